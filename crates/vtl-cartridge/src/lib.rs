@@ -1,0 +1,1 @@
+//! A tape cartridge: blocks, filemarks, positions, capacity, attributes

@@ -1,0 +1,1 @@
+//! The store of cartridge bytes: packs, journal, owners

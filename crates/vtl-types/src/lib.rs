@@ -1,0 +1,16 @@
+//! Ids and units that every part of vtl shares. No I/O, no clock.
+//!
+//! A value that came from outside is parsed here once; afterwards its type says that it is right.
+#![cfg_attr(not(test), no_std)]
+
+extern crate alloc;
+
+mod label;
+mod media;
+mod place;
+mod size;
+
+pub use label::{Label, LabelError};
+pub use media::{Generation, MediaForm, MediaKind};
+pub use place::Place;
+pub use size::{ByteCount, SizeError};

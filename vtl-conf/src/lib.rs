@@ -1,0 +1,1 @@
+//! The configuration file: schema, defaults with reasons, checks
