@@ -39,6 +39,8 @@ impl core::error::Error for LabelError {}
 impl Label {
     /// Characters in a label.
     pub const LEN: usize = 8;
+    /// Characters that name the volume; the rest is the media id.
+    const VOLUME_LEN: usize = 6;
 
     /// The label's text.
     #[must_use]
@@ -56,6 +58,24 @@ impl Label {
     #[must_use]
     pub fn media(&self) -> MediaKind {
         MediaKind::from_id(self.media_id()).unwrap_or(MediaKind::CLEANING)
+    }
+
+    /// The label that follows: the digits that end the volume name count one up, `VTL001L8` → `VTL002L8`.
+    /// None when the volume name ends in no digit or all its digits are nines.
+    #[must_use]
+    pub fn successor(&self) -> Option<Self> {
+        let mut next = self.0;
+        for byte in next.get_mut(..Self::VOLUME_LEN)?.iter_mut().rev() {
+            match byte {
+                b'9' => *byte = b'0',
+                b'0'..=b'8' => {
+                    *byte += 1;
+                    return Some(Self(next));
+                }
+                _ => return None,
+            }
+        }
+        None
     }
 
     fn media_id(&self) -> &str {
@@ -105,6 +125,18 @@ mod tests {
         let label: Label = "VTL001L8".parse().unwrap();
         assert_eq!(label.volume(), "VTL001");
         assert_eq!(label.media(), MediaKind { generation: Generation::Lto8, form: MediaForm::Data });
+    }
+
+    #[test]
+    fn a_series_of_labels_counts_its_last_digits_up() {
+        let after = |text: &str| text.parse::<Label>().unwrap().successor().map(|l| l.to_string());
+        assert_eq!(after("VTL001L8").as_deref(), Some("VTL002L8"));
+        assert_eq!(after("VTL099L8").as_deref(), Some("VTL100L8"));
+        assert_eq!(after("A1B009LY").as_deref(), Some("A1B010LY"));
+        assert_eq!(after("123456L8").as_deref(), Some("123457L8"));
+        for last in ["VTL999L8", "999999L8", "VTLABCL8", "VTL00AL8"] {
+            assert_eq!(after(last), None, "{last}");
+        }
     }
 
     #[test]

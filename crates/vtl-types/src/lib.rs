@@ -7,10 +7,14 @@ extern crate alloc;
 
 mod label;
 mod media;
+mod name;
 mod place;
+mod secret;
 mod size;
 
 pub use label::{Label, LabelError};
 pub use media::{Generation, MediaForm, MediaKind};
+pub use name::{CartridgeId, LibraryName, LibraryNameError};
 pub use place::Place;
+pub use secret::Secret;
 pub use size::{ByteCount, SizeError};
