@@ -1,1 +1,422 @@
-//! Request and response types of the management API
+//! Request and response types of the management API, version 1.
+//!
+//! Programs outside the project read these: fields are added, never renamed or removed. Bytes are integers, times RFC 3339.
+//! Every response is JSON; an error is an [`ApiError`] with an HTTP status of the 4xx or 5xx class.
+
+use serde::{Deserialize, Serialize};
+
+/// Where the version 1 API begins.
+pub const BASE: &str = "/api/v1";
+
+/// An answer that is not the one asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApiError {
+    /// A stable word that programs can test.
+    pub code: ErrorCode,
+    /// The thing, the value and what is wrong, for people.
+    pub message: String,
+    /// What to do about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<String>,
+}
+
+/// Classes of errors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ErrorCode {
+    /// The token is missing or wrong: 401.
+    Unauthorized,
+    /// The request came from a page or host that may not ask: 403.
+    Forbidden,
+    /// The named thing does not exist: 404.
+    NotFound,
+    /// The request cannot be understood or a value is out of range: 400.
+    Invalid,
+    /// Something of that name exists: 409.
+    Exists,
+    /// The state of things forbids it (loaded, full, prevented, not empty): 409.
+    Conflict,
+    /// No room: 507.
+    Full,
+    /// This version cannot do it: 501.
+    Unsupported,
+    /// Our fault or the disk's: 500.
+    Internal,
+}
+
+impl ErrorCode {
+    /// The HTTP status that goes with it.
+    #[must_use]
+    pub const fn http_status(self) -> u16 {
+        match self {
+            Self::Unauthorized => 401,
+            Self::Forbidden => 403,
+            Self::NotFound => 404,
+            Self::Invalid => 400,
+            Self::Exists | Self::Conflict => 409,
+            Self::Full => 507,
+            Self::Unsupported => 501,
+            Self::Internal => 500,
+        }
+    }
+}
+
+/// `GET /libraries`, one row.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LibraryInfo {
+    /// Its name.
+    pub name: String,
+    /// Personality of the changer.
+    pub profile: String,
+    /// Personality of its drives.
+    pub drive_profile: String,
+    /// iSCSI target that it is in.
+    pub target: String,
+    /// Unit serial number of the changer.
+    pub serial: String,
+    /// Number of drives.
+    pub drives: u16,
+    /// Number of slots.
+    pub slots: u16,
+    /// Number of mailslots.
+    pub mailslots: u16,
+    /// Cartridges in it.
+    pub cartridges: u32,
+}
+
+/// `GET /libraries/{name}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LibraryDetail {
+    /// The row of the list.
+    #[serde(flatten)]
+    pub info: LibraryInfo,
+    /// Every element.
+    pub elements: Vec<ElementInfo>,
+}
+
+/// One element of a library.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ElementInfo {
+    /// `slot`, `drive` or `mailslot`.
+    pub kind: String,
+    /// Its number: slots and mailslots from 1, drives from 0.
+    pub number: u16,
+    /// The number that `mtx` shows: mailslot N is slots + N.
+    pub mtx_number: u16,
+    /// Element address on the wire.
+    pub address: u16,
+    /// The cartridge in it.
+    pub label: Option<String>,
+}
+
+/// `POST /libraries`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CreateLibrary {
+    /// Its name: also the last part of its target's name.
+    pub name: String,
+    /// Personality of the changer.
+    pub profile: String,
+    /// Number of drives.
+    pub drives: u16,
+    /// Number of slots.
+    pub slots: u16,
+    /// Number of mailslots.
+    pub mailslots: u16,
+}
+
+/// `PATCH /libraries/{name}`: settings by key, such as `drives` or `slots`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SetLibrary {
+    /// New number of drives.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drives: Option<u16>,
+    /// New number of slots.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slots: Option<u16>,
+    /// New number of mailslots.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mailslots: Option<u16>,
+}
+
+/// `GET /drives`, one row.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DriveInfo {
+    /// Library that it is in.
+    pub library: String,
+    /// Its number, from 0.
+    pub number: u16,
+    /// Its logical unit number.
+    pub lun: u16,
+    /// Unit serial number.
+    pub serial: String,
+    /// Personality.
+    pub profile: String,
+    /// `empty`, `loaded` or `unloaded` (a cartridge is in it, but the host has ejected it).
+    pub state: String,
+    /// Label of the cartridge.
+    pub cartridge: Option<String>,
+    /// Block number of the position.
+    pub block: Option<u64>,
+    /// File number of the position.
+    pub file: Option<u64>,
+    /// Partition of the position.
+    pub partition: Option<u8>,
+    /// Name of the initiator that holds a reservation.
+    pub initiator: Option<String>,
+}
+
+/// Where a cartridge is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlaceInfo {
+    /// `slot`, `drive`, `mailslot`, `vault` or `remote`.
+    pub kind: String,
+    /// Number within the kind; the vault has none.
+    pub number: Option<u16>,
+}
+
+/// `GET /cartridges`, one row.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CartridgeInfo {
+    /// Bar code.
+    pub label: String,
+    /// Library that it is in, if any.
+    pub library: Option<String>,
+    /// Where it is.
+    pub place: PlaceInfo,
+    /// Bytes of host data that fit.
+    pub capacity_bytes: u64,
+    /// Bytes of host data on it.
+    pub used_bytes: u64,
+    /// LTO generation, such as 8.
+    pub generation: u8,
+    /// Copies elsewhere.
+    pub exports: Vec<String>,
+    /// The write-protect switch.
+    pub write_protected: bool,
+    /// Write once, read many.
+    pub worm: bool,
+    /// When it was made.
+    pub created: String,
+}
+
+/// `POST /cartridges`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CreateCartridges {
+    /// First label; the following ones count its number up.
+    pub label: String,
+    /// Library; may be left out when there is only one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub library: Option<String>,
+    /// Capacity in bytes; by generation when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size_bytes: Option<u64>,
+    /// How many.
+    #[serde(default = "one")]
+    pub count: u32,
+}
+
+const fn one() -> u32 {
+    1
+}
+
+/// `PATCH /cartridges/{label}`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SetCartridge {
+    /// The write-protect switch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub write_protect: Option<bool>,
+}
+
+/// `POST /cartridges/{label}/move`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MoveCartridge {
+    /// `slot:N`, `drive:N`, `mailslot:N` or `vault`.
+    pub to: String,
+    /// Library of the destination, when the cartridge comes from the vault or another library.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub library: Option<String>,
+    /// Take it even from a drive that prevents removal; initiators are told.
+    #[serde(default)]
+    pub force: bool,
+}
+
+/// `DELETE /cartridges/{label}`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RemoveCartridge {
+    /// Skip the trash: the data is gone at once. Wants the label in `confirm`.
+    #[serde(default)]
+    pub now: bool,
+    /// The label, typed once more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirm: Option<String>,
+}
+
+/// `GET /store/stats`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoreStats {
+    /// Bytes that hosts have written and not overwritten.
+    pub logical_bytes: u64,
+    /// Bytes of different content among them.
+    pub unique_bytes: u64,
+    /// Bytes on disk.
+    pub stored_bytes: u64,
+    /// Chunks.
+    pub chunks: u64,
+    /// Packs.
+    pub packs: u64,
+    /// Bytes on disk that nobody needs any more.
+    pub reclaimable_bytes: u64,
+    /// Memory that the store holds.
+    pub memory_bytes: u64,
+}
+
+/// `POST /store/check`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoreCheck {
+    /// Chunks read and compared with their hashes.
+    pub chunks: u64,
+    /// Bytes of them.
+    pub bytes: u64,
+    /// What is damaged.
+    pub damage: Vec<Damage>,
+}
+
+/// One damaged range.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Damage {
+    /// Label of the cartridge, or its id when no label is known.
+    pub cartridge: String,
+    /// First byte of its stream that cannot be read.
+    pub offset: u64,
+    /// How many.
+    pub length: u64,
+    /// What is wrong.
+    pub why: String,
+}
+
+/// `GET /iscsi/sessions`, one row.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionInfo {
+    /// Target session identifying handle.
+    pub tsih: u16,
+    /// iSCSI name of the initiator.
+    pub initiator: String,
+    /// Target; none for a discovery session.
+    pub target: Option<String>,
+    /// Address that it comes from.
+    pub peer: String,
+    /// When it logged in.
+    pub since: String,
+}
+
+/// `GET /iscsi/targets`, one row.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TargetInfo {
+    /// iSCSI name.
+    pub name: String,
+    /// Library behind it, or none for the diagnostic disk.
+    pub library: Option<String>,
+    /// Logical unit numbers.
+    pub luns: Vec<u16>,
+    /// CHAP user, if CHAP is demanded.
+    pub chap_user: Option<String>,
+    /// Initiators that may log in; none: any.
+    pub initiators: Option<Vec<String>>,
+}
+
+/// `PUT /iscsi/targets/{library}/chap`.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SetChap {
+    /// User that initiators give.
+    pub user: String,
+    /// Their secret, 12 to 255 bytes.
+    pub secret: String,
+    /// User that we give back (mutual CHAP).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mutual_user: Option<String>,
+    /// Our secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mutual_secret: Option<String>,
+}
+
+impl std::fmt::Debug for SetChap {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SetChap").field("user", &self.user).field("mutual_user", &self.mutual_user).finish_non_exhaustive()
+    }
+}
+
+/// `POST /iscsi/targets/{library}/initiators`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AddInitiator {
+    /// iSCSI name.
+    pub initiator: String,
+}
+
+/// `GET /system/status`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SystemStatus {
+    /// Program version.
+    pub version: String,
+    /// `ok` or `problem`; the client's exit code follows it.
+    pub state: String,
+    /// Installation id, hexadecimal.
+    pub installation: String,
+    /// When the daemon started.
+    pub started: String,
+    /// Addresses that iSCSI listens on.
+    pub portals: Vec<String>,
+    /// Sessions now.
+    pub sessions: u32,
+    /// Bytes that can still be stored.
+    pub free_bytes: u64,
+    /// What an operator should know.
+    pub problems: Vec<Problem>,
+}
+
+/// Something that needs an operator.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// What it concerns: a cartridge, the store, a drive.
+    pub subject: String,
+    /// What is wrong.
+    pub message: String,
+    /// What to do.
+    pub remedy: String,
+}
+
+/// `GET /config/effective`, one row.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfigValue {
+    /// Dotted key.
+    pub key: String,
+    /// Its value as TOML; secrets are masked.
+    pub value: String,
+    /// `default`, `file` or `command line`.
+    pub origin: String,
+}
+
+/// `POST /system/backup` and `POST /system/restore`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BackupFile {
+    /// Path on the machine of the daemon.
+    pub file: String,
+}
+
+/// Answer of a request that changes something and has nothing else to say.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Done {
+    /// What was done, for people.
+    pub message: String,
+    /// Names of the things made or changed.
+    #[serde(default)]
+    pub names: Vec<String>,
+}

@@ -1,0 +1,321 @@
+//! One iSCSI connection: a socket, and a task that carries bytes, time and events between it, the protocol and the units. It takes no decisions of its own.
+
+use std::collections::{HashMap, VecDeque};
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+use scsi::{Cdb, Command, InitiatorPort, NexusId, Reply};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc::{self, UnboundedReceiver};
+use tokio::time::{Instant, sleep_until, timeout};
+use tracing::{debug, info};
+use vtl_iscsi::{
+    Admission, AdmitRequest, CloseReason, Connection, Event, Outcome, ScsiCommand, SessionKind, TaskId, TmfFunction, TmfId, TmfResponse,
+};
+
+use crate::clock;
+use crate::sessions::{Registration, Sessions};
+use crate::target::{Target, decode_lun};
+use crate::unit::{Answer, AnswerTo, TaskKey};
+
+/// How much room a read gets beyond what the protocol says it needs: many small PDUs come in one system call.
+const READ_AHEAD_BYTES: usize = 64 << 10;
+/// Slices given to one vectored write; Linux takes up to 1024.
+const SLICES_PER_WRITE: usize = 64;
+/// How long a closed connection may take to send its last words.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
+/// Runs one connection to its end.
+pub async fn serve(socket: TcpStream, peer: SocketAddr, sessions: Arc<Sessions>) {
+    if let Err(error) = socket.set_nodelay(true) {
+        debug!(%peer, %error, "no TCP_NODELAY");
+    }
+    let Ok(local) = socket.local_addr() else { return };
+    let portal = sessions.portal();
+    let random = Box::new(|bytes: &mut [u8]| crate::random::fill(bytes));
+    let protocol = Connection::new(portal, local.to_string(), crc32c_append, random, clock::now());
+    let (answers_to, answers) = mpsc::unbounded_channel();
+    let (control_to, control) = mpsc::unbounded_channel();
+    let mut driver = Driver {
+        socket,
+        peer,
+        protocol,
+        sessions,
+        input: BytesMut::new(),
+        output: VecDeque::new(),
+        answers_to,
+        control_to,
+        registration: None,
+        nexus: None,
+        fresh: Vec::new(),
+    };
+    driver.run(answers, control).await;
+    driver.end();
+}
+
+fn crc32c_append(crc: u32, bytes: &[u8]) -> u32 {
+    crc32c::crc32c_append(crc, bytes)
+}
+
+/// What others tell a connection.
+#[derive(Debug)]
+pub enum Control {
+    /// Close the session: another connection takes its place, or the daemon stops.
+    Close(CloseReason),
+}
+
+struct Driver {
+    socket: TcpStream,
+    peer: SocketAddr,
+    protocol: Connection,
+    sessions: Arc<Sessions>,
+    input: BytesMut,
+    output: VecDeque<Bytes>,
+    answers_to: AnswerTo,
+    control_to: mpsc::UnboundedSender<Control>,
+    registration: Option<Registration>,
+    nexus: Option<Nexus>,
+    fresh: Vec<Bytes>,
+}
+
+/// A session in full feature phase.
+struct Nexus {
+    id: NexusId,
+    target: Arc<Target>,
+    /// Units of tasks that may still be aborted one by one.
+    units: HashMap<TaskKey, [u8; 8]>,
+}
+
+impl Driver {
+    async fn run(&mut self, mut answers: UnboundedReceiver<Answer>, mut control: UnboundedReceiver<Control>) {
+        loop {
+            self.pump().await;
+            if self.protocol.is_closed() {
+                drop(timeout(LAST_WORDS, self.send_rest()).await);
+                return;
+            }
+            let wants_input = self.protocol.wants_input();
+            let timer = self.protocol.poll_timeout().map(|t| Instant::from_std(clock::at(t.0)));
+            let ended = tokio::select! {
+                biased;
+                Some(answer) = answers.recv() => {
+                    self.answer(answer);
+                    while let Ok(answer) = answers.try_recv() {
+                        self.answer(answer);
+                    }
+                    false
+                }
+                ready = self.socket.writable(), if !self.output.is_empty() => ready.and_then(|()| self.write()).is_err(),
+                ready = self.socket.readable(), if wants_input => ready.and_then(|()| self.read()).is_err(),
+                Some(Control::Close(reason)) = control.recv() => { self.protocol.close(reason); false }
+                () = sleep_until(timer.unwrap_or_else(Instant::now)), if timer.is_some() => {
+                    self.protocol.handle_timeout(clock::now());
+                    false
+                }
+            };
+            if ended {
+                return;
+            }
+        }
+    }
+
+    /// Lets the protocol act on what it has: events out, bytes out, as long as there is either.
+    async fn pump(&mut self) {
+        loop {
+            let mut idle = true;
+            while let Some(event) = self.protocol.poll_event() {
+                idle = false;
+                self.event(event).await;
+            }
+            if self.output.is_empty() && self.protocol.poll_transmit(&mut self.fresh) {
+                idle = false;
+                self.output.extend(self.fresh.drain(..).filter(|b| !b.is_empty()));
+                if self.write().is_err() {
+                    self.protocol.close(CloseReason::PeerGone);
+                }
+            }
+            // Bytes that came with earlier ones may have waited for room.
+            if self.protocol.wants_input() && !self.input.is_empty() {
+                let before = self.input.len();
+                self.protocol.receive(&mut self.input, clock::now());
+                idle &= self.input.len() == before;
+            }
+            if idle {
+                return;
+            }
+        }
+    }
+
+    fn read(&mut self) -> io::Result<()> {
+        let needed = self.protocol.bytes_needed(&self.input);
+        self.input.reserve(needed.max(READ_AHEAD_BYTES));
+        match self.socket.try_read_buf(&mut self.input) {
+            Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(_) => {
+                self.protocol.receive(&mut self.input, clock::now());
+                Ok(())
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn write(&mut self) -> io::Result<()> {
+        while !self.output.is_empty() {
+            let slices: Vec<IoSlice<'_>> = self.output.iter().take(SLICES_PER_WRITE).map(|b| IoSlice::new(b)).collect();
+            match self.socket.try_write_vectored(&slices) {
+                Ok(written) => self.advance(written),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+        self.protocol.transmitted(clock::now());
+        Ok(())
+    }
+
+    fn advance(&mut self, mut written: usize) {
+        while let Some(front) = self.output.front_mut() {
+            if written < front.len() {
+                front.advance(written);
+                return;
+            }
+            written -= front.len();
+            self.output.pop_front();
+        }
+    }
+
+    async fn send_rest(&mut self) {
+        loop {
+            if self.output.is_empty() {
+                if !self.protocol.poll_transmit(&mut self.fresh) {
+                    return;
+                }
+                self.output.extend(self.fresh.drain(..).filter(|b| !b.is_empty()));
+            }
+            if self.write().is_err() || (!self.output.is_empty() && self.socket.writable().await.is_err()) {
+                return;
+            }
+        }
+    }
+
+    async fn event(&mut self, event: Event) {
+        match event {
+            Event::Admit(request) => self.admit(request).await,
+            Event::LoggedIn => self.logged_in(),
+            Event::Command(command) => self.command(command),
+            Event::TaskManagement { id, function } => self.task_management(id, function),
+            Event::LoggedOut | Event::Closed(_) => self.end(),
+        }
+    }
+
+    async fn admit(&mut self, request: AdmitRequest) {
+        let admission = match self.sessions.admit(&request, self.peer, &self.control_to).await {
+            Ok(registration) => {
+                let tsih = registration.tsih();
+                self.registration = Some(registration);
+                Admission::Accept { tsih }
+            }
+            Err(refusal) => Admission::Refuse(refusal),
+        };
+        self.protocol.admit(admission);
+    }
+
+    fn logged_in(&mut self) {
+        let Some(info) = self.protocol.session() else { return };
+        info!(peer = %self.peer, initiator = %info.initiator, "logged in");
+        if let (SessionKind::Normal { target }, Some(registration)) = (&info.kind, &self.registration)
+            && let Some(target) = self.sessions.target(target)
+        {
+            let id = registration.nexus();
+            let port = InitiatorPort { name: info.initiator.clone(), isid: info.isid, target_port: 1 };
+            target.open(id, &port);
+            self.nexus = Some(Nexus { id, target, units: HashMap::new() });
+        }
+    }
+
+    fn command(&mut self, command: ScsiCommand) {
+        let task = TaskKey(command.task.0);
+        let Some(nexus) = &mut self.nexus else { return };
+        let scsi = Command {
+            nexus: nexus.id,
+            cdb: Cdb(command.cdb),
+            data_out: command.data_out,
+            now: scsi::Instant(clock::now_ns()),
+        };
+        nexus.units.insert(task, command.lun);
+        nexus.target.submit(command.lun, task, scsi, &self.answers_to);
+    }
+
+    fn answer(&mut self, answer: Answer) {
+        let (Answer::Done(task, _) | Answer::Gone(task)) = &answer;
+        if let Some(nexus) = &mut self.nexus {
+            nexus.units.remove(task);
+        }
+        match answer {
+            Answer::Done(task, reply) => self.protocol.complete(TaskId(task.0), outcome(reply)),
+            Answer::Gone(task) => self.protocol.forget(TaskId(task.0)),
+        }
+    }
+
+    /// Answered at once, however busy the device is: what task management takes out of the task set is never started, or ends unheard.
+    fn task_management(&mut self, id: TmfId, function: TmfFunction) {
+        let response = match &mut self.nexus {
+            None => TmfResponse::Rejected,
+            Some(nexus) => nexus.task_management(function),
+        };
+        self.protocol.task_management_done(id, response);
+    }
+
+    fn end(&mut self) {
+        if let Some(nexus) = self.nexus.take() {
+            nexus.target.close(nexus.id);
+            info!(peer = %self.peer, nexus = nexus.id.0, "session ended");
+        }
+        self.registration = None;
+    }
+}
+
+impl Nexus {
+    fn task_management(&mut self, function: TmfFunction) -> TmfResponse {
+        let unit = |lun| decode_lun(lun).and_then(|n| self.target.lun(n));
+        match function {
+            TmfFunction::AbortTask { task } => {
+                let key = TaskKey(task.0);
+                if let Some(unit) = self.units.remove(&key).and_then(unit) {
+                    unit.front.abort_task(self.id, key);
+                }
+                TmfResponse::Complete
+            }
+            TmfFunction::AbortTaskSet { lun } => on_unit(unit(lun), |u| u.front.abort_task_set(self.id)),
+            TmfFunction::ClearTaskSet { lun } => on_unit(unit(lun), |u| u.front.clear_task_set(self.id)),
+            TmfFunction::LunReset { lun } => on_unit(unit(lun), |u| u.front.reset(self.id, scsi::Reset::LogicalUnit)),
+            TmfFunction::TargetWarmReset | TmfFunction::TargetColdReset => {
+                self.target.reset(self.id);
+                TmfResponse::Complete
+            }
+            TmfFunction::ClearAca { .. } => TmfResponse::NotSupported,
+        }
+    }
+}
+
+fn on_unit(unit: Option<crate::target::Lun>, act: impl FnOnce(&crate::target::Lun)) -> TmfResponse {
+    match unit {
+        Some(unit) => {
+            act(&unit);
+            TmfResponse::Complete
+        }
+        None => TmfResponse::LunDoesNotExist,
+    }
+}
+
+fn outcome(reply: Reply) -> Outcome {
+    Outcome {
+        status: reply.status as u8,
+        sense: reply.sense.map_or_else(Vec::new, |sense| sense.as_bytes().to_vec()),
+        data_in: reply.data_in,
+        data_out_wanted: reply.data_out_wanted,
+    }
+}
