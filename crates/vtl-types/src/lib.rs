@@ -5,6 +5,7 @@
 
 extern crate alloc;
 
+mod iscsi;
 mod label;
 mod media;
 mod name;
@@ -12,6 +13,7 @@ mod place;
 mod secret;
 mod size;
 
+pub use iscsi::{ChapAccount, ChapError, ChapLogin, IscsiName, IscsiNameError};
 pub use label::{Label, LabelError};
 pub use media::{Generation, MediaForm, MediaKind};
 pub use name::{CartridgeId, LibraryName, LibraryNameError};

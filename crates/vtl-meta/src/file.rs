@@ -1,0 +1,140 @@
+//! The file itself: who may read it, how it is opened, whether it is whole, how it is copied.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io,
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use rusqlite::{Connection, OpenFlags, backup::Backup};
+
+use crate::error::MetaError;
+
+/// Only the owner: the file holds CHAP secrets.
+const MODE: u32 = 0o600;
+const OTHERS: u32 = 0o077;
+/// How long to wait for another process that reads the file, such as a copy made by hand with `sqlite3`.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Each table has a handful of statements; all of them fit.
+const CACHED_STATEMENTS: usize = 128;
+/// More findings than this tell nothing new.
+const MAX_FINDINGS: u32 = 10;
+/// Pages in one step of an online copy: all of them, as the owner of the connection waits for us anyway.
+const ALL_PAGES: i32 = -1;
+
+/// Makes the empty file before SQLite does, so that it never exists with a wider mode.
+pub(crate) fn create_or_check_mode(path: &Path) -> Result<(), MetaError> {
+    match OpenOptions::new().write(true).create_new(true).mode(MODE).open(path) {
+        Ok(_) => sync_folder_of(path),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => check_mode(path),
+        Err(error) => Err(io_error("create", path)(error)),
+    }
+}
+
+fn check_mode(path: &Path) -> Result<(), MetaError> {
+    let mode = fs::metadata(path).map_err(io_error("look at", path))?.permissions().mode() & 0o7777;
+    if mode & OTHERS != 0 {
+        return Err(MetaError::LooseMode { path: path.to_path_buf(), mode });
+    }
+    Ok(())
+}
+
+pub(crate) fn connect(path: &Path) -> Result<Connection, MetaError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
+    connection.pragma_update(None, "foreign_keys", "on")?;
+    // A page that SQLite's structure checks can tell is wrong is an error, not a guess.
+    connection.pragma_update(None, "cell_size_check", "on")?;
+    // Nothing in the file may call back into us: it could have been swapped.
+    connection.pragma_update(None, "trusted_schema", "off")?;
+    Ok(connection)
+}
+
+/// The journal mode is written into the file, so this comes after the file is known to be ours.
+pub(crate) fn set_journal(connection: &Connection) -> Result<(), MetaError> {
+    connection.pragma_update(None, "journal_mode", "wal")?;
+    connection.pragma_update(None, "synchronous", "full")?;
+    Ok(())
+}
+
+pub(crate) fn quick_check(connection: &Connection, path: &Path) -> Result<(), MetaError> {
+    let damaged = |findings| MetaError::Damaged { path: path.to_path_buf(), findings };
+    let findings = findings(connection).or_else(|error| match not_a_database(&error) {
+        true => Ok(vec![error.to_string()]),
+        false => Err(error),
+    })?;
+    match findings.as_slice() {
+        [only] if only == "ok" => Ok(()),
+        _ => Err(damaged(findings)),
+    }
+}
+
+fn findings(connection: &Connection) -> Result<Vec<String>, rusqlite::Error> {
+    let mut statement = connection.prepare(&format!("PRAGMA quick_check({MAX_FINDINGS})"))?;
+    statement.query_map([], |row| row.get(0))?.collect()
+}
+
+/// SQLite's two words for a file whose bytes make no sense.
+pub(crate) fn not_a_database(error: &rusqlite::Error) -> bool {
+    use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
+    matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase))
+}
+
+/// Order: (1) all pages into `to.part`, (2) check them, (3) sync the file, (4) rename, (5) sync the folder. A crash
+/// leaves at most `to.part`, which the next copy replaces.
+pub(crate) fn copy(from: &Connection, to: &Path) -> Result<(), MetaError> {
+    if fs::symlink_metadata(to).is_ok() {
+        return Err(MetaError::Exists(to.to_path_buf()));
+    }
+    let part = part_name(to);
+    let copied = copy_pages(from, &part).and_then(|()| put_in_place(&part, to));
+    if copied.is_err() {
+        // The first error is the one to report; the leftover is replaced by the next copy anyway.
+        let _ = fs::remove_file(&part);
+    }
+    copied
+}
+
+fn part_name(to: &Path) -> PathBuf {
+    let mut name = to.as_os_str().to_owned();
+    name.push(".part");
+    PathBuf::from(name)
+}
+
+fn copy_pages(from: &Connection, part: &Path) -> Result<(), MetaError> {
+    match fs::remove_file(part) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(io_error("remove the old", part)(error));
+        }
+        _ => create_or_check_mode(part)?,
+    }
+    let mut target = Connection::open_with_flags(part, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    Backup::new(from, &mut target)?.step(ALL_PAGES)?;
+    // The copy stands alone: no side files beside it.
+    target.pragma_update(None, "journal_mode", "delete")?;
+    quick_check(&target, part)?;
+    target.close().map_err(|(_, error)| error.into())
+}
+
+fn put_in_place(part: &Path, to: &Path) -> Result<(), MetaError> {
+    File::open(part).and_then(|file| file.sync_all()).map_err(io_error("sync", part))?;
+    fs::rename(part, to).map_err(io_error("rename to", to))?;
+    sync_folder_of(to)
+}
+
+fn sync_folder_of(path: &Path) -> Result<(), MetaError> {
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    File::open(folder).and_then(|file| file.sync_all()).map_err(io_error("sync", folder))
+}
+
+fn io_error(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> MetaError {
+    let path = path.to_path_buf();
+    move |source| MetaError::Io { operation, path, source }
+}
