@@ -1,0 +1,1 @@
+//! What a portal serves, to whom, and within which limits.

@@ -1,0 +1,1 @@
+//! SendTargets answers.

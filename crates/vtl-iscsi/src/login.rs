@@ -1,0 +1,1 @@
+//! The login phase of one connection.

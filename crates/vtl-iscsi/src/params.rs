@@ -1,0 +1,1 @@
+//! Negotiated values.

@@ -1,0 +1,1 @@
+//! CHAP secrets, which cannot be printed.

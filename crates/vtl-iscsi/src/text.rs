@@ -1,0 +1,1 @@
+//! Text of key=value pairs.
