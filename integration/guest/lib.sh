@@ -1,0 +1,178 @@
+# Functions for jobs that run in the guest; every job begins with `. /run/share/guest/lib.sh`.
+#
+# A job stops at the first command that fails (and says which); what must fail is written `expect_fail ...`.
+# Variables given by the harness: PORTAL (address of the server), TARGET (name of the library's target),
+# GUEST_NAME, GUEST_ADDRESS, INITIATOR, LONG (1 for the counts that an issue states, else 0).
+# Variables set by `login`: CHANGER (sg node), CHANGER_SG, TAPE0 TAPE1 .. (nst nodes), TAPE0_SG .. (sg nodes).
+
+set -Eeuo pipefail
+shopt -s inherit_errexit
+trap '_failed $? "$BASH_COMMAND"' ERR
+
+# Names the command and the lines that led to it, innermost first.
+_failed() {
+    local n where=
+    for ((n = 1; n < ${#BASH_SOURCE[@]}; n++)); do where+=" ${BASH_SOURCE[n]##*/}:${BASH_LINENO[n - 1]}"; done
+    echo "FAILED: $2 (status $1) at$where" >&2
+}
+
+# ---- saying and checking -------------------------------------------------------------------------------------
+
+step() { echo "== $*"; }
+fail() { echo "FAILED: $*" >&2; exit 1; }
+skip() { echo "SKIP: $*"; exit 77; }
+
+# is WHAT WANTED GOT
+is() { [ "$2" = "$3" ] || fail "$1: wanted '$2', got '$3'"; }
+
+# contains WHAT TEXT PART: TEXT holds PART as it stands.
+contains() { [[ "$2" == *"$3"* ]] || fail "$1: '$3' is not in:
+$2"; }
+
+# matches WHAT TEXT REGEX (extended, per line)
+matches() { grep -Eq -- "$3" <<<"$2" || fail "$1: no line matches /$3/ in:
+$2"; }
+
+# expect_fail COMMAND..: the command must fail, but not be missing or hang. Output is printed and kept in $REFUSAL.
+REFUSAL=
+expect_fail() {
+    local status=0
+    REFUSAL=$("$@" 2>&1) && status=0 || status=$?
+    printf '%s\n' "$REFUSAL"
+    case $status in
+    0) fail "should have failed: $*" ;;
+    124 | 126 | 127 | 137) fail "could not be tried (status $status): $*" ;;
+    esac
+}
+
+# until_true SECONDS COMMAND..: tries again until the command succeeds.
+until_true() {
+    local end=$((SECONDS + $1))
+    shift
+    until "$@" >/dev/null 2>&1; do
+        [ $SECONDS -lt $end ] || fail "not in time: $*"
+        sleep 0.2
+    done
+}
+
+# ---- asking the host -----------------------------------------------------------------------------------------
+
+# host server kill|stop|start|restart    kill is SIGKILL, stop is SIGTERM and waits; start waits for "ready"
+# host vtl ARGS..                        runs the management client there; prints its output
+# host signal NAME / host await NAME     meeting points between two guests
+# The answer's first line is the exit status, the rest is output.
+host() {
+    local id answer
+    id="$(date +%s%N)-$BASHPID"
+    printf '%s\n' "$@" >/run/share/ask/"$id.part"
+    sync /run/share/ask/"$id.part"
+    mv /run/share/ask/"$id.part" /run/share/ask/"$id"
+    until [ -e /run/share/answer/"$id" ]; do sleep 0.05; done
+    answer=$(cat /run/share/answer/"$id")
+    if [[ "$answer" == *$'\n'* ]]; then printf '%s\n' "${answer#*$'\n'}"; fi
+    return "${answer%%$'\n'*}"
+}
+
+# ---- iSCSI ---------------------------------------------------------------------------------------------------
+
+# iscsi_up [INITIATOR-NAME]: modules, a private copy of open-iscsi's configuration, and the daemon.
+iscsi_up() {
+    local module
+    for module in iscsi_tcp st sg ch sd_mod; do modprobe -d /run/m $module; done
+    mkdir -p /run/lock/iscsi /run/etc-iscsi /run/lib-iscsi
+    cp /etc/iscsi/iscsid.conf /run/etc-iscsi/
+    echo "InitiatorName=${1:-$INITIATOR}" >/run/etc-iscsi/initiatorname.iscsi
+    mount --bind /run/etc-iscsi /etc/iscsi
+    # Debian 12 keeps its records below /etc/iscsi, later versions here.
+    [ ! -d /var/lib/iscsi ] || mount --bind /run/lib-iscsi /var/lib/iscsi
+    iscsid -f >/run/iscsid.log 2>&1 &
+    until_true 10 iscsiadm -m iface
+}
+
+discover() { iscsiadm -m discovery -t sendtargets -p "$PORTAL"; }
+
+# node_set KEY VALUE: a setting of the target's node record.
+node_set() { iscsiadm -m node -T "$TARGET" -p "$PORTAL" -o update -n "$1" -v "$2"; }
+
+# login [TAPES [CHANGERS]]: discovers when there is no record yet, logs in, waits for the devices and finds them.
+login() {
+    iscsiadm -m node -T "$TARGET" -p "$PORTAL" >/dev/null 2>&1 || discover
+    iscsiadm -m node -T "$TARGET" -p "$PORTAL" -l
+    find_devices "${1:-${TAPES:-2}}" "${2:-1}"
+}
+
+logout() {
+    iscsiadm -m node -T "$TARGET" -p "$PORTAL" -u
+    until_true 20 no_devices
+}
+
+no_devices() { [ -z "$(lsscsi)" ]; }
+
+# sessions_up: all sessions are logged in (after a server's death the kernel and iscsid log in again by themselves).
+sessions_up() {
+    local state
+    for state in /sys/class/iscsi_session/*/state; do [ "$(cat "$state")" = LOGGED_IN ] || return 1; done
+    for state in /sys/class/iscsi_connection/*/state; do
+        [ ! -e "$state" ] || [ "$(cat "$state")" = up ] || return 1
+    done
+}
+
+# ---- devices -------------------------------------------------------------------------------------------------
+
+count_devices() { # count_devices TAPES CHANGERS
+    [ "$(lsscsi -g | awk '$2 == "tape" && /\/dev\/st/ && $NF ~ /\/dev\/sg/' | wc -l)" -eq "$1" ] &&
+        [ "$(lsscsi -g | awk '$2 == "mediumx" && $NF ~ /\/dev\/sg/' | wc -l)" -eq "$2" ]
+}
+
+# find_devices TAPES CHANGERS: waits for them by SCSI type and names them in the order of their LUNs.
+find_devices() {
+    local n=0 address st sg
+    until_true 30 count_devices "$1" "$2"
+    while read -r address st sg; do
+        until_true 10 test -c "/dev/n${st##*/}"
+        printf -v "TAPE$n" '%s' "/dev/n${st##*/}"
+        printf -v "TAPE${n}_SG" '%s' "$sg"
+        n=$((n + 1))
+    done < <(lsscsi -g | awk '$2 == "tape" { print $1, $(NF-1), $NF }' | sort -V)
+    CHANGER=$(lsscsi -g | awk '$2 == "mediumx" { print $NF; exit }')
+}
+
+# mt on the first drive; `mt` takes the place of the long form.
+tape() { mt -f "$TAPE0" "$@"; }
+
+# position: "file block" as Linux st counts them; -1 is "not known".
+position() { mt -f "${1:-$TAPE0}" status | sed -n 's/^File number=\(-*[0-9]*\), block number=\(-*[0-9]*\),.*/\1 \2/p'; }
+
+# at FILE BLOCK: where the first drive stands.
+at() { is "position (file block)" "$1 $2" "$(position)"; }
+
+# tell_is N: the logical block address that READ POSITION gives.
+tell_is() { is "block address" "At block $1." "$(tape tell)"; }
+
+# online: the first drive has a medium.
+has_medium() { mt -f "${1:-$TAPE0}" status | grep -q ONLINE; }
+
+changer() { mtx -f "$CHANGER" "$@"; }
+
+# slot_of LABEL: the slot that mtx shows for a cartridge.
+slot_of() {
+    changer status | sed -n "s/^ *Storage Element \([0-9]*\)\( IMPORT\/EXPORT\)\{0,1\}:Full *:VolumeTag= *$1 *$/\1/p" | head -1
+}
+
+# load LABEL [DRIVE]: brings a cartridge into a drive by mtx, and waits until the drive is ready.
+load() {
+    local slot drive=${2:-0} node
+    slot=$(slot_of "$1")
+    [ -n "$slot" ] || fail "no slot holds $1: $(changer status)"
+    changer load "$slot" "$drive"
+    node=TAPE$drive
+    until_true 30 has_medium "${!node}"
+}
+
+# ---- data ----------------------------------------------------------------------------------------------------
+
+# pattern BYTES SEED: bytes that do not compress and are the same for the same seed.
+pattern() { openssl enc -aes-128-ctr -pbkdf2 -nosalt -pass "pass:$2" -in /dev/zero 2>/dev/null | head -c "$1" || true; }
+
+# block_of SIZE NUMBER SEED: a block that says which one it is in every 16 bytes, so that a mix-up is visible.
+block_of() { yes "$(printf '%08d %6s' "$2" "$3")" | head -c "$1" || true; }

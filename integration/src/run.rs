@@ -1,0 +1,204 @@
+//! Runs one case: network, server, guests; then answers what the scripts ask until all of them have ended.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::rc::Rc;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use crate::case::{Case, Place, ServerKind};
+use crate::guest::{Answer, Ask, Guest, Plan};
+use crate::net::Network;
+use crate::process::Running;
+use crate::server::{Server, Tgt, Vtld};
+use crate::sweep::RunDir;
+use crate::{Result, Trouble, here, log, long};
+
+/// How often requests are looked for.
+const POLL: Duration = Duration::from_millis(20);
+/// The exit status by which a script says that it was skipped, with a line `SKIP: reason`.
+const SKIPPED: i32 = 77;
+
+/// How a case ended, when nothing went wrong with it.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Everything held.
+    Passed,
+    /// Not run, and why.
+    Skipped(String),
+}
+
+/// Runs `case` to its end. Whatever the outcome, nothing of it is left running.
+pub fn run(case: &Case) -> Result<Verdict> {
+    let dir = RunDir::new(&case.name)?;
+    let scripts: Vec<&Path> =
+        [Some(case.script.as_path()), case.second.as_deref()].into_iter().flatten().collect();
+    // The last tap is for a server that is a guest itself.
+    let net = Rc::new(Network::new(scripts.len() + 1)?);
+    let mut server = make_server(case, &net, dir.path());
+    server.start()?;
+    let limit = if long() { case.long_limit } else { case.limit };
+    let verdict = match case.place {
+        Place::Guest => in_guests(&scripts, &net, dir.path(), server.as_mut(), limit),
+        Place::Host => on_host(case, &net, dir.path(), server.as_mut(), limit),
+    }?;
+    server.check_alive()?;
+    server.stop()?;
+    Ok(verdict)
+}
+
+fn make_server(case: &Case, net: &Rc<Network>, dir: &Path) -> Box<dyn Server> {
+    let dir = dir.join("server");
+    match case.server {
+        ServerKind::Vtld | ServerKind::VtldInGuest => Box::new(Vtld::new(net, &dir, &case.args)),
+        ServerKind::Tgt => Box::new(Tgt::new(net, &dir)),
+    }
+}
+
+fn variables(server: &dyn Server) -> Vec<(String, String)> {
+    [
+        ("PORTAL", server.portal()),
+        ("TARGET", server.target().to_owned()),
+        ("TAPES", server.drives().to_string()),
+        ("LONG", u8::from(long()).to_string()),
+    ]
+    .map(|(key, value)| (key.to_owned(), value))
+    .to_vec()
+}
+
+fn on_host(
+    case: &Case,
+    net: &Network,
+    dir: &Path,
+    server: &mut dyn Server,
+    limit: Duration,
+) -> Result<Verdict> {
+    let mut command = net.command("bash");
+    command.arg(&case.script).current_dir(dir).env("DATA", here().join("data"));
+    command.env("GUEST_LIB", here().join("guest")).envs(variables(server));
+    let mut running = Running::start("host", &mut command)?;
+    let status = running.wait(limit)?;
+    running.kill();
+    verdict(status.code().unwrap_or(-1), &running.lines(), "script")
+}
+
+/// A guest with the verdict it ended with.
+struct Seat {
+    name: String,
+    guest: Guest,
+    verdict: Option<Verdict>,
+}
+
+fn in_guests(
+    scripts: &[&Path],
+    net: &Network,
+    dir: &Path,
+    server: &mut dyn Server,
+    limit: Duration,
+) -> Result<Verdict> {
+    let end = Instant::now() + limit;
+    let mut seats = Vec::new();
+    for (number, script) in scripts.iter().enumerate() {
+        seats.push(boot(number, script, net, dir, server)?);
+    }
+    let mut signals = BTreeSet::new();
+    while seats.iter().any(|seat| seat.verdict.is_none()) {
+        if Instant::now() >= end {
+            return Err(Trouble(format!("not done after {} s", limit.as_secs())));
+        }
+        for seat in seats.iter_mut().filter(|seat| seat.verdict.is_none()) {
+            for ask in seat.guest.asks() {
+                if let Some(answer) = reply(&ask, server, &mut signals) {
+                    seat.guest.answer(&ask, &answer)?;
+                }
+            }
+            if let Some(status) = seat.guest.ended().map_err(|t| Trouble(format!("{}: {t}", seat.name)))? {
+                seat.verdict = Some(verdict(status, &seat.guest.console(), &seat.name)?);
+            }
+        }
+        sleep(POLL);
+    }
+    Ok(seats
+        .into_iter()
+        .filter_map(|seat| seat.verdict)
+        .find(|v| *v != Verdict::Passed)
+        .unwrap_or(Verdict::Passed))
+}
+
+fn boot(number: usize, script: &Path, net: &Network, dir: &Path, server: &dyn Server) -> Result<Seat> {
+    let name = format!("guest{number}");
+    let share = dir.join(&name);
+    let mut env = variables(server);
+    env.push(("INITIATOR".to_owned(), format!("iqn.2026-11.internal.vtl-test:{name}")));
+    let plan = Plan { name: &name, number, share: &share, job: script, env: &env, disk: None };
+    let guest = Guest::boot(net, &plan)?;
+    Ok(Seat { name, guest, verdict: None })
+}
+
+fn verdict(status: i32, lines: &[String], who: &str) -> Result<Verdict> {
+    match status {
+        0 => Ok(Verdict::Passed),
+        SKIPPED => {
+            let reason = lines.iter().rev().find_map(|line| line.strip_prefix("SKIP: "));
+            reason
+                .map(|reason| Verdict::Skipped(reason.to_owned()))
+                .ok_or_else(|| Trouble(format!("{who} was skipped without a reason")))
+        }
+        _ => {
+            let why = lines.iter().rev().find(|line| line.starts_with("FAILED: ")).map_or("", String::as_str);
+            Err(Trouble(format!("{who} ended with status {status} {why}")))
+        }
+    }
+}
+
+/// Does what a script asks; `None` when the answer is not known yet.
+fn reply(ask: &Ask, server: &mut dyn Server, signals: &mut BTreeSet<String>) -> Option<Answer> {
+    let words: Vec<&str> = ask.words.iter().map(String::as_str).collect();
+    log::line("ask", &words.join(" "));
+    match words.as_slice() {
+        ["server", "kill"] => {
+            server.kill();
+            Some(done(Ok(())))
+        }
+        ["server", "stop"] => Some(done(server.stop())),
+        ["server", "start"] => Some(done(server.start())),
+        ["server", "restart"] => Some(done(server.stop().and_then(|()| server.start()))),
+        ["vtl", ..] => Some(server.client(ask.words.get(1..).unwrap_or_default())),
+        ["signal", name] => {
+            signals.insert((*name).to_owned());
+            Some(done(Ok(())))
+        }
+        ["await", name] => signals.contains(*name).then(|| done(Ok(()))),
+        _ => Some(Answer { status: 2, text: format!("nobody here understands: {}", words.join(" ")) }),
+    }
+}
+
+fn done(result: Result<()>) -> Answer {
+    match result {
+        Ok(()) => Answer { status: 0, text: String::new() },
+        Err(trouble) => Answer { status: 1, text: trouble.0 },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(text: &str) -> Vec<String> {
+        text.lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn a_skip_needs_its_reason() {
+        let skipped = verdict(77, &lines("a\nSKIP: no such tool\n"), "g").expect("skip");
+        assert_eq!(skipped, Verdict::Skipped("no such tool".to_owned()));
+        assert!(verdict(77, &lines("a"), "g").is_err());
+    }
+
+    #[test]
+    fn any_other_status_is_a_failure_with_the_scripts_words() {
+        let trouble =
+            verdict(1, &lines("FAILED: position: wanted '1 0', got '0 0'\nmore"), "g").expect_err("fails");
+        assert!(trouble.0.contains("wanted '1 0'"), "{trouble}");
+    }
+}
