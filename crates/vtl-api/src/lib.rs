@@ -348,7 +348,10 @@ pub struct SetChap {
 
 impl std::fmt::Debug for SetChap {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SetChap").field("user", &self.user).field("mutual_user", &self.mutual_user).finish_non_exhaustive()
+        f.debug_struct("SetChap")
+            .field("user", &self.user)
+            .field("mutual_user", &self.mutual_user)
+            .finish_non_exhaustive()
     }
 }
 

@@ -1,0 +1,632 @@
+//! The command line, and the request that each command is.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Parser, Subcommand};
+use serde_json::{Value, json};
+use vtl_api::{
+    AddInitiator, BackupFile, CreateCartridges, CreateLibrary, MoveCartridge, RemoveCartridge, SetCartridge,
+    SetChap, SetLibrary,
+};
+
+use crate::http::{Failure, Method, Request, segment};
+use crate::print::View;
+
+/// The client of a virtual tape library.
+#[derive(Parser)]
+#[command(name = "vtl", version)]
+pub struct Cli {
+    /// Address of the management API.
+    #[arg(long, global = true, env = "VTL_API", default_value = "http://127.0.0.1:8460", value_name = "URL")]
+    pub api: String,
+    /// File that holds the API token.
+    #[arg(long, global = true, env = "VTL_TOKEN_FILE", value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// State folder of vtld; its `api.token` is used.
+    #[arg(long, global = true, value_name = "DIR")]
+    pub state: Option<PathBuf>,
+    /// Print JSON.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Noun,
+}
+
+/// A request and how its answer is shown.
+pub struct Call {
+    /// What to send.
+    pub request: Request,
+    /// How to print what comes back.
+    pub view: View,
+}
+
+/// What the command is about.
+#[derive(Subcommand)]
+pub enum Noun {
+    /// Libraries: changers with drives, slots and mailslots.
+    #[command(subcommand)]
+    Library(LibraryVerb),
+    /// Drives.
+    #[command(subcommand)]
+    Drive(DriveVerb),
+    /// Cartridges.
+    #[command(subcommand)]
+    Cartridge(CartridgeVerb),
+    /// Cartridges outside any library.
+    #[command(subcommand)]
+    Vault(VaultVerb),
+    /// The store of all bytes.
+    #[command(subcommand)]
+    Store(StoreVerb),
+    /// Targets, sessions and who may log in.
+    #[command(subcommand)]
+    Iscsi(IscsiNoun),
+    /// The configuration.
+    #[command(subcommand)]
+    Config(ConfigVerb),
+    /// The system as a whole.
+    #[command(subcommand)]
+    System(SystemVerb),
+}
+
+/// Verbs of `vtl library`.
+#[derive(Subcommand)]
+pub enum LibraryVerb {
+    /// List libraries.
+    Ls,
+    /// One library with all its elements.
+    Show {
+        /// Its name.
+        library: String,
+    },
+    /// Make a library.
+    Create {
+        /// Its name.
+        library: String,
+        /// Personality of the changer.
+        #[arg(long, default_value = "ibm-03584l32")]
+        profile: String,
+        /// Number of drives.
+        #[arg(long)]
+        drives: u16,
+        /// Number of slots.
+        #[arg(long)]
+        slots: u16,
+        /// Number of mailslots.
+        #[arg(long)]
+        mailslots: u16,
+    },
+    /// Change settings: drives=N slots=N mailslots=N.
+    Set {
+        /// Its name.
+        library: String,
+        /// Settings.
+        #[arg(required = true, value_name = "KEY=VALUE")]
+        settings: Vec<String>,
+    },
+    /// Remove an empty library.
+    Rm {
+        /// Its name.
+        library: String,
+    },
+}
+
+/// Verbs of `vtl drive`.
+#[derive(Subcommand)]
+pub enum DriveVerb {
+    /// List drives.
+    Ls,
+    /// One drive.
+    Show {
+        /// LIBRARY/NUMBER, such as lib0/0.
+        drive: String,
+    },
+}
+
+/// Verbs of `vtl cartridge`.
+#[derive(Subcommand)]
+pub enum CartridgeVerb {
+    /// Make blank cartridges.
+    Create {
+        /// First label: six characters and media id.
+        label: String,
+        /// Library; may be left out when there is only one.
+        #[arg(long)]
+        library: Option<String>,
+        /// Capacity, such as 640m or 12t; by generation when left out.
+        #[arg(long)]
+        size: Option<String>,
+        /// How many; labels count up.
+        #[arg(long, default_value_t = 1)]
+        count: u32,
+    },
+    /// List cartridges.
+    Ls,
+    /// One cartridge.
+    Show {
+        /// Its label.
+        label: String,
+    },
+    /// Remove a cartridge; it stays in the trash for seven days.
+    Rm {
+        /// Its label.
+        label: String,
+        /// Remove the data at once; wants --confirm.
+        #[arg(long)]
+        now: bool,
+        /// The label once more, with --now.
+        #[arg(long, value_name = "LABEL")]
+        confirm: Option<String>,
+    },
+    /// Move a cartridge.
+    Move {
+        /// Its label.
+        label: String,
+        /// slot:N, drive:N, mailslot:N or vault.
+        #[arg(long)]
+        to: String,
+        /// Library to move to, when it is not the one that the cartridge is in.
+        #[arg(long)]
+        library: Option<String>,
+        /// Take it even from a drive that prevents removal.
+        #[arg(long)]
+        force: bool,
+    },
+    /// Change settings: write-protect=on|off.
+    Set {
+        /// Its label.
+        label: String,
+        /// Settings.
+        #[arg(required = true, value_name = "KEY=VALUE")]
+        settings: Vec<String>,
+    },
+}
+
+/// Verbs of `vtl vault`.
+#[derive(Subcommand)]
+pub enum VaultVerb {
+    /// List cartridges in the vault.
+    Ls,
+    /// Put a cartridge from the vault into a library.
+    Load {
+        /// Its label.
+        label: String,
+        /// Library to put it into.
+        #[arg(long)]
+        library: String,
+    },
+    /// Remove a cartridge that is in the vault.
+    Rm {
+        /// Its label.
+        label: String,
+    },
+}
+
+/// Verbs of `vtl store`.
+#[derive(Subcommand)]
+pub enum StoreVerb {
+    /// Sizes and counts.
+    Stats,
+    /// Read every chunk and compare it with its hash.
+    Check,
+}
+
+/// Nouns of `vtl iscsi`.
+#[derive(Subcommand)]
+pub enum IscsiNoun {
+    /// Addresses that iSCSI listens on.
+    #[command(subcommand)]
+    Portal(ListVerb),
+    /// Targets.
+    #[command(subcommand)]
+    Target(ListVerb),
+    /// Sessions.
+    #[command(subcommand)]
+    Session(ListVerb),
+    /// CHAP credentials of a library's target.
+    #[command(subcommand)]
+    Chap(ChapVerb),
+    /// Initiators that may log in to a library's target.
+    #[command(subcommand)]
+    Initiator(InitiatorVerb),
+}
+
+/// Listing only.
+#[derive(Subcommand)]
+pub enum ListVerb {
+    /// List them.
+    Ls,
+}
+
+/// Verbs of `vtl iscsi chap`.
+#[derive(Subcommand)]
+pub enum ChapVerb {
+    /// Demand CHAP from initiators.
+    Set(ChapSet),
+}
+
+/// Arguments of `vtl iscsi chap set`.
+#[derive(Args)]
+pub struct ChapSet {
+    /// The library.
+    library: String,
+    /// User that initiators give.
+    #[arg(long)]
+    user: String,
+    /// File with their secret, 12 to 255 bytes.
+    #[arg(long, value_name = "FILE")]
+    secret_file: PathBuf,
+    /// User that the target gives back.
+    #[arg(long, requires = "mutual_secret_file")]
+    mutual_user: Option<String>,
+    /// File with the target's own secret.
+    #[arg(long, value_name = "FILE", requires = "mutual_user")]
+    mutual_secret_file: Option<PathBuf>,
+}
+
+/// Verbs of `vtl iscsi initiator`.
+#[derive(Subcommand)]
+pub enum InitiatorVerb {
+    /// Allow this initiator; from the first one on, nobody else may log in.
+    Add {
+        /// The library.
+        library: String,
+        /// iSCSI name of the initiator.
+        initiator: String,
+    },
+}
+
+/// Verbs of `vtl config`.
+#[derive(Subcommand)]
+pub enum ConfigVerb {
+    /// Check a configuration file.
+    Check {
+        /// The file; the daemon's own when left out.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
+    /// Print the configuration.
+    Show {
+        /// Every key with its value and where the value comes from.
+        #[arg(long)]
+        effective: bool,
+    },
+}
+
+/// Verbs of `vtl system`.
+#[derive(Subcommand)]
+pub enum SystemVerb {
+    /// Whether all is well; the exit code says it too.
+    Status,
+    /// Read the configuration file again.
+    Reload,
+    /// Facts for a fault report; no secrets.
+    Diag,
+    /// Copy the inventory to a file while the daemon runs.
+    Backup {
+        /// Where to.
+        file: PathBuf,
+    },
+    /// Put an inventory copy back at the next start.
+    Restore {
+        /// Where from.
+        file: PathBuf,
+    },
+    /// Make the inventory again from the cartridges themselves.
+    Rebuild {
+        /// Only say what would be done.
+        #[arg(long)]
+        plan: bool,
+    },
+}
+
+const CARTRIDGE_COLUMNS: &[&str] =
+    &["label", "library", "place", "capacity_bytes", "used_bytes", "generation", "write_protected"];
+const DRIVE_COLUMNS: &[&str] =
+    &["library", "number", "lun", "serial", "profile", "state", "cartridge", "block", "file"];
+const LIBRARY_COLUMNS: &[&str] = &["name", "profile", "drives", "slots", "mailslots", "cartridges", "target"];
+const ELEMENT_COLUMNS: &[&str] = &["kind", "number", "mtx_number", "address", "label"];
+
+impl Noun {
+    /// The request that this command is.
+    pub fn call(&self) -> Result<Call, Failure> {
+        match self {
+            Self::Library(verb) => verb.call(),
+            Self::Drive(verb) => verb.call(),
+            Self::Cartridge(verb) => verb.call(),
+            Self::Vault(verb) => Ok(verb.call()),
+            Self::Store(StoreVerb::Stats) => Ok(get("/store/stats", View::Fields)),
+            Self::Store(StoreVerb::Check) => {
+                let view = View::Findings("damage", &["cartridge", "offset", "length", "why"]);
+                Ok(call(Method::Post, "/store/check".to_owned(), Some(json!({})), view))
+            }
+            Self::Iscsi(noun) => noun.call(),
+            Self::Config(verb) => verb.call(),
+            Self::System(verb) => verb.call(),
+        }
+    }
+}
+
+impl LibraryVerb {
+    fn call(&self) -> Result<Call, Failure> {
+        Ok(match self {
+            Self::Ls => get("/libraries", View::Table(LIBRARY_COLUMNS)),
+            Self::Show { library } => {
+                get(&path("libraries", library), View::FieldsAndTable("elements", ELEMENT_COLUMNS))
+            }
+            Self::Create { library, profile, drives, slots, mailslots } => post(
+                "/libraries".to_owned(),
+                &CreateLibrary {
+                    name: library.clone(),
+                    profile: profile.clone(),
+                    drives: *drives,
+                    slots: *slots,
+                    mailslots: *mailslots,
+                },
+            ),
+            Self::Set { library, settings } => {
+                let mut body = SetLibrary::default();
+                for setting in settings {
+                    let (key, value) = key_value(setting)?;
+                    let field = match key {
+                        "drives" => &mut body.drives,
+                        "slots" => &mut body.slots,
+                        "mailslots" => &mut body.mailslots,
+                        _ => return Err(unknown_key(key, "drives, slots, mailslots")),
+                    };
+                    *field =
+                        Some(value.parse().map_err(|_| bad_value(key, value, "a whole number up to 65535"))?);
+                }
+                call(Method::Patch, path("libraries", library), Some(json!(body)), View::Message)
+            }
+            Self::Rm { library } => call(Method::Delete, path("libraries", library), None, View::Message),
+        })
+    }
+}
+
+impl DriveVerb {
+    fn call(&self) -> Result<Call, Failure> {
+        match self {
+            Self::Ls => Ok(get("/drives", View::Table(DRIVE_COLUMNS))),
+            Self::Show { drive } => {
+                let (library, number) = drive
+                    .split_once('/')
+                    .ok_or_else(|| bad_value("drive", drive, "LIBRARY/NUMBER, such as lib0/0"))?;
+                Ok(get(&format!("{}/drives/{}", path("libraries", library), segment(number)), View::Fields))
+            }
+        }
+    }
+}
+
+impl CartridgeVerb {
+    fn call(&self) -> Result<Call, Failure> {
+        Ok(match self {
+            Self::Create { label, library, size, count } => {
+                let size_bytes = size.as_deref().map(parse_size).transpose()?;
+                let body = CreateCartridges {
+                    label: label.clone(),
+                    library: library.clone(),
+                    size_bytes,
+                    count: *count,
+                };
+                post("/cartridges".to_owned(), &body)
+            }
+            Self::Ls => get("/cartridges", View::Table(CARTRIDGE_COLUMNS)),
+            Self::Show { label } => get(&path("cartridges", label), View::Fields),
+            Self::Rm { label, now, confirm } => {
+                let body = RemoveCartridge { now: *now, confirm: confirm.clone() };
+                call(Method::Delete, path("cartridges", label), Some(json!(body)), View::Message)
+            }
+            Self::Move { label, to, library, force } => {
+                let body = MoveCartridge { to: to.clone(), library: library.clone(), force: *force };
+                post(format!("{}/move", path("cartridges", label)), &body)
+            }
+            Self::Set { label, settings } => {
+                let mut body = SetCartridge::default();
+                for setting in settings {
+                    match key_value(setting)? {
+                        ("write-protect", "on") => body.write_protect = Some(true),
+                        ("write-protect", "off") => body.write_protect = Some(false),
+                        ("write-protect", value) => {
+                            return Err(bad_value("write-protect", value, "on or off"));
+                        }
+                        (key, _) => return Err(unknown_key(key, "write-protect")),
+                    }
+                }
+                call(Method::Patch, path("cartridges", label), Some(json!(body)), View::Message)
+            }
+        })
+    }
+}
+
+impl VaultVerb {
+    fn call(&self) -> Call {
+        match self {
+            Self::Ls => get("/vault", View::Table(CARTRIDGE_COLUMNS)),
+            Self::Load { label, library } => call(
+                Method::Post,
+                format!("{}/load", path("vault", label)),
+                Some(json!({ "library": library })),
+                View::Message,
+            ),
+            Self::Rm { label } => call(Method::Delete, path("vault", label), None, View::Message),
+        }
+    }
+}
+
+impl IscsiNoun {
+    fn call(&self) -> Result<Call, Failure> {
+        Ok(match self {
+            Self::Portal(ListVerb::Ls) => get("/iscsi/portals", View::Table(&["address"])),
+            Self::Target(ListVerb::Ls) => {
+                get("/iscsi/targets", View::Table(&["name", "library", "luns", "chap_user", "initiators"]))
+            }
+            Self::Session(ListVerb::Ls) => {
+                get("/iscsi/sessions", View::Table(&["tsih", "initiator", "target", "peer", "since"]))
+            }
+            Self::Chap(ChapVerb::Set(set)) => {
+                let body = SetChap {
+                    user: set.user.clone(),
+                    secret: read_secret(&set.secret_file)?,
+                    mutual_user: set.mutual_user.clone(),
+                    mutual_secret: set.mutual_secret_file.as_deref().map(read_secret).transpose()?,
+                };
+                call(
+                    Method::Put,
+                    format!("{}/chap", path("iscsi/targets", &set.library)),
+                    Some(json!(body)),
+                    View::Message,
+                )
+            }
+            Self::Initiator(InitiatorVerb::Add { library, initiator }) => {
+                let body = AddInitiator { initiator: initiator.clone() };
+                post(format!("{}/initiators", path("iscsi/targets", library)), &body)
+            }
+        })
+    }
+}
+
+impl ConfigVerb {
+    fn call(&self) -> Result<Call, Failure> {
+        match self {
+            Self::Check { config } => {
+                let file = config.as_deref().map(absolute).transpose()?;
+                Ok(call(
+                    Method::Post,
+                    "/config/check".to_owned(),
+                    Some(json!({ "file": file })),
+                    View::Message,
+                ))
+            }
+            Self::Show { .. } => Ok(get("/config/effective", View::Table(&["key", "value", "origin"]))),
+        }
+    }
+}
+
+impl SystemVerb {
+    fn call(&self) -> Result<Call, Failure> {
+        Ok(match self {
+            Self::Status => get("/system/status", View::Status),
+            Self::Reload => call(Method::Post, "/system/reload".to_owned(), Some(json!({})), View::Message),
+            Self::Diag => get("/system/diag", View::Fields),
+            Self::Backup { file } => post("/system/backup".to_owned(), &BackupFile { file: absolute(file)? }),
+            Self::Restore { file } => {
+                post("/system/restore".to_owned(), &BackupFile { file: absolute(file)? })
+            }
+            Self::Rebuild { plan } => {
+                let view = View::Table(&["label", "id", "action"]);
+                call(Method::Post, "/system/rebuild".to_owned(), Some(json!({ "plan": plan })), view)
+            }
+        })
+    }
+}
+
+fn call(method: Method, path: String, body: Option<Value>, view: View) -> Call {
+    Call { request: Request { method, path, body }, view }
+}
+
+fn get(path: &str, view: View) -> Call {
+    call(Method::Get, path.to_owned(), None, view)
+}
+
+fn post(path: String, body: &impl serde::Serialize) -> Call {
+    call(Method::Post, path, Some(json!(body)), View::Message)
+}
+
+fn path(noun: &str, name: &str) -> String {
+    format!("/{noun}/{}", segment(name))
+}
+
+fn key_value(setting: &str) -> Result<(&str, &str), Failure> {
+    setting.split_once('=').ok_or_else(|| bad_value("setting", setting, "KEY=VALUE"))
+}
+
+fn unknown_key(key: &str, known: &str) -> Failure {
+    Failure::Local(format!("'{key}' is no setting; known are: {known}"))
+}
+
+fn bad_value(key: &str, value: &str, right: &str) -> Failure {
+    Failure::Local(format!("{key} cannot be '{value}'; it must be {right}"))
+}
+
+fn parse_size(text: &str) -> Result<u64, Failure> {
+    let malformed = || bad_value("size", text, "a whole number and k, m, g or t, such as 640m");
+    let (number, shift) = match text.char_indices().last() {
+        Some((at, 'k' | 'K')) => (&text[..at], 10),
+        Some((at, 'm' | 'M')) => (&text[..at], 20),
+        Some((at, 'g' | 'G')) => (&text[..at], 30),
+        Some((at, 't' | 'T')) => (&text[..at], 40),
+        _ => (text, 0),
+    };
+    let number: u64 = number.parse().map_err(|_| malformed())?;
+    number.checked_mul(1 << shift).ok_or_else(malformed)
+}
+
+fn absolute(path: &Path) -> Result<String, Failure> {
+    let absolute =
+        std::path::absolute(path).map_err(|e| Failure::Local(format!("{}: {e}", path.display())))?;
+    absolute
+        .into_os_string()
+        .into_string()
+        .map_err(|_| bad_value("file", &path.display().to_string(), "a path in UTF-8"))
+}
+
+fn read_secret(path: &Path) -> Result<String, Failure> {
+    let text = fs::read_to_string(path)
+        .map_err(|e| Failure::Local(format!("cannot read the secret in {}: {e}", path.display())))?;
+    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(line: &str) -> Request {
+        let cli = Cli::try_parse_from(line.split_whitespace()).unwrap_or_else(|e| panic!("{line}: {e}"));
+        cli.command.call().unwrap_or_else(|e| panic!("{line}: {e:?}")).request
+    }
+
+    #[test]
+    fn the_commands_that_stay_are_understood() {
+        for (line, method, path) in [
+            ("vtl library ls", Method::Get, "/libraries"),
+            (
+                "vtl library create lib1 --profile ibm-03584l32 --drives 2 --slots 9 --mailslots 1",
+                Method::Post,
+                "/libraries",
+            ),
+            ("vtl library set lib0 drives=3 slots=30", Method::Patch, "/libraries/lib0"),
+            ("vtl drive show lib0/1", Method::Get, "/libraries/lib0/drives/1"),
+            ("vtl cartridge create VTL011L8 --size 640m --count 3", Method::Post, "/cartridges"),
+            ("vtl cartridge move VTL001L8 --to mailslot:1", Method::Post, "/cartridges/VTL001L8/move"),
+            ("vtl cartridge set VTL001L8 write-protect=on", Method::Patch, "/cartridges/VTL001L8"),
+            ("vtl vault load VTL001L8 --library lib0", Method::Post, "/vault/VTL001L8/load"),
+            ("vtl --json store stats", Method::Get, "/store/stats"),
+            (
+                "vtl iscsi initiator add lib0 iqn.1993-08.org.debian:01:abc",
+                Method::Post,
+                "/iscsi/targets/lib0/initiators",
+            ),
+            ("vtl config show --effective", Method::Get, "/config/effective"),
+            ("vtl system rebuild --plan", Method::Post, "/system/rebuild"),
+        ] {
+            let request = request(line);
+            assert_eq!((request.method, request.path.as_str()), (method, path), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_size_becomes_bytes_in_the_request() {
+        let body = request("vtl cartridge create SML001L8 --size 640m").body;
+        assert_eq!(body.map(|b| b["size_bytes"].clone()), Some(json!(671_088_640)));
+    }
+
+    #[test]
+    fn a_wrong_setting_is_named_with_what_would_be_right() {
+        let cli = Cli::try_parse_from(["vtl", "library", "set", "lib0", "shelves=3"]).unwrap();
+        let Err(Failure::Local(message)) = cli.command.call() else { panic!("shelves are no setting") };
+        assert!(message.contains("shelves") && message.contains("drives, slots, mailslots"), "{message}");
+    }
+}

@@ -1,0 +1,139 @@
+//! Answers for people (tables) and for programs (JSON).
+
+use std::process::ExitCode;
+
+use serde_json::Value;
+
+use crate::http::Failure;
+
+/// How an answer is shown.
+pub enum View {
+    /// An array of objects: one line each, these columns. A dotted name goes into an object.
+    Table(&'static [&'static str]),
+    /// One object: a line for each of its fields.
+    Fields,
+    /// One object with an array inside: its fields, then the array as a table.
+    FieldsAndTable(&'static str, &'static [&'static str]),
+    /// A message.
+    Message,
+    /// The state of the system: decides the exit code too.
+    Status,
+    /// A check: fails when this array is not empty.
+    Findings(&'static str, &'static [&'static str]),
+}
+
+/// Prints an answer.
+pub fn answer(answer: &Value, view: &View, json: bool) {
+    if json {
+        println!("{answer}");
+        return;
+    }
+    match view {
+        View::Table(columns) => table(answer, columns),
+        View::Fields => fields(answer, None),
+        View::FieldsAndTable(inner, columns) | View::Findings(inner, columns) => {
+            fields(answer, Some(inner));
+            table(&answer[*inner], columns);
+        }
+        View::Status => {
+            fields(answer, Some("problems"));
+            table(&answer["problems"], &["subject", "message", "remedy"]);
+        }
+        View::Message => println!("{}", cell(&answer["message"])),
+    }
+}
+
+/// The exit code that an answer deserves.
+pub fn exit_code(answer: &Value, view: &View) -> ExitCode {
+    let good = match view {
+        View::Status => answer["state"] == "ok",
+        View::Findings(array, _) => answer[*array].as_array().is_none_or(Vec::is_empty),
+        View::Table(_) | View::Fields | View::FieldsAndTable(..) | View::Message => true,
+    };
+    if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Prints a failure to standard error.
+pub fn failure(failure: &Failure, json: bool) {
+    match failure {
+        Failure::Api(error) if json => eprintln!("{}", serde_json::json!(error)),
+        Failure::Api(error) => {
+            let remedy = error.remedy.as_ref().map_or_else(String::new, |r| format!("\n  {r}"));
+            eprintln!("vtl: {}{remedy}", error.message);
+        }
+        Failure::Local(message) => eprintln!("vtl: {message}"),
+    }
+}
+
+fn table(rows: &Value, columns: &[&str]) {
+    let rows: Vec<Vec<String>> = rows
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|row| columns.iter().map(|c| cell(find(row, c))).collect())
+        .collect();
+    if rows.is_empty() {
+        return;
+    }
+    let titles: Vec<String> =
+        columns.iter().map(|c| c.rsplit('.').next().unwrap_or(c).to_uppercase()).collect();
+    let width = |at: usize| {
+        rows.iter().chain([&titles]).filter_map(|r| r.get(at)).map(|c| c.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..columns.len()).map(width).collect();
+    for row in [&titles].into_iter().chain(&rows) {
+        let line: Vec<String> =
+            row.iter().zip(&widths).map(|(text, width)| format!("{text:<width$}")).collect();
+        println!("{}", line.join("  ").trim_end());
+    }
+}
+
+fn fields(object: &Value, without: Option<&str>) {
+    for (name, value) in object.as_object().into_iter().flatten() {
+        if Some(name.as_str()) != without {
+            println!("{name}: {}", cell(value));
+        }
+    }
+}
+
+fn find<'a>(row: &'a Value, column: &str) -> &'a Value {
+    column.split('.').fold(row, |value, key| &value[key])
+}
+
+fn cell(value: &Value) -> String {
+    match value {
+        Value::Null => "-".to_owned(),
+        Value::String(text) => text.clone(),
+        Value::Array(items) if items.is_empty() => "-".to_owned(),
+        Value::Array(items) => items.iter().map(cell).collect::<Vec<_>>().join(","),
+        Value::Object(fields) => {
+            fields.values().filter(|v| !v.is_null()).map(cell).collect::<Vec<_>>().join(":")
+        }
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_place_prints_as_people_write_it() {
+        assert_eq!(cell(&json!({"kind": "slot", "number": 4})), "slot:4");
+        assert_eq!(cell(&json!({"kind": "vault", "number": null})), "vault");
+    }
+
+    #[test]
+    fn a_finding_makes_a_check_fail() {
+        let view = View::Findings("damage", &[]);
+        assert_eq!(
+            format!("{:?}", exit_code(&json!({"damage": []}), &view)),
+            format!("{:?}", ExitCode::SUCCESS)
+        );
+        assert_eq!(
+            format!("{:?}", exit_code(&json!({"damage": [{}]}), &view)),
+            format!("{:?}", ExitCode::FAILURE)
+        );
+    }
+}
