@@ -1,1 +1,41 @@
-fn main() {}
+//! Chores of the project, as `cargo xtask COMMAND`.
+//!
+//! ```text
+//! cargo xtask test [--long]          everything that CI checks; --long runs every count that an issue states
+//! cargo xtask deps                   only the rules about which crate may use which
+//! cargo xtask integration [NAME..]   only the cases with foreign clients (builds the daemon first)
+//! cargo xtask guest FILE             one script in a guest by hand, with everything it says
+//! ```
+//!
+//! Plain `std` and a JSON reader, so that this compiles in a moment.
+
+mod deps;
+mod packages;
+mod steps;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "usage: cargo xtask test [--long] | deps | integration [NAME..] | guest FILE";
+
+/// What a chore says when it fails.
+type Outcome<T> = Result<T, String>;
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    let outcome = match words.as_slice() {
+        ["test"] => steps::test(false),
+        ["test", "--long"] => steps::test(true),
+        ["deps"] => deps::check().map(|text| println!("{text}")),
+        ["integration", names @ ..] => steps::integration(names),
+        ["guest", file] => steps::guest(file),
+        _ => Err(USAGE.to_owned()),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(trouble) => {
+            eprintln!("{trouble}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! What `cargo xtask test` does, in order. Every step runs, so that one run shows everything that is wrong; only a
+//! step whose base is broken is left out, and says so. The last line sums the tests of all steps.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use crate::{Outcome, deps, packages};
+
+/// Tests of one step or of all.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Counts {
+    passed: u64,
+    failed: u64,
+    skipped: u64,
+}
+
+impl Counts {
+    fn add(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.skipped += other.skipped;
+    }
+}
+
+/// How a step does its work.
+enum Work {
+    /// A function of ours.
+    Own(fn() -> Outcome<String>),
+    /// Cargo with these words.
+    Cargo(&'static [&'static str]),
+}
+
+struct Step {
+    name: &'static str,
+    /// A step that must have succeeded before.
+    needs: Option<&'static str>,
+    work: Work,
+}
+
+const INTEGRATION: &[&str] = &["test", "-p", "integration", "--test", "cases"];
+const RELEASE: &[&str] = &["build", "--release", "--workspace"];
+
+/// How many times more random cases property tests run with `--long`.
+const LONG_FACTOR: &str = "50";
+
+const STEPS: &[Step] = &[
+    Step { name: "packages", needs: None, work: Work::Own(packages::install_missing) },
+    Step { name: "format", needs: None, work: Work::Cargo(&["fmt", "--all", "--check"]) },
+    Step { name: "dependencies", needs: None, work: Work::Own(deps::check) },
+    Step {
+        name: "lints",
+        needs: None,
+        work: Work::Cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]),
+    },
+    Step {
+        name: "unit and whole-daemon tests",
+        needs: None,
+        work: Work::Cargo(&["test", "--workspace", "--exclude", "integration", "--no-fail-fast"]),
+    },
+    Step {
+        name: "tests of the harness",
+        needs: None,
+        work: Work::Cargo(&["test", "-p", "integration", "--lib"]),
+    },
+    Step { name: "release build", needs: None, work: Work::Cargo(RELEASE) },
+    Step { name: "foreign clients", needs: Some("release build"), work: Work::Cargo(INTEGRATION) },
+];
+
+/// Everything; with `long` in the counts that an issue states.
+pub fn test(long: bool) -> Outcome<()> {
+    let start = Instant::now();
+    let mut total = Counts::default();
+    let mut report: Vec<(&str, String, f64)> = Vec::new();
+    let mut broken: Vec<&str> = Vec::new();
+    for step in STEPS {
+        let begun = Instant::now();
+        println!("\n==> {}", step.name);
+        if let Some(needed) = step.needs.filter(|needed| broken.contains(needed)) {
+            broken.push(step.name);
+            total.failed += 1;
+            report.push((step.name, format!("not run: {needed} failed"), 0.0));
+            continue;
+        }
+        let (mut counts, outcome) = do_step(&step.work, long);
+        let verdict = match outcome {
+            Ok(()) => "ok".to_owned(),
+            Err(trouble) => {
+                println!("{trouble}");
+                broken.push(step.name);
+                // A failed step is a failure even where no test says so.
+                counts.failed = counts.failed.max(1);
+                "FAILED".to_owned()
+            }
+        };
+        total.add(counts);
+        report.push((step.name, verdict, begun.elapsed().as_secs_f64()));
+    }
+    println!();
+    for (name, verdict, seconds) in &report {
+        println!("{name:30} {seconds:7.1} s  {verdict}");
+    }
+    println!("{:30} {:7.1} s", "all", start.elapsed().as_secs_f64());
+    println!("{} passed, {} failed, {} skipped", total.passed, total.failed, total.skipped);
+    if broken.is_empty() { Ok(()) } else { Err(format!("failed: {}", broken.join(", "))) }
+}
+
+/// The cases with foreign clients whose names hold one of `names`; all of them for none.
+pub fn integration(names: &[&str]) -> Outcome<()> {
+    run_cargo(RELEASE, false).1?;
+    run_cargo(&[INTEGRATION, &["--"], names].concat(), long_from_env()).1
+}
+
+/// One script in a guest, with everything it says.
+pub fn guest(file: &str) -> Outcome<()> {
+    let file = std::fs::canonicalize(file).map_err(|cause| format!("{file}: {cause}"))?;
+    let file = file.to_str().ok_or("the file's name is not UTF-8")?;
+    run_cargo(&[INTEGRATION, &["--", "--verbose", "--script", file]].concat(), long_from_env()).1
+}
+
+fn long_from_env() -> bool {
+    std::env::var_os("VTL_LONG").is_some_and(|value| value == "1")
+}
+
+fn do_step(work: &Work, long: bool) -> (Counts, Outcome<()>) {
+    match work {
+        Work::Own(function) => (Counts::default(), function().map(|text| println!("{text}"))),
+        Work::Cargo(words) => run_cargo(words, long),
+    }
+}
+
+/// Runs cargo and counts the tests that it reports; its output passes through.
+fn run_cargo(words: &[&str], long: bool) -> (Counts, Outcome<()>) {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(words).stdin(Stdio::null()).stdout(Stdio::piped());
+    if long {
+        command.env("VTL_LONG", "1");
+        if std::env::var_os("VTL_TEST_CASES").is_none() {
+            command.env("VTL_TEST_CASES", LONG_FACTOR);
+        }
+    }
+    let mut counts = Counts::default();
+    let mut child = match command.spawn() {
+        Ok(child) => child,
+        Err(cause) => return (counts, Err(format!("cargo: {cause}"))),
+    };
+    let lines = child.stdout.take().into_iter().flat_map(|pipe| BufReader::new(pipe).lines());
+    for line in lines.map_while(Result::ok) {
+        println!("{line}");
+        if let Some(more) = counted(&line) {
+            counts.add(more);
+        }
+    }
+    match child.wait() {
+        Ok(status) if status.success() => (counts, Ok(())),
+        Ok(status) => (counts, Err(format!("cargo {}: {status}", words.join(" ")))),
+        Err(cause) => (counts, Err(format!("cargo: {cause}"))),
+    }
+}
+
+/// The counts in a line `test result: ok. 3 passed; 0 failed; 1 ignored; ..`.
+fn counted(line: &str) -> Option<Counts> {
+    let (_, rest) = line.strip_prefix("test result: ")?.split_once(". ")?;
+    let mut counts = Counts::default();
+    for part in rest.split("; ") {
+        let Some((number, word)) = part.trim().split_once(' ') else { continue };
+        let Ok(number) = number.parse() else { continue };
+        match word {
+            "passed" => counts.passed = number,
+            "failed" => counts.failed = number,
+            "ignored" => counts.skipped = number,
+            _ => {}
+        }
+    }
+    Some(counts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_standard_harness_line_is_counted() {
+        let line = "test result: FAILED. 12 passed; 3 failed; 4 ignored; 0 measured; 5 filtered out; finished in 0.1s";
+        assert_eq!(counted(line), Some(Counts { passed: 12, failed: 3, skipped: 4 }));
+        assert_eq!(counted("test some::name ... ok"), None);
+    }
+
+    #[test]
+    fn a_needed_step_stands_before_the_one_that_needs_it() {
+        for (number, step) in STEPS.iter().enumerate() {
+            let before: Vec<&str> = STEPS.iter().take(number).map(|step| step.name).collect();
+            assert!(step.needs.is_none_or(|needed| before.contains(&needed)), "{}", step.name);
+        }
+    }
+}
