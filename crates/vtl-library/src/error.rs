@@ -1,0 +1,200 @@
+//! Why the library refuses, with what the operator can do.
+
+use std::fmt;
+
+use vtl_meta::MetaError;
+use vtl_types::{IscsiName, Label, LibraryName, Place};
+
+use crate::moves::MoveFault;
+
+/// A refusal; nothing has changed.
+#[derive(Debug)]
+pub enum LibraryError {
+    /// The inventory file failed.
+    Meta(MetaError),
+    /// The cartridge cannot be moved so.
+    Move(MoveFault),
+    /// The inventory has no installation id yet.
+    NotInstalled,
+    /// The inventory has another installation id.
+    OtherInstallation,
+    /// No library of this name.
+    UnknownLibrary(LibraryName),
+    /// The name is in use.
+    LibraryExists(LibraryName),
+    /// The library still holds cartridges: the first of them, and how many.
+    NotEmpty {
+        /// The library.
+        library: LibraryName,
+        /// Some of its cartridges.
+        labels: Vec<Label>,
+        /// All of them, counted.
+        total: usize,
+    },
+    /// A count outside its range.
+    Count {
+        /// What is counted: `drives`, `slots`, `mailslots`.
+        what: &'static str,
+        /// What was asked.
+        asked: u16,
+        /// The least.
+        least: u16,
+        /// The most.
+        most: u16,
+    },
+    /// Elements that would disappear hold cartridges.
+    Occupied {
+        /// The library.
+        library: LibraryName,
+        /// Which element holds what.
+        holders: Vec<(Place, Label)>,
+    },
+    /// No cartridge with this label.
+    UnknownCartridge(Label),
+    /// The label is in use.
+    LabelTaken(Label),
+    /// An id is in use, or fewer ids than cartridges were given: a fault of the caller.
+    Ids,
+    /// The label's digits end before the series does.
+    SeriesEnds {
+        /// The first label.
+        first: Label,
+        /// How many were asked.
+        asked: u32,
+        /// How many labels there are.
+        possible: u32,
+    },
+    /// Too many cartridges in one request, or none.
+    SeriesLength {
+        /// How many were asked.
+        asked: u32,
+        /// The most.
+        most: u32,
+    },
+    /// Not enough empty elements.
+    NoRoom {
+        /// The library.
+        library: LibraryName,
+        /// `slot` or `mailslot`.
+        kind: &'static str,
+        /// Empty ones.
+        free: usize,
+        /// Cartridges to place.
+        needed: usize,
+    },
+    /// A new cartridge in a library needs a library.
+    NoLibraryGiven(Label),
+    /// The cartridge is in a drive.
+    Loaded {
+        /// The cartridge.
+        label: Label,
+        /// The drive.
+        place: Place,
+    },
+    /// `begin_remove` was not called.
+    NotRemoving(Label),
+    /// No target of this name.
+    UnknownTarget(IscsiName),
+    /// The target name is in use.
+    TargetExists(IscsiName),
+    /// A setting's key or value that cannot be kept.
+    Setting {
+        /// The key.
+        key: String,
+    },
+    /// All device numbers are used up.
+    NoDeviceNumber,
+}
+
+impl From<MetaError> for LibraryError {
+    fn from(error: MetaError) -> Self {
+        Self::Meta(error)
+    }
+}
+
+impl From<MoveFault> for LibraryError {
+    fn from(fault: MoveFault) -> Self {
+        Self::Move(fault)
+    }
+}
+
+fn list<T: fmt::Display>(items: impl IntoIterator<Item = T>) -> String {
+    items.into_iter().map(|item| item.to_string()).collect::<Vec<_>>().join(", ")
+}
+
+impl fmt::Display for LibraryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Meta(error) => error.fmt(f),
+            Self::Move(fault) => fault.fmt(f),
+            Self::NotInstalled => f.write_str("the inventory has no installation id: start vtld once"),
+            Self::OtherInstallation => f.write_str(
+                "the inventory belongs to another installation: restore the copy that was made here, \
+                 or use the state folder it came from",
+            ),
+            Self::UnknownLibrary(name) => write!(f, "no library '{name}': see vtl library ls"),
+            Self::LibraryExists(name) => write!(f, "library '{name}' exists: choose another name"),
+            Self::NotEmpty { library, labels, total } => write!(
+                f,
+                "library '{library}' holds {total} cartridges ({}{}): move them to the vault or remove them first",
+                list(labels),
+                if labels.len() < *total { ", ..." } else { "" }
+            ),
+            Self::Count { what, asked, least, most } => {
+                write!(f, "{what}={asked} is not possible: {least} to {most}")
+            }
+            Self::Occupied { library, holders } => write!(
+                f,
+                "library '{library}' cannot shrink, these elements hold cartridges: {}; move them first",
+                list(holders.iter().map(|(place, label)| format!("{place} ({label})")))
+            ),
+            Self::UnknownCartridge(label) => write!(f, "no cartridge '{label}': see vtl cartridge ls"),
+            Self::LabelTaken(label) => {
+                write!(f, "label '{label}' is in use: labels are unique over all libraries and the vault")
+            }
+            Self::Ids => f.write_str("cartridge ids are missing or in use: this is a fault of the program"),
+            Self::SeriesEnds { first, asked, possible } => write!(
+                f,
+                "a series from '{first}' has {possible} labels, {asked} were asked: \
+                 ask for fewer, or begin with a label that has more trailing digits"
+            ),
+            Self::SeriesLength { asked, most } => {
+                write!(f, "{asked} cartridges in one request are not possible: 1 to {most}")
+            }
+            Self::NoRoom { library, kind, free, needed } => write!(
+                f,
+                "library '{library}' has {free} empty {kind}s, {needed} are needed: \
+                 add {kind}s (vtl library set {library} {kind}s=N) or move cartridges to the vault"
+            ),
+            Self::NoLibraryGiven(label) => {
+                write!(f, "cartridge '{label}' needs a library to go to: name one with --library")
+            }
+            Self::Loaded { label, place } => {
+                write!(f, "cartridge '{label}' is in {place}: unload it first")
+            }
+            Self::NotRemoving(label) => {
+                write!(f, "cartridge '{label}' is not being removed: this is a fault of the program")
+            }
+            Self::UnknownTarget(iqn) => write!(f, "no target '{iqn}': see vtl iscsi target ls"),
+            Self::TargetExists(iqn) => write!(f, "target '{iqn}' exists: choose another name"),
+            Self::Setting { key } => write!(
+                f,
+                "setting '{key}' cannot be kept: a key has words of a-z, 0-9 and '_' joined by '.', \
+                 key and value have at most 1024 bytes"
+            ),
+            Self::NoDeviceNumber => {
+                f.write_str("all serial numbers of this installation are used: start a new state folder")
+            }
+        }
+    }
+}
+
+impl std::error::Error for LibraryError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Meta(error) => Some(error),
+            Self::Move(fault) => Some(fault),
+            _ => None,
+        }
+    }
+}
