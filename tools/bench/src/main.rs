@@ -1,1 +1,149 @@
-fn main() {}
+//! Speed of `vtld` beside Debian's `tgt` and beside the machine's own limits, in one run, every byte verified.
+//!
+//! Speeds on a shared machine drift: the figures to quote are the ratios of neighbouring runs, and CPU seconds.
+
+mod cell;
+mod data;
+mod initiator;
+mod limits;
+mod server;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use clap::Parser;
+
+use crate::cell::{Cell, Figures, measure};
+use crate::data::Data;
+use crate::server::{Kind, Server};
+
+/// Measures write and read speed and CPU cost of vtld and tgt.
+#[derive(Parser)]
+struct Args {
+    /// The daemon to measure.
+    #[arg(long, default_value = "target/release/vtld")]
+    vtld: PathBuf,
+    /// Folders to measure in, one after another; a tmpfs and a disk by default.
+    #[arg(long, default_values = ["/dev/shm", "/var/tmp"])]
+    folder: Vec<PathBuf>,
+    /// MiB for each drive and cell.
+    #[arg(long, default_value_t = 1024)]
+    mib: u64,
+    /// Repetitions of the named cells; the others run once.
+    #[arg(long, default_value_t = 5)]
+    repeat: usize,
+    /// Only the named cells.
+    #[arg(long)]
+    named: bool,
+    /// Leave tgt out.
+    #[arg(long)]
+    no_tgt: bool,
+}
+
+/// Block size in KiB, depth, drives: the cells that the README names.
+const NAMED: [(usize, usize, u8); 6] =
+    [(64, 8, 1), (256, 1, 1), (256, 8, 1), (256, 32, 1), (1024, 8, 1), (256, 8, 2)];
+
+fn main() -> io::Result<()> {
+    let args = Args::parse();
+    for folder in &args.folder {
+        let scratch = tempfile::tempdir_in(folder)?;
+        println!("## {}", folder.display());
+        let limits = limits::measure(scratch.path())?;
+        println!(
+            "limits: memcpy {:.0} MB/s, loopback TCP {:.0} MB/s, file write with sync {:.0} MB/s",
+            limits.memcpy, limits.loopback, limits.file
+        );
+        run_folder(&args, scratch.path())?;
+    }
+    Ok(())
+}
+
+fn run_folder(args: &Args, folder: &Path) -> io::Result<()> {
+    let random = Data::new(0);
+    let compressible = Data::new(4);
+    println!(
+        "| KiB | depth | drives | target | write MB/s | write CPU s/GiB | read MB/s | read CPU s/GiB | write/tgt | read/tgt | MiB |"
+    );
+    println!("|---|---|---|---|---|---|---|---|---|---|---|");
+    for (cell, named) in cells(args) {
+        let times = if named { args.repeat } else { 1 };
+        let mut runs: Vec<(Kind, Vec<(Figures, u64)>)> =
+            kinds(args).into_iter().map(|k| (k, Vec::new())).collect();
+        for _ in 0..times {
+            for (kind, figures) in &mut runs {
+                let data = if *kind == (Kind::Vtld { compress: true }) { &compressible } else { &random };
+                figures.push(one_run(args, folder, *kind, cell, data)?);
+            }
+        }
+        report(cell, &runs);
+    }
+    Ok(())
+}
+
+fn kinds(args: &Args) -> Vec<Kind> {
+    let mut kinds = vec![Kind::Vtld { compress: false }, Kind::Vtld { compress: true }];
+    if !args.no_tgt {
+        kinds.insert(0, Kind::Tgt);
+    }
+    kinds
+}
+
+fn cells(args: &Args) -> Vec<(Cell, bool)> {
+    let mut cells = Vec::new();
+    for drives in [1, 2] {
+        for kib in [64, 256, 1024] {
+            for depth in [1, 8, 32] {
+                let named = NAMED.contains(&(kib, depth, drives));
+                if named || !args.named {
+                    cells.push((Cell { block: kib << 10, depth, drives, bytes: args.mib << 20 }, named));
+                }
+            }
+        }
+    }
+    cells
+}
+
+fn one_run(args: &Args, folder: &Path, kind: Kind, cell: Cell, data: &Data) -> io::Result<(Figures, u64)> {
+    let state = tempfile::tempdir_in(folder)?;
+    let server = Server::start(kind, state.path(), &args.vtld, cell.drives, cell.bytes * 5 / 4)?;
+    let figures = measure(&server, cell, data)?;
+    Ok((figures, server.peak_memory_mib()))
+}
+
+fn report(cell: Cell, runs: &[(Kind, Vec<(Figures, u64)>)]) {
+    let tgt: Option<&Vec<(Figures, u64)>> = runs.iter().find(|(k, _)| *k == Kind::Tgt).map(|(_, f)| f);
+    for (kind, figures) in runs {
+        let column = |get: fn(&Figures) -> f64| median(figures.iter().map(|(f, _)| get(f)).collect());
+        let ratio = |get: fn(&Figures) -> f64| {
+            tgt.filter(|_| *kind != Kind::Tgt).map_or_else(
+                || "-".to_owned(),
+                |tgt| {
+                    format!(
+                        "{:.2}",
+                        median(figures.iter().zip(tgt).map(|((a, _), (b, _))| get(a) / get(b)).collect())
+                    )
+                },
+            )
+        };
+        println!(
+            "| {} | {} | {} | {} | {:.0} | {:.2} | {:.0} | {:.2} | {} | {} | {} |",
+            cell.block >> 10,
+            cell.depth,
+            cell.drives,
+            kind.name(),
+            column(|f| f.write.mb_per_s),
+            column(|f| f.write.cpu_per_gib),
+            column(|f| f.read.mb_per_s),
+            column(|f| f.read.cpu_per_gib),
+            ratio(|f| f.write.mb_per_s),
+            ratio(|f| f.read.mb_per_s),
+            figures.iter().map(|(_, mib)| mib).max().unwrap_or(&0),
+        );
+    }
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}

@@ -1,0 +1,218 @@
+//! The targets under measurement: `vtld` and Debian's `tgtd`, both on loopback, stopped by their process ids.
+
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::initiator::{Initiator, failure};
+
+const START_LIMIT: Duration = Duration::from_secs(20);
+
+/// Which target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Ours; with the drives' compression on or off.
+    Vtld {
+        /// Data compression enabled in the drive.
+        compress: bool,
+    },
+    /// Debian's tgt with emulated tape drives.
+    Tgt,
+}
+
+impl Kind {
+    /// A short name for the report.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Vtld { compress: false } => "vtl",
+            Self::Vtld { compress: true } => "vtl+zstd",
+            Self::Tgt => "tgt",
+        }
+    }
+}
+
+/// A running target.
+pub struct Server {
+    kind: Kind,
+    child: Child,
+    folder: PathBuf,
+    port: u16,
+}
+
+impl Server {
+    /// Starts `kind` with its files below `folder`; each drive gets a blank cartridge of at least `capacity` bytes.
+    pub fn start(kind: Kind, folder: &Path, vtld: &Path, drives: u8, capacity: u64) -> io::Result<Self> {
+        fs::create_dir_all(folder)?;
+        let port = free_port()?;
+        let child = match kind {
+            Kind::Vtld { .. } => start_vtld(vtld, folder, port)?,
+            Kind::Tgt => start_tgt(folder, port)?,
+        };
+        let server = Self { kind, child, folder: folder.to_owned(), port };
+        match kind {
+            Kind::Vtld { .. } => server.load_vtld(drives)?,
+            Kind::Tgt => server.set_up_tgt(drives, capacity)?,
+        }
+        Ok(server)
+    }
+
+    /// A session with drive `number`, from 0, ready for use.
+    pub fn drive(&self, number: u8) -> io::Result<Initiator> {
+        let mut session = Initiator::login(self.address(), self.target(), number + 1, number + 1)?;
+        session.run_good(&[0; 6], 0)?;
+        if let Kind::Vtld { compress } = self.kind {
+            set_compression(&mut session, compress)?;
+        }
+        Ok(session)
+    }
+
+    /// CPU seconds that the server has used, user and system.
+    pub fn cpu_seconds(&self) -> io::Result<f64> {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
+        let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+        let ticks = |field: usize| {
+            after_name.split_whitespace().nth(field).and_then(|t| t.parse::<f64>().ok()).unwrap_or(0.0)
+        };
+        Ok((ticks(11) + ticks(12)) / 100.0)
+    }
+
+    /// The most memory that the server has held, in MiB.
+    pub fn peak_memory_mib(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
+        let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:")).unwrap_or("0");
+        line.split_whitespace().next().and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0) / 1024
+    }
+
+    /// What makes the other's WRITE FILEMARKS as good as ours: tgt leaves its image in the page cache.
+    pub fn settle(&self) -> io::Result<()> {
+        if self.kind == Kind::Tgt {
+            for entry in fs::read_dir(&self.folder)? {
+                let path = entry?.path();
+                if path.extension().is_some_and(|e| e == "img") {
+                    File::open(path)?.sync_data()?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn address(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.port))
+    }
+
+    fn target(&self) -> &'static str {
+        match self.kind {
+            Kind::Vtld { .. } => "iqn.2026-11.internal.vtl:lib0",
+            Kind::Tgt => TGT_TARGET,
+        }
+    }
+
+    /// Moves the cartridge of slot N+1 to drive N by the changer.
+    fn load_vtld(&self, drives: u8) -> io::Result<()> {
+        let mut changer = Initiator::login(self.address(), self.target(), 0, 0x77)?;
+        for number in 0..drives {
+            let (slot, drive) = (0x0400 + u16::from(number), 0x0101 + u16::from(number));
+            let [slot_high, slot_low] = slot.to_be_bytes();
+            let [drive_high, drive_low] = drive.to_be_bytes();
+            changer.run_good(&[0xa5, 0, 0, 0, slot_high, slot_low, drive_high, drive_low, 0, 0, 0, 0], 0)?;
+        }
+        changer.logout()
+    }
+
+    fn set_up_tgt(&self, drives: u8, capacity: u64) -> io::Result<()> {
+        let end = Instant::now() + START_LIMIT;
+        while let Err(error) = self.tgtadm("--mode sys --op show") {
+            if Instant::now() > end {
+                return Err(error);
+            }
+            thread::sleep(Duration::from_millis(100));
+        }
+        self.tgtadm(&format!("--mode target --op new --tid 1 -T {TGT_TARGET}"))?;
+        for key in ["MaxRecvDataSegmentLength", "FirstBurstLength", "MaxBurstLength"] {
+            self.tgtadm(&format!("--mode target --op update --tid 1 -n {key} -v 262144"))?;
+        }
+        self.tgtadm("--mode target --op update --tid 1 -n InitialR2T -v No")?;
+        self.tgtadm("--mode target --op bind --tid 1 -I ALL")?;
+        for number in 0..drives {
+            let image = self.folder.join(format!("{number}.img"));
+            let size = capacity.div_ceil(1 << 20).to_string();
+            let mut make = Command::new("tgtimg");
+            make.args(["--op", "new", "--device-type", "tape", "--type", "data", "--size", &size]);
+            run(make.args(["--barcode", &format!("TGT00{number}L8"), "--file"]).arg(&image))?;
+            let lun = number + 1;
+            self.tgtadm(&format!(
+                "--mode logicalunit --op new --tid 1 --lun {lun} --device-type tape -b {}",
+                image.display()
+            ))?;
+            self.tgtadm(&format!("--mode logicalunit --op update --tid 1 --lun {lun} --params online=1"))?;
+        }
+        Ok(())
+    }
+
+    fn tgtadm(&self, words: &str) -> io::Result<()> {
+        run(Command::new("tgtadm")
+            .args(["-C", &self.port.to_string(), "--lld", "iscsi"])
+            .args(words.split_whitespace()))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let killed = self.child.kill().and_then(|()| self.child.wait());
+        if let Err(error) = killed {
+            eprintln!("could not stop process {}: {error}", self.child.id());
+        }
+    }
+}
+
+const TGT_TARGET: &str = "iqn.2026-11.internal.vtl:tgt";
+
+fn start_vtld(vtld: &Path, folder: &Path, port: u16) -> io::Result<Child> {
+    let mut command = Command::new(vtld);
+    command.arg("--state").arg(folder.join("state")).args(["--listen", &format!("127.0.0.1:{port}")]);
+    command.args(["--api", &format!("127.0.0.1:{}", free_port()?), "--set", "log.level=warn"]);
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn()?;
+    let output = child.stdout.take().ok_or_else(|| failure("no output of vtld"))?;
+    let mut lines = BufReader::new(output).lines();
+    if !lines.by_ref().map_while(Result::ok).any(|line| line.starts_with("ready")) {
+        return Err(failure("vtld ended before it was ready"));
+    }
+    thread::spawn(move || lines.for_each(drop));
+    Ok(child)
+}
+
+fn start_tgt(folder: &Path, port: u16) -> io::Result<Child> {
+    fs::create_dir_all("/run/tgtd")?;
+    let log = File::create(folder.join("tgtd.log"))?;
+    let mut command = Command::new("tgtd");
+    command.args(["-f", "-C", &port.to_string(), "--iscsi", &format!("portal=127.0.0.1:{port}")]);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn()
+}
+
+fn run(command: &mut Command) -> io::Result<()> {
+    let output = command.stdin(Stdio::null()).output()?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(failure(format!("{command:?}: {}", String::from_utf8_lossy(&output.stderr).trim())))
+}
+
+fn free_port() -> io::Result<u16> {
+    Ok(std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+}
+
+/// Turns the DCE bit of the data compression page (0Fh) on or off.
+fn set_compression(session: &mut Initiator, on: bool) -> io::Result<()> {
+    let page = session.run_good(&[0x1a, 0x08, 0x0f, 0, 64, 0], 64)?;
+    let mut list = page.get(..20).ok_or_else(|| failure("mode page 0Fh is too short"))?.to_vec();
+    list[0] = 0;
+    list[4] &= 0x7f;
+    list[6] = if on { list[6] | 0x80 } else { list[6] & 0x7f };
+    session.start_write(&[0x15, 0x10, 0, 0, 20, 0], &list)?;
+    let ended = session.wait(|_| &list, |_, _, _| {}, &mut Vec::new())?;
+    if ended.status == 0 { Ok(()) } else { Err(failure(format!("MODE SELECT ended with {ended:02x?}"))) }
+}
