@@ -1,0 +1,126 @@
+//! The operations that durable code may use, and their error.
+
+use std::fmt;
+use std::io;
+use std::io::IoSlice;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// How a file is opened. New files have mode 0600.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Open {
+    /// An existing file, reading only.
+    Read,
+    /// An existing file, reading and writing.
+    Write,
+    /// A new file, reading and writing; one that exists already is an error.
+    Create,
+    /// Reading and writing; made when it is not there. For lock files.
+    CreateIfMissing,
+}
+
+/// One name in a folder.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Found {
+    /// The name without its folder. A name that is not UTF-8 is never one of ours and is not listed.
+    pub name: String,
+    /// Whether it is a folder.
+    pub is_folder: bool,
+}
+
+/// A place for files: the real file system or a simulated one. All calls block.
+///
+/// A new, renamed or unlinked name is durable after [`Disk::sync_folder`] of its folder; written bytes and a changed
+/// length are durable after [`DiskFile::sync_data`]. Nothing else is promised, and nothing else may be relied on.
+pub trait Disk: Send + Sync + fmt::Debug {
+    /// Opens a file.
+    fn open(&self, path: &Path, how: Open) -> Result<Arc<dyn DiskFile>, DiskError>;
+    /// Gives a file another name in the same folder, replacing what had that name.
+    fn rename(&self, from: &Path, to: &Path) -> Result<(), DiskError>;
+    /// Removes a file's name.
+    fn unlink(&self, path: &Path) -> Result<(), DiskError>;
+    /// Makes a folder with mode 0700; one that exists already is fine. Its parent must exist.
+    fn create_folder(&self, path: &Path) -> Result<(), DiskError>;
+    /// Removes an empty folder.
+    fn remove_folder(&self, path: &Path) -> Result<(), DiskError>;
+    /// Makes the names in a folder durable.
+    fn sync_folder(&self, path: &Path) -> Result<(), DiskError>;
+    /// The names in a folder, sorted.
+    fn list(&self, path: &Path) -> Result<Vec<Found>, DiskError>;
+    /// Bytes that may still be written by us on the file system that holds `path`.
+    fn free_bytes(&self, path: &Path) -> Result<u64, DiskError>;
+}
+
+/// An open file. All calls name their offset; there is no shared position.
+pub trait DiskFile: Send + Sync + fmt::Debug {
+    /// Appends up to `len` bytes from `offset` to `out` and returns how many; fewer only at the end of the file.
+    fn read_at(&self, offset: u64, len: usize, out: &mut Vec<u8>) -> Result<usize, DiskError>;
+    /// Writes all parts one after the other from `offset`. On an error any part of them may have been written.
+    fn write_at(&self, offset: u64, parts: &[IoSlice<'_>]) -> Result<(), DiskError>;
+    /// The file's length.
+    fn size(&self) -> Result<u64, DiskError>;
+    /// Cuts or extends the file; new bytes are zeros.
+    fn set_size(&self, bytes: u64) -> Result<(), DiskError>;
+    /// Reserves space for the first `bytes` bytes without changing the length. A file system that cannot do it
+    /// answers as if it had: the reservation is a precaution, not a promise.
+    fn allocate(&self, bytes: u64) -> Result<(), DiskError>;
+    /// Makes written bytes and the length durable. After an error the file must not be trusted any more.
+    fn sync_data(&self) -> Result<(), DiskError>;
+    /// Takes the file's exclusive lock for as long as the handle lives; `false` when another has it.
+    fn try_lock(&self) -> Result<bool, DiskError>;
+
+    /// Writes all parts at the end of the file.
+    fn append(&self, parts: &[IoSlice<'_>]) -> Result<(), DiskError> {
+        self.write_at(self.size()?, parts)
+    }
+}
+
+/// An operation on a path that failed.
+#[derive(Debug)]
+pub struct DiskError {
+    /// What was tried, as a verb: `read`, `write`, `sync`.
+    pub op: &'static str,
+    /// On which file or folder.
+    pub path: PathBuf,
+    /// What the system said.
+    pub source: io::Error,
+}
+
+impl DiskError {
+    /// An error of `op` on `path`.
+    pub fn new(op: &'static str, path: &Path, source: io::Error) -> Self {
+        Self { op, path: path.to_path_buf(), source }
+    }
+
+    /// No space left, or a quota reached.
+    pub fn is_full(&self) -> bool {
+        matches!(self.source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+    }
+
+    /// The name is not there.
+    pub fn is_not_found(&self) -> bool {
+        self.source.kind() == io::ErrorKind::NotFound
+    }
+
+    fn remedy(&self) -> &'static str {
+        match self.source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "free space on this file system",
+            io::ErrorKind::PermissionDenied => "give the folder to the user that runs the service",
+            io::ErrorKind::NotFound => "check that the file system is mounted",
+            io::ErrorKind::ReadOnlyFilesystem => "look for disk errors in the system log, then remount it",
+            _ => "look for disk errors in the system log",
+        }
+    }
+}
+
+impl fmt::Display for DiskError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot {} {}: {} ({})", self.op, self.path.display(), self.source, self.remedy())
+    }
+}
+
+impl std::error::Error for DiskError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.source)
+    }
+}

@@ -1,0 +1,174 @@
+//! The disk as the operating system gives it.
+
+use std::fs;
+use std::io::{self, IoSlice};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::buffer::spare_capacity;
+use rustix::fs::{FallocateFlags, fallocate, statvfs};
+use rustix::io::Errno;
+
+use crate::disk::{Disk, DiskError, DiskFile, Found, Open};
+
+const FILE_MODE: u32 = 0o600;
+const FOLDER_MODE: u32 = 0o700;
+/// Linux takes at most this many pieces in one `pwritev` (UIO_MAXIOV).
+const MAX_PIECES: usize = 1024;
+
+/// The real file system.
+#[derive(Clone, Debug, Default)]
+pub struct RealDisk;
+
+impl RealDisk {
+    /// The real file system.
+    pub fn new() -> Self {
+        Self
+    }
+}
+
+impl Disk for RealDisk {
+    fn open(&self, path: &Path, how: Open) -> Result<Arc<dyn DiskFile>, DiskError> {
+        let mut options = fs::OpenOptions::new();
+        options.read(true).mode(FILE_MODE);
+        match how {
+            Open::Read => {}
+            Open::Write => {
+                options.write(true);
+            }
+            Open::Create => {
+                options.write(true).create_new(true);
+            }
+            Open::CreateIfMissing => {
+                options.write(true).create(true);
+            }
+        }
+        let op = if how == Open::Create { "create" } else { "open" };
+        let file = options.open(path).map_err(|error| DiskError::new(op, path, error))?;
+        Ok(Arc::new(RealFile { file, path: path.to_path_buf() }))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> Result<(), DiskError> {
+        fs::rename(from, to).map_err(|error| DiskError::new("rename to", to, error))
+    }
+
+    fn unlink(&self, path: &Path) -> Result<(), DiskError> {
+        fs::remove_file(path).map_err(|error| DiskError::new("unlink", path, error))
+    }
+
+    fn create_folder(&self, path: &Path) -> Result<(), DiskError> {
+        match fs::DirBuilder::new().mode(FOLDER_MODE).create(path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+            result => result.map_err(|error| DiskError::new("create folder", path, error)),
+        }
+    }
+
+    fn remove_folder(&self, path: &Path) -> Result<(), DiskError> {
+        fs::remove_dir(path).map_err(|error| DiskError::new("remove folder", path, error))
+    }
+
+    fn sync_folder(&self, path: &Path) -> Result<(), DiskError> {
+        let synced = fs::File::open(path).and_then(|folder| folder.sync_all());
+        synced.map_err(|error| DiskError::new("sync folder", path, error))
+    }
+
+    fn list(&self, path: &Path) -> Result<Vec<Found>, DiskError> {
+        let read = || -> io::Result<Vec<Found>> {
+            let mut found = Vec::new();
+            for entry in fs::read_dir(path)? {
+                let entry = entry?;
+                if let Ok(name) = entry.file_name().into_string() {
+                    found.push(Found { name, is_folder: entry.file_type()?.is_dir() });
+                }
+            }
+            found.sort();
+            Ok(found)
+        };
+        read().map_err(|error| DiskError::new("list", path, error))
+    }
+
+    fn free_bytes(&self, path: &Path) -> Result<u64, DiskError> {
+        let stat = statvfs(path).map_err(|error| DiskError::new("ask free space of", path, error.into()))?;
+        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+}
+
+#[derive(Debug)]
+struct RealFile {
+    file: fs::File,
+    path: PathBuf,
+}
+
+impl RealFile {
+    fn error(&self, op: &'static str, source: impl Into<io::Error>) -> DiskError {
+        DiskError::new(op, &self.path, source.into())
+    }
+}
+
+impl DiskFile for RealFile {
+    fn read_at(&self, offset: u64, len: usize, out: &mut Vec<u8>) -> Result<usize, DiskError> {
+        let start = out.len();
+        let wanted = start.saturating_add(len);
+        out.reserve_exact(len);
+        while out.len() < wanted {
+            let at = offset.saturating_add((out.len() - start) as u64);
+            // Straight into the unused room of the vector: nothing is zeroed first.
+            match rustix::io::pread(&self.file, spare_capacity(out), at) {
+                Ok(0) => break,
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(error) => return Err(self.error("read", error)),
+            }
+        }
+        // The room may be larger than what was asked for.
+        out.truncate(wanted);
+        Ok(out.len() - start)
+    }
+
+    fn write_at(&self, offset: u64, parts: &[IoSlice<'_>]) -> Result<(), DiskError> {
+        let mut owned: Vec<IoSlice<'_>> = parts.to_vec();
+        let mut left = owned.as_mut_slice();
+        IoSlice::advance_slices(&mut left, 0);
+        let mut at = offset;
+        while !left.is_empty() {
+            let batch = left.get(..MAX_PIECES.min(left.len())).unwrap_or_default();
+            match rustix::io::pwritev(&self.file, batch, at) {
+                Ok(0) => return Err(self.error("write", io::Error::from(io::ErrorKind::WriteZero))),
+                Ok(written) => {
+                    IoSlice::advance_slices(&mut left, written);
+                    at = at.saturating_add(written as u64);
+                }
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(self.error("write", error)),
+            }
+        }
+        Ok(())
+    }
+
+    fn size(&self) -> Result<u64, DiskError> {
+        self.file.metadata().map(|data| data.len()).map_err(|error| self.error("ask size of", error))
+    }
+
+    fn set_size(&self, bytes: u64) -> Result<(), DiskError> {
+        self.file.set_len(bytes).map_err(|error| self.error("truncate", error))
+    }
+
+    fn allocate(&self, bytes: u64) -> Result<(), DiskError> {
+        match fallocate(&self.file, FallocateFlags::KEEP_SIZE, 0, bytes) {
+            Ok(()) | Err(Errno::NOTSUP | Errno::NOSYS | Errno::INTR) => Ok(()),
+            Err(error) => Err(self.error("allocate", error)),
+        }
+    }
+
+    fn sync_data(&self) -> Result<(), DiskError> {
+        self.file.sync_data().map_err(|error| self.error("sync", error))
+    }
+
+    fn try_lock(&self) -> Result<bool, DiskError> {
+        match self.file.try_lock() {
+            Ok(()) => Ok(true),
+            Err(fs::TryLockError::WouldBlock) => Ok(false),
+            Err(fs::TryLockError::Error(error)) => Err(self.error("lock", error)),
+        }
+    }
+}
