@@ -13,13 +13,18 @@ extern crate alloc;
 
 pub mod chap;
 pub mod config;
+mod data_out;
 pub mod discovery;
+pub mod event;
+mod framing;
 pub mod keys;
 pub mod login;
 pub mod params;
 pub mod pdu;
 pub mod secret;
+mod tasks;
 pub mod text;
 mod time;
+mod window;
 
 pub use time::Instant;
