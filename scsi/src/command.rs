@@ -3,7 +3,7 @@
 use alloc::{string::String, vec::Vec};
 use bytes::Bytes;
 
-use crate::sense::{Check, Sense};
+use crate::sense::{Check, Sense, SenseFormat};
 
 /// Nanoseconds since some fixed moment, handed in by the driver: this crate has no clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -132,6 +132,13 @@ impl Reply {
     #[must_use]
     pub fn check(check: Check) -> Self {
         let sense = Some(Sense::from(check));
+        Self { status: Status::CheckCondition, sense, data_in: Vec::new(), data_out_wanted: 0 }
+    }
+
+    /// CHECK CONDITION about an earlier command that had ended with GOOD; this one was not run.
+    #[must_use]
+    pub fn deferred(check: Check) -> Self {
+        let sense = Some(Sense::deferred(check, SenseFormat::Fixed));
         Self { status: Status::CheckCondition, sense, data_in: Vec::new(), data_out_wanted: 0 }
     }
 

@@ -11,12 +11,17 @@ mod command;
 mod inventory;
 mod medium;
 mod persist;
+pub mod personality;
 mod sense;
+pub mod spc;
+pub mod tape;
 mod unit;
 
 pub use command::{Cdb, Command, DataIn, InitiatorPort, Instant, NexusId, Reply, Status};
 pub use inventory::{DriveFacts, Element, ElementState, Geometry, Inventory, MoveFault, Occupant};
 pub use medium::{AttributeFault, Fault, Medium, MediumFacts, Object, Position, Spaced, Stop, Written};
 pub use persist::{Persist, PersistFault};
-pub use sense::{Check, Sense, SenseKey};
+pub use personality::Personality;
+pub use sense::{Check, Extras, FieldPointer, Sense, SenseFormat, SenseKey};
+pub use spc::{Device, Identity};
 pub use unit::{LogicalUnit, Reset, UnitAttention};
