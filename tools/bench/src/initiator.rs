@@ -67,10 +67,6 @@ impl Initiator {
             "InitiatorName=iqn.2026-11.internal.vtl:bench".to_owned(),
             format!("TargetName={target}"),
             "SessionType=Normal".to_owned(),
-            "AuthMethod=None".to_owned(),
-        ];
-        session.login_exchange(&keys, isid, 0, 1)?;
-        let keys = [
             "HeaderDigest=None".to_owned(),
             "DataDigest=None".to_owned(),
             "InitialR2T=No".to_owned(),
@@ -84,11 +80,13 @@ impl Initiator {
             "DefaultTime2Wait=2".to_owned(),
             "DefaultTime2Retain=0".to_owned(),
         ];
-        session.login_exchange(&keys, isid, 1, 3)?;
+        if !session.login_exchange(&keys, isid, 1, 3)? && !session.login_exchange(&[], isid, 1, 3)? {
+            return Err(failure("the target does not follow into full feature phase"));
+        }
         Ok(session)
     }
 
-    fn login_exchange(&mut self, keys: &[String], isid: u8, stage: u8, next: u8) -> io::Result<()> {
+    fn login_exchange(&mut self, keys: &[String], isid: u8, stage: u8, next: u8) -> io::Result<bool> {
         let text: Vec<u8> = keys.iter().flat_map(|k| k.bytes().chain([0])).collect();
         let mut header = [0; HEADER];
         header[0] = LOGIN_REQUEST;
@@ -106,10 +104,7 @@ impl Initiator {
         for pair in data.split(|b| *b == 0) {
             self.learn(&String::from_utf8_lossy(pair));
         }
-        if answer[1] & 0x80 == 0 {
-            return Err(failure("the target did not follow into the next stage"));
-        }
-        Ok(())
+        Ok(answer[1] & 0x80 != 0)
     }
 
     fn learn(&mut self, pair: &str) {
@@ -231,7 +226,6 @@ impl Initiator {
                 }
                 SCSI_RESPONSE => {
                     return Ok(Ended {
-                        tag,
                         status: header[3],
                         sense: scratch.get(2..).unwrap_or_default().to_vec(),
                         received,

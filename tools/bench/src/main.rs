@@ -35,9 +35,9 @@ struct Args {
     /// Only the named cells.
     #[arg(long)]
     named: bool,
-    /// Leave tgt out.
-    #[arg(long)]
-    no_tgt: bool,
+    /// Which targets, in the order of their turns.
+    #[arg(long, value_delimiter = ',', default_values = ["tgt", "vtl", "vtl+zstd"])]
+    targets: Vec<String>,
 }
 
 /// Block size in KiB, depth, drives: the cells that the README names.
@@ -82,11 +82,8 @@ fn run_folder(args: &Args, folder: &Path) -> io::Result<()> {
 }
 
 fn kinds(args: &Args) -> Vec<Kind> {
-    let mut kinds = vec![Kind::Vtld { compress: false }, Kind::Vtld { compress: true }];
-    if !args.no_tgt {
-        kinds.insert(0, Kind::Tgt);
-    }
-    kinds
+    let all = [Kind::Tgt, Kind::Vtld { compress: false }, Kind::Vtld { compress: true }];
+    args.targets.iter().filter_map(|name| all.into_iter().find(|k| k.name() == name)).collect()
 }
 
 fn cells(args: &Args) -> Vec<(Cell, bool)> {

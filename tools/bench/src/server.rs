@@ -155,7 +155,7 @@ impl Server {
 
     fn tgtadm(&self, words: &str) -> io::Result<()> {
         run(Command::new("tgtadm")
-            .args(["-C", &self.port.to_string(), "--lld", "iscsi"])
+            .args(["-C", &control(self.port), "--lld", "iscsi"])
             .args(words.split_whitespace()))
     }
 }
@@ -189,7 +189,7 @@ fn start_tgt(folder: &Path, port: u16) -> io::Result<Child> {
     fs::create_dir_all("/run/tgtd")?;
     let log = File::create(folder.join("tgtd.log"))?;
     let mut command = Command::new("tgtd");
-    command.args(["-f", "-C", &port.to_string(), "--iscsi", &format!("portal=127.0.0.1:{port}")]);
+    command.args(["-f", "-C", &control(port), "--iscsi", &format!("portal=127.0.0.1:{port}")]);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn()
 }
 
@@ -215,4 +215,9 @@ fn set_compression(session: &mut Initiator, on: bool) -> io::Result<()> {
     session.start_write(&[0x15, 0x10, 0, 0, 20, 0], &list)?;
     let ended = session.wait(|_| &list, |_, _, _| {}, &mut Vec::new())?;
     if ended.status == 0 { Ok(()) } else { Err(failure(format!("MODE SELECT ended with {ended:02x?}"))) }
+}
+
+/// tgt's control socket has a number up to 32767; the port makes it our own.
+fn control(port: u16) -> String {
+    (port / 2).to_string()
 }
