@@ -1,1 +1,69 @@
-//! The configuration file: schema, defaults with reasons, checks
+//! The configuration: one TOML file and `--set KEY=VALUE`, checked as a whole before anything is opened.
+//!
+//! The way of a key: [`document`] reads the text and remembers the line of each key; [`mirror`] is what serde makes of
+//! it (an unknown key is refused there); [`check`] takes the mirror apart, field by field, so that a new key does not
+//! compile until it is handled, and yields a [`Config`] in which nothing is left to doubt. All errors of a file are
+//! reported together. Names, defaults and their reasons are one table, [`KEYS`]; `docs/configuration.md` is its text.
+
+mod check;
+mod config;
+mod document;
+mod doors;
+mod error;
+mod keys;
+mod mirror;
+mod secrets;
+
+use std::{collections::BTreeMap, ffi::OsString, path::Path};
+
+pub use config::{
+    Api, CartridgeDefaults, Config, DefaultLibrary, Digest, Iscsi, Library, Log, LogLevel, Setting, Store,
+    TargetAccess,
+};
+pub use document::Assignment;
+pub use doors::TargetDoor;
+pub use error::{ConfError, ConfErrors, Origin};
+pub use keys::{KEYS, Key};
+
+/// What the defaults depend on: who we are and the environment, as values, so that a test can say them.
+#[derive(Clone, Debug, Default)]
+pub struct Surroundings {
+    /// The process runs as root.
+    pub root: bool,
+    /// The environment variables.
+    pub environment: BTreeMap<String, OsString>,
+}
+
+impl Surroundings {
+    /// Those of this process.
+    #[must_use]
+    pub fn of_process(root: bool) -> Self {
+        let named = |(name, value): (OsString, OsString)| name.into_string().ok().map(|name| (name, value));
+        Self { root, environment: std::env::vars_os().filter_map(named).collect() }
+    }
+}
+
+/// Reads the file, if one is named, lays the command line's assignments over it (the last one wins) and checks all.
+///
+/// Whether an iSCSI listener may be wide also depends on the inventory; see [`Config::check_doors`].
+///
+/// # Errors
+/// Everything that is wrong, each with origin, key, value and remedy.
+pub fn load(
+    file: Option<&Path>,
+    command_line: &[Assignment],
+    surroundings: &Surroundings,
+) -> Result<Config, ConfErrors> {
+    let documents = document::Documents::read(file, command_line)?;
+    check::check(documents, surroundings)
+}
+
+/// Checks a file by itself, as `vtl config check` does: [`load`] and [`Config::check_doors`] without an inventory.
+///
+/// # Errors
+/// As [`load`].
+pub fn check(file: &Path, surroundings: &Surroundings) -> Result<Config, ConfErrors> {
+    let config = load(Some(file), &[], surroundings)?;
+    config.check_doors(&[])?;
+    Ok(config)
+}

@@ -1,0 +1,564 @@
+//! From the mirror to the checked value: each field is taken out once, checked, and written down with its origin.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    ops::RangeInclusive,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use toml::Value;
+use vtl_types::{ByteCount, ChapAccount, ChapError, ChapLogin, IscsiName, Secret};
+
+use crate::{
+    Surroundings,
+    config::{
+        Api, CartridgeDefaults, Config, DefaultLibrary, Digest, Iscsi, Library, Log, LogLevel, Setting,
+        Store, TargetAccess,
+    },
+    document::{self, Documents},
+    doors,
+    error::{ConfError, ConfErrors, Origin},
+    keys,
+    mirror::{
+        ApiMirror, CartridgeMirror, ChapMirror, IscsiMirror, LibraryMirror, LogMirror, Mirror, StoreMirror,
+        TargetMirror,
+    },
+    secrets::{self, Wrong},
+};
+
+const K: u64 = 1 << 10;
+const M: u64 = 1 << 20;
+const G: u64 = 1 << 30;
+const T: u64 = 1 << 40;
+/// RFC 7143, 13.12 to 13.14: 512 to 2^24 - 1.
+const ISCSI_LENGTHS: RangeInclusive<u64> = 512..=0x00ff_ffff;
+
+pub(crate) fn check(documents: Documents, surroundings: &Surroundings) -> Result<Config, ConfErrors> {
+    let mut checker = Checker { documents, surroundings, errors: Vec::new(), settings: Vec::new() };
+    let mirror: Mirror = match checker.documents.merged.clone().try_into() {
+        Ok(mirror) => mirror,
+        Err(error) => return Err(checker.impossible(&error).into()),
+    };
+    match checker.config(mirror) {
+        Some(config) if checker.errors.is_empty() => Ok(Config { settings: checker.settings, ..config }),
+        _ => Err(ConfErrors(checker.errors)),
+    }
+}
+
+struct Checker<'s> {
+    documents: Documents,
+    surroundings: &'s Surroundings,
+    errors: Vec<ConfError>,
+    settings: Vec<Setting>,
+}
+
+/// A parser's complaint.
+type Parsed<T> = Result<T, String>;
+
+impl Checker<'_> {
+    /// `None` only after an error was noted. Each part is checked before the first `?`, so that all errors show.
+    fn config(&mut self, mirror: Mirror) -> Option<Config> {
+        let Mirror { state, iscsi, api, library, cartridge, store, log } = mirror;
+        let state = self.state(state);
+        let iscsi = self.iscsi(iscsi);
+        let api = self.api(api);
+        let library = self.library(library);
+        let cartridge = self.cartridge(cartridge);
+        let store = self.store(store, state.as_deref());
+        let log = self.log(log);
+        Some(Config {
+            state: state?,
+            iscsi: iscsi?,
+            api: api?,
+            library: library?,
+            cartridge: cartridge?,
+            store: store?,
+            log: log?,
+            settings: Vec::new(),
+        })
+    }
+
+    fn state(&mut self, raw: Option<Value>) -> Option<PathBuf> {
+        let default = default_state(self.surroundings);
+        match (raw, default) {
+            (None, None) => {
+                self.refuse(&["state"], "", "there is no home folder to put the state in", None);
+                None
+            }
+            (raw, default) => self.take("state", raw.or_else(|| default.map(Value::String)), absolute_path),
+        }
+    }
+
+    fn iscsi(&mut self, mirror: IscsiMirror) -> Option<Iscsi> {
+        let IscsiMirror {
+            listen,
+            allow_any_initiator,
+            diagnostic_disk,
+            max_sessions,
+            max_connections,
+            login_timeout_s,
+            max_bytes_in_flight_session,
+            max_bytes_in_flight,
+            header_digest,
+            data_digest,
+            max_recv_data_segment_length,
+            max_burst_length,
+            first_burst_length,
+            max_outstanding_r2t,
+            command_window,
+            discovery_chap,
+            target,
+        } = mirror;
+        let listen = self.take("iscsi.listen", listen, addresses);
+        let allow_any_initiator = self.take("iscsi.allow_any_initiator", allow_any_initiator, boolean);
+        let diagnostic_disk = self
+            .take("iscsi.diagnostic_disk", diagnostic_disk, |value| word_or_size(value, "off", M..=4 * G));
+        let max_sessions = self.number("iscsi.max_sessions", max_sessions, 1..=4096);
+        let max_connections = self.number("iscsi.max_connections", max_connections, 1..=8192);
+        let login_timeout_s: Option<u32> = self.number("iscsi.login_timeout_s", login_timeout_s, 1..=300);
+        let per_session =
+            self.size("iscsi.max_bytes_in_flight_session", max_bytes_in_flight_session, 16 * M..=4 * G);
+        let in_all = self.size("iscsi.max_bytes_in_flight", max_bytes_in_flight, 16 * M..=64 * G);
+        let header_digest = self.take("iscsi.header_digest", header_digest, digests);
+        let data_digest = self.take("iscsi.data_digest", data_digest, digests);
+        let segment = self.length("iscsi.max_recv_data_segment_length", max_recv_data_segment_length);
+        let max_burst = self.length("iscsi.max_burst_length", max_burst_length);
+        let first_burst = self.length("iscsi.first_burst_length", first_burst_length);
+        let max_outstanding_r2t = self.number("iscsi.max_outstanding_r2t", max_outstanding_r2t, 1..=64);
+        let command_window = self.number("iscsi.command_window", command_window, 1..=1024);
+        let discovery_chap = self.chap(&["iscsi", "discovery_chap"], discovery_chap);
+        let targets = self.targets(target);
+
+        self.not_more("iscsi.max_sessions", max_sessions, "iscsi.max_connections", max_connections);
+        self.not_more("iscsi.first_burst_length", first_burst, "iscsi.max_burst_length", max_burst);
+        let burst = max_burst.map(u64::from);
+        let (session_bytes, all_bytes) = (per_session.map(|s| s.0), in_all.map(|s| s.0));
+        let session_key = "iscsi.max_bytes_in_flight_session";
+        self.not_more("iscsi.max_burst_length", burst, session_key, session_bytes);
+        self.not_more(session_key, session_bytes, "iscsi.max_bytes_in_flight", all_bytes);
+        Some(Iscsi {
+            listen: listen?,
+            allow_any_initiator: allow_any_initiator?,
+            diagnostic_disk: diagnostic_disk?,
+            max_sessions: max_sessions?,
+            max_connections: max_connections?,
+            login_timeout: Duration::from_secs(login_timeout_s?.into()),
+            max_bytes_in_flight_session: per_session?,
+            max_bytes_in_flight: in_all?,
+            header_digest: header_digest?,
+            data_digest: data_digest?,
+            max_recv_data_segment_length: segment?,
+            max_burst_length: max_burst?,
+            first_burst_length: first_burst?,
+            max_outstanding_r2t: max_outstanding_r2t?,
+            command_window: command_window?,
+            discovery_chap,
+            targets,
+        })
+    }
+
+    fn targets(&mut self, mirrors: BTreeMap<String, TargetMirror>) -> BTreeMap<IscsiName, TargetAccess> {
+        let mut targets = BTreeMap::new();
+        for (text, mirror) in mirrors {
+            let path = ["iscsi", "target", text.as_str()];
+            let (chap, initiators) = mirror.split();
+            let chap = self.chap(&path, chap);
+            let initiators = self.initiators(&path, initiators);
+            match text.parse::<IscsiName>() {
+                Ok(name) if targets.contains_key(&name) => {
+                    self.refuse(&path, "", "this target stands here twice", Some("join the two sections"));
+                }
+                Ok(name) => {
+                    targets.insert(name, TargetAccess { chap, initiators });
+                }
+                Err(error) => {
+                    self.refuse(&path, "", &error.to_string(), Some("name a target as vtld prints it"))
+                }
+            }
+        }
+        targets
+    }
+
+    fn initiators(&mut self, section: &[&str], raw: Option<Value>) -> BTreeSet<IscsiName> {
+        let path = [section, &["initiators"]].concat();
+        let Some(raw) = raw else { return BTreeSet::new() };
+        self.note(&path, &raw);
+        match names(&raw) {
+            Ok(names) => names,
+            Err(problem) => {
+                self.refuse(&path, &raw.to_string(), &problem, None);
+                BTreeSet::new()
+            }
+        }
+    }
+
+    /// A section with CHAP keys; `None` when it has none, or after an error.
+    fn chap(&mut self, section: &[&str], mirror: ChapMirror) -> Option<ChapAccount> {
+        let ChapMirror { user, secret_file, secret_env, mutual_user, mutual_secret_file, mutual_secret_env } =
+            mirror;
+        let names = ["user", "secret_file", "secret_env"];
+        let login = self.login(section, names, [user, secret_file, secret_env]);
+        let names = ["mutual_user", "mutual_secret_file", "mutual_secret_env"];
+        let mutual = self.login(section, names, [mutual_user, mutual_secret_file, mutual_secret_env]);
+        match (login, mutual) {
+            (None, None) => None,
+            (None, Some(_)) => {
+                let path = [section, &["mutual_user"]].concat();
+                let problem = "the target would prove itself to an initiator that proves nothing";
+                self.refuse(&path, "", problem, Some("set user and secret_file, too"));
+                None
+            }
+            (Some(login), mutual) => self.account(section, login, mutual),
+        }
+    }
+
+    fn account(
+        &mut self,
+        section: &[&str],
+        login: ChapLogin,
+        mutual: Option<ChapLogin>,
+    ) -> Option<ChapAccount> {
+        let made = ChapAccount::new(login, mutual);
+        if let Err(error) = &made {
+            let path = [section, &["mutual_user"]].concat();
+            self.refuse(&path, "", &error.to_string(), Some("give one of them another secret"));
+        }
+        made.ok()
+    }
+
+    /// One direction: a user and exactly one place for the secret, or none of the three.
+    fn login(&mut self, section: &[&str], names: [&str; 3], raw: [Option<Value>; 3]) -> Option<ChapLogin> {
+        let paths = names.map(|name| [section, &[name]].concat());
+        for (path, value) in paths.iter().zip(&raw) {
+            if let Some(value) = value {
+                self.note(path, value);
+            }
+        }
+        let [user_path, file_path, env_path] = &paths;
+        let [user_name, file_name, env_name] = names;
+        match raw {
+            [None, None, None] => None,
+            [Some(user), Some(file), None] => {
+                let secret = self.secret(file_path, &file, Self::secret_file)?;
+                self.named(user_path, &user, file_path, &file, secret)
+            }
+            [Some(user), None, Some(env)] => {
+                let secret = self.secret(env_path, &env, Self::secret_env)?;
+                self.named(user_path, &user, env_path, &env, secret)
+            }
+            [Some(user), None, None] => {
+                let remedy = format!("add {file_name} or {env_name}");
+                self.refuse(user_path, &user.to_string(), "there is no secret for this user", Some(&remedy));
+                None
+            }
+            [_, Some(file), Some(_)] => {
+                let remedy = format!("keep one of {file_name} and {env_name}");
+                self.refuse(file_path, &file.to_string(), "there are two secrets", Some(&remedy));
+                None
+            }
+            [None, file, env] => {
+                let (path, value) = if file.is_some() { (file_path, file) } else { (env_path, env) };
+                let value = value.map(|v| v.to_string()).unwrap_or_default();
+                self.refuse(
+                    path,
+                    &value,
+                    "there is no user for this secret",
+                    Some(&format!("add {user_name}")),
+                );
+                None
+            }
+        }
+    }
+
+    fn secret(
+        &mut self,
+        path: &[&str],
+        raw: &Value,
+        fetch: impl Fn(&Self, &str) -> Result<Secret, Wrong>,
+    ) -> Option<Secret> {
+        let fetched = match raw.as_str() {
+            Some(text) => fetch(self, text),
+            None => Err((not_a("string", raw), None)),
+        };
+        fetched
+            .map_err(|(problem, remedy)| self.refuse(path, &raw.to_string(), &problem, remedy.as_deref()))
+            .ok()
+    }
+
+    fn secret_file(&self, text: &str) -> Result<Secret, Wrong> {
+        let folder = self.documents.folder.as_deref().unwrap_or(Path::new(""));
+        secrets::from_file(&folder.join(text))
+    }
+
+    fn secret_env(&self, text: &str) -> Result<Secret, Wrong> {
+        secrets::from_environment(text, self.surroundings)
+    }
+
+    fn named(
+        &mut self,
+        user_path: &[&str],
+        user: &Value,
+        secret_path: &[&str],
+        secret_from: &Value,
+        secret: Secret,
+    ) -> Option<ChapLogin> {
+        let Some(name) = user.as_str() else {
+            self.refuse(user_path, &user.to_string(), &not_a("string", user), None);
+            return None;
+        };
+        let made = ChapLogin::new(name, secret);
+        match &made {
+            Err(ChapError::User) => {
+                self.refuse(user_path, &user.to_string(), &ChapError::User.to_string(), None);
+            }
+            Err(error) => {
+                let remedy = "put a longer or shorter secret there";
+                self.refuse(secret_path, &secret_from.to_string(), &error.to_string(), Some(remedy));
+            }
+            Ok(_) => {}
+        }
+        made.ok()
+    }
+
+    fn api(&mut self, mirror: ApiMirror) -> Option<Api> {
+        let ApiMirror { listen } = mirror;
+        let listen = self.take("api.listen", listen, |value| {
+            let address = address(value)?;
+            match doors::is_loopback(&address) {
+                true => Ok(address),
+                false => {
+                    Err("the API is reachable from other machines only with TLS, which is not there yet"
+                        .to_owned())
+                }
+            }
+        });
+        Some(Api { listen: listen? })
+    }
+
+    fn library(&mut self, mirror: LibraryMirror) -> Option<Library> {
+        let LibraryMirror { default } = mirror;
+        let words = [("lib0", DefaultLibrary::Lib0), ("none", DefaultLibrary::None)];
+        Some(Library { default: self.take("library.default", default, |value| word(value, &words))? })
+    }
+
+    fn cartridge(&mut self, mirror: CartridgeMirror) -> Option<CartridgeDefaults> {
+        let CartridgeMirror { size, early_warning } = mirror;
+        let size = self.take("cartridge.size", size, |value| word_or_size(value, "native", M..=64 * T));
+        let early_warning = self.size("cartridge.early_warning", early_warning, M..=64 * G);
+        Some(CartridgeDefaults { size: size?, early_warning: early_warning? })
+    }
+
+    fn store(&mut self, mirror: StoreMirror, state: Option<&Path>) -> Option<Store> {
+        let StoreMirror { path, compression_level } = mirror;
+        let default = state.map(|state| Value::String(state.join("store").display().to_string()));
+        // Without a state folder there is an error already, and no default.
+        let path = match path.or(default) {
+            Some(path) => self.take("store.path", Some(path), absolute_path),
+            None => None,
+        };
+        let compression_level = self.number("store.compression_level", compression_level, 1..=19);
+        Some(Store { path: path?, compression_level: compression_level? })
+    }
+
+    fn log(&mut self, mirror: LogMirror) -> Option<Log> {
+        let LogMirror { level } = mirror;
+        Some(Log { level: self.take("log.level", level, |value| word(value, &LogLevel::WORDS))? })
+    }
+
+    /// The value of a key, or its default, checked and noted.
+    fn take<V>(
+        &mut self,
+        name: &'static str,
+        raw: Option<Value>,
+        parse: impl Fn(&Value) -> Parsed<V>,
+    ) -> Option<V> {
+        let path: Vec<&str> = name.split('.').collect();
+        let raw = raw.or_else(|| default_value(name))?;
+        self.note(&path, &raw);
+        parse(&raw).map_err(|problem| self.refuse(&path, &raw.to_string(), &problem, None)).ok()
+    }
+
+    fn number<N: TryFrom<u64>>(
+        &mut self,
+        name: &'static str,
+        raw: Option<Value>,
+        range: RangeInclusive<u64>,
+    ) -> Option<N> {
+        self.take(name, raw, |value| {
+            let number = within(value, integer(value)?, &range)?;
+            N::try_from(number).map_err(|_| outside(&range))
+        })
+    }
+
+    fn size(
+        &mut self,
+        name: &'static str,
+        raw: Option<Value>,
+        range: RangeInclusive<u64>,
+    ) -> Option<ByteCount> {
+        self.take(name, raw, |value| within(value, size(value)?, &range).map(ByteCount))
+    }
+
+    /// A length that iSCSI negotiates.
+    fn length(&mut self, name: &'static str, raw: Option<Value>) -> Option<u32> {
+        self.size(name, raw, ISCSI_LENGTHS).and_then(|size| u32::try_from(size.0).ok())
+    }
+
+    /// One key must not exceed another.
+    fn not_more<N: PartialOrd + std::fmt::Display>(
+        &mut self,
+        small: &'static str,
+        small_value: Option<N>,
+        large: &'static str,
+        large_value: Option<N>,
+    ) {
+        if let (Some(a), Some(b)) = (small_value, large_value)
+            && a > b
+        {
+            let path: Vec<&str> = small.split('.').collect();
+            let remedy = format!("lower it, or raise {large}");
+            self.refuse(&path, &a.to_string(), &format!("this is more than {large} ({b})"), Some(&remedy));
+        }
+    }
+
+    fn note(&mut self, path: &[&str], value: &Value) {
+        let origin = self.documents.origin(path);
+        self.settings.push(Setting { key: document::dotted(path), value: value.to_string(), origin });
+    }
+
+    /// Without a remedy of its own, the key's.
+    fn refuse(&mut self, path: &[&str], value: &str, problem: &str, remedy: Option<&str>) {
+        let remedy = remedy.or_else(|| keys::row(&general(path)).map(|key| key.expects));
+        self.errors.push(ConfError {
+            origin: self.documents.origin(path),
+            key: document::dotted(path),
+            value: value.to_owned(),
+            problem: problem.to_owned(),
+            remedy: remedy.unwrap_or("see docs/configuration.md").to_owned(),
+        });
+    }
+
+    /// Each text fitted the mirror, so their sum does; if not, it is told all the same.
+    fn impossible(&self, error: &toml::de::Error) -> ConfError {
+        ConfError {
+            origin: Origin::Default,
+            key: String::new(),
+            value: String::new(),
+            problem: error.message().to_owned(),
+            remedy: "see that file and command line do not use one key as a section and as a value"
+                .to_owned(),
+        }
+    }
+}
+
+/// The key's name in the table, with `IQN` for a target's name.
+fn general(path: &[&str]) -> String {
+    match path {
+        ["iscsi", "target", _, rest @ ..] => {
+            ["iscsi", "target", "IQN"].into_iter().chain(rest.iter().copied()).collect::<Vec<_>>().join(".")
+        }
+        _ => path.join("."),
+    }
+}
+
+fn default_value(name: &str) -> Option<Value> {
+    let text = keys::row(name)?.default?;
+    toml::from_str::<toml::Table>(&format!("value = {text}")).ok()?.remove("value")
+}
+
+fn default_state(surroundings: &Surroundings) -> Option<String> {
+    if surroundings.root {
+        return Some("/var/lib/vtl".to_owned());
+    }
+    let folder = |name: &str| {
+        let path = PathBuf::from(surroundings.environment.get(name)?);
+        path.is_absolute().then_some(path) // a relative one is ignored, as the XDG specification says
+    };
+    let path = folder("XDG_STATE_HOME").or_else(|| Some(folder("HOME")?.join(".local/state")))?;
+    Some(path.join("vtl").display().to_string())
+}
+
+fn not_a(wanted: &str, value: &Value) -> String {
+    format!("this is a {}, not a {wanted}", value.type_str())
+}
+
+fn outside(range: &RangeInclusive<u64>) -> String {
+    format!("this is outside {} to {}", show(*range.start()), show(*range.end()))
+}
+
+/// Small limits as numbers, large ones as sizes.
+fn show(limit: u64) -> String {
+    if limit >= K { ByteCount(limit).to_string() } else { limit.to_string() }
+}
+
+fn within(_: &Value, number: u64, range: &RangeInclusive<u64>) -> Parsed<u64> {
+    if range.contains(&number) { Ok(number) } else { Err(outside(range)) }
+}
+
+fn boolean(value: &Value) -> Parsed<bool> {
+    value.as_bool().ok_or_else(|| not_a("boolean", value))
+}
+
+fn integer(value: &Value) -> Parsed<u64> {
+    let number = value.as_integer().ok_or_else(|| not_a("number", value))?;
+    u64::try_from(number).map_err(|_| "this is negative".to_owned())
+}
+
+fn text(value: &Value) -> Parsed<&str> {
+    value.as_str().ok_or_else(|| not_a("string", value))
+}
+
+fn size(value: &Value) -> Parsed<u64> {
+    match value {
+        Value::String(text) => text.parse::<ByteCount>().map(|size| size.0).map_err(|e| e.to_string()),
+        _ => integer(value),
+    }
+}
+
+fn word_or_size(value: &Value, word: &str, range: RangeInclusive<u64>) -> Parsed<Option<ByteCount>> {
+    match value.as_str() {
+        Some(text) if text == word => Ok(None),
+        _ => within(value, size(value)?, &range).map(|bytes| Some(ByteCount(bytes))),
+    }
+}
+
+fn word<V: Copy>(value: &Value, words: &[(&str, V)]) -> Parsed<V> {
+    let text = text(value)?;
+    let found = words.iter().find(|(word, _)| *word == text);
+    found.map(|(_, meaning)| *meaning).ok_or_else(|| "there is no such choice".to_owned())
+}
+
+fn absolute_path(value: &Value) -> Parsed<PathBuf> {
+    let path = PathBuf::from(text(value)?);
+    if path.is_absolute() { Ok(path) } else { Err("this is no absolute path".to_owned()) }
+}
+
+fn address(value: &Value) -> Parsed<SocketAddr> {
+    text(value)?.parse().map_err(|_| "this is no address and port".to_owned())
+}
+
+/// A list, or one value that stands for a list of one.
+fn list<V>(value: &Value, one: impl Fn(&Value) -> Parsed<V>) -> Parsed<Vec<V>> {
+    let values = match value {
+        Value::Array(values) if values.is_empty() => return Err("the list is empty".to_owned()),
+        Value::Array(values) => values.as_slice(),
+        single => std::slice::from_ref(single),
+    };
+    values.iter().map(one).collect()
+}
+
+fn addresses(value: &Value) -> Parsed<Vec<SocketAddr>> {
+    list(value, address)
+}
+
+fn digests(value: &Value) -> Parsed<Vec<Digest>> {
+    let words = [("CRC32C", Digest::Crc32c), ("None", Digest::None)];
+    list(value, |one| word(one, &words))
+}
+
+fn names(value: &Value) -> Parsed<BTreeSet<IscsiName>> {
+    let names = list(value, |one| text(one)?.parse::<IscsiName>().map_err(|e| e.to_string()))?;
+    Ok(names.into_iter().collect())
+}

@@ -1,0 +1,206 @@
+//! The checked configuration: what the rest of the program sees.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    net::SocketAddr,
+    path::PathBuf,
+    time::Duration,
+};
+
+use vtl_types::{ByteCount, ChapAccount, IscsiName};
+
+use crate::error::Origin;
+
+/// Everything, checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The state folder.
+    pub state: PathBuf,
+    /// The iSCSI side.
+    pub iscsi: Iscsi,
+    /// The management API.
+    pub api: Api,
+    /// What an empty state begins with.
+    pub library: Library,
+    /// New cartridges.
+    pub cartridge: CartridgeDefaults,
+    /// The chunk store.
+    pub store: Store,
+    /// Logs.
+    pub log: Log,
+    pub(crate) settings: Vec<Setting>,
+}
+
+/// `iscsi.*`
+#[derive(Clone, Debug)]
+pub struct Iscsi {
+    /// Never empty.
+    pub listen: Vec<SocketAddr>,
+    /// A wide listener without CHAP and lists is wanted.
+    pub allow_any_initiator: bool,
+    /// Size of the RAM disk; `None`: there is none.
+    pub diagnostic_disk: Option<ByteCount>,
+    /// Sessions in all.
+    pub max_sessions: u32,
+    /// TCP connections in all, logging in or in a session.
+    pub max_connections: u32,
+    /// From accept to full feature phase.
+    pub login_timeout: Duration,
+    /// Data of commands of one session that is in memory.
+    pub max_bytes_in_flight_session: ByteCount,
+    /// The same over all sessions.
+    pub max_bytes_in_flight: ByteCount,
+    /// Header digests that are accepted.
+    pub header_digest: Vec<Digest>,
+    /// Data digests that are accepted.
+    pub data_digest: Vec<Digest>,
+    /// What we declare (RFC 7143, 13.12).
+    pub max_recv_data_segment_length: u32,
+    /// Our side of the negotiation (13.13).
+    pub max_burst_length: u32,
+    /// Our side of the negotiation (13.14).
+    pub first_burst_length: u32,
+    /// Our side of the negotiation (13.17).
+    pub max_outstanding_r2t: u16,
+    /// Commands that an initiator may have outstanding.
+    pub command_window: u32,
+    /// Asked of discovery sessions.
+    pub discovery_chap: Option<ChapAccount>,
+    /// Asked of normal sessions, by target.
+    pub targets: BTreeMap<IscsiName, TargetAccess>,
+}
+
+/// What the file says about one target.
+#[derive(Clone, Debug)]
+pub struct TargetAccess {
+    /// Replaces the inventory's account.
+    pub chap: Option<ChapAccount>,
+    /// Adds to the inventory's list.
+    pub initiators: BTreeSet<IscsiName>,
+}
+
+/// A digest over PDUs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Digest {
+    /// CRC32C.
+    Crc32c,
+    /// None.
+    None,
+}
+
+/// `api.*`
+#[derive(Clone, Debug)]
+pub struct Api {
+    /// Always loopback.
+    pub listen: SocketAddr,
+}
+
+/// `library.*`
+#[derive(Clone, Debug)]
+pub struct Library {
+    /// What an empty state gets.
+    pub default: DefaultLibrary,
+}
+
+/// What an empty state begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DefaultLibrary {
+    /// Library `lib0` with ten blank cartridges.
+    Lib0,
+    /// No library.
+    None,
+}
+
+/// `cartridge.*`
+#[derive(Clone, Debug)]
+pub struct CartridgeDefaults {
+    /// `None`: what the generation holds natively.
+    pub size: Option<ByteCount>,
+    pub(crate) early_warning: ByteCount,
+}
+
+/// The early-warning zone is at most this part of a small cartridge.
+const EARLY_WARNING_PART: u64 = 8;
+
+impl CartridgeDefaults {
+    /// How far before its end a cartridge of this size warns: `cartridge.early_warning`, but never more than an
+    /// eighth, so that a small cartridge of a test is not all warning.
+    #[must_use]
+    pub fn early_warning(&self, capacity: ByteCount) -> ByteCount {
+        self.early_warning.min(ByteCount(capacity.0 / EARLY_WARNING_PART))
+    }
+}
+
+/// `store.*`
+#[derive(Clone, Debug)]
+pub struct Store {
+    /// The store's folder.
+    pub path: PathBuf,
+    /// zstd's level.
+    pub compression_level: i32,
+}
+
+/// `log.*`
+#[derive(Clone, Debug)]
+pub struct Log {
+    /// What is logged at least.
+    pub level: LogLevel,
+}
+
+/// How much is logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogLevel {
+    /// Faults only.
+    Error,
+    /// And what may become one.
+    Warn,
+    /// And what an operator follows.
+    Info,
+    /// And what a developer follows.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+impl LogLevel {
+    pub(crate) const WORDS: [(&str, Self); 5] = [
+        ("error", Self::Error),
+        ("warn", Self::Warn),
+        ("info", Self::Info),
+        ("debug", Self::Debug),
+        ("trace", Self::Trace),
+    ];
+
+    /// The word of the configuration.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        Self::WORDS.iter().find(|(_, level)| *level == self).map_or("info", |(word, _)| word)
+    }
+}
+
+/// One key as it is in effect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Setting {
+    /// The dotted key.
+    pub key: String,
+    /// The value as TOML. Secrets are never values, only the names of their files and variables.
+    pub value: String,
+    /// Who said so.
+    pub origin: Origin,
+}
+
+impl fmt::Display for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} = {}  # {}", self.key, self.value, self.origin)
+    }
+}
+
+impl Config {
+    /// Every key in effect with its origin, in the order of [`crate::KEYS`]. Printed line by line it is a
+    /// configuration file that means the same.
+    #[must_use]
+    pub fn effective(&self) -> &[Setting] {
+        &self.settings
+    }
+}

@@ -1,0 +1,221 @@
+//! Every key, its default and why: the one table. A default is TOML text and goes through the same checks as a
+//! value that an operator wrote.
+
+/// One key.
+#[derive(Debug)]
+pub struct Key {
+    /// Dotted; `IQN` stands for a target's name.
+    pub name: &'static str,
+    /// The default as TOML; `None` when it is made from the surroundings or the key is simply not set.
+    pub default: Option<&'static str>,
+    /// What a right value looks like; ends every error about the key.
+    pub expects: &'static str,
+    /// Why the default is what it is.
+    pub reason: &'static str,
+}
+
+const fn key(name: &'static str, default: &'static str, expects: &'static str, reason: &'static str) -> Key {
+    Key { name, default: Some(default), expects, reason }
+}
+
+const fn unset(name: &'static str, expects: &'static str, reason: &'static str) -> Key {
+    Key { name, default: None, expects, reason }
+}
+
+/// All keys, in the order in which they are documented and printed.
+pub const KEYS: &[Key] = &[
+    unset(
+        "state",
+        "write an absolute path, such as \"/var/lib/vtl\"",
+        "$XDG_STATE_HOME/vtl, or ~/.local/state/vtl without it; /var/lib/vtl for root: where such data belongs",
+    ),
+    key(
+        "iscsi.listen",
+        "[\"127.0.0.1:3260\"]",
+        "write an address and port such as \"127.0.0.1:3260\" or \"[::1]:3260\", or a list of them",
+        "loopback: a first start opens nothing to the network; 3260 is iSCSI's registered port",
+    ),
+    key(
+        "iscsi.allow_any_initiator",
+        "false",
+        "write true or false",
+        "a tape that everybody on the network can read must be somebody's decision",
+    ),
+    key(
+        "iscsi.diagnostic_disk",
+        "\"off\"",
+        "write \"off\" or a size from 1m to 4g, such as \"64m\"",
+        "only conformance programs need it; it lives in memory",
+    ),
+    key(
+        "iscsi.max_sessions",
+        "64",
+        "write a number from 1 to 4096",
+        "more hosts than one small server can feed, few enough to bound memory",
+    ),
+    key(
+        "iscsi.max_connections",
+        "128",
+        "write a number from 1 to 8192, not less than iscsi.max_sessions",
+        "TCP connections in all, also those that are still logging in: twice the sessions",
+    ),
+    key(
+        "iscsi.login_timeout_s",
+        "15",
+        "write seconds, from 1 to 300",
+        "what open-iscsi gives a login; who is slower only holds a place",
+    ),
+    key(
+        "iscsi.max_bytes_in_flight_session",
+        "\"32m\"",
+        "write a size from 16m to 4g, not less than iscsi.max_burst_length",
+        "four of the largest blocks (8m): one drive keeps streaming while the next block arrives",
+    ),
+    key(
+        "iscsi.max_bytes_in_flight",
+        "\"256m\"",
+        "write a size from 16m to 64g, not less than iscsi.max_bytes_in_flight_session",
+        "eight busy sessions; a machine with 1 GiB stays up",
+    ),
+    key(
+        "iscsi.header_digest",
+        "[\"CRC32C\", \"None\"]",
+        "write a list of \"CRC32C\" and \"None\"; what is not in it is refused to initiators",
+        "the initiator's order decides (RFC 7143, 6.2.1); both are fine with us",
+    ),
+    key(
+        "iscsi.data_digest",
+        "[\"CRC32C\", \"None\"]",
+        "write a list of \"CRC32C\" and \"None\"; what is not in it is refused to initiators",
+        "as for the header; CRC32C runs at memory speed here",
+    ),
+    key(
+        "iscsi.max_recv_data_segment_length",
+        "\"256k\"",
+        "write a size from 512 to 16777215",
+        "one tape block of usual size in one PDU; larger gains nothing and costs memory",
+    ),
+    key(
+        "iscsi.max_burst_length",
+        "\"1m\"",
+        "write a size from 512 to 16777215, not less than iscsi.first_burst_length",
+        "one round trip (R2T) for a 1 MiB block, the largest that Linux st sends by default",
+    ),
+    key(
+        "iscsi.first_burst_length",
+        "\"256k\"",
+        "write a size from 512 to 16777215, not more than iscsi.max_burst_length",
+        "a block of usual size needs no R2T at all",
+    ),
+    key(
+        "iscsi.max_outstanding_r2t",
+        "4",
+        "write a number from 1 to 64",
+        "hides a round trip on large blocks; open-iscsi asks for 1 and gets it",
+    ),
+    key(
+        "iscsi.command_window",
+        "32",
+        "write a number from 1 to 1024",
+        "a tape takes one command at a time; this keeps the changer and task management moving beside it",
+    ),
+    unset("iscsi.discovery_chap.user", "write 1 to 255 characters", "discovery shows names only; off"),
+    unset(
+        "iscsi.discovery_chap.secret_file",
+        "name a file of mode 0600 that holds the secret",
+        "a secret never stands in the configuration file",
+    ),
+    unset(
+        "iscsi.discovery_chap.secret_env",
+        "name an environment variable that holds the secret",
+        "for containers, instead of a file",
+    ),
+    unset(
+        "iscsi.discovery_chap.mutual_user",
+        "write 1 to 255 characters",
+        "one direction is enough for most",
+    ),
+    unset(
+        "iscsi.discovery_chap.mutual_secret_file",
+        "name a file of mode 0600 that holds the secret",
+        "as secret_file",
+    ),
+    unset(
+        "iscsi.discovery_chap.mutual_secret_env",
+        "name an environment variable that holds the secret",
+        "as secret_env",
+    ),
+    unset(
+        "iscsi.target.IQN.user",
+        "write 1 to 255 characters",
+        "what stands here for a target replaces what `vtl iscsi chap set` kept for it",
+    ),
+    unset(
+        "iscsi.target.IQN.secret_file",
+        "name a file of mode 0600 that holds the secret",
+        "a secret never stands in the configuration file",
+    ),
+    unset(
+        "iscsi.target.IQN.secret_env",
+        "name an environment variable that holds the secret",
+        "for containers, instead of a file",
+    ),
+    unset("iscsi.target.IQN.mutual_user", "write 1 to 255 characters", "one direction is enough for most"),
+    unset(
+        "iscsi.target.IQN.mutual_secret_file",
+        "name a file of mode 0600 that holds the secret",
+        "as secret_file",
+    ),
+    unset(
+        "iscsi.target.IQN.mutual_secret_env",
+        "name an environment variable that holds the secret",
+        "as secret_env",
+    ),
+    unset(
+        "iscsi.target.IQN.initiators",
+        "write a list of initiator names, such as [\"iqn.1993-08.org.debian:01:abc\"]",
+        "a name alone proves nothing: use it beside CHAP; adds to what `vtl iscsi initiator add` kept",
+    ),
+    key(
+        "api.listen",
+        "\"127.0.0.1:8460\"",
+        "write a loopback address and port, such as \"127.0.0.1:8460\"",
+        "loopback: there is no TLS yet, and a token must not cross a network in clear",
+    ),
+    key(
+        "library.default",
+        "\"lib0\"",
+        "write \"lib0\" or \"none\"",
+        "an empty state gets one library with blank cartridges, so that the first login sees a working one",
+    ),
+    key(
+        "cartridge.size",
+        "\"native\"",
+        "write \"native\" or a size from 1m to 64t, such as \"100g\"",
+        "native: what a cartridge of that generation holds, such as 12 TB for LTO-8; space is taken as data comes",
+    ),
+    key(
+        "cartridge.early_warning",
+        "\"800m\"",
+        "write a size from 1m to 64g",
+        "room to finish a file and write labels after the warning; never more than an eighth of the cartridge",
+    ),
+    unset("store.path", "write an absolute path", "`store` in the state folder: one disk, one backup"),
+    key(
+        "store.compression_level",
+        "3",
+        "write a zstd level from 1 to 19",
+        "zstd's own default: about as fast as one core hashes",
+    ),
+    key(
+        "log.level",
+        "\"info\"",
+        "write \"error\", \"warn\", \"info\", \"debug\" or \"trace\"",
+        "what an operator acts on, not every command",
+    ),
+];
+
+/// The row of a key; `IQN` has been put in for a target's name.
+pub(crate) fn row(name: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.name == name)
+}

@@ -1,0 +1,114 @@
+//! What serde makes of the text: the shape of the file, no meaning yet. Values stay as they are, so that every
+//! complaint about one can name key, line, value and remedy in the same way.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use toml::Value;
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Mirror {
+    pub state: Option<Value>,
+    pub iscsi: IscsiMirror,
+    pub api: ApiMirror,
+    pub library: LibraryMirror,
+    pub cartridge: CartridgeMirror,
+    pub store: StoreMirror,
+    pub log: LogMirror,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct IscsiMirror {
+    pub listen: Option<Value>,
+    pub allow_any_initiator: Option<Value>,
+    pub diagnostic_disk: Option<Value>,
+    pub max_sessions: Option<Value>,
+    pub max_connections: Option<Value>,
+    pub login_timeout_s: Option<Value>,
+    pub max_bytes_in_flight_session: Option<Value>,
+    pub max_bytes_in_flight: Option<Value>,
+    pub header_digest: Option<Value>,
+    pub data_digest: Option<Value>,
+    pub max_recv_data_segment_length: Option<Value>,
+    pub max_burst_length: Option<Value>,
+    pub first_burst_length: Option<Value>,
+    pub max_outstanding_r2t: Option<Value>,
+    pub command_window: Option<Value>,
+    pub discovery_chap: ChapMirror,
+    pub target: BTreeMap<String, TargetMirror>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct ChapMirror {
+    pub user: Option<Value>,
+    pub secret_file: Option<Value>,
+    pub secret_env: Option<Value>,
+    pub mutual_user: Option<Value>,
+    pub mutual_secret_file: Option<Value>,
+    pub mutual_secret_env: Option<Value>,
+}
+
+/// As [`ChapMirror`] and the list; not flattened, because serde cannot refuse unknown keys then.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct TargetMirror {
+    pub user: Option<Value>,
+    pub secret_file: Option<Value>,
+    pub secret_env: Option<Value>,
+    pub mutual_user: Option<Value>,
+    pub mutual_secret_file: Option<Value>,
+    pub mutual_secret_env: Option<Value>,
+    pub initiators: Option<Value>,
+}
+
+impl TargetMirror {
+    pub fn split(self) -> (ChapMirror, Option<Value>) {
+        let Self {
+            user,
+            secret_file,
+            secret_env,
+            mutual_user,
+            mutual_secret_file,
+            mutual_secret_env,
+            initiators,
+        } = self;
+        let chap =
+            ChapMirror { user, secret_file, secret_env, mutual_user, mutual_secret_file, mutual_secret_env };
+        (chap, initiators)
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct ApiMirror {
+    pub listen: Option<Value>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct LibraryMirror {
+    pub default: Option<Value>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct CartridgeMirror {
+    pub size: Option<Value>,
+    pub early_warning: Option<Value>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct StoreMirror {
+    pub path: Option<Value>,
+    pub compression_level: Option<Value>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct LogMirror {
+    pub level: Option<Value>,
+}
