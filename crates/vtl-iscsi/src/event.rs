@@ -1,11 +1,12 @@
 //! What passes between a connection and whoever drives it.
 
-use alloc::{string::String, vec::Vec};
+use alloc::vec::Vec;
 
 use bytes::Bytes;
 
+pub use crate::login::{Admission, AdmitRequest, LoggedIn, SessionKind};
 use crate::params::Params;
-use crate::pdu::Attribute;
+pub use crate::pdu::{Attribute, TmfResponse};
 pub use crate::tasks::TaskId;
 
 /// Something for the driver to act upon.
@@ -28,51 +29,6 @@ pub enum Event {
     LoggedOut,
     /// The session ended otherwise. Commands that were handed out have no initiator any more.
     Closed(CloseReason),
-}
-
-/// A login that may enter the full feature phase.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AdmitRequest {
-    /// The initiator's iSCSI name.
-    pub initiator: String,
-    /// The initiator's part of the session id.
-    pub isid: [u8; 6],
-    /// The TSIH of the request: 0 asks for a new session, anything else for a place in an existing one.
-    pub tsih_asked: u16,
-    /// The connection id.
-    pub cid: u16,
-    /// What the session is for.
-    pub kind: SessionKind,
-}
-
-/// What a session is for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SessionKind {
-    /// A list of targets.
-    Discovery,
-    /// SCSI.
-    Normal {
-        /// The target's iSCSI name.
-        target: String,
-    },
-}
-
-/// The driver's answer to an [`AdmitRequest`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Admission {
-    /// The session may begin; a session that it displaces has been closed.
-    Accept {
-        /// The session's handle, not 0 and unique among the sessions of this target.
-        tsih: u16,
-    },
-    /// It may not, with a login status (RFC 7143, 11.13.5): 0302h out of resources, 020Ah session does not
-    /// exist.
-    Refuse {
-        /// Status-Class.
-        class: u8,
-        /// Status-Detail.
-        detail: u8,
-    },
 }
 
 /// A SCSI command, complete.
@@ -179,22 +135,16 @@ pub enum CloseReason {
 }
 
 /// What `vtl iscsi session ls` shows of a session.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SessionInfo {
-    /// The initiator's iSCSI name.
-    pub initiator: String,
-    /// The initiator's part of the session id.
-    pub isid: [u8; 6],
-    /// The target's part of the session id.
-    pub tsih: u16,
-    /// The connection id.
-    pub cid: u16,
-    /// What the session is for, and the target.
-    pub kind: SessionKind,
-    /// What was agreed upon.
-    pub params: Params,
+#[derive(Clone, Copy, Debug)]
+pub struct SessionInfo<'a> {
+    /// Who, with whom, and what was agreed upon at login.
+    pub login: &'a LoggedIn,
+    /// What holds now: a Text Request can declare a new MaxRecvDataSegmentLength.
+    pub params: &'a Params,
     /// What has happened.
     pub counters: Counters,
+    /// Commands in our hands.
+    pub commands: usize,
 }
 
 /// Counts since the session began.

@@ -13,18 +13,26 @@ extern crate alloc;
 
 pub mod chap;
 pub mod config;
+mod connection;
+mod data_in;
 mod data_out;
 pub mod discovery;
 pub mod event;
 mod framing;
 pub mod keys;
 pub mod login;
+mod nop;
 pub mod params;
 pub mod pdu;
 pub mod secret;
+mod session;
 mod tasks;
 pub mod text;
+mod text_exchange;
 mod time;
+mod tmf;
+mod transmit;
 mod window;
 
+pub use connection::{Connection, Random};
 pub use time::Instant;
