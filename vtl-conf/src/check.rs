@@ -387,7 +387,7 @@ impl Checker<'_> {
         range: RangeInclusive<u64>,
     ) -> Option<N> {
         self.take(name, raw, |value| {
-            let number = within(value, integer(value)?, &range)?;
+            let number = within(integer(value)?, &range)?;
             N::try_from(number).map_err(|_| outside(&range))
         })
     }
@@ -398,7 +398,7 @@ impl Checker<'_> {
         raw: Option<Value>,
         range: RangeInclusive<u64>,
     ) -> Option<ByteCount> {
-        self.take(name, raw, |value| within(value, size(value)?, &range).map(ByteCount))
+        self.take(name, raw, |value| within(size(value)?, &range).map(ByteCount))
     }
 
     /// A length that iSCSI negotiates.
@@ -481,7 +481,7 @@ fn default_state(surroundings: &Surroundings) -> Option<String> {
 }
 
 fn not_a(wanted: &str, value: &Value) -> String {
-    format!("this is a {}, not a {wanted}", value.type_str())
+    format!("this is not a {wanted}, its type is {}", value.type_str())
 }
 
 fn outside(range: &RangeInclusive<u64>) -> String {
@@ -493,7 +493,7 @@ fn show(limit: u64) -> String {
     if limit >= K { ByteCount(limit).to_string() } else { limit.to_string() }
 }
 
-fn within(_: &Value, number: u64, range: &RangeInclusive<u64>) -> Parsed<u64> {
+fn within(number: u64, range: &RangeInclusive<u64>) -> Parsed<u64> {
     if range.contains(&number) { Ok(number) } else { Err(outside(range)) }
 }
 
@@ -520,7 +520,7 @@ fn size(value: &Value) -> Parsed<u64> {
 fn word_or_size(value: &Value, word: &str, range: RangeInclusive<u64>) -> Parsed<Option<ByteCount>> {
     match value.as_str() {
         Some(text) if text == word => Ok(None),
-        _ => within(value, size(value)?, &range).map(|bytes| Some(ByteCount(bytes))),
+        _ => within(size(value)?, &range).map(|bytes| Some(ByteCount(bytes))),
     }
 }
 

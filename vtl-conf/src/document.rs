@@ -232,6 +232,9 @@ impl Document {
             Some((problem, expected)) => (problem.to_owned(), format!("expected {expected}")),
             None => (error.message().to_owned(), "see docs/configuration.md for the keys".to_owned()),
         };
+        // A text that is no TOML has no keys yet: show the spot instead.
+        let spot = self.text.get(span.clone()).filter(|spot| key.is_none() && !spot.trim().is_empty());
+        let problem = spot.map_or(problem.clone(), |spot| format!("{problem} at '{spot}'"));
         ConfErrors::from(ConfError {
             origin: self.origin(span.start),
             key: key.map(|(path, _)| dotted(path)).unwrap_or_default(),

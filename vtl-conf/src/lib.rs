@@ -13,6 +13,8 @@ mod error;
 mod keys;
 mod mirror;
 mod secrets;
+#[cfg(test)]
+mod tests;
 
 use std::{collections::BTreeMap, ffi::OsString, path::Path};
 

@@ -1,7 +1,7 @@
 //! Where CHAP secrets come from: a file that only its owner can read, or an environment variable.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{self, Read},
     os::unix::{ffi::OsStrExt, fs::PermissionsExt},
     path::Path,
@@ -18,12 +18,13 @@ pub(crate) type Wrong = (String, Option<String>);
 
 pub(crate) fn from_file(path: &Path) -> Result<Secret, Wrong> {
     let unreadable = |error: io::Error| (format!("cannot read the secret file: {error}"), None);
+    // Opening a pipe would wait for its writer, so ask first; what is then opened is asked again.
+    if !fs::metadata(path).map_err(unreadable)?.is_file() {
+        return Err(("this is no regular file".to_owned(), None));
+    }
     let file = File::open(path).map_err(unreadable)?;
     let about = file.metadata().map_err(unreadable)?;
     let mode = about.permissions().mode() & 0o7777;
-    if !about.is_file() {
-        return Err(("this is no regular file".to_owned(), None));
-    }
     if mode & OTHERS != 0 {
         let remedy = format!("chmod 600 {}", path.display());
         return Err((format!("others can use the secret file, its mode is {mode:04o}"), Some(remedy)));

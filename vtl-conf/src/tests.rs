@@ -1,0 +1,518 @@
+//! What an operator sees: defaults, refusals word for word, what is in effect and why.
+
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    Assignment, ConfErrors, Config, DefaultLibrary, Digest, KEYS, LogLevel, Origin, Surroundings, TargetDoor,
+    check, load,
+};
+use tempfile::TempDir;
+use vtl_types::ByteCount;
+
+/// A folder with a configuration file and secrets.
+struct Desk {
+    folder: TempDir,
+    surroundings: Surroundings,
+}
+
+impl Desk {
+    fn new() -> Self {
+        let environment = [("HOME", "/home/op"), ("VTL_CHAP", "from-the-environment")];
+        let environment: BTreeMap<_, _> =
+            environment.into_iter().map(|(k, v)| (k.to_owned(), OsString::from(v))).collect();
+        Self { folder: TempDir::new().unwrap(), surroundings: Surroundings { root: false, environment } }
+    }
+
+    fn file(&self) -> PathBuf {
+        self.folder.path().join("vtl.toml")
+    }
+
+    fn secret(&self, name: &str, content: &str, mode: u32) -> &Self {
+        let path = self.folder.path().join(name);
+        fs::write(&path, content).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        self
+    }
+
+    fn load(&self, text: &str, command_line: &[&str]) -> Result<Config, ConfErrors> {
+        fs::write(self.file(), text).unwrap();
+        let assignments: Vec<_> = command_line.iter().map(|a| Assignment::parse(a).unwrap()).collect();
+        load(Some(&self.file()), &assignments, &self.surroundings)
+    }
+
+    /// The errors with the folder's name taken out.
+    fn errors(&self, text: &str) -> Vec<String> {
+        self.tell(self.load(text, &[]))
+    }
+
+    fn tell(&self, result: Result<Config, ConfErrors>) -> Vec<String> {
+        let folder = format!("{}/", self.folder.path().display());
+        result.expect_err("must be refused").0.iter().map(|e| e.to_string().replace(&folder, "")).collect()
+    }
+}
+
+fn refused(text: &str) -> String {
+    let errors = Desk::new().errors(text);
+    assert_eq!(errors.len(), 1, "{errors:#?}");
+    errors.into_iter().next().unwrap()
+}
+
+#[test]
+fn without_a_file_the_defaults_are_those_that_the_surface_promises() {
+    let config = load(None, &[], &Desk::new().surroundings).unwrap();
+    assert_eq!(config.state, Path::new("/home/op/.local/state/vtl"));
+    assert_eq!(config.store.path, Path::new("/home/op/.local/state/vtl/store"));
+    assert_eq!(config.iscsi.listen, ["127.0.0.1:3260".parse().unwrap()]);
+    assert_eq!(config.api.listen, "127.0.0.1:8460".parse().unwrap());
+    assert!(!config.iscsi.allow_any_initiator);
+    assert_eq!(config.iscsi.diagnostic_disk, None);
+    assert_eq!(config.library.default, DefaultLibrary::Lib0);
+    assert_eq!(config.cartridge.size, None);
+    assert_eq!(config.iscsi.header_digest, [Digest::Crc32c, Digest::None]);
+    assert_eq!(config.log.level, LogLevel::Info);
+    assert_eq!(config.store.compression_level, 3);
+    assert!(config.check_doors(&[]).is_ok());
+}
+
+#[test]
+fn the_state_goes_where_the_surroundings_say() {
+    let mut surroundings = Desk::new().surroundings;
+    surroundings.environment.insert("XDG_STATE_HOME".to_owned(), "/x/state".into());
+    assert_eq!(load(None, &[], &surroundings).unwrap().state, Path::new("/x/state/vtl"));
+    surroundings.environment.insert("XDG_STATE_HOME".to_owned(), "relative".into());
+    assert_eq!(load(None, &[], &surroundings).unwrap().state, Path::new("/home/op/.local/state/vtl"));
+    surroundings.root = true;
+    assert_eq!(load(None, &[], &surroundings).unwrap().state, Path::new("/var/lib/vtl"));
+    let nowhere = load(None, &[], &Surroundings::default()).unwrap_err().to_string();
+    assert_eq!(
+        nowhere,
+        "default: state: there is no home folder to put the state in; \
+         write an absolute path, such as \"/var/lib/vtl\""
+    );
+}
+
+#[test]
+fn an_unknown_key_is_told_with_its_line_and_the_keys_that_there_are() {
+    let error = refused("\n[log]\nlevel = \"info\"\nlevl = \"debug\"\n");
+    assert_eq!(error, "vtl.toml:4: log.levl: unknown field `levl`; expected `level`");
+    let error = refused("[iscsi.target.\"iqn.2026-11.internal.vtl:lib0\"]\nsecret = \"in the file\"\n");
+    assert!(
+        error.starts_with("vtl.toml:2: iscsi.target.\"iqn.2026-11.internal.vtl:lib0\".secret: unknown field")
+    );
+    let error = refused("[iscsl]\n");
+    assert!(
+        error.starts_with("vtl.toml:1: iscsl: unknown field `iscsl`; expected one of `state`, `iscsi`,"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_text_that_is_no_toml_is_told_with_its_line() {
+    assert!(refused("[log]\nlevel = \n").starts_with("vtl.toml:2: "));
+    assert!(
+        refused("log.level = 'info'\nlog.level = 'warn'\n")
+            .starts_with("vtl.toml:2: duplicate key at 'level'")
+    );
+}
+
+/// File text, and the whole error.
+const REFUSALS: &[(&str, &str)] = &[
+    (
+        "state = \"relative\"",
+        "vtl.toml:1: state = \"relative\": this is no absolute path; write an absolute path, such as \"/var/lib/vtl\"",
+    ),
+    (
+        "[iscsi]\n\nlisten = \"localhost\"",
+        "vtl.toml:3: iscsi.listen = \"localhost\": this is no address and port; \
+         write an address and port such as \"127.0.0.1:3260\" or \"[::1]:3260\", or a list of them",
+    ),
+    (
+        "iscsi.listen = []",
+        "vtl.toml:1: iscsi.listen = []: the list is empty; \
+         write an address and port such as \"127.0.0.1:3260\" or \"[::1]:3260\", or a list of them",
+    ),
+    (
+        "iscsi.allow_any_initiator = \"yes\"",
+        "vtl.toml:1: iscsi.allow_any_initiator = \"yes\": this is not a boolean, its type is string; write true or false",
+    ),
+    (
+        "iscsi.diagnostic_disk = \"5g\"",
+        "vtl.toml:1: iscsi.diagnostic_disk = \"5g\": this is outside 1m to 4g; \
+         write \"off\" or a size from 1m to 4g, such as \"64m\"",
+    ),
+    (
+        "iscsi.max_sessions = 0",
+        "vtl.toml:1: iscsi.max_sessions = 0: this is outside 1 to 4k; write a number from 1 to 4096",
+    ),
+    (
+        "iscsi.max_sessions = 200",
+        "vtl.toml:1: iscsi.max_sessions = 200: this is more than iscsi.max_connections (128); \
+         lower it, or raise iscsi.max_connections",
+    ),
+    (
+        "iscsi.login_timeout_s = -1",
+        "vtl.toml:1: iscsi.login_timeout_s = -1: this is negative; write seconds, from 1 to 300",
+    ),
+    (
+        "iscsi.login_timeout_s = 1.5",
+        "vtl.toml:1: iscsi.login_timeout_s = 1.5: this is not a number, its type is float; write seconds, from 1 to 300",
+    ),
+    (
+        "iscsi.max_bytes_in_flight_session = \"1m\"",
+        "vtl.toml:1: iscsi.max_bytes_in_flight_session = \"1m\": this is outside 16m to 4g; \
+         write a size from 16m to 4g, not less than iscsi.max_burst_length",
+    ),
+    (
+        "iscsi.max_bytes_in_flight = \"16m\"",
+        "default: iscsi.max_bytes_in_flight_session = 33554432: this is more than iscsi.max_bytes_in_flight (16777216); \
+         lower it, or raise iscsi.max_bytes_in_flight",
+    ),
+    (
+        "iscsi.header_digest = [\"CRC32\"]",
+        "vtl.toml:1: iscsi.header_digest = [\"CRC32\"]: there is no such choice; \
+         write a list of \"CRC32C\" and \"None\"; what is not in it is refused to initiators",
+    ),
+    (
+        "iscsi.data_digest = []",
+        "vtl.toml:1: iscsi.data_digest = []: the list is empty; \
+         write a list of \"CRC32C\" and \"None\"; what is not in it is refused to initiators",
+    ),
+    (
+        "iscsi.max_recv_data_segment_length = \"16m\"",
+        "vtl.toml:1: iscsi.max_recv_data_segment_length = \"16m\": this is outside 512 to 16777215; \
+         write a size from 512 to 16777215",
+    ),
+    (
+        "[iscsi]\nfirst_burst_length = \"2m\"",
+        "vtl.toml:2: iscsi.first_burst_length = 2097152: this is more than iscsi.max_burst_length (1048576); \
+         lower it, or raise iscsi.max_burst_length",
+    ),
+    (
+        "iscsi.max_burst_length = 511",
+        "vtl.toml:1: iscsi.max_burst_length = 511: this is outside 512 to 16777215; \
+         write a size from 512 to 16777215, not less than iscsi.first_burst_length",
+    ),
+    (
+        "iscsi.max_outstanding_r2t = 65",
+        "vtl.toml:1: iscsi.max_outstanding_r2t = 65: this is outside 1 to 64; write a number from 1 to 64",
+    ),
+    (
+        "iscsi.command_window = 0",
+        "vtl.toml:1: iscsi.command_window = 0: this is outside 1 to 1k; write a number from 1 to 1024",
+    ),
+    (
+        "api.listen = \"0.0.0.0:8460\"",
+        "vtl.toml:1: api.listen = \"0.0.0.0:8460\": the API is reachable from other machines only with TLS, which is \
+         not there yet; write a loopback address and port, such as \"127.0.0.1:8460\"",
+    ),
+    (
+        "library.default = \"lib1\"",
+        "vtl.toml:1: library.default = \"lib1\": there is no such choice; write \"lib0\" or \"none\"",
+    ),
+    (
+        "cartridge.size = \"12x\"",
+        "vtl.toml:1: cartridge.size = \"12x\": '12x' is not a size: write a whole number and k, m, g or t, such as 64m; \
+         write \"native\" or a size from 1m to 64t, such as \"100g\"",
+    ),
+    (
+        "cartridge.early_warning = 5",
+        "vtl.toml:1: cartridge.early_warning = 5: this is outside 1m to 64g; write a size from 1m to 64g",
+    ),
+    (
+        "store.path = \"store\"",
+        "vtl.toml:1: store.path = \"store\": this is no absolute path; write an absolute path",
+    ),
+    (
+        "store.compression_level = 20",
+        "vtl.toml:1: store.compression_level = 20: this is outside 1 to 19; write a zstd level from 1 to 19",
+    ),
+    (
+        "log.level = \"loud\"",
+        "vtl.toml:1: log.level = \"loud\": there is no such choice; \
+         write \"error\", \"warn\", \"info\", \"debug\" or \"trace\"",
+    ),
+    (
+        "[iscsi.discovery_chap]\nuser = \"op\"",
+        "vtl.toml:2: iscsi.discovery_chap.user = \"op\": there is no secret for this user; add secret_file or secret_env",
+    ),
+    (
+        "[iscsi.discovery_chap]\nsecret_env = \"VTL_CHAP\"",
+        "vtl.toml:2: iscsi.discovery_chap.secret_env = \"VTL_CHAP\": there is no user for this secret; add user",
+    ),
+    (
+        "[iscsi.discovery_chap]\nuser = \"op\"\nsecret_env = \"VTL_CHAP\"\nsecret_file = \"x\"",
+        "vtl.toml:4: iscsi.discovery_chap.secret_file = \"x\": there are two secrets; \
+         keep one of secret_file and secret_env",
+    ),
+    (
+        "[iscsi.discovery_chap]\nuser = \"op\"\nsecret_env = \"NOT_SET\"",
+        "vtl.toml:3: iscsi.discovery_chap.secret_env = \"NOT_SET\": this environment variable is not set; \
+         name an environment variable that holds the secret",
+    ),
+    (
+        "[iscsi.discovery_chap]\nmutual_user = \"vtl\"\nmutual_secret_env = \"VTL_CHAP\"",
+        "vtl.toml:2: iscsi.discovery_chap.mutual_user: \
+         the target would prove itself to an initiator that proves nothing; set user and secret_file, too",
+    ),
+    (
+        "[iscsi.discovery_chap]\nuser = \"op\"\nsecret_env = \"VTL_CHAP\"\n\
+         mutual_user = \"vtl\"\nmutual_secret_env = \"VTL_CHAP\"",
+        "vtl.toml:4: iscsi.discovery_chap.mutual_user: \
+         the two directions of CHAP need two different secrets; give one of them another secret",
+    ),
+    (
+        "[iscsi.discovery_chap]\nuser = \"\"\nsecret_env = \"VTL_CHAP\"",
+        "vtl.toml:2: iscsi.discovery_chap.user = \"\": \
+         a CHAP user name has 1 to 255 bytes and no control characters; write 1 to 255 characters",
+    ),
+    (
+        "[iscsi.target.\"lib0\"]\ninitiators = [\"iqn.1993-08.org.debian:01:abc\"]",
+        "vtl.toml:1: iscsi.target.lib0: 'lib0' is no iSCSI name: write iqn., eui. or naa. followed by letters, digits, \
+         '.', ':' and '-', at most 223 characters; name a target as vtld prints it",
+    ),
+    (
+        "[iscsi.target.\"iqn.2026-11.internal.vtl:lib0\"]\ninitiators = []",
+        "vtl.toml:2: iscsi.target.\"iqn.2026-11.internal.vtl:lib0\".initiators = []: the list is empty; \
+         write a list of initiator names, such as [\"iqn.1993-08.org.debian:01:abc\"]",
+    ),
+];
+
+#[test]
+fn each_refusal_names_file_line_key_value_and_remedy() {
+    for (text, expected) in REFUSALS {
+        assert_eq!(refused(text), *expected, "{text}");
+    }
+}
+
+#[test]
+fn all_errors_of_a_file_are_told_at_once() {
+    let errors = Desk::new().errors("log.level = 1\nstore.compression_level = 99\nlibrary.default = true\n");
+    let lines: Vec<_> = errors.iter().map(|e| e.split(": ").next().unwrap()).collect();
+    assert_eq!(lines, ["vtl.toml:3", "vtl.toml:2", "vtl.toml:1"]);
+}
+
+#[test]
+fn a_missing_file_is_told() {
+    let desk = Desk::new();
+    let errors = desk.tell(load(Some(&desk.file()), &[], &desk.surroundings));
+    assert_eq!(
+        errors,
+        ["vtl.toml: cannot read the configuration file: No such file or directory (os error 2); \
+          name a readable file with --config"]
+    );
+}
+
+const TARGET: &str = "iqn.2026-11.internal.vtl:lib0";
+
+fn with_secret_file(name: &str) -> String {
+    format!("[iscsi.target.\"{TARGET}\"]\nuser = \"op\"\nsecret_file = \"{name}\"\n")
+}
+
+#[test]
+fn a_secret_file_that_others_can_use_is_refused() {
+    let desk = Desk::new();
+    desk.secret("chap", "twelve-bytes-and-more\n", 0o640);
+    let folder = desk.folder.path().display().to_string();
+    let error = desk.load(&with_secret_file("chap"), &[]).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        format!(
+            "{folder}/vtl.toml:3: iscsi.target.\"{TARGET}\".secret_file = \"chap\": \
+             others can use the secret file, its mode is 0640; chmod 600 {folder}/chap"
+        )
+    );
+}
+
+#[test]
+fn a_secret_of_the_wrong_length_is_refused_and_never_shown() {
+    let desk = Desk::new();
+    for (content, len) in [("elevenbytes\n", 11), (&*"x".repeat(256), 256)] {
+        desk.secret("chap", content, 0o600);
+        let error = desk.load(&with_secret_file("chap"), &[]).unwrap_err().to_string();
+        assert!(error.contains(&format!("a CHAP secret has 12 to 255 bytes, this one has {len}")), "{error}");
+        assert!(!error.contains("elevenbytes"));
+    }
+}
+
+#[test]
+fn secrets_come_from_a_file_without_its_line_end_or_from_the_environment() {
+    let desk = Desk::new();
+    desk.secret("chap", "from-the-file!\n", 0o600);
+    let text = with_secret_file("chap") + "mutual_user = \"vtl\"\nmutual_secret_env = \"VTL_CHAP\"\n";
+    let config = desk.load(&text, &[]).unwrap();
+    let account = config.iscsi.targets[&TARGET.parse().unwrap()].chap.as_ref().unwrap();
+    assert_eq!(account.login().user(), "op");
+    assert_eq!(account.login().secret().expose(), b"from-the-file!");
+    assert_eq!(account.mutual().unwrap().secret().expose(), b"from-the-environment");
+    let shown = format!("{config:?}");
+    assert!(!shown.contains("from-the-"), "{shown}");
+    assert!(shown.contains("***"));
+}
+
+#[test]
+fn a_wide_iscsi_listener_is_refused_until_somebody_decided() {
+    let desk = Desk::new();
+    let wide = "iscsi.listen = [\"127.0.0.1:3260\", \"0.0.0.0:3260\"]\n";
+    let config = desk.load(wide, &[]).unwrap();
+    let expected = format!(
+        "{}:1: iscsi.listen = [\"127.0.0.1:3260\", \"0.0.0.0:3260\"]: \
+         0.0.0.0:3260 is reachable from other machines, and every target is open to all who reach it; \
+         set CHAP or an initiator list ([iscsi.target.\"IQN\"] with user and secret_file, or initiators; \
+         or vtl iscsi chap set), or iscsi.allow_any_initiator = true, or listen on 127.0.0.1",
+        desk.file().display()
+    );
+    assert_eq!(config.check_doors(&[]).unwrap_err().to_string(), expected);
+    assert_eq!(check(&desk.file(), &desk.surroundings).unwrap_err().to_string(), expected);
+
+    let anyone = format!("{wide}iscsi.allow_any_initiator = true\n");
+    let list = format!("{wide}[iscsi.target.\"{TARGET}\"]\ninitiators = \"iqn.1993-08.org.debian:01:abc\"\n");
+    let chap = format!("{wide}[iscsi.target.\"{TARGET}\"]\nuser = \"op\"\nsecret_env = \"VTL_CHAP\"\n");
+    let door = |guarded| [TargetDoor { target: TARGET.parse().unwrap(), guarded }];
+    for text in [anyone, list, chap] {
+        let config = desk.load(&text, &[]).unwrap();
+        assert!(config.check_doors(&[]).is_ok() && config.check_doors(&door(false)).is_ok(), "{text}");
+    }
+    assert!(config.check_doors(&door(true)).is_ok());
+    assert!(
+        config
+            .check_doors(&door(false))
+            .unwrap_err()
+            .to_string()
+            .contains(&format!("target {TARGET} is open"))
+    );
+}
+
+#[test]
+fn chap_for_discovery_alone_does_not_open_a_wide_listener() {
+    let text =
+        "iscsi.listen = \"[::]:3260\"\n[iscsi.discovery_chap]\nuser = \"op\"\nsecret_env = \"VTL_CHAP\"\n";
+    let config = Desk::new().load(text, &[]).unwrap();
+    assert!(config.iscsi.discovery_chap.is_some());
+    assert!(config.check_doors(&[]).is_err());
+}
+
+#[test]
+fn one_guarded_target_does_not_guard_another() {
+    let text = format!(
+        "iscsi.listen = \"192.0.2.1:3260\"\n[iscsi.target.\"{TARGET}\"]\nuser = \"op\"\nsecret_env = \"VTL_CHAP\"\n"
+    );
+    let config = Desk::new().load(&text, &[]).unwrap();
+    let doors = [TARGET, "iqn.2026-11.internal.vtl:diag"]
+        .map(|name| TargetDoor { target: name.parse().unwrap(), guarded: false });
+    let errors = config.check_doors(&doors).unwrap_err();
+    assert_eq!(errors.0.len(), 1);
+    assert!(errors.to_string().contains("vtl:diag is open to all"));
+}
+
+#[test]
+fn every_way_to_write_loopback_is_loopback() {
+    for address in ["127.0.0.1:1", "127.5.5.5:1", "[::1]:1", "[::ffff:127.0.0.1]:1", "127.0.0.1:0"] {
+        let text = format!("iscsi.listen = \"{address}\"\napi.listen = \"{address}\"\n");
+        assert!(Desk::new().load(&text, &[]).unwrap().check_doors(&[]).is_ok(), "{address}");
+    }
+}
+
+#[test]
+fn the_command_line_has_the_last_word_and_the_last_argument_over_all() {
+    let text = "log.level = \"warn\"\nlibrary.default = \"lib0\"\n";
+    let config =
+        Desk::new().load(text, &["log.level=debug", "library.default=none", "log.level=\"error\""]).unwrap();
+    assert_eq!(config.log.level, LogLevel::Error);
+    assert_eq!(config.library.default, DefaultLibrary::None);
+}
+
+#[test]
+fn a_set_value_is_toml_or_else_a_plain_word() {
+    let desk = Desk::new();
+    let set = |arguments: &[&str]| desk.load("", arguments).unwrap();
+    assert_eq!(set(&["iscsi.listen=127.0.0.1:0"]).iscsi.listen, ["127.0.0.1:0".parse().unwrap()]);
+    assert_eq!(set(&["iscsi.listen=[\"127.0.0.1:1\", \"[::1]:2\"]"]).iscsi.listen.len(), 2);
+    assert_eq!(set(&["iscsi.diagnostic_disk=64m"]).iscsi.diagnostic_disk, Some(ByteCount(64 << 20)));
+    assert_eq!(set(&["iscsi.diagnostic_disk = 67108864"]).iscsi.diagnostic_disk, Some(ByteCount(64 << 20)));
+    assert!(set(&["iscsi.allow_any_initiator=true"]).iscsi.allow_any_initiator);
+    assert_eq!(set(&["state=/srv/a=b"]).state, Path::new("/srv/a=b"));
+    let iqn = format!("iscsi.target.\"{TARGET}\".initiators=iqn.2000-01.com.example:a");
+    assert_eq!(set(&[&iqn]).iscsi.targets.len(), 1);
+}
+
+#[test]
+fn a_set_value_cannot_smuggle_another_key_in() {
+    let error = Desk::new().load("", &["log.level=\"info\"\niscsi.allow_any_initiator = true"]).unwrap_err();
+    assert!(error.to_string().contains("log.level = "), "{error}");
+    for text in ["log.level", "=x", "\n=x", "a\nb=1", ""] {
+        assert!(Assignment::parse(text).is_err(), "{text:?}");
+    }
+}
+
+#[test]
+fn a_wrong_argument_is_told_as_it_was_given() {
+    let error = Desk::new().load("log.level = \"warn\"", &["log.level=loud"]).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "--set log.level=loud: log.level = \"loud\": there is no such choice; \
+         write \"error\", \"warn\", \"info\", \"debug\" or \"trace\""
+    );
+    let error = Desk::new().load("", &["log.levl=info"]).unwrap_err();
+    assert_eq!(error.to_string(), "--set log.levl=info: log.levl: unknown field `levl`; expected `level`");
+    let error = Desk::new().load("", &["log=info"]).unwrap_err().to_string();
+    assert!(error.starts_with("--set log=info: "), "{error}");
+}
+
+#[test]
+fn what_is_in_effect_is_printed_with_its_origin_and_reads_back_the_same() {
+    let desk = Desk::new();
+    desk.secret("chap", "from-the-file!\n", 0o600);
+    let text = format!("log.level = \"warn\"\n{}", with_secret_file("chap"));
+    let config = desk.load(&text, &["cartridge.size=64m"]).unwrap();
+    let printed: Vec<_> = config.effective().iter().map(ToString::to_string).collect();
+    let file = desk.file().display().to_string();
+    for line in [
+        format!("log.level = \"warn\"  # {file}:1"),
+        "cartridge.size = \"64m\"  # --set cartridge.size=64m".to_owned(),
+        "api.listen = \"127.0.0.1:8460\"  # default".to_owned(),
+        format!("iscsi.target.\"{TARGET}\".secret_file = \"chap\"  # {file}:4"),
+    ] {
+        assert!(printed.contains(&line), "{line} in {printed:#?}");
+    }
+    assert!(!printed.concat().contains("from-the-file!"));
+    let again = desk.load(&printed.join("\n"), &[]).unwrap();
+    let values =
+        |c: &Config| c.effective().iter().map(|s| (s.key.clone(), s.value.clone())).collect::<Vec<_>>();
+    assert_eq!(values(&again), values(&config));
+}
+
+#[test]
+fn every_key_with_a_default_is_in_effect_and_nothing_else() {
+    let config = load(None, &[], &Desk::new().surroundings).unwrap();
+    let effective: Vec<_> = config.effective().iter().map(|s| s.key.as_str()).collect();
+    let in_table: Vec<_> = KEYS
+        .iter()
+        .filter(|k| k.default.is_some() || ["state", "store.path"].contains(&k.name))
+        .map(|k| k.name)
+        .collect();
+    assert_eq!(effective, in_table);
+    assert!(config.effective().iter().all(|s| s.origin == Origin::Default));
+}
+
+#[test]
+fn the_page_of_the_manual_has_every_key_with_its_default_and_reason() {
+    let page = include_str!("../../docs/configuration.md");
+    for key in KEYS {
+        let default = key.default.map_or("–".to_owned(), |text| format!("`{text}`"));
+        let row = format!("| `{}` | {default} | {} | {} |", key.name, key.expects, key.reason);
+        assert!(page.lines().any(|line| line == row), "docs/configuration.md lacks:\n{row}");
+    }
+}
+
+#[test]
+fn early_warning_never_takes_more_than_an_eighth_of_a_small_cartridge() {
+    let defaults = load(None, &[], &Desk::new().surroundings).unwrap().cartridge;
+    assert_eq!(defaults.early_warning(ByteCount(12_000_000_000_000)), ByteCount(800 << 20));
+    assert_eq!(defaults.early_warning(ByteCount(64 << 20)), ByteCount(8 << 20));
+}
