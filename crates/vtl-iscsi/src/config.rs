@@ -47,7 +47,7 @@ impl Portal {
     }
 }
 
-fn same_name(a: &str, b: &str) -> bool {
+pub(crate) fn same_name(a: &str, b: &str) -> bool {
     normalised(a).is_some_and(|a| Some(a) == normalised(b))
 }
 
