@@ -22,7 +22,7 @@ use crate::{
     keys::{Key, Phase, Rule},
     params::{Negotiation, Params, SessionType},
     pdu::{LoginRequest, LoginResponse, Stage},
-    text::{self, Assembler, LOGIN_SEGMENT_LEN, Outgoing, Pair, TextError, TextWriter},
+    text::{self, Assembler, LOGIN_SEGMENT_LEN, MAX_SIMPLE_LEN, Outgoing, Pair, TextError, TextWriter},
 };
 
 /// Most requests of one login. A CHAP login with every exchange split in two needs fewer than 20.
@@ -182,14 +182,13 @@ pub enum LoginStep {
     Close(Reply),
 }
 
-/// What the first request fixes.
-#[derive(Debug)]
-struct Identity {
+/// What the first request fixes for all others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Ids {
     isid: [u8; 6],
     tsih: u16,
     cid: u16,
     task_tag: u32,
-    names: Names,
 }
 
 /// The names as they came, to be compared with repetitions, and what they mean.
@@ -229,7 +228,8 @@ struct Pending {
 pub struct Login {
     portal: Arc<Portal>,
     stage: Stage,
-    identity: Option<Identity>,
+    ids: Option<Ids>,
+    names: Option<Names>,
     security: Security,
     negotiation: Option<Negotiation>,
     incoming: Assembler,
@@ -248,7 +248,8 @@ impl Login {
         Self {
             portal,
             stage: Stage::SecurityNegotiation,
-            identity: None,
+            ids: None,
+            names: None,
             security: Security::NotBegun,
             negotiation: None,
             incoming: Assembler::new(max_text.max(LOGIN_SEGMENT_LEN)),
@@ -272,14 +273,15 @@ impl Login {
 
     /// Takes the driver's decision about [`LoginStep::Admit`].
     pub fn admit(&mut self, admission: Admission) -> LoginStep {
-        let (Some(mut reply), Some(identity)) = (self.last_reply.take(), self.identity.take()) else {
+        let (Some(mut reply), Some(ids), Some(names)) = (self.last_reply.take(), self.ids, self.names.take())
+        else {
             return LoginStep::Close(self.dead_end());
         };
         self.over = true;
-        match accepted(identity.tsih, admission) {
+        match accepted(ids.tsih, admission) {
             Ok(tsih) => {
                 reply.header.tsih = tsih;
-                LoginStep::Done(reply, self.logged_in(identity, tsih))
+                LoginStep::Done(reply, self.logged_in(Ids { tsih, ..ids }, names))
             }
             Err(status) => LoginStep::Close(refusal(reply.header, status)),
         }
@@ -288,20 +290,15 @@ impl Login {
     /// The answer to a PDU that is not a Login Request. It closes the connection.
     pub fn refuse_other(&mut self, task_tag: u32) -> LoginStep {
         self.over = true;
-        let identity = self.identity.as_ref();
-        let header = LoginResponse {
-            isid: identity.map_or([0; 6], |i| i.isid),
-            tsih: identity.map_or(0, |i| i.tsih),
-            task_tag,
-            ..blank(self.stage.code())
-        };
+        let (isid, tsih) = self.ids.map_or(([0; 6], 0), |ids| (ids.isid, ids.tsih));
+        let header = LoginResponse { isid, tsih, task_tag, ..blank(self.stage.code()) };
         LoginStep::Close(refusal(header, LoginStatus::InvalidDuringLogin))
     }
 
     /// The initiator's name, once it is known.
     #[must_use]
     pub fn initiator(&self) -> Option<&str> {
-        self.identity.as_ref().map(|identity| identity.names.initiator.as_str())
+        self.names.as_ref().map(|names| names.initiator.as_str())
     }
 
     fn step(
@@ -320,7 +317,7 @@ impl Login {
         let pairs = text::pairs(&text).map_err(status_of)?;
         refuse_repetition(&pairs)?;
         let mut answers = TextWriter::new();
-        self.identify(request, &pairs, &mut answers)?;
+        self.identify(&pairs, &mut answers)?;
         let then = match self.stage {
             Stage::SecurityNegotiation => self.security(&pairs, wish, random, &mut answers)?,
             _ => self.operational(&pairs, wish, &mut answers)?,
@@ -340,10 +337,11 @@ impl Login {
         }
         let stage = Stage::from_code(request.current_stage).filter(|stage| *stage != Stage::FullFeature);
         let stage = stage.ok_or(LoginStatus::InitiatorError)?;
-        match &self.identity {
-            None if !self.incoming.is_open() => self.stage = stage,
-            Some(identity) if !identity.matches(request) => return Err(LoginStatus::InitiatorError),
-            _ => {}
+        if self.ids.is_none() {
+            self.stage = stage;
+        }
+        if *self.ids.get_or_insert(Ids::of(request)) != Ids::of(request) {
+            return Err(LoginStatus::InitiatorError);
         }
         if stage != self.stage || request.transit && request.continues {
             return Err(LoginStatus::InitiatorError);
@@ -381,18 +379,13 @@ impl Login {
             return Ok(LoginStep::Respond(reply));
         }
         self.last_reply = Some(reply);
-        self.identity.as_ref().map(|i| LoginStep::Admit(i.admit_request())).ok_or(LoginStatus::TargetError)
+        self.admit_request().map(LoginStep::Admit).ok_or(LoginStatus::TargetError)
     }
 
     /// The names: fixed by the first text, and only repeated in later ones.
-    fn identify(
-        &mut self,
-        request: &LoginRequest,
-        pairs: &[Pair<'_>],
-        answers: &mut TextWriter,
-    ) -> Result<(), LoginStatus> {
-        if let Some(identity) = &self.identity {
-            return identity.names.only_repeated(pairs);
+    fn identify(&mut self, pairs: &[Pair<'_>], answers: &mut TextWriter) -> Result<(), LoginStatus> {
+        if let Some(names) = &self.names {
+            return names.only_repeated(pairs);
         }
         let names = Names::read(&self.portal, pairs)?;
         if let SessionKind::Normal { target } = &names.kind {
@@ -402,8 +395,7 @@ impl Login {
             }
             answers.push("TargetPortalGroupTag", target.portal_group_tag);
         }
-        let LoginRequest { isid, tsih, cid, task_tag, .. } = *request;
-        self.identity = Some(Identity { isid, tsih, cid, task_tag, names });
+        self.names = Some(names);
         if self.stage != Stage::SecurityNegotiation && self.auth()?.chap.is_some() {
             return Err(LoginStatus::AuthenticationFailure);
         }
@@ -412,7 +404,7 @@ impl Login {
 
     /// What this login has to prove.
     fn auth(&self) -> Result<&Auth, LoginStatus> {
-        match &self.identity.as_ref().ok_or(LoginStatus::TargetError)?.names.kind {
+        match &self.names.as_ref().ok_or(LoginStatus::TargetError)?.kind {
             SessionKind::Discovery => Ok(&self.portal.discovery_auth),
             SessionKind::Normal { target } => {
                 self.portal.target(target).map(|t| &t.auth).ok_or(LoginStatus::TargetNotFound)
@@ -518,7 +510,7 @@ impl Login {
     }
 
     fn negotiation(&mut self) -> Result<&mut Negotiation, LoginStatus> {
-        let kind = &self.identity.as_ref().ok_or(LoginStatus::TargetError)?.names.kind;
+        let kind = &self.names.as_ref().ok_or(LoginStatus::TargetError)?.kind;
         let session = match kind {
             SessionKind::Discovery => SessionType::Discovery,
             SessionKind::Normal { .. } => SessionType::Normal,
@@ -526,10 +518,16 @@ impl Login {
         Ok(self.negotiation.get_or_insert_with(|| Negotiation::new(session, self.portal.limits)))
     }
 
-    fn logged_in(&self, identity: Identity, tsih: u16) -> LoggedIn {
-        let Identity { isid, cid, names, .. } = identity;
+    fn admit_request(&self) -> Option<AdmitRequest> {
+        let (Ids { isid, tsih, cid, .. }, names) = (self.ids?, self.names.as_ref()?);
+        let (initiator, kind) = (names.initiator.clone(), names.kind.clone());
+        Some(AdmitRequest { initiator, isid, tsih_asked: tsih, cid, kind })
+    }
+
+    fn logged_in(&self, ids: Ids, names: Names) -> LoggedIn {
+        let Ids { isid, tsih, cid, .. } = ids;
         LoggedIn {
-            initiator_alias: names.told("InitiatorAlias").map(String::from),
+            initiator_alias: names.told("InitiatorAlias").filter(|a| is_printable(a)).map(String::from),
             initiator: names.initiator,
             isid,
             tsih,
@@ -554,20 +552,10 @@ impl Login {
     }
 }
 
-impl Identity {
-    fn matches(&self, request: &LoginRequest) -> bool {
-        (self.isid, self.tsih, self.cid, self.task_tag)
-            == (request.isid, request.tsih, request.cid, request.task_tag)
-    }
-
-    fn admit_request(&self) -> AdmitRequest {
-        AdmitRequest {
-            initiator: self.names.initiator.clone(),
-            isid: self.isid,
-            tsih_asked: self.tsih,
-            cid: self.cid,
-            kind: self.names.kind.clone(),
-        }
+impl Ids {
+    const fn of(request: &LoginRequest) -> Self {
+        let LoginRequest { isid, tsih, cid, task_tag, .. } = *request;
+        Self { isid, tsih, cid, task_tag }
     }
 }
 
@@ -580,8 +568,12 @@ impl Names {
             Some("Normal") | None => Self::find_target(portal, &initiator, pairs)?,
             Some(_) => return Err(LoginStatus::SessionTypeNotSupported),
         };
-        let named = pairs.iter().filter(|pair| phase(pair) == Some(Phase::AnyStage));
-        let told = named.map(|pair| (pair.key.into(), pair.value.into())).collect();
+        let named: Vec<&Pair<'_>> =
+            pairs.iter().filter(|pair| phase(pair) == Some(Phase::AnyStage)).collect();
+        if named.iter().any(|pair| pair.value.len() > MAX_SIMPLE_LEN) {
+            return Err(LoginStatus::InitiatorError);
+        }
+        let told = named.iter().map(|pair| (pair.key.into(), pair.value.into())).collect();
         Ok(Self { told, initiator, kind })
     }
 
@@ -607,6 +599,11 @@ impl Names {
         });
         if repeated { Ok(()) } else { Err(LoginStatus::InitiatorError) }
     }
+}
+
+/// A name for people that neither a terminal nor a log takes for something else.
+fn is_printable(alias: &str) -> bool {
+    !alias.is_empty() && !alias.chars().any(char::is_control)
 }
 
 /// The driver's handle, if it is one that this login can have.
