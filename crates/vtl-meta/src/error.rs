@@ -134,6 +134,9 @@ impl fmt::Display for MetaError {
             Self::Io { operation, path, source } => {
                 write!(f, "cannot {operation} {}: {source}", path.display())
             }
+            Self::Sqlite(source) if crate::file::not_a_database(source) => {
+                write!(f, "the inventory is damaged ({source}): {REBUILD}")
+            }
             Self::Sqlite(source) => write!(f, "inventory: {source}"),
         }
     }

@@ -12,6 +12,8 @@ mod error;
 mod file;
 mod schema;
 mod table;
+#[cfg(test)]
+mod tests;
 
 use std::path::{Path, PathBuf};
 

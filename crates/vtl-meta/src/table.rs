@@ -222,6 +222,12 @@ impl<'c> Tx<'c> {
         Ok(u64::try_from(count).unwrap_or(0))
     }
 
+    #[cfg(test)]
+    pub(crate) fn pragma(&self, name: &str) -> String {
+        let value: Value = self.inner.pragma_query_value(None, name, |row| row.get(0)).unwrap();
+        show(&value)
+    }
+
     pub(crate) fn damaged_rows(&self, table: &'static Table) -> Result<Vec<RowName>, MetaError> {
         let rows = self.raw_rows(table, "TRUE", &[])?;
         Ok(rows.into_iter().filter(|(_, whole)| !whole).map(|(row, _)| row.name()).collect())
