@@ -2,7 +2,7 @@
 #
 # A job stops at the first command that fails (and says which); what must fail is written `expect_fail ...`.
 # Variables given by the harness: PORTAL (address of the server), TARGET (name of the library's target),
-# GUEST_NAME, GUEST_ADDRESS, INITIATOR, LONG (1 for the counts that an issue states, else 0).
+# GUEST_NAME, GUEST_ADDRESS, INITIATOR, SHARE_ON_HOST (the share's path there), LONG (1 for the counts that an issue states, else 0).
 # Variables set by `login`: CHANGER (sg node), CHANGER_SG, TAPE0 TAPE1 .. (nst nodes), TAPE0_SG .. (sg nodes).
 
 set -Eeuo pipefail
@@ -137,7 +137,7 @@ find_devices() {
     CHANGER=$(lsscsi -g | awk '$2 == "mediumx" { print $NF; exit }')
 }
 
-# mt on the first drive; `mt` takes the place of the long form.
+# mt on the first drive.
 tape() { mt -f "$TAPE0" "$@"; }
 
 # position: "file block" as Linux st counts them; -1 is "not known".
@@ -168,6 +168,47 @@ load() {
     node=TAPE$drive
     until_true 30 has_medium "${!node}"
 }
+
+# ---- raw commands --------------------------------------------------------------------------------------------
+
+# cdb SG BYTES-WANTED OPCODE..: sends a command through sg. Sets STATUS ("Good", "Check Condition", ..), SENSE (bytes
+# in hex with blanks, empty for none) and RECEIVED (bytes that came, after the transport's residual); the data
+# lie in /tmp/cdb.in. CDB_OUT=FILE sends that file instead of receiving.
+cdb() {
+    local text sg=$1 wanted=$2
+    shift 2
+    rm -f /tmp/cdb.in
+    if [ -n "${CDB_OUT:-}" ]; then
+        text=$(sg_raw -v -s "$wanted" -i "$CDB_OUT" "$sg" "$@" 2>&1) || true
+    elif [ "$wanted" -gt 0 ]; then
+        text=$(sg_raw -v -r "$wanted" -o /tmp/cdb.in "$sg" "$@" 2>&1) || true
+    else
+        text=$(sg_raw -v "$sg" "$@" 2>&1) || true
+    fi
+    STATUS=$(sed -n 's/^SCSI Status: *\(.*[^ ]\) *$/\1/p' <<<"$text")
+    [ -n "$STATUS" ] || fail "no status from sg_raw $sg $*: $text"
+    SENSE=$(sed -n '/Raw sense data/,/^ *$/{s/^ *\(\([0-9a-f][0-9a-f] \{1,2\}\)*[0-9a-f][0-9a-f]\) *$/\1/p}' <<<"$text" |
+        tr '\n' ' ' | tr -s ' ' | sed 's/ $//')
+    RECEIVED=0
+    [ ! -e /tmp/cdb.in ] || RECEIVED=$(stat -c %s /tmp/cdb.in)
+}
+
+# sense_is KEY ASC ASCQ (two hex digits each): of the command sent last, in fixed format.
+sense_is() {
+    local bytes
+    read -r -a bytes <<<"$SENSE"
+    is "status" "Check Condition" "$STATUS"
+    [ ${#bytes[@]} -ge 14 ] || fail "sense of ${#bytes[@]} bytes: $SENSE"
+    is "sense key, code, qualifier" "$1 $2 $3" "$(printf '%02x' $((0x${bytes[2]} & 0x0f))) ${bytes[12]} ${bytes[13]}"
+}
+
+# sense_begins BYTES: the first bytes of the sense data as they stand.
+sense_begins() {
+    is "status" "Check Condition" "$STATUS"
+    is "first bytes of the sense data" "$1" "${SENSE:0:${#1}}"
+}
+
+good() { is "status (sense $SENSE)" "Good" "$STATUS"; }
 
 # ---- data ----------------------------------------------------------------------------------------------------
 

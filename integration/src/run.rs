@@ -12,6 +12,7 @@ use crate::net::Network;
 use crate::process::Running;
 use crate::server::{Server, Tgt, Vtld};
 use crate::sweep::RunDir;
+use crate::vtld_guest::VtldInGuest;
 use crate::{Result, Trouble, here, log, long};
 
 /// How often requests are looked for.
@@ -35,7 +36,7 @@ pub fn run(case: &Case) -> Result<Verdict> {
         [Some(case.script.as_path()), case.second.as_deref()].into_iter().flatten().collect();
     // The last tap is for a server that is a guest itself.
     let net = Rc::new(Network::new(scripts.len() + 1)?);
-    let mut server = make_server(case, &net, dir.path());
+    let mut server = make_server(case, &net, dir.path(), scripts.len());
     server.start()?;
     let limit = if long() { case.long_limit } else { case.limit };
     let verdict = match case.place {
@@ -47,10 +48,11 @@ pub fn run(case: &Case) -> Result<Verdict> {
     Ok(verdict)
 }
 
-fn make_server(case: &Case, net: &Rc<Network>, dir: &Path) -> Box<dyn Server> {
+fn make_server(case: &Case, net: &Rc<Network>, dir: &Path, guest_number: usize) -> Box<dyn Server> {
     let dir = dir.join("server");
     match case.server {
-        ServerKind::Vtld | ServerKind::VtldInGuest => Box::new(Vtld::new(net, &dir, &case.args)),
+        ServerKind::Vtld => Box::new(Vtld::new(net, &dir, &case.args)),
+        ServerKind::VtldInGuest => Box::new(VtldInGuest::new(net, &dir, &case.args, guest_number)),
         ServerKind::Tgt => Box::new(Tgt::new(net, &dir)),
     }
 }
@@ -130,6 +132,7 @@ fn boot(number: usize, script: &Path, net: &Network, dir: &Path, server: &dyn Se
     let share = dir.join(&name);
     let mut env = variables(server);
     env.push(("INITIATOR".to_owned(), format!("iqn.2026-11.internal.vtl-test:{name}")));
+    env.push(("SHARE_ON_HOST".to_owned(), share.display().to_string()));
     let plan = Plan { name: &name, number, share: &share, job: script, env: &env, disk: None };
     let guest = Guest::boot(net, &plan)?;
     Ok(Seat { name, guest, verdict: None })

@@ -11,9 +11,9 @@ use crate::process::{Running, output};
 use crate::{Result, Trouble, bin_dir};
 
 /// A start may replay a journal; longer than this is a finding.
-const START_LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const START_LIMIT: Duration = Duration::from_secs(60);
 /// A clean stop makes everything durable first.
-const STOP_LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const STOP_LIMIT: Duration = Duration::from_secs(60);
 
 /// What a case may do with its target.
 pub trait Server {
@@ -43,6 +43,10 @@ pub struct Vtld {
     running: Option<Running>,
 }
 
+/// The library that an empty state begins with.
+pub(crate) const VTLD_TARGET: &str = "iqn.2026-11.internal.vtl:lib0";
+/// How many drives it has.
+pub(crate) const VTLD_DRIVES: u32 = 2;
 /// The management API's place; loopback of the namespace.
 const API: &str = "127.0.0.1:8460";
 
@@ -95,7 +99,7 @@ impl Server for Vtld {
     }
 
     fn target(&self) -> &'static str {
-        "iqn.2026-11.internal.vtl:lib0"
+        VTLD_TARGET
     }
 
     fn portal(&self) -> String {
@@ -103,7 +107,7 @@ impl Server for Vtld {
     }
 
     fn drives(&self) -> u32 {
-        2
+        VTLD_DRIVES
     }
 }
 
@@ -115,7 +119,8 @@ pub struct Tgt {
 }
 
 const TGT_TARGET: &str = "iqn.2026-11.internal.vtl:tgt";
-const TGT_CARTRIDGES: [&str; 2] = ["TGT001L8", "TGT002L8"];
+/// Label and MiB; the first is large enough for btape.
+const TGT_CARTRIDGES: [(&str, &str); 2] = [("TGT001L8", "1600"), ("TGT002L8", "300")];
 
 impl Tgt {
     /// Not started yet; `dir` holds the images.
@@ -133,9 +138,10 @@ impl Tgt {
             return Ok(());
         }
         std::fs::create_dir_all(&self.media).map_err(Trouble::with("media of tgt"))?;
-        for (label, kind) in TGT_CARTRIDGES.iter().map(|label| (*label, "data")).chain([("empty", "data")]) {
+        // The drive's own file must be an image too; the changer puts another in its place.
+        for (label, size) in TGT_CARTRIDGES.into_iter().chain([("empty", "1")]) {
             let mut command = Command::new("tgtimg");
-            command.args(["--op", "new", "--device-type", "tape", "--size", "300", "--type", kind]);
+            command.args(["--op", "new", "--device-type", "tape", "--size", size, "--type", "data"]);
             command.args(["--barcode", label, "--file"]).arg(self.media.join(label));
             output(&mut command)?;
         }
@@ -162,7 +168,7 @@ impl Tgt {
             "element_type=1,start_address=16,quantity=1".to_owned(),
             "element_type=2,start_address=1024,quantity=8".to_owned(),
         ];
-        for (slot, label) in TGT_CARTRIDGES.iter().enumerate() {
+        for (slot, (label, _)) in TGT_CARTRIDGES.iter().enumerate() {
             elements.push(format!("element_type=2,address={},barcode={label},sides=1", 1024 + slot));
         }
         for element in elements {
