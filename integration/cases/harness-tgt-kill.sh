@@ -14,7 +14,7 @@ expect_fail host vtl drive ls
 is "words of a refused request" "tgt has no vtl" "$REFUSAL"
 # tgt forgets where its cartridges were, and promises nothing about data written before the kill.
 until_true 30 changer status
-has_medium || load TGT002L8
+load TGT002L8
 pattern 20000000 one >/tmp/data
 tape rewind
 dd if=/tmp/data of="$TAPE0" bs=64k status=none
