@@ -1,1 +1,40 @@
-//! The store of cartridge bytes: packs, journal, owners
+//! The store of cartridge bytes: packs, journal, owners.
+//!
+//! An *owner* has one *stream*: bytes that are appended, cut back and read by offset. What the bytes mean is the
+//! owner's business, told to the store as opaque *deltas* that become durable in the same journal record as the
+//! bytes they describe, and as a *snapshot* that replaces all deltas before it. A crash leaves each owner exactly at
+//! its last commit, or at a later one that was in flight and whole on the disk.
+//!
+//! ```text
+//! append -> chunks of 256 KiB -> hash, compress (workers) -> pack files of the owner
+//! commit -> sync packs -> one journal record for all owners that wait -> sync -> done
+//! open   -> heads + journal -> heads written anew -> empty journal
+//! ```
+//!
+//! Invariants, checked where the bytes come in:
+//! - a byte is served only after its chunk's BLAKE3 has been compared;
+//! - a pack is never written after its start has ended, and no pack id is used twice;
+//! - a journal record exists only when all that it refers to has been synced;
+//! - after a failed sync the pool takes nothing more until it is opened anew.
+//!
+//! Design and reasons: `docs/store.md`; byte tables: `docs/formats/`.
+
+mod check;
+mod codec;
+mod commit;
+mod error;
+mod lane;
+mod pack;
+mod reader;
+mod recipe;
+mod recovery;
+mod store;
+mod stream;
+mod types;
+mod workers;
+
+pub use check::{CheckReport, Finding};
+pub use error::{ReadError, StoreError};
+pub use store::Store;
+pub use stream::Stream;
+pub use types::{Head, Health, Options, OwnerId, Stats};

@@ -1,0 +1,208 @@
+//! The journal: one record for all owners that wait, and its files retired when heads have what they hold.
+//!
+//! A commit, in this order:
+//! 1. each stream writes and syncs its packs (`lane.rs`), in its own thread;
+//! 2. its change joins the queue; whoever finds no leader becomes it and takes all that wait;
+//! 3. the leader writes one record and syncs it: from here on the commit happened;
+//! 4. the leader applies each change to its owner's state in memory, and wakes the others.
+//!
+//! When a journal file is long enough the leader starts the next, writes the head of every owner that is behind, and
+//! unlinks the older files, oldest first, each unlink synced: a gap in the numbers never comes from here.
+
+use std::collections::{HashMap, VecDeque};
+use std::path::{Path, PathBuf};
+use std::sync::{Condvar, Mutex};
+
+use vtl_durable::Disk;
+use vtl_durable::log::{Header, Log, LogError};
+use vtl_durable::sealed::Kind;
+
+use crate::error::StoreError;
+use crate::pack::PackId;
+use crate::recipe::{Entry, encode_record};
+use crate::store::Core;
+use crate::workers::{lock, wait};
+
+pub(crate) const JOURNAL_KIND: Kind = Kind { magic: *b"VTLJRNL\0", version: 0 };
+/// A record takes no more entries above this; one alone may be larger (its note is bounded).
+const GROUP_BYTES: usize = 64 << 20;
+const SUFFIX: &str = ".log";
+
+pub(crate) fn segment_name(number: u64) -> String {
+    format!("{number:016x}{SUFFIX}")
+}
+
+pub(crate) fn parse_segment(name: &str) -> Option<u64> {
+    let number = u64::from_str_radix(name.strip_suffix(SUFFIX)?, 16).ok()?;
+    (segment_name(number) == name).then_some(number)
+}
+
+/// The journal's files.
+pub(crate) struct Journal {
+    pub(crate) folder: PathBuf,
+    pub(crate) current: Log,
+    /// Older files, oldest first.
+    pub(crate) retired: VecDeque<u64>,
+}
+
+impl Journal {
+    /// Starts a file for a journal whose records go on with `first_sequence`.
+    pub(crate) fn start(
+        disk: &dyn Disk,
+        folder: &Path,
+        header: Header,
+        segment_bytes: u64,
+    ) -> Result<Log, LogError> {
+        let path = folder.join(segment_name(header.number));
+        Log::create(disk, &path, header, segment_bytes)
+    }
+
+    /// Unlinks files whose content is in the heads.
+    pub(crate) fn drop_retired(&mut self, disk: &dyn Disk) -> Result<(), StoreError> {
+        while let Some(number) = self.retired.front() {
+            match disk.unlink(&self.folder.join(segment_name(*number))) {
+                Err(error) if !error.is_not_found() => return Err(error.into()),
+                _ => {}
+            }
+            disk.sync_folder(&self.folder)?;
+            self.retired.pop_front();
+        }
+        Ok(())
+    }
+}
+
+/// Why a commit did not happen, for each that waited for it.
+#[derive(Clone, Debug)]
+pub(crate) struct Failure {
+    pub(crate) why: String,
+}
+
+/// The packs that died with the commit.
+type Outcome = Result<Vec<PackId>, Failure>;
+
+pub(crate) struct Committer {
+    queue: Mutex<Queue>,
+    changed: Condvar,
+    journal: Mutex<Journal>,
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: VecDeque<(u64, Entry)>,
+    next_ticket: u64,
+    has_leader: bool,
+    done: HashMap<u64, Outcome>,
+}
+
+impl Committer {
+    pub(crate) fn new(journal: Journal) -> Self {
+        Self { queue: Mutex::default(), changed: Condvar::new(), journal: Mutex::new(journal) }
+    }
+
+    /// Durable when it returns.
+    pub(crate) fn commit(&self, core: &Core, entry: Entry) -> Outcome {
+        let mut queue = lock(&self.queue);
+        let ticket = queue.next_ticket;
+        queue.next_ticket += 1;
+        queue.waiting.push_back((ticket, entry));
+        loop {
+            if let Some(outcome) = queue.done.remove(&ticket) {
+                return outcome;
+            }
+            if queue.has_leader {
+                queue = wait(&self.changed, queue);
+                continue;
+            }
+            queue.has_leader = true;
+            let group = queue.take_group();
+            drop(queue);
+            let outcomes = self.write_group(core, group);
+            queue = lock(&self.queue);
+            queue.has_leader = false;
+            queue.done.extend(outcomes);
+            self.changed.notify_all();
+        }
+    }
+
+    /// The sequence number of the next record.
+    pub(crate) fn next_sequence(&self) -> u64 {
+        lock(&self.journal).current.next_sequence()
+    }
+
+    fn write_group(&self, core: &Core, group: Vec<(u64, Entry)>) -> Vec<(u64, Outcome)> {
+        let mut journal = lock(&self.journal);
+        let mut outcomes = Vec::with_capacity(group.len());
+        let (good, bad): (Vec<_>, Vec<_>) = group.into_iter().partition(|(_, entry)| core.fits(entry));
+        for (ticket, _) in bad {
+            let why =
+                "the change does not fit the stream: a fault of this program, please report it".to_string();
+            outcomes.push((ticket, Err(Failure { why })));
+        }
+        if good.is_empty() {
+            return outcomes;
+        }
+        let written = core.writable().map_err(|error| error.to_string()).and_then(|()| {
+            let payload = encode_record(good.iter().map(|(_, entry)| entry).collect::<Vec<_>>().into_iter());
+            journal.current.append(&payload).map_err(|error| core.distrust_log(&error))
+        });
+        match written {
+            Err(why) => outcomes
+                .extend(good.into_iter().map(|(ticket, _)| (ticket, Err(Failure { why: why.clone() })))),
+            Ok(sequence) => {
+                for (ticket, entry) in good {
+                    outcomes.push((ticket, Ok(core.apply(sequence, entry))));
+                }
+                self.roll_over(core, &mut journal);
+            }
+        }
+        outcomes
+    }
+
+    /// A long journal is no harm, so a failure here is told in the log and tried again at the next commit.
+    fn roll_over(&self, core: &Core, journal: &mut Journal) {
+        if journal.current.len_bytes() < core.options.segment_bytes {
+            return;
+        }
+        let header = journal.current.header();
+        let header =
+            Header { number: header.number + 1, first_sequence: journal.current.next_sequence(), ..*header };
+        let folder = journal.folder.clone();
+        match Journal::start(&*core.disk, &folder, header, core.options.segment_bytes) {
+            Ok(log) => {
+                let old = std::mem::replace(&mut journal.current, log);
+                journal.retired.push_back(old.header().number);
+            }
+            Err(error) => {
+                let why = core.distrust_log(&error);
+                tracing::warn!(%why, "the journal goes on in its old file");
+                return;
+            }
+        }
+        let saved = core.save_all().and_then(|()| journal.drop_retired(&*core.disk));
+        if let Err(error) = saved {
+            tracing::warn!(%error, "old journal files are kept for now");
+        }
+    }
+
+    /// At a clean stop: when every head is current, older files go.
+    pub(crate) fn tidy(&self, core: &Core) -> Result<(), StoreError> {
+        let mut journal = lock(&self.journal);
+        core.save_all()?;
+        journal.drop_retired(&*core.disk)
+    }
+}
+
+impl Queue {
+    fn take_group(&mut self) -> Vec<(u64, Entry)> {
+        let mut group = Vec::new();
+        let mut bytes = 0;
+        while let Some((_, entry)) = self.waiting.front() {
+            bytes += entry.weight();
+            if !group.is_empty() && bytes > GROUP_BYTES {
+                break;
+            }
+            group.extend(self.waiting.pop_front());
+        }
+        group
+    }
+}

@@ -1,0 +1,89 @@
+//! The threads that hash, compress and read ahead for all streams.
+//!
+//! The queue's length is bounded by its users: each stream has at most its bytes in flight and its read-ahead here.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+pub(crate) type Job = Box<dyn FnOnce() + Send>;
+
+/// Locks even when another thread panicked while it held the lock: every holder leaves the value consistent
+/// before it calls anything that could panic.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+pub(crate) fn wait<'a, T>(condvar: &Condvar, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
+    condvar.wait(guard).unwrap_or_else(PoisonError::into_inner)
+}
+
+#[derive(Default)]
+struct Queue {
+    jobs: VecDeque<Job>,
+    stop: bool,
+}
+
+#[derive(Default)]
+struct Shared {
+    queue: Mutex<Queue>,
+    changed: Condvar,
+}
+
+pub(crate) struct Workers {
+    shared: Arc<Shared>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    inline: bool,
+}
+
+impl Workers {
+    /// Threads that cannot be started are done without; with none, jobs run in the caller's thread.
+    pub(crate) fn start(count: usize) -> Self {
+        let shared = Arc::new(Shared::default());
+        let start = |number| {
+            let shared = Arc::clone(&shared);
+            std::thread::Builder::new().name(format!("store-{number}")).spawn(move || shared.work()).ok()
+        };
+        let threads: Vec<_> = (0..count).map_while(start).collect();
+        let inline = threads.is_empty();
+        Self { shared, threads: Mutex::new(threads), inline }
+    }
+
+    pub(crate) fn run(&self, job: Job) {
+        if self.inline {
+            return job();
+        }
+        lock(&self.shared.queue).jobs.push_back(job);
+        self.shared.changed.notify_one();
+    }
+}
+
+impl Shared {
+    fn work(&self) {
+        loop {
+            let mut queue = lock(&self.queue);
+            let job = loop {
+                if let Some(job) = queue.jobs.pop_front() {
+                    break job;
+                }
+                if queue.stop {
+                    return;
+                }
+                queue = wait(&self.changed, queue);
+            };
+            drop(queue);
+            // A job that panics has told its stream on the way out; the thread goes on for the others.
+            let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(job));
+        }
+    }
+}
+
+impl Drop for Workers {
+    fn drop(&mut self) {
+        lock(&self.shared.queue).stop = true;
+        self.shared.changed.notify_all();
+        for thread in lock(&self.threads).drain(..) {
+            let _ = thread.join();
+        }
+    }
+}

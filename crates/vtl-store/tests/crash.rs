@@ -1,0 +1,123 @@
+//! The power is cut at every step of a script, and again while the store recovers.
+
+mod common;
+
+use common::{Op, Run, cases, owner, script};
+use vtl_durable::SimDisk;
+use vtl_store::Options;
+
+/// Cuts the power at `step`; whether the script ended before it.
+fn cut_at(script: &[Op], options: &Options, step: u64, seed: u64) -> bool {
+    let what = format!("step {step} seed {seed}");
+    let disk = SimDisk::new(seed);
+    disk.crash_at(step);
+    let mut run = Run::new(disk, options.clone());
+    let result = run.run(script);
+    let finished = !run.disk.has_crashed();
+    assert!(!finished || result.is_ok(), "{what}: {result:?} before the power cut");
+    run.store = None;
+    run.disk = run.disk.after_crash(seed.wrapping_mul(31).wrapping_add(step));
+    // The crashed store's streams are on the old disk and must not touch the model.
+    let mut after = Run::new(run.disk.clone(), Options { start_random: seed, ..options.clone() });
+    after.model = run.model.clone();
+    recover_with_crashes(&mut after, step, seed);
+    after.open().unwrap_or_else(|error| panic!("{what}: {error}"));
+    after.verify(&what);
+    go_on(&mut after, &what);
+    finished
+}
+
+/// Up to three more power cuts while the store opens.
+fn recover_with_crashes(run: &mut Run, step: u64, seed: u64) {
+    for again in 0..seed % 4 {
+        run.disk.crash_at((step * 7 + again * 5) % 23);
+        let opened = run.open().is_ok();
+        run.store = None;
+        if opened && !run.disk.has_crashed() {
+            run.disk.crash_at(u64::MAX);
+            return;
+        }
+        run.disk = run.disk.after_crash(seed * 97 + step * 3 + again);
+    }
+}
+
+/// The recovered store is a working store.
+fn go_on(run: &mut Run, what: &str) {
+    let who = run.model.iter().find(|(_, model)| model.committed.is_some()).map(|(who, _)| *who);
+    let more = match who {
+        Some(who) => vec![Op::Append(who, vec![0x5a; 5000], false), Op::Commit(who, vec![1, 2, 3])],
+        None => vec![Op::Create(9, vec![1]), Op::Append(9, vec![0x5a; 5000], true), Op::Commit(9, vec![])],
+    };
+    for op in more.iter().chain([&Op::Reopen]) {
+        run.step(op).unwrap_or_else(|error| panic!("{what}, going on: {error}"));
+    }
+    run.verify(&format!("{what}, going on"));
+}
+
+fn cut_everywhere(script: &[Op], options: &Options, seed: u64, stride: u64) {
+    let mut step = seed % stride;
+    while !cut_at(script, options, step, seed) {
+        step += stride;
+        assert!(step < 1_000_000, "the script never ends");
+    }
+}
+
+#[test]
+fn a_power_cut_at_every_step_leaves_each_owner_at_a_commit() {
+    for seed in 0..cases(2) {
+        cut_everywhere(&script(77, 3, 70, 6000), &Options::small(), seed, 1);
+    }
+}
+
+#[test]
+fn a_power_cut_at_any_step_of_any_script_does() {
+    for seed in 100..100 + cases(6) {
+        let options = Options { segment_bytes: 12 << 10, ..Options::small() };
+        cut_everywhere(&script(seed, 4, 150, 5000), &options, seed, 13);
+    }
+}
+
+#[test]
+fn a_power_cut_with_workers_running_does() {
+    for seed in 200..200 + cases(4) {
+        let options = Options { workers: 2, readahead_chunks: 2, ..Options::small() };
+        cut_everywhere(&script(seed, 3, 100, 8000), &options, seed, 17);
+    }
+}
+
+#[test]
+fn a_power_cut_in_a_removal_leaves_the_owner_whole_or_gone() {
+    let script = [
+        Op::Create(1, vec![1]),
+        Op::Create(2, vec![2]),
+        Op::Append(1, vec![1; 40_000], false),
+        Op::Append(2, vec![2; 3000], true),
+        Op::Commit(1, vec![1]),
+        Op::Commit(2, vec![2]),
+        Op::Remove(1),
+        Op::Append(2, vec![3; 3000], true),
+        Op::Commit(2, vec![3]),
+        Op::Create(1, vec![4]),
+        Op::Append(1, vec![5; 3000], true),
+        Op::Commit(1, vec![6]),
+        Op::Remove(2),
+    ];
+    for seed in 0..cases(4) {
+        cut_everywhere(&script, &Options::small(), seed, 1);
+    }
+}
+
+#[test]
+fn a_commit_that_returned_is_there_after_a_cut_right_behind_it() {
+    let disk = SimDisk::new(1);
+    let mut run = Run::new(disk.clone(), Options::small());
+    run.run(&[Op::Create(1, vec![]), Op::Append(1, vec![9; 10_000], false), Op::Commit(1, vec![7])]).unwrap();
+    for seed in 0..50 {
+        let mut after = Run::new(run.disk.after_crash(seed), Options::small());
+        after.model = run.model.clone();
+        after.open().unwrap();
+        let head = after.store.as_ref().unwrap().head(owner(1)).unwrap();
+        assert_eq!((head.length, head.deltas), (10_000, vec![vec![7]]));
+        after.verify("after the commit");
+    }
+}

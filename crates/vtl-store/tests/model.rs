@@ -1,0 +1,49 @@
+//! Random operations on the store and on a model beside it.
+
+mod common;
+
+use common::{Op, Random, Run, cases, script};
+use vtl_durable::SimDisk;
+use vtl_store::Options;
+
+fn agree(seed: u64, options: Options) {
+    let mut run = Run::new(SimDisk::new(seed), options);
+    let script = script(seed, 3, 250, 9000);
+    run.run(&script).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+    run.step(&Op::Reopen).unwrap();
+    run.verify(&format!("seed {seed}"));
+}
+
+#[test]
+fn the_store_and_the_model_agree_on_random_operations() {
+    for seed in 0..cases(12) {
+        agree(seed, Options::small());
+    }
+}
+
+#[test]
+fn they_agree_with_workers_and_read_ahead() {
+    for seed in 0..cases(6) {
+        let options = Options { workers: 3, readahead_chunks: 4, ..Options::small() };
+        agree(1000 + seed, options);
+    }
+}
+
+#[test]
+fn they_agree_whatever_the_sizes_are() {
+    for seed in 0..cases(10) {
+        let mut random = Random(seed);
+        let options = Options {
+            chunk_bytes: 64 + random.below(5000) as usize,
+            pack_bytes: 8192 + random.below(60_000),
+            write_bytes: 1 + random.below(9000) as usize,
+            in_flight_bytes: 1 + random.below(30_000) as usize,
+            segment_bytes: 8192 + random.below(40_000),
+            workers: random.below(3) as usize,
+            readahead_chunks: random.below(4) as usize,
+            cache_bytes: random.below(10_000) as usize,
+            ..Options::small()
+        };
+        agree(2000 + seed, options);
+    }
+}
