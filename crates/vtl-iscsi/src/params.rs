@@ -4,7 +4,10 @@
 //! the initiator left out although its default is outside our limits is offered by us ([`Negotiation::offers`]).
 //! A key is negotiated once; a second time is an error (RFC 7143, 6.3).
 
-use alloc::{string::ToString, vec::Vec};
+use alloc::{
+    string::{String, ToString},
+    vec::Vec,
+};
 
 use crate::{
     config::Limits,
@@ -175,10 +178,10 @@ impl Negotiation {
         let mut any = false;
         for (row, progress) in KEYS.iter().zip(&mut self.progress) {
             let relevant = row.scope == Scope::Any || self.session == SessionType::Normal;
-            if *progress != Progress::Untouched || !relevant || !row.offered {
+            if *progress != Progress::Untouched || !relevant {
                 continue;
             }
-            if let Some(value) = row.rule.offer(&self.limits) {
+            if let Some(value) = row.offer(&self.limits, &self.params) {
                 out.push(row.name, value);
                 *progress = Progress::Offered;
                 any = true;
@@ -220,6 +223,8 @@ impl Negotiation {
             Answer::Silence => {}
             Answer::Text(text) => answers.push(row.name, text),
             Answer::Number(number) => answers.push(row.name, number),
+            // The default stays, so it must suit us.
+            Answer::Reject if row.offer(&self.limits, &self.params).is_some() => return Err(Unacceptable),
             Answer::Reject => answers.push(row.name, REJECT),
         }
         Ok(())
@@ -233,6 +238,13 @@ const REJECT: &str = "Reject";
 
 fn is_reserved(value: &str) -> bool {
     [NOT_UNDERSTOOD, IRRELEVANT, REJECT].contains(&value)
+}
+
+impl Key {
+    /// What we offer when the initiator does not; `None` if the default suits us, or matters to nobody.
+    fn offer(&self, limits: &Limits, params: &Params) -> Option<String> {
+        self.rule.better_than_default(limits, params).filter(|_| self.offered)
+    }
 }
 
 /// What a rule has to say to an offer.
@@ -298,12 +310,12 @@ impl Rule {
         Ok(())
     }
 
-    /// What we offer when the initiator does not, or `None` if the default suits us.
-    fn offer(&self, limits: &Limits) -> Option<alloc::string::String> {
+    /// Our value, if the default lies outside of it.
+    fn better_than_default(&self, limits: &Limits, params: &Params) -> Option<String> {
         let mut default = Params::default();
         match self {
             Self::Minimum { ours, slot, .. } => {
-                let ours = ours(limits, &default);
+                let ours = ours(limits, params);
                 (*slot(&mut default) > ours).then(|| ours.to_string())
             }
             Self::And { ours, slot } => {
@@ -318,11 +330,13 @@ impl Rule {
         }
     }
 
-    /// Checks the initiator's answer to [`Rule::offer`].
+    /// Checks the initiator's answer to our offer.
     fn accept(&self, limits: &Limits, params: &mut Params, value: &str) -> Result<(), Unacceptable> {
         match self {
             Self::Minimum { range, ours, slot } => {
-                let agreed = number_in(range, value).filter(|v| *v <= ours(limits, params));
+                // Against our limit alone: that a first burst is no longer than a burst is seen to in the end.
+                let ours = ours(limits, &Params::default());
+                let agreed = number_in(range, value).filter(|v| *v <= ours);
                 *slot(params) = agreed.ok_or(Unacceptable)?;
             }
             Self::And { slot, .. } => {

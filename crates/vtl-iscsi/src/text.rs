@@ -227,11 +227,6 @@ impl Assembler {
         Ok((!continues).then(|| mem::take(&mut self.text)))
     }
 
-    /// True between the PDUs of one text.
-    pub const fn is_open(&self) -> bool {
-        !self.text.is_empty()
-    }
-
     /// Forgets the pieces.
     pub fn clear(&mut self) {
         self.text.clear();
@@ -377,9 +372,7 @@ mod tests {
     fn a_text_in_pieces_comes_together_within_its_limit() {
         let mut text = Assembler::new(12);
         assert_eq!(text.push(b"Key=va", true), Ok(None));
-        assert!(text.is_open());
         assert_eq!(text.push(b"lue\0", false), Ok(Some(b"Key=value\0".to_vec())));
-        assert!(!text.is_open());
         assert_eq!(text.push(b"Key=va", true), Ok(None));
         assert_eq!(text.push(b"lue\0\0\0\0", false), Err(TextError::TooLong));
     }
