@@ -7,7 +7,9 @@
 
 extern crate alloc;
 
+pub mod changer;
 mod command;
+pub mod disk;
 mod inventory;
 mod medium;
 mod persist;
@@ -15,6 +17,8 @@ pub mod personality;
 mod sense;
 pub mod spc;
 pub mod tape;
+#[cfg(test)]
+mod testing;
 mod unit;
 
 pub use command::{Cdb, Command, DataIn, InitiatorPort, Instant, NexusId, Reply, Status};

@@ -29,9 +29,15 @@ pub(crate) mod wire;
 
 pub use common::Common;
 pub use execute::{Device, execute};
+pub(crate) use identity::dvcid;
 pub use identity::{DeviceType, Identity};
 pub use log::{LogParameter, PageCode};
 pub use luns::{missing_unit, report_luns};
 pub use mode::{ModeHeader, ModePage, ModePages, ModeSelect, SelectedPage};
 pub use registry::{Held, ReservationType};
+#[cfg(test)]
+pub(crate) use table::tests::check_table;
 pub use table::{Access, Handler, Row, SpcOp, Timeouts};
+
+#[cfg(test)]
+mod tests;
