@@ -167,8 +167,15 @@ impl Session {
 
     /// Appends what can be sent.
     pub(crate) fn poll_transmit(&mut self, out: &mut Vec<Bytes>) -> bool {
-        let (exp_cmd, max_cmd) = (self.window.exp(), self.window.advertise());
-        self.out.poll(Counting { stat: &mut self.stat_sn, exp_cmd, max_cmd }, out)
+        if self.out.queued() == 0 && self.window.must_tell() {
+            self.out.reply(nop::window_opened());
+        }
+        let (exp_cmd, max_cmd) = (self.window.exp(), self.window.max());
+        let any = self.out.poll(Counting { stat: &mut self.stat_sn, exp_cmd, max_cmd }, out);
+        if any {
+            self.window.told();
+        }
+        any
     }
 
     /// What was given out has been written.
@@ -464,6 +471,7 @@ impl Session {
             },
         };
         self.out.reply(Reply::Scsi(response, condition.sense().to_vec()));
+        self.open_window();
     }
 
     /// The device side is done with a command.
@@ -509,7 +517,6 @@ impl Session {
         } else if task.ordered {
             self.occupied = self.occupied.saturating_sub(1);
         }
-        self.open_window();
         Some(task)
     }
 
@@ -523,6 +530,7 @@ impl Session {
 
     /// After commands went: lets the next ones have their turn and the room.
     pub(crate) fn settle(&mut self) {
+        self.open_window();
         self.deliver();
         if core::mem::take(&mut self.starved) {
             let waiting: Vec<TaskId> = self.tasks.pick(|_, task| !task.delivered);
@@ -533,9 +541,6 @@ impl Session {
     fn open_window(&mut self) {
         if self.charged.saturating_add(self.out.pending_bytes()) < self.limits().max_bytes_in_flight.max(1) {
             self.window.open(self.occupied);
-        }
-        if self.window.must_tell() && !self.out.is_busy() {
-            self.out.reply(nop::window_opened());
         }
     }
 

@@ -34,10 +34,9 @@ impl<T> CommandWindow<T> {
         self.exp
     }
 
-    /// MaxCmdSN, noted as told to the initiator.
-    pub(crate) const fn advertise(&mut self) -> u32 {
+    /// The initiator has been told MaxCmdSN as it is now.
+    pub(crate) const fn told(&mut self) {
         self.advertised = self.max;
-        self.max
     }
 
     pub(crate) const fn max(&self) -> u32 {
@@ -126,11 +125,11 @@ mod tests {
         let mut w = CommandWindow::new(10, 1);
         w.hold(10, ());
         assert_eq!(w.next_in_order(), Some(()));
-        w.advertise();
+        w.told();
         assert!(!w.must_tell(), "it is shut indeed");
         w.open(0);
         assert!(w.must_tell());
-        w.advertise();
+        w.told();
         assert!(!w.must_tell());
     }
 }
