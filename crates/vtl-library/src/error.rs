@@ -84,6 +84,13 @@ pub enum LibraryError {
     },
     /// A new cartridge in a library needs a library.
     NoLibraryGiven(Label),
+    /// The cartridge is not in the vault.
+    NotInVault {
+        /// The cartridge.
+        label: Label,
+        /// Where it is.
+        place: Place,
+    },
     /// The cartridge is in a drive.
     Loaded {
         /// The cartridge.
@@ -168,6 +175,12 @@ impl fmt::Display for LibraryError {
             ),
             Self::NoLibraryGiven(label) => {
                 write!(f, "cartridge '{label}' needs a library to go to: name one with --library")
+            }
+            Self::NotInVault { label, place } => {
+                write!(
+                    f,
+                    "cartridge '{label}' is in {place}, not in the vault: move it with vtl cartridge move"
+                )
             }
             Self::Loaded { label, place } => {
                 write!(f, "cartridge '{label}' is in {place}: unload it first")

@@ -24,6 +24,8 @@ mod library;
 pub mod moves;
 mod rebuild;
 mod schema;
+#[cfg(test)]
+mod tests;
 mod transfer;
 
 pub use access::{

@@ -139,7 +139,7 @@ pub fn move_label(
 /// The operator puts a cartridge of the vault into the first empty slot or mailslot of a library.
 ///
 /// # Errors
-/// As [`move_label`]; [`LibraryError::NoRoom`].
+/// As [`move_label`]; [`LibraryError::NotInVault`], [`LibraryError::NoRoom`].
 pub fn load_from_vault(
     tx: &mut Tx<'_>,
     label: Label,
@@ -147,6 +147,10 @@ pub fn load_from_vault(
     into: NewPlace,
     gates: &Gates,
 ) -> Result<Moved, LibraryError> {
+    let found = cartridge::usable(tx, label)?;
+    if found.place != Place::Vault {
+        return Err(LibraryError::NotInVault { label, place: found.place });
+    }
     let target = library::library(tx, library)?;
     let kind = if into == NewPlace::Mailslot { "mailslot" } else { "slot" };
     match cartridge::free_places(tx, &target, into)?.first() {
