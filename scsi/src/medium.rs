@@ -16,6 +16,8 @@ pub struct MediumFacts {
     pub serial: String,
     /// Generation and form.
     pub kind: MediaKind,
+    /// The day it was made, as MAM 0406h has it: `20261122`. Empty when that is not known.
+    pub made_on: String,
     /// Bytes of host data that fit, by generation or as set when it was made.
     pub capacity_bytes: u64,
     /// Bytes of host data from beginning of tape to end of data.
