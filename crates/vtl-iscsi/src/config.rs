@@ -262,7 +262,7 @@ impl Default for Limits {
             initial_r2t: false,
             immediate_data: true,
             command_window: 128,
-            max_bytes_in_flight: 64 << 20,
+            max_bytes_in_flight: 32 << 20,
             header_digest: DigestOffer::Allowed,
             data_digest: DigestOffer::Allowed,
             default_time2wait: 2,

@@ -409,10 +409,10 @@ mod tests {
 
         #[test]
         fn any_text_is_a_binary_value_or_not(text in ".{0,60}") {
-            drop(binary(&text));
-            drop(binary(&std::format!("0b{text}")));
-            drop(binary(&std::format!("0x{text}")));
-            drop(number(&text));
+            for text in [text.clone(), std::format!("0b{text}"), std::format!("0x{text}")] {
+                prop_assert!(binary(&text).is_none_or(|bytes| bytes.len() < text.len()));
+                prop_assert!(number(&text).is_none_or(|_| text.is_ascii()));
+            }
         }
 
         #[test]
