@@ -116,6 +116,12 @@ mod tests {
     }
 
     #[test]
+    fn identities_of_an_installation_never_change() {
+        let one = InstallationId([0x5a; 16]).identity(12);
+        assert_eq!((one.serial.as_str(), one.naa), ("BNW60E000C", 0x3da47aa6cd8addf4));
+    }
+
+    #[test]
     fn a_designator_is_naa_3_and_differs_for_each_device() {
         let one = InstallationId([7; 16]);
         let mut all: Vec<u64> = (0..1000).map(|device| one.identity(device).naa).collect();

@@ -527,7 +527,7 @@ fn accounts_and_lists_are_kept_by_target() {
     let host: vtl_types::IscsiName = "iqn.2000-01.com.example:A".parse().unwrap();
     desk.run(|tx| add_initiator(tx, &iqn, &host)).unwrap();
     desk.run(|tx| add_initiator(tx, &iqn, &host)).unwrap();
-    assert_eq!(desk.meta.read(|tx| initiators(tx, &iqn)).unwrap(), [host.clone()]);
+    assert_eq!(desk.meta.read(|tx| initiators(tx, &iqn)).unwrap(), std::slice::from_ref(&host));
     assert!(desk.run(|tx| remove_initiator(tx, &iqn, &host)).unwrap());
     assert!(!desk.run(|tx| remove_initiator(tx, &iqn, &host)).unwrap());
     let unknown = default_target(&name("lib9")).unwrap();
@@ -664,6 +664,33 @@ fn a_rebuild_puts_what_clashes_into_the_vault_and_says_why() {
     assert!(desk.cartridge("NEW001L8").write_protected);
     assert_eq!(desk.places().len(), 3 + 6, "all but the two clashing labels are listed");
     desk.assert_sound();
+}
+
+#[test]
+fn the_format_text_has_every_column_of_every_table() {
+    let page = include_str!("../../../../docs/formats/inventory.md");
+    for table in MODULE.tables {
+        assert!(page.contains(&format!("| `{}` |", table.name)), "{}", table.name);
+        for column in table.columns {
+            assert!(page.contains(&format!("`{column}`")), "{} {column}", table.name);
+        }
+    }
+}
+
+#[test]
+fn the_largest_library_is_made_filled_and_shown() {
+    let mut desk = Desk::new();
+    let name = name("big");
+    desk.run(|tx| create_library(tx, &new_library("big", MAX_DRIVES, MAX_SLOTS, MAX_MAILSLOTS))).unwrap();
+    desk.run(|tx| make(tx, "BIG000L8", 1000, Some("big"), NewPlace::Slot)).unwrap();
+    let elements = desk.meta.read(|tx| elements(tx, &name)).unwrap();
+    assert_eq!(elements.len(), 60_000 + 255 + 255);
+    assert_eq!(elements.iter().filter(|e| e.cartridge.is_some()).count(), 1000);
+    let last = desk.run(|tx| {
+        move_medium(tx, &name, SLOT_1, Place::Slot(60_000), Mover::Robot, &Gates::open())?;
+        move_medium(tx, &name, Place::Slot(60_000), Place::Drive(254), Mover::Robot, &Gates::open())
+    });
+    assert_eq!(last.unwrap().to, Place::Drive(254));
 }
 
 #[test]
