@@ -315,7 +315,10 @@ mod tests {
             Proof { response: "0x", ..good() },
             Proof { response: "", ..good() },
             Proof { response: &SHA256_OF_32[2..], ..good() },
-            Proof { response: "0x0000000000000000000000000000000000000000000000000000000000000000", ..good() },
+            Proof {
+                response: "0x0000000000000000000000000000000000000000000000000000000000000000",
+                ..good()
+            },
         ];
         for proof in wrong {
             assert_eq!(try_proof(&mut challenged("7"), proof), Err(NotAuthenticated), "{proof:?}");
