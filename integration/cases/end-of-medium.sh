@@ -18,7 +18,8 @@ written=$(sed -n 's/^\([0-9]*\)+0 records out.*/\1/p' /tmp/dd.err)
 step "all of them come back"
 tape rewind
 for n in $(seq 0 $((written - 1))); do block_of 262144 "$n" eom; done | sha256sum >/tmp/wanted
-dd if="$TAPE0" bs=256k status=none | head -c $((written * 262144)) | sha256sum >/tmp/got
+# st reports the block that met the early warning as an error although it was written: there may be one more.
+{ dd if="$TAPE0" bs=256k status=none || true; } | head -c $((written * 262144)) | sha256sum >/tmp/got
 cmp /tmp/wanted /tmp/got
 step "early warning by sense: NO SENSE 00/02 with EOM, then VOLUME OVERFLOW"
 tape rewind

@@ -2,7 +2,7 @@
 #: where: host
 #: arg: --set iscsi.diagnostic_disk=64m
 #: limit: 400
-set -euo pipefail
+. "$LIB"
 url="iscsi://$PORTAL/iqn.2026-11.internal.vtl:diag/0"
 wrong=0 passed=0 skipped=0
 while read -r verdict test reason; do
@@ -29,5 +29,5 @@ while read -r verdict test reason; do
     fi
 done <"$DATA/iscsi-test-cu.txt"
 echo "iscsi-test-cu: $passed passed, $skipped skipped with a reason, $wrong wrong"
-[ $passed -ge 40 ] || { echo "FAILED: only $passed tests passed"; exit 1; }
-[ $wrong -eq 0 ] || { echo "FAILED: $wrong tests are not what the table says"; exit 1; }
+[ $passed -ge 40 ] || fail "only $passed tests passed"
+[ $wrong -eq 0 ] || fail "$wrong tests are not what the table says"

@@ -2,63 +2,17 @@
 #
 # A job stops at the first command that fails (and says which); what must fail is written `expect_fail ...`.
 # Variables given by the harness: PORTAL (address of the server), TARGET (name of the library's target),
-# GUEST_NAME, GUEST_ADDRESS, INITIATOR, SHARE_ON_HOST (the share's path there), LONG (1 for the counts that an issue states, else 0).
-# Variables set by `login`: CHANGER (sg node), CHANGER_SG, TAPE0 TAPE1 .. (nst nodes), TAPE0_SG .. (sg nodes).
+# GUEST_NAME, GUEST_ADDRESS, INITIATOR, SHARE_ON_HOST (the share's path there), TAPES (drives of the library),
+# LONG (1 for the counts that an issue states, else 0).
+# Variables set by `login`: CHANGER (sg node), TAPE0 TAPE1 .. (nst nodes), TAPE0_SG .. (sg nodes).
 
-set -Eeuo pipefail
-shopt -s inherit_errexit
-trap '_failed $? "$BASH_COMMAND"' ERR
-
-# Names the command and the lines that led to it, innermost first.
-_failed() {
-    local n where=
-    for ((n = 1; n < ${#BASH_SOURCE[@]}; n++)); do where+=" ${BASH_SOURCE[n]##*/}:${BASH_LINENO[n - 1]}"; done
-    echo "FAILED: $2 (status $1) at$where" >&2
-}
-
-# ---- saying and checking -------------------------------------------------------------------------------------
-
-step() { echo "== $*"; }
-fail() { echo "FAILED: $*" >&2; exit 1; }
-skip() { echo "SKIP: $*"; exit 77; }
-
-# is WHAT WANTED GOT
-is() { [ "$2" = "$3" ] || fail "$1: wanted '$2', got '$3'"; }
-
-# contains WHAT TEXT PART: TEXT holds PART as it stands.
-contains() { [[ "$2" == *"$3"* ]] || fail "$1: '$3' is not in:
-$2"; }
-
-# matches WHAT TEXT REGEX (extended, per line)
-matches() { grep -Eq -- "$3" <<<"$2" || fail "$1: no line matches /$3/ in:
-$2"; }
-
-# expect_fail COMMAND..: the command must fail, but not be missing or hang. Output is printed and kept in $REFUSAL.
-REFUSAL=
-expect_fail() {
-    local status=0
-    REFUSAL=$("$@" 2>&1) && status=0 || status=$?
-    printf '%s\n' "$REFUSAL"
-    case $status in
-    0) fail "should have failed: $*" ;;
-    124 | 126 | 127 | 137) fail "could not be tried (status $status): $*" ;;
-    esac
-}
-
-# until_true SECONDS COMMAND..: tries again until the command succeeds.
-until_true() {
-    local end=$((SECONDS + $1))
-    shift
-    until "$@" >/dev/null 2>&1; do
-        [ $SECONDS -lt $end ] || fail "not in time: $*"
-        sleep 0.2
-    done
-}
+. /run/share/guest/check.sh
 
 # ---- asking the host -----------------------------------------------------------------------------------------
 
 # host server kill|stop|start|restart    kill is SIGKILL, stop is SIGTERM and waits; start waits for "ready"
 # host vtl ARGS..                        runs the management client there; prints its output
+# host net down|up                       takes this guest's cable out, puts it back
 # host signal NAME / host await NAME     meeting points between two guests
 # The answer's first line is the exit status, the rest is output.
 host() {
@@ -75,17 +29,29 @@ host() {
 
 # ---- iSCSI ---------------------------------------------------------------------------------------------------
 
-# iscsi_up [INITIATOR-NAME]: modules, a private copy of open-iscsi's configuration, and the daemon.
+# iscsi_up: modules, a private copy of open-iscsi's configuration, and the daemon under our name.
 iscsi_up() {
     local module
     for module in iscsi_tcp st sg ch sd_mod; do modprobe -d /run/m $module; done
     mkdir -p /run/lock/iscsi /run/etc-iscsi /run/lib-iscsi
     cp /etc/iscsi/iscsid.conf /run/etc-iscsi/
-    echo "InitiatorName=${1:-$INITIATOR}" >/run/etc-iscsi/initiatorname.iscsi
     mount --bind /run/etc-iscsi /etc/iscsi
     # Debian 12 keeps its records below /etc/iscsi, later versions here.
     [ ! -d /var/lib/iscsi ] || mount --bind /run/lib-iscsi /var/lib/iscsi
+    iscsid_as "$INITIATOR"
+}
+
+# iscsid_as INITIATOR-NAME: starts open-iscsi's daemon under this name, in place of one that runs.
+iscsid_as() {
+    if [ -n "${ISCSID:-}" ]; then
+        kill "$ISCSID"
+        while [ -e "/proc/$ISCSID" ]; do sleep 0.1; done
+    fi
+    echo "InitiatorName=$1" >/etc/iscsi/initiatorname.iscsi
     iscsid -f >/run/iscsid.log 2>&1 &
+    ISCSID=$!
+    # So that a plain `wait` of a job does not wait for it.
+    disown
     until_true 10 iscsiadm -m iface
 }
 

@@ -58,7 +58,9 @@ pub fn bin_dir() -> PathBuf {
         return PathBuf::from(dir);
     }
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| here().join("../target"), PathBuf::from);
-    target.join("release")
+    let dir = target.join("release");
+    // Cases change their folder, so the path must not depend on ours.
+    std::path::absolute(&dir).unwrap_or(dir)
 }
 
 /// True when the counts that an issue states are wanted, rather than those of CI.

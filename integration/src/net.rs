@@ -49,6 +49,11 @@ impl Network {
         command
     }
 
+    /// Takes a guest's cable out (`down`) or puts it back (`up`).
+    pub fn set_tap(&self, guest: usize, state: &str) -> Result<()> {
+        self.ip(&["link", "set", &tap(guest), state])
+    }
+
     fn ip(&self, args: &[&str]) -> Result<()> {
         let mut all = vec!["-n", self.name.as_str()];
         all.extend(args);

@@ -13,7 +13,7 @@ use crate::process::Running;
 use crate::server::{Server, Tgt, Vtld};
 use crate::sweep::RunDir;
 use crate::vtld_guest::VtldInGuest;
-use crate::{Result, Trouble, here, log, long};
+use crate::{Result, Trouble, bin_dir, here, log, long};
 
 /// How often requests are looked for.
 const POLL: Duration = Duration::from_millis(20);
@@ -77,7 +77,7 @@ fn on_host(
 ) -> Result<Verdict> {
     let mut command = net.command("bash");
     command.arg(&case.script).current_dir(dir).env("DATA", here().join("data"));
-    command.env("GUEST_LIB", here().join("guest")).envs(variables(server));
+    command.env("BIN", bin_dir()).env("LIB", here().join("guest/check.sh")).envs(variables(server));
     let mut running = Running::start("host", &mut command)?;
     let status = running.wait(limit)?;
     running.kill();
@@ -87,6 +87,7 @@ fn on_host(
 /// A guest with the verdict it ended with.
 struct Seat {
     name: String,
+    number: usize,
     guest: Guest,
     verdict: Option<Verdict>,
 }
@@ -110,7 +111,7 @@ fn in_guests(
         }
         for seat in seats.iter_mut().filter(|seat| seat.verdict.is_none()) {
             for ask in seat.guest.asks() {
-                if let Some(answer) = reply(&ask, server, &mut signals) {
+                if let Some(answer) = reply(&ask, server, &mut signals, net, seat.number) {
                     seat.guest.answer(&ask, &answer)?;
                 }
             }
@@ -135,7 +136,7 @@ fn boot(number: usize, script: &Path, net: &Network, dir: &Path, server: &dyn Se
     env.push(("SHARE_ON_HOST".to_owned(), share.display().to_string()));
     let plan = Plan { name: &name, number, share: &share, job: script, env: &env, disk: None };
     let guest = Guest::boot(net, &plan)?;
-    Ok(Seat { name, guest, verdict: None })
+    Ok(Seat { name, number, guest, verdict: None })
 }
 
 fn verdict(status: i32, lines: &[String], who: &str) -> Result<Verdict> {
@@ -155,7 +156,13 @@ fn verdict(status: i32, lines: &[String], who: &str) -> Result<Verdict> {
 }
 
 /// Does what a script asks; `None` when the answer is not known yet.
-fn reply(ask: &Ask, server: &mut dyn Server, signals: &mut BTreeSet<String>) -> Option<Answer> {
+fn reply(
+    ask: &Ask,
+    server: &mut dyn Server,
+    signals: &mut BTreeSet<String>,
+    net: &Network,
+    guest: usize,
+) -> Option<Answer> {
     let words: Vec<&str> = ask.words.iter().map(String::as_str).collect();
     log::line("ask", &words.join(" "));
     match words.as_slice() {
@@ -166,6 +173,7 @@ fn reply(ask: &Ask, server: &mut dyn Server, signals: &mut BTreeSet<String>) -> 
         ["server", "stop"] => Some(done(server.stop())),
         ["server", "start"] => Some(done(server.start())),
         ["server", "restart"] => Some(done(server.stop().and_then(|()| server.start()))),
+        ["net", state @ ("down" | "up")] => Some(done(net.set_tap(guest, state))),
         ["vtl", ..] => Some(server.client(ask.words.get(1..).unwrap_or_default())),
         ["signal", name] => {
             signals.insert((*name).to_owned());
