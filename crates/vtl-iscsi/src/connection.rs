@@ -136,10 +136,14 @@ impl Connection {
     /// Everything that `poll_transmit` gave has been written.
     pub fn transmitted(&mut self, now: Instant) {
         self.now = now;
-        if let Phase::Full { liveness, .. } = &mut self.phase {
+        // The socket takes a header or two from us whether or not anybody listens, but a peer that takes data
+        // slowly and steadily is alive.
+        let took_data = self.session.transmitted();
+        if let Phase::Full { liveness, .. } = &mut self.phase
+            && took_data
+        {
             liveness.alive(now);
         }
-        self.session.transmitted();
     }
 
     /// The answer to [`Event::Admit`].
@@ -166,6 +170,12 @@ impl Connection {
     /// reset did. The driver sees to the unit attention.
     pub fn abort_tasks(&mut self, lun: Option<u64>) {
         self.session.abort_tasks(lun);
+    }
+
+    /// Ends one command without an answer, for the same reasons.
+    pub fn forget(&mut self, task: TaskId) {
+        self.session.drop_task(task);
+        self.session.settle();
     }
 
     /// Acts upon time that has passed.

@@ -75,7 +75,7 @@ impl Framer {
     pub(crate) fn bytes_needed(&self, buffered: &[u8]) -> usize {
         let total = match &self.head {
             Some((header, _)) => self.data_part_len(header),
-            None => Header::LEN + buffered.get(4).map_or(0, |words| self.head_rest_len(*words)),
+            None => Header::LEN + self.head_rest_len(buffered.get(4).copied().unwrap_or(0)),
         };
         total.saturating_sub(buffered.len())
     }

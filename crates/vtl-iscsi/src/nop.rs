@@ -34,7 +34,7 @@ pub(crate) enum Verdict {
     Dead,
 }
 
-/// When the peer was last seen to live: it sent a byte, or took all that was written.
+/// When the peer was last seen to live: it sent a byte, or took data.
 ///
 /// ```text
 /// Heard --interval--> Asked --timeout--> dead

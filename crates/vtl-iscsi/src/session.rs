@@ -178,10 +178,11 @@ impl Session {
         any
     }
 
-    /// What was given out has been written.
-    pub(crate) fn transmitted(&mut self) {
-        self.out.confirmed();
+    /// What was given out has been written; true if there was data in it.
+    pub(crate) fn transmitted(&mut self) -> bool {
+        let written = self.out.confirmed();
         self.open_window();
+        written > 0
     }
 
     /// One PDU from the initiator.

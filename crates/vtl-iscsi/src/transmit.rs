@@ -193,11 +193,13 @@ impl Transmit {
         self.replies.retain(|r| !matches!(r, Reply::R2t(r2t) if r2t.task_tag == task_tag));
     }
 
-    /// Everything that was given out has been written.
-    pub(crate) const fn confirmed(&mut self) {
-        self.pending_bytes = self.pending_bytes.saturating_sub(self.given_bytes);
+    /// Everything that was given out has been written: this many bytes of data.
+    pub(crate) const fn confirmed(&mut self) -> u64 {
+        let written = self.given_bytes;
+        self.pending_bytes = self.pending_bytes.saturating_sub(written);
         self.given_bytes = 0;
         self.given = false;
+        written
     }
 
     /// Appends what can be sent now; true if that was anything.
