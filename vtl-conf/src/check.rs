@@ -17,7 +17,7 @@ use crate::{
         Api, CartridgeDefaults, Config, DefaultLibrary, Digest, Iscsi, Library, Log, LogLevel, Setting,
         Store, TargetAccess,
     },
-    document::{self, Documents},
+    document::{self, Documents, one_line},
     doors,
     error::{ConfError, ConfErrors, Origin},
     keys,
@@ -188,7 +188,7 @@ impl Checker<'_> {
         match names(&raw) {
             Ok(names) => names,
             Err(problem) => {
-                self.refuse(&path, &raw.to_string(), &problem, None);
+                self.refuse(&path, &one_line(&raw), &problem, None);
                 BTreeSet::new()
             }
         }
@@ -250,17 +250,17 @@ impl Checker<'_> {
             }
             [Some(user), None, None] => {
                 let remedy = format!("add {file_name} or {env_name}");
-                self.refuse(user_path, &user.to_string(), "there is no secret for this user", Some(&remedy));
+                self.refuse(user_path, &one_line(&user), "there is no secret for this user", Some(&remedy));
                 None
             }
             [_, Some(file), Some(_)] => {
                 let remedy = format!("keep one of {file_name} and {env_name}");
-                self.refuse(file_path, &file.to_string(), "there are two secrets", Some(&remedy));
+                self.refuse(file_path, &one_line(&file), "there are two secrets", Some(&remedy));
                 None
             }
             [None, file, env] => {
                 let (path, value) = if file.is_some() { (file_path, file) } else { (env_path, env) };
-                let value = value.map(|v| v.to_string()).unwrap_or_default();
+                let value = value.map(|v| one_line(&v)).unwrap_or_default();
                 self.refuse(
                     path,
                     &value,
@@ -283,7 +283,7 @@ impl Checker<'_> {
             None => Err((not_a("string", raw), None)),
         };
         fetched
-            .map_err(|(problem, remedy)| self.refuse(path, &raw.to_string(), &problem, remedy.as_deref()))
+            .map_err(|(problem, remedy)| self.refuse(path, &one_line(raw), &problem, remedy.as_deref()))
             .ok()
     }
 
@@ -305,17 +305,17 @@ impl Checker<'_> {
         secret: Secret,
     ) -> Option<ChapLogin> {
         let Some(name) = user.as_str() else {
-            self.refuse(user_path, &user.to_string(), &not_a("string", user), None);
+            self.refuse(user_path, &one_line(user), &not_a("string", user), None);
             return None;
         };
         let made = ChapLogin::new(name, secret);
         match &made {
             Err(ChapError::User) => {
-                self.refuse(user_path, &user.to_string(), &ChapError::User.to_string(), None);
+                self.refuse(user_path, &one_line(user), &ChapError::User.to_string(), None);
             }
             Err(error) => {
                 let remedy = "put a longer or shorter secret there";
-                self.refuse(secret_path, &secret_from.to_string(), &error.to_string(), Some(remedy));
+                self.refuse(secret_path, &one_line(secret_from), &error.to_string(), Some(remedy));
             }
             Ok(_) => {}
         }
@@ -377,7 +377,7 @@ impl Checker<'_> {
         let path: Vec<&str> = name.split('.').collect();
         let raw = raw.or_else(|| default_value(name))?;
         self.note(&path, &raw);
-        parse(&raw).map_err(|problem| self.refuse(&path, &raw.to_string(), &problem, None)).ok()
+        parse(&raw).map_err(|problem| self.refuse(&path, &one_line(&raw), &problem, None)).ok()
     }
 
     fn number<N: TryFrom<u64>>(
@@ -425,7 +425,7 @@ impl Checker<'_> {
 
     fn note(&mut self, path: &[&str], value: &Value) {
         let origin = self.documents.origin(path);
-        self.settings.push(Setting { key: document::dotted(path), value: value.to_string(), origin });
+        self.settings.push(Setting { key: document::dotted(path), value: one_line(value), origin });
     }
 
     /// Without a remedy of its own, the key's.

@@ -36,7 +36,7 @@ impl Assignment {
     /// # Errors
     /// There is no `=`, or no key before it.
     pub fn parse(text: &str) -> Result<Self, ConfErrors> {
-        let argument = format!("--set {text}");
+        let argument = format!("--set {text}").replace(char::is_control, " ");
         let (key, value) = split(text).ok_or_else(|| {
             ConfErrors::from(ConfError {
                 origin: Origin::CommandLine(argument.clone()),
@@ -94,8 +94,28 @@ fn split(text: &str) -> Option<(&str, &str)> {
     (!key.is_empty() && !key.contains(['\n', '\r', '#'])).then_some((key, value))
 }
 
+/// A TOML basic string on one line, whatever is in it.
 fn quoted(text: &str) -> String {
-    Value::String(text.to_owned()).to_string().replace('\n', "\\n")
+    let mut out = String::from('"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => out.extend(['\\', c]),
+            '\n' => out.push_str("\\n"),
+            c if c.is_control() => out.push_str(&format!("\\u{:04X}", u32::from(c))),
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
+}
+
+/// A value as TOML on one line.
+pub(crate) fn one_line(value: &Value) -> String {
+    match value {
+        Value::String(text) => quoted(text),
+        Value::Array(values) => format!("[{}]", values.iter().map(one_line).collect::<Vec<_>>().join(", ")),
+        other => other.to_string().replace('\n', " "),
+    }
 }
 
 /// A dotted key, word by word.

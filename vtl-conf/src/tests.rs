@@ -516,3 +516,38 @@ fn early_warning_never_takes_more_than_an_eighth_of_a_small_cartridge() {
     assert_eq!(defaults.early_warning(ByteCount(12_000_000_000_000)), ByteCount(800 << 20));
     assert_eq!(defaults.early_warning(ByteCount(64 << 20)), ByteCount(8 << 20));
 }
+
+#[test]
+fn a_path_of_the_command_line_is_relative_to_where_the_program_was_started() {
+    let state = Assignment::path("--state", "state", Path::new("some/where")).unwrap();
+    let config = load(None, &[state], &Desk::new().surroundings).unwrap();
+    assert_eq!(config.state, std::env::current_dir().unwrap().join("some/where"));
+    assert_eq!(config.effective()[0].origin, Origin::CommandLine("--state".to_owned()));
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::test_runner::Config { failure_persistence: None, ..Default::default() })]
+
+    #[test]
+    fn an_option_sets_exactly_its_key_to_exactly_its_value(text in "/\\PC*|/(?s:.)*") {
+        let surroundings = Desk::new().surroundings;
+        let config = load(None, &[Assignment::string("--state", "state", &text)], &surroundings).unwrap();
+        proptest::prop_assert_eq!(config.state.to_str(), Some(text.as_str()));
+        let spoken: Vec<_> = config.effective().iter().filter(|s| s.origin != Origin::Default).collect();
+        proptest::prop_assert_eq!(spoken.len(), 1);
+        proptest::prop_assert!(!spoken[0].value.contains('\n'));
+    }
+
+    #[test]
+    fn no_text_is_too_odd_for_a_file_or_an_argument(
+        text in "(?s:.)*|([a-z.]{0,12}( ?= ?|\\[|\\]|\n|\"|[0-9]{1,22}|iscsi|target|listen|true|,|\\{|\\})){0,20}"
+    ) {
+        let desk = Desk::new();
+        if let Err(errors) = desk.load(&text, &[]) {
+            proptest::prop_assert!(!errors.0.is_empty() && errors.0.iter().all(|e| !e.remedy.is_empty()));
+        }
+        if let Ok(assignment) = Assignment::parse(&text) {
+            let _ = load(None, &[assignment], &desk.surroundings);
+        }
+    }
+}

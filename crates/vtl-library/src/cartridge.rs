@@ -277,8 +277,8 @@ pub(crate) fn usable(tx: &Tx<'_>, label: Label) -> Result<Cartridge, LibraryErro
     }
 }
 
-/// First half of a removal: the cartridge leaves its library at once and can never be used again. The caller then
-/// frees the store and calls [`finish_remove`]. Asking again for one that is already going is harmless.
+/// First half of a removal: the cartridge leaves its library at once and cannot be used. The caller then frees the
+/// store, now or after a time in the trash, and calls [`finish_remove`]. Asking again for one that is already going is harmless.
 ///
 /// # Errors
 /// [`LibraryError::Loaded`] while it is in a drive.
@@ -291,6 +291,21 @@ pub fn begin_remove(tx: &mut Tx<'_>, label: Label) -> Result<Cartridge, LibraryE
     going.state = CartridgeState::Removing;
     update(tx, &going)?;
     Ok(going)
+}
+
+/// Takes a removal back, as long as the caller has not begun to free the store: the cartridge is usable again, in the
+/// vault.
+///
+/// # Errors
+/// [`LibraryError::NotRemoving`] when it is not being removed.
+pub fn cancel_remove(tx: &mut Tx<'_>, label: Label) -> Result<Cartridge, LibraryError> {
+    let mut kept = cartridge(tx, label)?;
+    if kept.state != CartridgeState::Removing {
+        return Err(LibraryError::NotRemoving(label));
+    }
+    kept.state = CartridgeState::Normal;
+    update(tx, &kept)?;
+    Ok(kept)
 }
 
 /// Second half: the row goes, the label is free again. Harmless when it is gone already.

@@ -11,8 +11,8 @@
 //! - A place of a cartridge exists: its number is within the library's counts.
 //!
 //! # States of a cartridge
-//! `normal` → [`begin_remove`] → `removing` (in the vault, unseen by hosts) → [`finish_remove`] → gone. A crash
-//! between the two leaves `removing`, which [`reconcile`] lists at the next start. Which moves exist is one table,
+//! `normal` → [`begin_remove`] → `removing` (in the vault, unseen by hosts) → [`finish_remove`] → gone, or
+//! → [`cancel_remove`] → `normal` while its store is untouched. A crash between leaves `removing`, which [`reconcile`] lists at the next start. Which moves exist is one table,
 //! in [`moves`].
 
 mod access;
@@ -33,8 +33,8 @@ pub use access::{
     targets,
 };
 pub use cartridge::{
-    Cartridge, CartridgeState, NewCartridges, NewPlace, Planned, begin_remove, cartridge, cartridge_by_id,
-    cartridges, create_cartridges, finish_remove, plan_cartridges, set_write_protect,
+    Cartridge, CartridgeState, NewCartridges, NewPlace, Planned, begin_remove, cancel_remove, cartridge,
+    cartridge_by_id, cartridges, create_cartridges, finish_remove, plan_cartridges, set_write_protect,
 };
 pub use element::{Element, elements};
 pub use error::LibraryError;

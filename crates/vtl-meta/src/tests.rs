@@ -313,3 +313,25 @@ fn a_copy_replaces_the_leftover_of_an_interrupted_one_and_leaves_none() {
     let nowhere = desk.0.path().join("no/folder/copy.db");
     assert!(matches!(meta.copy_to(&nowhere), Err(MetaError::Io { .. })));
 }
+
+#[test]
+fn a_full_disk_is_told_as_such_and_takes_nothing_away() {
+    let desk = Desk::new();
+    let mut meta = desk.with_rows(1);
+    let pages: i64 = meta.connection.pragma_query_value(None, "page_count", |r| r.get(0)).unwrap();
+    // The same error code as from a disk without space, without filling one.
+    meta.connection.pragma_update(None, "max_page_count", pages).unwrap();
+    let error = (2..1000).find_map(|id| add(&mut meta, id).err()).expect("the file cannot grow");
+    assert!(error.is_disk_full() && !error.is_permanent(), "{error}");
+    let rows = count(&mut meta);
+    drop(meta);
+    let mut meta = desk.open();
+    assert_eq!(count(&mut meta), rows);
+    add(&mut meta, 1000).unwrap();
+}
+
+#[test]
+fn the_owner_may_live_on_any_thread() {
+    fn assert_send<T: Send>() {}
+    assert_send::<Meta>();
+}

@@ -331,6 +331,20 @@ fn a_removal_has_two_halves_and_a_crash_between_them_is_found() {
 }
 
 #[test]
+fn a_removal_that_was_taken_back_leaves_the_cartridge_in_the_vault() {
+    let mut desk = Desk::new();
+    let before = desk.cartridge("VTL001L8");
+    let refused = desk.run(|tx| cancel_remove(tx, label("VTL001L8")));
+    assert!(matches!(refused, Err(LibraryError::NotRemoving(_))));
+    desk.run(|tx| begin_remove(tx, label("VTL001L8"))).unwrap();
+    let kept = desk.run(|tx| cancel_remove(tx, label("VTL001L8"))).unwrap();
+    assert_eq!((kept.id, kept.place, kept.state), (before.id, Place::Vault, CartridgeState::Normal));
+    desk.run(|tx| load_from_vault(tx, label("VTL001L8"), &name("lib0"), NewPlace::Slot, &Gates::open()))
+        .unwrap();
+    desk.assert_sound();
+}
+
+#[test]
 fn start_up_tells_interrupted_creations_from_lost_data() {
     let mut desk = Desk::new();
     let [first, second, third] = ["VTL001L8", "VTL002L8", "VTL003L8"].map(|text| desk.cartridge(text).id);
