@@ -77,6 +77,8 @@ pub enum Check {
     InternalFailure,
     /// 4/53/00: media load or eject failed.
     LoadOrEjectFailed,
+    /// 5/0E/03: the transport announced less data than the command needs, and not a whole number of blocks of it.
+    InvalidFieldInInformationUnit,
     /// 5/1A/00: parameter list length error.
     ParameterListLength,
     /// 5/20/00: no such operation code on this device.
@@ -204,6 +206,7 @@ impl Check {
             Self::PositioningError => (K::MediumError, 0x3b, 0x00),
             Self::InternalFailure => (K::HardwareError, 0x44, 0x00),
             Self::LoadOrEjectFailed => (K::HardwareError, 0x53, 0x00),
+            Self::InvalidFieldInInformationUnit => (K::IllegalRequest, 0x0e, 0x03),
             Self::ParameterListLength => (K::IllegalRequest, 0x1a, 0x00),
             Self::InvalidOpcode => (K::IllegalRequest, 0x20, 0x00),
             Self::LbaOutOfRange => (K::IllegalRequest, 0x21, 0x00),
@@ -556,6 +559,7 @@ mod tests {
             (Check::BecomingReady, [0x2, 0x04, 0x01]),
             (Check::OperationInProgress, [0x2, 0x04, 0x07]),
             (Check::LoadOrEjectFailed, [0x4, 0x53, 0x00]),
+            (Check::InvalidFieldInInformationUnit, [0x5, 0x0e, 0x03]),
             (Check::ParameterListLength, [0x5, 0x1a, 0x00]),
             (Check::InvalidElement, [0x5, 0x21, 0x01]),
             (Check::DestinationFull, [0x5, 0x3b, 0x0d]),

@@ -89,9 +89,9 @@ pub(super) static COMMANDS: &[Row<Op>] = &[
         .timeouts(5, INVENTORY_S),
 ];
 
-/// With CURDATA no element is moved or looked at, so a persistent reservation does not stand against it (SMC-3).
+/// With CURDATA no element is moved or looked at, so no reservation stands against it (SMC-3).
 fn status_access(cdb: &Cdb) -> Access {
-    if cdb.bit(6, 1) { Access::Persistent } else { Access::Read }
+    if cdb.bit(6, 1) { Access::Always } else { Access::Write }
 }
 
 #[cfg(test)]

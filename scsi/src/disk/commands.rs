@@ -1,6 +1,9 @@
 //! The disk's command table (SBC-3, SPC-4).
 
-use crate::spc::{Access, Row, SpcOp};
+use crate::{
+    command::Cdb,
+    spc::{Access, Row, SpcOp},
+};
 
 /// Commands of the disk itself, in all lengths of their CDB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +55,7 @@ pub(super) static COMMANDS: &[Row<Op>] = &[
     Row::spc(SpcOp::Reserve6),
     Row::spc(SpcOp::Release6),
     Row::spc(SpcOp::ModeSense6),
-    Row::new(0x1b, &[0x1b, 0x01, 0, 0x0f, 0xf7, 0], Access::Write, Op::StartStop),
+    Row::new(0x1b, &[0x1b, 0x01, 0, 0x0f, 0xf7, 0], Access::ByCdb(start_access), Op::StartStop),
     Row::spc(SpcOp::ReceiveDiagnostic),
     Row::spc(SpcOp::SendDiagnostic),
     Row::spc(SpcOp::PreventAllow),
@@ -85,7 +88,7 @@ pub(super) static COMMANDS: &[Row<Op>] = &[
     Row::new(
         0x9e,
         &[0x9e, 0x1f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01, 0],
-        Access::Persistent,
+        Access::Always,
         Op::ReadCapacity16,
     )
     .action(0x10)
@@ -97,6 +100,11 @@ pub(super) static COMMANDS: &[Row<Op>] = &[
     Row::new(0xaa, cdb12!(0xaa, 0xf8), Access::Write, Op::Write).ready(),
     Row::new(0xaf, cdb12!(0xaf, 0xf6), Access::Read, Op::Verify).ready(),
 ];
+
+/// Starting with no power condition takes nothing from a holder; all else of START STOP UNIT does (SBC-2).
+fn start_access(cdb: &Cdb) -> Access {
+    if cdb.bit(4, 0) && cdb.byte(4) >> 4 == 0 { Access::Always } else { Access::Write }
+}
 
 #[cfg(test)]
 mod tests {

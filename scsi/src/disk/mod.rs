@@ -116,19 +116,21 @@ impl<P: Persist> Disk<P> {
         if self.write_protected() {
             return Ok(Reply::check(Check::WriteProtected).wanting(wanted));
         }
-        // Whole blocks are written as far as data came; what is missing is an error (SAM-5, data phase).
+        // FCP-4 and iSCSI: with less data announced than the CDB asks, whole blocks are written as far as data came and the transport
+        // reports the rest as residual overflow; a part of a block is refused and nothing is written.
         let came = command.data_out_len().min(extent.len());
-        let whole = came - came % BLOCK_LEN as usize;
+        if came % BLOCK_LEN as usize != 0 {
+            return Ok(Reply::check(Check::InvalidFieldInInformationUnit).wanting(wanted));
+        }
         let mut at = extent.lba * u64::from(BLOCK_LEN);
-        let mut left = whole;
+        let mut left = came;
         for piece in &command.data_out {
             let part = piece.get(..left.min(piece.len())).unwrap_or_default();
             self.memory.write(at, part);
             at += part.len() as u64;
             left -= part.len();
         }
-        let reply = if whole == extent.len() { Reply::good() } else { Check::DataPhaseError.into() };
-        Ok(reply.wanting(wanted))
+        Ok(Reply::good().wanting(wanted))
     }
 
     /// VERIFY: BYTCHK 00b only looks whether the blocks can be read, 01b compares them.
@@ -142,7 +144,7 @@ impl<P: Persist> Disk<P> {
         let stored = self.memory.read(extent.lba * u64::from(BLOCK_LEN), extent.len());
         let sent = command.parameter_list(extent.len());
         let reply = if sent.len() < stored.len() {
-            Reply::check(Check::DataPhaseError)
+            Reply::check(Check::InvalidFieldInInformationUnit)
         } else {
             match stored.iter().zip(&sent).position(|(stored, sent)| stored != sent) {
                 Some(at) => Check::Miscompare { at: i64::try_from(at).ok() }.into(),

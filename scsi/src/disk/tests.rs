@@ -84,11 +84,18 @@ fn protection_information_is_not_offered() {
 }
 
 #[test]
-fn a_write_with_too_little_data_is_an_error() {
+fn a_write_takes_the_whole_blocks_that_came_and_refuses_a_part_of_one() {
     let mut disk = disk();
     let reply = send_out(&mut disk, A, &write10(0, 2), &[7; 512]);
-    assert_eq!(sense(&reply), (0x0b, 0x4b, 0x00));
-    assert_eq!(data(&send(&mut disk, A, &read10(0, 1))), [7; 512]);
+    assert!(is_good(&reply));
+    assert_eq!(reply.data_out_wanted, 1024);
+    assert!(is_good(&send_out(&mut disk, A, &write10(0, 1), &[])));
+    let reply = send_out(&mut disk, A, &write10(0, 1), &[9; 200]);
+    assert_eq!((sense(&reply), reply.data_out_wanted), ((5, 0x0e, 0x03), 512));
+    let too_much = send_out(&mut disk, A, &write10(2, 1), &[8; 1024]);
+    assert_eq!(too_much.data_out_wanted, 512);
+    let expected = [[7; 512], [0; 512], [8; 512], [0; 512]].concat();
+    assert_eq!(data(&send(&mut disk, A, &read10(0, 4))), expected);
 }
 
 #[test]

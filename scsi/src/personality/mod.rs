@@ -34,8 +34,10 @@ pub struct Personality {
     pub version: u8,
     /// Version descriptors, at most eight.
     pub standards: Vec<u16>,
-    /// Vendor specific INQUIRY bytes 36 to 55, by byte number.
-    pub vendor_bytes: BTreeMap<u8, u8>,
+    /// INQUIRY bytes 5, 6 and 36 to 55 that are not zero, by byte number.
+    pub inquiry_bytes: BTreeMap<u8, u8>,
+    /// Where INQUIRY holds the unit serial number, right-justified with leading zeros: first byte and length.
+    pub inquiry_serial: Option<(u8, u8)>,
     /// VPD pages that are the same in every device: code and what stands behind the header.
     pub vpd: BTreeMap<u8, Vec<u8>>,
     /// VPD pages that hold the unit serial number (B1h of a tape drive).
@@ -161,7 +163,8 @@ impl Personality {
             removable: false,
             version: 0,
             standards: Vec::new(),
-            vendor_bytes: BTreeMap::new(),
+            inquiry_bytes: BTreeMap::new(),
+            inquiry_serial: None,
             vpd: BTreeMap::new(),
             vpd_serial: Vec::new(),
             elements: None,
@@ -182,7 +185,16 @@ impl Personality {
             "inquiry-byte" => {
                 let (at, byte) = value.split_once(' ')?;
                 let at: u8 = number(at)?;
-                (36..56).contains(&at).then(|| self.vendor_bytes.insert(at, number(byte).unwrap_or(0)))?;
+                if !(5..=6).contains(&at) && !VENDOR_BYTES.contains(&at) {
+                    return None;
+                }
+                self.inquiry_bytes.insert(at, number(byte)?);
+            }
+            "inquiry-serial" => {
+                let (at, length) = value.split_once(' ')?;
+                let (at, length): (u8, u8) = (number(at)?, number(length)?);
+                let fits = VENDOR_BYTES.contains(&at) && at.checked_add(length)? <= VENDOR_BYTES.end;
+                self.inquiry_serial = fits.then_some(Some((at, length)))?;
             }
             "vpd" => {
                 let (code, bytes) = value.split_once(' ')?;
@@ -217,18 +229,28 @@ impl Personality {
     }
 
     /// Standard INQUIRY data, 96 bytes (SPC-4).
-    pub(crate) fn standard_inquiry(&self) -> Vec<u8> {
+    pub(crate) fn standard_inquiry(&self, serial: &str) -> Vec<u8> {
         let removable = if self.removable { 0x80 } else { 0 };
         let mut bytes = alloc::vec![self.device_type as u8, removable, self.version, RESPONSE_DATA_FORMAT];
-        bytes.extend([STANDARD_LEN - 5, 0, 0, CMDQUE]);
+        let other = |at: u8| self.inquiry_bytes.get(&at).copied().unwrap_or(0);
+        bytes.extend([STANDARD_LEN - 5, other(5), other(6), CMDQUE]);
         bytes.extend(padded(&self.vendor, 8));
         bytes.extend(padded(&self.product, 16));
         bytes.extend(padded(&self.revision, 4));
-        bytes.extend((36..56).map(|at| self.vendor_bytes.get(&at).copied().unwrap_or(0)));
+        bytes.extend(VENDOR_BYTES.map(|at| self.serial_byte(serial, at).unwrap_or_else(|| other(at))));
         bytes.extend([0, 0]);
         bytes.extend(self.standards.iter().flat_map(|code| code.to_be_bytes()));
         bytes.resize(usize::from(STANDARD_LEN), 0);
         bytes
+    }
+
+    /// The byte at `at` when it belongs to the serial number.
+    fn serial_byte(&self, serial: &str, at: u8) -> Option<u8> {
+        let (first, length) = self.inquiry_serial?;
+        let index = usize::from(at.checked_sub(first).filter(|index| *index < length)?);
+        let blank = usize::from(length).saturating_sub(serial.len());
+        let digits = serial.as_bytes();
+        Some(index.checked_sub(blank).and_then(|index| digits.get(index)).copied().unwrap_or(b'0'))
     }
 
     /// The fixed pages, and those that hold the serial number.
@@ -239,6 +261,8 @@ impl Personality {
 }
 
 const STANDARD_LEN: u8 = 96;
+/// Vendor specific part of standard INQUIRY data.
+const VENDOR_BYTES: core::ops::Range<u8> = 36..56;
 /// HISUP (REPORT LUNS is hierarchical) and response data format 2.
 const RESPONSE_DATA_FORMAT: u8 = 0x12;
 /// CMDQUE: commands may be queued.
@@ -336,7 +360,7 @@ mod tests {
 
     #[test]
     fn the_drive_looks_like_an_ibm_lto_8() {
-        let bytes = Personality::named("ibm-ult3580-td8").unwrap().standard_inquiry();
+        let bytes = Personality::named("ibm-ult3580-td8").unwrap().standard_inquiry("1234567890");
         assert_eq!(bytes.len(), 96);
         assert_eq!(bytes[..8], [0x01, 0x80, 0x06, 0x12, 0x5b, 0, 0, 0x02]);
         assert_eq!(&bytes[8..32], b"IBM     ULT3580-TD8     ");
@@ -348,7 +372,9 @@ mod tests {
         let library = Personality::named("ibm-03584l32").unwrap();
         let elements = library.elements.unwrap();
         assert_eq!((elements.drive, elements.import_export, elements.storage), (0x101, 0x300, 0x400));
-        assert_eq!(&library.standard_inquiry()[8..32], b"IBM     03584L32        ");
+        let inquiry = library.standard_inquiry("78A0000401");
+        assert_eq!(inquiry[..8], [0x08, 0x80, 0x06, 0x12, 0x5b, 0, 0x20, 0x02], "with a bar code reader");
+        assert_eq!(&inquiry[8..56], b"IBM     03584L32        0402\0\x00\x30078A0000401\0\0\0\0\0\0");
         assert!(Personality::named(&library.drive_personality.unwrap()).is_some());
     }
 
@@ -363,9 +389,15 @@ mod tests {
 
     #[test]
     fn values_out_of_range_are_refused() {
-        for line in
-            ["vendor = TOOLONGNAME", "version = 256", "vpd = 0xb0 0", "removable = perhaps", "density = 1|2"]
-        {
+        for line in [
+            "vendor = TOOLONGNAME",
+            "version = 256",
+            "vpd = 0xb0 0",
+            "removable = perhaps",
+            "density = 1|2",
+            "inquiry-byte = 4 1",
+            "inquiry-serial = 50 12",
+        ] {
             let text = alloc::format!("device = tape\n{line}\n");
             assert_eq!(Personality::parse("x", &text).map_err(|e| e.line), Err(2), "{line}");
         }

@@ -178,6 +178,13 @@ impl<P: Persist> Common<P> {
         self.reserved_by = nexus;
     }
 
+    /// Who holds a reservation, by RESERVE or persistently.
+    #[must_use]
+    pub fn reservation_holder(&self) -> Option<&InitiatorPort> {
+        let persistent = || self.registry.held().map(|held| &held.holder);
+        self.reserved_by.and_then(|nexus| self.port(nexus)).or_else(persistent)
+    }
+
     /// Whether the medium may not be taken out now: at least one nexus said so.
     #[must_use]
     pub fn removal_prevented(&self) -> bool {

@@ -62,7 +62,7 @@ impl Identity {
             product: personality.product.clone(),
             serial: serial.into(),
             naa: NAA_LOCALLY_ASSIGNED << 60 | naa & 0x0fff_ffff_ffff_ffff,
-            standard: personality.standard_inquiry(),
+            standard: personality.standard_inquiry(serial),
             port: None,
             pages: personality.vpd_pages(serial),
         }
