@@ -1,7 +1,7 @@
 //! The configuration: one TOML file and `--set KEY=VALUE`, checked as a whole before anything is opened.
 //!
-//! The way of a key: [`document`] reads the text and remembers the line of each key; [`mirror`] is what serde makes of
-//! it (an unknown key is refused there); [`check`] takes the mirror apart, field by field, so that a new key does not
+//! The way of a key: `document` reads the text and remembers the line of each key; `mirror` is what serde makes of
+//! it (an unknown key is refused there); `check` takes the mirror apart, field by field, so that a new key does not
 //! compile until it is handled, and yields a [`Config`] in which nothing is left to doubt. All errors of a file are
 //! reported together. Names, defaults and their reasons are one table, [`KEYS`]; `docs/configuration.md` is its text.
 

@@ -284,6 +284,17 @@ const REFUSALS: &[(&str, &str)] = &[
 ];
 
 #[test]
+fn one_target_written_in_two_ways_is_refused() {
+    let error = refused(
+        "[iscsi.target.\"iqn.2026-11.internal.vtl:LIB0\"]\n[iscsi.target.\"iqn.2026-11.internal.vtl:lib0\"]",
+    );
+    assert_eq!(
+        error,
+        "vtl.toml:2: iscsi.target.\"iqn.2026-11.internal.vtl:lib0\": this target stands here twice; join the two sections"
+    );
+}
+
+#[test]
 fn each_refusal_names_file_line_key_value_and_remedy() {
     for (text, expected) in REFUSALS {
         assert_eq!(refused(text), *expected, "{text}");
