@@ -1,5 +1,4 @@
 # With a list of initiators, a name on it enters and another does not, and is not told of the target.
-#: arg: --set iscsi.allow_any_initiator=false
 #: limit: 120
 . /run/share/guest/lib.sh
 host vtl iscsi initiator add lib0 "$INITIATOR"

@@ -15,11 +15,11 @@ for round in 1 2; do
 done
 step "serial numbers differ and stay"
 login
-first=$(sg_vpd -p sn --raw "$TAPE0_SG" | tr -d '\0' | tail -c +5)
-second=$(sg_vpd -p sn --raw "$TAPE1_SG" | tr -d '\0' | tail -c +5)
+first=$(sg_vpd -p sn --raw "$TAPE0_SG" | tail -c +5)
+second=$(sg_vpd -p sn --raw "$TAPE1_SG" | tail -c +5)
 [ -n "$first" ] && [ "$first" != "$second" ] || fail "serials '$first' and '$second'"
 logout
 host server restart
 login
-is "serial after a restart" "$first" "$(sg_vpd -p sn --raw "$TAPE0_SG" | tr -d '\0' | tail -c +5)"
+is "serial after a restart" "$first" "$(sg_vpd -p sn --raw "$TAPE0_SG" | tail -c +5)"
 contains "list of discovered targets" "$(iscsiadm -m node)" "$TARGET"

@@ -6,8 +6,9 @@ login
 load VTL001L8
 tape setblk 0
 # Tape: 64 KiB block, 16 KiB block, 32 KiB block, 64 KiB block, filemark, nothing.
-for size in 65536 16384 32768 65536; do block_of $size $size sizes; done >/tmp/all
-{ block_of 65536 65536 sizes >/tmp/64; block_of 16384 16384 sizes >/tmp/16; block_of 32768 32768 sizes >/tmp/32; }
+block_of 65536 64 sizes >/tmp/64
+block_of 16384 16 sizes >/tmp/16
+block_of 32768 32 sizes >/tmp/32
 for file in 64 16 32 64; do
     cdb_bytes=$(printf '0a 00 %02x %02x %02x 00' $(($(stat -c %s /tmp/$file) >> 16)) $(($(stat -c %s /tmp/$file) >> 8 & 255)) 0)
     # shellcheck disable=SC2086

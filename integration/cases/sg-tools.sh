@@ -41,7 +41,7 @@ serial=$(sg_rmsn --raw "$TAPE0_SG" | tr -d '\0 ')
 [ -n "$serial" ] || fail "no medium serial number"
 contains "attribute 0401" "$(sg_read_attr -f 0x401 "$TAPE0_SG")" "$serial"
 step "the drive's serial number is the same in the changer's list of drives"
-serial=$(sg_vpd -p sn --raw "$TAPE0_SG" | tr -d '\0' | tail -c +5 | tr -d ' ')
+serial=$(sg_vpd -p sn --raw "$TAPE0_SG" | tail -c +5 | tr -d ' ')
 # READ ELEMENT STATUS of drives with DVCID and CurData.
 cdb "$CHANGER" 4096 b8 14 00 00 00 10 03 00 10 00 00 00
 good

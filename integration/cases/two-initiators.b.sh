@@ -7,7 +7,6 @@ conflict() {
 }
 host await reserved
 step "what is not ours"
-conflict 0 00 00 00 00 00 00
 conflict 0 01 00 00 00 00 00
 conflict 65536 08 00 01 00 00 00
 expect_fail mt -f "$TAPE0" rewind
@@ -33,7 +32,8 @@ sg_persist -o -C -K 0x2222 "$TAPE0_SG"
 matches keys "$(sg_persist -i -k "$TAPE0_SG")" 'NO registered reservation keys'
 host signal cleared
 host await reserved6
-conflict 0 00 00 00 00 00 00
+conflict 0 01 00 00 00 00 00
+conflict 12 1a 00 00 00 0c 00
 host signal conflict6-seen
 host await released6
 until_true 10 sg_turs "$TAPE0_SG"
