@@ -384,3 +384,5 @@ fn decode_attributes(bytes: &[u8]) -> Result<Attributes, Malformed> {
     Ok(attributes)
 }
 
+#[cfg(test)]
+mod tests;
