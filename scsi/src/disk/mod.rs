@@ -24,12 +24,12 @@ use crate::{
 
 /// Bytes of a logical block.
 pub const BLOCK_LEN: u32 = 512;
-/// Blocks of one READ, WRITE or VERIFY: 8 MiB, as VPD page B0h says.
+/// Blocks of one READ, WRITE or VERIFY: 8 MiB, as VPD page B0h in the personality says (a test holds them together).
 const MAX_TRANSFER_BLOCKS: u32 = 16384;
 
 /// A RAM disk.
 #[derive(Debug)]
-pub struct Disk<P> {
+pub struct RamDisk<P> {
     common: Common<P>,
     memory: SparseMemory,
     blocks: u64,
@@ -65,11 +65,10 @@ impl Extent {
     }
 }
 
-impl<P: Persist> Disk<P> {
+impl<P: Persist> RamDisk<P> {
     /// A disk of `bytes` (rounded down to blocks), all zero.
     #[must_use]
     pub fn new(identity: Identity, bytes: u64, persist: P) -> Self {
-        let identity = identity.with_page(0xb0, block_limits());
         let common = Common::new(identity, as_manufactured(), persist);
         Self { common, memory: SparseMemory::default(), blocks: bytes / u64::from(BLOCK_LEN), loaded: true }
     }
@@ -209,14 +208,6 @@ fn refuse_protection(cdb: &Cdb) -> Result<(), Check> {
     if protected { Err(Check::cdb_bit(1, 7)) } else { Ok(()) }
 }
 
-/// VPD page B0h (SBC-3), behind its header: maximum transfer length; nothing else is limited or offered.
-fn block_limits() -> Vec<u8> {
-    let mut page = alloc::vec![0; 4];
-    page.extend(MAX_TRANSFER_BLOCKS.to_be_bytes());
-    page.resize(0x3c, 0);
-    page
-}
-
 const CACHING: u8 = 0x08;
 const CONTROL: u8 = 0x0a;
 /// SWP: software write protect.
@@ -232,7 +223,7 @@ fn as_manufactured() -> Vec<ModePage> {
     alloc::vec![ModePage::new(CACHING, &[0; 18]), control.changeable(2, D_SENSE).changeable(4, SWP),]
 }
 
-impl<P: Persist> Device for Disk<P> {
+impl<P: Persist> Device for RamDisk<P> {
     type Op = Op;
     type Store = P;
 
@@ -288,7 +279,7 @@ impl<P: Persist> Device for Disk<P> {
     }
 }
 
-impl<P: Persist> LogicalUnit for Disk<P> {
+impl<P: Persist> LogicalUnit for RamDisk<P> {
     fn execute(&mut self, command: &Command) -> Reply {
         spc::execute(self, command)
     }

@@ -6,14 +6,14 @@ use crate::testing::{A, B, C, Memory, cases, connect, data, is_conflict, is_good
 
 const BLOCKS: u64 = 2048;
 
-fn disk() -> Disk<Memory> {
+fn disk() -> RamDisk<Memory> {
     disk_on(Memory::default())
 }
 
-fn disk_on(memory: Memory) -> Disk<Memory> {
-    let identity = Identity::new(&Disk::<Memory>::personality().unwrap(), "DISK000001", 7)
+fn disk_on(memory: Memory) -> RamDisk<Memory> {
+    let identity = Identity::new(&RamDisk::<Memory>::personality().unwrap(), "DISK000001", 7)
         .with_port("iqn.2026-11.internal.vtl:diag", 1);
-    let mut disk = Disk::new(identity, BLOCKS * 512 + 100, memory);
+    let mut disk = RamDisk::new(identity, BLOCKS * 512 + 100, memory);
     connect(&mut disk);
     disk
 }

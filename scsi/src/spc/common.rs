@@ -13,6 +13,9 @@ use crate::{
     unit::{Reset, UnitAttention},
 };
 
+const CONTROL_PAGE: u8 = 0x0a;
+const D_SENSE: u8 = 0x04;
+
 /// A nexus that is open.
 #[derive(Clone, Debug)]
 struct Nexus {
@@ -97,8 +100,7 @@ impl<P: Persist> Common<P> {
     /// The format of sense data: D_SENSE of the control mode page.
     #[must_use]
     pub fn sense_format(&self) -> SenseFormat {
-        let descriptor =
-            self.modes.current(0x0a, 0).is_some_and(|page| page.get(2).is_some_and(|b| b & 0x04 != 0));
+        let descriptor = self.modes.byte(CONTROL_PAGE, 0, 2) & D_SENSE != 0;
         if descriptor { SenseFormat::Descriptor } else { SenseFormat::Fixed }
     }
 

@@ -108,8 +108,9 @@ pub fn execute<D: Device>(device: &mut D, command: &Command) -> Reply {
         Ok(Handler::Device(op)) => device.run(op, command),
         Err(refusal) => refusal,
     };
-    let format = device.common().sense_format();
-    reply.sense = reply.sense.map(|sense| sense.in_format(format));
+    if let Some(sense) = reply.sense {
+        reply.sense = Some(sense.in_format(device.common().sense_format()));
+    }
     reply
 }
 

@@ -5,21 +5,21 @@ use proptest::prelude::*;
 
 use crate::{
     command::NexusId,
-    disk::Disk,
+    disk::RamDisk,
     spc::Identity,
     testing::{A, B, C, Memory, cases, connect, data, is_conflict, is_good, port, send, send_out, sense},
     unit::{LogicalUnit, Reset, UnitAttention},
 };
 
-fn disk() -> Disk<Memory> {
+fn disk() -> RamDisk<Memory> {
     disk_on(Memory::default())
 }
 
-fn disk_on(memory: Memory) -> Disk<Memory> {
+fn disk_on(memory: Memory) -> RamDisk<Memory> {
     let identity =
-        Identity::new(&Disk::<Memory>::personality().unwrap(), "DISK000001", 0xff00_0000_0000_0007)
+        Identity::new(&RamDisk::<Memory>::personality().unwrap(), "DISK000001", 0xff00_0000_0000_0007)
             .with_port("iqn.2026-11.internal.vtl:diag", 1);
-    let mut disk = Disk::new(identity, 1 << 20, memory);
+    let mut disk = RamDisk::new(identity, 1 << 20, memory);
     connect(&mut disk);
     disk
 }
@@ -34,7 +34,7 @@ const REGISTER_AND_IGNORE: u8 = 6;
 
 /// PERSISTENT RESERVE OUT with its 24 bytes.
 fn pr_out(
-    unit: &mut Disk<Memory>,
+    unit: &mut RamDisk<Memory>,
     nexus: NexusId,
     action: u8,
     kind: u8,
@@ -47,28 +47,28 @@ fn pr_out(
     send_out(unit, nexus, &[0x5f, action, kind, 0, 0, 0, 0, 0, 24, 0], &list)
 }
 
-fn register(unit: &mut Disk<Memory>, nexus: NexusId, key: u64) {
+fn register(unit: &mut RamDisk<Memory>, nexus: NexusId, key: u64) {
     assert!(is_good(&pr_out(unit, nexus, REGISTER_AND_IGNORE, 0, (0, key), 0)));
 }
 
-fn reserve(unit: &mut Disk<Memory>, nexus: NexusId, key: u64, kind: u8) {
+fn reserve(unit: &mut RamDisk<Memory>, nexus: NexusId, key: u64, kind: u8) {
     assert!(is_good(&pr_out(unit, nexus, RESERVE, kind, (key, 0), 0)));
 }
 
-fn pr_in(unit: &mut Disk<Memory>, nexus: NexusId, action: u8) -> Vec<u8> {
+fn pr_in(unit: &mut RamDisk<Memory>, nexus: NexusId, action: u8) -> Vec<u8> {
     data(&send(unit, nexus, &[0x5e, action, 0, 0, 0, 0, 0, 1, 0, 0]))
 }
 
-fn attention(unit: &mut Disk<Memory>, nexus: NexusId) -> Option<(u8, u8)> {
+fn attention(unit: &mut RamDisk<Memory>, nexus: NexusId) -> Option<(u8, u8)> {
     let bytes = data(&send(unit, nexus, &[0x03, 0, 0, 0, 252, 0]));
     (bytes[2] & 0x0f == 6).then(|| (bytes[12], bytes[13]))
 }
 
-fn can_read(unit: &mut Disk<Memory>, nexus: NexusId) -> bool {
+fn can_read(unit: &mut RamDisk<Memory>, nexus: NexusId) -> bool {
     !is_conflict(&send(unit, nexus, &[0x28, 0, 0, 0, 0, 0, 0, 0, 1, 0]))
 }
 
-fn can_write(unit: &mut Disk<Memory>, nexus: NexusId) -> bool {
+fn can_write(unit: &mut RamDisk<Memory>, nexus: NexusId) -> bool {
     !is_conflict(&send_out(unit, nexus, &[0x2a, 0, 0, 0, 0, 0, 0, 0, 1, 0], &[0; 512]))
 }
 
@@ -377,7 +377,7 @@ fn the_serial_number_is_the_same_everywhere_and_unpadded() {
 #[test]
 fn a_missing_unit_answers_what_it_must_and_refuses_the_rest() {
     use crate::{Cdb, Command, Instant, spc::missing_unit};
-    let identity = Identity::new(&Disk::<Memory>::personality().unwrap(), "DISK000001", 7);
+    let identity = Identity::new(&RamDisk::<Memory>::personality().unwrap(), "DISK000001", 7);
     let ask = |cdb: &[u8]| {
         let command = Command { nexus: A, cdb: Cdb::new(cdb), data_out: Vec::new(), now: Instant(0) };
         missing_unit(&command, &identity, &[0])
@@ -408,7 +408,7 @@ fn mode_sense_speaks_both_lengths_with_and_without_block_descriptor() {
 fn mode_select_refuses_what_may_not_change_and_points_at_it() {
     let mut unit = disk();
     let good = [0, 0, 0, 0, 0x8a, 0x0a, 0x04, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-    let select = |unit: &mut Disk<Memory>, list: &[u8]| {
+    let select = |unit: &mut RamDisk<Memory>, list: &[u8]| {
         send_out(unit, A, &[0x15, 0x10, 0, 0, list.len() as u8, 0], list)
     };
     for (at, value, pointer) in [(4, 0x1d, 4u8), (5, 0x0b, 5), (9, 1, 9), (6, 0x01, 6), (3, 7, 3)] {
