@@ -233,7 +233,7 @@ impl Session {
         self.advance();
     }
 
-    /// Why a PDU is refused before its number counts (11.17: the number of a rejected PDU is not used up).
+    /// Why a PDU is refused before its number counts (7.3: the number of a rejected PDU is not used up).
     fn fault(&self, frame: &Frame, opcode: Opcode) -> Option<RejectReason> {
         let header = &frame.header;
         let malformed = match opcode {
