@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{JoinHandle, sleep};
 use std::time::{Duration, Instant};
 
-use crate::{Result, Trouble};
+use crate::{Result, Trouble, log};
 
 /// How often a wait looks again.
 const POLL: Duration = Duration::from_millis(20);
@@ -151,14 +151,14 @@ impl Drop for Running {
 }
 
 fn collect(name: &str, pipe: impl Read + Send + 'static, lines: &Arc<Mutex<Vec<String>>>) -> JoinHandle<()> {
-    let (name, lines) = (name.to_owned(), Arc::clone(lines));
+    let (name, lines, log) = (name.to_owned(), Arc::clone(lines), log::current());
     std::thread::spawn(move || {
         let mut pipe = BufReader::new(pipe);
         let mut raw = Vec::new();
         while matches!(pipe.read_until(b'\n', &mut raw), Ok(1..)) {
             let line = String::from_utf8_lossy(&raw).trim_end().to_owned();
             raw.clear();
-            crate::log::line(&name, &line);
+            log.line(&name, &line);
             let mut lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
             if lines.len() >= LINES_KEPT {
                 lines.drain(..LINES_KEPT / 2);

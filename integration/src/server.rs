@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use crate::guest::Answer;
@@ -115,9 +116,11 @@ impl Server for Vtld {
 pub struct Tgt {
     net: Rc<Network>,
     media: PathBuf,
+    control: u32,
     running: Option<Running>,
 }
 
+static NEXT_TGT: AtomicU32 = AtomicU32::new(0);
 const TGT_TARGET: &str = "iqn.2026-11.internal.vtl:tgt";
 /// Label and MiB; the first is large enough for btape.
 const TGT_CARTRIDGES: [(&str, &str); 2] = [("TGT001L8", "1600"), ("TGT002L8", "300")];
@@ -125,12 +128,13 @@ const TGT_CARTRIDGES: [(&str, &str); 2] = [("TGT001L8", "1600"), ("TGT002L8", "3
 impl Tgt {
     /// Not started yet; `dir` holds the images.
     pub fn new(net: &Rc<Network>, dir: &Path) -> Self {
-        Self { net: Rc::clone(net), media: dir.join("media"), running: None }
+        // tgt finds its daemon by the number of its control socket; ours must not be another daemon's.
+        let control = 1 + (std::process::id() + (NEXT_TGT.fetch_add(1, Ordering::Relaxed) << 10)) % 30_000;
+        Self { net: Rc::clone(net), media: dir.join("media"), control, running: None }
     }
 
-    /// tgt finds its daemon by the number of its control socket; ours must not be another daemon's.
-    fn control() -> String {
-        (1 + std::process::id() % 30_000).to_string()
+    fn control(&self) -> String {
+        self.control.to_string()
     }
 
     fn make_media(&self) -> Result<()> {
@@ -150,7 +154,7 @@ impl Tgt {
 
     fn admin(&self, words: &str) -> Result<()> {
         let mut command = Command::new("tgtadm");
-        command.args(["-C", &Self::control(), "--lld", "iscsi"]).args(words.split_whitespace());
+        command.args(["-C", &self.control(), "--lld", "iscsi"]).args(words.split_whitespace());
         output(&mut command).map(drop)
     }
 
@@ -183,7 +187,7 @@ impl Server for Tgt {
         self.make_media()?;
         std::fs::create_dir_all("/run/tgtd").map_err(Trouble::with("/run/tgtd"))?;
         let mut command = self.net.command("tgtd");
-        command.args(["-f", "-C", &Self::control(), "--iscsi", &format!("portal={SERVER_ADDRESS}:3260")]);
+        command.args(["-f", "-C", &self.control(), "--iscsi", &format!("portal={SERVER_ADDRESS}:3260")]);
         let mut running = Running::start("tgtd", &mut command)?;
         let end = std::time::Instant::now() + START_LIMIT;
         while let Err(trouble) = self.admin("--mode sys --op show") {

@@ -1,5 +1,5 @@
 //! Runs every file of `cases/` as one test, one after the other: guests want memory, and two of them at once
-//! disturb each other's time limits.
+//! disturb each other's time limits. `VTL_JOBS=N` runs N at a time all the same.
 //!
 //! `cargo test -p integration --test cases -- [NAME-PART..] [--list] [--verbose] [--script FILE]`
 //!
@@ -10,7 +10,8 @@ use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
-use std::time::Instant;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use integration::case::{self, Case};
 use integration::run::{Verdict, run};
@@ -85,36 +86,26 @@ fn run_all(wanted: &Wanted) -> Result<usize> {
     if obstacle.is_none() {
         sweep::sweep();
     }
-    let (mut passed, mut failed, mut skipped) = (0, Vec::new(), 0);
-    for case in &cases {
-        let start = Instant::now();
-        let outcome = match &obstacle {
-            Some(obstacle) if in_ci() => Err(Trouble(obstacle.clone())),
-            Some(obstacle) => Ok(Verdict::Skipped(obstacle.clone())),
-            None => run_case(case, wanted.verbose),
-        };
-        let seconds = start.elapsed().as_secs_f64();
-        match outcome {
-            Ok(Verdict::Passed) => {
-                passed += 1;
-                println!("test {} ... ok ({seconds:.1} s)", case.name);
-            }
-            Ok(Verdict::Skipped(reason)) => {
-                skipped += 1;
-                println!("test {} ... ignored, {reason}", case.name);
-            }
-            Err(trouble) => {
-                println!(
-                    "test {} ... FAILED ({seconds:.1} s)\n     {}\n     {trouble}",
-                    case.name, case.about
-                );
-                if !wanted.verbose {
-                    print_tail(&log_path(case));
+    let queue = Mutex::new(cases.iter());
+    let tally = Mutex::new(Tally::default());
+    std::thread::scope(|scope| {
+        for _ in 0..jobs() {
+            // A worker lives as long as its cases: their processes die with it.
+            scope.spawn(|| {
+                while let Some(case) = take(&queue) {
+                    let start = Instant::now();
+                    let outcome = match &obstacle {
+                        Some(obstacle) if in_ci() => Err(Trouble(obstacle.clone())),
+                        Some(obstacle) => Ok(Verdict::Skipped(obstacle.clone())),
+                        None => run_case(case, wanted.verbose),
+                    };
+                    let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
+                    tally.report(case, outcome, start.elapsed(), wanted.verbose);
                 }
-                failed.push(case.name.as_str());
-            }
+            });
         }
-    }
+    });
+    let Tally { passed, failed, skipped } = tally.into_inner().unwrap_or_else(PoisonError::into_inner);
     if !failed.is_empty() {
         println!("\nfailures:\n    {}", failed.join("\n    "));
     }
@@ -124,6 +115,48 @@ fn run_all(wanted: &Wanted) -> Result<usize> {
         failed.len()
     );
     Ok(failed.len())
+}
+
+#[derive(Default)]
+struct Tally {
+    passed: usize,
+    failed: Vec<String>,
+    skipped: usize,
+}
+
+impl Tally {
+    fn report(&mut self, case: &Case, outcome: Result<Verdict>, took: Duration, verbose: bool) {
+        let seconds = took.as_secs_f64();
+        match outcome {
+            Ok(Verdict::Passed) => {
+                self.passed += 1;
+                println!("test {} ... ok ({seconds:.1} s)", case.name);
+            }
+            Ok(Verdict::Skipped(reason)) => {
+                self.skipped += 1;
+                println!("test {} ... ignored, {reason}", case.name);
+            }
+            Err(trouble) => {
+                println!(
+                    "test {} ... FAILED ({seconds:.1} s)\n     {}\n     {trouble}",
+                    case.name, case.about
+                );
+                if !verbose {
+                    print_tail(&log_path(case));
+                }
+                self.failed.push(case.name.clone());
+            }
+        }
+    }
+}
+
+fn take<'a>(queue: &Mutex<std::slice::Iter<'a, Case>>) -> Option<&'a Case> {
+    queue.lock().unwrap_or_else(PoisonError::into_inner).next()
+}
+
+/// How many cases run at a time.
+fn jobs() -> usize {
+    std::env::var("VTL_JOBS").ok().and_then(|jobs| jobs.parse().ok()).unwrap_or(1).clamp(1, 8)
 }
 
 fn run_case(case: &Case, verbose: bool) -> Result<Verdict> {

@@ -102,7 +102,8 @@ pub fn test(long: bool) -> Outcome<()> {
     }
     println!("{:30} {:7.1} s", "all", start.elapsed().as_secs_f64());
     println!("{} passed, {} failed, {} skipped", total.passed, total.failed, total.skipped);
-    if broken.is_empty() { Ok(()) } else { Err(format!("failed: {}", broken.join(", "))) }
+    // The sum is the last line; what failed stands in the list above it.
+    if broken.is_empty() { Ok(()) } else { Err(String::new()) }
 }
 
 /// The cases with foreign clients whose names hold one of `names`; all of them for none.
