@@ -60,8 +60,8 @@ pub(super) fn read(bases: &ElementMap, elements: Vec<ElementState>, cdb: &Cdb) -
         .filter(|state| request.wants(state.element))
         .filter_map(|state| bases.address(state.element).map(|address| (address, state)))
         .collect();
-    // A start behind the last element asks for something that is not there.
-    if request.start != 0 && found.iter().all(|(address, _)| *address < request.start) {
+    // A start behind the last element asks for something that is not there; a type without elements is just empty.
+    if !found.is_empty() && found.iter().all(|(address, _)| *address < request.start) {
         return Err(Check::InvalidElement);
     }
     found.retain(|(address, _)| *address >= request.start);

@@ -168,3 +168,41 @@ pub(super) fn select<D: Device>(device: &mut D, command: &Command) -> Reply {
         false => Check::cdb_bit(1, 1).into(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn encoded(parameter: &LogParameter, control: u8) -> Vec<u8> {
+        let mut out = Vec::new();
+        parameter.encode(control, &mut out);
+        out
+    }
+
+    #[test]
+    fn a_counter_stays_at_its_maximum_and_has_thresholds_and_defaults() {
+        let counter = LogParameter::counter(0x0003, 0x0001_0002, 2);
+        assert_eq!(encoded(&counter, 0b01), [0x00, 0x03, 0x00, 0x02, 0xff, 0xff]);
+        let counter = LogParameter::counter(0x0003, 7, 4);
+        assert_eq!(encoded(&counter, 0b01), [0x00, 0x03, 0x00, 0x04, 0, 0, 0, 7]);
+        assert_eq!(encoded(&counter, 0b00), [0x00, 0x03, 0x00, 0x04, 0xff, 0xff, 0xff, 0xff]);
+        assert_eq!(encoded(&counter, 0b11), [0x00, 0x03, 0x00, 0x04, 0, 0, 0, 0]);
+        assert_eq!(LogParameter::counter(1, u64::MAX, 8).value, [0xff; 8]);
+    }
+
+    #[test]
+    fn a_list_is_the_same_for_every_page_control() {
+        let list = LogParameter::list(0x0203, alloc::vec![1, 2]);
+        for control in 0..4 {
+            assert_eq!(encoded(&list, control), [0x02, 0x03, 0x03, 0x02, 1, 2]);
+        }
+    }
+
+    #[test]
+    fn pages_are_listed_once_and_in_order() {
+        let codes = [PageCode::new(0x2e), PageCode { page: 0x17, subpage: 1 }, PageCode::new(0x17)];
+        assert_eq!(page_list(&codes), [0x00, 0x17, 0x2e]);
+        assert_eq!(subpage_list(&codes, None), [0, 0, 0, 0xff, 0x17, 0, 0x17, 1, 0x2e, 0]);
+        assert_eq!(subpage_list(&codes, Some(0x17)), [0x17, 0, 0x17, 1]);
+    }
+}

@@ -128,8 +128,10 @@ pub struct ModePages {
     pages: BTreeMap<(u8, u8), PageState>,
 }
 
-/// Name of the durable value: for each page code, subpage, length (16 bits) and bytes behind the header.
+/// Name of the durable value; its bytes are described in `docs/scsi-spc.md`.
 const PERSIST_KEY: &str = "mode-pages";
+/// "VMOD", version 0.
+const MAGIC: [u8; 5] = *b"VMOD\0";
 
 impl ModePages {
     /// Pages as manufactured, with what was saved put over them where it still fits.
@@ -218,7 +220,7 @@ impl ModePages {
     }
 
     fn save(&self, persist: &mut impl Persist) -> Result<(), PersistFault> {
-        let mut bytes = Vec::new();
+        let mut bytes = MAGIC.to_vec();
         for ((code, subpage), state) in self.pages.iter().filter(|(_, state)| state.page.saveable()) {
             bytes.extend([*code, *subpage]);
             bytes.extend(len16(state.saved.len()).to_be_bytes());
@@ -228,8 +230,10 @@ impl ModePages {
     }
 }
 
-fn decode_saved(mut bytes: &[u8]) -> Vec<((u8, u8), Vec<u8>)> {
+/// What was saved, as far as it can be read.
+fn decode_saved(bytes: &[u8]) -> Vec<((u8, u8), Vec<u8>)> {
     let mut found = Vec::new();
+    let mut bytes = bytes.strip_prefix(&MAGIC).unwrap_or_default();
     while let (Some([code, subpage]), Some(length)) = (array_at(bytes, 0), be16_at(bytes, 2)) {
         let end = 4 + usize::from(length);
         let Some(value) = bytes.get(4..end) else { break };
@@ -455,4 +459,66 @@ fn apply<D: Device>(device: &mut D, select: &ModeSelect) -> Result<bool, Check> 
         return Err(Check::InternalFailure);
     }
     Ok(changed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Memory;
+
+    fn control() -> ModePage {
+        ModePage::new(0x0a, &[0; 10]).changeable(2, 0x04)
+    }
+
+    fn saved(value: &[u8]) -> Memory {
+        let mut memory = Memory::default();
+        memory.save("mode-pages", value).unwrap();
+        memory
+    }
+
+    #[test]
+    fn saved_pages_keep_their_bytes() {
+        let mut memory = Memory::default();
+        let modes = ModePages::load(alloc::vec![control(), ModePage::new(0x08, &[0; 2])], &memory);
+        modes.save(&mut memory).unwrap();
+        let expected = [0x56, 0x4d, 0x4f, 0x44, 0x00, 0x0a, 0x00, 0x00, 0x0a, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        assert_eq!(memory.load("mode-pages"), Some(expected.to_vec()));
+    }
+
+    #[test]
+    fn of_an_old_value_only_what_may_change_is_taken() {
+        let value = b"VMOD\0\x0a\0\0\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff";
+        let modes = ModePages::load(alloc::vec![control()], &saved(value));
+        assert_eq!(modes.current(0x0a, 0).unwrap(), [0x8a, 0x0a, 0x04, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    }
+
+    #[test]
+    fn a_value_that_does_not_fit_is_left_alone() {
+        for value in [&b"VMOD\0\x0a\0\0\x01\xff"[..], b"VMOD\0\x0a\0\0\x0a\xff", b"XXXX\0\x0a\0\0\x0a"] {
+            let modes = ModePages::load(alloc::vec![control()], &saved(value));
+            assert_eq!(modes.byte(0x0a, 0, 2), 0, "{value:x?}");
+        }
+    }
+
+    #[test]
+    fn a_subpage_has_the_long_header() {
+        let page = ModePage::with_subpage(0x10, 0x01, &[1, 2, 3]).changeable(5, 0x0f);
+        let modes = ModePages::load(alloc::vec![page], &Memory::default());
+        assert_eq!(modes.current(0x10, 0x01).unwrap(), [0xd0, 0x01, 0, 3, 1, 2, 3]);
+        assert_eq!(modes.byte(0x10, 0x01, 5), 2);
+        assert_eq!(modes.list(0x10, 0x01, PageControl::Changeable).unwrap(), [0xd0, 0x01, 0, 3, 0, 0x0f, 0]);
+        assert_eq!(modes.list(0x10, 0x00, PageControl::Current), None);
+        assert_eq!(modes.list(0x10, 0xff, PageControl::Current).unwrap().len(), 7);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_parameter_list_is_parsed_or_refused(list: Vec<u8>, ten: bool) {
+            if let Ok(select) = parse(&list, ten) {
+                let pages: usize = select.pages.iter().map(|page| page.bytes.len()).sum();
+                let descriptor = select.block_descriptor.map_or(0, |_| 8);
+                proptest::prop_assert_eq!(pages + descriptor + if ten { 8 } else { 4 }, list.len());
+            }
+        }
+    }
 }
