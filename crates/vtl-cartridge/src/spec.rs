@@ -140,8 +140,9 @@ pub struct Settings {
     pub commit_bytes: u64,
     /// [`Cartridge::commit_if_due`](crate::Cartridge::commit_if_due) commits what is older. Default 2 s.
     pub commit_interval: Duration,
-    /// Memory of the block map from which on the tape counts as full. Default 1 GiB, which a tape of 12 TB reaches with
-    /// blocks below 64 KiB that all differ from their neighbours.
+    /// Memory of the block map from which on the tape counts as full, with early warning before. Default 512 MiB: enough
+    /// for 12 TB in blocks of 256 KiB with a mark after each. Without it, a host that writes blocks of one and two bytes
+    /// in turn could take any amount of memory.
     pub map_limit_bytes: u64,
     /// Free bytes of the pool below which a write reports early warning. Default 256 MiB.
     pub pool_warning_bytes: u64,
@@ -152,7 +153,7 @@ impl Default for Settings {
         Self {
             commit_bytes: 256 << 20,
             commit_interval: Duration::from_secs(2),
-            map_limit_bytes: 1 << 30,
+            map_limit_bytes: 512 << 20,
             pool_warning_bytes: 256 << 20,
         }
     }

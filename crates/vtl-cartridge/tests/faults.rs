@@ -1,4 +1,5 @@
 //! A scripted tape on a disk that stops, fails or fills at every single operation.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod common;
 
@@ -246,6 +247,47 @@ fn a_pool_that_runs_low_gives_early_warning() {
     assert!(tape.write_block(&[common::block(1, 100)], false).unwrap().early_warning);
     tape.rewind();
     assert!(!tape.position().early_warning, "reading has nothing to do with it");
+}
+
+#[test]
+fn a_pool_that_takes_no_writes_can_still_be_read_and_says_so_to_writers() {
+    let disk = new_tape(5);
+    let store = open_store(&disk).unwrap();
+    let mut tape = Cartridge::load(&store, ID, settings()).unwrap();
+    tape.write_block(&[common::block(1, 3000)], true).unwrap();
+    tape.write_filemarks(1).unwrap();
+    tape.flush().unwrap();
+    tape.write_block(&[common::block(2, 3000)], true).unwrap();
+    disk.fail_from(disk.calls(), Fault::Eio);
+    let lost = tape.flush();
+    assert!(
+        matches!(&lost, Err(CartridgeError::LateWrite(lost)) if lost.objects == 1 && lost.bytes == 3000),
+        "{lost:?}"
+    );
+    disk.heal();
+    assert!(tape.flush().is_ok(), "told once, and nothing is pending");
+    drop(tape);
+
+    // Whether the fault hit a write or a sync, and so whether the pool is read-only, is the store's to know.
+    let loaded = Cartridge::load(&store, ID, settings()).unwrap();
+    assert_eq!(loaded.load_count(), 2);
+    let mut tape = loaded;
+    let kept = vec![Some(common::block(1, 3000)), None];
+    assert_eq!(content(&mut tape).unwrap().objects, kept);
+    if matches!(store.health(), vtl_store::Health::ReadOnly { .. }) {
+        let refused = tape
+            .write_filemarks(1)
+            .and_then(|_| tape.flush().map(|()| vtl_cartridge::Written { early_warning: false }));
+        assert!(refused.is_err());
+        tape.locate_object(0);
+        let refused = tape.write_block(&[common::block(3, 10)], true);
+        assert!(matches!(refused, Err(CartridgeError::PoolReadOnly { .. })), "{refused:?}");
+        assert_eq!(tape.position().object, 0, "what could not be written moves nothing");
+        assert_eq!(content(&mut tape).unwrap().objects, kept);
+        assert!(matches!(tape.set_host_attribute(0x0801, b"x"), Err(CartridgeError::PoolReadOnly { .. })));
+        assert_eq!(tape.host_attribute(0x0801), None);
+    }
+    tape.close().unwrap();
 }
 
 #[test]
