@@ -40,7 +40,7 @@ pub use self::{
     tally::{Tally, Totals},
 };
 use crate::{
-    command::{Command, DataIn, InitiatorPort, NexusId, Reply},
+    command::{Command, DataIn, InitiatorPort, NexusId, Reply, Status},
     medium::Medium,
     persist::Persist,
     personality::DriveProfile,
@@ -557,7 +557,7 @@ impl<M: Medium, P: Persist> TapeDrive<M, P> {
     /// Reading the TapeAlert page clears the flags for the initiator that read it.
     fn show_alerts(&mut self, command: &Command, reply: &Reply) {
         let log_sense = command.cdb.opcode() == 0x4d;
-        if log_sense && command.cdb.byte(2) & 0x3f == logs::TAPE_ALERT && reply.sense.is_none() {
+        if log_sense && command.cdb.byte(2) & 0x3f == logs::TAPE_ALERT && reply.status == Status::Good {
             self.alerts.show(command.nexus);
         }
     }

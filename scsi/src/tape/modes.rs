@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use super::deck::WriteMode;
 use crate::{
-    command::{Cdb, Reply},
+    command::{Cdb, Reply, Status},
     sense::Check,
     spc::{ModePage, ModePages, ModeSelect, SelectedPage},
 };
@@ -84,7 +84,7 @@ impl HeaderRequest {
 
     /// `reply` to that command without the page.
     pub(super) fn without_page(self, reply: Reply) -> Reply {
-        if reply.sense.is_some() {
+        if reply.status != Status::Good {
             return reply;
         }
         let mut bytes = reply.data_in.concat();

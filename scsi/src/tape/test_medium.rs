@@ -13,6 +13,9 @@ enum Item {
     Mark,
 }
 
+/// Marks have no bytes, so that something else must bound them.
+const MAX_OBJECTS: usize = 10_000;
+
 #[derive(Debug)]
 pub(crate) struct TestMedium {
     facts: MediumFacts,
@@ -168,6 +171,9 @@ impl Medium for TestMedium {
 
     fn write_filemarks(&mut self, count: u32) -> Result<Written, Fault> {
         self.fault()?;
+        if self.at + count as usize > MAX_OBJECTS {
+            return Err(Fault::EndOfPartition);
+        }
         let mut written = Written { early_warning: self.past_warning() };
         for _ in 0..count {
             written = self.put(Item::Mark)?;

@@ -1115,6 +1115,16 @@ fn a_reservation_of_another_initiator_keeps_the_tape() {
     for cdb in [[0x08, 0, 0, 0, 1, 0], [0x0a, 0, 0, 0, 0, 0], [0x01, 0, 0, 0, 0, 0], [0x1b, 0, 0, 0, 0, 0]] {
         assert_eq!(bench.send_from(TWO, &cdb, &[]).status, Status::ReservationConflict, "{cdb:02x?}");
     }
+    let mode_sense = bench.send_from(TWO, &[0x1a, 0, 0, 0, 12, 0], &[]);
+    assert_eq!(mode_sense.status, Status::ReservationConflict);
     bench.drive.nexus_closed(ONE);
     assert_eq!(bench.send_from(TWO, &[0x01, 0, 0, 0, 0, 0], &[]).status, Status::Good);
+}
+
+#[test]
+fn the_table_that_dispatches_is_the_one_that_is_reported() {
+    let mut bench = Bench::loaded();
+    let one = |opcode| [0xa3, 0x0c, 0x01, opcode, 0, 0, 0, 0, 1, 0, 0, 0];
+    assert_eq!(bench.good(&one(0x08)), [0, 0x03, 0, 6, 0x08, 0x03, 0xff, 0xff, 0xff, 0]);
+    assert_eq!(bench.good(&one(0x0b))[1] & 0x07, 0x01, "SET CAPACITY is not supported");
 }
