@@ -219,6 +219,16 @@ impl Scan {
     }
 }
 
+/// The header of a log file; none when the file was being made when the machine stopped, and holds nothing.
+pub fn read_header(
+    disk: &dyn Disk,
+    path: &Path,
+    kind: crate::sealed::Kind,
+) -> Result<Option<Header>, LogError> {
+    let file = disk.open(path, Open::Read)?;
+    Scanner::start(&*file, path, kind).map(|scanner| scanner.header)
+}
+
 /// Reads a log file from its start and gives each record's sequence number and payload to `visit`.
 pub fn scan<E: From<LogError>>(
     disk: &dyn Disk,
@@ -269,7 +279,7 @@ impl<'a> Scanner<'a> {
                 known: kind.version,
             }),
             // The header is synced before the first record, so a missing one means that nothing followed.
-            Err(_) if size <= BLOCK && is_missing(&block, 0, SECTOR.min(size)) => Ok(scanner),
+            Err(_) if size < BLOCK || (size == BLOCK && is_missing(&block, 0, SECTOR)) => Ok(scanner),
             Err(why) => Err(scanner.damaged(0, why)),
         }
     }
@@ -581,6 +591,15 @@ mod tests {
                 other => panic!("{other}"),
             }
             assert_eq!(call == 1, matches!(log.append(b""), Err(LogError::Untrusted(_))));
+        }
+    }
+
+    #[test]
+    fn a_file_whose_header_was_not_finished_holds_nothing() {
+        for size in [0, 1, 59, 60, 511, 512, 4095] {
+            let disk = written();
+            disk.open(path(), Open::Write).unwrap().set_size(size).unwrap();
+            assert_eq!(read(&disk).unwrap().0, []);
         }
     }
 

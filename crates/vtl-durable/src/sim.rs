@@ -7,8 +7,8 @@
 //! journaling file systems promise; nothing synced is ever lost.
 //!
 //! Steps are the calls that change or sync something, counted from 1: [`SimDisk::crash_at`] stops the machine at
-//! one of them. Calls are all calls: [`SimDisk::fail_call`] makes one of them fail. A sync that fails forgets what
-//! waited: later syncs succeed without making it durable, as on Linux.
+//! one of them. Calls are all calls: [`SimDisk::fail_call`] makes one of them fail. A file's sync that fails forgets what
+//! waited: later syncs succeed without making it durable, as on Linux. Names go on waiting: file systems journal them.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, IoSlice};
@@ -565,13 +565,8 @@ impl Disk for SimDisk {
             } else {
                 let id = sim.find(path)?;
                 let folder = sim.folder(id)?;
-                match verdict {
-                    Verdict::Go => folder.sync(),
-                    Verdict::Fail(error) => {
-                        folder.waiting.clear();
-                        return Err(error);
-                    }
-                }
+                verdict.into_result()?;
+                folder.sync();
             }
             Ok(())
         };

@@ -4,15 +4,18 @@
 //!
 //! In this order; each step can be cut off by a crash and done again:
 //! 1. take the lock; read `pool`, or make it when there are no owners and no journal;
-//! 2. read the journal from its first file, applying each record to the heads that do not have it yet;
+//! 2. read the journal's files of the newest epoch, applying each record to the heads that do not have it yet;
 //! 3. refuse when a head or a pack is newer than the journal: the journal comes from a copy;
-//! 4. cut a torn tail off, write the heads that changed, delete owners whose removal the journal has;
-//! 5. start a new journal file with a new epoch, unlink the older ones, oldest first;
+//! 4. write the head of every owner that the journal names, delete owners whose removal it has;
+//! 5. start a journal file with a new epoch: it says that all older files are done with; unlink those, oldest first;
 //! 6. remove leftovers and packs that their healthy owner does not refer to.
+//!
+//! Step 4 writes heads even when the file that is read already has everything: after a failed sync, what is read may not be
+//! on the medium. For the same reason a torn tail is not cut off but left behind with its epoch.
 //!
 //! An owner whose head is damaged is kept aside with all its files; the others live.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::sync::{Arc, Mutex};
@@ -40,6 +43,11 @@ pub(crate) fn open(disk: Arc<dyn Disk>, root: &Path, options: Options) -> Result
     let lock = take_lock(&*disk, root)?;
     let store_id = open_pool(&*disk, root, &options)?;
     let mut found = Found::read(&*disk, root, store_id)?;
+    if found.segments.is_empty() {
+        // The first start did not get to the end, perhaps at the sync of this very file.
+        sealed::replace(&*disk, root, POOL, POOL_KIND, &store_id)?;
+        disk.sync_folder(root.parent().unwrap_or(root))?;
+    }
     found.refuse_if_rolled_back(&*disk)?;
     found.settle(&*disk)?;
     let epoch = found.next_epoch(options.start_random);
@@ -104,9 +112,6 @@ fn make_pool(disk: &dyn Disk, root: &Path, options: &Options) -> Result<[u8; 16]
         .finalize_xof();
     output.fill(&mut id);
     sealed::replace(disk, root, POOL, POOL_KIND, &id)?;
-    if let Some(parent) = root.parent() {
-        disk.sync_folder(parent)?;
-    }
     Ok(id)
 }
 
@@ -159,8 +164,8 @@ struct Found {
     store_id: [u8; 16],
     owners: BTreeMap<OwnerId, Owner>,
     segments: Vec<u64>,
-    /// The last file's scan, for its torn tail.
-    last: Option<Scan>,
+    /// Owners that the journal names.
+    named: BTreeSet<OwnerId>,
     epoch: u64,
     next_sequence: u64,
 }
@@ -172,7 +177,7 @@ impl Found {
             store_id,
             owners: BTreeMap::new(),
             segments: Vec::new(),
-            last: None,
+            named: BTreeSet::new(),
             epoch: 0,
             next_sequence: 1,
         };
@@ -228,27 +233,64 @@ impl Found {
         let listed = disk.list(&folder)?;
         self.segments = listed.iter().filter_map(|file| parse_segment(&file.name)).collect();
         self.segments.sort_unstable();
-        for (at, number) in self.segments.clone().into_iter().enumerate() {
-            let path = folder.join(segment_name(number));
-            if self.segments.get(at + 1).is_some_and(|next| *next != number + 1) {
-                return Err(damaged(&path, 0, "the journal file after it is missing (put it back)"));
+        let mut headers = self.read_headers(disk, &folder)?;
+        self.epoch = headers.iter().map(|header| header.log_id).max().unwrap_or(0);
+        headers.retain(|header| header.log_id == self.epoch);
+        for (at, header) in headers.iter().enumerate() {
+            let path = folder.join(segment_name(header.number));
+            if at == 0 {
+                self.next_sequence = header.first_sequence;
             }
-            let is_last = at + 1 == self.segments.len();
-            self.read_segment(disk, &path, number, at == 0, is_last)?;
+            if header.first_sequence != self.next_sequence
+                || self.segments.binary_search(&header.number).is_err()
+            {
+                let why = "it does not go on where the file before it ended (restore the journal folder)";
+                return Err(damaged(&path, 0, why));
+            }
+            let scan = self.read_segment(disk, &path)?;
+            if scan.torn && at + 1 < headers.len() {
+                return Err(damaged(
+                    &path,
+                    scan.end,
+                    "its end is torn, but a later file exists (restore it)",
+                ));
+            }
+            self.next_sequence = scan.next_sequence;
         }
         Ok(())
     }
 
-    fn read_segment(
-        &mut self,
-        disk: &dyn Disk,
-        path: &Path,
-        number: u64,
-        is_first: bool,
-        is_last: bool,
-    ) -> Result<(), StoreError> {
-        let mut applied = Ok(());
-        let scan = log::scan::<StoreError>(disk, path, JOURNAL_KIND, |sequence, payload| {
+    /// Headers of all files in order. The newest file may have none: it was being made when the machine stopped.
+    fn read_headers(&mut self, disk: &dyn Disk, folder: &Path) -> Result<Vec<Header>, StoreError> {
+        let mut headers = Vec::new();
+        for number in self.segments.clone() {
+            let path = folder.join(segment_name(number));
+            match log::read_header(disk, &path, JOURNAL_KIND)? {
+                Some(header) if header.tag != self.store_id => {
+                    return Err(damaged(&path, 0, "it belongs to another pool (put the right file back)"));
+                }
+                Some(header) if header.number != number => {
+                    return Err(damaged(
+                        &path,
+                        0,
+                        "its number is not the one in its name (give it its name back)",
+                    ));
+                }
+                Some(header) => headers.push(header),
+                None if self.segments.last() == Some(&number) => {
+                    disk.unlink(&path)?;
+                    self.segments.pop();
+                }
+                None => {
+                    return Err(damaged(&path, 0, "it has no header, but later files exist (restore it)"));
+                }
+            }
+        }
+        Ok(headers)
+    }
+
+    fn read_segment(&mut self, disk: &dyn Disk, path: &Path) -> Result<Scan, StoreError> {
+        log::scan(disk, path, JOURNAL_KIND, |sequence, payload| {
             let entries = decode_record(payload).map_err(|error| {
                 damaged(path, 0, &format!("record {sequence}: {error} (restore this file)"))
             })?;
@@ -256,35 +298,12 @@ impl Found {
                 self.apply(sequence, entry);
             }
             Ok(())
-        });
-        let scan = scan?;
-        let Some(header) = scan.header else {
-            // Being made when the machine stopped. Only the newest can be, and it holds nothing.
-            if is_last {
-                disk.unlink(path)?;
-                self.segments.pop();
-                return Ok(());
-            }
-            return Err(damaged(path, 0, "it has no header, but later files exist (restore this file)"));
-        };
-        if header.tag != self.store_id {
-            applied = Err("it belongs to another pool (put the right file back)");
-        } else if header.number != number {
-            applied = Err("its number is not the one in its name (give it its name back)");
-        } else if !is_first && header.first_sequence != self.next_sequence {
-            applied = Err("it does not go on where the file before it ended (restore the journal folder)");
-        } else if scan.torn && !is_last {
-            applied = Err("its end is torn, but later files exist (restore this file)");
-        }
-        applied.map_err(|why| damaged(path, 0, why))?;
-        self.epoch = self.epoch.max(header.log_id);
-        self.next_sequence = scan.next_sequence;
-        self.last = Some(scan);
-        Ok(())
+        })
     }
 
     fn apply(&mut self, sequence: u64, entry: Entry) {
         let owner = entry.owner();
+        self.named.insert(owner);
         match entry {
             Entry::Remove(_) => {
                 let newer = matches!(self.owners.get(&owner), Some(Owner::Healthy(state)) if state.sequence >= sequence);
@@ -337,23 +356,23 @@ impl Found {
 
     /// Makes the disk say what the journal said.
     fn settle(&mut self, disk: &dyn Disk) -> Result<(), StoreError> {
-        if let Some(last) = &self.last {
-            last.truncate_torn_tail(disk)?;
-        }
         let owners_folder = self.owners_folder();
         let mut removed = Vec::new();
         for (owner, found) in &mut self.owners {
             match found {
-                Owner::Healthy(state) if !state.is_saved() => {
+                Owner::Healthy(state) if self.named.contains(owner) => {
                     let payload = state.encode(self.store_id, *owner);
                     let folder = owners_folder.join(owner.to_string());
                     sealed::replace(disk, &folder, HEAD, HEAD_KIND, &payload)?;
                     state.saved_sequence = state.sequence;
                 }
                 Owner::Removed => removed.push(*owner),
-                Owner::Healthy(_) | Owner::Damaged { .. } => {}
+                // A head whose last sync failed is seen here and may be gone after a power cut.
+                Owner::Healthy(_) => disk.sync_folder(&owners_folder.join(owner.to_string()))?,
+                Owner::Damaged { .. } => {}
             }
         }
+        disk.sync_folder(&owners_folder)?;
         for owner in removed {
             delete_owner(disk, &owners_folder, owner)?;
             self.owners.remove(&owner);

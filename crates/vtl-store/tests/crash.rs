@@ -1,4 +1,5 @@
 //! The power is cut at every step of a script, and again while the store recovers.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test's helpers fail by panicking")]
 
 mod common;
 

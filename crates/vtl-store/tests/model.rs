@@ -1,4 +1,5 @@
 //! Random operations on the store and on a model beside it.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test's helpers fail by panicking")]
 
 mod common;
 

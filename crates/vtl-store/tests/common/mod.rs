@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use vtl_durable::SimDisk;
-use vtl_store::{Options, OwnerId, Store, StoreError, Stream};
+use vtl_store::{Health, Options, OwnerId, Store, StoreError, Stream};
 
 pub const ROOT: &str = "/pool";
 
@@ -166,7 +166,11 @@ impl Run {
             Op::Create(who, snapshot) => self.create(*who, snapshot),
             Op::Reopen => {
                 self.close();
-                self.open()
+                self.open()?;
+                let unsure = self.model.iter().filter(|(_, model)| model.in_flight.is_some());
+                let unsure: Vec<u8> = unsure.map(|(who, _)| *who).collect();
+                unsure.into_iter().for_each(|who| self.pin(who, "opened anew"));
+                Ok(())
             }
             Op::Remove(who) if self.exists(*who) => self.remove(*who),
             Op::Append(who, data, compress) if self.exists(*who) => {
@@ -211,15 +215,19 @@ impl Run {
         let store = self.store.as_ref().unwrap();
         let model = self.model.entry(who).or_default();
         if model.committed.is_some() {
-            assert!(matches!(
-                store.create(owner(who), snapshot),
-                Err(StoreError::Exists { .. }) | Err(StoreError::Io(_)) | Err(StoreError::ReadOnly { .. })
-            ));
-            return Ok(());
+            return match store.create(owner(who), snapshot) {
+                Ok(()) => panic!("owner {who} was made twice"),
+                Err(StoreError::Exists { .. }) => Ok(()),
+                Err(error) => Err(error),
+            };
         }
         let made = Content { snapshot: snapshot.to_vec(), ..Content::default() };
-        model.in_flight = Some(Some(made.clone()));
-        store.create(owner(who), snapshot)?;
+        let before = model.in_flight.replace(Some(made.clone()));
+        let result = store.create(owner(who), snapshot);
+        if matches!(result, Err(StoreError::ReadOnly { .. })) {
+            model.in_flight = before;
+        }
+        result?;
         *model = Owner { committed: Some(made), in_flight: None, bytes: Vec::new() };
         Ok(())
     }
@@ -228,8 +236,12 @@ impl Run {
         self.streams.remove(&who);
         let model = self.model.get_mut(&who).unwrap();
         model.bytes = model.committed.clone().unwrap_or_default().bytes;
-        model.in_flight = Some(None);
-        self.store.as_ref().unwrap().remove(owner(who))?;
+        let before = model.in_flight.replace(None);
+        let result = self.store.as_ref().unwrap().remove(owner(who));
+        if matches!(result, Err(StoreError::ReadOnly { .. })) {
+            model.in_flight = before;
+        }
+        result?;
         *model = Owner::default();
         Ok(())
     }
@@ -264,17 +276,48 @@ impl Run {
         commit: impl FnOnce(&mut Stream) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
         self.stream(who)?;
-        self.model.get_mut(&who).unwrap().in_flight = Some(Some(next.clone()));
+        let before = self.model.get_mut(&who).unwrap().in_flight.replace(Some(next.clone()));
         let result = commit(self.streams.get_mut(&who).unwrap());
+        let healthy = self.store.as_ref().unwrap().health() == Health::Ok;
         let model = self.model.get_mut(&who).unwrap();
         match &result {
             Ok(()) => {
                 model.committed = Some(next);
                 model.in_flight = None;
             }
-            Err(error) => fall_back(model, error),
+            Err(error) => {
+                fall_back(model, error);
+                if matches!(error, StoreError::ReadOnly { .. }) {
+                    model.in_flight = before;
+                } else if healthy && !self.disk.has_crashed() {
+                    // The store says that it knows what is on the disk: the commit did not happen.
+                    model.in_flight = None;
+                }
+            }
         }
         result
+    }
+
+    /// After a call that failed on a living disk: in which of its right states an owner without a stream is.
+    pub fn pin(&mut self, who: u8, what: &str) {
+        if self.streams.contains_key(&who) || self.store.is_none() {
+            return;
+        }
+        let store = self.store.clone().unwrap();
+        let Some(model) = self.model.get_mut(&who) else { return };
+        let found = observe(&store, who);
+        assert!(
+            found == model.committed || model.in_flight.as_ref() == Some(&found),
+            "{what}: owner {who} holds {}, should hold {} or {:?}",
+            brief(&found),
+            brief(&model.committed),
+            model.in_flight.as_ref().map(brief)
+        );
+        if store.health() == Health::Ok {
+            model.bytes = found.clone().unwrap_or_default().bytes;
+            model.committed = found;
+            model.in_flight = None;
+        }
     }
 
     fn read(&mut self, who: u8, from: u64, len: u64) -> Result<(), StoreError> {
@@ -324,9 +367,9 @@ impl Run {
     }
 }
 
-/// After an error the stream is at its last commit, unless nothing was taken.
+/// After a late write the stream is at its last commit; any other error has changed nothing.
 fn fall_back(model: &mut Owner, error: &StoreError) {
-    if !matches!(error, StoreError::Full { .. } | StoreError::ReadOnly { .. }) {
+    if matches!(error, StoreError::LateWrite { .. }) {
         model.bytes = model.committed.clone().unwrap_or_default().bytes;
     }
 }

@@ -1,0 +1,389 @@
+//! Calls that fail, a disk that is full, bits that turn.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test's helpers fail by panicking")]
+
+mod common;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use common::{Content, Op, ROOT, Random, Run, cases, observe, owner, script};
+use vtl_durable::{Fault, SimDisk};
+use vtl_store::{Health, Options, OwnerId, ReadError, Store, StoreError};
+
+fn who(op: &Op) -> Option<u8> {
+    match op {
+        Op::Create(who, _) | Op::Remove(who) => Some(*who),
+        _ => None,
+    }
+}
+
+/// Runs a script to its end whatever fails; whether the fault came before that.
+fn fail_at(script: &[Op], call: u64, fault: Fault, sticky: bool) -> bool {
+    let what = format!("{fault:?} at call {call}, sticky {sticky}");
+    let disk = SimDisk::new(call);
+    if sticky {
+        disk.fail_from(call, fault);
+    } else {
+        disk.fail_call(call, fault);
+    }
+    let mut run = Run::new(disk, Options { start_random: call, ..Options::small() });
+    for op in [&Op::Reopen].into_iter().chain(script) {
+        if run.store.is_none() && !matches!(op, Op::Reopen) {
+            let _ = run.step(&Op::Reopen);
+        }
+        if run.store.is_none() && !matches!(op, Op::Reopen) {
+            continue;
+        }
+        let result = run.step(op);
+        if let (Err(error), Some(who)) = (&result, who(op)) {
+            assert!(run.disk.has_failed(), "{what}: {error}");
+            if !sticky && run.store.is_some() {
+                run.pin(who, &format!("{what}: {op:?}: {result:?}"));
+            }
+        }
+        assert!(result.is_ok() || run.disk.has_failed(), "{what}: {op:?}: {result:?}");
+    }
+    let failed = run.disk.has_failed();
+    run.close();
+    run.disk.heal();
+    run.open().unwrap_or_else(|error| panic!("{what}: {error}"));
+    run.verify(&what);
+    assert_eq!(run.store.as_ref().unwrap().health(), Health::Ok);
+    // What was reached through a failing disk survives a power cut as well.
+    run.close();
+    run.disk = run.disk.after_crash(call);
+    run.open().unwrap_or_else(|error| panic!("{what}, power cut: {error}"));
+    run.verify(&format!("{what}, power cut"));
+    let more =
+        [Op::Create(8, vec![1]), Op::Append(8, vec![7; 3000], true), Op::Commit(8, vec![1]), Op::Reopen];
+    more.iter().for_each(|op| run.step(op).unwrap_or_else(|error| panic!("{what}, going on: {error}")));
+    run.verify(&format!("{what}, going on"));
+    failed
+}
+
+fn fail_everywhere(fault: Fault, sticky: bool, seed: u64, stride: u64) {
+    let script = script(seed, 3, 60, 5000);
+    let mut call = seed % stride;
+    while fail_at(&script, call, fault, sticky) {
+        call += stride;
+    }
+    assert!(call > 100, "the script makes hardly any calls: {call}");
+}
+
+#[test]
+fn an_io_error_at_any_call_harms_nothing_committed() {
+    fail_everywhere(Fault::Eio, false, 5, 1);
+    for seed in 6..6 + cases(2) {
+        fail_everywhere(Fault::Eio, false, seed, 7);
+    }
+}
+
+#[test]
+fn a_full_disk_at_any_call_harms_nothing_committed() {
+    fail_everywhere(Fault::Enospc, false, 15, 1);
+    for seed in 16..16 + cases(2) {
+        fail_everywhere(Fault::Enospc, true, seed, 5);
+    }
+}
+
+#[test]
+fn a_disk_that_stays_broken_harms_nothing_committed() {
+    for seed in 26..26 + cases(2) {
+        fail_everywhere(Fault::Eio, true, seed, 5);
+    }
+}
+
+#[test]
+fn a_full_pool_says_so_early_and_still_commits_what_it_took() {
+    let disk = SimDisk::new(1);
+    disk.set_capacity(400 << 10);
+    let store = Store::open(Arc::new(disk.clone()), Path::new(ROOT), Options::small()).unwrap();
+    store.create(owner(1), b"").unwrap();
+    store.create(owner(2), b"").unwrap();
+    let mut random = Random(3);
+    let mut stream = store.open_stream(owner(1)).unwrap();
+    let mut model = Vec::new();
+    let free = loop {
+        let data: Vec<u8> = (0..3000).map(|_| random.next() as u8).collect();
+        match stream.append(&[Bytes::from(data.clone())], true) {
+            Ok(()) => model.extend_from_slice(&data),
+            Err(StoreError::Full { needed_bytes, free_bytes }) => {
+                assert!(needed_bytes >= 3000 && free_bytes < needed_bytes);
+                break free_bytes;
+            }
+            Err(error) => panic!("{error}"),
+        }
+        if random.below(4) == 0 {
+            stream.commit(&model.len().to_le_bytes()).unwrap();
+        }
+    };
+    assert!(model.len() > 100_000 && free < 6000);
+    assert_eq!(stream.len(), model.len() as u64);
+    stream.commit(b"last").unwrap();
+    for number in 0..200_u32 {
+        stream.commit(&number.to_le_bytes()).unwrap_or_else(|error| panic!("commit {number}: {error}"));
+        if number % 20 == 19 {
+            stream.commit_snapshot(&[1; 300]).unwrap();
+        }
+    }
+    assert_eq!(stream.read(0, model.len() as u64).unwrap().concat(), model);
+    drop(stream);
+    store.remove(owner(1)).unwrap();
+    let mut stream = store.open_stream(owner(2)).unwrap();
+    stream.append(&[Bytes::from(model.clone())], true).unwrap();
+    stream.commit(b"fits again").unwrap();
+    drop((stream, store));
+    let store = Store::open(Arc::new(disk.after_crash(4)), Path::new(ROOT), Options::small()).unwrap();
+    assert_eq!(observe(&store, 2).unwrap().bytes, model);
+}
+
+#[test]
+fn after_a_failed_sync_the_pool_only_reads() {
+    let disk = SimDisk::new(1);
+    let store = Store::open(Arc::new(disk.clone()), Path::new(ROOT), Options::small()).unwrap();
+    store.create(owner(1), b"s").unwrap();
+    let mut stream = store.open_stream(owner(1)).unwrap();
+    stream.append(&[Bytes::from(vec![1; 5000])], false).unwrap();
+    stream.commit(b"one").unwrap();
+    stream.append(&[Bytes::from(vec![2; 5000])], false).unwrap();
+    // The first call of the commit that can fail at a sync: writes come before it.
+    for call in 0.. {
+        disk.fail_call(disk.calls() + call, Fault::Eio);
+        let failed = stream.commit(b"two");
+        if store.health() != Health::Ok {
+            assert!(matches!(failed, Err(StoreError::LateWrite { kept_bytes: 5000, .. })), "{failed:?}");
+            break;
+        }
+        stream.append(&[Bytes::from(vec![2; 5000])], false).unwrap();
+    }
+    let len = stream.len();
+    assert!(matches!(stream.append(&[Bytes::from_static(b"x")], false), Err(StoreError::ReadOnly { .. })));
+    assert!(matches!(stream.commit(b""), Err(StoreError::ReadOnly { .. })));
+    assert!(matches!(store.create(owner(2), b""), Err(StoreError::ReadOnly { .. })));
+    assert!(matches!(store.remove(owner(1)), Err(StoreError::ReadOnly { .. })));
+    assert_eq!(stream.read(0, 5000).unwrap().concat(), [1; 5000]);
+    assert_eq!(stream.len(), len);
+    drop((stream, store));
+    let store = Store::open(Arc::new(disk), Path::new(ROOT), Options::small()).unwrap();
+    assert_eq!(store.health(), Health::Ok);
+}
+
+/// A pool with something in every kind of file, and what its owners hold.
+fn furnished(clean: bool) -> (SimDisk, Vec<(u8, Content)>) {
+    let mut run = Run::new(SimDisk::new(9), Options::small());
+    run.run(&script(4242, 3, 60, 7000)).unwrap();
+    for who in 0..3 {
+        for op in [
+            Op::Create(who, vec![who]),
+            Op::Append(who, vec![who; 20_000], false),
+            Op::Commit(who, vec![who; 9]),
+        ] {
+            run.step(&op).unwrap();
+        }
+    }
+    let disk = if clean {
+        run.close();
+        run.disk.clone()
+    } else {
+        run.disk.after_crash(1)
+    };
+    let contents = run.model.iter().map(|(who, model)| (*who, model.committed.clone().unwrap())).collect();
+    (disk, contents)
+}
+
+/// Reads all of an owner in small steps: the right bytes or an error, each step for itself.
+fn read_through(store: &Store, who: u8, right: &Content) -> Result<u64, StoreError> {
+    let head = store.head(owner(who))?;
+    assert_eq!((&head.snapshot, &head.deltas), (&right.snapshot, &right.deltas), "owner {who}");
+    assert_eq!(head.length, right.bytes.len() as u64);
+    let mut stream = store.open_stream(owner(who))?;
+    let mut lost = 0;
+    for at in (0..head.length).step_by(512) {
+        let len = 512.min(head.length - at);
+        match stream.read(at, len) {
+            Ok(found) => assert_eq!(found.concat(), right.bytes[at as usize..(at + len) as usize]),
+            Err(ReadError::Damaged { owner: whose, offset, len: range, .. }) => {
+                assert_eq!(whose, owner(who));
+                assert!(offset < at + len && offset + range > at && range <= 1024, "{at}: {offset} {range}");
+                lost += len;
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+    Ok(lost)
+}
+
+fn flip(clean: bool, stride: u64, first: u64) {
+    let (disk, contents) = furnished(clean);
+    let files = disk.files();
+    let (mut refused, mut lost_owner, mut lost_bytes) = (0, 0, 0);
+    for file in &files {
+        let size = disk.contents(file).unwrap().len() as u64;
+        for byte in (first..size).step_by(stride as usize) {
+            let disk = disk.after_crash(1);
+            disk.flip_bit(file, byte, (byte % 8) as u8);
+            let what = format!("{} byte {byte}", file.display());
+            let store = match Store::open(Arc::new(disk.clone()), Path::new(ROOT), Options::small()) {
+                Ok(store) => store,
+                Err(StoreError::Damaged { path, .. }) => {
+                    assert_eq!(&path, file, "{what}");
+                    assert!(!file.starts_with("/pool/owners"), "{what} stops the pool");
+                    refused += 1;
+                    continue;
+                }
+                Err(error) => panic!("{what}: {error}"),
+            };
+            for (who, right) in &contents {
+                let mine = file.starts_with(format!("/pool/owners/{}", owner(*who)));
+                match read_through(&store, *who, right) {
+                    Ok(0) => {}
+                    Ok(lost) => {
+                        assert!(mine, "{what} harms owner {who}");
+                        assert!(!store.check().findings.is_empty(), "{what}: the check is silent");
+                        lost_bytes += lost;
+                    }
+                    Err(StoreError::Damaged { path, .. }) => {
+                        assert!(mine && &path == file, "{what} harms owner {who}");
+                        lost_owner += 1;
+                    }
+                    Err(error) => panic!("{what}: {error}"),
+                }
+            }
+        }
+    }
+    assert!(lost_bytes > 0, "no flip hit a chunk");
+    assert!(lost_owner > 0, "no flip hit a head");
+    assert!(clean || refused > 0, "no flip hit the journal");
+}
+
+#[test]
+fn a_turned_bit_anywhere_gives_right_bytes_or_an_error_after_a_clean_stop() {
+    flip(true, 397 / cases(1).min(20), 0);
+}
+
+#[test]
+fn a_turned_bit_anywhere_gives_right_bytes_or_an_error_after_a_power_cut() {
+    flip(false, 401 / cases(1).min(20), 3);
+}
+
+#[test]
+fn a_damaged_owner_can_be_removed_and_the_others_live() {
+    let (disk, contents) = furnished(true);
+    disk.flip_bit(Path::new(&format!("/pool/owners/{}/head", owner(1))), 50, 2);
+    let store = Store::open(Arc::new(disk.clone()), Path::new(ROOT), Options::small()).unwrap();
+    assert!(matches!(store.head(owner(1)), Err(StoreError::Damaged { .. })));
+    assert!(matches!(store.open_stream(owner(1)), Err(StoreError::Damaged { .. })));
+    assert_eq!(store.owners().len(), 3);
+    store.remove(owner(1)).unwrap();
+    assert_eq!(store.owners(), [owner(0), owner(2)]);
+    assert!(!disk.files().iter().any(|file| file.starts_with(format!("/pool/owners/{}", owner(1)))));
+    assert_eq!(observe(&store, 0).as_ref(), Some(&contents[0].1));
+}
+
+#[test]
+fn a_journal_that_is_older_than_its_packs_is_refused() {
+    let disk = SimDisk::new(1);
+    let mut run = Run::new(disk, Options::small());
+    run.run(&[Op::Create(1, vec![]), Op::Append(1, vec![1; 3000], false), Op::Commit(1, vec![])]).unwrap();
+    let journal = |disk: &SimDisk| -> Vec<_> {
+        disk.files().into_iter().filter(|file| file.starts_with("/pool/journal")).collect()
+    };
+    let old: Vec<_> = journal(&run.disk)
+        .into_iter()
+        .map(|file| (file.clone(), run.disk.contents(&file).unwrap()))
+        .collect();
+    run.close();
+    run.run(&[Op::Append(1, vec![2; 3000], false), Op::Commit(1, vec![])]).unwrap();
+    let new = run.disk.after_crash(1);
+    // The journal folder of the old moment beside the owners of the new one.
+    for file in journal(&new) {
+        vtl_durable::Disk::unlink(&new, &file).unwrap();
+    }
+    for (file, bytes) in old {
+        let copy = vtl_durable::Disk::open(&new, &file, vtl_durable::Open::Create).unwrap();
+        copy.append(&[std::io::IoSlice::new(&bytes)]).unwrap();
+    }
+    let before = new.files();
+    let error = Store::open(Arc::new(new.clone()), Path::new(ROOT), Options::small()).unwrap_err();
+    assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
+    assert!(error.to_string().contains("older"), "{error}");
+    assert_eq!(new.files(), before);
+}
+
+#[test]
+fn a_head_of_an_unknown_version_stops_the_start() {
+    let (disk, _) = furnished(true);
+    let path = format!("/pool/owners/{}", owner(1));
+    let kind = vtl_durable::sealed::Kind { magic: *b"VTLHEAD\0", version: 1 };
+    vtl_durable::sealed::replace(&disk, Path::new(&path), "head", kind, b"from the future").unwrap();
+    let error = Store::open(Arc::new(disk), Path::new(ROOT), Options::small()).unwrap_err();
+    assert!(matches!(error, StoreError::Format { .. }), "{error}");
+}
+
+#[test]
+fn two_stores_cannot_open_one_pool() {
+    let disk = SimDisk::new(1);
+    let first = Store::open(Arc::new(disk.clone()), Path::new(ROOT), Options::small()).unwrap();
+    let second = Store::open(Arc::new(disk.clone()), Path::new(ROOT), Options::small());
+    assert!(second.unwrap_err().to_string().contains("another process"));
+    drop(first);
+    Store::open(Arc::new(disk), Path::new(ROOT), Options::small()).unwrap();
+}
+
+#[test]
+fn a_stream_is_exclusive_and_gives_up_what_is_not_committed() {
+    let store = Store::open(Arc::new(SimDisk::new(1)), Path::new(ROOT), Options::small()).unwrap();
+    let id = OwnerId([0xab; 16]);
+    assert!(matches!(store.open_stream(id), Err(StoreError::UnknownOwner { .. })));
+    store.create(id, b"first").unwrap();
+    assert!(matches!(store.create(id, b""), Err(StoreError::Exists { .. })));
+    let mut stream = store.open_stream(id).unwrap();
+    assert!(matches!(store.open_stream(id), Err(StoreError::Busy { .. })));
+    assert!(matches!(store.remove(id), Err(StoreError::Busy { .. })));
+    stream.append(&[Bytes::from(vec![1; 9000])], true).unwrap();
+    assert_eq!(stream.read(8000, 1000).unwrap().concat(), [1; 1000]);
+    assert!(matches!(stream.read(8000, 1001), Err(ReadError::OutOfRange { end: 9000, .. })));
+    assert!(matches!(stream.truncate(9001), Err(StoreError::TooLong { .. })));
+    drop(stream);
+    let stream = store.open_stream(id).unwrap();
+    assert_eq!(stream.len(), 0);
+    assert_eq!(store.head(id).unwrap().snapshot, b"first");
+    assert_eq!(store.stats().packs, 0);
+}
+
+#[test]
+fn packs_that_nothing_needs_are_unlinked_and_counted_out() {
+    let disk = SimDisk::new(1);
+    let store = Store::open(Arc::new(disk.clone()), Path::new(ROOT), Options::small()).unwrap();
+    store.create(owner(1), b"").unwrap();
+    let mut stream = store.open_stream(owner(1)).unwrap();
+    stream.append(&[Bytes::from(vec![1; 100_000])], false).unwrap();
+    stream.commit(b"").unwrap();
+    let full = store.stats();
+    assert_eq!((full.logical_bytes, full.unique_bytes, full.reclaimable_bytes), (100_000, 100_000, 0));
+    let packs =
+        || disk.files().iter().filter(|file| file.extension().is_some_and(|end| end == "pack")).count();
+    assert_eq!(full.packs, packs() as u64);
+    let on_disk: usize = disk
+        .files()
+        .iter()
+        .filter(|file| file.extension().is_some_and(|end| end == "pack"))
+        .map(|file| disk.contents(file).unwrap().len())
+        .sum();
+    assert_eq!(full.stored_bytes, on_disk as u64);
+    stream.truncate(20_000).unwrap();
+    assert_eq!(store.stats().packs, full.packs, "not before the commit");
+    stream.commit(b"").unwrap();
+    let cut = store.stats();
+    assert_eq!(cut.logical_bytes, 20_000);
+    assert_eq!(cut.packs, packs() as u64);
+    assert!(cut.packs >= 2 && cut.packs < full.packs / 2);
+    assert!(cut.reclaimable_bytes > 0);
+    stream.truncate(0).unwrap();
+    stream.commit(b"").unwrap();
+    assert_eq!((store.stats().packs, packs()), (0, 0));
+    stream.append(&[Bytes::from_static(b"again")], false).unwrap();
+    stream.commit(b"").unwrap();
+    assert_eq!(stream.read(0, 5).unwrap().concat(), b"again");
+}

@@ -1,0 +1,106 @@
+//! Several streams at once on a real file system.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test's helpers fail by panicking")]
+
+mod common;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::Bytes;
+use common::{Random, cases, observe, owner};
+use vtl_durable::RealDisk;
+use vtl_store::{Options, Store};
+
+fn options() -> Options {
+    Options { workers: 2, readahead_chunks: 3, segment_bytes: 64 << 10, ..Options::small() }
+}
+
+/// One thread's life: appends, cuts, reads and commits; what it has committed at the end.
+fn live(store: &Store, number: u8, rounds: u64) -> (Vec<u8>, u64) {
+    let mut random = Random(u64::from(number));
+    let mut stream = store.open_stream(owner(number)).unwrap();
+    let mut bytes = Vec::new();
+    for round in 0..rounds {
+        let len = random.below(30_000) as usize;
+        let data = random.bytes(len);
+        stream.append(&[Bytes::from(data.clone())], random.below(2) == 0).unwrap();
+        bytes.extend_from_slice(&data);
+        if random.below(5) == 0 {
+            let to = random.below(bytes.len() as u64 + 1);
+            stream.truncate(to).unwrap();
+            bytes.truncate(to as usize);
+        }
+        if random.below(3) == 0 && !bytes.is_empty() {
+            let from = random.below(bytes.len() as u64);
+            let len = random.below(bytes.len() as u64 - from + 1);
+            assert_eq!(stream.read(from, len).unwrap().concat(), bytes[from as usize..(from + len) as usize]);
+        }
+        stream.commit(&round.to_le_bytes()).unwrap();
+    }
+    (bytes, rounds)
+}
+
+#[test]
+fn four_streams_commit_together_while_a_check_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("pool");
+    let store = Store::open(Arc::new(RealDisk::new()), &root, options()).unwrap();
+    (0..4).for_each(|number| store.create(owner(number), &[number]).unwrap());
+    let stop = AtomicBool::new(false);
+    let lived: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..4)
+            .map(|number| {
+                scope.spawn({
+                    let store = &store;
+                    move || live(store, number, cases(40))
+                })
+            })
+            .collect();
+        let checker = scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                assert_eq!(store.check().findings, []);
+                store.create(owner(9), b"").unwrap();
+                store.remove(owner(9)).unwrap();
+                assert!(store.stats().logical_bytes <= store.stats().stored_bytes + (1 << 30));
+            }
+        });
+        let lived = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
+        stop.store(true, Ordering::Relaxed);
+        checker.join().unwrap();
+        lived
+    });
+    drop(store);
+    let store = Store::open(Arc::new(RealDisk::new()), &root, options()).unwrap();
+    assert_eq!(store.owners().len(), 4);
+    for (number, (bytes, rounds)) in lived.iter().enumerate() {
+        let content = observe(&store, number as u8).unwrap();
+        assert_eq!(&content.bytes, bytes);
+        assert_eq!(content.deltas.len() as u64, *rounds);
+        assert_eq!(content.snapshot, [number as u8]);
+    }
+}
+
+#[test]
+fn files_of_a_pool_are_for_the_service_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("pool");
+    let store = Store::open(Arc::new(RealDisk::new()), &root, Options::default()).unwrap();
+    store.create(owner(1), b"x").unwrap();
+    let mut stream = store.open_stream(owner(1)).unwrap();
+    stream.append(&[Bytes::from(vec![1; 700_000])], true).unwrap();
+    stream.commit(b"d").unwrap();
+    drop((stream, store));
+    let (mut todo, mut files) = (vec![root], 0);
+    while let Some(path) = todo.pop() {
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+        if path.is_dir() {
+            assert_eq!(mode, 0o700, "{}", path.display());
+            todo.extend(std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+        } else {
+            assert_eq!(mode, 0o600, "{}", path.display());
+            files += 1;
+        }
+    }
+    assert_eq!(files, 5, "lock, pool, journal, head, pack");
+}
