@@ -2,6 +2,12 @@
 //!
 //! The model is SSC's: a sequence of blocks and filemarks between beginning of partition and end of data, and a position between two of them.
 //! All calls may block; a drive does one thing at a time. Nothing written counts as kept until [`Medium::flush`] has returned.
+//!
+//! What the drive relies on:
+//! - It flushes before every motion and read that follows a write, so an implementation need not do so by itself.
+//! - A fault leaves the medium where the fault's text says, ready for the next call; [`Fault::LateWrite`] is reported once, by whichever call
+//!   meets it, and that call has done nothing else.
+//! - [`Medium::position`] is cheap: it is asked after each command.
 
 use alloc::{string::String, vec::Vec};
 use bytes::Bytes;
@@ -136,7 +142,8 @@ pub trait Medium {
     /// Any [`Fault`] but `Unreadable`.
     fn write(&mut self, block: &[Bytes], compress: bool) -> Result<Written, Fault>;
 
-    /// Writes `count` filemarks at the position, buffered. With `count` 0 nothing changes.
+    /// Writes `count` filemarks (up to 16,777,215, so it must be cheap) at the position, buffered: all of them or none. With `count` 0 nothing
+    /// changes.
     ///
     /// # Errors
     /// As [`Medium::write`].
@@ -160,7 +167,8 @@ pub trait Medium {
     /// [`Fault::Hardware`].
     fn space_filemarks(&mut self, count: i64) -> Result<Spaced, Fault>;
 
-    /// Moves over the next run of `count` consecutive filemarks (SPACE code 2h, sequential filemarks).
+    /// Moves over the next run of `count` consecutive filemarks (SPACE code 2h, sequential filemarks). `moved` is `count` when there is one,
+    /// else 0 at the end that was met.
     ///
     /// # Errors
     /// [`Fault::Hardware`].
@@ -172,7 +180,8 @@ pub trait Medium {
     /// [`Fault::Hardware`].
     fn space_to_end(&mut self) -> Result<(), Fault>;
 
-    /// Moves to the object with this number; `Some(EndOfData)` when it lies beyond, the position being at end of data then.
+    /// Moves to the object with this number; `Some(EndOfData)` when it lies beyond, the position being at end of data then. Object 0 is the
+    /// beginning: the drive goes there when a cartridge is inserted.
     ///
     /// # Errors
     /// [`Fault::Hardware`].
