@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use crate::pdu::{DataIn, DataInStatus, ScsiResponse};
-use crate::tasks::TaskId;
+use crate::tasks::TaskName;
 
 /// How data to the initiator is cut.
 #[derive(Clone, Copy, Debug)]
@@ -27,10 +27,7 @@ pub(crate) enum Finish {
 /// The data and status of one command on their way out.
 #[derive(Debug)]
 pub(crate) struct DataInStream {
-    pub task: TaskId,
-    pub task_tag: u32,
-    pub lun: u64,
-    pub arrival: u64,
+    pub name: TaskName,
     pieces: alloc::vec::IntoIter<Bytes>,
     /// What is left of the piece in hand.
     piece: Bytes,
@@ -42,25 +39,9 @@ pub(crate) struct DataInStream {
 
 impl DataInStream {
     /// Sends the first `len` bytes of `pieces`, which are at least that long, and not nothing.
-    pub(crate) fn new(
-        (task, task_tag, lun, arrival): (TaskId, u32, u64, u64),
-        pieces: Vec<Bytes>,
-        len: u32,
-        finish: Finish,
-    ) -> Self {
+    pub(crate) fn new(name: TaskName, pieces: Vec<Bytes>, len: u32, finish: Finish) -> Self {
         let pieces = pieces.into_iter();
-        Self {
-            task,
-            task_tag,
-            lun,
-            arrival,
-            pieces,
-            piece: Bytes::new(),
-            offset: 0,
-            left: len,
-            data_sn: 0,
-            finish,
-        }
+        Self { name, pieces, piece: Bytes::new(), offset: 0, left: len, data_sn: 0, finish }
     }
 
     /// Bytes of data not yet sent.
@@ -88,7 +69,7 @@ impl DataInStream {
         let pdu = DataIn {
             last: self.left == 0 || len == burst_left,
             status,
-            task_tag: self.task_tag,
+            task_tag: self.name.tag,
             data_sn: self.data_sn,
             offset: self.offset,
         };

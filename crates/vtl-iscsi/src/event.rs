@@ -145,6 +145,8 @@ pub struct SessionInfo<'a> {
     pub counters: Counters,
     /// Commands in our hands.
     pub commands: usize,
+    /// Their data, and what waits to be sent.
+    pub bytes_in_flight: u64,
 }
 
 /// Counts since the session began.

@@ -325,9 +325,7 @@ impl Session {
         if tag == RESERVED_TAG || !are_segments(&frame.ahs) {
             return Err(RejectReason::InvalidPduField);
         }
-        let in_use = self.tasks.by_tag(tag).is_some()
-            || self.tmf.has_tag(tag)
-            || self.out.stream_with_tag(tag).is_some();
+        let in_use = self.tasks.by_tag(tag).is_some() || self.tmf.has_tag(tag) || self.out.has_stream(tag);
         if in_use { Err(RejectReason::TaskInProgress) } else { Ok(request) }
     }
 
@@ -392,12 +390,13 @@ impl Session {
     /// served in any case, or nothing would ever move again.
     fn ask_for_data(&mut self, id: TaskId) {
         let is_first = self.delivery.front().is_none_or(|front| *front == id);
+        let mut in_flight = self.bytes_in_flight();
         while let Some(task) = self.tasks.get_mut(id)
             && let Some(len) = task.gather.due(self.data_limits)
         {
-            let total = self.charged.saturating_add(self.out.pending_bytes()).saturating_add(u64::from(len));
+            in_flight = in_flight.saturating_add(u64::from(len));
             let has_turn = task.request.immediate || task.ordered && is_first;
-            if total > self.portal.limits.max_bytes_in_flight && !has_turn {
+            if in_flight > self.portal.limits.max_bytes_in_flight && !has_turn {
                 self.starved = true;
                 return;
             }
@@ -500,8 +499,7 @@ impl Session {
                 (GOOD, true) => Finish::Collapsed(DataInStatus { status, residual }),
                 _ => Finish::Response(response, sense),
             };
-            let name = (id, task_tag, task.request.lun, task.arrival);
-            self.out.send_data(DataInStream::new(name, outcome.data_in, len, finish));
+            self.out.send_data(DataInStream::new(task.name(id), outcome.data_in, len, finish));
         }
         self.settle();
     }
@@ -540,7 +538,7 @@ impl Session {
     }
 
     fn open_window(&mut self) {
-        if self.charged.saturating_add(self.out.pending_bytes()) < self.limits().max_bytes_in_flight.max(1) {
+        if self.bytes_in_flight() < self.limits().max_bytes_in_flight.max(1) {
             self.window.open(self.occupied);
         }
     }
@@ -649,6 +647,11 @@ impl Session {
     /// MaxCmdSN.
     pub(crate) const fn max_cmd_sn(&self) -> u32 {
         self.window.max()
+    }
+
+    /// Bytes that count against the limit: gathered, asked for, with the device side, or on their way out.
+    pub(crate) const fn bytes_in_flight(&self) -> u64 {
+        self.charged.saturating_add(self.out.pending_bytes())
     }
 
     /// The number of commands that have arrived.

@@ -16,6 +16,18 @@ pub struct TaskId {
     slot: u32,
 }
 
+/// What task management knows a command by.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TaskName {
+    pub id: TaskId,
+    pub tag: u32,
+    pub lun: u64,
+    /// Place in the command order; nothing for an immediate command.
+    pub cmd_sn: Option<u32>,
+    /// Grows with each arrival.
+    pub arrival: u64,
+}
+
 /// One command.
 #[derive(Debug)]
 pub(crate) struct Task {
@@ -35,6 +47,13 @@ pub(crate) struct Task {
     pub read_len: u32,
     /// Data-Out bytes the initiator gives: expected length of a write.
     pub write_len: u32,
+}
+
+impl Task {
+    pub(crate) fn name(&self, id: TaskId) -> TaskName {
+        let ScsiRequest { task_tag: tag, lun, immediate, cmd_sn, .. } = self.request;
+        TaskName { id, tag, lun, cmd_sn: (!immediate).then_some(cmd_sn), arrival: self.arrival }
+    }
 }
 
 #[derive(Default)]

@@ -15,13 +15,14 @@ use crate::data_in::DataInStream;
 use crate::event::{CloseReason, Event, TaskId, TmfFunction, TmfId};
 use crate::pdu::{Header, RejectReason, TaskFunction, TaskRequest, TaskResponse, TmfResponse};
 use crate::session::{Ending, Session};
+use crate::tasks::TaskName;
 use crate::transmit::Reply;
 use crate::window::sn_before;
 
 /// Task management requests that may be under way at once.
 const MAX_REQUESTS: usize = 16;
 
-/// Which commands a function ends, among those that arrived before it.
+/// Where a function ends commands.
 #[derive(Clone, Copy, Debug)]
 enum Scope {
     Nothing,
@@ -30,14 +31,30 @@ enum Scope {
     All,
 }
 
-impl Scope {
-    fn covers(self, id: TaskId, task_lun: u64) -> bool {
-        match self {
-            Self::Nothing => false,
-            Self::One(only) => only == id,
-            Self::Unit(lun) => lun == task_lun,
-            Self::All => true,
-        }
+/// The commands that a function ends.
+#[derive(Clone, Copy, Debug)]
+struct Cover {
+    scope: Scope,
+    /// Commands in order with this number or a later one are not covered.
+    before: Option<u32>,
+    /// Immediate commands that arrived later are not covered.
+    last_arrival: u64,
+}
+
+impl Cover {
+    fn covers(&self, task: TaskName) -> bool {
+        let in_scope = match self.scope {
+            Scope::Nothing => false,
+            Scope::One(only) => only == task.id,
+            Scope::Unit(lun) => lun == task.lun,
+            Scope::All => true,
+        };
+        let is_before = match (task.cmd_sn, self.before) {
+            (Some(sn), Some(end)) => sn_before(sn, end),
+            (Some(_), None) => true,
+            (None, _) => task.arrival <= self.last_arrival,
+        };
+        in_scope && is_before
     }
 }
 
@@ -45,9 +62,7 @@ impl Scope {
 struct Pending {
     id: TmfId,
     task_tag: u32,
-    scope: Scope,
-    /// Commands that arrived later are not covered.
-    last_arrival: u64,
+    cover: Cover,
     is_cold_reset: bool,
 }
 
@@ -55,14 +70,14 @@ struct Pending {
 #[derive(Debug, Default)]
 pub(crate) struct TaskManagement {
     pending: Vec<Pending>,
-    /// Immediate requests that wait for commands numbered before them.
-    fenced: Vec<TaskRequest>,
+    /// Immediate requests that wait for commands numbered before them, each with the arrivals it found.
+    fenced: Vec<(TaskRequest, u64)>,
     last_id: u64,
 }
 
 impl TaskManagement {
     pub(crate) fn has_tag(&self, tag: u32) -> bool {
-        self.pending.iter().any(|p| p.task_tag == tag) || self.fenced.iter().any(|r| r.task_tag == tag)
+        self.pending.iter().any(|p| p.task_tag == tag) || self.fenced.iter().any(|(r, _)| r.task_tag == tag)
     }
 
     pub(crate) fn clear(&mut self) {
@@ -78,6 +93,10 @@ impl TaskManagement {
 impl Session {
     /// A request whose turn it is.
     pub(crate) fn task_request(&mut self, request: TaskRequest, header: &Header) {
+        self.task_request_since(request, self.arrivals(), header);
+    }
+
+    fn task_request_since(&mut self, request: TaskRequest, last_arrival: u64, header: &Header) {
         if self.tmf.is_full() {
             return match request.immediate {
                 true => self.reject(header, RejectReason::TooManyImmediate),
@@ -99,11 +118,18 @@ impl Session {
             TaskFunction::Other(_) => return self.answer(request.task_tag, TmfResponse::NotSupported),
         };
         if request.immediate && self.overtook(request.cmd_sn) {
-            self.tmf.fenced.push(request);
+            self.tmf.fenced.push((request, last_arrival));
             return;
         }
-        self.drop_unseen(scope);
-        self.ask_device(request.task_tag, function, scope);
+        let cover = Cover { scope, before: Some(request.cmd_sn), last_arrival };
+        self.drop_unseen(&cover);
+        self.ask_device(request.task_tag, function, cover);
+        // Later commands may be handed out after the event only, or the device side would end them, too.
+        self.settle();
+    }
+
+    fn cover_now(&self, scope: Scope) -> Cover {
+        Cover { scope, before: None, last_arrival: self.arrivals() }
     }
 
     /// True when commands numbered before `cmd_sn` can still come.
@@ -114,10 +140,10 @@ impl Session {
 
     /// Requests that waited for ExpCmdSN to come to them.
     pub(crate) fn retry_fenced(&mut self) {
-        let ready = self.tmf.fenced.iter().position(|r| !self.overtook(r.cmd_sn));
+        let ready = self.tmf.fenced.iter().position(|(r, _)| !self.overtook(r.cmd_sn));
         if let Some(ready) = ready {
-            let request = self.tmf.fenced.remove(ready);
-            self.task_request(request, &request.encode());
+            let (request, last_arrival) = self.tmf.fenced.remove(ready);
+            self.task_request_since(request, last_arrival, &request.encode());
             self.retry_fenced();
         }
     }
@@ -129,14 +155,15 @@ impl Session {
         let response = match known {
             Some((_, lun, _)) if lun != request.lun => TmfResponse::TaskDoesNotExist,
             Some((task, _, true)) => {
-                return self.ask_device(request.task_tag, TmfFunction::AbortTask { task }, Scope::One(task));
+                let cover = self.cover_now(Scope::One(task));
+                return self.ask_device(request.task_tag, TmfFunction::AbortTask { task }, cover);
             }
             Some((id, _, false)) => {
                 self.drop_task(id);
                 self.settle();
                 TmfResponse::Complete
             }
-            None if self.drop_sending(|stream| stream.task_tag == tag) => TmfResponse::Complete,
+            None if self.drop_sending(|stream| stream.name.tag == tag) => TmfResponse::Complete,
             // 11.6.1 (b): a command that has not come counts as come and ended.
             None if self.is_missing(request.ref_cmd_sn) && sn_before(request.ref_cmd_sn, request.cmd_sn) => {
                 self.plug(request.ref_cmd_sn);
@@ -147,14 +174,13 @@ impl Session {
         self.answer(request.task_tag, response);
     }
 
-    fn ask_device(&mut self, task_tag: u32, function: TmfFunction, scope: Scope) {
+    fn ask_device(&mut self, task_tag: u32, function: TmfFunction, cover: Cover) {
         self.tmf.last_id += 1;
         let id = TmfId(self.tmf.last_id);
         self.tmf.pending.push(Pending {
             id,
             task_tag,
-            scope,
-            last_arrival: self.arrivals(),
+            cover,
             is_cold_reset: function == TmfFunction::TargetColdReset,
         });
         self.events.push_back(Event::TaskManagement { id, function });
@@ -165,7 +191,7 @@ impl Session {
         let Some(at) = self.tmf.pending.iter().position(|p| p.id == id) else { return };
         let done = self.tmf.pending.remove(at);
         if response == TmfResponse::Complete {
-            self.drop_covered(done.scope, done.last_arrival);
+            self.drop_covered(&done.cover);
         }
         self.answer(done.task_tag, response);
         if done.is_cold_reset && response == TmfResponse::Complete {
@@ -175,23 +201,21 @@ impl Session {
 
     /// Another session's task management ended this session's commands on a unit, or on all.
     pub(crate) fn abort_tasks(&mut self, lun: Option<u64>) {
-        let scope = lun.map_or(Scope::All, Scope::Unit);
-        self.drop_covered(scope, self.arrivals());
+        let cover = self.cover_now(lun.map_or(Scope::All, Scope::Unit));
+        self.drop_covered(&cover);
     }
 
     /// Ends what the device side knows nothing of, so that it is not handed out after the function.
-    fn drop_unseen(&mut self, scope: Scope) {
-        let unseen = self.tasks.pick(|id, task| !task.delivered && scope.covers(id, task.request.lun));
+    fn drop_unseen(&mut self, cover: &Cover) {
+        let unseen = self.tasks.pick(|id, task| !task.delivered && cover.covers(task.name(id)));
         unseen.into_iter().for_each(|id| self.drop_task(id));
-        self.settle();
     }
 
     /// Ends everything covered, answers under way included.
-    fn drop_covered(&mut self, scope: Scope, last_arrival: u64) {
-        let covered = |id, lun, arrival| arrival <= last_arrival && scope.covers(id, lun);
-        let tasks = self.tasks.pick(|id, task| covered(id, task.request.lun, task.arrival));
+    fn drop_covered(&mut self, cover: &Cover) {
+        let tasks = self.tasks.pick(|id, task| cover.covers(task.name(id)));
         tasks.into_iter().for_each(|id| self.drop_task(id));
-        self.drop_sending(|s| covered(s.task, s.lun, s.arrival));
+        self.drop_sending(|stream| cover.covers(stream.name));
         self.settle();
     }
 

@@ -183,9 +183,9 @@ impl Transmit {
         before - self.streams.len()
     }
 
-    /// The task of the stream with this initiator task tag.
-    pub(crate) fn stream_with_tag(&self, tag: u32) -> Option<crate::tasks::TaskId> {
-        self.streams.iter().find(|s| s.task_tag == tag).map(|s| s.task)
+    /// True while data of a command with this initiator task tag waits.
+    pub(crate) fn has_stream(&self, tag: u32) -> bool {
+        self.streams.iter().any(|stream| stream.name.tag == tag)
     }
 
     /// Drops the R2Ts of a task that wait to be sent.

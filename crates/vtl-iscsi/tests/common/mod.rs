@@ -339,7 +339,8 @@ impl Pair {
     pub fn abort(&mut self, command: &ScsiRequest) -> TaskRequest {
         TaskRequest {
             referenced_tag: command.task_tag,
-            ref_cmd_sn: command.cmd_sn,
+            // An immediate command has no place in the order that could be filled.
+            ref_cmd_sn: if command.immediate { self.cmd_sn } else { command.cmd_sn },
             ..self.task_request(TaskFunction::AbortTask, command.lun)
         }
     }
