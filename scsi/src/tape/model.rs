@@ -10,7 +10,7 @@ use super::{
     test_medium::TestMedium,
     tests::{Bench, ONE, Told},
 };
-use crate::{Cdb, Command, Instant, LogicalUnit, Reply};
+use crate::{Cdb, Command, Fault, Instant, LogicalUnit, Medium, Reply};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -282,8 +282,8 @@ fn apply(bench: &mut Bench, step: &Step, tape: &Tape) -> Reply {
         Step::Rewind => bench.send(&six(0x01, 0, 0), &[]),
         Step::Erase => bench.send(&six(0x19, 0, 0), &[]),
         Step::UnloadAndLoad => {
-            bench.send(&[0x1b, 0, 0, 0, 0, 0], &[]);
-            bench.send(&[0x1b, 0, 0, 0, 1, 0], &[])
+            let unload = bench.send(&[0x1b, 0, 0, 0, 0, 0], &[]);
+            if unload.sense.is_some() { unload } else { bench.send(&[0x1b, 0, 0, 0, 1, 0], &[]) }
         }
         Step::BlockLength(length) => {
             let [a, b, c] = three(length as i32);
@@ -329,6 +329,41 @@ fn compare(steps: &[Step]) -> Result<(), TestCaseError> {
     Ok(())
 }
 
+/// Steps with a failing late write (0) or the end of the session (1) before some of them.
+fn lose(steps: &[(Step, u8)]) -> Result<(), TestCaseError> {
+    let mut bench = Bench::loaded();
+    let mut tape = Tape { things: Vec::new(), at: 0, block_length: 0, buffered: true };
+    let mut told = 0;
+    for (step, event) in steps {
+        match event {
+            0 => bench.medium().next_fault = Some(Fault::LateWrite),
+            1 => bench.reconnect(),
+            _ => {}
+        }
+        let reply = apply(&mut bench, step, &tape);
+        let lost = Told::read(&reply).filter(|told| (told.key, told.code) == (3, (0x0c, 0)));
+        told += u64::from(lost.is_some());
+        if lost.is_some() {
+            continue;
+        }
+        match step {
+            Step::BlockLength(length) => tape.block_length = *length,
+            Step::Buffered(on) => tape.buffered = *on,
+            _ => {}
+        }
+        let told_good = reply.status == crate::Status::Good;
+        let is_buffered_write = tape.buffered && matches!(step, Step::Write(..) | Step::WriteFixed(..));
+        let is_nothing = matches!(step, Step::Marks(_, true));
+        if told_good && !is_buffered_write && !is_nothing {
+            prop_assert!(bench.medium().all_is_durable(), "{:?} was GOOD", step);
+        }
+    }
+    bench.medium().next_fault = None;
+    told += u64::from(Told::read(&bench.send(&[0; 6], &[])).is_some());
+    prop_assert_eq!(told, bench.medium().losses);
+    Ok(())
+}
+
 /// What the transport counts as not delivered is what INFORMATION says, in bytes or in blocks (LTFS compares the two).
 fn check_transport_residual(step: &Step, tape: &Tape, reply: &Reply) -> Result<(), TestCaseError> {
     let (asked, unit) = match *step {
@@ -358,6 +393,61 @@ proptest! {
     #[test]
     fn a_drive_behaves_like_a_list_of_blocks_and_marks(steps in prop::collection::vec(step(), 1..60)) {
         compare(&steps)?;
+    }
+
+    #[test]
+    fn every_loss_is_told_exactly_once_and_good_means_durable(
+        steps in prop::collection::vec((step(), 0_u8..12), 1..60),
+    ) {
+        lose(&steps)?;
+    }
+
+    #[test]
+    fn whatever_mode_select_takes_the_modes_stay_consistent(
+        changes in prop::collection::vec((0_usize..200, any::<u8>()), 0..6),
+        page in prop::sample::select(&[0x0f_u8, 0x10, 0x11, 0x3f, 0x0a][..]),
+    ) {
+        let mut bench = Bench::loaded();
+        let mut list = bench.good(&[0x5a, 0, page, 0, 0, 0, 0, 2, 0, 0]);
+        list[0] = 0;
+        list[1] = 0;
+        for (at, value) in changes {
+            let length = list.len();
+            list[at % length] = value;
+        }
+        let [high, low] = (list.len() as u16).to_be_bytes();
+        bench.send(&[0x55, 0x10, 0, 0, 0, 0, 0, high, low, 0], &list);
+        let now = bench.good(&[0x5a, 0, 0x3f, 0xff, 0, 0, 0, 2, 0, 0]);
+        let block_length = u32::from_be_bytes([0, now[13], now[14], now[15]]);
+        prop_assert!(block_length <= 0x80_0000);
+        prop_assert_eq!(now[3] & 0x8f, 0, "no protection, no speed");
+        prop_assert_eq!(now[8], 0x5e);
+        let compression = bench.good(&[0x1a, 8, 0x0f, 0, 255, 0]);
+        let configuration = bench.good(&[0x1a, 8, 0x10, 0, 255, 0]);
+        prop_assert_eq!(compression[6] & 0x80 != 0, configuration[18] != 0, "one switch");
+    }
+
+    #[test]
+    fn a_write_attribute_changes_all_that_it_names_or_nothing(
+        ids in prop::collection::vec(prop_oneof![0x0800_u16..0x0810, any::<u16>()], 1..5),
+        length in 0_usize..40,
+        format in 0_u8..4,
+        cut in 0_usize..4,
+    ) {
+        let mut bench = Bench::loaded();
+        let mut body = Vec::new();
+        for id in &ids {
+            body.extend(id.to_be_bytes());
+            body.extend([format, 0, length as u8]);
+            body.extend(vec![b'x'; length]);
+        }
+        body.truncate(body.len() - cut);
+        let mut list = (body.len() as u32).to_be_bytes().to_vec();
+        list.extend(body);
+        let reply = bench.send(&[0x8d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, list.len() as u8, 0, 0], &list);
+        let stored = bench.medium().host_attributes();
+        let expected = if Told::read(&reply).is_none() && length > 0 { ids } else { Vec::new() };
+        prop_assert_eq!(stored, expected);
     }
 
     #[test]

@@ -32,6 +32,8 @@ pub(crate) struct TestMedium {
     pub(crate) flushes: u64,
     pub(crate) compressed_blocks: u64,
     pub(crate) long_erases: u64,
+    /// How often a late write failed.
+    pub(crate) losses: u64,
 }
 
 impl TestMedium {
@@ -57,6 +59,7 @@ impl TestMedium {
             flushes: 0,
             compressed_blocks: 0,
             long_erases: 0,
+            losses: 0,
         }
     }
 
@@ -72,6 +75,7 @@ impl TestMedium {
     fn fault(&mut self) -> Result<(), Fault> {
         let Some(fault) = self.next_fault.take() else { return Ok(()) };
         if fault == Fault::LateWrite {
+            self.losses += 1;
             self.items = self.durable.clone();
             self.at = self.items.len();
         }

@@ -60,6 +60,13 @@ impl Bench {
         while self.drive.common_mut().take_attention(nexus).is_some() {}
     }
 
+    /// The session ends and a new one begins, which has heard of the power on.
+    pub(super) fn reconnect(&mut self) {
+        self.drive.nexus_closed(ONE);
+        self.drive.nexus_opened(ONE, &port("iqn.a"));
+        self.hear(ONE);
+    }
+
     pub(super) fn medium(&mut self) -> &mut TestMedium {
         self.drive.medium_mut().unwrap()
     }
