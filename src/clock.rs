@@ -13,6 +13,11 @@ pub fn now_ns() -> u64 {
     u64::try_from(start().elapsed().as_nanos()).unwrap_or(u64::MAX)
 }
 
+/// Now, as the protocol wants it.
+pub fn now_iscsi() -> vtl_iscsi::Instant {
+    vtl_iscsi::Instant::from_nanos(now_ns())
+}
+
 /// The moment that `ns` nanoseconds of [`now_ns`] name, for timers.
 pub fn at(ns: u64) -> Instant {
     start() + Duration::from_nanos(ns)

@@ -12,8 +12,10 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, info};
-use vtl_iscsi::{
-    Admission, AdmitRequest, CloseReason, Connection, Event, Outcome, ScsiCommand, SessionKind, TaskId, TmfFunction, TmfId, TmfResponse,
+use vtl_iscsi::Connection;
+use vtl_iscsi::event::{
+    Admission, AdmitRequest, CloseReason, Event, Outcome, ScsiCommand, SessionKind, TmfFunction, TmfId,
+    TmfResponse,
 };
 
 use crate::clock;
@@ -36,7 +38,7 @@ pub async fn serve(socket: TcpStream, peer: SocketAddr, sessions: Arc<Sessions>)
     let Ok(local) = socket.local_addr() else { return };
     let portal = sessions.portal();
     let random = Box::new(|bytes: &mut [u8]| crate::random::fill(bytes));
-    let protocol = Connection::new(portal, local.to_string(), crc32c_append, random, clock::now());
+    let protocol = Connection::new(portal, local.to_string(), crc32c_append, random, clock::now_iscsi());
     let (answers_to, answers) = mpsc::unbounded_channel();
     let (control_to, control) = mpsc::unbounded_channel();
     let mut driver = Driver {
@@ -86,7 +88,7 @@ struct Nexus {
     id: NexusId,
     target: Arc<Target>,
     /// Units of tasks that may still be aborted one by one.
-    units: HashMap<TaskKey, [u8; 8]>,
+    units: HashMap<TaskKey, u64>,
 }
 
 impl Driver {
@@ -98,7 +100,7 @@ impl Driver {
                 return;
             }
             let wants_input = self.protocol.wants_input();
-            let timer = self.protocol.poll_timeout().map(|t| Instant::from_std(clock::at(t.0)));
+            let timer = self.protocol.poll_timeout().map(|t| Instant::from_std(clock::at(t.as_nanos())));
             let ended = tokio::select! {
                 biased;
                 Some(answer) = answers.recv() => {
@@ -112,7 +114,7 @@ impl Driver {
                 ready = self.socket.readable(), if wants_input => ready.and_then(|()| self.read()).is_err(),
                 Some(Control::Close(reason)) = control.recv() => { self.protocol.close(reason); false }
                 () = sleep_until(timer.unwrap_or_else(Instant::now)), if timer.is_some() => {
-                    self.protocol.handle_timeout(clock::now());
+                    self.protocol.handle_timeout(clock::now_iscsi());
                     false
                 }
             };
@@ -134,13 +136,13 @@ impl Driver {
                 idle = false;
                 self.output.extend(self.fresh.drain(..).filter(|b| !b.is_empty()));
                 if self.write().is_err() {
-                    self.protocol.close(CloseReason::PeerGone);
+                    self.protocol.close(CloseReason::TransportLost);
                 }
             }
             // Bytes that came with earlier ones may have waited for room.
             if self.protocol.wants_input() && !self.input.is_empty() {
                 let before = self.input.len();
-                self.protocol.receive(&mut self.input, clock::now());
+                self.protocol.receive(&mut self.input, clock::now_iscsi());
                 idle &= self.input.len() == before;
             }
             if idle {
@@ -155,7 +157,7 @@ impl Driver {
         match self.socket.try_read_buf(&mut self.input) {
             Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
             Ok(_) => {
-                self.protocol.receive(&mut self.input, clock::now());
+                self.protocol.receive(&mut self.input, clock::now_iscsi());
                 Ok(())
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
@@ -165,14 +167,15 @@ impl Driver {
 
     fn write(&mut self) -> io::Result<()> {
         while !self.output.is_empty() {
-            let slices: Vec<IoSlice<'_>> = self.output.iter().take(SLICES_PER_WRITE).map(|b| IoSlice::new(b)).collect();
+            let slices: Vec<IoSlice<'_>> =
+                self.output.iter().take(SLICES_PER_WRITE).map(|b| IoSlice::new(b)).collect();
             match self.socket.try_write_vectored(&slices) {
                 Ok(written) => self.advance(written),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) => return Err(error),
             }
         }
-        self.protocol.transmitted(clock::now());
+        self.protocol.transmitted(clock::now_iscsi());
         Ok(())
     }
 
@@ -224,20 +227,21 @@ impl Driver {
     }
 
     fn logged_in(&mut self) {
-        let Some(info) = self.protocol.session() else { return };
-        info!(peer = %self.peer, initiator = %info.initiator, "logged in");
-        if let (SessionKind::Normal { target }, Some(registration)) = (&info.kind, &self.registration)
+        let Some(session) = self.protocol.session() else { return };
+        let login = session.login;
+        info!(peer = %self.peer, initiator = %login.initiator, authenticated = login.authenticated, "logged in");
+        if let (SessionKind::Normal { target }, Some(registration)) = (&login.kind, &self.registration)
             && let Some(target) = self.sessions.target(target)
         {
             let id = registration.nexus();
-            let port = InitiatorPort { name: info.initiator.clone(), isid: info.isid, target_port: 1 };
+            let port = InitiatorPort { name: login.initiator.clone(), isid: login.isid, target_port: 1 };
             target.open(id, &port);
             self.nexus = Some(Nexus { id, target, units: HashMap::new() });
         }
     }
 
     fn command(&mut self, command: ScsiCommand) {
-        let task = TaskKey(command.task.0);
+        let task = command.task;
         let Some(nexus) = &mut self.nexus else { return };
         let scsi = Command {
             nexus: nexus.id,
@@ -255,8 +259,8 @@ impl Driver {
             nexus.units.remove(task);
         }
         match answer {
-            Answer::Done(task, reply) => self.protocol.complete(TaskId(task.0), outcome(reply)),
-            Answer::Gone(task) => self.protocol.forget(TaskId(task.0)),
+            Answer::Done(task, reply) => self.protocol.complete(task, outcome(reply)),
+            Answer::Gone(task) => self.protocol.forget(task),
         }
     }
 
@@ -283,15 +287,16 @@ impl Nexus {
         let unit = |lun| decode_lun(lun).and_then(|n| self.target.lun(n));
         match function {
             TmfFunction::AbortTask { task } => {
-                let key = TaskKey(task.0);
-                if let Some(unit) = self.units.remove(&key).and_then(unit) {
-                    unit.front.abort_task(self.id, key);
+                if let Some(unit) = self.units.remove(&task).and_then(unit) {
+                    unit.front.abort_task(self.id, task);
                 }
                 TmfResponse::Complete
             }
             TmfFunction::AbortTaskSet { lun } => on_unit(unit(lun), |u| u.front.abort_task_set(self.id)),
             TmfFunction::ClearTaskSet { lun } => on_unit(unit(lun), |u| u.front.clear_task_set(self.id)),
-            TmfFunction::LunReset { lun } => on_unit(unit(lun), |u| u.front.reset(self.id, scsi::Reset::LogicalUnit)),
+            TmfFunction::LogicalUnitReset { lun } => {
+                on_unit(unit(lun), |u| u.front.reset(self.id, scsi::Reset::LogicalUnit))
+            }
             TmfFunction::TargetWarmReset | TmfFunction::TargetColdReset => {
                 self.target.reset(self.id);
                 TmfResponse::Complete

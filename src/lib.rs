@@ -1,1 +1,132 @@
+//! The daemon: sockets, threads and adapters around the crates that know tapes, libraries, iSCSI and the store.
+//!
+//! Start: configuration, state folder, store (which recovers), inventory, halves finished, libraries, listeners, `ready`.
+//! Stop: no new connections, sessions closed, drives unloaded, so that everything is durable.
 
+mod api;
+pub mod args;
+mod clock;
+mod connection;
+mod daemon;
+mod drive;
+mod inventory;
+mod library;
+mod media;
+mod meta;
+mod portal;
+mod random;
+mod sessions;
+mod state;
+mod target;
+mod unit;
+
+use std::io::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Semaphore;
+use tracing::{error, info};
+use vtl_conf::{Config, Surroundings};
+
+use crate::args::Args;
+use crate::daemon::Daemon;
+use crate::state::StateFolder;
+
+/// How long sessions get to end before the drives are unloaded under them.
+const SESSIONS_END: Duration = Duration::from_secs(5);
+
+/// Runs the daemon until SIGTERM or SIGINT.
+///
+/// # Errors
+/// What stops the start, in words for the operator.
+pub fn run(args: &Args) -> Result<(), String> {
+    let config = load(args)?;
+    start_log(&config);
+    let state = StateFolder::open(&config.state).map_err(|e| e.to_string())?;
+    let token = state.token().map_err(|e| e.to_string())?;
+    let daemon = Daemon::open(args.clone(), config, state)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("vtld-net")
+        .build()
+        .map_err(|e| format!("cannot start: {e}"))?;
+    let served = runtime.block_on(serve(&daemon, token));
+    daemon.stop();
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    served
+}
+
+pub(crate) fn load(args: &Args) -> Result<Config, String> {
+    let root = rustix::process::geteuid().is_root();
+    let assignments = args.assignments().map_err(|e| e.to_string())?;
+    vtl_conf::load(args.config.as_deref(), &assignments, &Surroundings::of_process(root))
+        .map_err(|e| e.to_string())
+}
+
+fn start_log(config: &Config) {
+    let level = config.log.level.word().parse().unwrap_or(tracing::Level::INFO);
+    let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(level).with_ansi(false);
+    if log.try_init().is_err() {
+        eprintln!("vtld: a log is already set up in this process");
+    }
+}
+
+async fn serve(daemon: &Arc<Daemon>, token: String) -> Result<(), String> {
+    let config = daemon.config();
+    let listeners = portal::bind(&config.iscsi.listen).await?;
+    let api = TcpListener::bind(config.api.listen).await.map_err(|e| {
+        format!("api.listen: cannot listen on {}: {e}; is another vtld running?", config.api.listen)
+    })?;
+    let mut addresses = Vec::new();
+    let places =
+        Arc::new(Semaphore::new(usize::try_from(config.iscsi.max_connections).unwrap_or(usize::MAX)));
+    let mut tasks = Vec::new();
+    for listener in listeners {
+        addresses.extend(listener.local_addr());
+        tasks.push(tokio::spawn(portal::listen(listener, daemon.sessions().clone(), places.clone())));
+    }
+    daemon.set_portals(addresses);
+    let api_address = api.local_addr().map_err(|e| e.to_string())?;
+    tasks.push(tokio::spawn(api::serve(api, daemon.clone(), token)));
+    print_ready(&daemon.welcome(api_address));
+    let outcome = wait_for_signals(daemon).await;
+    for task in tasks {
+        task.abort();
+    }
+    daemon.sessions().close_all();
+    daemon.sessions().ended(SESSIONS_END).await;
+    outcome
+}
+
+fn print_ready(welcome: &str) {
+    let mut out = std::io::stdout().lock();
+    // A closed standard output is no reason not to serve.
+    if let Err(error) = writeln!(out, "{welcome}").and_then(|()| out.flush()) {
+        info!(%error, "the welcome could not be printed");
+    }
+}
+
+async fn wait_for_signals(daemon: &Arc<Daemon>) -> Result<(), String> {
+    let handler = |kind| signal(kind).map_err(|e| format!("cannot handle signals: {e}"));
+    let mut terminate = handler(SignalKind::terminate())?;
+    let mut interrupt = handler(SignalKind::interrupt())?;
+    let mut reload = handler(SignalKind::hangup())?;
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = reload.recv() => {
+                let daemon = daemon.clone();
+                match tokio::task::spawn_blocking(move || daemon.reload()).await {
+                    Ok(Ok(message)) => info!("{message}"),
+                    Ok(Err(refused)) => error!(message = refused.message, "the configuration stays as it was"),
+                    Err(failed) => error!(%failed, "reload failed"),
+                }
+            }
+        }
+    }
+    info!("stopping");
+    Ok(())
+}

@@ -9,7 +9,9 @@ use std::time::Duration;
 use scsi::NexusId;
 use tokio::sync::{mpsc::UnboundedSender, watch};
 use tokio::time::timeout;
-use vtl_iscsi::{AdmitRequest, CloseReason, LoginStatus, Portal, SessionKind};
+use vtl_iscsi::config::Portal;
+use vtl_iscsi::event::{AdmitRequest, CloseReason, SessionKind};
+use vtl_iscsi::login::LoginStatus;
 
 use crate::connection::Control;
 use crate::target::Target;
@@ -42,11 +44,18 @@ struct Key {
 
 struct Entry {
     tsih: u16,
-    nexus: NexusId,
+    cid: u16,
     peer: SocketAddr,
     since_unix_s: u64,
     control: UnboundedSender<Control>,
     ended: watch::Receiver<()>,
+}
+
+/// What a login gets.
+struct Place {
+    tsih: Option<u16>,
+    cid: u16,
+    nexus: NexusId,
 }
 
 /// One row of `vtl iscsi session ls`.
@@ -118,6 +127,20 @@ impl Sessions {
         }
     }
 
+    /// Waits until every session has ended, at most `limit`.
+    pub async fn ended(&self, limit: Duration) {
+        let watched: Vec<_> = self.table().sessions.values().map(|entry| entry.ended.clone()).collect();
+        let all = async {
+            for mut ended in watched {
+                // An error is the end: the sender is gone.
+                while ended.changed().await.is_ok() {}
+            }
+        };
+        if timeout(limit, all).await.is_err() {
+            tracing::warn!("sessions are still open; their buffered data is made durable all the same");
+        }
+    }
+
     /// Lets a login in: session reinstatement closes the old session of the same initiator port first and waits until its tasks are gone.
     ///
     /// # Errors
@@ -134,12 +157,27 @@ impl Sessions {
             SessionKind::Normal { target } => Ok(target.clone()),
         };
         let key = Key { initiator: request.initiator.clone(), isid: request.isid, target };
+        self.may_displace(&key, request)?;
         while let Some(mut ended) = self.displace(&key) {
             if timeout(DISPLACE_WAIT, ended.changed()).await.is_err() {
                 return Err(LoginStatus::OutOfResources);
             }
         }
-        self.register(key, nexus, peer, control)
+        let wanted =
+            Place { tsih: (request.tsih_asked != 0).then_some(request.tsih_asked), cid: request.cid, nexus };
+        self.register(key, wanted, peer, control)
+    }
+
+    /// A login with a handle is for a session that exists: the same connection takes its own place, another one finds none.
+    fn may_displace(&self, key: &Key, request: &AdmitRequest) -> Result<(), LoginStatus> {
+        if request.tsih_asked == 0 {
+            return Ok(());
+        }
+        match self.table().sessions.get(key) {
+            Some(entry) if entry.tsih == request.tsih_asked && entry.cid == request.cid => Ok(()),
+            Some(entry) if entry.tsih == request.tsih_asked => Err(LoginStatus::TooManyConnections),
+            _ => Err(LoginStatus::SessionDoesNotExist),
+        }
     }
 
     /// Tells the session in the way to close; its end comes through the receiver. `None`: nobody is in the way.
@@ -153,19 +191,22 @@ impl Sessions {
     fn register(
         self: &Arc<Self>,
         key: Key,
-        nexus: NexusId,
+        wanted: Place,
         peer: SocketAddr,
         control: &UnboundedSender<Control>,
     ) -> Result<Registration, LoginStatus> {
+        let Place { cid, nexus, .. } = wanted;
         let limit = usize::try_from(self.portal().limits.max_sessions).unwrap_or(usize::MAX);
         let mut table = self.table();
         if table.sessions.len() >= limit {
             return Err(LoginStatus::OutOfResources);
         }
-        let Some(tsih) = table.free_tsih() else { return Err(LoginStatus::OutOfResources) };
+        let Some(tsih) = wanted.tsih.or_else(|| table.free_tsih()) else {
+            return Err(LoginStatus::OutOfResources);
+        };
         let (ended_to, ended) = watch::channel(());
         let since_unix_s = crate::clock::unix_seconds();
-        let entry = Entry { tsih, nexus, peer, since_unix_s, control: control.clone(), ended };
+        let entry = Entry { tsih, cid, peer, since_unix_s, control: control.clone(), ended };
         table.sessions.insert(key.clone(), entry);
         Ok(Registration { sessions: self.clone(), key, tsih, nexus, _ended: ended_to })
     }

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use scsi::{InitiatorPort, NexusId, Reply, Reset, UnitAttention, spc::Identity};
+use scsi::spc::{Identity, missing_unit, report_luns};
+use scsi::{InitiatorPort, NexusId, Reset, UnitAttention};
 
 use crate::unit::{Answer, AnswerTo, TaskKey, UnitFront};
 
@@ -20,14 +21,16 @@ pub struct Lun {
 pub struct Target {
     /// iSCSI name.
     pub name: String,
+    /// Speaks for the target where no unit is: vendor and product of the absent.
+    face: Identity,
     luns: RwLock<BTreeMap<u16, Lun>>,
     nexuses: Mutex<HashMap<NexusId, InitiatorPort>>,
 }
 
 impl Target {
     /// A target without units.
-    pub fn new(name: String) -> Arc<Self> {
-        Arc::new(Self { name, luns: RwLock::default(), nexuses: Mutex::default() })
+    pub fn new(name: String, face: Identity) -> Arc<Self> {
+        Arc::new(Self { name, face, luns: RwLock::default(), nexuses: Mutex::default() })
     }
 
     /// The unit behind `lun`.
@@ -95,18 +98,17 @@ impl Target {
     }
 
     /// Runs a command: at once where no device is needed, else in the device's queue.
-    pub fn submit(&self, lun: [u8; 8], task: TaskKey, command: scsi::Command, answer: &AnswerTo) {
+    pub fn submit(&self, lun: u64, task: TaskKey, command: scsi::Command, answer: &AnswerTo) {
         let unit = decode_lun(lun).and_then(|number| self.lun(number));
         let reply = match (command.cdb.opcode(), unit) {
             (INQUIRY, Some(unit)) => unit.identity.inquiry(&command.cdb),
-            (INQUIRY, None) => Identity::inquiry_without_unit(&command.cdb),
             (REPORT_LUNS, Some(unit)) => {
-                unit.front.forget_attention(command.nexus, UnitAttention::ReportedLunsChanged);
-                scsi::spc::report_luns(&command.cdb, &self.lun_numbers())
+                let reply = report_luns(&command.cdb, &self.lun_numbers());
+                unit.front.observe(command);
+                reply
             }
-            (REPORT_LUNS, None) => scsi::spc::report_luns(&command.cdb, &self.lun_numbers()),
             (_, Some(unit)) => return unit.front.submit(task, command, answer),
-            (_, None) => scsi::spc::no_such_unit(&command.cdb),
+            (_, None) => missing_unit(&command, &self.face, &self.lun_numbers()),
         };
         drop(answer.send(Answer::Done(task, reply)));
     }
@@ -116,8 +118,8 @@ const INQUIRY: u8 = 0x12;
 const REPORT_LUNS: u8 = 0xa0;
 
 /// A unit number from SAM's eight bytes: single-level peripheral (bus 0) and flat space addressing. `None`: a form that we never report.
-pub fn decode_lun(lun: [u8; 8]) -> Option<u16> {
-    match lun {
+pub fn decode_lun(lun: u64) -> Option<u16> {
+    match lun.to_be_bytes() {
         [0, number, 0, 0, 0, 0, 0, 0] => Some(u16::from(number)),
         [high, low, 0, 0, 0, 0, 0, 0] if high & 0xc0 == 0x40 => Some(u16::from_be_bytes([high & 0x3f, low])),
         _ => None,
@@ -130,14 +132,16 @@ mod tests {
 
     #[test]
     fn both_forms_of_a_small_number_name_the_same_unit() {
-        assert_eq!(decode_lun([0, 2, 0, 0, 0, 0, 0, 0]), Some(2));
-        assert_eq!(decode_lun([0x40, 2, 0, 0, 0, 0, 0, 0]), Some(2));
-        assert_eq!(decode_lun([0x41, 0, 0, 0, 0, 0, 0, 0]), Some(256));
+        assert_eq!(decode_lun(0x0002_0000_0000_0000), Some(2));
+        assert_eq!(decode_lun(0x4002_0000_0000_0000), Some(2));
+        assert_eq!(decode_lun(0x4100_0000_0000_0000), Some(256));
     }
 
     #[test]
     fn other_buses_levels_and_methods_name_no_unit() {
-        for lun in [[1, 0, 0, 0, 0, 0, 0, 0], [0, 1, 0, 1, 0, 0, 0, 0], [0xc1, 0, 0, 0, 0, 0, 0, 0], [0x80, 0, 0, 0, 0, 0, 0, 0]] {
+        for lun in
+            [0x0100_0000_0000_0000, 0x0001_0001_0000_0000, 0xc100_0000_0000_0000, 0x8000_0000_0000_0000]
+        {
             assert_eq!(decode_lun(lun), None, "{lun:x?}");
         }
     }

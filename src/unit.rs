@@ -7,12 +7,11 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 
-use scsi::{Command, InitiatorPort, LogicalUnit, NexusId, Reply, Reset};
+use scsi::{Command, InitiatorPort, LogicalUnit, NexusId, Reply, Reset, UnitAttention};
 use tokio::sync::mpsc::UnboundedSender;
 
-/// A task of one nexus, as its connection numbers it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct TaskKey(pub u64);
+/// A task of one nexus, as its connection names it.
+pub type TaskKey = vtl_iscsi::event::TaskId;
 
 /// What a unit tells the connection that asked.
 #[derive(Debug)]
@@ -68,7 +67,10 @@ impl<U: LogicalUnit + Send + 'static> Unit<U> {
     ///
     /// # Errors
     /// When the unit has stopped.
-    pub fn call<T: Send + 'static>(&self, job: impl FnOnce(&mut U) -> T + Send + 'static) -> Result<T, Stopped> {
+    pub fn call<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut U) -> T + Send + 'static,
+    ) -> Result<T, Stopped> {
         let (done, wait) = mpsc::sync_channel(1);
         self.post(move |device| drop(done.send(job(device))));
         wait.recv().map_err(|_| Stopped)
@@ -94,6 +96,10 @@ pub trait UnitFront: Send + Sync {
     fn abort_task_set(&self, nexus: NexusId);
     /// CLEAR TASK SET: takes all tasks out, tells the other nexuses.
     fn clear_task_set(&self, by: NexusId);
+    /// A command that was answered already and that the device should know of: REPORT LUNS ends a unit attention.
+    fn observe(&self, command: Command);
+    /// Every initiator must hear of this.
+    fn attention(&self, what: UnitAttention);
     /// A reset: takes all tasks out and resets the device when it next comes up for air.
     fn reset(&self, by: NexusId, reset: Reset);
 }
@@ -125,9 +131,17 @@ impl<U: LogicalUnit + Send + 'static> UnitFront for Unit<U> {
     }
 
     fn clear_task_set(&self, by: NexusId) {
-        for victim in take_all(&self.tasks, by) {
-            self.post(move |device| device.commands_cleared(victim));
+        if take_all(&self.tasks, by) {
+            self.post(move |device| device.attention(UnitAttention::CommandsCleared, Some(by)));
         }
+    }
+
+    fn observe(&self, command: Command) {
+        self.post(move |device| drop(device.execute(&command)));
+    }
+
+    fn attention(&self, what: UnitAttention) {
+        self.post(move |device| device.attention(what, None));
     }
 
     fn reset(&self, by: NexusId, reset: Reset) {
@@ -136,19 +150,17 @@ impl<U: LogicalUnit + Send + 'static> UnitFront for Unit<U> {
     }
 }
 
-/// Empties the task set, tells the other nexuses' connections, and lists those nexuses.
-fn take_all(tasks: &Tasks, by: NexusId) -> Vec<NexusId> {
+/// Empties the task set and tells the other nexuses' connections; true when another nexus lost a task.
+fn take_all(tasks: &Tasks, by: NexusId) -> bool {
     let taken: Vec<_> = lock(tasks).drain().collect();
-    let mut victims = Vec::new();
+    let mut others = false;
     for ((nexus, task), answer) in taken {
         if nexus != by {
             drop(answer.send(Answer::Gone(task)));
-            if !victims.contains(&nexus) {
-                victims.push(nexus);
-            }
+            others = true;
         }
     }
-    victims
+    others
 }
 
 fn run<U: LogicalUnit>(mut device: U, messages: &mpsc::Receiver<Message<U>>, tasks: &Tasks) {

@@ -160,6 +160,11 @@ pub enum CartridgeVerb {
         #[arg(long, value_name = "LABEL")]
         confirm: Option<String>,
     },
+    /// Take a removed cartridge back from the trash, into the vault.
+    Restore {
+        /// Its label.
+        label: String,
+    },
     /// Move a cartridge.
     Move {
         /// Its label.
@@ -418,6 +423,9 @@ impl CartridgeVerb {
             Self::Rm { label, now, confirm } => {
                 let body = RemoveCartridge { now: *now, confirm: confirm.clone() };
                 call(Method::Delete, path("cartridges", label), Some(json!(body)), View::Message)
+            }
+            Self::Restore { label } => {
+                call(Method::Post, format!("{}/restore", path("cartridges", label)), None, View::Message)
             }
             Self::Move { label, to, library, force } => {
                 let body = MoveCartridge { to: to.clone(), library: library.clone(), force: *force };

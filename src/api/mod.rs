@@ -1,0 +1,322 @@
+//! The management API over HTTP: who may ask, which request is which operation, and how refusals look.
+//!
+//! A request needs the token; a browser page of another origin cannot use it, and a name that does not mean this machine is refused (DNS rebinding).
+
+mod ops;
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, Path, Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{delete, get, patch, post, put};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use subtle::ConstantTimeEq;
+use tokio::net::TcpListener;
+use tracing::error;
+use vtl_api::{ApiError, BASE, ErrorCode};
+use vtl_library::{LibraryError, MoveFault};
+
+use crate::daemon::Daemon;
+use crate::inventory::CarryError;
+
+/// No request has a larger body.
+const BODY_LIMIT: usize = 64 << 10;
+
+/// Serves until the daemon stops.
+pub async fn serve(listener: TcpListener, daemon: Arc<Daemon>, token: String) {
+    let guard = Arc::new(Guard { token });
+    let routes = routes(daemon)
+        .layer(middleware::from_fn_with_state(guard, admit))
+        .layer(DefaultBodyLimit::max(BODY_LIMIT));
+    let app = Router::new().nest(BASE, routes).fallback(|| async { not_found("there is no such page") });
+    if let Err(failed) = axum::serve(listener, app).await {
+        error!(%failed, "the API has ended");
+    }
+}
+
+/// Runs a blocking operation off the network threads.
+async fn run<T: Serialize + Send + 'static>(
+    daemon: Arc<Daemon>,
+    operation: impl FnOnce(&Daemon) -> Result<T, ApiError> + Send + 'static,
+) -> Response {
+    match tokio::task::spawn_blocking(move || operation(&daemon)).await {
+        Ok(Ok(answer)) => axum::Json(answer).into_response(),
+        Ok(Err(refused)) => error_response(&refused),
+        Err(failed) => {
+            error!(%failed, "an API operation failed");
+            error_response(&crate::daemon::internal("the operation failed; see the log"))
+        }
+    }
+}
+
+/// A body that must be JSON of this form.
+fn body<T: DeserializeOwned>(bytes: &Bytes) -> Result<T, ApiError> {
+    let text: &[u8] = if bytes.is_empty() { b"{}" } else { bytes };
+    serde_json::from_slice(text)
+        .map_err(|e| crate::daemon::invalid(format!("the request cannot be read: {e}"), ""))
+}
+
+type Shared = State<Arc<Daemon>>;
+type Name = Path<String>;
+
+fn routes(daemon: Arc<Daemon>) -> Router {
+    Router::new()
+        .route(
+            "/libraries",
+            get(|State(d): Shared| run(d, Daemon::library_list))
+                .post(|State(d): Shared, b: Bytes| run(d, move |d| d.library_create(&body(&b)?))),
+        )
+        .route(
+            "/libraries/{name}",
+            get(|State(d): Shared, Path(n): Name| run(d, move |d| d.library_show(&n))),
+        )
+        .route(
+            "/libraries/{name}",
+            patch(|State(d): Shared, Path(n): Name, b: Bytes| run(d, move |d| d.library_set(&n, &body(&b)?))),
+        )
+        .route(
+            "/libraries/{name}",
+            delete(|State(d): Shared, Path(n): Name| run(d, move |d| d.library_remove(&n))),
+        )
+        .route(
+            "/libraries/{name}/drives/{number}",
+            get(|State(d): Shared, Path((n, number)): Path<(String, String)>| {
+                run(d, move |d| d.drive_show(&n, &number))
+            }),
+        )
+        .route("/drives", get(|State(d): Shared| run(d, Daemon::drive_list)))
+        .route("/cartridges", get(|State(d): Shared| run(d, Daemon::cartridge_list)))
+        .route(
+            "/cartridges",
+            post(|State(d): Shared, b: Bytes| run(d, move |d| d.cartridge_create(&body(&b)?))),
+        )
+        .route(
+            "/cartridges/{label}",
+            get(|State(d): Shared, Path(l): Name| run(d, move |d| d.cartridge_show(&l))),
+        )
+        .route(
+            "/cartridges/{label}",
+            patch(|State(d): Shared, Path(l): Name, b: Bytes| {
+                run(d, move |d| d.cartridge_set(&l, &body(&b)?))
+            }),
+        )
+        .route(
+            "/cartridges/{label}",
+            delete(|State(d): Shared, Path(l): Name, b: Bytes| {
+                run(d, move |d| d.cartridge_remove(&l, &body(&b)?))
+            }),
+        )
+        .route(
+            "/cartridges/{label}/move",
+            post(|State(d): Shared, Path(l): Name, b: Bytes| {
+                run(d, move |d| d.cartridge_move(&l, &body(&b)?))
+            }),
+        )
+        .route(
+            "/cartridges/{label}/restore",
+            post(|State(d): Shared, Path(l): Name| run(d, move |d| d.cartridge_restore(&l))),
+        )
+        .route("/vault", get(|State(d): Shared| run(d, Daemon::vault_list)))
+        .route(
+            "/vault/{label}/load",
+            post(|State(d): Shared, Path(l): Name, b: Bytes| run(d, move |d| d.vault_load(&l, &body(&b)?))),
+        )
+        .route(
+            "/vault/{label}",
+            delete(|State(d): Shared, Path(l): Name| run(d, move |d| d.vault_remove(&l))),
+        )
+        .route("/store/stats", get(|State(d): Shared| run(d, Daemon::store_stats)))
+        .route("/store/check", post(|State(d): Shared| run(d, Daemon::store_check)))
+        .route("/iscsi/portals", get(|State(d): Shared| run(d, Daemon::portal_list)))
+        .route("/iscsi/targets", get(|State(d): Shared| run(d, Daemon::target_list)))
+        .route("/iscsi/sessions", get(|State(d): Shared| run(d, Daemon::session_list)))
+        .route(
+            "/iscsi/targets/{library}/chap",
+            put(|State(d): Shared, Path(n): Name, b: Bytes| run(d, move |d| d.chap_set(&n, &body(&b)?))),
+        )
+        .route(
+            "/iscsi/targets/{library}/initiators",
+            post(|State(d): Shared, Path(n): Name, b: Bytes| {
+                run(d, move |d| d.initiator_add(&n, &body(&b)?))
+            }),
+        )
+        .route("/config/effective", get(|State(d): Shared| run(d, Daemon::config_effective)))
+        .route(
+            "/config/check",
+            post(|State(d): Shared, b: Bytes| run(d, move |d| d.config_check(&body(&b)?))),
+        )
+        .route("/system/status", get(|State(d): Shared| run(d, Daemon::system_status)))
+        .route("/system/diag", get(|State(d): Shared| run(d, Daemon::system_diag)))
+        .route("/system/reload", post(|State(d): Shared| run(d, Daemon::system_reload)))
+        .route(
+            "/system/backup",
+            post(|State(d): Shared, b: Bytes| run(d, move |d| d.system_backup(&body(&b)?))),
+        )
+        .route(
+            "/system/restore",
+            post(|State(d): Shared, b: Bytes| run(d, move |d| d.system_restore(&body(&b)?))),
+        )
+        .route(
+            "/system/rebuild",
+            post(|State(d): Shared, b: Bytes| run(d, move |d| d.system_rebuild(&body(&b)?))),
+        )
+        .fallback(|| async { not_found("there is no such request in this version of the API") })
+        .with_state(daemon)
+}
+
+struct Guard {
+    token: String,
+}
+
+async fn admit(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
+    match guard.check(request.headers()) {
+        Ok(()) => next.run(request).await,
+        Err(refused) => error_response(&refused),
+    }
+}
+
+impl Guard {
+    fn check(&self, headers: &HeaderMap) -> Result<(), ApiError> {
+        let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or_default());
+        if !text(header::HOST).is_some_and(is_this_machine) {
+            return Err(refusal(
+                ErrorCode::Forbidden,
+                "the Host header does not name this machine",
+                "use 127.0.0.1 or localhost",
+            ));
+        }
+        if let Some(origin) = text(header::ORIGIN)
+            && !origin.strip_prefix("http://").is_some_and(is_this_machine)
+        {
+            return Err(refusal(
+                ErrorCode::Forbidden,
+                "pages of other origins may not use the API",
+                "use vtl, or a page of this daemon",
+            ));
+        }
+        let given =
+            text(header::AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
+        if bool::from(given.as_bytes().ct_eq(self.token.as_bytes())) {
+            return Ok(());
+        }
+        Err(refusal(
+            ErrorCode::Unauthorized,
+            "the token is missing or wrong",
+            "send the text of api.token: vtl --token-file FILE",
+        ))
+    }
+}
+
+/// `localhost`, or a loopback address, with or without a port.
+fn is_this_machine(host: &str) -> bool {
+    if let Ok(address) = host.parse::<SocketAddr>() {
+        return address.ip().is_loopback();
+    }
+    let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
+    if let Ok(address) = bare.parse::<IpAddr>() {
+        return address.is_loopback();
+    }
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
+        _ => host,
+    };
+    name.eq_ignore_ascii_case("localhost")
+}
+
+fn refusal(code: ErrorCode, message: &str, remedy: &str) -> ApiError {
+    ApiError { code, message: message.to_owned(), remedy: Some(remedy.to_owned()) }
+}
+
+fn not_found(message: &str) -> Response {
+    error_response(&refusal(ErrorCode::NotFound, message, "see vtl --help for what there is"))
+}
+
+fn error_response(refused: &ApiError) -> Response {
+    let status =
+        StatusCode::from_u16(refused.code.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    (status, axum::Json(refused)).into_response()
+}
+
+/// The one place where the library's refusals become the API's.
+pub fn refused(error: &LibraryError) -> ApiError {
+    let code = match error {
+        LibraryError::UnknownLibrary(_)
+        | LibraryError::UnknownCartridge(_)
+        | LibraryError::UnknownTarget(_) => ErrorCode::NotFound,
+        LibraryError::LibraryExists(_) | LibraryError::LabelTaken(_) | LibraryError::TargetExists(_) => {
+            ErrorCode::Exists
+        }
+        LibraryError::Move(MoveFault::InvalidElement { .. } | MoveFault::NoSuchMove { .. }) => {
+            ErrorCode::Invalid
+        }
+        LibraryError::NoRoom { .. } => ErrorCode::Full,
+        LibraryError::Move(_)
+        | LibraryError::NotInVault { .. }
+        | LibraryError::NotEmpty { .. }
+        | LibraryError::Occupied { .. }
+        | LibraryError::Loaded { .. } => ErrorCode::Conflict,
+        LibraryError::Meta(_) => ErrorCode::Internal,
+        _ => ErrorCode::Invalid,
+    };
+    ApiError { code, message: error.to_string(), remedy: None }
+}
+
+/// The same for moves.
+pub fn not_carried(error: &CarryError) -> ApiError {
+    match error {
+        CarryError::Refused(error) => refused(error),
+        CarryError::Eject { .. } | CarryError::Load { .. } | CarryError::Stopping => {
+            crate::daemon::internal(&error.to_string())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_of_this_machine_are_hosts() {
+        for host in ["127.0.0.1:8460", "localhost", "LOCALHOST:8460", "[::1]:8460", "127.0.0.2"] {
+            assert!(is_this_machine(host), "{host}");
+        }
+        for host in ["vtl.example", "10.0.0.1:8460", "localhost.example:80", "127.0.0.1.example", ""] {
+            assert!(!is_this_machine(host), "{host}");
+        }
+    }
+
+    fn headers(pairs: &[(header::HeaderName, &'static str)]) -> HeaderMap {
+        pairs.iter().map(|(name, value)| (name.clone(), header::HeaderValue::from_static(value))).collect()
+    }
+
+    #[test]
+    fn without_the_token_nothing_is_answered() {
+        let guard = Guard { token: "0123456789abcdef".to_owned() };
+        let host = (header::HOST, "127.0.0.1:8460");
+        assert_eq!(guard.check(&headers(std::slice::from_ref(&host))).map_err(|e| e.code), Err(ErrorCode::Unauthorized));
+        let wrong = (header::AUTHORIZATION, "Bearer 0123456789abcdee");
+        assert_eq!(
+            guard.check(&headers(&[host.clone(), wrong])).map_err(|e| e.code),
+            Err(ErrorCode::Unauthorized)
+        );
+        let right = (header::AUTHORIZATION, "Bearer 0123456789abcdef");
+        assert_eq!(guard.check(&headers(&[host, right])), Ok(()));
+    }
+
+    #[test]
+    fn a_page_of_another_origin_and_a_rebound_name_are_refused_even_with_the_token() {
+        let guard = Guard { token: "0123456789abcdef".to_owned() };
+        let token = (header::AUTHORIZATION, "Bearer 0123456789abcdef");
+        let foreign =
+            [(header::HOST, "localhost:8460"), (header::ORIGIN, "http://evil.example"), token.clone()];
+        assert_eq!(guard.check(&headers(&foreign)).map_err(|e| e.code), Err(ErrorCode::Forbidden));
+        let rebound = [(header::HOST, "evil.example:8460"), token];
+        assert_eq!(guard.check(&headers(&rebound)).map_err(|e| e.code), Err(ErrorCode::Forbidden));
+    }
+}

@@ -1,0 +1,641 @@
+//! The operations of the API on the daemon. Each is one request; those that change what exists run one at a time.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use vtl_api::{
+    AddInitiator, ApiError, BackupFile, CartridgeInfo, ConfigValue, CreateCartridges, CreateLibrary, Damage,
+    Done, DriveInfo, ElementInfo, ErrorCode, LibraryDetail, LibraryInfo, MoveCartridge, PlaceInfo, Problem,
+    RemoveCartridge, SessionInfo, SetCartridge, SetChap, SetLibrary, StoreCheck, StoreStats, SystemStatus,
+    TargetInfo,
+};
+use vtl_conf::{Origin, Surroundings};
+use vtl_library::{Cartridge, CartridgeState, Counts, Head, NewCartridges, NewPlace, Verdict};
+use vtl_types::{ByteCount, ChapAccount, ChapLogin, IscsiName, Label, LibraryName, MediaForm, Place, Secret};
+
+use super::{not_carried, refused};
+use crate::clock::rfc3339;
+use crate::daemon::{Daemon, internal, invalid, lock};
+use crate::inventory::{Bay, Force};
+use crate::library::LiveLibrary;
+use crate::portal::DIAGNOSTIC_TARGET;
+use crate::state::hexadecimal;
+
+type Answer<T> = Result<T, ApiError>;
+
+/// `POST /vault/{label}/load`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LoadFromVault {
+    library: String,
+}
+
+/// `POST /config/check`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CheckConfig {
+    #[serde(default)]
+    file: Option<PathBuf>,
+}
+
+/// `POST /system/rebuild`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rebuild {
+    #[serde(default)]
+    plan: bool,
+}
+
+/// `GET /iscsi/portals`, one row.
+#[derive(Serialize)]
+pub struct PortalRow {
+    address: String,
+}
+
+fn parse<T: std::str::FromStr>(text: &str) -> Answer<T>
+where
+    T::Err: std::fmt::Display,
+{
+    text.parse().map_err(|e: T::Err| invalid(e.to_string(), ""))
+}
+
+fn parse_place(text: &str) -> Answer<Place> {
+    text.parse()
+        .map_err(|()| invalid(format!("'{text}' is no place"), "write slot:N, drive:N, mailslot:N or vault"))
+}
+
+fn done(message: impl Into<String>, names: Vec<String>) -> Done {
+    Done { message: message.into(), names }
+}
+
+impl Daemon {
+    fn live(&self, name: &str) -> Answer<Arc<LiveLibrary>> {
+        let name: LibraryName = parse(name)?;
+        self.library(&name).ok_or_else(|| ApiError {
+            code: ErrorCode::NotFound,
+            message: format!("there is no library '{name}'"),
+            remedy: Some("see vtl library ls".to_owned()),
+        })
+    }
+
+    fn library_row(&self, live: &LiveLibrary) -> Answer<LibraryInfo> {
+        let (library, elements) = self
+            .meta
+            .read(|tx| Ok((vtl_library::library(tx, &live.name)?, vtl_library::elements(tx, &live.name)?)))
+            .map_err(|e| refused(&e))?;
+        let counts = library.counts();
+        let held = elements.iter().filter(|e| e.cartridge.is_some()).count();
+        Ok(LibraryInfo {
+            name: live.name.to_string(),
+            profile: library.profile,
+            drive_profile: library.drive_profile,
+            target: live.target.name.clone(),
+            serial: library.identity.serial,
+            drives: counts.drives,
+            slots: counts.slots,
+            mailslots: counts.mailslots,
+            cartridges: u32::try_from(held).unwrap_or(u32::MAX),
+        })
+    }
+
+    pub(super) fn library_list(&self) -> Answer<Vec<LibraryInfo>> {
+        self.libraries().iter().map(|live| self.library_row(live)).collect()
+    }
+
+    pub(super) fn library_show(&self, name: &str) -> Answer<LibraryDetail> {
+        let live = self.live(name)?;
+        let info = self.library_row(&live)?;
+        let profile = crate::library::personality(&info.profile).map_err(|e| internal(&e.to_string()))?;
+        let first = profile.elements.ok_or_else(|| internal("the profile has no elements"))?;
+        let found = self.meta.read(|tx| vtl_library::elements(tx, &live.name)).map_err(|e| refused(&e))?;
+        let elements = found.into_iter().filter_map(|element| {
+            let number = element.place.number()?;
+            let (address, mtx_number) = match element.place {
+                Place::Slot(n) => (first.storage + (n - 1), n),
+                Place::Mailslot(n) => (first.import_export + (n - 1), info.slots + n),
+                Place::Drive(n) => (first.drive + n, n),
+                Place::Vault => return None,
+            };
+            let label = element.cartridge.map(|c| c.label.to_string());
+            Some(ElementInfo { kind: element.place.kind().to_owned(), number, mtx_number, address, label })
+        });
+        Ok(LibraryDetail { elements: elements.collect(), info })
+    }
+
+    pub(super) fn library_create(&self, request: &CreateLibrary) -> Answer<Done> {
+        let _one_at_a_time = lock(&self.changes);
+        let name: LibraryName = parse(&request.name)?;
+        let counts = Counts { drives: request.drives, slots: request.slots, mailslots: request.mailslots };
+        let library = self.create_library_row(&name, &request.profile, counts)?;
+        self.start_library(&library).map_err(|e| internal(&e))?;
+        self.publish().map_err(|e| refused(&e))?;
+        let target = self.library(&name).map(|live| live.target.name.clone()).unwrap_or_default();
+        Ok(done(format!("library {name} is on target {target}"), vec![name.to_string()]))
+    }
+
+    pub(super) fn library_set(&self, name: &str, request: &SetLibrary) -> Answer<Done> {
+        let _one_at_a_time = lock(&self.changes);
+        let live = self.live(name)?;
+        let now =
+            self.meta.read(|tx| vtl_library::library(tx, &live.name)).map_err(|e| refused(&e))?.counts();
+        let wanted = Counts {
+            drives: request.drives.unwrap_or(now.drives),
+            slots: request.slots.unwrap_or(now.slots),
+            mailslots: request.mailslots.unwrap_or(now.mailslots),
+        };
+        self.meta.change(|tx| vtl_library::set_counts(tx, &live.name, wanted)).map_err(|e| refused(&e))?;
+        live.follow().map_err(|e| internal(&e.to_string()))?;
+        Ok(done(
+            format!(
+                "library {name} has {} drives, {} slots, {} mailslots",
+                wanted.drives, wanted.slots, wanted.mailslots
+            ),
+            vec![name.to_owned()],
+        ))
+    }
+
+    pub(super) fn library_remove(&self, name: &str) -> Answer<Done> {
+        let _one_at_a_time = lock(&self.changes);
+        let live = self.live(name)?;
+        self.meta.change(|tx| vtl_library::remove_library(tx, &live.name)).map_err(|e| refused(&e))?;
+        self.stop_library(&live.name);
+        self.publish().map_err(|e| refused(&e))?;
+        Ok(done(format!("library {name} is removed"), vec![name.to_owned()]))
+    }
+
+    pub(super) fn drive_list(&self) -> Answer<Vec<DriveInfo>> {
+        let mut rows = Vec::new();
+        for live in self.libraries() {
+            for (number, bay) in live.bays().iter().enumerate() {
+                rows.push(self.drive_row(&live, u16::try_from(number).unwrap_or(u16::MAX), bay)?);
+            }
+        }
+        Ok(rows)
+    }
+
+    pub(super) fn drive_show(&self, library: &str, number: &str) -> Answer<DriveInfo> {
+        let live = self.live(library)?;
+        let wanted = number.parse().ok();
+        let found = wanted.and_then(|n: u16| live.bay(n).map(|bay| (n, bay)));
+        let Some((number, bay)) = found else {
+            return Err(ApiError {
+                code: ErrorCode::NotFound,
+                message: format!("library {library} has no drive '{number}'"),
+                remedy: Some("see vtl drive ls".to_owned()),
+            });
+        };
+        self.drive_row(&live, number, &bay)
+    }
+
+    fn drive_row(&self, live: &LiveLibrary, number: u16, bay: &Bay) -> Answer<DriveInfo> {
+        let (status, holder) = bay
+            .unit
+            .call(|drive| (drive.status(), crate::drive::holder(drive)))
+            .map_err(|_| internal("the daemon is stopping"))?;
+        let profile = self
+            .meta
+            .read(|tx| vtl_library::library(tx, &live.name))
+            .map_err(|e| refused(&e))?
+            .drives
+            .get(usize::from(number))
+            .map_or_else(String::new, |d| d.profile.clone());
+        let loaded = status.state == scsi::tape::State::Loaded;
+        Ok(DriveInfo {
+            library: live.name.to_string(),
+            number,
+            lun: bay.lun,
+            serial: bay.identity.serial().to_owned(),
+            profile,
+            state: crate::drive::state_word(status.state).to_owned(),
+            cartridge: status.label,
+            block: loaded.then_some(status.block),
+            file: loaded.then_some(status.file),
+            partition: loaded.then_some(status.partition),
+            initiator: holder,
+        })
+    }
+
+    fn cartridge_row(&self, cartridge: &Cartridge) -> CartridgeInfo {
+        let media = cartridge.label.media();
+        CartridgeInfo {
+            label: cartridge.label.to_string(),
+            library: cartridge.library.as_ref().map(ToString::to_string),
+            place: PlaceInfo { kind: cartridge.place.kind().to_owned(), number: cartridge.place.number() },
+            capacity_bytes: cartridge.capacity.0,
+            used_bytes: self.used_bytes(cartridge),
+            generation: media.generation.number(),
+            exports: Vec::new(),
+            write_protected: cartridge.write_protected,
+            worm: media.form == MediaForm::Worm,
+            created: rfc3339(u64::try_from(cartridge.created_s).unwrap_or(0)),
+        }
+    }
+
+    /// A loaded cartridge's drive knows best; otherwise its head says.
+    fn used_bytes(&self, cartridge: &Cartridge) -> u64 {
+        let loaded = match (&cartridge.library, cartridge.place) {
+            (Some(name), Place::Drive(number)) => self.library(name).and_then(|live| live.bay(number)),
+            _ => None,
+        };
+        let from_drive = loaded.and_then(|bay| {
+            bay.unit.call(|drive| drive.medium().map(crate::media::used_bytes)).ok().flatten()
+        });
+        from_drive.unwrap_or_else(|| self.shelf.used_bytes(cartridge.id))
+    }
+
+    fn usable(&self) -> Answer<Vec<Cartridge>> {
+        let all = self.meta.read(vtl_library::cartridges).map_err(|e| refused(&e))?;
+        Ok(all.into_iter().filter(|c| c.state == CartridgeState::Normal).collect())
+    }
+
+    fn find(&self, label: &str) -> Answer<Cartridge> {
+        let label: Label = parse(label)?;
+        self.meta.read(|tx| vtl_library::cartridge(tx, label)).map_err(|e| refused(&e))
+    }
+
+    pub(super) fn cartridge_list(&self) -> Answer<Vec<CartridgeInfo>> {
+        Ok(self.usable()?.iter().map(|c| self.cartridge_row(c)).collect())
+    }
+
+    pub(super) fn cartridge_show(&self, label: &str) -> Answer<CartridgeInfo> {
+        self.find(label).map(|c| self.cartridge_row(&c))
+    }
+
+    pub(super) fn cartridge_create(&self, request: &CreateCartridges) -> Answer<Done> {
+        let _one_at_a_time = lock(&self.changes);
+        let first: Label = parse(&request.label)?;
+        let library = match &request.library {
+            Some(name) => self.live(name)?.name.clone(),
+            None => self.only_library()?,
+        };
+        let new =
+            NewCartridges { first, count: request.count, library: Some(library), place: NewPlace::Slot };
+        let made = self.make_cartridges(&new, request.size_bytes.map(ByteCount))?;
+        let names: Vec<String> = made.iter().map(|c| c.label.to_string()).collect();
+        Ok(done(format!("made {}", names.join(", ")), names))
+    }
+
+    fn only_library(&self) -> Answer<LibraryName> {
+        match self.libraries().as_slice() {
+            [one] => Ok(one.name.clone()),
+            [] => Err(invalid("there is no library".to_owned(), "make one with vtl library create")),
+            _ => Err(invalid("there are several libraries".to_owned(), "name one with --library")),
+        }
+    }
+
+    pub(super) fn cartridge_set(&self, label: &str, request: &SetCartridge) -> Answer<Done> {
+        let _one_at_a_time = lock(&self.changes);
+        let cartridge = self.find(label)?;
+        let Some(on) = request.write_protect else {
+            return Err(invalid("there is nothing to set".to_owned(), "write-protect=on|off"));
+        };
+        let changed = self
+            .meta
+            .change(|tx| vtl_library::set_write_protect(tx, cartridge.label, on))
+            .map_err(|e| refused(&e))?;
+        if let (Some(name), Place::Drive(number)) = (&changed.library, changed.place)
+            && let Some(bay) = self.library(name).and_then(|live| live.bay(number))
+        {
+            bay.unit
+                .call(move |drive| drive.medium_mut().map(|medium| medium.set_write_protected(on)))
+                .map_err(|_| internal("the daemon is stopping"))?;
+        }
+        let word = if on { "on" } else { "off" };
+        Ok(done(format!("write protection of {label} is {word}"), vec![label.to_owned()]))
+    }
+
+    pub(super) fn cartridge_move(&self, label: &str, request: &MoveCartridge) -> Answer<Done> {
+        let cartridge = self.find(label)?;
+        let to = parse_place(&request.to)?;
+        let asked: Option<LibraryName> = request.library.as_deref().map(parse).transpose()?;
+        let owner = match cartridge.library.clone().or_else(|| asked.clone()) {
+            Some(name) => self.live(name.as_str())?,
+            None => self.live(self.only_library()?.as_str())?,
+        };
+        let library = Some(owner.name.clone()).filter(|_| cartridge.library.is_none()).or(asked);
+        self.carry(&owner, &cartridge, to, Force(request.force), library)
+    }
+
+    fn carry(
+        &self,
+        owner: &LiveLibrary,
+        cartridge: &Cartridge,
+        to: Place,
+        force: Force,
+        library: Option<LibraryName>,
+    ) -> Answer<Done> {
+        let (label, from) = (cartridge.label, cartridge.place);
+        let moved = owner
+            .changer
+            .call(move |changer| {
+                changer.inventory_mut().carry(&[from], force, |tx, gates| {
+                    vtl_library::move_label(tx, label, library.as_ref(), to, gates).map(|moved| vec![moved])
+                })
+            })
+            .map_err(|_| internal("the daemon is stopping"))?
+            .map_err(|e| not_carried(&e))?;
+        if [from, to].iter().any(|place| matches!(place, Place::Mailslot(_))) {
+            owner.mailslots_touched();
+        } else {
+            owner.contents_changed();
+        }
+        let place = moved.first().map_or(to, |m| m.to);
+        Ok(done(format!("{label} is in {place}"), vec![label.to_string()]))
+    }
+
+    /// Removal refuses what is loaded. Without `now` the cartridge waits in the trash for seven days.
+    pub(super) fn cartridge_remove(&self, label: &str, request: &RemoveCartridge) -> Answer<Done> {
+        let _one_at_a_time = lock(&self.changes);
+        if request.now && request.confirm.as_deref() != Some(label) {
+            return Err(invalid(
+                format!("removing {label} at once cannot be undone"),
+                &format!("type its label once more: --now --confirm {label}"),
+            ));
+        }
+        let cartridge = self.find(label)?;
+        let now = crate::clock::unix_seconds();
+        if !request.now && cartridge.state == CartridgeState::Normal {
+            self.meta
+                .note_trashed(cartridge.id, now)
+                .map_err(|_| internal("the trash could not be written"))?;
+        }
+        let going =
+            self.meta.change(|tx| vtl_library::begin_remove(tx, cartridge.label)).map_err(|e| refused(&e))?;
+        if let Some(live) = cartridge.library.as_ref().and_then(|name| self.library(name)) {
+            live.contents_changed();
+        }
+        if request.now {
+            self.destroy(&going)?;
+            return Ok(done(format!("{label} is removed for good"), vec![label.to_owned()]));
+        }
+        let until = rfc3339(now + crate::daemon::TRASH_SECONDS);
+        Ok(done(format!("{label} is in the trash until {until}"), vec![label.to_owned()]))
+    }
+
+    /// Takes a cartridge back from the trash; it is in the vault then.
+    pub(super) fn cartridge_restore(&self, label: &str) -> Answer<Done> {
+        let _one_at_a_time = lock(&self.changes);
+        let label: Label = parse(label)?;
+        let kept = self.meta.change(|tx| vtl_library::cancel_remove(tx, label)).map_err(|e| refused(&e))?;
+        self.meta.forget_trashed(kept.id);
+        Ok(done(format!("{label} is in the vault again"), vec![label.to_string()]))
+    }
+
+    pub(super) fn vault_list(&self) -> Answer<Vec<CartridgeInfo>> {
+        Ok(self.usable()?.iter().filter(|c| c.place == Place::Vault).map(|c| self.cartridge_row(c)).collect())
+    }
+
+    pub(super) fn vault_load(&self, label: &str, request: &LoadFromVault) -> Answer<Done> {
+        let cartridge = self.find(label)?;
+        let live = self.live(&request.library)?;
+        let (label, name) = (cartridge.label, live.name.clone());
+        let moved = live
+            .changer
+            .call(move |changer| {
+                changer.inventory_mut().carry(&[cartridge.place], Force(false), |tx, gates| {
+                    vtl_library::load_from_vault(tx, label, &name, NewPlace::Slot, gates)
+                        .map(|moved| vec![moved])
+                })
+            })
+            .map_err(|_| internal("the daemon is stopping"))?
+            .map_err(|e| not_carried(&e))?;
+        live.contents_changed();
+        let place = moved.first().map_or_else(String::new, |m| m.to.to_string());
+        Ok(done(format!("{label} is in {place} of {}", live.name), vec![label.to_string()]))
+    }
+
+    pub(super) fn vault_remove(&self, label: &str) -> Answer<Done> {
+        if self.find(label)?.place != Place::Vault {
+            return Err(ApiError {
+                code: ErrorCode::Conflict,
+                message: format!("{label} is not in the vault"),
+                remedy: Some(format!("use vtl cartridge rm {label}")),
+            });
+        }
+        self.cartridge_remove(label, &RemoveCartridge::default())
+    }
+
+    pub(super) fn store_stats(&self) -> Answer<StoreStats> {
+        let stats = self.store.stats();
+        Ok(StoreStats {
+            logical_bytes: stats.logical_bytes,
+            unique_bytes: stats.unique_bytes,
+            stored_bytes: stats.stored_bytes,
+            chunks: stats.chunks,
+            packs: stats.packs,
+            reclaimable_bytes: stats.reclaimable_bytes,
+            memory_bytes: stats.memory_bytes,
+        })
+    }
+
+    pub(super) fn store_check(&self) -> Answer<StoreCheck> {
+        let labels = self.meta.read(vtl_library::cartridges).map_err(|e| refused(&e))?;
+        let name = |owner: [u8; 16]| {
+            let found = labels.iter().find(|c| c.id.0 == owner);
+            found.map_or_else(|| hexadecimal(&owner), |c| c.label.to_string())
+        };
+        let report = self.store.check();
+        let damage = report.findings.into_iter().map(|finding| Damage {
+            cartridge: name(finding.owner.0),
+            offset: finding.range.start,
+            length: finding.range.end.saturating_sub(finding.range.start),
+            why: finding.why,
+        });
+        Ok(StoreCheck { chunks: report.good_chunks, bytes: report.good_bytes, damage: damage.collect() })
+    }
+
+    pub(super) fn portal_list(&self) -> Answer<Vec<PortalRow>> {
+        Ok(self.portals().iter().map(|address| PortalRow { address: address.to_string() }).collect())
+    }
+
+    pub(super) fn target_list(&self) -> Answer<Vec<TargetInfo>> {
+        let portal = self.sessions().portal();
+        Ok(portal
+            .targets
+            .iter()
+            .map(|target| TargetInfo {
+                name: target.name.clone(),
+                library: self
+                    .libraries()
+                    .iter()
+                    .find(|live| live.target.name == target.name)
+                    .map(|live| live.name.to_string()),
+                luns: self.sessions().target(&target.name).map(|t| t.lun_numbers()).unwrap_or_default(),
+                chap_user: target.auth.chap.as_ref().map(|chap| chap.user.clone()),
+                initiators: target.initiators.clone(),
+            })
+            .collect())
+    }
+
+    pub(super) fn session_list(&self) -> Answer<Vec<SessionInfo>> {
+        let rows = self.sessions().list().into_iter().map(|row| SessionInfo {
+            tsih: row.tsih,
+            initiator: row.initiator,
+            target: row.target,
+            peer: row.peer.to_string(),
+            since: rfc3339(row.since_unix_s),
+        });
+        Ok(rows.collect())
+    }
+
+    fn target_of(&self, library: &str) -> Answer<IscsiName> {
+        match library {
+            "diag" => parse(DIAGNOSTIC_TARGET),
+            _ => parse(&self.live(library)?.target.name),
+        }
+    }
+
+    pub(super) fn chap_set(&self, library: &str, request: &SetChap) -> Answer<Done> {
+        let _one_at_a_time = lock(&self.changes);
+        let target = self.target_of(library)?;
+        let login = |user: &str, secret: &str| ChapLogin::new(user, Secret::new(secret.as_bytes().to_vec()));
+        let mutual = match (&request.mutual_user, &request.mutual_secret) {
+            (Some(user), Some(secret)) => Some(login(user, secret).map_err(|e| invalid(e.to_string(), ""))?),
+            (None, None) => None,
+            _ => {
+                return Err(invalid("mutual CHAP needs a user and a secret".to_owned(), "give both or none"));
+            }
+        };
+        let account = login(&request.user, &request.secret)
+            .and_then(|login| ChapAccount::new(login, mutual))
+            .map_err(|e| invalid(e.to_string(), ""))?;
+        self.meta.change(|tx| vtl_library::set_chap(tx, &target, &account)).map_err(|e| refused(&e))?;
+        self.publish().map_err(|e| refused(&e))?;
+        Ok(done(
+            format!("new logins to {target} need CHAP; sessions that exist stay"),
+            vec![target.to_string()],
+        ))
+    }
+
+    pub(super) fn initiator_add(&self, library: &str, request: &AddInitiator) -> Answer<Done> {
+        let _one_at_a_time = lock(&self.changes);
+        let target = self.target_of(library)?;
+        let initiator: IscsiName = parse(&request.initiator)?;
+        self.meta
+            .change(|tx| vtl_library::add_initiator(tx, &target, &initiator))
+            .map_err(|e| refused(&e))?;
+        self.publish().map_err(|e| refused(&e))?;
+        Ok(done(
+            format!("{initiator} may log in to {target}; only those on the list may"),
+            vec![initiator.to_string()],
+        ))
+    }
+
+    pub(super) fn config_effective(&self) -> Answer<Vec<ConfigValue>> {
+        let config = self.config();
+        let rows = config.effective().iter().map(|setting| ConfigValue {
+            key: setting.key.clone(),
+            value: setting.value.clone(),
+            origin: match &setting.origin {
+                Origin::Default => "default".to_owned(),
+                other => other.to_string(),
+            },
+        });
+        Ok(rows.collect())
+    }
+
+    pub(super) fn config_check(&self, request: &CheckConfig) -> Answer<Done> {
+        let root = rustix::process::geteuid().is_root();
+        let Some(file) = request.file.as_deref().or(self.args.config.as_deref()) else {
+            return Ok(done("there is no configuration file; the defaults are in effect", Vec::new()));
+        };
+        vtl_conf::check(file, &Surroundings::of_process(root)).map_err(|e| invalid(e.to_string(), ""))?;
+        Ok(done(format!("{} is right", file.display()), Vec::new()))
+    }
+
+    pub(super) fn system_status(&self) -> Answer<SystemStatus> {
+        let problems = self.problems();
+        Ok(SystemStatus {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            state: if problems.is_empty() { "ok" } else { "problem" }.to_owned(),
+            installation: self.installation(),
+            started: rfc3339(self.started_unix_s),
+            portals: self.portals().iter().map(ToString::to_string).collect(),
+            sessions: u32::try_from(self.sessions().list().len()).unwrap_or(u32::MAX),
+            free_bytes: self.store.free_bytes(),
+            problems,
+        })
+    }
+
+    pub(super) fn system_diag(&self) -> Answer<Value> {
+        Ok(json!({
+            "status": self.system_status()?,
+            "config": self.config_effective()?,
+            "libraries": self.library_list()?,
+            "drives": self.drive_list()?,
+            "sessions": self.session_list()?,
+            "store": self.store_stats()?,
+            "trash": self.trash().map_err(|e| refused(&e))?.iter().map(|c| c.label.to_string()).collect::<Vec<_>>(),
+        }))
+    }
+
+    pub(super) fn system_reload(&self) -> Answer<Done> {
+        self.reload().map(|message| done(message, Vec::new()))
+    }
+
+    /// A copy of the inventory: with it and the store's folder everything is there again.
+    pub(super) fn system_backup(&self, request: &BackupFile) -> Answer<Done> {
+        let file = Path::new(&request.file);
+        self.meta
+            .with(|meta| meta.copy_to(file))
+            .map_err(|e| invalid(e.to_string(), "name a file that does not exist yet"))?;
+        Ok(done(
+            format!(
+                "the inventory is copied to {}; the store itself is {}",
+                request.file,
+                self.store_path().display()
+            ),
+            Vec::new(),
+        ))
+    }
+
+    /// The inventory cannot be exchanged under running devices: the copy is checked and takes its place at the next start.
+    pub(super) fn system_restore(&self, request: &BackupFile) -> Answer<Done> {
+        crate::state::stage_restore(&self.state, Path::new(&request.file)).map_err(|e| invalid(e, ""))?;
+        Ok(done("the copy is checked and takes the inventory's place at the next start of vtld", Vec::new()))
+    }
+
+    pub(super) fn system_rebuild(&self, request: &Rebuild) -> Answer<Vec<Value>> {
+        if !request.plan {
+            return Err(ApiError {
+                code: ErrorCode::Unsupported,
+                message: "a running inventory is not rebuilt".to_owned(),
+                remedy: Some("see --plan; stop vtld, move inventory.db away and start it: it lists every cartridge again".to_owned()),
+            });
+        }
+        let (heads, broken) = self.heads();
+        let plan = self.meta.read(|tx| vtl_library::plan_rebuild(tx, &heads)).map_err(|e| refused(&e))?;
+        let mut rows: Vec<Value> = plan
+            .iter()
+            .map(|one| {
+                let action = match &one.verdict {
+                    Verdict::Listed => "listed already".to_owned(),
+                    Verdict::AsHinted => format!("to {} of {}", one.place, one.library.as_ref().map_or_else(String::new, ToString::to_string)),
+                    Verdict::LabelTaken { .. } => "stays unlisted: its label is in use".to_owned(),
+                    _ => "to the vault".to_owned(),
+                };
+                json!({ "label": one.head.label.to_string(), "id": hexadecimal(&one.head.id.0), "action": action })
+            })
+            .collect();
+        rows.extend(
+            broken.into_iter().map(|p| json!({ "label": null, "id": p.subject, "action": p.message })),
+        );
+        Ok(rows)
+    }
+
+    /// What every cartridge in the store says of itself.
+    fn heads(&self) -> (Vec<Head>, Vec<Problem>) {
+        let (mut heads, mut broken) = (Vec::new(), Vec::new());
+        for owner in self.store.owners() {
+            match self.shelf.head(vtl_types::CartridgeId(owner.0)) {
+                Ok(head) => heads.push(head.row),
+                Err(why) => {
+                    broken.push(Problem { subject: owner.to_string(), message: why, remedy: String::new() })
+                }
+            }
+        }
+        (heads, broken)
+    }
+}

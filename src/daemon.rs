@@ -1,0 +1,475 @@
+//! The daemon as a whole: what is open, what runs, and the halves that a crash may have left.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use scsi::disk::RamDisk;
+use scsi::spc::Identity;
+use tracing::{info, warn};
+use vtl_api::{ErrorCode, Problem};
+use vtl_conf::{Config, DefaultLibrary};
+use vtl_library::{
+    CartridgeState, Counts, InstallationId, LibraryError, NewCartridges, NewLibrary, NewPlace,
+};
+use vtl_store::{Health, Options, OwnerId, Store};
+use vtl_types::{ByteCount, CartridgeId, Generation, Label, LibraryName};
+
+use crate::args::Args;
+use crate::library::{LiveLibrary, personality};
+use crate::media::Shelf;
+use crate::meta::SharedMeta;
+use crate::portal::{DIAGNOSTIC_TARGET, portal, target_doors};
+use crate::sessions::Sessions;
+use crate::state::{StateFolder, hexadecimal};
+use crate::target::{Lun, Target};
+use crate::unit::Unit;
+
+/// What an empty state begins with (the surface that stays).
+const FIRST_LIBRARY: &str = "lib0";
+const FIRST_COUNTS: Counts = Counts { drives: 2, slots: 24, mailslots: 4 };
+const FIRST_LABEL: &str = "VTL001L8";
+const FIRST_CARTRIDGES: u32 = 10;
+/// Personality of a library that nobody chose another for.
+pub const CHANGER_PROFILE: &str = "ibm-03584l32";
+/// Personality of its drives.
+pub const DRIVE_PROFILE: &str = "ibm-ult3580-td8";
+/// How long a removed cartridge stays in the trash.
+pub const TRASH_SECONDS: u64 = 7 * 24 * 60 * 60;
+
+/// Everything that is open.
+pub struct Daemon {
+    pub(crate) args: Args,
+    config: RwLock<Arc<Config>>,
+    pub(crate) state: StateFolder,
+    pub(crate) meta: SharedMeta,
+    pub(crate) store: Store,
+    pub(crate) shelf: Shelf,
+    sessions: Arc<Sessions>,
+    libraries: RwLock<BTreeMap<LibraryName, Arc<LiveLibrary>>>,
+    portals: Mutex<Vec<SocketAddr>>,
+    installation: InstallationId,
+    pub(crate) started_unix_s: u64,
+    standing: Mutex<Vec<Problem>>,
+    /// Requests that change what exists, one at a time: store and inventory are two files.
+    pub(crate) changes: Mutex<()>,
+}
+
+impl Daemon {
+    /// Opens everything, finishes what a crash left half done, and starts the libraries.
+    ///
+    /// # Errors
+    /// What stops the start, in words for the operator.
+    pub fn open(args: Args, config: Config, state: StateFolder) -> Result<Arc<Self>, String> {
+        let meta = SharedMeta::open(&state.inventory()).map_err(|e| e.to_string())?;
+        let installation = install(&meta)?;
+        let store = open_store(&config)?;
+        let shelf = Shelf::new(store.clone(), config.cartridge.clone());
+        let sessions = Sessions::new(vtl_iscsi::config::Portal {
+            targets: Vec::new(),
+            discovery_auth: vtl_iscsi::config::Auth::default(),
+            limits: vtl_iscsi::config::Limits::default(),
+        });
+        let daemon = Arc::new(Self {
+            args,
+            config: RwLock::new(Arc::new(config)),
+            state,
+            meta,
+            store,
+            shelf,
+            sessions,
+            libraries: RwLock::default(),
+            portals: Mutex::default(),
+            installation,
+            started_unix_s: crate::clock::unix_seconds(),
+            standing: Mutex::default(),
+            changes: Mutex::new(()),
+        });
+        daemon.finish_halves().map_err(|e| e.to_string())?;
+        daemon.first_start().map_err(|e| e.message)?;
+        daemon.check_doors().map_err(|e| e.message)?;
+        daemon.start_libraries()?;
+        daemon.start_diagnostic_disk()?;
+        daemon.publish().map_err(|e| e.to_string())?;
+        Ok(daemon)
+    }
+
+    /// The configuration in effect.
+    pub fn config(&self) -> Arc<Config> {
+        self.config.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The registry of sessions.
+    pub fn sessions(&self) -> &Arc<Sessions> {
+        &self.sessions
+    }
+
+    /// Addresses that iSCSI listens on.
+    pub fn portals(&self) -> Vec<SocketAddr> {
+        lock(&self.portals).clone()
+    }
+
+    /// The listeners are open.
+    pub fn set_portals(&self, portals: Vec<SocketAddr>) {
+        *lock(&self.portals) = portals;
+    }
+
+    /// The installation id in hexadecimal.
+    pub fn installation(&self) -> String {
+        hexadecimal(&self.installation.0)
+    }
+
+    /// The library of this name, if it runs.
+    pub fn library(&self, name: &LibraryName) -> Option<Arc<LiveLibrary>> {
+        self.libraries.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    /// All running libraries by name.
+    pub fn libraries(&self) -> Vec<Arc<LiveLibrary>> {
+        self.libraries.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// Problems found at start, and those of the moment.
+    pub fn problems(&self) -> Vec<Problem> {
+        let mut problems = lock(&self.standing).clone();
+        if let Health::ReadOnly { why } = self.store.health() {
+            problems.push(Problem {
+                subject: "store".to_owned(),
+                message: format!("the pool takes no writes: {why}"),
+                remedy: "check the disk, then restart vtld: it verifies the pool".to_owned(),
+            });
+        }
+        problems
+    }
+
+    pub(crate) fn note_problem(&self, problem: Problem) {
+        warn!(subject = problem.subject, problem.message, remedy = problem.remedy);
+        lock(&self.standing).push(problem);
+    }
+
+    /// Starts the units of a library that is in the inventory, and makes its target known.
+    ///
+    /// # Errors
+    /// What stops it.
+    pub fn start_library(&self, library: &vtl_library::Library) -> Result<(), String> {
+        let target = self
+            .meta
+            .read(|tx| vtl_library::target_of(tx, &library.name))
+            .map_err(|e| e.to_string())?
+            .ok_or_else(|| format!("library {} has no target", library.name))?;
+        let live = LiveLibrary::start(library, target.as_str(), &self.meta, &self.shelf)
+            .map_err(|e| e.to_string())?;
+        self.sessions.add_target(live.target.clone());
+        self.libraries.write().unwrap_or_else(PoisonError::into_inner).insert(library.name.clone(), live);
+        Ok(())
+    }
+
+    /// Forgets a library that was removed; its sessions end.
+    pub fn stop_library(&self, name: &LibraryName) {
+        let live = self.libraries.write().unwrap_or_else(PoisonError::into_inner).remove(name);
+        if let Some(live) = live {
+            self.sessions.remove_target(&live.target.name);
+            live.stop();
+        }
+    }
+
+    /// Tells new connections what configuration and inventory say now.
+    ///
+    /// # Errors
+    /// The inventory cannot be read; the old rules stay.
+    pub fn publish(&self) -> Result<(), LibraryError> {
+        self.sessions.set_portal(portal(&self.config(), &self.meta)?);
+        Ok(())
+    }
+
+    /// Reads the configuration again. What can change while running does; a wrong file changes nothing.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn reload(&self) -> Result<String, vtl_api::ApiError> {
+        let fresh = crate::load(&self.args)
+            .map_err(|message| invalid(message, "the old configuration stays in effect"))?;
+        let old = self.config();
+        let listeners_moved = fresh.iscsi.listen != old.iscsi.listen || fresh.api.listen != old.api.listen;
+        let known = target_doors(&fresh, &self.meta).map_err(|e| internal(&e.to_string()))?;
+        fresh
+            .check_doors(&known)
+            .map_err(|e| invalid(e.to_string(), "the old configuration stays in effect"))?;
+        *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(fresh);
+        self.publish().map_err(|e| internal(&e.to_string()))?;
+        Ok(match listeners_moved {
+            true => "configuration read; addresses to listen on change at the next start".to_owned(),
+            false => "configuration read".to_owned(),
+        })
+    }
+
+    /// Unloads every drive, so that everything is durable and closed.
+    pub fn stop(&self) {
+        for library in self.libraries() {
+            library.stop();
+        }
+        info!("stopped");
+    }
+
+    /// The text of the first and every start; its last line begins with `ready`.
+    pub fn welcome(&self, api: SocketAddr) -> String {
+        let portals: Vec<String> = self.portals().iter().map(ToString::to_string).collect();
+        let host = self.portals().first().map_or_else(|| "127.0.0.1:3260".to_owned(), ToString::to_string);
+        let mut lines =
+            vec![format!("vtld {}: state in {}", env!("CARGO_PKG_VERSION"), self.state.path().display())];
+        for library in self.libraries() {
+            lines.push(format!(
+                "library {}: target {}, {} drives",
+                library.name,
+                library.target.name,
+                library.bays().len()
+            ));
+        }
+        lines.push(format!("log in:  iscsiadm -m discovery -t sendtargets -p {host} && iscsiadm -m node -l"));
+        lines.push(format!(
+            "API and web address: http://{api} (token in {})",
+            self.state.path().join("api.token").display()
+        ));
+        if let Some(open) = self.open_on_loopback() {
+            lines.push(format!(
+                "note: {open} asks for no CHAP, so every local account can read and write its tapes"
+            ));
+        }
+        lines.push(format!("ready: iSCSI on {}", portals.join(", ")));
+        lines.join("\n")
+    }
+
+    fn open_on_loopback(&self) -> Option<String> {
+        let doors = target_doors(&self.config(), &self.meta).ok()?;
+        doors.into_iter().find(|door| !door.guarded).map(|door| door.target.to_string())
+    }
+
+    fn check_doors(&self) -> Result<(), vtl_api::ApiError> {
+        let known = target_doors(&self.config(), &self.meta).map_err(|e| internal(&e.to_string()))?;
+        self.config().check_doors(&known).map_err(|e| invalid(e.to_string(), ""))
+    }
+
+    /// An inventory that has never been used gets the default library. A crash in between is finished by the next start.
+    fn first_start(&self) -> Result<(), vtl_api::ApiError> {
+        if self.meta.flag("first-start-done").map_err(|e| internal(&e.to_string()))? {
+            return Ok(());
+        }
+        if self.config().library.default == DefaultLibrary::Lib0 {
+            let name: LibraryName =
+                FIRST_LIBRARY.parse().map_err(|_| internal("the default library has no usable name"))?;
+            if self.meta.read(|tx| vtl_library::library(tx, &name)).is_err() {
+                self.create_library_row(&name, CHANGER_PROFILE, FIRST_COUNTS)?;
+            }
+            self.first_cartridges(&name)?;
+        }
+        self.meta.set_flag("first-start-done").map_err(|e| internal(&e.to_string()))
+    }
+
+    fn first_cartridges(&self, library: &LibraryName) -> Result<(), vtl_api::ApiError> {
+        let first: Label = FIRST_LABEL.parse().map_err(|_| internal("the first label is none"))?;
+        if self.meta.read(|tx| vtl_library::cartridge(tx, first)).is_ok() {
+            return Ok(());
+        }
+        let new = NewCartridges {
+            first,
+            count: FIRST_CARTRIDGES,
+            library: Some(library.clone()),
+            place: NewPlace::Slot,
+        };
+        self.make_cartridges(&new, None).map(drop)
+    }
+
+    /// Writes the rows of a new library.
+    pub(crate) fn create_library_row(
+        &self,
+        name: &LibraryName,
+        profile: &str,
+        counts: Counts,
+    ) -> Result<vtl_library::Library, vtl_api::ApiError> {
+        personality(profile).map_err(|e| invalid(e.to_string(), ""))?;
+        let target = vtl_library::default_target(name).map_err(|e| invalid(e.to_string(), ""))?;
+        let new = NewLibrary {
+            name: name.clone(),
+            profile: profile.to_owned(),
+            drive_profile: DRIVE_PROFILE.to_owned(),
+            drive_generation: Generation::Lto8,
+            counts,
+            target,
+        };
+        self.meta.change(|tx| vtl_library::create_library(tx, &new)).map_err(|e| crate::api::refused(&e))
+    }
+
+    /// Makes cartridges: the store first, the rows second, so that a row never lacks its bytes.
+    pub(crate) fn make_cartridges(
+        &self,
+        new: &NewCartridges,
+        size: Option<ByteCount>,
+    ) -> Result<Vec<vtl_library::Cartridge>, vtl_api::ApiError> {
+        let size = size
+            .or(self.config().cartridge.size)
+            .unwrap_or_else(|| new.first.media().generation.native_capacity());
+        let planned = self
+            .meta
+            .read(|tx| vtl_library::plan_cartridges(tx, new))
+            .map_err(|e| crate::api::refused(&e))?;
+        let created_s = crate::clock::unix_seconds();
+        let mut ids = Vec::new();
+        for one in &planned {
+            let id = CartridgeId(crate::random::id());
+            match self.shelf.create(id, one, new.library.as_ref(), size, created_s) {
+                Ok(()) => ids.push(id),
+                Err(why) => {
+                    self.forget_unused(&ids);
+                    return Err(vtl_api::ApiError { code: ErrorCode::Internal, message: why, remedy: None });
+                }
+            }
+        }
+        let created = i64::try_from(created_s).unwrap_or(0);
+        let made = self.meta.change(|tx| vtl_library::create_cartridges(tx, new, &ids, size, created));
+        made.map_err(|e| {
+            self.forget_unused(&ids);
+            crate::api::refused(&e)
+        })
+    }
+
+    fn forget_unused(&self, ids: &[CartridgeId]) {
+        for id in ids {
+            if let Err(error) = self.store.remove(OwnerId(id.0)) {
+                warn!(%error, "a cartridge that was not made after all is removed at the next start");
+            }
+        }
+    }
+
+    /// Store and inventory are two files; a crash between them leaves halves, found here.
+    fn finish_halves(&self) -> Result<(), LibraryError> {
+        let owners: Vec<CartridgeId> =
+            self.store.owners().into_iter().map(|owner| CartridgeId(owner.0)).collect();
+        let found = self.meta.read(|tx| vtl_library::reconcile(tx, &owners))?;
+        for cartridge in found.missing {
+            self.note_problem(Problem {
+                subject: cartridge.label.to_string(),
+                message: "the inventory lists it, but the store has no data of it".to_owned(),
+                remedy:
+                    "check that store.path is the right folder; otherwise restore the store from its copy"
+                        .to_owned(),
+            });
+        }
+        let mut heads = Vec::new();
+        for id in found.unlisted {
+            match self.shelf.head(id) {
+                Ok(head) if head.blank => {
+                    info!(label = %head.row.label, "a cartridge whose creation was interrupted is removed");
+                    self.forget_unused(&[id]);
+                }
+                Ok(head) => heads.push(head.row),
+                Err(why) => self.note_problem(Problem {
+                    subject: hexadecimal(&id.0),
+                    message: format!("a cartridge that the inventory does not list cannot be read: {why}"),
+                    remedy: "its packs stay; see vtl system rebuild --plan".to_owned(),
+                }),
+            }
+        }
+        if !heads.is_empty() {
+            let placed = self.meta.change(|tx| vtl_library::rebuild(tx, &heads))?;
+            for one in placed {
+                warn!(label = %one.head.label, place = %one.place, why = ?one.verdict, "a cartridge that the inventory did not list is back");
+            }
+        }
+        self.empty_trash(found.to_finish);
+        Ok(())
+    }
+
+    /// Frees what has been in the trash long enough.
+    pub(crate) fn empty_trash(&self, removing: Vec<vtl_library::Cartridge>) {
+        let now = crate::clock::unix_seconds();
+        for cartridge in removing {
+            let since = self.meta.trashed_since(cartridge.id);
+            let due = since.is_none_or(|since| since.saturating_add(TRASH_SECONDS) <= now);
+            if due && let Err(error) = self.destroy(&cartridge) {
+                warn!(label = %cartridge.label, message = error.message, "a removed cartridge is not freed yet");
+            }
+        }
+    }
+
+    /// The second half of a removal: the store frees it, then the row goes.
+    pub(crate) fn destroy(&self, cartridge: &vtl_library::Cartridge) -> Result<(), vtl_api::ApiError> {
+        let owner = OwnerId(cartridge.id.0);
+        if self.store.owners().contains(&owner) {
+            self.store.remove(owner).map_err(|e| internal(&e.to_string()))?;
+        }
+        self.meta
+            .change(|tx| vtl_library::finish_remove(tx, cartridge.id))
+            .map_err(|e| crate::api::refused(&e))?;
+        self.meta.forget_trashed(cartridge.id);
+        info!(label = %cartridge.label, "removed for good");
+        Ok(())
+    }
+
+    /// What waits in the trash.
+    pub(crate) fn trash(&self) -> Result<Vec<vtl_library::Cartridge>, LibraryError> {
+        let all = self.meta.read(vtl_library::cartridges)?;
+        Ok(all.into_iter().filter(|c| c.state == CartridgeState::Removing).collect())
+    }
+
+    fn start_libraries(&self) -> Result<(), String> {
+        let libraries = self.meta.read(vtl_library::libraries).map_err(|e| e.to_string())?;
+        libraries.iter().try_for_each(|library| self.start_library(library))
+    }
+
+    fn start_diagnostic_disk(&self) -> Result<(), String> {
+        let Some(size) = self.config().iscsi.diagnostic_disk else { return Ok(()) };
+        let profile = personality("vtl-disk").map_err(|e| e.to_string())?;
+        let device = self.installation.identity(u32::MAX);
+        let identity = Identity::new(&profile, &device.serial, device.naa).with_port(DIAGNOSTIC_TARGET, 1);
+        let disk = RamDisk::new(identity.clone(), size.0, self.meta.device(&device.serial));
+        let unit = Unit::start("diagnostic-disk", disk).map_err(|e| e.to_string())?;
+        let target = Target::new(DIAGNOSTIC_TARGET.to_owned(), identity.clone());
+        target.add(0, Lun { identity, front: Arc::new(unit) });
+        self.sessions.add_target(target);
+        Ok(())
+    }
+
+    /// The folder that the store is in.
+    pub fn store_path(&self) -> PathBuf {
+        self.config().store.path.clone()
+    }
+}
+
+fn install(meta: &SharedMeta) -> Result<InstallationId, String> {
+    meta.change(|tx| match vtl_library::installation(tx)? {
+        Some(id) => Ok(id),
+        None => {
+            let id = InstallationId(crate::random::id());
+            vtl_library::install(tx, id)?;
+            Ok(id)
+        }
+    })
+    .map_err(|e| e.to_string())
+}
+
+fn open_store(config: &Config) -> Result<Store, String> {
+    let mut random = [0; 8];
+    crate::random::fill(&mut random);
+    let options = Options {
+        start_random: u64::from_le_bytes(random),
+        compression_level: config.store.compression_level,
+        workers: std::thread::available_parallelism().map_or(2, usize::from),
+        ..Options::default()
+    };
+    Store::open(Arc::new(vtl_durable::RealDisk::new()), &config.store.path, options)
+        .map_err(|e| e.to_string())
+}
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+pub(crate) fn internal(message: &str) -> vtl_api::ApiError {
+    vtl_api::ApiError { code: ErrorCode::Internal, message: message.to_owned(), remedy: None }
+}
+
+pub(crate) fn invalid(message: String, remedy: &str) -> vtl_api::ApiError {
+    let remedy = (!remedy.is_empty()).then(|| remedy.to_owned());
+    vtl_api::ApiError { code: ErrorCode::Invalid, message, remedy }
+}

@@ -1,0 +1,177 @@
+//! A library while it runs: its changer, its drives, its target.
+
+use std::sync::{Arc, PoisonError};
+
+use scsi::spc::Identity;
+use scsi::{Personality, UnitAttention};
+use vtl_library::{Drive, Library, LibraryError};
+use vtl_types::LibraryName;
+
+use crate::drive::{DriveUnit, new_drive};
+use crate::inventory::{Bay, Bays, LibraryInventory};
+use crate::media::Shelf;
+use crate::meta::{DeviceState, SharedMeta};
+use crate::target::{Lun, Target};
+use crate::unit::{Stopped, Unit};
+
+/// The changer's device model.
+pub type Changer = scsi::changer::Changer<LibraryInventory, DeviceState>;
+
+/// A library that initiators can use.
+pub struct LiveLibrary {
+    /// Its name.
+    pub name: LibraryName,
+    /// Where it is found.
+    pub target: Arc<Target>,
+    /// The owner of every move.
+    pub changer: Unit<Changer>,
+    bays: Bays,
+    meta: SharedMeta,
+}
+
+/// Why a library did not start.
+#[derive(Debug)]
+pub enum LiveError {
+    /// The inventory.
+    Library(LibraryError),
+    /// It names a personality that this version does not have.
+    Profile(String),
+    /// The system gave no thread.
+    Thread(std::io::Error),
+    /// The daemon is stopping.
+    Stopping,
+}
+
+impl std::fmt::Display for LiveError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Library(error) => error.fmt(f),
+            Self::Profile(name) => {
+                let known: Vec<_> = Personality::names().collect();
+                write!(f, "there is no profile '{name}'; known are: {}", known.join(", "))
+            }
+            Self::Thread(error) => write!(f, "the system gives no thread: {error}"),
+            Self::Stopping => f.write_str("the daemon is stopping"),
+        }
+    }
+}
+
+impl From<LibraryError> for LiveError {
+    fn from(error: LibraryError) -> Self {
+        Self::Library(error)
+    }
+}
+
+impl From<Stopped> for LiveError {
+    fn from(_: Stopped) -> Self {
+        Self::Stopping
+    }
+}
+
+/// The personality of this name.
+///
+/// # Errors
+/// [`LiveError::Profile`].
+pub fn personality(name: &str) -> Result<Personality, LiveError> {
+    Personality::named(name).ok_or_else(|| LiveError::Profile(name.to_owned()))
+}
+
+impl LiveLibrary {
+    /// Starts the units of `library` and loads the cartridges that are in its drives.
+    ///
+    /// # Errors
+    /// See [`LiveError`].
+    pub fn start(
+        library: &Library,
+        target: &str,
+        meta: &SharedMeta,
+        shelf: &Shelf,
+    ) -> Result<Arc<Self>, LiveError> {
+        let profile = personality(&library.profile)?;
+        let identity =
+            Identity::new(&profile, &library.identity.serial, library.identity.naa).with_port(target, 1);
+        let bays = Bays::default();
+        let inventory =
+            LibraryInventory::new(library.name.clone(), meta.clone(), shelf.clone(), bays.clone());
+        let state = meta.device(&library.identity.serial);
+        let device = Changer::new(&profile, identity.clone(), inventory, state)
+            .ok_or_else(|| LiveError::Profile(library.profile.clone()))?;
+        let changer = Unit::start(&format!("{}-changer", library.name), device).map_err(LiveError::Thread)?;
+        let target = Target::new(target.to_owned(), identity.clone());
+        target.add(Library::CHANGER_LUN, Lun { identity, front: Arc::new(changer.clone()) });
+        let live = Arc::new(Self { name: library.name.clone(), target, changer, bays, meta: meta.clone() });
+        for drive in &library.drives {
+            live.add_drive(drive)?;
+        }
+        live.changer.call(|changer| changer.inventory_mut().fill_drives())?;
+        Ok(live)
+    }
+
+    /// The drives.
+    pub fn bays(&self) -> Vec<Bay> {
+        self.bays.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// One drive.
+    pub fn bay(&self, number: u16) -> Option<Bay> {
+        self.bays.read().unwrap_or_else(PoisonError::into_inner).get(usize::from(number)).cloned()
+    }
+
+    /// Makes the running units match the inventory after counts have changed, and tells initiators.
+    ///
+    /// # Errors
+    /// See [`LiveError`].
+    pub fn follow(&self) -> Result<(), LiveError> {
+        let library = self.meta.read(|tx| vtl_library::library(tx, &self.name))?;
+        let running = self.bays().len();
+        for drive in library.drives.iter().skip(running) {
+            self.add_drive(drive)?;
+        }
+        let gone: Vec<Bay> = {
+            let mut bays = self.bays.write().unwrap_or_else(PoisonError::into_inner);
+            let keep = library.drives.len().min(bays.len());
+            bays.split_off(keep)
+        };
+        for bay in gone {
+            self.target.remove(bay.lun);
+        }
+        self.changer.post(|changer| {
+            scsi::LogicalUnit::attention(changer, UnitAttention::ModeParametersChanged, None)
+        });
+        Ok(())
+    }
+
+    /// Initiators must look at the mailslots again.
+    pub fn mailslots_touched(&self) {
+        self.changer
+            .post(|changer| scsi::LogicalUnit::attention(changer, UnitAttention::ImportExportAccessed, None));
+    }
+
+    /// An operator changed what is in the elements: initiators must look again.
+    pub fn contents_changed(&self) {
+        self.changer
+            .post(|changer| scsi::LogicalUnit::attention(changer, UnitAttention::MediumChanged, None));
+    }
+
+    /// Ends the sessions' view of all units; data in the drives is made durable by ejecting.
+    pub fn stop(&self) {
+        for bay in self.bays() {
+            if let Ok(crate::drive::Ejected::Failed(why)) = bay.unit.call(crate::drive::eject) {
+                tracing::error!(library = %self.name, lun = bay.lun, why, "a cartridge's last data is not durable");
+            }
+        }
+    }
+
+    fn add_drive(&self, drive: &Drive) -> Result<(), LiveError> {
+        let profile = personality(&drive.profile)?;
+        let identity = Identity::new(&profile, &drive.identity.serial, drive.identity.naa)
+            .with_port(&self.target.name, 1);
+        let device = new_drive(identity.clone(), &profile, self.meta.device(&drive.identity.serial));
+        let unit: DriveUnit = Unit::start(&format!("{}-drive{}", self.name, drive.number), device)
+            .map_err(LiveError::Thread)?;
+        let bay = Bay { identity: identity.clone(), lun: drive.lun, unit: unit.clone() };
+        self.bays.write().unwrap_or_else(PoisonError::into_inner).push(bay);
+        self.target.add(drive.lun, Lun { identity, front: Arc::new(unit) });
+        Ok(())
+    }
+}

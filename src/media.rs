@@ -1,0 +1,296 @@
+//! Cartridges as drives use them: the adapter between [`scsi::Medium`] and the store's cartridges.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use scsi::{AttributeFault, Fault, Medium, MediumFacts, Object, Position, Spaced, Stop, Written};
+use tracing::{error, warn};
+use vtl_cartridge::{Cartridge, CartridgeError, CartridgeSpec, Settings};
+use vtl_conf::CartridgeDefaults;
+use vtl_library::{Head, Planned};
+use vtl_store::{OwnerId, Store, StoreError};
+use vtl_types::{ByteCount, CartridgeId, LibraryName, Place};
+
+use crate::clock;
+use crate::state::hexadecimal;
+
+/// Where cartridges are made and opened.
+#[derive(Clone)]
+pub struct Shelf {
+    store: Store,
+    defaults: CartridgeDefaults,
+}
+
+/// What a cartridge says of itself.
+pub struct ShelfHead {
+    /// For the inventory.
+    pub row: Head,
+    /// Nothing has ever been written to it.
+    pub blank: bool,
+}
+
+impl Shelf {
+    /// Cartridges of `store`.
+    pub fn new(store: Store, defaults: CartridgeDefaults) -> Self {
+        Self { store, defaults }
+    }
+
+    /// Makes a blank cartridge; durable when it returns.
+    pub fn create(
+        &self,
+        id: CartridgeId,
+        planned: &Planned,
+        library: Option<&LibraryName>,
+        capacity: ByteCount,
+        created_s: u64,
+    ) -> Result<(), String> {
+        let spec = CartridgeSpec {
+            label: planned.label,
+            serial: medium_serial(id),
+            kind: planned.label.media(),
+            capacity,
+            early_warning: Some(self.defaults.early_warning(capacity)),
+            write_protected: false,
+            created_s: i64::try_from(created_s).unwrap_or(0),
+            place: library.map(|name| (name.clone(), planned.place)),
+        };
+        Cartridge::create(&self.store, id, &spec).map_err(|e| e.to_string())
+    }
+
+    /// Opens a cartridge for a drive.
+    pub fn open(&self, row: &vtl_library::Cartridge) -> Result<CartridgeMedium, String> {
+        let mut cartridge =
+            Cartridge::load(&self.store, row.id, Settings::default()).map_err(|e| e.to_string())?;
+        if cartridge.write_protected() != row.write_protected {
+            cartridge.set_write_protected(row.write_protected).map_err(|e| e.to_string())?;
+        }
+        let place = row.library.clone().map(|library| (library, row.place));
+        if let Err(error) = cartridge.set_place(place) {
+            warn!(label = %row.label, %error, "a cartridge could not be told its place; only a rebuild would miss it");
+        }
+        Ok(CartridgeMedium { cartridge })
+    }
+
+    /// What a cartridge says of itself, open or not.
+    pub fn head(&self, id: CartridgeId) -> Result<ShelfHead, String> {
+        let facts = Cartridge::inspect(&self.store, id).map_err(|e| e.to_string())?;
+        let row = Head {
+            id,
+            label: facts.label,
+            capacity: ByteCount(facts.capacity_bytes),
+            write_protected: facts.write_protected,
+            created_s: facts.created_s,
+            hint: facts.place.clone(),
+        };
+        Ok(ShelfHead { row, blank: facts.generation == 0 })
+    }
+
+    /// Bytes of host data on a cartridge; 0 when it cannot be read, which `store check` tells.
+    pub fn used_bytes(&self, id: CartridgeId) -> u64 {
+        Cartridge::inspect(&self.store, id).map_or(0, |facts| facts.used_bytes)
+    }
+
+    /// A cartridge is told where it is now, for rebuilding the inventory. Only a hint: failing is no failure.
+    pub fn tell_place(&self, id: CartridgeId, place: Option<(LibraryName, Place)>) {
+        if !self.store.owners().contains(&OwnerId(id.0)) {
+            return;
+        }
+        let told = Cartridge::open(&self.store, id, Settings::default())
+            .and_then(|mut cartridge| cartridge.set_place(place).and_then(|()| cartridge.close()));
+        if let Err(error) = told {
+            warn!(%error, "a cartridge could not be told its place; only a rebuild would miss it");
+        }
+    }
+}
+
+/// Ten characters that follow from the cartridge's id.
+fn medium_serial(id: CartridgeId) -> String {
+    hexadecimal(&id.0).chars().take(10).collect::<String>().to_uppercase()
+}
+
+/// A cartridge in a drive.
+pub struct CartridgeMedium {
+    cartridge: Cartridge,
+}
+
+impl CartridgeMedium {
+    /// Makes everything durable and lets go of the cartridge.
+    pub fn close(self) {
+        let label = self.cartridge.label();
+        if let Err(error) = self.cartridge.close() {
+            error!(%label, %error, "a cartridge was not closed cleanly");
+        }
+    }
+
+    /// Turns the write-protect switch.
+    pub fn set_write_protected(&mut self, on: bool) {
+        if let Err(error) = self.cartridge.set_write_protected(on) {
+            warn!(label = %self.cartridge.label(), %error, "the write-protect switch is set at the next load");
+        }
+    }
+
+    fn fault(&self, error: &CartridgeError) -> Fault {
+        let label = self.cartridge.label();
+        match error {
+            CartridgeError::EndOfPartition | CartridgeError::WriteProtected => {}
+            other => error!(%label, error = %other, "a drive reports a fault of its cartridge"),
+        }
+        fault_of(error)
+    }
+
+    fn do_it<T>(
+        &mut self,
+        work: impl FnOnce(&mut Cartridge) -> Result<T, CartridgeError>,
+    ) -> Result<T, Fault> {
+        work(&mut self.cartridge).map_err(|error| self.fault(&error))
+    }
+
+    fn written(&mut self, written: vtl_cartridge::Written) -> Written {
+        // What has waited long enough is committed now; a failure of it is the next command's news.
+        if let Err(error) = self.cartridge.commit_if_due(Duration::from_nanos(clock::now_ns())) {
+            warn!(label = %self.cartridge.label(), %error, "a commit in the background failed; the next command reports it");
+        }
+        Written { early_warning: written.early_warning }
+    }
+}
+
+/// Bytes of host data on a cartridge that is in a drive.
+pub fn used_bytes(medium: &CartridgeMedium) -> u64 {
+    medium.cartridge.used_bytes()
+}
+
+/// The one place where what the store says becomes what a drive reports.
+fn fault_of(error: &CartridgeError) -> Fault {
+    match error {
+        CartridgeError::Unreadable { object, .. } => Fault::Unreadable { object: *object },
+        CartridgeError::LateWrite(_) => Fault::LateWrite,
+        CartridgeError::WriteFailed { .. } => Fault::WriteFailed,
+        CartridgeError::EndOfPartition => Fault::EndOfPartition,
+        CartridgeError::PoolFull => Fault::PoolFull,
+        CartridgeError::PoolReadOnly { .. } | CartridgeError::WriteProtected => Fault::WriteProtected,
+        CartridgeError::WriteOnce => Fault::WriteProtected,
+        CartridgeError::FormatCorrupted { .. } => Fault::FormatCorrupted,
+        CartridgeError::Store(StoreError::Full { .. }) => Fault::PoolFull,
+        CartridgeError::BlockTooLong { .. }
+        | CartridgeError::AttributesFull { .. }
+        | CartridgeError::InvalidSpec { .. }
+        | CartridgeError::Store(_) => Fault::Hardware,
+    }
+}
+
+fn stop_of(stop: vtl_cartridge::Stop) -> Stop {
+    match stop {
+        vtl_cartridge::Stop::Filemark => Stop::Filemark,
+        vtl_cartridge::Stop::EndOfData => Stop::EndOfData,
+        vtl_cartridge::Stop::Beginning => Stop::Beginning,
+    }
+}
+
+fn spaced_of(spaced: vtl_cartridge::Spaced) -> Spaced {
+    Spaced { moved: spaced.moved, stop: spaced.stop.map(stop_of) }
+}
+
+impl Medium for CartridgeMedium {
+    fn facts(&self) -> MediumFacts {
+        let facts = self.cartridge.facts();
+        let made_on = clock::rfc3339(u64::try_from(facts.created_s).unwrap_or(0));
+        MediumFacts {
+            label: facts.label.to_string(),
+            serial: facts.serial.clone(),
+            kind: facts.kind,
+            made_on: made_on.split('T').next().unwrap_or_default().replace('-', ""),
+            capacity_bytes: facts.capacity_bytes,
+            used_bytes: facts.used_bytes,
+            write_protected: facts.write_protected,
+        }
+    }
+
+    fn position(&self) -> Position {
+        let at = self.cartridge.position();
+        Position {
+            object: at.object,
+            file: at.file,
+            end_of_data: at.end_of_data,
+            early_warning: at.early_warning,
+        }
+    }
+
+    fn read(&mut self, limit: u32) -> Result<Object, Fault> {
+        let object = self.do_it(|cartridge| cartridge.read(limit))?;
+        Ok(match object {
+            vtl_cartridge::Object::Block { length, data } => Object::Block { length, data },
+            vtl_cartridge::Object::Filemark => Object::Filemark,
+            vtl_cartridge::Object::EndOfData => Object::EndOfData,
+        })
+    }
+
+    fn write(&mut self, block: &[Bytes], compress: bool) -> Result<Written, Fault> {
+        let written = self.do_it(|cartridge| cartridge.write_block(block, compress))?;
+        Ok(self.written(written))
+    }
+
+    fn write_filemarks(&mut self, count: u32) -> Result<Written, Fault> {
+        let written = self.do_it(|cartridge| cartridge.write_filemarks(count))?;
+        Ok(self.written(written))
+    }
+
+    fn flush(&mut self) -> Result<(), Fault> {
+        self.do_it(Cartridge::flush)
+    }
+
+    fn space_blocks(&mut self, count: i64) -> Result<Spaced, Fault> {
+        Ok(spaced_of(self.cartridge.space_blocks(count)))
+    }
+
+    fn space_filemarks(&mut self, count: i64) -> Result<Spaced, Fault> {
+        Ok(spaced_of(self.cartridge.space_filemarks(count)))
+    }
+
+    fn space_sequential_filemarks(&mut self, count: i64) -> Result<Spaced, Fault> {
+        Ok(spaced_of(self.cartridge.space_sequential_filemarks(count)))
+    }
+
+    fn space_to_end(&mut self) -> Result<(), Fault> {
+        self.cartridge.space_to_end();
+        Ok(())
+    }
+
+    fn locate_object(&mut self, object: u64) -> Result<Option<Stop>, Fault> {
+        Ok(self.cartridge.locate_object(object).map(stop_of))
+    }
+
+    fn locate_file(&mut self, file: u64) -> Result<Option<Stop>, Fault> {
+        Ok(self.cartridge.locate_file(file).map(stop_of))
+    }
+
+    fn erase(&mut self, _long: bool) -> Result<(), Fault> {
+        // Both forms make the bytes unreachable at once; the store frees their space.
+        self.do_it(Cartridge::erase)
+    }
+
+    fn format(&mut self) -> Result<(), Fault> {
+        self.do_it(Cartridge::format)
+    }
+
+    fn host_attribute(&self, id: u16) -> Option<Vec<u8>> {
+        self.cartridge.host_attribute(id).map(<[u8]>::to_vec)
+    }
+
+    fn host_attributes(&self) -> Vec<u16> {
+        self.cartridge.host_attributes()
+    }
+
+    fn set_host_attribute(&mut self, id: u16, value: &[u8]) -> Result<(), AttributeFault> {
+        self.cartridge.set_host_attribute(id, value).map_err(|error| match error {
+            CartridgeError::AttributesFull { .. } => AttributeFault::NoRoom,
+            other => {
+                error!(label = %self.cartridge.label(), error = %other, "a host attribute is not stored");
+                AttributeFault::NotStored
+            }
+        })
+    }
+
+    fn load_count(&self) -> u64 {
+        self.cartridge.load_count()
+    }
+}

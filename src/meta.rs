@@ -1,0 +1,184 @@
+//! The inventory file as the daemon shares it, and what devices keep in it over a restart.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use scsi::{Persist, PersistFault};
+use vtl_library::LibraryError;
+use vtl_meta::{Meta, MetaError, Migration, Module, Table, Tx, Value};
+use vtl_types::CartridgeId;
+
+/// One file, one connection, one user at a time: transactions are short.
+#[derive(Clone)]
+pub struct SharedMeta(Arc<Mutex<Meta>>);
+
+static DEVICE_STATE: Table = Table { name: "device_state", columns: &["device", "key", "value"], key_len: 2 };
+
+/// What the daemon itself keeps beside the library's tables.
+const DEVICES: Module = Module {
+    name: "devices",
+    migrations: &[Migration {
+        number: 1,
+        sql: "CREATE TABLE device_state (
+            device TEXT NOT NULL,
+            key TEXT NOT NULL,
+            value BLOB NOT NULL,
+            row_sum BLOB NOT NULL,
+            PRIMARY KEY (device, key)
+        ) STRICT, WITHOUT ROWID;",
+    }],
+    tables: &[&DEVICE_STATE],
+};
+
+/// Whose state the daemon's own notes are.
+const DAEMON: &str = "vtld";
+const TRASH: &str = "trash";
+
+static MODULES: [Module; 2] = [vtl_library::MODULE, DEVICES];
+
+impl SharedMeta {
+    /// Opens or creates the file.
+    ///
+    /// # Errors
+    /// See [`Meta::open`].
+    pub fn open(path: &Path) -> Result<Self, MetaError> {
+        Meta::open(path, &MODULES).map(|meta| Self(Arc::new(Mutex::new(meta))))
+    }
+
+    /// One transaction.
+    ///
+    /// # Errors
+    /// Whatever `work` returns; nothing has changed then.
+    pub fn change<T>(
+        &self,
+        work: impl FnOnce(&mut Tx<'_>) -> Result<T, LibraryError>,
+    ) -> Result<T, LibraryError> {
+        self.with(|meta| meta.transaction(work))
+    }
+
+    /// One consistent view.
+    ///
+    /// # Errors
+    /// Whatever `work` returns.
+    pub fn read<T>(&self, work: impl FnOnce(&Tx<'_>) -> Result<T, LibraryError>) -> Result<T, LibraryError> {
+        self.with(|meta| meta.read(work))
+    }
+
+    /// The file itself, for copies and checks.
+    pub fn with<T>(&self, work: impl FnOnce(&mut Meta) -> T) -> T {
+        work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether the daemon has noted `flag`.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn flag(&self, flag: &str) -> Result<bool, MetaError> {
+        let key = [Value::Text(DAEMON.to_owned()), Value::Text(flag.to_owned())];
+        self.with(|meta| meta.read(|tx| Ok(tx.get(&DEVICE_STATE, &key)?.is_some())))
+    }
+
+    /// Notes `flag`.
+    ///
+    /// # Errors
+    /// It is not durable.
+    pub fn set_flag(&self, flag: &str) -> Result<(), MetaError> {
+        let key = [Value::Text(DAEMON.to_owned()), Value::Text(flag.to_owned())];
+        self.with(|meta| {
+            meta.transaction(|tx| {
+                tx.delete(&DEVICE_STATE, &key)?;
+                let [device, key] = key;
+                tx.insert(&DEVICE_STATE, &[device, key, Value::Blob(vec![1])])
+            })
+        })
+    }
+
+    /// When a cartridge went to the trash, in seconds since 1970.
+    pub fn trashed_since(&self, id: CartridgeId) -> Option<u64> {
+        let bytes = self.device(TRASH).load(&crate::state::hexadecimal(&id.0))?;
+        Some(u64::from_le_bytes(bytes.try_into().ok()?))
+    }
+
+    /// A cartridge goes to the trash now.
+    ///
+    /// # Errors
+    /// It is not durable.
+    pub fn note_trashed(&self, id: CartridgeId, unix_seconds: u64) -> Result<(), PersistFault> {
+        self.device(TRASH).save(&crate::state::hexadecimal(&id.0), &unix_seconds.to_le_bytes())
+    }
+
+    /// A cartridge is no longer in the trash. A note that stays behind does no harm.
+    pub fn forget_trashed(&self, id: CartridgeId) {
+        let _harmless = self.device(TRASH).save(&crate::state::hexadecimal(&id.0), &[]);
+    }
+
+    /// Where the device with this serial number keeps its state.
+    pub fn device(&self, serial: &str) -> DeviceState {
+        DeviceState { meta: self.clone(), device: serial.to_owned() }
+    }
+}
+
+/// What one device keeps: reservations that outlive a power loss, saved mode pages.
+pub struct DeviceState {
+    meta: SharedMeta,
+    device: String,
+}
+
+impl DeviceState {
+    fn key(&self, key: &str) -> [Value; 2] {
+        [Value::Text(self.device.clone()), Value::Text(key.to_owned())]
+    }
+}
+
+impl Persist for DeviceState {
+    fn load(&self, key: &str) -> Option<Vec<u8>> {
+        let found = self.meta.with(|meta| {
+            meta.read(|tx| match tx.get(&DEVICE_STATE, &self.key(key))? {
+                Some(row) => row.get::<Vec<u8>>("value").map(Some),
+                None => Ok(None),
+            })
+        });
+        found.unwrap_or_else(|error: MetaError| {
+            tracing::error!(device = self.device, key, %error, "a device's saved state cannot be read; it starts without");
+            None
+        })
+    }
+
+    fn save(&mut self, key: &str, value: &[u8]) -> Result<(), PersistFault> {
+        let names = self.key(key);
+        let saved = self.meta.with(|meta| {
+            meta.transaction(|tx| {
+                tx.delete(&DEVICE_STATE, &names)?;
+                if !value.is_empty() {
+                    let [device, key] = names;
+                    tx.insert(&DEVICE_STATE, &[device, key, Value::Blob(value.to_vec())])?;
+                }
+                Ok(())
+            })
+        });
+        saved.map_err(|error: MetaError| {
+            tracing::error!(device = self.device, key, %error, "a device's state could not be saved");
+            PersistFault
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_device_saves_is_there_after_a_restart_and_no_other_device_sees_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("inventory.db");
+        let meta = SharedMeta::open(&path).unwrap();
+        meta.device("A").save("reservations", b"one").unwrap();
+        meta.device("A").save("reservations", b"two").unwrap();
+        drop(meta);
+        let meta = SharedMeta::open(&path).unwrap();
+        assert_eq!(meta.device("A").load("reservations"), Some(b"two".to_vec()));
+        assert_eq!(meta.device("B").load("reservations"), None);
+        meta.device("A").save("reservations", b"").unwrap();
+        assert_eq!(meta.device("A").load("reservations"), None);
+    }
+}

@@ -1,0 +1,156 @@
+//! What initiators find: listeners, and the rules of login made from configuration and inventory.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tracing::warn;
+use vtl_conf::{Config, Digest, TargetDoor};
+use vtl_iscsi::config::{Auth, ChapIn, ChapOut, DigestOffer, Limits, Portal, TargetConfig};
+use vtl_library::LibraryError;
+use vtl_types::{ChapAccount, ChapLogin, IscsiName};
+
+use crate::meta::SharedMeta;
+use crate::sessions::Sessions;
+
+/// Target of the diagnostic disk.
+pub const DIAGNOSTIC_TARGET: &str = "iqn.2026-11.internal.vtl:diag";
+/// All our portals are one group.
+const PORTAL_GROUP: u16 = 1;
+
+/// Accepts connections until the daemon stops. More connections than the limit are closed at once.
+pub async fn listen(listener: TcpListener, sessions: Arc<Sessions>, places: Arc<Semaphore>) {
+    loop {
+        match listener.accept().await {
+            Ok((socket, peer)) => match places.clone().try_acquire_owned() {
+                Ok(place) => {
+                    let sessions = sessions.clone();
+                    tokio::spawn(async move {
+                        crate::connection::serve(socket, peer, sessions).await;
+                        drop(place);
+                    });
+                }
+                Err(_) => warn!(%peer, "connection refused: iscsi.max_connections are open"),
+            },
+            Err(error) => {
+                warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+/// A target's doors as configuration and inventory say together; the configuration wins where both speak.
+struct Doors {
+    name: IscsiName,
+    chap: Option<ChapAccount>,
+    initiators: Vec<IscsiName>,
+}
+
+fn doors(config: &Config, meta: &SharedMeta) -> Result<Vec<Doors>, LibraryError> {
+    let diagnostic = config.iscsi.diagnostic_disk.and_then(|_| DIAGNOSTIC_TARGET.parse::<IscsiName>().ok());
+    meta.read(|tx| {
+        let mut doors = Vec::new();
+        for (name, _) in vtl_library::targets(tx)? {
+            let chap = vtl_library::chap(tx, &name)?;
+            let initiators = vtl_library::initiators(tx, &name)?;
+            doors.push(Doors { name, chap, initiators });
+        }
+        doors.extend(diagnostic.map(|name| Doors { name, chap: None, initiators: Vec::new() }));
+        for door in &mut doors {
+            if let Some(access) = config.iscsi.targets.get(&door.name) {
+                door.chap = access.chap.clone().or_else(|| door.chap.take());
+                door.initiators.extend(access.initiators.iter().cloned());
+            }
+        }
+        Ok(doors)
+    })
+}
+
+/// Which targets the inventory guards, for the check of wide listeners.
+///
+/// # Errors
+/// The inventory cannot be read.
+pub fn target_doors(config: &Config, meta: &SharedMeta) -> Result<Vec<TargetDoor>, LibraryError> {
+    let doors = doors(config, meta)?;
+    Ok(doors
+        .into_iter()
+        .map(|door| TargetDoor {
+            guarded: door.chap.is_some() || !door.initiators.is_empty(),
+            target: door.name,
+        })
+        .collect())
+}
+
+/// What new connections are told.
+///
+/// # Errors
+/// The inventory cannot be read: nobody is let in on half a list.
+pub fn portal(config: &Config, meta: &SharedMeta) -> Result<Portal, LibraryError> {
+    let targets = doors(config, meta)?.into_iter().map(target).collect();
+    Ok(Portal { targets, discovery_auth: auth(config.iscsi.discovery_chap.as_ref()), limits: limits(config) })
+}
+
+fn target(door: Doors) -> TargetConfig {
+    TargetConfig {
+        name: door.name.to_string(),
+        alias: None,
+        portal_group_tag: PORTAL_GROUP,
+        auth: auth(door.chap.as_ref()),
+        initiators: (!door.initiators.is_empty())
+            .then(|| door.initiators.iter().map(ToString::to_string).collect()),
+        portals: Vec::new(),
+    }
+}
+
+fn auth(account: Option<&ChapAccount>) -> Auth {
+    let secret = |login: &ChapLogin| vtl_iscsi::secret::Secret::new(login.secret().expose().to_vec());
+    Auth {
+        chap: account.map(|a| ChapIn { user: a.login().user().to_owned(), secret: secret(a.login()) }),
+        mutual: account
+            .and_then(ChapAccount::mutual)
+            .map(|m| ChapOut { user: m.user().to_owned(), secret: secret(m) }),
+    }
+}
+
+fn limits(config: &Config) -> Limits {
+    let iscsi = &config.iscsi;
+    Limits {
+        max_sessions: iscsi.max_sessions,
+        max_connections: iscsi.max_connections,
+        login_timeout_ns: u64::try_from(iscsi.login_timeout.as_nanos()).unwrap_or(u64::MAX),
+        max_recv_data_segment_length: iscsi.max_recv_data_segment_length,
+        max_burst_length: iscsi.max_burst_length,
+        first_burst_length: iscsi.first_burst_length,
+        max_outstanding_r2t: u32::from(iscsi.max_outstanding_r2t),
+        command_window: iscsi.command_window,
+        max_bytes_in_flight: iscsi.max_bytes_in_flight_session.0,
+        header_digest: digest(&iscsi.header_digest),
+        data_digest: digest(&iscsi.data_digest),
+        ..Limits::default()
+    }
+}
+
+fn digest(offers: &[Digest]) -> DigestOffer {
+    match (offers.contains(&Digest::Crc32c), offers.contains(&Digest::None)) {
+        (true, false) => DigestOffer::Required,
+        (true, true) => DigestOffer::Allowed,
+        (false, _) => DigestOffer::Off,
+    }
+}
+
+/// Opens a listener on each address, so that a wrong one stops the start.
+///
+/// # Errors
+/// The address and what the system says.
+pub async fn bind(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, String> {
+    let mut listeners = Vec::new();
+    for address in addresses {
+        let listener = TcpListener::bind(address).await.map_err(|e| {
+            format!("iscsi.listen: cannot listen on {address}: {e}; is another program there?")
+        })?;
+        listeners.push(listener);
+    }
+    Ok(listeners)
+}

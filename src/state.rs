@@ -1,0 +1,211 @@
+//! The state folder: mode 0700, one daemon at a time, and the token of the API.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+
+/// An open state folder. The lock on it lasts as long as this value.
+pub struct StateFolder {
+    path: PathBuf,
+    _lock: File,
+}
+
+/// Why the state folder cannot be used.
+#[derive(Debug)]
+pub enum StateError {
+    /// A system call on this path failed.
+    Io(PathBuf, io::Error),
+    /// Another daemon has it; its process id, if it left one.
+    InUse(PathBuf, String),
+    /// Others could read it: its mode.
+    TooOpen(PathBuf, u32),
+}
+
+impl std::fmt::Display for StateError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Io(path, error) => {
+                write!(f, "state folder: {}: {error}; choose another with --state", path.display())
+            }
+            Self::InUse(path, pid) => write!(
+                f,
+                "state folder {} is in use by another vtld (process {pid}); stop that one or choose another folder with --state",
+                path.display()
+            ),
+            Self::TooOpen(path, mode) => write!(
+                f,
+                "state folder {0} has mode {mode:04o}, so others can read the tapes; run: chmod 700 {0}",
+                path.display()
+            ),
+        }
+    }
+}
+
+impl std::error::Error for StateError {}
+
+const TOKEN_BYTES: usize = 32;
+
+impl StateFolder {
+    /// Makes the folder if there is none, and takes it.
+    ///
+    /// # Errors
+    /// See [`StateError`].
+    pub fn open(path: &Path) -> Result<Self, StateError> {
+        let fail = |error| StateError::Io(path.to_owned(), error);
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(fail)?;
+        let mode = fs::metadata(path).map_err(fail)?.permissions().mode() & 0o7777;
+        if mode & 0o077 != 0 {
+            return Err(StateError::TooOpen(path.to_owned(), mode));
+        }
+        let lock = take_lock(path)?;
+        put_restored(path).map_err(fail)?;
+        Ok(Self { path: path.to_owned(), _lock: lock })
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The inventory file.
+    pub fn inventory(&self) -> PathBuf {
+        self.path.join("inventory.db")
+    }
+
+    /// The API's token: made at first start, then the same for ever (or as the operator writes it).
+    ///
+    /// # Errors
+    /// See [`StateError`].
+    pub fn token(&self) -> Result<String, StateError> {
+        let path = self.path.join("api.token");
+        let fail = |error| StateError::Io(path.clone(), error);
+        match fs::metadata(&path) {
+            Ok(found) if found.permissions().mode() & 0o077 != 0 => {
+                return Err(StateError::TooOpen(path.clone(), found.permissions().mode() & 0o7777));
+            }
+            Ok(_) => return Ok(fs::read_to_string(&path).map_err(fail)?.trim().to_owned()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(fail(error)),
+        }
+        let mut bytes = [0; TOKEN_BYTES];
+        crate::random::fill(&mut bytes);
+        let token = hexadecimal(&bytes);
+        let fresh = self.path.join("api.token.new");
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&fresh)
+            .map_err(fail)?;
+        writeln!(file, "{token}").and_then(|()| file.sync_all()).map_err(fail)?;
+        fs::rename(&fresh, &path).map_err(fail)?;
+        Ok(token)
+    }
+}
+
+/// Checks a copy of the inventory and puts it beside the inventory, to take its place at the next start.
+///
+/// # Errors
+/// What is wrong with the copy.
+pub fn stage_restore(state: &StateFolder, copy: &Path) -> Result<(), String> {
+    let staged = state.path.join(STAGED);
+    let fail = |error: io::Error| format!("{}: {error}", copy.display());
+    let bytes = fs::read(copy).map_err(fail)?;
+    let fresh = state.path.join("inventory.restore.new");
+    let mut file =
+        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh).map_err(fail)?;
+    file.write_all(&bytes).and_then(|()| file.sync_all()).map_err(fail)?;
+    drop(file);
+    crate::meta::SharedMeta::open(&fresh).map_err(|e| e.to_string())?;
+    remove_side_files(&fresh);
+    fs::rename(&fresh, &staged).map_err(fail)
+}
+
+/// A staged copy takes the inventory's place; the old one is kept beside it.
+fn put_restored(folder: &Path) -> io::Result<()> {
+    let (staged, inventory) = (folder.join(STAGED), folder.join("inventory.db"));
+    if !staged.exists() {
+        return Ok(());
+    }
+    if inventory.exists() {
+        fs::rename(&inventory, folder.join("inventory.before-restore.db"))?;
+        remove_side_files(&inventory);
+    }
+    fs::rename(&staged, &inventory)?;
+    File::open(folder)?.sync_all()
+}
+
+const STAGED: &str = "inventory.restore";
+
+/// SQLite's write-ahead files belong to the file that they lie beside and to no other.
+fn remove_side_files(database: &Path) {
+    for suffix in ["-wal", "-shm"] {
+        let mut name = database.as_os_str().to_owned();
+        name.push(suffix);
+        drop(fs::remove_file(PathBuf::from(name)));
+    }
+}
+
+fn take_lock(folder: &Path) -> Result<File, StateError> {
+    let path = folder.join("vtld.lock");
+    let fail = |error| StateError::Io(path.clone(), error);
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&path)
+        .map_err(fail)?;
+    if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        let mut pid = String::new();
+        drop(file.read_to_string(&mut pid));
+        return Err(StateError::InUse(folder.to_owned(), pid.trim().to_owned()));
+    }
+    file.set_len(0).map_err(fail)?;
+    writeln!(file, "{}", std::process::id()).map_err(fail)?;
+    Ok(file)
+}
+
+/// Bytes as lower-case hexadecimal.
+pub fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_daemon_on_the_same_folder_is_refused_and_told_who_has_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state");
+        let first = StateFolder::open(&path).unwrap();
+        let Err(StateError::InUse(_, pid)) = StateFolder::open(&path) else { panic!("taken twice") };
+        assert_eq!(pid, std::process::id().to_string());
+        drop(first);
+        assert!(StateFolder::open(&path).is_ok());
+    }
+
+    #[test]
+    fn folder_and_token_are_for_their_owner_only_and_the_token_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state");
+        let state = StateFolder::open(&path).unwrap();
+        let token = state.token().unwrap();
+        assert_eq!((token.len(), state.token().unwrap()), (64, token));
+        let mode = |p: &Path| fs::metadata(p).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&path), mode(&path.join("api.token"))), (0o700, 0o600));
+    }
+
+    #[test]
+    fn a_folder_that_others_can_read_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        assert!(matches!(StateFolder::open(folder.path()), Err(StateError::TooOpen(_, 0o755))));
+    }
+}
