@@ -1,12 +1,15 @@
 //! What a drive needs of the cartridge in it.
 //!
-//! The model is SSC's: a sequence of blocks and filemarks between beginning of partition and end of data, and a position between two of them.
-//! All calls may block; a drive does one thing at a time. Nothing written counts as kept until [`Medium::flush`] has returned.
+//! The model is SSC's: a sequence of blocks and filemarks between beginning of partition and end of data, and
+//! a position between two of them. All calls may block; a drive does one thing at a time. Nothing written
+//! counts as kept until [`Medium::flush`] has returned.
 //!
 //! What the drive relies on:
-//! - It flushes before every motion and read that follows a write, so an implementation need not do so by itself.
-//! - A fault leaves the medium where the fault's text says, ready for the next call; [`Fault::LateWrite`] is reported once, by whichever call
-//!   meets it, and that call has done nothing else.
+//! - It flushes before every motion and every read that follows a write; an implementation need not.
+//! - A fault leaves the medium where the fault's text says, ready for the next call. [`Fault::LateWrite`] is
+//!   reported once, by whichever call meets it, and that call has done nothing else.
+//! - A commit that an implementation makes by itself belongs to the call in hand: when it loses data, that
+//!   call (or the next one) returns `LateWrite`. A loss that no call returns is never told to any host.
 //! - [`Medium::position`] is cheap: it is asked after each command.
 
 use alloc::{string::String, vec::Vec};
@@ -48,7 +51,8 @@ pub struct Position {
 /// What a read met.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Object {
-    /// A block of `length` bytes; `data` holds its beginning, at most what was asked. The position is behind the block in any case.
+    /// A block of `length` bytes; `data` holds its beginning, at most what was asked. The position is behind
+    /// the block in any case.
     Block {
         /// Length as written.
         length: u32,
@@ -91,12 +95,14 @@ pub enum Stop {
 /// Why the medium could not do it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// Stored bytes of the block at `object` failed their check or could not be read; other blocks are not concerned. The position is behind it.
+    /// Stored bytes of the block at `object` failed their check or could not be read; other blocks are not
+    /// concerned. The position is behind it.
     Unreadable {
         /// Which one.
         object: u64,
     },
-    /// A write that had been acknowledged failed later: reported once, as deferred. What was not durable is lost and the position is at the new end of data.
+    /// A write that had been acknowledged failed later: reported once, as deferred. What was not durable is
+    /// lost and the position is at the new end of data.
     LateWrite,
     /// This very write failed; nothing of it is on the medium.
     WriteFailed,
@@ -135,15 +141,16 @@ pub trait Medium {
     /// [`Fault::Unreadable`], [`Fault::LateWrite`], [`Fault::Hardware`].
     fn read(&mut self, limit: u32) -> Result<Object, Fault>;
 
-    /// Writes one block at the position; whatever was behind the position is gone. Buffered: durable with the next [`Medium::flush`].
+    /// Writes one block at the position; whatever was behind the position is gone. Buffered: durable with the
+    /// next [`Medium::flush`].
     /// `compress`: the drive's data compression is on.
     ///
     /// # Errors
     /// Any [`Fault`] but `Unreadable`.
     fn write(&mut self, block: &[Bytes], compress: bool) -> Result<Written, Fault>;
 
-    /// Writes `count` filemarks (up to 16,777,215, so it must be cheap) at the position, buffered: all of them or none. With `count` 0 nothing
-    /// changes.
+    /// Writes `count` filemarks (up to 16,777,215, so it must be cheap) at the position, buffered: all of
+    /// them or none. With `count` 0 nothing changes.
     ///
     /// # Errors
     /// As [`Medium::write`].
@@ -155,7 +162,8 @@ pub trait Medium {
     /// [`Fault::LateWrite`], [`Fault::Hardware`].
     fn flush(&mut self) -> Result<(), Fault>;
 
-    /// Moves over blocks, towards the end (positive) or the beginning (negative); stops behind a filemark in the direction of movement.
+    /// Moves over blocks, towards the end (positive) or the beginning (negative); stops behind a filemark in
+    /// the direction of movement.
     ///
     /// # Errors
     /// [`Fault::Hardware`].
@@ -167,8 +175,8 @@ pub trait Medium {
     /// [`Fault::Hardware`].
     fn space_filemarks(&mut self, count: i64) -> Result<Spaced, Fault>;
 
-    /// Moves over the next run of `count` consecutive filemarks (SPACE code 2h, sequential filemarks). `moved` is `count` when there is one,
-    /// else 0 at the end that was met.
+    /// Moves over the next run of `count` consecutive filemarks (SPACE code 2h, sequential filemarks).
+    /// `moved` is `count` when there is one, else 0 at the end that was met.
     ///
     /// # Errors
     /// [`Fault::Hardware`].
@@ -180,8 +188,8 @@ pub trait Medium {
     /// [`Fault::Hardware`].
     fn space_to_end(&mut self) -> Result<(), Fault>;
 
-    /// Moves to the object with this number; `Some(EndOfData)` when it lies beyond, the position being at end of data then. Object 0 is the
-    /// beginning: the drive goes there when a cartridge is inserted.
+    /// Moves to the object with this number; `Some(EndOfData)` when it lies beyond, the position being at end
+    /// of data then. Object 0 is the beginning: the drive goes there when a cartridge is inserted.
     ///
     /// # Errors
     /// [`Fault::Hardware`].
@@ -193,7 +201,8 @@ pub trait Medium {
     /// [`Fault::Hardware`].
     fn locate_file(&mut self, file: u64) -> Result<Option<Stop>, Fault>;
 
-    /// Makes the position end of data; durable when it returns. `long`: the old bytes are to be unreachable for good.
+    /// Makes the position end of data; durable when it returns. `long`: the old bytes are to be unreachable
+    /// for good.
     ///
     /// # Errors
     /// As [`Medium::write`] and [`Medium::flush`].

@@ -24,7 +24,8 @@ pub(super) enum Alert {
     WormOverwrite = 0x3c,
 }
 
-/// The flags. Reading the log page clears them for the initiator that read it; a cartridge's load clears them for all.
+/// The flags. Reading the log page clears them for the initiator that read it; a cartridge's load clears them
+/// for all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Alerts {
     raised: u64,

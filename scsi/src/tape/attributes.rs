@@ -1,6 +1,7 @@
 //! Medium auxiliary memory: READ ATTRIBUTE and WRITE ATTRIBUTE (SPC-4, medium auxiliary memory attributes).
 //!
-//! Device and medium attributes are made from what is known; host attributes are stored by the [`Medium`] as one byte of format and the value.
+//! Device and medium attributes are made from what is known; host attributes are stored by the [`Medium`] as
+//! one byte of format and the value.
 
 use alloc::vec::Vec;
 

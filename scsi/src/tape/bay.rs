@@ -8,8 +8,9 @@
 //!     └────────────────────┴─────────────────┘ eject
 //! ```
 //!
-//! A cartridge is ready as soon as it is in: a load takes no time here. A host's LOAD UNLOAD leaves it in the drive; only the owner takes
-//! it out. A crash leaves nothing here: which cartridge is in which drive is the library's knowledge.
+//! A cartridge is ready as soon as it is in: a load takes no time here. A host's LOAD UNLOAD leaves it in the
+//! drive; only the owner takes it out. A crash leaves nothing here: which cartridge is in which drive is the
+//! library's knowledge.
 
 use super::deck::Deck;
 use crate::sense::Check;
@@ -106,7 +107,8 @@ impl<M> Bay<M> {
         }
     }
 
-    /// Moves to the state that the table gives for `event`, which must concern a cartridge already in the bay.
+    /// Moves to the state that the table gives for `event`, which must concern a cartridge already in the
+    /// bay.
     pub(super) fn step(&mut self, event: Event) -> Result<(), Check> {
         let next = self.state().after(event).ok_or(Check::MediumNotPresent)?;
         *self = match (core::mem::replace(self, Self::Empty), next) {

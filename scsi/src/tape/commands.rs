@@ -1,4 +1,5 @@
-//! The drive's commands: the table that dispatches, and what each CDB means (SSC-4; READ and WRITE ATTRIBUTE: SPC-4).
+//! The drive's commands: the table that dispatches, and what each CDB means (SSC-4; READ and WRITE ATTRIBUTE:
+//! SPC-4).
 
 use super::deck::{Shape, Target, Unit};
 use crate::{
@@ -62,13 +63,15 @@ const fn attribute(action: u8) -> Row<TapeOp> {
     row(0x8c, ATTRIBUTE_USAGE, Access::Read, TapeOp::ReadAttribute, (1, 60)).action(action)
 }
 
-/// Every command of the drive, by operation code and service action.
+/// Every command of the drive, by operation code and service action. Access: moving and reading count as
+/// reads; what tells only of the drive or the cartridge's number is open to all, as the T10000's manual has
+/// it.
 pub(super) const ROWS: &[Row<TapeOp>] = &[
     Row::spc(SpcOp::TestUnitReady),
     row(0x01, &[0x01, 0x01, 0, 0, 0, 0], Access::Read, TapeOp::Rewind, MOTION_S),
     Row::spc(SpcOp::RequestSense),
     row(0x04, &[0x04, 0x01, 0x0f, 0xff, 0xff, 0], Access::Write, TapeOp::FormatMedium, MOTION_S),
-    anytime(0x05, &[0x05, 0x01, 0, 0, 0, 0], Access::Persistent, TapeOp::ReadBlockLimits),
+    anytime(0x05, &[0x05, 0x01, 0, 0, 0, 0], Access::Always, TapeOp::ReadBlockLimits),
     row(0x08, &[0x08, 0x03, 0xff, 0xff, 0xff, 0], Access::Read, TapeOp::Read6, DATA_S),
     row(0x0a, &[0x0a, 0x01, 0xff, 0xff, 0xff, 0], Access::Write, TapeOp::Write6, DATA_S),
     row(0x10, &[0x10, 0x01, 0xff, 0xff, 0xff, 0], Access::Write, TapeOp::WriteFilemarks6, DATA_S),
@@ -89,12 +92,7 @@ pub(super) const ROWS: &[Row<TapeOp>] = &[
     position(0x01),
     position(0x06),
     position(0x08),
-    anytime(
-        0x44,
-        &[0x44, 0x03, 0, 0, 0, 0, 0, 0xff, 0xff, 0],
-        Access::Persistent,
-        TapeOp::ReportDensitySupport,
-    ),
+    anytime(0x44, &[0x44, 0x03, 0, 0, 0, 0, 0, 0xff, 0xff, 0], Access::Always, TapeOp::ReportDensitySupport),
     Row::spc(SpcOp::LogSelect),
     Row::spc(SpcOp::LogSense),
     Row::spc(SpcOp::ModeSelect10),
@@ -144,7 +142,7 @@ pub(super) const ROWS: &[Row<TapeOp>] = &[
     row(
         0xab,
         &[0xab, 0x1f, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0],
-        Access::Read,
+        Access::Always,
         TapeOp::ReadMediaSerialNumber,
         (1, 60),
     )

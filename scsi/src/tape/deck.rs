@@ -1,7 +1,8 @@
 //! A loaded cartridge under the head: reading, writing and moving, with the exact residuals of SSC-4.
 //!
-//! The deck keeps two promises. What `docs/semantics.md` calls a durable point is one: every motion, and a read after a write, first
-//! makes written data durable. The other: a fault of the medium becomes a [`Halt`] here and nowhere else.
+//! The deck keeps two promises. What `docs/semantics.md` calls a durable point is one: every motion, and a
+//! read after a write, first makes written data durable. The other: a fault of the medium becomes a [`Halt`]
+//! here and nowhere else.
 
 use alloc::vec::Vec;
 use bytes::Bytes;
@@ -52,8 +53,8 @@ impl Halt {
         self
     }
 
-    /// A failed late write, when nothing else than the command in hand can have been lost (`before`: what was not durable when it began):
-    /// then the error is this command's own.
+    /// A failed late write, when nothing else than the command in hand can have been lost (`before`: what was
+    /// not durable when it began): then the error is this command's own.
     fn blamed_on_this_command(self, before: Buffered, asked: i64) -> Self {
         match self.check {
             Check::WriteError { .. } if before == Buffered::default() => {
@@ -216,8 +217,8 @@ impl<M: Medium> Deck<M> {
         }
     }
 
-    /// Blocks of exactly `block_length`; a block of another length ends the transfer and is not delivered, so that the residual in blocks
-    /// times the block length is what the transport did not deliver.
+    /// Blocks of exactly `block_length`; a block of another length ends the transfer and is not delivered, so
+    /// that the residual in blocks times the block length is what the transport did not deliver.
     fn read_fixed(&mut self, blocks: u32, block_length: u32, tally: &mut Tally) -> Result<DataIn, Halt> {
         let mut data = Gather::default();
         for done in 0..blocks {
@@ -265,7 +266,8 @@ impl<M: Medium> Deck<M> {
         self.finish_write(mode, early_warning, before, asked)
     }
 
-    /// WRITE FILEMARKS. `immed`: status is due before the marks are durable. Count 0 only makes durable what was written before.
+    /// WRITE FILEMARKS. `immed`: status is due before the marks are durable. Count 0 only makes durable what
+    /// was written before.
     pub(super) fn write_filemarks(&mut self, count: u32, immed: bool, mode: WriteMode) -> Result<(), Halt> {
         if count == 0 {
             return if immed { Ok(()) } else { self.settle() };
@@ -279,7 +281,8 @@ impl<M: Medium> Deck<M> {
         self.finish_write(WriteMode { buffered: immed, ..mode }, written.early_warning, before, left)
     }
 
-    /// Durability and early warning, when all of a write has been taken. `asked` is what is left of it if it cannot be kept.
+    /// Durability and early warning, when all of a write has been taken. `asked` is what is left of it if it
+    /// cannot be kept.
     fn finish_write(
         &mut self,
         mode: WriteMode,
@@ -293,7 +296,8 @@ impl<M: Medium> Deck<M> {
         if early_warning { Err(Check::EarlyWarning { left: Some(0) }.into()) } else { Ok(()) }
     }
 
-    /// A write that the medium did not take. What it took before is made durable at the end of the partition, and where status waits for it.
+    /// A write that the medium did not take. What it took before is made durable at the end of the partition,
+    /// and where status waits for it.
     fn halt_write(&mut self, fault: Fault, left: i64, mode: WriteMode) -> Halt {
         let at_end = matches!(fault, Fault::EndOfPartition | Fault::PoolFull);
         let halt = self.halt(fault, Some(left));
@@ -313,7 +317,8 @@ impl<M: Medium> Deck<M> {
         Ok(())
     }
 
-    /// SPACE. Ends at filemarks (blocks), end of data and beginning of partition as SSC-4 says; residuals count without sign.
+    /// SPACE. Ends at filemarks (blocks), end of data and beginning of partition as SSC-4 says; residuals
+    /// count without sign.
     pub(super) fn space(&mut self, unit: Unit, count: i64) -> Result<(), Halt> {
         self.settle()?;
         let moved = match (unit, count) {
@@ -378,7 +383,8 @@ impl<M: Medium> Deck<M> {
         self.buffered.bytes = self.buffered.bytes.saturating_add(bytes);
     }
 
-    /// The one place where a fault of the medium becomes sense data. `left`: residual of the command that met it.
+    /// The one place where a fault of the medium becomes sense data. `left`: residual of the command that met
+    /// it.
     pub(super) fn halt(&mut self, fault: Fault, left: Option<i64>) -> Halt {
         match fault {
             Fault::Unreadable { .. } => {

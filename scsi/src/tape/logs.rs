@@ -1,4 +1,5 @@
-//! The drive's log pages (SSC-4; 31h: IBM LTO). Only what is counted or known: a parameter that nothing feeds is not there.
+//! The drive's log pages (SSC-4; 31h: IBM LTO). Only what is counted or known: a parameter that nothing feeds
+//! is not there.
 
 use alloc::vec::Vec;
 
@@ -153,7 +154,8 @@ fn tape_alerts(pending: u64) -> Vec<LogParameter> {
     (1..=Alerts::COUNT).map(flag).collect()
 }
 
-/// Tape capacity (IBM LTO): main partition's remaining, alternate's, main partition's maximum, alternate's, MiB.
+/// Tape capacity (IBM LTO): main partition's remaining, alternate's, main partition's maximum, alternate's,
+/// MiB.
 fn tape_capacity<M: Medium>(sources: Sources<'_, M>) -> Vec<LogParameter> {
     let facts = sources.deck.map(|deck| deck.medium().facts());
     let (maximum, used) = facts.map_or((0, 0), |facts| (facts.capacity_bytes, facts.used_bytes));

@@ -1,12 +1,13 @@
 //! The tape drive (SSC-4): one cartridge at a time, one command at a time.
 //!
-//! Who does what: [`commands`] says what a CDB means, [`bay`] whether a cartridge is there and ready, [`deck`] reads, writes and moves
-//! it, [`position`], [`density`], [`attributes`], [`modes`] and [`logs`] make the pages. What drives share with other devices is in
-//! [`crate::spc`].
+//! Who does what: [`commands`] says what a CDB means, [`bay`] whether a cartridge is there and ready,
+//! [`deck`] reads, writes and moves it, [`position`], [`density`], [`attributes`], [`modes`] and [`logs`]
+//! make the pages. What drives share with other devices is in [`crate::spc`].
 //!
-//! The owner (one thread) calls [`TapeDrive::insert`] and [`TapeDrive::eject`] when the library moves a cartridge, and
-//! [`LogicalUnit::execute`] for each command. A crash of the process loses what was not made durable, and only that: the drive holds no
-//! data of its own. Which points are durable is `docs/semantics.md`; `docs/scsi-drive.md` is the drive's manual.
+//! The owner (one thread) calls [`TapeDrive::insert`] and [`TapeDrive::eject`] when the library moves a
+//! cartridge, and [`LogicalUnit::execute`] for each command. A crash of the process loses what was not made
+//! durable, and only that: the drive holds no data of its own. Which points are durable is
+//! `docs/semantics.md`; `docs/scsi-drive.md` is the drive's manual.
 
 mod alerts;
 mod attributes;
@@ -109,7 +110,8 @@ pub enum InsertFault {
 pub enum EjectFault {
     /// There is none.
     Empty,
-    /// Its data could not be made durable. The next initiator hears of it; what was lost is lost, and a second try may succeed.
+    /// Its data could not be made durable. The next initiator hears of it; what was lost is lost, and a
+    /// second try may succeed.
     NotDurable(Check),
 }
 
@@ -153,7 +155,8 @@ impl<M: Medium, P: Persist> TapeDrive<M, P> {
         Ok(())
     }
 
-    /// Takes the cartridge out, when all its data is durable. Prevention of removal is the owner's to ask for: [`Self::is_prevented`].
+    /// Takes the cartridge out, when all its data is durable. Prevention of removal is the owner's to ask
+    /// for: [`Self::is_prevented`].
     ///
     /// # Errors
     /// The cartridge stays.
@@ -165,7 +168,8 @@ impl<M: Medium, P: Persist> TapeDrive<M, P> {
         self.take_out().ok_or(EjectFault::Empty)
     }
 
-    /// Takes the cartridge out although its data cannot be made durable: for an operator who gives up. Initiators hear of the loss.
+    /// Takes the cartridge out although its data cannot be made durable: for an operator who gives up.
+    /// Initiators hear of the loss.
     pub fn eject_with_loss(&mut self) -> Option<M> {
         // Either all is durable, or the next initiator hears that it is not: nothing else can be done here.
         let _ = self.keep_or_remember();

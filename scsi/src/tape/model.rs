@@ -1,7 +1,8 @@
 //! Random operations on a drive and on a model of a tape that is small enough to be obviously right.
 //!
-//! The model is a vector of blocks and marks and a position. It knows nothing of sense data encoding, deck or medium; after each step the
-//! outcome (data, decoded sense data) and READ POSITION of the drive must be the model's.
+//! The model is a vector of blocks and marks and a position. It knows nothing of sense data encoding, deck or
+//! medium; after each step the outcome (data, decoded sense data) and READ POSITION of the drive must be the
+//! model's.
 
 use alloc::{vec, vec::Vec};
 use proptest::prelude::*;
@@ -364,7 +365,8 @@ fn lose(steps: &[(Step, u8)]) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// What the transport counts as not delivered is what INFORMATION says, in bytes or in blocks (LTFS compares the two).
+/// What the transport counts as not delivered is what INFORMATION says, in bytes or in blocks (LTFS compares
+/// the two).
 fn check_transport_residual(step: &Step, tape: &Tape, reply: &Reply) -> Result<(), TestCaseError> {
     let (asked, unit) = match *step {
         Step::Read(length, _) => (i64::from(length), 1),

@@ -1,6 +1,8 @@
-//! The drive's mode pages, block descriptor and device-specific parameter (SSC-4), and what a MODE SELECT may do to them.
+//! The drive's mode pages, block descriptor and device-specific parameter (SSC-4), and what a MODE SELECT may
+//! do to them.
 //!
-//! The block length and buffered mode are not in a page: they live in [`Settings`] and fall back to their defaults at a reset.
+//! The block length and buffered mode are not in a page: they live in [`Settings`] and fall back to their
+//! defaults at a reset.
 
 use alloc::vec::Vec;
 
@@ -26,7 +28,8 @@ const LOIS: u8 = 0x40;
 /// Its byte 14, SELECT DATA COMPRESSION ALGORITHM: 0 none, 1 the drive's own.
 const SDCA_AT: usize = 14;
 
-/// All pages as manufactured. None of them says what is not so: no partitions, no programmable early warning, no protection method.
+/// All pages as manufactured. None of them says what is not so: no partitions, no programmable early warning,
+/// no protection method.
 pub(super) fn pages() -> Vec<ModePage> {
     let mut compression = [0; 14];
     compression[0] = DCE | DCC;
@@ -52,8 +55,8 @@ pub(super) fn pages() -> Vec<ModePage> {
     ]
 }
 
-/// MODE SENSE(6)/(10) for page 00h. Vendor specific by SPC-4; on LTO drives it means header and block descriptor and no page, and it is what
-/// Linux st asks at each open, so it must answer.
+/// MODE SENSE(6)/(10) for page 00h. Vendor specific by SPC-4; on LTO drives it means header and block
+/// descriptor and no page, and it is what Linux st asks at each open, so it must answer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct HeaderRequest {
     ten: bool,
@@ -127,7 +130,8 @@ impl Settings {
         [density, 0, 0, 0, 0, a, b, c]
     }
 
-    /// What header and block descriptor of a MODE SELECT ask for. `density`: of the medium, or the drive's own.
+    /// What header and block descriptor of a MODE SELECT ask for. `density`: of the medium, or the drive's
+    /// own.
     pub(super) fn selected(self, select: &ModeSelect, density: u8, max_block: u32) -> Result<Self, Check> {
         let specific_at = select.device_specific_at;
         let invalid = |byte: u16, bit: u8| Check::InvalidFieldInParameters { byte, bit: Some(bit) };
@@ -169,7 +173,8 @@ pub(super) fn compresses(modes: &ModePages) -> bool {
     modes.byte(COMPRESSION, 0, 2) & DCE != 0
 }
 
-/// DCE of page 0Fh and SDCA of page 10h are two views of one switch: a MODE SELECT with both must not contradict itself.
+/// DCE of page 0Fh and SDCA of page 10h are two views of one switch: a MODE SELECT with both must not
+/// contradict itself.
 pub(super) fn check_compression(select: &ModeSelect) -> Result<(), Check> {
     let Some(page) = selected(select, CONFIGURATION) else { return Ok(()) };
     let algorithm = page.bytes.get(SDCA_AT).copied().unwrap_or(0);

@@ -16,7 +16,8 @@ const LOLU: u8 = 0x04;
 /// Short form: a number does not fit its field.
 const PERR: u8 = 0x02;
 
-/// Where the drive is and what is not durable yet. BPEW stays 0: the programmable early warning zone has size 0.
+/// Where the drive is and what is not durable yet. BPEW stays 0: the programmable early warning zone has size
+/// 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Report {
     pub(super) position: Position,

@@ -1,4 +1,5 @@
-//! Scripts against a whole drive. Expected bytes are typed from SSC-4, SPC-4 and captures of Linux st, never taken from our constants.
+//! Scripts against a whole drive. Expected bytes are typed from SSC-4, SPC-4 and captures of Linux st, never
+//! taken from our constants.
 
 use alloc::{collections::BTreeMap, string::String, vec, vec::Vec};
 use bytes::Bytes;
@@ -1122,6 +1123,7 @@ fn a_reservation_of_another_initiator_keeps_the_tape() {
     for cdb in [[0x08, 0, 0, 0, 1, 0], [0x0a, 0, 0, 0, 0, 0], [0x01, 0, 0, 0, 0, 0], [0x1b, 0, 0, 0, 0, 0]] {
         assert_eq!(bench.send_from(TWO, &cdb, &[]).status, Status::ReservationConflict, "{cdb:02x?}");
     }
+    assert_eq!(bench.send_from(TWO, &[0x05, 0, 0, 0, 0, 0], &[]).status, Status::Good);
     let mode_sense = bench.send_from(TWO, &[0x1a, 0, 0, 0, 12, 0], &[]);
     assert_eq!(mode_sense.status, Status::ReservationConflict);
     bench.drive.nexus_closed(ONE);
