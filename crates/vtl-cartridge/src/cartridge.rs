@@ -12,7 +12,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use vtl_store::{OwnerId, ReadError, Store, StoreError, Stream};
+use vtl_store::{Health, OwnerId, ReadError, Store, StoreError, Stream};
 use vtl_types::{CartridgeId, Label, MediaForm, Place};
 
 use crate::{
@@ -282,6 +282,10 @@ impl Cartridge {
         self.writable()?;
         if self.head.map.memory_bytes() >= self.settings.map_limit_bytes {
             return Err(CartridgeError::EndOfPartition);
+        }
+        // A block asks the store at once, marks only with the next commit.
+        if let Health::ReadOnly { why } = self.store.health() {
+            return Err(CartridgeError::PoolReadOnly { why });
         }
         self.cut_here(0)?;
         self.add(Run { length: 0, count: u64::from(count) })?;

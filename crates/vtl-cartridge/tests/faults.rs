@@ -222,6 +222,10 @@ fn a_pool_that_fills_up_refuses_the_block_and_keeps_all_before_it() {
     };
     assert!(matches!(refused, CartridgeError::PoolFull), "{refused}");
     assert_eq!(tape.position().object, taken);
+    tape.locate_object(1);
+    assert!(matches!(tape.write_block(&[common::block(1, 9000)], false), Err(CartridgeError::PoolFull)));
+    tape.space_to_end();
+    assert_eq!(tape.position().object, taken, "a refused overwrite costs nothing that is pending");
     assert!(tape.write_filemarks(1).is_ok());
     tape.flush().unwrap();
     tape.locate_object(1);
@@ -251,6 +255,16 @@ fn a_pool_that_runs_low_gives_early_warning() {
 
 #[test]
 fn a_pool_that_takes_no_writes_can_still_be_read_and_says_so_to_writers() {
+    // Which of the calls of a flush is a sync is the store's to know: each is tried.
+    let read_only = (0..40).filter(|call| flush_fails_at(*call)).count();
+    assert!(
+        (1..40).contains(&read_only),
+        "a failed sync closes the pool for writes: {read_only} of 40 calls"
+    );
+}
+
+/// Fails the flush at one of its calls and checks what is left. True when the pool takes no writes afterwards.
+fn flush_fails_at(call: u64) -> bool {
     let disk = new_tape(5);
     let store = open_store(&disk).unwrap();
     let mut tape = Cartridge::load(&store, ID, settings()).unwrap();
@@ -258,36 +272,75 @@ fn a_pool_that_takes_no_writes_can_still_be_read_and_says_so_to_writers() {
     tape.write_filemarks(1).unwrap();
     tape.flush().unwrap();
     tape.write_block(&[common::block(2, 3000)], true).unwrap();
-    disk.fail_from(disk.calls(), Fault::Eio);
-    let lost = tape.flush();
-    assert!(
-        matches!(&lost, Err(CartridgeError::LateWrite(lost)) if lost.objects == 1 && lost.bytes == 3000),
-        "{lost:?}"
-    );
+    disk.fail_call(disk.calls() + call, Fault::Eio);
+    let lost = match tape.flush() {
+        Ok(()) => false,
+        Err(CartridgeError::LateWrite(lost)) => {
+            assert_eq!((lost.objects, lost.bytes, lost.end_object), (1, 3000, 2));
+            true
+        }
+        Err(error) => panic!("{error}"),
+    };
     disk.heal();
     assert!(tape.flush().is_ok(), "told once, and nothing is pending");
     drop(tape);
 
-    // Whether the fault hit a write or a sync, and so whether the pool is read-only, is the store's to know.
-    let loaded = Cartridge::load(&store, ID, settings()).unwrap();
-    assert_eq!(loaded.load_count(), 2);
-    let mut tape = loaded;
-    let kept = vec![Some(common::block(1, 3000)), None];
+    let mut tape = Cartridge::load(&store, ID, settings()).unwrap();
+    assert_eq!(tape.load_count(), 2);
+    let mut kept = vec![Some(common::block(1, 3000)), None];
+    kept.extend((!lost).then(|| Some(common::block(2, 3000))));
     assert_eq!(content(&mut tape).unwrap().objects, kept);
-    if matches!(store.health(), vtl_store::Health::ReadOnly { .. }) {
-        let refused = tape
-            .write_filemarks(1)
-            .and_then(|_| tape.flush().map(|()| vtl_cartridge::Written { early_warning: false }));
-        assert!(refused.is_err());
-        tape.locate_object(0);
-        let refused = tape.write_block(&[common::block(3, 10)], true);
-        assert!(matches!(refused, Err(CartridgeError::PoolReadOnly { .. })), "{refused:?}");
-        assert_eq!(tape.position().object, 0, "what could not be written moves nothing");
+    let read_only = matches!(store.health(), vtl_store::Health::ReadOnly { .. });
+    if read_only {
+        tape.locate_object(1);
+        let refused = [
+            tape.write_block(&[common::block(3, 10)], true).map(drop),
+            tape.write_filemarks(1).map(drop),
+            tape.erase(),
+            tape.set_host_attribute(0x0801, b"x"),
+            tape.set_write_protected(true),
+        ];
+        for refused in refused {
+            assert!(matches!(refused, Err(CartridgeError::PoolReadOnly { .. })), "{refused:?}");
+        }
+        assert_eq!(tape.position().object, 1, "what could not be written moves nothing");
         assert_eq!(content(&mut tape).unwrap().objects, kept);
-        assert!(matches!(tape.set_host_attribute(0x0801, b"x"), Err(CartridgeError::PoolReadOnly { .. })));
         assert_eq!(tape.host_attribute(0x0801), None);
+        assert!(!tape.write_protected());
     }
     tape.close().unwrap();
+    read_only
+}
+
+#[test]
+fn a_sync_that_failed_for_one_cartridge_costs_another_what_it_had_pending_and_says_so() {
+    let other_id = vtl_types::CartridgeId([9; 16]);
+    let mut closed = 0;
+    for call in 0..40 {
+        let disk = new_tape(6);
+        let store = open_store(&disk).unwrap();
+        Cartridge::create(&store, other_id, &spec("VTL002L8", 1 << 20, 0)).unwrap();
+        let mut tape = Cartridge::load(&store, ID, settings()).unwrap();
+        let mut other = Cartridge::load(&store, other_id, settings()).unwrap();
+        tape.write_block(&[common::block(1, 3000)], true).unwrap();
+        tape.flush().unwrap();
+        tape.write_block(&[common::block(2, 3000)], true).unwrap();
+        other.write_block(&[common::block(4, 100)], true).unwrap();
+        disk.fail_call(disk.calls() + call, Fault::Eio);
+        let _ = other.flush();
+        disk.heal();
+        if store.health() == vtl_store::Health::Ok {
+            continue;
+        }
+        closed += 1;
+        let lost = tape.flush();
+        assert!(matches!(&lost, Err(CartridgeError::LateWrite(lost)) if lost.objects == 1), "{lost:?}");
+        assert_eq!(tape.position().object, 1);
+        assert_eq!(content(&mut tape).unwrap().objects, [Some(common::block(1, 3000))]);
+        assert!(matches!(tape.write_filemarks(1), Err(CartridgeError::PoolReadOnly { .. })));
+        assert!(tape.flush().is_ok());
+    }
+    assert!(closed > 0, "no call of a flush was a sync");
 }
 
 #[test]
