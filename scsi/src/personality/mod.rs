@@ -1,7 +1,7 @@
 //! Personalities: what a device looks like, as data. One text file for each in `personalities/`, read by the parser here.
 //!
 //! A file has one `key = value` on a line; `#` begins a comment. Numbers are decimal, or hexadecimal with `0x`. Every key stands in
-//! [`Personality::set`]; one that is unknown, missing or wrong is an error that names the line.
+//! `Personality::set`; one that is unknown, missing or wrong is an error that names the line.
 
 use alloc::{collections::BTreeMap, string::String, vec::Vec};
 use core::fmt;

@@ -86,7 +86,7 @@ impl<P: Persist> Common<P> {
         (&mut self.registry, &mut self.persist)
     }
 
-    /// The logical units of the target, for REPORT LUNS; [0] until the owner says otherwise.
+    /// The logical units of the target, for REPORT LUNS; only LUN 0 until the owner says otherwise.
     #[must_use]
     pub fn luns(&self) -> &[u16] {
         &self.luns

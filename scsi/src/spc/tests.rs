@@ -259,6 +259,24 @@ fn without_room_for_its_state_a_registration_with_aptpl_fails_and_changes_nothin
 }
 
 #[test]
+fn the_registry_has_a_limit_and_says_so() {
+    let mut unit = disk();
+    for n in 0..256u64 {
+        let nexus = NexusId(100 + n);
+        unit.nexus_opened(nexus, &port(&alloc::format!("iqn.2026-11.test:{n}")));
+        assert!(attention(&mut unit, nexus).is_some());
+        register(&mut unit, nexus, n + 1);
+    }
+    assert_eq!(sense(&pr_out(&mut unit, A, REGISTER, 0, (0, 1), 0)), (5, 0x55, 0x04));
+    register(&mut unit, NexusId(100), 77);
+    register(&mut unit, NexusId(100), 0);
+    register(&mut unit, A, 1);
+    let status = data(&send(&mut unit, A, &[0x5e, 3, 0, 0, 0, 0, 0, 0xff, 0xff, 0]));
+    // Names of one digit or letter fill 36 bytes of TransportID, longer ones 40.
+    assert_eq!(status[4..8], (10 * 64 + 246 * 68u32).to_be_bytes());
+}
+
+#[test]
 fn without_aptpl_a_restart_forgets_reservations() {
     let memory = Memory::default();
     let mut unit = disk_on(memory.clone());
