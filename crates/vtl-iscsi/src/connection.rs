@@ -247,6 +247,7 @@ impl Connection {
             params: &self.session.params,
             counters: self.session.counters,
             commands: self.session.tasks.len(),
+            unacknowledged: self.session.unacknowledged(),
             bytes_in_flight: self.session.bytes_in_flight(),
         })
     }

@@ -143,6 +143,8 @@ pub struct SessionInfo<'a> {
     pub params: &'a Params,
     /// What has happened.
     pub counters: Counters,
+    /// Answers that the initiator has not acknowledged (StatSN against ExpStatSN).
+    pub unacknowledged: u32,
     /// Commands in our hands.
     pub commands: usize,
     /// Their data, and what waits to be sent.

@@ -33,7 +33,7 @@ use crate::tasks::{Task, TaskTable};
 use crate::text_exchange::TextExchange;
 use crate::tmf::TaskManagement;
 use crate::transmit::{Counting, Reply, Transmit};
-use crate::window::CommandWindow;
+use crate::window::{CommandWindow, sn_before};
 
 /// Immediate commands that may run at once; the standard wants at least one (RFC 7143, 4.2.2.1).
 const MAX_IMMEDIATE: usize = 16;
@@ -85,7 +85,10 @@ pub(crate) struct Session {
     held_bytes: usize,
     delivery: VecDeque<TaskId>,
     data_limits: DataLimits,
+    /// The StatSN of the next answer.
     stat_sn: u32,
+    /// The highest ExpStatSN seen.
+    acknowledged: u32,
     cid: u16,
     occupied: u32,
     immediate: usize,
@@ -118,6 +121,7 @@ impl Session {
             held_bytes: 0,
             delivery: VecDeque::new(),
             stat_sn: 0,
+            acknowledged: 0,
             cid: 0,
             occupied: 0,
             immediate: 0,
@@ -167,7 +171,7 @@ impl Session {
 
     /// Appends what can be sent.
     pub(crate) fn poll_transmit(&mut self, out: &mut Vec<Bytes>) -> bool {
-        if self.out.queued() == 0 && self.window.must_tell() {
+        if self.ending.is_none() && self.out.queued() == 0 && self.window.must_tell() {
             self.out.reply(nop::window_opened());
         }
         let (exp_cmd, max_cmd) = (self.window.exp(), self.window.max());
@@ -197,6 +201,7 @@ impl Session {
                 return self.reject(&frame.header, RejectReason::DataDigestError);
             }
         }
+        self.acknowledge(frame.header.exp_stat_sn());
         match opcode {
             Opcode::ScsiRequest => self.scsi_request(&frame),
             Opcode::DataOut => self.data_out(frame),
@@ -209,25 +214,37 @@ impl Session {
         }
     }
 
+    /// ExpStatSN: the initiator has every answer before this one. Nothing is kept for sending again at error
+    /// recovery level 0, so this only shows how far the initiator is behind; a number never sent is ignored.
+    fn acknowledge(&mut self, exp_stat_sn: u32) {
+        if sn_before(self.acknowledged, exp_stat_sn) && !sn_before(self.stat_sn, exp_stat_sn) {
+            self.acknowledged = exp_stat_sn;
+        }
+    }
+
+    /// Answers that the initiator has not acknowledged.
+    pub(crate) const fn unacknowledged(&self) -> u32 {
+        self.stat_sn.wrapping_sub(self.acknowledged)
+    }
+
     /// A PDU with a CmdSN that is no SCSI command: acts at once if immediate, else in its turn.
     fn in_turn(&mut self, frame: Frame, opcode: Opcode) {
+        // A NOP-Out that answers a question of ours has no place in the order (11.18).
+        let is_answer = opcode == Opcode::NopOut && frame.header.task_tag() == RESERVED_TAG;
+        let is_immediate = frame.header.immediate() || is_answer;
+        let cmd_sn = TextRequest::decode(&frame.header).cmd_sn;
+        if !is_immediate && !self.window.welcomes(cmd_sn) {
+            return; // 4.2.2.1: silently
+        }
         if let Some(reason) = self.fault(&frame, opcode) {
             return self.reject(&frame.header, reason);
         }
-        // A NOP-Out that answers a question of ours has no place in the order (11.18).
-        let is_answer = opcode == Opcode::NopOut && frame.header.task_tag() == RESERVED_TAG;
-        if frame.header.immediate() || is_answer {
+        if is_immediate {
             return self.act(&frame);
         }
-        let cmd_sn = TextRequest::decode(&frame.header).cmd_sn;
-        if !self.window.welcomes(cmd_sn) {
-            return;
-        }
-        if cmd_sn != self.window.exp() {
-            self.held_bytes += frame.data.len();
-            if self.held_bytes > MAX_HELD_BYTES {
-                return self.protocol_error(&frame.header);
-            }
+        self.held_bytes = self.held_bytes.saturating_add(frame.data.len());
+        if cmd_sn != self.window.exp() && self.held_bytes > MAX_HELD_BYTES {
+            return self.protocol_error(&frame.header);
         }
         self.window.hold(cmd_sn, Held::Other(frame));
         self.advance();
@@ -295,38 +312,38 @@ impl Session {
 
     fn scsi_request(&mut self, frame: &Frame) {
         let header = &frame.header;
-        let request = match self.admissible(frame) {
+        let request = match ScsiRequest::decode(header) {
+            // 4.2.2.1: silently. It may be a retry of a command that is with us.
+            Ok(request) if !request.immediate && !self.window.welcomes(request.cmd_sn) => return,
             Ok(request) => request,
-            Err(reason) => return self.reject(header, reason),
+            Err(Malformed(reason)) => return self.reject(header, reason),
         };
-        if request.immediate {
-            if self.immediate >= MAX_IMMEDIATE {
-                return self.reject(header, RejectReason::TooManyImmediate);
-            }
-            self.immediate += 1;
-            let id = self.start(request, frame);
-            return self.progress(id);
-        }
-        if !self.window.welcomes(request.cmd_sn) {
-            return; // 4.2.2.1: silently
+        if let Some(reason) = self.inadmissible(&request, &frame.ahs) {
+            return self.reject(header, reason);
         }
         let id = self.start(request, frame);
+        if request.immediate {
+            self.immediate += 1;
+            return self.progress(id);
+        }
         self.window.hold(request.cmd_sn, Held::Command(id));
         self.progress(id);
         self.advance();
     }
 
-    fn admissible(&self, frame: &Frame) -> Result<ScsiRequest, RejectReason> {
-        let request = ScsiRequest::decode(&frame.header).map_err(|Malformed(reason)| reason)?;
+    /// Why a command is refused before its number counts.
+    fn inadmissible(&self, request: &ScsiRequest, ahs: &[u8]) -> Option<RejectReason> {
         let tag = request.task_tag;
+        let in_use = || self.tasks.by_tag(tag).is_some() || self.tmf.has_tag(tag) || self.out.has_stream(tag);
         if self.is_discovery() {
-            return Err(RejectReason::CommandNotSupported);
+            Some(RejectReason::CommandNotSupported)
+        } else if tag == RESERVED_TAG || !are_segments(ahs) {
+            Some(RejectReason::InvalidPduField)
+        } else if in_use() {
+            Some(RejectReason::TaskInProgress)
+        } else {
+            (request.immediate && self.immediate >= MAX_IMMEDIATE).then_some(RejectReason::TooManyImmediate)
         }
-        if tag == RESERVED_TAG || !are_segments(&frame.ahs) {
-            return Err(RejectReason::InvalidPduField);
-        }
-        let in_use = self.tasks.by_tag(tag).is_some() || self.tmf.has_tag(tag) || self.out.has_stream(tag);
-        if in_use { Err(RejectReason::TaskInProgress) } else { Ok(request) }
     }
 
     fn start(&mut self, request: ScsiRequest, frame: &Frame) -> TaskId {

@@ -1,4 +1,5 @@
 //! Commands, their order and their data (RFC 7143, 4.2.2, 4.2.4, 11.3, 11.4, 11.7, 11.8).
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests")]
 
 mod common;
 
@@ -51,6 +52,37 @@ fn a_command_below_exp_cmd_sn_is_ignored() {
     pair.expect_command();
     let again = ScsiRequest { cmd_sn: first.cmd_sn, ..pair.command(TEST_UNIT_READY) };
     pair.send(again.encode(), b"").expect_no_event().expect_nothing_sent();
+}
+
+#[test]
+fn a_retry_of_a_command_that_is_with_us_is_ignored() {
+    let mut pair = Pair::logged_in(Setup::default());
+    let command = pair.command(TEST_UNIT_READY);
+    pair.send(command.encode(), b"");
+    let task = pair.expect_command().task;
+    pair.send(command.encode(), b"").expect_no_event().expect_nothing_sent();
+    pair.good(task);
+    pair.expect_response();
+}
+
+#[test]
+fn answers_count_as_unacknowledged_until_the_initiator_expects_the_next() {
+    let mut pair = Pair::logged_in(Setup::default());
+    for _ in 0..3 {
+        let command = ScsiRequest { exp_stat_sn: 1, ..pair.command(TEST_UNIT_READY) };
+        pair.send(command.encode(), b"");
+        let task = pair.expect_command().task;
+        pair.good(task);
+        pair.expect_response();
+    }
+    let unacknowledged = |pair: &Pair| pair.target.session().unwrap().unacknowledged;
+    assert_eq!(unacknowledged(&pair), 3);
+    let never_sent = ScsiRequest { exp_stat_sn: 5, ..pair.command(TEST_UNIT_READY) };
+    pair.send(never_sent.encode(), b"");
+    assert_eq!(unacknowledged(&pair), 3);
+    let all = ScsiRequest { exp_stat_sn: 4, ..pair.command(TEST_UNIT_READY) };
+    pair.send(all.encode(), b"");
+    assert_eq!(unacknowledged(&pair), 0);
 }
 
 #[test]
@@ -353,8 +385,11 @@ fn a_write_larger_than_the_session_may_hold_is_refused() {
 
 // ---- data to the initiator -----------------------------------------------------------------------------------
 
-/// The Data-In PDUs of one read: F, status, DataSN, offset, length; and the data.
-fn data_in(pair: &mut Pair) -> (Vec<(bool, bool, u32, u32, usize)>, Vec<u8>) {
+/// F, whether there is a status, DataSN, offset, length.
+type Shape = (bool, bool, u32, u32, usize);
+
+/// The Data-In PDUs of one read, and their data.
+fn data_in(pair: &mut Pair) -> (Vec<Shape>, Vec<u8>) {
     let pdus = pair.pdus();
     let mut data = Vec::new();
     let shape = pdus
@@ -623,7 +658,7 @@ fn answers_that_are_not_taken_stop_input() {
     let waiting = pair.wire.len();
     assert_eq!(waiting, (5000 - 512) * 52);
     let mut echoes = 0;
-    while pair.wire.len() > 0 || echoes < 5000 {
+    while !pair.wire.is_empty() || echoes < 5000 {
         echoes += pair.pdus().len();
         pair.send_bytes(b"");
     }

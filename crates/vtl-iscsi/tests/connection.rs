@@ -1,4 +1,5 @@
 //! Digests, keep-alive, text, logout, ends, and what a hostile peer tries (RFC 7143, 4.6.4, 7.8, 11.9 to 11.19).
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests")]
 
 mod common;
 
@@ -289,6 +290,21 @@ fn logout_ends_the_session_and_its_commands() {
         pair.good(task);
         pair.expect_nothing_sent();
     }
+}
+
+#[test]
+fn nothing_follows_a_logout_response() {
+    let mut pair = Pair::logged_in(Setup::default().limits(|l| l.command_window = 1));
+    let command = pair.command(TEST_UNIT_READY);
+    pair.send(command.encode(), b"");
+    let nop = pair.nop(true);
+    pair.send(nop.encode(), b"");
+    pair.expect_nop_in();
+    assert_ne!(pair.max_cmd_sn, pair.exp_cmd_sn, "the initiator believes the window shut");
+    let logout = pair.logout(LogoutReason::CloseSession, 0);
+    pair.send(logout.encode(), b"");
+    pair.expect_logout();
+    pair.expect_nothing_sent();
 }
 
 #[test]

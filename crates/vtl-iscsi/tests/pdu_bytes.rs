@@ -1,4 +1,5 @@
 //! Every PDU byte by byte, typed from the diagrams of RFC 7143, section 11.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests")]
 
 use vtl_iscsi::pdu::{
     AsyncEvent, AsyncMessage, Attribute, DataIn, DataInStatus, DataOut, Header, LoginRequest, LoginResponse,

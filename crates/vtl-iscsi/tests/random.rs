@@ -1,6 +1,7 @@
 //! Random operations against a model of an initiator and a device, and random bytes against everything.
 //!
 //! `VTL_TEST_CASES` multiplies the number of cases.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests")]
 
 mod common;
 

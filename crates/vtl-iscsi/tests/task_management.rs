@@ -1,4 +1,5 @@
 //! Task management (RFC 7143, 4.2.3, 11.5 and 11.6).
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests")]
 
 mod common;
 

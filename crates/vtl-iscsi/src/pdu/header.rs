@@ -76,6 +76,11 @@ impl Header {
         self.u32::<16>()
     }
 
+    /// Bytes 28 to 31 of everything an initiator sends in full feature phase: the next StatSN that it expects.
+    pub const fn exp_stat_sn(&self) -> u32 {
+        self.u32::<28>()
+    }
+
     /// `N` bytes at `AT`; an offset outside the header does not compile.
     pub(super) const fn get<const AT: usize, const N: usize>(&self) -> [u8; N] {
         const { assert!(AT + N <= Self::LEN) };

@@ -3,6 +3,7 @@
 //! The initiator checks on every PDU it gets what holds in every test: lengths, digests and zero pads are right,
 //! StatSN goes up by one with each answer and by nothing else, MaxCmdSN never moves back.
 #![allow(dead_code, reason = "each test file uses its part")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests")]
 
 use std::sync::Arc;
 
@@ -27,16 +28,10 @@ pub const FIRST_CMD_SN: u32 = 0xffff_fffd;
 pub const TEST_UNIT_READY: [u8; 16] = [0; 16];
 
 /// What a test wants of its session.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Setup {
     pub limits: Limits,
     pub keys: Vec<(&'static str, String)>,
-}
-
-impl Default for Setup {
-    fn default() -> Self {
-        Self { limits: Limits::default(), keys: Vec::new() }
-    }
 }
 
 impl Setup {
