@@ -59,6 +59,8 @@ pub struct Connection {
     framer: Framer,
     phase: Phase,
     random: Random,
+    /// Bytes that the last `receive` left in the buffer. Only more than these are a sign of life.
+    left: usize,
     now: Instant,
 }
 
@@ -83,6 +85,7 @@ impl Connection {
             session: Session::new(portal, local_address, crc32c),
             phase,
             random,
+            left: 0,
             now,
         }
     }
@@ -97,7 +100,9 @@ impl Connection {
     /// `wants_input` has become true again.
     pub fn receive(&mut self, buf: &mut BytesMut, now: Instant) {
         self.now = now;
-        if let Phase::Full { liveness, .. } = &mut self.phase {
+        if let Phase::Full { liveness, .. } = &mut self.phase
+            && buf.len() > self.left
+        {
             liveness.alive(now);
         }
         while self.wants_input() {
@@ -111,6 +116,7 @@ impl Connection {
         if self.is_closed() {
             buf.clear();
         }
+        self.left = buf.len();
     }
 
     /// False while no more input is taken: too much is in our hands, or the driver has yet to `admit`.

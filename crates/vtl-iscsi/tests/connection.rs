@@ -232,6 +232,18 @@ fn a_silent_initiator_is_asked_and_then_dropped() {
 }
 
 #[test]
+fn half_a_pdu_is_no_sign_of_life_however_often_it_is_looked_at() {
+    let mut pair = Pair::logged_in(Setup::default());
+    pair.send_bytes(&[0x40; 20]);
+    for _ in 0..70 {
+        pair.pass(S);
+        pair.send_bytes(b"");
+    }
+    assert_eq!(pair.pdus().len(), 1, "one question");
+    pair.expect_closed(CloseReason::Silent);
+}
+
+#[test]
 fn an_initiator_that_takes_nothing_is_dropped() {
     let mut pair = Pair::logged_in(Setup::default());
     let read = pair.read(1 << 20);
