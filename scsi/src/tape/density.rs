@@ -174,6 +174,14 @@ mod tests {
     }
 
     #[test]
+    fn no_drive_takes_a_cleaning_cartridge_for_a_tape() {
+        let mut newest = td8();
+        newest.densities[1].code = 0x62;
+        assert_eq!(fit(&newest, MediaKind::from_id("LA").unwrap()), Fit::ReadWrite);
+        assert_eq!(fit(&newest, MediaKind::CLEANING), Fit::Refused);
+    }
+
+    #[test]
     fn the_largest_object_number_has_its_own_form() {
         let expected = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x7f, 255, 255, 255, 255, 255, 255, 255];
         assert_eq!(largest_object(), expected);

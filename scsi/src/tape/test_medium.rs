@@ -27,6 +27,8 @@ pub(crate) struct TestMedium {
     pub(crate) warning_bytes: u64,
     /// What the next call that may fail reports.
     pub(crate) next_fault: Option<Fault>,
+    /// What the next flush reports.
+    pub(crate) next_flush_fault: Option<Fault>,
     /// Objects whose bytes are damaged.
     pub(crate) damaged: Vec<u64>,
     pub(crate) flushes: u64,
@@ -55,6 +57,7 @@ impl TestMedium {
             attributes: BTreeMap::new(),
             warning_bytes: 0,
             next_fault: None,
+            next_flush_fault: None,
             damaged: Vec::new(),
             flushes: 0,
             compressed_blocks: 0,
@@ -186,6 +189,7 @@ impl Medium for TestMedium {
     }
 
     fn flush(&mut self) -> Result<(), Fault> {
+        self.next_fault = self.next_fault.take().or(self.next_flush_fault.take());
         self.fault()?;
         self.flushes += 1;
         self.durable = self.items.clone();

@@ -437,6 +437,7 @@ fn a_fixed_write_over_the_end_tells_the_blocks_that_are_left() {
     bench.set_block_length(100);
     let overflow = Told::error(0xd, 0, 2).left(3).end_of_medium();
     assert_eq!(bench.sense_of(&[0x0a, 1, 0, 0, 13, 0], &pattern(1300, 0)), overflow);
+    assert!(bench.medium().all_is_durable());
     assert_eq!(bench.place(), (10, 0));
     bench.rewind();
     assert_eq!(bench.good(&[0x08, 1, 0, 0, 10, 0]), pattern(1300, 0)[..1000]);
@@ -566,8 +567,23 @@ fn a_late_failure_met_by_a_write_leaves_that_write_undone() {
     bench.medium().next_fault = Some(Fault::LateWrite);
     assert_eq!(bench.sense_of(&[0x0a, 0, 0, 0, 4, 0], b"next"), Told::error(3, 0x0c, 0).late());
     assert_eq!(bench.place(), (0, 0));
+    assert_eq!(bench.good(&[0x34, 0, 0, 0, 0, 0, 0, 0, 0, 0])[12..], [0; 8], "nothing waits any more");
     bench.write_block(b"next");
     assert_eq!(bench.place(), (1, 0));
+}
+
+#[test]
+fn filemarks_that_cannot_be_kept_are_their_own_error_only_when_nothing_else_is_lost() {
+    let mut bench = Bench::loaded();
+    bench.medium().next_flush_fault = Some(Fault::LateWrite);
+    assert_eq!(bench.sense(&[0x10, 0, 0, 0, 2, 0]), Told::error(3, 0x0c, 0).left(2));
+    bench.write_block(b"lost");
+    bench.medium().next_flush_fault = Some(Fault::LateWrite);
+    assert_eq!(bench.sense(&[0x10, 0, 0, 0, 2, 0]), Told::error(3, 0x0c, 0).late());
+    assert_eq!(bench.place(), (0, 0));
+    bench.give(&[0x15, 0x10, 0, 0, 4, 0], &[0, 0, 0x00, 0]);
+    bench.medium().next_flush_fault = Some(Fault::LateWrite);
+    assert_eq!(bench.sense_of(&[0x0a, 0, 0, 0, 4, 0], b"next"), Told::error(3, 0x0c, 0).left(4));
 }
 
 #[test]
@@ -814,6 +830,24 @@ fn a_host_can_unload_and_load_again() {
     assert_eq!(bench.good(&[0x08, 0, 0, 0, 4, 0]), b"data");
     bench.good(&[0x1b, 0, 0, 0, 1, 0]);
     assert_eq!(bench.place(), (0, 0));
+    assert_eq!(bench.send_from(TWO, &[0x00, 0, 0, 0, 0, 0], &[]).status, Status::Good, "it was ready before");
+}
+
+#[test]
+fn a_generation_that_the_drive_only_reads_looks_write_protected() {
+    let personality = Personality::named("ibm-ult3580-td8").unwrap();
+    let identity = Identity::new(&personality, "VTL0000001", 1);
+    let mut profile = personality.drive.unwrap();
+    profile.densities[0].writable = false;
+    let mut bench = Bench { drive: TapeDrive::new(identity, profile, Memory::default()) };
+    bench.drive.insert(TestMedium::blank("VTL001L7", 1 << 20)).unwrap();
+    assert_eq!(bench.good(&[0x1a, 0, 0, 0, 12, 0])[2], 0x90);
+    let refused = Told::error(5, 0x30, 0x05);
+    assert_eq!(bench.sense_of(&[0x0a, 0, 0, 0, 1, 0], &[1]), refused);
+    for cdb in [[0x10, 0, 0, 0, 1, 0], [0x19, 0, 0, 0, 0, 0], [0x04, 0, 0, 0, 0, 0]] {
+        assert_eq!(bench.sense(&cdb), refused, "{cdb:02x?}");
+    }
+    bench.good(&[0x10, 0, 0, 0, 0, 0]);
 }
 
 #[test]
@@ -1112,6 +1146,8 @@ fn tape_alert_flags_are_live_and_shown_once() {
     assert_eq!(log(&mut bench, 0x12)[0].1, [0x04, 0x80, 0, 0, 0, 0, 0, 0]);
     assert_eq!(raised(log(&mut bench, 0x2e)), [6, 9]);
     assert!(raised(log(&mut bench, 0x2e)).is_empty());
+    bench.reconnect();
+    assert_eq!(raised(log(&mut bench, 0x2e)), [6, 9]);
 }
 
 #[test]
