@@ -128,13 +128,13 @@ impl Log {
             file.allocate(reserve_bytes)?;
             file.write_at(0, &[IoSlice::new(&header.encode())])
         };
+        let folder = path.parent().unwrap_or(Path::new("/"));
         if let Err(error) = write() {
-            // Best effort: a file without a header is unborn and removed by the next scan.
-            let _ = disk.unlink(path);
-            return Err(LogError::Disk(error));
+            // A header that stays behind, or comes back after a crash, would say that the file before it has ended.
+            let gone = disk.unlink(path).and_then(|()| disk.sync_folder(folder));
+            return Err(if gone.is_ok() { LogError::Disk(error) } else { LogError::Untrusted(error) });
         }
         file.sync_data().map_err(LogError::Untrusted)?;
-        let folder = path.parent().unwrap_or(Path::new("/"));
         disk.sync_folder(folder).map_err(LogError::Untrusted)?;
         Ok(Self { file, header, end: BLOCK, next_sequence: header.first_sequence, untrusted: false })
     }

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex};
 
 use vtl_durable::Disk;
-use vtl_durable::log::{Header, Log, LogError};
+use vtl_durable::log::{BLOCK, Header, Log, LogError};
 use vtl_durable::sealed::Kind;
 
 use crate::error::StoreError;
@@ -158,38 +158,37 @@ impl Committer {
         outcomes
     }
 
-    /// A long journal is no harm, so a failure here is told in the log and tried again at the next commit.
     fn roll_over(&self, core: &Core, journal: &mut Journal) {
         if journal.current.len_bytes() < core.options.segment_bytes {
             return;
         }
-        let header = journal.current.header();
-        let header =
-            Header { number: header.number + 1, first_sequence: journal.current.next_sequence(), ..*header };
-        let folder = journal.folder.clone();
-        match Journal::start(&*core.disk, &folder, header, core.options.segment_bytes) {
-            Ok(log) => {
-                let old = std::mem::replace(&mut journal.current, log);
-                journal.retired.push_back(old.header().number);
-            }
-            Err(error) => {
-                let why = core.distrust_log(&error);
-                tracing::warn!(%why, "the journal goes on in its old file");
-                return;
-            }
-        }
-        let saved = core.save_all().and_then(|()| journal.drop_retired(&*core.disk));
-        if let Err(error) = saved {
-            tracing::warn!(%error, "old journal files are kept for now");
+        // A long journal is no harm: it goes on, and this is tried again at the next commit.
+        if let Err(why) = start_anew(core, journal) {
+            tracing::warn!(%why, "old journal files are kept for now");
         }
     }
 
-    /// At a clean stop: when every head is current, older files go.
-    pub(crate) fn tidy(&self, core: &Core) -> Result<(), StoreError> {
+    /// At a clean stop: heads have everything, the journal is empty, and damage to it can harm nothing.
+    pub(crate) fn tidy(&self, core: &Core) -> Result<(), String> {
         let mut journal = lock(&self.journal);
-        core.save_all()?;
-        journal.drop_retired(&*core.disk)
+        if journal.current.len_bytes() <= BLOCK && journal.retired.is_empty() {
+            return Ok(());
+        }
+        start_anew(core, &mut journal)
     }
+}
+
+/// Starts the next file, brings all heads up to date, and drops the files before it.
+fn start_anew(core: &Core, journal: &mut Journal) -> Result<(), String> {
+    let header = journal.current.header();
+    let header =
+        Header { number: header.number + 1, first_sequence: journal.current.next_sequence(), ..*header };
+    let started = Journal::start(&*core.disk, &journal.folder, header, core.options.segment_bytes);
+    let log = started.map_err(|error| core.distrust_log(&error))?;
+    let old = std::mem::replace(&mut journal.current, log);
+    journal.retired.push_back(old.header().number);
+    let saved = core.save_all().and_then(|()| journal.drop_retired(&*core.disk));
+    saved.map_err(|error| error.to_string())
 }
 
 impl Queue {

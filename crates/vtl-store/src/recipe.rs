@@ -516,3 +516,128 @@ fn take_tables(reader: &mut Reader<'_>) -> Result<Vec<(PackId, Vec<ChunkEntry>)>
     }
     Ok(tables)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::Algorithm;
+
+    const PACK: PackId = PackId { epoch: 0x0102_0304_0506_0708, number: 9 };
+    const OWNER: OwnerId = OwnerId([0xee; 16]);
+
+    fn entry(index: u32, stream_offset: u64, raw_len: u32) -> ChunkEntry {
+        let (algorithm, fingerprint) = (Algorithm::Raw, [0xab; 32]);
+        ChunkEntry {
+            index,
+            algorithm,
+            raw_len,
+            stored_len: raw_len,
+            offset: 4096,
+            stream_offset,
+            fingerprint,
+        }
+    }
+
+    fn extent(start: u64, len: u64, first: u32, count: u32) -> Extent {
+        Extent { start, len, pack: PACK, first, count, cut: false }
+    }
+
+    fn change() -> Change {
+        Change {
+            truncate_to: 0,
+            packs: vec![(PACK, PackInfo { sealed: false, bytes: 0x2000, raw_bytes: 5, chunks: 1 })],
+            extents: vec![extent(0, 5, 0, 1)],
+            tables: vec![(PACK, vec![entry(0, 0, 5)])],
+            note: Note::Delta(b"delta".to_vec()),
+        }
+    }
+
+    /// A pack, an extent and a table of one entry, typed out from docs/formats/head.md.
+    fn lists() -> Vec<u8> {
+        let mut bytes = b"\x01\0\0\0\0\0\0\0".to_vec();
+        bytes.extend_from_slice(b"\x08\x07\x06\x05\x04\x03\x02\x01\x09\0\0\0\0\0\0\0");
+        bytes.extend_from_slice(b"\0\x20\0\0\0\0\0\0\x05\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0");
+        bytes.extend_from_slice(b"\x01\0\0\0\0\0\0\0");
+        bytes.extend_from_slice(b"\0\0\0\0\0\0\0\0\x05\0\0\0\0\0\0\0");
+        bytes.extend_from_slice(b"\x08\x07\x06\x05\x04\x03\x02\x01\x09\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0");
+        bytes.extend_from_slice(b"\x01\0\0\0\0\0\0\0");
+        bytes.extend_from_slice(b"\x08\x07\x06\x05\x04\x03\x02\x01\x09\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0");
+        bytes.extend_from_slice(b"\0\0\0\0\0\0\0\0\x05\0\0\0\x05\0\0\0\0\x10\0\0\0\0\0\0\0\0\0\0\0\0\0\0");
+        bytes.extend_from_slice(&[0xab; 32]);
+        bytes
+    }
+
+    #[test]
+    fn a_journal_record_keeps_its_bytes() {
+        let entries = [Entry::Commit(OWNER, change()), Entry::Remove(OwnerId([0x11; 16]))];
+        let mut expected = b"\x02\0\0\0".to_vec();
+        expected.extend_from_slice(&[0xee; 16]);
+        expected.extend_from_slice(b"\0\0\0\0\0\0\0\0\0");
+        expected.extend_from_slice(&lists());
+        expected.extend_from_slice(b"\x05\0\0\0\0\0\0\0delta");
+        expected.extend_from_slice(&[0x11; 16]);
+        expected.push(2);
+        assert_eq!(encode_record(entries.iter()), expected);
+        assert_eq!(decode_record(&expected).unwrap(), entries);
+    }
+
+    #[test]
+    fn a_head_keeps_its_bytes() {
+        let mut state = State::new(b"snap", 6);
+        state.apply(7, change()).unwrap();
+        let mut expected = [0x55; 16].to_vec();
+        expected.extend_from_slice(&[0xee; 16]);
+        expected.extend_from_slice(b"\x07\0\0\0\0\0\0\0\x05\0\0\0\0\0\0\0");
+        expected.extend_from_slice(b"\x04\0\0\0\0\0\0\0snap\x01\0\0\0\0\0\0\0\x05\0\0\0\0\0\0\0delta");
+        expected.extend_from_slice(&lists());
+        assert_eq!(state.encode([0x55; 16], OWNER), expected);
+        let back = State::decode(&expected, [0x55; 16], OWNER).unwrap();
+        assert_eq!(back.encode([0x55; 16], OWNER), expected);
+        assert!(State::decode(&expected, [0x56; 16], OWNER).unwrap_err().contains("another pool"));
+        assert!(
+            State::decode(&expected, [0x55; 16], OwnerId([0; 16])).unwrap_err().contains("another owner")
+        );
+    }
+
+    #[test]
+    fn no_cut_head_or_record_is_taken_and_none_panics() {
+        let record = encode_record([Entry::Commit(OWNER, change())].iter());
+        assert!((0..record.len()).all(|len| decode_record(&record[..len]).is_err()));
+        let mut state = State::new(b"snap", 6);
+        state.apply(7, change()).unwrap();
+        let head = state.encode([0x55; 16], OWNER);
+        assert!((0..head.len()).all(|len| State::decode(&head[..len], [0x55; 16], OWNER).is_err()));
+        for at in 0..head.len() {
+            let mut bytes = head.clone();
+            bytes[at] ^= 0xff;
+            let _ = State::decode(&bytes, [0x55; 16], OWNER);
+        }
+    }
+
+    #[test]
+    fn a_change_that_does_not_fit_changes_nothing() {
+        let mut state = State::new(b"", 1);
+        let beyond = Change { truncate_to: 1, ..change() };
+        let hole = Change { extents: vec![extent(3, 5, 0, 1)], ..change() };
+        let unknown = Change { packs: vec![], ..change() };
+        for bad in [beyond, hole, unknown] {
+            assert!(state.apply(2, bad).is_err());
+            assert_eq!((state.sequence, state.head.length, state.extents().len()), (1, 0, 0));
+        }
+    }
+
+    #[test]
+    fn runs_join_only_when_nothing_was_cut_between_them() {
+        let mut row = vec![];
+        assert!(push_extent(&mut row, extent(0, 10, 0, 1)));
+        assert!(!push_extent(&mut row, extent(10, 10, 1, 1)));
+        truncate_extents(&mut row, 15, |_| {});
+        assert!(push_extent(&mut row, extent(15, 10, 2, 1)));
+        assert_eq!(row.len(), 2);
+        let table = [entry(0, 0, 10), entry(1, 10, 10), entry(2, 15, 10)];
+        let holder =
+            |at: u64| extent_at(&row, at).and_then(|run| run.find(&table, at)).map(|entry| entry.index);
+        assert_eq!([0, 9, 10, 14, 15, 24].map(holder), [0, 0, 1, 1, 2, 2].map(Some));
+        assert_eq!(holder(25), None);
+    }
+}
