@@ -3,7 +3,8 @@
 
 mod common;
 
-use common::{Content, ID, Model, Op, cases, content, open_store, run, settings, spec};
+use common::{Content, ID, Model, Op, cases, content, op, open_store, run, settings, spec};
+use proptest::{collection::vec, prelude::*};
 use vtl_cartridge::{Cartridge, CartridgeError, Object};
 use vtl_durable::{Fault, SimDisk};
 use vtl_store::Store;
@@ -133,6 +134,28 @@ fn a_power_cut_at_any_step_leaves_the_tape_at_its_last_flush_or_a_later_commit()
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(cases(100) as u32))]
+
+    #[test]
+    fn a_power_cut_in_any_use_leaves_the_tape_at_its_last_flush_or_a_later_commit(
+        ops in vec(op(), 1..60),
+        part: u16,
+        seed: u64,
+    ) {
+        let whole = new_tape(0);
+        let first = whole.steps();
+        drop(play(&open_store(&whole).unwrap(), &ops));
+        let disk = new_tape(0);
+        disk.crash_at(first + (whole.steps() - first) * u64::from(part) / 65_536);
+        let allowed = match open_store(&disk) {
+            Ok(store) => play(&store, &ops).allowed,
+            Err(_) => vec![Content::default()],
+        };
+        check_after(&disk.after_crash(seed), &allowed, &format!("{ops:?}"));
+    }
+}
+
 #[test]
 fn an_error_of_the_disk_at_any_call_is_told_and_costs_no_flushed_block() {
     each_call_fails(Fault::Eio);
@@ -223,7 +246,7 @@ fn a_pool_that_fills_up_refuses_the_block_and_keeps_all_before_it() {
     assert!(matches!(refused, CartridgeError::PoolFull), "{refused}");
     assert_eq!(tape.position().object, taken);
     tape.locate_object(1);
-    assert!(matches!(tape.write_block(&[common::block(1, 9000)], false), Err(CartridgeError::PoolFull)));
+    assert!(matches!(tape.write_block(&[common::block(1, 100_000)], false), Err(CartridgeError::PoolFull)));
     tape.space_to_end();
     assert_eq!(tape.position().object, taken, "a refused overwrite costs nothing that is pending");
     assert!(tape.write_filemarks(1).is_ok());
@@ -231,7 +254,7 @@ fn a_pool_that_fills_up_refuses_the_block_and_keeps_all_before_it() {
     tape.locate_object(1);
     let before = content(&mut tape).unwrap();
     tape.locate_object(1);
-    assert!(matches!(tape.write_block(&[common::block(1, 9000)], false), Err(CartridgeError::PoolFull)));
+    assert!(matches!(tape.write_block(&[common::block(1, 100_000)], false), Err(CartridgeError::PoolFull)));
     assert_eq!(tape.position().object, 1, "a refused overwrite moves nothing");
     assert_eq!(content(&mut tape).unwrap(), before, "and costs nothing");
     tape.close().unwrap();

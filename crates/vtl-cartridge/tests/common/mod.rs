@@ -38,9 +38,9 @@ pub fn spec(label: &str, capacity: u64, early_warning: u64) -> CartridgeSpec {
     }
 }
 
-/// No early warning because of the pool: what remains is the tape's own.
+/// No early warning because of the pool: what remains is the tape's own. Commits come by themselves now and then.
 pub fn settings() -> Settings {
-    Settings { pool_warning_bytes: 0, ..Settings::default() }
+    Settings { pool_warning_bytes: 0, commit_bytes: 6_000, ..Settings::default() }
 }
 
 /// A block that is not all alike, and different from the next.
