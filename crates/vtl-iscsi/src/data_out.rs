@@ -13,6 +13,7 @@
 //! asked for is awaited, because the status must not overtake it (RFC 7143, 11.17).
 
 use alloc::{collections::VecDeque, vec::Vec};
+use core::cmp::Ordering;
 
 use bytes::Bytes;
 
@@ -34,7 +35,7 @@ pub(crate) enum Condition {
     UnexpectedUnsolicited,
     /// More data than was agreed upon, or less than was asked for.
     IncorrectAmount,
-    /// A data segment did not match its digest.
+    /// A data segment did not match its digest, or was lost.
     CrcError,
     /// A CDB of more than 16 bytes, or data in both directions.
     UnsupportedCommand,
@@ -136,10 +137,17 @@ impl Gather {
         intact: bool,
         limits: DataLimits,
     ) -> Result<(), DataFault> {
-        match pdu.transfer_tag {
+        if self.discard {
+            return self.swallow(pdu);
+        }
+        let taken = match pdu.transfer_tag {
             RESERVED_TAG => self.take_unsolicited(pdu, data, intact, limits),
             _ => self.take_solicited(pdu, data, intact),
+        };
+        if taken.is_err() {
+            self.give_up();
         }
+        taken
     }
 
     fn take_unsolicited(
@@ -150,40 +158,46 @@ impl Gather {
         limits: DataLimits,
     ) -> Result<(), DataFault> {
         let next = self.unsolicited.ok_or(DataFault::Protocol)?;
-        if pdu.data_sn != next {
-            return Err(DataFault::Protocol);
-        }
         self.unsolicited = if pdu.last { None } else { Some(next.wrapping_add(1)) };
-        if self.discard {
-            return Ok(());
-        }
+        in_sequence(pdu, next)?;
         let end = self.end_of(pdu, &data)?;
         if end > limits.first_burst.min(self.expected) {
-            self.give_up();
             return Err(DataFault::Command(Condition::IncorrectAmount));
         }
         self.asked = end;
-        self.accept(data, end, intact)
+        self.accept(data, intact)
     }
 
     fn take_solicited(&mut self, pdu: &DataOut, data: Bytes, intact: bool) -> Result<(), DataFault> {
-        let end = self.end_of(pdu, &data)?;
         let burst = self.open.front_mut().filter(|b| b.transfer_tag == pdu.transfer_tag);
         let burst = burst.ok_or(DataFault::Protocol)?;
-        let (is_full, burst_end) = (end == burst.end, burst.end);
-        if burst.data_sn != pdu.data_sn || end > burst_end || is_full && !pdu.last {
-            return Err(DataFault::Protocol);
-        }
-        burst.data_sn = burst.data_sn.wrapping_add(1);
+        let (next, burst_end) = (burst.data_sn, burst.end);
+        burst.data_sn = next.wrapping_add(1);
         if pdu.last {
             self.open.pop_front();
         }
-        if pdu.last && !is_full {
-            self.give_up();
-            self.received = burst_end;
-            return Err(DataFault::Command(Condition::IncorrectAmount));
+        in_sequence(pdu, next)?;
+        let end = self.end_of(pdu, &data)?;
+        match (end.cmp(&burst_end), pdu.last) {
+            (Ordering::Less, true) => Err(DataFault::Command(Condition::IncorrectAmount)),
+            (Ordering::Less, false) | (Ordering::Equal, true) => self.accept(data, intact),
+            (Ordering::Equal, false) | (Ordering::Greater, _) => Err(DataFault::Protocol),
         }
-        self.accept(data, end, intact)
+    }
+
+    /// Given up: only the ends of what was promised count.
+    fn swallow(&mut self, pdu: &DataOut) -> Result<(), DataFault> {
+        if pdu.transfer_tag == RESERVED_TAG {
+            self.unsolicited.ok_or(DataFault::Protocol)?;
+            self.unsolicited = self.unsolicited.filter(|_| !pdu.last);
+        } else {
+            let at = self.open.iter().position(|burst| burst.transfer_tag == pdu.transfer_tag);
+            let at = at.ok_or(DataFault::Protocol)?;
+            if pdu.last {
+                self.open.remove(at);
+            }
+        }
+        Ok(())
     }
 
     /// Where a piece ends; it must start where the one before it ended.
@@ -193,17 +207,11 @@ impl Gather {
         if pdu.offset == self.received { Ok(end) } else { Err(DataFault::Protocol) }
     }
 
-    fn accept(&mut self, data: Bytes, end: u32, intact: bool) -> Result<(), DataFault> {
-        if !intact && !self.discard {
-            self.give_up();
-            self.received = end;
+    fn accept(&mut self, data: Bytes, intact: bool) -> Result<(), DataFault> {
+        if !intact {
             return Err(DataFault::Command(Condition::CrcError));
         }
-        if self.discard {
-            self.received = end;
-        } else {
-            self.keep(data);
-        }
+        self.keep(data);
         Ok(())
     }
 
@@ -247,4 +255,10 @@ impl Gather {
     pub(crate) fn into_pieces(self) -> Vec<Bytes> {
         self.pieces
     }
+}
+
+/// A number that was skipped or comes twice means that data was lost on the way, as a digest error does (RFC 7143,
+/// 7.9): the command ends, the connection does not.
+fn in_sequence(pdu: &DataOut, next: u32) -> Result<(), DataFault> {
+    if pdu.data_sn == next { Ok(()) } else { Err(DataFault::Command(Condition::CrcError)) }
 }
