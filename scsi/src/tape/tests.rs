@@ -532,7 +532,19 @@ fn immediate_filemarks_do_not_wait() {
     let mut bench = Bench::loaded();
     bench.write_block(b"data");
     bench.good(&[0x10, 1, 0, 0, 1, 0]);
+    bench.good(&[0x10, 1, 0, 0, 0, 0]);
     assert_eq!(bench.medium().flushes, 0);
+}
+
+#[test]
+fn a_tape_that_is_durable_is_not_flushed_again() {
+    let mut bench = Bench::loaded();
+    bench.write_block(b"data");
+    for _ in 0..3 {
+        bench.rewind();
+        bench.good(&[0x08, 0, 0, 0, 4, 0]);
+    }
+    assert_eq!(bench.medium().flushes, 1);
 }
 
 #[test]
@@ -899,6 +911,10 @@ fn cartridges_that_the_drive_cannot_read_are_refused() {
         let refused = Bench::empty().drive.insert(TestMedium::blank(label, 1 << 20)).unwrap_err();
         assert_eq!(refused.why, InsertFault::Incompatible, "{label}");
     }
+    let mut broken = TestMedium::blank("VTL001L8", 1 << 20);
+    broken.next_fault = Some(Fault::Hardware);
+    let refused = Bench::empty().drive.insert(broken).unwrap_err();
+    assert_eq!(refused.why, InsertFault::LoadFailed);
 }
 
 // Pages.
@@ -1098,6 +1114,7 @@ fn counters_count_what_went_over_the_tape() {
     assert_eq!(sequential, [(0, bytes(3_001_000)), (3, bytes(1000)), (4, vec![0, 0, 0, 3])]);
     bench.good(&[0x4c, 2, 0xc2, 0, 0, 0, 0, 0, 0, 0]);
     assert_eq!(log(&mut bench, 0x02)[1], (0x0005, bytes(0)));
+    assert_eq!(log(&mut bench, 0x03)[1], (0x0005, bytes(1000)));
     assert_eq!(log(&mut bench, 0x0c)[0], (0, bytes(3_001_000)));
 }
 
@@ -1114,8 +1131,15 @@ fn volume_statistics_are_those_of_the_cartridge_in_the_drive() {
     assert_eq!(value(0x0045), *b"Ultrium-8");
     assert_eq!(value(0x0202), [7, 0, 0, 0, 0, 0, 0, 67]);
     assert_eq!(value(0x0203), [7, 0, 0, 0, 0, 0, 0, 3]);
-    bench.drive.eject().unwrap();
+    let remaining = bench.good(&[0x8c, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 17, 0, 0]);
+    assert_eq!(remaining[9..], [0, 0, 0, 0, 0, 0, 0, 61]);
+    let medium = bench.drive.eject().unwrap();
     assert_eq!(log(&mut bench, 0x17), [(0, vec![0])]);
+    bench.drive.insert(medium).unwrap();
+    bench.hear(ONE);
+    let page = log(&mut bench, 0x17);
+    assert!(page.contains(&(0x000e, vec![0; 4])), "nothing was written in this mount: {page:?}");
+    assert_eq!(bench.drive.tally().loads, 2);
 }
 
 #[test]
@@ -1144,10 +1168,14 @@ fn tape_alert_flags_are_live_and_shown_once() {
     bench.medium().protect(true);
     bench.sense_of(&[0x0a, 0, 0, 0, 1, 0], &[1]);
     assert_eq!(log(&mut bench, 0x12)[0].1, [0x04, 0x80, 0, 0, 0, 0, 0, 0]);
+    assert_eq!(log(&mut bench, 0x11)[0].1[3], 0x01, "TAFC");
     assert_eq!(raised(log(&mut bench, 0x2e)), [6, 9]);
     assert!(raised(log(&mut bench, 0x2e)).is_empty());
     bench.reconnect();
     assert_eq!(raised(log(&mut bench, 0x2e)), [6, 9]);
+    bench.drive.eject().unwrap();
+    bench.drive.insert(TestMedium::blank("VTL002L8", 1 << 20)).unwrap();
+    assert_eq!(bench.drive.alerts(), 0, "a new cartridge begins without flags");
 }
 
 #[test]
