@@ -22,8 +22,6 @@ use crate::{
     spec::{CartridgeSpec, Facts, Settings},
 };
 
-/// A commit is due when its delta has grown to this: well below what the store takes.
-const DELTA_DUE_BYTES: usize = 4 << 20;
 /// Above this no snapshot is written: the store takes 32 MiB, and one that large takes time.
 const SNAPSHOT_MAX_BYTES: usize = 24 << 20;
 /// Deltas are replaced by a snapshot when they have grown to its size, but not below this: each then costs
@@ -255,11 +253,8 @@ impl Cartridge {
             return self.written();
         }
         self.writable()?;
-        let fits =
-            self.cursor.at().byte.checked_add(length).is_some_and(|end| end <= self.head.capacity_bytes);
-        if !fits || self.head.map.memory_bytes() >= self.settings.map_limit_bytes {
-            return Err(CartridgeError::EndOfPartition);
-        }
+        let run = Run { length: length as u32, count: 1 };
+        self.room_for(run)?;
         self.cut_here(length)?;
         match self.stream()?.append(block, compress) {
             Ok(()) => {}
@@ -269,7 +264,7 @@ impl Cartridge {
             }
             Err(error) => return Err(self.roll_back(error)),
         }
-        self.add(Run { length: length as u32, count: 1 })?;
+        self.add(run)?;
         self.commit_if_large()?;
         self.written()
     }
@@ -280,15 +275,14 @@ impl Cartridge {
             return self.written();
         }
         self.writable()?;
-        if self.head.map.memory_bytes() >= self.settings.map_limit_bytes {
-            return Err(CartridgeError::EndOfPartition);
-        }
+        let run = Run { length: 0, count: u64::from(count) };
+        self.room_for(run)?;
         // A block asks the store at once, marks only with the next commit.
         if let Health::ReadOnly { why } = self.store.health() {
             return Err(CartridgeError::PoolReadOnly { why });
         }
         self.cut_here(0)?;
-        self.add(Run { length: 0, count: u64::from(count) })?;
+        self.add(run)?;
         self.commit_if_large()?;
         self.written()
     }
@@ -437,7 +431,8 @@ impl Cartridge {
     }
 
     fn stream(&mut self) -> Result<&mut Stream, CartridgeError> {
-        self.stream.as_mut().ok_or_else(|| CartridgeError::corrupted("the cartridge's stream is closed"))
+        let closed = || CartridgeError::Broken { why: "its stream could not be opened again".into() };
+        self.stream.as_mut().ok_or_else(closed)
     }
 
     fn usable(&mut self) -> Result<(), CartridgeError> {
@@ -448,7 +443,7 @@ impl Cartridge {
     }
 
     fn usable_but_untold(&self) -> Result<(), CartridgeError> {
-        self.broken.as_ref().map_or(Ok(()), |why| Err(CartridgeError::corrupted(why)))
+        self.broken.as_ref().map_or(Ok(()), |why| Err(CartridgeError::Broken { why: why.clone() }))
     }
 
     /// Whether a write may change the tape at the position.
@@ -462,6 +457,14 @@ impl Cartridge {
             return Err(CartridgeError::WriteOnce);
         }
         Ok(())
+    }
+
+    /// Whether the tape is long enough for a run at the position.
+    fn room_for(&self, run: Run) -> Result<(), CartridgeError> {
+        let end = self.cursor.at().past(run).map(|end| end.byte);
+        let fits = end.is_some_and(|end| run.length == 0 || end <= self.head.capacity_bytes);
+        let full = self.head.map.memory_bytes() >= self.settings.map_limit_bytes;
+        if fits && !full { Ok(()) } else { Err(CartridgeError::EndOfPartition) }
     }
 
     /// Makes the position end of data, before `room` bytes are written there.
@@ -481,6 +484,7 @@ impl Cartridge {
         self.cursor = self.head.map.end_cursor();
         if at.object < self.keep.object {
             self.keep = at;
+            self.keep_encoded = self.head.map.encoded_len();
         }
         Ok(())
     }
@@ -516,7 +520,8 @@ impl Cartridge {
     fn commit_if_large(&mut self) -> Result<(), CartridgeError> {
         let bytes = self.head.map.end().byte - self.keep.byte;
         let delta = self.head.map.encoded_len().saturating_sub(self.keep_encoded);
-        if bytes >= self.settings.commit_bytes || delta >= DELTA_DUE_BYTES { self.commit() } else { Ok(()) }
+        let due = bytes >= self.settings.commit_bytes || delta >= self.settings.commit_delta_bytes;
+        if due { self.commit() } else { Ok(()) }
     }
 
     fn snapshot_fits(&self) -> bool {

@@ -71,6 +71,11 @@ pub enum CartridgeError {
         /// Where and how.
         why: String,
     },
+    /// A write failed, and so did the way back to the last commit: nothing can be done until it is opened anew.
+    Broken {
+        /// Both reasons.
+        why: String,
+    },
     /// The store did not do it; see there.
     Store(StoreError),
 }
@@ -104,6 +109,7 @@ impl fmt::Display for CartridgeError {
             }
             Self::InvalidSpec { why } => f.write_str(why),
             Self::FormatCorrupted { why } => write!(f, "the cartridge's format is damaged: {why}"),
+            Self::Broken { why } => write!(f, "the cartridge must be opened anew: {why}"),
             Self::Store(error) => error.fmt(f),
         }
     }

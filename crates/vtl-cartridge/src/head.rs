@@ -17,6 +17,8 @@ pub const MAX_SERIAL_BYTES: usize = 32;
 const SNAPSHOT_MAGIC: [u8; 4] = *b"VTCS";
 const DELTA_MAGIC: [u8; 4] = *b"VTCD";
 const VERSION: u16 = 0;
+/// Beyond what any cartridge counts to.
+const MAX_COUNTER: u64 = 1 << 62;
 /// Bytes of a snapshot before its first part of variable length.
 const SNAPSHOT_FIXED: usize = 108;
 const WRITE_PROTECTED: u8 = 0x01;
@@ -130,8 +132,8 @@ impl Head {
         let early_warning_bytes = from.u64("early warning")?;
         let created_s = from.u64("creation time")? as i64;
         let load_count = from.u64("load count")?;
-        let generation = from.u64("write generation")?;
-        let number = from.u64("delta number")?;
+        let generation = read_counter(&mut from, "write generation")?;
+        let number = read_counter(&mut from, "delta number")?;
         let sums = [from.u64("objects")?, from.u64("filemarks")?, from.u64("bytes")?];
         let attributes_len = from.u32("attributes length")? as usize;
         let runs_len = from.u32("runs length")? as usize;
@@ -197,11 +199,12 @@ impl Head {
     pub fn apply(&mut self, bytes: &[u8]) -> Result<(), CartridgeError> {
         let mut from = Reader::new(bytes);
         read_header(&mut from, DELTA_MAGIC, bytes.len(), "delta")?;
-        let (number, generation) = (from.u64("delta number")?, from.u64("write generation")?);
+        let number = read_counter(&mut from, "delta number")?;
+        let generation = read_counter(&mut from, "write generation")?;
         if number <= self.number {
             return Ok(());
         }
-        if self.number.checked_add(1) != Some(number) || generation < self.generation {
+        if number - self.number != 1 || generation < self.generation {
             return Err(from.malformed("delta number or write generation").into());
         }
         let mut before = (0, 0);
@@ -302,6 +305,12 @@ fn read_header(
         return Err(from.malformed("length").into());
     }
     Ok(())
+}
+
+/// A number that only ever grows by one: what could overflow was never written by us.
+fn read_counter(from: &mut Reader<'_>, what: &'static str) -> Result<u64, Malformed> {
+    let value = from.u64(what)?;
+    if value < MAX_COUNTER { Ok(value) } else { Err(from.malformed(what)) }
 }
 
 fn read_kind(from: &mut Reader<'_>) -> Result<MediaKind, Malformed> {

@@ -8,9 +8,9 @@
 //! Invariants: neighbouring runs differ in length; no run is empty; the last run (`tail`) stands outside the
 //! bytes because it still grows; `end` is the sum of all runs.
 //!
-//! Cost: 2 to 5 bytes a run (10 more when a run has more objects than fit) and 40/64 of a byte of index. With blocks of
-//! alternately 256 and 128 KiB this is 0.1 byte per 4 KiB of tape; the worst that a host can do is blocks of one and
-//! two bytes in turn: 2.6 bytes for 1.5 bytes of tape, which [`BlockMap::memory_bytes`] lets the owner limit.
+//! Cost: 2 to 5 bytes a run (one more for each seven bits of a count above 127) and 40/64 of a byte of index. Blocks of
+//! 256 and 128 KiB in turn cost 0.1 byte per 4 KiB of tape. The worst that a host can do is blocks of one and two bytes
+//! in turn: 2.6 bytes for 1.5 bytes of tape. [`BlockMap::memory_bytes`] lets the owner limit that.
 
 use crate::leb;
 
@@ -459,7 +459,7 @@ impl BlockMap {
 
 impl Point {
     /// The position behind `run`, if 64 bits can count it.
-    fn past(self, run: Run) -> Option<Self> {
+    pub fn past(self, run: Run) -> Option<Self> {
         let marks = if run.length == 0 { run.count } else { 0 };
         Some(Self {
             object: self.object.checked_add(run.count).filter(|&object| object <= MAX_OBJECTS)?,

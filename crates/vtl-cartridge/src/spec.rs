@@ -138,6 +138,9 @@ pub struct Settings {
     /// A write after which so many bytes are not committed commits them. Default 256 MiB: at disk speed the wait for
     /// the sync is then a few per cent, and a crash costs a host that never syncs at most this.
     pub commit_bytes: u64,
+    /// The same for the description of what is pending, which many small blocks of changing sizes make long. Default 4 MiB:
+    /// the store takes 32 MiB.
+    pub commit_delta_bytes: usize,
     /// [`Cartridge::commit_if_due`](crate::Cartridge::commit_if_due) commits what is older. Default 2 s.
     pub commit_interval: Duration,
     /// Memory of the block map from which on the tape counts as full, with early warning before. Default 512 MiB: enough
@@ -152,6 +155,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             commit_bytes: 256 << 20,
+            commit_delta_bytes: 4 << 20,
             commit_interval: Duration::from_secs(2),
             map_limit_bytes: 512 << 20,
             pool_warning_bytes: 256 << 20,

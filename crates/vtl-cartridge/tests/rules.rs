@@ -238,6 +238,52 @@ fn deltas_never_take_much_more_than_the_snapshot_that_replaces_them() {
 }
 
 #[test]
+fn no_delta_grows_beyond_its_limit_also_when_much_is_overwritten() {
+    let store = store();
+    Cartridge::create(&store, ID, &spec("VTL001L8", 1 << 30, 0)).unwrap();
+    let limits = Settings { commit_bytes: u64::MAX, commit_delta_bytes: 1_000, ..settings() };
+    let mut tape = Cartridge::load(&store, ID, limits).unwrap();
+    for pass in 0..3 {
+        tape.rewind();
+        for n in 0..3_000 {
+            tape.write_block(&[block(pass, 1 + n % 2)], false).unwrap();
+        }
+        tape.flush().unwrap();
+    }
+    let longest = store.head(OwnerId(ID.0)).unwrap().deltas.iter().map(Vec::len).max();
+    assert!(longest.is_some_and(|longest| (500..1_100).contains(&longest)), "{longest:?}");
+}
+
+#[test]
+fn a_tape_with_as_many_objects_as_can_be_counted_is_full() {
+    let store = store();
+    small_tape(&store).close().unwrap();
+    let mut snapshot = store.head(OwnerId(ID.0)).unwrap().snapshot;
+    // 2^63 - 1 marks: objects at 76, filemarks at 84, the runs' length at 104, and one run.
+    let most = i64::MAX.to_le_bytes();
+    snapshot[76..84].copy_from_slice(&most);
+    snapshot[84..92].copy_from_slice(&most);
+    snapshot[104] = 10;
+    snapshot.extend([0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f]);
+    snapshot[8] = snapshot.len() as u8;
+    let mut stream = store.open_stream(OwnerId(ID.0)).unwrap();
+    stream.commit_snapshot(&snapshot).unwrap();
+    drop(stream);
+    let mut tape = Cartridge::load(&store, ID, settings()).unwrap();
+    tape.space_to_end();
+    assert_eq!(tape.position().file, i64::MAX as u64);
+    assert_eq!(tape.space_blocks(1).stop, Some(Stop::EndOfData));
+    assert_eq!(tape.space_filemarks(i64::MIN).stop, Some(Stop::Beginning));
+    tape.space_to_end();
+    assert!(matches!(tape.write_block(&[block(1, 1)], false), Err(CartridgeError::EndOfPartition)));
+    assert!(matches!(tape.write_filemarks(u32::MAX), Err(CartridgeError::EndOfPartition)));
+    tape.locate_object(5);
+    tape.write_block(&[block(1, 1)], false).unwrap();
+    tape.close().unwrap();
+    assert_eq!(Cartridge::inspect(&store, ID).unwrap().objects, 6);
+}
+
+#[test]
 fn a_map_at_its_limit_ends_the_tape_after_a_warning() {
     let store = store();
     Cartridge::create(&store, ID, &spec("VTL001L8", 1 << 30, 0)).unwrap();

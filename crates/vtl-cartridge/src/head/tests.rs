@@ -121,6 +121,20 @@ fn a_missing_delta_is_damage() {
 }
 
 #[test]
+fn counters_that_could_overflow_are_damage() {
+    for at in [60, 68] {
+        let mut bytes = SNAPSHOT.to_vec();
+        bytes[at..at + 8].fill(0xff);
+        assert!(Head::replay(&bytes, &[]).is_err(), "the counter at {at}");
+    }
+    for at in [12, 20] {
+        let mut bytes = DELTA.to_vec();
+        bytes[at..at + 8].fill(0xff);
+        assert!(Head::replay(SNAPSHOT, &[bytes]).is_err(), "the counter at {at}");
+    }
+}
+
+#[test]
 fn an_attribute_of_no_bytes_and_a_wrong_order_are_refused() {
     assert!(decode_attributes(&[0x06, 0x08, 0, 0]).is_err());
     assert!(decode_attributes(&[2, 0, 1, 0, 9, 1, 0, 1, 0, 9]).is_err());
