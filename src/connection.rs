@@ -287,10 +287,16 @@ impl Nexus {
         let unit = |lun| decode_lun(lun).and_then(|n| self.target.lun(n));
         match function {
             TmfFunction::AbortTask { task } => {
-                if let Some(unit) = self.units.remove(&task).and_then(unit) {
-                    unit.front.abort_task(self.id, task);
+                let aborted = self
+                    .units
+                    .remove(&task)
+                    .and_then(unit)
+                    .is_some_and(|u| u.front.abort_task(self.id, task));
+                match aborted {
+                    true => TmfResponse::Complete,
+                    // Its status is on the way already.
+                    false => TmfResponse::TaskDoesNotExist,
                 }
-                TmfResponse::Complete
             }
             TmfFunction::AbortTaskSet { lun } => on_unit(unit(lun), |u| u.front.abort_task_set(self.id)),
             TmfFunction::ClearTaskSet { lun } => on_unit(unit(lun), |u| u.front.clear_task_set(self.id)),

@@ -145,12 +145,10 @@ impl CartridgeMedium {
         work(&mut self.cartridge).map_err(|error| self.fault(&error))
     }
 
-    fn written(&mut self, written: vtl_cartridge::Written) -> Written {
-        // What has waited long enough is committed now; a failure of it is the next command's news.
-        if let Err(error) = self.cartridge.commit_if_due(Duration::from_nanos(clock::now_ns())) {
-            warn!(label = %self.cartridge.label(), %error, "a commit in the background failed; the next command reports it");
-        }
-        Written { early_warning: written.early_warning }
+    /// What has waited long enough is committed now. A loss that this finds is told at once: the cartridge tells it only once.
+    fn written(&mut self, written: vtl_cartridge::Written) -> Result<Written, Fault> {
+        self.do_it(|cartridge| cartridge.commit_if_due(Duration::from_nanos(clock::now_ns())))?;
+        Ok(Written { early_warning: written.early_warning })
     }
 }
 
@@ -174,6 +172,7 @@ fn fault_of(error: &CartridgeError) -> Fault {
         CartridgeError::BlockTooLong { .. }
         | CartridgeError::AttributesFull { .. }
         | CartridgeError::InvalidSpec { .. }
+        | CartridgeError::Broken { .. }
         | CartridgeError::Store(_) => Fault::Hardware,
     }
 }
@@ -226,12 +225,12 @@ impl Medium for CartridgeMedium {
 
     fn write(&mut self, block: &[Bytes], compress: bool) -> Result<Written, Fault> {
         let written = self.do_it(|cartridge| cartridge.write_block(block, compress))?;
-        Ok(self.written(written))
+        self.written(written)
     }
 
     fn write_filemarks(&mut self, count: u32) -> Result<Written, Fault> {
         let written = self.do_it(|cartridge| cartridge.write_filemarks(count))?;
-        Ok(self.written(written))
+        self.written(written)
     }
 
     fn flush(&mut self) -> Result<(), Fault> {

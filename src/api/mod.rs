@@ -299,7 +299,10 @@ mod tests {
     fn without_the_token_nothing_is_answered() {
         let guard = Guard { token: "0123456789abcdef".to_owned() };
         let host = (header::HOST, "127.0.0.1:8460");
-        assert_eq!(guard.check(&headers(std::slice::from_ref(&host))).map_err(|e| e.code), Err(ErrorCode::Unauthorized));
+        assert_eq!(
+            guard.check(&headers(std::slice::from_ref(&host))).map_err(|e| e.code),
+            Err(ErrorCode::Unauthorized)
+        );
         let wrong = (header::AUTHORIZATION, "Bearer 0123456789abcdee");
         assert_eq!(
             guard.check(&headers(&[host.clone(), wrong])).map_err(|e| e.code),

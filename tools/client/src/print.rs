@@ -1,5 +1,6 @@
 //! Answers for people (tables) and for programs (JSON).
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use serde_json::Value;
@@ -25,7 +26,7 @@ pub enum View {
 /// Prints an answer.
 pub fn answer(answer: &Value, view: &View, json: bool) {
     if json {
-        println!("{answer}");
+        line(&answer.to_string());
         return;
     }
     match view {
@@ -39,7 +40,7 @@ pub fn answer(answer: &Value, view: &View, json: bool) {
             fields(answer, Some("problems"));
             table(&answer["problems"], &["subject", "message", "remedy"]);
         }
-        View::Message => println!("{}", cell(&answer["message"])),
+        View::Message => line(&cell(&answer["message"])),
     }
 }
 
@@ -65,6 +66,11 @@ pub fn failure(failure: &Failure, json: bool) {
     }
 }
 
+/// A reader that has seen enough (`vtl … | head`) is no failure.
+fn line(text: &str) {
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
+
 fn table(rows: &Value, columns: &[&str]) {
     let rows: Vec<Vec<String>> = rows
         .as_array()
@@ -84,14 +90,14 @@ fn table(rows: &Value, columns: &[&str]) {
     for row in [&titles].into_iter().chain(&rows) {
         let line: Vec<String> =
             row.iter().zip(&widths).map(|(text, width)| format!("{text:<width$}")).collect();
-        println!("{}", line.join("  ").trim_end());
+        self::line(line.join("  ").trim_end());
     }
 }
 
 fn fields(object: &Value, without: Option<&str>) {
     for (name, value) in object.as_object().into_iter().flatten() {
         if Some(name.as_str()) != without {
-            println!("{name}: {}", cell(value));
+            line(&format!("{name}: {}", cell(value)));
         }
     }
 }
