@@ -114,7 +114,8 @@ impl LibraryInventory {
         self.bays.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Puts every drive's cartridge, as the rows say, into the drive: at start.
+    /// Puts every drive's cartridge, as the rows say, into the drive: at start. The tape then stands at end of data, not at its beginning: a host
+    /// that had it open and does not notice that we were away (Linux st writes a filemark when it closes) must not overwrite anything.
     pub fn fill_drives(&mut self) {
         let cartridges = self.meta.read(|tx| vtl_library::elements(tx, &self.name)).unwrap_or_else(|error| {
             error!(library = %self.name, %error, "the inventory cannot be read");
@@ -122,7 +123,8 @@ impl LibraryInventory {
         });
         for cartridge in cartridges.into_iter().filter_map(|e| e.cartridge) {
             if let Place::Drive(number) = cartridge.place
-                && let Err(error) = self.open(&cartridge).and_then(|medium| self.insert(number, medium))
+                && let Err(error) =
+                    self.open(&cartridge).and_then(|medium| self.insert_at_end(number, medium))
             {
                 error!(library = %self.name, drive = number, %error, "the drive stays empty");
             }
@@ -251,6 +253,15 @@ impl LibraryInventory {
     fn insert(&self, number: u16, medium: CartridgeMedium) -> Result<(), CarryError> {
         let Some(bay) = self.bay(number) else { return Ok(()) };
         bay.unit.call(|drive| crate::drive::insert(drive, medium)).map_err(|_| CarryError::Stopping)
+    }
+
+    fn insert_at_end(&self, number: u16, medium: CartridgeMedium) -> Result<(), CarryError> {
+        let Some(bay) = self.bay(number) else { return Ok(()) };
+        let insert = |drive: &mut crate::drive::Drive| {
+            crate::drive::insert(drive, medium);
+            drive.medium_mut().map(crate::media::go_to_end);
+        };
+        bay.unit.call(insert).map_err(|_| CarryError::Stopping)
     }
 
     fn bay(&self, number: u16) -> Option<Bay> {

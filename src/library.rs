@@ -141,16 +141,10 @@ impl LiveLibrary {
         Ok(())
     }
 
-    /// Initiators must look at the mailslots again.
-    pub fn mailslots_touched(&self) {
-        self.changer
-            .post(|changer| scsi::LogicalUnit::attention(changer, UnitAttention::ImportExportAccessed, None));
-    }
-
     /// An operator changed what is in the elements: initiators must look again.
     pub fn contents_changed(&self) {
         self.changer
-            .post(|changer| scsi::LogicalUnit::attention(changer, UnitAttention::MediumChanged, None));
+            .post(|changer| scsi::LogicalUnit::attention(changer, UnitAttention::ImportExportAccessed, None));
     }
 
     /// Ends the sessions' view of all units; data in the drives is made durable by ejecting.

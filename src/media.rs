@@ -152,6 +152,11 @@ impl CartridgeMedium {
     }
 }
 
+/// To end of data.
+pub fn go_to_end(medium: &mut CartridgeMedium) {
+    medium.cartridge.space_to_end();
+}
+
 /// Bytes of host data on a cartridge that is in a drive.
 pub fn used_bytes(medium: &CartridgeMedium) -> u64 {
     medium.cartridge.used_bytes()
@@ -166,7 +171,7 @@ fn fault_of(error: &CartridgeError) -> Fault {
         CartridgeError::EndOfPartition => Fault::EndOfPartition,
         CartridgeError::PoolFull => Fault::PoolFull,
         CartridgeError::PoolReadOnly { .. } | CartridgeError::WriteProtected => Fault::WriteProtected,
-        CartridgeError::WriteOnce => Fault::WriteProtected,
+        CartridgeError::WriteOnce => Fault::WriteOnce,
         CartridgeError::FormatCorrupted { .. } => Fault::FormatCorrupted,
         CartridgeError::Store(StoreError::Full { .. }) => Fault::PoolFull,
         CartridgeError::BlockTooLong { .. }

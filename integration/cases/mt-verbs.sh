@@ -185,8 +185,6 @@ expect_fail tape partseek 1 0
 expect_fail tape mkpartition 1000
 tape stclearoptions can-partitions
 tape rewind
-cdb "$TAPE0_SG" 64 1a 08 11 00 40 00
-sense_is 05 24 00
 cdb "$TAPE0_SG" 0 2b 02 00 00 00 00 00 00 01 00
 sense_is 05 24 00
 

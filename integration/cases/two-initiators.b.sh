@@ -6,6 +6,8 @@ conflict() {
     is "status" "Reservation Conflict" "$STATUS"
 }
 host await reserved
+# The other host has loaded a cartridge: hear of it first, so that what follows is about reservations only.
+sg_requests "$TAPE0_SG" >/dev/null
 step "what is not ours"
 conflict 0 01 00 00 00 00 00
 conflict 65536 08 00 01 00 00 00

@@ -3,7 +3,7 @@
 iscsi_up
 login
 load VTL001L8
-block_of 65536 1 kept | dd of="$TAPE0" bs=64k status=none
+block_of 65536 1 kept | dd of="$TAPE0" bs=64k iflag=fullblock status=none
 changer unload
 host vtl cartridge set VTL001L8 write-protect=on
 load VTL001L8

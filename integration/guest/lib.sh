@@ -48,7 +48,8 @@ iscsid_as() {
         while [ -e "/proc/$ISCSID" ]; do sleep 0.1; done
     fi
     echo "InitiatorName=$1" >/etc/iscsi/initiatorname.iscsi
-    iscsid -f >/run/iscsid.log 2>&1 &
+    # A session of its own: when it ends, it ends its process group.
+    setsid iscsid -f >/run/iscsid.log 2>&1 &
     ISCSID=$!
     # So that a plain `wait` of a job does not wait for it.
     disown

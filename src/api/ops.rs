@@ -273,6 +273,9 @@ impl Daemon {
         let new =
             NewCartridges { first, count: request.count, library: Some(library), place: NewPlace::Slot };
         let made = self.make_cartridges(&new, request.size_bytes.map(ByteCount))?;
+        if let Some(live) = new.library.as_ref().and_then(|name| self.library(name)) {
+            live.contents_changed();
+        }
         let names: Vec<String> = made.iter().map(|c| c.label.to_string()).collect();
         Ok(done(format!("made {}", names.join(", ")), names))
     }
@@ -336,11 +339,7 @@ impl Daemon {
             })
             .map_err(|_| internal("the daemon is stopping"))?
             .map_err(|e| not_carried(&e))?;
-        if [from, to].iter().any(|place| matches!(place, Place::Mailslot(_))) {
-            owner.mailslots_touched();
-        } else {
-            owner.contents_changed();
-        }
+        owner.contents_changed();
         let place = moved.first().map_or(to, |m| m.to);
         Ok(done(format!("{label} is in {place}"), vec![label.to_string()]))
     }

@@ -192,9 +192,10 @@ const fn medium_type(occupant: &Occupant) -> u8 {
     if occupant.cleaning { 2 } else { 1 }
 }
 
-/// Volume identification of 32 characters, two reserved bytes, sequence number 0; nothing but zeros when there is no cartridge.
+/// Volume identification of 32 characters, two reserved bytes, sequence number 0. An element without a cartridge has a blank
+/// identification, as libraries give it and as `mtx` shows it (`Empty:VolumeTag=`).
 fn volume_tag(occupant: Option<&Occupant>) -> Vec<u8> {
-    let mut tag = occupant.map_or_else(Vec::new, |occupant| padded(&occupant.label, 32));
+    let mut tag = padded(occupant.map_or("", |occupant| &occupant.label), 32);
     tag.resize(VOLUME_TAG_LEN, 0);
     tag
 }
