@@ -112,6 +112,8 @@ pub enum Fault {
     PoolFull,
     /// Write protected, by switch or because the pool is read-only.
     WriteProtected,
+    /// A write-once cartridge takes data at its end only.
+    WriteOnce,
     /// The cartridge's own structure is damaged: its format cannot be trusted.
     FormatCorrupted,
     /// What the cartridge stands on does not answer.

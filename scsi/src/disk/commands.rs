@@ -12,6 +12,8 @@ pub enum Op {
     Read,
     /// WRITE.
     Write,
+    /// WRITE AND VERIFY.
+    WriteAndVerify,
     /// VERIFY.
     Verify,
     /// READ CAPACITY(10).
@@ -63,6 +65,7 @@ pub(super) static COMMANDS: &[Row<Op>] = &[
         .ready(),
     Row::new(0x28, cdb10!(0x28, 0xf8), Access::Read, Op::Read).ready(),
     Row::new(0x2a, cdb10!(0x2a, 0xf8), Access::Write, Op::Write).ready(),
+    Row::new(0x2e, cdb10!(0x2e, 0xf6), Access::Write, Op::WriteAndVerify).ready(),
     Row::new(0x2f, cdb10!(0x2f, 0xf6), Access::Read, Op::Verify).ready(),
     Row::new(0x35, cdb10!(0x35, 0x06), Access::Write, Op::SynchronizeCache).ready(),
     Row::spc(SpcOp::LogSense),
@@ -83,6 +86,7 @@ pub(super) static COMMANDS: &[Row<Op>] = &[
     Row::spc(SpcOp::PrRegisterAndIgnore),
     Row::new(0x88, cdb16!(0x88, 0xf8), Access::Read, Op::Read).ready(),
     Row::new(0x8a, cdb16!(0x8a, 0xf8), Access::Write, Op::Write).ready(),
+    Row::new(0x8e, cdb16!(0x8e, 0xf6), Access::Write, Op::WriteAndVerify).ready(),
     Row::new(0x8f, cdb16!(0x8f, 0xf6), Access::Read, Op::Verify).ready(),
     Row::new(0x91, cdb16!(0x91, 0x06), Access::Write, Op::SynchronizeCache).ready(),
     Row::new(
@@ -98,6 +102,7 @@ pub(super) static COMMANDS: &[Row<Op>] = &[
     Row::spc(SpcOp::ReportTaskManagement),
     Row::new(0xa8, cdb12!(0xa8, 0xf8), Access::Read, Op::Read).ready(),
     Row::new(0xaa, cdb12!(0xaa, 0xf8), Access::Write, Op::Write).ready(),
+    Row::new(0xae, cdb12!(0xae, 0xf6), Access::Write, Op::WriteAndVerify).ready(),
     Row::new(0xaf, cdb12!(0xaf, 0xf6), Access::Read, Op::Verify).ready(),
 ];
 

@@ -14,7 +14,7 @@ use commands::{COMMANDS, Op};
 use memory::SparseMemory;
 
 use crate::{
-    command::{Cdb, Command, InitiatorPort, NexusId, Reply},
+    command::{Cdb, Command, InitiatorPort, NexusId, Reply, Status},
     persist::Persist,
     personality::Personality,
     sense::Check,
@@ -132,25 +132,40 @@ impl<P: Persist> RamDisk<P> {
         Ok(Reply::good().wanting(wanted))
     }
 
+    /// WRITE AND VERIFY: BYTCHK 01b reads back what was written and compares it; 00b has nothing more to do in memory.
+    fn write_and_verify(&mut self, command: &Command) -> Result<Reply, Check> {
+        let compare = compares(&command.cdb)?;
+        let written = self.write(command)?;
+        if compare && written.status == Status::Good {
+            let extent = self.transfer(&command.cdb)?;
+            let compared = self.compare(extent, &command.parameter_list(extent.len()));
+            return Ok(compared.wanting(written.data_out_wanted));
+        }
+        Ok(written)
+    }
+
     /// VERIFY: BYTCHK 00b only looks whether the blocks can be read, 01b compares them.
     fn verify(&self, command: &Command) -> Result<Reply, Check> {
         let extent = self.transfer(&command.cdb)?;
-        match command.cdb.byte(1) & 0x06 {
-            0x00 => return Ok(Reply::good()),
-            0x02 => {}
-            _ => return Err(Check::cdb_bit(1, 2)),
+        if !compares(&command.cdb)? {
+            return Ok(Reply::good());
         }
-        let stored = self.memory.read(extent.lba * u64::from(BLOCK_LEN), extent.len());
         let sent = command.parameter_list(extent.len());
-        let reply = if sent.len() < stored.len() {
+        let reply = if sent.len() < extent.len() {
             Reply::check(Check::InvalidFieldInInformationUnit)
         } else {
-            match stored.iter().zip(&sent).position(|(stored, sent)| stored != sent) {
-                Some(at) => Check::Miscompare { at: i64::try_from(at).ok() }.into(),
-                None => Reply::good(),
-            }
+            self.compare(extent, &sent)
         };
-        Ok(reply.wanting(stored.len() as u64))
+        Ok(reply.wanting(extent.len() as u64))
+    }
+
+    /// Whether the blocks from the extent's first on hold `bytes`; INFORMATION is where they differ.
+    fn compare(&self, extent: Extent, bytes: &[u8]) -> Reply {
+        let stored = self.memory.read(extent.lba * u64::from(BLOCK_LEN), bytes.len());
+        match stored.iter().zip(bytes).position(|(stored, sent)| stored != sent) {
+            Some(at) => Check::Miscompare { at: i64::try_from(at).ok() }.into(),
+            None => Reply::good(),
+        }
     }
 
     fn last_lba(&self) -> u64 {
@@ -208,6 +223,15 @@ fn refuse_protection(cdb: &Cdb) -> Result<(), Check> {
     if protected { Err(Check::cdb_bit(1, 7)) } else { Ok(()) }
 }
 
+/// BYTCHK of VERIFY and WRITE AND VERIFY: 00b no comparison, 01b with the data sent, others are not offered.
+fn compares(cdb: &Cdb) -> Result<bool, Check> {
+    match cdb.byte(1) & 0x06 {
+        0x00 => Ok(false),
+        0x02 => Ok(true),
+        _ => Err(Check::cdb_bit(1, 2)),
+    }
+}
+
 const CACHING: u8 = 0x08;
 const CONTROL: u8 = 0x0a;
 /// SWP: software write protect.
@@ -248,6 +272,7 @@ impl<P: Persist> Device for RamDisk<P> {
         let done = match op {
             Op::Read => self.read(cdb),
             Op::Write => self.write(command),
+            Op::WriteAndVerify => self.write_and_verify(command),
             Op::Verify => self.verify(command),
             Op::ReadCapacity10 => self.read_capacity(cdb),
             Op::ReadCapacity16 => Ok(self.read_capacity_16(cdb)),

@@ -76,7 +76,7 @@ fn nothing_beyond_the_end_is_touched() {
 #[test]
 fn protection_information_is_not_offered() {
     let mut disk = disk();
-    for opcode in [0x28, 0x2a, 0x2f, 0x88, 0x8a, 0x8f, 0xa8, 0xaa, 0xaf] {
+    for opcode in [0x28, 0x2a, 0x2e, 0x2f, 0x88, 0x8a, 0x8e, 0x8f, 0xa8, 0xaa, 0xae, 0xaf] {
         let reply = send(&mut disk, A, &[opcode, 0x20]);
         assert_eq!(sense(&reply), (5, 0x24, 0x00), "{opcode:x}");
     }
@@ -110,6 +110,31 @@ fn verify_compares_only_when_asked() {
     assert_eq!(sense(&reply), (0x0e, 0x1d, 0x00));
     assert_eq!(reply.sense.unwrap().as_bytes()[..7], [0xf0, 0, 0x0e, 0, 0, 0x01, 0x2c]);
     assert_eq!(sense(&send(&mut disk, A, &[0x2f, 0x04, 0, 0, 0, 0, 0, 0, 1, 0])), (5, 0x24, 0x00));
+}
+
+#[test]
+fn write_and_verify_writes_in_every_length_and_keeps_the_residuals_of_a_write() {
+    let mut disk = disk();
+    for (fill, cdb) in [
+        (1, vec![0x2e, 0, 0, 0, 0, 5, 0, 0, 2, 0]),
+        (2, vec![0xae, 0x02, 0, 0, 0, 5, 0, 0, 0, 2, 0, 0]),
+        (3, vec![0x8e, 0, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 2, 0, 0]),
+    ] {
+        let reply = send_out(&mut disk, A, &cdb, &[fill; 1024]);
+        assert!(is_good(&reply));
+        assert_eq!(reply.data_out_wanted, 1024);
+        assert_eq!(data(&send(&mut disk, A, &read10(5, 2))), [fill; 1024], "{cdb:x?}");
+    }
+    let compared = [0x2e, 0x02, 0, 0, 0, 5, 0, 0, 2, 0];
+    let short = send_out(&mut disk, A, &compared, &[4; 512]);
+    assert!(is_good(&short));
+    assert_eq!(short.data_out_wanted, 1024);
+    let part = send_out(&mut disk, A, &compared, &[5; 100]);
+    assert_eq!((sense(&part), part.data_out_wanted), ((5, 0x0e, 0x03), 1024));
+    assert_eq!(data(&send(&mut disk, A, &read10(5, 2))), [[4; 512], [3; 512]].concat());
+    let reserved = [0x2e, 0x04, 0, 0, 0, 5, 0, 0, 2, 0];
+    assert_eq!(sense(&send_out(&mut disk, A, &reserved, &[6; 1024])), (5, 0x24, 0x00));
+    assert_eq!(data(&send(&mut disk, A, &read10(5, 1))), [4; 512], "refused before anything is written");
 }
 
 #[test]

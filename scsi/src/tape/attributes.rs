@@ -144,16 +144,13 @@ fn made<M: Medium>(deck: &Deck<M>, alerts: &Alerts) -> Vec<Attribute> {
     all
 }
 
-/// WRITE ATTRIBUTE: all of `list` or nothing of it, unless the medium fails in the middle.
+/// WRITE ATTRIBUTE: all of `list` or nothing of it, unless the medium fails in the middle. The write-protect switch is the
+/// tape's; attributes are in the cartridge's chip.
 pub(super) fn write<M: Medium>(deck: &mut Deck<M>, list: &[u8]) -> Result<(), Check> {
     if list.is_empty() {
         return Ok(());
     }
-    let changes = parse(list)?;
-    if deck.medium().facts().write_protected {
-        return Err(Check::WriteProtected);
-    }
-    for change in changes {
+    for change in parse(list)? {
         let mut stored = Vec::new();
         if !change.value.is_empty() {
             stored.push(change.format);

@@ -373,7 +373,7 @@ impl<M: Medium> Deck<M> {
     fn refuse_worm_overwrite(&self) -> Result<(), Halt> {
         let worm = self.facts.kind.form == MediaForm::Worm;
         if worm && !self.position().end_of_data {
-            return Err(Halt::from(Check::WormOverwrite).raising(Alert::WormOverwrite));
+            return Err(worm_overwrite());
         }
         Ok(())
     }
@@ -397,10 +397,15 @@ impl<M: Medium> Deck<M> {
             Fault::WriteFailed => Halt::from(Check::WriteError { left }).raising(Alert::WriteFailure),
             Fault::EndOfPartition | Fault::PoolFull => Check::EndOfPartition { left }.into(),
             Fault::WriteProtected => Halt::from(Check::WriteProtected).raising(Alert::WriteProtect),
+            Fault::WriteOnce => worm_overwrite(),
             Fault::FormatCorrupted => Halt::from(Check::FormatCorrupted).raising(Alert::Media),
             Fault::Hardware => Halt::from(Check::InternalFailure).raising(Alert::Hardware),
         }
     }
+}
+
+fn worm_overwrite() -> Halt {
+    Halt::from(Check::WormOverwrite).raising(Alert::WormOverwrite)
 }
 
 const fn stop_check(stop: Stop, left: i64) -> Check {

@@ -85,7 +85,7 @@ fn sequential_access<M: Medium>(sources: Sources<'_, M>) -> Vec<LogParameter> {
     let totals = sources.tally.since_reset(Counted::Sequential);
     let mut all = alloc::vec![
         LogParameter::counter(0x0000, totals.written_bytes, 8),
-        LogParameter::counter(0x0003, totals.read_bytes, 8),
+        LogParameter::counter(0x0003, totals.delivered_bytes, 8),
     ];
     if let Some(deck) = sources.deck {
         all.push(LogParameter::counter(0x0004, deck.medium().facts().used_bytes / MEGABYTE, 4));
@@ -120,6 +120,7 @@ fn volume_statistics<M: Medium>(sources: Sources<'_, M>) -> Vec<LogParameter> {
     let Some(deck) = sources.deck else { return alloc::vec![LogParameter::list(0x0000, alloc::vec![0])] };
     let facts = deck.medium().facts();
     let mount = sources.tally.mount;
+    let (capacity, used) = (facts.capacity_bytes / MEGABYTE, facts.used_bytes / MEGABYTE);
     let text =
         |code, text: &str, width| LogParameter { code, control: ASCII_LIST, value: padded(text, width) };
     let personality = alloc::format!("Ultrium-{}", facts.kind.generation.number());
@@ -131,13 +132,16 @@ fn volume_statistics<M: Medium>(sources: Sources<'_, M>) -> Vec<LogParameter> {
         LogParameter::counter(0x000d, mount.read_errors, 2),  // last mount unrecovered read errors
         LogParameter::counter(0x000e, mount.written_bytes / MEGABYTE, 4), // last mount megabytes written
         LogParameter::counter(0x000f, mount.read_bytes / MEGABYTE, 4), // last mount megabytes read
+        LogParameter::counter(0x0016, capacity, 4),           // native capacity, megabytes
+        LogParameter::counter(0x0017, used, 4),               // used native capacity, megabytes
         text(0x0040, &facts.serial, 32),                      // volume serial number
         text(0x0042, &facts.label, 32),                       // volume barcode
         text(0x0045, &personality, 9),                        // volume personality
         flag(0x0080, facts.write_protected),                  // write protect
         flag(0x0081, facts.kind.form == MediaForm::Worm),     // WORM
-        per_partition(0x0202, facts.capacity_bytes / MEGABYTE), // native capacity of partitions
-        per_partition(0x0203, facts.used_bytes / MEGABYTE),   // used native capacity of partitions
+        per_partition(0x0202, capacity),                      // native capacity of partitions
+        per_partition(0x0203, used),                          // used native capacity of partitions
+        per_partition(0x0204, capacity.saturating_sub(used)), // remaining native capacity of partitions
     ]
 }
 

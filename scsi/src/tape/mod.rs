@@ -28,6 +28,8 @@ mod tests;
 
 use alloc::{string::String, vec::Vec};
 
+use bytes::Bytes;
+
 use self::{
     alerts::{Alert, Alerts},
     bay::{Bay, Event},
@@ -293,7 +295,7 @@ impl<M: Medium, P: Persist> TapeDrive<M, P> {
             TapeCommand::ReadBlockLimits { largest_object: false } => {
                 Ok(whole(density::block_limits(self.profile.max_block)))
             }
-            TapeCommand::Read(shape) => self.read(shape).map(Reply::data),
+            TapeCommand::Read(shape) => self.deliver(shape),
             TapeCommand::Verify(shape) => self.read(shape).map(|_| Reply::good()).map_err(Halt::without_data),
             TapeCommand::Write(shape) => self.write(shape, from).map(done),
             TapeCommand::WriteFilemarks { count, immed } => self.write_filemarks(count, immed).map(done),
@@ -344,6 +346,14 @@ impl<M: Medium, P: Persist> TapeDrive<M, P> {
 
     fn ready_deck(&mut self) -> Result<&mut Deck<M>, Check> {
         self.bay.ready()
+    }
+
+    /// READ: what comes off the tape goes to the host, with an error or without.
+    fn deliver(&mut self, shape: Shape) -> Result<Reply, Halt> {
+        let ended = self.read(shape);
+        let (Ok(data) | Err(Halt { data, .. })) = &ended;
+        self.tally.count_delivered(data.iter().map(Bytes::len).sum());
+        ended.map(Reply::data)
     }
 
     fn read(&mut self, shape: Shape) -> Result<DataIn, Halt> {

@@ -43,6 +43,8 @@ pub struct Totals {
     pub written_bytes: u64,
     /// Bytes that READ and VERIFY commands took off the tape.
     pub read_bytes: u64,
+    /// Of these, what READ commands gave to hosts.
+    pub delivered_bytes: u64,
     /// Writes that failed.
     pub write_errors: u64,
     /// Reads that failed.
@@ -62,6 +64,10 @@ impl Tally {
 
     pub(super) fn count_read(&mut self, bytes: usize) {
         self.each(|totals| totals.read_bytes = totals.read_bytes.saturating_add(bytes as u64));
+    }
+
+    pub(super) fn count_delivered(&mut self, bytes: usize) {
+        self.each(|totals| totals.delivered_bytes = totals.delivered_bytes.saturating_add(bytes as u64));
     }
 
     pub(super) fn count_write_error(&mut self) {

@@ -475,9 +475,16 @@ fn a_protected_cartridge_refuses_every_change() {
     assert_eq!(bench.sense(&[0x19, 0, 0, 0, 0, 0]), protected);
     assert_eq!(bench.sense(&[0x19, 1, 0, 0, 0, 0]), protected);
     assert_eq!(bench.sense(&[0x04, 0, 0, 0, 0, 0]), protected);
-    let list = [0, 0, 0, 6, 0x08, 0x05, 0, 0, 1, 0x81];
-    assert_eq!(bench.sense_of(&[0x8d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 10, 0, 0], &list), protected);
     assert_eq!(bench.good(&[0x1a, 0, 0x01, 0, 12, 0])[2], 0x90);
+}
+
+#[test]
+fn the_chip_of_a_protected_cartridge_takes_attributes() {
+    let mut bench = Bench::loaded();
+    bench.medium().protect(true);
+    let list = [0, 0, 0, 6, 0x08, 0x05, 0, 0, 1, 0x81];
+    bench.give(&[0x8d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 10, 0, 0], &list);
+    assert_eq!(bench.good(&[0x8c, 0, 0, 0, 0, 0, 0, 0, 0x08, 0x05, 0, 0, 0, 0xff, 0, 0]), list);
 }
 
 #[test]
@@ -638,6 +645,7 @@ fn a_full_pool_is_an_overflow_and_broken_things_have_their_sense() {
         (Fault::FormatCorrupted, Told::error(3, 0x31, 0)),
         (Fault::Hardware, Told::error(4, 0x44, 0)),
         (Fault::WriteProtected, Told::error(7, 0x27, 0)),
+        (Fault::WriteOnce, Told::error(7, 0x30, 0x0c)),
     ];
     for (fault, told) in cases {
         bench.medium().next_fault = Some(fault.clone());
@@ -1107,14 +1115,16 @@ fn counters_count_what_went_over_the_tape() {
     bench.write_block(&pattern(3_000_000, 0));
     bench.rewind();
     bench.good(&[0x08, 0, 0, 0x03, 0xe8, 0]);
+    bench.rewind();
+    bench.good(&[0x13, 0, 0, 0x03, 0xe8, 0]);
     let bytes = |value: u64| value.to_be_bytes().to_vec();
     assert_eq!(log(&mut bench, 0x02)[1], (0x0005, bytes(3_001_000)));
-    assert_eq!(log(&mut bench, 0x03)[1], (0x0005, bytes(1000)));
+    assert_eq!(log(&mut bench, 0x03)[1], (0x0005, bytes(2000)), "VERIFY reads, too");
     let sequential = log(&mut bench, 0x0c);
     assert_eq!(sequential, [(0, bytes(3_001_000)), (3, bytes(1000)), (4, vec![0, 0, 0, 3])]);
     bench.good(&[0x4c, 2, 0xc2, 0, 0, 0, 0, 0, 0, 0]);
     assert_eq!(log(&mut bench, 0x02)[1], (0x0005, bytes(0)));
-    assert_eq!(log(&mut bench, 0x03)[1], (0x0005, bytes(1000)));
+    assert_eq!(log(&mut bench, 0x03)[1], (0x0005, bytes(2000)));
     assert_eq!(log(&mut bench, 0x0c)[0], (0, bytes(3_001_000)));
 }
 
@@ -1131,6 +1141,8 @@ fn volume_statistics_are_those_of_the_cartridge_in_the_drive() {
     assert_eq!(value(0x0045), *b"Ultrium-8");
     assert_eq!(value(0x0202), [7, 0, 0, 0, 0, 0, 0, 67]);
     assert_eq!(value(0x0203), [7, 0, 0, 0, 0, 0, 0, 3]);
+    assert_eq!(value(0x0204), [7, 0, 0, 0, 0, 0, 0, 64]);
+    assert_eq!((value(0x0016), value(0x0017)), (vec![0, 0, 0, 67], vec![0, 0, 0, 3]));
     let remaining = bench.good(&[0x8c, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 17, 0, 0]);
     assert_eq!(remaining[9..], [0, 0, 0, 0, 0, 0, 0, 61]);
     let medium = bench.drive.eject().unwrap();
