@@ -1,0 +1,19 @@
+//! The whole daemon, from outside: the real program on loopback, a small initiator, plain HTTP, signals.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    missing_docs,
+    reason = "tests, also where a helper is not itself a #[test]"
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod doors;
+mod durability;
+mod limits;
+mod live;
+mod management;
+mod sessions;
+mod tasks;
