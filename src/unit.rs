@@ -163,6 +163,16 @@ fn take_all(tasks: &Tasks, by: NexusId) -> bool {
     others
 }
 
+/// PREEMPT AND ABORT: takes out what these nexuses wait for and tells their connections.
+fn take_those_of(tasks: &Tasks, nexuses: &[NexusId]) {
+    if nexuses.is_empty() {
+        return;
+    }
+    for ((_, task), answer) in lock(tasks).extract_if(|(owner, _), _| nexuses.contains(owner)) {
+        drop(answer.send(Answer::Gone(task)));
+    }
+}
+
 fn run<U: LogicalUnit>(mut device: U, messages: &mpsc::Receiver<Message<U>>, tasks: &Tasks) {
     while let Ok(message) = messages.recv() {
         match message {
@@ -174,7 +184,9 @@ fn run<U: LogicalUnit>(mut device: U, messages: &mpsc::Receiver<Message<U>>, tas
                 }
                 let reply = device.execute(&command);
                 drop(command);
-                if let Some(answer) = lock(tasks).remove(&key) {
+                let answer = lock(tasks).remove(&key);
+                take_those_of(tasks, &device.take_aborted());
+                if let Some(answer) = answer {
                     drop(answer.send(Answer::Done(task, reply)));
                 }
             }
@@ -185,4 +197,93 @@ fn run<U: LogicalUnit>(mut device: U, messages: &mpsc::Receiver<Message<U>>, tas
 /// A poisoned lock only means that a thread died between two map operations; the map itself is whole.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use scsi::disk::RamDisk;
+    use scsi::spc::Identity;
+    use scsi::{Cdb, Persist, PersistFault, Status};
+    use tokio::sync::mpsc::unbounded_channel;
+
+    use super::*;
+
+    struct Nothing;
+
+    impl Persist for Nothing {
+        fn load(&self, _key: &str) -> Option<Vec<u8>> {
+            None
+        }
+
+        fn save(&mut self, _key: &str, _value: &[u8]) -> Result<(), PersistFault> {
+            Ok(())
+        }
+    }
+
+    const ONE: NexusId = NexusId(1);
+    const TWO: NexusId = NexusId(2);
+    const THREE: NexusId = NexusId(3);
+    const TEST_UNIT_READY: [u8; 6] = [0; 6];
+
+    /// Three initiators that have heard of the power on.
+    fn disk() -> Unit<RamDisk<Nothing>> {
+        let personality = RamDisk::<Nothing>::personality().unwrap();
+        let device = RamDisk::new(Identity::new(&personality, "D", 1), 1 << 20, Nothing);
+        let unit = Unit::start("disk", device).unwrap();
+        for (nexus, name) in [(ONE, "iqn.test:1"), (TWO, "iqn.test:2"), (THREE, "iqn.test:3")] {
+            unit.nexus_opened(nexus, InitiatorPort { name: name.into(), isid: [0; 6], target_port: 1 });
+            drop(run_now(&unit, command(nexus, &TEST_UNIT_READY, &[])));
+        }
+        unit
+    }
+
+    fn command(nexus: NexusId, cdb: &[u8], data: &[u8]) -> Command {
+        let data_out = vec![Bytes::copy_from_slice(data)];
+        Command { nexus, cdb: Cdb::new(cdb), data_out, now: scsi::Instant(0) }
+    }
+
+    /// PERSISTENT RESERVE OUT, Exclusive Access: service action, key, service action key.
+    fn persistent(nexus: NexusId, action: u8, key: u8, action_key: u8) -> Command {
+        let mut list = [0; 24];
+        (list[7], list[15]) = (key, action_key);
+        command(nexus, &[0x5f, action, 0x03, 0, 0, 0, 0, 0, 24, 0], &list)
+    }
+
+    fn run_now(unit: &Unit<RamDisk<Nothing>>, command: Command) -> Reply {
+        unit.call(move |device| device.execute(&command)).unwrap()
+    }
+
+    /// Submits while the unit is busy, so that all of them wait at once; the answers, in the order of the commands.
+    fn run_together<const N: usize>(unit: &Unit<RamDisk<Nothing>>, commands: [Command; N]) -> [Answer; N] {
+        let (go, wait) = mpsc::channel::<()>();
+        unit.post(move |_| drop(wait.recv()));
+        let mut answers = commands.map(|command| {
+            let (to, answers) = unbounded_channel();
+            unit.submit(TaskKey::default(), command, &to);
+            answers
+        });
+        go.send(()).unwrap();
+        answers.each_mut().map(|answers| answers.blocking_recv().unwrap())
+    }
+
+    #[test]
+    fn preempt_and_abort_ends_what_the_preempted_initiator_waits_for_without_a_status() {
+        let unit = disk();
+        for (nexus, key) in [(ONE, 1), (TWO, 2)] {
+            assert_eq!(run_now(&unit, persistent(nexus, 0x00, 0, key)).status, Status::Good);
+        }
+        assert_eq!(run_now(&unit, persistent(TWO, 0x01, 2, 0)).status, Status::Good);
+        let waiting = [
+            persistent(ONE, 0x05, 1, 2),
+            command(TWO, &TEST_UNIT_READY, &[]),
+            command(THREE, &TEST_UNIT_READY, &[]),
+        ];
+        let [preempted, aborted, untouched] = run_together(&unit, waiting);
+        assert!(matches!(preempted, Answer::Done(_, reply) if reply.status == Status::Good));
+        assert!(matches!(aborted, Answer::Gone(_)), "{aborted:?}");
+        assert!(matches!(untouched, Answer::Done(..)), "{untouched:?}");
+        let told = run_now(&unit, command(TWO, &TEST_UNIT_READY, &[]));
+        assert_eq!(told.sense.unwrap().as_bytes()[12..14], [0x2a, 0x05]);
+    }
 }

@@ -104,7 +104,8 @@ pub struct Reply {
     /// Data for the initiator, at most what the CDB's allocation or transfer length allows. The transport cuts it to what the initiator expects
     /// and reports the difference as residual overflow or underflow.
     pub data_in: DataIn,
-    /// Bytes of Data-Out that the CDB defines. The transport compares it with what the initiator announced and reports the residual.
+    /// Bytes of Data-Out that the CDB defines, less what sense data say was not taken. The transport compares it with what the initiator
+    /// announced and reports the residual.
     pub data_out_wanted: u64,
 }
 

@@ -1,5 +1,7 @@
 //! What a transport sees of a device.
 
+use alloc::vec::Vec;
+
 use crate::command::{Command, InitiatorPort, NexusId, Reply};
 
 /// A logical unit: one owner calls it, one command at a time.
@@ -16,6 +18,10 @@ pub trait LogicalUnit {
 
     /// Task management reset.
     fn reset(&mut self, reset: Reset);
+
+    /// Nexuses whose commands the command just executed has aborted (PREEMPT AND ABORT): asked after each `execute`, told once.
+    /// The owner forgets what else it holds of them, without a status.
+    fn take_aborted(&mut self) -> Vec<NexusId>;
 
     /// Something happened that all initiators (except the one that caused it) must hear of.
     fn attention(&mut self, what: UnitAttention, except: Option<NexusId>);

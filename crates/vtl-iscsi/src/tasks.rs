@@ -9,8 +9,8 @@ use alloc::vec::Vec;
 use crate::data_out::{Condition, Gather};
 use crate::pdu::{RESERVED_TAG, ScsiRequest};
 
-/// Names one command towards the device side, never twice in a connection's life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+/// Names one command towards the device side, never twice in a connection's life. The default names none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TaskId {
     generation: u64,
     slot: u32,

@@ -217,6 +217,10 @@ impl<I: Inventory, P: Persist> LogicalUnit for Changer<I, P> {
         self.watch_lock(|changer| changer.common.reset(reset));
     }
 
+    fn take_aborted(&mut self) -> Vec<NexusId> {
+        self.common.take_aborted()
+    }
+
     fn attention(&mut self, what: UnitAttention, except: Option<NexusId>) {
         self.common.attention(what, except);
     }

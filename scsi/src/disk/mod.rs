@@ -321,6 +321,10 @@ impl<P: Persist> LogicalUnit for RamDisk<P> {
         self.common.reset(reset);
     }
 
+    fn take_aborted(&mut self) -> Vec<NexusId> {
+        self.common.take_aborted()
+    }
+
     fn attention(&mut self, what: UnitAttention, except: Option<NexusId>) {
         self.common.attention(what, except);
     }

@@ -36,6 +36,8 @@ pub struct Common<P> {
     pub(super) registry: Registry,
     modes: ModePages,
     luns: Vec<u16>,
+    /// Whose commands PREEMPT AND ABORT has ended, until the owner asks.
+    aborted: Vec<NexusId>,
 }
 
 impl<P: Persist> Common<P> {
@@ -53,6 +55,7 @@ impl<P: Persist> Common<P> {
             registry,
             modes,
             luns: alloc::vec![0],
+            aborted: Vec::new(),
         }
     }
 
@@ -157,6 +160,18 @@ impl<P: Persist> Common<P> {
         {
             open.attentions.push(what);
         }
+    }
+
+    /// The commands of these ports are to be aborted.
+    pub(super) fn abort_commands_of(&mut self, ports: &[InitiatorPort]) {
+        self.aborted.extend(
+            self.nexuses.iter().filter(|(_, open)| ports.contains(&open.port)).map(|(nexus, _)| *nexus),
+        );
+    }
+
+    /// For [`crate::LogicalUnit::take_aborted`].
+    pub fn take_aborted(&mut self) -> Vec<NexusId> {
+        core::mem::take(&mut self.aborted)
     }
 
     /// What this nexus has not heard of and now hears.

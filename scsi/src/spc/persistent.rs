@@ -205,6 +205,9 @@ fn try_change<P: Persist>(
         command.nexus,
     );
     common.allow_removal_of(&news.registrations_preempted);
+    if matches!(op, SpcOp::PrPreemptAndAbort) {
+        common.abort_commands_of(&news.registrations_preempted);
+    }
     Ok(())
 }
 
@@ -295,8 +298,7 @@ impl Action<'_> {
         News { reservations_preempted, ..News::default() }
     }
 
-    /// PREEMPT and PREEMPT AND ABORT. A unit runs one command at a time, so of those whose registration goes there is none to abort here;
-    /// what waits in the transport meets the new reservation.
+    /// PREEMPT and PREEMPT AND ABORT. A unit runs one command at a time, so those that the second ends wait with the unit's owner.
     fn preempt(&mut self) -> Result<News, Refusal> {
         let victim = self.parameters.action_key;
         let held = self.registry.held().cloned();

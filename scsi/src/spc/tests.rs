@@ -200,6 +200,19 @@ fn preempting_a_registrant_leaves_the_reservation_alone() {
 }
 
 #[test]
+fn only_preempt_and_abort_ends_commands_and_only_those_of_the_preempted() {
+    for (action, ended) in [(PREEMPT, vec![]), (PREEMPT_AND_ABORT, vec![B])] {
+        let mut unit = disk();
+        for (nexus, key) in [(A, 1), (B, 2), (C, 3)] {
+            register(&mut unit, nexus, key);
+        }
+        assert!(is_good(&pr_out(&mut unit, A, action, 1, (1, 2), 0)));
+        assert_eq!(unit.take_aborted(), ended);
+        assert_eq!(unit.take_aborted(), [], "told once");
+    }
+}
+
+#[test]
 fn with_all_registrants_key_zero_preempts_everybody_else() {
     let mut unit = disk();
     for (nexus, key) in [(A, 1), (B, 2), (C, 3)] {

@@ -5,7 +5,7 @@
 
 use alloc::vec::Vec;
 
-use super::{alerts::Alerts, commands::AttributeService, deck::Deck, density};
+use super::{alerts::Alerts, commands::AttributeService, deck::Deck, density, tally::Totals};
 use crate::{
     medium::{AttributeFault, Medium},
     sense::Check,
@@ -26,6 +26,15 @@ const MANUFACTURER: &str = "VTL";
 const OPEN_VALUE_BYTES: usize = 1_024;
 /// Largest parameter list of WRITE ATTRIBUTE that is looked at.
 pub(super) const MAX_LIST_BYTES: usize = 64 << 10;
+
+/// What the drive adds to what the cartridge says of itself.
+pub(super) struct Facts<'a> {
+    pub(super) alerts: &'a Alerts,
+    /// Since this cartridge was loaded.
+    pub(super) mount: Totals,
+    pub(super) vendor: &'a str,
+    pub(super) serial: &'a str,
+}
 
 /// One attribute.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,23 +71,23 @@ const fn is_host(id: u16) -> bool {
 /// READ ATTRIBUTE: the whole answer, before it is cut to the allocation length.
 pub(super) fn read<M: Medium>(
     deck: &Deck<M>,
-    alerts: &Alerts,
+    drive: &Facts<'_>,
     service: AttributeService,
     first: u16,
 ) -> Result<Vec<u8>, Check> {
     match service {
         AttributeService::Values => {
-            let all = existing(deck, alerts);
+            let all = existing(deck, drive);
             if !all.iter().any(|attribute| attribute.id == first) {
                 return Err(Check::cdb(8));
             }
             Ok(with_length(all.iter().filter(|a| a.id >= first).flat_map(encode).collect()))
         }
         AttributeService::List => {
-            Ok(with_length(existing(deck, alerts).iter().flat_map(|a| a.id.to_be_bytes()).collect()))
+            Ok(with_length(existing(deck, drive).iter().flat_map(|a| a.id.to_be_bytes()).collect()))
         }
         AttributeService::Supported => {
-            let mut ids: Vec<u16> = existing(deck, alerts).iter().map(|a| a.id).collect();
+            let mut ids: Vec<u16> = existing(deck, drive).iter().map(|a| a.id).collect();
             ids.extend(HOST.iter().map(|(id, ..)| *id));
             ids.sort_unstable();
             ids.dedup();
@@ -105,8 +114,8 @@ fn encode(attribute: &Attribute) -> Vec<u8> {
 }
 
 /// Every attribute that has a value now, ascending.
-fn existing<M: Medium>(deck: &Deck<M>, alerts: &Alerts) -> Vec<Attribute> {
-    let mut all = made(deck, alerts);
+fn existing<M: Medium>(deck: &Deck<M>, drive: &Facts<'_>) -> Vec<Attribute> {
+    let mut all = made(deck, drive);
     all.extend(deck.medium().host_attributes().into_iter().filter_map(|id| {
         let stored = deck.medium().host_attribute(id)?;
         let (format, value) = stored.split_first()?;
@@ -117,26 +126,30 @@ fn existing<M: Medium>(deck: &Deck<M>, alerts: &Alerts) -> Vec<Attribute> {
 }
 
 /// Device and medium attributes.
-fn made<M: Medium>(deck: &Deck<M>, alerts: &Alerts) -> Vec<Attribute> {
+fn made<M: Medium>(deck: &Deck<M>, drive: &Facts<'_>) -> Vec<Attribute> {
     let facts = deck.medium().facts();
     let generation = facts.kind.generation;
     let binary = |id, value: &[u8]| Attribute { id, format: BINARY, value: value.to_vec() };
     let ascii = |id, text: &str, width| Attribute { id, format: ASCII, value: padded(text, width) };
     let remaining = facts.capacity_bytes.saturating_sub(facts.used_bytes) / MIB;
+    let last_load = alloc::format!("{:8}{}", drive.vendor, drive.serial);
     let mut all = alloc::vec![
         binary(0x0000, &remaining.to_be_bytes()), // remaining capacity in partition, MiB
         binary(0x0001, &(facts.capacity_bytes / MIB).to_be_bytes()), // maximum capacity in partition, MiB
-        binary(0x0002, &alerts.raised().to_be_bytes()), // TapeAlert flags
+        binary(0x0002, &drive.alerts.raised().to_be_bytes()), // TapeAlert flags
         binary(0x0003, &deck.medium().load_count().to_be_bytes()), // load count
         ascii(0x0005, density::ORGANIZATION, 8),  // assigning organization
         binary(0x0006, &[generation.density()]),  // formatted density code
         ascii(0x0008, &facts.label, 32),          // volume identifier
-        ascii(0x0400, MANUFACTURER, 8),           // medium manufacturer
-        ascii(0x0401, &facts.serial, 32),         // medium serial number
+        ascii(0x020a, &last_load, 40), // vendor and serial number of the drive of the last load: this one
+        binary(0x0222, &(drive.mount.written_bytes / MIB).to_be_bytes()), // MiB written in this load
+        binary(0x0223, &(drive.mount.read_bytes / MIB).to_be_bytes()), // MiB read in this load
+        ascii(0x0400, MANUFACTURER, 8), // medium manufacturer
+        ascii(0x0401, &facts.serial, 32), // medium serial number
         binary(0x0402, &density::length_m(generation).to_be_bytes()), // medium length, m
         binary(0x0403, &u32::from(density::WIDTH_TENTHS_MM).to_be_bytes()), // medium width, 0.1 mm
-        ascii(0x0404, density::ORGANIZATION, 8),  // assigning organization
-        binary(0x0405, &[generation.density()]),  // medium density code
+        ascii(0x0404, density::ORGANIZATION, 8), // assigning organization
+        binary(0x0405, &[generation.density()]), // medium density code
     ];
     if !facts.made_on.is_empty() {
         all.push(ascii(0x0406, &facts.made_on, 8)); // medium manufacture date
@@ -219,6 +232,17 @@ mod tests {
         Deck::new(TestMedium::blank("VTL001L8", 64 << 20))
     }
 
+    /// READ ATTRIBUTE in a drive that has read 5 MiB of this cartridge.
+    fn read_in_drive(
+        deck: &Deck<TestMedium>,
+        service: AttributeService,
+        first: u16,
+    ) -> Result<Vec<u8>, Check> {
+        let mount = Totals { read_bytes: 5 << 20, ..Totals::default() };
+        let drive = Facts { alerts: &Alerts::default(), mount, vendor: "IBM", serial: "1234567890" };
+        read(deck, &drive, service, first)
+    }
+
     fn list(attributes: &[(u16, u8, &[u8])]) -> Vec<u8> {
         let mut body = Vec::new();
         for (id, format, value) in attributes {
@@ -233,7 +257,21 @@ mod tests {
     }
 
     fn values(deck: &Deck<TestMedium>, first: u16) -> Result<Vec<u8>, Check> {
-        read(deck, &Alerts::default(), AttributeService::Values, first)
+        read_in_drive(deck, AttributeService::Values, first)
+    }
+
+    #[test]
+    fn the_drive_of_the_last_load_is_named_with_what_this_load_moved() {
+        let bytes = values(&deck(), 0x020a).unwrap();
+        let expected = [
+            &[0x02, 0x0a, 0x81, 0, 40][..],
+            b"IBM     1234567890                      ",
+            &[0x02, 0x22, 0x80, 0, 8, 0, 0, 0, 0, 0, 0, 0, 0],
+            &[0x02, 0x23, 0x80, 0, 8, 0, 0, 0, 0, 0, 0, 0, 5],
+            &[0x04, 0x00, 0x81, 0, 8],
+        ]
+        .concat();
+        assert_eq!(bytes[4..4 + expected.len()], expected);
     }
 
     #[test]
@@ -305,7 +343,7 @@ mod tests {
 
     #[test]
     fn one_volume_and_one_partition_are_listed() {
-        let of = |service| read(&deck(), &Alerts::default(), service, 0).unwrap();
+        let of = |service| read_in_drive(&deck(), service, 0).unwrap();
         assert_eq!(of(AttributeService::LogicalVolumes), [0, 2, 0, 1]);
         assert_eq!(of(AttributeService::Partitions), [0, 2, 0, 1]);
         let supported = of(AttributeService::Supported);

@@ -324,8 +324,15 @@ impl<M: Medium, P: Persist> TapeDrive<M, P> {
                 Ok(Reply::allocated(bytes, allocation))
             }
             TapeCommand::ReadAttribute { service, first, allocation } => {
+                let identity = self.common.identity();
+                let drive = attributes::Facts {
+                    alerts: &self.alerts,
+                    mount: self.tally.mount,
+                    vendor: identity.vendor(),
+                    serial: identity.serial(),
+                };
                 let deck = self.bay.ready()?;
-                Ok(Reply::allocated(attributes::read(deck, &self.alerts, service, first)?, allocation))
+                Ok(Reply::allocated(attributes::read(deck, &drive, service, first)?, allocation))
             }
             TapeCommand::WriteAttribute { list_length } => {
                 if list_length > attributes::MAX_LIST_BYTES {
@@ -447,6 +454,17 @@ impl<M: Medium, P: Persist> TapeDrive<M, P> {
         }
     }
 
+    /// Bytes of a WRITE that are not on the tape by INFORMATION of its sense data: the transport reports the same residual.
+    fn untaken_bytes(&self, command: TapeCommand, halt: &Halt) -> u64 {
+        let unit = match command {
+            TapeCommand::Write(Shape::Variable { .. }) => 1,
+            TapeCommand::Write(Shape::Fixed { .. }) => u64::from(self.settings.block_length),
+            _ => 0,
+        };
+        let left = halt.check.extras().information.unwrap_or(0);
+        u64::try_from(left).unwrap_or(0).saturating_mul(unit)
+    }
+
     /// The density code of the medium, 0 ("default") without one.
     fn density(&self) -> u8 {
         self.bay.deck().map_or(0, |deck| deck.identity().kind.generation.density())
@@ -493,7 +511,8 @@ impl<M: Medium, P: Persist> Device for TapeDrive<M, P> {
             Ok(parsed) => {
                 let wanted = self.data_out_wanted(parsed);
                 let ended = self.run_command(parsed, command);
-                self.finish(ended).wanting(wanted)
+                let untaken = ended.as_ref().err().map_or(0, |halt| self.untaken_bytes(parsed, halt));
+                self.finish(ended).wanting(wanted.saturating_sub(untaken))
             }
         }
     }
@@ -611,6 +630,10 @@ impl<M: Medium, P: Persist> LogicalUnit for TapeDrive<M, P> {
         let _ = self.keep_or_remember();
         self.settings = Settings::default();
         self.common.reset(reset);
+    }
+
+    fn take_aborted(&mut self) -> Vec<NexusId> {
+        self.common.take_aborted()
     }
 
     fn attention(&mut self, what: UnitAttention, except: Option<NexusId>) {

@@ -444,6 +444,54 @@ fn a_fixed_write_over_the_end_tells_the_blocks_that_are_left() {
 }
 
 #[test]
+fn what_the_medium_did_not_take_is_the_residual_of_the_transport_too() {
+    let mut bench = small();
+    for seed in 0..9 {
+        bench.send(&[0x0a, 0, 0, 0, 100, 0], &pattern(100, seed));
+    }
+    let taken = bench.send(&[0x0a, 0, 0, 0, 100, 0], &pattern(100, 9));
+    assert_eq!((Told::read(&taken), taken.data_out_wanted), (Some(early_warning()), 100));
+    let refused = bench.send(&[0x0a, 0, 0, 0, 40, 0], &pattern(40, 10));
+    let overflow = Told::error(0xd, 0, 2).end_of_medium();
+    assert_eq!((Told::read(&refused), refused.data_out_wanted), (Some(overflow.left(40)), 0));
+    let mut bench = small();
+    bench.set_block_length(100);
+    let half = bench.send(&[0x0a, 1, 0, 0, 13, 0], &pattern(1300, 0));
+    assert_eq!((Told::read(&half), half.data_out_wanted), (Some(overflow.left(3)), 1000));
+}
+
+/// Linux st takes a write past early warning as done, and refuses the next one once, only when the error is current, the key
+/// NO SENSE, EOM set and INFORMATION valid and 0 (`st_write`, `write_behind_check`).
+#[test]
+fn early_warning_has_the_bytes_that_linux_st_wants() {
+    let mut bench = small();
+    bench.set_block_length(100);
+    let reply = bench.send(&[0x0a, 1, 0, 0, 8, 0], &pattern(800, 0));
+    let expected = [0xf0, 0, 0x40, 0, 0, 0, 0, 10, 0, 0, 0, 0, 0x00, 0x02, 0, 0, 0, 0];
+    assert_eq!(reply.sense.unwrap().as_bytes(), expected);
+    bench.set_block_length(0);
+    let reply = bench.send(&[0x0a, 0, 0, 0, 50, 0], &pattern(50, 0));
+    assert_eq!(reply.sense.unwrap().as_bytes(), expected);
+}
+
+/// The block before the end of medium keeps its number (btape reads it again and compares).
+#[test]
+fn after_a_write_that_did_not_fit_the_last_block_is_where_it_was() {
+    let mut bench = small();
+    for seed in 0..10 {
+        bench.send(&[0x0a, 0, 0, 0, 100, 0], &pattern(100, seed));
+    }
+    assert_eq!(bench.sense_of(&[0x0a, 0, 0, 0, 100, 0], &pattern(100, 10)).key, 0xd);
+    assert_eq!(bench.place(), (10, 0));
+    bench.sense(&[0x10, 0, 0, 0, 1, 0]);
+    bench.good(&[0x11, 1, 0xff, 0xff, 0xff, 0]);
+    bench.good(&[0x11, 0, 0xff, 0xff, 0xff, 0]);
+    assert_eq!(bench.place(), (9, 0));
+    assert_eq!(bench.good(&[0x08, 0, 0, 0, 100, 0]), pattern(100, 9));
+    assert_eq!(bench.place(), (10, 0));
+}
+
+#[test]
 fn a_fixed_write_over_early_warning_is_taken_whole() {
     let mut bench = small();
     bench.set_block_length(100);
@@ -655,6 +703,40 @@ fn a_full_pool_is_an_overflow_and_broken_things_have_their_sense() {
 }
 
 // Moving.
+
+/// What tgt answers with an error and Linux st then reports as an I/O error: tell, seek, fsf, bsf, eom and erase.
+#[test]
+fn a_blank_tape_can_be_told_sought_and_spaced() {
+    let mut bench = Bench::loaded();
+    assert_eq!(bench.good(&[0x34, 0x01, 0, 0, 0, 0, 0, 0, 0, 0])[..8], [0x80, 0, 0, 0, 0, 0, 0, 0]);
+    bench.good(&[0x2b, 0x04, 0, 0, 0, 0, 0, 0, 0, 0]);
+    bench.good(&[0x11, 0x03, 0, 0, 0, 0]);
+    bench.good(&[0x19, 0, 0, 0, 0, 0]);
+    assert_eq!(bench.sense(&[0x11, 0x01, 0, 0, 1, 0]), Told::error(8, 0, 5).left(1));
+    let beginning = Told::error(0, 0, 4).left(1).end_of_medium();
+    assert_eq!(bench.sense(&[0x11, 0x01, 0xff, 0xff, 0xff, 0]), beginning);
+    assert_eq!(bench.place(), (0, 0));
+}
+
+#[test]
+fn the_file_number_is_true_in_every_state() {
+    let mut bench = two_files();
+    for (cdb, place) in [
+        (&[0x11, 0x01, 0, 0, 1, 0][..], (3, 1)),      // behind the first mark
+        (&[0x11, 0x00, 0, 0, 1, 0], (4, 1)),          // in the second file
+        (&[0x2b, 0, 0, 0, 0, 0, 6, 0, 0, 0], (6, 2)), // LOCATE(10)
+        (&[0x11, 0x01, 0xff, 0xff, 0xfe, 0], (2, 0)), // back over two marks: before the first
+        (&[0x92, 0x08, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0], (6, 2)), // LOCATE(16) to file 2
+        (&[0x11, 0x03, 0, 0, 0, 0], (7, 3)),          // end of data
+        (&[0x10, 0x01, 0, 0, 2, 0], (9, 5)),          // marks that are not durable yet
+        (&[0x01, 0, 0, 0, 0, 0], (0, 0)),
+    ] {
+        bench.good(cdb);
+        assert_eq!(bench.place(), place, "{cdb:02x?}");
+    }
+    assert_eq!(bench.sense(&[0x2b, 0, 0, 0, 0, 0x01, 0, 0, 0, 0]).key, 8);
+    assert_eq!(bench.place(), (9, 5), "beyond the end");
+}
 
 /// Two files of two blocks, then two marks: B B M B B M M.
 fn two_files() -> Bench {
@@ -946,6 +1028,49 @@ fn mode_sense_as_linux_st_sends_it() {
     assert_eq!(bench.good(&[0x1a, 0, 0x3f, 0, 12, 0])[1..], [0x88, 0x10, 8, 0x5e, 0, 0, 0, 0, 0, 0, 0]);
     bench.set_block_length(0x01_0203);
     assert_eq!(bench.good(&[0x1a, 0, 0, 0, 12, 0])[4..12], [0x5e, 0, 0, 0, 0, 1, 2, 3]);
+}
+
+#[test]
+fn all_pages_come_in_both_lengths_with_and_without_block_descriptor() {
+    let mut bench = Bench::loaded();
+    let pages = bench.good(&[0x5a, 0x08, 0x3f, 0xff, 0, 0, 0, 0x04, 0, 0])[8..].to_vec();
+    let without_subpages = bench.good(&[0x5a, 0x08, 0x3f, 0x00, 0, 0, 0, 0x04, 0, 0])[8..].to_vec();
+    assert_eq!(pages.len() - without_subpages.len(), 32, "10/01 is a subpage");
+    let descriptor = [0x5e, 0, 0, 0, 0, 0, 0, 0];
+    for (subpage, pages) in [(0xff, pages), (0x00, without_subpages)] {
+        let short = [&[0, 0x88, 0x10, 0][..], &pages].concat();
+        let short_with = [&[0, 0x88, 0x10, 8][..], &descriptor, &pages].concat();
+        let long_with = [&[0, 0, 0x88, 0x10, 0, 0, 0, 8][..], &descriptor, &pages].concat();
+        assert_eq!(bench.good(&[0x1a, 0x08, 0x3f, subpage, 0xff, 0])[1..], short[1..]);
+        assert_eq!(bench.good(&[0x1a, 0x00, 0x3f, subpage, 0xff, 0])[1..], short_with[1..]);
+        let bytes = bench.good(&[0x5a, 0x00, 0x3f, subpage, 0, 0, 0, 0x04, 0, 0]);
+        assert_eq!(usize::from(bytes[1]) + 2, bytes.len());
+        assert_eq!(bytes[2..], long_with[2..]);
+    }
+}
+
+#[test]
+fn inquiry_says_removable_and_lists_its_pages_in_order() {
+    let mut bench = Bench::empty();
+    let short = bench.good(&[0x12, 0, 0, 0, 36, 0]);
+    assert_eq!((short.len(), short[0], short[1], short[2]), (36, 0x01, 0x80, 0x06));
+    let long = bench.good(&[0x12, 0, 0, 0, 0xff, 0]);
+    assert_eq!((long.len(), &long[..36]), (usize::from(long[4]) + 5, &short[..]));
+    assert_eq!(bench.good(&[0x12, 1, 0, 0, 0xff, 0]), [1, 0, 0, 6, 0x00, 0x80, 0x83, 0x86, 0xb0, 0xb1]);
+    assert_eq!(bench.sense(&[0x12, 1, 0xb5, 0, 0xff, 0]), illegal_field());
+}
+
+#[test]
+fn the_drive_has_one_serial_number_wherever_it_is_asked() {
+    let mut bench = Bench::loaded();
+    let serial = b"VTL0000001";
+    assert_eq!(bench.good(&[0x12, 1, 0x80, 0, 0xff, 0]), [&[1, 0x80, 0, 10][..], serial].concat());
+    assert_eq!(bench.good(&[0x12, 1, 0xb1, 0, 0xff, 0]), [&[1, 0xb1, 0, 10][..], serial].concat());
+    let designator = [b"IBM     ULT3580-TD8     ", &serial[..]].concat();
+    assert_eq!(bench.good(&[0x12, 1, 0x83, 0, 0xff, 0])[8..42], designator);
+    assert_eq!(bench.drive.common().identity().dvcid(), designator);
+    let last_load = bench.good(&[0x8c, 0, 0, 0, 0, 0, 0, 0, 0x02, 0x0a, 0, 0, 0, 0xff, 0, 0]);
+    assert_eq!(last_load[9..49], *b"IBM     VTL0000001                      ");
 }
 
 #[test]
