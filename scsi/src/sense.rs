@@ -300,6 +300,7 @@ const fn attention_code(what: UnitAttention) -> (SenseKey, u8, u8) {
         UnitAttention::ReservationsPreempted => (0x2a, 0x03),
         UnitAttention::ReservationsReleased => (0x2a, 0x04),
         UnitAttention::RegistrationsPreempted => (0x2a, 0x05),
+        UnitAttention::TimestampChanged => (0x2a, 0x10),
         UnitAttention::CommandsCleared => (0x2f, 0x00),
         UnitAttention::ReportedLunsChanged => (0x3f, 0x0e),
         UnitAttention::InquiryChanged => (0x3f, 0x03),

@@ -59,6 +59,8 @@ pub enum UnitAttention {
     ReservationsReleased,
     /// 2Ah/05h.
     RegistrationsPreempted,
+    /// 2Ah/10h.
+    TimestampChanged,
     /// 2Fh/00h: another initiator cleared this one's commands.
     CommandsCleared,
     /// 3Fh/0Eh.

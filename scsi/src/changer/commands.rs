@@ -64,6 +64,8 @@ pub(super) static COMMANDS: &[Row<Op>] = &[
     Row::spc(SpcOp::ReportLuns),
     Row::spc(SpcOp::ReportOperationCodes),
     Row::spc(SpcOp::ReportTaskManagement),
+    Row::spc(SpcOp::ReportTimestamp),
+    Row::spc(SpcOp::SetTimestamp),
     Row::new(
         0xa5,
         &[0xa5, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0x01, 0],

@@ -100,6 +100,8 @@ pub(super) static COMMANDS: &[Row<Op>] = &[
     Row::spc(SpcOp::ReportLuns),
     Row::spc(SpcOp::ReportOperationCodes),
     Row::spc(SpcOp::ReportTaskManagement),
+    Row::spc(SpcOp::ReportTimestamp),
+    Row::spc(SpcOp::SetTimestamp),
     Row::new(0xa8, cdb12!(0xa8, 0xf8), Access::Read, Op::Read).ready(),
     Row::new(0xaa, cdb12!(0xaa, 0xf8), Access::Write, Op::Write).ready(),
     Row::new(0xae, cdb12!(0xae, 0xf6), Access::Write, Op::WriteAndVerify).ready(),

@@ -5,7 +5,10 @@ use alloc::{
     vec::Vec,
 };
 
-use super::{attention::Attentions, identity::Identity, mode::ModePage, mode::ModePages, registry::Registry};
+use super::{
+    attention::Attentions, identity::Identity, mode::ModePage, mode::ModePages, registry::Registry,
+    timestamp::Clock,
+};
 use crate::{
     command::{InitiatorPort, NexusId},
     persist::Persist,
@@ -38,6 +41,7 @@ pub struct Common<P> {
     luns: Vec<u16>,
     /// Whose commands PREEMPT AND ABORT has ended, until the owner asks.
     aborted: Vec<NexusId>,
+    pub(super) clock: Clock,
 }
 
 impl<P: Persist> Common<P> {
@@ -56,6 +60,7 @@ impl<P: Persist> Common<P> {
             modes,
             luns: alloc::vec![0],
             aborted: Vec::new(),
+            clock: Clock::default(),
         }
     }
 
@@ -138,6 +143,9 @@ impl<P: Persist> Common<P> {
             Reset::LogicalUnit => UnitAttention::DeviceReset,
             Reset::Target => UnitAttention::BusReset,
         };
+        if reset == Reset::Target {
+            self.clock = Clock::default();
+        }
         self.attention(what, None);
     }
 

@@ -6,6 +6,7 @@ use super::{
     Common, LogParameter, ModeHeader, ModeSelect, PageCode, Row, SpcOp, diagnostic, log, luns, mode, opcodes,
     persistent, reserve,
     table::{Found, Handler, find, unknown_bit},
+    timestamp,
 };
 use crate::{
     command::{Command, NexusId, Reply},
@@ -186,6 +187,8 @@ fn run_spc<D: Device>(device: &mut D, op: SpcOp, command: &Command) -> Reply {
         }
         SpcOp::ReportOperationCodes => opcodes::report(device.commands(), &command.cdb),
         SpcOp::ReportTaskManagement => opcodes::report_task_management(&command.cdb),
+        SpcOp::ReportTimestamp => timestamp::report(device.common(), command),
+        SpcOp::SetTimestamp => timestamp::set(device.common_mut(), command),
     }
 }
 

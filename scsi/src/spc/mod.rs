@@ -25,6 +25,7 @@ mod persistent;
 mod registry;
 mod reserve;
 mod table;
+mod timestamp;
 pub(crate) mod wire;
 
 pub use common::Common;

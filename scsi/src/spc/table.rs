@@ -103,6 +103,8 @@ pub enum SpcOp {
     ReportLuns,
     ReportOperationCodes,
     ReportTaskManagement,
+    ReportTimestamp,
+    SetTimestamp,
 }
 
 impl<H: Copy> Row<H> {
@@ -202,6 +204,12 @@ const fn spc_numbers(op: SpcOp) -> Numbers {
         }
         SpcOp::ReportTaskManagement => {
             (0xa3, Some(0x0d), &[0xa3, 0x1f, 0x80, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0], Read)
+        }
+        SpcOp::ReportTimestamp => {
+            (0xa3, Some(0x0f), &[0xa3, 0x1f, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0], Always)
+        }
+        SpcOp::SetTimestamp => {
+            (0xa4, Some(0x0f), &[0xa4, 0x1f, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0], Write)
         }
     }
 }

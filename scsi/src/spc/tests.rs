@@ -3,8 +3,10 @@
 use alloc::{vec, vec::Vec};
 use proptest::prelude::*;
 
+use bytes::Bytes;
+
 use crate::{
-    command::NexusId,
+    command::{Cdb, Command, Instant, NexusId},
     disk::RamDisk,
     spc::Identity,
     testing::{A, B, C, Memory, cases, connect, data, is_conflict, is_good, port, send, send_out, sense},
@@ -459,6 +461,35 @@ fn mode_select_refuses_what_may_not_change_and_points_at_it() {
     let reply = select(&mut unit, &good);
     assert!(is_good(&reply));
     assert_eq!(reply.data_out_wanted, 16);
+}
+
+#[test]
+fn the_timestamp_counts_from_power_on_until_it_is_set_and_again_after_a_hard_reset() {
+    let mut unit = disk();
+    let command = |nexus, cdb: &[u8], data: &[u8], ms: u64| Command {
+        nexus,
+        cdb: Cdb::new(cdb),
+        data_out: vec![Bytes::copy_from_slice(data)],
+        now: Instant(ms * 1_000_000),
+    };
+    let report = [0xa3, 0x0f, 0, 0, 0, 0, 0, 0, 0, 32, 0, 0];
+    let set = [0xa4, 0x0f, 0, 0, 0, 0, 0, 0, 0, 12, 0, 0];
+    let at = |unit: &mut RamDisk<Memory>, ms| data(&unit.execute(&command(A, &report, &[], ms)));
+    assert_eq!(at(&mut unit, 5000), [0, 10, 0, 0, 0, 0, 0, 0, 0x13, 0x88, 0, 0]);
+    let reply = unit.execute(&command(A, &set, &[0, 0, 0, 0, 0x01, 0x8c, 0, 0, 0, 1, 0, 0], 6000));
+    assert!(is_good(&reply));
+    assert_eq!(reply.data_out_wanted, 12);
+    assert_eq!((attention(&mut unit, A), attention(&mut unit, B)), (None, Some((0x2a, 0x10))));
+    assert_eq!(at(&mut unit, 6255), [0, 10, 2, 0, 0x01, 0x8c, 0, 0, 0x01, 0x00, 0, 0]);
+    let too_late = unit.execute(&command(A, &set, &[0, 0, 0, 0, 0xf1, 0, 0, 0, 0, 0, 0, 0], 7000));
+    assert_eq!(sense(&too_late), (5, 0x26, 0x00));
+    assert_eq!(sense(&unit.execute(&command(A, &set, &[0; 11], 7000))), (5, 0x1a, 0x00));
+    unit.reset(Reset::LogicalUnit);
+    assert_eq!(attention(&mut unit, A), Some((0x29, 0x03)));
+    assert_eq!(at(&mut unit, 7000)[2], 2, "a logical unit reset leaves it alone");
+    unit.reset(Reset::Target);
+    assert_eq!(attention(&mut unit, A), Some((0x29, 0x02)));
+    assert_eq!(at(&mut unit, 8000), [0, 10, 0, 0, 0, 0, 0, 0, 0x1f, 0x40, 0, 0]);
 }
 
 #[test]
