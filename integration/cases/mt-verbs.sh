@@ -203,6 +203,8 @@ for verb in offline rewoffl eject; do
     ! has_medium || fail "still online after $verb"
     tape load
     until_true 30 has_medium
+    # st does not know where LOAD leaves the tape when it sent it itself.
+    tape rewind
     at 0 0
 done
 

@@ -44,7 +44,7 @@ expect_fail changer load 3 0
 is refusal "Drive 0 Full (Storage Element 1 loaded)" "$REFUSAL"
 is unload "Unloading drive 1 into Storage Element 2...done" "$(changer unload 2 1)"
 expect_fail changer load 11 1
-matches refusal "$REFUSAL" '^Source Element Address [0-9]+ is Empty$'
+matches refusal "$REFUSAL" 'Source Element Address [0-9]+ is Empty$'
 
 step "unload without a slot goes home; a full slot and an empty drive are refused"
 expect_fail changer unload 3 0
@@ -60,7 +60,7 @@ line "Storage Element 20:Full :VolumeTag=VTL003L8"
 expect_fail changer transfer 4 20
 matches refusal "$REFUSAL" '^Destination Element Address [0-9]+ is Already Full$'
 expect_fail changer transfer 3 21
-matches refusal "$REFUSAL" '^Source Element Address [0-9]+ is Empty$'
+matches refusal "$REFUSAL" 'Source Element Address [0-9]+ is Empty$'
 changer transfer 20 3
 
 step "transfer to a mailslot and back"
@@ -91,9 +91,11 @@ changer next 0
 line "Data Transfer Element 0:Full (Storage Element 2 Loaded):VolumeTag = VTL002L8"
 changer previous 0
 line "Data Transfer Element 0:Full (Storage Element 1 Loaded):VolumeTag = VTL001L8"
+changer transfer 10 24
 changer last 0
-line "Data Transfer Element 0:Full (Storage Element 10 Loaded):VolumeTag = VTL010L8"
-changer unload 10 0
+line "Data Transfer Element 0:Full (Storage Element 24 Loaded):VolumeTag = VTL010L8"
+changer unload 24 0
+changer transfer 24 10
 
 step "several verbs on one line"
 is "load and unload" "Loading media from Storage Element 4 into drive 1...done

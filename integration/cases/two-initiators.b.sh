@@ -7,7 +7,7 @@ conflict() {
 }
 host await reserved
 # The other host has loaded a cartridge: hear of it first, so that what follows is about reservations only.
-sg_requests "$TAPE0_SG" >/dev/null
+for _ in 1 2 3 4; do sg_requests "$TAPE0_SG" >/dev/null; done
 step "what is not ours"
 conflict 0 01 00 00 00 00 00
 conflict 65536 08 00 01 00 00 00

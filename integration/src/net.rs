@@ -49,9 +49,13 @@ impl Network {
         command
     }
 
-    /// Takes a guest's cable out (`down`) or puts it back (`up`).
+    /// Takes a guest's cable out (`down`) or puts it back (`up`), at the bridge: the guest's own end does not notice, as
+    /// with a switch that fails.
     pub fn set_tap(&self, guest: usize, state: &str) -> Result<()> {
-        self.ip(&["link", "set", &tap(guest), state])
+        match state {
+            "down" => self.ip(&["link", "set", &tap(guest), "nomaster"]),
+            _ => self.ip(&["link", "set", &tap(guest), "master", "br0"]),
+        }
     }
 
     fn ip(&self, args: &[&str]) -> Result<()> {
