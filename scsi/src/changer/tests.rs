@@ -138,6 +138,44 @@ fn a_drive_is_reported_with_its_tag_its_name_and_where_its_cartridge_came_from()
     assert_eq!(data(&reply), expected);
 }
 
+/// mtx gives up on a drive descriptor shorter than 12 bytes and reads the tag at offset 12; LTO libraries put the identifier behind the
+/// tag, of 36 bytes. There is never an alternate tag.
+#[test]
+fn drives_are_reported_with_and_without_tags_names_and_movement() {
+    let mut changer = changer_with(&[(Element::Drive(1), "VTL001L8")]);
+    for (tags, ids, length) in [(0x00, 0x00, 16), (0x10, 0x00, 52), (0x00, 0x01, 50), (0x10, 0x01, 86)] {
+        for current_data in [0x00, 0x02] {
+            let cdb = status_cdb(0x04 | tags, 0, 0xffff, ids | current_data, 0xffff);
+            let report = data(&send(&mut changer, A, &cdb));
+            let bytes = 8 + 2 * length;
+            assert_eq!(report[..8], [0x01, 0x01, 0, 2, 0, 0, 0, bytes as u8]);
+            let voltag = if tags == 0 { 0x00 } else { 0x80 };
+            assert_eq!(report[8..16], [4, voltag, 0, length as u8, 0, 0, 0, 2 * length as u8]);
+            assert_eq!(report.len(), 8 + bytes);
+            let drive = &report[16 + length..];
+            assert_eq!(drive[..4], [0x01, 0x02, 0x09, 0]);
+            let mut at = 12;
+            if tags != 0 {
+                assert_eq!(drive[12..48], *b"VTL001L8                        \0\0\0\0");
+                at = 48;
+            }
+            let name: &[u8] = if ids == 0 { &[0; 4] } else { b"\x02\x01\0\x22IBM     ULT3580-TD8     " };
+            assert_eq!(drive[at..at + name.len()], *name);
+        }
+    }
+}
+
+/// Linux ch looks the drive up by host, channel and id of the changer and this LUN; without LU VALID it says "ID/LUN unknown".
+#[test]
+fn a_drive_tells_its_unit_number_where_three_bits_are_enough() {
+    let mut changer = changer_with(&[]);
+    changer.inventory_mut().geometry.drives = 9;
+    let report = data(&send(&mut changer, A, &status_cdb(0x04, 0, 9, 0, 0xffff)));
+    let units: Vec<[u8; 2]> = report[16..].chunks(16).map(|drive| [drive[6], drive[7]]).collect();
+    let expected = [0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x00, 0x00].map(|byte_6| [byte_6, 0]);
+    assert_eq!(units, expected);
+}
+
 #[test]
 fn a_slot_without_tags_has_the_short_descriptor_of_an_ibm_library() {
     let mut changer = changer_with(&[(Element::Slot(0), "CLN001CU")]);
