@@ -1,4 +1,4 @@
-//! Sending the data of a read (RFC 7143, 4.2.4 and 11.7): cut by the initiator's MaxRecvDataSegmentLength, F at
+//! Sending the data of a read (RFC 7143, 11.7): cut by the initiator's MaxRecvDataSegmentLength, F at
 //! the end of each MaxBurstLength, the status in the last PDU when it is GOOD.
 
 use alloc::vec::Vec;

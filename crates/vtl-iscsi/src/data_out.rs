@@ -1,4 +1,4 @@
-//! Gathering the data of a write: immediate, unsolicited and solicited (RFC 7143, 4.2.4 and 11.7).
+//! Gathering the data of a write: immediate, unsolicited and solicited (RFC 7143, 11.7 and 11.8).
 //!
 //! ```text
 //!            F clear                     F
@@ -55,7 +55,7 @@ impl Condition {
         }
     }
 
-    /// Fixed format sense data (SPC-4, 4.5.3).
+    /// Fixed format sense data (SPC-4).
     pub(crate) const fn sense(self) -> [u8; 18] {
         let (key, asc, ascq) = self.code();
         [0x70, 0, key, 0, 0, 0, 0, 10, 0, 0, 0, 0, asc, ascq, 0, 0, 0, 0]

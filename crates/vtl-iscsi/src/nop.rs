@@ -1,4 +1,4 @@
-//! NOP-Out echo and keep-alive (RFC 7143, 4.6.4, 11.18 and 11.19).
+//! NOP-Out echo and keep-alive (RFC 7143, 11.18 and 11.19).
 
 use bytes::Bytes;
 

@@ -1,4 +1,4 @@
-//! Digests, keep-alive, text, logout, ends, and what a hostile peer tries (RFC 7143, 4.6.4, 7.8, 11.9 to 11.19).
+//! Digests, keep-alive, text, logout, ends, and what a hostile peer tries (RFC 7143, 7.8, 11.9 to 11.19).
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests")]
 
 mod common;

@@ -33,7 +33,7 @@ use bytes::Bytes;
 use self::{
     alerts::{Alert, Alerts},
     bay::{Bay, Event},
-    commands::{LoadRequest, PositionForm, TapeCommand, TapeOp},
+    commands::{AttributeService, LoadRequest, PositionForm, TapeCommand, TapeOp},
     deck::{Blocks, Deck, Halt, MAX_READ_BYTES, Shape, Target},
     density::Fit,
     modes::{HeaderRequest, Settings},
@@ -306,15 +306,7 @@ impl<M: Medium, P: Persist> TapeDrive<M, P> {
             }
             TapeCommand::LoadUnload(request) => self.load_unload(request, from.nexus).map(done),
             TapeCommand::Locate(target) => self.ready_deck()?.locate(target).map(done),
-            TapeCommand::ReadPosition { form, allocation } => {
-                let deck = self.ready_deck()?;
-                let report = position::Report { position: deck.position(), buffered: deck.buffered() };
-                Ok(match form {
-                    PositionForm::Short => whole(report.short()),
-                    PositionForm::Long => whole(report.long()),
-                    PositionForm::Extended => Reply::allocated(report.extended(), allocation),
-                })
-            }
+            TapeCommand::ReadPosition { form, allocation } => self.read_position(form, allocation),
             TapeCommand::ReportDensitySupport { of_medium, medium_types, allocation } => {
                 let only = if of_medium { Some(self.ready_deck()?.identity().kind) } else { None };
                 let bytes = match medium_types {
@@ -324,31 +316,48 @@ impl<M: Medium, P: Persist> TapeDrive<M, P> {
                 Ok(Reply::allocated(bytes, allocation))
             }
             TapeCommand::ReadAttribute { service, first, allocation } => {
-                let identity = self.common.identity();
-                let drive = attributes::Facts {
-                    alerts: &self.alerts,
-                    mount: self.tally.mount,
-                    vendor: identity.vendor(),
-                    serial: identity.serial(),
-                };
-                let deck = self.bay.ready()?;
-                Ok(Reply::allocated(attributes::read(deck, &drive, service, first)?, allocation))
+                Ok(Reply::allocated(self.read_attribute(service, first)?, allocation))
             }
             TapeCommand::WriteAttribute { list_length } => {
-                if list_length > attributes::MAX_LIST_BYTES {
-                    return Err(Check::cdb(10).into());
-                }
-                let list = from.parameter_list(list_length);
-                if list.len() < list_length {
-                    return Err(Check::DataPhaseError.into());
-                }
-                Ok(attributes::write(self.ready_deck()?, &list).map(done)?)
+                Ok(self.write_attribute(list_length, from).map(done)?)
             }
             TapeCommand::ReadMediaSerialNumber { allocation } => {
                 let serial = &self.ready_deck()?.identity().serial;
                 Ok(Reply::allocated(media_serial_number(serial), allocation))
             }
         }
+    }
+
+    fn read_position(&mut self, form: PositionForm, allocation: usize) -> Result<Reply, Halt> {
+        let deck = self.ready_deck()?;
+        let report = position::Report { position: deck.position(), buffered: deck.buffered() };
+        Ok(match form {
+            PositionForm::Short => whole(report.short()),
+            PositionForm::Long => whole(report.long()),
+            PositionForm::Extended => Reply::allocated(report.extended(), allocation),
+        })
+    }
+
+    fn read_attribute(&mut self, service: AttributeService, first: u16) -> Result<Vec<u8>, Check> {
+        let identity = self.common.identity();
+        let drive = attributes::Facts {
+            alerts: &self.alerts,
+            mount: self.tally.mount,
+            vendor: identity.vendor(),
+            serial: identity.serial(),
+        };
+        attributes::read(self.bay.ready()?, &drive, service, first)
+    }
+
+    fn write_attribute(&mut self, list_length: usize, from: &Command) -> Result<(), Check> {
+        if list_length > attributes::MAX_LIST_BYTES {
+            return Err(Check::cdb(10));
+        }
+        let list = from.parameter_list(list_length);
+        if list.len() < list_length {
+            return Err(Check::DataPhaseError);
+        }
+        attributes::write(self.ready_deck()?, &list)
     }
 
     fn ready_deck(&mut self) -> Result<&mut Deck<M>, Check> {
