@@ -1,1 +1,247 @@
-//! placeholder
+//! What was made durable is there after the program was killed, byte for byte; and a full disk loses nothing.
+
+use std::fs::Permissions;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+
+use serde_json::json;
+
+use crate::support::scsi::{CHANGER, DRIVE, ONE_FILEMARK, REWIND, TEST_UNIT_READY};
+use crate::support::{Outcome, Server, noise, rounds};
+
+const POWER_ON: (u8, u8) = (0x29, 0x00);
+
+/// Sizes of blocks that a backup might mix.
+fn size(number: u64) -> usize {
+    [1, 511, 10_240, 65_536, 262_144][number as usize % 5]
+}
+
+#[test]
+fn what_stands_before_the_last_filemark_survives_kill_nine_under_load() {
+    let mut server = Server::start(&["--set", "cartridge.size=8g"]);
+    let mut durable: Vec<(u64, usize)> = Vec::new();
+    let mut seed = 0;
+    for round in 0..rounds(5, 50) {
+        let mut host = server.session(1);
+        if round == 0 {
+            host.load(1, 0);
+        } else {
+            assert_eq!(host.attentions(CHANGER)[0], POWER_ON);
+            assert_eq!(host.attentions(DRIVE)[0], POWER_ON);
+        }
+        host.run(DRIVE, &REWIND, 0, &[]).good();
+        // Everything so far, then on from there.
+        let mut marks = 0;
+        for &(seed, length) in &durable {
+            if length == 0 {
+                // A filemark: 0/00/01, no data.
+                assert_eq!(host.read(DRIVE, 262_144).check(), (0x00, 0x00, 0x01));
+                marks += 1;
+            } else {
+                assert!(
+                    host.run(DRIVE, &[0x08, 0x02, 4, 0, 0, 0], 262_144, &[]).good() == noise(seed, length)
+                );
+            }
+        }
+        assert_eq!(host.position(DRIVE), (durable.len() as u64, marks));
+        for _ in 0..3 {
+            let mut fresh = Vec::new();
+            for _ in 0..12 {
+                seed += 1;
+                fresh.push((seed, size(seed)));
+            }
+            let tags: Vec<u32> =
+                fresh.iter().map(|&(seed, length)| host.start_write(DRIVE, &noise(seed, length))).collect();
+            let mark = host.start(DRIVE, &ONE_FILEMARK, 0, &[]);
+            for tag in tags {
+                host.wait(tag).good();
+            }
+            host.wait(mark).good();
+            durable.extend(fresh);
+            durable.push((0, 0));
+        }
+        // In the middle of more.
+        for n in 0..u64::from(round % 7) + 3 {
+            host.start_write(DRIVE, &noise(n, 65_536));
+        }
+        server.kill();
+        server.start_again();
+    }
+}
+
+#[test]
+fn after_a_kill_without_a_filemark_the_tape_ends_at_a_block() {
+    let mut server = Server::start(&["--set", "cartridge.size=1g"]);
+    let mut host = server.session(1);
+    host.load(1, 0);
+    for n in 0..40 {
+        host.write(DRIVE, &noise(n, 65_536)).good();
+    }
+    server.kill();
+    server.start_again();
+    let mut host = server.session(1);
+    host.attentions(DRIVE);
+    let (end, _) = host.position(DRIVE);
+    assert!(end <= 40, "at end of data: {end}");
+    host.run(DRIVE, &REWIND, 0, &[]).good();
+    for n in 0..end {
+        assert!(host.read(DRIVE, 65_536).good() == noise(n, 65_536));
+    }
+    // BLANK CHECK, end of data detected.
+    assert_eq!(host.read(DRIVE, 65_536).check(), (0x08, 0x00, 0x05));
+}
+
+#[test]
+fn killed_moves_leave_each_cartridge_in_exactly_one_place() {
+    let mut server = Server::start(&[]);
+    for round in 0..rounds(3, 20) {
+        let mut host = server.session(1);
+        host.attentions(CHANGER);
+        let elements = host.elements();
+        let (from, to) = if round % 2 == 0 { (0, 12) } else { (12, 0) };
+        for n in 0..3 {
+            let [a, b] = (elements.storage + from + n).to_be_bytes();
+            let [c, d] = (elements.storage + to + n).to_be_bytes();
+            host.start(CHANGER, &[0xa5, 0, 0, 0, a, b, c, d, 0, 0, 0, 0], 0, &[]);
+        }
+        drop(host.step());
+        server.kill();
+        server.start_again();
+        let library = server.get("/libraries/lib0");
+        let mut labels: Vec<&str> =
+            library["elements"].as_array().unwrap().iter().filter_map(|e| e["label"].as_str()).collect();
+        labels.sort_unstable();
+        let expected: Vec<String> = (1..=10).map(|n| format!("VTL{n:03}L8")).collect();
+        assert_eq!(labels, expected);
+        // Finish the move, so that the next round starts from a known place.
+        let mut host = server.session(1);
+        host.attentions(CHANGER);
+        for n in 0..3 {
+            host.move_medium(elements.storage + from + n, elements.storage + to + n);
+        }
+    }
+}
+
+/// A tmpfs of 192 MiB, unmounted at the end. The store keeps 128 MiB of it free for what must always be possible.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    fn mount() -> Option<Self> {
+        let dir = tempfile::tempdir().unwrap();
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=192m,mode=0700", "none"])
+            .arg(dir.path())
+            .output()
+            .is_ok_and(|output| output.status.success());
+        mounted.then(|| {
+            std::fs::set_permissions(dir.path(), Permissions::from_mode(0o700)).unwrap();
+            Self(dir)
+        })
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        drop(Command::new("umount").arg("-l").arg(self.0.path()).output());
+    }
+}
+
+#[test]
+fn a_full_disk_warns_then_refuses_and_loses_nothing() {
+    let Some(disk) = SmallDisk::mount() else {
+        eprintln!("not run: no tmpfs can be mounted here (needs root)");
+        return;
+    };
+    let mut server = Server::start_at(disk.0.path(), &["--set", "cartridge.size=4g"]);
+    let mut host = server.session(1);
+    host.load(1, 0);
+    let mut warned = false;
+    let mut kept = 0;
+    let overflow = loop {
+        let outcome = host.write(DRIVE, &noise(kept, 65_536));
+        match (outcome.status, outcome.code()) {
+            (0, _) => kept += 1,
+            // NO SENSE, end of medium (bit 40h of byte 2): written, and a warning.
+            (2, (0x00, 0x00, 0x02)) => {
+                assert_eq!(outcome.sense[2] & 0x40, 0x40);
+                warned = true;
+                kept += 1;
+            }
+            (2, code) => break code,
+            other => panic!("{other:?}"),
+        }
+        assert!(kept < 4000, "the disk holds no more than that");
+    };
+    assert!(warned, "early warning comes first");
+    // VOLUME OVERFLOW, end of partition detected.
+    assert_eq!(overflow, (0x0d, 0x00, 0x02), "after {kept} blocks");
+    assert!(server.is_running());
+    // What was acknowledged can be made durable even now.
+    let mark = host.run(DRIVE, &ONE_FILEMARK, 0, &[]);
+    assert!(matches!(mark.code(), (0, 0, 0) | (0x00, 0x00, 0x02)), "{:02x?}", mark.sense);
+    let status = server.get("/system/status");
+    assert!(status["free_bytes"].is_u64(), "{status}");
+
+    server.kill();
+    server.start_again();
+    let mut host = server.session(1);
+    host.attentions(DRIVE);
+    host.run(DRIVE, &REWIND, 0, &[]).good();
+    for n in 0..kept {
+        assert!(host.read(DRIVE, 65_536).good() == noise(n, 65_536), "block {n} of {kept}");
+    }
+
+    // The way out: unload it, remove it for good, and there is room again.
+    host.attentions(CHANGER);
+    let elements = host.elements();
+    host.move_medium(elements.drive, elements.storage).good();
+    server.api("DELETE", "/cartridges/VTL001L8", &json!({ "now": true, "confirm": "VTL001L8" }));
+    host.load(2, 0);
+    for n in 0..100 {
+        assert!(is_kept(&host.write(DRIVE, &noise(n, 65_536))), "block {n}");
+    }
+    assert!(is_kept(&host.run(DRIVE, &ONE_FILEMARK, 0, &[])));
+    host.run(DRIVE, &TEST_UNIT_READY, 0, &[]).good();
+}
+
+/// Good, or written with a warning of the end.
+fn is_kept(outcome: &Outcome) -> bool {
+    outcome.status == 0 || outcome.code() == (0x00, 0x00, 0x02)
+}
+
+#[test]
+fn a_disk_that_others_fill_to_the_last_byte_takes_nothing_more_and_still_gives_everything() {
+    let Some(disk) = SmallDisk::mount() else {
+        eprintln!("not run: no tmpfs can be mounted here (needs root)");
+        return;
+    };
+    let mut server = Server::start_at(disk.0.path(), &["--set", "cartridge.size=4g"]);
+    let mut host = server.session(1);
+    host.load(1, 0);
+    for n in 0..20 {
+        assert!(is_kept(&host.write(DRIVE, &noise(n, 65_536))));
+    }
+    assert!(is_kept(&host.run(DRIVE, &ONE_FILEMARK, 0, &[])));
+    let filler = disk.0.path().join("filler");
+    let mut file = std::fs::File::create(&filler).unwrap();
+    while file.write_all(&[0xaa; 4096]).is_ok() {}
+    drop(file);
+    let refused = (0..40).find(|n| !is_kept(&host.write(DRIVE, &noise(100 + n, 65_536))));
+    assert!(refused.is_some(), "there is no room");
+    assert!(server.is_running());
+    host.run(DRIVE, &REWIND, 0, &[]);
+    for again in [false, true] {
+        if again {
+            server.kill();
+            std::fs::remove_file(&filler).unwrap();
+            server.start_again();
+            host = server.session(1);
+        }
+        host.attentions(DRIVE);
+        host.run(DRIVE, &REWIND, 0, &[]).good();
+        for n in 0..20 {
+            assert!(host.read(DRIVE, 65_536).good() == noise(n, 65_536), "block {n}");
+        }
+    }
+}

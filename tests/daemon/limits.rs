@@ -211,7 +211,8 @@ fn data_is_invited_only_as_far_as_a_session_may_have_bytes_in_flight() {
     let mut host = Initiator::login(server.portal, &login).unwrap();
     host.attentions(0);
     host.hold_data = true;
-    let tags: Vec<u32> = (0..24).map(|n| host.start_disk_write(n * 2048, &noise(n.into(), 1 << 20))).collect();
+    let tags: Vec<u32> =
+        (0..24).map(|n| host.start_disk_write(n * 2048, &noise(n.into(), 1 << 20))).collect();
     let invited = |host: &Initiator| host.held.iter().map(|r2t| u64::from(r2t.u32(44))).sum::<u64>();
     host.socket.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
     while host.step().is_ok() {}
@@ -276,7 +277,8 @@ fn random_bytes_in_a_session_cost_that_session_only() {
         let mut bytes = noise(round, 48 * 40);
         for header in bytes.chunks_mut(48) {
             // A known opcode, no additional headers, and a short data segment: the deeper checks are meant.
-            header[0] = [0x01, 0x41, 0x02, 0x42, 0x04, 0x05, 0x00, 0x40, 0x06, 0x10][usize::from(header[0]) % 10];
+            header[0] =
+                [0x01, 0x41, 0x02, 0x42, 0x04, 0x05, 0x00, 0x40, 0x06, 0x10][usize::from(header[0]) % 10];
             (header[4], header[5], header[6]) = (0, 0, 0);
             header[7] %= 49;
             header[24..28].copy_from_slice(&bad.cmd_sn.to_be_bytes());

@@ -166,13 +166,7 @@ impl Server {
     }
 
     /// A request with these headers; `Host` is this machine unless it is among them.
-    pub fn ask_with(
-        &self,
-        method: &str,
-        path: &str,
-        body: &Value,
-        headers: &[(&str, &str)],
-    ) -> (u16, Value) {
+    pub fn ask_with(&self, method: &str, path: &str, body: &Value, headers: &[(&str, &str)]) -> (u16, Value) {
         let body = if body.is_null() { String::new() } else { body.to_string() };
         let mut request = format!("{method} /api/v1{path} HTTP/1.1\r\nConnection: close\r\n");
         if !headers.iter().any(|(name, _)| *name == "Host") {
