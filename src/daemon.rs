@@ -18,7 +18,7 @@ use vtl_types::{ByteCount, CartridgeId, Generation, Label, LibraryName};
 
 use crate::args::Args;
 use crate::library::{LiveLibrary, personality};
-use crate::media::Shelf;
+use crate::media::{Shelf, ShelfHead};
 use crate::meta::SharedMeta;
 use crate::portal::{DIAGNOSTIC_TARGET, portal, target_doors};
 use crate::sessions::Sessions;
@@ -31,6 +31,8 @@ const FIRST_LIBRARY: &str = "lib0";
 const FIRST_COUNTS: Counts = Counts { drives: 2, slots: 24, mailslots: 4 };
 const FIRST_LABEL: &str = "VTL001L8";
 const FIRST_CARTRIDGES: u32 = 10;
+/// Set when the default library has been made, or is not to be.
+const FIRST_START_DONE: &str = "first-start-done";
 /// Personality of a library that nobody chose another for.
 pub const CHANGER_PROFILE: &str = "ibm-03584l32";
 /// Personality of its drives.
@@ -86,7 +88,7 @@ impl Daemon {
             standing: Mutex::default(),
             changes: Mutex::new(()),
         });
-        daemon.finish_halves().map_err(|e| e.to_string())?;
+        daemon.finish_halves().map_err(|e| e.message)?;
         daemon.first_start().map_err(|e| e.message)?;
         daemon.check_doors().map_err(|e| e.message)?;
         daemon.start_libraries()?;
@@ -252,25 +254,35 @@ impl Daemon {
 
     /// An inventory that has never been used gets the default library. A crash in between is finished by the next start.
     fn first_start(&self) -> Result<(), vtl_api::ApiError> {
-        if self.meta.flag("first-start-done").map_err(|e| internal(&e.to_string()))? {
+        if self.meta.flag(FIRST_START_DONE).map_err(|e| internal(&e.to_string()))? {
             return Ok(());
         }
-        if self.config().library.default == DefaultLibrary::Lib0 {
-            let name: LibraryName =
-                FIRST_LIBRARY.parse().map_err(|_| internal("the default library has no usable name"))?;
-            if self.meta.read(|tx| vtl_library::library(tx, &name)).is_err() {
-                self.create_library_row(&name, CHANGER_PROFILE, FIRST_COUNTS)?;
-            }
+        if let Some(name) = self.first_library()? {
             self.first_cartridges(&name)?;
         }
-        self.meta.set_flag("first-start-done").map_err(|e| internal(&e.to_string()))
+        self.meta.set_flag(FIRST_START_DONE).map_err(|e| internal(&e.to_string()))
     }
 
+    /// The default library, if there is to be one; made when it is not there.
+    fn first_library(&self) -> Result<Option<LibraryName>, vtl_api::ApiError> {
+        if self.config().library.default == DefaultLibrary::None {
+            return Ok(None);
+        }
+        let name: LibraryName =
+            FIRST_LIBRARY.parse().map_err(|_| internal("the default library has no usable name"))?;
+        if self.meta.read(|tx| vtl_library::library(tx, &name)).is_err() {
+            self.create_library_row(&name, CHANGER_PROFILE, FIRST_COUNTS)?;
+        }
+        Ok(Some(name))
+    }
+
+    /// All or none of their rows are there, since they are written in one transaction.
     fn first_cartridges(&self, library: &LibraryName) -> Result<(), vtl_api::ApiError> {
-        let first: Label = FIRST_LABEL.parse().map_err(|_| internal("the first label is none"))?;
-        if self.meta.read(|tx| vtl_library::cartridge(tx, first)).is_ok() {
+        let known = self.meta.read(vtl_library::cartridges).map_err(|e| crate::api::refused(&e))?;
+        if !known.is_empty() {
             return Ok(());
         }
+        let first: Label = FIRST_LABEL.parse().map_err(|_| internal("the first label is none"))?;
         let new = NewCartridges {
             first,
             count: FIRST_CARTRIDGES,
@@ -342,10 +354,11 @@ impl Daemon {
     }
 
     /// Store and inventory are two files; a crash between them leaves halves, found here.
-    fn finish_halves(&self) -> Result<(), LibraryError> {
+    fn finish_halves(&self) -> Result<(), vtl_api::ApiError> {
         let owners: Vec<CartridgeId> =
             self.store.owners().into_iter().map(|owner| CartridgeId(owner.0)).collect();
-        let found = self.meta.read(|tx| vtl_library::reconcile(tx, &owners))?;
+        let found =
+            self.meta.read(|tx| vtl_library::reconcile(tx, &owners)).map_err(|e| internal(&e.to_string()))?;
         for cartridge in found.missing {
             self.note_problem(Problem {
                 subject: cartridge.label.to_string(),
@@ -355,14 +368,17 @@ impl Daemon {
                         .to_owned(),
             });
         }
+        self.take_in(self.unlisted_heads(found.unlisted))?;
+        self.empty_trash(found.to_finish);
+        Ok(())
+    }
+
+    /// What the cartridges that the inventory does not list say of themselves.
+    fn unlisted_heads(&self, unlisted: Vec<CartridgeId>) -> Vec<ShelfHead> {
         let mut heads = Vec::new();
-        for id in found.unlisted {
+        for id in unlisted {
             match self.shelf.head(id) {
-                Ok(head) if head.blank => {
-                    info!(label = %head.row.label, "a cartridge whose creation was interrupted is removed");
-                    self.forget_unused(&[id]);
-                }
-                Ok(head) => heads.push(head.row),
+                Ok(head) => heads.push(head),
                 Err(why) => self.note_problem(Problem {
                     subject: hexadecimal(&id.0),
                     message: format!("a cartridge that the inventory does not list cannot be read: {why}"),
@@ -370,13 +386,46 @@ impl Daemon {
                 }),
             }
         }
-        if !heads.is_empty() {
-            let placed = self.meta.change(|tx| vtl_library::rebuild(tx, &heads))?;
+        heads
+    }
+
+    /// Lists cartridges again. A blank one is an interrupted creation and goes, unless the whole inventory is lost: then nobody
+    /// can tell it from one that was in use.
+    fn take_in(&self, heads: Vec<ShelfHead>) -> Result<(), vtl_api::ApiError> {
+        let first_start_done = self.meta.flag(FIRST_START_DONE).map_err(|e| internal(&e.to_string()))?;
+        let inventory_is_lost = !first_start_done && heads.iter().any(|head| !head.blank);
+        let (blank, mut listed): (Vec<_>, Vec<_>) =
+            heads.into_iter().partition(|head| head.blank && !inventory_is_lost);
+        for head in blank {
+            info!(label = %head.row.label, "a cartridge whose creation was interrupted is removed");
+            self.forget_unused(&[head.row.id]);
+        }
+        if inventory_is_lost {
+            self.note_problem(Problem {
+                subject: "inventory".to_owned(),
+                message: "it was empty, and the store is not: it is made again from what the cartridges say"
+                    .to_owned(),
+                remedy:
+                    "see where the cartridges are; set drives and slots, CHAP and initiators as they were"
+                        .to_owned(),
+            });
+            self.first_library()?;
+        }
+        if !listed.is_empty() {
+            // The same order at every start, should two say the same place.
+            listed.sort_by_key(|head| head.row.label.to_string());
+            let rows: Vec<_> = listed.into_iter().map(|head| head.row).collect();
+            let placed = self
+                .meta
+                .change(|tx| vtl_library::rebuild(tx, &rows))
+                .map_err(|e| crate::api::refused(&e))?;
             for one in placed {
                 warn!(label = %one.head.label, place = %one.place, why = ?one.verdict, "a cartridge that the inventory did not list is back");
             }
         }
-        self.empty_trash(found.to_finish);
+        if inventory_is_lost {
+            self.meta.set_flag(FIRST_START_DONE).map_err(|e| internal(&e.to_string()))?;
+        }
         Ok(())
     }
 

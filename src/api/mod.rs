@@ -32,8 +32,9 @@ const BODY_LIMIT: usize = 64 << 10;
 pub async fn serve(listener: TcpListener, daemon: Arc<Daemon>, token: String) {
     let guard = Arc::new(Guard { token });
     let routes = routes(daemon)
-        .layer(middleware::from_fn_with_state(guard, admit))
-        .layer(DefaultBodyLimit::max(BODY_LIMIT));
+        .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .layer(middleware::map_response(in_our_words))
+        .layer(middleware::from_fn_with_state(guard, admit));
     let app = Router::new().nest(BASE, routes).fallback(|| async { not_found("there is no such page") });
     if let Err(failed) = axum::serve(listener, app).await {
         error!(%failed, "the API has ended");
@@ -168,6 +169,29 @@ fn routes(daemon: Arc<Daemon>) -> Router {
         )
         .fallback(|| async { not_found("there is no such request in this version of the API") })
         .with_state(daemon)
+}
+
+/// What the HTTP library refuses by itself (a body that is too large, a method that a path does not have) is JSON, too.
+async fn in_our_words(response: Response) -> Response {
+    match response.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => error_response(&refusal(
+            ErrorCode::Invalid,
+            &format!("the request has more than {BODY_LIMIT} bytes"),
+            "ask for less at once",
+        )),
+        StatusCode::METHOD_NOT_ALLOWED => not_found("there is no such request in this version of the API"),
+        status if status.is_success() || is_json(&response) => response,
+        _ => error_response(&refusal(
+            ErrorCode::Invalid,
+            "the request cannot be read",
+            "see vtl --help for what there is",
+        )),
+    }
+}
+
+fn is_json(response: &Response) -> bool {
+    let kind = response.headers().get(header::CONTENT_TYPE);
+    kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"))
 }
 
 struct Guard {

@@ -66,6 +66,22 @@ fn parse_place(text: &str) -> Answer<Place> {
         .map_err(|()| invalid(format!("'{text}' is no place"), "write slot:N, drive:N, mailslot:N or vault"))
 }
 
+/// A host that reserved the drive counts on the cartridge in it; an operator takes it only by force.
+fn not_reserved(owner: &LiveLibrary, cartridge: &Cartridge) -> Answer<()> {
+    let Place::Drive(number) = cartridge.place else { return Ok(()) };
+    let Some(bay) = owner.bay(number) else { return Ok(()) };
+    let holder =
+        bay.unit.call(|drive| crate::drive::holder(drive)).map_err(|_| internal("the daemon is stopping"))?;
+    match holder {
+        None => Ok(()),
+        Some(holder) => Err(ApiError {
+            code: ErrorCode::Conflict,
+            message: format!("drive {number}, which holds {}, is reserved by {holder}", cartridge.label),
+            remedy: Some("let that host release it, or use --force".to_owned()),
+        }),
+    }
+}
+
 fn done(message: impl Into<String>, names: Vec<String>) -> Done {
     Done { message: message.into(), names }
 }
@@ -329,6 +345,9 @@ impl Daemon {
         force: Force,
         library: Option<LibraryName>,
     ) -> Answer<Done> {
+        if !force.0 {
+            not_reserved(owner, cartridge)?;
+        }
         let (label, from) = (cartridge.label, cartridge.place);
         let moved = owner
             .changer
@@ -377,6 +396,13 @@ impl Daemon {
     pub(super) fn cartridge_restore(&self, label: &str) -> Answer<Done> {
         let _one_at_a_time = lock(&self.changes);
         let label: Label = parse(label)?;
+        if self.find(label.as_str())?.state != CartridgeState::Removing {
+            return Err(ApiError {
+                code: ErrorCode::Conflict,
+                message: format!("{label} is not in the trash"),
+                remedy: None,
+            });
+        }
         let kept = self.meta.change(|tx| vtl_library::cancel_remove(tx, label)).map_err(|e| refused(&e))?;
         self.meta.forget_trashed(kept.id);
         Ok(done(format!("{label} is in the vault again"), vec![label.to_string()]))
