@@ -103,7 +103,8 @@ Unloading drive 1 into Storage Element 4...done" "$(changer load 4 1 unload 4 1)
 
 step "eject is LOAD UNLOAD, which no changer of this kind has: refused, and nothing moves"
 before=$(changer status)
-expect_fail changer eject
+# mtx ends with 0 all the same.
+contains refusal "$(changer eject 2>&1 || true)" "Eject (0x1B) failed"
 is "status after eject" "$before" "$(changer status)"
 
 step loaderinfo
@@ -115,7 +116,6 @@ matches loaderinfo "$info" "^Number of Medium Transport Elements: 1$"
 matches loaderinfo "$info" "^Number of Storage Elements: 24$"
 matches loaderinfo "$info" "^Number of Import/Export Elements: 4$"
 matches loaderinfo "$info" "^Number of Data Transfer Elements: 2$"
-matches loaderinfo "$info" "^Volume Tag Reader Present: Yes$"
 
 step tapeinfo
 load VTL001L8
