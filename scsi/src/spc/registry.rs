@@ -123,15 +123,17 @@ impl Registry {
         true
     }
 
-    /// Removes a registration; says which reservation ended with it.
+    /// Removes a registration; says which reservation ended with it. What all registrants hold goes on in the name of one who stays.
     pub(super) fn unregister(&mut self, port: &InitiatorPort) -> Option<ReservationType> {
         self.registrations.retain(|r| r.port != *port);
-        let held = self.held.as_ref()?;
-        let ends = match held.kind.all_registrants() {
-            true => self.registrations.is_empty(),
-            false => held.holder == *port,
-        };
-        if ends { self.held.take().map(|held| held.kind) } else { None }
+        let held = self.held.as_mut().filter(|held| held.holder == *port)?;
+        match self.registrations.first() {
+            Some(heir) if held.kind.all_registrants() => {
+                held.holder = heir.port.clone();
+                None
+            }
+            _ => self.held.take().map(|held| held.kind),
+        }
     }
 
     pub(super) fn hold(&mut self, kind: ReservationType, holder: &InitiatorPort) {
@@ -270,5 +272,19 @@ mod tests {
         assert!(registry.is_holder(&port("b")));
         assert_eq!(registry.unregister(&port("a")), None);
         assert_eq!(registry.unregister(&port("b")), Some(ReservationType::WriteExclusiveAllRegistrants));
+        assert_eq!(registry.held(), None);
+    }
+
+    #[test]
+    fn an_all_registrants_reservation_outlives_a_restart_without_whom_made_it() {
+        let mut registry = Registry { aptpl: true, ..Registry::default() };
+        registry.register(&port("a"), 1);
+        registry.register(&port("b"), 2);
+        registry.hold(ReservationType::ExclusiveAccessAllRegistrants, &port("a"));
+        registry.unregister(&port("a"));
+        let again = Registry::decode(&registry.encode()).unwrap();
+        assert_eq!(again, registry);
+        assert_eq!(again.held().unwrap().kind, ReservationType::ExclusiveAccessAllRegistrants);
+        assert!(again.is_holder(&port("b")));
     }
 }
