@@ -13,6 +13,7 @@
 mod deps;
 mod packages;
 mod steps;
+mod tools;
 
 use std::process::ExitCode;
 

@@ -5,7 +5,7 @@ use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use crate::{Outcome, deps, packages};
+use crate::{Outcome, deps, packages, tools};
 
 /// Tests of one step or of all.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -27,6 +27,8 @@ impl Counts {
 enum Work {
     /// A function of ours.
     Own(fn() -> Outcome<String>),
+    /// A function of ours that does more when the run is a long one.
+    Scaled(fn(bool) -> Outcome<String>),
     /// Cargo with these words.
     Cargo(&'static [&'static str]),
 }
@@ -65,6 +67,8 @@ const STEPS: &[Step] = &[
     },
     Step { name: "release build", needs: None, work: Work::Cargo(RELEASE) },
     Step { name: "foreign clients", needs: Some("release build"), work: Work::Cargo(INTEGRATION) },
+    Step { name: "fuzz targets", needs: None, work: Work::Scaled(tools::fuzz) },
+    Step { name: "what we depend on", needs: None, work: Work::Scaled(tools::deny) },
 ];
 
 /// Everything; with `long` in the counts that an issue states.
@@ -126,6 +130,7 @@ fn long_from_env() -> bool {
 fn do_step(work: &Work, long: bool) -> (Counts, Outcome<()>) {
     match work {
         Work::Own(function) => (Counts::default(), function().map(|text| println!("{text}"))),
+        Work::Scaled(function) => (Counts::default(), function(long).map(|text| println!("{text}"))),
         Work::Cargo(words) => run_cargo(words, long),
     }
 }
