@@ -1,12 +1,14 @@
 //! One iSCSI connection: a socket, and a task that carries bytes, time and events between it, the protocol and the units. It takes no decisions of its own.
 
+mod input;
+
 use std::collections::{HashMap, VecDeque};
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, Bytes};
 use scsi::{Cdb, Command, InitiatorPort, NexusId, Reply};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
@@ -18,13 +20,12 @@ use vtl_iscsi::event::{
     TmfResponse,
 };
 
+use self::input::Input;
 use crate::clock;
 use crate::sessions::{Registration, Sessions};
 use crate::target::{Target, decode_lun};
 use crate::unit::{Answer, AnswerTo, TaskKey};
 
-/// How much room a read gets beyond what the protocol says it needs: many small PDUs come in one system call.
-const READ_AHEAD_BYTES: usize = 64 << 10;
 /// Slices given to one vectored write; Linux takes up to 1024.
 const SLICES_PER_WRITE: usize = 64;
 /// How long a closed connection may take to send its last words.
@@ -46,12 +47,13 @@ pub async fn serve(socket: TcpStream, peer: SocketAddr, sessions: Arc<Sessions>)
         peer,
         protocol,
         sessions,
-        input: BytesMut::new(),
+        input: Input::default(),
         output: VecDeque::new(),
         answers_to,
         control_to,
         registration: None,
         nexus: None,
+        held_bytes: 0,
         fresh: Vec::new(),
     };
     driver.run(answers, control).await;
@@ -74,12 +76,14 @@ struct Driver {
     peer: SocketAddr,
     protocol: Connection,
     sessions: Arc<Sessions>,
-    input: BytesMut,
+    input: Input,
     output: VecDeque<Bytes>,
     answers_to: AnswerTo,
     control_to: mpsc::UnboundedSender<Control>,
     registration: Option<Registration>,
     nexus: Option<Nexus>,
+    /// What this session has told [`crate::in_flight::InFlight`] that it holds.
+    held_bytes: u64,
     fresh: Vec<Bytes>,
 }
 
@@ -99,6 +103,8 @@ impl Driver {
                 drop(timeout(LAST_WORDS, self.send_rest()).await);
                 return;
             }
+            self.tell_held(self.protocol.session().map_or(0, |session| session.bytes_in_flight));
+            let has_room = self.sessions.in_flight().has_room(self.held_bytes);
             let wants_input = self.protocol.wants_input();
             let timer = self.protocol.poll_timeout().map(|t| Instant::from_std(clock::at(t.as_nanos())));
             let ended = tokio::select! {
@@ -111,9 +117,11 @@ impl Driver {
                     false
                 }
                 ready = self.socket.writable(), if !self.output.is_empty() => ready.and_then(|()| self.write()).is_err(),
-                ready = self.socket.readable(), if wants_input => ready.and_then(|()| self.read()).is_err(),
+                () = self.sessions.in_flight().room(), if wants_input && !has_room => self.read().is_err(),
+                ready = self.socket.readable(), if wants_input && has_room => ready.and_then(|()| self.read()).is_err(),
                 Some(Control::Close(reason)) = control.recv() => { self.protocol.close(reason); false }
                 () = sleep_until(timer.unwrap_or_else(Instant::now)), if timer.is_some() => {
+                    self.input.rest();
                     self.protocol.handle_timeout(clock::now_iscsi());
                     false
                 }
@@ -140,10 +148,10 @@ impl Driver {
                 }
             }
             // Bytes that came with earlier ones may have waited for room.
-            if self.protocol.wants_input() && !self.input.is_empty() {
-                let before = self.input.len();
-                self.protocol.receive(&mut self.input, clock::now_iscsi());
-                idle &= self.input.len() == before;
+            if self.protocol.wants_input() && !self.input.buffer.is_empty() {
+                let before = self.input.buffer.len();
+                self.protocol.receive(&mut self.input.buffer, clock::now_iscsi());
+                idle &= self.input.buffer.len() == before;
             }
             if idle {
                 return;
@@ -152,12 +160,11 @@ impl Driver {
     }
 
     fn read(&mut self) -> io::Result<()> {
-        let needed = self.protocol.bytes_needed(&self.input);
-        self.input.reserve(needed.max(READ_AHEAD_BYTES));
-        match self.socket.try_read_buf(&mut self.input) {
+        let needed = self.protocol.bytes_needed(&self.input.buffer);
+        match self.input.read(&self.socket, needed) {
             Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
             Ok(_) => {
-                self.protocol.receive(&mut self.input, clock::now_iscsi());
+                self.protocol.receive(&mut self.input.buffer, clock::now_iscsi());
                 Ok(())
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
@@ -273,7 +280,13 @@ impl Driver {
         self.protocol.task_management_done(id, response);
     }
 
+    fn tell_held(&mut self, bytes: u64) {
+        self.sessions.in_flight().moved(self.held_bytes, bytes);
+        self.held_bytes = bytes;
+    }
+
     fn end(&mut self) {
+        self.tell_held(0);
         if let Some(nexus) = self.nexus.take() {
             nexus.target.close(nexus.id);
             info!(peer = %self.peer, nexus = nexus.id.0, "session ended");

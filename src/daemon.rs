@@ -182,6 +182,7 @@ impl Daemon {
     /// The inventory cannot be read; the old rules stay.
     pub fn publish(&self) -> Result<(), LibraryError> {
         self.sessions.set_portal(portal(&self.config(), &self.meta)?);
+        self.sessions.in_flight().set_limit(self.config().iscsi.max_bytes_in_flight.0);
         Ok(())
     }
 

@@ -9,6 +9,7 @@ mod clock;
 mod connection;
 mod daemon;
 mod drive;
+mod in_flight;
 mod inventory;
 mod library;
 mod media;

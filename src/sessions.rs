@@ -14,6 +14,7 @@ use vtl_iscsi::event::{AdmitRequest, CloseReason, SessionKind};
 use vtl_iscsi::login::LoginStatus;
 
 use crate::connection::Control;
+use crate::in_flight::InFlight;
 use crate::target::Target;
 
 /// How long a new login waits for the session that it displaces.
@@ -25,6 +26,7 @@ pub struct Sessions {
     targets: RwLock<HashMap<String, Arc<Target>>>,
     table: Mutex<Table>,
     next_nexus: AtomicU64,
+    in_flight: InFlight,
 }
 
 #[derive(Default)]
@@ -81,7 +83,13 @@ impl Sessions {
             targets: RwLock::default(),
             table: Mutex::default(),
             next_nexus: AtomicU64::new(1),
+            in_flight: InFlight::new(u64::MAX),
         })
+    }
+
+    /// Bytes in flight over all sessions.
+    pub fn in_flight(&self) -> &InFlight {
+        &self.in_flight
     }
 
     /// What a new connection is told.
