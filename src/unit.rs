@@ -257,7 +257,9 @@ mod tests {
     /// Submits while the unit is busy, so that all of them wait at once; the answers, in the order of the commands.
     fn run_together<const N: usize>(unit: &Unit<RamDisk<Nothing>>, commands: [Command; N]) -> [Answer; N] {
         let (go, wait) = mpsc::channel::<()>();
-        unit.post(move |_| drop(wait.recv()));
+        unit.post(move |_| {
+            let _ = wait.recv();
+        });
         let mut answers = commands.map(|command| {
             let (to, answers) = unbounded_channel();
             unit.submit(TaskKey::default(), command, &to);
