@@ -81,14 +81,8 @@ pub enum Status {
     Good = 0x00,
     /// 02h, with sense data.
     CheckCondition = 0x02,
-    /// 08h: try again.
-    Busy = 0x08,
     /// 18h.
     ReservationConflict = 0x18,
-    /// 28h: no room for one more task.
-    TaskSetFull = 0x28,
-    /// 40h: ended by another initiator's task management (control mode page, TAS).
-    TaskAborted = 0x40,
 }
 
 /// Pieces of Data-In, in order, never copied together.

@@ -37,8 +37,6 @@ pub enum Check {
     NoSense,
     /// 0/00/01 with FILEMARK. `past_warning` also sets EOM (only when REW asked for it).
     Filemark { left: i64, past_warning: bool },
-    /// 0/00/03 with FILEMARK: a setmark ended the movement.
-    Setmark { left: i64 },
     /// 8/00/05: end of data.
     EndOfData { left: i64 },
     /// 0/00/04 with EOM: beginning of partition.
@@ -47,26 +45,18 @@ pub enum Check {
     EarlyWarning { left: Option<i64> },
     /// D/00/02 with EOM: no room for `left`.
     EndOfPartition { left: Option<i64> },
-    /// 3/00/02 with EOM: a read or a movement met end of partition.
-    ReadPastEnd { left: i64 },
     /// 0/00/00 with ILI. `residual`: asked minus length of the block, negative when the block is larger (with FIXED: blocks not read).
     IncorrectLength { residual: i64, past_warning: bool },
     /// 3/11/00: an unrecovered read error.
     UnrecoveredRead { left: Option<i64> },
     /// 3/0C/00: write error.
     WriteError { left: Option<i64> },
-    /// 3/3B/00: sequential positioning error.
-    PositioningError,
     /// 3/31/00: medium format corrupted.
     FormatCorrupted,
     /// 7/27/00: write protected.
     WriteProtected,
     /// 7/30/0C: WORM medium, overwrite attempted.
     WormOverwrite,
-    /// 2/04/00: not ready, cause not reportable.
-    NotReady,
-    /// 2/04/01: in process of becoming ready.
-    BecomingReady,
     /// 2/04/02: initializing command required.
     InitializingCommandRequired,
     /// 2/04/07: operation in progress.
@@ -93,14 +83,8 @@ pub enum Check {
     UnitNotSupported,
     /// 5/26/00, pointing at the parameter list's byte.
     InvalidFieldInParameters { byte: u16, bit: Option<u8> },
-    /// 5/26/01: parameter not supported, pointing at it.
-    ParameterNotSupported { byte: u16 },
-    /// 5/26/02: parameter value invalid, pointing at it.
-    ParameterValueInvalid { byte: u16 },
     /// 5/26/04: invalid release of a persistent reservation.
     InvalidRelease,
-    /// 5/2C/00: command sequence error.
-    CommandSequence,
     /// 5/30/00: incompatible medium installed.
     IncompatibleMedium,
     /// 5/30/05: cannot write medium, incompatible format.
@@ -115,8 +99,6 @@ pub enum Check {
     SourceEmpty,
     /// 5/53/02: medium removal prevented.
     RemovalPrevented,
-    /// 5/55/03: insufficient resources.
-    InsufficientResources,
     /// 5/55/04: insufficient registration resources.
     InsufficientRegistrations,
     /// 5/55/06: auxiliary memory out of space.
@@ -125,16 +107,8 @@ pub enum Check {
     Attention(UnitAttention),
     /// B/00/00: aborted, no further reason.
     Aborted,
-    /// B/44/00: ended by an internal failure; a retry may help.
-    AbortedByFailure,
-    /// B/47/00: a digest or parity error on the way.
-    TransferError,
-    /// B/48/00: the initiator reported an error.
-    InitiatorDetectedError,
     /// B/4B/00: less (or more) data than the command needs.
     DataPhaseError,
-    /// B/4E/00: overlapped commands attempted.
-    OverlappedCommands,
     /// E/1D/00: VERIFY found other bytes.
     Miscompare { at: Option<i64> },
 }
@@ -191,19 +165,14 @@ impl Check {
         match self {
             Self::NoSense | Self::IncorrectLength { .. } => (K::NoSense, 0x00, 0x00),
             Self::Filemark { .. } => (K::NoSense, 0x00, 0x01),
-            Self::Setmark { .. } => (K::NoSense, 0x00, 0x03),
             Self::Beginning { .. } => (K::NoSense, 0x00, 0x04),
             Self::EarlyWarning { .. } => (K::NoSense, 0x00, 0x02),
-            Self::NotReady => (K::NotReady, 0x04, 0x00),
-            Self::BecomingReady => (K::NotReady, 0x04, 0x01),
             Self::InitializingCommandRequired => (K::NotReady, 0x04, 0x02),
             Self::OperationInProgress => (K::NotReady, 0x04, 0x07),
             Self::MediumNotPresent => (K::NotReady, 0x3a, 0x00),
-            Self::ReadPastEnd { .. } => (K::MediumError, 0x00, 0x02),
             Self::WriteError { .. } => (K::MediumError, 0x0c, 0x00),
             Self::UnrecoveredRead { .. } => (K::MediumError, 0x11, 0x00),
             Self::FormatCorrupted => (K::MediumError, 0x31, 0x00),
-            Self::PositioningError => (K::MediumError, 0x3b, 0x00),
             Self::InternalFailure => (K::HardwareError, 0x44, 0x00),
             Self::LoadOrEjectFailed => (K::HardwareError, 0x53, 0x00),
             Self::InvalidFieldInInformationUnit => (K::IllegalRequest, 0x0e, 0x03),
@@ -214,10 +183,7 @@ impl Check {
             Self::InvalidFieldInCdb { .. } => (K::IllegalRequest, 0x24, 0x00),
             Self::UnitNotSupported => (K::IllegalRequest, 0x25, 0x00),
             Self::InvalidFieldInParameters { .. } => (K::IllegalRequest, 0x26, 0x00),
-            Self::ParameterNotSupported { .. } => (K::IllegalRequest, 0x26, 0x01),
-            Self::ParameterValueInvalid { .. } => (K::IllegalRequest, 0x26, 0x02),
             Self::InvalidRelease => (K::IllegalRequest, 0x26, 0x04),
-            Self::CommandSequence => (K::IllegalRequest, 0x2c, 0x00),
             Self::IncompatibleMedium => (K::IllegalRequest, 0x30, 0x00),
             Self::CannotWriteFormat => (K::IllegalRequest, 0x30, 0x05),
             Self::SavingNotSupported => (K::IllegalRequest, 0x39, 0x00),
@@ -225,7 +191,6 @@ impl Check {
             Self::DestinationFull => (K::IllegalRequest, 0x3b, 0x0d),
             Self::SourceEmpty => (K::IllegalRequest, 0x3b, 0x0e),
             Self::RemovalPrevented => (K::IllegalRequest, 0x53, 0x02),
-            Self::InsufficientResources => (K::IllegalRequest, 0x55, 0x03),
             Self::InsufficientRegistrations => (K::IllegalRequest, 0x55, 0x04),
             Self::AttributeMemoryFull => (K::IllegalRequest, 0x55, 0x06),
             Self::Attention(what) => attention_code(what),
@@ -233,11 +198,7 @@ impl Check {
             Self::WormOverwrite => (K::DataProtect, 0x30, 0x0c),
             Self::EndOfData { .. } => (K::BlankCheck, 0x00, 0x05),
             Self::Aborted => (K::AbortedCommand, 0x00, 0x00),
-            Self::AbortedByFailure => (K::AbortedCommand, 0x44, 0x00),
-            Self::TransferError => (K::AbortedCommand, 0x47, 0x00),
-            Self::InitiatorDetectedError => (K::AbortedCommand, 0x48, 0x00),
             Self::DataPhaseError => (K::AbortedCommand, 0x4b, 0x00),
-            Self::OverlappedCommands => (K::AbortedCommand, 0x4e, 0x00),
             Self::EndOfPartition { .. } => (K::VolumeOverflow, 0x00, 0x02),
             Self::Miscompare { .. } => (K::Miscompare, 0x1d, 0x00),
         }
@@ -257,11 +218,8 @@ impl Check {
             Self::Filemark { left, past_warning } => {
                 Extras { information: Some(left), filemark: true, end_of_medium: past_warning, ..none }
             }
-            Self::Setmark { left } => Extras { information: Some(left), filemark: true, ..none },
             Self::EndOfData { left } => Extras { information: Some(left), ..none },
-            Self::Beginning { left } | Self::ReadPastEnd { left } => {
-                Extras { information: Some(left), end_of_medium: true, ..none }
-            }
+            Self::Beginning { left } => Extras { information: Some(left), end_of_medium: true, ..none },
             Self::EarlyWarning { left } | Self::EndOfPartition { left } => {
                 Extras { information: left, end_of_medium: true, ..none }
             }
@@ -280,9 +238,6 @@ impl Check {
             Self::InvalidFieldInParameters { byte, bit } => {
                 Extras { field: Some(FieldPointer { in_cdb: false, byte, bit }), ..none }
             }
-            Self::ParameterNotSupported { byte } | Self::ParameterValueInvalid { byte } => {
-                Extras { field: Some(FieldPointer { in_cdb: false, byte, bit: None }), ..none }
-            }
             _ => none,
         }
     }
@@ -293,7 +248,6 @@ const fn attention_code(what: UnitAttention) -> (SenseKey, u8, u8) {
         UnitAttention::PowerOn => (0x29, 0x00),
         UnitAttention::BusReset => (0x29, 0x02),
         UnitAttention::DeviceReset => (0x29, 0x03),
-        UnitAttention::NexusLost => (0x29, 0x07),
         UnitAttention::MediumChanged => (0x28, 0x00),
         UnitAttention::ImportExportAccessed => (0x28, 0x01),
         UnitAttention::ModeParametersChanged => (0x2a, 0x01),
@@ -303,7 +257,6 @@ const fn attention_code(what: UnitAttention) -> (SenseKey, u8, u8) {
         UnitAttention::TimestampChanged => (0x2a, 0x10),
         UnitAttention::CommandsCleared => (0x2f, 0x00),
         UnitAttention::ReportedLunsChanged => (0x3f, 0x0e),
-        UnitAttention::InquiryChanged => (0x3f, 0x03),
     };
     (SenseKey::UnitAttention, asc, ascq)
 }
@@ -349,12 +302,6 @@ impl Sense {
     #[must_use]
     pub const fn check(&self) -> Check {
         self.check
-    }
-
-    /// Whether it is about an earlier command.
-    #[must_use]
-    pub const fn is_deferred(&self) -> bool {
-        self.deferred
     }
 
     /// The bytes, fixed format unless the device was told otherwise.
@@ -549,15 +496,11 @@ mod tests {
     fn codes_are_those_of_the_standard() {
         use UnitAttention as Ua;
         let cases = [
-            (Check::Setmark { left: 0 }, [0x0, 0x00, 0x03]),
-            (Check::ReadPastEnd { left: 0 }, [0x3, 0x00, 0x02]),
             (Check::UnrecoveredRead { left: None }, [0x3, 0x11, 0x00]),
             (Check::WriteError { left: None }, [0x3, 0x0c, 0x00]),
-            (Check::PositioningError, [0x3, 0x3b, 0x00]),
             (Check::WriteProtected, [0x7, 0x27, 0x00]),
             (Check::WormOverwrite, [0x7, 0x30, 0x0c]),
             (Check::MediumNotPresent, [0x2, 0x3a, 0x00]),
-            (Check::BecomingReady, [0x2, 0x04, 0x01]),
             (Check::OperationInProgress, [0x2, 0x04, 0x07]),
             (Check::LoadOrEjectFailed, [0x4, 0x53, 0x00]),
             (Check::InvalidFieldInInformationUnit, [0x5, 0x0e, 0x03]),
@@ -567,7 +510,6 @@ mod tests {
             (Check::SourceEmpty, [0x5, 0x3b, 0x0e]),
             (Check::RemovalPrevented, [0x5, 0x53, 0x02]),
             (Check::InsufficientRegistrations, [0x5, 0x55, 0x04]),
-            (Check::OverlappedCommands, [0xb, 0x4e, 0x00]),
             (Check::Miscompare { at: None }, [0xe, 0x1d, 0x00]),
             (Check::Attention(Ua::PowerOn), [0x6, 0x29, 0x00]),
             (Check::Attention(Ua::ImportExportAccessed), [0x6, 0x28, 0x01]),

@@ -45,8 +45,6 @@ pub enum UnitAttention {
     BusReset,
     /// 29h/03h, after a logical unit reset.
     DeviceReset,
-    /// 29h/07h.
-    NexusLost,
     /// 28h/00h: a medium was loaded.
     MediumChanged,
     /// 28h/01h: an import or export element was accessed.
@@ -65,6 +63,4 @@ pub enum UnitAttention {
     CommandsCleared,
     /// 3Fh/0Eh.
     ReportedLunsChanged,
-    /// 3Fh/03h.
-    InquiryChanged,
 }

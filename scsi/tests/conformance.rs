@@ -1,4 +1,5 @@
 //! Holds `docs/conformance.md` to the truth: every test that it names exists.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::{
     collections::BTreeSet,

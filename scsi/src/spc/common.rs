@@ -81,11 +81,6 @@ impl<P: Persist> Common<P> {
         &mut self.modes
     }
 
-    /// Where durable values go.
-    pub const fn persist_mut(&mut self) -> &mut P {
-        &mut self.persist
-    }
-
     pub(super) const fn modes_and_persist(&mut self) -> (&mut ModePages, &mut P) {
         (&mut self.modes, &mut self.persist)
     }

@@ -360,8 +360,10 @@ fn select_list<D: Device>(device: &mut D, ten: bool, command: &Command, length: 
         judge(modes, page)?;
     }
     device.check_mode_select(&select)?;
+    // What the device does to pages belongs to them: all of it is undone when saving fails.
+    let before = device.common().modes().clone();
     let header_changed = device.apply_mode_select(&select)?;
-    let pages_changed = apply(device, &select)?;
+    let pages_changed = apply(device, &select, before)?;
     if header_changed || pages_changed {
         device.common_mut().attention(UnitAttention::ModeParametersChanged, Some(command.nexus));
     }
@@ -437,9 +439,8 @@ fn judge(modes: &ModePages, selected: &SelectedPage) -> Result<(), Check> {
     Ok(())
 }
 
-fn apply<D: Device>(device: &mut D, select: &ModeSelect) -> Result<bool, Check> {
+fn apply<D: Device>(device: &mut D, select: &ModeSelect, before: ModePages) -> Result<bool, Check> {
     let (modes, persist) = device.common_mut().modes_and_persist();
-    let before = modes.clone();
     let mut changed = false;
     for selected in &select.pages {
         let Some(state) = modes.pages.get_mut(&(selected.code, selected.subpage)) else { continue };

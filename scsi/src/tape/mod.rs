@@ -170,14 +170,6 @@ impl<M: Medium, P: Persist> TapeDrive<M, P> {
         self.take_out().ok_or(EjectFault::Empty)
     }
 
-    /// Takes the cartridge out although its data cannot be made durable: for an operator who gives up.
-    /// Initiators hear of the loss.
-    pub fn eject_with_loss(&mut self) -> Option<M> {
-        // Either all is durable, or the next initiator hears that it is not: nothing else can be done here.
-        let _ = self.keep_or_remember();
-        self.take_out()
-    }
-
     /// Whether an initiator prevents removal.
     #[must_use]
     pub fn is_prevented(&self) -> bool {

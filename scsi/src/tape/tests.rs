@@ -1144,6 +1144,27 @@ fn compression_is_switched_by_page_10_too_but_not_both_ways_at_once() {
 }
 
 #[test]
+fn a_mode_select_that_cannot_be_saved_leaves_both_views_of_compression_alone() {
+    use crate::testing::{A, connect, data, is_good, send, send_out, sense};
+    let memory = crate::testing::Memory::default();
+    let personality = Personality::named("ibm-ult3580-td8").unwrap();
+    let identity = Identity::new(&personality, "VTL0000001", 1);
+    let mut drive = TapeDrive::<TestMedium, _>::new(identity, personality.drive.unwrap(), memory.clone());
+    drive.insert(TestMedium::blank("VTL001L8", 1 << 20)).unwrap();
+    connect(&mut drive);
+    let off = [0, 0, 0x10, 0, 0x0f, 0x0e, 0x40, 0x80, 0, 0, 0, 0xff, 0, 0, 0, 0xff, 0, 0, 0, 0];
+    let both = |drive: &mut _| {
+        let compression = data(&send(drive, A, &[0x1a, 8, 0x0f, 0, 255, 0]))[6];
+        (compression, data(&send(drive, A, &[0x1a, 8, 0x10, 0, 255, 0]))[18])
+    };
+    memory.break_down();
+    assert_eq!(sense(&send_out(&mut drive, A, &[0x15, 0x11, 0, 0, 20, 0], &off)), (4, 0x44, 0x00));
+    assert_eq!(both(&mut drive), (0xc0, 1));
+    assert!(is_good(&send_out(&mut drive, A, &[0x15, 0x10, 0, 0, 20, 0], &off)));
+    assert_eq!(both(&mut drive), (0x40, 0));
+}
+
+#[test]
 fn mode_select_takes_the_right_density_only() {
     let mut bench = Bench::loaded();
     let list = |density| [0, 0, 0x10, 8, density, 0, 0, 0, 0, 0, 0, 0];
