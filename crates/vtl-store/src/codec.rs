@@ -1,9 +1,10 @@
 //! One chunk: hashed and, when it pays, compressed; and back.
 
 use bytes::Bytes;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use zstd::bulk::{Compressor, Decompressor};
 
+use crate::buffers::{Buffer, Buffers};
 use crate::types::MAX_CHUNK_BYTES;
 use crate::workers::lock;
 
@@ -52,13 +53,21 @@ pub(crate) struct Encoded {
 /// Compressors and decompressors that are not in use, so that none is set up for each chunk.
 pub(crate) struct Codec {
     level: i32,
+    buffers: Arc<Buffers>,
     compressors: Mutex<Vec<Compressor<'static>>>,
     decompressors: Mutex<Vec<Decompressor<'static>>>,
 }
 
 impl Codec {
-    pub(crate) fn new(level: i32) -> Self {
-        Self { level, compressors: Mutex::default(), decompressors: Mutex::default() }
+    /// `chunk_bytes`: how long most chunks are.
+    pub(crate) fn new(level: i32, chunk_bytes: usize) -> Self {
+        let buffers = Buffers::new(chunk_bytes);
+        Self { level, buffers, compressors: Mutex::default(), decompressors: Mutex::default() }
+    }
+
+    /// Room for chunks.
+    pub(crate) fn buffers(&self) -> &Arc<Buffers> {
+        &self.buffers
     }
 
     /// Pieces in order make one chunk; together they are not longer than a chunk may be.
@@ -81,12 +90,13 @@ impl Codec {
 
     /// The compressed chunk when it saves at least 5 %. A compressor that fails is no reason to lose a chunk.
     fn compress(&self, pieces: &[Bytes], raw_len: usize) -> Option<Bytes> {
-        let joined;
+        let mut joined;
         let raw: &[u8] = match pieces {
             [one] => one,
             several => {
-                joined = several.concat();
-                &joined
+                joined = self.buffers.take(raw_len);
+                several.iter().for_each(|piece| joined.bytes.extend_from_slice(piece));
+                &joined.bytes
             }
         };
         let idle = lock(&self.compressors).pop();
@@ -94,10 +104,11 @@ impl Codec {
             Some(compressor) => compressor,
             None => Compressor::new(self.level).ok()?,
         };
-        let result = probe_pays(&mut compressor, raw).then(|| squeeze(&mut compressor, raw)).flatten();
+        let mut room = self.buffers.take(raw_len);
+        let smaller = probe_pays(&mut compressor, raw) && squeeze(&mut compressor, raw, &mut room.bytes);
         lock(&self.compressors).push(compressor);
         debug_assert_eq!(raw.len(), raw_len);
-        result.map(Bytes::from)
+        smaller.then(|| room.share())
     }
 
     /// The raw bytes of a chunk, compared with its fingerprint.
@@ -106,33 +117,34 @@ impl Codec {
         algorithm: Algorithm,
         raw_len: usize,
         fingerprint: &Fingerprint,
-        stored: Vec<u8>,
+        stored: Buffer,
     ) -> Result<Bytes, &'static str> {
         if raw_len > MAX_CHUNK_BYTES {
             return Err("the chunk is longer than any chunk");
         }
         let raw = match algorithm {
             Algorithm::Raw => stored,
-            Algorithm::Zstd => self.decompress(&stored, raw_len).ok_or("the chunk cannot be decompressed")?,
+            Algorithm::Zstd => self.decompress(&stored.bytes, raw_len).ok_or("the chunk cannot be decompressed")?,
         };
-        if raw.len() != raw_len {
+        if raw.bytes.len() != raw_len {
             return Err("the chunk has another length than it had");
         }
-        if blake3::hash(&raw).as_bytes() != fingerprint {
+        if blake3::hash(&raw.bytes).as_bytes() != fingerprint {
             return Err("the chunk's bytes do not match their fingerprint");
         }
-        Ok(Bytes::from(raw))
+        Ok(raw.share())
     }
 
-    fn decompress(&self, stored: &[u8], raw_len: usize) -> Option<Vec<u8>> {
+    fn decompress(&self, stored: &[u8], raw_len: usize) -> Option<Buffer> {
         let idle = lock(&self.decompressors).pop();
         let mut decompressor = match idle {
             Some(decompressor) => decompressor,
             None => Decompressor::new().ok()?,
         };
-        let raw = decompressor.decompress(stored, raw_len).ok();
+        let mut raw = self.buffers.take(raw_len);
+        let done = decompressor.decompress_to_buffer(stored, &mut raw.bytes);
         lock(&self.decompressors).push(decompressor);
-        raw
+        done.ok().map(|_| raw)
     }
 }
 
@@ -141,14 +153,13 @@ fn probe_pays(compressor: &mut Compressor<'static>, raw: &[u8]) -> bool {
         return true;
     }
     let start = (raw.len() - PROBE_BYTES) / 2;
-    raw.get(start..start + PROBE_BYTES).is_some_and(|probe| squeeze(compressor, probe).is_some())
+    let mut room = Vec::with_capacity(PROBE_BYTES);
+    raw.get(start..start + PROBE_BYTES).is_some_and(|probe| squeeze(compressor, probe, &mut room))
 }
 
-/// Compressed bytes when they fit in 95 % of the raw length; the compressor stops where they do not.
-fn squeeze(compressor: &mut Compressor<'static>, raw: &[u8]) -> Option<Vec<u8>> {
-    let mut room = Vec::with_capacity(raw.len() - raw.len() / 20);
-    compressor.compress_to_buffer(raw, &mut room).ok()?;
-    Some(room)
+/// Compresses into `room`, which is as long as the raw bytes; whether that saved 5 %.
+fn squeeze(compressor: &mut Compressor<'static>, raw: &[u8], room: &mut Vec<u8>) -> bool {
+    compressor.compress_to_buffer(raw, room).is_ok_and(|len| len <= raw.len() - raw.len() / 20)
 }
 
 #[cfg(test)]
@@ -161,13 +172,19 @@ mod tests {
         bytes
     }
 
+    fn read(codec: &Codec, stored: &[u8]) -> Buffer {
+        let mut buffer = codec.buffers().take(stored.len());
+        buffer.bytes.extend_from_slice(stored);
+        buffer
+    }
+
     fn round_trip(pieces: Vec<Bytes>, compress: bool) -> (Algorithm, usize) {
-        let codec = Codec::new(1);
+        let codec = Codec::new(1, 8000);
         let raw = pieces.concat();
         let encoded = codec.encode(pieces, compress);
         let stored = encoded.stored.concat();
         let len = stored.len();
-        let back = codec.decode(encoded.algorithm, encoded.raw_len as usize, &encoded.fingerprint, stored);
+        let back = codec.decode(encoded.algorithm, encoded.raw_len as usize, &encoded.fingerprint, read(&codec, &stored));
         assert_eq!(back.unwrap(), raw);
         (encoded.algorithm, len)
     }
@@ -193,7 +210,7 @@ mod tests {
     fn pieces_make_the_same_chunk_as_the_whole() {
         let whole = Bytes::from("abcdefgh".repeat(1000));
         let pieces = vec![whole.slice(..13), whole.slice(13..5000), whole.slice(5000..)];
-        let codec = Codec::new(1);
+        let codec = Codec::new(1, 8000);
         let (one, several) = (codec.encode(vec![whole], true), codec.encode(pieces, true));
         assert_eq!(one.fingerprint, several.fingerprint);
         assert_eq!(one.stored.concat(), several.stored.concat());
@@ -201,15 +218,15 @@ mod tests {
 
     #[test]
     fn wrong_bytes_are_never_given_out() {
-        let codec = Codec::new(1);
+        let codec = Codec::new(1, 8000);
         let encoded = codec.encode(vec![Bytes::from("abcdefgh".repeat(1000))], true);
         let stored = encoded.stored.concat();
         for byte in 0..stored.len() {
             let mut bad = stored.clone();
             bad[byte] ^= 0x10;
-            let back = codec.decode(encoded.algorithm, 8000, &encoded.fingerprint, bad);
+            let back = codec.decode(encoded.algorithm, 8000, &encoded.fingerprint, read(&codec, &bad));
             assert!(back.is_err() || back.unwrap() == "abcdefgh".repeat(1000));
         }
-        assert!(codec.decode(Algorithm::Raw, 5, &[0; 32], b"hello".to_vec()).is_err());
+        assert!(codec.decode(Algorithm::Raw, 5, &[0; 32], read(&codec, b"hello")).is_err());
     }
 }

@@ -19,6 +19,7 @@
 //!
 //! Design and reasons: `docs/store.md`; byte tables: `docs/formats/`.
 
+mod buffers;
 mod check;
 mod codec;
 mod commit;

@@ -4,10 +4,12 @@
 
 use std::fmt;
 use std::path::Path;
+use std::sync::Arc;
 
 use vtl_durable::wire::{Malformed, Reader, Writer};
 use vtl_durable::{DiskError, DiskFile};
 
+use crate::buffers::{Buffer, Buffers};
 use crate::codec::{Algorithm, Encoded, Fingerprint};
 use crate::types::{MAX_CHUNK_BYTES, OwnerId};
 
@@ -303,9 +305,13 @@ fn first_chunk(window: &[u8], at: u64, owner: OwnerId, id: PackId) -> (Option<Ch
 }
 
 /// The stored bytes of a chunk, not verified yet; fewer when the pack ends before they do.
-pub(crate) fn read_stored(file: &dyn DiskFile, entry: &ChunkEntry) -> Result<Vec<u8>, DiskError> {
-    let mut stored = Vec::new();
-    file.read_at(entry.payload_offset(), entry.stored_len as usize, &mut stored)?;
+pub(crate) fn read_stored(
+    file: &dyn DiskFile,
+    buffers: &Arc<Buffers>,
+    entry: &ChunkEntry,
+) -> Result<Buffer, DiskError> {
+    let mut stored = buffers.take(entry.stored_len as usize);
+    file.read_at(entry.payload_offset(), entry.stored_len as usize, &mut stored.bytes)?;
     Ok(stored)
 }
 

@@ -144,8 +144,8 @@ impl Reader {
 }
 
 fn fetch(file: &dyn DiskFile, codec: &Codec, entry: &ChunkEntry) -> Result<Bytes, ChunkError> {
-    let stored = pack::read_stored(file, entry).map_err(ChunkError::Disk)?;
-    if stored.len() != entry.stored_len as usize {
+    let stored = pack::read_stored(file, codec.buffers(), entry).map_err(ChunkError::Disk)?;
+    if stored.bytes.len() != entry.stored_len as usize {
         return Err(ChunkError::Wrong("the pack ends before the chunk does"));
     }
     let decoded = codec.decode(entry.algorithm, entry.raw_len as usize, &entry.fingerprint, stored);

@@ -23,6 +23,10 @@ use crate::types::{Head, Health, MAX_NOTE_BYTES, Options, OwnerId, Stats};
 use crate::workers::{Workers, lock};
 
 pub(crate) const HEAD: &str = "head";
+/// With so much free, and the reserve besides, the file system is not asked again for each append.
+const PLENTY_BYTES: u64 = 4 << 30;
+/// What may be appended between two askings: far less than plenty, and less than the reserve.
+const GRANT_BYTES: u64 = 32 << 20;
 
 /// The store. A clone is the same store; it closes when the last clone and the last stream are gone.
 #[derive(Clone)]
@@ -70,6 +74,8 @@ pub(crate) struct Core {
     pub(crate) next_pack: Arc<AtomicU32>,
     pub(crate) in_flight: Arc<AtomicU64>,
     pub(crate) cached: Arc<AtomicU64>,
+    /// Bytes that may be appended before the file system is asked again.
+    pub(crate) granted: AtomicU64,
     /// Held for its lock on the pool.
     pub(crate) _lock: Arc<dyn DiskFile>,
 }
@@ -262,6 +268,23 @@ impl Core {
     pub(crate) fn admit(&self, needed_bytes: u64) -> Result<(), StoreError> {
         let free_bytes = self.free_bytes()?;
         if needed_bytes > free_bytes { Err(StoreError::Full { needed_bytes, free_bytes }) } else { Ok(()) }
+    }
+
+    /// The same for the bytes of a stream, without asking the file system for each block while it has plenty.
+    pub(crate) fn admit_append(&self, needed_bytes: u64) -> Result<(), StoreError> {
+        let relaxed = Ordering::Relaxed;
+        let take = |granted: u64| granted.checked_sub(needed_bytes);
+        if self.granted.fetch_update(relaxed, relaxed, take).is_ok() {
+            return Ok(());
+        }
+        let free_bytes = self.free_bytes()?;
+        if needed_bytes > free_bytes {
+            return Err(StoreError::Full { needed_bytes, free_bytes });
+        }
+        if free_bytes.saturating_sub(needed_bytes) >= PLENTY_BYTES {
+            self.granted.store(GRANT_BYTES, relaxed);
+        }
+        Ok(())
     }
 
     fn make_owner(&self, owner: OwnerId, snapshot: &[u8]) -> Result<(), StoreError> {

@@ -133,7 +133,7 @@ impl Stream {
         let limit = u64::MAX >> 1;
         let end = self.len.checked_add(added).filter(|end| *end <= limit);
         let end = end.ok_or(StoreError::TooLong { what: "the stream", len: added, limit })?;
-        self.core.admit(added.saturating_add(self.tail.len as u64))?;
+        self.core.admit_append(added.saturating_add(self.tail.len as u64))?;
         if self.tail.compress != compress {
             self.cut();
             self.tail.compress = compress;

@@ -1,0 +1,105 @@
+//! Memory of whole chunks, used again. A buffer that is given back to the system and asked for anew costs a page fault for each 4 KiB,
+//! as much as reading the bytes does.
+
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+
+use crate::workers::lock;
+
+/// Buffers kept while nobody needs them: 8 MiB with chunks of 256 KiB.
+const MAX_KEPT: usize = 32;
+
+/// Buffers of one length that wait for their next user.
+pub(crate) struct Buffers {
+    len: usize,
+    kept: Mutex<Vec<Vec<u8>>>,
+}
+
+/// A vector that goes back to where it came from.
+pub(crate) struct Buffer {
+    pub(crate) bytes: Vec<u8>,
+    home: Arc<Buffers>,
+}
+
+impl Buffers {
+    /// For chunks of `len` bytes.
+    pub(crate) fn new(len: usize) -> Arc<Self> {
+        Arc::new(Self { len, kept: Mutex::default() })
+    }
+
+    /// An empty buffer with room for exactly `len` bytes. Only whole chunks are worth keeping room for.
+    pub(crate) fn take(self: &Arc<Self>, len: usize) -> Buffer {
+        let kept = if len == self.len { lock(&self.kept).pop() } else { None };
+        Buffer { bytes: kept.unwrap_or_else(|| Vec::with_capacity(len)), home: Arc::clone(self) }
+    }
+}
+
+impl Buffer {
+    /// The bytes to be shared; the buffer goes back when the last share is gone.
+    pub(crate) fn share(self) -> Bytes {
+        Bytes::from_owner(self)
+    }
+}
+
+impl AsRef<[u8]> for Buffer {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        if self.bytes.capacity() != self.home.len {
+            return;
+        }
+        let mut bytes = std::mem::take(&mut self.bytes);
+        bytes.clear();
+        let mut kept = lock(&self.home.kept);
+        if kept.len() < MAX_KEPT {
+            kept.push(bytes);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filled(buffers: &Arc<Buffers>, len: usize) -> Bytes {
+        let mut buffer = buffers.take(len);
+        assert!(buffer.bytes.is_empty(), "nothing of the last user is left");
+        buffer.bytes.resize(len, 0x5a);
+        buffer.share()
+    }
+
+    #[test]
+    fn a_whole_chunks_memory_comes_back_when_its_last_share_is_gone() {
+        let buffers = Buffers::new(4096);
+        let whole = filled(&buffers, 4096);
+        let (place, share) = (whole.as_ptr(), whole.slice(100..200));
+        drop(whole);
+        assert_ne!(filled(&buffers, 4096).as_ptr(), place, "a share is still there");
+        drop(share);
+        assert_eq!(filled(&buffers, 4096).as_ptr(), place);
+    }
+
+    #[test]
+    fn other_lengths_are_not_kept_and_not_served_from_what_is_kept() {
+        let buffers = Buffers::new(4096);
+        drop(filled(&buffers, 100));
+        drop(filled(&buffers, 8192));
+        assert!(lock(&buffers.kept).is_empty());
+        drop(filled(&buffers, 4096));
+        assert_eq!(buffers.take(100).bytes.capacity(), 100);
+        assert_eq!(lock(&buffers.kept).len(), 1);
+    }
+
+    #[test]
+    fn no_more_is_kept_than_the_limit() {
+        let buffers = Buffers::new(4096);
+        let all: Vec<Bytes> = (0..100).map(|_| filled(&buffers, 4096)).collect();
+        drop(all);
+        assert_eq!(lock(&buffers.kept).len(), MAX_KEPT);
+    }
+}
