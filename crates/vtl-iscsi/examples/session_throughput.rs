@@ -1,6 +1,6 @@
 //! What the protocol core costs without a socket: 256 KiB writes and reads at depth 32 through an in-memory pair.
 //!
-//! `cargo run --release -p vtl-iscsi --example throughput` prints nanoseconds per command. The initiator's part
+//! `cargo run --release -p vtl-iscsi --example session_throughput` prints nanoseconds per command. The initiator's part
 //! (building requests, filling the receive buffer as a socket would) is measured alone and subtracted.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a measurement, not a program")]
 
