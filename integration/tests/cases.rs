@@ -1,5 +1,5 @@
-//! Runs every file of `cases/` as one test, one after the other: guests want memory, and two of them at once
-//! disturb each other's time limits. `VTL_JOBS=N` runs N at a time all the same.
+//! Runs every file of `cases/` as one test, as many at a time as there are processors but two at most, since guests want
+//! memory and time limits are real; `VTL_JOBS=N` says otherwise.
 //!
 //! `cargo test -p integration --test cases -- [NAME-PART..] [--list] [--verbose] [--script FILE]`
 //!
@@ -156,7 +156,8 @@ fn take<'a>(queue: &Mutex<std::slice::Iter<'a, Case>>) -> Option<&'a Case> {
 
 /// How many cases run at a time.
 fn jobs() -> usize {
-    std::env::var("VTL_JOBS").ok().and_then(|jobs| jobs.parse().ok()).unwrap_or(1).clamp(1, 8)
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    std::env::var("VTL_JOBS").ok().and_then(|jobs| jobs.parse().ok()).unwrap_or(processors.min(2)).clamp(1, 8)
 }
 
 fn run_case(case: &Case, verbose: bool) -> Result<Verdict> {
