@@ -291,3 +291,52 @@ fn random_bytes_in_a_session_cost_that_session_only() {
     assert!(!server.log().contains("panicked"));
     assert!(server.resident_kib() < MEMORY_KIB, "{} KiB", server.resident_kib());
 }
+
+#[test]
+fn sessions_that_fill_what_all_may_have_in_flight_do_not_stop_another() {
+    let server = Server::start(&[
+        "--set",
+        "iscsi.diagnostic_disk=32m",
+        "--set",
+        "iscsi.max_bytes_in_flight_session=16m",
+        "--set",
+        "iscsi.max_bytes_in_flight=16m",
+        "--set",
+        "cartridge.size=1g",
+    ]);
+    let mut greedy: Vec<Initiator> = (1..=4)
+        .map(|isid| {
+            let login = Login { immediate_data: false, ..Login::to(DIAG).isid(isid) };
+            let mut host = Initiator::login(server.portal, &login).unwrap();
+            host.attentions(0);
+            host.hold_data = true;
+            for n in 0..16 {
+                host.start_disk_write(n * 2048, &noise(n.into(), 1 << 20));
+            }
+            host
+        })
+        .collect();
+    for host in &mut greedy {
+        host.step().unwrap();
+    }
+    let mut good = server.session(9);
+    good.load(1, 0);
+    let blocks: Vec<Vec<u8>> = (0..64).map(|n| noise(n, 262_144)).collect();
+    for group in blocks.chunks(16) {
+        let tags: Vec<u32> = group.iter().map(|block| good.start_write(DRIVE, block)).collect();
+        for tag in tags {
+            good.wait(tag).good();
+        }
+    }
+    good.run(DRIVE, &REWIND, 0, &[]).good();
+    for block in &blocks {
+        assert!(&good.read(DRIVE, 262_144).good() == block);
+    }
+    assert!(server.resident_kib() < MEMORY_KIB, "{} KiB", server.resident_kib());
+    // And the greedy ones come to their end once they keep their promise.
+    for host in &mut greedy {
+        host.release_data();
+        let tag = host.start_disk_read(0, 512);
+        host.wait(tag).good();
+    }
+}

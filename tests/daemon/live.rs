@@ -2,8 +2,9 @@
 
 use serde_json::json;
 
+use crate::support::initiator::LoginError;
 use crate::support::scsi::{ALLOW, CHANGER, DRIVE, INQUIRY, ONE_FILEMARK, PREVENT, REWIND};
-use crate::support::{Server, noise};
+use crate::support::{Initiator, Login, Server, noise};
 
 /// 28h/01h: import or export element accessed, medium changed.
 const CONTENTS: (u8, u8) = (0x28, 0x01);
@@ -198,4 +199,19 @@ fn write_protection_acts_on_a_loaded_cartridge() {
     server.api("PATCH", "/cartridges/VTL001L8", &json!({ "write_protect": false }));
     host.attentions(DRIVE);
     host.write(DRIVE, b"yes").good();
+}
+
+#[test]
+fn a_library_that_is_removed_ends_its_sessions_and_is_found_no_more() {
+    let server = Server::start(&[]);
+    let body = json!({ "name": "lib1", "profile": "ibm-03584l32", "drives": 1, "slots": 4, "mailslots": 0 });
+    server.api("POST", "/libraries", &body);
+    let target = "iqn.2026-11.internal.vtl:lib1";
+    let mut host = server.session_with(target, 1);
+    host.attentions(CHANGER);
+    server.api("DELETE", "/libraries/lib1", &json!(null));
+    assert!(host.is_closed_by_peer());
+    let again = Initiator::login(server.portal, &Login::to(target));
+    assert!(matches!(again, Err(LoginError::Refused(0x02, 0x03))));
+    server.session(1).attentions(CHANGER);
 }

@@ -1,6 +1,6 @@
 //! Sessions: discovery, reinstatement, handles, logout, what a lost nexus leaves behind.
 
-use crate::support::scsi::{CHANGER, DRIVE, RESERVE, TEST_UNIT_READY};
+use crate::support::scsi::{CHANGER, DRIVE, RESERVE, REWIND, TEST_UNIT_READY};
 use crate::support::{DIAG, Initiator, LIB0, Login, Server, eventually, initiator::LoginError};
 
 const RESERVATION_CONFLICT: u8 = 0x18;
@@ -164,4 +164,44 @@ fn a_clean_stop_ends_sessions_and_the_program_with_code_zero() {
     let mut host = server.session(1);
     host.attentions(DRIVE);
     assert_eq!(host.position(DRIVE).0, 1, "a clean stop makes everything durable");
+}
+
+#[test]
+fn names_mean_the_same_in_any_case() {
+    let server = Server::start(&[]);
+    let shouted = Login::to(&LIB0.to_uppercase().replace("IQN", "iqn"));
+    let mut host = Initiator::login(server.portal, &shouted).unwrap();
+    host.attentions(CHANGER);
+    host.run(CHANGER, &TEST_UNIT_READY, 0, &[]).good();
+    let same = Login::to(LIB0).named("iqn.2026-11.TEST.example:HOST");
+    let mut again = Initiator::login(server.portal, &same).unwrap();
+    assert!(host.is_closed_by_peer(), "the same initiator port");
+    again.attentions(CHANGER);
+    assert_eq!(session_count(&server), 1);
+}
+
+#[test]
+fn a_persistent_reservation_that_was_to_last_outlives_a_kill() {
+    let mut server = Server::start(&[]);
+    let mut host = server.session(1);
+    host.load(1, 0);
+    let mut list = [0_u8; 24];
+    list[8..16].copy_from_slice(&0x1122_3344_5566_7788_u64.to_be_bytes());
+    list[20] = 0x01; // APTPL
+    // REGISTER, then RESERVE as exclusive access.
+    host.run(DRIVE, &[0x5f, 0x00, 0, 0, 0, 0, 0, 0, 24, 0], 0, &list).good();
+    list.copy_within(8..16, 0);
+    list[8..].fill(0);
+    host.run(DRIVE, &[0x5f, 0x01, 0x03, 0, 0, 0, 0, 0, 24, 0], 0, &list).good();
+    server.kill();
+    server.start_again();
+    let mut other = server.session(2);
+    other.attentions(DRIVE);
+    assert_eq!(other.run(DRIVE, &REWIND, 0, &[]).status, RESERVATION_CONFLICT);
+    let mut host = server.session(1);
+    host.attentions(DRIVE);
+    host.run(DRIVE, &REWIND, 0, &[]).good();
+    // READ KEYS: one key of eight bytes, ours.
+    let keys = other.run(DRIVE, &[0x5e, 0, 0, 0, 0, 0, 0, 0, 64, 0], 64, &[]).good();
+    assert_eq!(keys[4..16], [0, 0, 0, 8, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77, 0x88]);
 }
