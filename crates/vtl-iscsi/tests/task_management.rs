@@ -319,6 +319,24 @@ fn commands_that_another_session_cleared_get_no_answer() {
 }
 
 #[test]
+fn a_forgotten_command_gets_no_answer_and_gives_its_place_back() {
+    let mut pair = Pair::logged_in(Setup::default());
+    let (_, forgotten) = running(&mut pair, 0);
+    let (_, kept) = running(&mut pair, 0);
+    for _ in 0..2 {
+        pair.target.forget(forgotten);
+        pair.good(forgotten);
+        pair.expect_nothing_sent();
+    }
+    pair.good(kept);
+    pair.expect_response();
+    let session = pair.target.session().unwrap();
+    assert_eq!((session.commands, session.counters.aborted), (0, 1));
+    let window = Setup::default().limits.command_window;
+    assert_eq!(pair.max_cmd_sn, pair.exp_cmd_sn.wrapping_add(window - 1));
+}
+
+#[test]
 fn aborted_commands_give_their_places_in_the_window_back() {
     let mut pair = Pair::logged_in(Setup::default().limits(|l| l.command_window = 2));
     running(&mut pair, 0);
