@@ -12,6 +12,7 @@ mod drive;
 mod in_flight;
 mod inventory;
 mod library;
+mod lobby;
 mod media;
 mod meta;
 mod portal;

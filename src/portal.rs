@@ -2,15 +2,18 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 use tracing::warn;
 use vtl_conf::{Config, Digest, TargetDoor};
 use vtl_iscsi::config::{Auth, ChapIn, ChapOut, DigestOffer, Limits, Portal, TargetConfig};
 use vtl_library::LibraryError;
 use vtl_types::{ChapAccount, ChapLogin, IscsiName};
 
+use crate::lobby::Lobby;
 use crate::meta::SharedMeta;
 use crate::sessions::Sessions;
 
@@ -19,26 +22,43 @@ pub const DIAGNOSTIC_TARGET: &str = "iqn.2026-11.internal.vtl:diag";
 /// All our portals are one group.
 const PORTAL_GROUP: u16 = 1;
 
-/// Accepts connections until the daemon stops. More connections than the limit are closed at once.
+/// How long a new connection waits for the place of one that was shown out: that one only has to notice.
+const SHOWN_OUT: Duration = Duration::from_secs(1);
+
+/// Accepts connections until the daemon stops. When the limit is reached, the one that has been logging in for the longest time
+/// makes room: who says nothing must not keep others out. When all are in sessions, a new one is closed at once.
 pub async fn listen(listener: TcpListener, sessions: Arc<Sessions>, places: Arc<Semaphore>) {
     loop {
         match listener.accept().await {
-            Ok((socket, peer)) => match places.clone().try_acquire_owned() {
-                Ok(place) => {
-                    let sessions = sessions.clone();
-                    tokio::spawn(async move {
-                        crate::connection::serve(socket, peer, sessions).await;
-                        drop(place);
-                    });
-                }
-                Err(_) => warn!(%peer, "connection refused: iscsi.max_connections are open"),
+            Ok((socket, peer)) => match place(&places, sessions.lobby()).await {
+                Some(place) => welcome(socket, peer, &sessions, place),
+                None => warn!(%peer, "connection refused: iscsi.max_connections are open"),
             },
             Err(error) => {
                 warn!(%error, "a connection could not be accepted");
-                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
     }
+}
+
+async fn place(places: &Arc<Semaphore>, lobby: &Lobby) -> Option<OwnedSemaphorePermit> {
+    if let Ok(place) = places.clone().try_acquire_owned() {
+        return Some(place);
+    }
+    if !lobby.show_out_oldest() {
+        return None;
+    }
+    timeout(SHOWN_OUT, places.clone().acquire_owned()).await.ok()?.ok()
+}
+
+fn welcome(socket: TcpStream, peer: SocketAddr, sessions: &Arc<Sessions>, place: OwnedSemaphorePermit) {
+    let served = sessions.clone();
+    sessions.lobby().enter(async move {
+        crate::connection::serve(socket, peer, served.clone()).await;
+        served.lobby().leave();
+        drop(place);
+    });
 }
 
 /// A target's doors as configuration and inventory say together; the configuration wins where both speak.

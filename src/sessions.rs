@@ -15,6 +15,7 @@ use vtl_iscsi::login::LoginStatus;
 
 use crate::connection::Control;
 use crate::in_flight::InFlight;
+use crate::lobby::Lobby;
 use crate::target::Target;
 
 /// How long a new login waits for the session that it displaces.
@@ -25,6 +26,7 @@ pub struct Sessions {
     portal: RwLock<Arc<Portal>>,
     targets: RwLock<HashMap<String, Arc<Target>>>,
     table: Mutex<Table>,
+    lobby: Lobby,
     next_nexus: AtomicU64,
     in_flight: InFlight,
 }
@@ -82,6 +84,7 @@ impl Sessions {
             portal: RwLock::new(Arc::new(portal)),
             targets: RwLock::default(),
             table: Mutex::default(),
+            lobby: Lobby::default(),
             next_nexus: AtomicU64::new(1),
             in_flight: InFlight::new(u64::MAX),
         })
@@ -90,6 +93,11 @@ impl Sessions {
     /// Bytes in flight over all sessions.
     pub fn in_flight(&self) -> &InFlight {
         &self.in_flight
+    }
+
+    /// Connections that are still logging in.
+    pub fn lobby(&self) -> &Lobby {
+        &self.lobby
     }
 
     /// What a new connection is told.
@@ -212,6 +220,10 @@ impl Sessions {
         let Some(tsih) = wanted.tsih.or_else(|| table.free_tsih()) else {
             return Err(LoginStatus::OutOfResources);
         };
+        // Last of all: from here on it is a session, and not in anybody's way.
+        if !self.lobby.leave() {
+            return Err(LoginStatus::OutOfResources);
+        }
         let (ended_to, ended) = watch::channel(());
         let since_unix_s = crate::clock::unix_seconds();
         let entry = Entry { tsih, cid, peer, since_unix_s, control: control.clone(), ended };

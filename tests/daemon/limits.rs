@@ -63,17 +63,47 @@ fn who_is_silent_or_slow_at_login_is_dropped_and_others_notice_nothing() {
 }
 
 #[test]
-fn connections_beyond_the_limit_are_closed_at_once_and_a_place_comes_free_again() {
+fn who_says_nothing_makes_room_for_one_who_logs_in() {
     let server = Server::start(&["--set", "iscsi.max_connections=3", "--set", "iscsi.max_sessions=3"]);
     let mut host = server.session(1);
-    let half_open = [raw(server.portal), raw(server.portal)];
-    let refused = |error: std::io::Error| error.kind() != std::io::ErrorKind::TimedOut;
-    eventually("the fourth is closed", || match Initiator::login(server.portal, &Login::to(LIB0).isid(2)) {
-        Err(LoginError::Dropped(error)) => refused(error).then_some(()),
-        _ => None,
+    let silent = [raw(server.portal), raw(server.portal)];
+    std::thread::sleep(Duration::from_millis(200));
+    let mut second = server.session(2);
+    assert_eq!(read_to_end(&silent[0]), b"", "the oldest goes");
+    let mut third = server.session(3);
+    assert_eq!(read_to_end(&silent[1]), b"");
+    for host in [&mut host, &mut second, &mut third] {
+        works(host);
+    }
+}
+
+#[test]
+fn a_flood_of_silent_connections_does_not_keep_anybody_out() {
+    let server = Server::start(&["--set", "iscsi.max_connections=16", "--set", "iscsi.max_sessions=8"]);
+    let portal = server.portal;
+    let flood = std::thread::spawn(move || {
+        let mut held: Vec<_> = Vec::new();
+        for _ in 0..400 {
+            held.extend(TcpStream::connect(portal));
+            std::thread::sleep(Duration::from_millis(5));
+        }
     });
-    works(&mut host);
-    drop(half_open);
+    for isid in 1..=8 {
+        let mut host = server.session(isid);
+        works(&mut host);
+        assert_eq!(host.logout(), 0);
+    }
+    flood.join().unwrap();
+    assert!(server.descriptors() < 100);
+}
+
+#[test]
+fn connections_beyond_the_limit_are_closed_at_once_when_all_are_sessions() {
+    let server = Server::start(&["--set", "iscsi.max_connections=3", "--set", "iscsi.max_sessions=3"]);
+    let mut hosts = [server.session(1), server.session(2), server.session(3)];
+    assert_eq!(read_to_end(&raw(server.portal)), b"");
+    hosts.iter_mut().for_each(works);
+    drop(hosts);
     eventually("a place is free", || Initiator::login(server.portal, &Login::to(LIB0).isid(2)).ok());
 }
 
