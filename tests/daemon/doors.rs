@@ -24,7 +24,8 @@ const NOT_ALLOWED: (u8, u8) = (0x02, 0x02);
 fn refusal(server: &Server, login: &Login) -> (u8, u8) {
     match Initiator::login(server.portal, login) {
         Err(LoginError::Refused(class, detail)) => (class, detail),
-        Err(other) => panic!("{other:?}"),
+        Err(LoginError::Dropped(error)) => panic!("dropped: {error}"),
+        Err(LoginError::Impostor) => panic!("the target does not know its secret"),
         Ok(_) => panic!("let in"),
     }
 }
@@ -257,6 +258,22 @@ fn a_hangup_reads_the_configuration_again_and_a_wrong_one_changes_nothing() {
     assert_eq!(status, 400);
     let message = answer["message"].as_str().unwrap();
     assert!(message.contains("iscsi.max_sessions") && message.contains("many"), "{message}");
+}
+
+#[test]
+fn a_secret_from_the_environment_works_and_is_never_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    // The test's own environment is what the daemon inherits; this variable is there in every run of cargo.
+    let text = format!("[iscsi.target.\"{LIB0}\"]\nuser = \"{USER}\"\nsecret_env = \"CARGO_MANIFEST_DIR\"\n");
+    let config = write_config(folder.path(), &text);
+    let secret = std::env::var("CARGO_MANIFEST_DIR").unwrap();
+    if secret.len() < 12 {
+        return assert_eq!(Server::refused(folder.path(), &["--config", &config]).0, Some(1), "too short");
+    }
+    let server = Server::start(&["--config", &config]);
+    assert_eq!(refusal(&server, &Login::to(LIB0)), NOT_PROVED);
+    drop(Initiator::login(server.portal, &Login::to(LIB0).chap(USER, &secret)).unwrap());
+    assert!(!server.get("/config/effective").to_string().contains(&format!("\"{secret}\"")));
 }
 
 #[test]

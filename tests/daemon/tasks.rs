@@ -10,6 +10,7 @@ const ABORT_TASK_SET: u8 = 2;
 const CLEAR_TASK_SET: u8 = 4;
 const LOGICAL_UNIT_RESET: u8 = 5;
 const TARGET_WARM_RESET: u8 = 6;
+const TARGET_COLD_RESET: u8 = 7;
 
 const COMPLETE: u8 = 0;
 const NO_SUCH_TASK: u8 = 1;
@@ -170,6 +171,35 @@ fn a_target_reset_reaches_every_unit_and_the_session_stays() {
         assert_eq!((seen.len(), seen[0].0), (1, 0x29), "unit {lun}: {seen:02x?}");
     }
     host.run(DRIVE, &TEST_UNIT_READY, 0, &[]).good();
+}
+
+#[test]
+fn a_cold_reset_ends_every_session_with_the_target_and_leaves_the_tape_whole() {
+    let (server, mut host) = loaded();
+    let mut other = server.session(2);
+    other.attentions(DRIVE);
+    host.write(DRIVE, b"before the reset").good();
+    host.run(DRIVE, &ONE_FILEMARK, 0, &[]).good();
+    other.manage(TARGET_COLD_RESET, 0, 0);
+    assert!(other.is_closed_by_peer());
+    let mut again = server.session(1);
+    assert_eq!(again.attentions(DRIVE).first().map(|(asc, _)| *asc), Some(0x29));
+    again.run(DRIVE, &REWIND, 0, &[]).good();
+    assert_eq!(again.read(DRIVE, 16).good(), b"before the reset");
+}
+
+#[test]
+fn an_echo_brings_back_its_own_bytes_and_nothing_else() {
+    let (_server, mut host) = loaded();
+    let mut ping = Pdu::new(0x40, 0x80);
+    let tag = host.tag();
+    ping.put(16, tag);
+    ping.put(20, u32::MAX);
+    ping.data = noise(5, 1001);
+    host.send_numbered(&mut ping);
+    let pong = host.receive().unwrap();
+    assert_eq!((pong.opcode(), pong.tag(), pong.u32(20)), (0x20, tag, u32::MAX));
+    assert!(pong.data == noise(5, 1001));
 }
 
 #[test]
