@@ -1,4 +1,4 @@
-//! What the machine itself can do in the same minute: memory copy, loopback TCP, a file written and synced.
+//! What the machine itself can do in the same minute: memory copy, loopback TCP, a file written and synced, and the compressor alone.
 
 use std::fs::OpenOptions;
 use std::io::{self, Read, Write};
@@ -7,10 +7,18 @@ use std::path::Path;
 use std::thread;
 use std::time::Instant;
 
+use zstd::bulk::Compressor;
+
+use crate::data::Data;
+use crate::server::cpu_seconds;
+
 const PIECE: usize = 1 << 20;
 const TOTAL: usize = 1 << 30;
+/// What vtld compresses at once, and with how many threads.
+const CHUNK: usize = 256 << 10;
+const COMPRESSOR_THREADS: usize = 2;
 
-/// MB/s of the three.
+/// MB/s of each.
 pub struct Limits {
     /// Copying in memory, one thread.
     pub memcpy: f64,
@@ -18,11 +26,16 @@ pub struct Limits {
     pub loopback: f64,
     /// Writing 1 GiB to a file and syncing it.
     pub file: f64,
+    /// zstd as vtld uses it, on the bytes that it is given.
+    pub compressor: f64,
+    /// CPU seconds of the compressor for 2^30 bytes.
+    pub compressor_cpu: f64,
 }
 
 /// Measures them; the file is made in `folder` and removed.
-pub fn measure(folder: &Path) -> io::Result<Limits> {
-    Ok(Limits { memcpy: memcpy(), loopback: loopback()?, file: file(folder)? })
+pub fn measure(folder: &Path, compressible: &Data, level: i32) -> io::Result<Limits> {
+    let (compressor, compressor_cpu) = compressor(compressible, level)?;
+    Ok(Limits { memcpy: memcpy(), loopback: loopback()?, file: file(folder)?, compressor, compressor_cpu })
 }
 
 #[expect(clippy::cast_precision_loss, reason = "2^30 is exact")]
@@ -39,6 +52,28 @@ fn memcpy() -> f64 {
         std::hint::black_box(&mut to);
     }
     rate(start)
+}
+
+/// MB/s and CPU seconds for each GiB.
+fn compressor(data: &Data, level: i32) -> io::Result<(f64, f64)> {
+    const PART: usize = 4;
+    let (start, cpu) = (Instant::now(), cpu_seconds(std::process::id())?);
+    let compress = |thread: u8| -> io::Result<()> {
+        let mut compressor = Compressor::new(level)?;
+        let mut out = Vec::with_capacity(CHUNK);
+        for n in 0..TOTAL / PART / CHUNK / COMPRESSOR_THREADS {
+            out.clear();
+            compressor.compress_to_buffer(data.block(thread, n as u64, CHUNK), &mut out)?;
+        }
+        Ok(())
+    };
+    thread::scope(|scope| {
+        let runs: Vec<_> = (0..COMPRESSOR_THREADS).map(|t| scope.spawn(move || compress(t as u8))).collect();
+        runs.into_iter()
+            .try_for_each(|run| run.join().map_err(|_| io::Error::other("a compressing thread ended"))?)
+    })?;
+    let cpu = cpu_seconds(std::process::id())? - cpu;
+    Ok((rate(start) / PART as f64, cpu * PART as f64))
 }
 
 fn loopback() -> io::Result<f64> {

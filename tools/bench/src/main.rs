@@ -10,6 +10,7 @@ mod server;
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use clap::Parser;
 
@@ -27,14 +28,20 @@ struct Args {
     #[arg(long, default_values = ["/dev/shm", "/var/tmp"])]
     folder: Vec<PathBuf>,
     /// MiB for each drive and cell.
-    #[arg(long, default_value_t = 1024)]
+    #[arg(long, default_value_t = 256)]
     mib: u64,
+    /// zstd's level, in vtld and alone.
+    #[arg(long, default_value_t = 3)]
+    level: i32,
     /// Repetitions of the named cells; the others run once.
     #[arg(long, default_value_t = 5)]
     repeat: usize,
     /// Only the named cells.
     #[arg(long)]
     named: bool,
+    /// Only this cell, as often as the named ones: KiB,depth,drives.
+    #[arg(long, value_parser = parse_cell, conflicts_with = "named")]
+    cell: Vec<(usize, usize, u8)>,
     /// Which targets, in the order of their turns.
     #[arg(long, value_delimiter = ',', default_values = ["tgt", "vtl", "vtl+zstd"])]
     targets: Vec<String>,
@@ -46,22 +53,23 @@ const NAMED: [(usize, usize, u8); 6] =
 
 fn main() -> io::Result<()> {
     let args = Args::parse();
+    let start = Instant::now();
+    let (random, compressible) = (Data::new(0), Data::new(4));
     for folder in &args.folder {
         let scratch = tempfile::tempdir_in(folder)?;
         println!("## {}", folder.display());
-        let limits = limits::measure(scratch.path())?;
+        let limits = limits::measure(scratch.path(), &compressible, args.level)?;
         println!(
-            "limits: memcpy {:.0} MB/s, loopback TCP {:.0} MB/s, file write with sync {:.0} MB/s",
-            limits.memcpy, limits.loopback, limits.file
+            "limits: memcpy {:.0} MB/s, loopback TCP {:.0} MB/s, file write with sync {:.0} MB/s, zstd alone {:.0} MB/s ({:.2} CPU s/GiB)",
+            limits.memcpy, limits.loopback, limits.file, limits.compressor, limits.compressor_cpu
         );
-        run_folder(&args, scratch.path())?;
+        run_folder(&args, scratch.path(), &random, &compressible)?;
     }
+    println!("{:.0} seconds in all", start.elapsed().as_secs_f64());
     Ok(())
 }
 
-fn run_folder(args: &Args, folder: &Path) -> io::Result<()> {
-    let random = Data::new(0);
-    let compressible = Data::new(4);
+fn run_folder(args: &Args, folder: &Path, random: &Data, compressible: &Data) -> io::Result<()> {
     println!(
         "| KiB | depth | drives | target | write MB/s | write CPU s/GiB | read MB/s | read CPU s/GiB | write/tgt | read/tgt | MiB |"
     );
@@ -72,7 +80,7 @@ fn run_folder(args: &Args, folder: &Path) -> io::Result<()> {
             kinds(args).into_iter().map(|k| (k, Vec::new())).collect();
         for _ in 0..times {
             for (kind, figures) in &mut runs {
-                let data = if *kind == (Kind::Vtld { compress: true }) { &compressible } else { &random };
+                let data = if *kind == (Kind::Vtld { compress: true }) { compressible } else { random };
                 figures.push(one_run(args, folder, *kind, cell, data)?);
             }
         }
@@ -86,24 +94,33 @@ fn kinds(args: &Args) -> Vec<Kind> {
     args.targets.iter().filter_map(|name| all.into_iter().find(|k| k.name() == name)).collect()
 }
 
-fn cells(args: &Args) -> Vec<(Cell, bool)> {
-    let mut cells = Vec::new();
-    for drives in [1, 2] {
-        for kib in [64, 256, 1024] {
-            for depth in [1, 8, 32] {
-                let named = NAMED.contains(&(kib, depth, drives));
-                if named || !args.named {
-                    cells.push((Cell { block: kib << 10, depth, drives, bytes: args.mib << 20 }, named));
-                }
-            }
-        }
+fn parse_cell(text: &str) -> Result<(usize, usize, u8), String> {
+    let numbers: Vec<u16> = text.split(',').map_while(|word| word.parse().ok()).collect();
+    match numbers[..] {
+        [kib @ 1..=8192, depth @ 1..=128, 1] => Ok((kib.into(), depth.into(), 1)),
+        [kib @ 1..=8192, depth @ 1..=128, 2] => Ok((kib.into(), depth.into(), 2)),
+        _ => Err("three numbers are wanted: KiB of a block, commands at once, one or two drives".to_owned()),
     }
-    cells
+}
+
+fn cells(args: &Args) -> Vec<(Cell, bool)> {
+    let all = [1, 2].into_iter().flat_map(|drives| {
+        [64, 256, 1024].into_iter().flat_map(move |kib| [1, 8, 32].map(|depth| (kib, depth, drives)))
+    });
+    let wanted: Vec<_> = match args.cell.is_empty() {
+        true => all.filter(|cell| !args.named || NAMED.contains(cell)).collect(),
+        false => args.cell.clone(),
+    };
+    let measured = |(kib, depth, drives)| {
+        let repeated = !args.cell.is_empty() || NAMED.contains(&(kib, depth, drives));
+        (Cell { block: kib << 10, depth, drives, bytes: args.mib << 20 }, repeated)
+    };
+    wanted.into_iter().map(measured).collect()
 }
 
 fn one_run(args: &Args, folder: &Path, kind: Kind, cell: Cell, data: &Data) -> io::Result<(Figures, u64)> {
     let state = tempfile::tempdir_in(folder)?;
-    let server = Server::start(kind, state.path(), &args.vtld, cell.drives, cell.bytes * 5 / 4)?;
+    let server = Server::start(kind, state.path(), &args.vtld, args.level, cell.drives, cell.bytes * 5 / 4)?;
     let figures = measure(&server, cell, data)?;
     Ok((figures, server.peak_memory_mib()))
 }

@@ -45,11 +45,18 @@ pub struct Server {
 
 impl Server {
     /// Starts `kind` with its files below `folder`; each drive gets a blank cartridge of at least `capacity` bytes.
-    pub fn start(kind: Kind, folder: &Path, vtld: &Path, drives: u8, capacity: u64) -> io::Result<Self> {
+    pub fn start(
+        kind: Kind,
+        folder: &Path,
+        vtld: &Path,
+        level: i32,
+        drives: u8,
+        capacity: u64,
+    ) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
         let port = free_port()?;
         let child = match kind {
-            Kind::Vtld { .. } => start_vtld(vtld, folder, port)?,
+            Kind::Vtld { .. } => start_vtld(vtld, folder, port, level)?,
             Kind::Tgt => start_tgt(folder, port)?,
         };
         let server = Self { kind, child, folder: folder.to_owned(), port };
@@ -72,12 +79,7 @@ impl Server {
 
     /// CPU seconds that the server has used, user and system.
     pub fn cpu_seconds(&self) -> io::Result<f64> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
-        let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
-        let ticks = |field: usize| {
-            after_name.split_whitespace().nth(field).and_then(|t| t.parse::<f64>().ok()).unwrap_or(0.0)
-        };
-        Ok((ticks(11) + ticks(12)) / 100.0)
+        cpu_seconds(self.child.id())
     }
 
     /// The most memory that the server has held, in MiB.
@@ -171,10 +173,11 @@ impl Drop for Server {
 
 const TGT_TARGET: &str = "iqn.2026-11.internal.vtl:tgt";
 
-fn start_vtld(vtld: &Path, folder: &Path, port: u16) -> io::Result<Child> {
+fn start_vtld(vtld: &Path, folder: &Path, port: u16, level: i32) -> io::Result<Child> {
     let mut command = Command::new(vtld);
     command.arg("--state").arg(folder.join("state")).args(["--listen", &format!("127.0.0.1:{port}")]);
     command.args(["--api", &format!("127.0.0.1:{}", free_port()?), "--set", "log.level=warn"]);
+    command.arg("--set").arg(format!("store.compression_level={level}"));
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn()?;
     let output = child.stdout.take().ok_or_else(|| failure("no output of vtld"))?;
     let mut lines = BufReader::new(output).lines();
@@ -215,6 +218,16 @@ fn set_compression(session: &mut Initiator, on: bool) -> io::Result<()> {
     session.start_write(&[0x15, 0x10, 0, 0, 20, 0], &list)?;
     let ended = session.wait(|_| &list, |_, _, _| {}, &mut Vec::new())?;
     if ended.status == 0 { Ok(()) } else { Err(failure(format!("MODE SELECT ended with {ended:02x?}"))) }
+}
+
+/// CPU seconds that a process has used, user and system.
+pub fn cpu_seconds(pid: u32) -> io::Result<f64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+    let ticks = |field: usize| {
+        after_name.split_whitespace().nth(field).and_then(|t| t.parse::<f64>().ok()).unwrap_or(0.0)
+    };
+    Ok((ticks(11) + ticks(12)) / 100.0)
 }
 
 /// tgt's control socket has a number up to 32767; the port makes it our own.
