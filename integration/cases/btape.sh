@@ -1,5 +1,5 @@
 # Bacula's btape: its whole test, with the autochanger part.
-#: limit: 400
+#: limit: 800
 . /run/share/guest/lib.sh
 iscsi_up
 login

@@ -1,5 +1,5 @@
 # The cable is pulled for a while: the initiator comes back, the server ends the old session, nothing acknowledged is lost.
-#: limit: 240
+#: limit: 480
 . /run/share/guest/lib.sh
 iscsi_up
 discover

@@ -1,5 +1,5 @@
 # A clean stop and a start: loaded cartridges stay loaded, the place of everything is kept, tape data too.
-#: limit: 120
+#: limit: 240
 . /run/share/guest/lib.sh
 iscsi_up
 login

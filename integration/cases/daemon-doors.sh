@@ -1,6 +1,6 @@
 # The daemon's doors, from outside: ready line, folder and token modes, a second start, a wide listener, SIGTERM.
 #: where: host
-#: limit: 90
+#: limit: 180
 . "$LIB"
 state=server/state
 is "mode of the state folder" 700 "$(stat -c %a $state)"

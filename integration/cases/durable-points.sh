@@ -1,5 +1,5 @@
 # Every durable point of docs/semantics.md: what was written before it survives a kill right after it.
-#: limit: 500
+#: limit: 1000
 . /run/share/guest/lib.sh
 iscsi_up
 discover

@@ -1,6 +1,6 @@
 # The harness itself: what must fail is noticed when it does not, and a failing command ends a job.
 #: server: tgt
-#: limit: 60
+#: limit: 120
 . /run/share/guest/lib.sh
 expect_fail false
 expect_fail bash -c '. /run/share/guest/lib.sh; expect_fail true'

@@ -1,6 +1,6 @@
 # The harness itself, against a target that is not ours: login, load, tar to tape, restore, compare.
 #: server: tgt
-#: limit: 90
+#: limit: 180
 . /run/share/guest/lib.sh
 iscsi_up
 contains discovery "$(discover)" "$TARGET"

@@ -1,6 +1,6 @@
 # The harness itself: a target killed and started again while the guest stays; the kernel logs in again.
 #: server: tgt
-#: limit: 120
+#: limit: 240
 . /run/share/guest/lib.sh
 iscsi_up
 login 1

@@ -1,6 +1,6 @@
 # The harness itself: raw commands through sg, with sense and residual taken apart as sg_raw prints them.
 #: server: tgt
-#: limit: 60
+#: limit: 120
 . /run/share/guest/lib.sh
 iscsi_up
 login 1

@@ -1,6 +1,6 @@
 # The harness itself: two guests at one target, each waiting for the other.
 #: server: tgt
-#: limit: 120
+#: limit: 240
 . /run/share/guest/lib.sh
 iscsi_up
 login 1

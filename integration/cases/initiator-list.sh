@@ -1,5 +1,5 @@
 # With a list of initiators, a name on it enters and another does not, and is not told of the target.
-#: limit: 120
+#: limit: 240
 . /run/share/guest/lib.sh
 host vtl iscsi initiator add lib0 "$INITIATOR"
 iscsi_up

@@ -1,7 +1,7 @@
 # libiscsi's conformance program on the diagnostic disk: every test of the table passes, every skip has its reason.
 #: where: host
 #: arg: --set iscsi.diagnostic_disk=64m
-#: limit: 400
+#: limit: 800
 . "$LIB"
 url="iscsi://$PORTAL/iqn.2026-11.internal.vtl:diag/0"
 wrong=0 passed=0 skipped=0

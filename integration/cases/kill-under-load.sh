@@ -1,5 +1,5 @@
 # kill -9 under load, again and again: every byte up to the last acknowledged filemark is there.
-#: limit: 400
+#: limit: 800
 #: long-limit: 3600
 . /run/share/guest/lib.sh
 if [ "$LONG" = 1 ]; then rounds=50; else rounds=5; fi

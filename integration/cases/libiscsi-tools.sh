@@ -1,6 +1,6 @@
 # libiscsi's own tools see the units without a kernel, over IPv4 and by the target's name.
 #: where: host
-#: limit: 60
+#: limit: 120
 . "$LIB"
 seen=$(iscsi-ls -s "iscsi://$PORTAL/")
 echo "$seen"

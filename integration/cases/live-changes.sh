@@ -1,5 +1,5 @@
 # Cartridges, moves, slots and drives change while an initiator is logged in; it is told by unit attention.
-#: limit: 180
+#: limit: 360
 . /run/share/guest/lib.sh
 iscsi_up
 login

@@ -1,5 +1,5 @@
 # CHAP: the right secret enters, a wrong one and none do not; mutual CHAP proves the target.
-#: limit: 180
+#: limit: 360
 . /run/share/guest/lib.sh
 iscsi_up
 discover

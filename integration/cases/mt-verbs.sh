@@ -1,5 +1,5 @@
 # Every verb of mt-st, with file and block numbers checked after each.
-#: limit: 180
+#: limit: 360
 . /run/share/guest/lib.sh
 iscsi_up
 login

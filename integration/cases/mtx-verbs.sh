@@ -1,5 +1,5 @@
 # Every verb of mtx, with the text that scripts of users parse.
-#: limit: 180
+#: limit: 360
 . /run/share/guest/lib.sh
 iscsi_up
 login

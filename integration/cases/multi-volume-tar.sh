@@ -1,5 +1,5 @@
 # A real tree over two small cartridges as one multi-volume archive, restored and compared file by file.
-#: limit: 400
+#: limit: 800
 #: long-limit: 1800
 . /run/share/guest/lib.sh
 if [ "$LONG" = 1 ]; then tree=1100 cartridge=640; else tree=150 cartridge=100; fi

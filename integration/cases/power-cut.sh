@@ -1,6 +1,6 @@
 # The server's power is cut, on a real ext4 disk: what was closed is there when it is on again.
 #: server: vtld-in-guest
-#: limit: 400
+#: limit: 800
 . /run/share/guest/lib.sh
 iscsi_up
 discover

@@ -1,5 +1,5 @@
 # What tar wrote and closed survives kill -9: restored after a restart, every file is the same.
-#: limit: 240
+#: limit: 480
 . /run/share/guest/lib.sh
 iscsi_up
 login

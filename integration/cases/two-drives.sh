@@ -1,5 +1,5 @@
 # Both drives at once, each its own stream; a cartridge written in one is read in the other.
-#: limit: 180
+#: limit: 360
 . /run/share/guest/lib.sh
 iscsi_up
 login

@@ -1,5 +1,5 @@
 # Two initiators: a reservation of one is a conflict for the other, and unit attentions go to each.
-#: limit: 180
+#: limit: 360
 . /run/share/guest/lib.sh
 iscsi_up
 login
