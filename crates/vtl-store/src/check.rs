@@ -138,7 +138,8 @@ impl<'a> Checked<'a> {
     }
 
     fn check_chunk(&self, file: &dyn DiskFile, entry: &ChunkEntry) -> Result<(), String> {
-        let stored = pack::read_stored(file, self.core.codec.buffers(), entry).map_err(|error| error.to_string())?;
+        let stored =
+            pack::read_stored(file, self.core.codec.buffers(), entry).map_err(|error| error.to_string())?;
         if stored.bytes.len() != entry.stored_len as usize {
             return Err("the pack ends before the chunk does".to_string());
         }

@@ -124,7 +124,9 @@ impl Codec {
         }
         let raw = match algorithm {
             Algorithm::Raw => stored,
-            Algorithm::Zstd => self.decompress(&stored.bytes, raw_len).ok_or("the chunk cannot be decompressed")?,
+            Algorithm::Zstd => {
+                self.decompress(&stored.bytes, raw_len).ok_or("the chunk cannot be decompressed")?
+            }
         };
         if raw.bytes.len() != raw_len {
             return Err("the chunk has another length than it had");
@@ -184,7 +186,12 @@ mod tests {
         let encoded = codec.encode(pieces, compress);
         let stored = encoded.stored.concat();
         let len = stored.len();
-        let back = codec.decode(encoded.algorithm, encoded.raw_len as usize, &encoded.fingerprint, read(&codec, &stored));
+        let back = codec.decode(
+            encoded.algorithm,
+            encoded.raw_len as usize,
+            &encoded.fingerprint,
+            read(&codec, &stored),
+        );
         assert_eq!(back.unwrap(), raw);
         (encoded.algorithm, len)
     }
