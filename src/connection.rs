@@ -38,6 +38,7 @@ pub async fn serve(socket: TcpStream, peer: SocketAddr, sessions: Arc<Sessions>)
     }
     let Ok(local) = socket.local_addr() else { return };
     let portal = sessions.portal();
+    let most_held_bytes = portal.limits.max_bytes_in_flight;
     let random = Box::new(|bytes: &mut [u8]| crate::random::fill(bytes));
     let protocol = Connection::new(portal, local.to_string(), crc32c_append, random, clock::now_iscsi());
     let (answers_to, answers) = mpsc::unbounded_channel();
@@ -54,6 +55,7 @@ pub async fn serve(socket: TcpStream, peer: SocketAddr, sessions: Arc<Sessions>)
         registration: None,
         nexus: None,
         held_bytes: 0,
+        most_held_bytes,
         fresh: Vec::new(),
     };
     driver.run(answers, control).await;
@@ -84,6 +86,8 @@ struct Driver {
     nexus: Option<Nexus>,
     /// What this session has told [`crate::in_flight::InFlight`] that it holds.
     held_bytes: u64,
+    /// What it may hold while there is room.
+    most_held_bytes: u64,
     fresh: Vec<Bytes>,
 }
 
@@ -104,7 +108,11 @@ impl Driver {
                 return;
             }
             self.tell_held(self.protocol.session().map_or(0, |session| session.bytes_in_flight));
-            let has_room = self.sessions.in_flight().has_room(self.held_bytes);
+            let room = self.sessions.in_flight().room_for(self.held_bytes);
+            if self.protocol.set_room(room) {
+                continue;
+            }
+            let is_squeezed = room < self.most_held_bytes;
             let wants_input = self.protocol.wants_input();
             let timer = self.protocol.poll_timeout().map(|t| Instant::from_std(clock::at(t.as_nanos())));
             let ended = tokio::select! {
@@ -117,8 +125,8 @@ impl Driver {
                     false
                 }
                 ready = self.socket.writable(), if !self.output.is_empty() => ready.and_then(|()| self.write()).is_err(),
-                () = self.sessions.in_flight().room(), if wants_input && !has_room => self.read().is_err(),
-                ready = self.socket.readable(), if wants_input && has_room => ready.and_then(|()| self.read()).is_err(),
+                ready = self.socket.readable(), if wants_input => ready.and_then(|()| self.read()).is_err(),
+                () = self.sessions.in_flight().fell(), if is_squeezed => false,
                 Some(Control::Close(reason)) = control.recv() => { self.protocol.close(reason); false }
                 () = sleep_until(timer.unwrap_or_else(Instant::now)), if timer.is_some() => {
                     self.input.rest();

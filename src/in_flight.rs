@@ -1,8 +1,8 @@
 //! Bytes in flight over all sessions: what initiators have sent or asked for and what is still in our hands, held to
 //! `iscsi.max_bytes_in_flight`.
 //!
-//! A session within its share may always go on, so that a full house delays everybody and stops nobody. One that holds more waits until
-//! there is room again, but never longer than [`PATIENCE`]: what it holds may be halves of commands that only more input can finish.
+//! A session may hold what the others leave, and its share in any case, so that a full house delays everybody and stops nobody. The
+//! protocol core invites no more data than that, and finishes the command in hand whatever the number says.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-/// How long a session waits for room before it takes one more read all the same.
+/// How long a squeezed session waits before it looks again.
 const PATIENCE: Duration = Duration::from_millis(100);
 /// What a session may hold however full the house is: one block of the largest size that drives announce.
 const SHARE_BYTES: u64 = 8 << 20;
@@ -47,13 +47,14 @@ impl InFlight {
         }
     }
 
-    /// Whether a session that holds `own` may take more now.
-    pub fn has_room(&self, own: u64) -> bool {
-        own < SHARE_BYTES || self.sum.load(Ordering::Relaxed) < self.limit.load(Ordering::Relaxed)
+    /// What a session that holds `own` may hold: what the others leave, and its share in any case.
+    pub fn room_for(&self, own: u64) -> u64 {
+        let others = self.sum.load(Ordering::Relaxed).saturating_sub(own);
+        self.limit.load(Ordering::Relaxed).saturating_sub(others).max(SHARE_BYTES)
     }
 
-    /// Returns when something has left, or patience has.
-    pub async fn room(&self) {
+    /// Returns when something has left, or after a while: a fall just before the call is not missed for long.
+    pub async fn fell(&self) {
         let _ = timeout(PATIENCE, self.fell.notified()).await;
     }
 }
@@ -65,22 +66,14 @@ mod tests {
     const MIB: u64 = 1 << 20;
 
     #[test]
-    fn a_full_house_stops_those_who_hold_more_than_their_share() {
+    fn a_full_house_leaves_everybody_a_share_and_nobody_more() {
         let bytes = InFlight::new(100 * MIB);
         bytes.moved(0, 60 * MIB);
-        assert!(bytes.has_room(60 * MIB));
+        assert_eq!((bytes.room_for(60 * MIB), bytes.room_for(0)), (100 * MIB, 40 * MIB));
         bytes.moved(0, 40 * MIB);
-        assert!(!bytes.has_room(60 * MIB) && !bytes.has_room(40 * MIB));
-        assert!(bytes.has_room(0) && bytes.has_room(7 * MIB));
-        bytes.moved(60 * MIB, 59 * MIB);
-        assert!(bytes.has_room(59 * MIB));
-    }
-
-    #[tokio::test]
-    async fn whoever_waits_goes_on_in_the_end_even_if_nothing_leaves() {
-        let bytes = InFlight::new(MIB);
-        bytes.moved(0, 100 * MIB);
-        bytes.room().await;
-        assert!(!bytes.has_room(100 * MIB));
+        assert_eq!((bytes.room_for(60 * MIB), bytes.room_for(40 * MIB)), (60 * MIB, 40 * MIB));
+        assert_eq!(bytes.room_for(0), 8 * MIB);
+        bytes.moved(60 * MIB, 0);
+        assert_eq!(bytes.room_for(40 * MIB), 100 * MIB);
     }
 }

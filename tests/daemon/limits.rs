@@ -370,3 +370,40 @@ fn sessions_that_fill_what_all_may_have_in_flight_do_not_stop_another() {
         host.wait(tag).good();
     }
 }
+
+#[test]
+fn all_sessions_together_are_invited_to_little_more_than_the_limit_of_all() {
+    let server = Server::start(&[
+        "--set",
+        "iscsi.diagnostic_disk=32m",
+        "--set",
+        "iscsi.max_bytes_in_flight_session=32m",
+        "--set",
+        "iscsi.max_bytes_in_flight=32m",
+        "--set",
+        "iscsi.command_window=64",
+    ]);
+    let mut hosts: Vec<Initiator> = (1..=6)
+        .map(|isid| {
+            let login = Login { immediate_data: false, ..Login::to(DIAG).isid(isid) };
+            let mut host = Initiator::login(server.portal, &login).unwrap();
+            host.attentions(0);
+            host.hold_data = true;
+            for n in 0..30 {
+                host.start_disk_write(n * 2048, &noise(n.into(), 1 << 20));
+            }
+            host.socket.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+            while host.step().is_ok() {}
+            host
+        })
+        .collect();
+    let invited: u64 = hosts.iter().flat_map(|host| &host.held).map(|r2t| u64::from(r2t.u32(44))).sum();
+    // The limit, and for each session its share of 8 MiB and the command in hand.
+    assert!(invited <= (32 + 6 * (8 + 1)) << 20, "{} MiB invited", invited >> 20);
+    for host in &mut hosts {
+        host.socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        host.release_data();
+        let tag = host.start_disk_read(0, 512);
+        host.wait(tag).good();
+    }
+}

@@ -115,9 +115,9 @@ pub const KEYS: &[Key] = &[
     ),
     key(
         "iscsi.command_window",
-        "32",
+        "128",
         "write a number from 1 to 1024",
-        "a tape takes one command at a time; this keeps the changer and task management moving beside it",
+        "a tape runs one command at a time, but the next ones are on their way: as many as Linux queues for a session",
     ),
     unset("iscsi.discovery_chap.user", "write 1 to 255 characters", "discovery shows names only; off"),
     unset(
@@ -203,9 +203,9 @@ pub const KEYS: &[Key] = &[
     unset("store.path", "write an absolute path", "`store` in the state folder: one disk, one backup"),
     key(
         "store.compression_level",
-        "3",
+        "1",
         "write a zstd level from 1 to 19",
-        "zstd's own default: about as fast as one core hashes",
+        "level 3 costs half as much time again and stores 2 % less: compression is what limits a drive",
     ),
     key(
         "log.level",

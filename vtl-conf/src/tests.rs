@@ -76,7 +76,7 @@ fn without_a_file_the_defaults_are_those_that_the_surface_promises() {
     assert_eq!(config.cartridge.size, None);
     assert_eq!(config.iscsi.header_digest, [Digest::Crc32c, Digest::None]);
     assert_eq!(config.log.level, LogLevel::Info);
-    assert_eq!(config.store.compression_level, 3);
+    assert_eq!(config.store.compression_level, 1);
     assert!(config.check_doors(&[]).is_ok());
 }
 

@@ -240,6 +240,13 @@ impl Connection {
         }
     }
 
+    /// How many bytes this session may have in flight from now on, at most `Limits::max_bytes_in_flight`: a driver lowers it while
+    /// all its sessions together hold too much. The command whose turn it is goes on in any case, so that nothing ever stands still.
+    /// True when there is more room than before: events and bytes may have come of it.
+    pub fn set_room(&mut self, bytes: u64) -> bool {
+        matches!(self.phase, Phase::Full { .. }) && self.session.set_room(bytes)
+    }
+
     /// True when the driver is to write what `poll_transmit` has left and shut the socket.
     pub fn is_closed(&self) -> bool {
         matches!(self.phase, Phase::Closed)

@@ -95,6 +95,8 @@ pub(crate) struct Session {
     arrivals: u64,
     charged: u64,
     busy: u64,
+    /// Bytes that may be in flight now: `Limits::max_bytes_in_flight`, or less while all sessions together hold too much.
+    room: u64,
     /// An R2T was put off for lack of room.
     starved: bool,
     transfer_tag: u32,
@@ -113,6 +115,7 @@ impl Session {
             tasks: TaskTable::default(),
             text: TextExchange::default(),
             window: CommandWindow::new(0, portal.limits.command_window),
+            room: portal.limits.max_bytes_in_flight,
             data_limits: data_limits(&params),
             portal,
             params,
@@ -166,7 +169,17 @@ impl Session {
     pub(crate) fn wants_input(&self) -> bool {
         self.ending.is_none()
             && self.out.queued() < MAX_QUEUED
-            && self.busy.saturating_add(self.out.pending_bytes()) < self.limits().max_bytes_in_flight.max(1)
+            && self.busy.saturating_add(self.out.pending_bytes()) < self.room.max(1)
+    }
+
+    /// See `Connection::set_room`.
+    pub(crate) fn set_room(&mut self, bytes: u64) -> bool {
+        let room = bytes.min(self.limits().max_bytes_in_flight);
+        let grew = room > core::mem::replace(&mut self.room, room);
+        if grew {
+            self.settle();
+        }
+        grew
     }
 
     /// Appends what can be sent.
@@ -413,7 +426,7 @@ impl Session {
         {
             in_flight = in_flight.saturating_add(u64::from(len));
             let has_turn = task.request.immediate || task.ordered && is_first;
-            if in_flight > self.portal.limits.max_bytes_in_flight && !has_turn {
+            if in_flight > self.room && !has_turn {
                 self.starved = true;
                 return;
             }
@@ -555,7 +568,7 @@ impl Session {
     }
 
     fn open_window(&mut self) {
-        if self.bytes_in_flight() < self.limits().max_bytes_in_flight.max(1) {
+        if self.bytes_in_flight() < self.room.max(1) {
             self.window.open(self.occupied);
         }
     }
