@@ -40,6 +40,9 @@ pub const DRIVE_PROFILE: &str = "ibm-ult3580-td8";
 /// How long a removed cartridge stays in the trash.
 pub const TRASH_SECONDS: u64 = 7 * 24 * 60 * 60;
 
+/// Below this the status says so; drives report early warning from the same figure on.
+const LOW_POOL_BYTES: u64 = 256 << 20;
+
 /// Everything that is open.
 pub struct Daemon {
     pub(crate) args: Args,
@@ -135,6 +138,14 @@ impl Daemon {
     /// Problems found at start, and those of the moment.
     pub fn problems(&self) -> Vec<Problem> {
         let mut problems = lock(&self.standing).clone();
+        let free = self.store.free_bytes();
+        if free < LOW_POOL_BYTES {
+            problems.push(Problem {
+                subject: "store".to_owned(),
+                message: format!("the pool is nearly full: {free} bytes can still be stored; drives report early warning, then end of tape"),
+                remedy: "free space on its disk, or remove cartridges (vtl cartridge rm LABEL --now --confirm LABEL)".to_owned(),
+            });
+        }
         if let Health::ReadOnly { why } = self.store.health() {
             problems.push(Problem {
                 subject: "store".to_owned(),
@@ -160,8 +171,15 @@ impl Daemon {
             .read(|tx| vtl_library::target_of(tx, &library.name))
             .map_err(|e| e.to_string())?
             .ok_or_else(|| format!("library {} has no target", library.name))?;
-        let live = LiveLibrary::start(library, target.as_str(), &self.meta, &self.shelf)
+        let (live, left_out) = LiveLibrary::start(library, target.as_str(), &self.meta, &self.shelf)
             .map_err(|e| e.to_string())?;
+        for (label, message) in left_out {
+            self.note_problem(Problem {
+                subject: label.to_string(),
+                message,
+                remedy: "see vtl store check; move the cartridge to a slot to use the drive".to_owned(),
+            });
+        }
         self.sessions.add_target(live.target.clone());
         self.libraries.write().unwrap_or_else(PoisonError::into_inner).insert(library.name.clone(), live);
         Ok(())

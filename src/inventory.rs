@@ -35,6 +35,9 @@ pub struct Bay {
     pub unit: DriveUnit,
 }
 
+/// Cartridges that their drive could not take at start, and why.
+pub type LeftOut = Vec<(Label, String)>;
+
 /// The drives of a library in order of their number; the owner adds and removes, others look.
 pub type Bays = Arc<RwLock<Vec<Bay>>>;
 
@@ -116,7 +119,10 @@ impl LibraryInventory {
 
     /// Puts every drive's cartridge, as the rows say, into the drive: at start. The tape then stands at end of data, not at its beginning: a host
     /// that had it open and does not notice that we were away (Linux st writes a filemark when it closes) must not overwrite anything.
-    pub fn fill_drives(&mut self) {
+    ///
+    /// Gives what did not work: a drive that stays empty although its row names a cartridge, and why.
+    pub fn fill_drives(&mut self) -> LeftOut {
+        let mut left_out = Vec::new();
         let cartridges = self.meta.read(|tx| vtl_library::elements(tx, &self.name)).unwrap_or_else(|error| {
             error!(library = %self.name, %error, "the inventory cannot be read");
             Vec::new()
@@ -126,9 +132,11 @@ impl LibraryInventory {
                 && let Err(error) =
                     self.open(&cartridge).and_then(|medium| self.insert_at_end(number, medium))
             {
-                error!(library = %self.name, drive = number, %error, "the drive stays empty");
+                left_out
+                    .push((cartridge.label, format!("drive {number} of {} stays empty: {error}", self.name)));
             }
         }
+        left_out
     }
 
     /// Moves cartridges as `change` says. `sources`: places that it takes cartridges from.

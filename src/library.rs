@@ -8,7 +8,7 @@ use vtl_library::{Drive, Library, LibraryError};
 use vtl_types::LibraryName;
 
 use crate::drive::{DriveUnit, new_drive};
-use crate::inventory::{Bay, Bays, LibraryInventory};
+use crate::inventory::{Bay, Bays, LeftOut, LibraryInventory};
 use crate::media::Shelf;
 use crate::meta::{DeviceState, SharedMeta};
 use crate::target::{Lun, Target};
@@ -77,7 +77,7 @@ pub fn personality(name: &str) -> Result<Personality, LiveError> {
 }
 
 impl LiveLibrary {
-    /// Starts the units of `library` and loads the cartridges that are in its drives.
+    /// Starts the units of `library` and loads the cartridges that are in its drives; those that could not be loaded come with the reason.
     ///
     /// # Errors
     /// See [`LiveError`].
@@ -86,7 +86,7 @@ impl LiveLibrary {
         target: &str,
         meta: &SharedMeta,
         shelf: &Shelf,
-    ) -> Result<Arc<Self>, LiveError> {
+    ) -> Result<(Arc<Self>, LeftOut), LiveError> {
         let profile = personality(&library.profile)?;
         let identity =
             Identity::new(&profile, &library.identity.serial, library.identity.naa).with_port(target, 1);
@@ -103,8 +103,8 @@ impl LiveLibrary {
         for drive in &library.drives {
             live.add_drive(drive)?;
         }
-        live.changer.call(|changer| changer.inventory_mut().fill_drives())?;
-        Ok(live)
+        let left_out = live.changer.call(|changer| changer.inventory_mut().fill_drives())?;
+        Ok((live, left_out))
     }
 
     /// The drives.

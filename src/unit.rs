@@ -131,7 +131,9 @@ impl<U: LogicalUnit + Send + 'static> UnitFront for Unit<U> {
     }
 
     fn clear_task_set(&self, by: NexusId) {
-        if take_all(&self.tasks, by) {
+        // Under the lock: what is submitted from here on must find the unit attention already queued.
+        let mut owed = lock(&self.tasks);
+        if take_all(&mut owed, by) {
             self.post(move |device| device.attention(UnitAttention::CommandsCleared, Some(by)));
         }
     }
@@ -145,14 +147,15 @@ impl<U: LogicalUnit + Send + 'static> UnitFront for Unit<U> {
     }
 
     fn reset(&self, by: NexusId, reset: Reset) {
-        take_all(&self.tasks, by);
+        let mut owed = lock(&self.tasks);
+        take_all(&mut owed, by);
         self.post(move |device| device.reset(reset));
     }
 }
 
 /// Empties the task set and tells the other nexuses' connections; true when another nexus lost a task.
-fn take_all(tasks: &Tasks, by: NexusId) -> bool {
-    let taken: Vec<_> = lock(tasks).drain().collect();
+fn take_all(tasks: &mut HashMap<(NexusId, TaskKey), AnswerTo>, by: NexusId) -> bool {
+    let taken: Vec<_> = tasks.drain().collect();
     let mut others = false;
     for ((nexus, task), answer) in taken {
         if nexus != by {
