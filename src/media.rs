@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use scsi::{AttributeFault, Fault, Medium, MediumFacts, Object, Position, Spaced, Stop, Written};
+use scsi::{AttributeFault, Fault, Instant, Medium, MediumFacts, Object, Position, Spaced, Stop, Written};
 use tracing::{error, warn};
 use vtl_cartridge::{Cartridge, CartridgeError, CartridgeSpec, Settings};
 use vtl_conf::CartridgeDefaults;
@@ -145,9 +145,13 @@ impl CartridgeMedium {
         work(&mut self.cartridge).map_err(|error| self.fault(&error))
     }
 
-    /// What has waited long enough is committed now. A loss that this finds is told at once: the cartridge tells it only once.
-    fn written(&mut self, written: vtl_cartridge::Written) -> Result<Written, Fault> {
-        self.do_it(|cartridge| cartridge.commit_if_due(Duration::from_nanos(clock::now_ns())))?;
+    /// Writes when what has waited long enough is durable: a loss that this finds ends the call before it has done anything.
+    fn write_with(
+        &mut self,
+        write: impl FnOnce(&mut Cartridge) -> Result<vtl_cartridge::Written, CartridgeError>,
+    ) -> Result<Written, Fault> {
+        self.commit_due(Instant(clock::now_ns()))?;
+        let written = self.do_it(write)?;
         Ok(Written { early_warning: written.early_warning })
     }
 }
@@ -229,17 +233,24 @@ impl Medium for CartridgeMedium {
     }
 
     fn write(&mut self, block: &[Bytes], compress: bool) -> Result<Written, Fault> {
-        let written = self.do_it(|cartridge| cartridge.write_block(block, compress))?;
-        self.written(written)
+        self.write_with(|cartridge| cartridge.write_block(block, compress))
     }
 
     fn write_filemarks(&mut self, count: u32) -> Result<Written, Fault> {
-        let written = self.do_it(|cartridge| cartridge.write_filemarks(count))?;
-        self.written(written)
+        self.write_with(|cartridge| cartridge.write_filemarks(count))
     }
 
     fn flush(&mut self) -> Result<(), Fault> {
         self.do_it(Cartridge::flush)
+    }
+
+    fn due_at(&self) -> Option<Instant> {
+        let at = self.cartridge.commit_due_at()?;
+        Some(Instant(u64::try_from(at.as_nanos()).unwrap_or(u64::MAX)))
+    }
+
+    fn commit_due(&mut self, now: Instant) -> Result<bool, Fault> {
+        self.do_it(|cartridge| cartridge.commit_if_due(Duration::from_nanos(now.0)))
     }
 
     fn space_blocks(&mut self, count: i64) -> Result<Spaced, Fault> {

@@ -4,11 +4,15 @@
 //! A command whose task was taken out while it waited is never started; one that was running ends silently.
 
 use std::collections::HashMap;
+use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
+use std::time::Duration;
 
-use scsi::{Command, InitiatorPort, LogicalUnit, NexusId, Reply, Reset, UnitAttention};
+use scsi::{Command, InitiatorPort, Instant, LogicalUnit, NexusId, Reply, Reset, UnitAttention};
 use tokio::sync::mpsc::UnboundedSender;
+
+use crate::clock;
 
 /// A task of one nexus, as its connection names it.
 pub type TaskKey = vtl_iscsi::event::TaskId;
@@ -177,7 +181,7 @@ fn take_those_of(tasks: &Tasks, nexuses: &[NexusId]) {
 }
 
 fn run<U: LogicalUnit>(mut device: U, messages: &mpsc::Receiver<Message<U>>, tasks: &Tasks) {
-    while let Ok(message) = messages.recv() {
+    while let Some(message) = next(&mut device, messages) {
         match message {
             Message::Job(job) => job(&mut device),
             Message::Command(task, command) => {
@@ -193,6 +197,27 @@ fn run<U: LogicalUnit>(mut device: U, messages: &mpsc::Receiver<Message<U>>, tas
                     drop(answer.send(Answer::Done(task, reply)));
                 }
             }
+        }
+    }
+}
+
+/// The next message. Meanwhile, and between two messages that follow at once, the device is woken when it is time. `None`: nobody can send any more.
+fn next<U: LogicalUnit>(device: &mut U, messages: &mpsc::Receiver<Message<U>>) -> Option<Message<U>> {
+    loop {
+        let Some(at) = device.wake_at() else { return messages.recv().ok() };
+        let now = clock::now_ns();
+        if at.0 <= now {
+            device.wake(Instant(now));
+            // A device that wants the same again at once gets it with the next message: it must not keep a processor busy.
+            if device.wake_at().is_some_and(|at| at.0 <= now) {
+                return messages.recv().ok();
+            }
+            continue;
+        }
+        match messages.recv_timeout(Duration::from_nanos(at.0 - now)) {
+            Ok(message) => return Some(message),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return None,
         }
     }
 }

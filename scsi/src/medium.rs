@@ -9,12 +9,15 @@
 //! - A fault leaves the medium where the fault's text says, ready for the next call. [`Fault::LateWrite`] is
 //!   reported once, by whichever call meets it, and that call has done nothing else.
 //! - A commit that an implementation makes by itself belongs to the call in hand: when it loses data, that
-//!   call (or the next one) returns `LateWrite`. A loss that no call returns is never told to any host.
+//!   call (or the next one) returns `LateWrite`. A loss that no call returns is never told to any host. What is due
+//!   while no command comes is committed by [`Medium::commit_due`], whose loss the drive tells the next initiator.
 //! - [`Medium::position`] is cheap: it is asked after each command.
 
 use alloc::{string::String, vec::Vec};
 use bytes::Bytes;
 use vtl_types::MediaKind;
+
+use crate::command::Instant;
 
 /// What does not change while a cartridge is in a drive, except the last two.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -163,6 +166,21 @@ pub trait Medium {
     /// # Errors
     /// [`Fault::LateWrite`], [`Fault::Hardware`].
     fn flush(&mut self) -> Result<(), Fault>;
+
+    /// When [`Medium::commit_due`] has something to do although no command comes. `None`: nothing waits, or nothing is
+    /// ever committed before it is asked for.
+    fn due_at(&self) -> Option<Instant> {
+        None
+    }
+
+    /// Commits what has waited long enough at `now`; true when everything written so far survives a power cut by it.
+    ///
+    /// # Errors
+    /// As [`Medium::flush`].
+    fn commit_due(&mut self, now: Instant) -> Result<bool, Fault> {
+        let _ = now;
+        Ok(false)
+    }
 
     /// Moves over blocks, towards the end (positive) or the beginning (negative); stops behind a filemark in
     /// the direction of movement.

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use crate::command::{Command, InitiatorPort, NexusId, Reply};
+use crate::command::{Command, InitiatorPort, Instant, NexusId, Reply};
 
 /// A logical unit: one owner calls it, one command at a time.
 pub trait LogicalUnit {
@@ -25,6 +25,16 @@ pub trait LogicalUnit {
 
     /// Something happened that all initiators (except the one that caused it) must hear of.
     fn attention(&mut self, what: UnitAttention, except: Option<NexusId>);
+
+    /// When the owner is to call [`LogicalUnit::wake`], whether a command comes or not; asked after each call. `None`: nothing waits.
+    fn wake_at(&self) -> Option<Instant> {
+        None
+    }
+
+    /// It is `now`: a drive commits what has been in its buffer for long enough. What goes wrong is told to the next initiator.
+    fn wake(&mut self, now: Instant) {
+        let _ = now;
+    }
 }
 
 /// Resets that reach a unit.

@@ -4,6 +4,7 @@ use std::fs::Permissions;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -90,6 +91,27 @@ fn after_a_kill_without_a_filemark_the_tape_ends_at_a_block() {
     }
     // BLANK CHECK, end of data detected.
     assert_eq!(host.read(DRIVE, 65_536).check(), (0x08, 0x00, 0x05));
+}
+
+#[test]
+fn what_was_written_before_a_host_fell_silent_is_durable_without_a_filemark() {
+    let mut server = Server::start(&["--set", "cartridge.size=1g"]);
+    let mut host = server.session(1);
+    host.load(1, 0);
+    for n in 0..40 {
+        host.write(DRIVE, &noise(n, 65_536)).good();
+    }
+    // The host says nothing, not even goodbye, for longer than the two seconds after which a drive commits.
+    std::thread::sleep(Duration::from_secs(4));
+    server.kill();
+    server.start_again();
+    let mut host = server.session(1);
+    host.attentions(DRIVE);
+    assert_eq!(host.position(DRIVE), (40, 0));
+    host.run(DRIVE, &REWIND, 0, &[]).good();
+    for n in 0..40 {
+        assert!(host.read(DRIVE, 65_536).good() == noise(n, 65_536), "block {n}");
+    }
 }
 
 #[test]

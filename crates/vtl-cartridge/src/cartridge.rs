@@ -90,8 +90,8 @@ pub struct Cartridge {
     changes: Changes,
     /// What the deltas since the last snapshot take in the store.
     deltas_bytes: usize,
-    /// When there was last nothing to commit.
-    clean_at: Option<Duration>,
+    /// When there was last nothing to commit, or it was last tried.
+    waits_since: Option<Duration>,
     pool_low: bool,
     pool_looked_at_byte: u64,
     /// A loss that the call in which it happened could not tell.
@@ -130,7 +130,7 @@ impl Cartridge {
             head,
             changes: Changes::default(),
             deltas_bytes: deltas_bytes(&kept),
-            clean_at: None,
+            waits_since: None,
             pool_low: false,
             pool_looked_at_byte: 0,
             untold: None,
@@ -298,19 +298,29 @@ impl Cartridge {
     }
 
     /// Commits what has been pending for [`Settings::commit_interval`]; true when it did. `now` counts from anywhere,
-    /// forwards. To be called after writes and when idle.
+    /// forwards. To be called before writes, from where the interval counts, and when [`Cartridge::commit_due_at`] says so.
     pub fn commit_if_due(&mut self, now: Duration) -> Result<bool, CartridgeError> {
-        let since = *self.clean_at.get_or_insert(now);
+        let since = *self.waits_since.get_or_insert(now);
         if !self.is_pending() {
-            self.clean_at = Some(now);
+            self.waits_since = Some(now);
             return Ok(false);
         }
         if now.saturating_sub(since) < self.settings.commit_interval {
             return Ok(false);
         }
+        // First: should it fail and leave something pending, the next try is as far away as this one was.
+        self.waits_since = Some(now);
         self.flush()?;
-        self.clean_at = Some(now);
         Ok(true)
+    }
+
+    /// When [`Cartridge::commit_if_due`] has something to do next, in its time; `None` when nothing is pending.
+    #[must_use]
+    pub fn commit_due_at(&self) -> Option<Duration> {
+        if !self.is_pending() || self.broken.is_some() {
+            return None;
+        }
+        Some(self.waits_since.map_or(Duration::ZERO, |since| since + self.settings.commit_interval))
     }
 
     /// To the beginning of the tape.

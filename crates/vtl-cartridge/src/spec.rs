@@ -141,7 +141,7 @@ pub struct Settings {
     /// The same for the description of what is pending, which many small blocks of changing sizes make long. Default 4 MiB:
     /// the store takes 32 MiB.
     pub commit_delta_bytes: usize,
-    /// [`Cartridge::commit_if_due`](crate::Cartridge::commit_if_due) commits what is older. Default 2 s.
+    /// [`Cartridge::commit_if_due`](crate::Cartridge::commit_if_due) commits what has been pending for so long. Default 2 s.
     pub commit_interval: Duration,
     /// Memory of the block map from which on the tape counts as full, with early warning before. Default 512 MiB: enough
     /// for 12 TB in blocks of 256 KiB with a mark after each. Without it, a host that writes blocks of one and two bytes

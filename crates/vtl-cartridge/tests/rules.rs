@@ -209,8 +209,10 @@ fn a_commit_comes_by_itself_when_much_or_old_is_pending() {
     assert!(!tape.commit_if_due(Duration::from_secs(10)).unwrap());
     tape.write_filemarks(1).unwrap();
     assert!(!tape.commit_if_due(Duration::from_millis(11_999)).unwrap());
+    assert_eq!(tape.commit_due_at(), Some(Duration::from_secs(12)));
     assert!(tape.commit_if_due(Duration::from_secs(12)).unwrap());
     assert!(!tape.is_pending());
+    assert_eq!(tape.commit_due_at(), None);
     assert_eq!(Cartridge::inspect(&store, ID).unwrap().objects, 3);
 }
 

@@ -10,7 +10,7 @@ use vtl_types::MediaForm;
 
 use super::{alerts::Alert, tally::Tally};
 use crate::{
-    command::{DataIn, Reply},
+    command::{DataIn, Instant, Reply},
     medium::{Fault, Medium, MediumFacts, Object, Position, Spaced, Stop},
     sense::{Check, Sense, SenseFormat},
 };
@@ -314,6 +314,19 @@ impl<M: Medium> Deck<M> {
         }
         self.medium.flush().map_err(|fault| self.halt(fault, None))?;
         self.buffered = Buffered::default();
+        Ok(())
+    }
+
+    /// When [`Self::settle_due`] has something to do.
+    pub(super) fn due_at(&self) -> Option<Instant> {
+        self.medium.due_at()
+    }
+
+    /// Makes durable what has waited long enough.
+    pub(super) fn settle_due(&mut self, now: Instant) -> Result<(), Halt> {
+        if self.medium.commit_due(now).map_err(|fault| self.halt(fault, None))? {
+            self.buffered = Buffered::default();
+        }
         Ok(())
     }
 

@@ -43,7 +43,7 @@ pub use self::{
     tally::{Tally, Totals},
 };
 use crate::{
-    command::{Command, DataIn, InitiatorPort, NexusId, Reply, Status},
+    command::{Command, DataIn, InitiatorPort, Instant, NexusId, Reply, Status},
     medium::Medium,
     persist::Persist,
     personality::DriveProfile,
@@ -248,6 +248,10 @@ impl<M: Medium, P: Persist> TapeDrive<M, P> {
     /// A durable point without a command: what fails is told to the next initiator.
     fn keep_or_remember(&mut self) -> Result<(), Check> {
         let settled = self.bay.deck_mut().map_or(Ok(()), Deck::settle);
+        self.remember(settled)
+    }
+
+    fn remember(&mut self, settled: Result<(), Halt>) -> Result<(), Check> {
         settled.map_err(|halt| {
             self.note(&halt);
             self.lost = Some(halt.check);
@@ -639,5 +643,15 @@ impl<M: Medium, P: Persist> LogicalUnit for TapeDrive<M, P> {
 
     fn attention(&mut self, what: UnitAttention, except: Option<NexusId>) {
         self.common.attention(what, except);
+    }
+
+    fn wake_at(&self) -> Option<Instant> {
+        self.bay.deck().and_then(Deck::due_at)
+    }
+
+    fn wake(&mut self, now: Instant) {
+        let settled = self.bay.deck_mut().map_or(Ok(()), |deck| deck.settle_due(now));
+        // A failure is told to the next initiator.
+        let _ = self.remember(settled);
     }
 }

@@ -5,6 +5,7 @@ use alloc::collections::BTreeMap;
 use bytes::Bytes;
 use vtl_types::MediaKind;
 
+use crate::command::Instant;
 use crate::medium::{AttributeFault, Fault, Medium, MediumFacts, Object, Position, Spaced, Stop, Written};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +37,8 @@ pub(crate) struct TestMedium {
     pub(crate) long_erases: u64,
     /// How often a late write failed.
     pub(crate) losses: u64,
+    /// When what is not durable is to be committed.
+    pub(crate) commit_at: Option<Instant>,
 }
 
 impl TestMedium {
@@ -63,6 +66,7 @@ impl TestMedium {
             compressed_blocks: 0,
             long_erases: 0,
             losses: 0,
+            commit_at: None,
         }
     }
 
@@ -194,6 +198,15 @@ impl Medium for TestMedium {
         self.flushes += 1;
         self.durable = self.items.clone();
         Ok(())
+    }
+
+    fn due_at(&self) -> Option<Instant> {
+        self.commit_at.filter(|_| !self.all_is_durable())
+    }
+
+    fn commit_due(&mut self, now: Instant) -> Result<bool, Fault> {
+        let due = self.due_at().is_some_and(|at| at <= now);
+        if due { self.flush().map(|()| true) } else { Ok(false) }
     }
 
     fn space_blocks(&mut self, count: i64) -> Result<Spaced, Fault> {

@@ -677,6 +677,44 @@ fn what_is_lost_when_a_session_ends_the_next_initiator_hears_once() {
     assert_eq!(bench.send_from(TWO, &[0x00, 0, 0, 0, 0, 0], &[]).status, Status::Good);
 }
 
+/// A drive with a block that is to be committed at 5 if nobody asks before.
+fn waiting() -> Bench {
+    let mut bench = Bench::loaded();
+    bench.medium().commit_at = Some(Instant(5));
+    assert_eq!(bench.drive.wake_at(), None);
+    bench.write_block(b"data");
+    assert_eq!(bench.drive.wake_at(), Some(Instant(5)));
+    bench
+}
+
+#[test]
+fn what_is_due_is_committed_without_a_command_and_no_sooner() {
+    let mut bench = waiting();
+    bench.drive.wake(Instant(4));
+    assert!(!bench.medium().all_is_durable());
+    bench.drive.wake(Instant(5));
+    assert!(bench.medium().all_is_durable());
+    assert_eq!(bench.drive.wake_at(), None);
+    assert_eq!(bench.good(&[0x34, 0, 0, 0, 0, 0, 0, 0, 0, 0])[12..], [0; 8], "nothing waits any more");
+    bench.rewind();
+    assert_eq!(bench.medium().flushes, 1);
+    bench.drive.eject().unwrap();
+    assert_eq!(bench.drive.wake_at(), None);
+}
+
+#[test]
+fn what_is_lost_by_a_commit_without_a_command_the_next_command_hears_once_as_deferred() {
+    let mut bench = waiting();
+    bench.medium().next_flush_fault = Some(Fault::LateWrite);
+    bench.drive.wake(Instant(5));
+    assert_eq!(bench.sense_of(&[0x0a, 0, 0, 0, 4, 0], b"next"), Told::error(3, 0x0c, 0).late());
+    assert_eq!(bench.place(), (0, 0), "neither what was lost nor what came with the news");
+    bench.write_block(b"next");
+    assert_eq!(bench.place(), (1, 0));
+    assert_eq!(bench.drive.tally().drive.write_errors, 1);
+    assert_eq!(bench.drive.alerts() >> (64 - 6) & 1, 1, "TapeAlert 6: write failure");
+}
+
 #[test]
 fn an_unbuffered_write_that_fails_is_its_own_error() {
     let mut bench = Bench::loaded();
