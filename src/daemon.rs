@@ -146,6 +146,16 @@ impl Daemon {
                 remedy: "free space on its disk, or remove cartridges (vtl cartridge rm LABEL --now --confirm LABEL)".to_owned(),
             });
         }
+        problems.extend(self.sessions.targets().iter().flat_map(|target| target.failures()).map(|failure| {
+            Problem {
+                subject: failure.unit,
+                message: format!(
+                    "it has failed and answers HARDWARE ERROR to everything; what was in it and not durable is lost: {}",
+                    failure.why
+                ),
+                remedy: "restart vtld, and report what its log says: this is a fault of the program".to_owned(),
+            }
+        }));
         if let Health::ReadOnly { why } = self.store.health() {
             problems.push(Problem {
                 subject: "store".to_owned(),
@@ -540,4 +550,28 @@ pub(crate) fn internal(message: &str) -> vtl_api::ApiError {
 pub(crate) fn invalid(message: String, remedy: &str) -> vtl_api::ApiError {
     let remedy = (!remedy.is_empty()).then(|| remedy.to_owned());
     vtl_api::ApiError { code: ErrorCode::Invalid, message, remedy }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_drive_that_panics_is_named_in_the_status_and_does_not_hold_up_a_stop() {
+        let folder = tempfile::tempdir().unwrap();
+        let args = Args { state: Some(folder.path().join("state")), ..Args::default() };
+        let config = crate::load(&args).unwrap();
+        let state = StateFolder::open(&config.state).unwrap();
+        let daemon = Daemon::open(args, config, state).unwrap();
+        let library = daemon.libraries()[0].clone();
+        assert!(!daemon.problems().iter().any(|problem| problem.subject.contains("drive")));
+        let drive = library.bay(1).unwrap().unit;
+        assert!(drive.call(|_| panic!("made to fail")).is_err());
+        // The panic unwinds, and then it is noted: what is asked next is answered after that.
+        assert!(drive.call(|_| ()).is_err());
+        let problems = daemon.problems();
+        let told = problems.iter().find(|problem| problem.subject == "lib0-drive1").unwrap();
+        assert!(told.message.contains("made to fail") && told.remedy.contains("restart"), "{told:?}");
+        daemon.stop();
+    }
 }

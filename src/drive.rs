@@ -59,11 +59,12 @@ pub fn holder(drive: &Drive) -> Option<String> {
     drive.common().reservation_holder().map(|port| port.name.clone())
 }
 
-/// The word of `drive ls`.
-pub const fn state_word(state: State) -> &'static str {
+/// The word of `drive ls`. A drive that has failed says nothing of its state.
+pub const fn state_word(state: Option<State>) -> &'static str {
     match state {
-        State::Empty => "empty",
-        State::Unloaded => "unloaded",
-        State::Loaded => "loaded",
+        Some(State::Empty) => "empty",
+        Some(State::Unloaded) => "unloaded",
+        Some(State::Loaded) => "loaded",
+        None => "failed",
     }
 }

@@ -23,6 +23,7 @@ use vtl_types::{Label, LibraryName, MediaForm, Place};
 use crate::drive::{DriveUnit, Ejected};
 use crate::media::{CartridgeMedium, Shelf};
 use crate::meta::SharedMeta;
+use crate::unit::Failed;
 
 /// A drive of the library.
 #[derive(Clone)]
@@ -69,8 +70,8 @@ pub enum CarryError {
         /// What the store said.
         why: String,
     },
-    /// The daemon is stopping.
-    Stopping,
+    /// A device has failed.
+    Failed(Failed),
 }
 
 impl std::fmt::Display for CarryError {
@@ -79,7 +80,7 @@ impl std::fmt::Display for CarryError {
             Self::Refused(error) => error.fmt(f),
             Self::Eject { drive, why } => write!(f, "drive {drive} cannot give its cartridge up: {why}"),
             Self::Load { label, why } => write!(f, "cartridge {label} cannot be loaded: {why}"),
-            Self::Stopping => f.write_str("the daemon is stopping"),
+            Self::Failed(failed) => failed.fmt(f),
         }
     }
 }
@@ -205,7 +206,7 @@ impl LibraryInventory {
         if !force.0 {
             for number in sources.iter().filter_map(drive_number) {
                 if let Some(bay) = self.bay(number)
-                    && bay.unit.call(|drive| drive.is_prevented()).map_err(|_| CarryError::Stopping)?
+                    && bay.unit.call(|drive| drive.is_prevented()).map_err(CarryError::Failed)?
                 {
                     prevented_drives.insert(number);
                 }
@@ -232,7 +233,7 @@ impl LibraryInventory {
 
     fn eject(&self, number: u16) -> Result<(), CarryError> {
         let Some(bay) = self.bay(number) else { return Ok(()) };
-        match bay.unit.call(crate::drive::eject).map_err(|_| CarryError::Stopping)? {
+        match bay.unit.call(crate::drive::eject).map_err(CarryError::Failed)? {
             Ejected::Medium | Ejected::Empty => Ok(()),
             Ejected::Failed(why) => Err(CarryError::Eject { drive: number, why }),
         }
@@ -260,7 +261,7 @@ impl LibraryInventory {
 
     fn insert(&self, number: u16, medium: CartridgeMedium) -> Result<(), CarryError> {
         let Some(bay) = self.bay(number) else { return Ok(()) };
-        bay.unit.call(|drive| crate::drive::insert(drive, medium)).map_err(|_| CarryError::Stopping)
+        bay.unit.call(|drive| crate::drive::insert(drive, medium)).map_err(CarryError::Failed)
     }
 
     fn insert_at_end(&self, number: u16, medium: CartridgeMedium) -> Result<(), CarryError> {
@@ -269,7 +270,7 @@ impl LibraryInventory {
             crate::drive::insert(drive, medium);
             drive.medium_mut().map(crate::media::go_to_end);
         };
-        bay.unit.call(insert).map_err(|_| CarryError::Stopping)
+        bay.unit.call(insert).map_err(CarryError::Failed)
     }
 
     fn bay(&self, number: u16) -> Option<Bay> {
@@ -321,7 +322,7 @@ fn fault(error: CarryError) -> scsi::MoveFault {
         },
         CarryError::Eject { .. } => scsi::MoveFault::EjectFailed,
         CarryError::Load { .. } => scsi::MoveFault::LoadFailed,
-        CarryError::Refused(_) | CarryError::Stopping => scsi::MoveFault::Hardware,
+        CarryError::Refused(_) | CarryError::Failed(_) => scsi::MoveFault::Hardware,
     };
     if matches!(fault, scsi::MoveFault::Hardware | scsi::MoveFault::EjectFailed | scsi::MoveFault::LoadFailed)
     {

@@ -4,15 +4,16 @@ use std::sync::{Arc, PoisonError};
 
 use scsi::spc::Identity;
 use scsi::{Personality, UnitAttention};
+use tracing::error;
 use vtl_library::{Drive, Library, LibraryError};
 use vtl_types::LibraryName;
 
-use crate::drive::{DriveUnit, new_drive};
+use crate::drive::{DriveUnit, Ejected, new_drive};
 use crate::inventory::{Bay, Bays, LeftOut, LibraryInventory};
 use crate::media::Shelf;
 use crate::meta::{DeviceState, SharedMeta};
 use crate::target::{Lun, Target};
-use crate::unit::{Stopped, Unit};
+use crate::unit::{Failed, Unit};
 
 /// The changer's device model.
 pub type Changer = scsi::changer::Changer<LibraryInventory, DeviceState>;
@@ -38,8 +39,8 @@ pub enum LiveError {
     Profile(String),
     /// The system gave no thread.
     Thread(std::io::Error),
-    /// The daemon is stopping.
-    Stopping,
+    /// A device has failed.
+    Failed(Failed),
 }
 
 impl std::fmt::Display for LiveError {
@@ -51,7 +52,7 @@ impl std::fmt::Display for LiveError {
                 write!(f, "there is no profile '{name}'; known are: {}", known.join(", "))
             }
             Self::Thread(error) => write!(f, "the system gives no thread: {error}"),
-            Self::Stopping => f.write_str("the daemon is stopping"),
+            Self::Failed(failed) => failed.fmt(f),
         }
     }
 }
@@ -62,9 +63,9 @@ impl From<LibraryError> for LiveError {
     }
 }
 
-impl From<Stopped> for LiveError {
-    fn from(_: Stopped) -> Self {
-        Self::Stopping
+impl From<Failed> for LiveError {
+    fn from(failed: Failed) -> Self {
+        Self::Failed(failed)
     }
 }
 
@@ -150,9 +151,12 @@ impl LiveLibrary {
     /// Ends the sessions' view of all units; data in the drives is made durable by ejecting.
     pub fn stop(&self) {
         for bay in self.bays() {
-            if let Ok(crate::drive::Ejected::Failed(why)) = bay.unit.call(crate::drive::eject) {
-                tracing::error!(library = %self.name, lun = bay.lun, why, "a cartridge's last data is not durable");
-            }
+            let why = match bay.unit.call(crate::drive::eject) {
+                Ok(Ejected::Medium | Ejected::Empty) => continue,
+                Ok(Ejected::Failed(why)) => why,
+                Err(failed) => failed.to_string(),
+            };
+            error!(library = %self.name, lun = bay.lun, why, "a cartridge's last data is not durable");
         }
     }
 

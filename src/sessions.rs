@@ -115,6 +115,14 @@ impl Sessions {
         self.targets.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
     }
 
+    /// All targets, by name.
+    pub fn targets(&self) -> Vec<Arc<Target>> {
+        let mut targets: Vec<_> =
+            self.targets.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        targets.sort_by(|one, other| one.name.cmp(&other.name));
+        targets
+    }
+
     /// Makes a target known.
     pub fn add_target(&self, target: Arc<Target>) {
         self.targets.write().unwrap_or_else(PoisonError::into_inner).insert(target.name.clone(), target);

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use scsi::spc::{Identity, missing_unit, report_luns};
 use scsi::{InitiatorPort, NexusId, Reset, UnitAttention};
 
-use crate::unit::{Answer, AnswerTo, TaskKey, UnitFront};
+use crate::unit::{Answer, AnswerTo, Failure, TaskKey, UnitFront};
 
 /// A logical unit in a target.
 #[derive(Clone)]
@@ -45,6 +45,11 @@ impl Target {
 
     fn fronts(&self) -> Vec<Arc<dyn UnitFront>> {
         self.luns.read().unwrap_or_else(PoisonError::into_inner).values().map(|l| l.front.clone()).collect()
+    }
+
+    /// Units that do nothing any more.
+    pub fn failures(&self) -> Vec<Failure> {
+        self.fronts().iter().filter_map(|front| front.failure()).collect()
     }
 
     /// Adds or replaces a unit; initiators that are logged in hear that the list changed (3Fh/0Eh).

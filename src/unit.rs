@@ -2,15 +2,21 @@
 //!
 //! The task set is the one truth about what is owed: a task is in it from `submit` until its answer is sent, or until task management takes it out.
 //! A command whose task was taken out while it waited is never started; one that was running ends silently.
+//!
+//! A device that panics is not asked again: the command in hand, those that wait and all that come later are answered HARDWARE ERROR, jobs are
+//! not run, and the status of the daemon names the unit. What the device held and had not made durable is lost; a cartridge in it stays there until a restart begins anew.
 
+use std::any::Any;
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::RecvTimeoutError;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use scsi::{Command, InitiatorPort, Instant, LogicalUnit, NexusId, Reply, Reset, UnitAttention};
+use scsi::{Check, Command, InitiatorPort, Instant, LogicalUnit, NexusId, Reply, Reset, UnitAttention};
 use tokio::sync::mpsc::UnboundedSender;
+use tracing::error;
 
 use crate::clock;
 
@@ -36,23 +42,45 @@ enum Message<U> {
     Job(Job<U>),
 }
 
-type Tasks = Arc<Mutex<HashMap<(NexusId, TaskKey), AnswerTo>>>;
+type Tasks = Mutex<HashMap<(NexusId, TaskKey), AnswerTo>>;
+
+/// What the front of a unit and its thread share.
+#[derive(Default)]
+struct Owed {
+    tasks: Tasks,
+    failure: OnceLock<Failure>,
+}
 
 /// The front of a unit; clones share it. The thread ends when the last clone is gone.
 pub struct Unit<U> {
     queue: mpsc::Sender<Message<U>>,
-    tasks: Tasks,
+    owed: Arc<Owed>,
 }
 
 impl<U> Clone for Unit<U> {
     fn clone(&self) -> Self {
-        Self { queue: self.queue.clone(), tasks: self.tasks.clone() }
+        Self { queue: self.queue.clone(), owed: self.owed.clone() }
     }
 }
 
-/// The unit's thread has ended: the daemon is stopping.
+/// A device that panicked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The unit, as its thread is called.
+    pub unit: String,
+    /// What the panic said.
+    pub why: String,
+}
+
+/// The device failed, in this job or before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stopped;
+pub struct Failed;
+
+impl std::fmt::Display for Failed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the device has failed and does nothing until vtld is restarted; see vtl system status")
+    }
+}
 
 impl<U: LogicalUnit + Send + 'static> Unit<U> {
     /// Starts the unit's thread around `device`.
@@ -61,26 +89,27 @@ impl<U: LogicalUnit + Send + 'static> Unit<U> {
     /// When the system gives no thread.
     pub fn start(name: &str, device: U) -> std::io::Result<Self> {
         let (queue, messages) = mpsc::channel();
-        let tasks = Tasks::default();
-        let owed = tasks.clone();
-        thread::Builder::new().name(name.to_owned()).spawn(move || run(device, &messages, &owed))?;
-        Ok(Self { queue, tasks })
+        let owed = Arc::new(Owed::default());
+        let (shared, unit) = (owed.clone(), name.to_owned());
+        thread::Builder::new().name(name.to_owned()).spawn(move || run(unit, device, &messages, &shared))?;
+        Ok(Self { queue, owed })
     }
 
     /// Runs `job` on the device, after everything queued before it, and waits for what it returns.
     ///
     /// # Errors
-    /// When the unit has stopped.
+    /// When the device has failed.
     pub fn call<T: Send + 'static>(
         &self,
         job: impl FnOnce(&mut U) -> T + Send + 'static,
-    ) -> Result<T, Stopped> {
+    ) -> Result<T, Failed> {
         let (done, wait) = mpsc::sync_channel(1);
         self.post(move |device| drop(done.send(job(device))));
-        wait.recv().map_err(|_| Stopped)
+        // As long as this front is there, so is the thread: a job that is dropped has met a failed device.
+        wait.recv().map_err(|_| Failed)
     }
 
-    /// Runs `job` on the device when its turn comes, without waiting.
+    /// Runs `job` on the device when its turn comes, without waiting. A device that has failed runs nothing.
     pub fn post(&self, job: impl FnOnce(&mut U) + Send + 'static) {
         drop(self.queue.send(Message::Job(Box::new(job))));
     }
@@ -106,14 +135,16 @@ pub trait UnitFront: Send + Sync {
     fn attention(&self, what: UnitAttention);
     /// A reset: takes all tasks out and resets the device when it next comes up for air.
     fn reset(&self, by: NexusId, reset: Reset);
+    /// Why the device does nothing any more, if it does not.
+    fn failure(&self) -> Option<Failure>;
 }
 
 impl<U: LogicalUnit + Send + 'static> UnitFront for Unit<U> {
     fn submit(&self, task: TaskKey, command: Command, answer: &AnswerTo) {
         let key = (command.nexus, task);
-        lock(&self.tasks).insert(key, answer.clone());
+        lock(&self.owed.tasks).insert(key, answer.clone());
         if self.queue.send(Message::Command(task, command)).is_err() {
-            lock(&self.tasks).remove(&key);
+            lock(&self.owed.tasks).remove(&key);
         }
     }
 
@@ -127,16 +158,16 @@ impl<U: LogicalUnit + Send + 'static> UnitFront for Unit<U> {
     }
 
     fn abort_task(&self, nexus: NexusId, task: TaskKey) -> bool {
-        lock(&self.tasks).remove(&(nexus, task)).is_some()
+        lock(&self.owed.tasks).remove(&(nexus, task)).is_some()
     }
 
     fn abort_task_set(&self, nexus: NexusId) {
-        lock(&self.tasks).retain(|(owner, _), _| *owner != nexus);
+        lock(&self.owed.tasks).retain(|(owner, _), _| *owner != nexus);
     }
 
     fn clear_task_set(&self, by: NexusId) {
         // Under the lock: what is submitted from here on must find the unit attention already queued.
-        let mut owed = lock(&self.tasks);
+        let mut owed = lock(&self.owed.tasks);
         if take_all(&mut owed, by) {
             self.post(move |device| device.attention(UnitAttention::CommandsCleared, Some(by)));
         }
@@ -151,9 +182,13 @@ impl<U: LogicalUnit + Send + 'static> UnitFront for Unit<U> {
     }
 
     fn reset(&self, by: NexusId, reset: Reset) {
-        let mut owed = lock(&self.tasks);
+        let mut owed = lock(&self.owed.tasks);
         take_all(&mut owed, by);
         self.post(move |device| device.reset(reset));
+    }
+
+    fn failure(&self) -> Option<Failure> {
+        self.owed.failure.get().cloned()
     }
 }
 
@@ -180,10 +215,40 @@ fn take_those_of(tasks: &Tasks, nexuses: &[NexusId]) {
     }
 }
 
-fn run<U: LogicalUnit>(mut device: U, messages: &mpsc::Receiver<Message<U>>, tasks: &Tasks) {
-    while let Some(message) = next(&mut device, messages) {
+/// The thread: serves until the device fails, then answers for it.
+fn run<U: LogicalUnit>(unit: String, mut device: U, messages: &mpsc::Receiver<Message<U>>, owed: &Owed) {
+    // Nobody looks at the device again, whatever state the panic left it in.
+    let served = catch_unwind(AssertUnwindSafe(|| serve(&mut device, messages, &owed.tasks)));
+    let Err(panic) = served else { return };
+    let why = said(panic.as_ref());
+    error!(unit, why, "a device has failed: it answers HARDWARE ERROR to everything until vtld is restarted");
+    let _only_once = owed.failure.set(Failure { unit, why });
+    // Not even to take it apart, which could wait for ever or write: a cartridge in it stays there, open, until the restart.
+    std::mem::forget(device);
+    let broken = || scsi::Reply::check(Check::InternalFailure);
+    for ((_, task), answer) in lock(&owed.tasks).drain() {
+        drop(answer.send(Answer::Done(task, broken())));
+    }
+    while let Ok(message) = messages.recv() {
+        if let Message::Command(task, command) = message
+            && let Some(answer) = lock(&owed.tasks).remove(&(command.nexus, task))
+        {
+            drop(answer.send(Answer::Done(task, broken())));
+        }
+    }
+}
+
+/// The text of a panic.
+fn said(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "it did not say why".to_owned())
+}
+
+fn serve<U: LogicalUnit>(device: &mut U, messages: &mpsc::Receiver<Message<U>>, tasks: &Tasks) {
+    while let Some(message) = next(device, messages) {
         match message {
-            Message::Job(job) => job(&mut device),
+            Message::Job(job) => job(device),
             Message::Command(task, command) => {
                 let key = (command.nexus, task);
                 if !lock(tasks).contains_key(&key) {
@@ -191,8 +256,10 @@ fn run<U: LogicalUnit>(mut device: U, messages: &mpsc::Receiver<Message<U>>, tas
                 }
                 let reply = device.execute(&command);
                 drop(command);
+                let aborted = device.take_aborted();
+                // From here on nothing is asked of the device: an answer that was taken is sent.
                 let answer = lock(tasks).remove(&key);
-                take_those_of(tasks, &device.take_aborted());
+                take_those_of(tasks, &aborted);
                 if let Some(answer) = answer {
                     drop(answer.send(Answer::Done(task, reply)));
                 }
@@ -283,7 +350,10 @@ mod tests {
     }
 
     /// Submits while the unit is busy, so that all of them wait at once; the answers, in the order of the commands.
-    fn run_together<const N: usize>(unit: &Unit<RamDisk<Nothing>>, commands: [Command; N]) -> [Answer; N] {
+    fn run_together<U: LogicalUnit + Send + 'static, const N: usize>(
+        unit: &Unit<U>,
+        commands: [Command; N],
+    ) -> [Answer; N] {
         let (go, wait) = mpsc::channel::<()>();
         unit.post(move |_| {
             let _ = wait.recv();
@@ -315,5 +385,107 @@ mod tests {
         assert!(matches!(untouched, Answer::Done(..)), "{untouched:?}");
         let told = run_now(&unit, command(TWO, &TEST_UNIT_READY, &[]));
         assert_eq!(told.sense.unwrap().as_bytes()[12..14], [0x2a, 0x05]);
+    }
+
+    /// A device that panics when it is asked to rewind, and when it is woken.
+    #[derive(Default)]
+    struct Fragile {
+        wake_at: Option<Instant>,
+    }
+
+    impl LogicalUnit for Fragile {
+        fn execute(&mut self, command: &Command) -> Reply {
+            assert_ne!(command.cdb.opcode(), 0x01, "made to fail");
+            Reply::good()
+        }
+
+        fn nexus_opened(&mut self, _nexus: NexusId, _port: &InitiatorPort) {}
+
+        fn nexus_closed(&mut self, _nexus: NexusId) {}
+
+        fn reset(&mut self, _reset: Reset) {}
+
+        fn take_aborted(&mut self) -> Vec<NexusId> {
+            Vec::new()
+        }
+
+        fn attention(&mut self, _what: UnitAttention, _except: Option<NexusId>) {}
+
+        fn wake_at(&self) -> Option<Instant> {
+            self.wake_at
+        }
+
+        fn wake(&mut self, _now: Instant) {
+            panic!("made to fail while nobody asked");
+        }
+    }
+
+    impl Drop for Fragile {
+        fn drop(&mut self) {
+            panic!("taken apart");
+        }
+    }
+
+    const REWIND: [u8; 6] = [0x01, 0, 0, 0, 0, 0];
+
+    #[track_caller]
+    fn is_hardware_error(answer: Option<Answer>) {
+        let Some(Answer::Done(_, reply)) = answer else { panic!("{answer:?}") };
+        assert_eq!(reply.status, Status::CheckCondition);
+        let sense = reply.sense.unwrap();
+        let sense = sense.as_bytes();
+        // HARDWARE ERROR, internal target failure; a current error, since the command in hand was not done.
+        assert_eq!((sense[0] & 0x7f, sense[2] & 0x0f, sense[12], sense[13]), (0x70, 0x04, 0x44, 0x00));
+    }
+
+    fn ask(unit: &Unit<Fragile>, command: Command) -> Option<Answer> {
+        let (to, mut answers) = unbounded_channel();
+        unit.submit(TaskKey::default(), command, &to);
+        answers.blocking_recv()
+    }
+
+    #[test]
+    fn a_panic_answers_the_command_in_hand_those_that_wait_and_all_that_come_later() {
+        let unit = Unit::start("fragile", Fragile::default()).unwrap();
+        assert!(matches!(ask(&unit, command(ONE, &TEST_UNIT_READY, &[])), Some(Answer::Done(..))));
+        assert_eq!(unit.failure(), None);
+        let waiting = [
+            command(ONE, &REWIND, &[]),
+            command(TWO, &TEST_UNIT_READY, &[]),
+            command(THREE, &TEST_UNIT_READY, &[]),
+        ];
+        for answer in run_together(&unit, waiting) {
+            is_hardware_error(Some(answer));
+        }
+        let failure = unit.failure().unwrap();
+        assert_eq!(failure.unit, "fragile");
+        assert!(failure.why.contains("made to fail"), "{}", failure.why);
+        is_hardware_error(ask(&unit, command(TWO, &TEST_UNIT_READY, &[])));
+        assert_eq!(unit.call(|_| 5), Err(Failed), "nobody looks at the device again");
+        unit.nexus_closed(TWO);
+        unit.reset(ONE, Reset::LogicalUnit);
+        is_hardware_error(ask(&unit, command(ONE, &REWIND, &[])));
+    }
+
+    #[test]
+    fn a_panic_in_a_job_or_without_a_command_fails_the_unit_too() {
+        let unit = Unit::start("fragile", Fragile::default()).unwrap();
+        assert_eq!(unit.call(|_| -> u8 { panic!("made to fail in a job") }), Err(Failed));
+        is_hardware_error(ask(&unit, command(ONE, &TEST_UNIT_READY, &[])));
+        let unit = Unit::start("fragile", Fragile { wake_at: Some(Instant(0)) }).unwrap();
+        is_hardware_error(ask(&unit, command(ONE, &TEST_UNIT_READY, &[])));
+        assert!(unit.failure().unwrap().why.contains("while nobody asked"));
+    }
+
+    #[test]
+    fn a_device_is_woken_at_its_time_without_a_command() {
+        let soon = Instant(clock::now_ns() + 50_000_000);
+        let unit = Unit::start("fragile", Fragile { wake_at: Some(soon) }).unwrap();
+        assert_eq!(unit.failure(), None);
+        while unit.failure().is_none() {
+            assert!(clock::now_ns() < soon.0 + 30_000_000_000, "nobody wakes it");
+            thread::yield_now();
+        }
+        assert!(clock::now_ns() >= soon.0);
     }
 }

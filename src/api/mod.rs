@@ -295,7 +295,7 @@ pub fn refused(error: &LibraryError) -> ApiError {
 pub fn not_carried(error: &CarryError) -> ApiError {
     match error {
         CarryError::Refused(error) => refused(error),
-        CarryError::Eject { .. } | CarryError::Load { .. } | CarryError::Stopping => {
+        CarryError::Eject { .. } | CarryError::Load { .. } | CarryError::Failed(_) => {
             crate::daemon::internal(&error.to_string())
         }
     }

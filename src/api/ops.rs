@@ -22,6 +22,7 @@ use crate::inventory::{Bay, Force};
 use crate::library::LiveLibrary;
 use crate::portal::DIAGNOSTIC_TARGET;
 use crate::state::hexadecimal;
+use crate::unit::Failed;
 
 type Answer<T> = Result<T, ApiError>;
 
@@ -70,8 +71,7 @@ fn parse_place(text: &str) -> Answer<Place> {
 fn not_reserved(owner: &LiveLibrary, cartridge: &Cartridge) -> Answer<()> {
     let Place::Drive(number) = cartridge.place else { return Ok(()) };
     let Some(bay) = owner.bay(number) else { return Ok(()) };
-    let holder =
-        bay.unit.call(|drive| crate::drive::holder(drive)).map_err(|_| internal("the daemon is stopping"))?;
+    let holder = bay.unit.call(|drive| crate::drive::holder(drive)).map_err(failed)?;
     match holder {
         None => Ok(()),
         Some(holder) => Err(ApiError {
@@ -79,6 +79,14 @@ fn not_reserved(owner: &LiveLibrary, cartridge: &Cartridge) -> Answer<()> {
             message: format!("drive {number}, which holds {}, is reserved by {holder}", cartridge.label),
             remedy: Some("let that host release it, or use --force".to_owned()),
         }),
+    }
+}
+
+fn failed(failed: Failed) -> ApiError {
+    ApiError {
+        code: ErrorCode::Internal,
+        message: failed.to_string(),
+        remedy: Some("restart vtld, and report what its log says".to_owned()),
     }
 }
 
@@ -206,10 +214,8 @@ impl Daemon {
     }
 
     fn drive_row(&self, live: &LiveLibrary, number: u16, bay: &Bay) -> Answer<DriveInfo> {
-        let (status, holder) = bay
-            .unit
-            .call(|drive| (drive.status(), crate::drive::holder(drive)))
-            .map_err(|_| internal("the daemon is stopping"))?;
+        let asked = bay.unit.call(|drive| (drive.status(), crate::drive::holder(drive)));
+        let (status, holder) = asked.map_or((None, None), |(status, holder)| (Some(status), holder));
         let profile = self
             .meta
             .read(|tx| vtl_library::library(tx, &live.name))
@@ -217,18 +223,18 @@ impl Daemon {
             .drives
             .get(usize::from(number))
             .map_or_else(String::new, |d| d.profile.clone());
-        let loaded = status.state == scsi::tape::State::Loaded;
+        let loaded = status.as_ref().filter(|status| status.state == scsi::tape::State::Loaded);
         Ok(DriveInfo {
             library: live.name.to_string(),
             number,
             lun: bay.lun,
             serial: bay.identity.serial().to_owned(),
             profile,
-            state: crate::drive::state_word(status.state).to_owned(),
-            cartridge: status.label,
-            block: loaded.then_some(status.block),
-            file: loaded.then_some(status.file),
-            partition: loaded.then_some(status.partition),
+            state: crate::drive::state_word(status.as_ref().map(|status| status.state)).to_owned(),
+            block: loaded.map(|status| status.block),
+            file: loaded.map(|status| status.file),
+            partition: loaded.map(|status| status.partition),
+            cartridge: status.and_then(|status| status.label),
             initiator: holder,
         })
     }
@@ -319,7 +325,7 @@ impl Daemon {
         {
             bay.unit
                 .call(move |drive| drive.medium_mut().map(|medium| medium.set_write_protected(on)))
-                .map_err(|_| internal("the daemon is stopping"))?;
+                .map_err(failed)?;
         }
         let word = if on { "on" } else { "off" };
         Ok(done(format!("write protection of {label} is {word}"), vec![label.to_owned()]))
@@ -356,7 +362,7 @@ impl Daemon {
                     vtl_library::move_label(tx, label, library.as_ref(), to, gates).map(|moved| vec![moved])
                 })
             })
-            .map_err(|_| internal("the daemon is stopping"))?
+            .map_err(failed)?
             .map_err(|e| not_carried(&e))?;
         owner.contents_changed();
         let place = moved.first().map_or(to, |m| m.to);
@@ -424,7 +430,7 @@ impl Daemon {
                         .map(|moved| vec![moved])
                 })
             })
-            .map_err(|_| internal("the daemon is stopping"))?
+            .map_err(failed)?
             .map_err(|e| not_carried(&e))?;
         live.contents_changed();
         let place = moved.first().map_or_else(String::new, |m| m.to.to_string());

@@ -153,7 +153,7 @@ pub struct DriveInfo {
     pub serial: String,
     /// Personality.
     pub profile: String,
-    /// `empty`, `loaded` or `unloaded` (a cartridge is in it, but the host has ejected it).
+    /// `empty`, `loaded`, `unloaded` (a cartridge is in it, but the host has ejected it), or `failed` (see the system's status).
     pub state: String,
     /// Label of the cartridge.
     pub cartridge: Option<String>,
