@@ -3,7 +3,6 @@
 use scsi::Personality;
 use scsi::spc::Identity;
 use scsi::tape::{EjectFault, State, TapeDrive};
-use tracing::error;
 
 use crate::media::CartridgeMedium;
 use crate::meta::DeviceState;
@@ -15,43 +14,29 @@ pub type Drive = TapeDrive<CartridgeMedium, DeviceState>;
 /// A drive's thread.
 pub type DriveUnit = Unit<Drive>;
 
-/// What came of an eject.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Ejected {
-    /// The cartridge is out, its data durable, its file closed.
-    Medium,
-    /// There was none.
-    Empty,
-    /// It is still in: the reason.
-    Failed(String),
-}
-
 /// A drive as after power on.
 pub fn new_drive(identity: Identity, personality: &Personality, state: DeviceState) -> Drive {
     TapeDrive::new(identity, personality.drive.clone().unwrap_or_default(), state)
 }
 
-/// Takes the cartridge out and closes it.
-pub fn eject(drive: &mut Drive) -> Ejected {
-    if drive.medium().is_none() {
-        return Ejected::Empty;
-    }
+/// Takes the cartridge out, if there is one; its data is durable.
+///
+/// # Errors
+/// Why it is still in.
+pub fn take_out(drive: &mut Drive) -> Result<Option<CartridgeMedium>, String> {
     match drive.eject() {
-        Ok(medium) => {
-            medium.close();
-            Ejected::Medium
-        }
-        Err(EjectFault::Empty) => Ejected::Empty,
-        Err(fault) => Ejected::Failed(format!("{fault:?}")),
+        Ok(medium) => Ok(Some(medium)),
+        Err(EjectFault::Empty) => Ok(None),
+        Err(fault) => Err(format!("{fault:?}")),
     }
 }
 
-/// Puts a cartridge in; initiators hear of it.
-pub fn insert(drive: &mut Drive, medium: CartridgeMedium) {
-    if let Err(refused) = drive.insert(medium) {
-        error!(fault = ?refused.why, "the drive did not take its cartridge");
-        refused.medium.close();
-    }
+/// Takes the cartridge out, if there is one, and closes it.
+///
+/// # Errors
+/// Why it is still in.
+pub fn eject(drive: &mut Drive) -> Result<(), String> {
+    take_out(drive).map(|medium| medium.into_iter().for_each(CartridgeMedium::close))
 }
 
 /// Name of the initiator that holds a reservation.

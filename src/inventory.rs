@@ -3,12 +3,13 @@
 //! Every move, from an initiator or an operator, goes through [`LibraryInventory::carry`], on the changer's thread:
 //!
 //! 1. a dry run of the inventory's transaction: refusals cost nothing;
-//! 2. drives that give a cartridge up are unloaded, which makes its data durable;
-//! 3. cartridges that go into a drive are opened;
+//! 2. drives that give a cartridge up are unloaded, which makes its data durable; it stays open, in our hands;
+//! 3. cartridges that go into a drive are opened, and their drives take them in;
 //! 4. the transaction: from here on the cartridge is in its new place, whatever happens;
-//! 5. drives take their cartridges in.
+//! 5. what is still in our hands is closed.
 //!
-//! A crash before 4 leaves the old place, after it the new one; at start every drive takes in what its row says.
+//! What fails before 4 is taken back, so that no row ever names a drive that does not hold the cartridge; a host may then have seen it come and
+//! go. A crash before 4 leaves the old place, after it the new one; at start every drive takes in what its row says.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -20,7 +21,7 @@ use vtl_library::{Cartridge, Gates, LibraryError, MoveFault, Moved, Mover};
 use vtl_meta::{MetaError, Tx};
 use vtl_types::{Label, LibraryName, MediaForm, Place};
 
-use crate::drive::{DriveUnit, Ejected};
+use crate::drive::DriveUnit;
 use crate::media::{CartridgeMedium, Shelf};
 use crate::meta::SharedMeta;
 use crate::unit::Failed;
@@ -103,6 +104,35 @@ impl From<MetaError> for Dry {
     }
 }
 
+/// A cartridge that a move takes along.
+struct Hand {
+    /// What the move is to do with it.
+    moved: Moved,
+    /// The drive that it was taken out of.
+    source: Option<u16>,
+    held: Held,
+}
+
+/// Where it is in the middle of the move.
+enum Held {
+    /// Nobody has it open.
+    Closed,
+    /// In our hands, open.
+    Here(Box<CartridgeMedium>),
+    /// Its new drive has taken it.
+    InDrive,
+    /// A drive failed with it, or does not give it back.
+    Lost,
+}
+
+impl Hand {
+    fn close(self) {
+        if let Held::Here(medium) = self.held {
+            medium.close();
+        }
+    }
+}
+
 /// What the operator may override.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Force(pub bool);
@@ -130,8 +160,9 @@ impl LibraryInventory {
         });
         for cartridge in cartridges.into_iter().filter_map(|e| e.cartridge) {
             if let Place::Drive(number) = cartridge.place
-                && let Err(error) =
-                    self.open(&cartridge).and_then(|medium| self.insert_at_end(number, medium))
+                && let Err(error) = self
+                    .open(&cartridge)
+                    .and_then(|medium| self.insert_at_end(number, cartridge.label, medium))
             {
                 left_out
                     .push((cartridge.label, format!("drive {number} of {} stays empty: {error}", self.name)));
@@ -152,16 +183,14 @@ impl LibraryInventory {
     ) -> Result<Vec<Moved>, CarryError> {
         let gates = self.gates(sources, force)?;
         let planned = self.dry_run(|tx| change(tx, &gates))?;
-        let ejected = self.eject_sources(&planned)?;
-        let prepared = self.open_destinations(&planned).and_then(|media| {
-            let done = self.meta.change(|tx| change(tx, &gates))?;
-            Ok((media, done))
-        });
-        match prepared {
-            Ok((media, done)) => {
-                for (number, medium) in media {
-                    self.insert(number, medium)?;
-                }
+        let mut hands = Vec::new();
+        let done = self
+            .take_out_all(planned, &mut hands)
+            .and_then(|()| self.put_in_all(&mut hands))
+            .and_then(|()| Ok(self.meta.change(|tx| change(tx, &gates))?));
+        match done {
+            Ok(done) => {
+                hands.into_iter().for_each(Hand::close);
                 for moved in &done {
                     self.tell_place(moved);
                     info!(library = %self.name, label = %moved.cartridge.label, from = %moved.from, to = %moved.to, "moved");
@@ -169,7 +198,7 @@ impl LibraryInventory {
                 Ok(done)
             }
             Err(error) => {
-                self.put_back(&ejected);
+                self.take_back(hands);
                 Err(error)
             }
         }
@@ -215,62 +244,138 @@ impl LibraryInventory {
         Ok(Gates { prevented_drives, mailslots_locked: self.mailslots_locked && !force.0, ..Gates::open() })
     }
 
-    /// Unloads the drives that cartridges come from; gives what to put back if the move fails after all.
-    fn eject_sources(&self, planned: &[Moved]) -> Result<Vec<(u16, Cartridge)>, CarryError> {
-        let mut ejected = Vec::new();
+    /// Unloads the drives that cartridges come from.
+    fn take_out_all(&self, planned: Vec<Moved>, hands: &mut Vec<Hand>) -> Result<(), CarryError> {
         for moved in planned {
-            let Place::Drive(number) = moved.from else { continue };
-            match self.eject(number) {
-                Ok(()) => ejected.push((number, moved.cartridge.clone())),
-                Err(error) => {
-                    self.put_back(&ejected);
-                    return Err(error);
+            let from = drive_number(&moved.from);
+            let held = match from.map(|number| self.take_out(number)).transpose()?.flatten() {
+                Some(medium) => Held::Here(Box::new(medium)),
+                None => Held::Closed,
+            };
+            let source = from.filter(|_| matches!(held, Held::Here(_)));
+            hands.push(Hand { moved, source, held });
+        }
+        Ok(())
+    }
+
+    /// Opens what goes into drives, and then lets the drives take it.
+    fn put_in_all(&self, hands: &mut [Hand]) -> Result<(), CarryError> {
+        for hand in hands.iter_mut().filter(|hand| drive_number(&hand.moved.to).is_some()) {
+            match &mut hand.held {
+                Held::Here(medium) => medium.load_again((self.name.clone(), hand.moved.to)),
+                _ => hand.held = Held::Here(Box::new(self.open(&hand.moved.cartridge)?)),
+            }
+        }
+        for hand in hands {
+            if let Some(number) = drive_number(&hand.moved.to) {
+                self.put_in(number, hand)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The move does not take place: everything goes back to where its row says it is.
+    fn take_back(&self, mut hands: Vec<Hand>) {
+        for hand in &mut hands {
+            if let (Held::InDrive, Some(number)) = (&hand.held, drive_number(&hand.moved.to)) {
+                // A second try succeeds where the first one has said that writes of this moment are lost.
+                let medium = self.take_out(number).or_else(|_| self.take_out(number)).unwrap_or_else(|error| {
+                    error!(library = %self.name, label = %hand.moved.cartridge.label, %error, "a drive keeps a cartridge that it should not have");
+                    None
+                });
+                hand.held = medium.map_or(Held::Lost, |medium| Held::Here(Box::new(medium)));
+            }
+        }
+        for mut hand in hands {
+            let old = hand.moved.from;
+            if let Some(number) = hand.source {
+                if let Err(error) = self.reopen(&mut hand).and_then(|()| self.put_in(number, &mut hand)) {
+                    error!(library = %self.name, drive = number, %error, "the drive could not take its cartridge back");
+                    self.to_the_vault(hand);
                 }
-            }
-        }
-        Ok(ejected)
-    }
-
-    fn eject(&self, number: u16) -> Result<(), CarryError> {
-        let Some(bay) = self.bay(number) else { return Ok(()) };
-        match bay.unit.call(crate::drive::eject).map_err(CarryError::Failed)? {
-            Ejected::Medium | Ejected::Empty => Ok(()),
-            Ejected::Failed(why) => Err(CarryError::Eject { drive: number, why }),
-        }
-    }
-
-    fn put_back(&self, ejected: &[(u16, Cartridge)]) {
-        for (number, cartridge) in ejected {
-            if let Err(error) = self.open(cartridge).and_then(|medium| self.insert(*number, medium)) {
-                error!(library = %self.name, drive = number, %error, "the drive could not take its cartridge back");
+            } else if let Held::Here(medium) = hand.held {
+                medium.close();
+                let place = (old != Place::Vault).then(|| (self.name.clone(), old));
+                self.shelf.tell_place(hand.moved.cartridge.id, place);
             }
         }
     }
 
-    fn open_destinations(&self, planned: &[Moved]) -> Result<Vec<(u16, CartridgeMedium)>, CarryError> {
-        planned
-            .iter()
-            .filter_map(|moved| drive_number(&moved.to).map(|number| (number, &moved.cartridge)))
-            .map(|(number, cartridge)| Ok((number, self.open(cartridge)?)))
-            .collect()
+    /// A failed drive takes what it was given with it, unless it never had it.
+    fn reopen(&self, hand: &mut Hand) -> Result<(), CarryError> {
+        if matches!(hand.held, Held::Lost) {
+            hand.held = Held::Here(Box::new(self.open(&hand.moved.cartridge)?));
+        }
+        if let Held::Here(medium) = &mut hand.held {
+            medium.tell_place((self.name.clone(), hand.moved.from));
+        }
+        Ok(())
+    }
+
+    /// What no drive has must not be listed in one: the operator finds it in the vault.
+    fn to_the_vault(&self, hand: Hand) {
+        let label = hand.moved.cartridge.label;
+        hand.close();
+        let moved =
+            self.meta.change(|tx| vtl_library::move_label(tx, label, None, Place::Vault, &Gates::open()));
+        match moved {
+            Ok(moved) => {
+                error!(library = %self.name, %label, "a cartridge that no drive holds is in the vault now");
+                self.tell_place(&moved);
+            }
+            Err(error) => {
+                error!(library = %self.name, %label, %error, "a cartridge is listed in a drive that does not hold it")
+            }
+        }
     }
 
     fn open(&self, cartridge: &Cartridge) -> Result<CartridgeMedium, CarryError> {
         self.shelf.open(cartridge).map_err(|why| CarryError::Load { label: cartridge.label, why })
     }
 
-    fn insert(&self, number: u16, medium: CartridgeMedium) -> Result<(), CarryError> {
-        let Some(bay) = self.bay(number) else { return Ok(()) };
-        bay.unit.call(|drive| crate::drive::insert(drive, medium)).map_err(CarryError::Failed)
+    fn take_out(&self, number: u16) -> Result<Option<CartridgeMedium>, CarryError> {
+        let Some(bay) = self.bay(number) else { return Ok(None) };
+        let out = bay.unit.call(crate::drive::take_out).map_err(CarryError::Failed)?;
+        out.map_err(|why| CarryError::Eject { drive: number, why })
     }
 
-    fn insert_at_end(&self, number: u16, medium: CartridgeMedium) -> Result<(), CarryError> {
-        let Some(bay) = self.bay(number) else { return Ok(()) };
-        let insert = |drive: &mut crate::drive::Drive| {
-            crate::drive::insert(drive, medium);
-            drive.medium_mut().map(crate::media::go_to_end);
+    /// The drive takes what is in our hands; initiators hear of it. A refusal leaves it there.
+    fn put_in(&self, number: u16, hand: &mut Hand) -> Result<(), CarryError> {
+        let Held::Here(medium) = std::mem::replace(&mut hand.held, Held::Lost) else { return Ok(()) };
+        match self.insert(number, *medium, |_| ())? {
+            Ok(()) => hand.held = Held::InDrive,
+            Err((medium, why)) => {
+                hand.held = Held::Here(medium);
+                return Err(CarryError::Load { label: hand.moved.cartridge.label, why });
+            }
+        }
+        Ok(())
+    }
+
+    /// The drive takes the cartridge in, and before anybody can use it, `stand` puts it where it is to stand. It comes back with the reason when
+    /// the drive does not take it; it is gone when the drive fails.
+    fn insert(
+        &self,
+        number: u16,
+        medium: CartridgeMedium,
+        stand: fn(&mut CartridgeMedium),
+    ) -> Result<Result<(), (Box<CartridgeMedium>, String)>, CarryError> {
+        let Some(bay) = self.bay(number) else {
+            return Ok(Err((Box::new(medium), format!("there is no drive {number}"))));
         };
-        bay.unit.call(insert).map_err(CarryError::Failed)
+        let insert = move |drive: &mut crate::drive::Drive| {
+            let taken = drive.insert(medium).map_err(|refused| (Box::new(refused.medium), refused.why));
+            taken.map(|()| drive.medium_mut().into_iter().for_each(stand))
+        };
+        let taken = bay.unit.call(insert).map_err(CarryError::Failed)?;
+        Ok(taken.map_err(|(medium, why)| (medium, format!("drive {number} refuses it: {why:?}"))))
+    }
+
+    fn insert_at_end(&self, number: u16, label: Label, medium: CartridgeMedium) -> Result<(), CarryError> {
+        self.insert(number, medium, crate::media::go_to_end)?.map_err(|(medium, why)| {
+            medium.close();
+            CarryError::Load { label, why }
+        })
     }
 
     fn bay(&self, number: u16) -> Option<Bay> {
@@ -396,4 +501,164 @@ fn state(found: &vtl_library::Element, bays: &[Bay]) -> Option<ElementState> {
         lun: Some(bay.lun),
     });
     Some(ElementState { element: element(found.place)?, occupant, accessible: true, drive })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+    use crate::args::Args;
+    use crate::daemon::Daemon;
+    use crate::library::LiveLibrary;
+    use crate::state::StateFolder;
+
+    /// The default library: two drives, cartridges 1 to 10 in slots of that number.
+    struct Bench {
+        daemon: Arc<Daemon>,
+        library: Arc<LiveLibrary>,
+        _folder: tempfile::TempDir,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let args = Args { state: Some(folder.path().join("state")), ..Args::default() };
+            let config = crate::load(&args).unwrap();
+            let state = StateFolder::open(&config.state).unwrap();
+            let daemon = Daemon::open(args, config, state).unwrap();
+            let library = daemon.libraries()[0].clone();
+            Self { daemon, library, _folder: folder }
+        }
+
+        fn carry(&self, sources: &[Place], change: Change) -> Result<Vec<Moved>, CarryError> {
+            let sources = sources.to_vec();
+            self.library
+                .changer
+                .call(move |changer| changer.inventory_mut().carry(&sources, Force(false), change))
+                .unwrap()
+        }
+
+        fn row(&self, cartridge: u32) -> Cartridge {
+            let label = label(cartridge).parse().unwrap();
+            self.daemon.meta.read(|tx| vtl_library::cartridge(tx, label)).unwrap()
+        }
+
+        /// Label of what the drive has in it.
+        fn held(&self, drive: u16) -> Option<String> {
+            self.library.bay(drive).unwrap().unit.call(|drive| drive.status().label).unwrap()
+        }
+
+        fn fail(&self, drive: u16) {
+            assert!(self.library.bay(drive).unwrap().unit.call(|_| panic!("made to fail")).is_err());
+        }
+
+        /// Loads cartridges 1 and 2 into drives 0 and 1.
+        fn loaded() -> Self {
+            let bench = Self::new();
+            for n in [0, 1] {
+                bench.carry(&[Place::Slot(n + 1)], from_to(Place::Slot(n + 1), Place::Drive(n))).unwrap();
+            }
+            assert_eq!((bench.held(0), bench.held(1)), (Some(label(1)), Some(label(2))));
+            bench
+        }
+    }
+
+    type Change = Box<dyn Fn(&mut Tx<'_>, &Gates) -> Result<Vec<Moved>, LibraryError> + Send>;
+
+    fn label(cartridge: u32) -> String {
+        format!("VTL{cartridge:03}L8")
+    }
+
+    fn name() -> LibraryName {
+        "lib0".parse().unwrap()
+    }
+
+    fn from_to(from: Place, to: Place) -> Change {
+        Box::new(move |tx, gates| {
+            vtl_library::move_medium(tx, &name(), from, to, Mover::Robot, gates).map(|moved| vec![moved])
+        })
+    }
+
+    /// What was in drive 0 to drive 1, what was in drive 1 to slot 24.
+    fn exchange() -> Change {
+        let (a, b) = (Place::Drive(0), Place::Drive(1));
+        Box::new(move |tx, gates| {
+            vtl_library::exchange(tx, &name(), a, b, Place::Slot(24), Mover::Robot, gates).map(Vec::from)
+        })
+    }
+
+    /// The same, but it cannot be committed; `before` happens in that moment.
+    fn uncommitted(change: Change, before: impl Fn() + Send + 'static) -> Change {
+        let calls = AtomicU32::new(0);
+        Box::new(move |tx, gates| {
+            let moved = change(tx, gates)?;
+            if calls.fetch_add(1, Ordering::Relaxed) == 0 {
+                return Ok(moved);
+            }
+            before();
+            Err(LibraryError::NoLibraryGiven(moved[0].cartridge.label))
+        })
+    }
+
+    #[test]
+    fn a_cartridge_that_its_drive_refuses_is_listed_where_it_was() {
+        let bench = Bench::new();
+        // Something that no row tells of.
+        let stray = bench.daemon.shelf.open(&bench.row(9)).unwrap();
+        bench.library.bay(0).unwrap().unit.call(|drive| drive.insert(stray).is_ok()).unwrap();
+        let load = || bench.carry(&[Place::Slot(1)], from_to(Place::Slot(1), Place::Drive(0)));
+        assert!(matches!(load(), Err(CarryError::Load { why, .. }) if why.contains("Occupied")));
+        assert_eq!(bench.row(1).place, Place::Slot(1));
+        bench.daemon.shelf.open(&bench.row(1)).unwrap().close();
+        bench.library.bay(0).unwrap().unit.call(crate::drive::eject).unwrap().unwrap();
+        load().unwrap();
+        assert_eq!((bench.row(1).place, bench.held(0)), (Place::Drive(0), Some(label(1))));
+    }
+
+    #[test]
+    fn a_move_that_is_not_committed_leaves_each_cartridge_in_the_drive_that_lists_it() {
+        let bench = Bench::loaded();
+        let sources = [Place::Drive(0), Place::Drive(1)];
+        assert!(bench.carry(&sources, uncommitted(exchange(), || ())).is_err());
+        assert_eq!((bench.held(0), bench.held(1)), (Some(label(1)), Some(label(2))));
+        assert_eq!((bench.row(1).place, bench.row(2).place), (Place::Drive(0), Place::Drive(1)));
+        bench.carry(&sources, exchange()).unwrap();
+        assert_eq!((bench.held(0), bench.held(1)), (None, Some(label(1))));
+        assert_eq!((bench.row(1).place, bench.row(2).place), (Place::Drive(1), Place::Slot(24)));
+        let told = bench.daemon.shelf.head(bench.row(2).id).unwrap().row.hint;
+        assert_eq!(told, Some((name(), Place::Slot(24))), "and it knows where it is");
+    }
+
+    #[test]
+    fn a_load_that_is_not_committed_leaves_the_drive_empty_and_the_cartridge_closed() {
+        let bench = Bench::new();
+        let load = from_to(Place::Slot(1), Place::Drive(0));
+        assert!(bench.carry(&[Place::Slot(1)], uncommitted(load, || ())).is_err());
+        assert_eq!((bench.row(1).place, bench.held(0)), (Place::Slot(1), None));
+        let told = bench.daemon.shelf.head(bench.row(1).id).unwrap().row.hint;
+        assert_eq!(told, Some((name(), Place::Slot(1))));
+        bench.daemon.shelf.open(&bench.row(1)).unwrap().close();
+    }
+
+    #[test]
+    fn a_cartridge_whose_new_drive_fails_is_in_the_old_one_again() {
+        let bench = Bench::loaded();
+        bench.carry(&[Place::Drive(1)], from_to(Place::Drive(1), Place::Slot(2))).unwrap();
+        bench.fail(1);
+        let moved = bench.carry(&[Place::Drive(0)], from_to(Place::Drive(0), Place::Drive(1)));
+        assert!(matches!(moved, Err(CarryError::Failed(_))), "{moved:?}");
+        assert_eq!((bench.row(1).place, bench.held(0)), (Place::Drive(0), Some(label(1))));
+    }
+
+    #[test]
+    fn a_cartridge_that_no_drive_takes_any_more_is_listed_in_the_vault() {
+        let bench = Bench::loaded();
+        let drive = bench.library.bay(0).unwrap().unit;
+        let fail = move || assert!(drive.call(|_| panic!("made to fail")).is_err());
+        let unload = uncommitted(from_to(Place::Drive(0), Place::Slot(1)), fail);
+        assert!(bench.carry(&[Place::Drive(0)], unload).is_err());
+        assert_eq!(bench.row(1).place, Place::Vault);
+        bench.daemon.shelf.open(&bench.row(1)).unwrap().close();
+    }
 }

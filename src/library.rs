@@ -8,7 +8,7 @@ use tracing::error;
 use vtl_library::{Drive, Library, LibraryError};
 use vtl_types::LibraryName;
 
-use crate::drive::{DriveUnit, Ejected, new_drive};
+use crate::drive::{DriveUnit, new_drive};
 use crate::inventory::{Bay, Bays, LeftOut, LibraryInventory};
 use crate::media::Shelf;
 use crate::meta::{DeviceState, SharedMeta};
@@ -152,8 +152,8 @@ impl LiveLibrary {
     pub fn stop(&self) {
         for bay in self.bays() {
             let why = match bay.unit.call(crate::drive::eject) {
-                Ok(Ejected::Medium | Ejected::Empty) => continue,
-                Ok(Ejected::Failed(why)) => why,
+                Ok(Ok(())) => continue,
+                Ok(Err(why)) => why,
                 Err(failed) => failed.to_string(),
             };
             error!(library = %self.name, lun = bay.lun, why, "a cartridge's last data is not durable");

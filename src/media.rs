@@ -122,6 +122,19 @@ impl CartridgeMedium {
         }
     }
 
+    /// It came out of one drive and goes into another, which is `place`.
+    pub fn load_again(&mut self, place: (LibraryName, Place)) {
+        self.cartridge.count_load();
+        self.tell_place(place);
+    }
+
+    /// It learns where it is, for rebuilding the inventory. Only a hint: failing is no failure.
+    pub fn tell_place(&mut self, place: (LibraryName, Place)) {
+        if let Err(error) = self.cartridge.set_place(Some(place)) {
+            warn!(label = %self.cartridge.label(), %error, "a cartridge could not be told its place; only a rebuild would miss it");
+        }
+    }
+
     /// Turns the write-protect switch.
     pub fn set_write_protected(&mut self, on: bool) {
         if let Err(error) = self.cartridge.set_write_protected(on) {

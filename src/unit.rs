@@ -63,6 +63,23 @@ impl<U> Clone for Unit<U> {
     }
 }
 
+/// A job that somebody waits for. Where it is dropped instead of run, what it holds goes before the one who waits hears of it.
+struct Asked<J, T> {
+    job: J,
+    done: mpsc::SyncSender<T>,
+}
+
+impl<J, T> Asked<J, T> {
+    fn run<U>(self, device: &mut U)
+    where
+        J: FnOnce(&mut U) -> T,
+    {
+        let Self { job, done } = self;
+        // Nobody waiting any more is no failure.
+        drop(done.send(job(device)));
+    }
+}
+
 /// A device that panicked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
@@ -104,7 +121,8 @@ impl<U: LogicalUnit + Send + 'static> Unit<U> {
         job: impl FnOnce(&mut U) -> T + Send + 'static,
     ) -> Result<T, Failed> {
         let (done, wait) = mpsc::sync_channel(1);
-        self.post(move |device| drop(done.send(job(device))));
+        let asked = Asked { job, done };
+        self.post(move |device| asked.run(device));
         // As long as this front is there, so is the thread: a job that is dropped has met a failed device.
         wait.recv().map_err(|_| Failed)
     }

@@ -144,12 +144,18 @@ impl Cartridge {
     /// tape can be read all the same, and the count is kept with the next commit.
     pub fn load(store: &Store, id: CartridgeId, settings: Settings) -> Result<Self, CartridgeError> {
         let mut cartridge = Self::open(store, id, settings)?;
-        cartridge.head.load_count = cartridge.head.load_count.saturating_add(1);
-        cartridge.changes.load_count = true;
-        // On a failure the state is as opened, the count in memory only; or broken, which the next call tells.
-        let _ = cartridge.commit();
-        cartridge.cursor = cartridge.head.map.start_cursor();
+        cartridge.count_load();
         Ok(cartridge)
+    }
+
+    /// Counts a load and rewinds, as [`Cartridge::load`] does: for a cartridge that goes from one drive into another. Everything that was written
+    /// is flushed before.
+    pub fn count_load(&mut self) {
+        self.head.load_count = self.head.load_count.saturating_add(1);
+        self.changes.load_count = true;
+        // On a failure the state is as before, the count in memory only; or broken, which the next call tells.
+        let _ = self.commit();
+        self.cursor = self.head.map.start_cursor();
     }
 
     /// Flushes, and lets the store forget the deltas. The cartridge can be opened again when this returns.
