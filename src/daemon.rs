@@ -17,6 +17,7 @@ use vtl_store::{Health, Options, OwnerId, Store};
 use vtl_types::{ByteCount, CartridgeId, Generation, Label, LibraryName};
 
 use crate::args::Args;
+use crate::ballast::Ballast;
 use crate::library::{LiveLibrary, personality};
 use crate::media::{Shelf, ShelfHead};
 use crate::meta::SharedMeta;
@@ -97,7 +98,13 @@ impl Daemon {
         daemon.start_libraries()?;
         daemon.start_diagnostic_disk()?;
         daemon.publish().map_err(|e| e.to_string())?;
+        daemon.ballast().fill_if_there_is_room();
         Ok(daemon)
+    }
+
+    /// The space kept for a start on a full file system.
+    pub fn ballast(&self) -> &Ballast {
+        self.state.ballast()
     }
 
     /// The configuration in effect.
@@ -138,6 +145,7 @@ impl Daemon {
     /// Problems found at start, and those of the moment.
     pub fn problems(&self) -> Vec<Problem> {
         let mut problems = lock(&self.standing).clone();
+        problems.extend(self.ballast().problem());
         let free = self.store.free_bytes();
         if free < LOW_POOL_BYTES {
             problems.push(Problem {

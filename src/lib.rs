@@ -1,10 +1,11 @@
 //! The daemon: sockets, threads and adapters around the crates that know tapes, libraries, iSCSI and the store.
 //!
-//! Start: configuration, state folder, store (which recovers), inventory, halves finished, libraries, listeners, `ready`.
+//! Start: configuration, state folder (which gives up its ballast when there is no space), store (which recovers), inventory, halves finished, libraries, listeners, `ready`.
 //! Stop: no new connections, sessions closed, drives unloaded, so that everything is durable.
 
 mod api;
 pub mod args;
+mod ballast;
 mod clock;
 mod connection;
 mod daemon;
@@ -38,6 +39,9 @@ use crate::state::StateFolder;
 
 /// How long sessions get to end before the drives are unloaded under them.
 const SESSIONS_END: Duration = Duration::from_secs(5);
+
+/// How often the daemon looks whether there is room for the ballast again.
+const BALLAST_LOOK: Duration = Duration::from_secs(60);
 
 /// Runs the daemon until SIGTERM or SIGINT.
 ///
@@ -92,6 +96,7 @@ async fn serve(daemon: &Arc<Daemon>, token: String) -> Result<(), String> {
     daemon.set_portals(addresses);
     let api_address = api.local_addr().map_err(|e| e.to_string())?;
     tasks.push(tokio::spawn(api::serve(api, daemon.clone(), token)));
+    tasks.push(tokio::spawn(keep_ballast(daemon.clone())));
     print_ready(&daemon.welcome(api_address));
     let outcome = wait_for_signals(daemon).await;
     for task in tasks {
@@ -100,6 +105,19 @@ async fn serve(daemon: &Arc<Daemon>, token: String) -> Result<(), String> {
     daemon.sessions().close_all();
     daemon.sessions().ended(SESSIONS_END).await;
     outcome
+}
+
+/// Space for a start on a full file system is kept again as soon as there is room for it.
+async fn keep_ballast(daemon: Arc<Daemon>) {
+    loop {
+        tokio::time::sleep(BALLAST_LOOK).await;
+        let daemon = daemon.clone();
+        if let Err(failed) =
+            tokio::task::spawn_blocking(move || daemon.ballast().fill_if_there_is_room()).await
+        {
+            error!(%failed, "the look at the free space failed");
+        }
+    }
 }
 
 fn print_ready(welcome: &str) {

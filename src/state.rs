@@ -7,9 +7,12 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 
+use crate::ballast::Ballast;
+
 /// An open state folder. The lock on it lasts as long as this value.
 pub struct StateFolder {
     path: PathBuf,
+    ballast: Ballast,
     _lock: File,
 }
 
@@ -60,9 +63,18 @@ impl StateFolder {
         if mode & 0o077 != 0 {
             return Err(StateError::TooOpen(path.to_owned(), mode));
         }
-        let lock = take_lock(path)?;
+        let mut lock = take_lock(path)?;
+        let ballast = Ballast::of(path);
+        // Before anything is written, and after nobody else can use it.
+        ballast.give_up_if_needed();
+        sign(&mut lock).map_err(|error| StateError::Io(path.join(LOCK), error))?;
         put_restored(path).map_err(fail)?;
-        Ok(Self { path: path.to_owned(), _lock: lock })
+        Ok(Self { path: path.to_owned(), ballast, _lock: lock })
+    }
+
+    /// The space kept for a start.
+    pub fn ballast(&self) -> &Ballast {
+        &self.ballast
     }
 
     /// The folder.
@@ -150,8 +162,10 @@ fn remove_side_files(database: &Path) {
     }
 }
 
+const LOCK: &str = "vtld.lock";
+
 fn take_lock(folder: &Path) -> Result<File, StateError> {
-    let path = folder.join("vtld.lock");
+    let path = folder.join(LOCK);
     let fail = |error| StateError::Io(path.clone(), error);
     let mut file = OpenOptions::new()
         .read(true)
@@ -166,9 +180,13 @@ fn take_lock(folder: &Path) -> Result<File, StateError> {
         drop(file.read_to_string(&mut pid));
         return Err(StateError::InUse(folder.to_owned(), pid.trim().to_owned()));
     }
-    file.set_len(0).map_err(fail)?;
-    writeln!(file, "{}", std::process::id()).map_err(fail)?;
     Ok(file)
+}
+
+/// Who has the lock.
+fn sign(lock: &mut File) -> io::Result<()> {
+    lock.set_len(0)?;
+    writeln!(lock, "{}", std::process::id())
 }
 
 /// Bytes as lower-case hexadecimal.

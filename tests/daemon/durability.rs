@@ -2,7 +2,7 @@
 
 use std::fs::Permissions;
 use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::process::Command;
 use std::time::Duration;
 
@@ -11,6 +11,8 @@ use serde_json::json;
 use crate::support::scsi::{CHANGER, DRIVE, ONE_FILEMARK, REWIND, TEST_UNIT_READY};
 use crate::support::{Outcome, Server, noise, rounds};
 
+/// LUN of drive 1.
+const SECOND_DRIVE: u8 = DRIVE + 1;
 const POWER_ON: (u8, u8) = (0x29, 0x00);
 
 /// Sizes of blocks that a backup might mix.
@@ -145,14 +147,19 @@ fn killed_moves_leave_each_cartridge_in_exactly_one_place() {
     }
 }
 
-/// A tmpfs of 192 MiB, unmounted at the end. The store keeps 128 MiB of it free for what must always be possible.
+/// A tmpfs, unmounted at the end. The store keeps 128 MiB of it free for what must always be possible.
 struct SmallDisk(tempfile::TempDir);
 
 impl SmallDisk {
+    /// Of 192 MiB.
     fn mount() -> Option<Self> {
+        Self::of_mib(192)
+    }
+
+    fn of_mib(mib: u32) -> Option<Self> {
         let dir = tempfile::tempdir().unwrap();
         let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=192m,mode=0700", "none"])
+            .args(["-t", "tmpfs", "-o", &format!("size={mib}m,mode=0700"), "none"])
             .arg(dir.path())
             .output()
             .is_ok_and(|output| output.status.success());
@@ -266,4 +273,70 @@ fn a_disk_that_others_fill_to_the_last_byte_takes_nothing_more_and_still_gives_e
             assert!(host.read(DRIVE, 65_536).good() == noise(n, 65_536), "block {n}");
         }
     }
+}
+
+#[test]
+fn on_a_file_system_without_a_free_byte_it_starts_reads_removes_and_then_writes_again() {
+    let Some(disk) = SmallDisk::of_mib(512) else {
+        eprintln!("not run: no tmpfs can be mounted here (needs root)");
+        return;
+    };
+    let mut server = Server::start_at(disk.0.path(), &["--set", "cartridge.size=4g"]);
+    let ballast = server.state().join("ballast");
+    assert!(std::fs::metadata(&ballast).unwrap().blocks() * 512 >= 64 << 20, "space is kept");
+    let mut host = server.session(1);
+    host.load(1, 0);
+    host.load(2, 1);
+    for n in 0..600 {
+        assert!(is_kept(&host.write(DRIVE, &noise(n, 262_144))), "block {n}");
+    }
+    for n in 0..20 {
+        assert!(is_kept(&host.write(SECOND_DRIVE, &noise(n, 65_536))));
+    }
+    for drive in [DRIVE, SECOND_DRIVE] {
+        assert!(is_kept(&host.run(drive, &ONE_FILEMARK, 0, &[])));
+    }
+    let filler = disk.0.path().join("filler");
+    let mut file = std::fs::File::create(&filler).unwrap();
+    while file.write_all(&[0xaa; 4096]).is_ok() {}
+    drop(file);
+
+    server.kill();
+    server.start_again();
+    assert_eq!(std::fs::metadata(&ballast).unwrap().len(), 0, "it was needed");
+    let told = |server: &Server| {
+        let status = server.get("/system/status");
+        let problems = status["problems"].as_array().unwrap().clone();
+        problems.into_iter().find(|problem| problem["subject"] == "state folder")
+    };
+    let problem = told(&server).unwrap();
+    assert!(problem["remedy"].as_str().unwrap().contains("vtl cartridge rm"), "{problem}");
+    let mut host = server.session(1);
+    for drive in [DRIVE, SECOND_DRIVE] {
+        host.attentions(drive);
+        host.run(drive, &REWIND, 0, &[]).good();
+    }
+    for n in 0..600 {
+        assert!(host.read(DRIVE, 262_144).good() == noise(n, 262_144), "block {n}");
+    }
+    for n in 0..20 {
+        assert!(host.read(SECOND_DRIVE, 65_536).good() == noise(n, 65_536), "block {n}");
+    }
+    assert!(!is_kept(&host.write(SECOND_DRIVE, &noise(99, 65_536))), "there is no room yet");
+
+    host.attentions(CHANGER);
+    let elements = host.elements();
+    host.move_medium(elements.drive, elements.storage).good();
+    server.api("DELETE", "/cartridges/VTL001L8", &json!({ "now": true, "confirm": "VTL001L8" }));
+    for n in 0..100 {
+        assert!(is_kept(&host.write(SECOND_DRIVE, &noise(n, 65_536))), "block {n}");
+    }
+    assert!(is_kept(&host.run(SECOND_DRIVE, &ONE_FILEMARK, 0, &[])));
+
+    // Once there is plenty again, so is the space that is kept.
+    std::fs::remove_file(&filler).unwrap();
+    assert_eq!(server.stop(), Some(0));
+    server.start_again();
+    assert!(std::fs::metadata(&ballast).unwrap().blocks() * 512 >= 64 << 20);
+    assert_eq!(told(&server), None);
 }
