@@ -9,7 +9,7 @@ use scsi::disk::RamDisk;
 use scsi::spc::Identity;
 use tracing::{info, warn};
 use vtl_api::{ErrorCode, Problem};
-use vtl_conf::{Config, DefaultLibrary};
+use vtl_conf::{ConfErrors, Config, DefaultLibrary};
 use vtl_library::{
     CartridgeState, Counts, InstallationId, LibraryError, NewCartridges, NewLibrary, NewPlace,
 };
@@ -19,6 +19,7 @@ use vtl_types::{ByteCount, CartridgeId, Generation, Label, LibraryName};
 use crate::args::Args;
 use crate::ballast::Ballast;
 use crate::library::{LiveLibrary, personality};
+use crate::listeners::{Listeners, Wanted};
 use crate::media::{Shelf, ShelfHead};
 use crate::meta::SharedMeta;
 use crate::portal::{DIAGNOSTIC_TARGET, portal, target_doors};
@@ -54,7 +55,7 @@ pub struct Daemon {
     pub(crate) shelf: Shelf,
     sessions: Arc<Sessions>,
     libraries: RwLock<BTreeMap<LibraryName, Arc<LiveLibrary>>>,
-    portals: Mutex<Vec<SocketAddr>>,
+    listeners: Listeners,
     installation: InstallationId,
     pub(crate) started_unix_s: u64,
     standing: Mutex<Vec<Problem>>,
@@ -77,6 +78,7 @@ impl Daemon {
             discovery_auth: vtl_iscsi::config::Auth::default(),
             limits: vtl_iscsi::config::Limits::default(),
         });
+        let listeners = Listeners::new(config.iscsi.max_connections);
         let daemon = Arc::new(Self {
             args,
             config: RwLock::new(Arc::new(config)),
@@ -86,7 +88,7 @@ impl Daemon {
             shelf,
             sessions,
             libraries: RwLock::default(),
-            portals: Mutex::default(),
+            listeners,
             installation,
             started_unix_s: crate::clock::unix_seconds(),
             standing: Mutex::default(),
@@ -119,12 +121,43 @@ impl Daemon {
 
     /// Addresses that iSCSI listens on.
     pub fn portals(&self) -> Vec<SocketAddr> {
-        lock(&self.portals).clone()
+        self.listeners.list().into_iter().map(|(address, _)| address).collect()
     }
 
-    /// The listeners are open.
-    pub fn set_portals(&self, portals: Vec<SocketAddr>) {
-        *lock(&self.portals) = portals;
+    /// The iSCSI listeners.
+    pub fn listeners(&self) -> &Listeners {
+        &self.listeners
+    }
+
+    /// Opens the listeners that operators have added. One that cannot be opened is a problem for the status and keeps nothing from starting.
+    ///
+    /// # Errors
+    /// The inventory cannot be read.
+    pub async fn open_remembered(&self) -> Result<(), String> {
+        for address in self.meta.portals().map_err(|e| e.to_string())? {
+            if self.listeners.wanted(address).is_none()
+                && let Err(why) = self.open_listener(address).await
+            {
+                self.note_problem(Problem {
+                    subject: format!("portal {address}"),
+                    message: format!("it is not open: {}", why.message),
+                    remedy: format!(
+                        "{}; or forget it: vtl iscsi portal rm {address}",
+                        why.remedy.unwrap_or_else(|| "see what is there, and restart vtld".to_owned())
+                    ),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens a listener that is not of the configuration, when no target would be open to all who reach it.
+    pub(crate) async fn open_listener(&self, asked: SocketAddr) -> Result<SocketAddr, vtl_api::ApiError> {
+        let known = target_doors(&self.config(), &self.meta).map_err(|e| internal(&e.to_string()))?;
+        self.config().check_listener(&asked, &known).map_err(|errors| open_door("", &errors))?;
+        let listener = crate::portal::bind_one(asked).await.map_err(|why| invalid(why, ""))?;
+        let opened = self.listeners.open(listener, Wanted::Added, &self.sessions);
+        opened.map_err(|e| internal(&e.to_string()))
     }
 
     /// The installation id in hexadecimal.
@@ -177,6 +210,11 @@ impl Daemon {
     pub(crate) fn note_problem(&self, problem: Problem) {
         warn!(subject = problem.subject, problem.message, remedy = problem.remedy);
         lock(&self.standing).push(problem);
+    }
+
+    /// What was wrong with `subject` is not any more.
+    pub(crate) fn forget_problem(&self, subject: &str) {
+        lock(&self.standing).retain(|problem| problem.subject != subject);
     }
 
     /// Starts the units of a library that is in the inventory, and makes its target known.
@@ -235,6 +273,9 @@ impl Daemon {
         fresh
             .check_doors(&known)
             .map_err(|e| invalid(e.to_string(), "the old configuration stays in effect"))?;
+        for (address, _) in self.listeners.list().iter().filter(|(_, wanted)| *wanted == Wanted::Added) {
+            fresh.check_listener(address, &known).map_err(|errors| open_door("", &errors))?;
+        }
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(fresh);
         self.publish().map_err(|e| internal(&e.to_string()))?;
         Ok(match listeners_moved {
@@ -553,6 +594,16 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 pub(crate) fn internal(message: &str) -> vtl_api::ApiError {
     vtl_api::ApiError { code: ErrorCode::Internal, message: message.to_owned(), remedy: None }
+}
+
+/// A listener that others can reach in front of a target that nobody guards. `when`: what would lead to it.
+pub(crate) fn open_door(when: &str, errors: &ConfErrors) -> vtl_api::ApiError {
+    let problems: Vec<&str> = errors.0.iter().map(|error| error.problem.as_str()).collect();
+    vtl_api::ApiError {
+        code: ErrorCode::Conflict,
+        message: format!("{when}{}", problems.join("; ")),
+        remedy: errors.0.first().map(|error| error.remedy.clone()),
+    }
 }
 
 pub(crate) fn invalid(message: String, remedy: &str) -> vtl_api::ApiError {

@@ -13,6 +13,7 @@ mod drive;
 mod in_flight;
 mod inventory;
 mod library;
+mod listeners;
 mod lobby;
 mod media;
 mod meta;
@@ -29,12 +30,12 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::Semaphore;
 use tracing::{error, info};
 use vtl_conf::{Config, Surroundings};
 
 use crate::args::Args;
 use crate::daemon::Daemon;
+use crate::listeners::Wanted;
 use crate::state::StateFolder;
 
 /// How long sessions get to end before the drives are unloaded under them.
@@ -85,20 +86,20 @@ async fn serve(daemon: &Arc<Daemon>, token: String) -> Result<(), String> {
     let api = TcpListener::bind(config.api.listen).await.map_err(|e| {
         format!("api.listen: cannot listen on {}: {e}; is another vtld running?", config.api.listen)
     })?;
-    let mut addresses = Vec::new();
-    let places =
-        Arc::new(Semaphore::new(usize::try_from(config.iscsi.max_connections).unwrap_or(usize::MAX)));
-    let mut tasks = Vec::new();
     for listener in listeners {
-        addresses.extend(listener.local_addr());
-        tasks.push(tokio::spawn(portal::listen(listener, daemon.sessions().clone(), places.clone())));
+        daemon
+            .listeners()
+            .open(listener, Wanted::Configured, daemon.sessions())
+            .map_err(|e| format!("iscsi.listen: {e}"))?;
     }
-    daemon.set_portals(addresses);
+    daemon.open_remembered().await?;
+    let mut tasks = Vec::new();
     let api_address = api.local_addr().map_err(|e| e.to_string())?;
     tasks.push(tokio::spawn(api::serve(api, daemon.clone(), token)));
     tasks.push(tokio::spawn(keep_ballast(daemon.clone())));
     print_ready(&daemon.welcome(api_address));
     let outcome = wait_for_signals(daemon).await;
+    daemon.listeners().close_all();
     for task in tasks {
         task.abort();
     }

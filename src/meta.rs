@@ -1,11 +1,12 @@
 //! The inventory file as the daemon shares it, and what devices keep in it over a restart.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use scsi::{Persist, PersistFault};
 use vtl_library::LibraryError;
-use vtl_meta::{Meta, MetaError, Migration, Module, Table, Tx, Value};
+use vtl_meta::{Meta, MetaError, Migration, Module, Row, Table, Tx, Value};
 use vtl_types::CartridgeId;
 
 /// One file, one connection, one user at a time: transactions are short.
@@ -14,20 +15,33 @@ pub struct SharedMeta(Arc<Mutex<Meta>>);
 
 static DEVICE_STATE: Table = Table { name: "device_state", columns: &["device", "key", "value"], key_len: 2 };
 
+/// Addresses that an operator has added to those of the configuration.
+static PORTALS: Table = Table { name: "portals", columns: &["address"], key_len: 1 };
+
 /// What the daemon itself keeps beside the library's tables.
 const DEVICES: Module = Module {
     name: "devices",
-    migrations: &[Migration {
-        number: 1,
-        sql: "CREATE TABLE device_state (
+    migrations: &[
+        Migration {
+            number: 1,
+            sql: "CREATE TABLE device_state (
             device TEXT NOT NULL,
             key TEXT NOT NULL,
             value BLOB NOT NULL,
             row_sum BLOB NOT NULL,
             PRIMARY KEY (device, key)
         ) STRICT, WITHOUT ROWID;",
-    }],
-    tables: &[&DEVICE_STATE],
+        },
+        Migration {
+            number: 2,
+            sql: "CREATE TABLE portals (
+            address TEXT NOT NULL,
+            row_sum BLOB NOT NULL,
+            PRIMARY KEY (address)
+        ) STRICT, WITHOUT ROWID;",
+        },
+    ],
+    tables: &[&DEVICE_STATE, &PORTALS],
 };
 
 /// Whose state the daemon's own notes are.
@@ -91,6 +105,42 @@ impl SharedMeta {
                 tx.insert(&DEVICE_STATE, &[device, key, Value::Blob(vec![1])])
             })
         })
+    }
+
+    /// Addresses to listen on beside those of the configuration.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn portals(&self) -> Result<Vec<SocketAddr>, MetaError> {
+        self.with(|meta| {
+            meta.read(|tx| {
+                let address = |row: Row| row.get::<String>("address")?.parse().map_err(|_| row.damaged());
+                tx.all(&PORTALS)?.into_iter().map(address).collect()
+            })
+        })
+    }
+
+    /// Listens on this address at the next start, too.
+    ///
+    /// # Errors
+    /// It is not durable.
+    pub fn add_portal(&self, address: SocketAddr) -> Result<(), MetaError> {
+        let row = [Value::Text(address.to_string())];
+        self.with(|meta| {
+            meta.transaction(|tx| {
+                tx.delete(&PORTALS, &row)?;
+                tx.insert(&PORTALS, &row)
+            })
+        })
+    }
+
+    /// Does not; false when it would not have.
+    ///
+    /// # Errors
+    /// It is not durable.
+    pub fn forget_portal(&self, address: SocketAddr) -> Result<bool, MetaError> {
+        let row = [Value::Text(address.to_string())];
+        self.with(|meta| meta.transaction(|tx| tx.delete(&PORTALS, &row)))
     }
 
     /// When a cartridge went to the trash, in seconds since 1970.

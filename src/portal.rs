@@ -11,6 +11,7 @@ use tracing::warn;
 use vtl_conf::{Config, Digest, TargetDoor};
 use vtl_iscsi::config::{Auth, ChapIn, ChapOut, DigestOffer, Limits, Portal, TargetConfig};
 use vtl_library::LibraryError;
+use vtl_meta::Tx;
 use vtl_types::{ChapAccount, ChapLogin, IscsiName};
 
 use crate::lobby::Lobby;
@@ -68,24 +69,22 @@ struct Doors {
     initiators: Vec<IscsiName>,
 }
 
-fn doors(config: &Config, meta: &SharedMeta) -> Result<Vec<Doors>, LibraryError> {
+fn doors(config: &Config, tx: &Tx<'_>) -> Result<Vec<Doors>, LibraryError> {
     let diagnostic = config.iscsi.diagnostic_disk.and_then(|_| DIAGNOSTIC_TARGET.parse::<IscsiName>().ok());
-    meta.read(|tx| {
-        let mut doors = Vec::new();
-        for (name, _) in vtl_library::targets(tx)? {
-            let chap = vtl_library::chap(tx, &name)?;
-            let initiators = vtl_library::initiators(tx, &name)?;
-            doors.push(Doors { name, chap, initiators });
+    let mut doors = Vec::new();
+    for (name, _) in vtl_library::targets(tx)? {
+        let chap = vtl_library::chap(tx, &name)?;
+        let initiators = vtl_library::initiators(tx, &name)?;
+        doors.push(Doors { name, chap, initiators });
+    }
+    doors.extend(diagnostic.map(|name| Doors { name, chap: None, initiators: Vec::new() }));
+    for door in &mut doors {
+        if let Some(access) = config.iscsi.targets.get(&door.name) {
+            door.chap = access.chap.clone().or_else(|| door.chap.take());
+            door.initiators.extend(access.initiators.iter().cloned());
         }
-        doors.extend(diagnostic.map(|name| Doors { name, chap: None, initiators: Vec::new() }));
-        for door in &mut doors {
-            if let Some(access) = config.iscsi.targets.get(&door.name) {
-                door.chap = access.chap.clone().or_else(|| door.chap.take());
-                door.initiators.extend(access.initiators.iter().cloned());
-            }
-        }
-        Ok(doors)
-    })
+    }
+    Ok(doors)
 }
 
 /// Which targets the inventory guards, for the check of wide listeners.
@@ -93,8 +92,15 @@ fn doors(config: &Config, meta: &SharedMeta) -> Result<Vec<Doors>, LibraryError>
 /// # Errors
 /// The inventory cannot be read.
 pub fn target_doors(config: &Config, meta: &SharedMeta) -> Result<Vec<TargetDoor>, LibraryError> {
-    let doors = doors(config, meta)?;
-    Ok(doors
+    meta.read(|tx| target_doors_in(config, tx))
+}
+
+/// The same within a transaction: as it would be.
+///
+/// # Errors
+/// The inventory cannot be read.
+pub fn target_doors_in(config: &Config, tx: &Tx<'_>) -> Result<Vec<TargetDoor>, LibraryError> {
+    Ok(doors(config, tx)?
         .into_iter()
         .map(|door| TargetDoor {
             guarded: door.chap.is_some() || !door.initiators.is_empty(),
@@ -108,7 +114,7 @@ pub fn target_doors(config: &Config, meta: &SharedMeta) -> Result<Vec<TargetDoor
 /// # Errors
 /// The inventory cannot be read: nobody is let in on half a list.
 pub fn portal(config: &Config, meta: &SharedMeta) -> Result<Portal, LibraryError> {
-    let targets = doors(config, meta)?.into_iter().map(target).collect();
+    let targets = meta.read(|tx| doors(config, tx))?.into_iter().map(target).collect();
     Ok(Portal { targets, discovery_auth: auth(config.iscsi.discovery_chap.as_ref()), limits: limits(config) })
 }
 
@@ -167,10 +173,16 @@ fn digest(offers: &[Digest]) -> DigestOffer {
 pub async fn bind(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, String> {
     let mut listeners = Vec::new();
     for address in addresses {
-        let listener = TcpListener::bind(address).await.map_err(|e| {
-            format!("iscsi.listen: cannot listen on {address}: {e}; is another program there?")
-        })?;
-        listeners.push(listener);
+        listeners.push(bind_one(*address).await.map_err(|why| format!("iscsi.listen: {why}"))?);
     }
     Ok(listeners)
+}
+
+/// Opens one.
+///
+/// # Errors
+/// The address and what the system says.
+pub async fn bind_one(address: SocketAddr) -> Result<TcpListener, String> {
+    let bound = TcpListener::bind(address).await;
+    bound.map_err(|e| format!("cannot listen on {address}: {e}; is another program there?"))
 }

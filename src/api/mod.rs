@@ -134,12 +134,27 @@ fn routes(daemon: Arc<Daemon>) -> Router {
         )
         .route("/store/stats", get(|State(d): Shared| run(d, Daemon::store_stats)))
         .route("/store/check", post(|State(d): Shared| run(d, Daemon::store_check)))
-        .route("/iscsi/portals", get(|State(d): Shared| run(d, Daemon::portal_list)))
+        .route(
+            "/iscsi/portals",
+            get(|State(d): Shared| run(d, Daemon::portal_list))
+                .post(|State(d): Shared, b: Bytes| run(d, move |d| d.portal_add(&body(&b)?))),
+        )
+        .route(
+            "/iscsi/portals/{address}",
+            delete(|State(d): Shared, Path(a): Name| run(d, move |d| d.portal_remove(&a))),
+        )
         .route("/iscsi/targets", get(|State(d): Shared| run(d, Daemon::target_list)))
         .route("/iscsi/sessions", get(|State(d): Shared| run(d, Daemon::session_list)))
         .route(
             "/iscsi/targets/{library}/chap",
-            put(|State(d): Shared, Path(n): Name, b: Bytes| run(d, move |d| d.chap_set(&n, &body(&b)?))),
+            put(|State(d): Shared, Path(n): Name, b: Bytes| run(d, move |d| d.chap_set(&n, &body(&b)?)))
+                .delete(|State(d): Shared, Path(n): Name| run(d, move |d| d.chap_remove(&n))),
+        )
+        .route(
+            "/iscsi/targets/{library}/initiators/{initiator}",
+            delete(|State(d): Shared, Path((n, i)): Path<(String, String)>| {
+                run(d, move |d| d.initiator_remove(&n, &i))
+            }),
         )
         .route(
             "/iscsi/targets/{library}/initiators",

@@ -1,26 +1,30 @@
 //! The operations of the API on the daemon. Each is one request; those that change what exists run one at a time.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::runtime::Handle;
 use vtl_api::{
-    AddInitiator, ApiError, BackupFile, CartridgeInfo, ConfigValue, CreateCartridges, CreateLibrary, Damage,
-    Done, DriveInfo, ElementInfo, ErrorCode, LibraryDetail, LibraryInfo, MoveCartridge, PlaceInfo, Problem,
-    RemoveCartridge, SessionInfo, SetCartridge, SetChap, SetLibrary, StoreCheck, StoreStats, SystemStatus,
-    TargetInfo,
+    AddInitiator, AddPortal, ApiError, BackupFile, CartridgeInfo, ConfigValue, CreateCartridges,
+    CreateLibrary, Damage, Done, DriveInfo, ElementInfo, ErrorCode, LibraryDetail, LibraryInfo,
+    MoveCartridge, PlaceInfo, PortalInfo, Problem, RemoveCartridge, SessionInfo, SetCartridge, SetChap,
+    SetLibrary, StoreCheck, StoreStats, SystemStatus, TargetInfo,
 };
-use vtl_conf::{Origin, Surroundings};
-use vtl_library::{Cartridge, CartridgeState, Counts, Head, NewCartridges, NewPlace, Verdict};
+use vtl_conf::{ConfErrors, Origin, Surroundings};
+use vtl_library::{Cartridge, CartridgeState, Counts, Head, LibraryError, NewCartridges, NewPlace, Verdict};
+use vtl_meta::{MetaError, Tx};
 use vtl_types::{ByteCount, ChapAccount, ChapLogin, IscsiName, Label, LibraryName, MediaForm, Place, Secret};
 
 use super::{not_carried, refused};
 use crate::clock::rfc3339;
-use crate::daemon::{Daemon, internal, invalid, lock};
+use crate::daemon::{Daemon, internal, invalid, lock, open_door};
 use crate::inventory::{Bay, Force};
 use crate::library::LiveLibrary;
-use crate::portal::DIAGNOSTIC_TARGET;
+use crate::listeners::Wanted;
+use crate::portal::{DIAGNOSTIC_TARGET, target_doors_in};
 use crate::state::hexadecimal;
 use crate::unit::Failed;
 
@@ -49,17 +53,39 @@ pub struct Rebuild {
     plan: bool,
 }
 
-/// `GET /iscsi/portals`, one row.
-#[derive(Serialize)]
-pub struct PortalRow {
-    address: String,
-}
-
 fn parse<T: std::str::FromStr>(text: &str) -> Answer<T>
 where
     T::Err: std::fmt::Display,
 {
     text.parse().map_err(|e: T::Err| invalid(e.to_string(), ""))
+}
+
+fn parse_address(text: &str) -> Answer<SocketAddr> {
+    let remedy = "write ADDR:PORT, such as 192.0.2.10:3260 or [2001:db8::1]:3260";
+    text.parse().map_err(|_| invalid(format!("'{text}' is no address and port"), remedy))
+}
+
+/// Operations run beside the runtime's own threads, where they may wait for it.
+fn runtime() -> Answer<Handle> {
+    Handle::try_current().map_err(|e| internal(&e.to_string()))
+}
+
+/// Why a door was not opened.
+enum NotLoosened {
+    Library(LibraryError),
+    Open(ConfErrors),
+}
+
+impl From<LibraryError> for NotLoosened {
+    fn from(error: LibraryError) -> Self {
+        Self::Library(error)
+    }
+}
+
+impl From<MetaError> for NotLoosened {
+    fn from(error: MetaError) -> Self {
+        Self::Library(error.into())
+    }
 }
 
 fn parse_place(text: &str) -> Answer<Place> {
@@ -477,8 +503,65 @@ impl Daemon {
         Ok(StoreCheck { chunks: report.good_chunks, bytes: report.good_bytes, damage: damage.collect() })
     }
 
-    pub(super) fn portal_list(&self) -> Answer<Vec<PortalRow>> {
-        Ok(self.portals().iter().map(|address| PortalRow { address: address.to_string() }).collect())
+    pub(super) fn portal_list(&self) -> Answer<Vec<PortalInfo>> {
+        let rows = self.listeners().list().into_iter().map(|(address, wanted)| PortalInfo {
+            address: address.to_string(),
+            origin: match wanted {
+                Wanted::Configured => "configuration".to_owned(),
+                Wanted::Added => "added".to_owned(),
+            },
+        });
+        Ok(rows.collect())
+    }
+
+    /// Opens a listener at once, and at every start from now on.
+    pub(super) fn portal_add(&self, request: &AddPortal) -> Answer<Done> {
+        let _one_at_a_time = lock(&self.changes);
+        let asked = parse_address(&request.address)?;
+        if self.listeners().wanted(asked).is_some() {
+            return Err(ApiError {
+                code: ErrorCode::Exists,
+                message: format!("iSCSI listens on {asked} already"),
+                remedy: None,
+            });
+        }
+        let runtime = runtime()?;
+        let address = runtime.block_on(self.open_listener(asked))?;
+        if let Err(error) = self.meta.add_portal(address) {
+            runtime.block_on(self.listeners().close(address));
+            return Err(internal(&error.to_string()));
+        }
+        Ok(done(format!("iSCSI listens on {address}, also after a restart"), vec![address.to_string()]))
+    }
+
+    /// Closes a listener that was added. Sessions are not asked.
+    pub(super) fn portal_remove(&self, address: &str) -> Answer<Done> {
+        let _one_at_a_time = lock(&self.changes);
+        let address = parse_address(address)?;
+        let open = self.listeners().wanted(address);
+        if open == Some(Wanted::Configured) {
+            return Err(ApiError {
+                code: ErrorCode::Conflict,
+                message: format!("{address} is an address of the configuration"),
+                remedy: Some(
+                    "take it out of iscsi.listen (or of the arguments --listen) and restart vtld".to_owned(),
+                ),
+            });
+        }
+        let remembered = self.meta.forget_portal(address).map_err(|e| internal(&e.to_string()))?;
+        if open.is_none() && !remembered {
+            return Err(ApiError {
+                code: ErrorCode::NotFound,
+                message: format!("iSCSI does not listen on {address}"),
+                remedy: Some("see vtl iscsi portal ls".to_owned()),
+            });
+        }
+        runtime()?.block_on(self.listeners().close(address));
+        self.forget_problem(&format!("portal {address}"));
+        Ok(done(
+            format!("iSCSI takes no new connections on {address}; sessions that exist stay"),
+            vec![address.to_string()],
+        ))
     }
 
     pub(super) fn target_list(&self) -> Answer<Vec<TargetInfo>> {
@@ -550,6 +633,74 @@ impl Daemon {
         self.publish().map_err(|e| refused(&e))?;
         Ok(done(
             format!("{initiator} may log in to {target}; only those on the list may"),
+            vec![initiator.to_string()],
+        ))
+    }
+
+    /// A change of who may log in that must not leave a target open in front of a listener that others can reach.
+    fn loosen(&self, change: impl FnOnce(&mut Tx<'_>) -> Result<bool, LibraryError>) -> Answer<bool> {
+        let config = self.config();
+        let listeners = self.portals();
+        let changed = self.meta.with(|meta| {
+            meta.transaction(|tx| {
+                let changed = change(tx)?;
+                let known = target_doors_in(&config, tx)?;
+                for address in &listeners {
+                    config.check_listener(address, &known).map_err(NotLoosened::Open)?;
+                }
+                Ok(changed)
+            })
+        });
+        changed.map_err(|why| match why {
+            NotLoosened::Library(error) => refused(&error),
+            NotLoosened::Open(errors) => open_door("then ", &errors),
+        })
+    }
+
+    /// Stops asking for the CHAP that [`Daemon::chap_set`] set.
+    pub(super) fn chap_remove(&self, library: &str) -> Answer<Done> {
+        let _one_at_a_time = lock(&self.changes);
+        let target = self.target_of(library)?;
+        if !self.loosen(|tx| vtl_library::clear_chap(tx, &target))? {
+            return Err(ApiError {
+                code: ErrorCode::NotFound,
+                message: format!("no CHAP is set for {target}"),
+                remedy: Some("what the configuration file sets is removed there".to_owned()),
+            });
+        }
+        self.publish().map_err(|e| refused(&e))?;
+        Ok(done(
+            format!("the CHAP that was set for {target} is no longer asked for"),
+            vec![target.to_string()],
+        ))
+    }
+
+    /// Takes an initiator off the list; without the last one, anybody may log in.
+    pub(super) fn initiator_remove(&self, library: &str, initiator: &str) -> Answer<Done> {
+        let _one_at_a_time = lock(&self.changes);
+        let target = self.target_of(library)?;
+        let initiator: IscsiName = parse(initiator)?;
+        if !self.loosen(|tx| vtl_library::remove_initiator(tx, &target, &initiator))? {
+            return Err(ApiError {
+                code: ErrorCode::NotFound,
+                message: format!("{initiator} is not on the list of {target}"),
+                remedy: Some("what the configuration file lists is removed there".to_owned()),
+            });
+        }
+        self.publish().map_err(|e| refused(&e))?;
+        let list = self
+            .sessions()
+            .portal()
+            .targets
+            .iter()
+            .find(|t| t.name == target.as_str())
+            .map(|t| t.initiators.is_some());
+        let left = match list {
+            Some(true) => "others on the list may log in",
+            _ => "the list is empty, so any initiator may try",
+        };
+        Ok(done(
+            format!("{initiator} is off the list of {target}; {left}; sessions that exist stay"),
             vec![initiator.to_string()],
         ))
     }

@@ -1,6 +1,7 @@
 //! Who gets in: CHAP, lists, wide listeners, the state folder, secrets.
 
 use std::fs;
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -158,6 +159,123 @@ fn a_listener_wider_than_loopback_needs_a_decision() {
     let (code, said) = Server::refused(folder.path(), &["--api", "0.0.0.0:0"]);
     assert_eq!(code, Some(1));
     assert!(said.contains("api.listen"), "{said}");
+}
+
+/// Adds a listener; the address that it got.
+fn add_portal(server: &Server, address: &str) -> SocketAddr {
+    let answer = server.api("POST", "/iscsi/portals", &json!({ "address": address }));
+    answer["names"][0].as_str().unwrap().parse().unwrap()
+}
+
+#[test]
+fn a_listener_that_is_added_opens_at_once_and_is_remembered_and_its_removal_leaves_sessions_alone() {
+    let mut server = Server::start(&[]);
+    let added = add_portal(&server, "127.0.0.1:0");
+    let mut host = Initiator::login(added, &Login::to(LIB0)).unwrap();
+    host.attentions(CHANGER);
+    let row = |server: &Server| {
+        let rows = server.get("/iscsi/portals").as_array().unwrap().clone();
+        rows.into_iter().find(|row| row["address"] == added.to_string())
+    };
+    assert_eq!(row(&server).unwrap()["origin"], "added");
+    assert!(server.get("/system/status")["portals"].to_string().contains(&added.to_string()));
+    assert_eq!(server.stop(), Some(0));
+    server.start_again();
+    assert!(row(&server).is_some(), "remembered");
+
+    let mut host = Initiator::login(added, &Login::to(LIB0)).unwrap();
+    host.attentions(CHANGER);
+    let path = format!("/iscsi/portals/{added}");
+    let answer = server.api("DELETE", &path, &json!(null));
+    assert!(answer["message"].as_str().unwrap().contains("sessions that exist stay"), "{answer}");
+    assert!(TcpStream::connect(added).is_err(), "nobody listens any more when the answer is there");
+    host.run(CHANGER, &TEST_UNIT_READY, 0, &[]).good();
+    assert_eq!(row(&server), None);
+    assert_eq!(
+        add_portal(&server, &added.to_string()),
+        added,
+        "while a session is there that came through it"
+    );
+    server.api("DELETE", &path, &json!(null));
+    server.kill();
+    server.start_again();
+    assert_eq!(row(&server), None, "forgotten");
+    drop(server.session(1));
+}
+
+#[test]
+fn requests_about_listeners_that_make_no_sense_say_what_would() {
+    let server = Server::start(&[]);
+    let configured = server.portal.to_string();
+    let (status, answer) = server.ask("DELETE", &format!("/iscsi/portals/{configured}"), &json!(null));
+    assert_eq!((status, &answer["code"]), (409, &json!("conflict")));
+    assert!(answer["remedy"].as_str().unwrap().contains("iscsi.listen"), "{answer}");
+    let ask = |address: &str| server.ask("POST", "/iscsi/portals", &json!({ "address": address }));
+    let (status, answer) = ask(&configured);
+    assert_eq!((status, &answer["code"]), (409, &json!("exists")));
+    let (status, answer) = ask("localhost");
+    assert_eq!((status, &answer["code"]), (400, &json!("invalid")));
+    assert!(answer["remedy"].as_str().unwrap().contains("ADDR:PORT"), "{answer}");
+    let taken = server.api.to_string();
+    let (status, answer) = ask(&taken);
+    assert_eq!(status, 400);
+    assert!(answer["message"].as_str().unwrap().contains(&taken), "{answer}");
+    let (status, answer) = server.ask("DELETE", "/iscsi/portals/127.0.0.1:9", &json!(null));
+    assert_eq!((status, &answer["code"]), (404, &json!("not-found")));
+}
+
+#[test]
+fn a_wide_listener_is_added_only_before_guarded_targets_and_then_one_guard_stays() {
+    let server = Server::start(&[]);
+    let wide = json!({ "address": "0.0.0.0:0" });
+    let (status, answer) = server.ask("POST", "/iscsi/portals", &wide);
+    assert_eq!((status, &answer["code"]), (409, &json!("conflict")));
+    for word in ["vtl iscsi chap set", "iscsi.allow_any_initiator"] {
+        assert!(answer["remedy"].as_str().unwrap().contains(word), "{answer}");
+    }
+    let (chap, list) = ("/iscsi/targets/lib0/chap", "/iscsi/targets/lib0/initiators");
+    assert_eq!(server.ask("DELETE", chap, &json!(null)).0, 404, "there is none");
+    server.api("PUT", chap, &json!({ "user": USER, "secret": SECRET }));
+    let added = add_portal(&server, "0.0.0.0:0");
+    let login = Login::to(LIB0);
+    assert_eq!(refusal(&server, &login), NOT_PROVED);
+
+    let is_refused = |path: &str| {
+        let (status, answer) = server.ask("DELETE", path, &json!(null));
+        assert_eq!((status, &answer["code"]), (409, &json!("conflict")), "{answer}");
+        assert!(answer["message"].as_str().unwrap().contains("open to all who reach it"), "{answer}");
+    };
+    is_refused(chap);
+    assert_eq!(refusal(&server, &login), NOT_PROVED, "nothing has changed");
+    server.api("POST", list, &json!({ "initiator": login.initiator }));
+    server.api("DELETE", chap, &json!(null));
+    drop(Initiator::login(server.portal, &login).unwrap());
+    let friend = format!("{list}/{}", login.initiator);
+    is_refused(&friend);
+    server.api("DELETE", &format!("/iscsi/portals/{added}"), &json!(null));
+    let stranger = login.named("iqn.2026-11.test.example:stranger");
+    assert_eq!(refusal(&server, &stranger), NOT_ALLOWED);
+    server.api("DELETE", &friend, &json!(null));
+    assert_eq!(server.ask("DELETE", &friend, &json!(null)).0, 404, "it is not on the list any more");
+    drop(Initiator::login(server.portal, &stranger).unwrap());
+}
+
+#[test]
+fn a_remembered_listener_that_may_not_open_any_more_is_told_and_keeps_nothing_from_starting() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = Server::start_at(folder.path(), &["--set", "iscsi.allow_any_initiator=true"]);
+    let added = add_portal(&server, "0.0.0.0:0");
+    assert_eq!(server.stop(), Some(0));
+    let server = Server::start_at(folder.path(), &[]);
+    let told = |server: &Server| {
+        let problems = server.get("/system/status")["problems"].as_array().unwrap().clone();
+        problems.into_iter().find(|problem| problem["subject"] == format!("portal {added}"))
+    };
+    let remedy = told(&server).unwrap()["remedy"].to_string();
+    assert!(remedy.contains("CHAP") && remedy.contains(&format!("vtl iscsi portal rm {added}")), "{remedy}");
+    assert!(TcpStream::connect(("127.0.0.1", added.port())).is_err());
+    server.api("DELETE", &format!("/iscsi/portals/{added}"), &json!(null));
+    assert_eq!(told(&server), None);
 }
 
 #[test]

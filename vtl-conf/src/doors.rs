@@ -31,7 +31,17 @@ impl Config {
     /// One for each open target.
     pub fn check_doors(&self, known: &[TargetDoor]) -> Result<(), ConfErrors> {
         let wide = self.iscsi.listen.iter().find(|address| !is_loopback(address));
-        let Some(wide) = wide.filter(|_| !self.iscsi.allow_any_initiator) else { return Ok(()) };
+        wide.map_or(Ok(()), |wide| self.check_listener(wide, known))
+    }
+
+    /// The same for one listener, which need not be in the file: it may be added while the daemon runs.
+    ///
+    /// # Errors
+    /// As [`Config::check_doors`].
+    pub fn check_listener(&self, wide: &SocketAddr, known: &[TargetDoor]) -> Result<(), ConfErrors> {
+        if is_loopback(wide) || self.iscsi.allow_any_initiator {
+            return Ok(());
+        }
         let open = known.iter().filter(|door| !door.guarded && !self.guards(&door.target));
         let mut errors: Vec<_> = open.map(|door| self.open_door(wide, Some(&door.target))).collect();
         if known.is_empty() && !self.iscsi.targets.keys().any(|target| self.guards(target)) {

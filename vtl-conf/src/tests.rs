@@ -400,6 +400,20 @@ fn a_wide_iscsi_listener_is_refused_until_somebody_decided() {
 }
 
 #[test]
+fn a_listener_that_is_not_in_the_file_obeys_the_same_rule() {
+    let door = |guarded| [TargetDoor { target: TARGET.parse().unwrap(), guarded }];
+    let (wide, narrow) = ("192.0.2.1:3260".parse().unwrap(), "[::1]:3261".parse().unwrap());
+    let config = Desk::new().load("", &[]).unwrap();
+    assert!(config.check_listener(&wide, &door(true)).is_ok());
+    assert!(config.check_listener(&narrow, &door(false)).is_ok());
+    let refused = config.check_listener(&wide, &door(false)).unwrap_err();
+    assert!(refused.to_string().contains("192.0.2.1:3260 is reachable from other machines"), "{refused}");
+    assert!(config.check_listener(&wide, &[]).is_err());
+    let config = Desk::new().load("iscsi.allow_any_initiator = true", &[]).unwrap();
+    assert!(config.check_listener(&wide, &door(false)).is_ok());
+}
+
+#[test]
 fn chap_for_discovery_alone_does_not_open_a_wide_listener() {
     let text =
         "iscsi.listen = \"[::]:3260\"\n[iscsi.discovery_chap]\nuser = \"op\"\nsecret_env = \"VTL_CHAP\"\n";

@@ -315,6 +315,23 @@ pub struct SessionInfo {
     pub since: String,
 }
 
+/// `GET /iscsi/portals`, one row.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortalInfo {
+    /// Address and port.
+    pub address: String,
+    /// `configuration`, or `added` by a request: only those can be removed by one.
+    pub origin: String,
+}
+
+/// `POST /iscsi/portals`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AddPortal {
+    /// Address and port.
+    pub address: String,
+}
+
 /// `GET /iscsi/targets`, one row.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TargetInfo {

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Parser, Subcommand};
 use serde_json::{Value, json};
 use vtl_api::{
-    AddInitiator, BackupFile, CreateCartridges, CreateLibrary, MoveCartridge, RemoveCartridge, SetCartridge,
-    SetChap, SetLibrary,
+    AddInitiator, AddPortal, BackupFile, CreateCartridges, CreateLibrary, MoveCartridge, RemoveCartridge,
+    SetCartridge, SetChap, SetLibrary,
 };
 
 use crate::http::{Failure, Method, Request, segment};
@@ -223,7 +223,7 @@ pub enum StoreVerb {
 pub enum IscsiNoun {
     /// Addresses that iSCSI listens on.
     #[command(subcommand)]
-    Portal(ListVerb),
+    Portal(PortalVerb),
     /// Targets.
     #[command(subcommand)]
     Target(ListVerb),
@@ -245,11 +245,35 @@ pub enum ListVerb {
     Ls,
 }
 
+/// Verbs of `vtl iscsi portal`.
+#[derive(Subcommand)]
+pub enum PortalVerb {
+    /// List them.
+    Ls,
+    /// Listen on an address at once, and after every restart.
+    Add {
+        /// Address and port; on another address than loopback every target needs CHAP or a list of initiators.
+        #[arg(value_name = "ADDR:PORT")]
+        address: String,
+    },
+    /// Take no new connections on an address that was added; sessions that exist stay.
+    Rm {
+        /// Address and port.
+        #[arg(value_name = "ADDR:PORT")]
+        address: String,
+    },
+}
+
 /// Verbs of `vtl iscsi chap`.
 #[derive(Subcommand)]
 pub enum ChapVerb {
     /// Demand CHAP from initiators.
     Set(ChapSet),
+    /// Demand it no more.
+    Rm {
+        /// The library.
+        library: String,
+    },
 }
 
 /// Arguments of `vtl iscsi chap set`.
@@ -276,6 +300,13 @@ pub struct ChapSet {
 pub enum InitiatorVerb {
     /// Allow this initiator; from the first one on, nobody else may log in.
     Add {
+        /// The library.
+        library: String,
+        /// iSCSI name of the initiator.
+        initiator: String,
+    },
+    /// Take an initiator off the list; without the last one, any may log in.
+    Rm {
         /// The library.
         library: String,
         /// iSCSI name of the initiator.
@@ -467,7 +498,13 @@ impl VaultVerb {
 impl IscsiNoun {
     fn call(&self) -> Result<Call, Failure> {
         Ok(match self {
-            Self::Portal(ListVerb::Ls) => get("/iscsi/portals", View::Table(&["address"])),
+            Self::Portal(PortalVerb::Ls) => get("/iscsi/portals", View::Table(&["address", "origin"])),
+            Self::Portal(PortalVerb::Add { address }) => {
+                post("/iscsi/portals".to_owned(), &AddPortal { address: address.clone() })
+            }
+            Self::Portal(PortalVerb::Rm { address }) => {
+                call(Method::Delete, path("iscsi/portals", address), None, View::Message)
+            }
             Self::Target(ListVerb::Ls) => {
                 get("/iscsi/targets", View::Table(&["name", "library", "luns", "chap_user", "initiators"]))
             }
@@ -488,6 +525,15 @@ impl IscsiNoun {
                     View::Message,
                 )
             }
+            Self::Chap(ChapVerb::Rm { library }) => {
+                call(Method::Delete, format!("{}/chap", path("iscsi/targets", library)), None, View::Message)
+            }
+            Self::Initiator(InitiatorVerb::Rm { library, initiator }) => call(
+                Method::Delete,
+                format!("{}/initiators/{}", path("iscsi/targets", library), segment(initiator)),
+                None,
+                View::Message,
+            ),
             Self::Initiator(InitiatorVerb::Add { library, initiator }) => {
                 let body = AddInitiator { initiator: initiator.clone() };
                 post(format!("{}/initiators", path("iscsi/targets", library)), &body)
@@ -616,6 +662,15 @@ mod tests {
                 "vtl iscsi initiator add lib0 iqn.1993-08.org.debian:01:abc",
                 Method::Post,
                 "/iscsi/targets/lib0/initiators",
+            ),
+            ("vtl iscsi portal ls", Method::Get, "/iscsi/portals"),
+            ("vtl iscsi portal add 192.0.2.10:3260", Method::Post, "/iscsi/portals"),
+            ("vtl iscsi portal rm [::1]:3260", Method::Delete, "/iscsi/portals/%5B%3A%3A1%5D%3A3260"),
+            ("vtl iscsi chap rm lib0", Method::Delete, "/iscsi/targets/lib0/chap"),
+            (
+                "vtl iscsi initiator rm lib0 iqn.1993-08.org.debian:01:abc",
+                Method::Delete,
+                "/iscsi/targets/lib0/initiators/iqn.1993-08.org.debian%3A01%3Aabc",
             ),
             ("vtl config show --effective", Method::Get, "/config/effective"),
             ("vtl system rebuild --plan", Method::Post, "/system/rebuild"),
