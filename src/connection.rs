@@ -1,6 +1,6 @@
 //! One iSCSI connection: a socket, and a task that carries bytes, time and events between it, the protocol and the units. It takes no decisions of its own.
 
-mod input;
+pub mod input;
 
 use std::collections::{HashMap, VecDeque};
 use std::io::{self, IoSlice};
@@ -38,6 +38,7 @@ pub async fn serve(socket: TcpStream, peer: SocketAddr, sessions: Arc<Sessions>)
     }
     let Ok(local) = socket.local_addr() else { return };
     let portal = sessions.portal();
+    let input = Input::new(sessions.buffers().clone());
     let most_held_bytes = portal.limits.max_bytes_in_flight;
     let random = Box::new(|bytes: &mut [u8]| crate::random::fill(bytes));
     let protocol = Connection::new(portal, local.to_string(), crc32c_append, random, clock::now_iscsi());
@@ -48,7 +49,7 @@ pub async fn serve(socket: TcpStream, peer: SocketAddr, sessions: Arc<Sessions>)
         peer,
         protocol,
         sessions,
-        input: Input::default(),
+        input,
         output: VecDeque::new(),
         answers_to,
         control_to,

@@ -257,6 +257,7 @@ impl Daemon {
     pub fn publish(&self) -> Result<(), LibraryError> {
         self.sessions.set_portal(portal(&self.config(), &self.meta)?);
         self.sessions.in_flight().set_limit(self.config().iscsi.max_bytes_in_flight.0);
+        self.sessions.buffers().set_bytes(self.config().iscsi.max_bytes_in_flight.0);
         Ok(())
     }
 

@@ -14,6 +14,7 @@ use vtl_iscsi::event::{AdmitRequest, CloseReason, SessionKind};
 use vtl_iscsi::login::LoginStatus;
 
 use crate::connection::Control;
+use crate::connection::input::Supply;
 use crate::in_flight::InFlight;
 use crate::lobby::Lobby;
 use crate::target::Target;
@@ -29,6 +30,7 @@ pub struct Sessions {
     lobby: Lobby,
     next_nexus: AtomicU64,
     in_flight: InFlight,
+    buffers: Arc<Supply>,
 }
 
 #[derive(Default)]
@@ -87,12 +89,18 @@ impl Sessions {
             lobby: Lobby::default(),
             next_nexus: AtomicU64::new(1),
             in_flight: InFlight::new(u64::MAX),
+            buffers: Supply::of(u64::MAX),
         })
     }
 
     /// Bytes in flight over all sessions.
     pub fn in_flight(&self) -> &InFlight {
         &self.in_flight
+    }
+
+    /// Large receive buffers of all connections.
+    pub fn buffers(&self) -> &Arc<Supply> {
+        &self.buffers
     }
 
     /// Connections that are still logging in.

@@ -231,6 +231,43 @@ fn who_does_not_read_what_it_asked_for_costs_only_itself() {
 }
 
 #[test]
+fn small_pieces_of_many_commands_do_not_hold_a_large_buffer_each() {
+    const SMALL: usize = 9_000;
+    let server = Server::start(&["--set", "iscsi.diagnostic_disk=1m"]);
+    let mut host = server.session_with(DIAG, 1);
+    host.attentions(0);
+    let before = server.resident_kib();
+    for _ in 0..100 {
+        // A write of 512 KiB that says no more than its first bytes.
+        let mut write = Pdu::new(0x01, 0x80 | 0x20 | 1);
+        let tag = host.tag();
+        write.put(16, tag);
+        write.put(20, 512 << 10);
+        write.header[32..42].copy_from_slice(&[0x2a, 0, 0, 0, 0, 0, 0, 0x04, 0, 0]);
+        write.data = vec![0x77; SMALL];
+        host.send_numbered(&mut write);
+        // And what fills the rest of a buffer of 1 MiB: NOP-Outs that want no answer.
+        for _ in 0..4 {
+            let mut ping = Pdu::new(0x40, 0x80);
+            ping.put(16, u32::MAX);
+            ping.put(20, u32::MAX);
+            ping.data = vec![0x55; 256 << 10];
+            host.send_numbered(&mut ping);
+        }
+    }
+    // An answer: all of it has been taken.
+    let mut echo = Pdu::new(0x40, 0x80);
+    let tag = host.tag();
+    echo.put(16, tag);
+    echo.put(20, u32::MAX);
+    host.send_numbered(&mut echo);
+    while !host.receive().is_ok_and(|pdu| pdu.opcode() == 0x20 && pdu.tag() == tag) {}
+    let grown = server.resident_kib().saturating_sub(before);
+    // 32 buffers of 1 MiB at most, and some for everything else; without a bound it would be 100.
+    assert!(grown < 48 << 10, "{grown} KiB");
+}
+
+#[test]
 fn data_is_invited_only_as_far_as_a_session_may_have_bytes_in_flight() {
     let server = Server::start(&[
         "--set",

@@ -17,6 +17,7 @@ use core::cmp::Ordering;
 
 use bytes::Bytes;
 
+use crate::framing::SMALL_DATA;
 use crate::pdu::{DataOut, RESERVED_TAG};
 
 /// What is wrong with a piece of data.
@@ -88,10 +89,15 @@ pub(crate) struct Wanted {
     pub len: u32,
 }
 
+/// Small pieces are put together until they have this many bytes.
+const JOINED_BYTES: usize = 65_536;
+
 /// The data of one command on its way in.
 #[derive(Debug, Default)]
 pub(crate) struct Gather {
     pieces: Vec<Bytes>,
+    /// Small pieces behind those, one after the other: a million of one byte each must not be a million allocations.
+    joined: Vec<u8>,
     /// Everything before this offset has come.
     received: u32,
     expected: u32,
@@ -217,15 +223,29 @@ impl Gather {
 
     fn keep(&mut self, data: Bytes) {
         self.received = self.received.saturating_add(u32::try_from(data.len()).unwrap_or(u32::MAX));
-        if !data.is_empty() {
+        let is_all = data.len() == self.expected as usize;
+        if data.len() >= SMALL_DATA || is_all && !data.is_empty() {
+            self.join();
             self.pieces.push(data);
+        } else {
+            self.joined.extend_from_slice(&data);
+            if self.joined.len() >= JOINED_BYTES {
+                self.join();
+            }
+        }
+    }
+
+    /// The small pieces so far become one.
+    fn join(&mut self) {
+        if !self.joined.is_empty() {
+            self.pieces.push(core::mem::take(&mut self.joined).into());
         }
     }
 
     /// Keeps nothing and asks for nothing any more.
     pub(crate) fn give_up(&mut self) {
         self.discard = true;
-        self.pieces = Vec::new();
+        (self.pieces, self.joined) = (Vec::new(), Vec::new());
     }
 
     /// The length of the next R2T, if one is due.
@@ -252,7 +272,8 @@ impl Gather {
     }
 
     /// The gathered data.
-    pub(crate) fn into_pieces(self) -> Vec<Bytes> {
+    pub(crate) fn into_pieces(mut self) -> Vec<Bytes> {
+        self.join();
         self.pieces
     }
 }

@@ -10,8 +10,9 @@ use crate::pdu::Header;
 /// Bytes of a CRC32C.
 pub(crate) const DIGEST_LEN: usize = 4;
 
-/// Data segments below this are copied out of the receive buffer: a few bytes must not keep a large buffer alive.
-const SMALL_DATA: usize = 2048;
+/// Data segments below this are copied out of the receive buffer: a few bytes must not keep a large buffer alive. Half of the smallest receive
+/// buffer that a driver should have: what is not copied then never keeps more than twice its length alive in such a one.
+pub(crate) const SMALL_DATA: usize = 8192;
 
 /// CRC32C (Castagnoli) of `data`, continuing from the value before (0 at the start).
 pub(crate) type Crc32c = fn(u32, &[u8]) -> u32;

@@ -215,6 +215,28 @@ fn immediate_data_arrives_with_its_command() {
 }
 
 #[test]
+fn data_in_tiny_pieces_is_put_together_and_large_pieces_stay_as_they_came() {
+    let mut pair = Pair::logged_in(unsolicited().key("FirstBurstLength", 65_536));
+    let data = pattern(30_000);
+    let write = ScsiRequest { last: false, ..pair.write(30_000) };
+    pair.send(write.encode(), &data[..1]);
+    let mut ends: Vec<usize> = (2..=5_000).collect();
+    ends.push(20_000);
+    ends.extend(20_001..=24_000);
+    ends.push(30_000);
+    let mut at = 1;
+    for (data_sn, end) in (0..).zip(ends) {
+        let piece = pair.data_out(&write, RESERVED_TAG, data_sn, at as u32, end == 30_000);
+        pair.send(piece.encode(), &data[at..end]);
+        at = end;
+    }
+    let command = pair.expect_command();
+    let lengths: Vec<usize> = command.data_out.iter().map(Bytes::len).collect();
+    assert_eq!(lengths, [5_000, 15_000, 10_000], "the last is small, and joins those before it");
+    assert_eq!(joined(&command.data_out), data);
+}
+
+#[test]
 fn immediate_and_unsolicited_data_fill_the_first_burst_and_r2ts_the_rest() {
     let setup =
         unsolicited().key("FirstBurstLength", 4096).key("MaxBurstLength", 8192).key("MaxOutstandingR2T", 2);
