@@ -21,6 +21,8 @@
 
 mod buffers;
 mod check;
+#[doc(hidden)]
+pub mod chunker;
 mod codec;
 mod commit;
 mod error;
