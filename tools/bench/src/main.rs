@@ -6,19 +6,38 @@ mod cell;
 mod data;
 mod initiator;
 mod limits;
+mod meter;
 mod server;
+mod sets;
+mod store;
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 
 use crate::cell::{Cell, Figures, measure};
 use crate::data::Data;
 use crate::server::{Kind, Server};
 
-/// Measures write and read speed and CPU cost of vtld and tgt.
+/// Measures write and read speed and CPU cost of vtld and tgt; with a word, something else.
+#[derive(Parser)]
+#[command(args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(subcommand)]
+    what: Option<What>,
+    #[command(flatten)]
+    drives: Args,
+}
+
+#[derive(Subcommand)]
+enum What {
+    Store(store::Args),
+    #[command(hide = true)]
+    StoreAlone(store::Alone),
+}
+
 #[derive(Parser)]
 struct Args {
     /// The daemon to measure.
@@ -52,8 +71,18 @@ const NAMED: [(usize, usize, u8); 6] =
     [(64, 8, 1), (256, 1, 1), (256, 8, 1), (256, 32, 1), (1024, 8, 1), (256, 8, 2)];
 
 fn main() -> io::Result<()> {
-    let args = Args::parse();
+    let cli = Cli::parse();
     let start = Instant::now();
+    match &cli.what {
+        Some(What::StoreAlone(args)) => return store::alone(args),
+        Some(What::Store(args)) => store::run(args)?,
+        None => drives(&cli.drives)?,
+    }
+    println!("{:.0} seconds in all", start.elapsed().as_secs_f64());
+    Ok(())
+}
+
+fn drives(args: &Args) -> io::Result<()> {
     let (random, compressible) = (Data::new(0), Data::new(4));
     for folder in &args.folder {
         let scratch = tempfile::tempdir_in(folder)?;
@@ -63,9 +92,8 @@ fn main() -> io::Result<()> {
             "limits: memcpy {:.0} MB/s, loopback TCP {:.0} MB/s, file write with sync {:.0} MB/s, zstd alone {:.0} MB/s ({:.2} CPU s/GiB)",
             limits.memcpy, limits.loopback, limits.file, limits.compressor, limits.compressor_cpu
         );
-        run_folder(&args, scratch.path(), &random, &compressible)?;
+        run_folder(args, scratch.path(), &random, &compressible)?;
     }
-    println!("{:.0} seconds in all", start.elapsed().as_secs_f64());
     Ok(())
 }
 

@@ -220,6 +220,9 @@ fn set_compression(session: &mut Initiator, on: bool) -> io::Result<()> {
     if ended.status == 0 { Ok(()) } else { Err(failure(format!("MODE SELECT ended with {ended:02x?}"))) }
 }
 
+/// In which the kernel shows times to programs (USER_HZ).
+pub const TICKS_PER_SECOND: f64 = 100.0;
+
 /// CPU seconds that a process has used, user and system.
 pub fn cpu_seconds(pid: u32) -> io::Result<f64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
@@ -227,7 +230,7 @@ pub fn cpu_seconds(pid: u32) -> io::Result<f64> {
     let ticks = |field: usize| {
         after_name.split_whitespace().nth(field).and_then(|t| t.parse::<f64>().ok()).unwrap_or(0.0)
     };
-    Ok((ticks(11) + ticks(12)) / 100.0)
+    Ok((ticks(11) + ticks(12)) / TICKS_PER_SECOND)
 }
 
 /// tgt's control socket has a number up to 32767; the port makes it our own.

@@ -1,0 +1,104 @@
+//! The store beside restic, borg, exact deduplication in memory and the machine's limits, on the same bytes in the same run.
+//!
+//! The store runs in a process of its own, so that its memory and CPU are told apart from the rest. It is used by nothing but its
+//! public interface. Everything that is read back is compared.
+
+mod engine;
+mod exact;
+mod limits;
+mod peers;
+mod report;
+mod vtl;
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use clap::Parser;
+
+use crate::initiator::failure;
+use crate::sets::{self, Set};
+use engine::Outcome;
+use peers::{Peer, Tool};
+use report::Round;
+
+/// Measures the store alone, without drives and network.
+#[derive(Parser)]
+pub struct Args {
+    /// Where stores and data sets are made and removed.
+    #[arg(long, default_value = "/var/tmp")]
+    folder: PathBuf,
+    /// MiB of unique and mixed; weekly and tree go with it (5 x 0.40 GB and 200,000 files at 1024).
+    #[arg(long, default_value_t = 1024, value_parser = clap::value_parser!(u64).range(1..))]
+    mib: u64,
+    /// Rounds; tables show medians.
+    #[arg(long, default_value_t = 3)]
+    repeat: usize,
+    /// Which data sets.
+    #[arg(long, value_delimiter = ',', default_values = ["unique", "mixed", "weekly", "tree"])]
+    sets: Vec<Set>,
+    /// Leaves restic and borg out.
+    #[arg(long)]
+    no_peers: bool,
+}
+
+/// One measurement of the store alone: what the process of its own does.
+#[derive(Parser)]
+pub struct Alone {
+    /// An empty folder for the store.
+    #[arg(long)]
+    root: PathBuf,
+    /// The backups, oldest first.
+    backups: Vec<PathBuf>,
+}
+
+/// Measures all sets and prints the tables.
+pub fn run(args: &Args) -> io::Result<()> {
+    let tools = if args.no_peers { Vec::new() } else { peers::installed() };
+    for set in &args.sets {
+        let scratch = tempfile::tempdir_in(&args.folder)?;
+        let backups = sets::write(*set, args.mib, scratch.path())?;
+        let exact = exact::measure(&backups)?;
+        let rounds: Vec<Round> = (0..args.repeat.max(1))
+            .map(|_| one_round(&args.folder, scratch.path(), &backups, &tools))
+            .collect::<io::Result<_>>()?;
+        report::print(set.name(), &exact, &rounds);
+    }
+    Ok(())
+}
+
+/// The store alone; prints what [`Outcome::parse`] reads.
+pub fn alone(args: &Alone) -> io::Result<()> {
+    let mut store = vtl::Vtl::open(&args.root, &args.backups)?;
+    print!("{}", engine::run(&mut store, args.backups.len())?.text());
+    Ok(())
+}
+
+fn one_round(folder: &Path, scratch: &Path, backups: &[PathBuf], tools: &[Tool]) -> io::Result<Round> {
+    let limits = limits::measure(scratch, &backups[0])?;
+    let mut outcomes = vec![("vtl", fresh(folder, |root| store_process(root, backups))?)];
+    for tool in tools {
+        let outcome =
+            fresh(folder, |root| engine::run(&mut Peer::start(*tool, root, backups)?, backups.len()));
+        outcomes.push((tool.name(), outcome?));
+    }
+    Ok(Round { limits, outcomes })
+}
+
+/// Runs in a folder of its own, on a disk that has nothing left to write.
+fn fresh(folder: &Path, measure: impl FnOnce(&Path) -> io::Result<Outcome>) -> io::Result<Outcome> {
+    let root = tempfile::tempdir_in(folder)?;
+    rustix::fs::syncfs(File::open(root.path())?)?;
+    measure(root.path())
+}
+
+fn store_process(root: &Path, backups: &[PathBuf]) -> io::Result<Outcome> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.arg("store-alone").arg("--root").arg(root).args(backups);
+    let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
+    if !output.status.success() {
+        return Err(failure(format!("the measurement of the store ended with {}", output.status)));
+    }
+    Outcome::parse(&String::from_utf8_lossy(&output.stdout)).ok_or_else(|| failure("no figures of the store"))
+}
