@@ -26,6 +26,8 @@ pub mod chunker;
 mod codec;
 mod commit;
 mod error;
+#[doc(hidden)]
+pub mod index;
 mod lane;
 mod pack;
 mod reader;

@@ -1,0 +1,50 @@
+//! Tests of the whole index; those of its parts stand beside them.
+
+mod model;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use vtl_durable::{Disk, SimDisk};
+
+use super::record::Key;
+use super::{Index, IndexOptions};
+
+/// SplitMix64 (Steele, Lea, Flood 2014).
+pub(crate) struct Random(pub(crate) u64);
+
+impl Random {
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    pub(crate) fn below(&mut self, limit: u64) -> u64 {
+        self.next() % limit.max(1)
+    }
+
+    pub(crate) fn bytes(&mut self, len: usize) -> Vec<u8> {
+        (0..len).map(|_| self.next() as u8).collect()
+    }
+}
+
+/// The fingerprint of chunk number `n`.
+pub(crate) fn fingerprint(n: u64) -> [u8; 32] {
+    *blake3::hash(&n.to_le_bytes()).as_bytes()
+}
+
+pub(crate) fn random_key(n: u64) -> Key {
+    Key::of(&fingerprint(n))
+}
+
+pub(crate) const STORE: [u8; 16] = [7; 16];
+pub(crate) const FOLDER: &str = "/index";
+
+pub(crate) fn open(disk: &SimDisk, memory_bytes: usize) -> Index {
+    let options = IndexOptions { memory_bytes, step_records: 3000, ..IndexOptions::default() };
+    let disk: Arc<dyn Disk> = Arc::new(disk.clone());
+    Index::open(disk, Path::new(FOLDER), STORE, options).unwrap()
+}
