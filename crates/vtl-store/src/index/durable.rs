@@ -150,11 +150,12 @@ impl Index {
         let merge = Merge::open(&job, gone, &self.limits);
         match merge.and_then(|merge| writer::write_table(&self.shop, number, merge)) {
             Ok(written) => {
-                let path = self.shop.path(number);
                 let installed = self.install_merged(job, written);
-                installed.then_some(true).ok_or_else(|| {
-                    DiskError::new("find memory for", &path, std::io::ErrorKind::OutOfMemory.into())
-                })
+                if !installed {
+                    // Lookups hold what should be free by now: it is tried again the next time.
+                    self.counters.no_memory.add();
+                }
+                Ok(installed)
             }
             Err(MergeError::Output(error)) => Err(error),
             Err(MergeError::Input(table, super::TableError::Disk(error))) if !error.is_not_found() => {

@@ -151,7 +151,7 @@ impl Merge {
         let mut inputs: Vec<&Slice> = job.inputs.iter().collect();
         inputs.sort_by_key(|slice| std::cmp::Reverse(slice.table.file.age));
         let open = |slice: &Slice| {
-            Cursor::open(slice, limits.read_pages)
+            Cursor::open(slice, limits.pages)
                 .map_err(|error| MergeError::Input(Arc::clone(&slice.table), error))
         };
         let cursors = inputs.into_iter().map(open).collect::<Result<_, _>>()?;

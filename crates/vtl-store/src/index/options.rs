@@ -17,7 +17,7 @@ const MOST_CACHE: usize = 64 * MIB;
 const MOST_SEGMENT_PAGES: usize = 420;
 /// Tables that one merge reads at most.
 const MOST_INPUTS: usize = 64;
-const READ_PAGES: usize = 16;
+const PAGES_AT_ONCE: usize = 16;
 
 /// How the index works.
 #[derive(Clone, Copy, Debug)]
@@ -46,9 +46,10 @@ pub(crate) struct Limits {
     pub(crate) memtable: usize,
     pub(crate) cache: usize,
     pub(crate) segment_pages: u32,
-    /// Tables that a merge reads, and pages it reads of each at once.
+    /// Tables that a merge reads.
     pub(crate) inputs: usize,
-    pub(crate) read_pages: usize,
+    /// Pages that are read or written at once.
+    pub(crate) pages: usize,
     /// Ranges in each set of packs.
     pub(crate) ranges: usize,
     /// Groups of partitions that have the same tables.
@@ -64,14 +65,16 @@ const RANGE_BYTES: usize = 2 * 16;
 impl Limits {
     pub(crate) fn new(options: &IndexOptions) -> Self {
         let memory = options.memory_bytes.max(LEAST_MEMORY);
+        // One page at a time below 8 MiB, 16 from 64 MiB on.
+        let pages = (memory >> 22).clamp(1, PAGES_AT_ONCE);
         let inputs = (memory / 16 / PAGE_BYTES).clamp(8, MOST_INPUTS);
         Self {
             memory,
             memtable: super::memtable::bytes_for((memory / 12).min(MOST_MEMTABLE)),
             cache: (memory / 32).min(MOST_CACHE) / cache::SLOT_BYTES * cache::SLOT_BYTES,
-            segment_pages: segment_pages(memory / 16),
+            segment_pages: segment_pages(memory / 8, pages),
             inputs,
-            read_pages: (memory / 16 / PAGE_BYTES / inputs).clamp(1, READ_PAGES),
+            pages,
             ranges: memory / 32 / RANGE_BYTES / PACK_SETS,
             groups: (memory / 16384).next_power_of_two().clamp(16, usize::from(PARTITIONS)) as u16,
             step_records: options.step_records.max(1),
@@ -82,8 +85,8 @@ impl Limits {
     /// Memory that is set aside from the start: both memtables, the cache, the sets of packs, and what a spill and a
     /// merge need at the same time.
     pub(crate) fn fixed(&self) -> usize {
-        let writers = 2 * Shop::writer_bytes(self.segment_pages);
-        let readers = self.inputs * (self.read_pages * PAGE_BYTES + 256);
+        let writers = 2 * Shop::writer_bytes(self.segment_pages, self.pages);
+        let readers = self.inputs * (self.pages * PAGE_BYTES + 256);
         2 * self.memtable + self.cache + self.ranges * RANGE_BYTES * PACK_SETS + writers + readers
     }
 
@@ -95,10 +98,10 @@ impl Limits {
 }
 
 /// Pages of a segment such that a writer's memory stays below `bytes`.
-fn segment_pages(bytes: usize) -> u32 {
+fn segment_pages(bytes: usize, batch: usize) -> u32 {
     let per_page = RECORDS * 64;
     let mut pages = (bytes / per_page).clamp(2, MOST_SEGMENT_PAGES) as u32;
-    while pages > 2 && Shop::writer_bytes(pages) > bytes {
+    while pages > 2 && Shop::writer_bytes(pages, batch) > bytes {
         pages -= 1;
     }
     pages
@@ -109,11 +112,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_shares_leave_half_of_every_ceiling_to_tables() {
+    fn the_shares_leave_a_third_of_every_ceiling_to_tables() {
         for shift in 20..40 {
             let options = IndexOptions { memory_bytes: 1 << shift, ..IndexOptions::default() };
             let limits = Limits::new(&options);
-            assert!(limits.for_tables() > limits.memory * 2 / 5, "{limits:?} fixed {}", limits.fixed());
+            assert!(limits.for_tables() > limits.memory / 3, "{limits:?} fixed {}", limits.fixed());
         }
     }
 }

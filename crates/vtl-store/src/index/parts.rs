@@ -13,6 +13,7 @@ const VERSION: u32 = 0;
 const HEADER_FIELDS: usize = 144;
 pub(crate) const DIRECTORY_ENTRY: usize = 24;
 const HOOK_BYTES: usize = 20;
+const HOOKS_AT: usize = 16;
 /// Sparseness of hooks from 1 of 64 to 1 of 32768.
 pub(crate) const HOOK_LEVELS: usize = (MOST_HOOK_BITS - HOOK_BITS + 1) as usize;
 
@@ -195,18 +196,45 @@ impl Hook {
     }
 }
 
-pub(crate) fn encode_hooks(id: PartId, hooks: &[Hook], out: &mut Vec<u8>) -> u32 {
-    let mut writer = Writer::with_capacity(16 + hooks.len() * HOOK_BYTES + 4);
-    id.put(&mut writer);
-    writer.u32(hooks.len() as u32);
-    for hook in hooks {
-        let place = hook.known.place();
-        writer.raw(&hook.high.to_be_bytes()).u64(place.pack).u16(place.chunk);
-        writer.u8(hook.bits as u8).u8(u8::from(hook.known.is_dead()));
+/// The hooks of a segment while they are gathered, as the bytes that they will be.
+#[derive(Debug)]
+pub(crate) struct HookPart(Vec<u8>);
+
+impl HookPart {
+    /// Room for all records of a segment: those that are dead were mostly hooks before, so that no share is typical.
+    pub(crate) fn for_records(records: usize) -> Self {
+        let mut bytes = Vec::with_capacity(Self::memory_bytes(records));
+        bytes.resize(HOOKS_AT, 0);
+        Self(bytes)
     }
-    writer.crc();
-    out.extend_from_slice(writer.as_slice());
-    writer.as_slice().len() as u32
+
+    pub(crate) fn memory_bytes(records: usize) -> usize {
+        HOOKS_AT + records * HOOK_BYTES + 4
+    }
+
+    pub(crate) fn push(&mut self, hook: &Hook) {
+        let place = hook.known.place();
+        self.0.extend_from_slice(&hook.high.to_be_bytes());
+        self.0.extend_from_slice(&place.pack.to_le_bytes());
+        self.0.extend_from_slice(&place.chunk.to_le_bytes());
+        self.0.extend_from_slice(&[hook.bits as u8, u8::from(hook.known.is_dead())]);
+    }
+
+    /// The finished part.
+    pub(crate) fn seal(&mut self, id: PartId) -> &[u8] {
+        let count = (self.0.len() - HOOKS_AT) / HOOK_BYTES;
+        let mut head = Writer::with_capacity(HOOKS_AT);
+        id.put(&mut head);
+        head.u32(count as u32);
+        self.0.iter_mut().zip(head.as_slice()).for_each(|(byte, value)| *byte = *value);
+        let crc = crc32c::crc32c(&self.0);
+        self.0.extend_from_slice(&crc.to_le_bytes());
+        &self.0
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.0.truncate(HOOKS_AT);
+    }
 }
 
 /// Calls `each` for every hook, in the order of their keys.
@@ -235,14 +263,8 @@ pub(crate) struct Filter {
     bytes: Box<[u8]>,
 }
 
-/// Appends the filter part of a segment whose pages begin with `firsts`.
-pub(crate) fn encode_filter(
-    id: PartId,
-    firsts: &[u64],
-    shape: Shape,
-    bytes: &[u8],
-    out: &mut Vec<u8>,
-) -> u32 {
+/// The filter part of a segment whose pages begin with `firsts`.
+pub(crate) fn encode_filter(id: PartId, firsts: &[u64], shape: Shape, bytes: &[u8]) -> Vec<u8> {
     let mut writer = Writer::with_capacity(36 + firsts.len() * 2 + bytes.len());
     id.put(&mut writer);
     let base = firsts.first().copied().unwrap_or_default();
@@ -259,8 +281,7 @@ pub(crate) fn encode_filter(
         writer.u16((first.saturating_sub(base) >> shift) as u16);
     }
     writer.raw(bytes).crc();
-    out.extend_from_slice(writer.as_slice());
-    writer.as_slice().len() as u32
+    writer.into_bytes()
 }
 
 impl Filter {
@@ -378,8 +399,13 @@ mod tests {
     fn hooks_keep_their_bytes() {
         let known = Known::Dead(Place { pack: 0x1112, chunk: 0x2122 });
         let hook = Hook { high: 0x0102_0304_0506_0708, bits: 6, known };
-        let mut bytes = Vec::new();
-        assert_eq!(encode_hooks(PART, &[hook], &mut bytes), 40);
+        let mut part = HookPart::for_records(1);
+        part.push(&hook);
+        part.seal(PART);
+        part.clear();
+        part.push(&hook);
+        let bytes = part.seal(PART).to_vec();
+        assert_eq!(bytes.len(), 40);
         let mut expected = b"\x08\x07\x06\x05\x04\x03\x02\x01\x0d\x0c\x0b\x0a\x01\0\0\0".to_vec();
         expected.extend_from_slice(b"\x01\x02\x03\x04\x05\x06\x07\x08\x12\x11\0\0\0\0\0\0\x22\x21\x06\x01");
         assert_eq!(bytes[..36], expected);
@@ -394,8 +420,8 @@ mod tests {
     fn a_filter_keeps_its_bytes() {
         let shape = Shape { seed: 0x4142_4344_4546_4748, blocks: 1, block_log2: 2 };
         let firsts = [0x1000_0000, 0x1002_0000, 0x1003_ffff];
-        let mut bytes = Vec::new();
-        assert_eq!(encode_filter(PART, &firsts, shape, b"abcdefghijkl", &mut bytes), 54);
+        let bytes = encode_filter(PART, &firsts, shape, b"abcdefghijkl");
+        assert_eq!(bytes.len(), 54);
         let mut expected = b"\x08\x07\x06\x05\x04\x03\x02\x01\x0d\x0c\x0b\x0a\x03\0\0\0".to_vec();
         expected.extend_from_slice(b"\x48\x47\x46\x45\x44\x43\x42\x41\x01\0\0\0\x02\x02\0\0");
         expected.extend_from_slice(b"\0\0\0\x80\xff\xffabcdefghijkl");

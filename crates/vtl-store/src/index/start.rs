@@ -26,9 +26,9 @@ pub(super) fn open(
     options: &IndexOptions,
 ) -> Result<Index, DiskError> {
     let limits = Limits::new(options);
-    disk.create_folder(folder)?;
-    let shop =
-        Arc::new(Shop { disk, folder: folder.to_path_buf(), store_id, segment_pages: limits.segment_pages });
+    make_folder(&*disk, folder)?;
+    let (segment_pages, batch_pages) = (limits.segment_pages, limits.pages);
+    let shop = Arc::new(Shop { disk, folder: folder.to_path_buf(), store_id, segment_pages, batch_pages });
     let found = shop.disk.list(folder)?;
     let budget = Budget::new(limits.memory);
     let fixed = budget.take(limits.fixed());
@@ -52,6 +52,17 @@ pub(super) fn open(
         committing: Mutex::new(()),
         _fixed: fixed,
     })
+}
+
+/// Makes the folder if it is missing, durably: what is synced in it must not be lost with its name.
+fn make_folder(disk: &dyn Disk, folder: &Path) -> Result<(), DiskError> {
+    match disk.list(folder) {
+        Err(error) if error.is_not_found() => {
+            disk.create_folder(folder)?;
+            folder.parent().map_or(Ok(()), |parent| disk.sync_folder(parent))
+        }
+        other => other.map(drop),
+    }
 }
 
 /// The manifest, or an empty one.

@@ -10,7 +10,7 @@ use super::options::Limits;
 use super::packs::Packs;
 use super::plan::Plan;
 use super::record::{Key, Known};
-use super::resident::Table;
+use super::resident::{Mode, Table};
 use super::stats::{IndexMode, IndexStats};
 use super::table::TableFile;
 
@@ -158,7 +158,13 @@ impl State {
     pub(crate) fn sizes(&self) -> IndexStats {
         let in_memory = self.memtable.len() + self.frozen.as_ref().map_or(0, |table| table.len());
         let tables = self.layout.tables();
+        let cost = |mode: Mode| {
+            let headers = tables.iter().map(|table| &table.file.header);
+            headers.map(|header| mode.bytes(header) + TableFile::base_bytes(header.segments)).sum()
+        };
         IndexStats {
+            filter_bytes: cost(Mode::Filter),
+            sample_bytes: cost(Mode::Hooks(0)),
             entries: in_memory as u64 + self.layout.slices().iter().map(Slice::estimate).sum::<u64>(),
             runs: self.layout.depth(),
             tables: tables.len(),

@@ -25,6 +25,10 @@ pub struct IndexStats {
     pub tables: usize,
     /// Bytes of the table files that are in use.
     pub disk_bytes: u64,
+    /// Bytes of memory that filters of all tables take when they are loaded, with all that belongs to them.
+    pub filter_bytes: usize,
+    /// The same for samples of 1 of 64 records.
+    pub sample_bytes: usize,
     /// Bytes of memory at most so far.
     pub memory_peak: usize,
     /// How lookups are answered.

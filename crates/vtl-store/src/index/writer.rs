@@ -10,13 +10,11 @@ use vtl_durable::{Disk, DiskError, DiskFile, Open};
 use super::filter::Builder;
 use super::page::{self, PAGE_BYTES, PageId, RECORDS};
 use super::parts::{
-    DIRECTORY_ENTRY, DirectoryEntry, HOOK_LEVELS, Header, Hook, PartId, encode_filter, encode_hooks,
+    DIRECTORY_ENTRY, DirectoryEntry, HOOK_LEVELS, Header, Hook, HookPart, PartId, encode_filter,
 };
 use super::record::{HOOK_BITS, Key, Record};
 
 const SUFFIX: &str = ".table";
-/// Pages that are written at once.
-const BATCH_PAGES: usize = 16;
 
 pub(crate) fn file_name(table: u64) -> String {
     format!("{table:016x}{SUFFIX}")
@@ -35,6 +33,8 @@ pub(crate) struct Shop {
     pub(crate) folder: PathBuf,
     pub(crate) store_id: [u8; 16],
     pub(crate) segment_pages: u32,
+    /// Pages that are written at once.
+    pub(crate) batch_pages: usize,
 }
 
 impl Shop {
@@ -47,20 +47,14 @@ impl Shop {
     }
 
     /// Memory of one [`TableWriter`].
-    pub(crate) fn writer_bytes(segment_pages: u32) -> usize {
+    pub(crate) fn writer_bytes(segment_pages: u32, batch_pages: usize) -> usize {
         let records = segment_pages as usize * RECORDS;
         let filter = Builder::memory_bytes(records);
-        // The filter part is copied twice on its way to the file.
-        let parts = 2 * (filter / 8) + most_hooks(records) * (size_of::<Hook>() + 40);
-        let pages = (BATCH_PAGES + 1) * PAGE_BYTES + RECORDS * size_of::<Record>();
+        // The filter part is made of the filter, then written.
+        let parts = filter / 8 + HookPart::memory_bytes(records);
+        let pages = (batch_pages + 1) * PAGE_BYTES + RECORDS * size_of::<Record>();
         filter + parts + pages + records * size_of::<Key>() + segment_pages as usize * 12
     }
-}
-
-/// Hooks kept of a segment of so many records: twice what random keys give. More come only from keys that somebody
-/// chose, and are left out.
-fn most_hooks(records: usize) -> usize {
-    (records >> (HOOK_BITS - 1)) + 64
 }
 
 /// A table that is written but not synced.
@@ -94,7 +88,7 @@ struct Segment {
     offset: u64,
     keys: Vec<Key>,
     firsts: Vec<u64>,
-    hooks: Vec<Hook>,
+    hooks: HookPart,
 }
 
 impl<'a> TableWriter<'a> {
@@ -122,14 +116,14 @@ impl<'a> TableWriter<'a> {
             header,
             directory: Vec::new(),
             at: PAGE_BYTES as u64,
-            pending: Vec::with_capacity(BATCH_PAGES * PAGE_BYTES),
+            pending: Vec::with_capacity(shop.batch_pages * PAGE_BYTES),
             records: Vec::with_capacity(RECORDS),
             pages: 0,
             segment: Segment {
                 offset: PAGE_BYTES as u64,
                 keys: Vec::with_capacity(records),
                 firsts: Vec::with_capacity(shop.segment_pages as usize),
-                hooks: Vec::with_capacity(most_hooks(records)),
+                hooks: HookPart::for_records(records),
             },
             builder: Builder::for_keys(records),
         })
@@ -144,10 +138,10 @@ impl<'a> TableWriter<'a> {
             self.header.most_pack = self.header.most_pack.max(place.pack);
         }
         self.segment.keys.push(record.key);
-        if let Some(hook) =
-            Hook::of(&record).filter(|_| self.segment.hooks.len() < self.segment.hooks.capacity())
-        {
-            self.segment.hooks.push(hook);
+        if let Some(hook) = Hook::of(&record) {
+            self.segment.hooks.push(&hook);
+            let levels = (hook.bits.saturating_sub(HOOK_BITS) + 1) as usize;
+            self.header.hooks.iter_mut().take(levels).for_each(|count| *count += 1);
         }
         self.records.push(record);
         if self.records.len() == RECORDS { self.end_page() } else { Ok(()) }
@@ -160,7 +154,7 @@ impl<'a> TableWriter<'a> {
         page::encode(id, &self.records, &mut self.pending);
         self.records.clear();
         self.pages += 1;
-        if self.pending.len() >= BATCH_PAGES * PAGE_BYTES {
+        if self.pending.len() >= self.shop.batch_pages * PAGE_BYTES {
             self.write_pending()?;
         }
         if self.segment.firsts.len() == self.shop.segment_pages as usize {
@@ -181,13 +175,15 @@ impl<'a> TableWriter<'a> {
         let Some(first) = self.segment.firsts.first().copied() else { return Ok(()) };
         self.write_pending()?;
         let id = PartId { table: self.header.table, segment: self.header.segments };
-        let mut parts = Vec::new();
-        let hook_bytes = encode_hooks(id, &self.segment.hooks, &mut parts);
         let (shape, bytes) = self.builder.build(&self.segment.keys);
-        let filter_bytes = encode_filter(id, &self.segment.firsts, shape, bytes, &mut parts);
-        parts.resize(parts.len().next_multiple_of(PAGE_BYTES), 0);
-        self.file.write_at(self.at, &[IoSlice::new(&parts)])?;
-        self.at += parts.len() as u64;
+        let filter = encode_filter(id, &self.segment.firsts, shape, bytes);
+        let hooks = self.segment.hooks.seal(id);
+        let padding = (hooks.len() + filter.len()).next_multiple_of(PAGE_BYTES) - hooks.len() - filter.len();
+        let zeros = [0; PAGE_BYTES];
+        let zeros = zeros.get(..padding).unwrap_or_default();
+        self.file.write_at(self.at, &[IoSlice::new(hooks), IoSlice::new(&filter), IoSlice::new(zeros)])?;
+        self.at += (hooks.len() + filter.len() + padding) as u64;
+        let (hook_bytes, filter_bytes) = (hooks.len() as u32, filter.len() as u32);
         self.directory.push(DirectoryEntry { first, offset: self.segment.offset, hook_bytes, filter_bytes });
         self.count_segment(filter_bytes);
         Ok(())
@@ -196,12 +192,6 @@ impl<'a> TableWriter<'a> {
     fn count_segment(&mut self, filter_bytes: u32) {
         self.header.segments += 1;
         self.header.filter_bytes += u64::from(filter_bytes);
-        for hook in &self.segment.hooks {
-            let level = hook.bits.saturating_sub(HOOK_BITS) as usize;
-            for count in self.header.hooks.iter_mut().take(level + 1) {
-                *count += 1;
-            }
-        }
         self.segment.offset = self.at;
         self.segment.keys.clear();
         self.segment.firsts.clear();

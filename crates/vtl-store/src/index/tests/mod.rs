@@ -1,11 +1,14 @@
 //! Tests of the whole index; those of its parts stand beside them.
 
+mod crash;
+mod damage;
+mod limits;
 mod model;
 
 use std::path::Path;
 use std::sync::Arc;
 
-use vtl_durable::{Disk, SimDisk};
+use vtl_durable::{Disk, DiskError, SimDisk};
 
 use super::record::Key;
 use super::{Index, IndexOptions};
@@ -31,6 +34,11 @@ impl Random {
     }
 }
 
+/// Whether every count is the one that takes its time.
+pub(crate) fn long() -> bool {
+    std::env::var_os("VTL_LONG").is_some_and(|value| value == "1")
+}
+
 /// The fingerprint of chunk number `n`.
 pub(crate) fn fingerprint(n: u64) -> [u8; 32] {
     *blake3::hash(&n.to_le_bytes()).as_bytes()
@@ -44,7 +52,11 @@ pub(crate) const STORE: [u8; 16] = [7; 16];
 pub(crate) const FOLDER: &str = "/index";
 
 pub(crate) fn open(disk: &SimDisk, memory_bytes: usize) -> Index {
+    open_with(disk, memory_bytes, STORE).unwrap()
+}
+
+pub(crate) fn open_with(disk: &SimDisk, memory_bytes: usize, store: [u8; 16]) -> Result<Index, DiskError> {
     let options = IndexOptions { memory_bytes, step_records: 3000, ..IndexOptions::default() };
     let disk: Arc<dyn Disk> = Arc::new(disk.clone());
-    Index::open(disk, Path::new(FOLDER), STORE, options).unwrap()
+    Index::open(disk, Path::new(FOLDER), store, options)
 }
