@@ -24,6 +24,7 @@ mod budget;
 mod cache;
 mod durable;
 mod filter;
+mod header;
 mod layout;
 mod manifest;
 mod memtable;

@@ -3,7 +3,7 @@
 //! Tables are given youngest first, and no table gets more than a younger one as far as filters, hooks and blindness go: what a young
 //! table says must not be overlooked while an older one is still asked.
 
-use super::parts::{HOOK_LEVELS, Header};
+use super::header::{HOOK_LEVELS, Header};
 use super::resident::Mode;
 use super::stats::IndexMode;
 use super::table::TableFile;

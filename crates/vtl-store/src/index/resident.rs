@@ -7,8 +7,9 @@ use std::sync::{Arc, OnceLock};
 
 use super::budget::{Budget, Charge};
 use super::cache::PageCache;
+use super::header::{DirectoryEntry, Header};
 use super::page::{PAGE_BYTES, Page};
-use super::parts::{DirectoryEntry, Filter, Header, Hook, decode_hooks};
+use super::parts::{Filter, Hook, decode_hooks};
 use super::record::{HOOK_BITS, Key, Known, Place};
 use super::stats::Counters;
 use super::table::{TableError, TableFile};
@@ -46,7 +47,7 @@ fn hooks(header: &Header, level: u32) -> usize {
 
 type Slot = OnceLock<Loaded>;
 /// A segment's slot, and what the allocator adds to its few allocations.
-const SLOT_BYTES: usize = size_of::<Slot>() + 64;
+const SLOT_BYTES: usize = size_of::<Slot>() + size_of::<u64>() + 64;
 /// Of a hook: key, chunk, and pack as a distance from the table's smallest.
 const HOOK_MEMORY: usize = 8 + 2 + 4;
 /// Stands for a pack that is too far away to be counted from the smallest, and for a dead hook.
@@ -60,7 +61,8 @@ struct Loaded {
 
 #[derive(Debug)]
 enum Part {
-    Filter(Box<Filter>, Option<Box<[u8]>>),
+    /// In the slot itself: each pointer on the way to the filter's bytes is a cache miss.
+    Filter(Filter, Option<Box<[u8]>>),
     Hooks(Box<Hooks>),
 }
 
@@ -88,6 +90,8 @@ pub(crate) struct Table {
     pub(crate) file: Arc<TableFile>,
     pub(crate) mode: Mode,
     slots: Box<[Slot]>,
+    /// The first halves of the segments' first keys, side by side.
+    firsts: Box<[u64]>,
     _charge: Option<Charge>,
 }
 
@@ -103,7 +107,8 @@ impl Table {
     pub(crate) fn new(file: Arc<TableFile>, mode: Mode, budget: &Arc<Budget>) -> Self {
         let slots = if mode == Mode::Blind { 0 } else { file.header.segments };
         let charge = budget.take(slots as usize * SLOT_BYTES);
-        Self { file, mode, slots: (0..slots).map(|_| OnceLock::new()).collect(), _charge: charge }
+        let firsts = file.directory.iter().take(slots as usize).map(|entry| entry.first).collect();
+        Self { file, mode, slots: (0..slots).map(|_| OnceLock::new()).collect(), firsts, _charge: charge }
     }
 
     /// Looks without reading.
@@ -111,7 +116,7 @@ impl Table {
         if !self.may_answer(key) {
             return Look::No;
         }
-        let Some((first, last)) = self.file.segments(key) else { return Look::No };
+        let Some((first, last)) = self.segments(key) else { return Look::No };
         let mut segment = last;
         loop {
             match self.look_in(segment, key) {
@@ -119,6 +124,16 @@ impl Table {
                 other => return other,
             }
         }
+    }
+
+    /// Segments in which the key can be, first and last: one, unless many keys share their first half.
+    fn segments(&self, key: Key) -> Option<(u32, u32)> {
+        let last = self.firsts.partition_point(|first| *first <= key.high()).checked_sub(1)?;
+        let mut segment = last;
+        while segment > 0 && self.firsts.get(segment).is_some_and(|first| *first == key.high()) {
+            segment -= 1;
+        }
+        Some((segment as u32, last as u32))
     }
 
     fn may_answer(&self, key: Key) -> bool {
@@ -129,6 +144,7 @@ impl Table {
         }
     }
 
+    #[inline]
     fn look_in(&self, segment: u32, key: Key) -> Look {
         match self.slots.get(segment as usize).and_then(OnceLock::get).map(|loaded| &loaded.part) {
             None => Look::Read,
@@ -145,7 +161,7 @@ impl Table {
 
     /// Reads what is needed to know.
     pub(crate) fn read(&self, key: Key, tools: Tools<'_>) -> Result<Option<Known>, TableError> {
-        let Some((first, last)) = self.file.segments(key) else { return Ok(None) };
+        let Some((first, last)) = self.segments(key) else { return Ok(None) };
         for segment in (first..=last).rev() {
             if !self.load(segment, tools)? {
                 continue;
@@ -196,7 +212,7 @@ impl Table {
         let at = entry.offset + page_bytes as u64 + u64::from(entry.hook_bytes);
         let filter = Filter::decode(self.file.part(segment), pages, entry.first, &self.file.read(at, len)?)?;
         let pages = (self.mode == Mode::Whole).then(|| self.read_segment(segment, entry.offset, page_bytes));
-        Ok(Some(Loaded { part: Part::Filter(Box::new(filter), pages.transpose()?), _charge: charge }))
+        Ok(Some(Loaded { part: Part::Filter(filter, pages.transpose()?), _charge: charge }))
     }
 
     fn load_hooks(

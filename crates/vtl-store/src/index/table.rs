@@ -8,9 +8,9 @@ use vtl_durable::wire::Malformed;
 use vtl_durable::{DiskError, DiskFile, Open};
 
 use super::budget::{Budget, Charge};
+use super::header::{DIRECTORY_ENTRY, DirectoryEntry, Header, decode_directory};
 use super::page::{PAGE_BYTES, PageId};
-use super::parts::{DIRECTORY_ENTRY, DirectoryEntry, Header, PartId, decode_directory};
-use super::record::Key;
+use super::parts::PartId;
 use super::writer::{Shop, Written};
 
 /// Files of the index that are kept open at most; others are opened for each read.
@@ -202,16 +202,6 @@ impl TableFile {
         } else {
             Err(TableError::Damaged(Malformed { what: "length of the file", at: bytes.len() }))
         }
-    }
-
-    /// Segments in which the key can be, first and last: one, unless many keys share their first half.
-    pub(crate) fn segments(&self, key: Key) -> Option<(u32, u32)> {
-        let last = self.directory.partition_point(|entry| entry.first <= key.high()).checked_sub(1)?;
-        let mut first = last;
-        while first > 0 && self.directory.get(first).is_some_and(|entry| entry.first == key.high()) {
-            first -= 1;
-        }
-        Some((first as u32, last as u32))
     }
 
     pub(crate) fn entry(&self, segment: u32) -> Option<&DirectoryEntry> {

@@ -8,10 +8,9 @@ use vtl_durable::wire::Writer;
 use vtl_durable::{Disk, DiskError, DiskFile, Open};
 
 use super::filter::Builder;
+use super::header::{DIRECTORY_ENTRY, DirectoryEntry, HOOK_LEVELS, Header};
 use super::page::{self, PAGE_BYTES, PageId, RECORDS};
-use super::parts::{
-    DIRECTORY_ENTRY, DirectoryEntry, HOOK_LEVELS, Header, Hook, HookPart, PartId, encode_filter,
-};
+use super::parts::{Hook, HookPart, PartId, encode_filter};
 use super::record::{HOOK_BITS, Key, Record};
 
 const SUFFIX: &str = ".table";
