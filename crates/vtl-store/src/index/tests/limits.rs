@@ -79,7 +79,8 @@ fn fill(memory: usize, packs: u64, compact: bool) {
     assert_eq!((stats.no_memory, stats.dropped), (0, 0), "{stats:?}");
     assert!((0..packs).all(|pack| index.covers(pack)));
     match stats.mode {
-        IndexMode::Samples => assert!(hits > 10, "{hits} {stats:?}"),
+        // At two chunks for each byte the samples are 1 of 256.
+        IndexMode::Samples => assert!(hits > 0, "{stats:?}"),
         _ => assert_eq!(hits, 2000, "{stats:?}"),
     }
     drop(index);
