@@ -98,31 +98,18 @@ impl SimDisk {
     pub fn after_crash(&self, seed: u64) -> Self {
         let mut sim = self.lock();
         sim.crashed = true;
-        let mut fate = Fate { random: Random(seed ^ 0x9e37_79b9), mode: seed % 4 };
-        let mut nodes = HashMap::new();
-        let mut todo = vec![ROOT];
-        while let Some(id) = todo.pop() {
-            if nodes.contains_key(&id) {
-                continue;
-            }
-            let survivor = match sim.nodes.get(&id) {
-                Some(Node::File(file)) => Node::File(file.after_crash(&mut fate)),
-                Some(Node::Folder(folder)) => Node::Folder(folder.after_crash(&mut fate)),
-                None => continue,
-            };
-            if let Node::Folder(folder) = &survivor {
-                todo.extend(folder.visible.values());
-            }
-            nodes.insert(id, survivor);
-        }
-        let after = Sim {
-            nodes,
-            next_node: sim.next_node,
-            random: Random(seed),
-            capacity: sim.capacity,
-            ..Sim::default()
-        };
-        Self { sim: Arc::new(Mutex::new(after)) }
+        sim.survivor(seed)
+    }
+
+    /// From now on, at each step, keeps the disk as a start would find it had the power been cut right before: for tests of every step
+    /// that run their script once. Seeds count up from `seed`.
+    pub fn watch(&self, seed: u64) {
+        self.lock().watch = Some(seed);
+    }
+
+    /// What [`SimDisk::watch`] has kept since the last call, in order.
+    pub fn take_watched(&self) -> Vec<Self> {
+        std::mem::take(&mut self.lock().watched)
     }
 
     /// Paths of all files, sorted.
@@ -179,6 +166,8 @@ struct Sim {
     fault: Option<(u64, Fault, bool)>,
     failed: bool,
     capacity: Option<u64>,
+    watch: Option<u64>,
+    watched: Vec<SimDisk>,
 }
 
 #[derive(Debug)]
@@ -225,6 +214,35 @@ enum Verdict {
 }
 
 impl Sim {
+    /// The disk after a power cut at this moment.
+    fn survivor(&self, seed: u64) -> SimDisk {
+        let mut fate = Fate { random: Random(seed ^ 0x9e37_79b9), mode: seed % 4 };
+        let mut nodes = HashMap::new();
+        let mut todo = vec![ROOT];
+        while let Some(id) = todo.pop() {
+            if nodes.contains_key(&id) {
+                continue;
+            }
+            let survivor = match self.nodes.get(&id) {
+                Some(Node::File(file)) => Node::File(file.after_crash(&mut fate)),
+                Some(Node::Folder(folder)) => Node::Folder(folder.after_crash(&mut fate)),
+                None => continue,
+            };
+            if let Node::Folder(folder) = &survivor {
+                todo.extend(folder.visible.values());
+            }
+            nodes.insert(id, survivor);
+        }
+        let after = Sim {
+            nodes,
+            next_node: self.next_node,
+            random: Random(seed),
+            capacity: self.capacity,
+            ..Sim::default()
+        };
+        SimDisk { sim: Arc::new(Mutex::new(after)) }
+    }
+
     /// Counts a call and decides its fate.
     fn begin(&mut self, sort: Sort) -> Verdict {
         if self.crashed {
@@ -232,6 +250,9 @@ impl Sim {
         }
         self.calls += 1;
         if sort != Sort::Look {
+            if let Some(seed) = self.watch {
+                self.watched.push(self.survivor(seed.wrapping_add(self.steps)));
+            }
             self.steps += 1;
             if self.crash_after.is_some_and(|after| self.steps > after) {
                 self.crashed = true;

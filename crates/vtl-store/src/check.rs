@@ -1,13 +1,17 @@
 //! Reading and verifying everything, while the pool is in use.
+//!
+//! Packs are read once each, however many owners share their chunks; what is wrong in them is then told for every owner that needs it.
 
+use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::{Arc, Mutex};
 
-use vtl_durable::{DiskFile, Open};
+use vtl_durable::Open;
 
 use crate::error::StoreError;
-use crate::pack::{self, ChunkEntry, PackHeader, PackId};
-use crate::recipe::{Extent, State, extent_at};
+use crate::pack::{self, Found, PackHeader, PackId};
+use crate::packs::View;
+use crate::reader;
+use crate::recipe::{Extent, extent_at};
 use crate::store::Core;
 use crate::types::OwnerId;
 use crate::workers::lock;
@@ -17,7 +21,7 @@ use crate::workers::lock;
 pub struct CheckReport {
     /// Owners that were looked at.
     pub owners: u64,
-    /// Chunks whose bytes are right.
+    /// Chunks whose bytes are right, each counted once.
     pub good_chunks: u64,
     /// Raw bytes in them.
     pub good_bytes: u64,
@@ -37,127 +41,174 @@ pub struct Finding {
 }
 
 pub(crate) fn check(core: &Core) -> CheckReport {
-    let mut report = CheckReport::default();
+    let mut check = Check { core, packs: HashMap::new(), report: CheckReport::default() };
     let owners: Vec<OwnerId> = lock(&core.owners).keys().copied().collect();
     for owner in owners {
-        match Checked::new(core, owner) {
-            Ok(checked) => {
-                report.owners += 1;
-                checked.run(&mut report);
+        match check.extents(owner) {
+            Ok(extents) => {
+                check.report.owners += 1;
+                extents.iter().for_each(|extent| check.check_extent(owner, extent));
             }
             Err(StoreError::UnknownOwner { .. }) => {}
             Err(error) => {
-                report.owners += 1;
-                report.findings.push(Finding { owner, range: 0..u64::MAX, why: error.to_string() });
+                check.report.owners += 1;
+                check.note(owner, 0..u64::MAX, error.to_string());
             }
         }
     }
-    report
+    core.quarantine.save();
+    for verdict in check.packs.values() {
+        check.report.good_chunks += verdict.good_chunks;
+        check.report.good_bytes += verdict.good_bytes;
+    }
+    check.report
 }
 
-/// One owner's extents as they were when the check came to it.
-struct Checked<'a> {
+/// What is wrong in one pack: raw addresses, and why.
+#[derive(Default)]
+struct Verdict {
+    /// The table, as far as there is one.
+    chunks: Vec<(Range<u64>, Option<String>)>,
+    header: Option<String>,
+    unreadable: Option<String>,
+    good_chunks: u64,
+    good_bytes: u64,
+}
+
+struct Check<'a> {
     core: &'a Core,
-    owner: OwnerId,
-    state: Arc<Mutex<State>>,
-    extents: Vec<Extent>,
+    packs: HashMap<PackId, Verdict>,
+    report: CheckReport,
 }
 
-impl<'a> Checked<'a> {
-    fn new(core: &'a Core, owner: OwnerId) -> Result<Self, StoreError> {
-        let state = match core.loaded(owner)? {
-            Some(state) => state,
-            None => Arc::new(Mutex::new(core.load(owner)?)),
-        };
-        let extents = lock(&state).extents().to_vec();
-        Ok(Self { core, owner, state, extents })
-    }
-
-    fn run(&self, report: &mut CheckReport) {
-        let mut last_pack = None;
-        for extent in &self.extents {
-            let is_new_pack = last_pack.replace(extent.pack) != Some(extent.pack);
-            if let Err(why) = self.check_extent(extent, is_new_pack, report) {
-                self.note(report, extent, extent.start..extent.end(), why);
-            }
+impl Check<'_> {
+    fn extents(&self, owner: OwnerId) -> Result<Vec<Extent>, StoreError> {
+        match self.core.loaded(owner)? {
+            Some(state) => Ok(lock(&state).extents().to_vec()),
+            None => Ok(self.core.load(owner)?.extents().to_vec()),
         }
     }
 
-    /// Verifies each chunk of an extent; an error concerns the whole extent.
-    fn check_extent(
-        &self,
-        extent: &Extent,
-        is_new_pack: bool,
-        report: &mut CheckReport,
-    ) -> Result<(), String> {
-        let path = pack::path(&self.core.folder(self.owner), extent.pack);
-        let file = self.core.disk.open(&path, Open::Read).map_err(|error| error.to_string())?;
-        if is_new_pack && let Err(why) = self.check_header(&*file, extent.pack) {
-            self.note(report, extent, extent.start..extent.start, why);
+    fn check_extent(&mut self, owner: OwnerId, extent: &Extent) {
+        let pack = extent.pack;
+        // A pack that is being written has grown since an earlier extent was looked at.
+        if self.packs.get(&pack).is_none_or(|verdict| verdict.ends_before(extent)) {
+            let verdict = self.check_pack(pack);
+            self.packs.insert(pack, verdict);
         }
-        let table = self.table(&*file, extent.pack)?;
-        let mut at = extent.start;
-        while at < extent.end() {
-            let Some(entry) = extent.find(&table, at) else {
-                let next = table.iter().map(|entry| entry.stream_offset).filter(|start| *start > at).min();
-                let stop = next.unwrap_or(extent.end()).min(extent.end());
-                self.note(
-                    report,
-                    extent,
-                    at..stop,
-                    format!("pack {}: a chunk's header is lost", extent.pack),
-                );
-                at = stop;
-                continue;
-            };
-            let stop = entry.stream_end().min(extent.end());
-            match self.check_chunk(&*file, entry) {
-                Ok(()) => {
-                    report.good_chunks += 1;
-                    report.good_bytes += stop - at;
-                }
-                Err(why) => self.note(report, extent, at..stop, format!("pack {}: {why}", extent.pack)),
+        let Some(verdict) = self.packs.get_mut(&pack) else { return };
+        let mut wrong: Vec<(Range<u64>, String)> = Vec::new();
+        wrong.extend(verdict.header.take().map(|why| (u64::from(extent.at)..u64::from(extent.at), why)));
+        match &verdict.unreadable {
+            Some(why) => wrong.push((u64::from(extent.at)..extent.raw_end(), why.clone())),
+            None => wrong.extend(verdict.wrong_in(extent)),
+        }
+        for (raw, why) in wrong {
+            let stream = |raw: u64| extent.start + (raw - u64::from(extent.at));
+            self.note_extent(
+                owner,
+                extent,
+                stream(raw.start)..stream(raw.end),
+                format!("pack {pack}: {why}"),
+            );
+        }
+    }
+
+    /// Reads all of a pack and compares it with its table.
+    fn check_pack(&self, id: PackId) -> Verdict {
+        let mut verdict = Verdict::default();
+        if let Err(why) = self.read_pack(id, &mut verdict) {
+            verdict.unreadable = Some(why);
+        }
+        verdict
+    }
+
+    fn read_pack(&self, id: PackId, verdict: &mut Verdict) -> Result<(), String> {
+        let view = self.core.packs.view(id).map_err(|error| error.to_string())?;
+        let file = self.core.disk.open(&self.core.packs.path(id, view.generation), Open::Read);
+        if file.is_err() && self.core.packs.is_outdated(&view) {
+            return self.read_pack(id, verdict);
+        }
+        let file = file.map_err(|error| error.to_string())?;
+        let mut bytes = Vec::new();
+        file.read_at(0, pack::PAGE as usize, &mut bytes).map_err(|error| error.to_string())?;
+        let expected =
+            PackHeader { store_id: self.core.store_id, id, generation: view.generation }.compare(&bytes);
+        verdict.header = expected.err().map(|why| format!("{why}; its chunks can be read"));
+        for region in &view.table.regions {
+            let raw = reader::fetch(&*file, &self.core.codec, region);
+            let mut within = 0;
+            for chunk in &region.chunks {
+                let found = Found { region, chunk, within };
+                within += chunk.len;
+                let checked = match &raw {
+                    Ok(raw) => reader::verified(raw, &found).map(drop).map_err(|error| error.to_string()),
+                    Err(error) => Err(error.to_string()),
+                };
+                self.judge(&view, &found, checked, verdict);
             }
-            at = stop;
         }
         Ok(())
     }
 
-    fn check_header(&self, file: &dyn DiskFile, id: PackId) -> Result<(), String> {
-        let mut bytes = Vec::new();
-        file.read_at(0, pack::PAGE as usize, &mut bytes).map_err(|error| error.to_string())?;
-        let expected = PackHeader { store_id: self.core.store_id, owner: self.owner, id };
-        expected.compare(&bytes).map_err(|why| format!("pack {id}: {why}; its chunks can be read"))
-    }
-
-    fn table(&self, file: &dyn DiskFile, id: PackId) -> Result<Vec<ChunkEntry>, String> {
-        if let Some(table) = lock(&self.state).table(id) {
-            return Ok(table.to_vec());
+    fn judge(&self, view: &View, found: &Found<'_>, checked: Result<(), String>, verdict: &mut Verdict) {
+        let range = u64::from(found.chunk.at)..found.chunk.end();
+        if checked.is_ok() {
+            verdict.good_bytes += range.end - range.start;
+            verdict.good_chunks += 1;
+        } else {
+            self.core.distrust_chunk(view, range.start);
         }
-        pack::load_table(file, self.owner, id).map_err(|error| error.to_string())
+        verdict.chunks.push((range, checked.err()));
     }
 
-    fn check_chunk(&self, file: &dyn DiskFile, entry: &ChunkEntry) -> Result<(), String> {
-        let stored =
-            pack::read_stored(file, self.core.codec.buffers(), entry).map_err(|error| error.to_string())?;
-        if stored.bytes.len() != entry.stored_len as usize {
-            return Err("the pack ends before the chunk does".to_string());
-        }
-        let decoded =
-            self.core.codec.decode(entry.algorithm, entry.raw_len as usize, &entry.fingerprint, stored);
-        decoded.map(|_| ()).map_err(str::to_string)
-    }
-
-    /// Notes what is wrong, unless the stream has been cut or removed since the check looked: then the pack was
-    /// unlinked under it.
-    fn note(&self, report: &mut CheckReport, extent: &Extent, range: Range<u64>, why: String) {
-        let still_there = {
-            let state = lock(&self.state);
-            let now = extent_at(state.extents(), extent.start);
-            now.is_some_and(|now| now.pack == extent.pack && now.end() >= range.end)
+    /// Notes what is wrong, unless the stream has been cut or removed since the check looked.
+    fn note_extent(&mut self, owner: OwnerId, extent: &Extent, range: Range<u64>, why: String) {
+        let still_there = match self.extents(owner) {
+            Ok(extents) => extent_at(&extents, extent.start)
+                .is_some_and(|now| now.pack == extent.pack && now.end() >= range.end),
+            Err(_) => false,
         };
-        if still_there && self.core.loaded(self.owner).is_ok() {
-            report.findings.push(Finding { owner: self.owner, range, why });
+        if still_there {
+            self.note(owner, range, why);
         }
+    }
+
+    fn note(&mut self, owner: OwnerId, range: Range<u64>, why: String) {
+        self.report.findings.push(Finding { owner, range, why });
     }
 }
+
+impl Verdict {
+    fn ends_before(&self, extent: &Extent) -> bool {
+        self.unreadable.is_none() && self.chunks.last().is_none_or(|(range, _)| range.end < extent.raw_end())
+    }
+
+    /// Raw addresses of an extent that are damaged or missing.
+    fn wrong_in(&self, extent: &Extent) -> Vec<(Range<u64>, String)> {
+        let mut wrong = Vec::new();
+        let mut at = u64::from(extent.at);
+        let first = self.chunks.partition_point(|(range, _)| range.end <= at);
+        for (range, why) in self.chunks.get(first..).unwrap_or_default() {
+            if at >= extent.raw_end() {
+                break;
+            }
+            if range.start > at {
+                wrong.push((at..range.start.min(extent.raw_end()), LOST.to_string()));
+            }
+            let end = range.end.min(extent.raw_end());
+            if let Some(why) = why
+                && range.start < extent.raw_end()
+            {
+                wrong.push((range.start.max(at)..end, why.clone()));
+            }
+            at = range.end;
+        }
+        if at < extent.raw_end() {
+            wrong.push((at..extent.raw_end(), LOST.to_string()));
+        }
+        wrong
+    }
+}
+
+const LOST: &str = "a chunk's header is lost";

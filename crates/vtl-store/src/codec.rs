@@ -1,21 +1,24 @@
-//! One chunk: hashed and, when it pays, compressed; and back.
+//! Regions: compressed when it pays; and back. Fingerprints of chunks.
+
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use std::sync::{Arc, Mutex};
 use zstd::bulk::{Compressor, Decompressor};
 
 use crate::buffers::{Buffer, Buffers};
-use crate::types::MAX_CHUNK_BYTES;
+use crate::types::MAX_REGION_BYTES;
 use crate::workers::lock;
 
-/// A chunk shorter than this is not worth a compressor's time.
+/// A region shorter than this is not worth a compressor's time.
 const MIN_COMPRESSED: usize = 512;
-/// Bytes from the middle that are tried before a whole chunk is.
+/// Bytes that are tried in some places before a whole region is.
 const PROBE_BYTES: usize = 4096;
-/// A chunk so long is compressed without a probe when it is not longer than this.
-const PROBE_FROM: usize = 4 * PROBE_BYTES;
+/// Where, in sixths of the region. One place is not enough: a region of small files has both sorts of content.
+const PROBES: [usize; 3] = [1, 3, 5];
+/// A region is compressed without a probe when it is not longer than this.
+const PROBE_FROM: usize = 8 * PROBE_BYTES;
 
-/// How a chunk's bytes are stored; the numbers are on the disk.
+/// How a region's bytes are stored; the numbers are on the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Algorithm {
     Raw,
@@ -41,12 +44,24 @@ impl Algorithm {
 
 pub(crate) type Fingerprint = [u8; 32];
 
-/// A chunk ready for its pack.
+/// BLAKE3 of a chunk in pieces.
+pub(crate) fn fingerprint(pieces: &[Bytes]) -> Fingerprint {
+    match pieces {
+        [one] => *blake3::hash(one).as_bytes(),
+        several => {
+            let mut hasher = blake3::Hasher::new();
+            several.iter().for_each(|piece| {
+                hasher.update(piece);
+            });
+            *hasher.finalize().as_bytes()
+        }
+    }
+}
+
+/// A region's bytes as its pack gets them.
 #[derive(Debug)]
 pub(crate) struct Encoded {
     pub(crate) algorithm: Algorithm,
-    pub(crate) raw_len: u32,
-    pub(crate) fingerprint: Fingerprint,
     pub(crate) stored: Vec<Bytes>,
 }
 
@@ -59,36 +74,29 @@ pub(crate) struct Codec {
 }
 
 impl Codec {
-    /// `chunk_bytes`: how long most chunks are.
-    pub(crate) fn new(level: i32, chunk_bytes: usize) -> Self {
-        let buffers = Buffers::new(chunk_bytes);
+    /// `usual_bytes`: how long most regions are.
+    pub(crate) fn new(level: i32, usual_bytes: usize) -> Self {
+        let buffers = Buffers::new(usual_bytes);
         Self { level, buffers, compressors: Mutex::default(), decompressors: Mutex::default() }
     }
 
-    /// Room for chunks.
+    /// Room for regions.
     pub(crate) fn buffers(&self) -> &Arc<Buffers> {
         &self.buffers
     }
 
-    /// Pieces in order make one chunk; together they are not longer than a chunk may be.
+    /// Pieces in order make one region; together they are not longer than a region may be.
     pub(crate) fn encode(&self, pieces: Vec<Bytes>, compress: bool) -> Encoded {
-        let mut hasher = blake3::Hasher::new();
-        let mut raw_len = 0;
-        for piece in &pieces {
-            hasher.update(piece);
-            raw_len += piece.len();
-        }
-        let fingerprint = *hasher.finalize().as_bytes();
+        let raw_len = pieces.iter().map(Bytes::len).sum();
         let smaller =
             if compress && raw_len >= MIN_COMPRESSED { self.compress(&pieces, raw_len) } else { None };
-        let (algorithm, stored) = match smaller {
-            Some(bytes) => (Algorithm::Zstd, vec![bytes]),
-            None => (Algorithm::Raw, pieces),
-        };
-        Encoded { algorithm, raw_len: raw_len as u32, fingerprint, stored }
+        match smaller {
+            Some(bytes) => Encoded { algorithm: Algorithm::Zstd, stored: vec![bytes] },
+            None => Encoded { algorithm: Algorithm::Raw, stored: pieces },
+        }
     }
 
-    /// The compressed chunk when it saves at least 5 %. A compressor that fails is no reason to lose a chunk.
+    /// The compressed region when that saves at least 5 %. A compressor that fails is no reason to lose data.
     fn compress(&self, pieces: &[Bytes], raw_len: usize) -> Option<Bytes> {
         let mut joined;
         let raw: &[u8] = match pieces {
@@ -111,28 +119,24 @@ impl Codec {
         smaller.then(|| room.share())
     }
 
-    /// The raw bytes of a chunk, compared with its fingerprint.
+    /// The raw bytes of a region. Whether they are right, the fingerprints of its chunks tell.
     pub(crate) fn decode(
         &self,
         algorithm: Algorithm,
         raw_len: usize,
-        fingerprint: &Fingerprint,
         stored: Buffer,
     ) -> Result<Bytes, &'static str> {
-        if raw_len > MAX_CHUNK_BYTES {
-            return Err("the chunk is longer than any chunk");
+        if raw_len > MAX_REGION_BYTES {
+            return Err("the region is longer than any region");
         }
         let raw = match algorithm {
             Algorithm::Raw => stored,
             Algorithm::Zstd => {
-                self.decompress(&stored.bytes, raw_len).ok_or("the chunk cannot be decompressed")?
+                self.decompress(&stored.bytes, raw_len).ok_or("the region cannot be decompressed")?
             }
         };
         if raw.bytes.len() != raw_len {
-            return Err("the chunk has another length than it had");
-        }
-        if blake3::hash(&raw.bytes).as_bytes() != fingerprint {
-            return Err("the chunk's bytes do not match their fingerprint");
+            return Err("the region has another length than it had");
         }
         Ok(raw.share())
     }
@@ -154,9 +158,12 @@ fn probe_pays(compressor: &mut Compressor<'static>, raw: &[u8]) -> bool {
     if raw.len() < PROBE_FROM {
         return true;
     }
-    let start = (raw.len() - PROBE_BYTES) / 2;
     let mut room = Vec::with_capacity(PROBE_BYTES);
-    raw.get(start..start + PROBE_BYTES).is_some_and(|probe| squeeze(compressor, probe, &mut room))
+    PROBES.iter().any(|sixths| {
+        let start = raw.len() / 6 * sixths - PROBE_BYTES / 2;
+        room.clear();
+        raw.get(start..start + PROBE_BYTES).is_some_and(|probe| squeeze(compressor, probe, &mut room))
+    })
 }
 
 /// Compresses into `room`, which is as long as the raw bytes; whether that saved 5 %.
@@ -185,15 +192,9 @@ mod tests {
         let raw = pieces.concat();
         let encoded = codec.encode(pieces, compress);
         let stored = encoded.stored.concat();
-        let len = stored.len();
-        let back = codec.decode(
-            encoded.algorithm,
-            encoded.raw_len as usize,
-            &encoded.fingerprint,
-            read(&codec, &stored),
-        );
+        let back = codec.decode(encoded.algorithm, raw.len(), read(&codec, &stored));
         assert_eq!(back.unwrap(), raw);
-        (encoded.algorithm, len)
+        (encoded.algorithm, stored.len())
     }
 
     #[test]
@@ -214,26 +215,30 @@ mod tests {
     }
 
     #[test]
-    fn pieces_make_the_same_chunk_as_the_whole() {
+    fn a_region_with_noise_in_its_middle_is_compressed_when_the_rest_is_worth_it() {
+        let mut bytes = "filemark ".repeat(30_000).into_bytes();
+        bytes[100_000..180_000].copy_from_slice(&noise(80_000));
+        assert_eq!(round_trip(vec![Bytes::from(bytes)], true).0, Algorithm::Zstd);
+    }
+
+    #[test]
+    fn pieces_make_the_same_region_and_fingerprint_as_the_whole() {
         let whole = Bytes::from("abcdefgh".repeat(1000));
         let pieces = vec![whole.slice(..13), whole.slice(13..5000), whole.slice(5000..)];
+        assert_eq!(fingerprint(&pieces), *blake3::hash(&whole).as_bytes());
         let codec = Codec::new(1, 8000);
         let (one, several) = (codec.encode(vec![whole], true), codec.encode(pieces, true));
-        assert_eq!(one.fingerprint, several.fingerprint);
         assert_eq!(one.stored.concat(), several.stored.concat());
     }
 
     #[test]
-    fn wrong_bytes_are_never_given_out() {
+    fn cut_or_wrong_lengths_are_an_error() {
         let codec = Codec::new(1, 8000);
-        let encoded = codec.encode(vec![Bytes::from("abcdefgh".repeat(1000))], true);
-        let stored = encoded.stored.concat();
-        for byte in 0..stored.len() {
-            let mut bad = stored.clone();
-            bad[byte] ^= 0x10;
-            let back = codec.decode(encoded.algorithm, 8000, &encoded.fingerprint, read(&codec, &bad));
-            assert!(back.is_err() || back.unwrap() == "abcdefgh".repeat(1000));
+        let stored = codec.encode(vec![Bytes::from("abcdefgh".repeat(1000))], true).stored.concat();
+        for len in 0..stored.len() {
+            assert!(codec.decode(Algorithm::Zstd, 8000, read(&codec, &stored[..len])).is_err());
         }
-        assert!(codec.decode(Algorithm::Raw, 5, &[0; 32], read(&codec, b"hello")).is_err());
+        assert!(codec.decode(Algorithm::Raw, 6, read(&codec, b"hello")).is_err());
+        assert!(codec.decode(Algorithm::Zstd, 1 << 30, read(&codec, &stored)).is_err());
     }
 }

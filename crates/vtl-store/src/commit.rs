@@ -6,20 +6,19 @@
 //! 3. the leader writes one record and syncs it: from here on the commit happened;
 //! 4. the leader applies each change to its owner's state in memory, and wakes the others.
 //!
-//! When a journal file is long enough the leader starts the next, writes the head of every owner that is behind, and
-//! unlinks the older files, oldest first, each unlink synced: a gap in the numbers never comes from here.
+//! When a journal file is long enough the leader starts the next with a record of the packs that have no footer, writes the head
+//! of every owner that is behind, and unlinks the older files, oldest first, each unlink synced: a gap in the numbers never comes from here.
 
 use std::collections::{HashMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex};
 
 use vtl_durable::Disk;
-use vtl_durable::log::{BLOCK, Header, Log, LogError};
+use vtl_durable::log::{Header, Log, LogError};
 use vtl_durable::sealed::Kind;
 
 use crate::error::StoreError;
-use crate::pack::PackId;
-use crate::recipe::{Entry, encode_record};
+use crate::recipe::{Entry, Packs, encode_record};
 use crate::store::Core;
 use crate::workers::{lock, wait};
 
@@ -77,8 +76,7 @@ pub(crate) struct Failure {
     pub(crate) why: String,
 }
 
-/// The packs that died with the commit.
-type Outcome = Result<Vec<PackId>, Failure>;
+type Outcome = Result<(), Failure>;
 
 pub(crate) struct Committer {
     queue: Mutex<Queue>,
@@ -150,7 +148,8 @@ impl Committer {
                 .extend(good.into_iter().map(|(ticket, _)| (ticket, Err(Failure { why: why.clone() })))),
             Ok(sequence) => {
                 for (ticket, entry) in good {
-                    outcomes.push((ticket, Ok(core.apply(sequence, entry))));
+                    core.apply(sequence, entry);
+                    outcomes.push((ticket, Ok(())));
                 }
                 self.roll_over(core, &mut journal);
             }
@@ -171,7 +170,8 @@ impl Committer {
     /// At a clean stop: heads have everything, the journal is empty, and damage to it can harm nothing.
     pub(crate) fn tidy(&self, core: &Core) -> Result<(), String> {
         let mut journal = lock(&self.journal);
-        if journal.current.len_bytes() <= BLOCK && journal.retired.is_empty() {
+        let only_packs = journal.current.next_sequence() <= journal.current.header().first_sequence + 2;
+        if only_packs && journal.retired.is_empty() {
             return Ok(());
         }
         start_anew(core, &mut journal)
@@ -187,8 +187,17 @@ fn start_anew(core: &Core, journal: &mut Journal) -> Result<(), String> {
     let log = started.map_err(|error| core.distrust_log(&error))?;
     let old = std::mem::replace(&mut journal.current, log);
     journal.retired.push_back(old.header().number);
+    tell_packs(&mut journal.current, core.packs.for_journal()).map_err(|error| core.distrust_log(&error))?;
     let saved = core.save_all().and_then(|()| journal.drop_retired(&*core.disk));
     saved.map_err(|error| error.to_string())
+}
+
+/// The first records of a journal file: what older ones said of packs goes with them. Said twice, because a damaged last record of a
+/// journal looks as if it had never been whole.
+pub(crate) fn tell_packs(log: &mut Log, packs: Packs) -> Result<(), LogError> {
+    let payload = encode_record([&Entry::Packs(packs)].into_iter());
+    log.append(&payload)?;
+    log.append(&payload).map(|_| ())
 }
 
 impl Queue {

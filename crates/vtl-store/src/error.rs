@@ -27,6 +27,13 @@ pub enum StoreError {
         /// Who.
         owner: OwnerId,
     },
+    /// A collection is running already.
+    Collecting,
+    /// A chunk that had to be copied is damaged.
+    LostChunk {
+        /// What was found.
+        why: String,
+    },
     /// No space for these bytes. Nothing was taken; what was appended before is unharmed and can be committed.
     Full {
         /// What the call needed.
@@ -81,12 +88,13 @@ impl StoreError {
     /// Whether the same call will fail again until somebody has repaired something.
     pub fn is_permanent(&self) -> bool {
         match self {
-            Self::Busy { .. } | Self::Full { .. } | Self::LateWrite { .. } => false,
+            Self::Busy { .. } | Self::Full { .. } | Self::LateWrite { .. } | Self::Collecting => false,
             Self::Io(error) => !error.is_full(),
             Self::UnknownOwner { .. }
             | Self::Exists { .. }
             | Self::ReadOnly { .. }
             | Self::Damaged { .. }
+            | Self::LostChunk { .. }
             | Self::TooLong { .. }
             | Self::Format { .. } => true,
         }
@@ -98,6 +106,8 @@ impl fmt::Display for StoreError {
         match self {
             Self::Busy { owner } => write!(f, "the stream of {owner} is in use (close it first)"),
             Self::UnknownOwner { owner } => write!(f, "the store has no owner {owner}"),
+            Self::Collecting => f.write_str("a collection is running already (wait for it to end)"),
+            Self::LostChunk { why } => write!(f, "a chunk is damaged: {why} (run a repair)"),
             Self::Exists { owner } => write!(f, "the store has owner {owner} already (choose another id)"),
             Self::Full { needed_bytes, free_bytes } => write!(
                 f,

@@ -1,31 +1,43 @@
-//! The bytes of a pack: header, chunk headers, footer; and a pack's table read back.
+//! The bytes of a pack: header, regions, footer; and a pack's table read back.
+//!
+//! A pack is an address space of raw bytes: each chunk has its raw address in it, for ever. Rewriting a pack without its dead
+//! chunks makes the next *generation* of the same pack, in which every chunk that is left keeps its address; so nothing
+//! that refers to a pack has to change when it is rewritten.
 //!
 //! Byte table: `docs/formats/pack.md`.
 
 use std::fmt;
-use std::path::Path;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use vtl_durable::wire::{Malformed, Reader, Writer};
 use vtl_durable::{DiskError, DiskFile};
 
-use crate::buffers::{Buffer, Buffers};
 use crate::codec::{Algorithm, Encoded, Fingerprint};
-use crate::types::{MAX_CHUNK_BYTES, OwnerId};
+use crate::types::{MAX_CHUNK_BYTES, MAX_REGION_BYTES};
 
 /// Durable points end on a multiple of this.
 pub(crate) const PAGE: u64 = 4096;
-pub(crate) const CHUNK_HEADER: u64 = 96;
-pub(crate) const ENTRY_BYTES: u64 = 64;
 pub(crate) const TRAILER_BYTES: u64 = 64;
+/// A region's header without its entries.
+pub(crate) const REGION_HEADER: u64 = 40;
+pub(crate) const ENTRY_BYTES: u64 = 40;
+/// What a region costs in the footer beside its header and entries.
+const FOOTER_PREFIX: u64 = 4;
+/// A pack has at most so many chunks: their number in the table has 16 bits in the index.
+pub(crate) const MAX_CHUNKS: usize = 65_535;
+/// A pack's raw addresses stay below.
+pub(crate) const MAX_RAW: u64 = 1 << 31;
 const MAGIC: [u8; 8] = *b"VTLPACK\0";
 const FOOT_MAGIC: [u8; 8] = *b"VTLPFOOT";
-const CHUNK_MAGIC: [u8; 4] = *b"vChk";
+const REGION_MAGIC: [u8; 4] = *b"vRgn";
 const VERSION: u32 = 0;
-/// Bytes read at a time when a pack is walked.
-const WINDOW: usize = 1 << 20;
+const FORCED: u8 = 1;
+/// Bytes read at a time when a pack is walked; no region's header is longer than a second of these.
+const WINDOW: usize = 4 << 20;
 
-/// Which pack; never used twice. The upper half of the epoch counts starts, the lower is random.
+/// Which pack; never used twice. The upper half of the epoch counts starts of the store, the lower is random, so that two histories
+/// of one pool never mean the same pack.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(crate) struct PackId {
     pub(crate) epoch: u64,
@@ -35,15 +47,32 @@ pub(crate) struct PackId {
 const SUFFIX: &str = ".pack";
 
 impl PackId {
-    pub(crate) fn file_name(self) -> String {
-        format!("{self}{SUFFIX}")
+    /// In which start of the store it was made.
+    pub(crate) fn start(self) -> u32 {
+        (self.epoch >> 32) as u32
     }
 
-    pub(crate) fn parse(file_name: &str) -> Option<Self> {
-        let (epoch, number) = file_name.strip_suffix(SUFFIX)?.split_once('-')?;
+    /// What the index knows it by: all but the random part.
+    pub(crate) fn key(self) -> u64 {
+        u64::from(self.start()) << 32 | u64::from(self.number)
+    }
+
+    /// The folder of packs that it is in: one of 256.
+    pub(crate) fn folder(self) -> String {
+        format!("{:02x}", self.number & 0xff)
+    }
+
+    pub(crate) fn file_name(self, generation: u16) -> String {
+        format!("{self}.{generation:04x}{SUFFIX}")
+    }
+
+    pub(crate) fn parse(file_name: &str) -> Option<(Self, u16)> {
+        let (id, generation) = file_name.strip_suffix(SUFFIX)?.split_once('.')?;
+        let (epoch, number) = id.split_once('-')?;
         let epoch = u64::from_str_radix(epoch, 16).ok()?;
         let id = Self { epoch, number: u32::from_str_radix(number, 16).ok()? };
-        (id.file_name() == file_name).then_some(id)
+        let generation = u16::from_str_radix(generation, 16).ok()?;
+        (id.file_name(generation) == file_name).then_some((id, generation))
     }
 
     pub(crate) fn put(self, writer: &mut Writer) {
@@ -61,382 +90,558 @@ impl fmt::Display for PackId {
     }
 }
 
-/// Whose pack it is, as its header says.
+/// What a pack says of itself at its beginning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PackHeader {
     pub(crate) store_id: [u8; 16],
-    pub(crate) owner: OwnerId,
     pub(crate) id: PackId,
+    pub(crate) generation: u16,
 }
 
 impl PackHeader {
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut writer = Writer::with_capacity(PAGE as usize);
-        writer.raw(&MAGIC).u32(VERSION).u32(PAGE as u32).raw(&self.store_id).raw(&self.owner.0);
+        writer.raw(&MAGIC).u32(VERSION).u32(PAGE as u32).raw(&self.store_id);
         self.id.put(&mut writer);
-        writer.crc().pad_to(PAGE as usize);
+        writer.u16(self.generation).u16(0).crc().pad_to(PAGE as usize);
         writer.into_bytes()
     }
 
     /// Why the bytes are not this header, if they are not.
     pub(crate) fn compare(&self, bytes: &[u8]) -> Result<(), &'static str> {
-        const FIELDS: usize = 64;
-        let mine = self.encode();
+        const FIELDS: usize = 52;
         match bytes.get(..FIELDS) {
             None => Err("the pack's header is cut short"),
-            Some(found) if Some(found) == mine.get(..FIELDS) => Ok(()),
+            Some(found) if Some(found) == self.encode().get(..FIELDS) => Ok(()),
             Some(_) => Err("the pack's header is not the one it was given"),
         }
     }
 }
 
-/// One chunk as a pack's table has it.
+/// One chunk in a region.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ChunkEntry {
-    pub(crate) index: u32,
+pub(crate) struct Chunk {
+    pub(crate) fingerprint: Fingerprint,
+    /// Its raw address in the pack.
+    pub(crate) at: u32,
+    pub(crate) len: u32,
+    /// Its end is not where the content says: it must not be used to guess where another chunk ends.
+    pub(crate) forced: bool,
+}
+
+impl Chunk {
+    pub(crate) fn end(&self) -> u64 {
+        u64::from(self.at) + u64::from(self.len)
+    }
+
+    fn put(&self, writer: &mut Writer) {
+        let flags = if self.forced { FORCED } else { 0 };
+        writer.raw(&self.fingerprint).u32(self.at).u32(self.len << 8 | u32::from(flags));
+    }
+
+    fn take(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let fingerprint = reader.array("fingerprint")?;
+        let (at, rest) = (reader.u32("raw address")?, reader.u32("length and flags")?);
+        let chunk = Self { fingerprint, at, len: rest >> 8, forced: rest as u8 & FORCED != 0 };
+        let possible = chunk.len > 0 && chunk.len as usize <= MAX_CHUNK_BYTES && chunk.end() <= MAX_RAW;
+        if possible { Ok(chunk) } else { Err(reader.malformed("chunk entry")) }
+    }
+}
+
+/// New chunks that are stored together. In the pack: header, entries, stored bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Region {
+    /// Where its header begins in the file.
+    pub(crate) offset: u32,
     pub(crate) algorithm: Algorithm,
     pub(crate) raw_len: u32,
     pub(crate) stored_len: u32,
-    /// Where the chunk's header begins in the pack.
-    pub(crate) offset: u32,
-    pub(crate) stream_offset: u64,
-    pub(crate) fingerprint: Fingerprint,
+    /// CRC32C of the stored bytes.
+    pub(crate) crc: u32,
+    pub(crate) chunks: Vec<Chunk>,
 }
 
-impl ChunkEntry {
-    pub(crate) fn put(&self, writer: &mut Writer) {
-        writer.u32(self.index).u8(self.algorithm.number()).raw(&[0; 3]);
-        writer.u32(self.raw_len).u32(self.stored_len).u32(self.offset).u32(0);
-        writer.u64(self.stream_offset).raw(&self.fingerprint);
+impl Region {
+    pub(crate) fn header_len(chunks: usize) -> u64 {
+        REGION_HEADER + chunks as u64 * ENTRY_BYTES
     }
 
-    pub(crate) fn take(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
-        let index = reader.u32("chunk index")?;
-        let algorithm = reader.u8("algorithm")?;
-        reader.raw(3, "reserved")?;
-        let (raw_len, stored_len) = (reader.u32("raw length")?, reader.u32("stored length")?);
-        let offset = reader.u32("chunk place")?;
-        reader.u32("reserved")?;
-        let entry = Self {
-            index,
-            algorithm: Algorithm::from_number(algorithm).ok_or(reader.malformed("algorithm"))?,
-            raw_len,
-            stored_len,
-            offset,
-            stream_offset: reader.u64("stream offset")?,
-            fingerprint: reader.array("fingerprint")?,
-        };
-        if !entry.is_possible() {
-            return Err(reader.malformed("chunk entry"));
-        }
-        Ok(entry)
-    }
-
-    fn is_possible(&self) -> bool {
-        let longest = MAX_CHUNK_BYTES as u32;
-        self.raw_len <= longest
-            && self.stored_len <= self.raw_len
-            && self.raw_len > 0
-            && self.stream_offset.checked_add(u64::from(self.raw_len)).is_some()
-    }
-
-    pub(crate) fn stream_end(&self) -> u64 {
-        self.stream_offset.saturating_add(u64::from(self.raw_len))
-    }
-
-    /// Where the stored bytes begin in the pack.
-    pub(crate) fn payload_offset(&self) -> u64 {
-        u64::from(self.offset) + CHUNK_HEADER
-    }
-
-    fn end(&self) -> u64 {
-        self.payload_offset() + u64::from(self.stored_len)
-    }
-
-    /// The entry of a chunk that begins at `offset` in its pack.
-    pub(crate) fn of(chunk: &Encoded, index: u32, offset: u32, stream_offset: u64) -> Self {
-        let stored_len = chunk.stored.iter().map(bytes::Bytes::len).sum::<usize>() as u32;
+    /// A region to be written at `offset`.
+    pub(crate) fn encoded(offset: u64, chunks: Vec<Chunk>, encoded: &Encoded) -> Self {
         Self {
-            index,
-            algorithm: chunk.algorithm,
-            raw_len: chunk.raw_len,
-            stored_len,
-            offset,
-            stream_offset,
-            fingerprint: chunk.fingerprint,
+            offset: offset as u32,
+            algorithm: encoded.algorithm,
+            raw_len: chunks.iter().map(|chunk| chunk.len).sum(),
+            stored_len: encoded.stored.iter().map(Bytes::len).sum::<usize>() as u32,
+            crc: crc_of(&encoded.stored),
+            chunks,
         }
     }
 
-    pub(crate) fn encode_header(&self, owner: OwnerId, id: PackId) -> Vec<u8> {
-        let mut writer = Writer::with_capacity(CHUNK_HEADER as usize);
-        writer.raw(&CHUNK_MAGIC).u8(self.algorithm.number()).raw(&[0; 3]);
-        writer.u32(self.index).u32(self.raw_len).u32(self.stored_len).u32(id.number);
-        writer.u64(self.stream_offset).raw(&owner.0).raw(&self.fingerprint);
-        writer.u64(id.epoch).u32(0).crc();
+    pub(crate) fn encode_header(&self, id: PackId) -> Vec<u8> {
+        let mut writer = Writer::with_capacity(Self::header_len(self.chunks.len()) as usize);
+        self.put(id, &mut writer);
         writer.into_bytes()
     }
 
-    fn decode_header(bytes: &[u8], owner: OwnerId, id: PackId, offset: u64) -> Option<Self> {
-        let covered = bytes.get(..CHUNK_HEADER as usize - 4)?;
+    fn put(&self, id: PackId, writer: &mut Writer) {
+        let mut own = Writer::with_capacity(Self::header_len(self.chunks.len()) as usize);
+        own.raw(&REGION_MAGIC).u8(self.algorithm.number()).u8(0).u16(self.chunks.len() as u16);
+        own.u32(self.raw_len).u32(self.stored_len);
+        id.put(&mut own);
+        own.u32(self.crc).u32(0);
+        let mut entries = Writer::with_capacity(self.chunks.len() * ENTRY_BYTES as usize);
+        self.chunks.iter().for_each(|chunk| chunk.put(&mut entries));
+        let crc = crc32c::crc32c_append(crc32c::crc32c(own.as_slice()), entries.as_slice());
+        writer.raw(own.as_slice()).u32(crc).raw(entries.as_slice());
+    }
+
+    /// A header at the start of `bytes`, if it is a whole one of this pack.
+    fn decode(bytes: &[u8], id: PackId, offset: u32) -> Option<Self> {
+        let fields = bytes.get(..REGION_HEADER as usize - 4)?;
         let mut reader = Reader::new(bytes);
-        let parse = |reader: &mut Reader<'_>| -> Result<_, Malformed> {
-            let magic = reader.array::<4>("magic")?;
-            let algorithm = reader.u8("algorithm")?;
-            reader.raw(3, "reserved")?;
-            let (index, raw_len, stored_len) =
-                (reader.u32("index")?, reader.u32("raw")?, reader.u32("stored")?);
-            let number = reader.u32("pack number")?;
-            let stream_offset = reader.u64("stream offset")?;
-            let found_owner = OwnerId(reader.array("owner")?);
-            let fingerprint = reader.array("fingerprint")?;
-            let epoch = reader.u64("epoch")?;
-            reader.u32("reserved")?;
-            let crc = reader.u32("crc")?;
-            let ours = magic == CHUNK_MAGIC
-                && crc == crc32c::crc32c(covered)
-                && found_owner == owner
-                && PackId { epoch, number } == id;
-            Ok((ours, index, algorithm, raw_len, stored_len, stream_offset, fingerprint))
-        };
-        let (ours, index, algorithm, raw_len, stored_len, stream_offset, fingerprint) =
-            parse(&mut reader).ok()?;
-        let algorithm = Algorithm::from_number(algorithm)?;
-        let offset = u32::try_from(offset).ok()?;
-        let entry = Self { index, algorithm, raw_len, stored_len, offset, stream_offset, fingerprint };
-        (ours && entry.is_possible()).then_some(entry)
+        if reader.array::<4>("magic").ok()? != REGION_MAGIC {
+            return None;
+        }
+        let algorithm = Algorithm::from_number(reader.u8("algorithm").ok()?)?;
+        reader.u8("reserved").ok()?;
+        let count = reader.u16("count").ok()?;
+        let (raw_len, stored_len) = (reader.u32("raw").ok()?, reader.u32("stored").ok()?);
+        let found = PackId::take(&mut reader).ok()?;
+        let payload_crc = reader.u32("payload crc").ok()?;
+        reader.u32("reserved").ok()?;
+        let crc = reader.u32("crc").ok()?;
+        let entries = bytes.get(REGION_HEADER as usize..Self::header_len(usize::from(count)) as usize)?;
+        if found != id || crc != crc32c::crc32c_append(crc32c::crc32c(fields), entries) {
+            return None;
+        }
+        let mut reader = Reader::new(entries);
+        let chunks = (0..count).map(|_| Chunk::take(&mut reader)).collect::<Result<Vec<_>, _>>().ok()?;
+        let region = Self { offset, algorithm, raw_len, stored_len, crc: payload_crc, chunks };
+        region.is_possible().then_some(region)
+    }
+
+    fn is_possible(&self) -> bool {
+        let sum: u64 = self.chunks.iter().map(|chunk| u64::from(chunk.len)).sum();
+        let rising = self.chunks.is_sorted_by(|one, next| one.end() <= u64::from(next.at));
+        rising
+            && !self.chunks.is_empty()
+            && sum == u64::from(self.raw_len)
+            && self.raw_len as usize <= MAX_REGION_BYTES
+            && self.stored_len <= self.raw_len
+    }
+
+    /// Where the stored bytes begin in the file.
+    pub(crate) fn payload_offset(&self) -> u64 {
+        u64::from(self.offset) + Self::header_len(self.chunks.len())
+    }
+
+    pub(crate) fn end(&self) -> u64 {
+        self.payload_offset() + u64::from(self.stored_len)
     }
 }
 
-/// The footer of a pack whose table begins at `at`.
-pub(crate) fn encode_footer(id: PackId, table: &[ChunkEntry], at: u64) -> Vec<u8> {
-    let mut entries = Writer::with_capacity(table.len() * ENTRY_BYTES as usize);
-    table.iter().for_each(|entry| entry.put(&mut entries));
+/// All that can be found in a pack, in the order of raw addresses.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Table {
+    /// Shared, so that a copy of a growing table is cheap.
+    pub(crate) regions: Vec<Arc<Region>>,
+    /// Each chunk in order.
+    order: Vec<Spot>,
+    raw_bytes: u64,
+}
+
+/// Where in a table a chunk is: its region, its number in it, its place in the region's raw bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Spot {
+    region: u32,
+    nth: u32,
+    within: u32,
+}
+
+/// A chunk of a table.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Found<'a> {
+    pub(crate) region: &'a Region,
+    pub(crate) chunk: &'a Chunk,
+    /// Where it begins in the region's raw bytes.
+    pub(crate) within: u32,
+}
+
+impl Table {
+    /// Adds a region behind all others.
+    pub(crate) fn push(&mut self, region: Region) {
+        let mut spot = Spot { region: self.regions.len() as u32, nth: 0, within: 0 };
+        for chunk in &region.chunks {
+            self.order.push(spot);
+            spot = Spot { nth: spot.nth + 1, within: spot.within + chunk.len, ..spot };
+        }
+        self.raw_bytes += u64::from(region.raw_len);
+        self.regions.push(Arc::new(region));
+    }
+
+    /// Regions as found, brought into order; overlapping ones cannot both be right and are left out.
+    fn from_regions(mut regions: Vec<Region>) -> Self {
+        let first = |region: &Region| region.chunks.first().map_or(0, |chunk| chunk.at);
+        regions.sort_by_key(first);
+        let mut table = Self::default();
+        let mut end = 0;
+        for region in regions {
+            if u64::from(first(&region)) >= end && table.len() + region.chunks.len() <= MAX_CHUNKS {
+                end = region.chunks.last().map_or(end, Chunk::end);
+                table.push(region);
+            }
+        }
+        table
+    }
+
+    /// Number of chunks.
+    pub(crate) fn len(&self) -> usize {
+        self.order.len()
+    }
+
+    pub(crate) fn raw_bytes(&self) -> u64 {
+        self.raw_bytes
+    }
+
+    /// The chunk with this number.
+    pub(crate) fn get(&self, number: usize) -> Option<Found<'_>> {
+        self.at_spot(*self.order.get(number)?)
+    }
+
+    fn at_spot(&self, spot: Spot) -> Option<Found<'_>> {
+        let region = self.regions.get(spot.region as usize)?;
+        let chunk = region.chunks.get(spot.nth as usize)?;
+        Some(Found { region, chunk, within: spot.within })
+    }
+
+    /// The number of the chunk that holds the raw address, or of the next one behind it.
+    pub(crate) fn position(&self, raw: u64) -> usize {
+        let end = |spot: &Spot| self.at_spot(*spot).map_or(u64::MAX, |found| found.chunk.end());
+        self.order.partition_point(|spot| end(spot) <= raw)
+    }
+
+    /// The chunk that holds the raw address.
+    pub(crate) fn holding(&self, raw: u64) -> Option<(usize, Found<'_>)> {
+        let number = self.position(raw);
+        let found = self.get(number)?;
+        (u64::from(found.chunk.at) <= raw).then_some((number, found))
+    }
+
+    /// The region of that chunk.
+    pub(crate) fn region_holding(&self, raw: u64) -> Option<&Arc<Region>> {
+        let (number, _) = self.holding(raw)?;
+        self.regions.get(self.order.get(number)?.region as usize)
+    }
+
+    pub(crate) fn chunks(&self) -> impl Iterator<Item = &Chunk> {
+        self.regions.iter().flat_map(|region| &region.chunks)
+    }
+
+    /// Rough size in memory.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.regions.len() * size_of::<Region>() + self.len() * (size_of::<Chunk>() + size_of::<Spot>())
+    }
+}
+
+/// How long the footer of a pack with so many regions and chunks is.
+pub(crate) fn footer_len(regions: usize, chunks: usize) -> u64 {
+    regions as u64 * (FOOTER_PREFIX + REGION_HEADER) + chunks as u64 * ENTRY_BYTES + TRAILER_BYTES
+}
+
+/// The footer of a pack, to be written at `at`.
+pub(crate) fn encode_footer(id: PackId, table: &Table, at: u64) -> Vec<u8> {
+    let mut entries = Writer::with_capacity(footer_len(table.regions.len(), table.len()) as usize);
+    for region in &table.regions {
+        entries.u32(region.offset);
+        region.put(id, &mut entries);
+    }
     let mut trailer = Writer::with_capacity(TRAILER_BYTES as usize);
-    trailer.raw(&FOOT_MAGIC).u32(table.len() as u32).u32(crc32c::crc32c(entries.as_slice())).u64(at);
+    trailer.raw(&FOOT_MAGIC).u32(table.regions.len() as u32).u32(table.len() as u32).u64(at);
+    trailer.u64(table.raw_bytes());
     id.put(&mut trailer);
+    trailer.u32(crc32c::crc32c(entries.as_slice()));
     trailer.pad_to(TRAILER_BYTES as usize - 4).crc();
     entries.raw(trailer.as_slice());
     entries.into_bytes()
 }
 
-/// A sealed pack's table: from its footer, or, when that is damaged, from the chunk headers. Sorted by index.
-pub(crate) fn load_table(
-    file: &dyn DiskFile,
-    owner: OwnerId,
-    id: PackId,
-) -> Result<Vec<ChunkEntry>, DiskError> {
-    match read_footer(file, id)? {
-        Some(table) => Ok(table),
-        None => {
-            tracing::warn!(pack = %id, owner = %owner, "the footer of a pack is damaged, its chunks are searched");
-            walk(file, owner, id)
-        }
-    }
+/// A sealed pack's last bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Trailer {
+    pub(crate) regions: u32,
+    pub(crate) chunks: u32,
+    pub(crate) raw_bytes: u64,
+    at: u64,
+    crc: u32,
 }
 
-fn read_footer(file: &dyn DiskFile, id: PackId) -> Result<Option<Vec<ChunkEntry>>, DiskError> {
+/// The trailer, when the file has a whole one of this pack.
+pub(crate) fn read_trailer(file: &dyn DiskFile, id: PackId) -> Result<Option<Trailer>, DiskError> {
     let size = file.size()?;
     let Some(trailer_at) = size.checked_sub(TRAILER_BYTES) else { return Ok(None) };
-    let mut trailer = Vec::new();
-    file.read_at(trailer_at, TRAILER_BYTES as usize, &mut trailer)?;
-    let Some((count, crc, at)) = parse_trailer(&trailer, id) else { return Ok(None) };
-    let len = u64::from(count) * ENTRY_BYTES;
-    if at.checked_add(len) != Some(trailer_at) {
-        return Ok(None);
-    }
     let mut bytes = Vec::new();
-    file.read_at(at, len as usize, &mut bytes)?;
-    if bytes.len() as u64 != len || crc32c::crc32c(&bytes) != crc {
-        return Ok(None);
-    }
-    let mut reader = Reader::new(&bytes);
-    let table: Result<Vec<_>, _> = (0..count).map(|_| ChunkEntry::take(&mut reader)).collect();
-    Ok(table.ok())
+    file.read_at(trailer_at, TRAILER_BYTES as usize, &mut bytes)?;
+    Ok(parse_trailer(&bytes, id).filter(|trailer| {
+        let len = footer_len(trailer.regions as usize, trailer.chunks as usize);
+        trailer.at.checked_add(len) == Some(size)
+    }))
 }
 
-fn parse_trailer(bytes: &[u8], id: PackId) -> Option<(u32, u32, u64)> {
+fn parse_trailer(bytes: &[u8], id: PackId) -> Option<Trailer> {
     let covered = bytes.get(..TRAILER_BYTES as usize - 4)?;
     let mut reader = Reader::new(bytes);
     let magic = reader.array::<8>("magic").ok()?;
-    let fields = (reader.u32("count").ok()?, reader.u32("crc").ok()?, reader.u64("table").ok()?);
+    let (regions, chunks) = (reader.u32("regions").ok()?, reader.u32("chunks").ok()?);
+    let (at, raw_bytes) = (reader.u64("table").ok()?, reader.u64("raw bytes").ok()?);
     let found = PackId::take(&mut reader).ok()?;
-    reader.raw(24, "reserved").ok()?;
-    let crc = reader.u32("crc").ok()?;
-    (magic == FOOT_MAGIC && found == id && crc == crc32c::crc32c(covered)).then_some(fields)
+    let crc = reader.u32("table crc").ok()?;
+    reader.raw(12, "reserved").ok()?;
+    let own = reader.u32("crc").ok()?;
+    let ours = magic == FOOT_MAGIC && found == id && own == crc32c::crc32c(covered);
+    ours.then_some(Trailer { regions, chunks, raw_bytes, at, crc })
 }
 
-/// Finds every whole chunk header of this pack, whatever lies between them.
-fn walk(file: &dyn DiskFile, owner: OwnerId, id: PackId) -> Result<Vec<ChunkEntry>, DiskError> {
-    let size = file.size()?;
-    let mut table: Vec<ChunkEntry> = Vec::new();
-    let mut at = PAGE;
-    let mut window = Vec::new();
-    while at < size {
-        window.clear();
-        file.read_at(at, WINDOW + CHUNK_HEADER as usize, &mut window)?;
-        let (found, next) = first_chunk(&window, at, owner, id);
-        match found {
-            Some(entry) => {
-                at = entry.end();
-                table.push(entry);
-            }
-            None => at = next,
+/// A sealed pack's table: from its footer, or, when that is damaged, from the regions' headers.
+pub(crate) fn load_table(file: &dyn DiskFile, id: PackId) -> Result<Table, DiskError> {
+    match read_footer(file, id)? {
+        Some(table) => Ok(table),
+        None => {
+            tracing::warn!(pack = %id, "a pack has no whole footer, its regions are searched");
+            walk(file, id, file.size()?)
         }
     }
-    // Chunk bytes can hold another pack's headers but none of this one's, so indexes rise; be sure all the same.
-    table.sort_by_key(|entry| entry.index);
-    table.dedup_by_key(|entry| entry.index);
-    Ok(table)
 }
 
-/// The first chunk whose header begins in the window, or where to look on.
-fn first_chunk(window: &[u8], at: u64, owner: OwnerId, id: PackId) -> (Option<ChunkEntry>, u64) {
-    let searched = window.len().saturating_sub(CHUNK_HEADER as usize - 1).clamp(1, WINDOW);
-    for start in 0..searched {
-        let bytes = window.get(start..).unwrap_or_default();
-        if bytes.starts_with(&CHUNK_MAGIC) {
-            let found = ChunkEntry::decode_header(bytes, owner, id, at + start as u64);
-            if found.is_some() {
-                return (found, 0);
+fn read_footer(file: &dyn DiskFile, id: PackId) -> Result<Option<Table>, DiskError> {
+    let Some(trailer) = read_trailer(file, id)? else { return Ok(None) };
+    let len = footer_len(trailer.regions as usize, trailer.chunks as usize) - TRAILER_BYTES;
+    let mut bytes = Vec::new();
+    file.read_at(trailer.at, len as usize, &mut bytes)?;
+    if bytes.len() as u64 != len || crc32c::crc32c(&bytes) != trailer.crc {
+        return Ok(None);
+    }
+    Ok(parse_footer(&bytes, id, &trailer))
+}
+
+fn parse_footer(bytes: &[u8], id: PackId, trailer: &Trailer) -> Option<Table> {
+    let mut regions = Vec::new();
+    let mut rest = bytes;
+    for _ in 0..trailer.regions {
+        let offset = u32::from_le_bytes(*rest.first_chunk::<4>()?);
+        let region = Region::decode(rest.get(4..)?, id, offset)?;
+        rest = rest.get(4 + Region::header_len(region.chunks.len()) as usize..)?;
+        regions.push(region);
+    }
+    let table = Table::from_regions(regions);
+    let whole = table.len() == trailer.chunks as usize && table.raw_bytes() == trailer.raw_bytes;
+    (rest.is_empty() && whole).then_some(table)
+}
+
+/// Finds every whole region header of this pack before `end`, whatever lies between them.
+pub(crate) fn walk(file: &dyn DiskFile, id: PackId, end: u64) -> Result<Table, DiskError> {
+    let mut regions = Vec::new();
+    let mut at = PAGE;
+    let mut window = Vec::new();
+    while at < end {
+        window.clear();
+        file.read_at(at, (2 * WINDOW).min((end - at) as usize), &mut window)?;
+        if window.is_empty() {
+            break;
+        }
+        match first_region(&window, at, id) {
+            (Some(region), _) => {
+                at = region.end();
+                if at <= end {
+                    regions.push(region);
+                }
             }
+            (None, next) => at = next,
+        }
+    }
+    Ok(Table::from_regions(regions))
+}
+
+/// The first region whose header begins in the first half of the window, or where to look on.
+fn first_region(window: &[u8], at: u64, id: PackId) -> (Option<Region>, u64) {
+    let searched = window.len().clamp(1, WINDOW);
+    let starts = |start: &usize| window.get(*start..).is_some_and(|rest| rest.starts_with(&REGION_MAGIC));
+    for start in (0..searched).filter(starts) {
+        let offset = u32::try_from(at + start as u64);
+        let bytes = window.get(start..).unwrap_or_default();
+        let region = offset.ok().and_then(|offset| Region::decode(bytes, id, offset));
+        if region.is_some() {
+            return (region, 0);
         }
     }
     (None, at + searched as u64)
 }
 
-/// The stored bytes of a chunk, not verified yet; fewer when the pack ends before they do.
-pub(crate) fn read_stored(
-    file: &dyn DiskFile,
-    buffers: &Arc<Buffers>,
-    entry: &ChunkEntry,
-) -> Result<Buffer, DiskError> {
-    let mut stored = buffers.take(entry.stored_len as usize);
-    file.read_at(entry.payload_offset(), entry.stored_len as usize, &mut stored.bytes)?;
-    Ok(stored)
+/// The stored bytes of a region, not verified yet; fewer when the file ends before they do.
+pub(crate) fn read_stored(file: &dyn DiskFile, region: &Region, room: &mut Vec<u8>) -> Result<(), DiskError> {
+    file.read_at(region.payload_offset(), region.stored_len as usize, room).map(|_| ())
 }
 
-/// Where a pack lies.
-pub(crate) fn path(folder: &Path, id: PackId) -> std::path::PathBuf {
-    folder.join(id.file_name())
+/// CRC32C over several pieces.
+fn crc_of(pieces: &[Bytes]) -> u32 {
+    pieces.iter().fold(0, |crc, piece| crc32c::crc32c_append(crc, piece))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::io::IoSlice;
+    use std::path::Path;
     use vtl_durable::{Disk, Open, SimDisk};
 
     const ID: PackId = PackId { epoch: 0x0102_0304_0506_0708, number: 0x0a0b_0c0d };
-    const OWNER: OwnerId = OwnerId([0xee; 16]);
+    const ID_BYTES: &[u8] = b"\x08\x07\x06\x05\x04\x03\x02\x01\x0d\x0c\x0b\x0a";
 
-    fn entry(index: u32) -> ChunkEntry {
-        ChunkEntry {
-            index,
-            algorithm: Algorithm::Zstd,
-            raw_len: 0x0003_0000,
-            stored_len: 0x0000_1234,
-            offset: 0x0000_2000,
-            stream_offset: 0x1122_3344_5566,
-            fingerprint: [0xab; 32],
-        }
+    fn chunk(at: u32, len: u32) -> Chunk {
+        Chunk { fingerprint: [0xab; 32], at, len, forced: false }
+    }
+
+    fn region(offset: u32, chunks: Vec<Chunk>) -> Region {
+        let raw_len = chunks.iter().map(|chunk| chunk.len).sum();
+        Region { offset, algorithm: Algorithm::Raw, raw_len, stored_len: raw_len, crc: 0x1122_3344, chunks }
     }
 
     #[test]
     fn a_pack_header_keeps_its_bytes() {
-        let header = PackHeader { store_id: [0x55; 16], owner: OWNER, id: ID };
+        let header = PackHeader { store_id: [0x55; 16], id: ID, generation: 0x0203 };
         let bytes = header.encode();
         let mut expected = b"VTLPACK\0\0\0\0\0\0\x10\0\0".to_vec();
         expected.extend_from_slice(&[0x55; 16]);
-        expected.extend_from_slice(&[0xee; 16]);
-        expected.extend_from_slice(b"\x08\x07\x06\x05\x04\x03\x02\x01\x0d\x0c\x0b\x0a");
-        assert_eq!(bytes[..60], expected);
-        assert_eq!(bytes[60..64], crc32c::crc32c(&expected).to_le_bytes());
-        assert!(bytes[64..].iter().all(|byte| *byte == 0));
+        expected.extend_from_slice(ID_BYTES);
+        expected.extend_from_slice(b"\x03\x02\0\0");
+        assert_eq!(bytes[..48], expected);
+        assert_eq!(bytes[48..52], crc32c::crc32c(&expected).to_le_bytes());
+        assert!(bytes[52..].iter().all(|byte| *byte == 0));
         assert_eq!(bytes.len(), 4096);
+        assert!(header.compare(&bytes).is_ok());
+        assert!(PackHeader { generation: 1, ..header }.compare(&bytes).is_err());
+        assert!(header.compare(&bytes[..40]).is_err());
+    }
+
+    /// A region of two chunks, the second forced, typed out from docs/formats/pack.md.
+    fn typed_region() -> (Region, Vec<u8>) {
+        let chunks = vec![chunk(0x0001_0000, 0x1000), Chunk { forced: true, ..chunk(0x0001_2000, 0x0234) }];
+        let region = Region { algorithm: Algorithm::Zstd, stored_len: 0x0777, ..region(0x2000, chunks) };
+        let mut fields = b"vRgn\x01\0\x02\0\x34\x12\0\0\x77\x07\0\0".to_vec();
+        fields.extend_from_slice(ID_BYTES);
+        fields.extend_from_slice(b"\x44\x33\x22\x11\0\0\0\0");
+        let mut entries = [0xab; 32].to_vec();
+        entries.extend_from_slice(b"\0\0\x01\0\0\0\x10\0");
+        entries.extend_from_slice(&[0xab; 32]);
+        entries.extend_from_slice(b"\0\x20\x01\0\x01\x34\x02\0");
+        let crc = crc32c::crc32c(&[fields.clone(), entries.clone()].concat());
+        let bytes = [fields, crc.to_le_bytes().to_vec(), entries].concat();
+        (region, bytes)
     }
 
     #[test]
-    fn a_chunk_header_keeps_its_bytes() {
-        let bytes = entry(7).encode_header(OWNER, ID);
-        let mut expected = b"vChk\x01\0\0\0\x07\0\0\0\0\0\x03\0\x34\x12\0\0\x0d\x0c\x0b\x0a".to_vec();
-        expected.extend_from_slice(b"\x66\x55\x44\x33\x22\x11\0\0");
-        expected.extend_from_slice(&[0xee; 16]);
-        expected.extend_from_slice(&[0xab; 32]);
-        expected.extend_from_slice(b"\x08\x07\x06\x05\x04\x03\x02\x01\0\0\0\0");
-        assert_eq!(bytes[..92], expected);
-        assert_eq!(bytes[92..], crc32c::crc32c(&expected).to_le_bytes());
-        assert_eq!(ChunkEntry::decode_header(&bytes, OWNER, ID, 0x2000), Some(entry(7)));
-        assert_eq!(ChunkEntry::decode_header(&bytes, OwnerId([1; 16]), ID, 0x2000), None);
+    fn a_region_header_keeps_its_bytes_and_only_its_pack_takes_it() {
+        let (region, bytes) = typed_region();
+        assert_eq!(region.encode_header(ID), bytes);
+        assert_eq!(Region::decode(&bytes, ID, 0x2000), Some(region));
+        assert_eq!(Region::decode(&bytes, PackId { number: 1, ..ID }, 0x2000), None);
+        for at in 0..bytes.len() {
+            let mut bad = bytes.clone();
+            bad[at] ^= 0x10;
+            assert_eq!(Region::decode(&bad, ID, 0x2000), None, "byte {at}");
+            assert_eq!(Region::decode(&bytes[..at], ID, 0x2000), None, "cut at {at}");
+        }
     }
 
     #[test]
     fn a_footer_keeps_its_bytes() {
-        let bytes = encode_footer(ID, &[entry(0)], 0x3234);
-        let mut table = b"\0\0\0\0\x01\0\0\0\0\0\x03\0\x34\x12\0\0\0\x20\0\0\0\0\0\0".to_vec();
-        table.extend_from_slice(b"\x66\x55\x44\x33\x22\x11\0\0");
-        table.extend_from_slice(&[0xab; 32]);
-        assert_eq!(bytes[..64], table);
-        let mut trailer = b"VTLPFOOT\x01\0\0\0".to_vec();
-        trailer.extend_from_slice(&crc32c::crc32c(&table).to_le_bytes());
-        trailer.extend_from_slice(b"\x34\x32\0\0\0\0\0\0\x08\x07\x06\x05\x04\x03\x02\x01\x0d\x0c\x0b\x0a");
-        trailer.extend_from_slice(&[0; 24]);
-        assert_eq!(bytes[64..124], trailer);
-        assert_eq!(bytes[124..], crc32c::crc32c(&trailer).to_le_bytes());
+        let (region, header) = typed_region();
+        let mut table = Table::default();
+        table.push(region);
+        let bytes = encode_footer(ID, &table, 0x3234);
+        let mut entries = b"\0\x20\0\0".to_vec();
+        entries.extend_from_slice(&header);
+        let mut trailer = b"VTLPFOOT\x01\0\0\0\x02\0\0\0\x34\x32\0\0\0\0\0\0\x34\x12\0\0\0\0\0\0".to_vec();
+        trailer.extend_from_slice(ID_BYTES);
+        trailer.extend_from_slice(&crc32c::crc32c(&entries).to_le_bytes());
+        trailer.extend_from_slice(&[0; 12]);
+        trailer.extend_from_slice(&crc32c::crc32c(&trailer).to_le_bytes());
+        assert_eq!(bytes, [entries, trailer].concat());
+        assert_eq!(bytes.len() as u64, footer_len(1, 2));
     }
 
-    /// A pack of three raw chunks with a page of padding after the first.
-    fn sealed() -> (SimDisk, Vec<ChunkEntry>) {
+    /// A pack of three regions of two chunks each, with a page of padding after the first.
+    fn sealed() -> (SimDisk, Table) {
         let disk = SimDisk::new(1);
-        let mut bytes = PackHeader { store_id: [0; 16], owner: OWNER, id: ID }.encode();
-        let mut table = Vec::new();
-        for index in 0..3_u32 {
-            let made = ChunkEntry {
-                algorithm: Algorithm::Raw,
-                raw_len: 1000,
-                stored_len: 1000,
-                offset: bytes.len() as u32,
-                stream_offset: u64::from(index) * 1000,
-                ..entry(index)
-            };
-            bytes.extend_from_slice(&made.encode_header(OWNER, ID));
-            bytes.extend_from_slice(&[index as u8; 1000]);
+        let mut bytes = PackHeader { store_id: [0; 16], id: ID, generation: 0 }.encode();
+        let mut table = Table::default();
+        for number in 0..3_u32 {
+            let made =
+                region(bytes.len() as u32, vec![chunk(number * 1000, 400), chunk(number * 1000 + 400, 600)]);
+            bytes.extend_from_slice(&made.encode_header(ID));
+            bytes.extend_from_slice(&[number as u8; 1000]);
             table.push(made);
-            if index == 0 {
+            if number == 0 {
                 bytes.resize(8192, 0);
             }
         }
-        let footer = encode_footer(ID, &table, bytes.len() as u64);
-        bytes.extend_from_slice(&footer);
+        bytes.extend_from_slice(&encode_footer(ID, &table, bytes.len() as u64));
         let file = disk.open(Path::new("/p"), Open::Create).unwrap();
         file.write_at(0, &[IoSlice::new(&bytes)]).unwrap();
         (disk, table)
     }
 
     #[test]
-    fn a_damaged_footer_is_made_again_from_the_chunk_headers() {
+    fn a_damaged_footer_is_made_again_from_the_region_headers() {
         let (disk, table) = sealed();
         let file = disk.open(Path::new("/p"), Open::Read).unwrap();
         assert_eq!(read_footer(&*file, ID).unwrap().unwrap(), table);
-        for byte in file.size().unwrap() - 256..file.size().unwrap() {
+        let size = file.size().unwrap();
+        for byte in size - footer_len(3, 6)..size {
             disk.flip_bit(Path::new("/p"), byte, 3);
-            assert_eq!(load_table(&*file, OWNER, ID).unwrap(), table, "byte {byte}");
+            assert_eq!(load_table(&*file, ID).unwrap(), table, "byte {byte}");
             disk.flip_bit(Path::new("/p"), byte, 3);
         }
     }
 
     #[test]
-    fn a_damaged_chunk_header_hides_no_other_chunk_from_a_walk() {
+    fn a_damaged_region_header_hides_no_other_region_from_a_walk() {
         let (disk, table) = sealed();
-        disk.flip_bit(Path::new("/p"), u64::from(table[1].offset) + 30, 3);
+        disk.flip_bit(Path::new("/p"), u64::from(table.regions[1].offset) + 30, 3);
         let file = disk.open(Path::new("/p"), Open::Read).unwrap();
-        assert_eq!(walk(&*file, OWNER, ID).unwrap(), [table[0], table[2]]);
+        let found = walk(&*file, ID, u64::from(u32::MAX)).unwrap();
+        assert_eq!(found.regions, [Arc::clone(&table.regions[0]), Arc::clone(&table.regions[2])]);
+        let behind = table.regions[2].end();
+        assert_eq!(
+            walk(&*file, ID, behind - 1).unwrap().regions.len(),
+            1,
+            "a region that ends later is not there"
+        );
+    }
+
+    #[test]
+    fn a_raw_address_finds_its_chunk_and_its_place_in_the_region() {
+        let (_, table) = sealed();
+        let at = |raw: u64| table.holding(raw).map(|(number, found)| (number, found.chunk.at, found.within));
+        assert_eq!(at(0), Some((0, 0, 0)));
+        assert_eq!(at(399), Some((0, 0, 0)));
+        assert_eq!(at(400), Some((1, 400, 400)));
+        assert_eq!(at(2999), Some((5, 2400, 400)));
+        assert_eq!(at(3000), None);
+        let mut sparse = Table::default();
+        sparse.push(region(4096, vec![chunk(100, 50), chunk(400, 10)]));
+        assert!(sparse.holding(99).is_none() && sparse.holding(150).is_none());
+        assert_eq!((sparse.position(150), sparse.position(500), sparse.len()), (1, 2, 2));
     }
 
     #[test]
     fn pack_names_come_back_and_others_are_not_taken() {
-        assert_eq!(ID.file_name(), "0102030405060708-0a0b0c0d.pack");
-        assert_eq!(PackId::parse("0102030405060708-0a0b0c0d.pack"), Some(ID));
-        for name in ["0102030405060708-0A0b0c0d.pack", "1-1.pack", "head", "0102030405060708-0a0b0c0d"] {
+        assert_eq!(ID.file_name(2), "0102030405060708-0a0b0c0d.0002.pack");
+        assert_eq!(PackId::parse("0102030405060708-0a0b0c0d.0002.pack"), Some((ID, 2)));
+        assert_eq!((ID.folder(), ID.key()), ("0d".to_string(), 0x0102_0304_0a0b_0c0d));
+        for name in
+            ["0102030405060708-0A0b0c0d.0002.pack", "1-1.1.pack", "head", "0102030405060708-0a0b0c0d.pack"]
+        {
             assert_eq!(PackId::parse(name), None, "{name}");
         }
     }

@@ -1,32 +1,27 @@
-//! Reading chunks of one stream: a small cache of decoded chunks, filled on demand and ahead.
+//! Reading regions for one stream: a small cache of decoded regions, filled on demand and ahead.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 
 use bytes::Bytes;
-use vtl_durable::{Disk, DiskError, DiskFile, Open};
+use vtl_durable::{DiskError, DiskFile};
 
 use crate::codec::Codec;
-use crate::pack::{self, ChunkEntry, PackId};
-use crate::types::OwnerId;
-use crate::workers::{Workers, lock, wait};
+use crate::pack::{self, Found, PackId, Region};
+use crate::packs::{Packs, View};
+use crate::workers::{Handle, lock, wait};
 
-/// Pack files and tables kept open for one stream: the one being read, its neighbours, and some for jumping about.
-const KEPT_FILES: usize = 8;
-const KEPT_TABLES: usize = 4;
+/// Pack files kept open for one stream: the one being read, its neighbours, and some for jumping about.
+const KEPT_FILES: usize = 16;
 
-/// A chunk's content never changes under its key: pack ids are not used twice and packs not rewritten.
-type Key = (PackId, u32);
+/// A region's content never changes under its key: pack ids are not used twice, and rewriting makes a new generation.
+type Key = (PackId, u16, u32);
 
 pub(crate) struct Reader {
-    disk: Arc<dyn Disk>,
-    folder: PathBuf,
-    owner: OwnerId,
+    packs: Arc<Packs>,
     cache: Arc<Cache>,
-    files: Vec<(PackId, Arc<dyn DiskFile>)>,
-    tables: Vec<(PackId, Arc<Vec<ChunkEntry>>)>,
+    files: Vec<(PackId, u16, Arc<dyn DiskFile>)>,
 }
 
 struct Cache {
@@ -49,18 +44,19 @@ enum Slot {
     /// A worker is at it.
     Coming,
     Here {
-        chunk: Bytes,
+        raw: Bytes,
         used: u64,
     },
 }
 
-/// Why a chunk could not be had. Either way the bytes that need it are lost to the reader and no others.
-pub(crate) enum ChunkError {
+/// Why a region could not be had. Either way the bytes that need it are lost to the reader and no others.
+#[derive(Debug)]
+pub(crate) enum RegionError {
     Disk(DiskError),
     Wrong(&'static str),
 }
 
-impl std::fmt::Display for ChunkError {
+impl std::fmt::Display for RegionError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Disk(error) => error.fmt(f),
@@ -71,85 +67,82 @@ impl std::fmt::Display for ChunkError {
 
 impl Reader {
     pub(crate) fn new(
-        disk: Arc<dyn Disk>,
-        folder: PathBuf,
-        owner: OwnerId,
+        packs: Arc<Packs>,
         codec: Arc<Codec>,
         limit_bytes: usize,
         total_bytes: Arc<AtomicU64>,
     ) -> Self {
         let cache =
             Cache { codec, limit_bytes, kept: Mutex::default(), changed: Condvar::new(), total_bytes };
-        Self { disk, folder, owner, cache: Arc::new(cache), files: Vec::new(), tables: Vec::new() }
+        Self { packs, cache: Arc::new(cache), files: Vec::new() }
     }
 
-    /// The verified raw bytes of a chunk.
-    pub(crate) fn chunk(&mut self, pack: PackId, entry: &ChunkEntry) -> Result<Bytes, ChunkError> {
-        let key = (pack, entry.index);
-        if let Some(chunk) = self.cache.get(key) {
-            return Ok(chunk);
-        }
-        let file = self.file(pack).map_err(ChunkError::Disk)?;
-        let chunk = fetch(&*file, &self.cache.codec, entry)?;
-        self.cache.put(key, chunk.clone());
-        Ok(chunk)
+    /// The verified bytes of a chunk.
+    pub(crate) fn chunk(&mut self, view: &View, found: &Found<'_>) -> Result<Bytes, RegionError> {
+        let key = (view.id, view.generation, found.region.offset);
+        let raw = match self.cache.get(key) {
+            Some(raw) => raw,
+            None => {
+                let file = self.file(view).map_err(RegionError::Disk)?;
+                let raw = fetch(&*file, &self.cache.codec, found.region)?;
+                self.cache.put(key, raw.clone());
+                raw
+            }
+        };
+        verified(&raw, found)
     }
 
-    /// Has a worker fetch a chunk that is not here yet. A failure shows when the chunk is asked for.
-    pub(crate) fn prefetch(&mut self, workers: &Workers, pack: PackId, entry: ChunkEntry) {
-        let key = (pack, entry.index);
-        let Ok(file) = self.file(pack) else { return };
+    /// Has a worker fetch a region that is not here yet. A failure shows when the region is asked for.
+    pub(crate) fn prefetch(&mut self, workers: &Handle, view: &Arc<View>, region: &Arc<Region>) {
+        let key = (view.id, view.generation, region.offset);
+        let Ok(file) = self.file(view) else { return };
         if !self.cache.announce(key) {
             return;
         }
         let promise = Promise { cache: Arc::clone(&self.cache), key };
+        let region = Arc::clone(region);
         workers.run(Box::new(move || {
-            if let Ok(chunk) = fetch(&*file, &promise.cache.codec, &entry) {
-                promise.cache.put(key, chunk);
+            if let Ok(raw) = fetch(&*file, &promise.cache.codec, &region) {
+                promise.cache.put(key, raw);
             }
         }));
     }
 
-    /// The table of a sealed pack.
-    pub(crate) fn table(&mut self, pack: PackId) -> Result<Arc<Vec<ChunkEntry>>, DiskError> {
-        if let Some(at) = self.tables.iter().position(|(id, _)| *id == pack) {
-            let found = self.tables.remove(at);
-            let table = Arc::clone(&found.1);
-            self.tables.push(found);
-            return Ok(table);
-        }
-        let file = self.file(pack)?;
-        let table = Arc::new(pack::load_table(&*file, self.owner, pack)?);
-        if self.tables.len() >= KEPT_TABLES {
-            self.tables.remove(0);
-        }
-        self.tables.push((pack, Arc::clone(&table)));
-        Ok(table)
-    }
-
-    fn file(&mut self, pack: PackId) -> Result<Arc<dyn DiskFile>, DiskError> {
-        if let Some(at) = self.files.iter().position(|(id, _)| *id == pack) {
+    fn file(&mut self, view: &View) -> Result<Arc<dyn DiskFile>, DiskError> {
+        let wanted =
+            |(id, generation, _): &(PackId, u16, _)| (*id, *generation) == (view.id, view.generation);
+        if let Some(at) = self.files.iter().position(wanted) {
             let found = self.files.remove(at);
-            let file = Arc::clone(&found.1);
+            let file = Arc::clone(&found.2);
             self.files.push(found);
             return Ok(file);
         }
-        let file = self.disk.open(&pack::path(&self.folder, pack), Open::Read)?;
+        let file = self.packs.file(view)?;
         if self.files.len() >= KEPT_FILES {
             self.files.remove(0);
         }
-        self.files.push((pack, Arc::clone(&file)));
+        self.files.push((view.id, view.generation, Arc::clone(&file)));
         Ok(file)
     }
 }
 
-fn fetch(file: &dyn DiskFile, codec: &Codec, entry: &ChunkEntry) -> Result<Bytes, ChunkError> {
-    let stored = pack::read_stored(file, codec.buffers(), entry).map_err(ChunkError::Disk)?;
-    if stored.bytes.len() != entry.stored_len as usize {
-        return Err(ChunkError::Wrong("the pack ends before the chunk does"));
+/// A region's raw bytes, not verified: that is done for each chunk that is served.
+pub(crate) fn fetch(file: &dyn DiskFile, codec: &Codec, region: &Region) -> Result<Bytes, RegionError> {
+    let mut stored = codec.buffers().take(region.stored_len as usize);
+    pack::read_stored(file, region, &mut stored.bytes).map_err(RegionError::Disk)?;
+    if stored.bytes.len() != region.stored_len as usize {
+        return Err(RegionError::Wrong("the pack ends before the chunk does"));
     }
-    let decoded = codec.decode(entry.algorithm, entry.raw_len as usize, &entry.fingerprint, stored);
-    decoded.map_err(ChunkError::Wrong)
+    codec.decode(region.algorithm, region.raw_len as usize, stored).map_err(RegionError::Wrong)
+}
+
+/// The bytes of a chunk in its region, compared with their fingerprint.
+pub(crate) fn verified(raw: &Bytes, found: &Found<'_>) -> Result<Bytes, RegionError> {
+    let range = found.within as usize..(found.within + found.chunk.len) as usize;
+    if raw.get(range.clone()).is_none_or(|bytes| *blake3::hash(bytes).as_bytes() != found.chunk.fingerprint) {
+        return Err(RegionError::Wrong("the chunk's bytes do not match their fingerprint"));
+    }
+    Ok(raw.slice(range))
 }
 
 impl Cache {
@@ -160,16 +153,16 @@ impl Cache {
             let tick = kept.tick;
             match kept.slots.get_mut(&key) {
                 None => return None,
-                Some(Slot::Here { chunk, used }) => {
+                Some(Slot::Here { raw, used }) => {
                     *used = tick;
-                    return Some(chunk.clone());
+                    return Some(raw.clone());
                 }
                 Some(Slot::Coming) => kept = wait(&self.changed, kept),
             }
         }
     }
 
-    /// Whether the chunk is neither here nor coming; then it is coming now.
+    /// Whether the region is neither here nor coming; then it is coming now.
     fn announce(&self, key: Key) -> bool {
         let mut kept = lock(&self.kept);
         let is_new = !kept.slots.contains_key(&key);
@@ -179,14 +172,14 @@ impl Cache {
         is_new
     }
 
-    fn put(&self, key: Key, chunk: Bytes) {
+    fn put(&self, key: Key, raw: Bytes) {
         let mut kept = lock(&self.kept);
         kept.tick += 1;
         let used = kept.tick;
-        let added = chunk.len();
+        let added = raw.len();
         let before = kept.bytes;
-        if let Some(Slot::Here { chunk, .. }) = kept.slots.insert(key, Slot::Here { chunk, used }) {
-            kept.bytes = kept.bytes.saturating_sub(chunk.len());
+        if let Some(Slot::Here { raw, .. }) = kept.slots.insert(key, Slot::Here { raw, used }) {
+            kept.bytes = kept.bytes.saturating_sub(raw.len());
         }
         kept.bytes += added;
         while kept.bytes > self.limit_bytes {
@@ -206,7 +199,7 @@ impl Cache {
 }
 
 impl Kept {
-    /// Drops the chunk used longest ago, but not `except`; whether there was one. The cache holds tens of chunks,
+    /// Drops the region used longest ago, but not `except`; whether there was one. The cache holds tens of regions,
     /// so it is searched.
     fn drop_oldest(&mut self, except: Key) -> bool {
         let age = |(key, slot): (&Key, &Slot)| match slot {
@@ -216,8 +209,8 @@ impl Kept {
         let Some((_, key)) = self.slots.iter().filter_map(age).min_by_key(|(used, _)| *used) else {
             return false;
         };
-        if let Some(Slot::Here { chunk, .. }) = self.slots.remove(&key) {
-            self.bytes = self.bytes.saturating_sub(chunk.len());
+        if let Some(Slot::Here { raw, .. }) = self.slots.remove(&key) {
+            self.bytes = self.bytes.saturating_sub(raw.len());
         }
         true
     }
@@ -230,7 +223,7 @@ impl Drop for Cache {
     }
 }
 
-/// A chunk that a worker owes; when it cannot be had, nobody waits for it any more.
+/// A region that a worker owes; when it cannot be had, nobody waits for it any more.
 struct Promise {
     cache: Arc<Cache>,
     key: Key,

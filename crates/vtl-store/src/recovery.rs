@@ -1,39 +1,52 @@
 //! Opening a pool: what is on the disk becomes a running store.
 //!
-//! Files: `lock`, `pool`, `journal/NUMBER.log`, `owners/OWNER/head`, `owners/OWNER/EPOCH-NUMBER.pack`.
+//! Files: `lock`, `pool`, `journal/NUMBER.log`, `owners/OWNER/head` and `made`, `packs/XX/EPOCH-NUMBER.GENERATION.pack`, `index/`.
 //!
 //! In this order; each step can be cut off by a crash and done again:
-//! 1. take the lock; read `pool`, or make it when there are no owners and no journal;
+//! 1. take the lock; read `pool`, or make it when there are no owners, packs and journal;
 //! 2. read the journal's files of the newest epoch, applying each record to the heads that do not have it yet;
 //! 3. refuse when a head or a pack is newer than the journal: the journal comes from a copy;
-//! 4. write the head of every owner that the journal names, delete owners whose removal it has;
-//! 5. start a journal file with a new epoch: it says that all older files are done with; unlink those, oldest first;
-//! 6. remove leftovers and packs that their healthy owner does not refer to.
+//! 4. packs of the last start that no commit named are removed; those without a footer are cut at their durable end and get one; of a pack
+//!    in two generations the newer stays;
+//! 5. write the head of every owner that the journal names, delete owners whose removal it has;
+//! 6. start a journal file with a new epoch: it says that all older files are done with; unlink those, oldest first;
+//! 7. remove leftovers of heads, mark owners as made, feed the index with what it does not cover.
 //!
-//! Step 4 writes heads even when the file that is read already has everything: after a failed sync, what is read may not be
+//! Step 5 writes heads even when the file that is read already has everything: after a failed sync, what is read may not be
 //! on the medium. For the same reason a torn tail is not cut off but left behind with its epoch.
 //!
 //! An owner whose head is damaged is kept aside with all its files; the others live.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::io::IoSlice;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 
 use vtl_durable::log::{self, Header, Scan};
 use vtl_durable::sealed::{self, Kind};
+use vtl_durable::wire::{Malformed, Reader, Writer};
 use vtl_durable::{Disk, DiskError, DiskFile, Open};
 
+use crate::chunker::{ChunkSizes, Gear};
 use crate::codec::Codec;
-use crate::commit::{Committer, JOURNAL_KIND, Journal, parse_segment, segment_name};
+use crate::commit::{Committer, JOURNAL_KIND, Journal, parse_segment, segment_name, tell_packs};
 use crate::error::StoreError;
-use crate::pack::PackId;
-use crate::recipe::{Change, Entry, HEAD_KIND, State, decode_record};
-use crate::store::{Core, HEAD, Phase, Slot};
+use crate::finder::Finder;
+use crate::gc::Gate;
+use crate::index::{Index, IndexOptions};
+use crate::pack::{self, PackId};
+use crate::packs::{Known, PackState, Packs, View};
+use crate::quarantine::Quarantine;
+use crate::recipe::{self, Change, Entry, HEAD_KIND, PackEnd, State, decode_record};
+use crate::store::{Core, HEAD, MADE, Phase, Slot};
 use crate::types::{Health, Options, OwnerId};
 use crate::workers::Workers;
+use crate::writer::Dock;
 
 pub(crate) const OWNERS: &str = "owners";
+const PACKS: &str = "packs";
+const INDEX: &str = "index";
 const JOURNAL: &str = "journal";
 const POOL: &str = "pool";
 const LOCK: &str = "lock";
@@ -41,32 +54,60 @@ const POOL_KIND: Kind = Kind { magic: *b"VTLPOOL\0", version: 0 };
 
 pub(crate) fn open(disk: Arc<dyn Disk>, root: &Path, options: Options) -> Result<Core, StoreError> {
     let lock = take_lock(&*disk, root)?;
-    let store_id = open_pool(&*disk, root, &options)?;
+    let pool = open_pool(&*disk, root, &options)?;
+    let store_id = pool.store_id;
     let mut found = Found::read(&*disk, root, store_id)?;
     if found.segments.is_empty() {
         // The first start did not get to the end, perhaps at the sync of this very file.
-        sealed::replace(&*disk, root, POOL, POOL_KIND, &store_id)?;
+        sealed::replace(&*disk, root, POOL, POOL_KIND, &pool.encode())?;
         disk.sync_folder(root.parent().unwrap_or(root))?;
     }
-    found.refuse_if_rolled_back(&*disk)?;
-    found.settle(&*disk)?;
+    let found_packs = FoundPacks::list(&*disk, &root.join(PACKS))?;
+    found.refuse_if_rolled_back(&found_packs)?;
     let epoch = found.next_epoch(options.start_random);
-    let journal = found.start_journal(&*disk, epoch, &options)?;
+    let views = options.memory_bytes / 4;
+    let packs = Arc::new(Packs::new(Arc::clone(&disk), &root.join(PACKS), store_id, epoch, views));
+    found_packs.settle(&*disk, &packs, &found.named_packs, found.first_packs.as_ref())?;
+    found.settle(&*disk)?;
+    let journal = found.start_journal(&*disk, epoch, &packs, &options)?;
     found.sweep(&*disk)?;
+    let index = Arc::new(open_index(&disk, root, store_id, &options)?);
+    let quarantine = Arc::new(Quarantine::open(Arc::clone(&disk), root, store_id));
+    let gate = Arc::new(Gate::default());
+    let finder =
+        Arc::new(Finder { index, packs: Arc::clone(&packs), gate, quarantine: Arc::clone(&quarantine) });
+    feed_all(&finder);
+    let gear = Arc::new(pool.gear()?);
+    let dock = Arc::new(Dock {
+        disk: Arc::clone(&disk),
+        packs: Arc::clone(&packs),
+        finder,
+        pack_bytes: options.pack_bytes,
+        write_bytes: options.write_bytes,
+        batch_raw_bytes: options.in_flight_bytes / 4,
+        idle: Mutex::default(),
+    });
     Ok(Core {
         root: root.to_path_buf(),
         store_id,
-        epoch,
         workers: Workers::start(options.workers),
-        codec: Arc::new(Codec::new(options.compression_level, options.chunk_bytes)),
+        codec: Arc::new(Codec::new(
+            options.compression_level,
+            options.region_bytes + options.longest_chunk(),
+        )),
+        packs,
+        dock,
+        gear,
+        quarantine,
+        lanes: Mutex::default(),
         owners: Mutex::new(found.into_slots()),
         committer: Committer::new(journal),
         health: Mutex::new(Health::Ok),
         removing: Mutex::new(()),
-        next_pack: Arc::new(AtomicU32::new(0)),
         in_flight: Arc::new(AtomicU64::new(0)),
         cached: Arc::new(AtomicU64::new(0)),
         granted: AtomicU64::new(0),
+        reclaimable: AtomicU64::new(0),
         _lock: lock,
         disk,
         options,
@@ -84,8 +125,55 @@ fn take_lock(disk: &dyn Disk, root: &Path) -> Result<Arc<dyn DiskFile>, StoreErr
     Ok(file)
 }
 
-/// The pool's id. The file comes last when a pool is made, so a pool without one holds nothing.
-fn open_pool(disk: &dyn Disk, root: &Path, options: &Options) -> Result<[u8; 16], StoreError> {
+/// What a pool is made with and keeps for ever.
+struct Pool {
+    store_id: [u8; 16],
+    /// Average length of a chunk.
+    chunk_bytes: u32,
+    gear_key: [u8; 32],
+}
+
+impl Pool {
+    fn new(options: &Options) -> Self {
+        let (mut store_id, mut gear_key) = ([0; 16], [0; 32]);
+        let derive = |context, out: &mut [u8]| {
+            let mut hasher = blake3::Hasher::new_derive_key(context);
+            hasher.update(&options.start_random.to_le_bytes()).finalize_xof().fill(out);
+        };
+        derive("vtl pool id", &mut store_id);
+        derive("vtl pool gear key", &mut gear_key);
+        Self { store_id, chunk_bytes: options.chunk_bytes as u32, gear_key }
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let mut writer = Writer::with_capacity(56);
+        writer.raw(&self.store_id).u32(self.chunk_bytes).u32(0).raw(&self.gear_key);
+        writer.into_bytes()
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+        let mut reader = Reader::new(bytes);
+        let store_id = reader.array("store id")?;
+        let chunk_bytes = reader.u32("chunk length")?;
+        reader.u32("reserved")?;
+        let gear_key = reader.array("gear key")?;
+        reader.end("pool")?;
+        Ok(Self { store_id, chunk_bytes, gear_key })
+    }
+
+    fn sizes(&self) -> Option<ChunkSizes> {
+        let avg = self.chunk_bytes;
+        ChunkSizes::new(avg / 4, avg, avg.checked_mul(4)?).ok()
+    }
+
+    fn gear(&self) -> Result<Gear, StoreError> {
+        let sizes = self.sizes().ok_or_else(|| damaged(Path::new(POOL), 0, "no such chunk length"))?;
+        Ok(Gear::new(&self.gear_key, sizes))
+    }
+}
+
+/// The pool file comes last when a pool is made, so a pool without one holds nothing.
+fn open_pool(disk: &dyn Disk, root: &Path, options: &Options) -> Result<Pool, StoreError> {
     let path = root.join(POOL);
     let payload = match sealed::read(disk, &path, POOL_KIND) {
         Ok(payload) => payload,
@@ -94,12 +182,12 @@ fn open_pool(disk: &dyn Disk, root: &Path, options: &Options) -> Result<[u8; 16]
         }
         Err(error) => return Err(error.into()),
     };
-    let wrong = |_| damaged(&path, 0, "its content is not a pool id (put the right file back)");
-    <[u8; 16]>::try_from(payload.as_slice()).map_err(wrong)
+    let pool = Pool::decode(&payload).ok().filter(|pool| pool.sizes().is_some());
+    pool.ok_or_else(|| damaged(&path, 0, "its content is not that of a pool file (put the right file back)"))
 }
 
-fn make_pool(disk: &dyn Disk, root: &Path, options: &Options) -> Result<[u8; 16], StoreError> {
-    for name in [JOURNAL, OWNERS] {
+fn make_pool(disk: &dyn Disk, root: &Path, options: &Options) -> Result<Pool, StoreError> {
+    for name in [JOURNAL, OWNERS, PACKS] {
         disk.create_folder(&root.join(name))?;
         if !disk.list(&root.join(name))?.is_empty() {
             let why = format!("it is missing but {name} holds files (put the pool file back)");
@@ -107,13 +195,53 @@ fn make_pool(disk: &dyn Disk, root: &Path, options: &Options) -> Result<[u8; 16]
         }
     }
     disk.sync_folder(root)?;
-    let mut id = [0; 16];
-    let mut output = blake3::Hasher::new_derive_key("vtl pool id")
-        .update(&options.start_random.to_le_bytes())
-        .finalize_xof();
-    output.fill(&mut id);
-    sealed::replace(disk, root, POOL, POOL_KIND, &id)?;
-    Ok(id)
+    let pool = Pool::new(options);
+    sealed::replace(disk, root, POOL, POOL_KIND, &pool.encode())?;
+    Ok(pool)
+}
+
+fn open_index(
+    disk: &Arc<dyn Disk>,
+    root: &Path,
+    store_id: [u8; 16],
+    options: &Options,
+) -> Result<Index, StoreError> {
+    let memory_bytes = options.memory_bytes / 4 * 3;
+    let options = IndexOptions { memory_bytes, ..IndexOptions::default() };
+    Ok(Index::open(Arc::clone(disk), &root.join(INDEX), store_id, options)?)
+}
+
+/// The index gets everything that packs hold and that it does not know.
+pub(crate) fn feed_all(finder: &Finder) {
+    for (id, _) in finder.packs.all() {
+        if !finder.index.covers(id.key()) {
+            feed_index(finder, id);
+        }
+    }
+}
+
+/// What is durable of a pack is found from now on. A pack that cannot be read is not; that costs space, not data.
+pub(crate) fn feed_index(finder: &Finder, id: PackId) {
+    let view = match finder.packs.view(id) {
+        Ok(view) => view,
+        Err(error) => {
+            tracing::error!(pack = %id, %error, "a pack's table cannot be read");
+            return;
+        }
+    };
+    let numbered = view.table.chunks().zip(0_u16..).take(view.durable);
+    let sound = numbered.filter(|(chunk, _)| !finder.quarantine.holds(id, chunk.at));
+    let all: Vec<_> = sound.map(|(chunk, number)| (number, chunk.fingerprint)).collect();
+    finder.index.insert(id.key(), &all);
+    if finder.packs.known(id).is_some_and(|known| known.state == PackState::Sealed) {
+        finder.index.pack_complete(id.key());
+    }
+}
+
+/// Says that the folder's owner has been made.
+pub(crate) fn mark_made(disk: &dyn Disk, folder: &Path) -> Result<(), DiskError> {
+    disk.open(&folder.join(MADE), Open::CreateIfMissing)?;
+    disk.sync_folder(folder)
 }
 
 fn damaged(path: &Path, offset: u64, why: &str) -> StoreError {
@@ -132,7 +260,7 @@ pub(crate) fn load_head(
     State::decode(&payload, store_id, owner).map_err(|why| StoreError::Damaged { path, offset: 0, why })
 }
 
-/// Deletes an owner's files: packs first, the head last, so that a half is never taken for an owner without packs.
+/// Deletes an owner's files: the mark first, so that a half is never taken for an owner that lost its head.
 pub(crate) fn delete_owner(disk: &dyn Disk, owners: &Path, owner: OwnerId) -> Result<(), StoreError> {
     let folder = owners.join(owner.to_string());
     let files = match disk.list(&folder) {
@@ -140,12 +268,11 @@ pub(crate) fn delete_owner(disk: &dyn Disk, owners: &Path, owner: OwnerId) -> Re
         Err(error) if error.is_not_found() => return Ok(()),
         Err(error) => return Err(error.into()),
     };
-    for file in files.iter().filter(|file| file.name != HEAD) {
-        disk.unlink(&folder.join(&file.name))?;
-    }
-    disk.sync_folder(&folder)?;
-    if files.iter().any(|file| file.name == HEAD) {
-        disk.unlink(&folder.join(HEAD))?;
+    let (heads, others): (Vec<_>, Vec<_>) = files.into_iter().partition(|file| file.name == HEAD);
+    for files in [others, heads].into_iter().filter(|files| !files.is_empty()) {
+        for file in files {
+            disk.unlink(&folder.join(&file.name))?;
+        }
         disk.sync_folder(&folder)?;
     }
     disk.remove_folder(&folder)?;
@@ -167,6 +294,10 @@ struct Found {
     segments: Vec<u64>,
     /// Owners that the journal names.
     named: BTreeSet<OwnerId>,
+    /// Packs that the journal names.
+    named_packs: BTreeMap<PackId, PackEnd>,
+    /// What the first file of the journal says of packs.
+    first_packs: Option<recipe::Packs>,
     epoch: u64,
     next_sequence: u64,
 }
@@ -179,6 +310,8 @@ impl Found {
             owners: BTreeMap::new(),
             segments: Vec::new(),
             named: BTreeSet::new(),
+            named_packs: BTreeMap::new(),
+            first_packs: None,
             epoch: 0,
             next_sequence: 1,
         };
@@ -215,11 +348,11 @@ impl Found {
         }
     }
 
-    /// A folder without a head: an owner that was being made, or, if there are packs, one whose head was lost.
+    /// A folder without a head: an owner that was being made or removed, or one whose head was lost.
     fn read_headless(&self, disk: &dyn Disk, folder: &Path) -> Result<Option<Owner>, StoreError> {
         let files = disk.list(folder)?;
         if files.iter().any(|file| !sealed::is_leftover(&file.name)) {
-            let why = "it is missing, and there are packs beside it (put it back)".to_string();
+            let why = "it is missing, and its owner had one (put it back)".to_string();
             return Ok(Some(Owner::Damaged { path: folder.join(HEAD), offset: 0, why }));
         }
         for file in files {
@@ -303,17 +436,28 @@ impl Found {
     }
 
     fn apply(&mut self, sequence: u64, entry: Entry) {
-        let owner = entry.owner();
-        self.named.insert(owner);
         match entry {
-            Entry::Remove(_) => {
+            Entry::Packs(packs) => {
+                self.name_packs(packs.unsealed.clone());
+                self.first_packs.get_or_insert(packs);
+            }
+            Entry::Remove(owner) => {
+                self.named.insert(owner);
                 let newer = matches!(self.owners.get(&owner), Some(Owner::Healthy(state)) if state.sequence >= sequence);
                 if !newer {
                     self.owners.insert(owner, Owner::Removed);
                 }
             }
-            Entry::Commit(_, change) => self.apply_commit(sequence, owner, change),
+            Entry::Commit(owner, mut change) => {
+                self.named.insert(owner);
+                self.name_packs(std::mem::take(&mut change.packs));
+                self.apply_commit(sequence, owner, change);
+            }
         }
+    }
+
+    fn name_packs(&mut self, packs: Vec<PackEnd>) {
+        self.named_packs.extend(packs.into_iter().map(|named| (named.pack, named)));
     }
 
     fn apply_commit(&mut self, sequence: u64, owner: OwnerId, change: Change) {
@@ -336,7 +480,7 @@ impl Found {
         }
     }
 
-    fn refuse_if_rolled_back(&self, disk: &dyn Disk) -> Result<(), StoreError> {
+    fn refuse_if_rolled_back(&self, packs: &FoundPacks) -> Result<(), StoreError> {
         const REMEDY: &str = "the journal is older than the files beside it, as after restoring a copy of a part: \
                               put back journal and owners of one moment";
         for (owner, found) in &self.owners {
@@ -346,11 +490,10 @@ impl Found {
             {
                 return Err(damaged(&folder.join(HEAD), 0, REMEDY));
             }
-            for file in list_or_nothing(disk, &folder)? {
-                if PackId::parse(&file).is_some_and(|id| id.epoch >> 32 > self.epoch >> 32) {
-                    return Err(damaged(&folder.join(file), 0, REMEDY));
-                }
-            }
+        }
+        let newer = packs.files.iter().find(|(id, _)| id.start() > (self.epoch >> 32) as u32);
+        if let Some((id, generation)) = newer {
+            return Err(damaged(&packs.path(*id, *generation), 0, REMEDY));
         }
         Ok(())
     }
@@ -387,7 +530,13 @@ impl Found {
         (start << 32) | (start_random & 0xffff_ffff)
     }
 
-    fn start_journal(&self, disk: &dyn Disk, epoch: u64, options: &Options) -> Result<Journal, StoreError> {
+    fn start_journal(
+        &self,
+        disk: &dyn Disk,
+        epoch: u64,
+        packs: &Packs,
+        options: &Options,
+    ) -> Result<Journal, StoreError> {
         let folder = self.root.join(JOURNAL);
         let header = Header {
             magic: JOURNAL_KIND.magic,
@@ -397,7 +546,8 @@ impl Found {
             first_sequence: self.next_sequence,
             tag: self.store_id,
         };
-        let current = Journal::start(disk, &folder, header, options.segment_bytes)?;
+        let mut current = Journal::start(disk, &folder, header, options.segment_bytes)?;
+        tell_packs(&mut current, packs.for_journal())?;
         let mut journal = Journal { folder, current, retired: VecDeque::from(self.segments.clone()) };
         journal.drop_retired(disk)?;
         Ok(journal)
@@ -405,17 +555,14 @@ impl Found {
 
     fn sweep(&self, disk: &dyn Disk) -> Result<(), StoreError> {
         for (owner, found) in &self.owners {
-            let Owner::Healthy(state) = found else { continue };
+            let Owner::Healthy(_) = found else { continue };
             let folder = self.folder(*owner);
-            let files = list_or_nothing(disk, &folder)?;
-            for file in &files {
-                let orphan = PackId::parse(file).is_some_and(|id| !state.has_pack(id));
-                if orphan || sealed::is_leftover(file) {
-                    disk.unlink(&folder.join(file))?;
-                }
+            let files = disk.list(&folder)?;
+            for file in files.iter().filter(|file| sealed::is_leftover(&file.name)) {
+                disk.unlink(&folder.join(&file.name))?;
             }
-            for id in state.packs().filter(|id| !files.contains(&id.file_name())) {
-                tracing::error!(%owner, pack = %id, "a pack is missing; the bytes in it are lost");
+            if !files.iter().any(|file| file.name == MADE) {
+                mark_made(disk, &folder)?;
             }
         }
         Ok(())
@@ -423,21 +570,118 @@ impl Found {
 
     fn into_slots(self) -> BTreeMap<OwnerId, Slot> {
         let slot = |owner| match owner {
-            Owner::Healthy(state) => Slot { busy: false, phase: Phase::Idle, totals: state.totals() },
-            Owner::Removed => Slot { busy: true, phase: Phase::Removed, totals: Default::default() },
+            Owner::Healthy(state) => Slot { busy: false, phase: Phase::Idle, length: state.head.length },
+            Owner::Removed => Slot { busy: true, phase: Phase::Removed, length: 0 },
             Owner::Damaged { path, offset, why } => {
                 tracing::error!(path = %path.display(), why, "an owner's head is damaged");
-                Slot { busy: false, phase: Phase::Damaged { path, offset, why }, totals: Default::default() }
+                Slot { busy: false, phase: Phase::Damaged { path, offset, why }, length: 0 }
             }
         };
         self.owners.into_iter().map(|(owner, found)| (owner, slot(found))).collect()
     }
 }
 
-fn list_or_nothing(disk: &dyn Disk, folder: &Path) -> Result<Vec<String>, StoreError> {
-    match disk.list(folder) {
-        Ok(files) => Ok(files.into_iter().map(|file| file.name).collect()),
-        Err(error) if error.is_not_found() => Ok(Vec::new()),
-        Err(error) => Err(error.into()),
+/// Pack files as they lie there.
+struct FoundPacks {
+    root: PathBuf,
+    /// By pack, generations ascending.
+    files: BTreeSet<(PackId, u16)>,
+    /// Next generations that did not come about.
+    drafts: Vec<PathBuf>,
+}
+
+impl FoundPacks {
+    fn list(disk: &dyn Disk, root: &Path) -> Result<Self, StoreError> {
+        let (mut files, mut drafts) = (BTreeSet::new(), Vec::new());
+        for folder in disk.list(root)?.iter().filter(|found| found.is_folder) {
+            for file in disk.list(&root.join(&folder.name))? {
+                if sealed::is_leftover(&file.name) {
+                    drafts.push(root.join(&folder.name).join(&file.name));
+                }
+                let ours = PackId::parse(&file.name).filter(|(id, _)| id.folder() == folder.name);
+                files.extend(ours);
+            }
+        }
+        Ok(Self { root: root.to_path_buf(), files, drafts })
+    }
+
+    fn path(&self, id: PackId, generation: u16) -> PathBuf {
+        self.root.join(id.folder()).join(id.file_name(generation))
+    }
+
+    /// Makes every pack one file with a footer, and tells `packs`.
+    fn settle(
+        &self,
+        disk: &dyn Disk,
+        packs: &Packs,
+        named: &BTreeMap<PackId, PackEnd>,
+        first: Option<&recipe::Packs>,
+    ) -> Result<(), StoreError> {
+        self.drafts.iter().try_for_each(|draft| disk.unlink(draft))?;
+        let mut unlinked = BTreeSet::new();
+        let mut at = self.files.iter().copied().peekable();
+        while let Some((id, mut generation)) = at.next() {
+            while let Some((_, newer)) = at.next_if(|(next, _)| *next == id) {
+                generation = self.choose(disk, id, generation, newer)?;
+            }
+            let is_orphan = first.is_some_and(|first| {
+                first.uncommitted.contains(&id) || (id.epoch == first.next.epoch && id >= first.next)
+            });
+            match named.get(&id) {
+                None if is_orphan => {
+                    disk.unlink(&self.path(id, generation))?;
+                    unlinked.insert(id.folder());
+                }
+                Some(PackEnd { end, sealed: false, .. }) if generation == 0 => {
+                    self.seal(disk, packs, id, *end)?;
+                }
+                _ => self.note(disk, packs, id, generation)?,
+            }
+        }
+        // Were one to come back after the next journal has begun, nothing would tell that it is none.
+        for folder in unlinked {
+            disk.sync_folder(&self.root.join(folder))?;
+        }
+        for id in named.keys().filter(|id| packs.known(**id).is_none()) {
+            tracing::error!(pack = %id, "a pack is missing; the bytes in it are lost");
+        }
+        Ok(())
+    }
+
+    /// Of two generations of a pack the newer stays: it got its name when it was synced.
+    fn choose(&self, disk: &dyn Disk, id: PackId, older: u16, newer: u16) -> Result<u16, StoreError> {
+        // The name may not have been.
+        disk.sync_folder(&self.root.join(id.folder()))?;
+        disk.unlink(&self.path(id, older))?;
+        Ok(newer)
+    }
+
+    /// Cuts a pack at its durable end and gives it a footer. Doing it again gives the same file.
+    fn seal(&self, disk: &dyn Disk, packs: &Packs, id: PackId, end: u64) -> Result<(), StoreError> {
+        let path = self.path(id, 0);
+        let file = disk.open(&path, Open::Write)?;
+        let end = file.size()?.min(end);
+        let table = pack::walk(&*file, id, end)?;
+        let footer = pack::encode_footer(id, &table, end);
+        file.set_size(end)?;
+        file.write_at(end, &[IoSlice::new(&footer)])?;
+        file.sync_data()?;
+        let view = View { id, generation: 0, durable: table.len(), table };
+        packs.sealed(view, end + footer.len() as u64);
+        Ok(())
+    }
+
+    fn note(&self, disk: &dyn Disk, packs: &Packs, id: PackId, generation: u16) -> Result<(), StoreError> {
+        let file = disk.open(&self.path(id, generation), Open::Read)?;
+        let trailer = pack::read_trailer(&*file, id)?;
+        let known = Known {
+            generation,
+            file_bytes: file.size()?,
+            raw_bytes: trailer.map_or(0, |trailer| trailer.raw_bytes),
+            chunks: trailer.map_or(0, |trailer| u64::from(trailer.chunks)),
+            state: PackState::Sealed,
+        };
+        packs.note(id, known);
+        Ok(())
     }
 }

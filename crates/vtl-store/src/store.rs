@@ -3,26 +3,36 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, Weak};
 
 use vtl_durable::log::LogError;
 use vtl_durable::sealed::{self, ReplaceError};
 use vtl_durable::{Disk, DiskFile};
 
 use crate::check::{self, CheckReport};
+use crate::chunker::{Chunker, Gear};
 use crate::codec::Codec;
 use crate::commit::Committer;
+use crate::cutter::{Cutter, Rule};
 use crate::error::StoreError;
+use crate::gc::{self, GcReport, GcRule};
+use crate::index::IndexStats;
 use crate::lane::{Context, Lane};
-use crate::pack::PackId;
-use crate::recipe::{Change, Entry, HEAD_KIND, Note, State, Totals};
+use crate::pack::{Chunk, PackId};
+use crate::packs::{Packs, View};
+use crate::quarantine::{Damaged, Quarantine};
+use crate::recipe::{Change, Entry, HEAD_KIND, Note, State};
 use crate::recovery;
+use crate::repair::{self, RepairReport};
 use crate::stream::Stream;
 use crate::types::{Head, Health, MAX_NOTE_BYTES, Options, OwnerId, Stats};
 use crate::workers::{Workers, lock};
+use crate::writer::{Dock, PrepareError};
 
 pub(crate) const HEAD: &str = "head";
+/// An empty file beside the head, made after it: a folder with it and without a head has lost the head, one without both was being made.
+pub(crate) const MADE: &str = "made";
 /// With so much free, and the reserve besides, the file system is not asked again for each append.
 const PLENTY_BYTES: u64 = 4 << 30;
 /// What may be appended between two askings: far less than plenty, and less than the reserve.
@@ -40,8 +50,8 @@ pub(crate) struct Slot {
     /// A stream is open, or the owner is being made or removed.
     pub(crate) busy: bool,
     pub(crate) phase: Phase,
-    /// As last seen; exact while the state is not loaded.
-    pub(crate) totals: Totals,
+    /// Length of the stream as last seen; exact while the state is not loaded.
+    pub(crate) length: u64,
 }
 
 #[derive(Debug)]
@@ -64,18 +74,24 @@ pub(crate) struct Core {
     pub(crate) root: PathBuf,
     pub(crate) options: Options,
     pub(crate) store_id: [u8; 16],
-    pub(crate) epoch: u64,
     pub(crate) workers: Workers,
     pub(crate) codec: Arc<Codec>,
+    pub(crate) packs: Arc<Packs>,
+    pub(crate) dock: Arc<Dock>,
+    pub(crate) gear: Arc<Gear>,
+    pub(crate) quarantine: Arc<Quarantine>,
+    /// Lanes of open streams, for the collector.
+    pub(crate) lanes: Mutex<Vec<Weak<Lane>>>,
     pub(crate) owners: Mutex<BTreeMap<OwnerId, Slot>>,
     pub(crate) committer: Committer,
     pub(crate) health: Mutex<Health>,
     pub(crate) removing: Mutex<()>,
-    pub(crate) next_pack: Arc<AtomicU32>,
     pub(crate) in_flight: Arc<AtomicU64>,
     pub(crate) cached: Arc<AtomicU64>,
     /// Bytes that may be appended before the file system is asked again.
     pub(crate) granted: AtomicU64,
+    /// What the last collection left in packs although nothing needs it.
+    pub(crate) reclaimable: AtomicU64,
     /// Held for its lock on the pool.
     pub(crate) _lock: Arc<dyn DiskFile>,
 }
@@ -109,7 +125,7 @@ impl Store {
                 let removed = matches!(slot.phase, Phase::Removed);
                 return Err(if removed { StoreError::Busy { owner } } else { StoreError::Exists { owner } });
             }
-            owners.insert(owner, Slot { busy: true, phase: Phase::Idle, totals: Totals::default() });
+            owners.insert(owner, Slot { busy: true, phase: Phase::Idle, length: 0 });
         }
         let made = core.make_owner(owner, snapshot);
         let mut owners = lock(&core.owners);
@@ -190,6 +206,54 @@ impl Store {
     /// Reads and verifies every chunk of every owner, while the pool is in use.
     pub fn check(&self) -> CheckReport {
         check::check(&self.core)
+    }
+
+    /// Frees what no owner needs any more, while the pool is in use. One collection at a time.
+    pub fn gc(&self, rule: GcRule) -> Result<GcReport, StoreError> {
+        gc::collect(&self.core, rule)
+    }
+
+    /// Puts damaged chunks back whose content is elsewhere in the pool.
+    pub fn repair(&self) -> Result<RepairReport, StoreError> {
+        repair::repair(&self.core)
+    }
+
+    /// Whether a damaged chunk's content has been stored again since the last asking: time for a repair.
+    pub fn may_heal(&self) -> bool {
+        self.core.quarantine.take_came_back()
+    }
+
+    /// Forgets the index and makes it again from the packs. Streams can be written meanwhile; they find less to refer to.
+    pub fn rebuild_index(&self) -> Result<(), StoreError> {
+        self.core.dock.finder.index.clear()?;
+        recovery::feed_all(&self.core.dock.finder);
+        Ok(())
+    }
+
+    /// A bounded piece of the index's work in the background; whether there is more to do. Without it the index becomes slow, not wrong.
+    pub fn tend(&self) -> Result<bool, StoreError> {
+        Ok(self.core.dock.finder.index.compact_step()?)
+    }
+
+    /// How the index is doing.
+    pub fn index_stats(&self) -> IndexStats {
+        self.core.dock.finder.index.stats()
+    }
+
+    /// Bytes of streams that were cut or removed since the last collection began, or since the pool was opened: what a collection may
+    /// free, and no more, because others may need the same content.
+    pub fn released_bytes(&self) -> u64 {
+        self.core.dock.finder.gate.released_bytes()
+    }
+
+    /// Before the pool is closed: a collection that runs ends after the pack in hand, and none begins any more.
+    pub fn stop_collecting(&self) {
+        self.core.dock.finder.gate.stop();
+    }
+
+    /// For a process that ends while clones of this are still in use: does what the last one would do when it goes.
+    pub fn close(&self) {
+        self.core.close();
     }
 
     /// Whether the pool takes writes.
@@ -303,7 +367,12 @@ impl Core {
             // Best effort: an empty folder is removed by the next start.
             let _ = self.disk.remove_folder(&folder);
         }
-        made
+        made?;
+        // The owner is there. Without the mark only the loss of its head would go unnoticed, and each start makes it.
+        if let Err(error) = recovery::mark_made(&*self.disk, &folder) {
+            tracing::warn!(%owner, %error, "a new owner is not marked as made yet");
+        }
+        Ok(())
     }
 
     /// Writes the owner's head.
@@ -360,7 +429,7 @@ impl Core {
     /// Whether the change can be applied to its owner.
     pub(crate) fn fits(&self, entry: &Entry) -> bool {
         match entry {
-            Entry::Remove(_) => true,
+            Entry::Remove(_) | Entry::Packs(_) => true,
             Entry::Commit(owner, change) => match self.loaded(*owner) {
                 Ok(Some(state)) => lock(&state).check_fits(change).is_ok(),
                 _ => false,
@@ -368,27 +437,31 @@ impl Core {
         }
     }
 
-    /// Applies a durable change; the packs that died with it.
-    pub(crate) fn apply(&self, sequence: u64, entry: Entry) -> Vec<PackId> {
+    /// Applies a durable change.
+    pub(crate) fn apply(&self, sequence: u64, entry: Entry) {
         match entry {
             Entry::Remove(owner) => {
                 if let Some(slot) = lock(&self.owners).get_mut(&owner) {
+                    self.dock.finder.gate.release(slot.current_length());
                     slot.phase = Phase::Removed;
                 }
-                Vec::new()
             }
-            Entry::Commit(owner, change) => self.apply_commit(sequence, owner, change),
+            Entry::Commit(owner, change) => {
+                self.packs.named(&change.packs);
+                self.apply_commit(sequence, owner, change);
+            }
+            Entry::Packs(_) => {}
         }
     }
 
-    fn apply_commit(&self, sequence: u64, owner: OwnerId, change: Change) -> Vec<PackId> {
-        let Ok(Some(state)) = self.loaded(owner) else { return Vec::new() };
-        let applied = lock(&state).apply(sequence, change);
-        applied.unwrap_or_else(|why| {
+    fn apply_commit(&self, sequence: u64, owner: OwnerId, change: Change) {
+        let Ok(Some(state)) = self.loaded(owner) else { return };
+        let mut state = lock(&state);
+        self.dock.finder.gate.release(state.head.length.saturating_sub(change.truncate_to));
+        if let Err(why) = state.apply(sequence, change) {
             // It was checked before the record was written; if memory and journal part all the same, stop here.
             self.set_read_only(why);
-            Vec::new()
-        })
+        }
     }
 
     /// The state of an owner that is loaded; none when its head file says everything.
@@ -419,33 +492,26 @@ impl Core {
     }
 
     /// The stream is closed: the head is brought up to date, and if that worked the state leaves memory.
-    pub(crate) fn close_stream(
-        &self,
-        owner: OwnerId,
-        sealed_pack: Option<(PackId, crate::recipe::PackInfo)>,
-    ) {
+    pub(crate) fn close_stream(&self, owner: OwnerId) {
         if let Ok(Some(state)) = self.loaded(owner) {
             let mut state = lock(&state);
-            let news = sealed_pack.is_some();
-            if let Some((id, info)) = sealed_pack {
-                state.seal_pack(id, info);
-            }
-            if (news || !state.is_saved())
+            if !state.is_saved()
                 && self.writable().is_ok()
                 && let Err(error) = self.save_head(owner, &mut state)
             {
                 tracing::warn!(%owner, %error, "the head is not current; the journal is kept");
             }
         }
+        lock(&self.lanes).retain(|lane| lane.strong_count() > 0);
         let mut owners = lock(&self.owners);
         if let Some(slot) = owners.get_mut(&owner) {
             slot.busy = false;
             if let Phase::Loaded(state) = &slot.phase {
-                let (saved, totals) = {
+                let (saved, length) = {
                     let state = lock(state);
-                    (state.is_saved(), state.totals())
+                    (state.is_saved(), state.head.length)
                 };
-                slot.totals = totals;
+                slot.length = length;
                 if saved {
                     slot.phase = Phase::Idle;
                 }
@@ -460,55 +526,93 @@ impl Core {
     }
 
     fn length_of(&self, owner: OwnerId) -> u64 {
-        lock(&self.owners).get(&owner).map_or(0, |slot| slot.current_totals().length)
+        lock(&self.owners).get(&owner).map_or(0, Slot::current_length)
     }
 
-    pub(crate) fn lane(&self, owner: OwnerId, length: u64) -> Lane {
+    /// The way of a stream that has this length.
+    pub(crate) fn lane(&self, length: u64) -> Arc<Lane> {
+        let (gear, fixed) = (Arc::clone(&self.gear), self.options.fixed_bytes);
+        let (region_bytes, dedupe) = (self.options.region_bytes, self.options.dedupe);
+        let held_limit = self.options.in_flight_bytes / 4;
+        let finder = dedupe.then(|| Arc::clone(&self.dock.finder));
+        let new_cutter = move || {
+            let rule = match dedupe {
+                true => Rule::Content(Box::new(Chunker::new(Arc::clone(&gear)))),
+                false => Rule::Fixed(fixed),
+            };
+            Cutter::new(rule, region_bytes, held_limit, finder.clone())
+        };
         let context = Context {
-            disk: Arc::clone(&self.disk),
-            folder: self.folder(owner),
-            store_id: self.store_id,
-            owner,
-            epoch: self.epoch,
-            next_pack: Arc::clone(&self.next_pack),
+            dock: Arc::clone(&self.dock),
             codec: Arc::clone(&self.codec),
-            pack_bytes: self.options.pack_bytes,
-            write_bytes: self.options.write_bytes,
+            workers: self.workers.handle(),
             in_flight_bytes: self.options.in_flight_bytes,
             in_flight_total: Arc::clone(&self.in_flight),
+            new_cutter: Box::new(new_cutter),
         };
-        Lane::new(context, length)
+        let lane = Arc::new(Lane::new(context, length));
+        lock(&self.lanes).push(Arc::downgrade(&lane));
+        lane
     }
 
-    /// Unlinks packs that nothing refers to. What cannot be unlinked now goes at the next start.
-    pub(crate) fn unlink_packs(&self, owner: OwnerId, packs: &[PackId]) {
+    /// Unlinks packs that no commit has named. What cannot be unlinked now goes at the next start.
+    pub(crate) fn unlink_packs(&self, packs: &[PackId]) {
         for id in packs {
-            match self.disk.unlink(&crate::pack::path(&self.folder(owner), *id)) {
+            match self.disk.unlink(&self.packs.path(*id, 0)) {
                 Err(error) if !error.is_not_found() => {
-                    tracing::warn!(%owner, pack = %id, %error, "a dead pack stays until the next start");
+                    tracing::warn!(pack = %id, %error, "a pack that nothing needs stays until the next start");
                 }
-                _ => {}
+                _ => self.packs.forget(*id),
             }
         }
     }
 
-    pub(crate) fn commit(&self, owner: OwnerId, change: Change) -> Result<Vec<PackId>, String> {
+    /// The chunk at this raw address is damaged: it must not be referred to again, so that the next one that brings its content stores
+    /// it anew.
+    pub(crate) fn distrust_chunk(&self, view: &View, raw: u64) {
+        let Some((number, found)) = view.table.holding(raw) else { return };
+        let Chunk { at, len, fingerprint, .. } = *found.chunk;
+        if self.quarantine.add(Damaged { pack: view.id, at, len, fingerprint }) {
+            tracing::error!(pack = %view.id, at, len, "a damaged chunk");
+            self.dock.finder.unlearn(&fingerprint, view.id, number as u16);
+        }
+    }
+
+    /// A pack's next generation, synced, takes the place of the one before.
+    pub(crate) fn publish_generation(&self, view: View, file_bytes: u64) -> Result<(), StoreError> {
+        let (id, generation) = (view.id, view.generation);
+        // Whether the name is there for a start is not known after an error, and the start would keep this generation: nothing that
+        // it lacks may be committed any more.
+        self.packs
+            .publish_next(id, generation)
+            .inspect_err(|error| self.set_read_only(&error.to_string()))?;
+        self.packs.sealed(view, file_bytes);
+        self.dock.finder.gate.retire(id, generation);
+        if let Err(error) = self.disk.unlink(&self.packs.path(id, generation.saturating_sub(1))) {
+            tracing::warn!(pack = %id, %error, "an old generation of a pack stays until the next start");
+        }
+        Ok(())
+    }
+
+    pub(crate) fn commit(&self, owner: OwnerId, change: Change) -> Result<(), String> {
         self.committer.commit(self, Entry::Commit(owner, change)).map_err(|failure| failure.why)
     }
 
     fn stats(&self) -> Stats {
+        let sums = self.packs.sums();
+        let memory = self.in_flight.load(Ordering::Relaxed) + self.cached.load(Ordering::Relaxed);
+        let memory = memory + self.packs.memory_bytes() as u64 + self.dock.finder.index.memory_bytes() as u64;
         let mut stats = Stats {
-            memory_bytes: self.in_flight.load(Ordering::Relaxed) + self.cached.load(Ordering::Relaxed),
-            ..Stats::default()
+            logical_bytes: 0,
+            unique_bytes: sums.raw_bytes,
+            stored_bytes: sums.file_bytes,
+            chunks: sums.chunks,
+            packs: sums.packs,
+            reclaimable_bytes: self.reclaimable.load(Ordering::Relaxed),
+            memory_bytes: memory,
         };
         for slot in lock(&self.owners).values() {
-            let totals = slot.current_totals();
-            stats.logical_bytes += totals.length;
-            stats.unique_bytes += totals.length;
-            stats.stored_bytes += totals.pack_bytes;
-            stats.chunks += totals.chunks;
-            stats.packs += totals.packs;
-            stats.reclaimable_bytes += totals.dead_bytes();
+            stats.logical_bytes += slot.current_length();
             if let Phase::Loaded(state) = &slot.phase {
                 stats.memory_bytes += lock(state).memory_bytes();
             }
@@ -518,29 +622,36 @@ impl Core {
 }
 
 impl Slot {
-    fn current_totals(&self) -> Totals {
+    fn current_length(&self) -> u64 {
         match &self.phase {
-            Phase::Loaded(state) => lock(state).totals(),
-            Phase::Idle => self.totals,
-            Phase::Damaged { .. } | Phase::Removed => Totals::default(),
+            Phase::Loaded(state) => lock(state).head.length,
+            Phase::Idle => self.length,
+            Phase::Damaged { .. } | Phase::Removed => 0,
         }
-    }
-}
-
-impl Totals {
-    /// Stored bytes times the share of raw bytes that no stream has any more.
-    fn dead_bytes(&self) -> u64 {
-        let dead = self.raw_bytes.saturating_sub(self.length);
-        let share = u128::from(self.pack_bytes) * u128::from(dead) / u128::from(self.raw_bytes.max(1));
-        u64::try_from(share).unwrap_or(u64::MAX)
     }
 }
 
 impl Drop for Core {
     fn drop(&mut self) {
-        if self.writable().is_ok()
-            && let Err(error) = self.committer.tidy(self)
-        {
+        self.close();
+    }
+}
+
+impl Core {
+    /// Everything is where the next start finds it without work. What is written after it is found with some, so this can be done again.
+    fn close(&self) {
+        if self.writable().is_err() {
+            return;
+        }
+        match self.dock.seal_all() {
+            Ok(()) => {}
+            Err(PrepareError::Write(why)) => tracing::warn!(why, "the next start has to end a pack"),
+            Err(PrepareError::Sync(why)) => return self.set_read_only(&why),
+        }
+        if let Err(error) = self.dock.finder.index.flush() {
+            tracing::warn!(%error, "the next start has to index packs again");
+        }
+        if let Err(error) = self.committer.tidy(self) {
             tracing::warn!(%error, "the next start has to read the journal");
         }
     }

@@ -8,14 +8,16 @@ use std::sync::{Arc, Mutex};
 
 use bytes::{Bytes, BytesMut};
 
+use crate::cutter::Batch;
 use crate::error::{ReadError, StoreError};
-use crate::lane::{Lane, Located, PrepareError};
-use crate::pack::{ChunkEntry, PackId};
+use crate::lane::Lane;
+use crate::pack::Chunk;
 use crate::reader::Reader;
 use crate::recipe::{Extent, Note, State, extent_at};
 use crate::store::{Core, delta, snapshot};
 use crate::types::OwnerId;
 use crate::workers::lock;
+use crate::writer::PrepareError;
 
 /// Pieces shorter than this are copied together: a chunk of many small pieces is slow to hash and write, and each
 /// piece keeps the whole buffer alive that it was cut from.
@@ -38,7 +40,7 @@ pub struct Stream {
     next_read: u64,
 }
 
-/// Appended bytes that are not a whole chunk yet.
+/// Appended bytes that are not handed over yet.
 #[derive(Default)]
 struct Tail {
     pieces: Vec<Bytes>,
@@ -70,27 +72,22 @@ impl Tail {
     }
 }
 
-/// A chunk of the stream, and how far the stream uses it.
-struct Place {
-    pack: PackId,
-    entry: ChunkEntry,
-    end: u64,
-}
+/// A verified piece of the stream, and where the next one begins.
+type Piece = (Bytes, u64);
 
 impl Stream {
     pub(crate) fn new(core: Arc<Core>, owner: OwnerId, state: Arc<Mutex<State>>) -> Self {
         let length = lock(&state).head.length;
         let options = &core.options;
-        let ahead = (options.readahead_chunks + 2).saturating_mul(options.chunk_bytes);
+        let region = options.region_bytes + options.longest_chunk();
+        let ahead = (options.readahead_regions + 2).saturating_mul(region);
         let reader = Reader::new(
-            Arc::clone(&core.disk),
-            core.folder(owner),
-            owner,
+            Arc::clone(&core.packs),
             Arc::clone(&core.codec),
             options.cache_bytes.max(ahead),
             Arc::clone(&core.cached),
         );
-        let lane = Arc::new(core.lane(owner, length));
+        let lane = core.lane(length);
         let tail = Tail::default();
         Self {
             core,
@@ -121,7 +118,7 @@ impl Stream {
         self.len == 0
     }
 
-    /// Appends bytes. Whole chunks are hashed, compressed and written in the background; this call waits only when
+    /// Appends bytes. They are cut, hashed, compressed and written in the background; this call waits only when
     /// too much of that is going on. Pieces of 16 KiB and more are not copied.
     pub fn append(&mut self, data: &[Bytes], compress: bool) -> Result<(), StoreError> {
         self.hear_failure()?;
@@ -206,32 +203,34 @@ impl Stream {
             }
         });
         let committed = prepared.and_then(|change| self.core.commit(self.owner, change));
-        let dead = committed.map_err(|why| self.fall_back(why))?;
-        self.lane.committed(&dead);
-        self.core.unlink_packs(self.owner, &dead);
+        committed.map_err(|why| self.fall_back(why))?;
+        self.lane.committed();
         self.base = self.len;
         self.settled = self.len;
         Ok(())
     }
 
+    /// In batches that are not longer than wanted: one that is could wait for ever for so much to be in flight no more.
     fn take_piece(&mut self, mut piece: Bytes) {
-        let chunk_bytes = self.core.options.chunk_bytes;
+        let batch_bytes = self.core.options.batch_bytes;
         while !piece.is_empty() {
-            let room = chunk_bytes.saturating_sub(self.tail.len).max(1);
+            let room = batch_bytes.saturating_sub(self.tail.len).max(1);
             self.tail.push(piece.split_to(room.min(piece.len())));
-            if self.tail.len >= chunk_bytes {
-                self.cut();
+            if self.tail.len >= batch_bytes {
+                self.hand_over(false);
             }
         }
     }
 
-    /// Ends the chunk in the tail and hands it over.
+    fn hand_over(&mut self, end: bool) {
+        let compress = self.tail.compress;
+        let (pieces, _) = self.tail.take();
+        self.lane.submit(Batch { pieces, compress, end, probe: None });
+    }
+
+    /// Ends the chunk that is being cut, wherever it is.
     fn cut(&mut self) {
-        if self.tail.len > 0 {
-            let compress = self.tail.compress;
-            let (pieces, len) = self.tail.take();
-            self.lane.submit(&self.core.workers, pieces, len, compress);
-        }
+        self.hand_over(true);
     }
 
     fn settle(&mut self) -> Result<(), StoreError> {
@@ -261,78 +260,59 @@ impl Stream {
         // After a failed sync a record that names these packs may be on the disk all the same: they stay, and the
         // next start knows.
         if self.core.writable().is_ok() {
-            self.core.unlink_packs(self.owner, &fresh);
+            self.core.unlink_packs(&fresh);
         }
         (self.len, self.base, self.settled) = (length, length, length);
     }
 
     /// Bytes of the chunk that holds `at`, up to `end`, and where they stop.
-    fn read_chunk(&mut self, at: u64, end: u64) -> Result<(Bytes, u64), ReadError> {
-        let place = self.locate(at)?;
-        let chunk = self.reader.chunk(place.pack, &place.entry);
-        let lost = |why: String| ReadError::Damaged {
-            owner: self.owner,
-            offset: place.entry.stream_offset,
-            len: place.end.saturating_sub(place.entry.stream_offset),
-            why,
+    fn read_chunk(&mut self, at: u64, end: u64) -> Result<Piece, ReadError> {
+        let Some(extent) = self.extent_at(at) else {
+            return Err(self.lost(at, at + 1, "no chunk is known to hold this byte"));
         };
-        let chunk = chunk.map_err(|error| lost(format!("pack {}: {error}", place.pack)))?;
-        let stop = end.min(place.end);
-        let range = at - place.entry.stream_offset..stop - place.entry.stream_offset;
-        let within = usize::try_from(range.start).ok().zip(usize::try_from(range.end).ok());
-        match within {
-            Some((from, to)) if from <= to && to <= chunk.len() => Ok((chunk.slice(from..to), stop)),
-            _ => Err(lost("the chunk is shorter than its table says".to_string())),
-        }
-    }
-
-    fn locate(&mut self, at: u64) -> Result<Place, ReadError> {
-        let located = if at >= self.base { self.lane.locate(at) } else { self.locate_committed(at) };
-        match located {
-            Located::Chunk(extent, entry) => Ok(self.place(&extent, entry)),
-            Located::InFooter(extent) => {
-                let lost =
-                    |len: u64, why: String| ReadError::Damaged { owner: self.owner, offset: at, len, why };
-                let rest = self.usable_end(&extent).saturating_sub(at);
-                let table = self.reader.table(extent.pack);
-                let table = table.map_err(|error| lost(rest, error.to_string()))?;
-                match extent.find(&table, at) {
-                    Some(entry) => Ok(self.place(&extent, *entry)),
-                    None => {
-                        let next = next_chunk(&extent, &table, at).min(at.saturating_add(rest));
-                        let why = format!("pack {}: the chunk's header is lost", extent.pack);
-                        Err(lost(next.saturating_sub(at), why))
-                    }
-                }
+        let pack = extent.pack;
+        let unreadable = |error: &dyn fmt::Display| format!("pack {pack}: {error}");
+        let view = self.core.packs.view(pack);
+        let view = view.map_err(|error| self.lost(at, extent.end(), unreadable(&error)))?;
+        let raw = u64::from(extent.at) + (at - extent.start);
+        let Some((_, found)) = view.table.holding(raw) else {
+            let next = view.table.get(view.table.position(raw)).map(|next| u64::from(next.chunk.at));
+            let lost = next.map_or(extent.end(), |next| (at + (next - raw)).min(extent.end()));
+            return Err(self.lost(at, lost, unreadable(&"the chunk's header is lost")));
+        };
+        let within = raw - u64::from(found.chunk.at);
+        let chunk_start = at.saturating_sub(within);
+        let chunk_end = (chunk_start + u64::from(found.chunk.len)).min(extent.end());
+        match self.reader.chunk(&view, &found) {
+            Ok(chunk) => {
+                let stop = end.min(chunk_end);
+                Ok((chunk.slice(within as usize..(within + stop - at) as usize), stop))
             }
-            Located::Nowhere => Err(ReadError::Damaged {
-                owner: self.owner,
-                offset: at,
-                len: 1,
-                why: "no chunk is known to hold this byte".to_string(),
-            }),
+            // Rewritten in between: the next view is of the new file.
+            Err(_) if self.core.packs.is_outdated(&view) => self.read_chunk(at, end),
+            Err(error) => {
+                self.core.distrust_chunk(&view, raw);
+                self.core.quarantine.save();
+                Err(self.lost(chunk_start.max(extent.start), chunk_end, unreadable(&error)))
+            }
         }
     }
 
-    fn locate_committed(&self, at: u64) -> Located {
-        let state = lock(&self.state);
-        let Some(extent) = extent_at(state.extents(), at) else { return Located::Nowhere };
-        match state.table(extent.pack) {
-            None => Located::InFooter(*extent),
-            Some(table) => match extent.find(table, at) {
-                Some(entry) => Located::Chunk(*extent, *entry),
-                None => Located::Nowhere,
-            },
+    fn lost(&self, from: u64, to: u64, why: impl fmt::Display) -> ReadError {
+        let len = to.saturating_sub(from).max(1);
+        ReadError::Damaged { owner: self.owner, offset: from, len, why: why.to_string() }
+    }
+
+    /// The extent of the stream as it is for a reader: a cut that is not committed counts.
+    fn extent_at(&self, at: u64) -> Option<Extent> {
+        if at >= self.base {
+            return self.lane.extent_at(at);
         }
-    }
-
-    /// Where an extent ends for a reader: a cut that is not committed counts.
-    fn usable_end(&self, extent: &Extent) -> u64 {
-        if extent.start < self.base { extent.end().min(self.base) } else { extent.end() }
-    }
-
-    fn place(&self, extent: &Extent, entry: ChunkEntry) -> Place {
-        Place { pack: extent.pack, entry, end: entry.stream_end().min(self.usable_end(extent)) }
+        let mut extent = *extent_at(lock(&self.state).extents(), at)?;
+        if extent.end() > self.base {
+            extent.len = (self.base - extent.start) as u32;
+        }
+        Some(extent)
     }
 
     fn read_ahead(&mut self, offset: u64, end: u64) {
@@ -341,24 +321,19 @@ impl Stream {
         if !sequential {
             return;
         }
+        let workers = self.core.workers.handle();
         let mut at = end;
-        for _ in 0..self.core.options.readahead_chunks {
-            if at >= self.settled {
-                return;
-            }
+        for _ in 0..self.core.options.readahead_regions {
             // What is wrong ahead is told when it is read.
-            let Ok(place) = self.locate(at) else { return };
-            at = place.end.max(at + 1);
-            self.reader.prefetch(&self.core.workers, place.pack, place.entry);
+            let Some(extent) = (at < self.settled).then(|| self.extent_at(at)).flatten() else { return };
+            let Ok(view) = self.core.packs.view(extent.pack) else { return };
+            let raw = u64::from(extent.at) + (at - extent.start);
+            let Some(region) = view.table.region_holding(raw) else { return };
+            self.reader.prefetch(&workers, &view, region);
+            let region_end = region.chunks.last().map_or(raw + 1, Chunk::end);
+            at += region_end.min(extent.raw_end()).saturating_sub(raw).max(1);
         }
     }
-}
-
-/// Where the first chunk of the extent behind `at` begins, as far as the table knows.
-fn next_chunk(extent: &Extent, table: &[ChunkEntry], at: u64) -> u64 {
-    let mine = extent.first..extent.first.saturating_add(extent.count);
-    let behind = table.iter().filter(|entry| mine.contains(&entry.index) && entry.stream_offset > at);
-    behind.map(|entry| entry.stream_offset).min().unwrap_or(extent.end())
 }
 
 impl fmt::Debug for Stream {
@@ -370,17 +345,16 @@ impl fmt::Debug for Stream {
 impl Drop for Stream {
     fn drop(&mut self) {
         let clean = self.len == self.base && lock(&self.state).head.length == self.base;
-        let mut sealed = None;
         if clean && self.core.writable().is_ok() {
-            match self.lane.seal() {
-                Ok(pack) => sealed = pack,
+            match self.lane.leave() {
+                Ok(()) => {}
                 Err(PrepareError::Write(why)) => {
-                    tracing::warn!(owner = %self.owner, why, "a pack stays unsealed")
+                    tracing::warn!(owner = %self.owner, why, "a pack stays without a footer until the next start");
                 }
                 Err(PrepareError::Sync(why)) => self.core.set_read_only(&why),
             }
         }
         self.give_up();
-        self.core.close_stream(self.owner, sealed);
+        self.core.close_stream(self.owner);
     }
 }

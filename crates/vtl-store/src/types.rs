@@ -40,10 +40,19 @@ pub struct Options {
     pub start_random: u64,
     /// zstd level. 1: 342 MB a second and core, ratio 2.07 on mixed files; 3 costs a third more time for 2 %.
     pub compression_level: i32,
-    /// Threads that hash, compress and read ahead. 0: everything happens in the caller's thread, in order.
+    /// Threads that cut, hash, compress and read ahead. 0: everything happens in the caller's thread, in order.
     pub workers: usize,
-    /// Cut length of the stream. A chunk is read, hashed and decompressed as a whole.
+    /// Whether content that is there already is stored again. Off: the stream is cut at fixed lengths.
+    pub dedupe: bool,
+    /// Average length of content-defined chunks, a power of two; the shortest has a quarter, the longest four times
+    /// of it. Taken when a pool is made; afterwards the pool's own value counts.
     pub chunk_bytes: usize,
+    /// Cut length of the stream without dedupe.
+    pub fixed_bytes: usize,
+    /// Raw bytes of new chunks that are compressed together. A read decompresses as much.
+    pub region_bytes: usize,
+    /// Bytes that are handed to the workers at once.
+    pub batch_bytes: usize,
     /// Length of a full pack: one file, one sync, one unit to free.
     pub pack_bytes: u64,
     /// Bytes gathered before a write to a pack.
@@ -52,12 +61,14 @@ pub struct Options {
     pub in_flight_bytes: usize,
     /// Length of a journal file after which heads are written and the file is retired.
     pub segment_bytes: u64,
-    /// Space never given to appended bytes: journal and heads always fit.
+    /// Space never given to appended bytes: journal, heads, footers and a pack's rewriting always fit.
     pub reserve_bytes: u64,
-    /// Chunks read in advance when reads are sequential. 0: none.
-    pub readahead_chunks: usize,
-    /// Decoded chunks kept for each stream.
+    /// Regions read in advance when reads are sequential. 0: none.
+    pub readahead_regions: usize,
+    /// Decoded regions kept for each stream.
     pub cache_bytes: usize,
+    /// Memory for the index and for tables of packs that are not being written.
+    pub memory_bytes: usize,
 }
 
 impl Default for Options {
@@ -66,14 +77,19 @@ impl Default for Options {
             start_random: RandomState::new().build_hasher().finish(),
             compression_level: 1,
             workers: 2,
-            chunk_bytes: 256 * KIB,
-            pack_bytes: 64 * MIB as u64,
+            dedupe: true,
+            chunk_bytes: 16 * KIB,
+            fixed_bytes: 256 * KIB,
+            region_bytes: 128 * KIB,
+            batch_bytes: 256 * KIB,
+            pack_bytes: 32 * MIB as u64,
             write_bytes: MIB,
             in_flight_bytes: 32 * MIB,
             segment_bytes: 16 * MIB as u64,
             reserve_bytes: 128 * MIB as u64,
-            readahead_chunks: 8,
+            readahead_regions: 16,
             cache_bytes: 4 * MIB,
+            memory_bytes: 512 * MIB,
         }
     }
 }
@@ -84,31 +100,47 @@ impl Options {
         Self {
             start_random: 7,
             workers: 0,
-            chunk_bytes: KIB,
+            chunk_bytes: 256,
+            fixed_bytes: KIB,
+            region_bytes: 2 * KIB,
+            batch_bytes: KIB,
             pack_bytes: 16 * KIB as u64,
             write_bytes: 4 * KIB,
-            in_flight_bytes: 8 * KIB,
+            in_flight_bytes: 32 * KIB,
             segment_bytes: 32 * KIB as u64,
-            reserve_bytes: 64 * KIB as u64,
-            readahead_chunks: 0,
+            reserve_bytes: 128 * KIB as u64,
+            readahead_regions: 0,
             cache_bytes: 4 * KIB,
+            memory_bytes: MIB,
             ..Self::default()
         }
     }
 
     /// Values that cannot work are brought to the nearest that can: no option makes the store fail.
     pub(crate) fn bounded(mut self) -> Self {
-        self.chunk_bytes = self.chunk_bytes.clamp(64, MAX_CHUNK_BYTES);
-        self.pack_bytes = self.pack_bytes.clamp(8 * KIB as u64, 1 << 31);
-        self.in_flight_bytes = self.in_flight_bytes.max(2 * self.chunk_bytes);
-        self.write_bytes = self.write_bytes.clamp(1, self.in_flight_bytes / 2);
+        self.chunk_bytes = self.chunk_bytes.clamp(256, MAX_CHUNK_BYTES / 4).next_power_of_two();
+        self.fixed_bytes = self.fixed_bytes.clamp(64, MAX_CHUNK_BYTES);
+        self.region_bytes = self.region_bytes.clamp(64, MAX_REGION_BYTES - MAX_CHUNK_BYTES);
+        self.batch_bytes = self.batch_bytes.clamp(1, MAX_REGION_BYTES);
+        self.pack_bytes = self.pack_bytes.clamp(8 * KIB as u64, 1 << 30);
+        // What may be held back until more comes must leave room for more: a chunk that has not ended, and a quarter each with the cutter and
+        // the writer.
+        let held = 2 * self.longest_chunk() + self.region_bytes + self.batch_bytes;
+        self.in_flight_bytes = self.in_flight_bytes.max(4 * held);
+        self.write_bytes = self.write_bytes.clamp(1, self.in_flight_bytes / 4);
         self.segment_bytes = self.segment_bytes.max(8 * KIB as u64);
         self
+    }
+
+    pub(crate) fn longest_chunk(&self) -> usize {
+        if self.dedupe { 4 * self.chunk_bytes } else { self.fixed_bytes }
     }
 }
 
 /// No chunk is longer, whatever the options say; a longer one on the disk is damage.
-pub(crate) const MAX_CHUNK_BYTES: usize = 4 * MIB;
+pub(crate) const MAX_CHUNK_BYTES: usize = MIB;
+/// No region is longer.
+pub(crate) const MAX_REGION_BYTES: usize = 4 * MIB;
 /// No delta or snapshot is longer.
 pub(crate) const MAX_NOTE_BYTES: usize = 32 * MIB;
 
@@ -128,7 +160,7 @@ pub struct Head {
 pub struct Stats {
     /// Sum of the streams' lengths.
     pub logical_bytes: u64,
-    /// The same without what is stored once for several; equal to `logical_bytes` as long as nothing is.
+    /// Raw bytes of all chunks in packs: each content once, chunks that nothing needs any more included.
     pub unique_bytes: u64,
     /// Sum of the packs' lengths.
     pub stored_bytes: u64,
@@ -136,7 +168,7 @@ pub struct Stats {
     pub chunks: u64,
     /// Pack files.
     pub packs: u64,
-    /// An estimate of what dead chunks hold in packs that are still needed.
+    /// What the last collection left in packs although nothing needs it.
     pub reclaimable_bytes: u64,
     /// Bytes in flight, cached chunks and loaded recipes in memory.
     pub memory_bytes: u64,

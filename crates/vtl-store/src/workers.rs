@@ -30,9 +30,16 @@ struct Shared {
     changed: Condvar,
 }
 
+/// The threads. They end when this is dropped.
 pub(crate) struct Workers {
-    shared: Arc<Shared>,
+    handle: Handle,
     threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// Gives work to the threads; a job may hold one.
+#[derive(Clone)]
+pub(crate) struct Handle {
+    shared: Arc<Shared>,
     inline: bool,
 }
 
@@ -46,9 +53,15 @@ impl Workers {
         };
         let threads: Vec<_> = (0..count).map_while(start).collect();
         let inline = threads.is_empty();
-        Self { shared, threads: Mutex::new(threads), inline }
+        Self { handle: Handle { shared, inline }, threads: Mutex::new(threads) }
     }
 
+    pub(crate) fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+}
+
+impl Handle {
     pub(crate) fn run(&self, job: Job) {
         if self.inline {
             return job();
@@ -80,8 +93,8 @@ impl Shared {
 
 impl Drop for Workers {
     fn drop(&mut self) {
-        lock(&self.shared.queue).stop = true;
-        self.shared.changed.notify_all();
+        lock(&self.handle.shared.queue).stop = true;
+        self.handle.shared.changed.notify_all();
         for thread in lock(&self.threads).drain(..) {
             let _ = thread.join();
         }

@@ -10,6 +10,9 @@ use vtl_store::Options;
 /// Cuts the power at `step`; whether the script ended before it.
 fn cut_at(script: &[Op], options: &Options, step: u64, seed: u64) -> bool {
     let what = format!("step {step} seed {seed}");
+    if std::env::var_os("VTL_TRACE").is_some() {
+        eprintln!("{what}");
+    }
     let disk = SimDisk::new(seed);
     disk.crash_at(step);
     let mut run = Run::new(disk, options.clone());
@@ -81,7 +84,7 @@ fn a_power_cut_at_any_step_of_any_script_does() {
 #[test]
 fn a_power_cut_with_workers_running_does() {
     for seed in 200..200 + cases(4) {
-        let options = Options { workers: 2, readahead_chunks: 2, ..Options::small() };
+        let options = Options { workers: 2, readahead_regions: 2, ..Options::small() };
         cut_everywhere(&script(seed, 3, 100, 8000), &options, seed, 17);
     }
 }
@@ -106,6 +109,81 @@ fn a_power_cut_in_a_removal_leaves_the_owner_whole_or_gone() {
     for seed in 0..cases(4) {
         cut_everywhere(&script, &Options::small(), seed, 1);
     }
+}
+
+#[test]
+fn a_power_cut_while_packs_are_rewritten_or_removed_loses_nothing_live() {
+    let text = |seed, len| common::Random(seed).familiar(len);
+    let script = [
+        Op::Create(1, vec![1]),
+        Op::Create(2, vec![2]),
+        Op::Append(1, text(1, 15_000), true),
+        Op::Append(2, text(2, 9000), false),
+        Op::Commit(1, vec![1]),
+        Op::Commit(2, vec![2]),
+        Op::Append(2, text(1, 12_000), true),
+        Op::Commit(2, vec![3]),
+        Op::Append(1, vec![7; 30_000], false),
+        Op::Commit(1, vec![4]),
+        Op::Truncate(1, 15_000),
+        Op::Commit(1, vec![5]),
+        Op::Close(1),
+        Op::Close(2),
+        Op::Reopen,
+        Op::Append(2, text(3, 5000), true),
+        Op::Collect(1),
+        Op::Commit(2, vec![6]),
+        Op::Remove(1),
+        Op::Collect(1),
+        Op::Append(2, text(1, 15_000), true),
+        Op::Commit(2, vec![7]),
+        Op::Close(2),
+        Op::Reopen,
+        Op::Truncate(2, 4000),
+        Op::Commit(2, vec![8]),
+        Op::Collect(1),
+    ];
+    for seed in 0..cases(4) {
+        cut_everywhere(&script, &Options::small(), seed, 1);
+    }
+}
+
+/// Runs a script once and recovers from a power cut before every step of it; how many there were.
+fn cut_before_every_step(script: &[Op], options: &Options, seed: u64) -> usize {
+    let mut run = Run::new(SimDisk::new(seed), options.clone());
+    run.open().unwrap();
+    run.disk.watch(seed);
+    let mut cuts = 0;
+    for (number, op) in script.iter().enumerate() {
+        let before = run.model.clone();
+        run.step(op).unwrap_or_else(|error| panic!("seed {seed}, {op:?}: {error}"));
+        for disk in run.disk.take_watched() {
+            cuts += 1;
+            let mut after = Run::new(disk, Options { start_random: seed, ..options.clone() });
+            for (who, model) in &run.model {
+                // What the step in hand makes of an owner is right, and what it was before.
+                let old = before.get(who).and_then(|model| model.committed.clone());
+                let mut both = model.clone();
+                both.in_flight = Some(std::mem::replace(&mut both.committed, old));
+                after.model.insert(*who, both);
+            }
+            let what = format!("seed {seed}, cut {cuts} in step {number}");
+            after.open().unwrap_or_else(|error| panic!("{what}: {error}"));
+            after.verify(&what);
+        }
+    }
+    cuts
+}
+
+#[test]
+fn a_power_cut_before_each_of_thousands_of_steps_leaves_each_owner_at_a_commit() {
+    let options = Options { segment_bytes: 24 << 10, ..Options::small() };
+    let mut cuts = 0;
+    for seed in 0..cases(1) {
+        cuts += cut_before_every_step(&script(500 + seed, 3, 400, 4000), &options, seed);
+    }
+    // With `--long` fifty scripts: far more than the ten thousand that are asked for.
+    assert!(cuts as u64 > 1000 * cases(1), "{cuts}");
 }
 
 #[test]

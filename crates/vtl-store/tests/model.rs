@@ -25,7 +25,7 @@ fn the_store_and_the_model_agree_on_random_operations() {
 #[test]
 fn they_agree_with_workers_and_read_ahead() {
     for seed in 0..cases(6) {
-        let options = Options { workers: 3, readahead_chunks: 4, ..Options::small() };
+        let options = Options { workers: 3, readahead_regions: 4, ..Options::small() };
         agree(1000 + seed, options);
     }
 }
@@ -41,7 +41,7 @@ fn they_agree_whatever_the_sizes_are() {
             in_flight_bytes: 1 + random.below(30_000) as usize,
             segment_bytes: 8192 + random.below(40_000),
             workers: random.below(3) as usize,
-            readahead_chunks: random.below(4) as usize,
+            readahead_regions: random.below(4) as usize,
             cache_bytes: random.below(10_000) as usize,
             ..Options::small()
         };

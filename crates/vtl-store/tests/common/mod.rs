@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use vtl_durable::SimDisk;
-use vtl_store::{Health, Options, OwnerId, Store, StoreError, Stream};
+use vtl_store::{GcRule, Health, Options, OwnerId, Store, StoreError, Stream};
 
 pub const ROOT: &str = "/pool";
 
@@ -32,6 +32,19 @@ impl Random {
 
     pub fn below(&mut self, limit: u64) -> u64 {
         self.next() % limit.max(1)
+    }
+
+    /// Content that comes again and again: a part of one of a few long texts, some of it changed.
+    pub fn familiar(&mut self, len: usize) -> Vec<u8> {
+        let mut text = Random(1000 + self.below(3));
+        let whole: Vec<u8> = (0..20_000).map(|_| text.next() as u8).collect();
+        let from = self.below(8) as usize * 1500;
+        let mut part = whole[from..(from + len).min(whole.len())].to_vec();
+        if self.below(2) == 0 && !part.is_empty() {
+            let at = self.below(part.len() as u64) as usize;
+            part[at] ^= 0x55;
+        }
+        part
     }
 
     /// Bytes that compress or do not, by chance.
@@ -78,6 +91,8 @@ pub enum Op {
     Read(u8, u64, u64),
     Close(u8),
     Reopen,
+    /// Frees what nobody needs; rewrites packs of which so many percent are dead.
+    Collect(u8),
 }
 
 /// A script that has something of everything.
@@ -92,7 +107,7 @@ pub fn script(seed: u64, owners: u64, ops: usize, longest: u64) -> Vec<Op> {
         let op = match random.below(100) {
             0..38 => {
                 let len = random.below(longest) as usize;
-                let data = random.bytes(len);
+                let data = if random.below(3) == 0 { random.bytes(len) } else { random.familiar(len) };
                 Op::Append(who, data, random.below(2) == 0)
             }
             38..62 => {
@@ -105,9 +120,10 @@ pub fn script(seed: u64, owners: u64, ops: usize, longest: u64) -> Vec<Op> {
             }
             67..75 => Op::Truncate(who, random.next()),
             75..87 => Op::Read(who, random.next(), random.next()),
-            87..92 => Op::Close(who),
-            92..95 => Op::Remove(who),
-            95..98 => Op::Create(who, random.bytes(8)),
+            87..90 => Op::Close(who),
+            90..93 => Op::Remove(who),
+            93..96 => Op::Create(who, random.bytes(8)),
+            96..98 => Op::Collect([1, 25, 100][random.below(3) as usize]),
             _ => Op::Reopen,
         };
         script.push(op);
@@ -171,6 +187,10 @@ impl Run {
                 let unsure: Vec<u8> = unsure.map(|(who, _)| *who).collect();
                 unsure.into_iter().for_each(|who| self.pin(who, "opened anew"));
                 Ok(())
+            }
+            Op::Collect(dead_percent) => {
+                let rule = GcRule { dead_percent: *dead_percent, ..GcRule::default() };
+                self.store.as_ref().unwrap().gc(rule).map(drop)
             }
             Op::Remove(who) if self.exists(*who) => self.remove(*who),
             Op::Append(who, data, compress) if self.exists(*who) => {

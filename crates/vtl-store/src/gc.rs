@@ -1,0 +1,615 @@
+//! Collecting what nothing needs any more, while everything goes on.
+//!
+//! In this order:
+//! 1. the gate begins to note which chunks are referred to anew (*pins*), without a clock and without a grace;
+//! 2. what each open stream has referred to and not committed is asked of its lane, then what each owner has committed is read: all that is
+//!    marked, or pinned, is live;
+//! 3. each pack that was sealed before 1 and has enough dead in it is *closed*: from here on only what is live may be referred to;
+//! 4. a pack without anything live is unlinked; another is written anew as its next generation, with what is live at its old raw
+//!    addresses, synced, and then the old file is unlinked. Owners need not change.
+//!
+//! The new generation has another name until it is synced. A crash before leaves the old one, after it both; the start keeps the newer. Neither lacks anything
+//! that a commit refers to. A collection does not run while the head of an owner cannot be read: what it needs is not known.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use vtl_durable::DiskFile;
+
+use crate::codec::Algorithm;
+use crate::draft::Draft;
+use crate::error::StoreError;
+use crate::pack::{Chunk, Found, PackId, Region, Table};
+use crate::packs::{PackState, View};
+use crate::reader;
+use crate::recipe::Extent;
+use crate::store::{Core, Phase};
+use crate::types::OwnerId;
+use crate::workers::lock;
+
+/// When a pack is worth rewriting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GcRule {
+    /// A pack is rewritten when at least so many percent of its raw bytes are dead. 100: only packs without anything live go.
+    pub dead_percent: u8,
+    /// At most so many bytes are written for rewriting in one collection.
+    pub rewrite_bytes: u64,
+}
+
+impl Default for GcRule {
+    fn default() -> Self {
+        Self { dead_percent: 25, rewrite_bytes: u64::MAX }
+    }
+}
+
+/// What a collection did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GcReport {
+    /// Packs that were looked at.
+    pub packs: u64,
+    /// Packs unlinked.
+    pub removed: u64,
+    /// Packs written anew.
+    pub rewritten: u64,
+    /// Packs that could not be read or rewritten, and stay as they are.
+    pub skipped: u64,
+    /// Bytes of files that are gone, less those written anew.
+    pub freed_bytes: u64,
+    /// What is dead and stays, in stored bytes, nearly.
+    pub reclaimable_bytes: u64,
+}
+
+/// Decides which chunks may be referred to anew while a collection runs.
+#[derive(Default)]
+pub(crate) struct Gate {
+    /// Whether there is anything to look up: nearly always there is not.
+    watching: AtomicBool,
+    state: Mutex<GateState>,
+    /// Bytes of streams that were cut or removed since the last collection began.
+    released: AtomicU64,
+    /// No collection is to begin any more, and one that runs is to end.
+    stopped: AtomicBool,
+}
+
+#[derive(Default)]
+struct GateState {
+    collection: Option<Collection>,
+    /// Packs that were rewritten (what remains is in this generation) or removed (no generation is high enough).
+    retired: HashMap<PackId, u16>,
+}
+
+#[derive(Default)]
+struct Collection {
+    /// Chunks that were referred to since the collection began, by raw address.
+    pins: HashMap<PackId, HashSet<u32>>,
+    /// Packs that are going to be rewritten or removed, and the chunks that will be left.
+    closed: HashMap<PackId, HashSet<u32>>,
+}
+
+/// No view has a generation so high.
+const GONE: u16 = u16::MAX;
+
+impl Gate {
+    /// Whether the chunk at this raw address may be referred to; if so it stays until that reference is committed or dropped.
+    pub(crate) fn admit(&self, pack: PackId, generation: u16, at: u32) -> bool {
+        if !self.watching.load(Ordering::SeqCst) {
+            return true;
+        }
+        let mut state = lock(&self.state);
+        if state.retired.get(&pack).is_some_and(|first| generation < *first) {
+            return false;
+        }
+        let Some(collection) = &mut state.collection else { return true };
+        match collection.closed.get(&pack) {
+            Some(left) => left.contains(&at),
+            None => {
+                collection.pins.entry(pack).or_default().insert(at);
+                true
+            }
+        }
+    }
+
+    /// Owners gave up so many bytes: whether anybody else needs them is not known before a collection.
+    pub(crate) fn release(&self, bytes: u64) {
+        self.released.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn released_bytes(&self) -> u64 {
+        self.released.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn stop(&self) {
+        self.stopped.store(true, Ordering::SeqCst);
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::SeqCst)
+    }
+
+    /// Whether no collection was running; then one is now.
+    pub(crate) fn begin(&self) -> bool {
+        let mut state = lock(&self.state);
+        let free = state.collection.is_none();
+        if free {
+            state.collection = Some(Collection::default());
+            self.watching.store(true, Ordering::SeqCst);
+        }
+        free
+    }
+
+    pub(crate) fn end(&self) {
+        let mut state = lock(&self.state);
+        state.collection = None;
+        self.watching.store(!state.retired.is_empty(), Ordering::SeqCst);
+    }
+
+    /// Adds what is pinned to the live chunks of a pack, and closes it when `worth` says so of the result.
+    fn close(
+        &self,
+        pack: PackId,
+        mut live: HashSet<u32>,
+        worth: impl FnOnce(&HashSet<u32>) -> bool,
+    ) -> Option<HashSet<u32>> {
+        let mut state = lock(&self.state);
+        let collection = state.collection.as_mut()?;
+        live.extend(collection.pins.get(&pack).into_iter().flatten());
+        worth(&live).then(|| {
+            collection.closed.insert(pack, live.clone());
+            live
+        })
+    }
+
+    /// The closed pack stays as it is after all.
+    fn reopen(&self, pack: PackId) {
+        if let Some(collection) = &mut lock(&self.state).collection {
+            collection.closed.remove(&pack);
+        }
+    }
+
+    /// Of this pack only what is in this generation or a later one may be referred to.
+    pub(crate) fn retire(&self, pack: PackId, first: u16) {
+        let mut state = lock(&self.state);
+        state.retired.insert(pack, first);
+        if let Some(collection) = &mut state.collection {
+            collection.closed.remove(&pack);
+        }
+    }
+}
+
+/// Ranges of raw addresses, brought into order now and then.
+#[derive(Default)]
+struct Ranges {
+    ranges: Vec<(u32, u32)>,
+    ordered: usize,
+}
+
+impl Ranges {
+    fn add(&mut self, from: u32, to: u32) {
+        match self.ranges.last_mut() {
+            Some(last) if last.1 == from => last.1 = to,
+            _ => self.ranges.push((from, to)),
+        }
+        if self.ranges.len() > 2 * self.ordered + 64 {
+            self.order();
+        }
+    }
+
+    fn order(&mut self) {
+        self.ranges.sort_unstable();
+        self.ranges.dedup_by(|next, before| {
+            let joins = next.0 <= before.1;
+            if joins {
+                before.1 = before.1.max(next.1);
+            }
+            joins
+        });
+        self.ordered = self.ranges.len();
+    }
+
+    /// Whether any address of the chunk is in one; the ranges must be in order.
+    fn touch(&self, chunk: &Chunk) -> bool {
+        let first = self.ranges.partition_point(|(_, to)| *to <= chunk.at);
+        self.ranges.get(first).is_some_and(|(from, _)| u64::from(*from) < chunk.end())
+    }
+}
+
+type Marks = BTreeMap<PackId, Ranges>;
+
+/// Collects once. One that is stopped ends after the owner or pack in hand, and tells what it did until then.
+pub(crate) fn collect(core: &Core, rule: GcRule) -> Result<GcReport, StoreError> {
+    core.writable()?;
+    let gate = &core.dock.finder.gate;
+    if !gate.begin() {
+        return Err(StoreError::Collecting);
+    }
+    let _end = End(core);
+    let released = gate.released_bytes();
+    let candidates: Vec<PackId> = core
+        .packs
+        .all()
+        .into_iter()
+        .filter(|(_, known)| known.state == PackState::Sealed)
+        .map(|(id, _)| id)
+        .collect();
+    let Some(mut marks) = mark(core)? else { return Ok(GcReport::default()) };
+    let mut collector =
+        Collector { core, rule, report: GcReport::default(), rewritten_bytes: 0, unlinked: HashSet::new() };
+    let mut worn = Vec::new();
+    for id in candidates {
+        if gate.is_stopped() {
+            break;
+        }
+        let live = marks.remove(&id).unwrap_or_default();
+        worn.extend(collector.judge(id, live)?);
+    }
+    // What costs most and gives least comes last, should space or the budget end.
+    worn.sort_by_key(|one| one.live_raw);
+    collector.sync_names();
+    for one in worn {
+        if gate.is_stopped() {
+            break;
+        }
+        collector.rewrite(&one)?;
+    }
+    collector.sync_names();
+    if !gate.is_stopped() {
+        core.reclaimable.store(collector.report.reclaimable_bytes, Ordering::Relaxed);
+        gate.released.fetch_sub(released, Ordering::Relaxed);
+    }
+    Ok(collector.report)
+}
+
+struct End<'a>(&'a Core);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.dock.finder.gate.end();
+    }
+}
+
+/// Everything that anybody refers to; none when the collection is stopped before that is known.
+fn mark(core: &Core) -> Result<Option<Marks>, StoreError> {
+    let mut marks = Marks::new();
+    let mut add = |extents: &[Extent]| {
+        for extent in extents {
+            marks.entry(extent.pack).or_default().add(extent.at, extent.raw_end() as u32);
+        }
+    };
+    // Lanes before owners: what is committed in between has been in the lane, or is in the owner by now.
+    let lanes: Vec<_> = lock(&core.lanes).iter().filter_map(std::sync::Weak::upgrade).collect();
+    for lane in lanes {
+        add(&lane.uncommitted_extents());
+    }
+    let owners: Vec<OwnerId> = lock(&core.owners).keys().copied().collect();
+    for owner in owners {
+        if core.dock.finder.gate.is_stopped() {
+            return Ok(None);
+        }
+        match owned(core, owner) {
+            Ok(extents) => add(&extents),
+            Err(StoreError::UnknownOwner { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    marks.values_mut().for_each(Ranges::order);
+    Ok(Some(marks))
+}
+
+fn owned(core: &Core, owner: OwnerId) -> Result<Vec<Extent>, StoreError> {
+    if let Some(state) = core.loaded(owner)? {
+        return Ok(lock(&state).extents().to_vec());
+    }
+    match core.load(owner) {
+        Ok(state) => Ok(state.extents().to_vec()),
+        // Removed, or opened and changed, in between.
+        Err(error) => match lock(&core.owners).get(&owner).map(|slot| &slot.phase) {
+            None | Some(Phase::Removed) => Ok(Vec::new()),
+            Some(Phase::Loaded(state)) => Ok(lock(state).extents().to_vec()),
+            _ => Err(error),
+        },
+    }
+}
+
+/// A pack with enough dead in it.
+struct Worn {
+    view: Arc<View>,
+    live: HashSet<u32>,
+    live_raw: u64,
+}
+
+struct Collector<'a> {
+    core: &'a Core,
+    rule: GcRule,
+    report: GcReport,
+    rewritten_bytes: u64,
+    /// Folders that lost a name.
+    unlinked: HashSet<PathBuf>,
+}
+
+impl Collector<'_> {
+    /// Removes a pack that has nothing live; gives it when it should be rewritten.
+    fn judge(&mut self, id: PackId, live: Ranges) -> Result<Option<Worn>, StoreError> {
+        self.report.packs += 1;
+        let Ok(view) = self.core.packs.view(id) else {
+            // It may be one that is lost, or one that is live and cannot be read now.
+            self.report.skipped += 1;
+            return Ok(None);
+        };
+        let marked = view.table.chunks().filter(|chunk| live.touch(chunk)).map(|chunk| chunk.at).collect();
+        let all = view.table.raw_bytes();
+        let percent = u64::from(self.rule.dead_percent.clamp(1, 100));
+        let mut live_raw = 0;
+        let closed = self.core.dock.finder.gate.close(id, marked, |live| {
+            live_raw = raw_bytes(&view.table, live);
+            live.is_empty() || (all - live_raw) * 100 >= all * percent && percent < 100
+        });
+        let Some(live) = closed else {
+            self.leave(&view, live_raw);
+            return Ok(None);
+        };
+        if !live.is_empty() {
+            return Ok(Some(Worn { view, live, live_raw }));
+        }
+        self.remove(&view)?;
+        Ok(None)
+    }
+
+    fn remove(&mut self, view: &View) -> Result<(), StoreError> {
+        let bytes = self.core.packs.known(view.id).map_or(0, |known| known.file_bytes);
+        self.core.disk.unlink(&self.core.packs.path(view.id, view.generation))?;
+        self.unlinked.insert(self.core.packs.folder(view.id));
+        self.core.packs.forget(view.id);
+        self.core.dock.finder.gate.retire(view.id, GONE);
+        self.core.dock.finder.index.forget_pack(view.id.key());
+        self.core.quarantine.release_pack(view.id);
+        self.report.removed += 1;
+        self.report.freed_bytes += bytes;
+        Ok(())
+    }
+
+    /// Space is free for good when the names are gone for good. One that comes back is found by the next collection.
+    fn sync_names(&mut self) {
+        for folder in self.unlinked.drain() {
+            if let Err(error) = self.core.disk.sync_folder(&folder) {
+                tracing::warn!(%error, "a removed pack may come back and be collected again");
+            }
+        }
+    }
+
+    /// Counts what stays although it is dead.
+    fn leave(&mut self, view: &View, live_raw: u64) {
+        let (all, bytes) = (
+            view.table.raw_bytes().max(1),
+            self.core.packs.known(view.id).map_or(0, |known| known.file_bytes),
+        );
+        let dead = u128::from(bytes) * u128::from(all.saturating_sub(live_raw)) / u128::from(all);
+        self.report.reclaimable_bytes += u64::try_from(dead).unwrap_or(u64::MAX);
+    }
+
+    fn rewrite(&mut self, worn: &Worn) -> Result<(), StoreError> {
+        let (id, old) = (worn.view.id, worn.view.generation);
+        let before = self.core.packs.known(id).map_or(0, |known| known.file_bytes);
+        let budget = self.rewritten_bytes.saturating_add(before) <= self.rule.rewrite_bytes;
+        let room = self.core.disk.free_bytes(&self.core.root)? >= before.saturating_mul(2);
+        if !budget || !room || old >= GONE - 1 {
+            self.core.dock.finder.gate.reopen(id);
+            self.leave(&worn.view, worn.live_raw);
+            return Ok(());
+        }
+        let bytes = match self.write_next(worn) {
+            Ok(bytes) => bytes,
+            // Which of the two generations a start would keep is not known: nothing more may be committed, and the pack stays closed.
+            Err(error) if self.core.writable().is_err() => return Err(error),
+            Err(error) => {
+                tracing::warn!(pack = %id, %error, "a pack could not be rewritten and stays as it is");
+                self.core.dock.finder.gate.reopen(id);
+                self.report.skipped += 1;
+                self.leave(&worn.view, worn.live_raw);
+                return Ok(());
+            }
+        };
+        self.unlinked.insert(self.core.packs.folder(id));
+        self.rewritten_bytes += bytes;
+        self.report.rewritten += 1;
+        self.report.freed_bytes += before.saturating_sub(bytes);
+        Ok(())
+    }
+
+    /// Writes the next generation and puts it in place; the length of its file.
+    fn write_next(&self, worn: &Worn) -> Result<u64, StoreError> {
+        let old = self.core.packs.file(&worn.view)?;
+        let mut draft = Draft::new(self.core, &worn.view)?;
+        for region in &worn.view.table.regions {
+            let (chunks, raw) = self.live_of(&*old, region, &worn.live)?;
+            if !chunks.is_empty() {
+                draft.add(chunks, raw, region.algorithm != Algorithm::Raw)?;
+            }
+        }
+        draft.publish()
+    }
+
+    /// What is live of a region, each chunk compared with its fingerprint.
+    fn live_of(
+        &self,
+        old: &dyn DiskFile,
+        region: &Region,
+        live: &HashSet<u32>,
+    ) -> Result<(Vec<Chunk>, Vec<Bytes>), StoreError> {
+        let (mut chunks, mut pieces) = (Vec::new(), Vec::new());
+        if !region.chunks.iter().any(|chunk| live.contains(&chunk.at)) {
+            return Ok((chunks, pieces));
+        }
+        let damaged = |error: reader::RegionError| StoreError::LostChunk { why: error.to_string() };
+        let raw = reader::fetch(old, &self.core.codec, region).map_err(damaged)?;
+        let mut within = 0;
+        for chunk in &region.chunks {
+            if live.contains(&chunk.at) {
+                pieces.push(reader::verified(&raw, &Found { region, chunk, within }).map_err(damaged)?);
+                chunks.push(*chunk);
+            }
+            within += chunk.len;
+        }
+        Ok((chunks, pieces))
+    }
+}
+
+fn raw_bytes(table: &Table, live: &HashSet<u32>) -> u64 {
+    table.chunks().filter(|chunk| live.contains(&chunk.at)).map(|chunk| u64::from(chunk.len)).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use vtl_durable::{Disk, DiskError, Found as Entry, Open, SimDisk};
+
+    use super::*;
+    use crate::{Options, Store};
+
+    const PACK: PackId = PackId { epoch: 1 << 32, number: 0 };
+
+    #[test]
+    fn a_hit_during_a_collection_keeps_its_chunk_and_a_closed_pack_gives_only_what_is_left() {
+        let gate = Gate::default();
+        assert!(gate.begin() && !gate.begin());
+        assert!(gate.admit(PACK, 0, 100));
+        let left = gate.close(PACK, HashSet::from([0]), |live| live.len() == 2).unwrap();
+        assert_eq!(left, HashSet::from([0, 100]));
+        assert!(gate.admit(PACK, 0, 100) && gate.admit(PACK, 0, 0) && !gate.admit(PACK, 0, 200));
+        gate.reopen(PACK);
+        assert!(gate.admit(PACK, 0, 200));
+    }
+
+    #[test]
+    fn what_was_seen_before_a_pack_was_rewritten_or_removed_is_not_referred_to() {
+        let gate = Gate::default();
+        gate.begin();
+        gate.retire(PACK, 1);
+        gate.end();
+        assert!(!gate.admit(PACK, 0, 0) && gate.admit(PACK, 1, 0));
+        gate.begin();
+        gate.retire(PACK, GONE);
+        gate.end();
+        assert!(!gate.admit(PACK, 1, 0));
+    }
+
+    #[test]
+    fn ranges_in_any_order_touch_what_they_touch() {
+        let mut ranges = Ranges::default();
+        for start in (0..100).rev() {
+            ranges.add(start * 10, start * 10 + 5);
+            ranges.add(start * 10 + 3, start * 10 + 7);
+        }
+        ranges.order();
+        let chunk = |at, len| Chunk { fingerprint: [0; 32], at, len, forced: false };
+        assert!(ranges.touch(&chunk(6, 1)) && ranges.touch(&chunk(8, 3)) && ranges.touch(&chunk(0, 1)));
+        assert!(!ranges.touch(&chunk(7, 3)) && !ranges.touch(&chunk(1000, 5)));
+    }
+
+    const OWNER: OwnerId = OwnerId([1; 16]);
+
+    fn store_with(bytes: usize) -> Store {
+        fill(Arc::new(SimDisk::new(1)), bytes)
+    }
+
+    fn fill(disk: Arc<dyn Disk>, bytes: usize) -> Store {
+        let store = Store::open(disk, Path::new("/pool"), Options::small()).unwrap();
+        store.create(OWNER, b"").unwrap();
+        let mut stream = store.open_stream(OWNER).unwrap();
+        let noise = (0..bytes).map(|at| (((at * at) >> 7) ^ (at * 31)) as u8).collect::<Vec<_>>();
+        stream.append(&[Bytes::from(noise)], false).unwrap();
+        stream.commit(b"").unwrap();
+        drop(stream);
+        store
+    }
+
+    #[test]
+    fn what_owners_gave_up_is_counted_until_a_collection_has_looked_at_it() {
+        let store = store_with(100_000);
+        assert_eq!(store.released_bytes(), 0);
+        let mut stream = store.open_stream(OWNER).unwrap();
+        stream.truncate(90_000).unwrap();
+        assert_eq!(store.released_bytes(), 0, "not before the commit");
+        stream.commit(b"").unwrap();
+        assert_eq!(store.released_bytes(), 10_000);
+        drop(stream);
+        store.remove(OWNER).unwrap();
+        assert_eq!(store.released_bytes(), 100_000);
+        store.gc(GcRule::default()).unwrap();
+        assert_eq!(store.released_bytes(), 0);
+    }
+
+    #[test]
+    fn a_stopped_collection_takes_nothing_and_what_was_given_up_is_still_known() {
+        let store = store_with(100_000);
+        store.remove(OWNER).unwrap();
+        let before = store.stats();
+        store.stop_collecting();
+        let report = store.gc(GcRule::default()).unwrap();
+        assert_eq!((report.removed, report.rewritten, report.freed_bytes), (0, 0, 0));
+        assert_eq!((store.stats(), store.released_bytes()), (before, 100_000));
+    }
+
+    /// Stops the store's collections when the first pack goes.
+    #[derive(Debug)]
+    struct Stopping {
+        disk: SimDisk,
+        store: Mutex<Option<Store>>,
+    }
+
+    impl Disk for Stopping {
+        fn open(&self, path: &Path, how: Open) -> Result<Arc<dyn DiskFile>, DiskError> {
+            self.disk.open(path, how)
+        }
+
+        fn rename(&self, from: &Path, to: &Path) -> Result<(), DiskError> {
+            self.disk.rename(from, to)
+        }
+
+        fn unlink(&self, path: &Path) -> Result<(), DiskError> {
+            if path.extension().is_some_and(|end| end == "pack")
+                && let Some(store) = lock(&self.store).take()
+            {
+                store.stop_collecting();
+            }
+            self.disk.unlink(path)
+        }
+
+        fn create_folder(&self, path: &Path) -> Result<(), DiskError> {
+            self.disk.create_folder(path)
+        }
+
+        fn remove_folder(&self, path: &Path) -> Result<(), DiskError> {
+            self.disk.remove_folder(path)
+        }
+
+        fn sync_folder(&self, path: &Path) -> Result<(), DiskError> {
+            self.disk.sync_folder(path)
+        }
+
+        fn list(&self, path: &Path) -> Result<Vec<Entry>, DiskError> {
+            self.disk.list(path)
+        }
+
+        fn free_bytes(&self, path: &Path) -> Result<u64, DiskError> {
+            self.disk.free_bytes(path)
+        }
+    }
+
+    #[test]
+    fn a_collection_that_is_stopped_ends_after_the_pack_in_hand() {
+        let disk = Arc::new(Stopping { disk: SimDisk::new(1), store: Mutex::default() });
+        let store = fill(disk.clone(), 100_000);
+        store.remove(OWNER).unwrap();
+        let before = store.stats();
+        assert!(before.packs > 3, "{before:?}");
+        *lock(&disk.store) = Some(store.clone());
+        let report = store.gc(GcRule::default()).unwrap();
+        assert_eq!((report.removed, store.stats().packs), (1, before.packs - 1));
+        assert_eq!(report.freed_bytes, before.stored_bytes - store.stats().stored_bytes);
+        assert_eq!(store.released_bytes(), 100_000, "the rest waits for the next start");
+    }
+}

@@ -1,0 +1,170 @@
+//! Putting back what was damaged, from the same content elsewhere in the pool.
+//!
+//! For each chunk in quarantine: it is read again, since not every error stays; if it is still wrong its content is looked for under its
+//! fingerprint. With it the pack is written anew as its next generation, with the chunk at its old raw address, so that every owner that lost it
+//! has it again. A chunk that nobody else has stays in quarantine; when a backup brings its content again, it is healed then.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use vtl_durable::DiskFile;
+
+use crate::codec::Algorithm;
+use crate::draft::Draft;
+use crate::error::StoreError;
+use crate::pack::{Chunk, Found, MAX_CHUNKS, PackId};
+use crate::packs::{PackState, View};
+use crate::quarantine::Damaged;
+use crate::reader;
+use crate::store::Core;
+
+/// What a repair did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RepairReport {
+    /// Chunks that could be read after all.
+    pub readable: u64,
+    /// Chunks put back from the same content elsewhere.
+    pub healed: u64,
+    /// Chunks whose content is nowhere.
+    pub lost: u64,
+    /// Bytes in those.
+    pub lost_bytes: u64,
+}
+
+/// Repairs what it can. It holds the gate of the collector: both rewrite packs.
+pub(crate) fn repair(core: &Core) -> Result<RepairReport, StoreError> {
+    core.writable()?;
+    if !core.dock.finder.gate.begin() {
+        return Err(StoreError::Collecting);
+    }
+    let result = repair_all(core);
+    core.dock.finder.gate.end();
+    core.quarantine.save();
+    result
+}
+
+fn repair_all(core: &Core) -> Result<RepairReport, StoreError> {
+    let mut report = RepairReport::default();
+    let mut packs: BTreeMap<PackId, Vec<Damaged>> = BTreeMap::new();
+    for damaged in core.quarantine.all() {
+        packs.entry(damaged.pack).or_default().push(damaged);
+    }
+    for (id, all) in packs {
+        repair_pack(core, id, &all, &mut report)?;
+    }
+    Ok(report)
+}
+
+fn repair_pack(
+    core: &Core,
+    id: PackId,
+    all: &[Damaged],
+    report: &mut RepairReport,
+) -> Result<(), StoreError> {
+    let mut good = HashMap::new();
+    for damaged in all {
+        if still_readable(core, damaged) {
+            core.quarantine.release(id, damaged.at);
+            report.readable += 1;
+        } else if let Some(bytes) = elsewhere(core, damaged) {
+            good.insert(damaged.at, (*damaged, bytes));
+        } else {
+            report.lost += 1;
+            report.lost_bytes += u64::from(damaged.len);
+        }
+    }
+    let Some(known) = core.packs.known(id).filter(|_| !good.is_empty()) else { return Ok(()) };
+    if known.state != PackState::Sealed || known.generation >= u16::MAX - 1 {
+        return Ok(());
+    }
+    match write_healed(core, id, &good) {
+        Ok(()) => {}
+        Err(StoreError::LostChunk { why }) => {
+            tracing::warn!(pack = %id, why, "a pack is repaired next time");
+            return Ok(());
+        }
+        Err(error) => return Err(error),
+    }
+    for at in good.keys() {
+        core.quarantine.release(id, *at);
+        report.healed += 1;
+    }
+    Ok(())
+}
+
+fn still_readable(core: &Core, damaged: &Damaged) -> bool {
+    let Ok(view) = core.packs.view(damaged.pack) else { return false };
+    let found = view.table.holding(u64::from(damaged.at));
+    let same = found.filter(|(_, found)| found.chunk.fingerprint == damaged.fingerprint);
+    same.is_some_and(|(_, found)| read_chunk(core, &view, &found).is_some())
+}
+
+/// The bytes of a chunk of the same content in another place, verified.
+fn elsewhere(core: &Core, damaged: &Damaged) -> Option<Bytes> {
+    let (view, number) = core.dock.finder.find(&damaged.fingerprint, damaged.len)?;
+    let found = view.table.get(number)?;
+    let other = view.id != damaged.pack || found.chunk.at != damaged.at;
+    if other { read_chunk(core, &view, &found) } else { None }
+}
+
+fn read_chunk(core: &Core, view: &View, found: &Found<'_>) -> Option<Bytes> {
+    let file = core.packs.file(view).ok()?;
+    let raw = reader::fetch(&*file, &core.codec, found.region).ok()?;
+    reader::verified(&raw, found).ok()
+}
+
+/// The pack's next generation, with the good bytes in their places. What is damaged and not among them is left out; the quarantine
+/// remembers it.
+fn write_healed(core: &Core, id: PackId, good: &HashMap<u32, (Damaged, Bytes)>) -> Result<(), StoreError> {
+    let view = core.packs.view(id)?;
+    let old = core.packs.file(&view)?;
+    let regions = plan(core, &view, &*old, good)?;
+    let mut draft = Draft::new(core, &view)?;
+    for (pieces, compress) in regions {
+        let (chunks, raw) = pieces.into_iter().unzip();
+        draft.add(chunks, raw, compress)?;
+    }
+    draft.publish().map(drop)
+}
+
+type Pieces = Vec<(Chunk, Bytes)>;
+
+/// Regions of the healed pack in the order of raw addresses: the old ones with damaged chunks replaced or left out, and one for each good
+/// chunk whose header was lost.
+fn plan(
+    core: &Core,
+    view: &Arc<View>,
+    old: &dyn DiskFile,
+    good: &HashMap<u32, (Damaged, Bytes)>,
+) -> Result<Vec<(Pieces, bool)>, StoreError> {
+    let mut regions: BTreeMap<u32, (Pieces, bool)> = BTreeMap::new();
+    for region in &view.table.regions {
+        let raw = reader::fetch(old, &core.codec, region).ok();
+        let (mut pieces, mut within) = (Pieces::new(), 0);
+        for chunk in &region.chunks {
+            let found = Found { region, chunk, within };
+            let own = || reader::verified(raw.as_ref()?, &found).ok();
+            let bytes = good.get(&chunk.at).map(|(_, bytes)| bytes.clone()).or_else(own);
+            if bytes.is_none() && !core.quarantine.holds(view.id, chunk.at) {
+                // A finding that nobody has looked at twice: it must not cost the chunk.
+                core.distrust_chunk(view, u64::from(chunk.at));
+                return Err(StoreError::LostChunk {
+                    why: format!("pack {}: one more cannot be read", view.id),
+                });
+            }
+            pieces.extend(bytes.map(|bytes| (*chunk, bytes)));
+            within += chunk.len;
+        }
+        if let Some((first, _)) = pieces.first() {
+            regions.insert(first.at, (pieces, region.algorithm != Algorithm::Raw));
+        }
+    }
+    let room = MAX_CHUNKS.saturating_sub(view.table.len());
+    let missing = good.values().filter(|(damaged, _)| view.table.holding(u64::from(damaged.at)).is_none());
+    for (damaged, bytes) in missing.take(room) {
+        let Damaged { at, len, fingerprint, .. } = *damaged;
+        regions.insert(at, (vec![(Chunk { fingerprint, at, len, forced: true }, bytes.clone())], true));
+    }
+    Ok(regions.into_values().collect())
+}
