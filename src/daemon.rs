@@ -18,6 +18,7 @@ use vtl_types::{ByteCount, CartridgeId, Generation, Label, LibraryName};
 
 use crate::args::Args;
 use crate::ballast::Ballast;
+use crate::keeper::Keeper;
 use crate::library::{LiveLibrary, personality};
 use crate::listeners::{Listeners, Wanted};
 use crate::media::{Shelf, ShelfHead};
@@ -43,7 +44,7 @@ pub const DRIVE_PROFILE: &str = "ibm-ult3580-td8";
 pub const TRASH_SECONDS: u64 = 7 * 24 * 60 * 60;
 
 /// Below this the status says so; drives report early warning from the same figure on.
-const LOW_POOL_BYTES: u64 = 256 << 20;
+pub(crate) const LOW_POOL_BYTES: u64 = 256 << 20;
 
 /// Everything that is open.
 pub struct Daemon {
@@ -61,6 +62,7 @@ pub struct Daemon {
     standing: Mutex<Vec<Problem>>,
     /// Requests that change what exists, one at a time: store and inventory are two files.
     pub(crate) changes: Mutex<()>,
+    pub(crate) keeper: Keeper,
 }
 
 impl Daemon {
@@ -93,6 +95,7 @@ impl Daemon {
             started_unix_s: crate::clock::unix_seconds(),
             standing: Mutex::default(),
             changes: Mutex::new(()),
+            keeper: Keeper::default(),
         });
         daemon.finish_halves().map_err(|e| e.message)?;
         daemon.first_start().map_err(|e| e.message)?;
@@ -179,12 +182,13 @@ impl Daemon {
     pub fn problems(&self) -> Vec<Problem> {
         let mut problems = lock(&self.standing).clone();
         problems.extend(self.ballast().problem());
+        problems.extend(self.keeper.problem(self));
         let free = self.store.free_bytes();
         if free < LOW_POOL_BYTES {
             problems.push(Problem {
                 subject: "store".to_owned(),
                 message: format!("the pool is nearly full: {free} bytes can still be stored; drives report early warning, then end of tape"),
-                remedy: "free space on its disk, or remove cartridges (vtl cartridge rm LABEL --now --confirm LABEL)".to_owned(),
+                remedy: "free space on its disk, or remove cartridges (vtl cartridge rm LABEL --now --confirm LABEL): what nothing else needs is free after the next collection".to_owned(),
             });
         }
         problems.extend(self.sessions.targets().iter().flat_map(|target| target.failures()).map(|failure| {
@@ -277,19 +281,28 @@ impl Daemon {
         for (address, _) in self.listeners.list().iter().filter(|(_, wanted)| *wanted == Wanted::Added) {
             fresh.check_listener(address, &known).map_err(|errors| open_door("", &errors))?;
         }
+        let store_changed = vtl_conf::Store { gc: old.store.gc, ..fresh.store.clone() } != old.store;
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(fresh);
         self.publish().map_err(|e| internal(&e.to_string()))?;
-        Ok(match listeners_moved {
-            true => "configuration read; addresses to listen on change at the next start".to_owned(),
-            false => "configuration read".to_owned(),
-        })
+        let later = match (listeners_moved, store_changed) {
+            (false, false) => return Ok("configuration read".to_owned()),
+            (true, false) => "addresses to listen on change",
+            (false, true) => "the store's settings change",
+            (true, true) => "addresses to listen on and the store's settings change",
+        };
+        Ok(format!("configuration read; {later} at the next start"))
     }
 
-    /// Unloads every drive, so that everything is durable and closed.
+    /// Unloads every drive, so that everything is durable and closed. A collection ends after the pack in hand.
     pub fn stop(&self) {
+        self.keeper.stop();
+        self.store.stop_collecting();
         for library in self.libraries() {
             library.stop();
         }
+        self.keeper.join();
+        // The units' threads end when the process does, and have the store until then.
+        self.store.close();
         info!("stopped");
     }
 
@@ -508,16 +521,30 @@ impl Daemon {
         Ok(())
     }
 
-    /// Frees what has been in the trash long enough.
-    pub(crate) fn empty_trash(&self, removing: Vec<vtl_library::Cartridge>) {
+    /// Frees what has been in the trash long enough, while the daemon runs.
+    pub(crate) fn empty_trash_now(&self) {
+        let _one_at_a_time = lock(&self.changes);
+        match self.trash() {
+            Ok(removing) => self.empty_trash(removing),
+            Err(error) => warn!(%error, "what is in the trash cannot be read"),
+        }
+    }
+
+    /// The same with what is in it.
+    fn empty_trash(&self, removing: Vec<vtl_library::Cartridge>) {
         let now = crate::clock::unix_seconds();
         for cartridge in removing {
-            let since = self.meta.trashed_since(cartridge.id);
-            let due = since.is_none_or(|since| since.saturating_add(TRASH_SECONDS) <= now);
+            let due = self.trash_time_is_over(&cartridge, now);
             if due && let Err(error) = self.destroy(&cartridge) {
                 warn!(label = %cartridge.label, message = error.message, "a removed cartridge is not freed yet");
             }
         }
+    }
+
+    /// Whether a removed cartridge is to go for good. One without a note was not to wait.
+    pub(crate) fn trash_time_is_over(&self, cartridge: &vtl_library::Cartridge, now_unix_s: u64) -> bool {
+        let since = self.meta.trashed_since(cartridge.id);
+        since.is_none_or(|since| since.saturating_add(TRASH_SECONDS) <= now_unix_s)
     }
 
     /// The second half of a removal: the store frees it, then the row goes.
@@ -526,6 +553,7 @@ impl Daemon {
         if self.store.owners().contains(&owner) {
             self.store.remove(owner).map_err(|e| internal(&e.to_string()))?;
         }
+        self.keeper.removed();
         self.meta
             .change(|tx| vtl_library::finish_remove(tx, cartridge.id))
             .map_err(|e| crate::api::refused(&e))?;
@@ -582,6 +610,9 @@ fn open_store(config: &Config) -> Result<Store, String> {
     let options = Options {
         start_random: u64::from_le_bytes(random),
         compression_level: config.store.compression_level,
+        dedupe: config.store.dedupe,
+        chunk_bytes: usize::try_from(config.store.chunk_size.0).unwrap_or(usize::MAX),
+        memory_bytes: usize::try_from(config.store.memory.0).unwrap_or(usize::MAX),
         workers: std::thread::available_parallelism().map_or(2, usize::from),
         ..Options::default()
     };
@@ -613,16 +644,24 @@ pub(crate) fn invalid(message: String, remedy: &str) -> vtl_api::ApiError {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
+    use std::path::Path;
+
     use super::*;
+
+    /// A daemon in this process, with its state in `folder`/state; no listeners.
+    pub(crate) fn open(folder: &Path, set: &[&str]) -> Arc<Daemon> {
+        let set = set.iter().map(|&text| text.to_owned()).collect();
+        let args = Args { state: Some(folder.join("state")), set, ..Args::default() };
+        let config = crate::load(&args).unwrap();
+        let state = StateFolder::open(&config.state).unwrap();
+        Daemon::open(args, config, state).unwrap()
+    }
 
     #[test]
     fn a_drive_that_panics_is_named_in_the_status_and_does_not_hold_up_a_stop() {
         let folder = tempfile::tempdir().unwrap();
-        let args = Args { state: Some(folder.path().join("state")), ..Args::default() };
-        let config = crate::load(&args).unwrap();
-        let state = StateFolder::open(&config.state).unwrap();
-        let daemon = Daemon::open(args, config, state).unwrap();
+        let daemon = open(folder.path(), &[]);
         let library = daemon.libraries()[0].clone();
         assert!(!daemon.problems().iter().any(|problem| problem.subject.contains("drive")));
         let drive = library.bay(1).unwrap().unit;

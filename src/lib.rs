@@ -1,17 +1,19 @@
 //! The daemon: sockets, threads and adapters around the crates that know tapes, libraries, iSCSI and the store.
 //!
 //! Start: configuration, state folder (which gives up its ballast when there is no space), store (which recovers), inventory, halves finished, libraries, listeners, `ready`.
-//! Stop: no new connections, sessions closed, drives unloaded, so that everything is durable.
+//! Stop: no new connections, sessions closed, drives unloaded, so that everything is durable; a collection ends on the way.
 
 mod api;
 pub mod args;
 mod ballast;
 mod clock;
+mod collect;
 mod connection;
 mod daemon;
 mod drive;
 mod in_flight;
 mod inventory;
+mod keeper;
 mod library;
 mod listeners;
 mod lobby;
@@ -35,6 +37,7 @@ use vtl_conf::{Config, Surroundings};
 
 use crate::args::Args;
 use crate::daemon::Daemon;
+use crate::keeper::Keeper;
 use crate::listeners::Wanted;
 use crate::state::StateFolder;
 
@@ -59,6 +62,7 @@ pub fn run(args: &Args) -> Result<(), String> {
         .thread_name("vtld-net")
         .build()
         .map_err(|e| format!("cannot start: {e}"))?;
+    Keeper::start(&daemon)?;
     let served = runtime.block_on(serve(&daemon, token));
     daemon.stop();
     runtime.shutdown_timeout(Duration::from_secs(1));

@@ -8,14 +8,15 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
 use vtl_api::{
-    AddInitiator, AddPortal, ApiError, BackupFile, CartridgeInfo, ConfigValue, CreateCartridges,
-    CreateLibrary, Damage, Done, DriveInfo, ElementInfo, ErrorCode, LibraryDetail, LibraryInfo,
-    MoveCartridge, PlaceInfo, PortalInfo, Problem, RemoveCartridge, SessionInfo, SetCartridge, SetChap,
-    SetLibrary, StoreCheck, StoreStats, SystemStatus, TargetInfo,
+    AddInitiator, AddPortal, ApiError, BackupFile, CartridgeInfo, CollectStore, ConfigValue,
+    CreateCartridges, CreateLibrary, Damage, Done, DriveInfo, ElementInfo, ErrorCode, LibraryDetail,
+    LibraryInfo, MoveCartridge, PlaceInfo, PortalInfo, Problem, RemoveCartridge, SessionInfo, SetCartridge,
+    SetChap, SetLibrary, StoreCheck, StoreCollected, StoreRepaired, StoreStats, SystemStatus, TargetInfo,
 };
 use vtl_conf::{ConfErrors, Origin, Surroundings};
 use vtl_library::{Cartridge, CartridgeState, Counts, Head, LibraryError, NewCartridges, NewPlace, Verdict};
 use vtl_meta::{MetaError, Tx};
+use vtl_store::GcRule;
 use vtl_types::{ByteCount, ChapAccount, ChapLogin, IscsiName, Label, LibraryName, MediaForm, Place, Secret};
 
 use super::{not_carried, refused};
@@ -501,6 +502,44 @@ impl Daemon {
             why: finding.why,
         });
         Ok(StoreCheck { chunks: report.good_chunks, bytes: report.good_bytes, damage: damage.collect() })
+    }
+
+    /// Puts damaged chunks back whose content is elsewhere.
+    pub(super) fn store_repair(&self) -> Answer<StoreRepaired> {
+        let report = self.repair()?;
+        Ok(StoreRepaired {
+            readable: report.readable,
+            healed: report.healed,
+            lost: report.lost,
+            lost_bytes: report.lost_bytes,
+        })
+    }
+
+    /// Makes the index again from the packs.
+    pub(super) fn store_rebuild_index(&self) -> Answer<Done> {
+        self.store.rebuild_index().map_err(|error| internal(&error.to_string()))?;
+        let chunks = self.store.stats().chunks;
+        Ok(done(format!("the index is made again from {chunks} chunks"), Vec::new()))
+    }
+
+    /// Frees what no cartridge needs any more.
+    pub(super) fn store_gc(&self, request: &CollectStore) -> Answer<StoreCollected> {
+        let dead_percent = request.dead_percent.unwrap_or(GcRule::default().dead_percent);
+        if !(1..=100).contains(&dead_percent) {
+            return Err(invalid(
+                format!("{dead_percent} percent of a pack cannot be dead"),
+                "write a number from 1 to 100",
+            ));
+        }
+        let report = self.collect(GcRule { dead_percent, ..GcRule::default() })?;
+        Ok(StoreCollected {
+            packs: report.packs,
+            removed: report.removed,
+            rewritten: report.rewritten,
+            skipped: report.skipped,
+            freed_bytes: report.freed_bytes,
+            reclaimable_bytes: report.reclaimable_bytes,
+        })
     }
 
     pub(super) fn portal_list(&self) -> Answer<Vec<PortalInfo>> {

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::scsi::{CHANGER, DRIVE, ONE_FILEMARK, REWIND, TEST_UNIT_READY};
-use crate::support::{Outcome, Server, noise, rounds};
+use crate::support::scsi::{CHANGER, DRIVE, ERASE, ONE_FILEMARK, REWIND, TEST_UNIT_READY};
+use crate::support::{Initiator, Outcome, Server, eventually, noise, rounds};
 
 /// LUN of drive 1.
 const SECOND_DRIVE: u8 = DRIVE + 1;
@@ -185,26 +185,7 @@ fn a_full_disk_warns_then_refuses_and_loses_nothing() {
     let mut server = Server::start_at(disk.0.path(), &["--set", "cartridge.size=4g"]);
     let mut host = server.session(1);
     host.load(1, 0);
-    let mut warned = false;
-    let mut kept = 0;
-    let overflow = loop {
-        let outcome = host.write(DRIVE, &noise(kept, 65_536));
-        match (outcome.status, outcome.code()) {
-            (0, _) => kept += 1,
-            // NO SENSE, end of medium (bit 40h of byte 2): written, and a warning.
-            (2, (0x00, 0x00, 0x02)) => {
-                assert_eq!(outcome.sense[2] & 0x40, 0x40);
-                warned = true;
-                kept += 1;
-            }
-            (2, code) => break code,
-            other => panic!("{other:?}"),
-        }
-        assert!(kept < 4000, "the disk holds no more than that");
-    };
-    assert!(warned, "early warning comes first");
-    // VOLUME OVERFLOW, end of partition detected.
-    assert_eq!(overflow, (0x0d, 0x00, 0x02), "after {kept} blocks");
+    let kept = fill(&mut host);
     assert!(server.is_running());
     // What was acknowledged can be made durable even now.
     let mark = host.run(DRIVE, &ONE_FILEMARK, 0, &[]);
@@ -226,12 +207,87 @@ fn a_full_disk_warns_then_refuses_and_loses_nothing() {
     let elements = host.elements();
     host.move_medium(elements.drive, elements.storage).good();
     server.api("DELETE", "/cartridges/VTL001L8", &json!({ "now": true, "confirm": "VTL001L8" }));
+    wait_for_room(&server);
     host.load(2, 0);
     for n in 0..100 {
         assert!(is_kept(&host.write(DRIVE, &noise(n, 65_536))), "block {n}");
     }
     assert!(is_kept(&host.run(DRIVE, &ONE_FILEMARK, 0, &[])));
     host.run(DRIVE, &TEST_UNIT_READY, 0, &[]).good();
+}
+
+#[test]
+fn on_a_full_disk_what_is_removed_for_good_makes_room_without_a_restart() {
+    let Some(disk) = SmallDisk::mount() else {
+        eprintln!("not run: no tmpfs can be mounted here (needs root)");
+        return;
+    };
+    let server = Server::start_at(disk.0.path(), &["--set", "cartridge.size=4g"]);
+    let mut host = server.session(1);
+    host.load(1, 0);
+    fill(&mut host);
+    for (slot, next) in [(1, 2), (2, 3)] {
+        host.attentions(CHANGER);
+        let elements = host.elements();
+        host.move_medium(elements.drive, elements.storage + slot - 1).good();
+        let label = format!("VTL{slot:03}L8");
+        server.api("DELETE", &format!("/cartridges/{label}"), &json!({ "now": true, "confirm": label }));
+        wait_for_room(&server);
+        host.load(next, 0);
+        let outcome = host.write(DRIVE, &noise(1, 65_536));
+        assert_eq!(outcome.code(), (0x00, 0x00, 0x02), "there is room, and little: the warning goes on");
+        fill(&mut host);
+    }
+}
+
+#[test]
+fn on_a_full_disk_what_is_erased_makes_room_while_the_cartridge_is_in_the_drive() {
+    let Some(disk) = SmallDisk::mount() else {
+        eprintln!("not run: no tmpfs can be mounted here (needs root)");
+        return;
+    };
+    let server = Server::start_at(disk.0.path(), &["--set", "cartridge.size=4g"]);
+    let mut host = server.session(1);
+    host.load(1, 0);
+    fill(&mut host);
+    host.run(DRIVE, &REWIND, 0, &[]);
+    assert!(is_kept(&host.run(DRIVE, &ERASE, 0, &[])));
+    wait_for_room(&server);
+    for n in 0..100 {
+        assert!(is_kept(&host.write(DRIVE, &noise(9000 + n, 65_536))), "block {n}");
+    }
+    assert!(is_kept(&host.run(DRIVE, &ONE_FILEMARK, 0, &[])));
+}
+
+/// Writes to the drive until the disk is full, which is told as the end of a tape is; how many blocks of 64 KiB it took.
+fn fill(host: &mut Initiator) -> u64 {
+    let mut warned = false;
+    let mut kept = 0;
+    let overflow = loop {
+        let outcome = host.write(DRIVE, &noise(kept, 65_536));
+        match (outcome.status, outcome.code()) {
+            (0, _) => kept += 1,
+            // NO SENSE, end of medium (bit 40h of byte 2): written, and a warning.
+            (2, (0x00, 0x00, 0x02)) => {
+                assert_eq!(outcome.sense[2] & 0x40, 0x40);
+                warned = true;
+                kept += 1;
+            }
+            (2, code) => break code,
+            other => panic!("{other:?}"),
+        }
+        assert!(kept < 4000, "the disk holds no more than that");
+    };
+    assert!(warned, "early warning comes first");
+    // VOLUME OVERFLOW, end of partition detected.
+    assert_eq!(overflow, (0x0d, 0x00, 0x02), "after {kept} blocks");
+    kept
+}
+
+/// A cartridge that was removed for good gives its space back by a collection, which the daemon begins at once.
+fn wait_for_room(server: &Server) {
+    let free = || server.get("/system/status")["free_bytes"].as_u64().unwrap();
+    eventually("space", || (free() >= 16 << 20).then_some(()));
 }
 
 /// Good, or written with a warning of the end.
@@ -328,6 +384,7 @@ fn on_a_file_system_without_a_free_byte_it_starts_reads_removes_and_then_writes_
     let elements = host.elements();
     host.move_medium(elements.drive, elements.storage).good();
     server.api("DELETE", "/cartridges/VTL001L8", &json!({ "now": true, "confirm": "VTL001L8" }));
+    wait_for_room(&server);
     for n in 0..100 {
         assert!(is_kept(&host.write(SECOND_DRIVE, &noise(n, 65_536))), "block {n}");
     }

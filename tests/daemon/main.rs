@@ -16,4 +16,5 @@ mod limits;
 mod live;
 mod management;
 mod sessions;
+mod store;
 mod tasks;

@@ -10,6 +10,8 @@ pub const TEST_UNIT_READY: [u8; 6] = [0; 6];
 pub const REWIND: [u8; 6] = [0x01, 0, 0, 0, 0, 0];
 pub const INQUIRY: [u8; 6] = [0x12, 0, 0, 0, 96, 0];
 pub const RESERVE: [u8; 6] = [0x16, 0, 0, 0, 0, 0];
+/// From the position on.
+pub const ERASE: [u8; 6] = [0x19, 0, 0, 0, 0, 0];
 pub const ONE_FILEMARK: [u8; 6] = [0x10, 0, 0, 0, 1, 0];
 pub const PREVENT: [u8; 6] = [0x1e, 0, 0, 0, 1, 0];
 pub const ALLOW: [u8; 6] = [0x1e, 0, 0, 0, 0, 0];

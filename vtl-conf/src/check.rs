@@ -14,8 +14,8 @@ use vtl_types::{ByteCount, ChapAccount, ChapError, ChapLogin, IscsiName, Secret}
 use crate::{
     Surroundings,
     config::{
-        Api, CartridgeDefaults, Config, DefaultLibrary, Digest, Iscsi, Library, Log, LogLevel, Setting,
-        Store, TargetAccess,
+        Api, CartridgeDefaults, Collections, Config, DefaultLibrary, Digest, Iscsi, Library, Log, LogLevel,
+        Setting, Store, TargetAccess,
     },
     document::{self, Documents, one_line},
     doors,
@@ -351,7 +351,7 @@ impl Checker<'_> {
     }
 
     fn store(&mut self, mirror: StoreMirror, state: Option<&Path>) -> Option<Store> {
-        let StoreMirror { path, compression_level } = mirror;
+        let StoreMirror { path, compression_level, dedupe, chunk_size, memory, gc } = mirror;
         let default = state.map(|state| Value::String(state.join("store").display().to_string()));
         // Without a state folder there is an error already, and no default.
         let path = match path.or(default) {
@@ -359,7 +359,19 @@ impl Checker<'_> {
             None => None,
         };
         let compression_level = self.number("store.compression_level", compression_level, 1..=19);
-        Some(Store { path: path?, compression_level: compression_level? })
+        let dedupe = self.take("store.dedupe", dedupe, boolean);
+        let chunk_size = self.take("store.chunk_size", chunk_size, chunk_length);
+        let memory = self.size("store.memory", memory, 64 * M..=256 * G);
+        let words = [("auto", Collections::Auto), ("manual", Collections::Manual)];
+        let gc = self.take("store.gc", gc, |value| word(value, &words));
+        Some(Store {
+            path: path?,
+            compression_level: compression_level?,
+            dedupe: dedupe?,
+            chunk_size: chunk_size?,
+            memory: memory?,
+            gc: gc?,
+        })
     }
 
     fn log(&mut self, mirror: LogMirror) -> Option<Log> {
@@ -522,6 +534,13 @@ fn word_or_size(value: &Value, word: &str, range: RangeInclusive<u64>) -> Parsed
         Some(text) if text == word => Ok(None),
         _ => within(size(value)?, &range).map(|bytes| Some(ByteCount(bytes))),
     }
+}
+
+/// What a pool can be made with.
+fn chunk_length(value: &Value) -> Parsed<ByteCount> {
+    let length = size(value)?;
+    let found = [8 * K, 16 * K, 32 * K, 64 * K].into_iter().find(|known| *known == length);
+    found.map(ByteCount).ok_or_else(|| "there is no such choice".to_owned())
 }
 
 fn word<V: Copy>(value: &Value, words: &[(&str, V)]) -> Parsed<V> {

@@ -133,12 +133,29 @@ impl CartridgeDefaults {
 }
 
 /// `store.*`
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Store {
     /// The store's folder.
     pub path: PathBuf,
     /// zstd's level.
     pub compression_level: i32,
+    /// Whether content that is there already is found.
+    pub dedupe: bool,
+    /// Average chunk length of a pool that is made now.
+    pub chunk_size: ByteCount,
+    /// What index and caches may take.
+    pub memory: ByteCount,
+    /// Who starts a collection.
+    pub gc: Collections,
+}
+
+/// Who frees what nothing in the store needs any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Collections {
+    /// The daemon by itself, and the operator.
+    Auto,
+    /// Only the operator.
+    Manual,
 }
 
 /// `log.*`

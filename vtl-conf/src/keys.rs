@@ -208,6 +208,30 @@ pub const KEYS: &[Key] = &[
         "level 3 costs half as much time again and stores 2 % less: compression is what limits a drive",
     ),
     key(
+        "store.dedupe",
+        "true",
+        "write true or false",
+        "what came before is stored once; off only to compare, or for data known to be encrypted or unique",
+    ),
+    key(
+        "store.chunk_size",
+        "\"16k\"",
+        "write \"8k\", \"16k\", \"32k\" or \"64k\"",
+        "average length of what is compared: shorter finds more and needs a larger index; taken when a pool is made, later the pool's own counts",
+    ),
+    key(
+        "store.memory",
+        "\"512m\"",
+        "write a size from 64m to 256g",
+        "hard ceiling for index and caches, not taken at once; with less a drive waits for the disk more often, and loses nothing",
+    ),
+    key(
+        "store.gc",
+        "\"auto\"",
+        "write \"auto\" or \"manual\"",
+        "a removed cartridge's space comes back by itself; manual: only when `vtl store gc` says so",
+    ),
+    key(
         "log.level",
         "\"info\"",
         "write \"error\", \"warn\", \"info\", \"debug\" or \"trace\"",

@@ -19,8 +19,8 @@ mod tests;
 use std::{collections::BTreeMap, ffi::OsString, path::Path};
 
 pub use config::{
-    Api, CartridgeDefaults, Config, DefaultLibrary, Digest, Iscsi, Library, Log, LogLevel, Setting, Store,
-    TargetAccess,
+    Api, CartridgeDefaults, Collections, Config, DefaultLibrary, Digest, Iscsi, Library, Log, LogLevel,
+    Setting, Store, TargetAccess,
 };
 pub use document::Assignment;
 pub use doors::TargetDoor;

@@ -105,6 +105,10 @@ pub(crate) struct CartridgeMirror {
 pub(crate) struct StoreMirror {
     pub path: Option<Value>,
     pub compression_level: Option<Value>,
+    pub dedupe: Option<Value>,
+    pub chunk_size: Option<Value>,
+    pub memory: Option<Value>,
+    pub gc: Option<Value>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -9,8 +9,8 @@ use std::{
 };
 
 use crate::{
-    Assignment, ConfErrors, Config, DefaultLibrary, Digest, KEYS, LogLevel, Origin, Surroundings, TargetDoor,
-    check, load,
+    Assignment, Collections, ConfErrors, Config, DefaultLibrary, Digest, KEYS, LogLevel, Origin,
+    Surroundings, TargetDoor, check, load,
 };
 use tempfile::TempDir;
 use vtl_types::ByteCount;
@@ -77,7 +77,20 @@ fn without_a_file_the_defaults_are_those_that_the_surface_promises() {
     assert_eq!(config.iscsi.header_digest, [Digest::Crc32c, Digest::None]);
     assert_eq!(config.log.level, LogLevel::Info);
     assert_eq!(config.store.compression_level, 1);
+    assert!(config.store.dedupe);
+    assert_eq!((config.store.chunk_size, config.store.memory), (ByteCount(16 << 10), ByteCount(512 << 20)));
+    assert_eq!(config.store.gc, Collections::Auto);
     assert!(config.check_doors(&[]).is_ok());
+}
+
+#[test]
+fn the_store_is_set_up_as_the_file_says() {
+    let text = "[store]\ndedupe = false\nchunk_size = \"64k\"\nmemory = \"1g\"\ngc = \"manual\"\n";
+    let store = Desk::new().load(text, &[]).unwrap().store;
+    assert_eq!((store.dedupe, store.gc), (false, Collections::Manual));
+    assert_eq!((store.chunk_size, store.memory), (ByteCount(65_536), ByteCount(1 << 30)));
+    let store = Desk::new().load("", &["store.chunk_size=8k", "store.gc=manual"]).unwrap().store;
+    assert_eq!((store.chunk_size, store.gc), (ByteCount(8192), Collections::Manual));
 }
 
 #[test]
@@ -231,6 +244,22 @@ const REFUSALS: &[(&str, &str)] = &[
     (
         "store.compression_level = 20",
         "vtl.toml:1: store.compression_level = 20: this is outside 1 to 19; write a zstd level from 1 to 19",
+    ),
+    (
+        "store.dedupe = \"on\"",
+        "vtl.toml:1: store.dedupe = \"on\": this is not a boolean, its type is string; write true or false",
+    ),
+    (
+        "store.chunk_size = \"12k\"",
+        "vtl.toml:1: store.chunk_size = \"12k\": there is no such choice; write \"8k\", \"16k\", \"32k\" or \"64k\"",
+    ),
+    (
+        "store.memory = \"16m\"",
+        "vtl.toml:1: store.memory = \"16m\": this is outside 64m to 256g; write a size from 64m to 256g",
+    ),
+    (
+        "store.gc = \"never\"",
+        "vtl.toml:1: store.gc = \"never\": there is no such choice; write \"auto\" or \"manual\"",
     ),
     (
         "log.level = \"loud\"",

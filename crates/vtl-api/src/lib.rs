@@ -276,6 +276,45 @@ pub struct StoreStats {
     pub memory_bytes: u64,
 }
 
+/// `POST /store/gc`, what is asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CollectStore {
+    /// A pack is written anew when at least so many percent of it are dead, 1 to 100; 100: only packs that nothing needs go. 25 when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dead_percent: Option<u8>,
+}
+
+/// `POST /store/repair`, what was done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoreRepaired {
+    /// Chunks that could be read after all.
+    pub readable: u64,
+    /// Chunks put back from the same content elsewhere in the store.
+    pub healed: u64,
+    /// Chunks whose content is nowhere in the store.
+    pub lost: u64,
+    /// Bytes in those.
+    pub lost_bytes: u64,
+}
+
+/// `POST /store/gc`, what was done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoreCollected {
+    /// Packs that were looked at.
+    pub packs: u64,
+    /// Packs removed.
+    pub removed: u64,
+    /// Packs written anew without what was dead in them.
+    pub rewritten: u64,
+    /// Packs that could not be read or written anew, and stay as they are.
+    pub skipped: u64,
+    /// Bytes on disk that are free now.
+    pub freed_bytes: u64,
+    /// Bytes on disk that nobody needs and that stay, nearly.
+    pub reclaimable_bytes: u64,
+}
+
 /// `POST /store/check`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoreCheck {

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Parser, Subcommand};
 use serde_json::{Value, json};
 use vtl_api::{
-    AddInitiator, AddPortal, BackupFile, CreateCartridges, CreateLibrary, MoveCartridge, RemoveCartridge,
-    SetCartridge, SetChap, SetLibrary,
+    AddInitiator, AddPortal, BackupFile, CollectStore, CreateCartridges, CreateLibrary, MoveCartridge,
+    RemoveCartridge, SetCartridge, SetChap, SetLibrary,
 };
 
 use crate::http::{Failure, Method, Request, segment};
@@ -216,6 +216,16 @@ pub enum StoreVerb {
     Stats,
     /// Read every chunk and compare it with its hash.
     Check,
+    /// Put damaged chunks back whose content is elsewhere in the store.
+    Repair,
+    /// Make the index again from the packs; data does not depend on it.
+    RebuildIndex,
+    /// Free what no cartridge needs any more, while the library is in use.
+    Gc {
+        /// Write a pack anew when at least so many percent of it are dead; 100: only remove packs that nothing needs.
+        #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(1..=100))]
+        dead: Option<u8>,
+    },
 }
 
 /// Nouns of `vtl iscsi`.
@@ -377,6 +387,16 @@ impl Noun {
             Self::Store(StoreVerb::Check) => {
                 let view = View::Findings("damage", &["cartridge", "offset", "length", "why"]);
                 Ok(call(Method::Post, "/store/check".to_owned(), Some(json!({})), view))
+            }
+            Self::Store(StoreVerb::Repair) => {
+                Ok(call(Method::Post, "/store/repair".to_owned(), Some(json!({})), View::Fields))
+            }
+            Self::Store(StoreVerb::RebuildIndex) => {
+                Ok(call(Method::Post, "/store/rebuild-index".to_owned(), Some(json!({})), View::Message))
+            }
+            Self::Store(StoreVerb::Gc { dead }) => {
+                let body = json!(CollectStore { dead_percent: *dead });
+                Ok(call(Method::Post, "/store/gc".to_owned(), Some(body), View::Fields))
             }
             Self::Iscsi(noun) => noun.call(),
             Self::Config(verb) => verb.call(),
@@ -658,6 +678,7 @@ mod tests {
             ("vtl cartridge set VTL001L8 write-protect=on", Method::Patch, "/cartridges/VTL001L8"),
             ("vtl vault load VTL001L8 --library lib0", Method::Post, "/vault/VTL001L8/load"),
             ("vtl --json store stats", Method::Get, "/store/stats"),
+            ("vtl store gc --dead 10", Method::Post, "/store/gc"),
             (
                 "vtl iscsi initiator add lib0 iqn.1993-08.org.debian:01:abc",
                 Method::Post,
@@ -684,6 +705,15 @@ mod tests {
     fn a_size_becomes_bytes_in_the_request() {
         let body = request("vtl cartridge create SML001L8 --size 640m").body;
         assert_eq!(body.map(|b| b["size_bytes"].clone()), Some(json!(671_088_640)));
+    }
+
+    #[test]
+    fn a_collection_asks_for_the_share_that_is_given_and_for_no_other() {
+        assert_eq!(request("vtl store gc --dead 10").body, Some(json!({ "dead_percent": 10 })));
+        assert_eq!(request("vtl store gc").body, Some(json!({})));
+        for wrong in ["0", "101", "many"] {
+            assert!(Cli::try_parse_from(["vtl", "store", "gc", "--dead", wrong]).is_err(), "{wrong}");
+        }
     }
 
     #[test]

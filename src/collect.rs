@@ -1,0 +1,165 @@
+//! One collection of what nothing in the store needs any more: what forbids it, and how a refusal is told.
+//!
+//! The store collects by what it has. A cartridge that it has lost needs nothing in its eyes, and a collection would take the data that a copy
+//! of its head could still lead to. So none begins while the inventory lists a cartridge that the store does not have; the operator either
+//! brings it back or removes it for good, which says that its data may go.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use tracing::info;
+use vtl_api::{ApiError, ErrorCode};
+use vtl_library::{Cartridge, CartridgeState, LibraryError};
+use vtl_store::{GcReport, GcRule, OwnerId, RepairReport, StoreError};
+use vtl_types::Label;
+
+use crate::api::refused;
+use crate::daemon::{Daemon, lock};
+use crate::state::hexadecimal;
+
+/// So many labels are named in a refusal; of more, the number.
+const NAMED: usize = 5;
+
+impl Daemon {
+    /// Collects once; the pool is in use meanwhile.
+    ///
+    /// # Errors
+    /// What forbids it, with a remedy. Nothing has been freed then, unless the store says that the disk failed on the way.
+    pub(crate) fn collect(&self, rule: GcRule) -> Result<GcReport, ApiError> {
+        let begun = self.keeper.begins();
+        let refused = match self.nothing_is_lost() {
+            Err(refused) => refused,
+            Ok(()) => match self.store.gc(rule) {
+                Ok(report) => {
+                    self.keeper.collected(&begun, &report);
+                    return Ok(report);
+                }
+                // What comes of the other one is noted when it ends.
+                Err(error @ StoreError::Collecting) => return Err(self.not_collected(&error)),
+                Err(error) => self.not_collected(&error),
+            },
+        };
+        self.keeper.refused(&refused);
+        Err(refused)
+    }
+
+    /// Puts damaged chunks back whose content is elsewhere in the store.
+    ///
+    /// # Errors
+    /// What stops it, with a remedy.
+    pub(crate) fn repair(&self) -> Result<RepairReport, ApiError> {
+        let report = self.store.repair().map_err(|error| self.not_collected(&error))?;
+        if report != RepairReport::default() {
+            info!(
+                readable = report.readable,
+                healed = report.healed,
+                lost = report.lost,
+                lost_bytes = report.lost_bytes,
+                "repaired"
+            );
+        }
+        Ok(report)
+    }
+
+    fn nothing_is_lost(&self) -> Result<(), ApiError> {
+        let lost = self.lost().map_err(|error| refused(&error))?;
+        if lost.is_empty() {
+            return Ok(());
+        }
+        let named: Vec<String> = lost.iter().take(NAMED).map(ToString::to_string).collect();
+        let more = match lost.len().saturating_sub(NAMED) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let example = named.first().map_or("LABEL", String::as_str);
+        Err(ApiError {
+            code: ErrorCode::Conflict,
+            message: format!(
+                "the store lacks {}{more}, which the inventory lists: a collection could take what is left of their data",
+                named.join(", ")
+            ),
+            remedy: Some(format!(
+                "bring them back from a copy of the store, or give their data up: vtl cartridge rm {example} --now --confirm {example}"
+            )),
+        })
+    }
+
+    /// Cartridges that are listed, or in the trash before their time is over, and that the store does not have.
+    fn lost(&self) -> Result<Vec<Label>, LibraryError> {
+        // A removal takes a cartridge from the store first and then from the inventory: not to be seen half done.
+        let _one_at_a_time = lock(&self.changes);
+        let owners: BTreeSet<OwnerId> = self.store.owners().into_iter().collect();
+        let mut listed = self.meta.read(vtl_library::cartridges)?;
+        let now = crate::clock::unix_seconds();
+        let wanted =
+            |one: &Cartridge| one.state == CartridgeState::Normal || !self.trash_time_is_over(one, now);
+        listed.retain(|one| !owners.contains(&OwnerId(one.id.0)) && wanted(one));
+        Ok(listed.into_iter().map(|one| one.label).collect())
+    }
+
+    fn not_collected(&self, error: &StoreError) -> ApiError {
+        let (code, message, remedy) = match error {
+            StoreError::Collecting => (
+                ErrorCode::Conflict,
+                "a collection is running already".to_owned(),
+                "wait for it to end; vtl store stats shows what is left".to_owned(),
+            ),
+            StoreError::Damaged { path, .. } | StoreError::Format { path, .. } => {
+                let (whose, remedy) = match self.owner_of(path) {
+                    Some(label) => {
+                        (label.to_string(), format!("vtl cartridge rm {label} --now --confirm {label}"))
+                    }
+                    None => (
+                        "a cartridge that the inventory does not list".to_owned(),
+                        "see vtl system rebuild --plan".to_owned(),
+                    ),
+                };
+                (
+                    ErrorCode::Internal,
+                    format!("what {whose} needs cannot be read, so nothing is collected: {error}"),
+                    format!(
+                        "put {} back from a copy of the store, or give its data up: {remedy}",
+                        path.display()
+                    ),
+                )
+            }
+            StoreError::ReadOnly { .. } => (
+                ErrorCode::Conflict,
+                error.to_string(),
+                "check the disk, then restart vtld: it verifies the pool".to_owned(),
+            ),
+            other => (
+                ErrorCode::Internal,
+                other.to_string(),
+                "see the log, check the disk, and try again".to_owned(),
+            ),
+        };
+        ApiError { code, message, remedy: Some(remedy) }
+    }
+
+    /// The cartridge that a file of the store belongs to: its folder has the owner's name.
+    fn owner_of(&self, path: &Path) -> Option<Label> {
+        let folder = path.parent()?.file_name()?.to_str()?;
+        let listed = self.meta.read(vtl_library::cartridges).ok()?;
+        listed.into_iter().find(|one| hexadecimal(&one.id.0) == folder).map(|one| one.label)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::tests::open;
+
+    #[test]
+    fn a_second_collection_is_a_conflict_and_a_read_only_pool_is_told_with_what_helps() {
+        let folder = tempfile::tempdir().unwrap();
+        let daemon = open(folder.path(), &[]);
+        let told = daemon.not_collected(&StoreError::Collecting);
+        assert_eq!(told.code, ErrorCode::Conflict);
+        assert!(told.remedy.unwrap().contains("wait"), "{}", told.message);
+        let told = daemon.not_collected(&StoreError::ReadOnly { why: "sync failed".to_owned() });
+        assert_eq!(told.code, ErrorCode::Conflict);
+        assert!(told.message.contains("sync failed") && told.remedy.unwrap().contains("restart vtld"));
+        daemon.stop();
+    }
+}

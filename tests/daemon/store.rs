@@ -1,0 +1,290 @@
+//! The store as an operator meets it: content stored once, space that comes back, and collections that are refused for a reason.
+
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+use crate::support::scsi::{CHANGER, DRIVE, ONE_FILEMARK};
+use crate::support::{Initiator, Server, eventually, noise};
+
+const MIB: u64 = 1 << 20;
+
+/// Writes the same 4 MiB so many times, and a filemark.
+fn write_again_and_again(host: &mut Initiator, seed: u64, times: usize) {
+    let content = noise(seed, 4 << 20);
+    for _ in 0..times {
+        for block in content.chunks(1 << 18) {
+            host.write(DRIVE, block).good();
+        }
+    }
+    host.run(DRIVE, &ONE_FILEMARK, 0, &[]).good();
+}
+
+fn unload(host: &mut Initiator, slot: u16) {
+    host.attentions(CHANGER);
+    let elements = host.elements();
+    host.move_medium(elements.drive, elements.storage + slot - 1).good();
+}
+
+fn remove_for_good(server: &Server, label: &str) {
+    let path = format!("/cartridges/{label}");
+    server.api("DELETE", &path, &json!({ "now": true, "confirm": label }));
+}
+
+fn stat(server: &Server, name: &str) -> u64 {
+    server.get("/store/stats")[name].as_u64().unwrap()
+}
+
+#[test]
+fn what_came_before_is_stored_once_unless_the_configuration_says_otherwise() {
+    let unique_and_chunks = |set: &[&str]| {
+        let server = Server::start(set);
+        let mut host = server.session(1);
+        host.load(1, 0);
+        write_again_and_again(&mut host, 1, 3);
+        (stat(&server, "unique_bytes"), stat(&server, "chunks"))
+    };
+    let (unique, chunks) = unique_and_chunks(&[]);
+    assert!((4 * MIB..5 * MIB).contains(&unique), "{unique}");
+    let (unique, _) = unique_and_chunks(&["--set", "store.dedupe=false"]);
+    assert_eq!(unique, 12 * MIB);
+    let (unique, longer) = unique_and_chunks(&["--set", "store.chunk_size=64k", "--set", "store.memory=64m"]);
+    assert!((4 * MIB..5 * MIB).contains(&unique), "{unique}");
+    assert!(longer * 2 < chunks, "{longer} chunks of 64k, {chunks} of 16k");
+}
+
+#[test]
+fn a_collection_asked_for_frees_what_no_cartridge_needs_and_says_how_much() {
+    let server = Server::start(&["--set", "store.gc=manual"]);
+    share(&server);
+    remove_for_good(&server, "VTL001L8");
+    let before = stat(&server, "stored_bytes");
+    let report = server.api("POST", "/store/gc", &json!({ "dead_percent": 1 }));
+    for name in ["packs", "removed", "rewritten", "skipped", "freed_bytes", "reclaimable_bytes"] {
+        assert!(report[name].is_u64(), "{name} in {report}");
+    }
+    let freed = report["freed_bytes"].as_u64().unwrap();
+    assert_eq!(before - stat(&server, "stored_bytes"), freed);
+    assert!((19 * MIB..21 * MIB).contains(&freed), "five of six parts: {report}");
+    let check = server.api("POST", "/store/check", &Value::Null);
+    assert_eq!(check["damage"], json!([]), "what another cartridge needs has stayed");
+    for wrong in [json!({ "dead_percent": 0 }), json!({ "dead_percent": 101 }), json!({ "dead": 5 })] {
+        let (status, answer) = server.ask("POST", "/store/gc", &wrong);
+        assert_eq!((status, &answer["code"]), (400, &json!("invalid")), "{wrong}");
+    }
+}
+
+/// The folder of each cartridge in the store.
+fn owners(server: &Server) -> Vec<PathBuf> {
+    let folder = std::fs::read_dir(server.state().join("store/owners")).unwrap();
+    folder.map(|entry| entry.unwrap().path()).collect()
+}
+
+/// A daemon with 4 MiB on VTL001L8 and as much on VTL002L8, stopped; and the folder of VTL001L8 in the store.
+fn two_written(set: &[&str]) -> (Server, PathBuf) {
+    let mut server = Server::start(set);
+    // Of two cartridges the first is removed and made again, so that its folder is known as the one that is new.
+    remove_for_good(&server, "VTL001L8");
+    let before = owners(&server);
+    server.api("POST", "/cartridges", &json!({ "label": "VTL001L8" }));
+    let folder = owners(&server).into_iter().find(|path| !before.contains(path)).unwrap();
+    let mut host = server.session(1);
+    for number in [1, 2] {
+        host.load(number, 0);
+        write_again_and_again(&mut host, number.into(), 1);
+        unload(&mut host, number);
+    }
+    drop(host);
+    assert_eq!(server.stop(), Some(0));
+    (server, folder)
+}
+
+#[test]
+fn a_cartridge_that_the_store_has_lost_stops_collections_until_it_is_given_up() {
+    let (mut server, folder) = two_written(&["--set", "store.gc=manual"]);
+    let aside = server.state().join("aside");
+    std::fs::rename(&folder, &aside).unwrap();
+    // The stop was a clean one: no journal tells the store that there was a cartridge. Only the inventory does.
+    server.start_again();
+    remove_for_good(&server, "VTL003L8");
+    let (status, answer) = server.ask("POST", "/store/gc", &json!({}));
+    assert_eq!((status, &answer["code"]), (409, &json!("conflict")), "{answer}");
+    assert!(answer["message"].as_str().unwrap().contains("VTL001L8"), "{answer}");
+    assert!(answer["remedy"].as_str().unwrap().contains("vtl cartridge rm VTL001L8 --now"), "{answer}");
+
+    // It comes back from a copy, and nothing of it is missing.
+    assert_eq!(server.stop(), Some(0));
+    std::fs::rename(&aside, &folder).unwrap();
+    server.start_again();
+    server.api("POST", "/store/gc", &json!({}));
+    reads_whole(&server, 1, 1);
+
+    // Or it is given up.
+    assert_eq!(server.stop(), Some(0));
+    std::fs::rename(&folder, &aside).unwrap();
+    server.start_again();
+    assert_eq!(server.ask("POST", "/store/gc", &json!({})).0, 409);
+    remove_for_good(&server, "VTL001L8");
+    server.api("POST", "/store/gc", &json!({}));
+}
+
+#[test]
+fn a_cartridge_whose_head_is_damaged_is_named_by_the_collection_that_it_stops() {
+    let (mut server, folder) = two_written(&["--set", "store.gc=manual"]);
+    let head = folder.join("head");
+    let mut bytes = std::fs::read(&head).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0x55;
+    std::fs::write(&head, bytes).unwrap();
+    server.start_again();
+    let (status, answer) = server.ask("POST", "/store/gc", &json!({}));
+    assert_eq!((status, &answer["code"]), (500, &json!("internal")), "{answer}");
+    assert!(answer["message"].as_str().unwrap().contains("VTL001L8"), "{answer}");
+    assert!(answer["remedy"].as_str().unwrap().contains("head"), "{answer}");
+    remove_for_good(&server, "VTL001L8");
+    server.api("POST", "/store/gc", &json!({}));
+    reads_whole(&server, 2, 2);
+}
+
+/// Writes 24 MiB to VTL001L8, of which VTL002L8 has the first 4 too; both are in their slots then. It is more than half a pack, so the
+/// pack is sealed when the cartridge leaves the drive.
+fn share(server: &Server) {
+    let mut host = server.session(1);
+    host.load(1, 0);
+    for seed in 1..=6 {
+        write_again_and_again(&mut host, seed, 1);
+    }
+    unload(&mut host, 1);
+    host.load(2, 0);
+    write_again_and_again(&mut host, 1, 1);
+    unload(&mut host, 2);
+}
+
+fn reads_whole(server: &Server, slot: u16, seed: u64) {
+    let mut host = server.session(1);
+    host.load(slot, 0);
+    for block in noise(seed, 4 << 20).chunks(1 << 18) {
+        assert!(host.read(DRIVE, 1 << 18).good() == block);
+    }
+    unload(&mut host, slot);
+}
+
+#[test]
+fn the_space_of_a_cartridge_that_is_removed_for_good_comes_back_by_itself() {
+    let mut server = Server::start(&[]);
+    share(&server);
+    let before = stat(&server, "stored_bytes");
+    assert!(before >= 24 * MIB, "{before}");
+    server.api("DELETE", "/cartridges/VTL001L8", &Value::Null);
+    server.api("POST", "/cartridges/VTL001L8/restore", &Value::Null);
+    server.api("POST", "/vault/VTL001L8/load", &json!({ "library": "lib0" }));
+    reads_whole(&server, 1, 1);
+    remove_for_good(&server, "VTL001L8");
+    eventually("space", || (stat(&server, "stored_bytes") < 5 * MIB).then_some(()));
+    assert!(stat(&server, "stored_bytes") >= 4 * MIB, "what the other one needs stays");
+    reads_whole(&server, 2, 1);
+    assert_eq!(server.stop(), Some(0));
+}
+
+#[test]
+fn a_stop_right_after_a_removal_is_clean_and_harms_nothing() {
+    let mut server = Server::start(&[]);
+    share(&server);
+    remove_for_good(&server, "VTL001L8");
+    assert_eq!(server.stop(), Some(0));
+    server.start_again();
+    assert_eq!(server.api("POST", "/store/check", &Value::Null)["damage"], json!([]));
+    reads_whole(&server, 2, 1);
+}
+
+#[test]
+fn the_daemon_does_not_collect_while_a_cartridge_is_lost_and_says_so_until_it_does() {
+    let (mut server, folder) = two_written(&[]);
+    std::fs::rename(&folder, server.state().join("aside")).unwrap();
+    server.start_again();
+    let before = stat(&server, "stored_bytes");
+    remove_for_good(&server, "VTL002L8");
+    let told = |server: &Server| {
+        let problems = server.get("/system/status")["problems"].as_array().unwrap().clone();
+        problems.into_iter().find(|one| one["message"].as_str().unwrap().contains("does not come back"))
+    };
+    let problem = eventually("it is told", || told(&server));
+    assert_eq!(problem["subject"], "store");
+    assert!(problem["message"].as_str().unwrap().contains("VTL001L8"), "{problem}");
+    assert!(problem["remedy"].as_str().unwrap().contains("vtl cartridge rm VTL001L8 --now"), "{problem}");
+    assert_eq!(stat(&server, "stored_bytes"), before);
+    remove_for_good(&server, "VTL001L8");
+    eventually("space", || (stat(&server, "stored_bytes") == 0).then_some(()));
+    eventually("all is said", || told(&server).is_none().then_some(()));
+}
+
+#[test]
+fn by_hand_nothing_is_collected_until_it_is_asked_for_and_the_status_asks_for_it() {
+    let server = Server::start(&["--set", "store.gc=manual"]);
+    share(&server);
+    let before = stat(&server, "stored_bytes");
+    remove_for_good(&server, "VTL001L8");
+    let status = server.get("/system/status");
+    assert_eq!(status["state"], "problem");
+    let problem = &status["problems"][0];
+    assert_eq!(problem["subject"], "store");
+    assert!(problem["message"].as_str().unwrap().contains("store.gc = \"manual\""), "{problem}");
+    assert!(problem["remedy"].as_str().unwrap().contains("vtl store gc"), "{problem}");
+    assert_eq!(stat(&server, "stored_bytes"), before);
+    server.api("POST", "/store/gc", &json!({}));
+    assert!(stat(&server, "stored_bytes") < 5 * MIB);
+    assert_eq!(server.get("/system/status")["state"], "ok");
+}
+
+#[test]
+fn a_reload_sets_the_keeper_free_and_says_which_settings_wait_for_the_next_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("vtl.toml");
+    let write = |text: &str| std::fs::write(&file, text).unwrap();
+    write("store.gc = \"manual\"\n");
+    let server = Server::start(&["--config", &file.display().to_string()]);
+    share(&server);
+    remove_for_good(&server, "VTL001L8");
+    let before = stat(&server, "stored_bytes");
+    write("store.chunk_size = \"64k\"\n");
+    let message = server.api("POST", "/system/reload", &Value::Null)["message"].clone();
+    assert_eq!(message, "configuration read; the store's settings change at the next start");
+    eventually("space", || (stat(&server, "stored_bytes") < before / 2).then_some(()));
+}
+
+/// All pack files of the store.
+fn packs(server: &Server) -> Vec<PathBuf> {
+    let folders = std::fs::read_dir(server.state().join("store/packs")).unwrap();
+    let files = folders.flat_map(|folder| std::fs::read_dir(folder.unwrap().path()).unwrap());
+    files.map(|file| file.unwrap().path()).collect()
+}
+
+#[test]
+fn a_damaged_chunk_is_told_and_healed_when_a_backup_brings_its_content_again() {
+    let (mut server, _) = two_written(&[]);
+    for pack in packs(&server) {
+        let mut bytes = std::fs::read(&pack).unwrap();
+        bytes[200_000] ^= 0x10;
+        std::fs::write(&pack, bytes).unwrap();
+    }
+    server.start_again();
+    let damage = |server: &Server| server.api("POST", "/store/check", &Value::Null)["damage"].clone();
+    let found = damage(&server);
+    assert!(found.to_string().contains("VTL001L8"), "{found}");
+    let repaired = server.api("POST", "/store/repair", &json!({}));
+    assert_eq!((&repaired["healed"], repaired["lost"].as_u64().unwrap() > 0), (&json!(0), true), "{repaired}");
+
+    // The same content on two other cartridges.
+    let mut host = server.session(1);
+    for number in [3, 4] {
+        host.load(number, 0);
+        write_again_and_again(&mut host, u64::from(number) - 2, 1);
+        unload(&mut host, number);
+    }
+    drop(host);
+    eventually("the keeper heals it", || (damage(&server) == json!([])).then_some(()));
+    reads_whole(&server, 1, 1);
+    reads_whole(&server, 2, 2);
+    let report = server.api("POST", "/store/rebuild-index", &json!({}));
+    assert!(report["message"].as_str().unwrap().contains("chunks"), "{report}");
+}
