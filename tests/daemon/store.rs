@@ -272,7 +272,11 @@ fn a_damaged_chunk_is_told_and_healed_when_a_backup_brings_its_content_again() {
     let found = damage(&server);
     assert!(found.to_string().contains("VTL001L8"), "{found}");
     let repaired = server.api("POST", "/store/repair", &json!({}));
-    assert_eq!((&repaired["healed"], repaired["lost"].as_u64().unwrap() > 0), (&json!(0), true), "{repaired}");
+    assert_eq!(
+        (&repaired["healed"], repaired["lost"].as_u64().unwrap() > 0),
+        (&json!(0), true),
+        "{repaired}"
+    );
 
     // The same content on two other cartridges.
     let mut host = server.session(1);

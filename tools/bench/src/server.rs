@@ -15,7 +15,7 @@ const START_LIMIT: Duration = Duration::from_secs(20);
 /// Which target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Ours; with the drives' compression on or off.
+    /// Ours, without deduplication; with the drives' compression on or off.
     Vtld {
         /// Data compression enabled in the drive.
         compress: bool,
@@ -178,6 +178,8 @@ fn start_vtld(vtld: &Path, folder: &Path, port: u16, level: i32) -> io::Result<C
     command.arg("--state").arg(folder.join("state")).args(["--listen", &format!("127.0.0.1:{port}")]);
     command.args(["--api", &format!("127.0.0.1:{}", free_port()?), "--set", "log.level=warn"]);
     command.arg("--set").arg(format!("store.compression_level={level}"));
+    // The blocks come from a pool that is read again and again: with deduplication most of them would be known. `vtl-bench store` measures that.
+    command.args(["--set", "store.dedupe=false"]);
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn()?;
     let output = child.stdout.take().ok_or_else(|| failure("no output of vtld"))?;
     let mut lines = BufReader::new(output).lines();
