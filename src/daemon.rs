@@ -385,23 +385,32 @@ impl Daemon {
     }
 
     /// Writes the rows of a new library.
-    pub(crate) fn create_library_row(
+    fn create_library_row(
         &self,
         name: &LibraryName,
         profile: &str,
         counts: Counts,
     ) -> Result<vtl_library::Library, vtl_api::ApiError> {
+        let new = Self::new_library(name, profile, counts)?;
+        self.meta.change(|tx| vtl_library::create_library(tx, &new)).map_err(|e| crate::api::refused(&e))
+    }
+
+    /// What the rows of a new library say.
+    pub(crate) fn new_library(
+        name: &LibraryName,
+        profile: &str,
+        counts: Counts,
+    ) -> Result<NewLibrary, vtl_api::ApiError> {
         personality(profile).map_err(|e| invalid(e.to_string(), ""))?;
         let target = vtl_library::default_target(name).map_err(|e| invalid(e.to_string(), ""))?;
-        let new = NewLibrary {
+        Ok(NewLibrary {
             name: name.clone(),
             profile: profile.to_owned(),
             drive_profile: DRIVE_PROFILE.to_owned(),
             drive_generation: Generation::Lto8,
             counts,
             target,
-        };
-        self.meta.change(|tx| vtl_library::create_library(tx, &new)).map_err(|e| crate::api::refused(&e))
+        })
     }
 
     /// Makes cartridges: the store first, the rows second, so that a row never lacks its bytes.

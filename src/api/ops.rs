@@ -31,6 +31,10 @@ use crate::unit::Failed;
 
 type Answer<T> = Result<T, ApiError>;
 
+/// How a library comes about beside a listener that others can reach.
+const DOOR_BEFORE_TARGET: &str = "close that listener (vtl iscsi portal rm, or restart without it), create the library, set its CHAP \
+                                  (vtl iscsi chap set) or initiators, and open it again; or guard the target in the configuration file first";
+
 /// `POST /vault/{label}/load`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -179,7 +183,16 @@ impl Daemon {
         let _one_at_a_time = lock(&self.changes);
         let name: LibraryName = parse(&request.name)?;
         let counts = Counts { drives: request.drives, slots: request.slots, mailslots: request.mailslots };
-        let library = self.create_library_row(&name, &request.profile, counts)?;
+        let new = Self::new_library(&name, &request.profile, counts)?;
+        // A new target asks for nothing yet: it must not stand open in front of a listener that others can reach.
+        self.loosen(|tx| vtl_library::create_library(tx, &new).map(|_| true)).map_err(|error| {
+            let is_door = error.code == ErrorCode::Conflict;
+            ApiError {
+                remedy: if is_door { Some(DOOR_BEFORE_TARGET.to_owned()) } else { error.remedy },
+                ..error
+            }
+        })?;
+        let library = self.meta.read(|tx| vtl_library::library(tx, &name)).map_err(|e| refused(&e))?;
         self.start_library(&library).map_err(|e| internal(&e))?;
         self.publish().map_err(|e| refused(&e))?;
         let target = self.library(&name).map(|live| live.target.name.clone()).unwrap_or_default();

@@ -247,6 +247,11 @@ fn a_wide_listener_is_added_only_before_guarded_targets_and_then_one_guard_stays
     };
     is_refused(chap);
     assert_eq!(refusal(&server, &login), NOT_PROVED, "nothing has changed");
+    let new = json!({ "name": "lib1", "profile": "ibm-03584l32", "drives": 1, "slots": 2, "mailslots": 1 });
+    let (status, answer) = server.ask("POST", "/libraries", &new);
+    assert_eq!((status, &answer["code"]), (409, &json!("conflict")), "its target would be open: {answer}");
+    assert!(answer["remedy"].as_str().unwrap().contains("close that listener"), "{answer}");
+    assert_eq!(server.get("/libraries").as_array().unwrap().len(), 1);
     server.api("POST", list, &json!({ "initiator": login.initiator }));
     server.api("DELETE", chap, &json!(null));
     drop(Initiator::login(server.portal, &login).unwrap());
