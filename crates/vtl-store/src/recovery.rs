@@ -50,6 +50,8 @@ const INDEX: &str = "index";
 const JOURNAL: &str = "journal";
 const POOL: &str = "pool";
 const LOCK: &str = "lock";
+/// A pool file from before packs were shared held the store id alone.
+const PROVISIONAL_POOL_BYTES: usize = 16;
 const POOL_KIND: Kind = Kind { magic: *b"VTLPOOL\0", version: 0 };
 
 pub(crate) fn open(disk: Arc<dyn Disk>, root: &Path, options: Options) -> Result<Core, StoreError> {
@@ -182,6 +184,12 @@ fn open_pool(disk: &dyn Disk, root: &Path, options: &Options) -> Result<Pool, St
         }
         Err(error) => return Err(error.into()),
     };
+    if payload.len() == PROVISIONAL_POOL_BYTES {
+        let why = "this pool was made by a development version, in a format that was never released and is not read any more: copy what it \
+                   holds with that version, or begin with an empty folder"
+            .to_owned();
+        return Err(StoreError::Format { path, why });
+    }
     let pool = Pool::decode(&payload).ok().filter(|pool| pool.sizes().is_some());
     pool.ok_or_else(|| damaged(&path, 0, "its content is not that of a pool file (put the right file back)"))
 }

@@ -324,6 +324,17 @@ fn a_head_of_an_unknown_version_stops_the_start() {
 }
 
 #[test]
+fn a_pool_of_a_format_that_was_never_released_is_refused_with_what_to_do() {
+    let disk = SimDisk::new(1);
+    vtl_durable::Disk::create_folder(&disk, Path::new(ROOT)).unwrap();
+    let kind = vtl_durable::sealed::Kind { magic: *b"VTLPOOL\0", version: 0 };
+    vtl_durable::sealed::replace(&disk, Path::new(ROOT), "pool", kind, &[7; 16]).unwrap();
+    let error = Store::open(Arc::new(disk), Path::new(ROOT), Options::small()).unwrap_err();
+    assert!(matches!(error, StoreError::Format { .. }), "{error}");
+    assert!(error.to_string().contains("development version"), "{error}");
+}
+
+#[test]
 fn two_stores_cannot_open_one_pool() {
     let disk = SimDisk::new(1);
     let first = Store::open(Arc::new(disk.clone()), Path::new(ROOT), Options::small()).unwrap();
