@@ -269,6 +269,98 @@ fn a_turned_bit_anywhere_gives_right_bytes_or_an_error_after_a_power_cut() {
     flip(false, 401 / cases(1).min(20), 3);
 }
 
+/// Replaces a file's content, as somebody with a shell would.
+fn put(disk: &SimDisk, file: &Path, content: &[u8]) {
+    let handle = vtl_durable::Disk::open(disk, file, vtl_durable::Open::Write).unwrap();
+    handle.set_size(0).unwrap();
+    handle.write_at(0, &[std::io::IoSlice::new(content)]).unwrap();
+    handle.sync_data().unwrap();
+}
+
+/// What can be done to a file: its new content, or none when it is gone.
+fn damages(content: &[u8], others: &[Vec<u8>]) -> Vec<(&'static str, Option<Vec<u8>>)> {
+    let mut zeroed = content.to_vec();
+    let page = zeroed.len() / 2 / 4096 * 4096;
+    zeroed.iter_mut().skip(page).take(4096).for_each(|byte| *byte = 0);
+    let mut all = vec![
+        ("deleted", None),
+        ("empty", Some(Vec::new())),
+        ("cut in half", Some(content[..content.len() / 2].to_vec())),
+        ("cut by a byte", Some(content[..content.len().saturating_sub(1)].to_vec())),
+        ("a page of zeros", Some(zeroed)),
+    ];
+    all.extend(others.iter().map(|other| ("swapped", Some(other.clone()))));
+    all
+}
+
+#[test]
+fn a_lost_cut_zeroed_or_swapped_file_of_any_kind_gives_right_bytes_or_an_error() {
+    for clean in [true, false] {
+        let (disk, contents) = furnished(clean);
+        let (mut right, mut wrong) = (0, 0);
+        for file in disk.files() {
+            let kind = |path: &Path| {
+                path.extension().map(ToOwned::to_owned).or_else(|| path.file_name().map(ToOwned::to_owned))
+            };
+            let others =
+                disk.files().into_iter().filter(|other| kind(other) == kind(&file) && *other != file);
+            let others: Vec<Vec<u8>> = others.take(2).map(|other| disk.contents(&other).unwrap()).collect();
+            for (what, content) in damages(&disk.contents(&file).unwrap(), &others) {
+                let disk = disk.after_crash(1);
+                match &content {
+                    Some(content) => put(&disk, &file, content),
+                    None => vtl_durable::Disk::unlink(&disk, &file).unwrap(),
+                }
+                let what = format!("{} {what}, clean {clean}", file.display());
+                let store = match Store::open(Arc::new(disk), Path::new(ROOT), Options::small()) {
+                    Ok(store) => store,
+                    Err(StoreError::Damaged { .. } | StoreError::Format { .. } | StoreError::Io(_)) => {
+                        let whole = !file.starts_with("/pool/owners") && !file.starts_with("/pool/packs");
+                        assert!(whole && !file.starts_with("/pool/index"), "{what} stops the pool");
+                        wrong += 1;
+                        continue;
+                    }
+                    Err(error) => panic!("{what}: {error}"),
+                };
+                for (who, content) in &contents {
+                    match read_parts(&store, *who, content) {
+                        Ok(0) => right += 1,
+                        Ok(_) => {
+                            assert!(file.starts_with("/pool/packs"), "{what} harms owner {who}");
+                            assert!(!store.check().findings.is_empty(), "{what}: the check is silent");
+                            wrong += 1;
+                        }
+                        Err(StoreError::Damaged { .. }) => {
+                            let mine = file.starts_with(format!("/pool/owners/{}", owner(*who)));
+                            assert!(mine, "{what} harms owner {who}");
+                            wrong += 1;
+                        }
+                        Err(error) => panic!("{what}: {error}"),
+                    }
+                }
+            }
+        }
+        assert!(right > 100 && wrong > 10, "{right} {wrong}");
+    }
+}
+
+/// Reads all of an owner in small steps: the right bytes or an error, each step for itself; bytes that are lost.
+fn read_parts(store: &Store, who: u8, right: &Content) -> Result<u64, StoreError> {
+    let head = store.head(owner(who))?;
+    assert_eq!((&head.snapshot, &head.deltas), (&right.snapshot, &right.deltas), "owner {who}");
+    let mut stream = store.open_stream(owner(who))?;
+    let mut lost = 0;
+    for at in (0..head.length).step_by(2048) {
+        let len = 2048.min(head.length - at);
+        match stream.read(at, len) {
+            Ok(found) => assert_eq!(found.concat(), right.bytes[at as usize..(at + len) as usize]),
+            Err(ReadError::Damaged { .. }) => lost += len,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    Ok(lost)
+}
+
 #[test]
 fn a_damaged_owner_can_be_removed_and_the_others_live() {
     let (disk, contents) = furnished(true);
