@@ -137,10 +137,7 @@ impl Check<'_> {
         verdict.header = expected.err().map(|why| format!("{why}; its chunks can be read"));
         for region in &view.table.regions {
             let raw = reader::fetch(&*file, &self.core.codec, region);
-            let mut within = 0;
-            for chunk in &region.chunks {
-                let found = Found { region, chunk, within };
-                within += chunk.len;
+            for found in region.found() {
                 let checked = match &raw {
                     Ok(raw) => reader::verified(raw, &found).map(drop).map_err(|error| error.to_string()),
                     Err(error) => Err(error.to_string()),

@@ -22,7 +22,7 @@ use vtl_durable::DiskFile;
 use crate::codec::Algorithm;
 use crate::draft::Draft;
 use crate::error::StoreError;
-use crate::pack::{Chunk, Found, PackId, Region, Table};
+use crate::pack::{Chunk, PackId, Region, Table};
 use crate::packs::{PackState, View};
 use crate::reader;
 use crate::recipe::Extent;
@@ -444,13 +444,9 @@ impl Collector<'_> {
         }
         let damaged = |error: reader::RegionError| StoreError::LostChunk { why: error.to_string() };
         let raw = reader::fetch(old, &self.core.codec, region).map_err(damaged)?;
-        let mut within = 0;
-        for chunk in &region.chunks {
-            if live.contains(&chunk.at) {
-                pieces.push(reader::verified(&raw, &Found { region, chunk, within }).map_err(damaged)?);
-                chunks.push(*chunk);
-            }
-            within += chunk.len;
+        for found in region.found().filter(|found| live.contains(&found.chunk.at)) {
+            pieces.push(reader::verified(&raw, &found).map_err(damaged)?);
+            chunks.push(*found.chunk);
         }
         Ok((chunks, pieces))
     }

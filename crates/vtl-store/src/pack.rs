@@ -231,6 +231,16 @@ impl Region {
             && self.stored_len <= self.raw_len
     }
 
+    /// Its chunks with their places in its raw bytes.
+    pub(crate) fn found(&self) -> impl Iterator<Item = Found<'_>> {
+        let mut within = 0;
+        self.chunks.iter().enumerate().map(move |(nth, chunk)| {
+            let found = Found { region: self, chunk, nth, within };
+            within += chunk.len;
+            found
+        })
+    }
+
     /// Where the stored bytes begin in the file.
     pub(crate) fn payload_offset(&self) -> u64 {
         u64::from(self.offset) + Self::header_len(self.chunks.len())
@@ -264,6 +274,8 @@ struct Spot {
 pub(crate) struct Found<'a> {
     pub(crate) region: &'a Region,
     pub(crate) chunk: &'a Chunk,
+    /// Its number in the region.
+    pub(crate) nth: usize,
     /// Where it begins in the region's raw bytes.
     pub(crate) within: u32,
 }
@@ -312,7 +324,7 @@ impl Table {
     fn at_spot(&self, spot: Spot) -> Option<Found<'_>> {
         let region = self.regions.get(spot.region as usize)?;
         let chunk = region.chunks.get(spot.nth as usize)?;
-        Some(Found { region, chunk, within: spot.within })
+        Some(Found { region, chunk, nth: spot.nth as usize, within: spot.within })
     }
 
     /// The number of the chunk that holds the raw address, or of the next one behind it.

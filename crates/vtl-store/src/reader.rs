@@ -1,7 +1,7 @@
 //! Reading regions for one stream: a small cache of decoded regions, filled on demand and ahead.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 
 use bytes::Bytes;
@@ -44,9 +44,35 @@ enum Slot {
     /// A worker is at it.
     Coming,
     Here {
-        raw: Bytes,
+        region: Arc<Decoded>,
         used: u64,
     },
+}
+
+/// A region's raw bytes, and which of its chunks have been compared with their fingerprints: once is enough, however small the pieces are
+/// in which a chunk is read.
+struct Decoded {
+    raw: Bytes,
+    proved: Vec<AtomicBool>,
+}
+
+impl Decoded {
+    fn new(raw: Bytes, region: &Region) -> Arc<Self> {
+        Arc::new(Self { raw, proved: region.chunks.iter().map(|_| AtomicBool::new(false)).collect() })
+    }
+
+    /// The verified bytes of a chunk.
+    fn chunk(&self, found: &Found<'_>) -> Result<Bytes, RegionError> {
+        let proved = self.proved.get(found.nth);
+        if proved.is_some_and(|proved| proved.load(Ordering::Relaxed)) {
+            return slice(&self.raw, found);
+        }
+        let bytes = verified(&self.raw, found)?;
+        if let Some(proved) = proved {
+            proved.store(true, Ordering::Relaxed);
+        }
+        Ok(bytes)
+    }
 }
 
 /// Why a region could not be had. Either way the bytes that need it are lost to the reader and no others.
@@ -80,16 +106,16 @@ impl Reader {
     /// The verified bytes of a chunk.
     pub(crate) fn chunk(&mut self, view: &View, found: &Found<'_>) -> Result<Bytes, RegionError> {
         let key = (view.id, view.generation, found.region.offset);
-        let raw = match self.cache.get(key) {
-            Some(raw) => raw,
+        let region = match self.cache.get(key) {
+            Some(region) => region,
             None => {
                 let file = self.file(view).map_err(RegionError::Disk)?;
-                let raw = fetch(&*file, &self.cache.codec, found.region)?;
-                self.cache.put(key, raw.clone());
-                raw
+                let region = Decoded::new(fetch(&*file, &self.cache.codec, found.region)?, found.region);
+                self.cache.put(key, Arc::clone(&region));
+                region
             }
         };
-        verified(&raw, found)
+        region.chunk(found)
     }
 
     /// Has a worker fetch a region that is not here yet. A failure shows when the region is asked for.
@@ -103,7 +129,10 @@ impl Reader {
         let region = Arc::clone(region);
         workers.run(Box::new(move || {
             if let Ok(raw) = fetch(&*file, &promise.cache.codec, &region) {
-                promise.cache.put(key, raw);
+                let decoded = Decoded::new(raw, &region);
+                // The reader finds it proved. What is wrong is told when it is asked for.
+                region.found().for_each(|found| drop(decoded.chunk(&found)));
+                promise.cache.put(key, decoded);
             }
         }));
     }
@@ -138,24 +167,32 @@ pub(crate) fn fetch(file: &dyn DiskFile, codec: &Codec, region: &Region) -> Resu
 
 /// The bytes of a chunk in its region, compared with their fingerprint.
 pub(crate) fn verified(raw: &Bytes, found: &Found<'_>) -> Result<Bytes, RegionError> {
-    let range = found.within as usize..(found.within + found.chunk.len) as usize;
-    if raw.get(range.clone()).is_none_or(|bytes| *blake3::hash(bytes).as_bytes() != found.chunk.fingerprint) {
+    let bytes = slice(raw, found)?;
+    if *blake3::hash(&bytes).as_bytes() != found.chunk.fingerprint {
         return Err(RegionError::Wrong("the chunk's bytes do not match their fingerprint"));
+    }
+    Ok(bytes)
+}
+
+fn slice(raw: &Bytes, found: &Found<'_>) -> Result<Bytes, RegionError> {
+    let range = found.within as usize..(found.within + found.chunk.len) as usize;
+    if range.end > raw.len() {
+        return Err(RegionError::Wrong("the region ends before the chunk does"));
     }
     Ok(raw.slice(range))
 }
 
 impl Cache {
-    fn get(&self, key: Key) -> Option<Bytes> {
+    fn get(&self, key: Key) -> Option<Arc<Decoded>> {
         let mut kept = lock(&self.kept);
         loop {
             kept.tick += 1;
             let tick = kept.tick;
             match kept.slots.get_mut(&key) {
                 None => return None,
-                Some(Slot::Here { raw, used }) => {
+                Some(Slot::Here { region, used }) => {
                     *used = tick;
-                    return Some(raw.clone());
+                    return Some(Arc::clone(region));
                 }
                 Some(Slot::Coming) => kept = wait(&self.changed, kept),
             }
@@ -172,14 +209,14 @@ impl Cache {
         is_new
     }
 
-    fn put(&self, key: Key, raw: Bytes) {
+    fn put(&self, key: Key, region: Arc<Decoded>) {
         let mut kept = lock(&self.kept);
         kept.tick += 1;
         let used = kept.tick;
-        let added = raw.len();
+        let added = region.raw.len();
         let before = kept.bytes;
-        if let Some(Slot::Here { raw, .. }) = kept.slots.insert(key, Slot::Here { raw, used }) {
-            kept.bytes = kept.bytes.saturating_sub(raw.len());
+        if let Some(Slot::Here { region, .. }) = kept.slots.insert(key, Slot::Here { region, used }) {
+            kept.bytes = kept.bytes.saturating_sub(region.raw.len());
         }
         kept.bytes += added;
         while kept.bytes > self.limit_bytes {
@@ -209,8 +246,8 @@ impl Kept {
         let Some((_, key)) = self.slots.iter().filter_map(age).min_by_key(|(used, _)| *used) else {
             return false;
         };
-        if let Some(Slot::Here { raw, .. }) = self.slots.remove(&key) {
-            self.bytes = self.bytes.saturating_sub(raw.len());
+        if let Some(Slot::Here { region, .. }) = self.slots.remove(&key) {
+            self.bytes = self.bytes.saturating_sub(region.raw.len());
         }
         true
     }

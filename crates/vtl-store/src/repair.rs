@@ -141,9 +141,9 @@ fn plan(
     let mut regions: BTreeMap<u32, (Pieces, bool)> = BTreeMap::new();
     for region in &view.table.regions {
         let raw = reader::fetch(old, &core.codec, region).ok();
-        let (mut pieces, mut within) = (Pieces::new(), 0);
-        for chunk in &region.chunks {
-            let found = Found { region, chunk, within };
+        let mut pieces = Pieces::new();
+        for found in region.found() {
+            let chunk = found.chunk;
             let own = || reader::verified(raw.as_ref()?, &found).ok();
             let bytes = good.get(&chunk.at).map(|(_, bytes)| bytes.clone()).or_else(own);
             if bytes.is_none() && !core.quarantine.holds(view.id, chunk.at) {
@@ -154,7 +154,6 @@ fn plan(
                 });
             }
             pieces.extend(bytes.map(|bytes| (*chunk, bytes)));
-            within += chunk.len;
         }
         if let Some((first, _)) = pieces.first() {
             regions.insert(first.at, (pieces, region.algorithm != Algorithm::Raw));
