@@ -38,6 +38,8 @@ pub struct Stream {
     settled: u64,
     /// Where a sequential reader would go on.
     next_read: u64,
+    /// Workers have been asked for everything before.
+    ahead: u64,
 }
 
 /// Appended bytes that are not handed over yet.
@@ -100,6 +102,7 @@ impl Stream {
             base: length,
             settled: length,
             next_read: 0,
+            ahead: 0,
         }
     }
 
@@ -154,6 +157,7 @@ impl Stream {
         }
         self.settle()?;
         self.lane.truncate(len);
+        self.ahead = self.ahead.min(len);
         self.len = len;
         self.settled = len;
         self.base = self.base.min(len);
@@ -262,6 +266,7 @@ impl Stream {
         if self.core.writable().is_ok() {
             self.core.unlink_packs(&fresh);
         }
+        self.ahead = self.ahead.min(length);
         (self.len, self.base, self.settled) = (length, length, length);
     }
 
@@ -319,19 +324,24 @@ impl Stream {
         let sequential = offset == self.next_read && offset < end;
         self.next_read = end;
         if !sequential {
+            self.ahead = end;
             return;
         }
+        let options = &self.core.options;
+        let usual = if options.dedupe { options.region_bytes } else { options.fixed_bytes };
+        let until = end.saturating_add((options.readahead_regions * usual) as u64).min(self.settled);
         let workers = self.core.workers.handle();
-        let mut at = end;
-        for _ in 0..self.core.options.readahead_regions {
+        self.ahead = self.ahead.max(end);
+        while self.ahead < until {
+            let at = self.ahead;
             // What is wrong ahead is told when it is read.
-            let Some(extent) = (at < self.settled).then(|| self.extent_at(at)).flatten() else { return };
+            let Some(extent) = self.extent_at(at) else { return };
             let Ok(view) = self.core.packs.view(extent.pack) else { return };
             let raw = u64::from(extent.at) + (at - extent.start);
             let Some(region) = view.table.region_holding(raw) else { return };
             self.reader.prefetch(&workers, &view, region);
             let region_end = region.chunks.last().map_or(raw + 1, Chunk::end);
-            at += region_end.min(extent.raw_end()).saturating_sub(raw).max(1);
+            self.ahead = at + region_end.min(extent.raw_end()).saturating_sub(raw).max(1);
         }
     }
 }
