@@ -46,6 +46,8 @@ enum Slot {
     Here {
         region: Arc<Decoded>,
         used: u64,
+        /// Nobody has asked for it yet: it was fetched ahead.
+        unread: bool,
     },
 }
 
@@ -111,7 +113,7 @@ impl Reader {
             None => {
                 let file = self.file(view).map_err(RegionError::Disk)?;
                 let region = Decoded::new(fetch(&*file, &self.cache.codec, found.region)?, found.region);
-                self.cache.put(key, Arc::clone(&region));
+                self.cache.put(key, Arc::clone(&region), false);
                 region
             }
         };
@@ -132,7 +134,7 @@ impl Reader {
                 let decoded = Decoded::new(raw, &region);
                 // The reader finds it proved. What is wrong is told when it is asked for.
                 region.found().for_each(|found| drop(decoded.chunk(&found)));
-                promise.cache.put(key, decoded);
+                promise.cache.put(key, decoded, true);
             }
         }));
     }
@@ -190,8 +192,8 @@ impl Cache {
             let tick = kept.tick;
             match kept.slots.get_mut(&key) {
                 None => return None,
-                Some(Slot::Here { region, used }) => {
-                    *used = tick;
+                Some(Slot::Here { region, used, unread }) => {
+                    (*used, *unread) = (tick, false);
                     return Some(Arc::clone(region));
                 }
                 Some(Slot::Coming) => kept = wait(&self.changed, kept),
@@ -209,13 +211,13 @@ impl Cache {
         is_new
     }
 
-    fn put(&self, key: Key, region: Arc<Decoded>) {
+    fn put(&self, key: Key, region: Arc<Decoded>, unread: bool) {
         let mut kept = lock(&self.kept);
         kept.tick += 1;
         let used = kept.tick;
         let added = region.raw.len();
         let before = kept.bytes;
-        if let Some(Slot::Here { region, .. }) = kept.slots.insert(key, Slot::Here { region, used }) {
+        if let Some(Slot::Here { region, .. }) = kept.slots.insert(key, Slot::Here { region, used, unread }) {
             kept.bytes = kept.bytes.saturating_sub(region.raw.len());
         }
         kept.bytes += added;
@@ -236,14 +238,14 @@ impl Cache {
 }
 
 impl Kept {
-    /// Drops the region used longest ago, but not `except`; whether there was one. The cache holds tens of regions,
-    /// so it is searched.
+    /// Drops the region used longest ago, but not `except`, and what was fetched ahead last of all; whether there was one. The cache holds
+    /// tens of regions, so it is searched.
     fn drop_oldest(&mut self, except: Key) -> bool {
         let age = |(key, slot): (&Key, &Slot)| match slot {
-            Slot::Here { used, .. } if *key != except => Some((*used, *key)),
+            Slot::Here { used, unread, .. } if *key != except => Some(((*unread, *used), *key)),
             _ => None,
         };
-        let Some((_, key)) = self.slots.iter().filter_map(age).min_by_key(|(used, _)| *used) else {
+        let Some((_, key)) = self.slots.iter().filter_map(age).min_by_key(|(age, _)| *age) else {
             return false;
         };
         if let Some(Slot::Here { region, .. }) = self.slots.remove(&key) {
