@@ -327,9 +327,9 @@ impl Stream {
             self.ahead = end;
             return;
         }
-        let options = &self.core.options;
-        let usual = if options.dedupe { options.region_bytes } else { options.fixed_bytes };
-        let until = end.saturating_add((options.readahead_regions * usual) as u64).min(self.settled);
+        // So much, whatever a region is here: what workers have read should still be in a cache of the processor when it is sent.
+        let window = self.core.options.readahead_regions * self.core.options.region_bytes;
+        let until = end.saturating_add(window as u64).min(self.settled);
         let workers = self.core.workers.handle();
         self.ahead = self.ahead.max(end);
         while self.ahead < until {
