@@ -6,14 +6,17 @@
 //! its last commit, or at a later one that was in flight and whole on the disk.
 //!
 //! ```text
-//! append -> chunks of 256 KiB -> hash, compress (workers) -> pack files of the owner
+//! append -> cut by content, hash -> known: an extent of an older pack
+//!                                   new: region, compress (workers) -> a pack, whoever else may come to need it
 //! commit -> sync packs -> one journal record for all owners that wait -> sync -> done
-//! open   -> heads + journal -> heads written anew -> empty journal
+//! open   -> heads + journal -> packs end with footers, heads written anew -> a journal that says what packs there are
+//! gc     -> mark what owners and open streams refer to -> unlink packs, or write their next generation
 //! ```
 //!
 //! Invariants, checked where the bytes come in:
 //! - a byte is served only after its chunk's BLAKE3 has been compared;
-//! - a pack is never written after its start has ended, and no pack id is used twice;
+//! - a raw address of a pack never changes its content, and no pack id is used twice; after its start a pack gets its footer at most;
+//! - an extent refers to what is durable, or becomes durable with the same commit, and what it refers to is not collected;
 //! - a journal record exists only when all that it refers to has been synced;
 //! - after a failed sync the pool takes nothing more until it is opened anew.
 //!
