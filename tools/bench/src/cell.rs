@@ -63,7 +63,9 @@ pub fn measure(server: &Server, cell: Cell, data: &Data) -> io::Result<Figures> 
     Ok(Figures { write, read })
 }
 
-const REWIND: [u8; 6] = [0x01, 0, 0, 0, 0, 0];
+pub const REWIND: [u8; 6] = [0x01, 0, 0, 0, 0, 0];
+/// One mark, and everything before it durable.
+pub const WRITE_FILEMARK: [u8; 6] = [0x10, 0, 0, 0, 1, 0];
 
 /// Runs `work` for all drives at once, after all have been prepared.
 fn phase(
@@ -107,7 +109,8 @@ fn blocks(cell: Cell) -> u64 {
     cell.bytes / cell.block as u64
 }
 
-fn transfer(opcode: u8, block: usize) -> [u8; 6] {
+/// READ(6) or WRITE(6) of one block of variable length.
+pub fn transfer(opcode: u8, block: usize) -> [u8; 6] {
     let [_, high, middle, low] = u32::try_from(block).unwrap_or(u32::MAX).to_be_bytes();
     [opcode, 0, high, middle, low, 0]
 }
@@ -117,7 +120,7 @@ fn write_all(session: &mut Initiator, cell: Cell, data: &Data, drive: u8) -> io:
     let first = FirstTag::default();
     pipeline(
         session,
-        cell,
+        (blocks(cell), cell.depth),
         |session, n| {
             let tag = session.start_write(&cdb, data.block(drive, n, cell.block))?;
             first.note(tag, n);
@@ -129,7 +132,7 @@ fn write_all(session: &mut Initiator, cell: Cell, data: &Data, drive: u8) -> io:
             good(&ended)
         },
     )?;
-    session.run_good(&[0x10, 0, 0, 0, 1, 0], 0).map(drop)
+    session.run_good(&WRITE_FILEMARK, 0).map(drop)
 }
 
 fn read_all(session: &mut Initiator, cell: Cell, data: &Data, drive: u8) -> io::Result<()> {
@@ -137,7 +140,7 @@ fn read_all(session: &mut Initiator, cell: Cell, data: &Data, drive: u8) -> io::
     let first = FirstTag::default();
     pipeline(
         session,
-        cell,
+        (blocks(cell), cell.depth),
         |session, n| {
             let tag = session.start_read(&cdb, cell.block)?;
             first.note(tag, n);
@@ -170,32 +173,31 @@ fn read_all(session: &mut Initiator, cell: Cell, data: &Data, drive: u8) -> io::
 
 /// Tags count up by one, so the first tells the block of all others.
 #[derive(Default)]
-struct FirstTag(std::cell::Cell<u32>);
+pub struct FirstTag(std::cell::Cell<u32>);
 
 impl FirstTag {
-    fn note(&self, tag: u32, block: u64) {
+    pub fn note(&self, tag: u32, block: u64) {
         if block == 0 {
             self.0.set(tag);
         }
     }
 
-    fn block(&self, tag: u32) -> u64 {
+    pub fn block(&self, tag: u32) -> u64 {
         u64::from(tag.wrapping_sub(self.0.get()))
     }
 }
 
-/// Keeps `depth` commands under way until all blocks are done.
-fn pipeline(
+/// Keeps `depth` commands under way until so many blocks are done.
+pub fn pipeline(
     session: &mut Initiator,
-    cell: Cell,
+    (total, depth): (u64, usize),
     mut start: impl FnMut(&mut Initiator, u64) -> io::Result<()>,
     mut finish: impl FnMut(&mut Initiator, &mut Vec<u8>) -> io::Result<()>,
 ) -> io::Result<()> {
-    let total = blocks(cell);
     let mut scratch = Vec::new();
     let (mut started, mut finished) = (0, 0);
     while finished < total {
-        while started < total && started - finished < cell.depth as u64 && session.window_open() {
+        while started < total && started - finished < depth as u64 && session.window_open() {
             start(session, started)?;
             started += 1;
         }
@@ -205,6 +207,7 @@ fn pipeline(
     Ok(())
 }
 
-fn good(ended: &Ended) -> io::Result<()> {
+/// Ended with status GOOD.
+pub fn good(ended: &Ended) -> io::Result<()> {
     if ended.status == 0 { Ok(()) } else { Err(failure(format!("a command ended with {ended:02x?}"))) }
 }

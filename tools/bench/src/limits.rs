@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use zstd::bulk::Compressor;
 
+use crate::cell::Figure;
 use crate::data::Data;
 use crate::server::cpu_seconds;
 
@@ -26,16 +27,11 @@ pub struct Limits {
     pub loopback: f64,
     /// Writing 1 GiB to a file and syncing it.
     pub file: f64,
-    /// zstd as vtld uses it, on the bytes that it is given.
-    pub compressor: f64,
-    /// CPU seconds of the compressor for 2^30 bytes.
-    pub compressor_cpu: f64,
 }
 
 /// Measures them; the file is made in `folder` and removed.
-pub fn measure(folder: &Path, compressible: &Data, level: i32) -> io::Result<Limits> {
-    let (compressor, compressor_cpu) = compressor(compressible, level)?;
-    Ok(Limits { memcpy: memcpy(), loopback: loopback()?, file: file(folder)?, compressor, compressor_cpu })
+pub fn measure(folder: &Path) -> io::Result<Limits> {
+    Ok(Limits { memcpy: memcpy(), loopback: loopback()?, file: file(folder)? })
 }
 
 #[expect(clippy::cast_precision_loss, reason = "2^30 is exact")]
@@ -54,8 +50,8 @@ fn memcpy() -> f64 {
     rate(start)
 }
 
-/// MB/s and CPU seconds for each GiB.
-fn compressor(data: &Data, level: i32) -> io::Result<(f64, f64)> {
+/// The compressor alone, as vtld uses it and on the bytes that it is given: MB/s, and CPU seconds for each GiB.
+pub fn compressor(data: &Data, level: i32) -> io::Result<Figure> {
     const PART: usize = 4;
     let (start, cpu) = (Instant::now(), cpu_seconds(std::process::id())?);
     let compress = |thread: u8| -> io::Result<()> {
@@ -73,7 +69,7 @@ fn compressor(data: &Data, level: i32) -> io::Result<(f64, f64)> {
             .try_for_each(|run| run.join().map_err(|_| io::Error::other("a compressing thread ended"))?)
     })?;
     let cpu = cpu_seconds(std::process::id())? - cpu;
-    Ok((rate(start) / PART as f64, cpu * PART as f64))
+    Ok(Figure { mb_per_s: rate(start) / PART as f64, cpu_per_gib: cpu * PART as f64 })
 }
 
 fn loopback() -> io::Result<f64> {

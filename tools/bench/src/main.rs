@@ -17,7 +17,7 @@ use std::time::Instant;
 
 use clap::{Parser, Subcommand};
 
-use crate::cell::{Cell, Figures, measure};
+use crate::cell::{Cell, Figure, Figures, measure};
 use crate::data::Data;
 use crate::server::{Kind, Server};
 
@@ -87,10 +87,10 @@ fn drives(args: &Args) -> io::Result<()> {
     for folder in &args.folder {
         let scratch = tempfile::tempdir_in(folder)?;
         println!("## {}", folder.display());
-        let limits = limits::measure(scratch.path(), &compressible, args.level)?;
+        let limits = limits::measure(scratch.path())?;
         println!(
-            "limits: memcpy {:.0} MB/s, loopback TCP {:.0} MB/s, file write with sync {:.0} MB/s, zstd alone {:.0} MB/s ({:.2} CPU s/GiB)",
-            limits.memcpy, limits.loopback, limits.file, limits.compressor, limits.compressor_cpu
+            "limits: memcpy {:.0} MB/s, loopback TCP {:.0} MB/s, file write with sync {:.0} MB/s",
+            limits.memcpy, limits.loopback, limits.file
         );
         run_folder(args, scratch.path(), &random, &compressible)?;
     }
@@ -99,16 +99,15 @@ fn drives(args: &Args) -> io::Result<()> {
 
 fn run_folder(args: &Args, folder: &Path, random: &Data, compressible: &Data) -> io::Result<()> {
     println!(
-        "| KiB | depth | drives | target | write MB/s | write CPU s/GiB | read MB/s | read CPU s/GiB | write/tgt | read/tgt | MiB |"
+        "| KiB | depth | drives | target | write MB/s | write CPU s/GiB | read MB/s | read CPU s/GiB | write/tgt | read/tgt | write/zstd | MiB |"
     );
-    println!("|---|---|---|---|---|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|---|---|---|---|---|");
     for (cell, named) in cells(args) {
         let times = if named { args.repeat } else { 1 };
-        let mut runs: Vec<(Kind, Vec<(Figures, u64)>)> =
-            kinds(args).into_iter().map(|k| (k, Vec::new())).collect();
+        let mut runs: Vec<(Kind, Vec<Run>)> = kinds(args).into_iter().map(|k| (k, Vec::new())).collect();
         for _ in 0..times {
             for (kind, figures) in &mut runs {
-                let data = if *kind == (Kind::Vtld { compress: true }) { compressible } else { random };
+                let data = if *kind == COMPRESSING { compressible } else { random };
                 figures.push(one_run(args, folder, *kind, cell, data)?);
             }
         }
@@ -117,8 +116,10 @@ fn run_folder(args: &Args, folder: &Path, random: &Data, compressible: &Data) ->
     Ok(())
 }
 
+const COMPRESSING: Kind = Kind::Vtld { compress: true };
+
 fn kinds(args: &Args) -> Vec<Kind> {
-    let all = [Kind::Tgt, Kind::Vtld { compress: false }, Kind::Vtld { compress: true }];
+    let all = [Kind::Tgt, Kind::Vtld { compress: false }, COMPRESSING];
     args.targets.iter().filter_map(|name| all.into_iter().find(|k| k.name() == name)).collect()
 }
 
@@ -146,30 +147,35 @@ fn cells(args: &Args) -> Vec<(Cell, bool)> {
     wanted.into_iter().map(measured).collect()
 }
 
-fn one_run(args: &Args, folder: &Path, kind: Kind, cell: Cell, data: &Data) -> io::Result<(Figures, u64)> {
+/// What one server did.
+struct Run {
+    figures: Figures,
+    peak_mib: u64,
+    /// The compressor alone, a moment before; where there is compression.
+    compressor: Option<Figure>,
+}
+
+fn one_run(args: &Args, folder: &Path, kind: Kind, cell: Cell, data: &Data) -> io::Result<Run> {
+    let alone = (kind == COMPRESSING).then(|| limits::compressor(data, args.level));
+    let compressor = alone.transpose()?;
     let state = tempfile::tempdir_in(folder)?;
     let server = Server::start(kind, state.path(), &args.vtld, args.level, cell.drives, cell.bytes * 5 / 4)?;
     let figures = measure(&server, cell, data)?;
-    Ok((figures, server.peak_memory_mib()))
+    Ok(Run { figures, peak_mib: server.peak_memory_mib(), compressor })
 }
 
-fn report(cell: Cell, runs: &[(Kind, Vec<(Figures, u64)>)]) {
-    let tgt: Option<&Vec<(Figures, u64)>> = runs.iter().find(|(k, _)| *k == Kind::Tgt).map(|(_, f)| f);
-    for (kind, figures) in runs {
-        let column = |get: fn(&Figures) -> f64| median(figures.iter().map(|(f, _)| get(f)).collect());
-        let ratio = |get: fn(&Figures) -> f64| {
-            tgt.filter(|_| *kind != Kind::Tgt).map_or_else(
-                || "-".to_owned(),
-                |tgt| {
-                    format!(
-                        "{:.2}",
-                        median(figures.iter().zip(tgt).map(|((a, _), (b, _))| get(a) / get(b)).collect())
-                    )
-                },
-            )
+fn report(cell: Cell, runs: &[(Kind, Vec<Run>)]) {
+    let tgt: Option<&Vec<Run>> = runs.iter().find(|(k, _)| *k == Kind::Tgt).map(|(_, runs)| runs);
+    for (kind, runs) in runs {
+        let column = |get: fn(&Figures) -> f64| median(runs.iter().map(|run| get(&run.figures)).collect());
+        let beside_tgt = |get: fn(&Figures) -> f64| {
+            let tgt = tgt.filter(|_| *kind != Kind::Tgt)?;
+            Some(runs.iter().zip(tgt).map(|(a, b)| get(&a.figures) / get(&b.figures)).collect())
         };
+        let beside_compressor =
+            runs.iter().map(|run| Some(run.figures.write.mb_per_s / run.compressor?.mb_per_s)).collect();
         println!(
-            "| {} | {} | {} | {} | {:.0} | {:.2} | {:.0} | {:.2} | {} | {} | {} |",
+            "| {} | {} | {} | {} | {:.0} | {:.2} | {:.0} | {:.2} | {} | {} | {} | {} |",
             cell.block >> 10,
             cell.depth,
             cell.drives,
@@ -178,11 +184,16 @@ fn report(cell: Cell, runs: &[(Kind, Vec<(Figures, u64)>)]) {
             column(|f| f.write.cpu_per_gib),
             column(|f| f.read.mb_per_s),
             column(|f| f.read.cpu_per_gib),
-            ratio(|f| f.write.mb_per_s),
-            ratio(|f| f.read.mb_per_s),
-            figures.iter().map(|(_, mib)| mib).max().unwrap_or(&0),
+            ratio(beside_tgt(|f| f.write.mb_per_s)),
+            ratio(beside_tgt(|f| f.read.mb_per_s)),
+            ratio(beside_compressor),
+            runs.iter().map(|run| run.peak_mib).max().unwrap_or(0),
         );
     }
+}
+
+fn ratio(pairs: Option<Vec<f64>>) -> String {
+    pairs.map_or_else(|| "-".to_owned(), |pairs| format!("{:.2}", median(pairs)))
 }
 
 fn median(mut values: Vec<f64>) -> f64 {

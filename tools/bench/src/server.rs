@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 
 use crate::initiator::{Initiator, failure};
 
+/// The daemon's state folder in the server's.
+const STATE: &str = "state";
 const START_LIMIT: Duration = Duration::from_secs(20);
 
 /// Which target.
@@ -20,6 +22,8 @@ pub enum Kind {
         /// Data compression enabled in the drive.
         compress: bool,
     },
+    /// Ours as it is without settings: deduplication and compression.
+    Dedupe,
     /// Debian's tgt with emulated tape drives.
     Tgt,
 }
@@ -30,6 +34,7 @@ impl Kind {
         match self {
             Self::Vtld { compress: false } => "vtl",
             Self::Vtld { compress: true } => "vtl+zstd",
+            Self::Dedupe => "vtl+dedupe",
             Self::Tgt => "tgt",
         }
     }
@@ -56,12 +61,19 @@ impl Server {
         fs::create_dir_all(folder)?;
         let port = free_port()?;
         let child = match kind {
-            Kind::Vtld { .. } => start_vtld(vtld, folder, port, level)?,
+            // The blocks come from a pool that is read again and again: with deduplication most of them would be known.
+            Kind::Vtld { .. } => {
+                let level = format!("store.compression_level={level}");
+                start_vtld(vtld, folder, port, &[&level, "store.dedupe=false"])?
+            }
+            Kind::Dedupe => start_vtld(vtld, folder, port, &[])?,
             Kind::Tgt => start_tgt(folder, port)?,
         };
         let server = Self { kind, child, folder: folder.to_owned(), port };
         match kind {
-            Kind::Vtld { .. } => server.load_vtld(drives)?,
+            Kind::Vtld { .. } | Kind::Dedupe => {
+                (0..drives).try_for_each(|n| server.move_medium(slot(n), drive(n)))?
+            }
             Kind::Tgt => server.set_up_tgt(drives, capacity)?,
         }
         Ok(server)
@@ -89,6 +101,11 @@ impl Server {
         line.split_whitespace().next().and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0) / 1024
     }
 
+    /// The folder of the daemon's pool.
+    pub fn pool(&self) -> PathBuf {
+        self.folder.join(STATE).join("store")
+    }
+
     /// What makes the other's WRITE FILEMARKS as good as ours: tgt leaves its image in the page cache.
     pub fn settle(&self) -> io::Result<()> {
         if self.kind == Kind::Tgt {
@@ -108,20 +125,25 @@ impl Server {
 
     fn target(&self) -> &'static str {
         match self.kind {
-            Kind::Vtld { .. } => "iqn.2026-11.internal.vtl:lib0",
+            Kind::Vtld { .. } | Kind::Dedupe => "iqn.2026-11.internal.vtl:lib0",
             Kind::Tgt => TGT_TARGET,
         }
     }
 
-    /// Moves the cartridge of slot N+1 to drive N by the changer.
-    fn load_vtld(&self, drives: u8) -> io::Result<()> {
-        let mut changer = Initiator::login(self.address(), self.target(), 0, 0x77)?;
-        for number in 0..drives {
-            let (slot, drive) = (0x0400 + u16::from(number), 0x0101 + u16::from(number));
-            let [slot_high, slot_low] = slot.to_be_bytes();
-            let [drive_high, drive_low] = drive.to_be_bytes();
-            changer.run_good(&[0xa5, 0, 0, 0, slot_high, slot_low, drive_high, drive_low, 0, 0, 0, 0], 0)?;
+    /// Takes the cartridge of slot `from` out of drive 0 and puts that of slot `to` there; slots from 0.
+    pub fn change_cartridge(&self, from: u8, to: u8) -> io::Result<()> {
+        if from == to {
+            return Ok(());
         }
+        self.move_medium(drive(0), slot(from))?;
+        self.move_medium(slot(to), drive(0))
+    }
+
+    fn move_medium(&self, from: u16, to: u16) -> io::Result<()> {
+        let mut changer = Initiator::login(self.address(), self.target(), 0, 0x77)?;
+        let [from_high, from_low] = from.to_be_bytes();
+        let [to_high, to_low] = to.to_be_bytes();
+        changer.run_good(&[0xa5, 0, 0, 0, from_high, from_low, to_high, to_low, 0, 0, 0, 0], 0)?;
         changer.logout()
     }
 
@@ -171,15 +193,24 @@ impl Drop for Server {
     }
 }
 
+/// Element addresses of a new library.
+fn slot(number: u8) -> u16 {
+    0x0400 + u16::from(number)
+}
+
+fn drive(number: u8) -> u16 {
+    0x0101 + u16::from(number)
+}
+
 const TGT_TARGET: &str = "iqn.2026-11.internal.vtl:tgt";
 
-fn start_vtld(vtld: &Path, folder: &Path, port: u16, level: i32) -> io::Result<Child> {
+fn start_vtld(vtld: &Path, folder: &Path, port: u16, settings: &[&str]) -> io::Result<Child> {
     let mut command = Command::new(vtld);
-    command.arg("--state").arg(folder.join("state")).args(["--listen", &format!("127.0.0.1:{port}")]);
+    command.arg("--state").arg(folder.join(STATE)).args(["--listen", &format!("127.0.0.1:{port}")]);
     command.args(["--api", &format!("127.0.0.1:{}", free_port()?), "--set", "log.level=warn"]);
-    command.arg("--set").arg(format!("store.compression_level={level}"));
-    // The blocks come from a pool that is read again and again: with deduplication most of them would be known. `vtl-bench store` measures that.
-    command.args(["--set", "store.dedupe=false"]);
+    for setting in settings {
+        command.args(["--set", setting]);
+    }
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn()?;
     let output = child.stdout.take().ok_or_else(|| failure("no output of vtld"))?;
     let mut lines = BufReader::new(output).lines();

@@ -1,10 +1,11 @@
 //! The store beside restic, borg, exact deduplication in memory and the machine's limits, on the same bytes in the same run.
 //!
 //! The store runs in a process of its own, so that its memory and CPU are told apart from the rest. It is used by nothing but its
-//! public interface. Everything that is read back is compared.
+//! public interface. The daemon gets the same bytes by iSCSI. Everything that is read back is compared.
 
 mod engine;
 mod exact;
+mod iscsi;
 mod limits;
 mod peers;
 mod report;
@@ -20,12 +21,16 @@ use clap::Parser;
 use crate::initiator::failure;
 use crate::sets::{self, Set};
 use engine::Outcome;
+use iscsi::Drive;
 use peers::{Peer, Tool};
 use report::Round;
 
-/// Measures the store alone, without drives and network.
+/// Measures ingest and restore with deduplication: the store alone, and the daemon by iSCSI.
 #[derive(Parser)]
 pub struct Args {
+    /// The daemon to measure.
+    #[arg(long, default_value = "target/release/vtld")]
+    vtld: PathBuf,
     /// Where stores and data sets are made and removed.
     #[arg(long, default_value = "/var/tmp")]
     folder: PathBuf,
@@ -61,7 +66,7 @@ pub fn run(args: &Args) -> io::Result<()> {
         let backups = sets::write(*set, args.mib, scratch.path())?;
         let exact = exact::measure(&backups)?;
         let rounds: Vec<Round> = (0..args.repeat.max(1))
-            .map(|_| one_round(&args.folder, scratch.path(), &backups, &tools))
+            .map(|_| one_round(args, scratch.path(), &backups, &tools))
             .collect::<io::Result<_>>()?;
         report::print(set.name(), &exact, &rounds);
     }
@@ -75,9 +80,16 @@ pub fn alone(args: &Alone) -> io::Result<()> {
     Ok(())
 }
 
-fn one_round(folder: &Path, scratch: &Path, backups: &[PathBuf], tools: &[Tool]) -> io::Result<Round> {
+fn one_round(args: &Args, scratch: &Path, backups: &[PathBuf], tools: &[Tool]) -> io::Result<Round> {
+    let (folder, vtld) = (&args.folder, &args.vtld);
     let limits = limits::measure(scratch, &backups[0])?;
-    let mut outcomes = vec![("vtl", fresh(folder, |root| store_process(root, backups))?)];
+    let mut outcomes = vec![
+        ("vtl", fresh(folder, |root| store_process(root, backups))?),
+        (
+            "vtl, iSCSI",
+            fresh(folder, |root| engine::run(&mut Drive::start(vtld, root, backups)?, backups.len()))?,
+        ),
+    ];
     for tool in tools {
         let outcome =
             fresh(folder, |root| engine::run(&mut Peer::start(*tool, root, backups)?, backups.len()));

@@ -4,10 +4,12 @@ use std::fs::{self, File};
 use std::hint::black_box;
 use std::io::{self, Read, Write};
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 use vtl_store::chunker::Chunker;
 use zstd::bulk::Compressor;
 
+use crate::initiator::failure;
 use crate::meter::{self, Cost};
 use crate::store::exact::{self, LEVEL, REGION_BYTES};
 
@@ -20,7 +22,7 @@ const HASHED_BYTES: usize = 16 << 10;
 pub struct Limits {
     pub blake3: Cost,
     /// All of them, named.
-    pub rows: [(&'static str, Cost); 5],
+    pub rows: Vec<(&'static str, Cost)>,
 }
 
 /// Measures them; the file is made in `folder` and removed.
@@ -37,13 +39,14 @@ pub fn measure(folder: &Path, backup: &Path) -> io::Result<Limits> {
         Ok(())
     })?;
     let blake3 = alone(&mut || hash(&sample))?;
-    let rows = [
+    let mut rows = vec![
         ("memcpy", memcpy),
         ("BLAKE3, 16 KiB pieces", blake3),
         ("chunker", alone(&mut || cut(&sample))?),
         ("zstd -1, 128 KiB regions", alone(&mut || compress(&sample))?),
         ("file write with sync", alone(&mut || write(folder, &sample))?),
     ];
+    rows.extend(program(folder, backup)?.map(|cost| ("program zstd -1 -T2 of the whole backup", cost)));
     Ok(Limits { blake3, rows })
 }
 
@@ -72,6 +75,26 @@ fn compress(sample: &[u8]) -> io::Result<()> {
         compressor.compress_to_buffer(region, &mut out)?;
     }
     Ok(())
+}
+
+/// What people do with a tar when nothing deduplicates it; nothing where the program is not installed.
+fn program(folder: &Path, backup: &Path) -> io::Result<Option<Cost>> {
+    let path = folder.join("limit.zst");
+    let mut command = Command::new("zstd");
+    command.args(["-q", "-f", "-1", "-T2"]).arg(backup).arg("-o").arg(&path);
+    let cost = meter::children(|| {
+        let status = command.stdin(Stdio::null()).status()?;
+        if !status.success() {
+            return Err(failure(format!("zstd ended with {status}")));
+        }
+        File::open(&path)?.sync_data()?;
+        Ok(backup.metadata()?.len())
+    });
+    match cost {
+        Ok(cost) => fs::remove_file(path).map(|()| Some(cost)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 fn write(folder: &Path, sample: &[u8]) -> io::Result<()> {

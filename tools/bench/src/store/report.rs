@@ -30,11 +30,11 @@ pub fn print(set: &str, exact: &[Exact], rounds: &[Round]) {
 }
 
 fn limits(rounds: &[Round]) {
-    println!("| limit, one core | MB/s | MB per CPU-s |");
+    println!("| limit, one core but for programs | MB/s | MB per CPU-s |");
     println!("|---|---|---|");
     let Some(first) = rounds.first() else { return };
     for (n, (name, _)) in first.limits.rows.iter().enumerate() {
-        let costs = || rounds.iter().map(move |round| round.limits.rows[n].1);
+        let costs = || rounds.iter().filter_map(move |round| Some(round.limits.rows.get(n)?.1));
         let (speed, per_cpu) = (
             median(costs().map(|c| c.mb_per_s()).collect()),
             median(costs().map(|c| c.mb_per_cpu_s()).collect()),

@@ -13,7 +13,8 @@ use crate::initiator::failure;
 use crate::meter::{self, Cost};
 use crate::store::engine::{Engine, folder_bytes};
 
-const PIECE: usize = 256 << 10;
+/// Bytes in an append, and in a tape block.
+pub const PIECE: usize = 256 << 10;
 const COMMIT_BYTES: usize = 32 << 20;
 
 /// A store and the backups that go into it, in memory before anything is timed.
@@ -84,7 +85,8 @@ fn open(root: &Path) -> io::Result<Store> {
     Store::open(Arc::new(RealDisk::new()), root, Options::default()).map_err(io::Error::other)
 }
 
-fn load(path: &Path) -> io::Result<Vec<Bytes>> {
+/// A file in pieces.
+pub fn load(path: &Path) -> io::Result<Vec<Bytes>> {
     let mut file = File::open(path)?;
     let mut left = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
     let mut pieces = Vec::with_capacity(left.div_ceil(PIECE));
