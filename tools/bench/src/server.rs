@@ -22,8 +22,11 @@ pub enum Kind {
         /// Data compression enabled in the drive.
         compress: bool,
     },
-    /// Ours as it is without settings: deduplication and compression.
-    Dedupe,
+    /// Ours with deduplication and compression.
+    Dedupe {
+        /// Average length of a chunk.
+        chunk_kib: u32,
+    },
     /// Debian's tgt with emulated tape drives.
     Tgt,
 }
@@ -34,7 +37,7 @@ impl Kind {
         match self {
             Self::Vtld { compress: false } => "vtl",
             Self::Vtld { compress: true } => "vtl+zstd",
-            Self::Dedupe => "vtl+dedupe",
+            Self::Dedupe { .. } => "vtl+dedupe",
             Self::Tgt => "tgt",
         }
     }
@@ -66,12 +69,14 @@ impl Server {
                 let level = format!("store.compression_level={level}");
                 start_vtld(vtld, folder, port, &[&level, "store.dedupe=false"])?
             }
-            Kind::Dedupe => start_vtld(vtld, folder, port, &[])?,
+            Kind::Dedupe { chunk_kib } => {
+                start_vtld(vtld, folder, port, &[&format!("store.chunk_size={chunk_kib}k")])?
+            }
             Kind::Tgt => start_tgt(folder, port)?,
         };
         let server = Self { kind, child, folder: folder.to_owned(), port };
         match kind {
-            Kind::Vtld { .. } | Kind::Dedupe => {
+            Kind::Vtld { .. } | Kind::Dedupe { .. } => {
                 (0..drives).try_for_each(|n| server.move_medium(slot(n), drive(n)))?
             }
             Kind::Tgt => server.set_up_tgt(drives, capacity)?,
@@ -125,7 +130,7 @@ impl Server {
 
     fn target(&self) -> &'static str {
         match self.kind {
-            Kind::Vtld { .. } | Kind::Dedupe => "iqn.2026-11.internal.vtl:lib0",
+            Kind::Vtld { .. } | Kind::Dedupe { .. } => "iqn.2026-11.internal.vtl:lib0",
             Kind::Tgt => TGT_TARGET,
         }
     }

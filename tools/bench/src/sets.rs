@@ -6,6 +6,7 @@
 //! | mixed | half: a tar of files; half: slices of it of 8 to 128 MiB, with one insert, delete or overwrite of 1 to 2,000 bytes in each 4 MiB |
 //! | weekly | a tar, and four more of the same files after 1 to 3 % of them were edited, added or removed |
 //! | tree | a tar of 200,000 small files |
+//! | multiplexed64, multiplexed256 | weekly, but a quarter of the files each in four tars, whose blocks of 64 or 256 KiB follow each other in another order each week |
 //!
 //! Four files of ten are text, four binary records, two are packed already; zstd -1 halves them. Sizes are
 //! log-normal, heavy-tailed as on real disks. One file in 25 is a copy of another.
@@ -28,6 +29,8 @@ const MIB: u64 = 1 << 20;
 /// The sizes that the sets are named for go with this `--mib`.
 const FULL_MIB: u64 = 1024;
 const WEEKS: usize = 5;
+/// Jobs that one tape gets at a time.
+const JOBS: usize = 4;
 /// 0.40 GB at full size.
 const WEEKLY_BYTES: u64 = 400_000_000;
 const TREE_FILES: u64 = 200_000;
@@ -43,6 +46,10 @@ pub enum Set {
     Weekly,
     /// Many small files.
     Tree,
+    /// Four jobs of a weekly full on one tape, 64 KiB of one after 64 KiB of another.
+    Multiplexed64,
+    /// The same with 256 KiB.
+    Multiplexed256,
 }
 
 impl Set {
@@ -53,6 +60,8 @@ impl Set {
             Self::Mixed => "mixed",
             Self::Weekly => "weekly",
             Self::Tree => "tree",
+            Self::Multiplexed64 => "multiplexed64",
+            Self::Multiplexed256 => "multiplexed256",
         }
     }
 }
@@ -63,8 +72,12 @@ pub fn write(set: Set, mib: u64, folder: &Path) -> io::Result<Vec<PathBuf>> {
     match set {
         Set::Unique => one(folder, |out| unique(bytes, out)),
         Set::Mixed => one(folder, |out| mixed(bytes, out)),
-        Set::Weekly => weekly(WEEKLY_BYTES * mib / FULL_MIB, folder),
+        Set::Weekly => weekly(mib, folder, |_, files, out| tar::write(files, out)),
         Set::Tree => one(folder, |out| tree(TREE_FILES * mib / FULL_MIB, out)),
+        Set::Multiplexed64 => weekly(mib, folder, |week, files, out| multiplexed(64 << 10, week, files, out)),
+        Set::Multiplexed256 => {
+            weekly(mib, folder, |week, files, out| multiplexed(256 << 10, week, files, out))
+        }
     }
 }
 
@@ -121,17 +134,42 @@ fn replay(first: &[u8], bytes: u64, out: &mut impl Write) -> io::Result<()> {
     Ok(())
 }
 
-fn weekly(bytes: u64, folder: &Path) -> io::Result<Vec<PathBuf>> {
+fn weekly(
+    mib: u64,
+    folder: &Path,
+    full: impl Fn(usize, &[files::File], &mut BufWriter<File>) -> io::Result<()>,
+) -> io::Result<Vec<PathBuf>> {
     let mut tree = Tree::new(0x7765_656b_6c79);
-    tree.grow(Sizes::SYSTEM, bytes);
+    tree.grow(Sizes::SYSTEM, WEEKLY_BYTES * mib / FULL_MIB);
     (1..=WEEKS)
         .map(|week| {
             if week > 1 {
                 tree.next_week(Sizes::SYSTEM);
             }
-            backup(folder, week, |out| tar::write(&tree.files, out))
+            backup(folder, week, |out| full(week, &tree.files, out))
         })
         .collect()
+}
+
+/// Each quarter of the files in a tar of its own, and of these a block at a time, whichever job is ready.
+fn multiplexed(block: usize, week: usize, files: &[files::File], out: &mut impl Write) -> io::Result<()> {
+    let quarters = files.chunks(files.len().div_ceil(JOBS).max(1));
+    let jobs: Vec<Vec<u8>> = quarters
+        .map(|files| {
+            let mut job = Vec::new();
+            tar::write(files, &mut job).map(|()| job)
+        })
+        .collect::<io::Result<_>>()?;
+    let mut left: Vec<_> = jobs.iter().map(|job| job.chunks(block)).collect();
+    let mut random = Random::new(week as u64);
+    while !left.is_empty() {
+        let job = random.below(left.len() as u64) as usize;
+        match left[job].next() {
+            Some(block) => out.write_all(block)?,
+            None => drop(left.remove(job)),
+        }
+    }
+    Ok(())
 }
 
 fn tree(files: u64, out: &mut impl Write) -> io::Result<()> {
@@ -172,6 +210,25 @@ mod tests {
         let digests = [(Set::Unique, 8), (Set::Mixed, 8), (Set::Weekly, 16), (Set::Tree, 8)]
             .map(|(set, mib)| digest(&made(set, mib)));
         assert_eq!(digests, ["86351eacf755db49", "4ddfd173b5afd986", "50277b0a0878e377", "f0a7530b1ecde4d7"]);
+    }
+
+    #[test]
+    fn jobs_on_one_tape_bring_the_bytes_of_the_files_in_another_order_each_week() {
+        let mut tree = Tree::new(1);
+        tree.grow(Sizes::SYSTEM, 4 << 20);
+        let week = |week| {
+            let mut out = Vec::new();
+            multiplexed(64 << 10, week, &tree.files, &mut out).unwrap();
+            out
+        };
+        let records = |backup: &[u8]| {
+            let mut records: Vec<_> = backup.chunks(512).map(<[u8]>::to_vec).collect();
+            records.sort();
+            records
+        };
+        let (first, second) = (week(1), week(2));
+        assert_ne!(first, second);
+        assert_eq!(records(&first), records(&second));
     }
 
     #[test]

@@ -37,6 +37,9 @@ pub struct Args {
     /// MiB of unique and mixed; weekly and tree go with it (5 x 0.40 GB and 200,000 files at 1024).
     #[arg(long, default_value_t = 1024, value_parser = clap::value_parser!(u64).range(1..))]
     mib: u64,
+    /// Average length of a chunk in KiB: 8, 16, 32 or 64.
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(8..=64))]
+    chunk: u32,
     /// Rounds; tables show medians.
     #[arg(long, default_value_t = 3)]
     repeat: usize,
@@ -54,6 +57,9 @@ pub struct Alone {
     /// An empty folder for the store.
     #[arg(long)]
     root: PathBuf,
+    /// Average length of a chunk in KiB.
+    #[arg(long)]
+    chunk: u32,
     /// The backups, oldest first.
     backups: Vec<PathBuf>,
 }
@@ -64,7 +70,7 @@ pub fn run(args: &Args) -> io::Result<()> {
     for set in &args.sets {
         let scratch = tempfile::tempdir_in(&args.folder)?;
         let backups = sets::write(*set, args.mib, scratch.path())?;
-        let exact = exact::measure(&backups)?;
+        let exact = exact::measure(args.chunk, &backups)?;
         let rounds: Vec<Round> = (0..args.repeat.max(1))
             .map(|_| one_round(args, scratch.path(), &backups, &tools))
             .collect::<io::Result<_>>()?;
@@ -75,20 +81,19 @@ pub fn run(args: &Args) -> io::Result<()> {
 
 /// The store alone; prints what [`Outcome::parse`] reads.
 pub fn alone(args: &Alone) -> io::Result<()> {
-    let mut store = vtl::Vtl::open(&args.root, &args.backups)?;
+    let mut store = vtl::Vtl::open(&args.root, args.chunk, &args.backups)?;
     print!("{}", engine::run(&mut store, args.backups.len())?.text());
     Ok(())
 }
 
 fn one_round(args: &Args, scratch: &Path, backups: &[PathBuf], tools: &[Tool]) -> io::Result<Round> {
-    let (folder, vtld) = (&args.folder, &args.vtld);
-    let limits = limits::measure(scratch, &backups[0])?;
+    let (folder, chunk) = (&args.folder, args.chunk);
+    let limits = limits::measure(chunk, scratch, &backups[0])?;
+    let by_iscsi =
+        |root: &Path| engine::run(&mut Drive::start(&args.vtld, chunk, root, backups)?, backups.len());
     let mut outcomes = vec![
-        ("vtl", fresh(folder, |root| store_process(root, backups))?),
-        (
-            "vtl, iSCSI",
-            fresh(folder, |root| engine::run(&mut Drive::start(vtld, root, backups)?, backups.len()))?,
-        ),
+        ("vtl", fresh(folder, |root| store_process(chunk, root, backups))?),
+        ("vtl, iSCSI", fresh(folder, by_iscsi)?),
     ];
     for tool in tools {
         let outcome =
@@ -105,9 +110,9 @@ fn fresh(folder: &Path, measure: impl FnOnce(&Path) -> io::Result<Outcome>) -> i
     measure(root.path())
 }
 
-fn store_process(root: &Path, backups: &[PathBuf]) -> io::Result<Outcome> {
+fn store_process(chunk: u32, root: &Path, backups: &[PathBuf]) -> io::Result<Outcome> {
     let mut command = Command::new(std::env::current_exe()?);
-    command.arg("store-alone").arg("--root").arg(root).args(backups);
+    command.args(["store-alone", "--chunk", &chunk.to_string(), "--root"]).arg(root).args(backups);
     let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
     if !output.status.success() {
         return Err(failure(format!("the measurement of the store ended with {}", output.status)));

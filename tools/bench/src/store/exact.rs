@@ -1,4 +1,4 @@
-//! The least that chunks of 16 KiB can come to: every chunk that was ever seen is remembered, in memory.
+//! The least that chunks of a length can come to: every chunk that was ever seen is remembered, in memory.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -8,6 +8,8 @@ use std::sync::Arc;
 
 use vtl_store::chunker::{ChunkSizes, Chunker, Gear};
 use zstd::bulk::Compressor;
+
+use crate::initiator::failure;
 
 const PIECE: usize = 1 << 20;
 /// New chunks that follow each other are compressed together.
@@ -28,8 +30,8 @@ pub struct Exact {
 }
 
 /// One figure for each backup.
-pub fn measure(backups: &[PathBuf]) -> io::Result<Vec<Exact>> {
-    let mut reference = Reference::new()?;
+pub fn measure(chunk_kib: u32, backups: &[PathBuf]) -> io::Result<Vec<Exact>> {
+    let mut reference = Reference::new(chunk_kib)?;
     backups.iter().map(|path| reference.add(path)).collect()
 }
 
@@ -42,9 +44,9 @@ struct Reference {
 }
 
 impl Reference {
-    fn new() -> io::Result<Self> {
+    fn new(chunk_kib: u32) -> io::Result<Self> {
         Ok(Self {
-            gear: gear(),
+            gear: gear(chunk_kib)?,
             known: HashSet::new(),
             region: Vec::new(),
             compressor: Compressor::new(LEVEL)?,
@@ -102,9 +104,11 @@ impl Reference {
     }
 }
 
-/// With the store's default sizes and some key.
-pub fn gear() -> Arc<Gear> {
-    Arc::new(Gear::new(&[0x5a; 32], ChunkSizes::default()))
+/// With the store's sizes for an average and some key.
+pub fn gear(chunk_kib: u32) -> io::Result<Arc<Gear>> {
+    let avg = chunk_kib << 10;
+    let sizes = ChunkSizes::new(avg / 4, avg, avg * 4).map_err(|error| failure(error.to_string()))?;
+    Ok(Arc::new(Gear::new(&[0x5a; 32], sizes)))
 }
 
 #[cfg(test)]
@@ -117,7 +121,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut backups = sets::write(Set::Weekly, 48, folder.path()).unwrap();
         backups.push(backups[4].clone());
-        let after = measure(&backups).unwrap();
+        let after = measure(16, &backups).unwrap();
         let raw = after[0].raw_bytes;
         assert!(after[0].unique_bytes < raw && after[0].stored_bytes < after[0].unique_bytes);
         for (before, after) in after[..5].iter().zip(&after[1..5]) {

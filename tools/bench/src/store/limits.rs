@@ -26,7 +26,7 @@ pub struct Limits {
 }
 
 /// Measures them; the file is made in `folder` and removed.
-pub fn measure(folder: &Path, backup: &Path) -> io::Result<Limits> {
+pub fn measure(chunk_kib: u32, folder: &Path, backup: &Path) -> io::Result<Limits> {
     let mut sample = Vec::new();
     File::open(backup)?.take(SAMPLE_BYTES).read_to_end(&mut sample)?;
     // Pages that were never touched would be measured otherwise.
@@ -42,7 +42,7 @@ pub fn measure(folder: &Path, backup: &Path) -> io::Result<Limits> {
     let mut rows = vec![
         ("memcpy", memcpy),
         ("BLAKE3, 16 KiB pieces", blake3),
-        ("chunker", alone(&mut || cut(&sample))?),
+        ("chunker", alone(&mut || cut(chunk_kib, &sample))?),
         ("zstd -1, 128 KiB regions", alone(&mut || compress(&sample))?),
         ("file write with sync", alone(&mut || write(folder, &sample))?),
     ];
@@ -57,8 +57,8 @@ fn hash(sample: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-fn cut(sample: &[u8]) -> io::Result<()> {
-    let mut chunker = Chunker::new(exact::gear());
+fn cut(chunk_kib: u32, sample: &[u8]) -> io::Result<()> {
+    let mut chunker = Chunker::new(exact::gear(chunk_kib)?);
     for mut piece in sample.chunks(PIECE) {
         while let Some(n) = black_box(chunker.next_cut(piece)) {
             piece = &piece[n..];

@@ -21,6 +21,7 @@ const COMMIT_BYTES: usize = 32 << 20;
 pub struct Vtl {
     store: Option<Store>,
     root: PathBuf,
+    chunk_kib: u32,
     backups: Vec<Vec<Bytes>>,
     /// How many streams were made.
     made: u8,
@@ -28,10 +29,10 @@ pub struct Vtl {
 }
 
 impl Vtl {
-    pub fn open(root: &Path, backups: &[PathBuf]) -> io::Result<Self> {
+    pub fn open(root: &Path, chunk_kib: u32, backups: &[PathBuf]) -> io::Result<Self> {
         let root = root.join("pool");
         let backups = backups.iter().map(|path| load(path)).collect::<io::Result<_>>()?;
-        Ok(Self { store: Some(open(&root)?), root, backups, made: 0, peak_kib: 0 })
+        Ok(Self { store: Some(open(&root, chunk_kib)?), root, chunk_kib, backups, made: 0, peak_kib: 0 })
     }
 
     fn store(&self) -> io::Result<&Store> {
@@ -61,7 +62,7 @@ impl Engine for Vtl {
     fn restore(&mut self, backup: usize) -> io::Result<Cost> {
         // What the store has learned while it wrote shall not help it.
         self.store = None;
-        self.store = Some(open(&self.root)?);
+        self.store = Some(open(&self.root, self.chunk_kib)?);
         let owner = OwnerId([backup as u8 + 1; 16]);
         self.measure(|store, backups| {
             read(&mut store.open_stream(owner).map_err(io::Error::other)?, &backups[backup])
@@ -81,8 +82,9 @@ impl Engine for Vtl {
     }
 }
 
-fn open(root: &Path) -> io::Result<Store> {
-    Store::open(Arc::new(RealDisk::new()), root, Options::default()).map_err(io::Error::other)
+fn open(root: &Path, chunk_kib: u32) -> io::Result<Store> {
+    let options = Options { chunk_bytes: (chunk_kib as usize) << 10, ..Options::default() };
+    Store::open(Arc::new(RealDisk::new()), root, options).map_err(io::Error::other)
 }
 
 /// A file in pieces.
@@ -145,7 +147,7 @@ mod tests {
     fn a_set_goes_in_and_comes_back() {
         let folder = tempfile::tempdir().unwrap();
         let backups = sets::write(Set::Weekly, 4, folder.path()).unwrap();
-        let mut store = Vtl::open(folder.path(), &backups).unwrap();
+        let mut store = Vtl::open(folder.path(), 16, &backups).unwrap();
         let outcome = engine::run(&mut store, backups.len()).unwrap();
         assert_eq!(outcome.ingests.len(), 6);
         let bytes = std::fs::metadata(&backups[4]).unwrap().len();
