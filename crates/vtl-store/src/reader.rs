@@ -1,7 +1,11 @@
-//! Reading regions for one stream: a small cache of decoded regions, filled on demand and ahead.
+//! Reading regions for one stream: a cache of decoded regions, filled on demand and ahead.
+//!
+//! A region whose chunks have all been read to their ends has most likely been of use for the last time: of those only a few stay. One that was read in
+//! part stays longer, because a stream whose content is scattered comes back for the rest of it.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 
 use bytes::Bytes;
@@ -24,9 +28,18 @@ pub(crate) struct Reader {
     files: Vec<(PackId, u16, Arc<dyn DiskFile>)>,
 }
 
+/// How much is kept.
+#[derive(Clone, Copy)]
+pub(crate) struct Limits {
+    /// Decoded regions in all.
+    pub(crate) all_bytes: usize,
+    /// Above so many, those that have been read to the end go.
+    pub(crate) read_bytes: usize,
+}
+
 struct Cache {
     codec: Arc<Codec>,
-    limit_bytes: usize,
+    limits: Limits,
     kept: Mutex<Kept>,
     changed: Condvar,
     /// The sum over all readers.
@@ -51,21 +64,40 @@ enum Slot {
     },
 }
 
-/// A region's raw bytes, and which of its chunks have been compared with their fingerprints: once is enough, however small the pieces are
-/// in which a chunk is read.
+/// A region's raw bytes, and what has been done with each chunk of it.
 struct Decoded {
     raw: Bytes,
-    proved: Vec<AtomicBool>,
+    chunks: Vec<Done>,
+    /// Chunks that nobody has read to the end.
+    unread: AtomicUsize,
+}
+
+#[derive(Default)]
+struct Done {
+    /// Compared with its fingerprint: once is enough, however small the pieces are in which it is read.
+    proved: AtomicBool,
+    read: AtomicBool,
 }
 
 impl Decoded {
-    fn new(raw: Bytes, region: &Region) -> Arc<Self> {
-        Arc::new(Self { raw, proved: region.chunks.iter().map(|_| AtomicBool::new(false)).collect() })
+    fn new(raw: Bytes, chunks: usize) -> Arc<Self> {
+        let chunks: Vec<_> = (0..chunks).map(|_| Done::default()).collect();
+        Arc::new(Self { raw, unread: AtomicUsize::new(chunks.len()), chunks })
+    }
+
+    fn read_to_end(&self, nth: usize) {
+        if self.chunks.get(nth).is_some_and(|chunk| !chunk.read.swap(true, Ordering::Relaxed)) {
+            self.unread.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    fn is_read(&self) -> bool {
+        self.unread.load(Ordering::Relaxed) == 0
     }
 
     /// The verified bytes of a chunk.
     fn chunk(&self, found: &Found<'_>) -> Result<Bytes, RegionError> {
-        let proved = self.proved.get(found.nth);
+        let proved = self.chunks.get(found.nth).map(|chunk| &chunk.proved);
         if proved.is_some_and(|proved| proved.load(Ordering::Relaxed)) {
             return slice(&self.raw, found);
         }
@@ -97,27 +129,36 @@ impl Reader {
     pub(crate) fn new(
         packs: Arc<Packs>,
         codec: Arc<Codec>,
-        limit_bytes: usize,
+        limits: Limits,
         total_bytes: Arc<AtomicU64>,
     ) -> Self {
-        let cache =
-            Cache { codec, limit_bytes, kept: Mutex::default(), changed: Condvar::new(), total_bytes };
+        let cache = Cache { codec, limits, kept: Mutex::default(), changed: Condvar::new(), total_bytes };
         Self { packs, cache: Arc::new(cache), files: Vec::new() }
     }
 
-    /// The verified bytes of a chunk.
-    pub(crate) fn chunk(&mut self, view: &View, found: &Found<'_>) -> Result<Bytes, RegionError> {
+    /// The verified bytes `within` a chunk.
+    pub(crate) fn chunk(
+        &mut self,
+        view: &View,
+        found: &Found<'_>,
+        within: Range<usize>,
+    ) -> Result<Bytes, RegionError> {
         let key = (view.id, view.generation, found.region.offset);
         let region = match self.cache.get(key) {
             Some(region) => region,
             None => {
                 let file = self.file(view).map_err(RegionError::Disk)?;
-                let region = Decoded::new(fetch(&*file, &self.cache.codec, found.region)?, found.region);
+                let region =
+                    Decoded::new(fetch(&*file, &self.cache.codec, found.region)?, found.region.chunks.len());
                 self.cache.put(key, Arc::clone(&region), false);
                 region
             }
         };
-        region.chunk(found)
+        let chunk = region.chunk(found)?;
+        if within.end == chunk.len() {
+            region.read_to_end(found.nth);
+        }
+        Ok(chunk.slice(within))
     }
 
     /// Has a worker fetch a region that is not here yet. A failure shows when the region is asked for.
@@ -131,7 +172,7 @@ impl Reader {
         let region = Arc::clone(region);
         workers.run(Box::new(move || {
             if let Ok(raw) = fetch(&*file, &promise.cache.codec, &region) {
-                let decoded = Decoded::new(raw, &region);
+                let decoded = Decoded::new(raw, region.chunks.len());
                 // The reader finds it proved. What is wrong is told when it is asked for.
                 region.found().for_each(|found| drop(decoded.chunk(&found)));
                 promise.cache.put(key, decoded, true);
@@ -221,11 +262,9 @@ impl Cache {
             kept.bytes = kept.bytes.saturating_sub(region.raw.len());
         }
         kept.bytes += added;
-        while kept.bytes > self.limit_bytes {
-            if !kept.drop_oldest(key) {
-                break;
-            }
-        }
+        let Limits { all_bytes, read_bytes } = self.limits;
+        while kept.bytes > read_bytes && kept.drop_oldest(key, Decoded::is_read) {}
+        while kept.bytes > all_bytes && kept.drop_oldest(key, |_| true) {}
         self.account(before, kept.bytes);
         drop(kept);
         self.changed.notify_all();
@@ -238,11 +277,13 @@ impl Cache {
 }
 
 impl Kept {
-    /// Drops the region used longest ago, but not `except`, and what was fetched ahead last of all; whether there was one. The cache holds
-    /// tens of regions, so it is searched.
-    fn drop_oldest(&mut self, except: Key) -> bool {
+    /// Drops the region used longest ago of those that `may` go, but not `except`, and what was fetched ahead last of all; whether there was one.
+    /// The cache holds some hundred regions at most, so it is searched.
+    fn drop_oldest(&mut self, except: Key, may: impl Fn(&Decoded) -> bool) -> bool {
         let age = |(key, slot): (&Key, &Slot)| match slot {
-            Slot::Here { used, unread, .. } if *key != except => Some(((*unread, *used), *key)),
+            Slot::Here { used, unread, region } if *key != except && may(region) => {
+                Some(((*unread, *used), *key))
+            }
             _ => None,
         };
         let Some((_, key)) = self.slots.iter().filter_map(age).min_by_key(|(age, _)| *age) else {
@@ -276,5 +317,49 @@ impl Drop for Promise {
         }
         drop(kept);
         self.cache.changed.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const REGION: usize = 1000;
+
+    fn cache(limits: Limits) -> Cache {
+        let codec = Arc::new(Codec::new(1, REGION));
+        Cache { codec, limits, kept: Mutex::default(), changed: Condvar::new(), total_bytes: Arc::default() }
+    }
+
+    fn key(region: u32) -> Key {
+        (PackId { epoch: 1, number: 0 }, 0, region)
+    }
+
+    fn put(cache: &Cache, region: u32) -> Arc<Decoded> {
+        let decoded = Decoded::new(Bytes::from(vec![0; REGION]), 2);
+        cache.put(key(region), Arc::clone(&decoded), false);
+        decoded
+    }
+
+    fn here(cache: &Cache) -> Vec<u32> {
+        (0..10).filter(|region| cache.get(key(*region)).is_some()).collect()
+    }
+
+    #[test]
+    fn a_region_that_was_read_whole_goes_before_one_that_was_read_in_part() {
+        let cache = cache(Limits { all_bytes: 4 * REGION, read_bytes: 2 * REGION });
+        let regions: Vec<_> = (0..2).map(|n| put(&cache, n)).collect();
+        regions[0].read_to_end(0);
+        regions[1].read_to_end(0);
+        regions[1].read_to_end(0);
+        put(&cache, 2);
+        assert_eq!(here(&cache), [0, 1, 2], "half of each is to be read yet");
+        regions[1].read_to_end(1);
+        put(&cache, 3);
+        assert_eq!(here(&cache), [0, 2, 3]);
+        put(&cache, 4);
+        put(&cache, 5);
+        assert_eq!(here(&cache), [2, 3, 4, 5], "the one used longest ago");
+        assert_eq!(cache.total_bytes.load(Ordering::Relaxed), 4 * REGION as u64);
     }
 }

@@ -12,7 +12,7 @@ use crate::cutter::Batch;
 use crate::error::{ReadError, StoreError};
 use crate::lane::Lane;
 use crate::pack::Chunk;
-use crate::reader::Reader;
+use crate::reader::{Limits, Reader};
 use crate::recipe::{Extent, Note, State, extent_at};
 use crate::store::{Core, delta, snapshot};
 use crate::types::OwnerId;
@@ -86,7 +86,7 @@ impl Stream {
         let reader = Reader::new(
             Arc::clone(&core.packs),
             Arc::clone(&core.codec),
-            options.cache_bytes.max(ahead),
+            Limits { all_bytes: options.cache_bytes.max(ahead), read_bytes: ahead },
             Arc::clone(&core.cached),
         );
         let lane = core.lane(length);
@@ -288,11 +288,9 @@ impl Stream {
         let within = raw - u64::from(found.chunk.at);
         let chunk_start = at.saturating_sub(within);
         let chunk_end = (chunk_start + u64::from(found.chunk.len)).min(extent.end());
-        match self.reader.chunk(&view, &found) {
-            Ok(chunk) => {
-                let stop = end.min(chunk_end);
-                Ok((chunk.slice(within as usize..(within + stop - at) as usize), stop))
-            }
+        let stop = end.min(chunk_end);
+        match self.reader.chunk(&view, &found, within as usize..(within + stop - at) as usize) {
+            Ok(bytes) => Ok((bytes, stop)),
             // Rewritten in between: the next view is of the new file.
             Err(_) if self.core.packs.is_outdated(&view) => self.read_chunk(at, end),
             Err(error) => {

@@ -65,7 +65,7 @@ pub struct Options {
     pub reserve_bytes: u64,
     /// Regions read in advance when reads are sequential. 0: none.
     pub readahead_regions: usize,
-    /// Decoded regions kept for each stream.
+    /// Decoded regions kept for each stream, as far as they have been read in part only; of those that have been read whole, what is read in advance.
     pub cache_bytes: usize,
     /// Memory for the index and for tables of packs that are not being written.
     pub memory_bytes: usize,
@@ -88,7 +88,7 @@ impl Default for Options {
             segment_bytes: 16 * MIB as u64,
             reserve_bytes: 128 * MIB as u64,
             readahead_regions: 16,
-            cache_bytes: 4 * MIB,
+            cache_bytes: 16 * MIB,
             memory_bytes: 512 * MIB,
         }
     }
