@@ -12,6 +12,7 @@ mod support;
 
 mod doors;
 mod durability;
+mod kill;
 mod limits;
 mod live;
 mod management;

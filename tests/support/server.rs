@@ -165,8 +165,13 @@ impl Server {
         self.api("GET", path, &Value::Null)
     }
 
-    /// A request with these headers; `Host` is this machine unless it is among them.
-    pub fn ask_with(&self, method: &str, path: &str, body: &Value, headers: &[(&str, &str)]) -> (u16, Value) {
+    /// A request whose answer nobody waits for; it is given up with the connection.
+    pub fn send(&self, method: &str, path: &str, body: &Value) -> TcpStream {
+        let bearer = format!("Bearer {}", self.token());
+        self.send_with(method, path, body, &[("Authorization", &bearer)])
+    }
+
+    fn send_with(&self, method: &str, path: &str, body: &Value, headers: &[(&str, &str)]) -> TcpStream {
         let body = if body.is_null() { String::new() } else { body.to_string() };
         let mut request = format!("{method} /api/v1{path} HTTP/1.1\r\nConnection: close\r\n");
         if !headers.iter().any(|(name, _)| *name == "Host") {
@@ -179,6 +184,12 @@ impl Server {
         let mut socket = TcpStream::connect(self.api).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         socket.write_all(request.as_bytes()).unwrap();
+        socket
+    }
+
+    /// A request with these headers; `Host` is this machine unless it is among them.
+    pub fn ask_with(&self, method: &str, path: &str, body: &Value, headers: &[(&str, &str)]) -> (u16, Value) {
+        let mut socket = self.send_with(method, path, body, headers);
         let mut answer = String::new();
         socket.read_to_string(&mut answer).unwrap();
         let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
