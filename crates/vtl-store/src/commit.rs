@@ -6,8 +6,12 @@
 //! 3. the leader writes one record and syncs it: from here on the commit happened;
 //! 4. the leader applies each change to its owner's state in memory, and wakes the others.
 //!
-//! When a journal file is long enough the leader starts the next with a record of the packs that have no footer, writes the head
-//! of every owner that is behind, and unlinks the older files, oldest first, each unlink synced: a gap in the numbers never comes from here.
+//! When a journal file is long enough the leader, in this order:
+//! 1. writes the head of every owner that is behind, and finishes removals;
+//! 2. starts the next file with what there is: owners with the sequences of their heads, packs without a footer (`Begin`);
+//! 3. unlinks the older files, oldest first, each unlink synced: a gap in the numbers never comes from here.
+//!
+//! A cut before 2 is whole leaves the older file, which says all; after it the heads have what the older file said.
 
 use std::collections::{HashMap, VecDeque};
 use std::path::{Path, PathBuf};
@@ -18,8 +22,9 @@ use vtl_durable::log::{Header, Log, LogError};
 use vtl_durable::sealed::Kind;
 
 use crate::error::StoreError;
-use crate::recipe::{Entry, Packs, encode_record};
+use crate::recipe::{Begin, Entry, encode_record};
 use crate::store::Core;
+use crate::types::OwnerId;
 use crate::workers::{lock, wait};
 
 pub(crate) const JOURNAL_KIND: Kind = Kind { magic: *b"VTLJRNL\0", version: 0 };
@@ -42,6 +47,8 @@ pub(crate) struct Journal {
     pub(crate) current: Log,
     /// Older files, oldest first.
     pub(crate) retired: VecDeque<u64>,
+    /// The owners that the current file begins with.
+    pub(crate) told: Vec<(OwnerId, u64)>,
 }
 
 impl Journal {
@@ -167,19 +174,21 @@ impl Committer {
         }
     }
 
-    /// At a clean stop: heads have everything, the journal is empty, and damage to it can harm nothing.
+    /// At a clean stop: heads have everything, the journal says what there is and no more, and damage to it can harm nothing.
     pub(crate) fn tidy(&self, core: &Core) -> Result<(), String> {
         let mut journal = lock(&self.journal);
-        let only_packs = journal.current.next_sequence() <= journal.current.header().first_sequence + 2;
-        if only_packs && journal.retired.is_empty() {
+        let header = journal.current.header();
+        let is_fresh = journal.current.next_sequence() <= header.first_sequence + BEGIN_RECORDS;
+        if is_fresh && journal.retired.is_empty() && journal.told == core.told_owners() {
             return Ok(());
         }
         start_anew(core, &mut journal)
     }
 }
 
-/// Starts the next file, brings all heads up to date, and drops the files before it.
+/// Brings all heads up to date, starts the next file, and drops the files before it. Nothing is committed meanwhile: that needs the journal.
 fn start_anew(core: &Core, journal: &mut Journal) -> Result<(), String> {
+    core.save_all().map_err(|error| error.to_string())?;
     let header = journal.current.header();
     let header =
         Header { number: header.number + 1, first_sequence: journal.current.next_sequence(), ..*header };
@@ -187,17 +196,20 @@ fn start_anew(core: &Core, journal: &mut Journal) -> Result<(), String> {
     let log = started.map_err(|error| core.distrust_log(&error))?;
     let old = std::mem::replace(&mut journal.current, log);
     journal.retired.push_back(old.header().number);
-    tell_packs(&mut journal.current, core.packs.for_journal()).map_err(|error| core.distrust_log(&error))?;
-    let saved = core.save_all().and_then(|()| journal.drop_retired(&*core.disk));
-    saved.map_err(|error| error.to_string())
+    let begin = core.begin();
+    let owners = begin.owners.clone();
+    tell(&mut journal.current, begin).map_err(|error| core.distrust_log(&error))?;
+    journal.told = owners;
+    journal.drop_retired(&*core.disk).map_err(|error| error.to_string())
 }
 
-/// The first records of a journal file: what older ones said of packs goes with them. Said twice, because a damaged last record of a
-/// journal looks as if it had never been whole.
-pub(crate) fn tell_packs(log: &mut Log, packs: Packs) -> Result<(), LogError> {
-    let payload = encode_record([&Entry::Packs(packs)].into_iter());
-    log.append(&payload)?;
-    log.append(&payload).map(|_| ())
+/// A file begins with so many records that say the same, because a damaged last record of a journal looks as if it had never been whole.
+const BEGIN_RECORDS: u64 = 2;
+
+/// The first records of a journal file: what older ones said goes with them.
+pub(crate) fn tell(log: &mut Log, begin: Begin) -> Result<(), LogError> {
+    let payload = encode_record([&Entry::Begin(begin)].into_iter());
+    (0..BEGIN_RECORDS).try_for_each(|_| log.append(&payload).map(drop))
 }
 
 impl Queue {

@@ -134,9 +134,10 @@ impl State {
         (self.extents.capacity() * size_of::<Extent>() + notes) as u64
     }
 
-    /// Applies a commit. A change that does not fit this state is refused before anything is changed.
-    pub(crate) fn apply(&mut self, sequence: u64, change: Change) -> Result<(), &'static str> {
-        self.check_fits(&change)?;
+    /// Applies a commit. One that does not fit this state is refused before anything is changed.
+    pub(crate) fn apply(&mut self, sequence: u64, commit: Commit) -> Result<(), &'static str> {
+        self.check_fits(&commit)?;
+        let change = commit.change;
         truncate_extents(&mut self.extents, change.truncate_to);
         change.extents.into_iter().for_each(|extent| push_extent(&mut self.extents, extent));
         self.head.length = self.extents.last().map_or(0, Extent::end);
@@ -151,7 +152,11 @@ impl State {
         Ok(())
     }
 
-    pub(crate) fn check_fits(&self, change: &Change) -> Result<(), &'static str> {
+    pub(crate) fn check_fits(&self, commit: &Commit) -> Result<(), &'static str> {
+        let change = &commit.change;
+        if commit.follows != self.sequence {
+            return Err("a commit between them is missing");
+        }
         if change.truncate_to > self.head.length {
             return Err("a commit cuts the stream beyond its end");
         }
@@ -217,13 +222,32 @@ fn check_row(row: &[Extent], start: u64) -> Result<(), &'static str> {
     Ok(())
 }
 
+/// One owner's commit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Commit {
+    pub(crate) owner: OwnerId,
+    /// The sequence of the state that it changes.
+    pub(crate) follows: u64,
+    pub(crate) change: Change,
+}
+
 /// One part of a group commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Entry {
-    Commit(OwnerId, Change),
+    Commit(Commit),
     Remove(OwnerId),
     /// Said at the start of a journal file, because what older files said goes with those.
-    Packs(Packs),
+    Begin(Begin),
+}
+
+/// What a journal file begins with: the pool as it finds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Begin {
+    pub(crate) packs: Packs,
+    /// All owners that there are, and the sequence that the head of each has at least.
+    pub(crate) owners: Vec<(OwnerId, u64)>,
+    /// Commits of owners whose head is lost, with the sequences they had, oldest first: the right head may be put back.
+    pub(crate) kept: Vec<(u64, Commit)>,
 }
 
 /// The packs as a journal file finds them.
@@ -241,18 +265,15 @@ pub(crate) struct Packs {
 const KIND_DELTA: u8 = 0;
 const KIND_SNAPSHOT: u8 = 1;
 const KIND_REMOVE: u8 = 2;
-const KIND_PACKS: u8 = 3;
+const KIND_BEGIN: u8 = 3;
 
 impl Entry {
     /// Bytes it takes in the journal, nearly.
     pub(crate) fn weight(&self) -> usize {
         match self {
             Self::Remove(_) => 17,
-            Self::Packs(packs) => 48 + packs.uncommitted.len() * 12 + packs.unsealed.len() * PACK_RECORD,
-            Self::Commit(_, change) => {
-                let (Note::Delta(note) | Note::Snapshot(note)) = &change.note;
-                64 + note.len() + change.packs.len() * PACK_RECORD + change.extents.len() * EXTENT_RECORD
-            }
+            Self::Begin(begin) => begin.weight(),
+            Self::Commit(commit) => commit.weight(),
         }
     }
 
@@ -261,40 +282,51 @@ impl Entry {
             Self::Remove(owner) => {
                 writer.raw(&owner.0).u8(KIND_REMOVE);
             }
-            Self::Packs(packs) => {
-                writer.raw(&[0; 16]).u8(KIND_PACKS);
-                packs.next.put(writer);
-                writer.u64(packs.uncommitted.len() as u64);
-                packs.uncommitted.iter().for_each(|id| id.put(writer));
-                put_packs(writer, &packs.unsealed);
+            Self::Begin(begin) => {
+                writer.raw(&[0; 16]).u8(KIND_BEGIN);
+                begin.put(writer);
             }
-            Self::Commit(owner, change) => {
-                let (kind, note) = match &change.note {
-                    Note::Delta(note) => (KIND_DELTA, note),
-                    Note::Snapshot(note) => (KIND_SNAPSHOT, note),
-                };
-                writer.raw(&owner.0).u8(kind).u64(change.truncate_to);
-                put_packs(writer, &change.packs);
-                put_extents(writer, &change.extents);
-                writer.blob(note);
-            }
+            Self::Commit(commit) => commit.put(writer),
         }
     }
 
     fn take(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
         let owner = OwnerId(reader.array("owner")?);
-        let kind = reader.u8("kind")?;
-        match kind {
-            KIND_REMOVE => return Ok(Self::Remove(owner)),
-            KIND_PACKS => {
-                let next = PackId::take(reader)?;
-                let count = reader.count(12, "number of packs")?;
-                let uncommitted = (0..count).map(|_| PackId::take(reader)).collect::<Result<_, _>>()?;
-                return Ok(Self::Packs(Packs { next, uncommitted, unsealed: take_packs(reader)? }));
-            }
-            _ => {}
+        match reader.u8("kind")? {
+            KIND_REMOVE => Ok(Self::Remove(owner)),
+            KIND_BEGIN => Begin::take(reader).map(Self::Begin),
+            kind => Commit::take_rest(owner, kind, reader).map(Self::Commit),
         }
-        let truncate_to = reader.u64("truncate to")?;
+    }
+}
+
+impl Commit {
+    pub(crate) fn weight(&self) -> usize {
+        let (Note::Delta(note) | Note::Snapshot(note)) = &self.change.note;
+        80 + note.len() + self.change.packs.len() * PACK_RECORD + self.change.extents.len() * EXTENT_RECORD
+    }
+
+    fn put(&self, writer: &mut Writer) {
+        let Self { owner, follows, change } = self;
+        let (kind, note) = match &change.note {
+            Note::Delta(note) => (KIND_DELTA, note),
+            Note::Snapshot(note) => (KIND_SNAPSHOT, note),
+        };
+        writer.raw(&owner.0).u8(kind).u64(*follows).u64(change.truncate_to);
+        put_packs(writer, &change.packs);
+        put_extents(writer, &change.extents);
+        writer.blob(note);
+    }
+
+    fn take(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let owner = OwnerId(reader.array("owner")?);
+        let kind = reader.u8("kind")?;
+        Self::take_rest(owner, kind, reader)
+    }
+
+    /// What comes after owner and kind.
+    fn take_rest(owner: OwnerId, kind: u8, reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let (follows, truncate_to) = (reader.u64("follows")?, reader.u64("truncate to")?);
         let packs = take_packs(reader)?;
         let extents = take_extents(reader, truncate_to)?;
         let note = reader.blob("note")?.to_vec();
@@ -303,9 +335,53 @@ impl Entry {
             KIND_SNAPSHOT => Note::Snapshot(note),
             _ => return Err(reader.malformed("kind")),
         };
-        Ok(Self::Commit(owner, Change { truncate_to, packs, extents, note }))
+        Ok(Self { owner, follows, change: Change { truncate_to, packs, extents, note } })
     }
 }
+
+/// An owner and a sequence.
+const OWNER_RECORD: usize = 24;
+
+impl Begin {
+    fn weight(&self) -> usize {
+        let packs = self.packs.uncommitted.len() * 12 + self.packs.unsealed.len() * PACK_RECORD;
+        let kept: usize = self.kept.iter().map(|(_, commit)| 8 + commit.weight()).sum();
+        64 + packs + self.owners.len() * OWNER_RECORD + kept
+    }
+
+    fn put(&self, writer: &mut Writer) {
+        self.packs.next.put(writer);
+        writer.u64(self.packs.uncommitted.len() as u64);
+        self.packs.uncommitted.iter().for_each(|id| id.put(writer));
+        put_packs(writer, &self.packs.unsealed);
+        writer.u64(self.owners.len() as u64);
+        for (owner, sequence) in &self.owners {
+            writer.raw(&owner.0).u64(*sequence);
+        }
+        writer.u64(self.kept.len() as u64);
+        for (sequence, commit) in &self.kept {
+            writer.u64(*sequence);
+            commit.put(writer);
+        }
+    }
+
+    fn take(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let next = PackId::take(reader)?;
+        let count = reader.count(12, "number of packs")?;
+        let uncommitted = (0..count).map(|_| PackId::take(reader)).collect::<Result<_, _>>()?;
+        let packs = Packs { next, uncommitted, unsealed: take_packs(reader)? };
+        let count = reader.count(OWNER_RECORD, "number of owners")?;
+        let owner = |reader: &mut Reader<'_>| Ok((OwnerId(reader.array("owner")?), reader.u64("sequence")?));
+        let owners = (0..count).map(|_| owner(reader)).collect::<Result<_, Malformed>>()?;
+        let count = reader.count(KEPT_RECORD, "number of commits")?;
+        let kept = |reader: &mut Reader<'_>| Ok((reader.u64("sequence")?, Commit::take(reader)?));
+        let kept = (0..count).map(|_| kept(reader)).collect::<Result<_, Malformed>>()?;
+        Ok(Self { packs, owners, kept })
+    }
+}
+
+/// The shortest kept commit: sequence, owner, kind, follows, truncate to, and three empty lists.
+const KEPT_RECORD: usize = 65;
 
 /// A journal record's payload.
 pub(crate) fn encode_record<'a>(entries: impl ExactSizeIterator<Item = &'a Entry>) -> Vec<u8> {
@@ -383,6 +459,10 @@ mod tests {
         }
     }
 
+    fn commit() -> Commit {
+        Commit { owner: OWNER, follows: 6, change: change() }
+    }
+
     /// An extent, typed out from docs/formats/head.md.
     const EXTENTS: &[u8] = b"\x01\0\0\0\0\0\0\0\
         \x05\0\0\0\x0b\x0a\0\0\x08\x07\x06\x05\x04\x03\x02\x01\x09\0\0\0";
@@ -393,20 +473,27 @@ mod tests {
     #[test]
     fn a_journal_record_keeps_its_bytes() {
         let unsealed = vec![PackEnd { pack: PACK, end: 0x2000, sealed: true }];
-        let packs =
-            Entry::Packs(Packs { next: PackId { number: 8, ..PACK }, uncommitted: vec![PACK], unsealed });
-        let entries = [packs, Entry::Commit(OWNER, change()), Entry::Remove(OwnerId([0x11; 16]))];
+        let packs = Packs { next: PackId { number: 8, ..PACK }, uncommitted: vec![PACK], unsealed };
+        let owners = vec![(OwnerId([0x22; 16]), 0x0304)];
+        let begin = Entry::Begin(Begin { packs, owners, kept: vec![(0x0506, commit())] });
+        let entries = [begin, Entry::Commit(commit()), Entry::Remove(OwnerId([0x11; 16]))];
         let mut expected = b"\x03\0\0\0".to_vec();
         expected.extend_from_slice(&[0; 16]);
         expected.push(3);
         expected.extend_from_slice(b"\x08\x07\x06\x05\x04\x03\x02\x01\x08\0\0\0");
         expected.extend_from_slice(b"\x01\0\0\0\0\0\0\0\x08\x07\x06\x05\x04\x03\x02\x01\x09\0\0\0");
         expected.extend_from_slice(PACKS);
-        expected.extend_from_slice(&[0xee; 16]);
-        expected.extend_from_slice(b"\0\0\0\0\0\0\0\0\0");
-        expected.extend_from_slice(PACKS);
-        expected.extend_from_slice(EXTENTS);
-        expected.extend_from_slice(b"\x05\0\0\0\0\0\0\0delta");
+        expected.extend_from_slice(b"\x01\0\0\0\0\0\0\0");
+        expected.extend_from_slice(&[0x22; 16]);
+        expected.extend_from_slice(b"\x04\x03\0\0\0\0\0\0");
+        expected.extend_from_slice(b"\x01\0\0\0\0\0\0\0\x06\x05\0\0\0\0\0\0");
+        for _ in ["kept", "of this record"] {
+            expected.extend_from_slice(&[0xee; 16]);
+            expected.extend_from_slice(b"\0\x06\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0");
+            expected.extend_from_slice(PACKS);
+            expected.extend_from_slice(EXTENTS);
+            expected.extend_from_slice(b"\x05\0\0\0\0\0\0\0delta");
+        }
         expected.extend_from_slice(&[0x11; 16]);
         expected.push(2);
         assert_eq!(encode_record(entries.iter()), expected);
@@ -416,7 +503,7 @@ mod tests {
     #[test]
     fn a_head_keeps_its_bytes() {
         let mut state = State::new(b"snap", 6);
-        state.apply(7, change()).unwrap();
+        state.apply(7, commit()).unwrap();
         let mut expected = [0x55; 16].to_vec();
         expected.extend_from_slice(&[0xee; 16]);
         expected.extend_from_slice(b"\x07\0\0\0\0\0\0\0\x05\0\0\0\0\0\0\0");
@@ -433,10 +520,10 @@ mod tests {
 
     #[test]
     fn no_cut_head_or_record_is_taken_and_none_panics() {
-        let record = encode_record([Entry::Commit(OWNER, change())].iter());
+        let record = encode_record([Entry::Commit(commit())].iter());
         assert!((0..record.len()).all(|len| decode_record(&record[..len]).is_err()));
         let mut state = State::new(b"snap", 6);
-        state.apply(7, change()).unwrap();
+        state.apply(7, commit()).unwrap();
         let head = state.encode([0x55; 16], OWNER);
         assert!((0..head.len()).all(|len| State::decode(&head[..len], [0x55; 16], OWNER).is_err()));
         for at in 0..head.len() {
@@ -452,7 +539,9 @@ mod tests {
         let beyond = Change { truncate_to: 1, ..change() };
         let hole = Change { extents: vec![extent(3, 5, 0)], ..change() };
         let outside = Change { extents: vec![extent(0, u32::MAX, 0)], ..change() };
-        for bad in [beyond, hole, outside] {
+        let follow = |change| Commit { follows: 1, change, ..commit() };
+        let skips = Commit { follows: 2, ..commit() };
+        for bad in [follow(beyond), follow(hole), follow(outside), skips] {
             assert!(state.apply(2, bad).is_err());
             assert_eq!((state.sequence, state.head.length, state.extents().len()), (1, 0, 0));
         }

@@ -4,7 +4,8 @@
 //!
 //! In this order; each step can be cut off by a crash and done again:
 //! 1. take the lock; read `pool`, or make it when there are no owners, packs and journal;
-//! 2. read the journal's files of the newest epoch, applying each record to the heads that do not have it yet;
+//! 2. read the journal's files of the newest epoch, applying each record to the heads that do not have it yet, and compare the owners with those
+//!    that there should be;
 //! 3. refuse when a head or a pack is newer than the journal: the journal comes from a copy;
 //! 4. packs of the last start that no commit named are removed; those without a footer are cut at their durable end and get one; of a pack
 //!    in two generations the newer stays;
@@ -15,7 +16,9 @@
 //! Step 5 writes heads even when the file that is read already has everything: after a failed sync, what is read may not be
 //! on the medium. For the same reason a torn tail is not cut off but left behind with its epoch.
 //!
-//! An owner whose head is damaged is kept aside with all its files; the others live.
+//! The journal says which owners there are and how far the head of each is (`Begin`). One that is missing, or whose head is an older copy, is
+//! taken as damaged; so is one whose head cannot be read. It is kept aside with all its files, and what the journal has for it is said again
+//! in the next file; the others live.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::IoSlice;
@@ -30,7 +33,7 @@ use vtl_durable::{Disk, DiskError, DiskFile, Open};
 
 use crate::chunker::{ChunkSizes, Gear};
 use crate::codec::Codec;
-use crate::commit::{Committer, JOURNAL_KIND, Journal, parse_segment, segment_name, tell_packs};
+use crate::commit::{Committer, JOURNAL_KIND, Journal, parse_segment, segment_name, tell};
 use crate::error::StoreError;
 use crate::finder::Finder;
 use crate::gc::Gate;
@@ -38,7 +41,7 @@ use crate::index::{Index, IndexOptions};
 use crate::pack::{self, PackId};
 use crate::packs::{Known, PackState, Packs, View};
 use crate::quarantine::Quarantine;
-use crate::recipe::{self, Change, Entry, HEAD_KIND, PackEnd, State, decode_record};
+use crate::recipe::{self, Begin, Commit, Entry, HEAD_KIND, PackEnd, State, decode_record};
 use crate::store::{Core, HEAD, MADE, Phase, Slot};
 use crate::types::{Health, Options, OwnerId};
 use crate::workers::Workers;
@@ -295,6 +298,16 @@ enum Owner {
     Removed,
 }
 
+/// What helps against a lost head.
+const REMEDY: &str = "put its folder back as it was last, or remove the owner";
+
+fn missing() -> String {
+    format!("the owner's folder is missing ({REMEDY})")
+}
+
+/// More than this of commits for lost heads is not kept in the journal: their owners stay reported.
+const KEPT_BYTES: usize = 64 << 20;
+
 struct Found {
     root: PathBuf,
     store_id: [u8; 16],
@@ -302,6 +315,11 @@ struct Found {
     segments: Vec<u64>,
     /// Owners that the journal names.
     named: BTreeSet<OwnerId>,
+    /// Owners that there should be, and the sequence that the head of each should have when the journal has been applied to it.
+    due: BTreeMap<OwnerId, u64>,
+    /// Commits that have no head to be applied to, oldest first.
+    kept: Vec<(u64, Commit)>,
+    kept_bytes: usize,
     /// Packs that the journal names.
     named_packs: BTreeMap<PackId, PackEnd>,
     /// What the first file of the journal says of packs.
@@ -318,6 +336,9 @@ impl Found {
             owners: BTreeMap::new(),
             segments: Vec::new(),
             named: BTreeSet::new(),
+            due: BTreeMap::new(),
+            kept: Vec::new(),
+            kept_bytes: 0,
             named_packs: BTreeMap::new(),
             first_packs: None,
             epoch: 0,
@@ -325,6 +346,7 @@ impl Found {
         };
         found.read_owners(disk)?;
         found.read_journal(disk)?;
+        found.miss_owners();
         Ok(found)
     }
 
@@ -445,63 +467,105 @@ impl Found {
 
     fn apply(&mut self, sequence: u64, entry: Entry) {
         match entry {
-            Entry::Packs(packs) => {
-                self.name_packs(packs.unsealed.clone());
-                self.first_packs.get_or_insert(packs);
-            }
+            Entry::Begin(begin) => self.begin(begin),
             Entry::Remove(owner) => {
                 self.named.insert(owner);
+                self.due.remove(&owner);
+                self.kept.retain(|(_, commit)| commit.owner != owner);
                 let newer = matches!(self.owners.get(&owner), Some(Owner::Healthy(state)) if state.sequence >= sequence);
                 if !newer {
                     self.owners.insert(owner, Owner::Removed);
                 }
             }
-            Entry::Commit(owner, mut change) => {
-                self.named.insert(owner);
-                self.name_packs(std::mem::take(&mut change.packs));
-                self.apply_commit(sequence, owner, change);
+            Entry::Commit(mut commit) => {
+                self.name_packs(std::mem::take(&mut commit.change.packs));
+                self.apply_commit(sequence, commit);
             }
         }
+    }
+
+    /// What the file begins with goes for all that older files say, and is said twice.
+    fn begin(&mut self, begin: Begin) {
+        self.name_packs(begin.packs.unsealed.clone());
+        self.first_packs.get_or_insert(begin.packs);
+        self.due = begin.owners.into_iter().collect();
+        self.kept.clear();
+        self.kept_bytes = 0;
+        begin.kept.into_iter().for_each(|(sequence, commit)| self.apply_commit(sequence, commit));
     }
 
     fn name_packs(&mut self, packs: Vec<PackEnd>) {
         self.named_packs.extend(packs.into_iter().map(|named| (named.pack, named)));
     }
 
-    fn apply_commit(&mut self, sequence: u64, owner: OwnerId, change: Change) {
-        let path = self.folder(owner).join(HEAD);
-        let lost = |why: &str| Owner::Damaged { path, offset: 0, why: why.to_string() };
+    fn apply_commit(&mut self, sequence: u64, commit: Commit) {
+        let owner = commit.owner;
+        self.named.insert(owner);
+        let due = self.due.entry(owner).or_default();
+        *due = sequence.max(*due);
         match self.owners.get_mut(&owner) {
-            Some(Owner::Healthy(state)) if state.sequence < sequence => {
-                if let Err(why) = state.apply(sequence, change) {
-                    let why = format!(
-                        "journal record {sequence} does not follow it: {why} (put the right head back)"
-                    );
-                    self.owners.insert(owner, lost(&why));
-                }
+            Some(Owner::Healthy(state)) if state.sequence >= sequence => return,
+            Some(Owner::Healthy(state)) => {
+                let Err(why) = state.check_fits(&commit) else {
+                    // It has just been checked.
+                    let _ = state.apply(sequence, commit);
+                    return;
+                };
+                let why = format!("journal record {sequence} does not follow it: {why} ({REMEDY})");
+                self.lose(owner, why);
             }
-            Some(_) => {}
+            Some(Owner::Damaged { .. }) => {}
             // Removed later in the journal, or its folder is lost: the removal decides.
-            None => {
-                self.owners.insert(owner, lost("the owner's folder is missing (put it back)"));
+            Some(Owner::Removed) | None => self.lose(owner, missing()),
+        }
+        self.keep(sequence, commit);
+    }
+
+    fn keep(&mut self, sequence: u64, commit: Commit) {
+        self.kept_bytes += commit.weight();
+        if self.kept_bytes <= KEPT_BYTES {
+            self.kept.push((sequence, commit));
+        }
+    }
+
+    fn lose(&mut self, owner: OwnerId, why: String) {
+        let path = self.folder(owner).join(HEAD);
+        self.owners.insert(owner, Owner::Damaged { path, offset: 0, why });
+    }
+
+    /// An owner that should be there and is not, or whose head is not the last one, is told by its name; what it needs must not be
+    /// taken from it.
+    fn miss_owners(&mut self) {
+        for (owner, due) in self.due.clone() {
+            match self.owners.get(&owner) {
+                Some(Owner::Healthy(state)) if state.sequence < due => {
+                    let why = format!(
+                        "it is an older copy: it has record {}, record {due} was the last ({REMEDY})",
+                        state.sequence
+                    );
+                    self.lose(owner, why);
+                }
+                // One of this id was removed, and another made since.
+                None | Some(Owner::Removed) => self.lose(owner, missing()),
+                Some(_) => {}
             }
         }
     }
 
     fn refuse_if_rolled_back(&self, packs: &FoundPacks) -> Result<(), StoreError> {
-        const REMEDY: &str = "the journal is older than the files beside it, as after restoring a copy of a part: \
+        const WHY: &str = "the journal is older than the files beside it, as after restoring a copy of a part: \
                               put back journal and owners of one moment";
         for (owner, found) in &self.owners {
             let folder = self.folder(*owner);
             if let Owner::Healthy(state) = found
                 && state.sequence >= self.next_sequence
             {
-                return Err(damaged(&folder.join(HEAD), 0, REMEDY));
+                return Err(damaged(&folder.join(HEAD), 0, WHY));
             }
         }
         let newer = packs.files.iter().find(|(id, _)| id.start() > (self.epoch >> 32) as u32);
         if let Some((id, generation)) = newer {
-            return Err(damaged(&packs.path(*id, *generation), 0, REMEDY));
+            return Err(damaged(&packs.path(*id, *generation), 0, WHY));
         }
         Ok(())
     }
@@ -555,10 +619,27 @@ impl Found {
             tag: self.store_id,
         };
         let mut current = Journal::start(disk, &folder, header, options.segment_bytes)?;
-        tell_packs(&mut current, packs.for_journal())?;
-        let mut journal = Journal { folder, current, retired: VecDeque::from(self.segments.clone()) };
+        let told = self.told_owners();
+        let kept = self.kept.clone();
+        tell(&mut current, Begin { packs: packs.for_journal(), owners: told.clone(), kept })?;
+        let mut journal = Journal { folder, current, retired: VecDeque::from(self.segments.clone()), told };
         journal.drop_retired(disk)?;
         Ok(journal)
+    }
+
+    /// Every owner with the sequence that its head has, or should have.
+    fn told_owners(&self) -> Vec<(OwnerId, u64)> {
+        let told = self.owners.iter().filter_map(|(owner, found)| match found {
+            Owner::Healthy(state) => Some((*owner, state.sequence)),
+            Owner::Damaged { .. } => Some((*owner, self.due_of(*owner))),
+            Owner::Removed => None,
+        });
+        told.collect()
+    }
+
+    /// The sequence that a lost head should have, as far as the journal knows.
+    fn due_of(&self, owner: OwnerId) -> u64 {
+        self.due.get(&owner).copied().unwrap_or(0)
     }
 
     fn sweep(&self, disk: &dyn Disk) -> Result<(), StoreError> {
@@ -577,15 +658,20 @@ impl Found {
     }
 
     fn into_slots(self) -> BTreeMap<OwnerId, Slot> {
-        let slot = |owner| match owner {
-            Owner::Healthy(state) => Slot { busy: false, phase: Phase::Idle, length: state.head.length },
-            Owner::Removed => Slot { busy: true, phase: Phase::Removed, length: 0 },
+        let slot = |owner: OwnerId, found: &Owner| match found {
+            Owner::Healthy(state) => {
+                let (length, sequence) = (state.head.length, state.sequence);
+                Slot { busy: false, phase: Phase::Idle, length, sequence }
+            }
+            Owner::Removed => Slot { busy: true, phase: Phase::Removed, length: 0, sequence: 0 },
             Owner::Damaged { path, offset, why } => {
-                tracing::error!(path = %path.display(), why, "an owner's head is damaged");
-                Slot { busy: false, phase: Phase::Damaged { path, offset, why }, length: 0 }
+                tracing::error!(%owner, path = %path.display(), why, "an owner's head is damaged");
+                let kept = self.kept.iter().filter(|(_, commit)| commit.owner == owner).cloned().collect();
+                let phase = Phase::Damaged { path: path.clone(), offset: *offset, why: why.clone(), kept };
+                Slot { busy: false, phase, length: 0, sequence: self.due_of(owner) }
             }
         };
-        self.owners.into_iter().map(|(owner, found)| (owner, slot(found))).collect()
+        self.owners.iter().map(|(owner, found)| (*owner, slot(*owner, found))).collect()
     }
 }
 

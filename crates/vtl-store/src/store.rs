@@ -22,7 +22,7 @@ use crate::lane::{Context, Lane};
 use crate::pack::{Chunk, PackId};
 use crate::packs::{Packs, View};
 use crate::quarantine::{Damaged, Quarantine};
-use crate::recipe::{Change, Entry, HEAD_KIND, Note, State};
+use crate::recipe::{Begin, Change, Commit, Entry, HEAD_KIND, Note, State};
 use crate::recovery;
 use crate::repair::{self, RepairReport};
 use crate::stream::Stream;
@@ -52,18 +52,24 @@ pub(crate) struct Slot {
     pub(crate) phase: Phase,
     /// Length of the stream as last seen; exact while the state is not loaded.
     pub(crate) length: u64,
+    /// The sequence that the head file has; of a damaged one, that it should have.
+    pub(crate) sequence: u64,
 }
 
 #[derive(Debug)]
 pub(crate) enum Phase {
+    /// Its first head is being written.
+    Making,
     /// All is in the head file.
     Idle,
     Loaded(Arc<Mutex<State>>),
-    /// The head cannot be read, so nothing can.
+    /// The head cannot be read or is not the last one, so nothing can be read.
     Damaged {
         path: PathBuf,
         offset: u64,
         why: String,
+        /// What the journal has for it, should the right head come back.
+        kept: Vec<(u64, Commit)>,
     },
     /// The journal says so, and its files are not all gone.
     Removed,
@@ -125,15 +131,13 @@ impl Store {
                 let removed = matches!(slot.phase, Phase::Removed);
                 return Err(if removed { StoreError::Busy { owner } } else { StoreError::Exists { owner } });
             }
-            owners.insert(owner, Slot { busy: true, phase: Phase::Idle, length: 0 });
+            owners.insert(owner, Slot { busy: true, phase: Phase::Making, length: 0, sequence: 0 });
         }
         let made = core.make_owner(owner, snapshot);
         let mut owners = lock(&core.owners);
         match made {
-            Ok(()) => {
-                if let Some(slot) = owners.get_mut(&owner) {
-                    slot.busy = false;
-                }
+            Ok(sequence) => {
+                owners.insert(owner, Slot { busy: false, phase: Phase::Idle, length: 0, sequence });
                 Ok(())
             }
             Err(error) => {
@@ -280,8 +284,9 @@ impl Slot {
     fn usable(&self, owner: OwnerId) -> Result<(), StoreError> {
         match &self.phase {
             Phase::Idle | Phase::Loaded(_) => Ok(()),
+            Phase::Making => Err(StoreError::Busy { owner }),
             Phase::Removed => Err(StoreError::UnknownOwner { owner }),
-            Phase::Damaged { path, offset, why } => {
+            Phase::Damaged { path, offset, why, .. } => {
                 Err(StoreError::Damaged { path: path.clone(), offset: *offset, why: why.clone() })
             }
         }
@@ -351,7 +356,8 @@ impl Core {
         Ok(())
     }
 
-    fn make_owner(&self, owner: OwnerId, snapshot: &[u8]) -> Result<(), StoreError> {
+    /// The sequence of the new owner's head.
+    fn make_owner(&self, owner: OwnerId, snapshot: &[u8]) -> Result<u64, StoreError> {
         let folder = self.folder(owner);
         let folder_made = |error: vtl_durable::DiskError| {
             self.set_read_only(&error.to_string());
@@ -372,7 +378,7 @@ impl Core {
         if let Err(error) = recovery::mark_made(&*self.disk, &folder) {
             tracing::warn!(%owner, %error, "a new owner is not marked as made yet");
         }
-        Ok(())
+        Ok(sequence)
     }
 
     /// Writes the owner's head.
@@ -401,7 +407,7 @@ impl Core {
             match &slot.phase {
                 Phase::Loaded(state) => loaded.push((*owner, Arc::clone(state))),
                 Phase::Removed => removed.push(*owner),
-                Phase::Idle | Phase::Damaged { .. } => {}
+                Phase::Making | Phase::Idle | Phase::Damaged { .. } => {}
             }
         }
         for (owner, state) in loaded {
@@ -429,9 +435,9 @@ impl Core {
     /// Whether the change can be applied to its owner.
     pub(crate) fn fits(&self, entry: &Entry) -> bool {
         match entry {
-            Entry::Remove(_) | Entry::Packs(_) => true,
-            Entry::Commit(owner, change) => match self.loaded(*owner) {
-                Ok(Some(state)) => lock(&state).check_fits(change).is_ok(),
+            Entry::Remove(_) | Entry::Begin(_) => true,
+            Entry::Commit(commit) => match self.loaded(commit.owner) {
+                Ok(Some(state)) => lock(&state).check_fits(commit).is_ok(),
                 _ => false,
             },
         }
@@ -446,19 +452,19 @@ impl Core {
                     slot.phase = Phase::Removed;
                 }
             }
-            Entry::Commit(owner, change) => {
-                self.packs.named(&change.packs);
-                self.apply_commit(sequence, owner, change);
+            Entry::Commit(commit) => {
+                self.packs.named(&commit.change.packs);
+                self.apply_commit(sequence, commit);
             }
-            Entry::Packs(_) => {}
+            Entry::Begin(_) => {}
         }
     }
 
-    fn apply_commit(&self, sequence: u64, owner: OwnerId, change: Change) {
-        let Ok(Some(state)) = self.loaded(owner) else { return };
+    fn apply_commit(&self, sequence: u64, commit: Commit) {
+        let Ok(Some(state)) = self.loaded(commit.owner) else { return };
         let mut state = lock(&state);
-        self.dock.finder.gate.release(state.head.length.saturating_sub(change.truncate_to));
-        if let Err(why) = state.apply(sequence, change) {
+        self.dock.finder.gate.release(state.head.length.saturating_sub(commit.change.truncate_to));
+        if let Err(why) = state.apply(sequence, commit) {
             // It was checked before the record was written; if memory and journal part all the same, stop here.
             self.set_read_only(why);
         }
@@ -507,11 +513,12 @@ impl Core {
         if let Some(slot) = owners.get_mut(&owner) {
             slot.busy = false;
             if let Phase::Loaded(state) = &slot.phase {
-                let (saved, length) = {
+                let (saved, length, sequence) = {
                     let state = lock(state);
-                    (state.is_saved(), state.head.length)
+                    (state.is_saved(), state.head.length, state.saved_sequence)
                 };
                 slot.length = length;
+                slot.sequence = sequence;
                 if saved {
                     slot.phase = Phase::Idle;
                 }
@@ -594,8 +601,29 @@ impl Core {
         Ok(())
     }
 
-    pub(crate) fn commit(&self, owner: OwnerId, change: Change) -> Result<(), String> {
-        self.committer.commit(self, Entry::Commit(owner, change)).map_err(|failure| failure.why)
+    /// Of one owner one at a time: its stream is exclusive.
+    pub(crate) fn commit(&self, owner: OwnerId, state: &Mutex<State>, change: Change) -> Result<(), String> {
+        let follows = lock(state).sequence;
+        let entry = Entry::Commit(Commit { owner, follows, change });
+        self.committer.commit(self, entry).map_err(|failure| failure.why)
+    }
+
+    /// What the next journal file begins with. Heads are up to date, removals finished, and nothing is committed meanwhile.
+    pub(crate) fn begin(&self) -> Begin {
+        let owners = lock(&self.owners);
+        let kept = owners.values().flat_map(|slot| match &slot.phase {
+            Phase::Damaged { kept, .. } => kept.as_slice(),
+            _ => &[],
+        });
+        let kept = kept.cloned().collect();
+        drop(owners);
+        Begin { packs: self.packs.for_journal(), owners: self.told_owners(), kept }
+    }
+
+    /// Every owner that there is, with the sequence of its head.
+    pub(crate) fn told_owners(&self) -> Vec<(OwnerId, u64)> {
+        let owners = lock(&self.owners);
+        owners.iter().filter_map(|(owner, slot)| slot.saved_sequence().map(|saved| (*owner, saved))).collect()
     }
 
     fn stats(&self) -> Stats {
@@ -626,7 +654,16 @@ impl Slot {
         match &self.phase {
             Phase::Loaded(state) => lock(state).head.length,
             Phase::Idle => self.length,
-            Phase::Damaged { .. } | Phase::Removed => 0,
+            Phase::Making | Phase::Damaged { .. } | Phase::Removed => 0,
+        }
+    }
+
+    /// The sequence that its head file has, or should have; none when there need not be a head.
+    fn saved_sequence(&self) -> Option<u64> {
+        match &self.phase {
+            Phase::Loaded(state) => Some(lock(state).saved_sequence),
+            Phase::Idle | Phase::Damaged { .. } => Some(self.sequence),
+            Phase::Making | Phase::Removed => None,
         }
     }
 }

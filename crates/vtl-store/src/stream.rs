@@ -206,7 +206,7 @@ impl Stream {
                 why
             }
         });
-        let committed = prepared.and_then(|change| self.core.commit(self.owner, change));
+        let committed = prepared.and_then(|change| self.core.commit(self.owner, &self.state, change));
         committed.map_err(|why| self.fall_back(why))?;
         self.lane.committed();
         self.base = self.len;
