@@ -1,8 +1,9 @@
 //! One collection of what nothing in the store needs any more: what forbids it, and how a refusal is told.
 //!
-//! The store collects by what it has. A cartridge that it has lost needs nothing in its eyes, and a collection would take the data that a copy
-//! of its head could still lead to. So none begins while the inventory lists a cartridge that the store does not have; the operator either
-//! brings it back or removes it for good, which says that its data may go.
+//! The store collects nothing while an owner that it knows of is missing or damaged. Where all of it was put back from an older copy it may not know
+//! of a cartridge: that needs nothing in its eyes, and a collection would take the data that a copy of its head could still lead to. So none
+//! begins while the inventory lists a cartridge that the store does not have either; the operator either brings it back or removes it for
+//! good, which says that its data may go.
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -9,7 +9,8 @@
 //! When a journal file is long enough the leader, in this order:
 //! 1. writes the head of every owner that is behind, and finishes removals;
 //! 2. starts the next file with what there is: owners with the sequences of their heads, packs without a footer (`Begin`);
-//! 3. unlinks the older files, oldest first, each unlink synced: a gap in the numbers never comes from here.
+//! 3. tells the packs which file is the newest (`newest.rs`);
+//! 4. unlinks the older files, oldest first, each unlink synced: a gap in the numbers never comes from here.
 //!
 //! A cut before 2 is whole leaves the older file, which says all; after it the heads have what the older file said.
 
@@ -22,7 +23,9 @@ use vtl_durable::log::{Header, Log, LogError};
 use vtl_durable::sealed::Kind;
 
 use crate::error::StoreError;
+use crate::newest::{self, Newest};
 use crate::recipe::{Begin, Entry, encode_record};
+use crate::recovery::PACKS;
 use crate::store::Core;
 use crate::types::OwnerId;
 use crate::workers::{lock, wait};
@@ -61,6 +64,11 @@ impl Journal {
     ) -> Result<Log, LogError> {
         let path = folder.join(segment_name(header.number));
         Log::create(disk, &path, header, segment_bytes)
+    }
+
+    pub(crate) fn newest(&self) -> Newest {
+        let header = self.current.header();
+        Newest { epoch: header.log_id, number: header.number }
     }
 
     /// Unlinks files whose content is in the heads.
@@ -200,6 +208,7 @@ fn start_anew(core: &Core, journal: &mut Journal) -> Result<(), String> {
     let owners = begin.owners.clone();
     tell(&mut journal.current, begin).map_err(|error| core.distrust_log(&error))?;
     journal.told = owners;
+    newest::remember(&*core.disk, &core.root.join(PACKS), core.store_id, journal.newest());
     journal.drop_retired(&*core.disk).map_err(|error| error.to_string())
 }
 

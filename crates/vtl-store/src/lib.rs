@@ -36,6 +36,7 @@ mod gc;
 #[doc(hidden)]
 pub mod index;
 mod lane;
+mod newest;
 mod pack;
 mod packs;
 mod quarantine;

@@ -1,16 +1,17 @@
 //! Opening a pool: what is on the disk becomes a running store.
 //!
-//! Files: `lock`, `pool`, `journal/NUMBER.log`, `owners/OWNER/head` and `made`, `packs/XX/EPOCH-NUMBER.GENERATION.pack`, `index/`.
+//! Files: `lock`, `pool`, `journal/NUMBER.log`, `owners/OWNER/head` and `made`, `packs/XX/EPOCH-NUMBER.GENERATION.pack`,
+//! `packs/newest`, `index/`.
 //!
 //! In this order; each step can be cut off by a crash and done again:
 //! 1. take the lock; read `pool`, or make it when there are no owners, packs and journal;
 //! 2. read the journal's files of the newest epoch, applying each record to the heads that do not have it yet, and compare the owners with those
 //!    that there should be;
-//! 3. refuse when a head or a pack is newer than the journal: the journal comes from a copy;
+//! 3. refuse when a head, a pack, or what the packs remember is newer than the journal: the journal comes from a copy;
 //! 4. packs of the last start that no commit named are removed; those without a footer are cut at their durable end and get one; of a pack
 //!    in two generations the newer stays;
 //! 5. write the head of every owner that the journal names, delete owners whose removal it has;
-//! 6. start a journal file with a new epoch: it says that all older files are done with; unlink those, oldest first;
+//! 6. start a journal file with a new epoch: it says that all older files are done with; tell the packs of it; unlink the older ones, oldest first;
 //! 7. remove leftovers of heads, mark owners as made, feed the index with what it does not cover.
 //!
 //! Step 5 writes heads even when the file that is read already has everything: after a failed sync, what is read may not be
@@ -38,6 +39,7 @@ use crate::error::StoreError;
 use crate::finder::Finder;
 use crate::gc::Gate;
 use crate::index::{Index, IndexOptions};
+use crate::newest::{self, Newest};
 use crate::pack::{self, PackId};
 use crate::packs::{Known, PackState, Packs, View};
 use crate::quarantine::Quarantine;
@@ -48,7 +50,7 @@ use crate::workers::Workers;
 use crate::writer::Dock;
 
 pub(crate) const OWNERS: &str = "owners";
-const PACKS: &str = "packs";
+pub(crate) const PACKS: &str = "packs";
 const INDEX: &str = "index";
 const JOURNAL: &str = "journal";
 const POOL: &str = "pool";
@@ -69,6 +71,7 @@ pub(crate) fn open(disk: Arc<dyn Disk>, root: &Path, options: Options) -> Result
     }
     let found_packs = FoundPacks::list(&*disk, &root.join(PACKS))?;
     found.refuse_if_rolled_back(&found_packs)?;
+    newest::compare(&*disk, &root.join(PACKS), store_id, found.newest)?;
     let epoch = found.next_epoch(options.start_random);
     let views = options.memory_bytes / 4;
     let packs = Arc::new(Packs::new(Arc::clone(&disk), &root.join(PACKS), store_id, epoch, views));
@@ -325,6 +328,8 @@ struct Found {
     /// What the first file of the journal says of packs.
     first_packs: Option<recipe::Packs>,
     epoch: u64,
+    /// The last file of that epoch.
+    newest: Newest,
     next_sequence: u64,
 }
 
@@ -342,6 +347,7 @@ impl Found {
             named_packs: BTreeMap::new(),
             first_packs: None,
             epoch: 0,
+            newest: Newest::default(),
             next_sequence: 1,
         };
         found.read_owners(disk)?;
@@ -420,6 +426,7 @@ impl Found {
                 ));
             }
             self.next_sequence = scan.next_sequence;
+            self.newest = Newest { epoch: self.epoch, number: header.number };
         }
         Ok(())
     }
@@ -623,6 +630,7 @@ impl Found {
         let kept = self.kept.clone();
         tell(&mut current, Begin { packs: packs.for_journal(), owners: told.clone(), kept })?;
         let mut journal = Journal { folder, current, retired: VecDeque::from(self.segments.clone()), told };
+        newest::remember(disk, &self.root.join(PACKS), self.store_id, journal.newest());
         journal.drop_retired(disk)?;
         Ok(journal)
     }

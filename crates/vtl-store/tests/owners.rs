@@ -294,10 +294,10 @@ fn a_power_cut_at_every_step_while_the_journal_is_retired_loses_no_owner() {
     }
 }
 
-/// Everything but the packs from a copy that is older than a start which made packs.
+/// Everything but the packs from a copy that is older than the last start.
 #[test]
 fn a_pool_that_is_older_than_its_packs_is_refused_and_stays_as_it_is() {
-    for how in STOPS {
+    for (how, makes_packs) in STOPS.into_iter().flat_map(|how| [(how, true), (how, false)]) {
         let (mut run, _) = three_owners();
         write(&mut run, 0, 30, 3000);
         let copy = stop(&mut run, how).after_crash(1);
@@ -307,7 +307,9 @@ fn a_pool_that_is_older_than_its_packs_is_refused_and_stays_as_it_is() {
         let mut newer = Run::new(copy, Options::small());
         newer.model = std::mem::take(&mut run.model);
         newer.open().unwrap();
-        write(&mut newer, 1, 31, 5000);
+        if makes_packs {
+            write(&mut newer, 1, 31, 5000);
+        }
         let disk = stop(&mut newer, how);
         files_in(&disk, Path::new(ROOT))
             .keys()
@@ -322,4 +324,51 @@ fn a_pool_that_is_older_than_its_packs_is_refused_and_stays_as_it_is() {
         );
         assert_eq!(files_in(&disk, Path::new(ROOT)), before, "{how:?}");
     }
+}
+
+#[test]
+fn a_pool_that_is_older_than_its_packs_is_refused_within_one_start_when_the_journal_has_been_retired_since() {
+    let (mut run, _) = three_owners();
+    write(&mut run, 0, 30, 3000);
+    let is_pack = |file: &Path| file.starts_with(Path::new(ROOT).join("packs"));
+    let mut old = files_in(&run.disk, Path::new(ROOT));
+    old.retain(|file, _| !is_pack(file));
+    for _ in 0..20 {
+        run.step(&Op::Snapshot(1, vec![7; 3000])).unwrap();
+    }
+    write(&mut run, 1, 31, 3000);
+    let disk = run.disk.after_crash(1);
+    files_in(&disk, Path::new(ROOT))
+        .keys()
+        .filter(|file| !is_pack(file))
+        .for_each(|file| disk.unlink(file).unwrap());
+    put(&disk, &old);
+    let before = files_in(&disk, Path::new(ROOT));
+    let error = Store::open(Arc::new(disk.clone()), Path::new(ROOT), Options::small()).unwrap_err();
+    assert!(error.to_string().contains("older than the packs"), "{error}");
+    assert_eq!(files_in(&disk, Path::new(ROOT)), before);
+}
+
+#[test]
+fn what_the_packs_remember_of_the_journal_can_be_lost_and_packs_of_another_pool_are_refused() {
+    let (mut run, _) = three_owners();
+    let all = contents(&run);
+    run.close();
+    let memory = Path::new(ROOT).join("packs/newest");
+    let disk = run.disk.after_crash(1);
+    disk.flip_bit(&memory, 40, 1);
+    let store = open(&disk);
+    all.iter().for_each(|(who, right)| assert_eq!(observe(&store, *who).as_ref(), Some(right)));
+    drop(store);
+    disk.unlink(&memory).unwrap();
+    drop(open(&disk));
+    let other = SimDisk::new(4);
+    drop(Store::open(
+        Arc::new(other.clone()),
+        Path::new(ROOT),
+        Options { start_random: 99, ..Options::small() },
+    ));
+    put(&disk, &Files::from([(memory.clone(), other.contents(&memory).unwrap())]));
+    let error = Store::open(Arc::new(disk), Path::new(ROOT), Options::small()).unwrap_err();
+    assert!(error.to_string().contains("another pool"), "{error}");
 }
