@@ -11,7 +11,7 @@
 //! The new generation has another name until it is synced. A crash before leaves the old one, after it both; the start keeps the newer. Neither lacks anything
 //! that a commit refers to. A collection does not run while the head of an owner cannot be read: what it needs is not known.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -19,15 +19,15 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use vtl_durable::DiskFile;
 
+use crate::account::{self, Account};
 use crate::codec::Algorithm;
 use crate::draft::Draft;
 use crate::error::StoreError;
+use crate::mark::{Ranges, mark};
 use crate::pack::{Chunk, PackId, Region, Table};
 use crate::packs::{PackState, View};
 use crate::reader;
-use crate::recipe::Extent;
-use crate::store::{Core, Phase};
-use crate::types::OwnerId;
+use crate::store::Core;
 use crate::workers::lock;
 
 /// When a pack is worth rewriting.
@@ -125,7 +125,7 @@ impl Gate {
         self.stopped.store(true, Ordering::SeqCst);
     }
 
-    fn is_stopped(&self) -> bool {
+    pub(crate) fn is_stopped(&self) -> bool {
         self.stopped.load(Ordering::SeqCst)
     }
 
@@ -179,45 +179,6 @@ impl Gate {
     }
 }
 
-/// Ranges of raw addresses, brought into order now and then.
-#[derive(Default)]
-struct Ranges {
-    ranges: Vec<(u32, u32)>,
-    ordered: usize,
-}
-
-impl Ranges {
-    fn add(&mut self, from: u32, to: u32) {
-        match self.ranges.last_mut() {
-            Some(last) if last.1 == from => last.1 = to,
-            _ => self.ranges.push((from, to)),
-        }
-        if self.ranges.len() > 2 * self.ordered + 64 {
-            self.order();
-        }
-    }
-
-    fn order(&mut self) {
-        self.ranges.sort_unstable();
-        self.ranges.dedup_by(|next, before| {
-            let joins = next.0 <= before.1;
-            if joins {
-                before.1 = before.1.max(next.1);
-            }
-            joins
-        });
-        self.ordered = self.ranges.len();
-    }
-
-    /// Whether any address of the chunk is in one; the ranges must be in order.
-    fn touch(&self, chunk: &Chunk) -> bool {
-        let first = self.ranges.partition_point(|(_, to)| *to <= chunk.at);
-        self.ranges.get(first).is_some_and(|(from, _)| u64::from(*from) < chunk.end())
-    }
-}
-
-type Marks = BTreeMap<PackId, Ranges>;
-
 /// Collects once. One that is stopped ends after the owner or pack in hand, and tells what it did until then.
 pub(crate) fn collect(core: &Core, rule: GcRule) -> Result<GcReport, StoreError> {
     core.writable()?;
@@ -235,14 +196,20 @@ pub(crate) fn collect(core: &Core, rule: GcRule) -> Result<GcReport, StoreError>
         .map(|(id, _)| id)
         .collect();
     let Some(mut marks) = mark(core)? else { return Ok(GcReport::default()) };
-    let mut collector =
-        Collector { core, rule, report: GcReport::default(), rewritten_bytes: 0, unlinked: HashSet::new() };
+    let mut collector = Collector {
+        core,
+        rule,
+        report: GcReport::default(),
+        account: Account::new(marks.owners.len()),
+        rewritten_bytes: 0,
+        unlinked: HashSet::new(),
+    };
     let mut worn = Vec::new();
     for id in candidates {
         if gate.is_stopped() {
             break;
         }
-        let live = marks.remove(&id).unwrap_or_default();
+        let live = marks.packs.remove(&id).unwrap_or_default();
         worn.extend(collector.judge(id, live)?);
     }
     // What costs most and gives least comes last, should space or the budget end.
@@ -255,11 +222,17 @@ pub(crate) fn collect(core: &Core, rule: GcRule) -> Result<GcReport, StoreError>
         collector.rewrite(&one)?;
     }
     collector.sync_names();
+    // Packs that are not sealed yet.
+    for (id, live) in &marks.packs {
+        collector.count(*id, live);
+    }
+    let Collector { mut report, account, .. } = collector;
+    report.reclaimable_bytes = account.dead_bytes;
     if !gate.is_stopped() {
-        core.reclaimable.store(collector.report.reclaimable_bytes, Ordering::Relaxed);
+        account::publish(core, account, &marks);
         gate.released.fetch_sub(released, Ordering::Relaxed);
     }
-    Ok(collector.report)
+    Ok(report)
 }
 
 struct End<'a>(&'a Core);
@@ -270,60 +243,20 @@ impl Drop for End<'_> {
     }
 }
 
-/// Everything that anybody refers to; none when the collection is stopped before that is known.
-fn mark(core: &Core) -> Result<Option<Marks>, StoreError> {
-    let mut marks = Marks::new();
-    let mut add = |extents: &[Extent]| {
-        for extent in extents {
-            marks.entry(extent.pack).or_default().add(extent.at, extent.raw_end() as u32);
-        }
-    };
-    // Lanes before owners: what is committed in between has been in the lane, or is in the owner by now.
-    let lanes: Vec<_> = lock(&core.lanes).iter().filter_map(std::sync::Weak::upgrade).collect();
-    for lane in lanes {
-        add(&lane.uncommitted_extents());
-    }
-    let owners: Vec<OwnerId> = lock(&core.owners).keys().copied().collect();
-    for owner in owners {
-        if core.dock.finder.gate.is_stopped() {
-            return Ok(None);
-        }
-        match owned(core, owner) {
-            Ok(extents) => add(&extents),
-            Err(StoreError::UnknownOwner { .. }) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    marks.values_mut().for_each(Ranges::order);
-    Ok(Some(marks))
-}
-
-fn owned(core: &Core, owner: OwnerId) -> Result<Vec<Extent>, StoreError> {
-    if let Some(state) = core.loaded(owner)? {
-        return Ok(lock(&state).extents().to_vec());
-    }
-    match core.load(owner) {
-        Ok(state) => Ok(state.extents().to_vec()),
-        // Removed, or opened and changed, in between.
-        Err(error) => match lock(&core.owners).get(&owner).map(|slot| &slot.phase) {
-            None | Some(Phase::Removed) => Ok(Vec::new()),
-            Some(Phase::Loaded(state)) => Ok(lock(state).extents().to_vec()),
-            _ => Err(error),
-        },
-    }
-}
-
 /// A pack with enough dead in it.
 struct Worn {
     view: Arc<View>,
     live: HashSet<u32>,
     live_raw: u64,
+    marks: Ranges,
 }
 
 struct Collector<'a> {
     core: &'a Core,
     rule: GcRule,
     report: GcReport,
+    /// Of what stays.
+    account: Account,
     rewritten_bytes: u64,
     /// Folders that lost a name.
     unlinked: HashSet<PathBuf>,
@@ -331,14 +264,14 @@ struct Collector<'a> {
 
 impl Collector<'_> {
     /// Removes a pack that has nothing live; gives it when it should be rewritten.
-    fn judge(&mut self, id: PackId, live: Ranges) -> Result<Option<Worn>, StoreError> {
+    fn judge(&mut self, id: PackId, marks: Ranges) -> Result<Option<Worn>, StoreError> {
         self.report.packs += 1;
         let Ok(view) = self.core.packs.view(id) else {
             // It may be one that is lost, or one that is live and cannot be read now.
             self.report.skipped += 1;
             return Ok(None);
         };
-        let marked = view.table.chunks().filter(|chunk| live.touch(chunk)).map(|chunk| chunk.at).collect();
+        let marked = view.table.chunks().filter(|chunk| marks.touch(chunk)).map(|chunk| chunk.at).collect();
         let all = view.table.raw_bytes();
         let percent = u64::from(self.rule.dead_percent.clamp(1, 100));
         let mut live_raw = 0;
@@ -347,21 +280,24 @@ impl Collector<'_> {
             live.is_empty() || (all - live_raw) * 100 >= all * percent && percent < 100
         });
         let Some(live) = closed else {
-            self.leave(&view, live_raw);
+            self.count(id, &marks);
             return Ok(None);
         };
         if !live.is_empty() {
-            return Ok(Some(Worn { view, live, live_raw }));
+            return Ok(Some(Worn { view, live, live_raw, marks }));
         }
         self.remove(&view)?;
         Ok(None)
     }
 
     fn remove(&mut self, view: &View) -> Result<(), StoreError> {
-        let bytes = self.core.packs.known(view.id).map_or(0, |known| known.file_bytes);
+        let known = self.core.packs.known(view.id);
+        let bytes = known.map_or(0, |known| known.file_bytes);
         self.core.disk.unlink(&self.core.packs.path(view.id, view.generation))?;
         self.unlinked.insert(self.core.packs.folder(view.id));
         self.core.packs.forget(view.id);
+        let content = known.map_or(0, |known| known.content_bytes);
+        self.core.reclaimed.fetch_add(content.cast_signed(), Ordering::Relaxed);
         self.core.dock.finder.gate.retire(view.id, GONE);
         self.core.dock.finder.index.forget_pack(view.id.key());
         self.core.quarantine.release_pack(view.id);
@@ -379,14 +315,11 @@ impl Collector<'_> {
         }
     }
 
-    /// Counts what stays although it is dead.
-    fn leave(&mut self, view: &View, live_raw: u64) {
-        let (all, bytes) = (
-            view.table.raw_bytes().max(1),
-            self.core.packs.known(view.id).map_or(0, |known| known.file_bytes),
-        );
-        let dead = u128::from(bytes) * u128::from(all.saturating_sub(live_raw)) / u128::from(all);
-        self.report.reclaimable_bytes += u64::try_from(dead).unwrap_or(u64::MAX);
+    /// Counts what stays of a pack.
+    fn count(&mut self, id: PackId, marks: &Ranges) {
+        if let (Some(known), Ok(view)) = (self.core.packs.known(id), self.core.packs.view(id)) {
+            self.account.add(&view, &known, marks);
+        }
     }
 
     fn rewrite(&mut self, worn: &Worn) -> Result<(), StoreError> {
@@ -396,7 +329,7 @@ impl Collector<'_> {
         let room = self.core.disk.free_bytes(&self.core.root)? >= before.saturating_mul(2);
         if !budget || !room || old >= GONE - 1 {
             self.core.dock.finder.gate.reopen(id);
-            self.leave(&worn.view, worn.live_raw);
+            self.count(id, &worn.marks);
             return Ok(());
         }
         let bytes = match self.write_next(worn) {
@@ -407,7 +340,7 @@ impl Collector<'_> {
                 tracing::warn!(pack = %id, %error, "a pack could not be rewritten and stays as it is");
                 self.core.dock.finder.gate.reopen(id);
                 self.report.skipped += 1;
-                self.leave(&worn.view, worn.live_raw);
+                self.count(id, &worn.marks);
                 return Ok(());
             }
         };
@@ -415,6 +348,7 @@ impl Collector<'_> {
         self.rewritten_bytes += bytes;
         self.report.rewritten += 1;
         self.report.freed_bytes += before.saturating_sub(bytes);
+        self.count(id, &worn.marks);
         Ok(())
     }
 
@@ -463,7 +397,7 @@ mod tests {
     use vtl_durable::{Disk, DiskError, Found as Entry, Open, SimDisk};
 
     use super::*;
-    use crate::{Options, Store};
+    use crate::{Options, OwnerId, Store};
 
     const PACK: PackId = PackId { epoch: 1 << 32, number: 0 };
 
@@ -490,19 +424,6 @@ mod tests {
         gate.retire(PACK, GONE);
         gate.end();
         assert!(!gate.admit(PACK, 1, 0));
-    }
-
-    #[test]
-    fn ranges_in_any_order_touch_what_they_touch() {
-        let mut ranges = Ranges::default();
-        for start in (0..100).rev() {
-            ranges.add(start * 10, start * 10 + 5);
-            ranges.add(start * 10 + 3, start * 10 + 7);
-        }
-        ranges.order();
-        let chunk = |at, len| Chunk { fingerprint: [0; 32], at, len, forced: false };
-        assert!(ranges.touch(&chunk(6, 1)) && ranges.touch(&chunk(8, 3)) && ranges.touch(&chunk(0, 1)));
-        assert!(!ranges.touch(&chunk(7, 3)) && !ranges.touch(&chunk(1000, 5)));
     }
 
     const OWNER: OwnerId = OwnerId([1; 16]);

@@ -22,6 +22,7 @@
 //!
 //! Design and reasons: `docs/store.md`; byte tables: `docs/formats/`.
 
+mod account;
 mod buffers;
 mod check;
 #[doc(hidden)]
@@ -36,6 +37,7 @@ mod gc;
 #[doc(hidden)]
 pub mod index;
 mod lane;
+mod mark;
 mod newest;
 mod pack;
 mod packs;
@@ -57,4 +59,4 @@ pub use index::{IndexMode, IndexStats};
 pub use repair::RepairReport;
 pub use store::Store;
 pub use stream::Stream;
-pub use types::{Head, Health, Options, OwnerId, Stats};
+pub use types::{Head, Health, Options, OwnerId, Share, Stats, Usage};

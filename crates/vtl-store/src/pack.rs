@@ -23,7 +23,7 @@ pub(crate) const TRAILER_BYTES: u64 = 64;
 pub(crate) const REGION_HEADER: u64 = 40;
 pub(crate) const ENTRY_BYTES: u64 = 40;
 /// What a region costs in the footer beside its header and entries.
-const FOOTER_PREFIX: u64 = 4;
+pub(crate) const FOOTER_PREFIX: u64 = 4;
 /// A pack has at most so many chunks: their number in the table has 16 bits in the index.
 pub(crate) const MAX_CHUNKS: usize = 65_535;
 /// A pack's raw addresses stay below.

@@ -23,14 +23,21 @@ pub(crate) struct View {
     pub(crate) durable: usize,
 }
 
-/// What is known of a pack without opening it.
+/// What is known of a pack without opening it: of one that is written, as far as it is committed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Known {
     pub(crate) generation: u16,
     pub(crate) file_bytes: u64,
+    /// Of these, all but header and footer.
+    pub(crate) content_bytes: u64,
     pub(crate) raw_bytes: u64,
     pub(crate) chunks: u64,
     pub(crate) state: PackState,
+}
+
+/// What a sealed pack of this length holds between its header and its footer.
+pub(crate) fn content_bytes(file_bytes: u64, regions: usize, chunks: usize) -> u64 {
+    file_bytes.saturating_sub(pack::PAGE + pack::footer_len(regions, chunks))
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +53,7 @@ pub(crate) enum PackState {
 pub(crate) struct Sums {
     pub(crate) packs: u64,
     pub(crate) file_bytes: u64,
+    pub(crate) content_bytes: u64,
     pub(crate) raw_bytes: u64,
     pub(crate) chunks: u64,
 }
@@ -132,7 +140,7 @@ impl Packs {
 
     fn reserve_id(&self) -> PackId {
         let state = PackState::Unsealed { durable_end: 0 };
-        let known = Known { generation: 0, file_bytes: 0, raw_bytes: 0, chunks: 0, state };
+        let known = Known { generation: 0, file_bytes: 0, content_bytes: 0, raw_bytes: 0, chunks: 0, state };
         let mut inner = lock(&self.inner);
         let id = PackId { epoch: self.epoch, number: inner.next };
         inner.next += 1;
@@ -184,23 +192,26 @@ impl Packs {
         Ok(())
     }
 
-    /// What a pack without a footer holds by now.
-    pub(crate) fn publish(&self, view: View, file_bytes: u64) {
-        let mut inner = lock(&self.inner);
-        if let Some(known) = inner.known.get_mut(&view.id) {
-            known.file_bytes = file_bytes;
-            known.raw_bytes = view.table.raw_bytes();
-            known.chunks = view.table.len() as u64;
-        }
-        inner.open.insert(view.id, Arc::new(view));
+    /// What a pack that is written holds by now.
+    pub(crate) fn publish(&self, view: View) {
+        lock(&self.inner).open.insert(view.id, Arc::new(view));
     }
 
     /// The journal names these packs with these ends.
     pub(crate) fn named(&self, packs: &[PackEnd]) {
-        let mut inner = lock(&self.inner);
+        let inner = &mut *lock(&self.inner);
         for PackEnd { pack, end, sealed } in packs {
             inner.uncommitted.remove(pack);
             if let Some(known) = inner.known.get_mut(pack) {
+                if let Some(View { table, .. }) = inner.open.get(pack).map(|view| &**view) {
+                    known.raw_bytes = table.raw_bytes();
+                    known.chunks = table.len() as u64;
+                    known.content_bytes = match sealed {
+                        true => content_bytes(*end, table.regions.len(), table.len()),
+                        false => end.saturating_sub(pack::PAGE),
+                    };
+                }
+                known.file_bytes = *end;
                 // One with a footer is not sealed for us before its writer has said so: until then its view here may be an older one, and a collection
                 // would take what that lacks. A journal file need not name it any more: 0.
                 known.state = PackState::Unsealed { durable_end: if *sealed { 0 } else { *end } };
@@ -216,6 +227,7 @@ impl Packs {
         let known = Known {
             generation: view.generation,
             file_bytes,
+            content_bytes: content_bytes(file_bytes, view.table.regions.len(), view.table.len()),
             raw_bytes: view.table.raw_bytes(),
             chunks: view.table.len() as u64,
             state: PackState::Sealed,
@@ -250,6 +262,11 @@ impl Packs {
         inner.drop_kept(id);
     }
 
+    /// The pack, which no commit has named, is gone, and may be there again after a power cut.
+    pub(crate) fn may_come_back(&self, id: PackId) {
+        lock(&self.inner).uncommitted.insert(id);
+    }
+
     /// The pack that the index knows by this number.
     pub(crate) fn by_key(&self, key: u64) -> Option<PackId> {
         // Of one start there is one random part: two histories in one folder are refused at start.
@@ -262,6 +279,10 @@ impl Packs {
 
     pub(crate) fn known(&self, id: PackId) -> Option<Known> {
         lock(&self.inner).known.get(&id).copied()
+    }
+
+    pub(crate) fn content_bytes_of(&self, id: PackId) -> u64 {
+        self.known(id).map_or(0, |known| known.content_bytes)
     }
 
     /// Whether the pack has been rewritten since.
@@ -278,6 +299,7 @@ impl Packs {
         inner.known.values().fold(Sums::default(), |sums, known| Sums {
             packs: sums.packs + 1,
             file_bytes: sums.file_bytes + known.file_bytes,
+            content_bytes: sums.content_bytes + known.content_bytes,
             raw_bytes: sums.raw_bytes + known.raw_bytes,
             chunks: sums.chunks + known.chunks,
         })

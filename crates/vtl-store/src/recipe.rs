@@ -96,7 +96,18 @@ pub(crate) struct Change {
     /// Packs that grew.
     pub(crate) packs: Vec<PackEnd>,
     pub(crate) extents: Vec<Extent>,
+    /// By so much packs grew for it, headers and footers of packs apart.
+    pub(crate) arrived_bytes: u64,
     pub(crate) note: Note,
+}
+
+/// How much an owner has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Size {
+    /// Length of the stream.
+    pub(crate) length: u64,
+    /// By so much packs grew for all its commits.
+    pub(crate) arrived_bytes: u64,
 }
 
 /// An owner as committed.
@@ -107,6 +118,8 @@ pub(crate) struct State {
     pub(crate) sequence: u64,
     /// The journal up to and with this record is in the head file.
     pub(crate) saved_sequence: u64,
+    /// By so much packs grew for all its commits.
+    pub(crate) arrived_bytes: u64,
     extents: Vec<Extent>,
 }
 
@@ -116,12 +129,17 @@ impl State {
             head: Head { snapshot: snapshot.to_vec(), deltas: Vec::new(), length: 0 },
             sequence,
             saved_sequence: sequence,
+            arrived_bytes: 0,
             extents: Vec::new(),
         }
     }
 
     pub(crate) fn is_saved(&self) -> bool {
         self.saved_sequence >= self.sequence
+    }
+
+    pub(crate) fn size(&self) -> Size {
+        Size { length: self.head.length, arrived_bytes: self.arrived_bytes }
     }
 
     pub(crate) fn extents(&self) -> &[Extent] {
@@ -141,6 +159,7 @@ impl State {
         truncate_extents(&mut self.extents, change.truncate_to);
         change.extents.into_iter().for_each(|extent| push_extent(&mut self.extents, extent));
         self.head.length = self.extents.last().map_or(0, Extent::end);
+        self.arrived_bytes = self.arrived_bytes.saturating_add(change.arrived_bytes);
         match change.note {
             Note::Delta(delta) => self.head.deltas.push(delta),
             Note::Snapshot(snapshot) => {
@@ -165,7 +184,7 @@ impl State {
 
     pub(crate) fn encode(&self, store_id: [u8; 16], owner: OwnerId) -> Vec<u8> {
         let mut writer = Writer::with_capacity(96 + self.extents.len() * EXTENT_RECORD);
-        writer.raw(&store_id).raw(&owner.0).u64(self.sequence).u64(self.head.length);
+        writer.raw(&store_id).raw(&owner.0).u64(self.sequence).u64(self.head.length).u64(self.arrived_bytes);
         writer.blob(&self.head.snapshot).u64(self.head.deltas.len() as u64);
         for delta in &self.head.deltas {
             writer.blob(delta);
@@ -195,13 +214,14 @@ impl State {
 
     fn take(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
         let sequence = reader.u64("sequence")?;
-        let length = reader.u64("length")?;
+        let (length, arrived_bytes) = (reader.u64("length")?, reader.u64("arrived bytes")?);
         let snapshot = reader.blob("snapshot")?.to_vec();
         let count = reader.count(8, "number of deltas")?;
         let deltas =
             (0..count).map(|_| reader.blob("delta").map(<[u8]>::to_vec)).collect::<Result<_, _>>()?;
         let mut state = Self::new(&[], sequence);
         state.head = Head { snapshot, deltas, length };
+        state.arrived_bytes = arrived_bytes;
         state.extents = take_extents(reader, 0)?;
         Ok(state)
     }
@@ -248,6 +268,8 @@ pub(crate) struct Begin {
     pub(crate) owners: Vec<(OwnerId, u64)>,
     /// Commits of owners whose head is lost, with the sequences they had, oldest first: the right head may be put back.
     pub(crate) kept: Vec<(u64, Commit)>,
+    /// By so much packs have grown for all commits that there ever were.
+    pub(crate) arrived_bytes: u64,
 }
 
 /// The packs as a journal file finds them.
@@ -303,7 +325,7 @@ impl Entry {
 impl Commit {
     pub(crate) fn weight(&self) -> usize {
         let (Note::Delta(note) | Note::Snapshot(note)) = &self.change.note;
-        80 + note.len() + self.change.packs.len() * PACK_RECORD + self.change.extents.len() * EXTENT_RECORD
+        88 + note.len() + self.change.packs.len() * PACK_RECORD + self.change.extents.len() * EXTENT_RECORD
     }
 
     fn put(&self, writer: &mut Writer) {
@@ -312,7 +334,7 @@ impl Commit {
             Note::Delta(note) => (KIND_DELTA, note),
             Note::Snapshot(note) => (KIND_SNAPSHOT, note),
         };
-        writer.raw(&owner.0).u8(kind).u64(*follows).u64(change.truncate_to);
+        writer.raw(&owner.0).u8(kind).u64(*follows).u64(change.truncate_to).u64(change.arrived_bytes);
         put_packs(writer, &change.packs);
         put_extents(writer, &change.extents);
         writer.blob(note);
@@ -327,6 +349,7 @@ impl Commit {
     /// What comes after owner and kind.
     fn take_rest(owner: OwnerId, kind: u8, reader: &mut Reader<'_>) -> Result<Self, Malformed> {
         let (follows, truncate_to) = (reader.u64("follows")?, reader.u64("truncate to")?);
+        let arrived_bytes = reader.u64("arrived bytes")?;
         let packs = take_packs(reader)?;
         let extents = take_extents(reader, truncate_to)?;
         let note = reader.blob("note")?.to_vec();
@@ -335,7 +358,7 @@ impl Commit {
             KIND_SNAPSHOT => Note::Snapshot(note),
             _ => return Err(reader.malformed("kind")),
         };
-        Ok(Self { owner, follows, change: Change { truncate_to, packs, extents, note } })
+        Ok(Self { owner, follows, change: Change { truncate_to, packs, extents, arrived_bytes, note } })
     }
 }
 
@@ -350,6 +373,7 @@ impl Begin {
     }
 
     fn put(&self, writer: &mut Writer) {
+        writer.u64(self.arrived_bytes);
         self.packs.next.put(writer);
         writer.u64(self.packs.uncommitted.len() as u64);
         self.packs.uncommitted.iter().for_each(|id| id.put(writer));
@@ -366,6 +390,7 @@ impl Begin {
     }
 
     fn take(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let arrived_bytes = reader.u64("arrived bytes")?;
         let next = PackId::take(reader)?;
         let count = reader.count(12, "number of packs")?;
         let uncommitted = (0..count).map(|_| PackId::take(reader)).collect::<Result<_, _>>()?;
@@ -376,12 +401,12 @@ impl Begin {
         let count = reader.count(KEPT_RECORD, "number of commits")?;
         let kept = |reader: &mut Reader<'_>| Ok((reader.u64("sequence")?, Commit::take(reader)?));
         let kept = (0..count).map(|_| kept(reader)).collect::<Result<_, Malformed>>()?;
-        Ok(Self { packs, owners, kept })
+        Ok(Self { packs, owners, kept, arrived_bytes })
     }
 }
 
-/// The shortest kept commit: sequence, owner, kind, follows, truncate to, and three empty lists.
-const KEPT_RECORD: usize = 65;
+/// The shortest kept commit: sequence, owner, kind, follows, truncate to, arrived bytes, and three empty lists.
+const KEPT_RECORD: usize = 73;
 
 /// A journal record's payload.
 pub(crate) fn encode_record<'a>(entries: impl ExactSizeIterator<Item = &'a Entry>) -> Vec<u8> {
@@ -455,6 +480,7 @@ mod tests {
             truncate_to: 0,
             packs: vec![PackEnd { pack: PACK, end: 0x2000, sealed: true }],
             extents: vec![extent(0, 5, 0x0a0b)],
+            arrived_bytes: 0x0c0d,
             note: Note::Delta(b"delta".to_vec()),
         }
     }
@@ -475,11 +501,13 @@ mod tests {
         let unsealed = vec![PackEnd { pack: PACK, end: 0x2000, sealed: true }];
         let packs = Packs { next: PackId { number: 8, ..PACK }, uncommitted: vec![PACK], unsealed };
         let owners = vec![(OwnerId([0x22; 16]), 0x0304)];
-        let begin = Entry::Begin(Begin { packs, owners, kept: vec![(0x0506, commit())] });
+        let begin =
+            Entry::Begin(Begin { packs, owners, kept: vec![(0x0506, commit())], arrived_bytes: 0x0e0f });
         let entries = [begin, Entry::Commit(commit()), Entry::Remove(OwnerId([0x11; 16]))];
         let mut expected = b"\x03\0\0\0".to_vec();
         expected.extend_from_slice(&[0; 16]);
         expected.push(3);
+        expected.extend_from_slice(b"\x0f\x0e\0\0\0\0\0\0");
         expected.extend_from_slice(b"\x08\x07\x06\x05\x04\x03\x02\x01\x08\0\0\0");
         expected.extend_from_slice(b"\x01\0\0\0\0\0\0\0\x08\x07\x06\x05\x04\x03\x02\x01\x09\0\0\0");
         expected.extend_from_slice(PACKS);
@@ -489,7 +517,7 @@ mod tests {
         expected.extend_from_slice(b"\x01\0\0\0\0\0\0\0\x06\x05\0\0\0\0\0\0");
         for _ in ["kept", "of this record"] {
             expected.extend_from_slice(&[0xee; 16]);
-            expected.extend_from_slice(b"\0\x06\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0");
+            expected.extend_from_slice(b"\0\x06\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x0d\x0c\0\0\0\0\0\0");
             expected.extend_from_slice(PACKS);
             expected.extend_from_slice(EXTENTS);
             expected.extend_from_slice(b"\x05\0\0\0\0\0\0\0delta");
@@ -506,7 +534,7 @@ mod tests {
         state.apply(7, commit()).unwrap();
         let mut expected = [0x55; 16].to_vec();
         expected.extend_from_slice(&[0xee; 16]);
-        expected.extend_from_slice(b"\x07\0\0\0\0\0\0\0\x05\0\0\0\0\0\0\0");
+        expected.extend_from_slice(b"\x07\0\0\0\0\0\0\0\x05\0\0\0\0\0\0\0\x0d\x0c\0\0\0\0\0\0");
         expected.extend_from_slice(b"\x04\0\0\0\0\0\0\0snap\x01\0\0\0\0\0\0\0\x05\0\0\0\0\0\0\0delta");
         expected.extend_from_slice(EXTENTS);
         assert_eq!(state.encode([0x55; 16], OWNER), expected);

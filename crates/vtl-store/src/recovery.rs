@@ -24,7 +24,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::IoSlice;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::sync::{Arc, Mutex};
 
 use vtl_durable::log::{self, Header, Scan};
@@ -41,9 +41,9 @@ use crate::gc::Gate;
 use crate::index::{Index, IndexOptions};
 use crate::newest::{self, Newest};
 use crate::pack::{self, PackId};
-use crate::packs::{Known, PackState, Packs, View};
+use crate::packs::{Known, PackState, Packs, View, content_bytes};
 use crate::quarantine::Quarantine;
-use crate::recipe::{self, Begin, Commit, Entry, HEAD_KIND, PackEnd, State, decode_record};
+use crate::recipe::{self, Begin, Commit, Entry, HEAD_KIND, PackEnd, Size, State, decode_record};
 use crate::store::{Core, HEAD, MADE, Phase, Slot};
 use crate::types::{Health, Options, OwnerId};
 use crate::workers::Workers;
@@ -86,6 +86,7 @@ pub(crate) fn open(disk: Arc<dyn Disk>, root: &Path, options: Options) -> Result
         Arc::new(Finder { index, packs: Arc::clone(&packs), gate, quarantine: Arc::clone(&quarantine) });
     feed_all(&finder);
     let gear = Arc::new(pool.gear()?);
+    let content_bytes = packs.sums().content_bytes.cast_signed();
     let dock = Arc::new(Dock {
         disk: Arc::clone(&disk),
         packs: Arc::clone(&packs),
@@ -108,6 +109,10 @@ pub(crate) fn open(disk: Arc<dyn Disk>, root: &Path, options: Options) -> Result
         gear,
         quarantine,
         lanes: Mutex::default(),
+        marked: Mutex::default(),
+        arrived: AtomicU64::new(found.arrived_bytes),
+        // What came and is not there has been collected.
+        reclaimed: AtomicI64::new(found.arrived_bytes.cast_signed().saturating_sub(content_bytes)),
         owners: Mutex::new(found.into_slots()),
         committer: Committer::new(journal),
         health: Mutex::new(Health::Ok),
@@ -323,6 +328,8 @@ struct Found {
     /// Commits that have no head to be applied to, oldest first.
     kept: Vec<(u64, Commit)>,
     kept_bytes: usize,
+    /// By so much packs have grown for all commits.
+    arrived_bytes: u64,
     /// Packs that the journal names.
     named_packs: BTreeMap<PackId, PackEnd>,
     /// What the first file of the journal says of packs.
@@ -344,6 +351,7 @@ impl Found {
             due: BTreeMap::new(),
             kept: Vec::new(),
             kept_bytes: 0,
+            arrived_bytes: 0,
             named_packs: BTreeMap::new(),
             first_packs: None,
             epoch: 0,
@@ -486,6 +494,7 @@ impl Found {
             }
             Entry::Commit(mut commit) => {
                 self.name_packs(std::mem::take(&mut commit.change.packs));
+                self.arrived_bytes = self.arrived_bytes.saturating_add(commit.change.arrived_bytes);
                 self.apply_commit(sequence, commit);
             }
         }
@@ -495,6 +504,7 @@ impl Found {
     fn begin(&mut self, begin: Begin) {
         self.name_packs(begin.packs.unsealed.clone());
         self.first_packs.get_or_insert(begin.packs);
+        self.arrived_bytes = begin.arrived_bytes;
         self.due = begin.owners.into_iter().collect();
         self.kept.clear();
         self.kept_bytes = 0;
@@ -627,8 +637,8 @@ impl Found {
         };
         let mut current = Journal::start(disk, &folder, header, options.segment_bytes)?;
         let told = self.told_owners();
-        let kept = self.kept.clone();
-        tell(&mut current, Begin { packs: packs.for_journal(), owners: told.clone(), kept })?;
+        let (kept, arrived_bytes) = (self.kept.clone(), self.arrived_bytes);
+        tell(&mut current, Begin { packs: packs.for_journal(), owners: told.clone(), kept, arrived_bytes })?;
         let mut journal = Journal { folder, current, retired: VecDeque::from(self.segments.clone()), told };
         newest::remember(disk, &self.root.join(PACKS), self.store_id, journal.newest());
         journal.drop_retired(disk)?;
@@ -668,15 +678,14 @@ impl Found {
     fn into_slots(self) -> BTreeMap<OwnerId, Slot> {
         let slot = |owner: OwnerId, found: &Owner| match found {
             Owner::Healthy(state) => {
-                let (length, sequence) = (state.head.length, state.sequence);
-                Slot { busy: false, phase: Phase::Idle, length, sequence }
+                Slot { busy: false, phase: Phase::Idle, size: state.size(), sequence: state.sequence }
             }
-            Owner::Removed => Slot { busy: true, phase: Phase::Removed, length: 0, sequence: 0 },
+            Owner::Removed => Slot { busy: true, phase: Phase::Removed, size: Size::default(), sequence: 0 },
             Owner::Damaged { path, offset, why } => {
                 tracing::error!(%owner, path = %path.display(), why, "an owner's head is damaged");
                 let kept = self.kept.iter().filter(|(_, commit)| commit.owner == owner).cloned().collect();
                 let phase = Phase::Damaged { path: path.clone(), offset: *offset, why: why.clone(), kept };
-                Slot { busy: false, phase, length: 0, sequence: self.due_of(owner) }
+                Slot { busy: false, phase, size: Size::default(), sequence: self.due_of(owner) }
             }
         };
         self.owners.iter().map(|(owner, found)| (*owner, slot(*owner, found))).collect()
@@ -773,12 +782,14 @@ impl FoundPacks {
 
     fn note(&self, disk: &dyn Disk, packs: &Packs, id: PackId, generation: u16) -> Result<(), StoreError> {
         let file = disk.open(&self.path(id, generation), Open::Read)?;
-        let trailer = pack::read_trailer(&*file, id)?;
+        let (file_bytes, trailer) = (file.size()?, pack::read_trailer(&*file, id)?);
+        let (regions, chunks) = trailer.map_or((0, 0), |trailer| (trailer.regions, trailer.chunks));
         let known = Known {
             generation,
-            file_bytes: file.size()?,
+            file_bytes,
+            content_bytes: content_bytes(file_bytes, regions as usize, chunks as usize),
             raw_bytes: trailer.map_or(0, |trailer| trailer.raw_bytes),
-            chunks: trailer.map_or(0, |trailer| u64::from(trailer.chunks)),
+            chunks: u64::from(chunks),
             state: PackState::Sealed,
         };
         packs.note(id, known);

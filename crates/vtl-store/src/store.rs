@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
 use vtl_durable::log::LogError;
 use vtl_durable::sealed::{self, ReplaceError};
 use vtl_durable::{Disk, DiskFile};
 
+use crate::account;
 use crate::check::{self, CheckReport};
 use crate::chunker::{Chunker, Gear};
 use crate::codec::Codec;
@@ -22,11 +23,11 @@ use crate::lane::{Context, Lane};
 use crate::pack::{Chunk, PackId};
 use crate::packs::{Packs, View};
 use crate::quarantine::{Damaged, Quarantine};
-use crate::recipe::{Begin, Change, Commit, Entry, HEAD_KIND, Note, State};
+use crate::recipe::{Begin, Change, Commit, Entry, HEAD_KIND, Note, Size, State};
 use crate::recovery;
 use crate::repair::{self, RepairReport};
 use crate::stream::Stream;
-use crate::types::{Head, Health, MAX_NOTE_BYTES, Options, OwnerId, Stats};
+use crate::types::{Head, Health, MAX_NOTE_BYTES, Options, OwnerId, Share, Stats, Usage};
 use crate::workers::{Workers, lock};
 use crate::writer::{Dock, PrepareError};
 
@@ -50,8 +51,8 @@ pub(crate) struct Slot {
     /// A stream is open, or the owner is being made or removed.
     pub(crate) busy: bool,
     pub(crate) phase: Phase,
-    /// Length of the stream as last seen; exact while the state is not loaded.
-    pub(crate) length: u64,
+    /// As last seen; exact while the state is not loaded.
+    pub(crate) size: Size,
     /// The sequence that the head file has; of a damaged one, that it should have.
     pub(crate) sequence: u64,
 }
@@ -98,6 +99,12 @@ pub(crate) struct Core {
     pub(crate) granted: AtomicU64,
     /// What the last collection left in packs although nothing needs it.
     pub(crate) reclaimable: AtomicU64,
+    /// By so much packs grew for all commits.
+    pub(crate) arrived: AtomicU64,
+    /// By so much they became shorter since.
+    pub(crate) reclaimed: AtomicI64,
+    /// What each owner needed of it when that was last looked at.
+    pub(crate) marked: Mutex<BTreeMap<OwnerId, Share>>,
     /// Held for its lock on the pool.
     pub(crate) _lock: Arc<dyn DiskFile>,
 }
@@ -131,13 +138,15 @@ impl Store {
                 let removed = matches!(slot.phase, Phase::Removed);
                 return Err(if removed { StoreError::Busy { owner } } else { StoreError::Exists { owner } });
             }
-            owners.insert(owner, Slot { busy: true, phase: Phase::Making, length: 0, sequence: 0 });
+            owners
+                .insert(owner, Slot { busy: true, phase: Phase::Making, size: Size::default(), sequence: 0 });
         }
         let made = core.make_owner(owner, snapshot);
         let mut owners = lock(&core.owners);
         match made {
             Ok(sequence) => {
-                owners.insert(owner, Slot { busy: false, phase: Phase::Idle, length: 0, sequence });
+                owners
+                    .insert(owner, Slot { busy: false, phase: Phase::Idle, size: Size::default(), sequence });
                 Ok(())
             }
             Err(error) => {
@@ -195,6 +204,23 @@ impl Store {
                 Err(error)
             }
         }
+    }
+
+    /// What one owner takes. Its share is that of the last collection or accounting.
+    pub fn usage(&self, owner: OwnerId) -> Result<Usage, StoreError> {
+        let size = {
+            let owners = lock(&self.core.owners);
+            let slot = owners.get(&owner).ok_or(StoreError::UnknownOwner { owner })?;
+            slot.usable(owner)?;
+            slot.current_size()
+        };
+        let share = lock(&self.core.marked).get(&owner).copied();
+        Ok(Usage { logical_bytes: size.length, arrived_bytes: size.arrived_bytes, share })
+    }
+
+    /// Finds out what each owner needs and what nobody needs, without freeing anything: for [`Store::usage`] and [`Store::stats`].
+    pub fn account(&self) -> Result<(), StoreError> {
+        account::account(&self.core)
     }
 
     /// Counts over the whole pool.
@@ -450,10 +476,12 @@ impl Core {
                 if let Some(slot) = lock(&self.owners).get_mut(&owner) {
                     self.dock.finder.gate.release(slot.current_length());
                     slot.phase = Phase::Removed;
+                    lock(&self.marked).remove(&owner);
                 }
             }
             Entry::Commit(commit) => {
                 self.packs.named(&commit.change.packs);
+                self.arrived.fetch_add(commit.change.arrived_bytes, Ordering::Relaxed);
                 self.apply_commit(sequence, commit);
             }
             Entry::Begin(_) => {}
@@ -513,11 +541,11 @@ impl Core {
         if let Some(slot) = owners.get_mut(&owner) {
             slot.busy = false;
             if let Phase::Loaded(state) = &slot.phase {
-                let (saved, length, sequence) = {
+                let (saved, size, sequence) = {
                     let state = lock(state);
-                    (state.is_saved(), state.head.length, state.saved_sequence)
+                    (state.is_saved(), state.size(), state.saved_sequence)
                 };
-                slot.length = length;
+                slot.size = size;
                 slot.sequence = sequence;
                 if saved {
                     slot.phase = Phase::Idle;
@@ -568,8 +596,14 @@ impl Core {
             match self.disk.unlink(&self.packs.path(*id, 0)) {
                 Err(error) if !error.is_not_found() => {
                     tracing::warn!(pack = %id, %error, "a pack that nothing needs stays until the next start");
+                    continue;
                 }
                 _ => self.packs.forget(*id),
+            }
+            // Were it to come back, nothing but this would tell that no commit had ever named it.
+            if let Err(error) = self.disk.sync_folder(&self.packs.folder(*id)) {
+                tracing::warn!(pack = %id, %error, "a pack that nothing needs may be there at the next start");
+                self.packs.may_come_back(*id);
             }
         }
     }
@@ -588,12 +622,15 @@ impl Core {
     /// A pack's next generation, synced, takes the place of the one before.
     pub(crate) fn publish_generation(&self, view: View, file_bytes: u64) -> Result<(), StoreError> {
         let (id, generation) = (view.id, view.generation);
+        let before = self.packs.content_bytes_of(id);
         // Whether the name is there for a start is not known after an error, and the start would keep this generation: nothing that
         // it lacks may be committed any more.
         self.packs
             .publish_next(id, generation)
             .inspect_err(|error| self.set_read_only(&error.to_string()))?;
         self.packs.sealed(view, file_bytes);
+        let gone = before.cast_signed() - self.packs.content_bytes_of(id).cast_signed();
+        self.reclaimed.fetch_add(gone, Ordering::Relaxed);
         self.dock.finder.gate.retire(id, generation);
         if let Err(error) = self.disk.unlink(&self.packs.path(id, generation.saturating_sub(1))) {
             tracing::warn!(pack = %id, %error, "an old generation of a pack stays until the next start");
@@ -617,7 +654,8 @@ impl Core {
         });
         let kept = kept.cloned().collect();
         drop(owners);
-        Begin { packs: self.packs.for_journal(), owners: self.told_owners(), kept }
+        let arrived_bytes = self.arrived.load(Ordering::Relaxed);
+        Begin { packs: self.packs.for_journal(), owners: self.told_owners(), kept, arrived_bytes }
     }
 
     /// Every owner that there is, with the sequence of its head.
@@ -637,6 +675,9 @@ impl Core {
             chunks: sums.chunks,
             packs: sums.packs,
             reclaimable_bytes: self.reclaimable.load(Ordering::Relaxed),
+            arrived_bytes: self.arrived.load(Ordering::Relaxed),
+            metadata_bytes: sums.file_bytes - sums.content_bytes,
+            reclaimed_bytes: self.reclaimed.load(Ordering::Relaxed),
             memory_bytes: memory,
         };
         for slot in lock(&self.owners).values() {
@@ -651,10 +692,14 @@ impl Core {
 
 impl Slot {
     fn current_length(&self) -> u64 {
+        self.current_size().length
+    }
+
+    fn current_size(&self) -> Size {
         match &self.phase {
-            Phase::Loaded(state) => lock(state).head.length,
-            Phase::Idle => self.length,
-            Phase::Making | Phase::Damaged { .. } | Phase::Removed => 0,
+            Phase::Loaded(state) => lock(state).size(),
+            Phase::Idle => self.size,
+            Phase::Making | Phase::Damaged { .. } | Phase::Removed => Size::default(),
         }
     }
 

@@ -168,10 +168,37 @@ pub struct Stats {
     pub chunks: u64,
     /// Pack files.
     pub packs: u64,
-    /// What the last collection left in packs although nothing needs it.
+    /// What the last collection or accounting found in packs that nothing needs, less what was freed.
     pub reclaimable_bytes: u64,
+    /// By so much packs have grown for all commits that there ever were, headers and footers of packs apart.
+    pub arrived_bytes: u64,
+    /// Headers and footers of packs.
+    pub metadata_bytes: u64,
+    /// What collections have taken of it: `arrived_bytes + metadata_bytes - reclaimed_bytes` is `stored_bytes`. Below zero when repairs
+    /// have added more than was ever taken.
+    pub reclaimed_bytes: i64,
     /// Bytes in flight, cached chunks and loaded recipes in memory.
     pub memory_bytes: u64,
+}
+
+/// What one owner takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Length of its stream, as last committed.
+    pub logical_bytes: u64,
+    /// By so much packs grew for all its commits, after compression: what others had already costs nothing, and what it cut since counts.
+    pub arrived_bytes: u64,
+    /// What others need or do not; none before a collection or an accounting has looked at the owner since the pool was opened.
+    pub share: Option<Share>,
+}
+
+/// What an owner needs of what is stored, as the last collection or accounting found it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Share {
+    /// What a collection of everything dead would free if the owner were removed.
+    pub exclusive_bytes: u64,
+    /// What others need as well, nearly.
+    pub shared_bytes: u64,
 }
 
 /// Whether the pool takes writes.

@@ -84,6 +84,8 @@ pub(crate) struct Writer {
     dirty_folders: BTreeSet<PathBuf>,
     /// Packs that got their footer since the last commit, with the length of the file.
     footed: Vec<(View, u64)>,
+    /// By so much packs grew since the last commit, their headers and footers apart.
+    arrived_bytes: u64,
     /// Where the next chunk begins in the stream.
     end: u64,
 }
@@ -105,6 +107,7 @@ impl Writer {
             unsynced: Vec::new(),
             dirty_folders: BTreeSet::new(),
             footed: Vec::new(),
+            arrived_bytes: 0,
             end: length,
         }
     }
@@ -186,6 +189,7 @@ impl Writer {
         self.push(Bytes::from(region.encode_header(open.id)));
         encoded.stored.into_iter().for_each(|piece| self.push(piece));
         self.batch_raw += raw as usize;
+        self.arrived_bytes += region.end() - open.end;
         open.end = region.end();
         open.table.push(region);
         if !open.unsynced {
@@ -273,8 +277,8 @@ impl Writer {
 
     /// Readers of the stream find what is not committed yet.
     pub(crate) fn publish(&self, dock: &Dock) {
-        for (view, len) in &self.footed {
-            dock.packs.publish(view.clone(), *len);
+        for (view, _) in &self.footed {
+            dock.packs.publish(view.clone());
         }
         if let Some(open) = &self.current {
             open.publish(dock);
@@ -292,6 +296,7 @@ impl Writer {
             truncate_to: self.truncate_to,
             packs: sealed.chain(unsealed).collect(),
             extents: self.extents.clone(),
+            arrived_bytes: self.arrived_bytes,
             note,
         })
     }
@@ -303,6 +308,7 @@ impl Writer {
         {
             let rest = open.end.next_multiple_of(PAGE) - open.end;
             open.end += rest;
+            self.arrived_bytes += rest;
             self.push(Bytes::from_static(ZEROS.get(..rest as usize).unwrap_or_default()));
         }
         self.flush()
@@ -326,6 +332,7 @@ impl Writer {
     /// What was prepared is durable, and everybody may know.
     pub(crate) fn committed(&mut self, dock: &Dock) {
         self.truncate_to = self.end;
+        self.arrived_bytes = 0;
         self.extents.clear();
         self.fresh.clear();
         self.placed.clear();
@@ -379,7 +386,7 @@ impl OpenPack {
 
     fn publish(&self, dock: &Dock) {
         let view = View { id: self.id, generation: 0, durable: self.durable, table: self.table.clone() };
-        dock.packs.publish(view, self.end);
+        dock.packs.publish(view);
     }
 }
 
