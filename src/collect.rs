@@ -62,6 +62,14 @@ impl Daemon {
         Ok(report)
     }
 
+    /// Finds out what each cartridge takes.
+    ///
+    /// # Errors
+    /// What stops it, with a remedy.
+    pub(crate) fn account(&self) -> Result<(), ApiError> {
+        self.store.account().map_err(|error| self.not_collected(&error))
+    }
+
     fn nothing_is_lost(&self) -> Result<(), ApiError> {
         let lost = self.lost().map_err(|error| refused(&error))?;
         if lost.is_empty() {

@@ -133,6 +133,7 @@ fn routes(daemon: Arc<Daemon>) -> Router {
             delete(|State(d): Shared, Path(l): Name| run(d, move |d| d.vault_remove(&l))),
         )
         .route("/store/stats", get(|State(d): Shared| run(d, Daemon::store_stats)))
+        .route("/store/account", post(|State(d): Shared| run(d, Daemon::store_account)))
         .route("/store/check", post(|State(d): Shared| run(d, Daemon::store_check)))
         .route("/store/repair", post(|State(d): Shared| run(d, Daemon::store_repair)))
         .route("/store/rebuild-index", post(|State(d): Shared| run(d, Daemon::store_rebuild_index)))

@@ -16,7 +16,7 @@ use vtl_api::{
 use vtl_conf::{ConfErrors, Origin, Surroundings};
 use vtl_library::{Cartridge, CartridgeState, Counts, Head, LibraryError, NewCartridges, NewPlace, Verdict};
 use vtl_meta::{MetaError, Tx};
-use vtl_store::GcRule;
+use vtl_store::{GcRule, OwnerId};
 use vtl_types::{ByteCount, ChapAccount, ChapLogin, IscsiName, Label, LibraryName, MediaForm, Place, Secret};
 
 use super::{not_carried, refused};
@@ -281,6 +281,9 @@ impl Daemon {
 
     fn cartridge_row(&self, cartridge: &Cartridge) -> CartridgeInfo {
         let media = cartridge.label.media();
+        // A damaged one is told by check and status.
+        let usage = self.store.usage(OwnerId(cartridge.id.0)).ok();
+        let share = usage.and_then(|usage| usage.share);
         CartridgeInfo {
             label: cartridge.label.to_string(),
             library: cartridge.library.as_ref().map(ToString::to_string),
@@ -292,6 +295,10 @@ impl Daemon {
             write_protected: cartridge.write_protected,
             worm: media.form == MediaForm::Worm,
             created: rfc3339(u64::try_from(cartridge.created_s).unwrap_or(0)),
+            logical_bytes: usage.map(|usage| usage.logical_bytes),
+            arrived_bytes: usage.map(|usage| usage.arrived_bytes),
+            exclusive_bytes: share.map(|share| share.exclusive_bytes),
+            shared_bytes: share.map(|share| share.shared_bytes),
         }
     }
 
@@ -498,7 +505,16 @@ impl Daemon {
             packs: stats.packs,
             reclaimable_bytes: stats.reclaimable_bytes,
             memory_bytes: stats.memory_bytes,
+            arrived_bytes: stats.arrived_bytes,
+            metadata_bytes: stats.metadata_bytes,
+            reclaimed_bytes: stats.reclaimed_bytes,
         })
+    }
+
+    /// Finds out what each cartridge takes, without freeing anything.
+    pub(super) fn store_account(&self) -> Answer<StoreStats> {
+        self.account()?;
+        self.store_stats()
     }
 
     pub(super) fn store_check(&self) -> Answer<StoreCheck> {

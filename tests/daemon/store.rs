@@ -74,6 +74,37 @@ fn a_collection_asked_for_frees_what_no_cartridge_needs_and_says_how_much() {
     }
 }
 
+#[test]
+fn a_cartridge_says_what_it_has_to_itself_and_what_it_shares_and_the_store_adds_up() {
+    let mut server = Server::start(&["--set", "store.gc=manual"]);
+    share(&server);
+    let show = |server: &Server, number: u8| server.get(&format!("/cartridges/VTL00{number}L8"));
+    let (one, two, blank) = (show(&server, 1), show(&server, 2), show(&server, 3));
+    let bytes = |of: &Value, name: &str| of[name].as_u64().unwrap_or_else(|| panic!("{name} in {of}"));
+    assert_eq!((bytes(&one, "logical_bytes"), bytes(&two, "logical_bytes")), (24 * MIB, 4 * MIB));
+    assert!((24 * MIB..25 * MIB).contains(&bytes(&one, "arrived_bytes")), "{one}");
+    assert!(bytes(&two, "arrived_bytes") < MIB / 8, "{two}");
+    assert_eq!((bytes(&blank, "logical_bytes"), bytes(&blank, "arrived_bytes")), (0, 0));
+    assert_eq!(one["exclusive_bytes"], Value::Null, "nobody has looked");
+
+    let stats = server.api("POST", "/store/account", &json!({}));
+    let reclaimed = stats["reclaimed_bytes"].as_i64().unwrap();
+    let sum = (bytes(&stats, "arrived_bytes") + bytes(&stats, "metadata_bytes")).cast_signed() - reclaimed;
+    assert_eq!(sum, bytes(&stats, "stored_bytes").cast_signed(), "{stats}");
+    let (one, two) = (show(&server, 1), show(&server, 2));
+    assert!((20 * MIB..21 * MIB).contains(&bytes(&one, "exclusive_bytes")), "{one}");
+    assert!((4 * MIB..5 * MIB).contains(&bytes(&one, "shared_bytes")), "{one}");
+    assert!((4 * MIB..5 * MIB).contains(&bytes(&two, "shared_bytes")), "{two}");
+    assert_eq!(show(&server, 3)["shared_bytes"], 0);
+
+    // What arrived survives a restart; shares are looked at again.
+    let arrived = bytes(&one, "arrived_bytes");
+    assert_eq!(server.stop(), Some(0));
+    server.start_again();
+    let one = show(&server, 1);
+    assert_eq!((bytes(&one, "arrived_bytes"), &one["exclusive_bytes"]), (arrived, &Value::Null));
+}
+
 /// The folder of each cartridge in the store.
 fn owners(server: &Server) -> Vec<PathBuf> {
     let folder = std::fs::read_dir(server.state().join("store/owners")).unwrap();

@@ -199,6 +199,18 @@ pub struct CartridgeInfo {
     pub worm: bool,
     /// When it was made.
     pub created: String,
+    /// Bytes of its stream in the store; none when the store cannot read it.
+    #[serde(default)]
+    pub logical_bytes: Option<u64>,
+    /// Bytes on disk that all its writing has caused, after compression, at the last commit.
+    #[serde(default)]
+    pub arrived_bytes: Option<u64>,
+    /// Bytes on disk that only it needs; none until a collection or `POST /store/account` has looked since the start.
+    #[serde(default)]
+    pub exclusive_bytes: Option<u64>,
+    /// Bytes on disk that it needs and others too, nearly, of the same moment.
+    #[serde(default)]
+    pub shared_bytes: Option<u64>,
 }
 
 /// `POST /cartridges`.
@@ -270,10 +282,20 @@ pub struct StoreStats {
     pub chunks: u64,
     /// Packs.
     pub packs: u64,
-    /// Bytes on disk that nobody needs any more.
+    /// Bytes on disk that nobody needs any more, as the last collection or `POST /store/account` found.
     pub reclaimable_bytes: u64,
     /// Memory that the store holds.
     pub memory_bytes: u64,
+    /// Bytes that packs have grown by for all that was ever written, headers and footers of packs apart.
+    #[serde(default)]
+    pub arrived_bytes: u64,
+    /// Headers and footers of packs.
+    #[serde(default)]
+    pub metadata_bytes: u64,
+    /// Bytes that collections have taken: `arrived_bytes + metadata_bytes - reclaimed_bytes` is `stored_bytes`. Below zero when repairs
+    /// have added more.
+    #[serde(default)]
+    pub reclaimed_bytes: i64,
 }
 
 /// `POST /store/gc`, what is asked.

@@ -21,11 +21,12 @@ impl Finder {
     pub(crate) fn find(&self, fingerprint: &Fingerprint, len: u32) -> Option<(Arc<View>, usize)> {
         let place = self.index.lookup(fingerprint)?;
         let number = usize::from(place.chunk);
-        let view = self.packs.by_key(place.pack).and_then(|id| self.packs.view(id).ok());
-        let Some(view) = view else {
+        let Some(id) = self.packs.by_key(place.pack) else {
             self.index.forget(fingerprint, place);
             return None;
         };
+        // A pack that cannot be read now may be another time.
+        let view = self.packs.view(id).ok()?;
         let same = |found: Option<Found<'_>>| {
             found.is_some_and(|found| found.chunk.fingerprint == *fingerprint && found.chunk.len == len)
         };

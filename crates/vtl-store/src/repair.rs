@@ -86,8 +86,14 @@ fn repair_pack(
         }
         Err(error) => return Err(error),
     }
-    for at in good.keys() {
-        core.quarantine.release(id, *at);
+    let view = core.packs.view(id)?;
+    let is_back = |damaged: &Damaged| {
+        let found = view.table.holding(u64::from(damaged.at));
+        found.is_some_and(|(_, found)| found.chunk.fingerprint == damaged.fingerprint)
+    };
+    // One that had no room stays for another time.
+    for (damaged, _) in good.values().filter(|(damaged, _)| is_back(damaged)) {
+        core.quarantine.release(id, damaged.at);
         report.healed += 1;
     }
     Ok(())
@@ -130,8 +136,8 @@ fn write_healed(core: &Core, id: PackId, good: &HashMap<u32, (Damaged, Bytes)>) 
 
 type Pieces = Vec<(Chunk, Bytes)>;
 
-/// Regions of the healed pack in the order of raw addresses: the old ones with damaged chunks replaced or left out, and one for each good
-/// chunk whose header was lost.
+/// Regions of the healed pack in the order of raw addresses: the old ones with damaged chunks replaced or left out, and the good chunks that
+/// the pack has no header of, between their neighbours or as regions of their own.
 fn plan(
     core: &Core,
     view: &Arc<View>,
@@ -163,7 +169,15 @@ fn plan(
     let missing = good.values().filter(|(damaged, _)| view.table.holding(u64::from(damaged.at)).is_none());
     for (damaged, bytes) in missing.take(room) {
         let Damaged { at, len, fingerprint, .. } = *damaged;
-        regions.insert(at, (vec![(Chunk { fingerprint, at, len, forced: true }, bytes.clone())], true));
+        let piece = (Chunk { fingerprint, at, len, forced: true }, bytes.clone());
+        // Regions must not overlap: one that goes on behind the chunk takes it in.
+        let around = regions.range_mut(..at).next_back().map(|(_, (pieces, _))| pieces);
+        match around.filter(|pieces| pieces.last().is_some_and(|(last, _)| last.at > at)) {
+            Some(pieces) => pieces.insert(pieces.partition_point(|(chunk, _)| chunk.at < at), piece),
+            None => {
+                regions.insert(at, (vec![piece], true));
+            }
+        }
     }
     Ok(regions.into_values().collect())
 }

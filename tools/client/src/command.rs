@@ -214,6 +214,8 @@ pub enum VaultVerb {
 pub enum StoreVerb {
     /// Sizes and counts.
     Stats,
+    /// Find out which space each cartridge has to itself, which it shares, and which nobody needs: for `cartridge show` and `store stats`.
+    Account,
     /// Read every chunk and compare it with its hash.
     Check,
     /// Put damaged chunks back whose content is elsewhere in the store.
@@ -384,6 +386,9 @@ impl Noun {
             Self::Cartridge(verb) => verb.call(),
             Self::Vault(verb) => Ok(verb.call()),
             Self::Store(StoreVerb::Stats) => Ok(get("/store/stats", View::Fields)),
+            Self::Store(StoreVerb::Account) => {
+                Ok(call(Method::Post, "/store/account".to_owned(), Some(json!({})), View::Fields))
+            }
             Self::Store(StoreVerb::Check) => {
                 let view = View::Findings("damage", &["cartridge", "offset", "length", "why"]);
                 Ok(call(Method::Post, "/store/check".to_owned(), Some(json!({})), view))
@@ -678,6 +683,7 @@ mod tests {
             ("vtl cartridge set VTL001L8 write-protect=on", Method::Patch, "/cartridges/VTL001L8"),
             ("vtl vault load VTL001L8 --library lib0", Method::Post, "/vault/VTL001L8/load"),
             ("vtl --json store stats", Method::Get, "/store/stats"),
+            ("vtl store account", Method::Post, "/store/account"),
             ("vtl store gc --dead 10", Method::Post, "/store/gc"),
             (
                 "vtl iscsi initiator add lib0 iqn.1993-08.org.debian:01:abc",
