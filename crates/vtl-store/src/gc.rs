@@ -434,13 +434,42 @@ mod tests {
 
     fn fill(disk: Arc<dyn Disk>, bytes: usize) -> Store {
         let store = Store::open(disk, Path::new("/pool"), Options::small()).unwrap();
-        store.create(OWNER, b"").unwrap();
-        let mut stream = store.open_stream(OWNER).unwrap();
-        let noise = (0..bytes).map(|at| (((at * at) >> 7) ^ (at * 31)) as u8).collect::<Vec<_>>();
-        stream.append(&[Bytes::from(noise)], false).unwrap();
-        stream.commit(b"").unwrap();
-        drop(stream);
+        write(&store, OWNER, bytes);
         store
+    }
+
+    fn noise(bytes: usize) -> Vec<u8> {
+        (0..bytes).map(|at| (((at * at) >> 7) ^ (at * 31)) as u8).collect()
+    }
+
+    fn write(store: &Store, owner: OwnerId, bytes: usize) {
+        store.create(owner, b"").unwrap();
+        let mut stream = store.open_stream(owner).unwrap();
+        stream.append(&[Bytes::from(noise(bytes))], false).unwrap();
+        stream.commit(b"").unwrap();
+    }
+
+    #[test]
+    fn what_comes_again_in_the_middle_of_a_collection_is_kept_where_it_is_or_stored_anew() {
+        let disk = Interrupted::new();
+        let store = fill(disk.clone(), 100_000);
+        store.remove(OWNER).unwrap();
+        let (before, other) = (store.stats(), OwnerId([2; 16]));
+        let writing = store.clone();
+        // The first pack is closed by now: what it has must be stored anew. The others are dead, but not closed.
+        disk.interrupt_with(move || write(&writing, other, 100_000));
+        let report = store.gc(GcRule { dead_percent: 1, ..GcRule::default() }).unwrap();
+        assert!(report.removed >= 1 && report.removed < before.packs / 2, "{report:?}");
+        let grown = store.stats().arrived_bytes - before.arrived_bytes;
+        assert!(grown > 1000 && grown < 50_000, "{grown}");
+        let check = |store: Store| {
+            assert_eq!(store.check().findings, []);
+            let mut stream = store.open_stream(other).unwrap();
+            assert!(stream.read(0, 100_000).unwrap().concat() == noise(100_000));
+        };
+        check(store);
+        let disk = Arc::new(disk.disk.after_crash(1));
+        check(Store::open(disk, Path::new("/pool"), Options::small()).unwrap());
     }
 
     #[test]
@@ -470,14 +499,29 @@ mod tests {
         assert_eq!((store.stats(), store.released_bytes()), (before, 100_000));
     }
 
-    /// Stops the store's collections when the first pack goes.
-    #[derive(Debug)]
-    struct Stopping {
+    /// Does something when the first pack goes.
+    struct Interrupted {
         disk: SimDisk,
-        store: Mutex<Option<Store>>,
+        action: Mutex<Option<Box<dyn FnOnce() + Send>>>,
     }
 
-    impl Disk for Stopping {
+    impl std::fmt::Debug for Interrupted {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("Interrupted")
+        }
+    }
+
+    impl Interrupted {
+        fn new() -> Arc<Self> {
+            Arc::new(Self { disk: SimDisk::new(1), action: Mutex::default() })
+        }
+
+        fn interrupt_with(&self, action: impl FnOnce() + Send + 'static) {
+            *lock(&self.action) = Some(Box::new(action));
+        }
+    }
+
+    impl Disk for Interrupted {
         fn open(&self, path: &Path, how: Open) -> Result<Arc<dyn DiskFile>, DiskError> {
             self.disk.open(path, how)
         }
@@ -487,11 +531,11 @@ mod tests {
         }
 
         fn unlink(&self, path: &Path) -> Result<(), DiskError> {
-            if path.extension().is_some_and(|end| end == "pack")
-                && let Some(store) = lock(&self.store).take()
-            {
-                store.stop_collecting();
-            }
+            let action = match path.extension().is_some_and(|end| end == "pack") {
+                true => lock(&self.action).take(),
+                false => None,
+            };
+            action.into_iter().for_each(|action| action());
             self.disk.unlink(path)
         }
 
@@ -518,12 +562,13 @@ mod tests {
 
     #[test]
     fn a_collection_that_is_stopped_ends_after_the_pack_in_hand() {
-        let disk = Arc::new(Stopping { disk: SimDisk::new(1), store: Mutex::default() });
+        let disk = Interrupted::new();
         let store = fill(disk.clone(), 100_000);
         store.remove(OWNER).unwrap();
         let before = store.stats();
         assert!(before.packs > 3, "{before:?}");
-        *lock(&disk.store) = Some(store.clone());
+        let stopping = store.clone();
+        disk.interrupt_with(move || stopping.stop_collecting());
         let report = store.gc(GcRule::default()).unwrap();
         assert_eq!((report.removed, store.stats().packs), (1, before.packs - 1));
         assert_eq!(report.freed_bytes, before.stored_bytes - store.stats().stored_bytes);

@@ -748,3 +748,58 @@ pub(crate) fn delta(bytes: &[u8]) -> Result<Note, StoreError> {
 pub(crate) fn snapshot(bytes: &[u8]) -> Result<Note, StoreError> {
     check_note(bytes).map(|()| Note::Snapshot(bytes.to_vec()))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use bytes::Bytes;
+    use vtl_durable::SimDisk;
+
+    use super::*;
+
+    fn noise(len: u64) -> Vec<u8> {
+        let mut state = 1_u64;
+        (0..len)
+            .map(|_| {
+                state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+                (state >> 56) as u8
+            })
+            .collect()
+    }
+
+    fn write(store: &Store, who: u8, bytes: &[u8]) -> Vec<u8> {
+        let owner = OwnerId([who; 16]);
+        store.create(owner, b"").unwrap();
+        let mut stream = store.open_stream(owner).unwrap();
+        stream.append(&[Bytes::copy_from_slice(bytes)], false).unwrap();
+        stream.commit(b"").unwrap();
+        stream.read(0, bytes.len() as u64).unwrap().concat()
+    }
+
+    /// Every content is said to be where another one is, or in a pack that is not there.
+    #[test]
+    fn an_index_with_wrong_entries_gives_no_wrong_bytes_and_costs_space_only() {
+        let store = Store::open(Arc::new(SimDisk::new(1)), Path::new("/pool"), Options::small()).unwrap();
+        let bytes = noise(40_000);
+        assert_eq!(write(&store, 1, &bytes), bytes);
+        let finder = &store.core.dock.finder;
+        let wrong: [fn(u64, u16) -> (u64, u16); 4] = [
+            |pack, number| (pack, number ^ 1),
+            |pack, number| (pack ^ 1, number),
+            |pack, _| (pack, u16::MAX),
+            |_, number| (u64::MAX, number),
+        ];
+        for (who, place) in (2..).zip(wrong) {
+            for (id, _) in finder.packs.all() {
+                let view = finder.packs.view(id).unwrap();
+                for (chunk, number) in view.table.chunks().zip(0..) {
+                    let (pack, number) = place(id.key(), number);
+                    finder.index.insert(pack, &[(number, chunk.fingerprint)]);
+                }
+            }
+            assert_eq!(write(&store, who, &bytes), bytes, "owner {who}");
+            assert_eq!(store.check().findings, [], "owner {who}");
+        }
+    }
+}

@@ -103,5 +103,8 @@ fn files_of_a_pool_are_for_the_service_alone() {
             files += 1;
         }
     }
-    assert_eq!(files, 8, "lock, pool, journal, head and its mark, pack, two of the index");
+    assert_eq!(
+        files, 9,
+        "lock, pool, journal, head and its mark, pack and what packs remember, two of the index"
+    );
 }
