@@ -4,7 +4,7 @@
 //! File `packs/newest`, byte table in `docs/formats/journal.md`. It is written when a journal file has begun, so that it is never ahead of the
 //! journal that it lies with. One that is missing or damaged only tells nothing; the start writes it anew.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use vtl_durable::Disk;
 use vtl_durable::sealed::{self, Kind, ReplaceError, SealedError};
@@ -79,7 +79,7 @@ pub(crate) fn compare(
     Ok(())
 }
 
-fn read(disk: &dyn Disk, path: &PathBuf) -> Result<Option<([u8; 16], Newest)>, StoreError> {
+fn read(disk: &dyn Disk, path: &Path) -> Result<Option<([u8; 16], Newest)>, StoreError> {
     match sealed::read(disk, path, KIND) {
         Ok(payload) => Ok(Newest::decode(&payload).ok()),
         Err(SealedError::Disk(error)) if error.is_not_found() => Ok(None),
