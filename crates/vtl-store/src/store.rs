@@ -784,7 +784,8 @@ mod tests {
         let bytes = noise(40_000);
         assert_eq!(write(&store, 1, &bytes), bytes);
         let finder = &store.core.dock.finder;
-        let wrong: [fn(u64, u16) -> (u64, u16); 4] = [
+        type Misplace = fn(u64, u16) -> (u64, u16);
+        let wrong: [Misplace; 4] = [
             |pack, number| (pack, number ^ 1),
             |pack, number| (pack ^ 1, number),
             |pack, _| (pack, u16::MAX),
