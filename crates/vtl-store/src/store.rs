@@ -143,8 +143,9 @@ impl Store {
         }
     }
 
-    /// Removes an owner and frees its packs; the removal is durable when it returns without an error. After an
-    /// error that is not [`StoreError::Busy`] or [`StoreError::UnknownOwner`] it may have happened all the same.
+    /// Removes an owner and frees its packs; the removal is durable when it returns without an error. After
+    /// [`StoreError::LateWrite`] it may have happened all the same. An owner with the guard on stays; one whose head is lost says nothing
+    /// of a guard, and goes.
     pub fn remove(&self, owner: OwnerId) -> Result<(), StoreError> {
         let core = &self.core;
         core.writable()?;
@@ -157,6 +158,10 @@ impl Store {
             if std::mem::replace(&mut slot.busy, true) {
                 return Err(StoreError::Busy { owner });
             }
+        }
+        if let Err(refused) = core.refuse_guarded(owner) {
+            core.free(owner);
+            return Err(refused);
         }
         if let Err(failure) = core.committer.commit(core, Entry::Remove(owner)) {
             core.free(owner);
@@ -516,6 +521,19 @@ impl Core {
                     slot.phase = Phase::Idle;
                 }
             }
+        }
+    }
+
+    fn refuse_guarded(&self, owner: OwnerId) -> Result<(), StoreError> {
+        let guarded = self.loaded(owner).and_then(|loaded| match loaded {
+            Some(state) => Ok(lock(&state).guarded),
+            None => Ok(self.load(owner)?.guarded),
+        });
+        match guarded {
+            Ok(true) => Err(StoreError::Guarded { owner }),
+            Ok(false) | Err(StoreError::Damaged { .. } | StoreError::Format { .. }) => Ok(()),
+            Err(StoreError::Io(error)) if error.is_not_found() => Ok(()),
+            Err(error) => Err(error),
         }
     }
 

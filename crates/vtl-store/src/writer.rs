@@ -290,6 +290,7 @@ impl Writer {
         let sealed = self.footed.iter().map(|(view, end)| PackEnd { pack: view.id, end: *end, sealed: true });
         Ok(Change {
             truncate_to: self.truncate_to,
+            guard: None,
             packs: sealed.chain(unsealed).collect(),
             extents: self.extents.clone(),
             note,
