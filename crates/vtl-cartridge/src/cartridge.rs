@@ -19,6 +19,7 @@ use crate::{
     error::{CartridgeError, Lost},
     head::{Changes, Head, MAX_ATTRIBUTES_BYTES, PlaceHint, set_attribute},
     map::{Cursor, Entry, MAX_BLOCK_BYTES, Point, Run, Spaced, Stop},
+    protection::{Now, Protection},
     spec::{CartridgeSpec, Facts, Settings},
 };
 
@@ -136,6 +137,8 @@ impl Cartridge {
             untold: None,
             broken: None,
         };
+        // One record puts both on; should they differ all the same, the next commit brings the store's in line.
+        cartridge.changes.protection = cartridge.stream()?.is_guarded() != cartridge.head.protection.is_on();
         cartridge.look_at_pool();
         Ok(cartridge)
     }
@@ -193,6 +196,12 @@ impl Cartridge {
     #[must_use]
     pub fn write_protected(&self) -> bool {
         self.head.write_protected
+    }
+
+    /// Retention and hold, as last known: a retention that is over is there until [`Cartridge::release_if_over`] finds it.
+    #[must_use]
+    pub fn protection(&self) -> Protection {
+        self.head.protection
     }
 
     /// How often it was loaded.
@@ -376,7 +385,7 @@ impl Cartridge {
         self.flush()
     }
 
-    /// Empties the tape and rewinds; durable when it returns. Host attributes stay. A WORM tape must be empty.
+    /// Empties the tape and rewinds; durable when it returns. Host attributes stay. A tape that takes writes at end of data only must be empty.
     pub fn format(&mut self) -> Result<(), CartridgeError> {
         let before = self.cursor;
         self.rewind();
@@ -420,6 +429,33 @@ impl Cartridge {
         }
         self.head.write_protected = on;
         self.change(|changes| changes.write_protected = true)
+    }
+
+    /// Keeps what is on the tape until `until_s` (seconds since 1970 UTC) at least; durable when it returns, with all that was written before.
+    pub fn retain(&mut self, until_s: u64, now: Now) -> Result<(), CartridgeError> {
+        self.usable_but_untold()?;
+        self.protect(self.head.protection.retained(until_s, now)?)
+    }
+
+    /// Puts the hold on, or lifts it; durable when it returns.
+    pub fn set_hold(&mut self, on: bool) -> Result<(), CartridgeError> {
+        self.usable_but_untold()?;
+        self.protect(self.head.protection.held(on)?)
+    }
+
+    /// Lets a retention go that is over; durable when it returns. Whoever may be stopped by one asks this first.
+    pub fn release_if_over(&mut self, now: Now) -> Result<(), CartridgeError> {
+        self.usable_but_untold()?;
+        self.protect(self.head.protection.at(now))
+    }
+
+    /// The store's guard goes on and off in the same record.
+    fn protect(&mut self, protection: Protection) -> Result<(), CartridgeError> {
+        if self.head.protection == protection {
+            return Ok(());
+        }
+        self.head.protection = protection;
+        self.change(|changes| changes.protection = true)
     }
 
     /// Notes where the cartridge is; durable when it returns. For rebuilding a lost inventory only.
@@ -469,7 +505,8 @@ impl Cartridge {
         if self.head.write_protected {
             return Err(CartridgeError::WriteProtected);
         }
-        if self.head.kind.form == MediaForm::Worm && !at_end {
+        let appends_only = self.head.kind.form == MediaForm::Worm || self.head.protection.is_on();
+        if appends_only && !at_end {
             return Err(CartridgeError::WriteOnce);
         }
         Ok(())
@@ -554,6 +591,10 @@ impl Cartridge {
         self.head.generation += u64::from(self.changes.touch_content());
         let delta = self.head.encode_delta(&self.changes);
         let grown = self.deltas_bytes + delta.len() + DELTA_OVERHEAD_BYTES;
+        if self.changes.protection {
+            let on = self.head.protection.is_on();
+            self.stream()?.guard(on);
+        }
         let snapshot_is_due =
             grown > self.head.map.encoded_len().max(DELTAS_MIN_BYTES) && self.snapshot_fits();
         let committed = if snapshot_is_due {
