@@ -329,6 +329,36 @@ impl LibraryInventory {
         }
     }
 
+    /// Does something with a cartridge where it is, in a drive or not; no move takes place meanwhile.
+    ///
+    /// # Errors
+    /// It cannot be opened, or its drive has failed.
+    pub fn on_cartridge<T: Send + 'static>(
+        &self,
+        label: Label,
+        work: impl FnOnce(&mut CartridgeMedium) -> T + Send + 'static,
+    ) -> Result<T, CarryError> {
+        let cartridge = self.meta.read(|tx| vtl_library::cartridge(tx, label))?;
+        let bay = drive_number(&cartridge.place)
+            .filter(|_| cartridge.library.as_ref() == Some(&self.name))
+            .and_then(|number| self.bay(number));
+        let work = match bay {
+            None => work,
+            Some(bay) => {
+                // A drive that stays empty although its row names the cartridge gives the work back.
+                let done = bay.unit.call(move |drive| match drive.medium_mut() {
+                    Some(medium) => Ok(work(medium)),
+                    None => Err(work),
+                });
+                match done.map_err(CarryError::Failed)? {
+                    Ok(done) => return Ok(done),
+                    Err(work) => work,
+                }
+            }
+        };
+        self.shelf.use_closed(cartridge.id, work).map_err(|why| CarryError::Load { label, why })
+    }
+
     fn open(&self, cartridge: &Cartridge) -> Result<CartridgeMedium, CarryError> {
         self.shelf.open(cartridge).map_err(|why| CarryError::Load { label: cartridge.label, why })
     }

@@ -148,6 +148,7 @@ impl Keeper {
             daemon.empty_trash_now();
         }
         self.tend(daemon);
+        daemon.retention.write_if_due();
         let pool = Pool::of(daemon);
         if daemon.config().store.gc == Collections::Auto && self.state().schedule.is_due(&pool, now) {
             // What came of it is noted and told there.

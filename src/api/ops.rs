@@ -13,16 +13,20 @@ use vtl_api::{
     LibraryInfo, MoveCartridge, PlaceInfo, PortalInfo, Problem, RemoveCartridge, SessionInfo, SetCartridge,
     SetChap, SetLibrary, StoreCheck, StoreCollected, StoreRepaired, StoreStats, SystemStatus, TargetInfo,
 };
+use vtl_cartridge::Protection;
 use vtl_conf::{ConfErrors, Origin, Surroundings};
 use vtl_library::{Cartridge, CartridgeState, Counts, Head, LibraryError, NewCartridges, NewPlace, Verdict};
 use vtl_meta::{MetaError, Tx};
 use vtl_store::GcRule;
-use vtl_types::{ByteCount, ChapAccount, ChapLogin, IscsiName, Label, LibraryName, MediaForm, Place, Secret};
+use vtl_types::{
+    ByteCount, ChapAccount, ChapLogin, IscsiName, Label, LibraryName, MediaForm, MediaKind, Place, Secret,
+};
 
 use super::{not_carried, refused};
 use crate::clock::rfc3339;
 use crate::daemon::{Daemon, internal, invalid, lock, open_door};
 use crate::inventory::{Bay, Force};
+use crate::kept::{Keep, parse_time};
 use crate::library::LiveLibrary;
 use crate::listeners::Wanted;
 use crate::portal::{DIAGNOSTIC_TARGET, target_doors_in};
@@ -111,6 +115,17 @@ fn not_reserved(owner: &LiveLibrary, cartridge: &Cartridge) -> Answer<()> {
             remedy: Some("let that host release it, or use --force".to_owned()),
         }),
     }
+}
+
+/// The label decides what a cartridge is; who asks for WORM must not get another.
+fn is_worm(label: Label) -> Answer<()> {
+    let media = label.media();
+    if media.form == MediaForm::Worm {
+        return Ok(());
+    }
+    let worm = MediaKind { form: MediaForm::Worm, ..media };
+    let message = format!("{label} is not the label of a WORM cartridge");
+    Err(invalid(message, &format!("a label such as {}{} is", label.volume(), worm.id())))
 }
 
 fn failed(failed: Failed) -> ApiError {
@@ -281,30 +296,34 @@ impl Daemon {
 
     fn cartridge_row(&self, cartridge: &Cartridge) -> CartridgeInfo {
         let media = cartridge.label.media();
+        let (used_bytes, protection) = self.summary(cartridge);
+        let now = self.retention.now();
         CartridgeInfo {
             label: cartridge.label.to_string(),
             library: cartridge.library.as_ref().map(ToString::to_string),
             place: PlaceInfo { kind: cartridge.place.kind().to_owned(), number: cartridge.place.number() },
             capacity_bytes: cartridge.capacity.0,
-            used_bytes: self.used_bytes(cartridge),
+            used_bytes,
             generation: media.generation.number(),
             exports: Vec::new(),
             write_protected: cartridge.write_protected,
             worm: media.form == MediaForm::Worm,
+            hold: protection.hold,
+            retain_until: protection.retention.map(|retention| rfc3339(retention.until_s)),
+            retention_ends: protection.retention.map(|retention| rfc3339(retention.ends_s(now))),
             created: rfc3339(u64::try_from(cartridge.created_s).unwrap_or(0)),
         }
     }
 
     /// A loaded cartridge's drive knows best; otherwise its head says.
-    fn used_bytes(&self, cartridge: &Cartridge) -> u64 {
+    fn summary(&self, cartridge: &Cartridge) -> (u64, Protection) {
         let loaded = match (&cartridge.library, cartridge.place) {
             (Some(name), Place::Drive(number)) => self.library(name).and_then(|live| live.bay(number)),
             _ => None,
         };
-        let from_drive = loaded.and_then(|bay| {
-            bay.unit.call(|drive| drive.medium().map(crate::media::used_bytes)).ok().flatten()
-        });
-        from_drive.unwrap_or_else(|| self.shelf.used_bytes(cartridge.id))
+        let from_drive = loaded
+            .and_then(|bay| bay.unit.call(|drive| drive.medium().map(crate::media::summary)).ok().flatten());
+        from_drive.unwrap_or_else(|| self.shelf.summary(cartridge.id))
     }
 
     fn usable(&self) -> Answer<Vec<Cartridge>> {
@@ -328,6 +347,9 @@ impl Daemon {
     pub(super) fn cartridge_create(&self, request: &CreateCartridges) -> Answer<Done> {
         let _one_at_a_time = lock(&self.changes);
         let first: Label = parse(&request.label)?;
+        if request.worm {
+            is_worm(first)?;
+        }
         let library = match &request.library {
             Some(name) => self.live(name)?.name.clone(),
             None => self.only_library()?,
@@ -353,9 +375,31 @@ impl Daemon {
     pub(super) fn cartridge_set(&self, label: &str, request: &SetCartridge) -> Answer<Done> {
         let _one_at_a_time = lock(&self.changes);
         let cartridge = self.find(label)?;
-        let Some(on) = request.write_protect else {
-            return Err(invalid("there is nothing to set".to_owned(), "write-protect=on|off"));
-        };
+        let retain_until_s = request.retain_until.as_deref().map(parse_time).transpose()?;
+        let keep = Keep { hold: request.hold, retain_until_s };
+        if request.write_protect.is_none() && keep == Keep::default() {
+            return Err(invalid(
+                "there is nothing to set".to_owned(),
+                "write-protect=on|off, retain-until=TIME or hold=on|off",
+            ));
+        }
+        let mut done_so_far = Vec::new();
+        if keep != Keep::default() {
+            let protection = self.keep(&cartridge, keep)?;
+            let until = protection.retention.map(|retention| rfc3339(retention.until_s));
+            done_so_far.extend(until.map(|until| format!("{label} is retained until {until}")));
+            let hold = if protection.hold { "on hold" } else { "not on hold" };
+            done_so_far.extend(keep.hold.map(|_| format!("{label} is {hold}")));
+        }
+        if let Some(on) = request.write_protect {
+            self.set_write_protect(&cartridge, on)?;
+            let word = if on { "on" } else { "off" };
+            done_so_far.push(format!("write protection of {label} is {word}"));
+        }
+        Ok(done(done_so_far.join("; "), vec![label.to_owned()]))
+    }
+
+    fn set_write_protect(&self, cartridge: &Cartridge, on: bool) -> Answer<()> {
         let changed = self
             .meta
             .change(|tx| vtl_library::set_write_protect(tx, cartridge.label, on))
@@ -367,8 +411,7 @@ impl Daemon {
                 .call(move |drive| drive.medium_mut().map(|medium| medium.set_write_protected(on)))
                 .map_err(failed)?;
         }
-        let word = if on { "on" } else { "off" };
-        Ok(done(format!("write protection of {label} is {word}"), vec![label.to_owned()]))
+        Ok(())
     }
 
     pub(super) fn cartridge_move(&self, label: &str, request: &MoveCartridge) -> Answer<Done> {
@@ -419,6 +462,7 @@ impl Daemon {
             ));
         }
         let cartridge = self.find(label)?;
+        self.refuse_kept(&cartridge)?;
         let now = crate::clock::unix_seconds();
         if !request.now && cartridge.state == CartridgeState::Normal {
             self.meta

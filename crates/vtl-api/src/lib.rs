@@ -197,6 +197,12 @@ pub struct CartridgeInfo {
     pub write_protected: bool,
     /// Write once, read many.
     pub worm: bool,
+    /// On hold: not removed or overwritten until that is lifted.
+    pub hold: bool,
+    /// Retained until this time at least, as it was named.
+    pub retain_until: Option<String>,
+    /// When retention is over at the earliest: later than `retain_until` when the machine's clock was set or the machine was off for long.
+    pub retention_ends: Option<String>,
     /// When it was made.
     pub created: String,
 }
@@ -213,6 +219,9 @@ pub struct CreateCartridges {
     /// Capacity in bytes; by generation when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size_bytes: Option<u64>,
+    /// The label must be that of a WORM cartridge.
+    #[serde(default)]
+    pub worm: bool,
     /// How many.
     #[serde(default = "one")]
     pub count: u32,
@@ -229,6 +238,12 @@ pub struct SetCartridge {
     /// The write-protect switch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub write_protect: Option<bool>,
+    /// Retain it until this time (RFC 3339) or date at least; never shorter than before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retain_until: Option<String>,
+    /// The hold, on or off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<bool>,
 }
 
 /// `POST /cartridges/{label}/move`.

@@ -89,7 +89,8 @@ impl Protection {
     }
 
     /// Without a retention that is over.
-    pub(crate) fn at(self, now: Now) -> Self {
+    #[must_use]
+    pub fn at(self, now: Now) -> Self {
         Self { retention: self.retention.filter(|retention| !retention.is_over(now)), ..self }
     }
 }
