@@ -202,14 +202,7 @@ impl Daemon {
         problems.extend(self.ballast().problem());
         problems.extend(self.keeper.problem(self));
         problems.extend(self.retention_problem());
-        let free = self.store.free_bytes();
-        if free < LOW_POOL_BYTES {
-            problems.push(Problem {
-                subject: "store".to_owned(),
-                message: format!("the pool is nearly full: {free} bytes can still be stored; drives report early warning, then end of tape"),
-                remedy: "free space on its disk, or remove cartridges (vtl cartridge rm LABEL --now --confirm LABEL): what nothing else needs is free after the next collection".to_owned(),
-            });
-        }
+        problems.extend(self.room_problem());
         problems.extend(self.sessions.targets().iter().flat_map(|target| target.failures()).map(|failure| {
             Problem {
                 subject: failure.unit,
@@ -245,13 +238,10 @@ impl Daemon {
     /// # Errors
     /// What stops it.
     pub fn start_library(&self, library: &vtl_library::Library) -> Result<(), String> {
-        let target = self
-            .meta
-            .read(|tx| vtl_library::target_of(tx, &library.name))
-            .map_err(|e| e.to_string())?
-            .ok_or_else(|| format!("library {} has no target", library.name))?;
-        let (live, left_out) = LiveLibrary::start(library, target.as_str(), &self.meta, &self.shelf)
-            .map_err(|e| e.to_string())?;
+        let targets =
+            self.meta.read(|tx| vtl_library::targets_of(tx, &library.name)).map_err(|e| e.to_string())?;
+        let (live, left_out) =
+            LiveLibrary::start(library, &targets, &self.meta, &self.shelf).map_err(|e| e.to_string())?;
         for (label, message) in left_out {
             self.note_problem(Problem {
                 subject: label.to_string(),
@@ -259,7 +249,7 @@ impl Daemon {
                 remedy: "see vtl store check; move the cartridge to a slot to use the drive".to_owned(),
             });
         }
-        self.sessions.add_target(live.target.clone());
+        live.targets().into_iter().for_each(|target| self.sessions.add_target(target));
         self.libraries.write().unwrap_or_else(PoisonError::into_inner).insert(library.name.clone(), live);
         Ok(())
     }
@@ -268,7 +258,7 @@ impl Daemon {
     pub fn stop_library(&self, name: &LibraryName) {
         let live = self.libraries.write().unwrap_or_else(PoisonError::into_inner).remove(name);
         if let Some(live) = live {
-            self.sessions.remove_target(&live.target.name);
+            live.targets().iter().for_each(|target| self.sessions.remove_target(&target.name));
             live.stop();
         }
     }
@@ -333,11 +323,11 @@ impl Daemon {
         let mut lines =
             vec![format!("vtld {}: state in {}", env!("CARGO_PKG_VERSION"), self.state.path().display())];
         for library in self.libraries() {
+            let (drives, targets) = (library.bays().len(), library.targets().len());
+            let own = if targets > 1 { ", each in a target of its own" } else { "" };
             lines.push(format!(
-                "library {}: target {}, {} drives",
-                library.name,
-                library.target.name,
-                library.bays().len()
+                "library {}: target {}, {drives} drives{own}",
+                library.name, library.target.name
             ));
         }
         lines.push(format!("log in:  iscsiadm -m discovery -t sendtargets -p {host} && iscsiadm -m node -l"));
@@ -654,6 +644,7 @@ fn open_store(config: &Config) -> Result<Store, String> {
         start_random: u64::from_le_bytes(random),
         compression_level: config.store.compression_level,
         dedupe: config.store.dedupe,
+        size_bytes: config.store.size.map(|size| size.0),
         chunk_bytes: usize::try_from(config.store.chunk_size.0).unwrap_or(usize::MAX),
         memory_bytes: usize::try_from(config.store.memory.0).unwrap_or(usize::MAX),
         workers: std::thread::available_parallelism().map_or(2, usize::from),
@@ -697,13 +688,24 @@ pub(crate) mod tests {
         open_with(folder, set, machine())
     }
 
-    /// The same on a machine with these clocks.
+    /// The same on a machine with these clocks. The threads of a daemon before it may take a moment to let go of the store.
     pub(crate) fn open_with(folder: &Path, set: &[&str], machine: Machine) -> Arc<Daemon> {
-        let set = set.iter().map(|&text| text.to_owned()).collect();
-        let args = Args { state: Some(folder.join("state")), set, ..Args::default() };
-        let config = crate::load(&args).unwrap();
-        let state = StateFolder::open(&config.state).unwrap();
-        Daemon::open_on(args, config, state, machine).unwrap()
+        let try_it = || {
+            let set = set.iter().map(|&text| text.to_owned()).collect();
+            let args = Args { state: Some(folder.join("state")), set, ..Args::default() };
+            let config = crate::load(&args).unwrap();
+            let state = StateFolder::open(&config.state).unwrap();
+            Daemon::open_on(args, config, state, machine.clone())
+        };
+        for _ in 0..1000 {
+            match try_it() {
+                Err(why) if why.contains("another process uses this pool") => {
+                    std::thread::sleep(std::time::Duration::from_millis(10));
+                }
+                opened => return opened.unwrap(),
+            }
+        }
+        panic!("the daemon before does not let go of the store");
     }
 
     #[test]

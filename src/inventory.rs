@@ -17,13 +17,14 @@ use std::sync::{Arc, PoisonError, RwLock};
 use scsi::spc::Identity;
 use scsi::{DriveFacts, Element, ElementState, Geometry, Inventory, Occupant};
 use tracing::{error, info};
-use vtl_library::{Cartridge, Gates, LibraryError, MoveFault, Moved, Mover};
+use vtl_library::{Cartridge, Gates, Library, LibraryError, MoveFault, Moved, Mover};
 use vtl_meta::{MetaError, Tx};
 use vtl_types::{Label, LibraryName, MediaForm, Place};
 
 use crate::drive::DriveUnit;
 use crate::media::{CartridgeMedium, Shelf};
 use crate::meta::SharedMeta;
+use crate::target::Target;
 use crate::unit::Failed;
 
 /// A drive of the library.
@@ -31,7 +32,9 @@ use crate::unit::Failed;
 pub struct Bay {
     /// How it presents itself.
     pub identity: Identity,
-    /// Its LUN.
+    /// The target that it is in.
+    pub target: Arc<Target>,
+    /// Its LUN there.
     pub lun: u16,
     /// The device.
     pub unit: DriveUnit,
@@ -528,7 +531,8 @@ fn state(found: &vtl_library::Element, bays: &[Bay]) -> Option<ElementState> {
         vendor: bay.identity.vendor().to_owned(),
         product: bay.identity.product().to_owned(),
         serial: bay.identity.serial().to_owned(),
-        lun: Some(bay.lun),
+        // As the changer's target has it. The changer is LUN 0 there, so a drive on LUN 0 has a target of its own.
+        lun: Some(bay.lun).filter(|lun| *lun != Library::CHANGER_LUN),
     });
     Some(ElementState { element: element(found.place)?, occupant, accessible: true, drive })
 }

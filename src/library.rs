@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError};
 use scsi::spc::Identity;
 use scsi::{Personality, UnitAttention};
 use tracing::error;
-use vtl_library::{Drive, Library, LibraryError};
+use vtl_library::{Drive, Library, LibraryError, LibraryTargets};
 use vtl_types::LibraryName;
 
 use crate::drive::{DriveUnit, new_drive};
@@ -18,11 +18,16 @@ use crate::unit::{Failed, Unit};
 /// The changer's device model.
 pub type Changer = scsi::changer::Changer<LibraryInventory, DeviceState>;
 
+/// Portal group tag and relative port of each target.
+const PORT: u16 = 1;
+/// LUN of a drive in a target of its own.
+const OWN_LUN: u16 = 0;
+
 /// A library that initiators can use.
 pub struct LiveLibrary {
     /// Its name.
     pub name: LibraryName,
-    /// Where it is found.
+    /// Where its changer is found, and its drives unless they have targets of their own.
     pub target: Arc<Target>,
     /// The owner of every move.
     pub changer: Unit<Changer>,
@@ -84,13 +89,14 @@ impl LiveLibrary {
     /// See [`LiveError`].
     pub fn start(
         library: &Library,
-        target: &str,
+        targets: &LibraryTargets,
         meta: &SharedMeta,
         shelf: &Shelf,
     ) -> Result<(Arc<Self>, LeftOut), LiveError> {
         let profile = personality(&library.profile)?;
+        let target = targets.main.as_str();
         let identity =
-            Identity::new(&profile, &library.identity.serial, library.identity.naa).with_port(target, 1);
+            Identity::new(&profile, &library.identity.serial, library.identity.naa).with_port(target, PORT);
         let bays = Bays::default();
         let inventory =
             LibraryInventory::new(library.name.clone(), meta.clone(), shelf.clone(), bays.clone());
@@ -102,7 +108,7 @@ impl LiveLibrary {
         target.add(Library::CHANGER_LUN, Lun { identity, front: Arc::new(changer.clone()) });
         let live = Arc::new(Self { name: library.name.clone(), target, changer, bays, meta: meta.clone() });
         for drive in &library.drives {
-            live.add_drive(drive)?;
+            live.add_drive(drive, targets)?;
         }
         let left_out = live.changer.call(|changer| changer.inventory_mut().fill_drives())?;
         Ok((live, left_out))
@@ -118,28 +124,38 @@ impl LiveLibrary {
         self.bays.read().unwrap_or_else(PoisonError::into_inner).get(usize::from(number)).cloned()
     }
 
-    /// Makes the running units match the inventory after counts have changed, and tells initiators.
+    /// The targets that its devices are in.
+    pub fn targets(&self) -> Vec<Arc<Target>> {
+        let own = self.bays().into_iter().map(|bay| bay.target);
+        let own = own.filter(|target| target.name != self.target.name);
+        std::iter::once(self.target.clone()).chain(own).collect()
+    }
+
+    /// Makes the running units match the inventory after counts have changed, and tells initiators. Gives the targets that are empty now.
     ///
     /// # Errors
     /// See [`LiveError`].
-    pub fn follow(&self) -> Result<(), LiveError> {
-        let library = self.meta.read(|tx| vtl_library::library(tx, &self.name))?;
+    pub fn follow(&self) -> Result<Vec<Arc<Target>>, LiveError> {
+        let (library, targets) = self.meta.read(|tx| {
+            Ok((vtl_library::library(tx, &self.name)?, vtl_library::targets_of(tx, &self.name)?))
+        })?;
         let running = self.bays().len();
         for drive in library.drives.iter().skip(running) {
-            self.add_drive(drive)?;
+            self.add_drive(drive, &targets)?;
         }
         let gone: Vec<Bay> = {
             let mut bays = self.bays.write().unwrap_or_else(PoisonError::into_inner);
             let keep = library.drives.len().min(bays.len());
             bays.split_off(keep)
         };
-        for bay in gone {
-            self.target.remove(bay.lun);
+        for bay in &gone {
+            bay.target.remove(bay.lun);
         }
         self.changer.post(|changer| {
             scsi::LogicalUnit::attention(changer, UnitAttention::ModeParametersChanged, None)
         });
-        Ok(())
+        let emptied = gone.into_iter().map(|bay| bay.target);
+        Ok(emptied.filter(|target| target.name != self.target.name).collect())
     }
 
     /// An operator changed what is in the elements: initiators must look again.
@@ -160,16 +176,21 @@ impl LiveLibrary {
         }
     }
 
-    fn add_drive(&self, drive: &Drive) -> Result<(), LiveError> {
+    fn add_drive(&self, drive: &Drive, targets: &LibraryTargets) -> Result<(), LiveError> {
         let profile = personality(&drive.profile)?;
+        let own = targets.of_drives.get(&drive.number);
         let identity = Identity::new(&profile, &drive.identity.serial, drive.identity.naa)
-            .with_port(&self.target.name, 1);
+            .with_port(own.map_or(&self.target.name, |name| name.as_str()), PORT);
+        let (target, lun) = match own {
+            Some(name) => (Target::new(name.to_string(), identity.clone()), OWN_LUN),
+            None => (self.target.clone(), drive.lun),
+        };
         let device = new_drive(identity.clone(), &profile, self.meta.device(&drive.identity.serial));
         let unit: DriveUnit = Unit::start(&format!("{}-drive{}", self.name, drive.number), device)
             .map_err(LiveError::Thread)?;
-        let bay = Bay { identity: identity.clone(), lun: drive.lun, unit: unit.clone() };
+        let bay = Bay { identity: identity.clone(), target: target.clone(), lun, unit: unit.clone() };
         self.bays.write().unwrap_or_else(PoisonError::into_inner).push(bay);
-        self.target.add(drive.lun, Lun { identity, front: Arc::new(unit) });
+        target.add(lun, Lun { identity, front: Arc::new(unit) });
         Ok(())
     }
 }

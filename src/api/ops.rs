@@ -10,12 +10,15 @@ use tokio::runtime::Handle;
 use vtl_api::{
     AddInitiator, AddPortal, ApiError, BackupFile, CartridgeInfo, CollectStore, ConfigValue,
     CreateCartridges, CreateLibrary, Damage, Done, DriveInfo, ElementInfo, ErrorCode, LibraryDetail,
-    LibraryInfo, MoveCartridge, PlaceInfo, PortalInfo, Problem, RemoveCartridge, SessionInfo, SetCartridge,
-    SetChap, SetLibrary, StoreCheck, StoreCollected, StoreRepaired, StoreStats, SystemStatus, TargetInfo,
+    LibraryInfo, LibraryTarget, MoveCartridge, PlaceInfo, PortalInfo, Problem, RemoveCartridge, SessionInfo,
+    SetCartridge, SetChap, SetLibrary, StoreCheck, StoreCollected, StoreRepaired, StoreStats, SystemStatus,
+    TargetInfo,
 };
 use vtl_cartridge::Protection;
 use vtl_conf::{ConfErrors, Origin, Surroundings};
-use vtl_library::{Cartridge, CartridgeState, Counts, Head, LibraryError, NewCartridges, NewPlace, Verdict};
+use vtl_library::{
+    Cartridge, CartridgeState, Counts, Head, Layout, LibraryError, NewCartridges, NewPlace, Verdict,
+};
 use vtl_meta::{MetaError, Tx};
 use vtl_store::GcRule;
 use vtl_types::{
@@ -23,6 +26,7 @@ use vtl_types::{
 };
 
 use super::{not_carried, refused};
+use crate::SESSIONS_END;
 use crate::clock::rfc3339;
 use crate::daemon::{Daemon, internal, invalid, lock, open_door};
 use crate::inventory::{Bay, Force};
@@ -31,6 +35,7 @@ use crate::library::LiveLibrary;
 use crate::listeners::Wanted;
 use crate::portal::{DIAGNOSTIC_TARGET, target_doors_in};
 use crate::state::hexadecimal;
+use crate::target::Target;
 use crate::unit::Failed;
 
 type Answer<T> = Result<T, ApiError>;
@@ -95,6 +100,30 @@ impl From<MetaError> for NotLoosened {
     fn from(error: MetaError) -> Self {
         Self::Library(error.into())
     }
+}
+
+fn parse_layout(text: &str) -> Answer<Layout> {
+    let refused = || {
+        let words = Layout::ALL.map(Layout::word).join(" or ");
+        invalid(format!("targets cannot be '{text}'"), &format!("write {words}"))
+    };
+    Layout::from_word(text).ok_or_else(refused)
+}
+
+fn layout(live: &LiveLibrary) -> Layout {
+    if live.targets().len() == 1 { Layout::One } else { Layout::PerDevice }
+}
+
+/// A target as `library show` lists it.
+fn shown(live: &LiveLibrary, target: &Target) -> LibraryTarget {
+    let of_drive = live.bays().iter().position(|bay| bay.target.name == target.name);
+    let drive = of_drive.filter(|_| target.name != live.target.name).and_then(|n| u16::try_from(n).ok());
+    let shows = match (drive, layout(live)) {
+        (Some(_), _) => "drive",
+        (None, Layout::PerDevice) => "changer",
+        (None, Layout::One) => "library",
+    };
+    LibraryTarget { name: target.name.clone(), shows: shows.to_owned(), drive, luns: target.lun_numbers() }
 }
 
 fn parse_place(text: &str) -> Answer<Place> {
@@ -162,6 +191,7 @@ impl Daemon {
             profile: library.profile,
             drive_profile: library.drive_profile,
             target: live.target.name.clone(),
+            layout: layout(live).word().to_owned(),
             serial: library.identity.serial,
             drives: counts.drives,
             slots: counts.slots,
@@ -191,7 +221,8 @@ impl Daemon {
             let label = element.cartridge.map(|c| c.label.to_string());
             Some(ElementInfo { kind: element.place.kind().to_owned(), number, mtx_number, address, label })
         });
-        Ok(LibraryDetail { elements: elements.collect(), info })
+        let targets = live.targets().iter().map(|target| shown(&live, target)).collect();
+        Ok(LibraryDetail { targets, elements: elements.collect(), info })
     }
 
     pub(super) fn library_create(&self, request: &CreateLibrary) -> Answer<Done> {
@@ -217,6 +248,27 @@ impl Daemon {
     pub(super) fn library_set(&self, name: &str, request: &SetLibrary) -> Answer<Done> {
         let _one_at_a_time = lock(&self.changes);
         let live = self.live(name)?;
+        let wanted = request.targets.as_deref().map(parse_layout).transpose()?;
+        if request.drives.or(request.slots).or(request.mailslots).is_some() {
+            self.set_counts(&live, request)?;
+        }
+        if let Some(layout) = wanted {
+            self.set_layout(live, layout, request.force)?;
+        }
+        let live = self.live(name)?;
+        let info = self.library_row(&live)?;
+        let targets = live.targets().len();
+        let spread = if targets == 1 { "one target".to_owned() } else { format!("{targets} targets") };
+        Ok(done(
+            format!(
+                "library {name} has {} drives, {} slots, {} mailslots in {spread}",
+                info.drives, info.slots, info.mailslots
+            ),
+            vec![name.to_owned()],
+        ))
+    }
+
+    fn set_counts(&self, live: &LiveLibrary, request: &SetLibrary) -> Answer<()> {
         let now =
             self.meta.read(|tx| vtl_library::library(tx, &live.name)).map_err(|e| refused(&e))?.counts();
         let wanted = Counts {
@@ -225,14 +277,48 @@ impl Daemon {
             mailslots: request.mailslots.unwrap_or(now.mailslots),
         };
         self.meta.change(|tx| vtl_library::set_counts(tx, &live.name, wanted)).map_err(|e| refused(&e))?;
-        live.follow().map_err(|e| internal(&e.to_string()))?;
-        Ok(done(
-            format!(
-                "library {name} has {} drives, {} slots, {} mailslots",
-                wanted.drives, wanted.slots, wanted.mailslots
-            ),
-            vec![name.to_owned()],
-        ))
+        let emptied = live.follow().map_err(|e| internal(&e.to_string()))?;
+        emptied.iter().for_each(|target| self.sessions().remove_target(&target.name));
+        live.targets().into_iter().for_each(|target| self.sessions().add_target(target));
+        self.publish().map_err(|e| refused(&e))?;
+        Ok(())
+    }
+
+    /// Spreads a library's devices over targets in another way. They go and come as with a power cycle of the library.
+    fn set_layout(&self, live: Arc<LiveLibrary>, wanted: Layout, force: bool) -> Answer<()> {
+        if layout(&live) == wanted {
+            return Ok(());
+        }
+        let targets: Vec<String> = live.targets().iter().map(|target| target.name.clone()).collect();
+        let mut sessions = self.sessions().list();
+        sessions.retain(|row| row.target.as_ref().is_some_and(|target| targets.contains(target)));
+        if let Some(one) = sessions.first().filter(|_| !force) {
+            return Err(ApiError {
+                code: ErrorCode::Conflict,
+                message: format!(
+                    "{} sessions with library {} are open, such as that of {}: its targets change",
+                    sessions.len(),
+                    live.name,
+                    one.initiator
+                ),
+                remedy: Some("log these hosts out, or end their sessions with --force".to_owned()),
+            });
+        }
+        let name = live.name.clone();
+        self.loosen(|tx| vtl_library::set_layout(tx, &name, wanted).map(|()| true))?;
+        drop(live);
+        self.leave(&name, &targets)?;
+        let library = self.meta.read(|tx| vtl_library::library(tx, &name)).map_err(|e| refused(&e))?;
+        self.start_library(&library).map_err(|e| internal(&e))?;
+        self.publish().map_err(|e| refused(&e))
+    }
+
+    /// Ends the sessions of a library's targets, and then its devices.
+    fn leave(&self, name: &LibraryName, targets: &[String]) -> Answer<()> {
+        targets.iter().for_each(|target| self.sessions().remove_target(target));
+        runtime()?.block_on(self.sessions().ended_of(targets, SESSIONS_END));
+        self.stop_library(name);
+        Ok(())
     }
 
     pub(super) fn library_remove(&self, name: &str) -> Answer<Done> {
@@ -282,6 +368,7 @@ impl Daemon {
         Ok(DriveInfo {
             library: live.name.to_string(),
             number,
+            target: bay.target.name.clone(),
             lun: bay.lun,
             serial: bay.identity.serial().to_owned(),
             profile,
@@ -670,7 +757,7 @@ impl Daemon {
                 library: self
                     .libraries()
                     .iter()
-                    .find(|live| live.target.name == target.name)
+                    .find(|live| live.targets().iter().any(|own| own.name == target.name))
                     .map(|live| live.name.to_string()),
                 luns: self.sessions().target(&target.name).map(|t| t.lun_numbers()).unwrap_or_default(),
                 chap_user: target.auth.chap.as_ref().map(|chap| chap.user.clone()),
@@ -825,6 +912,7 @@ impl Daemon {
 
     pub(super) fn system_status(&self) -> Answer<SystemStatus> {
         let problems = self.problems();
+        let pool_used_percent = self.pool_used_percent();
         Ok(SystemStatus {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             state: if problems.is_empty() { "ok" } else { "problem" }.to_owned(),
@@ -833,6 +921,8 @@ impl Daemon {
             portals: self.portals().iter().map(ToString::to_string).collect(),
             sessions: u32::try_from(self.sessions().list().len()).unwrap_or(u32::MAX),
             free_bytes: self.store.free_bytes(),
+            pool_used_percent,
+            pool_alarm: crate::room::alarm(pool_used_percent),
             problems,
         })
     }

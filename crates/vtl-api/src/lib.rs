@@ -70,8 +70,10 @@ pub struct LibraryInfo {
     pub profile: String,
     /// Personality of its drives.
     pub drive_profile: String,
-    /// iSCSI target that it is in.
+    /// iSCSI target that its changer is in.
     pub target: String,
+    /// `one`: that target has all devices; `per-device`: each drive has a target of its own.
+    pub layout: String,
     /// Unit serial number of the changer.
     pub serial: String,
     /// Number of drives.
@@ -90,8 +92,23 @@ pub struct LibraryDetail {
     /// The row of the list.
     #[serde(flatten)]
     pub info: LibraryInfo,
+    /// The targets that its devices are in.
+    pub targets: Vec<LibraryTarget>,
     /// Every element.
     pub elements: Vec<ElementInfo>,
+}
+
+/// One target of a library.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LibraryTarget {
+    /// iSCSI name.
+    pub name: String,
+    /// `library` (all devices), `changer` or `drive`.
+    pub shows: String,
+    /// The drive's number, if it shows one drive.
+    pub drive: Option<u16>,
+    /// Logical unit numbers.
+    pub luns: Vec<u16>,
 }
 
 /// One element of a library.
@@ -138,6 +155,12 @@ pub struct SetLibrary {
     /// New number of mailslots.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mailslots: Option<u16>,
+    /// How devices are spread over targets: `one` or `per-device`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub targets: Option<String>,
+    /// End the sessions that are in the way.
+    #[serde(default)]
+    pub force: bool,
 }
 
 /// `GET /drives`, one row.
@@ -147,7 +170,9 @@ pub struct DriveInfo {
     pub library: String,
     /// Its number, from 0.
     pub number: u16,
-    /// Its logical unit number.
+    /// iSCSI target that it is in.
+    pub target: String,
+    /// Its logical unit number there.
     pub lun: u16,
     /// Unit serial number.
     pub serial: String,
@@ -451,6 +476,10 @@ pub struct SystemStatus {
     pub sessions: u32,
     /// Bytes that can still be stored.
     pub free_bytes: u64,
+    /// How full the pool is: of its file system, or of `store.size` if that is nearer.
+    pub pool_used_percent: u8,
+    /// The highest of 80, 90 and 95 that it has reached.
+    pub pool_alarm: Option<u8>,
     /// What an operator should know.
     pub problems: Vec<Problem>,
 }

@@ -30,8 +30,6 @@ const SNAPSHOT_MAX_BYTES: usize = 24 << 20;
 const DELTAS_MIN_BYTES: usize = 64 << 10;
 /// What a delta costs beside its own bytes.
 const DELTA_OVERHEAD_BYTES: usize = 64;
-/// How much is written between two looks at the pool's free space.
-const POOL_LOOK_BYTES: u64 = 16 << 20;
 /// The part of the map's limit at which early warning begins.
 const MAP_WARNING_PART: u64 = 16;
 
@@ -94,7 +92,6 @@ pub struct Cartridge {
     /// When there was last nothing to commit, or it was last tried.
     waits_since: Option<Duration>,
     pool_low: bool,
-    pool_looked_at_byte: u64,
     /// A loss that the call in which it happened could not tell.
     untold: Option<Lost>,
     broken: Option<String>,
@@ -133,7 +130,6 @@ impl Cartridge {
             deltas_bytes: deltas_bytes(&kept),
             waits_since: None,
             pool_low: false,
-            pool_looked_at_byte: 0,
             untold: None,
             broken: None,
         };
@@ -545,16 +541,14 @@ impl Cartridge {
     fn add(&mut self, run: Run) -> Result<(), CartridgeError> {
         self.head.map.append(run).ok_or(CartridgeError::EndOfPartition)?;
         self.cursor = self.head.map.end_cursor();
-        let at = self.cursor.at().byte;
-        if at.abs_diff(self.pool_looked_at_byte) >= POOL_LOOK_BYTES {
-            self.look_at_pool();
-        }
+        self.look_at_pool();
         Ok(())
     }
 
+    /// With each write: others fill the pool as well, and whoever writes next must be warned before it is full.
     fn look_at_pool(&mut self) {
-        self.pool_looked_at_byte = self.head.map.end().byte;
-        self.pool_low = self.store.free_bytes() < self.settings.pool_warning_bytes;
+        let low = || self.store.free_bytes() < self.settings.pool_warning_bytes;
+        self.pool_low = !self.store.has_plenty() && low();
     }
 
     fn written(&self) -> Result<Written, CartridgeError> {

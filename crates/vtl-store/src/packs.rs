@@ -62,6 +62,8 @@ pub(crate) struct Packs {
 #[derive(Default)]
 struct Inner {
     known: BTreeMap<PackId, Known>,
+    /// The sum of their files' lengths.
+    file_bytes: u64,
     /// Epochs of all packs.
     epochs: BTreeSet<u64>,
     /// Number of the next new pack.
@@ -106,7 +108,7 @@ impl Packs {
     pub(crate) fn note(&self, id: PackId, known: Known) {
         let mut inner = lock(&self.inner);
         inner.epochs.insert(id.epoch);
-        inner.known.insert(id, known);
+        inner.know(id, known);
     }
 
     pub(crate) fn folder(&self, id: PackId) -> PathBuf {
@@ -187,10 +189,9 @@ impl Packs {
     /// What a pack without a footer holds by now.
     pub(crate) fn publish(&self, view: View, file_bytes: u64) {
         let mut inner = lock(&self.inner);
-        if let Some(known) = inner.known.get_mut(&view.id) {
-            known.file_bytes = file_bytes;
-            known.raw_bytes = view.table.raw_bytes();
-            known.chunks = view.table.len() as u64;
+        if let Some(known) = inner.known.get(&view.id).copied() {
+            let (raw_bytes, chunks) = (view.table.raw_bytes(), view.table.len() as u64);
+            inner.know(view.id, Known { file_bytes, raw_bytes, chunks, ..known });
         }
         inner.open.insert(view.id, Arc::new(view));
     }
@@ -220,7 +221,7 @@ impl Packs {
             chunks: view.table.len() as u64,
             state: PackState::Sealed,
         };
-        inner.known.insert(view.id, known);
+        inner.know(view.id, known);
         inner.keep(Arc::new(view), self.limit_bytes);
     }
 
@@ -244,7 +245,8 @@ impl Packs {
     /// The pack is gone.
     pub(crate) fn forget(&self, id: PackId) {
         let mut inner = lock(&self.inner);
-        inner.known.remove(&id);
+        let gone = inner.known.remove(&id).map_or(0, |known| known.file_bytes);
+        inner.file_bytes -= gone;
         inner.uncommitted.remove(&id);
         inner.open.remove(&id);
         inner.drop_kept(id);
@@ -281,6 +283,11 @@ impl Packs {
             raw_bytes: sums.raw_bytes + known.raw_bytes,
             chunks: sums.chunks + known.chunks,
         })
+    }
+
+    /// Length of all pack files, without going through them.
+    pub(crate) fn file_bytes(&self) -> u64 {
+        lock(&self.inner).file_bytes
     }
 
     /// Bytes of memory in views.
@@ -327,6 +334,11 @@ impl Packs {
 }
 
 impl Inner {
+    fn know(&mut self, id: PackId, known: Known) {
+        let before = self.known.insert(id, known).map_or(0, |before| before.file_bytes);
+        self.file_bytes = self.file_bytes - before + known.file_bytes;
+    }
+
     fn get(&mut self, id: PackId) -> Option<Arc<View>> {
         if let Some(view) = self.open.get(&id) {
             return Some(Arc::clone(view));

@@ -208,6 +208,21 @@ impl Store {
         self.core.free_bytes().unwrap_or(0)
     }
 
+    /// Whether the last asking of the file system found gigabytes, and little has been appended since. Costs nothing; false says nothing.
+    pub fn has_plenty(&self) -> bool {
+        self.core.granted.load(Ordering::Relaxed) > 0
+    }
+
+    /// The most that pack files may take, if that was said.
+    pub fn size_bytes(&self) -> Option<u64> {
+        self.core.options.size_bytes
+    }
+
+    /// Length of all pack files; costs nothing.
+    pub fn stored_bytes(&self) -> u64 {
+        self.core.packs.file_bytes()
+    }
+
     /// Reads and verifies every chunk of every owner, while the pool is in use.
     pub fn check(&self) -> CheckReport {
         check::check(&self.core)
@@ -329,8 +344,10 @@ impl Core {
 
     pub(crate) fn free_bytes(&self) -> Result<u64, StoreError> {
         let free = self.disk.free_bytes(&self.root)?;
-        let spoken_for = self.options.reserve_bytes.saturating_add(self.in_flight.load(Ordering::Relaxed));
-        Ok(free.saturating_sub(spoken_for))
+        let in_flight = self.in_flight.load(Ordering::Relaxed);
+        let on_disk = free.saturating_sub(self.options.reserve_bytes);
+        let in_size = self.options.size_bytes.map(|size| size.saturating_sub(self.packs.file_bytes()));
+        Ok(on_disk.min(in_size.unwrap_or(u64::MAX)).saturating_sub(in_flight))
     }
 
     /// Whether so many bytes may be appended.
@@ -352,6 +369,9 @@ impl Core {
         }
         if free_bytes.saturating_sub(needed_bytes) >= PLENTY_BYTES {
             self.granted.store(GRANT_BYTES, relaxed);
+        } else {
+            // What is left of an older grant must not hide that there is plenty no more.
+            self.granted.store(0, relaxed);
         }
         Ok(())
     }

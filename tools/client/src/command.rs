@@ -98,13 +98,16 @@ pub enum LibraryVerb {
         #[arg(long)]
         mailslots: u16,
     },
-    /// Change settings: drives=N slots=N mailslots=N.
+    /// Change settings: drives=N slots=N mailslots=N targets=one|per-device.
     Set {
         /// Its name.
         library: String,
         /// Settings.
         #[arg(required = true, value_name = "KEY=VALUE")]
         settings: Vec<String>,
+        /// End the sessions that are in the way of targets=.
+        #[arg(long)]
+        force: bool,
     },
     /// Remove an empty library.
     Rm {
@@ -383,7 +386,7 @@ const CARTRIDGE_COLUMNS: &[&str] = &[
     "hold",
 ];
 const DRIVE_COLUMNS: &[&str] =
-    &["library", "number", "lun", "serial", "profile", "state", "cartridge", "block", "file"];
+    &["library", "number", "target", "lun", "serial", "profile", "state", "cartridge", "block", "file"];
 const LIBRARY_COLUMNS: &[&str] = &["name", "profile", "drives", "slots", "mailslots", "cartridges", "target"];
 const ELEMENT_COLUMNS: &[&str] = &["kind", "number", "mtx_number", "address", "label"];
 
@@ -434,15 +437,19 @@ impl LibraryVerb {
                     mailslots: *mailslots,
                 },
             ),
-            Self::Set { library, settings } => {
-                let mut body = SetLibrary::default();
+            Self::Set { library, settings, force } => {
+                let mut body = SetLibrary { force: *force, ..SetLibrary::default() };
                 for setting in settings {
                     let (key, value) = key_value(setting)?;
                     let field = match key {
                         "drives" => &mut body.drives,
                         "slots" => &mut body.slots,
                         "mailslots" => &mut body.mailslots,
-                        _ => return Err(unknown_key(key, "drives, slots, mailslots")),
+                        "targets" => {
+                            body.targets = Some(value.to_owned());
+                            continue;
+                        }
+                        _ => return Err(unknown_key(key, "drives, slots, mailslots, targets")),
                     };
                     *field =
                         Some(value.parse().map_err(|_| bad_value(key, value, "a whole number up to 65535"))?);
@@ -692,6 +699,7 @@ mod tests {
                 "/libraries",
             ),
             ("vtl library set lib0 drives=3 slots=30", Method::Patch, "/libraries/lib0"),
+            ("vtl library set lib0 targets=per-device --force", Method::Patch, "/libraries/lib0"),
             ("vtl drive show lib0/1", Method::Get, "/libraries/lib0/drives/1"),
             ("vtl cartridge create VTL011L8 --size 640m --count 3", Method::Post, "/cartridges"),
             ("vtl cartridge move VTL001L8 --to mailslot:1", Method::Post, "/cartridges/VTL001L8/move"),
