@@ -24,7 +24,6 @@ use vtl_types::{Label, LibraryName, MediaForm, Place};
 use crate::drive::DriveUnit;
 use crate::media::{CartridgeMedium, Shelf};
 use crate::meta::SharedMeta;
-use crate::target::Target;
 use crate::unit::Failed;
 
 /// A drive of the library.
@@ -32,8 +31,8 @@ use crate::unit::Failed;
 pub struct Bay {
     /// How it presents itself.
     pub identity: Identity,
-    /// The target that it is in.
-    pub target: Arc<Target>,
+    /// Name of the target that it is in. The target itself holds the changer, whose thread holds this.
+    pub target: String,
     /// Its LUN there.
     pub lun: u16,
     /// The device.

@@ -111,7 +111,7 @@ impl Daemon {
 
     /// Clock and count have parted while a cartridge is retained.
     pub(crate) fn retention_problem(&self) -> Option<Problem> {
-        let ahead = self.retention.ahead_s();
+        let ahead = self.retention.parted_s();
         if ahead.unsigned_abs() < PARTED_S || !self.meta.any_retained(self.retention.now()) {
             return None;
         }
@@ -122,11 +122,11 @@ impl Daemon {
         Some(Problem {
             subject: "retention".to_owned(),
             message: format!(
-                "the machine's clock is {} s {which} the seconds that were counted (it was set, or the machine was off): {effect}, so cartridges are kept longer",
+                "the machine's clock is {} s {which} the seconds that were counted since the last start (it was set, or the machine was off): {effect}, so cartridges are kept longer",
                 ahead.unsigned_abs()
             ),
             remedy:
-                "set the clock right if it is wrong; see vtl cartridge show LABEL for when retention is over"
+                "set the clock right if it is wrong; else see vtl cartridge show LABEL for when retention is over, and restart vtld to be told no more"
                     .to_owned(),
         })
     }

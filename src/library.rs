@@ -1,6 +1,6 @@
 //! A library while it runs: its changer, its drives, its target.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use scsi::spc::Identity;
 use scsi::{Personality, UnitAttention};
@@ -32,6 +32,8 @@ pub struct LiveLibrary {
     /// The owner of every move.
     pub changer: Unit<Changer>,
     bays: Bays,
+    /// Targets of drives that have one of their own.
+    own_targets: RwLock<Vec<Arc<Target>>>,
     meta: SharedMeta,
 }
 
@@ -106,7 +108,14 @@ impl LiveLibrary {
         let changer = Unit::start(&format!("{}-changer", library.name), device).map_err(LiveError::Thread)?;
         let target = Target::new(target.to_owned(), identity.clone());
         target.add(Library::CHANGER_LUN, Lun { identity, front: Arc::new(changer.clone()) });
-        let live = Arc::new(Self { name: library.name.clone(), target, changer, bays, meta: meta.clone() });
+        let live = Arc::new(Self {
+            name: library.name.clone(),
+            target,
+            changer,
+            bays,
+            own_targets: RwLock::default(),
+            meta: meta.clone(),
+        });
         for drive in &library.drives {
             live.add_drive(drive, targets)?;
         }
@@ -126,9 +135,8 @@ impl LiveLibrary {
 
     /// The targets that its devices are in.
     pub fn targets(&self) -> Vec<Arc<Target>> {
-        let own = self.bays().into_iter().map(|bay| bay.target);
-        let own = own.filter(|target| target.name != self.target.name);
-        std::iter::once(self.target.clone()).chain(own).collect()
+        let own = self.own_targets.read().unwrap_or_else(PoisonError::into_inner);
+        std::iter::once(&self.target).chain(own.iter()).cloned().collect()
     }
 
     /// Makes the running units match the inventory after counts have changed, and tells initiators. Gives the targets that are empty now.
@@ -148,14 +156,22 @@ impl LiveLibrary {
             let keep = library.drives.len().min(bays.len());
             bays.split_off(keep)
         };
-        for bay in &gone {
-            bay.target.remove(bay.lun);
-        }
+        let emptied = self.take_out(&gone);
         self.changer.post(|changer| {
             scsi::LogicalUnit::attention(changer, UnitAttention::ModeParametersChanged, None)
         });
-        let emptied = gone.into_iter().map(|bay| bay.target);
-        Ok(emptied.filter(|target| target.name != self.target.name).collect())
+        Ok(emptied)
+    }
+
+    /// Takes drives out of their targets; those that had them alone are the library's no more.
+    fn take_out(&self, gone: &[Bay]) -> Vec<Arc<Target>> {
+        let mut own = self.own_targets.write().unwrap_or_else(PoisonError::into_inner);
+        let is_in = |target: &Target, bay: &Bay| target.name == bay.target;
+        for bay in gone {
+            let target = own.iter().find(|target| is_in(target, bay)).unwrap_or(&self.target);
+            target.remove(bay.lun);
+        }
+        own.extract_if(.., |target| gone.iter().any(|bay| is_in(target, bay))).collect()
     }
 
     /// An operator changed what is in the elements: initiators must look again.
@@ -188,9 +204,12 @@ impl LiveLibrary {
         let device = new_drive(identity.clone(), &profile, self.meta.device(&drive.identity.serial));
         let unit: DriveUnit = Unit::start(&format!("{}-drive{}", self.name, drive.number), device)
             .map_err(LiveError::Thread)?;
-        let bay = Bay { identity: identity.clone(), target: target.clone(), lun, unit: unit.clone() };
+        let bay = Bay { identity: identity.clone(), target: target.name.clone(), lun, unit: unit.clone() };
         self.bays.write().unwrap_or_else(PoisonError::into_inner).push(bay);
         target.add(lun, Lun { identity, front: Arc::new(unit) });
+        if own.is_some() {
+            self.own_targets.write().unwrap_or_else(PoisonError::into_inner).push(target);
+        }
         Ok(())
     }
 }

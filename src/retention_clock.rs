@@ -94,6 +94,14 @@ impl Count {
         self.at = now;
     }
 
+    /// By how many seconds the clock is ahead of the count since that began; negative when it is behind.
+    fn ahead_s(&self) -> i64 {
+        let signed = |seconds: u64| i64::try_from(seconds).unwrap_or(i64::MAX);
+        signed(self.at.wall_s)
+            .saturating_sub(signed(self.began_wall_s))
+            .saturating_sub(signed(self.counted_s))
+    }
+
     fn now(&self) -> Now {
         Now { wall_s: self.at.wall_s, counted_s: self.counted_s }
     }
@@ -126,6 +134,8 @@ pub struct RetentionClock {
     machine: Machine,
     /// What of a time in which the machine was off is believed at most.
     most_s: u64,
+    /// By how much the clock was ahead of the count before this start.
+    ahead_before_s: i64,
     state: Mutex<State>,
 }
 
@@ -139,7 +149,9 @@ impl RetentionClock {
         remembered: impl FnOnce() -> Option<u64>,
     ) -> (Self, Option<Problem>) {
         let reading = machine();
-        let (count, problem) = match read(folder) {
+        let read = read(folder);
+        let ahead_before_s = read.as_ref().map_or(0, Count::ahead_s);
+        let (count, problem) = match read {
             Ok(mut count) => {
                 count.advance(reading, most_s);
                 (count, None)
@@ -150,7 +162,7 @@ impl RetentionClock {
             },
         };
         let state = Mutex::new(State { count, written_s: count.counted_s });
-        let clock = Self { folder: folder.to_owned(), machine, most_s, state };
+        let clock = Self { folder: folder.to_owned(), machine, most_s, ahead_before_s, state };
         clock.write();
         (clock, problem)
     }
@@ -182,12 +194,11 @@ impl RetentionClock {
         }
     }
 
-    /// By how many seconds the clock is ahead of the count since that began; negative when it is behind.
-    pub fn ahead_s(&self) -> i64 {
-        let now = self.now();
-        let began = lock(&self.state).count.began_wall_s;
-        let signed = |seconds: u64| i64::try_from(seconds).unwrap_or(i64::MAX);
-        signed(now.wall_s).saturating_sub(signed(began)).saturating_sub(signed(now.counted_s))
+    /// By how many seconds the clock has got ahead of the count since the last look before this start; negative when it fell behind.
+    pub fn parted_s(&self) -> i64 {
+        let mut state = lock(&self.state);
+        self.look(&mut state);
+        state.count.ahead_s().saturating_sub(self.ahead_before_s)
     }
 
     fn look(&self, state: &mut State) -> Now {
@@ -312,9 +323,12 @@ mod tests {
         drop(clock);
         wall.store(1, Ordering::Relaxed);
         ran.store(300, Ordering::Relaxed);
-        let (clock, problem) = RetentionClock::open(folder.path(), machine, DAY, || unreachable!());
+        let (clock, problem) = RetentionClock::open(folder.path(), machine.clone(), DAY, || unreachable!());
         assert_eq!((problem, clock.now()), (None, Now { wall_s: 1, counted_s: 300 }));
-        assert_eq!(clock.ahead_s(), 1 - 1_000_000 - 300);
+        assert_eq!(clock.parted_s(), 1 - 1_000_000 - 300, "since the file was written");
+        clock.write();
+        let (clock, _) = RetentionClock::open(folder.path(), machine, DAY, || unreachable!());
+        assert_eq!(clock.parted_s(), 0, "that was told");
     }
 
     #[test]

@@ -116,7 +116,7 @@ fn layout(live: &LiveLibrary) -> Layout {
 
 /// A target as `library show` lists it.
 fn shown(live: &LiveLibrary, target: &Target) -> LibraryTarget {
-    let of_drive = live.bays().iter().position(|bay| bay.target.name == target.name);
+    let of_drive = live.bays().iter().position(|bay| bay.target == target.name);
     let drive = of_drive.filter(|_| target.name != live.target.name).and_then(|n| u16::try_from(n).ok());
     let shows = match (drive, layout(live)) {
         (Some(_), _) => "drive",
@@ -368,7 +368,7 @@ impl Daemon {
         Ok(DriveInfo {
             library: live.name.to_string(),
             number,
-            target: bay.target.name.clone(),
+            target: bay.target.clone(),
             lun: bay.lun,
             serial: bay.identity.serial().to_owned(),
             profile,

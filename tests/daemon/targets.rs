@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::support::initiator::LoginError;
 use crate::support::scsi::{CHANGER, DRIVE, INQUIRY, ONE_FILEMARK, REWIND};
-use crate::support::{Initiator, LIB0, Login, Server, noise};
+use crate::support::{Initiator, LIB0, Login, Server, eventually, noise};
 
 const DRIVE_0: &str = "iqn.2026-11.internal.vtl:lib0:drive-0";
 const DRIVE_1: &str = "iqn.2026-11.internal.vtl:lib0:drive-1";
@@ -106,9 +106,7 @@ fn each_device_has_a_target_of_its_own_and_is_found_by_its_serial_number() {
 
 /// As soon as the sessions before have been noticed to be over.
 fn spread_when_free(server: &Server, how: &str) {
-    crate::support::eventually("no session", || {
-        server.get("/iscsi/sessions").as_array().unwrap().is_empty().then_some(())
-    });
+    eventually("no session", || server.get("/iscsi/sessions").as_array().unwrap().is_empty().then_some(()));
     spread(server, how);
 }
 
@@ -294,4 +292,22 @@ fn a_persistent_reservation_follows_its_drive_from_one_target_to_another() {
     assert_eq!(persistent(&mut holder, ALONE, 0x02, 7, 0), 0, "release, by the one who holds it");
     other.attentions(ALONE);
     assert_ne!(other.run(ALONE, &REWIND, 0, &[]).status, RESERVATION_CONFLICT);
+}
+
+#[test]
+fn devices_that_are_spread_anew_leave_no_thread_behind() {
+    let server = Server::start(&[]);
+    let named = |server: &Server| {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", server.id())).unwrap();
+        let name = |task: std::io::Result<std::fs::DirEntry>| {
+            std::fs::read_to_string(task.ok()?.path().join("comm")).ok()
+        };
+        tasks.filter_map(name).filter(|name| name.starts_with("lib0-")).count()
+    };
+    assert_eq!(named(&server), 3, "the changer and two drives");
+    for _ in 0..3 {
+        spread(&server, "per-device");
+        spread(&server, "one");
+    }
+    eventually("three threads", || (named(&server) == 3).then_some(()));
 }

@@ -553,12 +553,12 @@ fn drives_get_targets_of_their_own_and_lose_them_with_the_drive_or_the_layout() 
     let mut desk = Desk::new();
     let lib0 = name("lib0");
     let names = |desk: &mut Desk| {
-        let all = desk.meta.read(|tx| targets(tx)).unwrap();
+        let all = desk.meta.read(targets).unwrap();
         all.into_iter().map(|target| (target.iqn.to_string(), target.drive)).collect::<Vec<_>>()
     };
     let main = ("iqn.2026-11.internal.vtl:lib0".to_owned(), None);
     let of = |drive: u16| (format!("iqn.2026-11.internal.vtl:lib0:drive-{drive}"), Some(drive));
-    assert_eq!(names(&mut desk), [main.clone()]);
+    assert_eq!(names(&mut desk), std::slice::from_ref(&main));
     for _ in 0..2 {
         desk.run(|tx| set_layout(tx, &lib0, Layout::PerDevice)).unwrap();
         assert_eq!(names(&mut desk), [main.clone(), of(0), of(1)]);
