@@ -547,8 +547,8 @@ impl Cartridge {
 
     /// With each write: others fill the pool as well, and whoever writes next must be warned before it is full.
     fn look_at_pool(&mut self) {
-        let low = || self.store.free_bytes() < self.settings.pool_warning_bytes;
-        self.pool_low = !self.store.has_plenty() && low();
+        let warning = self.settings.pool_warning_bytes;
+        self.pool_low = !self.store.surely_has(warning) && self.store.free_bytes() < warning;
     }
 
     fn written(&self) -> Result<Written, CartridgeError> {

@@ -208,9 +208,9 @@ impl Store {
         self.core.free_bytes().unwrap_or(0)
     }
 
-    /// Whether the last asking of the file system found gigabytes, and little has been appended since. Costs nothing; false says nothing.
-    pub fn has_plenty(&self) -> bool {
-        self.core.granted.load(Ordering::Relaxed) > 0
+    /// Whether so many bytes can be appended for sure, as the last asking of the file system said. Costs nothing; false says nothing.
+    pub fn surely_has(&self, bytes: u64) -> bool {
+        bytes <= PLENTY_BYTES - GRANT_BYTES && self.core.granted.load(Ordering::Relaxed) > 0
     }
 
     /// The most that pack files may take, if that was said.
