@@ -24,6 +24,7 @@ use crate::listeners::{Listeners, Wanted};
 use crate::media::{Shelf, ShelfHead};
 use crate::meta::SharedMeta;
 use crate::portal::{DIAGNOSTIC_TARGET, portal, target_doors};
+use crate::retention_clock::{Machine, RetentionClock, machine};
 use crate::sessions::Sessions;
 use crate::state::{StateFolder, hexadecimal};
 use crate::target::{Lun, Target};
@@ -54,6 +55,7 @@ pub struct Daemon {
     pub(crate) meta: SharedMeta,
     pub(crate) store: Store,
     pub(crate) shelf: Shelf,
+    pub(crate) retention: Arc<RetentionClock>,
     sessions: Arc<Sessions>,
     libraries: RwLock<BTreeMap<LibraryName, Arc<LiveLibrary>>>,
     listeners: Listeners,
@@ -71,10 +73,24 @@ impl Daemon {
     /// # Errors
     /// What stops the start, in words for the operator.
     pub fn open(args: Args, config: Config, state: StateFolder) -> Result<Arc<Self>, String> {
+        Self::open_on(args, config, state, machine())
+    }
+
+    /// The same with the clocks of this machine.
+    pub(crate) fn open_on(
+        args: Args,
+        config: Config,
+        state: StateFolder,
+        machine: Machine,
+    ) -> Result<Arc<Self>, String> {
         let meta = SharedMeta::open(&state.inventory()).map_err(|e| e.to_string())?;
         let installation = install(&meta)?;
         let store = open_store(&config)?;
-        let shelf = Shelf::new(store.clone(), config.cartridge.clone());
+        let most_s = config.retention.max_clock_step_s;
+        let (retention, time_lost) =
+            RetentionClock::open(state.path(), machine, most_s, || remembered(&store));
+        let retention = Arc::new(retention);
+        let shelf = Shelf::new(store.clone(), config.cartridge.clone(), retention.clone());
         let sessions = Sessions::new(vtl_iscsi::config::Portal {
             targets: Vec::new(),
             discovery_auth: vtl_iscsi::config::Auth::default(),
@@ -88,6 +104,7 @@ impl Daemon {
             meta,
             store,
             shelf,
+            retention,
             sessions,
             libraries: RwLock::default(),
             listeners,
@@ -97,6 +114,7 @@ impl Daemon {
             changes: Mutex::new(()),
             keeper: Keeper::default(),
         });
+        time_lost.into_iter().for_each(|problem| daemon.note_problem(problem));
         daemon.finish_halves().map_err(|e| e.message)?;
         daemon.first_start().map_err(|e| e.message)?;
         daemon.check_doors().map_err(|e| e.message)?;
@@ -183,14 +201,8 @@ impl Daemon {
         let mut problems = lock(&self.standing).clone();
         problems.extend(self.ballast().problem());
         problems.extend(self.keeper.problem(self));
-        let free = self.store.free_bytes();
-        if free < LOW_POOL_BYTES {
-            problems.push(Problem {
-                subject: "store".to_owned(),
-                message: format!("the pool is nearly full: {free} bytes can still be stored; drives report early warning, then end of tape"),
-                remedy: "free space on its disk, or remove cartridges (vtl cartridge rm LABEL --now --confirm LABEL): what nothing else needs is free after the next collection".to_owned(),
-            });
-        }
+        problems.extend(self.retention_problem());
+        problems.extend(self.room_problem());
         problems.extend(self.sessions.targets().iter().flat_map(|target| target.failures()).map(|failure| {
             Problem {
                 subject: failure.unit,
@@ -226,13 +238,10 @@ impl Daemon {
     /// # Errors
     /// What stops it.
     pub fn start_library(&self, library: &vtl_library::Library) -> Result<(), String> {
-        let target = self
-            .meta
-            .read(|tx| vtl_library::target_of(tx, &library.name))
-            .map_err(|e| e.to_string())?
-            .ok_or_else(|| format!("library {} has no target", library.name))?;
-        let (live, left_out) = LiveLibrary::start(library, target.as_str(), &self.meta, &self.shelf)
-            .map_err(|e| e.to_string())?;
+        let targets =
+            self.meta.read(|tx| vtl_library::targets_of(tx, &library.name)).map_err(|e| e.to_string())?;
+        let (live, left_out) =
+            LiveLibrary::start(library, &targets, &self.meta, &self.shelf).map_err(|e| e.to_string())?;
         for (label, message) in left_out {
             self.note_problem(Problem {
                 subject: label.to_string(),
@@ -240,7 +249,7 @@ impl Daemon {
                 remedy: "see vtl store check; move the cartridge to a slot to use the drive".to_owned(),
             });
         }
-        self.sessions.add_target(live.target.clone());
+        live.targets().into_iter().for_each(|target| self.sessions.add_target(target));
         self.libraries.write().unwrap_or_else(PoisonError::into_inner).insert(library.name.clone(), live);
         Ok(())
     }
@@ -249,7 +258,7 @@ impl Daemon {
     pub fn stop_library(&self, name: &LibraryName) {
         let live = self.libraries.write().unwrap_or_else(PoisonError::into_inner).remove(name);
         if let Some(live) = live {
-            self.sessions.remove_target(&live.target.name);
+            live.targets().iter().for_each(|target| self.sessions.remove_target(&target.name));
             live.stop();
         }
     }
@@ -301,6 +310,7 @@ impl Daemon {
             library.stop();
         }
         self.keeper.join();
+        self.retention.write();
         // The units' threads end when the process does, and have the store until then.
         self.store.close();
         info!("stopped");
@@ -313,11 +323,11 @@ impl Daemon {
         let mut lines =
             vec![format!("vtld {}: state in {}", env!("CARGO_PKG_VERSION"), self.state.path().display())];
         for library in self.libraries() {
+            let (drives, targets) = (library.bays().len(), library.targets().len());
+            let own = if targets > 1 { ", each in a target of its own" } else { "" };
             lines.push(format!(
-                "library {}: target {}, {} drives",
-                library.name,
-                library.target.name,
-                library.bays().len()
+                "library {}: target {}, {drives} drives{own}",
+                library.name, library.target.name
             ));
         }
         lines.push(format!("log in:  iscsiadm -m discovery -t sendtargets -p {host} && iscsiadm -m node -l"));
@@ -496,7 +506,7 @@ impl Daemon {
         let first_start_done = self.meta.flag(FIRST_START_DONE).map_err(|e| internal(&e.to_string()))?;
         let inventory_is_lost = !first_start_done && heads.iter().any(|head| !head.blank);
         let (blank, mut listed): (Vec<_>, Vec<_>) =
-            heads.into_iter().partition(|head| head.blank && !inventory_is_lost);
+            heads.into_iter().partition(|head| head.blank && !head.protection.is_on() && !inventory_is_lost);
         for head in blank {
             info!(label = %head.row.label, "a cartridge whose creation was interrupted is removed");
             self.forget_unused(&[head.row.id]);
@@ -515,6 +525,11 @@ impl Daemon {
         if !listed.is_empty() {
             // The same order at every start, should two say the same place.
             listed.sort_by_key(|head| head.row.label.to_string());
+            for head in listed.iter().filter(|head| head.protection.is_on()) {
+                self.meta
+                    .note_kept(head.row.id, head.protection)
+                    .map_err(|_| internal("what a cartridge is kept by could not be noted"))?;
+            }
             let rows: Vec<_> = listed.into_iter().map(|head| head.row).collect();
             let placed = self
                 .meta
@@ -558,6 +573,7 @@ impl Daemon {
 
     /// The second half of a removal: the store frees it, then the row goes.
     pub(crate) fn destroy(&self, cartridge: &vtl_library::Cartridge) -> Result<(), vtl_api::ApiError> {
+        self.refuse_kept(cartridge)?;
         let owner = OwnerId(cartridge.id.0);
         if self.store.owners().contains(&owner) {
             self.store.remove(owner).map_err(|e| internal(&e.to_string()))?;
@@ -567,6 +583,7 @@ impl Daemon {
             .change(|tx| vtl_library::finish_remove(tx, cartridge.id))
             .map_err(|e| crate::api::refused(&e))?;
         self.meta.forget_trashed(cartridge.id);
+        self.meta.forget_kept(cartridge.id);
         info!(label = %cartridge.label, "removed for good");
         Ok(())
     }
@@ -613,6 +630,13 @@ fn install(meta: &SharedMeta) -> Result<InstallationId, String> {
     .map_err(|e| e.to_string())
 }
 
+/// The highest count of seconds that a cartridge remembers having been retained at.
+fn remembered(store: &Store) -> Option<u64> {
+    let facts = |owner: OwnerId| vtl_cartridge::Cartridge::inspect(store, CartridgeId(owner.0)).ok();
+    let retained = store.owners().into_iter().filter_map(|owner| facts(owner)?.protection.retention);
+    retained.map(|retention| retention.noted_at_s).max()
+}
+
 fn open_store(config: &Config) -> Result<Store, String> {
     let mut random = [0; 8];
     crate::random::fill(&mut random);
@@ -620,6 +644,7 @@ fn open_store(config: &Config) -> Result<Store, String> {
         start_random: u64::from_le_bytes(random),
         compression_level: config.store.compression_level,
         dedupe: config.store.dedupe,
+        size_bytes: config.store.size.map(|size| size.0),
         chunk_bytes: usize::try_from(config.store.chunk_size.0).unwrap_or(usize::MAX),
         memory_bytes: usize::try_from(config.store.memory.0).unwrap_or(usize::MAX),
         workers: std::thread::available_parallelism().map_or(2, usize::from),
@@ -660,11 +685,27 @@ pub(crate) mod tests {
 
     /// A daemon in this process, with its state in `folder`/state; no listeners.
     pub(crate) fn open(folder: &Path, set: &[&str]) -> Arc<Daemon> {
-        let set = set.iter().map(|&text| text.to_owned()).collect();
-        let args = Args { state: Some(folder.join("state")), set, ..Args::default() };
-        let config = crate::load(&args).unwrap();
-        let state = StateFolder::open(&config.state).unwrap();
-        Daemon::open(args, config, state).unwrap()
+        open_with(folder, set, machine())
+    }
+
+    /// The same on a machine with these clocks. The threads of a daemon before it may take a moment to let go of the store.
+    pub(crate) fn open_with(folder: &Path, set: &[&str], machine: Machine) -> Arc<Daemon> {
+        let try_it = || {
+            let set = set.iter().map(|&text| text.to_owned()).collect();
+            let args = Args { state: Some(folder.join("state")), set, ..Args::default() };
+            let config = crate::load(&args).unwrap();
+            let state = StateFolder::open(&config.state).unwrap();
+            Daemon::open_on(args, config, state, machine.clone())
+        };
+        for _ in 0..1000 {
+            match try_it() {
+                Err(why) if why.contains("another process uses this pool") => {
+                    std::thread::sleep(std::time::Duration::from_millis(10));
+                }
+                opened => return opened.unwrap(),
+            }
+        }
+        panic!("the daemon before does not let go of the store");
     }
 
     #[test]

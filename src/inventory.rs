@@ -17,7 +17,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use scsi::spc::Identity;
 use scsi::{DriveFacts, Element, ElementState, Geometry, Inventory, Occupant};
 use tracing::{error, info};
-use vtl_library::{Cartridge, Gates, LibraryError, MoveFault, Moved, Mover};
+use vtl_library::{Cartridge, Gates, Library, LibraryError, MoveFault, Moved, Mover};
 use vtl_meta::{MetaError, Tx};
 use vtl_types::{Label, LibraryName, MediaForm, Place};
 
@@ -31,7 +31,9 @@ use crate::unit::Failed;
 pub struct Bay {
     /// How it presents itself.
     pub identity: Identity,
-    /// Its LUN.
+    /// Name of the target that it is in. The target itself holds the changer, whose thread holds this.
+    pub target: String,
+    /// Its LUN there.
     pub lun: u16,
     /// The device.
     pub unit: DriveUnit,
@@ -329,6 +331,36 @@ impl LibraryInventory {
         }
     }
 
+    /// Does something with a cartridge where it is, in a drive or not; no move takes place meanwhile.
+    ///
+    /// # Errors
+    /// It cannot be opened, or its drive has failed.
+    pub fn on_cartridge<T: Send + 'static>(
+        &self,
+        label: Label,
+        work: impl FnOnce(&mut CartridgeMedium) -> T + Send + 'static,
+    ) -> Result<T, CarryError> {
+        let cartridge = self.meta.read(|tx| vtl_library::cartridge(tx, label))?;
+        let bay = drive_number(&cartridge.place)
+            .filter(|_| cartridge.library.as_ref() == Some(&self.name))
+            .and_then(|number| self.bay(number));
+        let work = match bay {
+            None => work,
+            Some(bay) => {
+                // A drive that stays empty although its row names the cartridge gives the work back.
+                let done = bay.unit.call(move |drive| match drive.medium_mut() {
+                    Some(medium) => Ok(work(medium)),
+                    None => Err(work),
+                });
+                match done.map_err(CarryError::Failed)? {
+                    Ok(done) => return Ok(done),
+                    Err(work) => work,
+                }
+            }
+        };
+        self.shelf.use_closed(cartridge.id, work).map_err(|why| CarryError::Load { label, why })
+    }
+
     fn open(&self, cartridge: &Cartridge) -> Result<CartridgeMedium, CarryError> {
         self.shelf.open(cartridge).map_err(|why| CarryError::Load { label: cartridge.label, why })
     }
@@ -498,7 +530,8 @@ fn state(found: &vtl_library::Element, bays: &[Bay]) -> Option<ElementState> {
         vendor: bay.identity.vendor().to_owned(),
         product: bay.identity.product().to_owned(),
         serial: bay.identity.serial().to_owned(),
-        lun: Some(bay.lun),
+        // As the changer's target has it. The changer is LUN 0 there, so a drive on LUN 0 has a target of its own.
+        lun: Some(bay.lun).filter(|lun| *lun != Library::CHANGER_LUN),
     });
     Some(ElementState { element: element(found.place)?, occupant, accessible: true, drive })
 }

@@ -55,6 +55,8 @@ struct State {
     /// Why the last collection did not take place.
     refused: Option<ApiError>,
     next_trash_look: Duration,
+    /// The alarm that was told last, in percent.
+    alarm: Option<u8>,
     called: bool,
     stopped: bool,
     thread: Option<JoinHandle<()>>,
@@ -148,10 +150,26 @@ impl Keeper {
             daemon.empty_trash_now();
         }
         self.tend(daemon);
+        daemon.retention.write_if_due();
+        self.tell_alarm(crate::room::alarm(daemon.pool_used_percent()));
         let pool = Pool::of(daemon);
         if daemon.config().store.gc == Collections::Auto && self.state().schedule.is_due(&pool, now) {
             // What came of it is noted and told there.
             let _ = daemon.collect(pool.rule());
+        }
+    }
+
+    /// Logs each alarm once, and that it is over.
+    fn tell_alarm(&self, alarm: Option<u8>) {
+        let before = std::mem::replace(&mut self.state().alarm, alarm);
+        match alarm {
+            Some(percent) if before < alarm => {
+                warn!(
+                    "{percent} % of what the pool may take are used: add space or remove cartridges before drives warn of the end"
+                );
+            }
+            _ if alarm < before => info!(?alarm, "the pool has more room again"),
+            _ => {}
         }
     }
 

@@ -14,6 +14,7 @@ mod drive;
 mod in_flight;
 mod inventory;
 mod keeper;
+mod kept;
 mod library;
 mod listeners;
 mod lobby;
@@ -21,6 +22,8 @@ mod media;
 mod meta;
 mod portal;
 mod random;
+mod retention_clock;
+mod room;
 mod sessions;
 mod state;
 mod target;
@@ -42,7 +45,7 @@ use crate::listeners::Wanted;
 use crate::state::StateFolder;
 
 /// How long sessions get to end before the drives are unloaded under them.
-const SESSIONS_END: Duration = Duration::from_secs(5);
+pub(crate) const SESSIONS_END: Duration = Duration::from_secs(5);
 
 /// How often the daemon looks whether there is room for the ballast again.
 const BALLAST_LOOK: Duration = Duration::from_secs(60);

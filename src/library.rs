@@ -1,11 +1,11 @@
 //! A library while it runs: its changer, its drives, its target.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use scsi::spc::Identity;
 use scsi::{Personality, UnitAttention};
 use tracing::error;
-use vtl_library::{Drive, Library, LibraryError};
+use vtl_library::{Drive, Library, LibraryError, LibraryTargets};
 use vtl_types::LibraryName;
 
 use crate::drive::{DriveUnit, new_drive};
@@ -18,15 +18,22 @@ use crate::unit::{Failed, Unit};
 /// The changer's device model.
 pub type Changer = scsi::changer::Changer<LibraryInventory, DeviceState>;
 
+/// Portal group tag and relative port of each target.
+const PORT: u16 = 1;
+/// LUN of a drive in a target of its own.
+const OWN_LUN: u16 = 0;
+
 /// A library that initiators can use.
 pub struct LiveLibrary {
     /// Its name.
     pub name: LibraryName,
-    /// Where it is found.
+    /// Where its changer is found, and its drives unless they have targets of their own.
     pub target: Arc<Target>,
     /// The owner of every move.
     pub changer: Unit<Changer>,
     bays: Bays,
+    /// Targets of drives that have one of their own.
+    own_targets: RwLock<Vec<Arc<Target>>>,
     meta: SharedMeta,
 }
 
@@ -84,13 +91,14 @@ impl LiveLibrary {
     /// See [`LiveError`].
     pub fn start(
         library: &Library,
-        target: &str,
+        targets: &LibraryTargets,
         meta: &SharedMeta,
         shelf: &Shelf,
     ) -> Result<(Arc<Self>, LeftOut), LiveError> {
         let profile = personality(&library.profile)?;
+        let target = targets.main.as_str();
         let identity =
-            Identity::new(&profile, &library.identity.serial, library.identity.naa).with_port(target, 1);
+            Identity::new(&profile, &library.identity.serial, library.identity.naa).with_port(target, PORT);
         let bays = Bays::default();
         let inventory =
             LibraryInventory::new(library.name.clone(), meta.clone(), shelf.clone(), bays.clone());
@@ -100,9 +108,16 @@ impl LiveLibrary {
         let changer = Unit::start(&format!("{}-changer", library.name), device).map_err(LiveError::Thread)?;
         let target = Target::new(target.to_owned(), identity.clone());
         target.add(Library::CHANGER_LUN, Lun { identity, front: Arc::new(changer.clone()) });
-        let live = Arc::new(Self { name: library.name.clone(), target, changer, bays, meta: meta.clone() });
+        let live = Arc::new(Self {
+            name: library.name.clone(),
+            target,
+            changer,
+            bays,
+            own_targets: RwLock::default(),
+            meta: meta.clone(),
+        });
         for drive in &library.drives {
-            live.add_drive(drive)?;
+            live.add_drive(drive, targets)?;
         }
         let left_out = live.changer.call(|changer| changer.inventory_mut().fill_drives())?;
         Ok((live, left_out))
@@ -118,28 +133,45 @@ impl LiveLibrary {
         self.bays.read().unwrap_or_else(PoisonError::into_inner).get(usize::from(number)).cloned()
     }
 
-    /// Makes the running units match the inventory after counts have changed, and tells initiators.
+    /// The targets that its devices are in.
+    pub fn targets(&self) -> Vec<Arc<Target>> {
+        let own = self.own_targets.read().unwrap_or_else(PoisonError::into_inner);
+        std::iter::once(&self.target).chain(own.iter()).cloned().collect()
+    }
+
+    /// Makes the running units match the inventory after counts have changed, and tells initiators. Gives the targets that are empty now.
     ///
     /// # Errors
     /// See [`LiveError`].
-    pub fn follow(&self) -> Result<(), LiveError> {
-        let library = self.meta.read(|tx| vtl_library::library(tx, &self.name))?;
+    pub fn follow(&self) -> Result<Vec<Arc<Target>>, LiveError> {
+        let (library, targets) = self.meta.read(|tx| {
+            Ok((vtl_library::library(tx, &self.name)?, vtl_library::targets_of(tx, &self.name)?))
+        })?;
         let running = self.bays().len();
         for drive in library.drives.iter().skip(running) {
-            self.add_drive(drive)?;
+            self.add_drive(drive, &targets)?;
         }
         let gone: Vec<Bay> = {
             let mut bays = self.bays.write().unwrap_or_else(PoisonError::into_inner);
             let keep = library.drives.len().min(bays.len());
             bays.split_off(keep)
         };
-        for bay in gone {
-            self.target.remove(bay.lun);
-        }
+        let emptied = self.take_out(&gone);
         self.changer.post(|changer| {
             scsi::LogicalUnit::attention(changer, UnitAttention::ModeParametersChanged, None)
         });
-        Ok(())
+        Ok(emptied)
+    }
+
+    /// Takes drives out of their targets; those that had them alone are the library's no more.
+    fn take_out(&self, gone: &[Bay]) -> Vec<Arc<Target>> {
+        let mut own = self.own_targets.write().unwrap_or_else(PoisonError::into_inner);
+        let is_in = |target: &Target, bay: &Bay| target.name == bay.target;
+        for bay in gone {
+            let target = own.iter().find(|target| is_in(target, bay)).unwrap_or(&self.target);
+            target.remove(bay.lun);
+        }
+        own.extract_if(.., |target| gone.iter().any(|bay| is_in(target, bay))).collect()
     }
 
     /// An operator changed what is in the elements: initiators must look again.
@@ -160,16 +192,24 @@ impl LiveLibrary {
         }
     }
 
-    fn add_drive(&self, drive: &Drive) -> Result<(), LiveError> {
+    fn add_drive(&self, drive: &Drive, targets: &LibraryTargets) -> Result<(), LiveError> {
         let profile = personality(&drive.profile)?;
+        let own = targets.of_drives.get(&drive.number);
         let identity = Identity::new(&profile, &drive.identity.serial, drive.identity.naa)
-            .with_port(&self.target.name, 1);
+            .with_port(own.map_or(&self.target.name, |name| name.as_str()), PORT);
+        let (target, lun) = match own {
+            Some(name) => (Target::new(name.to_string(), identity.clone()), OWN_LUN),
+            None => (self.target.clone(), drive.lun),
+        };
         let device = new_drive(identity.clone(), &profile, self.meta.device(&drive.identity.serial));
         let unit: DriveUnit = Unit::start(&format!("{}-drive{}", self.name, drive.number), device)
             .map_err(LiveError::Thread)?;
-        let bay = Bay { identity: identity.clone(), lun: drive.lun, unit: unit.clone() };
+        let bay = Bay { identity: identity.clone(), target: target.name.clone(), lun, unit: unit.clone() };
         self.bays.write().unwrap_or_else(PoisonError::into_inner).push(bay);
-        self.target.add(drive.lun, Lun { identity, front: Arc::new(unit) });
+        target.add(lun, Lun { identity, front: Arc::new(unit) });
+        if own.is_some() {
+            self.own_targets.write().unwrap_or_else(PoisonError::into_inner).push(target);
+        }
         Ok(())
     }
 }

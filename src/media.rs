@@ -1,17 +1,19 @@
 //! Cartridges as drives use them: the adapter between [`scsi::Medium`] and the store's cartridges.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use scsi::{AttributeFault, Fault, Instant, Medium, MediumFacts, Object, Position, Spaced, Stop, Written};
 use tracing::{error, warn};
-use vtl_cartridge::{Cartridge, CartridgeError, CartridgeSpec, Settings};
+use vtl_cartridge::{Cartridge, CartridgeError, CartridgeSpec, Now, Protection, Settings};
 use vtl_conf::CartridgeDefaults;
 use vtl_library::{Head, Planned};
 use vtl_store::{OwnerId, Store, StoreError};
 use vtl_types::{ByteCount, CartridgeId, LibraryName, Place};
 
 use crate::clock;
+use crate::retention_clock::RetentionClock;
 use crate::state::hexadecimal;
 
 /// Where cartridges are made and opened.
@@ -19,6 +21,7 @@ use crate::state::hexadecimal;
 pub struct Shelf {
     store: Store,
     defaults: CartridgeDefaults,
+    retention: Arc<RetentionClock>,
 }
 
 /// What a cartridge says of itself.
@@ -27,12 +30,14 @@ pub struct ShelfHead {
     pub row: Head,
     /// Nothing has ever been written to it.
     pub blank: bool,
+    /// Retention and hold.
+    pub protection: Protection,
 }
 
 impl Shelf {
     /// Cartridges of `store`.
-    pub fn new(store: Store, defaults: CartridgeDefaults) -> Self {
-        Self { store, defaults }
+    pub fn new(store: Store, defaults: CartridgeDefaults, retention: Arc<RetentionClock>) -> Self {
+        Self { store, defaults, retention }
     }
 
     /// Makes a blank cartridge; durable when it returns.
@@ -68,7 +73,32 @@ impl Shelf {
         if let Err(error) = cartridge.set_place(place) {
             warn!(label = %row.label, %error, "a cartridge could not be told its place; only a rebuild would miss it");
         }
-        Ok(CartridgeMedium { cartridge })
+        Ok(CartridgeMedium { cartridge, retention: self.retention.clone() })
+    }
+
+    /// Does something with a cartridge that no drive has; it is closed again afterwards.
+    pub fn use_closed<T>(
+        &self,
+        id: CartridgeId,
+        work: impl FnOnce(&mut CartridgeMedium) -> T,
+    ) -> Result<T, String> {
+        let opened = Cartridge::open(&self.store, id, Settings::default()).map_err(|e| e.to_string())?;
+        let mut medium = CartridgeMedium { cartridge: opened, retention: self.retention.clone() };
+        let done = work(&mut medium);
+        medium.close();
+        Ok(done)
+    }
+
+    /// What a cartridge is kept by at this moment. A retention that is over is let go on the way.
+    pub fn protection(&self, id: CartridgeId) -> Result<Protection, String> {
+        let known = Cartridge::inspect(&self.store, id).map_err(|e| e.to_string())?.protection;
+        let left = known.at(self.retention.now());
+        if left != known {
+            // In a drive it goes with the next write.
+            self.use_closed(id, |medium| medium.release_if_over().map(drop))
+                .and_then(|released| released.map_err(|e| e.to_string()))?;
+        }
+        Ok(left)
     }
 
     /// What a cartridge says of itself, open or not.
@@ -82,12 +112,15 @@ impl Shelf {
             created_s: facts.created_s,
             hint: facts.place.clone(),
         };
-        Ok(ShelfHead { row, blank: facts.generation == 0 })
+        Ok(ShelfHead { row, blank: facts.generation == 0, protection: facts.protection })
     }
 
-    /// Bytes of host data on a cartridge; 0 when it cannot be read, which `store check` tells.
-    pub fn used_bytes(&self, id: CartridgeId) -> u64 {
-        Cartridge::inspect(&self.store, id).map_or(0, |facts| facts.used_bytes)
+    /// Bytes of host data on a cartridge, and what it is kept by; nothing when it cannot be read, which `store check` tells.
+    pub fn summary(&self, id: CartridgeId) -> (u64, Protection) {
+        Cartridge::inspect(&self.store, id).map_or_else(
+            |_| (0, Protection::default()),
+            |facts| (facts.used_bytes, facts.protection.at(self.retention.now())),
+        )
     }
 
     /// A cartridge is told where it is now, for rebuilding the inventory. Only a hint: failing is no failure.
@@ -111,6 +144,7 @@ fn medium_serial(id: CartridgeId) -> String {
 /// A cartridge in a drive.
 pub struct CartridgeMedium {
     cartridge: Cartridge,
+    retention: Arc<RetentionClock>,
 }
 
 impl CartridgeMedium {
@@ -142,10 +176,30 @@ impl CartridgeMedium {
         }
     }
 
+    /// The cartridge itself, for retention and hold.
+    pub fn cartridge_mut(&mut self) -> &mut Cartridge {
+        &mut self.cartridge
+    }
+
+    /// Lets a retention go that is over; what time it is for that.
+    pub fn release_if_over(&mut self) -> Result<Now, CartridgeError> {
+        let now = self.retention.now();
+        self.cartridge.release_if_over(now)?;
+        Ok(now)
+    }
+
+    /// Before whatever a retention may forbid.
+    fn release_first(&mut self) -> Result<(), Fault> {
+        match self.cartridge.protection().retention {
+            None => Ok(()),
+            Some(_) => self.release_if_over().map(drop).map_err(|error| self.fault(&error)),
+        }
+    }
+
     fn fault(&self, error: &CartridgeError) -> Fault {
         let label = self.cartridge.label();
         match error {
-            CartridgeError::EndOfPartition | CartridgeError::WriteProtected => {}
+            CartridgeError::EndOfPartition | CartridgeError::WriteProtected | CartridgeError::WriteOnce => {}
             other => error!(%label, error = %other, "a drive reports a fault of its cartridge"),
         }
         fault_of(error)
@@ -164,6 +218,7 @@ impl CartridgeMedium {
         write: impl FnOnce(&mut Cartridge) -> Result<vtl_cartridge::Written, CartridgeError>,
     ) -> Result<Written, Fault> {
         self.commit_due(Instant(clock::now_ns()))?;
+        self.release_first()?;
         let written = self.do_it(write)?;
         Ok(Written { early_warning: written.early_warning })
     }
@@ -174,9 +229,9 @@ pub fn go_to_end(medium: &mut CartridgeMedium) {
     medium.cartridge.space_to_end();
 }
 
-/// Bytes of host data on a cartridge that is in a drive.
-pub fn used_bytes(medium: &CartridgeMedium) -> u64 {
-    medium.cartridge.used_bytes()
+/// Bytes of host data on a cartridge that is in a drive, and what it is kept by.
+pub fn summary(medium: &CartridgeMedium) -> (u64, Protection) {
+    (medium.cartridge.used_bytes(), medium.cartridge.protection().at(medium.retention.now()))
 }
 
 /// The one place where what the store says becomes what a drive reports.
@@ -193,6 +248,9 @@ fn fault_of(error: &CartridgeError) -> Fault {
         CartridgeError::Store(StoreError::Full { .. }) => Fault::PoolFull,
         CartridgeError::BlockTooLong { .. }
         | CartridgeError::AttributesFull { .. }
+        | CartridgeError::RetentionTime { .. }
+        | CartridgeError::RetentionShortened { .. }
+        | CartridgeError::HoldUnderRetention { .. }
         | CartridgeError::InvalidSpec { .. }
         | CartridgeError::Broken { .. }
         | CartridgeError::Store(_) => Fault::Hardware,
@@ -292,11 +350,13 @@ impl Medium for CartridgeMedium {
     }
 
     fn erase(&mut self, _long: bool) -> Result<(), Fault> {
+        self.release_first()?;
         // Both forms make the bytes unreachable at once; the store frees their space.
         self.do_it(Cartridge::erase)
     }
 
     fn format(&mut self) -> Result<(), Fault> {
+        self.release_first()?;
         self.do_it(Cartridge::format)
     }
 

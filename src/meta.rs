@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use scsi::{Persist, PersistFault};
+use vtl_cartridge::{Now, Protection, Retention};
 use vtl_library::LibraryError;
 use vtl_meta::{Meta, MetaError, Migration, Module, Row, Table, Tx, Value};
 use vtl_types::CartridgeId;
@@ -47,6 +48,7 @@ const DEVICES: Module = Module {
 /// Whose state the daemon's own notes are.
 const DAEMON: &str = "vtld";
 const TRASH: &str = "trash";
+const KEPT: &str = "kept";
 
 static MODULES: [Module; 2] = [vtl_library::MODULE, DEVICES];
 
@@ -162,9 +164,59 @@ impl SharedMeta {
         let _harmless = self.device(TRASH).save(&crate::state::hexadecimal(&id.0), &[]);
     }
 
+    /// What a cartridge was last known to be kept by.
+    pub fn kept(&self, id: CartridgeId) -> Protection {
+        let note = self.device(KEPT).load(&crate::state::hexadecimal(&id.0));
+        note.as_deref().map_or_else(Protection::default, protection_of)
+    }
+
+    /// Notes what a cartridge is kept by, for the day on which it cannot say so itself.
+    ///
+    /// # Errors
+    /// It is not durable.
+    pub fn note_kept(&self, id: CartridgeId, protection: Protection) -> Result<(), PersistFault> {
+        let note = if protection.is_on() { note_of(protection) } else { Vec::new() };
+        self.device(KEPT).save(&crate::state::hexadecimal(&id.0), &note)
+    }
+
+    /// A cartridge is gone. A note that stays behind does no harm.
+    pub fn forget_kept(&self, id: CartridgeId) {
+        let _harmless = self.note_kept(id, Protection::default());
+    }
+
+    /// Whether any cartridge was last known to be retained and that is not over.
+    pub fn any_retained(&self, now: Now) -> bool {
+        let notes = self.with(|meta| {
+            meta.read(|tx| tx.find(&DEVICE_STATE, "device = ?1", &[Value::Text(KEPT.to_owned())]))
+        });
+        let retained = |row: &Row| {
+            let note: Vec<u8> = row.get("value").unwrap_or_default();
+            protection_of(&note).at(now).retention.is_some()
+        };
+        notes.is_ok_and(|notes: Vec<Row>| notes.iter().any(retained))
+    }
+
     /// Where the device with this serial number keeps its state.
     pub fn device(&self, serial: &str) -> DeviceState {
         DeviceState { meta: self.clone(), device: serial.to_owned() }
+    }
+}
+
+/// `docs/formats/inventory.md`: 1 hold, 8 retained until, 8 release, 8 count.
+fn note_of(Protection { hold, retention }: Protection) -> Vec<u8> {
+    let numbers = retention.map_or([0; 3], |r| [r.until_s, r.release_at_s, r.noted_at_s]);
+    std::iter::once(u8::from(hold)).chain(numbers.into_iter().flat_map(u64::to_le_bytes)).collect()
+}
+
+/// A note that is none of ours keeps the cartridge: whoever wrote it meant something.
+fn protection_of(note: &[u8]) -> Protection {
+    let (numbers, rest) = note.get(1..).unwrap_or_default().as_chunks::<8>();
+    match (note.first(), numbers.iter().copied().map(u64::from_le_bytes).collect::<Vec<_>>().as_slice()) {
+        (Some(hold), &[until_s, release_at_s, noted_at_s]) if rest.is_empty() => {
+            let retention = Retention { until_s, release_at_s, noted_at_s };
+            Protection { hold: *hold != 0, retention: (until_s != 0).then_some(retention) }
+        }
+        _ => Protection { hold: !note.is_empty(), retention: None },
     }
 }
 

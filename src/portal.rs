@@ -72,19 +72,38 @@ struct Doors {
 fn doors(config: &Config, tx: &Tx<'_>) -> Result<Vec<Doors>, LibraryError> {
     let diagnostic = config.iscsi.diagnostic_disk.and_then(|_| DIAGNOSTIC_TARGET.parse::<IscsiName>().ok());
     let mut doors = Vec::new();
-    for (name, _) in vtl_library::targets(tx)? {
-        let chap = vtl_library::chap(tx, &name)?;
-        let initiators = vtl_library::initiators(tx, &name)?;
-        doors.push(Doors { name, chap, initiators });
+    for target in vtl_library::targets(tx)? {
+        let main = vtl_library::targets_of(tx, &target.library)?.main;
+        let chap = vtl_library::chap(tx, &main)?;
+        let initiators = vtl_library::initiators(tx, &main)?;
+        let all = Doors { name: main.clone(), chap, initiators }.and_configured(config);
+        doors.push(if target.iqn == main { all } else { all.narrowed(config, target.iqn) });
     }
-    doors.extend(diagnostic.map(|name| Doors { name, chap: None, initiators: Vec::new() }));
-    for door in &mut doors {
-        if let Some(access) = config.iscsi.targets.get(&door.name) {
-            door.chap = access.chap.clone().or_else(|| door.chap.take());
-            door.initiators.extend(access.initiators.iter().cloned());
-        }
-    }
+    let diagnostic = diagnostic.map(|name| Doors { name, chap: None, initiators: Vec::new() });
+    doors.extend(diagnostic.map(|door| door.and_configured(config)));
     Ok(doors)
+}
+
+impl Doors {
+    /// With what the configuration says of the target: its CHAP instead of the inventory's, its initiators beside them.
+    fn and_configured(mut self, config: &Config) -> Self {
+        if let Some(access) = config.iscsi.targets.get(&self.name) {
+            self.chap = access.chap.clone().or(self.chap);
+            self.initiators.extend(access.initiators.iter().cloned());
+        }
+        self
+    }
+
+    /// The door of a drive's own target: that of its library, unless the configuration says something of this very target.
+    fn narrowed(mut self, config: &Config, name: IscsiName) -> Self {
+        if let Some(access) = config.iscsi.targets.get(&name) {
+            self.chap = access.chap.clone().or(self.chap);
+            if !access.initiators.is_empty() {
+                self.initiators = access.initiators.iter().cloned().collect();
+            }
+        }
+        Self { name, ..self }
+    }
 }
 
 /// Which targets the inventory guards, for the check of wide listeners.

@@ -161,7 +161,20 @@ impl Sessions {
 
     /// Waits until every session has ended, at most `limit`.
     pub async fn ended(&self, limit: Duration) {
-        let watched: Vec<_> = self.table().sessions.values().map(|entry| entry.ended.clone()).collect();
+        self.ended_with(|_| true, limit).await;
+    }
+
+    /// The same for those whose target is among these.
+    pub async fn ended_of(&self, targets: &[String], limit: Duration) {
+        self.ended_with(|key| key.target.as_ref().is_ok_and(|target| targets.contains(target)), limit).await;
+    }
+
+    async fn ended_with(&self, which: impl Fn(&Key) -> bool, limit: Duration) {
+        let watched: Vec<_> = {
+            let table = self.table();
+            let ending = table.sessions.iter().filter(|(key, _)| which(key));
+            ending.map(|(_, entry)| entry.ended.clone()).collect()
+        };
         let all = async {
             for mut ended in watched {
                 // An error is the end: the sender is gone.

@@ -10,23 +10,32 @@ use tokio::runtime::Handle;
 use vtl_api::{
     AddInitiator, AddPortal, ApiError, BackupFile, CartridgeInfo, CollectStore, ConfigValue,
     CreateCartridges, CreateLibrary, Damage, Done, DriveInfo, ElementInfo, ErrorCode, LibraryDetail,
-    LibraryInfo, MoveCartridge, PlaceInfo, PortalInfo, Problem, RemoveCartridge, SessionInfo, SetCartridge,
-    SetChap, SetLibrary, StoreCheck, StoreCollected, StoreRepaired, StoreStats, SystemStatus, TargetInfo,
+    LibraryInfo, LibraryTarget, MoveCartridge, PlaceInfo, PortalInfo, Problem, RemoveCartridge, SessionInfo,
+    SetCartridge, SetChap, SetLibrary, StoreCheck, StoreCollected, StoreRepaired, StoreStats, SystemStatus,
+    TargetInfo,
 };
+use vtl_cartridge::Protection;
 use vtl_conf::{ConfErrors, Origin, Surroundings};
-use vtl_library::{Cartridge, CartridgeState, Counts, Head, LibraryError, NewCartridges, NewPlace, Verdict};
+use vtl_library::{
+    Cartridge, CartridgeState, Counts, Head, Layout, LibraryError, NewCartridges, NewPlace, Verdict,
+};
 use vtl_meta::{MetaError, Tx};
 use vtl_store::{GcRule, OwnerId};
-use vtl_types::{ByteCount, ChapAccount, ChapLogin, IscsiName, Label, LibraryName, MediaForm, Place, Secret};
+use vtl_types::{
+    ByteCount, ChapAccount, ChapLogin, IscsiName, Label, LibraryName, MediaForm, MediaKind, Place, Secret,
+};
 
 use super::{not_carried, refused};
+use crate::SESSIONS_END;
 use crate::clock::rfc3339;
 use crate::daemon::{Daemon, internal, invalid, lock, open_door};
 use crate::inventory::{Bay, Force};
+use crate::kept::{Keep, parse_time};
 use crate::library::LiveLibrary;
 use crate::listeners::Wanted;
 use crate::portal::{DIAGNOSTIC_TARGET, target_doors_in};
 use crate::state::hexadecimal;
+use crate::target::Target;
 use crate::unit::Failed;
 
 type Answer<T> = Result<T, ApiError>;
@@ -93,6 +102,30 @@ impl From<MetaError> for NotLoosened {
     }
 }
 
+fn parse_layout(text: &str) -> Answer<Layout> {
+    let refused = || {
+        let words = Layout::ALL.map(Layout::word).join(" or ");
+        invalid(format!("targets cannot be '{text}'"), &format!("write {words}"))
+    };
+    Layout::from_word(text).ok_or_else(refused)
+}
+
+fn layout(live: &LiveLibrary) -> Layout {
+    if live.targets().len() == 1 { Layout::One } else { Layout::PerDevice }
+}
+
+/// A target as `library show` lists it.
+fn shown(live: &LiveLibrary, target: &Target) -> LibraryTarget {
+    let of_drive = live.bays().iter().position(|bay| bay.target == target.name);
+    let drive = of_drive.filter(|_| target.name != live.target.name).and_then(|n| u16::try_from(n).ok());
+    let shows = match (drive, layout(live)) {
+        (Some(_), _) => "drive",
+        (None, Layout::PerDevice) => "changer",
+        (None, Layout::One) => "library",
+    };
+    LibraryTarget { name: target.name.clone(), shows: shows.to_owned(), drive, luns: target.lun_numbers() }
+}
+
 fn parse_place(text: &str) -> Answer<Place> {
     text.parse()
         .map_err(|()| invalid(format!("'{text}' is no place"), "write slot:N, drive:N, mailslot:N or vault"))
@@ -111,6 +144,17 @@ fn not_reserved(owner: &LiveLibrary, cartridge: &Cartridge) -> Answer<()> {
             remedy: Some("let that host release it, or use --force".to_owned()),
         }),
     }
+}
+
+/// The label decides what a cartridge is; who asks for WORM must not get another.
+fn is_worm(label: Label) -> Answer<()> {
+    let media = label.media();
+    if media.form == MediaForm::Worm {
+        return Ok(());
+    }
+    let worm = MediaKind { form: MediaForm::Worm, ..media };
+    let message = format!("{label} is not the label of a WORM cartridge");
+    Err(invalid(message, &format!("a label such as {}{} is", label.volume(), worm.id())))
 }
 
 fn failed(failed: Failed) -> ApiError {
@@ -147,6 +191,7 @@ impl Daemon {
             profile: library.profile,
             drive_profile: library.drive_profile,
             target: live.target.name.clone(),
+            layout: layout(live).word().to_owned(),
             serial: library.identity.serial,
             drives: counts.drives,
             slots: counts.slots,
@@ -176,7 +221,8 @@ impl Daemon {
             let label = element.cartridge.map(|c| c.label.to_string());
             Some(ElementInfo { kind: element.place.kind().to_owned(), number, mtx_number, address, label })
         });
-        Ok(LibraryDetail { elements: elements.collect(), info })
+        let targets = live.targets().iter().map(|target| shown(&live, target)).collect();
+        Ok(LibraryDetail { targets, elements: elements.collect(), info })
     }
 
     pub(super) fn library_create(&self, request: &CreateLibrary) -> Answer<Done> {
@@ -202,6 +248,27 @@ impl Daemon {
     pub(super) fn library_set(&self, name: &str, request: &SetLibrary) -> Answer<Done> {
         let _one_at_a_time = lock(&self.changes);
         let live = self.live(name)?;
+        let wanted = request.targets.as_deref().map(parse_layout).transpose()?;
+        if request.drives.or(request.slots).or(request.mailslots).is_some() {
+            self.set_counts(&live, request)?;
+        }
+        if let Some(layout) = wanted {
+            self.set_layout(live, layout, request.force)?;
+        }
+        let live = self.live(name)?;
+        let info = self.library_row(&live)?;
+        let targets = live.targets().len();
+        let spread = if targets == 1 { "one target".to_owned() } else { format!("{targets} targets") };
+        Ok(done(
+            format!(
+                "library {name} has {} drives, {} slots, {} mailslots in {spread}",
+                info.drives, info.slots, info.mailslots
+            ),
+            vec![name.to_owned()],
+        ))
+    }
+
+    fn set_counts(&self, live: &LiveLibrary, request: &SetLibrary) -> Answer<()> {
         let now =
             self.meta.read(|tx| vtl_library::library(tx, &live.name)).map_err(|e| refused(&e))?.counts();
         let wanted = Counts {
@@ -210,14 +277,48 @@ impl Daemon {
             mailslots: request.mailslots.unwrap_or(now.mailslots),
         };
         self.meta.change(|tx| vtl_library::set_counts(tx, &live.name, wanted)).map_err(|e| refused(&e))?;
-        live.follow().map_err(|e| internal(&e.to_string()))?;
-        Ok(done(
-            format!(
-                "library {name} has {} drives, {} slots, {} mailslots",
-                wanted.drives, wanted.slots, wanted.mailslots
-            ),
-            vec![name.to_owned()],
-        ))
+        let emptied = live.follow().map_err(|e| internal(&e.to_string()))?;
+        emptied.iter().for_each(|target| self.sessions().remove_target(&target.name));
+        live.targets().into_iter().for_each(|target| self.sessions().add_target(target));
+        self.publish().map_err(|e| refused(&e))?;
+        Ok(())
+    }
+
+    /// Spreads a library's devices over targets in another way. They go and come as with a power cycle of the library.
+    fn set_layout(&self, live: Arc<LiveLibrary>, wanted: Layout, force: bool) -> Answer<()> {
+        if layout(&live) == wanted {
+            return Ok(());
+        }
+        let targets: Vec<String> = live.targets().iter().map(|target| target.name.clone()).collect();
+        let mut sessions = self.sessions().list();
+        sessions.retain(|row| row.target.as_ref().is_some_and(|target| targets.contains(target)));
+        if let Some(one) = sessions.first().filter(|_| !force) {
+            return Err(ApiError {
+                code: ErrorCode::Conflict,
+                message: format!(
+                    "{} sessions with library {} are open, such as that of {}: its targets change",
+                    sessions.len(),
+                    live.name,
+                    one.initiator
+                ),
+                remedy: Some("log these hosts out, or end their sessions with --force".to_owned()),
+            });
+        }
+        let name = live.name.clone();
+        self.loosen(|tx| vtl_library::set_layout(tx, &name, wanted).map(|()| true))?;
+        drop(live);
+        self.leave(&name, &targets)?;
+        let library = self.meta.read(|tx| vtl_library::library(tx, &name)).map_err(|e| refused(&e))?;
+        self.start_library(&library).map_err(|e| internal(&e))?;
+        self.publish().map_err(|e| refused(&e))
+    }
+
+    /// Ends the sessions of a library's targets, and then its devices.
+    fn leave(&self, name: &LibraryName, targets: &[String]) -> Answer<()> {
+        targets.iter().for_each(|target| self.sessions().remove_target(target));
+        runtime()?.block_on(self.sessions().ended_of(targets, SESSIONS_END));
+        self.stop_library(name);
+        Ok(())
     }
 
     pub(super) fn library_remove(&self, name: &str) -> Answer<Done> {
@@ -267,6 +368,7 @@ impl Daemon {
         Ok(DriveInfo {
             library: live.name.to_string(),
             number,
+            target: bay.target.clone(),
             lun: bay.lun,
             serial: bay.identity.serial().to_owned(),
             profile,
@@ -284,16 +386,21 @@ impl Daemon {
         // A damaged one is told by check and status.
         let usage = self.store.usage(OwnerId(cartridge.id.0)).ok();
         let share = usage.and_then(|usage| usage.share);
+        let (used_bytes, protection) = self.summary(cartridge);
+        let now = self.retention.now();
         CartridgeInfo {
             label: cartridge.label.to_string(),
             library: cartridge.library.as_ref().map(ToString::to_string),
             place: PlaceInfo { kind: cartridge.place.kind().to_owned(), number: cartridge.place.number() },
             capacity_bytes: cartridge.capacity.0,
-            used_bytes: self.used_bytes(cartridge),
+            used_bytes,
             generation: media.generation.number(),
             exports: Vec::new(),
             write_protected: cartridge.write_protected,
             worm: media.form == MediaForm::Worm,
+            hold: protection.hold,
+            retain_until: protection.retention.map(|retention| rfc3339(retention.until_s)),
+            retention_ends: protection.retention.map(|retention| rfc3339(retention.ends_s(now))),
             created: rfc3339(u64::try_from(cartridge.created_s).unwrap_or(0)),
             logical_bytes: usage.map(|usage| usage.logical_bytes),
             arrived_bytes: usage.map(|usage| usage.arrived_bytes),
@@ -303,15 +410,14 @@ impl Daemon {
     }
 
     /// A loaded cartridge's drive knows best; otherwise its head says.
-    fn used_bytes(&self, cartridge: &Cartridge) -> u64 {
+    fn summary(&self, cartridge: &Cartridge) -> (u64, Protection) {
         let loaded = match (&cartridge.library, cartridge.place) {
             (Some(name), Place::Drive(number)) => self.library(name).and_then(|live| live.bay(number)),
             _ => None,
         };
-        let from_drive = loaded.and_then(|bay| {
-            bay.unit.call(|drive| drive.medium().map(crate::media::used_bytes)).ok().flatten()
-        });
-        from_drive.unwrap_or_else(|| self.shelf.used_bytes(cartridge.id))
+        let from_drive = loaded
+            .and_then(|bay| bay.unit.call(|drive| drive.medium().map(crate::media::summary)).ok().flatten());
+        from_drive.unwrap_or_else(|| self.shelf.summary(cartridge.id))
     }
 
     fn usable(&self) -> Answer<Vec<Cartridge>> {
@@ -335,6 +441,9 @@ impl Daemon {
     pub(super) fn cartridge_create(&self, request: &CreateCartridges) -> Answer<Done> {
         let _one_at_a_time = lock(&self.changes);
         let first: Label = parse(&request.label)?;
+        if request.worm {
+            is_worm(first)?;
+        }
         let library = match &request.library {
             Some(name) => self.live(name)?.name.clone(),
             None => self.only_library()?,
@@ -360,9 +469,31 @@ impl Daemon {
     pub(super) fn cartridge_set(&self, label: &str, request: &SetCartridge) -> Answer<Done> {
         let _one_at_a_time = lock(&self.changes);
         let cartridge = self.find(label)?;
-        let Some(on) = request.write_protect else {
-            return Err(invalid("there is nothing to set".to_owned(), "write-protect=on|off"));
-        };
+        let retain_until_s = request.retain_until.as_deref().map(parse_time).transpose()?;
+        let keep = Keep { hold: request.hold, retain_until_s };
+        if request.write_protect.is_none() && keep == Keep::default() {
+            return Err(invalid(
+                "there is nothing to set".to_owned(),
+                "write-protect=on|off, retain-until=TIME or hold=on|off",
+            ));
+        }
+        let mut done_so_far = Vec::new();
+        if keep != Keep::default() {
+            let protection = self.keep(&cartridge, keep)?;
+            let until = protection.retention.map(|retention| rfc3339(retention.until_s));
+            done_so_far.extend(until.map(|until| format!("{label} is retained until {until}")));
+            let hold = if protection.hold { "on hold" } else { "not on hold" };
+            done_so_far.extend(keep.hold.map(|_| format!("{label} is {hold}")));
+        }
+        if let Some(on) = request.write_protect {
+            self.set_write_protect(&cartridge, on)?;
+            let word = if on { "on" } else { "off" };
+            done_so_far.push(format!("write protection of {label} is {word}"));
+        }
+        Ok(done(done_so_far.join("; "), vec![label.to_owned()]))
+    }
+
+    fn set_write_protect(&self, cartridge: &Cartridge, on: bool) -> Answer<()> {
         let changed = self
             .meta
             .change(|tx| vtl_library::set_write_protect(tx, cartridge.label, on))
@@ -374,8 +505,7 @@ impl Daemon {
                 .call(move |drive| drive.medium_mut().map(|medium| medium.set_write_protected(on)))
                 .map_err(failed)?;
         }
-        let word = if on { "on" } else { "off" };
-        Ok(done(format!("write protection of {label} is {word}"), vec![label.to_owned()]))
+        Ok(())
     }
 
     pub(super) fn cartridge_move(&self, label: &str, request: &MoveCartridge) -> Answer<Done> {
@@ -426,6 +556,7 @@ impl Daemon {
             ));
         }
         let cartridge = self.find(label)?;
+        self.refuse_kept(&cartridge)?;
         let now = crate::clock::unix_seconds();
         if !request.now && cartridge.state == CartridgeState::Normal {
             self.meta
@@ -642,7 +773,7 @@ impl Daemon {
                 library: self
                     .libraries()
                     .iter()
-                    .find(|live| live.target.name == target.name)
+                    .find(|live| live.targets().iter().any(|own| own.name == target.name))
                     .map(|live| live.name.to_string()),
                 luns: self.sessions().target(&target.name).map(|t| t.lun_numbers()).unwrap_or_default(),
                 chap_user: target.auth.chap.as_ref().map(|chap| chap.user.clone()),
@@ -797,6 +928,7 @@ impl Daemon {
 
     pub(super) fn system_status(&self) -> Answer<SystemStatus> {
         let problems = self.problems();
+        let pool_used_percent = self.pool_used_percent();
         Ok(SystemStatus {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             state: if problems.is_empty() { "ok" } else { "problem" }.to_owned(),
@@ -805,6 +937,8 @@ impl Daemon {
             portals: self.portals().iter().map(ToString::to_string).collect(),
             sessions: u32::try_from(self.sessions().list().len()).unwrap_or(u32::MAX),
             free_bytes: self.store.free_bytes(),
+            pool_used_percent,
+            pool_alarm: crate::room::alarm(pool_used_percent),
             problems,
         })
     }

@@ -12,10 +12,13 @@ mod support;
 
 mod doors;
 mod durability;
+mod full;
+mod kept;
 mod kill;
 mod limits;
 mod live;
 mod management;
 mod sessions;
 mod store;
+mod targets;
 mod tasks;

@@ -15,15 +15,15 @@ use crate::{
     Surroundings,
     config::{
         Api, CartridgeDefaults, Collections, Config, DefaultLibrary, Digest, Iscsi, Library, Log, LogLevel,
-        Setting, Store, TargetAccess,
+        Retention, Setting, Store, TargetAccess,
     },
     document::{self, Documents, one_line},
     doors,
     error::{ConfError, ConfErrors, Origin},
     keys,
     mirror::{
-        ApiMirror, CartridgeMirror, ChapMirror, IscsiMirror, LibraryMirror, LogMirror, Mirror, StoreMirror,
-        TargetMirror,
+        ApiMirror, CartridgeMirror, ChapMirror, IscsiMirror, LibraryMirror, LogMirror, Mirror,
+        RetentionMirror, StoreMirror, TargetMirror,
     },
     secrets::{self, Wrong},
 };
@@ -32,6 +32,8 @@ const K: u64 = 1 << 10;
 const M: u64 = 1 << 20;
 const G: u64 = 1 << 30;
 const T: u64 = 1 << 40;
+/// A week: more would let a clock that is set forward over a restart free what has long to go.
+const LONGEST_CLOCK_STEP_S: u64 = 7 * 24 * 60 * 60;
 /// RFC 7143, 13.12 to 13.14: 512 to 2^24 - 1.
 const ISCSI_LENGTHS: RangeInclusive<u64> = 512..=0x00ff_ffff;
 
@@ -60,13 +62,14 @@ type Parsed<T> = Result<T, String>;
 impl Checker<'_> {
     /// `None` only after an error was noted. Each part is checked before the first `?`, so that all errors show.
     fn config(&mut self, mirror: Mirror) -> Option<Config> {
-        let Mirror { state, iscsi, api, library, cartridge, store, log } = mirror;
+        let Mirror { state, iscsi, api, library, cartridge, store, retention, log } = mirror;
         let state = self.state(state);
         let iscsi = self.iscsi(iscsi);
         let api = self.api(api);
         let library = self.library(library);
         let cartridge = self.cartridge(cartridge);
         let store = self.store(store, state.as_deref());
+        let retention = self.retention(retention);
         let log = self.log(log);
         Some(Config {
             state: state?,
@@ -75,6 +78,7 @@ impl Checker<'_> {
             library: library?,
             cartridge: cartridge?,
             store: store?,
+            retention: retention?,
             log: log?,
             settings: Vec::new(),
         })
@@ -351,13 +355,14 @@ impl Checker<'_> {
     }
 
     fn store(&mut self, mirror: StoreMirror, state: Option<&Path>) -> Option<Store> {
-        let StoreMirror { path, compression_level, dedupe, chunk_size, memory, gc } = mirror;
+        let StoreMirror { path, size, compression_level, dedupe, chunk_size, memory, gc } = mirror;
         let default = state.map(|state| Value::String(state.join("store").display().to_string()));
         // Without a state folder there is an error already, and no default.
         let path = match path.or(default) {
             Some(path) => self.take("store.path", Some(path), absolute_path),
             None => None,
         };
+        let size = self.take("store.size", size, |value| word_or_size(value, "unlimited", 64 * M..=1024 * T));
         let compression_level = self.number("store.compression_level", compression_level, 1..=19);
         let dedupe = self.take("store.dedupe", dedupe, boolean);
         let chunk_size = self.take("store.chunk_size", chunk_size, chunk_length);
@@ -366,12 +371,20 @@ impl Checker<'_> {
         let gc = self.take("store.gc", gc, |value| word(value, &words));
         Some(Store {
             path: path?,
+            size: size?,
             compression_level: compression_level?,
             dedupe: dedupe?,
             chunk_size: chunk_size?,
             memory: memory?,
             gc: gc?,
         })
+    }
+
+    fn retention(&mut self, mirror: RetentionMirror) -> Option<Retention> {
+        let RetentionMirror { max_clock_step_s } = mirror;
+        let max_clock_step_s =
+            self.number("retention.max_clock_step_s", max_clock_step_s, 0..=LONGEST_CLOCK_STEP_S)?;
+        Some(Retention { max_clock_step_s })
     }
 
     fn log(&mut self, mirror: LogMirror) -> Option<Log> {

@@ -27,6 +27,8 @@ pub struct Config {
     pub cartridge: CartridgeDefaults,
     /// The chunk store.
     pub store: Store,
+    /// How time is judged for retained cartridges.
+    pub retention: Retention,
     /// Logs.
     pub log: Log,
     pub(crate) settings: Vec<Setting>,
@@ -137,6 +139,8 @@ impl CartridgeDefaults {
 pub struct Store {
     /// The store's folder.
     pub path: PathBuf,
+    /// The most bytes that packs may take; `None`: what the file system has.
+    pub size: Option<ByteCount>,
     /// zstd's level.
     pub compression_level: i32,
     /// Whether content that is there already is found.
@@ -156,6 +160,13 @@ pub enum Collections {
     Auto,
     /// Only the operator.
     Manual,
+}
+
+/// `retention.*`
+#[derive(Clone, Debug)]
+pub struct Retention {
+    /// What is believed at most of a time in which the machine was off.
+    pub max_clock_step_s: u64,
 }
 
 /// `log.*`

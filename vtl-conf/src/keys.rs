@@ -202,6 +202,12 @@ pub const KEYS: &[Key] = &[
     ),
     unset("store.path", "write an absolute path", "`store` in the state folder: one disk, one backup"),
     key(
+        "store.size",
+        "\"unlimited\"",
+        "write \"unlimited\" or a size from 64m to 1024t, such as \"2t\"",
+        "the most that packs may take: what is stored after deduplication and compression; unlimited: the file system decides, less 128 MiB",
+    ),
+    key(
         "store.compression_level",
         "1",
         "write a zstd level from 1 to 19",
@@ -230,6 +236,12 @@ pub const KEYS: &[Key] = &[
         "\"auto\"",
         "write \"auto\" or \"manual\"",
         "a removed cartridge's space comes back by itself; manual: only when `vtl store gc` says so",
+    ),
+    key(
+        "retention.max_clock_step_s",
+        "86400",
+        "write seconds, from 0 to 604800",
+        "a machine that was off for a day need not keep retained cartridges longer; a clock set forward over a restart frees nothing that has more than this to go",
     ),
     key(
         "log.level",

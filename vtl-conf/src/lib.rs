@@ -20,7 +20,7 @@ use std::{collections::BTreeMap, ffi::OsString, path::Path};
 
 pub use config::{
     Api, CartridgeDefaults, Collections, Config, DefaultLibrary, Digest, Iscsi, Library, Log, LogLevel,
-    Setting, Store, TargetAccess,
+    Retention, Setting, Store, TargetAccess,
 };
 pub use document::Assignment;
 pub use doors::TargetDoor;

@@ -15,6 +15,7 @@ pub(crate) struct Mirror {
     pub library: LibraryMirror,
     pub cartridge: CartridgeMirror,
     pub store: StoreMirror,
+    pub retention: RetentionMirror,
     pub log: LogMirror,
 }
 
@@ -104,11 +105,18 @@ pub(crate) struct CartridgeMirror {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct StoreMirror {
     pub path: Option<Value>,
+    pub size: Option<Value>,
     pub compression_level: Option<Value>,
     pub dedupe: Option<Value>,
     pub chunk_size: Option<Value>,
     pub memory: Option<Value>,
     pub gc: Option<Value>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct RetentionMirror {
+    pub max_clock_step_s: Option<Value>,
 }
 
 #[derive(Debug, Default, Deserialize)]

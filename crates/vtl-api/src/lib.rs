@@ -70,8 +70,10 @@ pub struct LibraryInfo {
     pub profile: String,
     /// Personality of its drives.
     pub drive_profile: String,
-    /// iSCSI target that it is in.
+    /// iSCSI target that its changer is in.
     pub target: String,
+    /// `one`: that target has all devices; `per-device`: each drive has a target of its own.
+    pub layout: String,
     /// Unit serial number of the changer.
     pub serial: String,
     /// Number of drives.
@@ -90,8 +92,23 @@ pub struct LibraryDetail {
     /// The row of the list.
     #[serde(flatten)]
     pub info: LibraryInfo,
+    /// The targets that its devices are in.
+    pub targets: Vec<LibraryTarget>,
     /// Every element.
     pub elements: Vec<ElementInfo>,
+}
+
+/// One target of a library.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LibraryTarget {
+    /// iSCSI name.
+    pub name: String,
+    /// `library` (all devices), `changer` or `drive`.
+    pub shows: String,
+    /// The drive's number, if it shows one drive.
+    pub drive: Option<u16>,
+    /// Logical unit numbers.
+    pub luns: Vec<u16>,
 }
 
 /// One element of a library.
@@ -138,6 +155,12 @@ pub struct SetLibrary {
     /// New number of mailslots.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mailslots: Option<u16>,
+    /// How devices are spread over targets: `one` or `per-device`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub targets: Option<String>,
+    /// End the sessions that are in the way.
+    #[serde(default)]
+    pub force: bool,
 }
 
 /// `GET /drives`, one row.
@@ -147,7 +170,9 @@ pub struct DriveInfo {
     pub library: String,
     /// Its number, from 0.
     pub number: u16,
-    /// Its logical unit number.
+    /// iSCSI target that it is in.
+    pub target: String,
+    /// Its logical unit number there.
     pub lun: u16,
     /// Unit serial number.
     pub serial: String,
@@ -197,6 +222,12 @@ pub struct CartridgeInfo {
     pub write_protected: bool,
     /// Write once, read many.
     pub worm: bool,
+    /// On hold: not removed or overwritten until that is lifted.
+    pub hold: bool,
+    /// Retained until this time at least, as it was named.
+    pub retain_until: Option<String>,
+    /// When retention is over at the earliest: later than `retain_until` when the machine's clock was set or the machine was off for long.
+    pub retention_ends: Option<String>,
     /// When it was made.
     pub created: String,
     /// Bytes of its stream in the store; none when the store cannot read it.
@@ -225,6 +256,9 @@ pub struct CreateCartridges {
     /// Capacity in bytes; by generation when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size_bytes: Option<u64>,
+    /// The label must be that of a WORM cartridge.
+    #[serde(default)]
+    pub worm: bool,
     /// How many.
     #[serde(default = "one")]
     pub count: u32,
@@ -241,6 +275,12 @@ pub struct SetCartridge {
     /// The write-protect switch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub write_protect: Option<bool>,
+    /// Retain it until this time (RFC 3339) or date at least; never shorter than before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retain_until: Option<String>,
+    /// The hold, on or off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<bool>,
 }
 
 /// `POST /cartridges/{label}/move`.
@@ -458,6 +498,10 @@ pub struct SystemStatus {
     pub sessions: u32,
     /// Bytes that can still be stored.
     pub free_bytes: u64,
+    /// How full the pool is: of its file system, or of `store.size` if that is nearer.
+    pub pool_used_percent: u8,
+    /// The highest of 80, 90 and 95 that it has reached.
+    pub pool_alarm: Option<u8>,
     /// What an operator should know.
     pub problems: Vec<Problem>,
 }

@@ -19,6 +19,7 @@ use crate::{
     error::{CartridgeError, Lost},
     head::{Changes, Head, MAX_ATTRIBUTES_BYTES, PlaceHint, set_attribute},
     map::{Cursor, Entry, MAX_BLOCK_BYTES, Point, Run, Spaced, Stop},
+    protection::{Now, Protection},
     spec::{CartridgeSpec, Facts, Settings},
 };
 
@@ -29,8 +30,6 @@ const SNAPSHOT_MAX_BYTES: usize = 24 << 20;
 const DELTAS_MIN_BYTES: usize = 64 << 10;
 /// What a delta costs beside its own bytes.
 const DELTA_OVERHEAD_BYTES: usize = 64;
-/// How much is written between two looks at the pool's free space.
-const POOL_LOOK_BYTES: u64 = 16 << 20;
 /// The part of the map's limit at which early warning begins.
 const MAP_WARNING_PART: u64 = 16;
 
@@ -93,7 +92,6 @@ pub struct Cartridge {
     /// When there was last nothing to commit, or it was last tried.
     waits_since: Option<Duration>,
     pool_low: bool,
-    pool_looked_at_byte: u64,
     /// A loss that the call in which it happened could not tell.
     untold: Option<Lost>,
     broken: Option<String>,
@@ -132,10 +130,11 @@ impl Cartridge {
             deltas_bytes: deltas_bytes(&kept),
             waits_since: None,
             pool_low: false,
-            pool_looked_at_byte: 0,
             untold: None,
             broken: None,
         };
+        // One record puts both on; should they differ all the same, the next commit brings the store's in line.
+        cartridge.changes.protection = cartridge.stream()?.is_guarded() != cartridge.head.protection.is_on();
         cartridge.look_at_pool();
         Ok(cartridge)
     }
@@ -193,6 +192,12 @@ impl Cartridge {
     #[must_use]
     pub fn write_protected(&self) -> bool {
         self.head.write_protected
+    }
+
+    /// Retention and hold, as last known: a retention that is over is there until [`Cartridge::release_if_over`] finds it.
+    #[must_use]
+    pub fn protection(&self) -> Protection {
+        self.head.protection
     }
 
     /// How often it was loaded.
@@ -376,7 +381,7 @@ impl Cartridge {
         self.flush()
     }
 
-    /// Empties the tape and rewinds; durable when it returns. Host attributes stay. A WORM tape must be empty.
+    /// Empties the tape and rewinds; durable when it returns. Host attributes stay. A tape that takes writes at end of data only must be empty.
     pub fn format(&mut self) -> Result<(), CartridgeError> {
         let before = self.cursor;
         self.rewind();
@@ -420,6 +425,33 @@ impl Cartridge {
         }
         self.head.write_protected = on;
         self.change(|changes| changes.write_protected = true)
+    }
+
+    /// Keeps what is on the tape until `until_s` (seconds since 1970 UTC) at least; durable when it returns, with all that was written before.
+    pub fn retain(&mut self, until_s: u64, now: Now) -> Result<(), CartridgeError> {
+        self.usable_but_untold()?;
+        self.protect(self.head.protection.retained(until_s, now)?)
+    }
+
+    /// Puts the hold on, or lifts it; durable when it returns.
+    pub fn set_hold(&mut self, on: bool) -> Result<(), CartridgeError> {
+        self.usable_but_untold()?;
+        self.protect(self.head.protection.held(on)?)
+    }
+
+    /// Lets a retention go that is over; durable when it returns. Whoever may be stopped by one asks this first.
+    pub fn release_if_over(&mut self, now: Now) -> Result<(), CartridgeError> {
+        self.usable_but_untold()?;
+        self.protect(self.head.protection.at(now))
+    }
+
+    /// The store's guard goes on and off in the same record.
+    fn protect(&mut self, protection: Protection) -> Result<(), CartridgeError> {
+        if self.head.protection == protection {
+            return Ok(());
+        }
+        self.head.protection = protection;
+        self.change(|changes| changes.protection = true)
     }
 
     /// Notes where the cartridge is; durable when it returns. For rebuilding a lost inventory only.
@@ -469,7 +501,8 @@ impl Cartridge {
         if self.head.write_protected {
             return Err(CartridgeError::WriteProtected);
         }
-        if self.head.kind.form == MediaForm::Worm && !at_end {
+        let appends_only = self.head.kind.form == MediaForm::Worm || self.head.protection.is_on();
+        if appends_only && !at_end {
             return Err(CartridgeError::WriteOnce);
         }
         Ok(())
@@ -508,16 +541,14 @@ impl Cartridge {
     fn add(&mut self, run: Run) -> Result<(), CartridgeError> {
         self.head.map.append(run).ok_or(CartridgeError::EndOfPartition)?;
         self.cursor = self.head.map.end_cursor();
-        let at = self.cursor.at().byte;
-        if at.abs_diff(self.pool_looked_at_byte) >= POOL_LOOK_BYTES {
-            self.look_at_pool();
-        }
+        self.look_at_pool();
         Ok(())
     }
 
+    /// With each write: others fill the pool as well, and whoever writes next must be warned before it is full.
     fn look_at_pool(&mut self) {
-        self.pool_looked_at_byte = self.head.map.end().byte;
-        self.pool_low = self.store.free_bytes() < self.settings.pool_warning_bytes;
+        let warning = self.settings.pool_warning_bytes;
+        self.pool_low = !self.store.surely_has(warning) && self.store.free_bytes() < warning;
     }
 
     fn written(&self) -> Result<Written, CartridgeError> {
@@ -554,6 +585,10 @@ impl Cartridge {
         self.head.generation += u64::from(self.changes.touch_content());
         let delta = self.head.encode_delta(&self.changes);
         let grown = self.deltas_bytes + delta.len() + DELTA_OVERHEAD_BYTES;
+        if self.changes.protection {
+            let on = self.head.protection.is_on();
+            self.stream()?.guard(on);
+        }
         let snapshot_is_due =
             grown > self.head.map.encoded_len().max(DELTAS_MIN_BYTES) && self.snapshot_fits();
         let committed = if snapshot_is_due {

@@ -49,8 +49,27 @@ pub enum CartridgeError {
     },
     /// The write-protect switch is on.
     WriteProtected,
-    /// A WORM cartridge: what has been written stays.
+    /// A WORM cartridge, or one that is retained or on hold: what has been written stays.
     WriteOnce,
+    /// No time that a cartridge can be retained until: past, or more than a century away.
+    RetentionTime {
+        /// What was asked, in seconds since 1970 UTC.
+        asked_s: u64,
+        /// Now, by the machine's clock.
+        now_s: u64,
+    },
+    /// Retention is never made shorter.
+    RetentionShortened {
+        /// Until when it runs, in seconds since 1970 UTC.
+        until_s: u64,
+        /// What was asked.
+        asked_s: u64,
+    },
+    /// A hold is not lifted while retention runs.
+    HoldUnderRetention {
+        /// Until when it runs, in seconds since 1970 UTC.
+        until_s: u64,
+    },
     /// A block longer than 16,777,215 bytes.
     BlockTooLong {
         /// Its bytes.
@@ -100,7 +119,21 @@ impl fmt::Display for CartridgeError {
             Self::PoolFull => f.write_str("the pool is full: remove cartridges or add space"),
             Self::PoolReadOnly { why } => write!(f, "the pool is read-only: {why}"),
             Self::WriteProtected => f.write_str("the cartridge is write-protected"),
-            Self::WriteOnce => f.write_str("a WORM cartridge takes writes at end of data only"),
+            Self::WriteOnce => {
+                f.write_str("a cartridge that is WORM, retained or on hold takes writes at end of data only")
+            }
+            Self::RetentionTime { asked_s, now_s } => write!(
+                f,
+                "second {asked_s} of 1970 is not between now ({now_s}) and a century from now: name such a time"
+            ),
+            Self::RetentionShortened { until_s, asked_s } => write!(
+                f,
+                "retention until second {until_s} of 1970 cannot be made shorter ({asked_s} was asked): name a later time"
+            ),
+            Self::HoldUnderRetention { until_s } => write!(
+                f,
+                "the hold stays while retention runs, until second {until_s} of 1970: lift it after that"
+            ),
             Self::BlockTooLong { length } => {
                 write!(f, "a block of {length} bytes: at most 16777215 can be written")
             }

@@ -7,7 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use vtl_durable::wire::{Malformed, Reader, Writer};
 use vtl_types::{Generation, Label, LibraryName, MediaForm, MediaKind, Place};
 
-use crate::{error::CartridgeError, map::BlockMap};
+use crate::{
+    error::CartridgeError,
+    map::BlockMap,
+    protection::{Protection, Retention},
+};
 
 /// Bytes that all host attributes of a cartridge may take, with four for each one's id and length.
 pub const MAX_ATTRIBUTES_BYTES: usize = 32 * 1024;
@@ -20,8 +24,9 @@ const VERSION: u16 = 0;
 /// Beyond what any cartridge counts to.
 const MAX_COUNTER: u64 = 1 << 62;
 /// Bytes of a snapshot before its first part of variable length.
-const SNAPSHOT_FIXED: usize = 108;
+const SNAPSHOT_FIXED: usize = 132;
 const WRITE_PROTECTED: u8 = 0x01;
+const HOLD: u8 = 0x02;
 
 /// Where a cartridge was when its head was last told.
 pub type PlaceHint = Option<(LibraryName, Place)>;
@@ -38,6 +43,7 @@ pub struct Head {
     pub early_warning_bytes: u64,
     pub created_s: i64,
     pub write_protected: bool,
+    pub protection: Protection,
     pub load_count: u64,
     pub generation: u64,
     /// Number of the last commit that is in here.
@@ -55,6 +61,7 @@ pub struct Changes {
     pub load_count: bool,
     pub write_protected: bool,
     pub place: bool,
+    pub protection: bool,
     pub attributes: BTreeSet<u16>,
 }
 
@@ -75,6 +82,7 @@ mod tag {
     pub const WRITE_PROTECTED: u8 = 3;
     pub const ATTRIBUTE: u8 = 4;
     pub const PLACE: u8 = 5;
+    pub const PROTECTION: u8 = 6;
 }
 
 impl Head {
@@ -94,7 +102,8 @@ impl Head {
         let mut out = Writer::with_capacity(len);
         out.raw(&SNAPSHOT_MAGIC).u16(VERSION).u16(0).u32(len as u32);
         out.u8(self.kind.generation.number()).u8(form_code(self.kind.form));
-        out.u8(if self.write_protected { WRITE_PROTECTED } else { 0 });
+        let switch = if self.write_protected { WRITE_PROTECTED } else { 0 };
+        out.u8(switch | if self.protection.hold { HOLD } else { 0 });
         out.u8(kind).u16(number).u8(self.serial.len() as u8).u8(library.len() as u8);
         out.raw(self.label.as_str().as_bytes());
         out.u64(self.capacity_bytes).u64(self.early_warning_bytes).u64(self.created_s as u64);
@@ -102,6 +111,7 @@ impl Head {
         let end = self.map.end();
         out.u64(end.object).u64(end.file).u64(end.byte);
         out.u32(attributes.len() as u32).u32(runs.len() as u32);
+        put_retention(&mut out, self.protection.retention);
         out.raw(self.serial.as_bytes()).raw(library.as_bytes()).raw(&attributes).raw(&runs);
         out.into_bytes()
     }
@@ -119,11 +129,10 @@ impl Head {
         let mut from = Reader::new(bytes);
         read_header(&mut from, SNAPSHOT_MAGIC, bytes.len(), "snapshot")?;
         let kind = read_kind(&mut from)?;
-        let write_protected = match from.u8("flags")? {
-            0 => false,
-            WRITE_PROTECTED => true,
-            _ => return Err(from.malformed("flags").into()),
-        };
+        let flags = from.u8("flags")?;
+        if flags & !(WRITE_PROTECTED | HOLD) != 0 {
+            return Err(from.malformed("flags").into());
+        }
         let (place_kind, place_number) = (from.u8("place kind")?, from.u16("place number")?);
         let (serial_len, library_len) = (from.u8("serial length")?, from.u8("library length")?);
         let label = text(from.raw(Label::LEN, "label")?, &from, "label")?;
@@ -137,6 +146,7 @@ impl Head {
         let sums = [from.u64("objects")?, from.u64("filemarks")?, from.u64("bytes")?];
         let attributes_len = from.u32("attributes length")? as usize;
         let runs_len = from.u32("runs length")? as usize;
+        let retention = take_retention(&mut from)?;
         let serial = text(from.raw(usize::from(serial_len), "serial")?, &from, "serial")?.to_owned();
         if !is_serial(&serial) || early_warning_bytes > capacity_bytes {
             return Err(from.malformed("serial or early warning").into());
@@ -153,7 +163,8 @@ impl Head {
             capacity_bytes,
             early_warning_bytes,
             created_s,
-            write_protected,
+            write_protected: flags & WRITE_PROTECTED != 0,
+            protection: Protection { hold: flags & HOLD != 0, retention },
             load_count,
             generation,
             number,
@@ -188,6 +199,10 @@ impl Head {
         if changes.place {
             let (kind, number, library) = place_parts(&self.place);
             body.u8(tag::PLACE).u32(3 + library.len() as u32).u8(kind).u16(number).raw(library.as_bytes());
+        }
+        if changes.protection {
+            body.u8(tag::PROTECTION).u32(25).u8(u8::from(self.protection.hold));
+            put_retention(&mut body, self.protection.retention);
         }
         let body = body.into_bytes();
         let mut out = Writer::with_capacity(12 + body.len());
@@ -253,6 +268,14 @@ impl Head {
                 let library = from.raw(from.left(), "library")?;
                 self.place = place_from_parts(kind, number, library, &from)?;
             }
+            tag::PROTECTION => {
+                let hold = match from.u8("hold")? {
+                    0 => false,
+                    1 => true,
+                    _ => return Err(from.malformed("hold").into()),
+                };
+                self.protection = Protection { hold, retention: take_retention(&mut from)? };
+            }
             _ => return Err(from.malformed("tag").into()),
         }
         from.end("record")?;
@@ -265,6 +288,23 @@ impl Head {
             return Ok(());
         }
         Err(CartridgeError::corrupted("the block map does not add up"))
+    }
+}
+
+/// Three zeros: none.
+fn put_retention(out: &mut Writer, retention: Option<Retention>) {
+    let Retention { until_s, release_at_s, noted_at_s } =
+        retention.unwrap_or(Retention { until_s: 0, release_at_s: 0, noted_at_s: 0 });
+    out.u64(until_s).u64(release_at_s).u64(noted_at_s);
+}
+
+fn take_retention(from: &mut Reader<'_>) -> Result<Option<Retention>, Malformed> {
+    let until_s = from.u64("retained until")?;
+    let (release_at_s, noted_at_s) = (from.u64("release")?, from.u64("count")?);
+    match (until_s, release_at_s, noted_at_s) {
+        (0, 0, 0) => Ok(None),
+        _ if until_s == 0 || noted_at_s > release_at_s => Err(from.malformed("retention")),
+        _ => Ok(Some(Retention { until_s, release_at_s, noted_at_s })),
     }
 }
 

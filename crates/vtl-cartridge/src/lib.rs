@@ -17,10 +17,12 @@ mod error;
 mod head;
 mod leb;
 mod map;
+mod protection;
 mod spec;
 
 pub use cartridge::{Cartridge, Object, Position, Written};
 pub use error::{CartridgeError, Lost};
 pub use head::{MAX_ATTRIBUTES_BYTES, MAX_SERIAL_BYTES, PlaceHint};
 pub use map::{MAX_BLOCK_BYTES, Spaced, Stop};
+pub use protection::{Now, Protection, Retention};
 pub use spec::{CartridgeSpec, Facts, Settings};

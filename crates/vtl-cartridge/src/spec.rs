@@ -8,6 +8,7 @@ use crate::{
     error::CartridgeError,
     head::{Attributes, Head, PlaceHint, is_serial},
     map::BlockMap,
+    protection::Protection,
 };
 
 /// Longest distance of early warning from the end when none is given; LTO drives have about as much.
@@ -58,6 +59,7 @@ impl CartridgeSpec {
             early_warning_bytes,
             created_s: self.created_s,
             write_protected: self.write_protected,
+            protection: Protection::default(),
             load_count: 0,
             generation: 0,
             number: 0,
@@ -89,6 +91,8 @@ pub struct Facts {
     pub filemarks: u64,
     /// The write-protect switch.
     pub write_protected: bool,
+    /// Retention and hold.
+    pub protection: Protection,
     /// How often it was loaded.
     pub load_count: u64,
     /// Grows with every commit that changes blocks, marks or host attributes. What is not committed does not count yet.
@@ -112,6 +116,7 @@ impl Facts {
             objects: end.object,
             filemarks: end.file,
             write_protected: head.write_protected,
+            protection: head.protection,
             load_count: head.load_count,
             generation: head.generation,
             created_s: head.created_s,

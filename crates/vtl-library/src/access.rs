@@ -1,11 +1,13 @@
 //! Who may log in: targets, CHAP accounts, initiator lists. A target without CHAP and without a list is open.
 
+use std::collections::BTreeMap;
+
 use vtl_meta::{Row, Tx, Value};
 use vtl_types::{ChapAccount, ChapLogin, IscsiName, IscsiNameError, LibraryName, Secret};
 
 use crate::{
     error::LibraryError,
-    library,
+    library::{self, Library},
     schema::{CHAP, INITIATORS, TARGETS},
 };
 
@@ -20,32 +22,116 @@ pub fn default_target(library: &LibraryName) -> Result<IscsiName, IscsiNameError
     format!("{TARGET_PREFIX}{library}").parse()
 }
 
-/// All targets and the library that each shows.
+/// How a library's devices are spread over targets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// The changer on LUN 0 and the drives from LUN 1 on, in one target.
+    One,
+    /// The changer and each drive in a target of its own, each on LUN 0.
+    PerDevice,
+}
+
+impl Layout {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::One, Self::PerDevice];
+
+    /// As operators write it.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::One => "one",
+            Self::PerDevice => "per-device",
+        }
+    }
+
+    /// What a word means.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|layout| layout.word() == word)
+    }
+}
+
+/// A target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Its name.
+    pub iqn: IscsiName,
+    /// The library whose devices it shows.
+    pub library: LibraryName,
+    /// The one drive that it shows; `None`: the changer, with all drives unless these have targets of their own.
+    pub drive: Option<u16>,
+}
+
+/// The targets of one library.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LibraryTargets {
+    /// The one with the changer. Who may log in is said of this one, and holds for all.
+    pub main: IscsiName,
+    /// Those of drives that have one of their own: of all drives or of none.
+    pub of_drives: BTreeMap<u16, IscsiName>,
+}
+
+impl LibraryTargets {
+    /// How the devices are spread.
+    #[must_use]
+    pub fn layout(&self) -> Layout {
+        if self.of_drives.is_empty() { Layout::One } else { Layout::PerDevice }
+    }
+}
+
+/// All targets.
 ///
 /// # Errors
 /// A failure of the file.
-pub fn targets(tx: &Tx<'_>) -> Result<Vec<(IscsiName, LibraryName)>, LibraryError> {
+pub fn targets(tx: &Tx<'_>) -> Result<Vec<Target>, LibraryError> {
     let mut found = Vec::new();
     for row in tx.all(&TARGETS)? {
         let library = library::by_id(tx, row.get("library")?)?.ok_or_else(|| row.damaged())?;
-        found.push((name(&row, "iqn")?, library));
+        found.push(Target { iqn: name(&row, "iqn")?, library, drive: row.get("drive")? });
     }
     Ok(found)
 }
 
-/// The target that shows a library; it has exactly one.
+/// The targets that show a library.
 ///
 /// # Errors
-/// No such library; a failure of the file.
-pub fn target_of(tx: &Tx<'_>, library: &LibraryName) -> Result<Option<IscsiName>, LibraryError> {
-    Ok(targets(tx)?.into_iter().find(|(_, shown)| shown == library).map(|(iqn, _)| iqn))
+/// It has none; a failure of the file.
+pub fn targets_of(tx: &Tx<'_>, library: &LibraryName) -> Result<LibraryTargets, LibraryError> {
+    let own: Vec<Target> = targets(tx)?.into_iter().filter(|target| target.library == *library).collect();
+    let main = own.iter().find(|target| target.drive.is_none());
+    let main = main.ok_or_else(|| LibraryError::UnknownLibrary(library.clone()))?.iqn.clone();
+    let of_drives = own.into_iter().filter_map(|target| Some((target.drive?, target.iqn))).collect();
+    Ok(LibraryTargets { main, of_drives })
 }
 
-pub(crate) fn add_target(tx: &mut Tx<'_>, iqn: &IscsiName, library: u32) -> Result<(), LibraryError> {
+pub(crate) fn add_target(
+    tx: &mut Tx<'_>,
+    iqn: &IscsiName,
+    library: u32,
+    drive: Option<u16>,
+) -> Result<(), LibraryError> {
     if exists(tx, iqn)? {
         return Err(LibraryError::TargetExists(iqn.clone()));
     }
-    Ok(tx.insert(&TARGETS, &[key(iqn), library.into()])?)
+    Ok(tx.insert(&TARGETS, &[key(iqn), library.into(), drive.into()])?)
+}
+
+/// Spreads a library's devices as `layout` says: makes the targets that drives lack and removes those that are not wanted.
+pub(crate) fn spread(tx: &mut Tx<'_>, library: &Library, layout: Layout) -> Result<(), LibraryError> {
+    let now = targets_of(tx, &library.name)?;
+    let drives = match layout {
+        Layout::One => 0,
+        Layout::PerDevice => library.counts().drives,
+    };
+    for (_, iqn) in now.of_drives.iter().filter(|(drive, _)| **drive >= drives) {
+        tx.delete(&TARGETS, &[key(iqn)])?;
+    }
+    for drive in (0..drives).filter(|drive| !now.of_drives.contains_key(drive)) {
+        let text = format!("{}:drive-{drive}", now.main);
+        let iqn = text.parse().map_err(|_| LibraryError::TargetNameTooLong(text))?;
+        add_target(tx, &iqn, library.id, Some(drive))?;
+    }
+    Ok(())
 }
 
 pub(crate) fn remove_targets(tx: &mut Tx<'_>, library: u32) -> Result<(), LibraryError> {

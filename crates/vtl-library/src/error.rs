@@ -104,6 +104,8 @@ pub enum LibraryError {
     UnknownTarget(IscsiName),
     /// The target name is in use.
     TargetExists(IscsiName),
+    /// A drive's target would have a name that is too long.
+    TargetNameTooLong(String),
     /// A setting's key or value that cannot be kept.
     Setting {
         /// The key.
@@ -190,6 +192,9 @@ impl fmt::Display for LibraryError {
             }
             Self::UnknownTarget(iqn) => write!(f, "no target '{iqn}': see vtl iscsi target ls"),
             Self::TargetExists(iqn) => write!(f, "target '{iqn}' exists: choose another name"),
+            Self::TargetNameTooLong(name) => {
+                write!(f, "'{name}' is too long for a target's name: the library's own must be shorter")
+            }
             Self::Setting { key } => write!(
                 f,
                 "setting '{key}' cannot be kept: a key has words of a-z, 0-9 and '_' joined by '.', \

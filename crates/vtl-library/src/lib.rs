@@ -29,8 +29,8 @@ mod tests;
 mod transfer;
 
 pub use access::{
-    add_initiator, chap, clear_chap, default_target, initiators, remove_initiator, set_chap, target_of,
-    targets,
+    Layout, LibraryTargets, Target, add_initiator, chap, clear_chap, default_target, initiators,
+    remove_initiator, set_chap, targets, targets_of,
 };
 pub use cartridge::{
     Cartridge, CartridgeState, NewCartridges, NewPlace, Planned, begin_remove, cancel_remove, cartridge,
@@ -41,7 +41,7 @@ pub use error::LibraryError;
 pub use identity::{Identity, InstallationId, install, installation};
 pub use library::{
     Counts, Drive, Library, MAX_DRIVES, MAX_MAILSLOTS, MAX_SLOTS, NewLibrary, audit, create_library,
-    libraries, library, remove_library, set_counts, set_setting, settings,
+    libraries, library, remove_library, set_counts, set_layout, set_setting, settings,
 };
 pub use moves::{Gates, MoveFault, Mover};
 pub use rebuild::{Head, Placement, Reconciliation, Verdict, plan_rebuild, rebuild, reconcile};

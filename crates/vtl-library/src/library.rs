@@ -6,7 +6,7 @@ use vtl_meta::{Row, Tx, Value};
 use vtl_types::{Generation, IscsiName, LibraryName, Place};
 
 use crate::{
-    access,
+    access::{self, Layout},
     cartridge::{self, Cartridge},
     error::LibraryError,
     identity::{self, Identity, InstallationId},
@@ -57,7 +57,7 @@ pub struct NewLibrary {
 pub struct Drive {
     /// Counts from 0.
     pub number: u16,
-    /// LUN on the library's target: the changer is 0, drives follow in order.
+    /// LUN on the library's target, when drives have none of their own: the changer is 0, drives follow in order.
     pub lun: u16,
     /// Its personality.
     pub profile: String,
@@ -169,7 +169,7 @@ pub fn create_library(tx: &mut Tx<'_>, new: &NewLibrary) -> Result<Library, Libr
     };
     tx.insert(&LIBRARIES, &library_values(&made))?;
     add_drives(tx, &mut made, new.counts.drives)?;
-    access::add_target(tx, &new.target, made.id)?;
+    access::add_target(tx, &new.target, made.id, None)?;
     Ok(made)
 }
 
@@ -236,7 +236,18 @@ pub fn set_counts(tx: &mut Tx<'_>, name: &LibraryName, counts: Counts) -> Result
     changed.slots = counts.slots;
     changed.mailslots = counts.mailslots;
     tx.update(&LIBRARIES, &library_values(&changed))?;
+    let layout = access::targets_of(tx, name)?.layout();
+    access::spread(tx, &changed, layout)?;
     Ok(changed)
+}
+
+/// Spreads the devices over targets as asked.
+///
+/// # Errors
+/// No such library; a target's name is in use or too long.
+pub fn set_layout(tx: &mut Tx<'_>, name: &LibraryName, layout: Layout) -> Result<(), LibraryError> {
+    let library = library(tx, name)?;
+    access::spread(tx, &library, layout)
 }
 
 fn refuse_to_drop_cartridges(tx: &Tx<'_>, library: &Library, counts: Counts) -> Result<(), LibraryError> {

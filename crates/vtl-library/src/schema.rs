@@ -46,7 +46,8 @@ pub(crate) static CARTRIDGES: Table = Table {
 pub(crate) static SETTINGS: Table =
     Table { name: "settings", columns: &["library", "key", "value"], key_len: 2 };
 
-pub(crate) static TARGETS: Table = Table { name: "targets", columns: &["iqn", "library"], key_len: 1 };
+pub(crate) static TARGETS: Table =
+    Table { name: "targets", columns: &["iqn", "library", "drive"], key_len: 1 };
 
 pub(crate) static CHAP: Table =
     Table { name: "chap", columns: &["iqn", "user", "secret", "mutual_user", "mutual_secret"], key_len: 1 };
@@ -118,6 +119,7 @@ const MIGRATION_1: &str = "
     CREATE TABLE targets (
         iqn TEXT PRIMARY KEY NOT NULL,
         library INTEGER NOT NULL REFERENCES libraries (id),
+        drive INTEGER CHECK (drive >= 0),
         row_sum BLOB NOT NULL
     ) STRICT, WITHOUT ROWID;
 

@@ -27,6 +27,11 @@ pub enum StoreError {
         /// Who.
         owner: OwnerId,
     },
+    /// The guard is on: the owner is not removed, and what it has committed is not cut.
+    Guarded {
+        /// Whose.
+        owner: OwnerId,
+    },
     /// A collection is running already.
     Collecting,
     /// A chunk that had to be copied is damaged.
@@ -92,6 +97,7 @@ impl StoreError {
             Self::Io(error) => !error.is_full(),
             Self::UnknownOwner { .. }
             | Self::Exists { .. }
+            | Self::Guarded { .. }
             | Self::ReadOnly { .. }
             | Self::Damaged { .. }
             | Self::LostChunk { .. }
@@ -106,6 +112,12 @@ impl fmt::Display for StoreError {
         match self {
             Self::Busy { owner } => write!(f, "the stream of {owner} is in use (close it first)"),
             Self::UnknownOwner { owner } => write!(f, "the store has no owner {owner}"),
+            Self::Guarded { owner } => {
+                write!(
+                    f,
+                    "{owner} is guarded: it cannot be removed or cut (lift its hold or let its retention end)"
+                )
+            }
             Self::Collecting => f.write_str("a collection is running already (wait for it to end)"),
             Self::LostChunk { why } => write!(f, "a chunk is damaged: {why} (run a repair)"),
             Self::Exists { owner } => write!(f, "the store has owner {owner} already (choose another id)"),

@@ -70,6 +70,10 @@ pub(crate) struct Packs {
 #[derive(Default)]
 struct Inner {
     known: BTreeMap<PackId, Known>,
+    /// The sum of their files' lengths, as far as they are committed.
+    file_bytes: u64,
+    /// Lengths of files that are written.
+    written: BTreeMap<PackId, u64>,
     /// Epochs of all packs.
     epochs: BTreeSet<u64>,
     /// Number of the next new pack.
@@ -114,7 +118,7 @@ impl Packs {
     pub(crate) fn note(&self, id: PackId, known: Known) {
         let mut inner = lock(&self.inner);
         inner.epochs.insert(id.epoch);
-        inner.known.insert(id, known);
+        inner.know(id, known);
     }
 
     pub(crate) fn folder(&self, id: PackId) -> PathBuf {
@@ -192,9 +196,11 @@ impl Packs {
         Ok(())
     }
 
-    /// What a pack that is written holds by now.
-    pub(crate) fn publish(&self, view: View) {
-        lock(&self.inner).open.insert(view.id, Arc::new(view));
+    /// What a pack that is written holds by now, and how long its file is.
+    pub(crate) fn publish(&self, view: View, file_bytes: u64) {
+        let mut inner = lock(&self.inner);
+        inner.written.insert(view.id, file_bytes);
+        inner.open.insert(view.id, Arc::new(view));
     }
 
     /// The journal names these packs with these ends.
@@ -211,7 +217,11 @@ impl Packs {
                         false => end.saturating_sub(pack::PAGE),
                     };
                 }
+                inner.file_bytes = inner.file_bytes - known.file_bytes + *end;
                 known.file_bytes = *end;
+                if *sealed {
+                    inner.written.remove(pack);
+                }
                 // One with a footer is not sealed for us before its writer has said so: until then its view here may be an older one, and a collection
                 // would take what that lacks. A journal file need not name it any more: 0.
                 known.state = PackState::Unsealed { durable_end: if *sealed { 0 } else { *end } };
@@ -232,7 +242,7 @@ impl Packs {
             chunks: view.table.len() as u64,
             state: PackState::Sealed,
         };
-        inner.known.insert(view.id, known);
+        inner.know(view.id, known);
         inner.keep(Arc::new(view), self.limit_bytes);
     }
 
@@ -256,7 +266,9 @@ impl Packs {
     /// The pack is gone.
     pub(crate) fn forget(&self, id: PackId) {
         let mut inner = lock(&self.inner);
-        inner.known.remove(&id);
+        let gone = inner.known.remove(&id).map_or(0, |known| known.file_bytes);
+        inner.file_bytes -= gone;
+        inner.written.remove(&id);
         inner.uncommitted.remove(&id);
         inner.open.remove(&id);
         inner.drop_kept(id);
@@ -305,6 +317,14 @@ impl Packs {
         })
     }
 
+    /// Length of all pack files, committed or not, without going through them.
+    pub(crate) fn file_bytes(&self) -> u64 {
+        let inner = lock(&self.inner);
+        let committed = |id: &PackId| inner.known.get(id).map_or(0, |known| known.file_bytes);
+        inner.file_bytes
+            + inner.written.iter().map(|(id, len)| len.saturating_sub(committed(id))).sum::<u64>()
+    }
+
     /// Bytes of memory in views.
     pub(crate) fn memory_bytes(&self) -> usize {
         let inner = lock(&self.inner);
@@ -349,6 +369,12 @@ impl Packs {
 }
 
 impl Inner {
+    fn know(&mut self, id: PackId, known: Known) {
+        self.written.remove(&id);
+        let before = self.known.insert(id, known).map_or(0, |before| before.file_bytes);
+        self.file_bytes = self.file_bytes - before + known.file_bytes;
+    }
+
     fn get(&mut self, id: PackId) -> Option<Arc<View>> {
         if let Some(view) = self.open.get(&id) {
             return Some(Arc::clone(view));

@@ -15,6 +15,7 @@ pub(crate) const HEAD_KIND: Kind = Kind { magic: *b"VTLHEAD\0", version: 0 };
 const EXTENT_RECORD: usize = 20;
 const PACK_RECORD: usize = 24;
 const SEALED: u32 = 1;
+const GUARDED: u64 = 1;
 
 /// A range of raw addresses in a pack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,6 +94,8 @@ pub(crate) struct PackEnd {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Change {
     pub(crate) truncate_to: u64,
+    /// The guard is put on or taken off with it.
+    pub(crate) guard: Option<bool>,
     /// Packs that grew.
     pub(crate) packs: Vec<PackEnd>,
     pub(crate) extents: Vec<Extent>,
@@ -120,6 +123,8 @@ pub(crate) struct State {
     pub(crate) saved_sequence: u64,
     /// By so much packs grew for all its commits.
     pub(crate) arrived_bytes: u64,
+    /// What is committed may not be cut, nor the owner removed.
+    pub(crate) guarded: bool,
     extents: Vec<Extent>,
 }
 
@@ -130,6 +135,7 @@ impl State {
             sequence,
             saved_sequence: sequence,
             arrived_bytes: 0,
+            guarded: false,
             extents: Vec::new(),
         }
     }
@@ -160,6 +166,7 @@ impl State {
         change.extents.into_iter().for_each(|extent| push_extent(&mut self.extents, extent));
         self.head.length = self.extents.last().map_or(0, Extent::end);
         self.arrived_bytes = self.arrived_bytes.saturating_add(change.arrived_bytes);
+        self.guarded = change.guard.unwrap_or(self.guarded);
         match change.note {
             Note::Delta(delta) => self.head.deltas.push(delta),
             Note::Snapshot(snapshot) => {
@@ -179,12 +186,16 @@ impl State {
         if change.truncate_to > self.head.length {
             return Err("a commit cuts the stream beyond its end");
         }
+        if self.guarded && change.truncate_to < self.head.length {
+            return Err("a commit cuts a guarded stream");
+        }
         check_row(&change.extents, change.truncate_to)
     }
 
     pub(crate) fn encode(&self, store_id: [u8; 16], owner: OwnerId) -> Vec<u8> {
         let mut writer = Writer::with_capacity(96 + self.extents.len() * EXTENT_RECORD);
         writer.raw(&store_id).raw(&owner.0).u64(self.sequence).u64(self.head.length).u64(self.arrived_bytes);
+        writer.u64(if self.guarded { GUARDED } else { 0 });
         writer.blob(&self.head.snapshot).u64(self.head.deltas.len() as u64);
         for delta in &self.head.deltas {
             writer.blob(delta);
@@ -215,6 +226,11 @@ impl State {
     fn take(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
         let sequence = reader.u64("sequence")?;
         let (length, arrived_bytes) = (reader.u64("length")?, reader.u64("arrived bytes")?);
+        let guarded = match reader.u64("flags")? {
+            0 => false,
+            GUARDED => true,
+            _ => return Err(reader.malformed("flags")),
+        };
         let snapshot = reader.blob("snapshot")?.to_vec();
         let count = reader.count(8, "number of deltas")?;
         let deltas =
@@ -222,6 +238,7 @@ impl State {
         let mut state = Self::new(&[], sequence);
         state.head = Head { snapshot, deltas, length };
         state.arrived_bytes = arrived_bytes;
+        state.guarded = guarded;
         state.extents = take_extents(reader, 0)?;
         Ok(state)
     }
@@ -289,6 +306,10 @@ const KIND_SNAPSHOT: u8 = 1;
 const KIND_REMOVE: u8 = 2;
 const KIND_BEGIN: u8 = 3;
 
+const GUARD_STAYS: u8 = 0;
+const GUARD_ON: u8 = 1;
+const GUARD_OFF: u8 = 2;
+
 impl Entry {
     /// Bytes it takes in the journal, nearly.
     pub(crate) fn weight(&self) -> usize {
@@ -334,7 +355,18 @@ impl Commit {
             Note::Delta(note) => (KIND_DELTA, note),
             Note::Snapshot(note) => (KIND_SNAPSHOT, note),
         };
-        writer.raw(&owner.0).u8(kind).u64(*follows).u64(change.truncate_to).u64(change.arrived_bytes);
+        let guard = match change.guard {
+            None => GUARD_STAYS,
+            Some(true) => GUARD_ON,
+            Some(false) => GUARD_OFF,
+        };
+        writer
+            .raw(&owner.0)
+            .u8(kind)
+            .u8(guard)
+            .u64(*follows)
+            .u64(change.truncate_to)
+            .u64(change.arrived_bytes);
         put_packs(writer, &change.packs);
         put_extents(writer, &change.extents);
         writer.blob(note);
@@ -348,6 +380,12 @@ impl Commit {
 
     /// What comes after owner and kind.
     fn take_rest(owner: OwnerId, kind: u8, reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let guard = match reader.u8("guard")? {
+            GUARD_STAYS => None,
+            GUARD_ON => Some(true),
+            GUARD_OFF => Some(false),
+            _ => return Err(reader.malformed("guard")),
+        };
         let (follows, truncate_to) = (reader.u64("follows")?, reader.u64("truncate to")?);
         let arrived_bytes = reader.u64("arrived bytes")?;
         let packs = take_packs(reader)?;
@@ -358,7 +396,11 @@ impl Commit {
             KIND_SNAPSHOT => Note::Snapshot(note),
             _ => return Err(reader.malformed("kind")),
         };
-        Ok(Self { owner, follows, change: Change { truncate_to, packs, extents, arrived_bytes, note } })
+        Ok(Self {
+            owner,
+            follows,
+            change: Change { truncate_to, guard, packs, extents, arrived_bytes, note },
+        })
     }
 }
 
@@ -478,6 +520,7 @@ mod tests {
     fn change() -> Change {
         Change {
             truncate_to: 0,
+            guard: Some(true),
             packs: vec![PackEnd { pack: PACK, end: 0x2000, sealed: true }],
             extents: vec![extent(0, 5, 0x0a0b)],
             arrived_bytes: 0x0c0d,
@@ -517,7 +560,7 @@ mod tests {
         expected.extend_from_slice(b"\x01\0\0\0\0\0\0\0\x06\x05\0\0\0\0\0\0");
         for _ in ["kept", "of this record"] {
             expected.extend_from_slice(&[0xee; 16]);
-            expected.extend_from_slice(b"\0\x06\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x0d\x0c\0\0\0\0\0\0");
+            expected.extend_from_slice(b"\0\x01\x06\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x0d\x0c\0\0\0\0\0\0");
             expected.extend_from_slice(PACKS);
             expected.extend_from_slice(EXTENTS);
             expected.extend_from_slice(b"\x05\0\0\0\0\0\0\0delta");
@@ -534,7 +577,8 @@ mod tests {
         state.apply(7, commit()).unwrap();
         let mut expected = [0x55; 16].to_vec();
         expected.extend_from_slice(&[0xee; 16]);
-        expected.extend_from_slice(b"\x07\0\0\0\0\0\0\0\x05\0\0\0\0\0\0\0\x0d\x0c\0\0\0\0\0\0");
+        expected
+            .extend_from_slice(b"\x07\0\0\0\0\0\0\0\x05\0\0\0\0\0\0\0\x0d\x0c\0\0\0\0\0\0\x01\0\0\0\0\0\0\0");
         expected.extend_from_slice(b"\x04\0\0\0\0\0\0\0snap\x01\0\0\0\0\0\0\0\x05\0\0\0\0\0\0\0delta");
         expected.extend_from_slice(EXTENTS);
         assert_eq!(state.encode([0x55; 16], OWNER), expected);
@@ -573,6 +617,22 @@ mod tests {
             assert!(state.apply(2, bad).is_err());
             assert_eq!((state.sequence, state.head.length, state.extents().len()), (1, 0, 0));
         }
+    }
+
+    #[test]
+    fn a_guarded_state_takes_no_cut_until_a_commit_lifts_the_guard() {
+        let mut state = State::new(b"", 1);
+        let after = |follows, change| Commit { follows, change, ..commit() };
+        state.apply(2, after(1, change())).unwrap();
+        let cut = Change { truncate_to: 4, guard: Some(false), extents: Vec::new(), ..change() };
+        assert!(state.apply(3, after(2, cut.clone())).unwrap_err().contains("guarded"));
+        let longer = Change { truncate_to: 5, guard: None, extents: vec![extent(5, 5, 0)], ..change() };
+        state.apply(3, after(2, longer.clone())).unwrap();
+        assert_eq!((state.guarded, state.head.length), (true, 10));
+        let lifted = Change { truncate_to: 10, guard: Some(false), extents: Vec::new(), ..longer };
+        state.apply(4, after(3, lifted)).unwrap();
+        state.apply(5, after(4, cut)).unwrap();
+        assert_eq!((state.guarded, state.head.length), (false, 4));
     }
 
     #[test]

@@ -156,8 +156,9 @@ impl Store {
         }
     }
 
-    /// Removes an owner and frees its packs; the removal is durable when it returns without an error. After an
-    /// error that is not [`StoreError::Busy`] or [`StoreError::UnknownOwner`] it may have happened all the same.
+    /// Removes an owner and frees its packs; the removal is durable when it returns without an error. After
+    /// [`StoreError::LateWrite`] it may have happened all the same. An owner with the guard on stays; one whose head is lost says nothing
+    /// of a guard, and goes.
     pub fn remove(&self, owner: OwnerId) -> Result<(), StoreError> {
         let core = &self.core;
         core.writable()?;
@@ -170,6 +171,10 @@ impl Store {
             if std::mem::replace(&mut slot.busy, true) {
                 return Err(StoreError::Busy { owner });
             }
+        }
+        if let Err(refused) = core.refuse_guarded(owner) {
+            core.free(owner);
+            return Err(refused);
         }
         if let Err(failure) = core.committer.commit(core, Entry::Remove(owner)) {
             core.free(owner);
@@ -231,6 +236,21 @@ impl Store {
     /// What may still be appended before [`StoreError::Full`].
     pub fn free_bytes(&self) -> u64 {
         self.core.free_bytes().unwrap_or(0)
+    }
+
+    /// Whether so many bytes can be appended for sure, as the last asking of the file system said. Costs nothing; false says nothing.
+    pub fn surely_has(&self, bytes: u64) -> bool {
+        bytes <= PLENTY_BYTES - GRANT_BYTES && self.core.granted.load(Ordering::Relaxed) > 0
+    }
+
+    /// The most that pack files may take, if that was said.
+    pub fn size_bytes(&self) -> Option<u64> {
+        self.core.options.size_bytes
+    }
+
+    /// Length of all pack files; costs nothing.
+    pub fn stored_bytes(&self) -> u64 {
+        self.core.packs.file_bytes()
     }
 
     /// Reads and verifies every chunk of every owner, while the pool is in use.
@@ -355,8 +375,10 @@ impl Core {
 
     pub(crate) fn free_bytes(&self) -> Result<u64, StoreError> {
         let free = self.disk.free_bytes(&self.root)?;
-        let spoken_for = self.options.reserve_bytes.saturating_add(self.in_flight.load(Ordering::Relaxed));
-        Ok(free.saturating_sub(spoken_for))
+        let in_flight = self.in_flight.load(Ordering::Relaxed);
+        let on_disk = free.saturating_sub(self.options.reserve_bytes);
+        let in_size = self.options.size_bytes.map(|size| size.saturating_sub(self.packs.file_bytes()));
+        Ok(on_disk.min(in_size.unwrap_or(u64::MAX)).saturating_sub(in_flight))
     }
 
     /// Whether so many bytes may be appended.
@@ -378,6 +400,9 @@ impl Core {
         }
         if free_bytes.saturating_sub(needed_bytes) >= PLENTY_BYTES {
             self.granted.store(GRANT_BYTES, relaxed);
+        } else {
+            // What is left of an older grant must not hide that there is plenty no more.
+            self.granted.store(0, relaxed);
         }
         Ok(())
     }
@@ -551,6 +576,19 @@ impl Core {
                     slot.phase = Phase::Idle;
                 }
             }
+        }
+    }
+
+    fn refuse_guarded(&self, owner: OwnerId) -> Result<(), StoreError> {
+        let guarded = self.loaded(owner).and_then(|loaded| match loaded {
+            Some(state) => Ok(lock(&state).guarded),
+            None => Ok(self.load(owner)?.guarded),
+        });
+        match guarded {
+            Ok(true) => Err(StoreError::Guarded { owner }),
+            Ok(false) | Err(StoreError::Damaged { .. } | StoreError::Format { .. }) => Ok(()),
+            Err(StoreError::Io(error)) if error.is_not_found() => Ok(()),
+            Err(error) => Err(error),
         }
     }
 

@@ -13,7 +13,7 @@ use crate::error::{ReadError, StoreError};
 use crate::lane::Lane;
 use crate::pack::Chunk;
 use crate::reader::{Limits, Reader};
-use crate::recipe::{Extent, Note, State, extent_at};
+use crate::recipe::{Change, Extent, Note, State, extent_at};
 use crate::store::{Core, delta, snapshot};
 use crate::types::OwnerId;
 use crate::workers::lock;
@@ -40,6 +40,8 @@ pub struct Stream {
     next_read: u64,
     /// Workers have been asked for everything before.
     ahead: u64,
+    /// What the next commit does with the guard.
+    guard: Option<bool>,
 }
 
 /// Appended bytes that are not handed over yet.
@@ -103,6 +105,7 @@ impl Stream {
             settled: length,
             next_read: 0,
             ahead: 0,
+            guard: None,
         }
     }
 
@@ -155,6 +158,12 @@ impl Stream {
         if len == self.len {
             return Ok(());
         }
+        {
+            let state = lock(&self.state);
+            if state.guarded && len < state.head.length {
+                return Err(StoreError::Guarded { owner: self.owner });
+            }
+        }
         self.settle()?;
         self.lane.truncate(len);
         self.ahead = self.ahead.min(len);
@@ -162,6 +171,17 @@ impl Stream {
         self.settled = len;
         self.base = self.base.min(len);
         Ok(())
+    }
+
+    /// Puts the guard on, or takes it off; part of the next commit. While it is on, bytes that are committed cannot be cut and the owner
+    /// cannot be removed, whatever is asked; more can be appended.
+    pub fn guard(&mut self, on: bool) {
+        self.guard = Some(on);
+    }
+
+    /// Whether the guard is on, as committed.
+    pub fn is_guarded(&self) -> bool {
+        lock(&self.state).guarded
     }
 
     /// Exactly `len` bytes from `offset`, verified; bytes that are not committed yet too.
@@ -206,8 +226,11 @@ impl Stream {
                 why
             }
         });
-        let committed = prepared.and_then(|change| self.core.commit(self.owner, &self.state, change));
+        let guard = self.guard;
+        let guarded = prepared.map(|change| Change { guard, ..change });
+        let committed = guarded.and_then(|change| self.core.commit(self.owner, &self.state, change));
         committed.map_err(|why| self.fall_back(why))?;
+        self.guard = None;
         self.lane.committed();
         self.base = self.len;
         self.settled = self.len;
@@ -260,6 +283,7 @@ impl Stream {
     fn give_up(&mut self) {
         let length = lock(&self.state).head.length;
         self.tail = Tail::default();
+        self.guard = None;
         let fresh = self.lane.fall_back(length);
         // After a failed sync a record that names these packs may be on the disk all the same: they stay, and the
         // next start knows.

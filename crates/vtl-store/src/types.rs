@@ -63,6 +63,8 @@ pub struct Options {
     pub segment_bytes: u64,
     /// Space never given to appended bytes: journal, heads, footers and a pack's rewriting always fit.
     pub reserve_bytes: u64,
+    /// The most that pack files may take together; what must always be possible (the reserve) comes on top. None: what the file system has.
+    pub size_bytes: Option<u64>,
     /// Regions read in advance when reads are sequential. 0: none.
     pub readahead_regions: usize,
     /// Decoded regions kept for each stream, as far as they have been read in part only; of those that have been read whole, what is read in advance.
@@ -87,6 +89,7 @@ impl Default for Options {
             in_flight_bytes: 32 * MIB,
             segment_bytes: 16 * MIB as u64,
             reserve_bytes: 128 * MIB as u64,
+            size_bytes: None,
             readahead_regions: 16,
             cache_bytes: 16 * MIB,
             memory_bytes: 512 * MIB,

@@ -277,8 +277,8 @@ impl Writer {
 
     /// Readers of the stream find what is not committed yet.
     pub(crate) fn publish(&self, dock: &Dock) {
-        for (view, _) in &self.footed {
-            dock.packs.publish(view.clone());
+        for (view, len) in &self.footed {
+            dock.packs.publish(view.clone(), *len);
         }
         if let Some(open) = &self.current {
             open.publish(dock);
@@ -294,6 +294,7 @@ impl Writer {
         let sealed = self.footed.iter().map(|(view, end)| PackEnd { pack: view.id, end: *end, sealed: true });
         Ok(Change {
             truncate_to: self.truncate_to,
+            guard: None,
             packs: sealed.chain(unsealed).collect(),
             extents: self.extents.clone(),
             arrived_bytes: self.arrived_bytes,
@@ -386,7 +387,7 @@ impl OpenPack {
 
     fn publish(&self, dock: &Dock) {
         let view = View { id: self.id, generation: 0, durable: self.durable, table: self.table.clone() };
-        dock.packs.publish(view);
+        dock.packs.publish(view, self.end);
     }
 }
 

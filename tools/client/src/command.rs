@@ -98,13 +98,16 @@ pub enum LibraryVerb {
         #[arg(long)]
         mailslots: u16,
     },
-    /// Change settings: drives=N slots=N mailslots=N.
+    /// Change settings: drives=N slots=N mailslots=N targets=one|per-device.
     Set {
         /// Its name.
         library: String,
         /// Settings.
         #[arg(required = true, value_name = "KEY=VALUE")]
         settings: Vec<String>,
+        /// End the sessions that are in the way of targets=.
+        #[arg(long)]
+        force: bool,
     },
     /// Remove an empty library.
     Rm {
@@ -138,6 +141,9 @@ pub enum CartridgeVerb {
         /// Capacity, such as 640m or 12t; by generation when left out.
         #[arg(long)]
         size: Option<String>,
+        /// Refuse unless the label is that of a WORM cartridge, such as VTL001LY.
+        #[arg(long)]
+        worm: bool,
         /// How many; labels count up.
         #[arg(long, default_value_t = 1)]
         count: u32,
@@ -179,7 +185,7 @@ pub enum CartridgeVerb {
         #[arg(long)]
         force: bool,
     },
-    /// Change settings: write-protect=on|off.
+    /// Change settings: write-protect=on|off retain-until=TIME hold=on|off.
     Set {
         /// Its label.
         label: String,
@@ -370,10 +376,19 @@ pub enum SystemVerb {
     },
 }
 
-const CARTRIDGE_COLUMNS: &[&str] =
-    &["label", "library", "place", "capacity_bytes", "used_bytes", "generation", "write_protected"];
+const CARTRIDGE_COLUMNS: &[&str] = &[
+    "label",
+    "library",
+    "place",
+    "capacity_bytes",
+    "used_bytes",
+    "generation",
+    "write_protected",
+    "retain_until",
+    "hold",
+];
 const DRIVE_COLUMNS: &[&str] =
-    &["library", "number", "lun", "serial", "profile", "state", "cartridge", "block", "file"];
+    &["library", "number", "target", "lun", "serial", "profile", "state", "cartridge", "block", "file"];
 const LIBRARY_COLUMNS: &[&str] = &["name", "profile", "drives", "slots", "mailslots", "cartridges", "target"];
 const ELEMENT_COLUMNS: &[&str] = &["kind", "number", "mtx_number", "address", "label"];
 
@@ -427,15 +442,19 @@ impl LibraryVerb {
                     mailslots: *mailslots,
                 },
             ),
-            Self::Set { library, settings } => {
-                let mut body = SetLibrary::default();
+            Self::Set { library, settings, force } => {
+                let mut body = SetLibrary { force: *force, ..SetLibrary::default() };
                 for setting in settings {
                     let (key, value) = key_value(setting)?;
                     let field = match key {
                         "drives" => &mut body.drives,
                         "slots" => &mut body.slots,
                         "mailslots" => &mut body.mailslots,
-                        _ => return Err(unknown_key(key, "drives, slots, mailslots")),
+                        "targets" => {
+                            body.targets = Some(value.to_owned());
+                            continue;
+                        }
+                        _ => return Err(unknown_key(key, "drives, slots, mailslots, targets")),
                     };
                     *field =
                         Some(value.parse().map_err(|_| bad_value(key, value, "a whole number up to 65535"))?);
@@ -464,12 +483,13 @@ impl DriveVerb {
 impl CartridgeVerb {
     fn call(&self) -> Result<Call, Failure> {
         Ok(match self {
-            Self::Create { label, library, size, count } => {
+            Self::Create { label, library, size, worm, count } => {
                 let size_bytes = size.as_deref().map(parse_size).transpose()?;
                 let body = CreateCartridges {
                     label: label.clone(),
                     library: library.clone(),
                     size_bytes,
+                    worm: *worm,
                     count: *count,
                 };
                 post("/cartridges".to_owned(), &body)
@@ -490,13 +510,12 @@ impl CartridgeVerb {
             Self::Set { label, settings } => {
                 let mut body = SetCartridge::default();
                 for setting in settings {
-                    match key_value(setting)? {
-                        ("write-protect", "on") => body.write_protect = Some(true),
-                        ("write-protect", "off") => body.write_protect = Some(false),
-                        ("write-protect", value) => {
-                            return Err(bad_value("write-protect", value, "on or off"));
-                        }
-                        (key, _) => return Err(unknown_key(key, "write-protect")),
+                    let (key, value) = key_value(setting)?;
+                    match key {
+                        "write-protect" => body.write_protect = Some(switch(key, value)?),
+                        "hold" => body.hold = Some(switch(key, value)?),
+                        "retain-until" => body.retain_until = Some(value.to_owned()),
+                        _ => return Err(unknown_key(key, "write-protect, retain-until, hold")),
                     }
                 }
                 call(Method::Patch, path("cartridges", label), Some(json!(body)), View::Message)
@@ -622,6 +641,14 @@ fn key_value(setting: &str) -> Result<(&str, &str), Failure> {
     setting.split_once('=').ok_or_else(|| bad_value("setting", setting, "KEY=VALUE"))
 }
 
+fn switch(key: &str, value: &str) -> Result<bool, Failure> {
+    match value {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err(bad_value(key, value, "on or off")),
+    }
+}
+
 fn unknown_key(key: &str, known: &str) -> Failure {
     Failure::Local(format!("'{key}' is no setting; known are: {known}"))
 }
@@ -677,10 +704,17 @@ mod tests {
                 "/libraries",
             ),
             ("vtl library set lib0 drives=3 slots=30", Method::Patch, "/libraries/lib0"),
+            ("vtl library set lib0 targets=per-device --force", Method::Patch, "/libraries/lib0"),
             ("vtl drive show lib0/1", Method::Get, "/libraries/lib0/drives/1"),
             ("vtl cartridge create VTL011L8 --size 640m --count 3", Method::Post, "/cartridges"),
             ("vtl cartridge move VTL001L8 --to mailslot:1", Method::Post, "/cartridges/VTL001L8/move"),
             ("vtl cartridge set VTL001L8 write-protect=on", Method::Patch, "/cartridges/VTL001L8"),
+            (
+                "vtl cartridge set VTL001L8 retain-until=2030-01-31 hold=on",
+                Method::Patch,
+                "/cartridges/VTL001L8",
+            ),
+            ("vtl cartridge create VTL001LY --worm", Method::Post, "/cartridges"),
             ("vtl vault load VTL001L8 --library lib0", Method::Post, "/vault/VTL001L8/load"),
             ("vtl --json store stats", Method::Get, "/store/stats"),
             ("vtl store account", Method::Post, "/store/account"),
@@ -711,6 +745,15 @@ mod tests {
     fn a_size_becomes_bytes_in_the_request() {
         let body = request("vtl cartridge create SML001L8 --size 640m").body;
         assert_eq!(body.map(|b| b["size_bytes"].clone()), Some(json!(671_088_640)));
+    }
+
+    #[test]
+    fn retention_and_hold_are_in_the_request_as_they_were_typed() {
+        let body = request("vtl cartridge set VTL001L8 retain-until=2030-01-31 hold=off").body;
+        assert_eq!(body, Some(json!({ "retain_until": "2030-01-31", "hold": false })));
+        let cli = Cli::try_parse_from(["vtl", "cartridge", "set", "VTL001L8", "hold=yes"]).unwrap();
+        let Err(Failure::Local(message)) = cli.command.call() else { panic!("yes is no switch") };
+        assert!(message.contains("hold cannot be 'yes'") && message.contains("on or off"), "{message}");
     }
 
     #[test]

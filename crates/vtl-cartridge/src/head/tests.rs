@@ -8,9 +8,9 @@ use crate::map::Run;
 /// Two blocks of 256 KiB, a mark, a block of 300 bytes.
 const SNAPSHOT: &[u8] = &[
     b'V', b'T', b'C', b'S', 0, 0, 0, 0, //                     magic, version, reserved
-    0x82, 0, 0, 0, //                                          length 130
-    8, 1, 1, 2, 3, 0, 3,
-    4, //                                 LTO-8, WORM, protected, drive 3, lengths 3 and 4
+    0x9a, 0, 0, 0, //                                          length 154
+    8, 1, 3, 2, 3, 0, 3,
+    4, //                                 LTO-8, WORM, protected and held, drive 3, lengths 3 and 4
     b'V', b'T', b'L', b'0', b'0', b'1', b'L', b'Y', //         label
     0x00, 0x40, 0x7a, 0x10, 0xf3, 0x5a, 0x00, 0x00, //         capacity 100,000,000,000,000
     0x00, 0x00, 0x00, 0x32, 0x00, 0x00, 0x00, 0x00, //         early warning 800 MiB
@@ -22,6 +22,9 @@ const SNAPSHOT: &[u8] = &[
     0x01, 0, 0, 0, 0, 0, 0, 0, //                              filemarks
     0x2c, 0x01, 0x08, 0, 0, 0, 0, 0, //                        bytes 524,588
     0x06, 0, 0, 0, 0x09, 0, 0, 0, //                           lengths of attributes and runs
+    0x00, 0x00, 0x01, 0, 0, 0, 0, 0, //                        retained until second 65,536 of 1970
+    0x00, 0x01, 0, 0, 0, 0, 0, 0, //                           and until the count is 256
+    0x09, 0, 0, 0, 0, 0, 0, 0, //                              the count was 9
     b'X', b'Y', b'1', b'l', b'i', b'b', b'0', //               serial, library
     0x06, 0x08, 0x02, 0x00, 0xaa, 0xbb, //                     attribute 0806h
     0x80, 0x80, 0x10, 0x02, 0x00, 0x01, 0xac, 0x02, 0x01, //   runs
@@ -30,7 +33,7 @@ const SNAPSHOT: &[u8] = &[
 /// From object 1 on: a block of 256 KiB, two marks; load 6; not protected; 0801h set, 0806h removed; slot 9 of lib1.
 const DELTA: &[u8] = &[
     b'V', b'T', b'C', b'D', 0, 0, 0, 0, //                     magic, version, reserved
-    0x77, 0, 0, 0, //                                          length 119
+    0x95, 0, 0, 0, //                                          length 149
     0x0a, 0, 0, 0, 0, 0, 0, 0, //                              number 10
     0x08, 0, 0, 0, 0, 0, 0, 0, //                              write generation
     1, 0x26, 0, 0, 0, //                                       content, 38 bytes
@@ -44,6 +47,9 @@ const DELTA: &[u8] = &[
     4, 0x05, 0, 0, 0, 0x01, 0x08, b'a', b'b', b'c', //         attribute 0801h
     4, 0x02, 0, 0, 0, 0x06, 0x08, //                           attribute 0806h
     5, 0x07, 0, 0, 0, 1, 9, 0, b'l', b'i', b'b', b'1', //      place
+    6, 0x19, 0, 0, 0, 0, //                                    no hold
+    0x00, 0x00, 0x02, 0, 0, 0, 0, 0, 0x00, 0x02, 0, 0, 0, 0, 0, 0, 0x0a, 0, 0, 0, 0, 0, 0,
+    0, // retention
 ];
 
 fn sample() -> Head {
@@ -59,6 +65,10 @@ fn sample() -> Head {
         early_warning_bytes: 800 << 20,
         created_s: -2,
         write_protected: true,
+        protection: Protection {
+            hold: true,
+            retention: Some(Retention { until_s: 65_536, release_at_s: 256, noted_at_s: 9 }),
+        },
         load_count: 5,
         generation: 7,
         number: 9,
@@ -79,12 +89,17 @@ fn changed() -> (Head, Changes) {
     head.write_protected = false;
     head.attributes = Attributes::from([(0x0801, b"abc".to_vec())]);
     head.place = Some(("lib1".parse().unwrap(), Place::Slot(9)));
+    head.protection = Protection {
+        hold: false,
+        retention: Some(Retention { until_s: 131_072, release_at_s: 512, noted_at_s: 10 }),
+    };
     (head.generation, head.number) = (8, 10);
     let changes = Changes {
         content_from: Some(1),
         load_count: true,
         write_protected: true,
         place: true,
+        protection: true,
         attributes: BTreeSet::from([0x0801, 0x0806]),
     };
     (head, changes)

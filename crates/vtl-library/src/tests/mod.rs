@@ -525,7 +525,7 @@ fn account(secret: &[u8]) -> ChapAccount {
 #[test]
 fn accounts_and_lists_are_kept_by_target() {
     let mut desk = Desk::new();
-    let iqn = desk.meta.read(|tx| target_of(tx, &name("lib0"))).unwrap().unwrap();
+    let iqn = desk.meta.read(|tx| targets_of(tx, &name("lib0"))).unwrap().main;
     assert_eq!(iqn.as_str(), "iqn.2026-11.internal.vtl:lib0");
     assert!(desk.meta.read(|tx| chap(tx, &iqn)).unwrap().is_none());
     for secret in [b"the-first-secret", b"the-other-secret"] {
@@ -546,6 +546,32 @@ fn accounts_and_lists_are_kept_by_target() {
     assert!(!desk.run(|tx| remove_initiator(tx, &iqn, &host)).unwrap());
     let unknown = default_target(&name("lib9")).unwrap();
     assert!(matches!(desk.run(|tx| add_initiator(tx, &unknown, &host)), Err(LibraryError::UnknownTarget(_))));
+}
+
+#[test]
+fn drives_get_targets_of_their_own_and_lose_them_with_the_drive_or_the_layout() {
+    let mut desk = Desk::new();
+    let lib0 = name("lib0");
+    let names = |desk: &mut Desk| {
+        let all = desk.meta.read(targets).unwrap();
+        all.into_iter().map(|target| (target.iqn.to_string(), target.drive)).collect::<Vec<_>>()
+    };
+    let main = ("iqn.2026-11.internal.vtl:lib0".to_owned(), None);
+    let of = |drive: u16| (format!("iqn.2026-11.internal.vtl:lib0:drive-{drive}"), Some(drive));
+    assert_eq!(names(&mut desk), std::slice::from_ref(&main));
+    for _ in 0..2 {
+        desk.run(|tx| set_layout(tx, &lib0, Layout::PerDevice)).unwrap();
+        assert_eq!(names(&mut desk), [main.clone(), of(0), of(1)]);
+    }
+    let counts = |drives| Counts { drives, slots: 6, mailslots: 2 };
+    desk.run(|tx| set_counts(tx, &lib0, counts(3))).unwrap();
+    assert_eq!(names(&mut desk), [main.clone(), of(0), of(1), of(2)]);
+    desk.run(|tx| set_counts(tx, &lib0, counts(1))).unwrap();
+    assert_eq!(names(&mut desk), [main.clone(), of(0)]);
+    assert_eq!(desk.meta.read(|tx| targets_of(tx, &lib0)).unwrap().layout(), Layout::PerDevice);
+    desk.run(|tx| set_layout(tx, &lib0, Layout::One)).unwrap();
+    desk.run(|tx| set_counts(tx, &lib0, counts(2))).unwrap();
+    assert_eq!(names(&mut desk), [main]);
 }
 
 #[test]

@@ -1,0 +1,79 @@
+//! How much room the pool has, and when an operator hears of it: long before drives warn their hosts.
+
+use rustix::fs::statvfs;
+use vtl_api::Problem;
+
+use crate::daemon::{Daemon, LOW_POOL_BYTES};
+
+/// Percent used at which the status and the log say so.
+const ALARMS: [u8; 3] = [80, 90, 95];
+/// From here on it is a problem: the status is not ok.
+const PROBLEM_PERCENT: u8 = 95;
+
+impl Daemon {
+    /// How full the pool is: of its file system, or of `store.size`, whichever is nearer to its end.
+    pub(crate) fn pool_used_percent(&self) -> u8 {
+        let of_size = self.store.size_bytes().map_or(0, |size| percent(self.store.stored_bytes(), size));
+        of_size.max(file_system_percent(&self.store_path()))
+    }
+
+    /// What the status says of room.
+    pub(crate) fn room_problem(&self) -> Option<Problem> {
+        let free = self.store.free_bytes();
+        let used = self.pool_used_percent();
+        let message = if free < LOW_POOL_BYTES {
+            format!(
+                "the pool is nearly full: {free} bytes can still be stored; drives report early warning, then end of tape"
+            )
+        } else if used >= PROBLEM_PERCENT {
+            format!("{used} % of what the pool may take are used; {free} bytes can still be stored")
+        } else {
+            return None;
+        };
+        Some(Problem {
+            subject: "store".to_owned(),
+            message,
+            remedy: "free space on its disk, make store.size larger if it is what ends, or remove cartridges (vtl cartridge rm LABEL --now --confirm LABEL): \
+                     what nothing else needs is free after the next collection"
+                .to_owned(),
+        })
+    }
+}
+
+/// The highest alarm that this is.
+pub(crate) fn alarm(used_percent: u8) -> Option<u8> {
+    ALARMS.into_iter().rev().find(|alarm| used_percent >= *alarm)
+}
+
+/// As df has it: what is used of what is used or free for others than root. 0 when the file system does not say.
+fn file_system_percent(path: &std::path::Path) -> u8 {
+    statvfs(path).map_or(0, |of| {
+        let used = of.f_blocks.saturating_sub(of.f_bfree);
+        percent(used, used.saturating_add(of.f_bavail))
+    })
+}
+
+fn percent(part: u64, whole: u64) -> u8 {
+    let hundredths = u128::from(part) * 100 / u128::from(whole.max(1));
+    u8::try_from(hundredths.min(100)).unwrap_or(100)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn alarms_begin_at_80_90_and_95_percent() {
+        let found = [0, 79, 80, 89, 90, 94, 95, 100].map(alarm);
+        let expected = [None, None, Some(80), Some(80), Some(90), Some(90), Some(95), Some(95)];
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn shares_are_rounded_down_and_never_above_the_whole() {
+        assert_eq!(
+            [percent(799, 1000), percent(800, 1000), percent(3, 2), percent(u64::MAX, 0)],
+            [79, 80, 100, 100]
+        );
+    }
+}
