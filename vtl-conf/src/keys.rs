@@ -232,6 +232,18 @@ pub const KEYS: &[Key] = &[
         "a removed cartridge's space comes back by itself; manual: only when `vtl store gc` says so",
     ),
     key(
+        "store.scrub_days",
+        "30",
+        "write days, from 1 to 365",
+        "damage that is found within a month is found while most backups still have another copy; 100 TB cost 39 MB a second",
+    ),
+    key(
+        "store.scrub_rate",
+        "\"50m\"",
+        "write a size from 1m to 64g: bytes a second",
+        "a tenth of what one disk reads, so that no drive notices; a pool of more than 129 TB wants more",
+    ),
+    key(
         "log.level",
         "\"info\"",
         "write \"error\", \"warn\", \"info\", \"debug\" or \"trace\"",

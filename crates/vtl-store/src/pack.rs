@@ -38,7 +38,7 @@ const WINDOW: usize = 4 << 20;
 
 /// Which pack; never used twice. The upper half of the epoch counts starts of the store, the lower is random, so that two histories
 /// of one pool never mean the same pack.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(crate) struct PackId {
     pub(crate) epoch: u64,
     pub(crate) number: u32,
@@ -105,6 +105,11 @@ impl PackHeader {
         self.id.put(&mut writer);
         writer.u16(self.generation).u16(0).crc().pad_to(PAGE as usize);
         writer.into_bytes()
+    }
+
+    /// Whether the whole page is as it was written, its zeros too.
+    pub(crate) fn is_whole(&self, page: &[u8]) -> bool {
+        page == self.encode()
     }
 
     /// Why the bytes are not this header, if they are not.
@@ -197,7 +202,7 @@ impl Region {
     }
 
     /// A header at the start of `bytes`, if it is a whole one of this pack.
-    fn decode(bytes: &[u8], id: PackId, offset: u32) -> Option<Self> {
+    pub(crate) fn decode(bytes: &[u8], id: PackId, offset: u32) -> Option<Self> {
         let fields = bytes.get(..REGION_HEADER as usize - 4)?;
         let mut reader = Reader::new(bytes);
         if reader.array::<4>("magic").ok()? != REGION_MAGIC {
@@ -425,7 +430,7 @@ pub(crate) fn load_table(file: &dyn DiskFile, id: PackId) -> Result<Table, DiskE
     }
 }
 
-fn read_footer(file: &dyn DiskFile, id: PackId) -> Result<Option<Table>, DiskError> {
+pub(crate) fn read_footer(file: &dyn DiskFile, id: PackId) -> Result<Option<Table>, DiskError> {
     let Some(trailer) = read_trailer(file, id)? else { return Ok(None) };
     let len = footer_len(trailer.regions as usize, trailer.chunks as usize) - TRAILER_BYTES;
     let mut bytes = Vec::new();

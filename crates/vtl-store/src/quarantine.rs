@@ -116,6 +116,33 @@ impl Quarantine {
         std::mem::take(&mut lock(&self.inner).came_back)
     }
 
+    /// Damaged chunks that begin in a range of raw addresses of a pack.
+    pub(crate) fn within(&self, pack: PackId, raw: std::ops::Range<u64>) -> Vec<Damaged> {
+        if !self.any.load(Ordering::Relaxed) {
+            return Vec::new();
+        }
+        let [from, to] = [raw.start, raw.end].map(|at| u32::try_from(at).unwrap_or(u32::MAX));
+        lock(&self.inner).entries.range((pack, from)..(pack, to.max(from))).map(|(_, one)| *one).collect()
+    }
+
+    /// How many, and the raw bytes in them.
+    pub(crate) fn sums(&self) -> (u64, u64) {
+        let inner = lock(&self.inner);
+        (inner.entries.len() as u64, inner.entries.values().map(|one| u64::from(one.len)).sum())
+    }
+
+    /// Why the file does not say what is known here, if so; then it is written anew.
+    pub(crate) fn mend(&self) -> Option<String> {
+        let why = match sealed::read(&*self.disk, &self.root.join(NAME), KIND) {
+            Ok(payload) => decode(&payload, self.store_id).err().map(|error| error.to_string()),
+            Err(sealed::SealedError::Disk(error)) if error.is_not_found() => None,
+            Err(error) => Some(error.to_string()),
+        }?;
+        lock(&self.inner).unsaved = true;
+        self.save();
+        Some(why)
+    }
+
     pub(crate) fn all(&self) -> Vec<Damaged> {
         lock(&self.inner).entries.values().copied().collect()
     }

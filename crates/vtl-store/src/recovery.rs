@@ -39,6 +39,7 @@ use crate::pack::{self, PackId};
 use crate::packs::{Known, PackState, Packs, View};
 use crate::quarantine::Quarantine;
 use crate::recipe::{self, Change, Entry, HEAD_KIND, PackEnd, State, decode_record};
+use crate::scrub::Scrub;
 use crate::store::{Core, HEAD, MADE, Phase, Slot};
 use crate::types::{Health, Options, OwnerId};
 use crate::workers::Workers;
@@ -75,6 +76,7 @@ pub(crate) fn open(disk: Arc<dyn Disk>, root: &Path, options: Options) -> Result
     found.sweep(&*disk)?;
     let index = Arc::new(open_index(&disk, root, store_id, &options)?);
     let quarantine = Arc::new(Quarantine::open(Arc::clone(&disk), root, store_id));
+    let scrub = Scrub::open(&*disk, root, store_id, &packs);
     let gate = Arc::new(Gate::default());
     let finder =
         Arc::new(Finder { index, packs: Arc::clone(&packs), gate, quarantine: Arc::clone(&quarantine) });
@@ -101,6 +103,7 @@ pub(crate) fn open(disk: Arc<dyn Disk>, root: &Path, options: Options) -> Result
         dock,
         gear,
         quarantine,
+        scrub,
         lanes: Mutex::default(),
         owners: Mutex::new(found.into_slots()),
         committer: Committer::new(journal),
@@ -192,6 +195,19 @@ fn open_pool(disk: &dyn Disk, root: &Path, options: &Options) -> Result<Pool, St
     }
     let pool = Pool::decode(&payload).ok().filter(|pool| pool.sizes().is_some());
     pool.ok_or_else(|| damaged(&path, 0, "its content is not that of a pool file (put the right file back)"))
+}
+
+/// Why the pool file is not what this pool was opened with, if so.
+pub(crate) fn verify_pool(disk: &dyn Disk, root: &Path, store_id: [u8; 16]) -> Option<String> {
+    let path = root.join(POOL);
+    let payload = match sealed::read(disk, &path, POOL_KIND) {
+        Ok(payload) => payload,
+        Err(error) => return Some(format!("{error} (put the file back from a copy before the next start)")),
+    };
+    let same = Pool::decode(&payload).is_ok_and(|pool| pool.store_id == store_id);
+    (!same).then(|| {
+        format!("{} is that of another pool (put the right file back before the next start)", path.display())
+    })
 }
 
 fn make_pool(disk: &dyn Disk, root: &Path, options: &Options) -> Result<Pool, StoreError> {
