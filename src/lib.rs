@@ -21,6 +21,7 @@ mod media;
 mod meta;
 mod portal;
 mod random;
+mod scrub;
 mod sessions;
 mod state;
 mod target;
@@ -63,6 +64,7 @@ pub fn run(args: &Args) -> Result<(), String> {
         .build()
         .map_err(|e| format!("cannot start: {e}"))?;
     Keeper::start(&daemon)?;
+    scrub::Scrub::start(&daemon)?;
     let served = runtime.block_on(serve(&daemon, token));
     daemon.stop();
     runtime.shutdown_timeout(Duration::from_secs(1));

@@ -10,8 +10,9 @@ use tokio::runtime::Handle;
 use vtl_api::{
     AddInitiator, AddPortal, ApiError, BackupFile, CartridgeInfo, CollectStore, ConfigValue,
     CreateCartridges, CreateLibrary, Damage, Done, DriveInfo, ElementInfo, ErrorCode, LibraryDetail,
-    LibraryInfo, MoveCartridge, PlaceInfo, PortalInfo, Problem, RemoveCartridge, SessionInfo, SetCartridge,
-    SetChap, SetLibrary, StoreCheck, StoreCollected, StoreRepaired, StoreStats, SystemStatus, TargetInfo,
+    LibraryInfo, MoveCartridge, PlaceInfo, PortalInfo, Problem, RemoveCartridge, ScrubStore, SessionInfo,
+    SetCartridge, SetChap, SetLibrary, StoreCheck, StoreCollected, StoreRepaired, StoreScrub, StoreStats,
+    SystemStatus, TargetInfo,
 };
 use vtl_conf::{ConfErrors, Origin, Surroundings};
 use vtl_library::{Cartridge, CartridgeState, Counts, Head, LibraryError, NewCartridges, NewPlace, Verdict};
@@ -498,7 +499,32 @@ impl Daemon {
             packs: stats.packs,
             reclaimable_bytes: stats.reclaimable_bytes,
             memory_bytes: stats.memory_bytes,
+            writes: "buffered".to_owned(),
+            scrub: self.scrub_line(),
         })
+    }
+
+    /// How the scrub is doing.
+    pub(super) fn store_scrub(&self) -> Answer<StoreScrub> {
+        Ok(self.scrub_told(None))
+    }
+
+    /// Begins a pass of the scrub.
+    pub(super) fn store_scrub_begin(&self, request: &ScrubStore) -> Answer<StoreScrub> {
+        let rate = request.rate.as_deref().map(str::parse).transpose().map_err(|why: String| {
+            let rate = request.rate.as_deref().unwrap_or_default();
+            invalid(
+                format!("rate {rate}: {why}"),
+                "write \"max\" or a size from 64k, such as \"200m\": bytes a second",
+            )
+        })?;
+        let pass = self.scrub.ask(rate).ok_or_else(|| ApiError {
+            code: ErrorCode::Conflict,
+            message: "no pass has begun: the thread that reads the store is busy, has failed, or is stopping"
+                .to_owned(),
+            remedy: Some("try again; vtl system status tells more".to_owned()),
+        })?;
+        Ok(self.scrub_told(Some(pass)))
     }
 
     pub(super) fn store_check(&self) -> Answer<StoreCheck> {
@@ -523,6 +549,7 @@ impl Daemon {
         Ok(StoreRepaired {
             readable: report.readable,
             healed: report.healed,
+            mended: report.mended,
             lost: report.lost,
             lost_bytes: report.lost_bytes,
         })
@@ -789,6 +816,7 @@ impl Daemon {
             portals: self.portals().iter().map(ToString::to_string).collect(),
             sessions: u32::try_from(self.sessions().list().len()).unwrap_or(u32::MAX),
             free_bytes: self.store.free_bytes(),
+            scrub: self.scrub_line(),
             problems,
         })
     }

@@ -241,7 +241,7 @@ pub const KEYS: &[Key] = &[
         "store.scrub_rate",
         "\"50m\"",
         "write a size from 1m to 64g: bytes a second",
-        "a tenth of what one disk reads, so that no drive notices; a pool of more than 129 TB wants more",
+        "a tenth of what one disk reads, so that no drive notices; a pool of more than 135 TB wants more",
     ),
     key(
         "log.level",
