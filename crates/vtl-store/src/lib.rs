@@ -35,6 +35,7 @@ mod finder;
 mod gc;
 #[doc(hidden)]
 pub mod index;
+pub mod inspect;
 mod lane;
 mod pack;
 mod packs;

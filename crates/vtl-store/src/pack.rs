@@ -107,6 +107,29 @@ impl PackHeader {
         writer.into_bytes()
     }
 
+    /// What a page says that it is, for tools: a store knows what it must be, and compares.
+    pub(crate) fn decode(page: &[u8]) -> Result<Self, &'static str> {
+        const FIELDS: usize = 48;
+        let parse = || {
+            let mut reader = Reader::new(page);
+            let (magic, version) = (reader.array::<8>("magic")?, reader.u32("version")?);
+            reader.u32("page")?;
+            let store_id = reader.array("store id")?;
+            let id = PackId::take(&mut reader)?;
+            let generation = reader.u16("generation")?;
+            reader.u16("reserved")?;
+            Ok((magic, version, Self { store_id, id, generation }, reader.u32("crc")?))
+        };
+        let cut = |_: Malformed| "the pack's header is cut short";
+        let (magic, version, header, crc) = parse().map_err(cut)?;
+        match page.get(..FIELDS).map(crc32c::crc32c) {
+            _ if magic != MAGIC => Err("the first bytes are not those of a pack"),
+            found if found != Some(crc) => Err("the checksum of the pack's header does not match"),
+            _ if version != VERSION => Err("the pack's version is not known"),
+            _ => Ok(header),
+        }
+    }
+
     /// Whether the whole page is as it was written, its zeros too.
     pub(crate) fn is_whole(&self, page: &[u8]) -> bool {
         page == self.encode()

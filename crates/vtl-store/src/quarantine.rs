@@ -17,7 +17,7 @@ use crate::pack::PackId;
 use crate::workers::lock;
 
 const NAME: &str = "quarantine";
-const KIND: Kind = Kind { magic: *b"VTLQUAR\0", version: 0 };
+pub(crate) const KIND: Kind = Kind { magic: *b"VTLQUAR\0", version: 0 };
 const RECORD: usize = 52;
 /// More damage than this is remembered by nobody: the disk is dying.
 const MAX_ENTRIES: usize = 1 << 20;
@@ -189,7 +189,7 @@ fn encode<'a>(store_id: [u8; 16], entries: impl Iterator<Item = &'a Damaged>) ->
     writer.into_bytes()
 }
 
-fn decode(bytes: &[u8], store_id: [u8; 16]) -> Result<Vec<Damaged>, Malformed> {
+pub(crate) fn decode(bytes: &[u8], store_id: [u8; 16]) -> Result<Vec<Damaged>, Malformed> {
     let mut reader = Reader::new(bytes);
     if reader.array::<16>("store id")? != store_id {
         return Err(reader.malformed("store id"));

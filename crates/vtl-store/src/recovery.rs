@@ -53,7 +53,7 @@ const POOL: &str = "pool";
 const LOCK: &str = "lock";
 /// A pool file from before packs were shared held the store id alone.
 const PROVISIONAL_POOL_BYTES: usize = 16;
-const POOL_KIND: Kind = Kind { magic: *b"VTLPOOL\0", version: 0 };
+pub(crate) const POOL_KIND: Kind = Kind { magic: *b"VTLPOOL\0", version: 0 };
 
 pub(crate) fn open(disk: Arc<dyn Disk>, root: &Path, options: Options) -> Result<Core, StoreError> {
     let lock = take_lock(&*disk, root)?;
@@ -131,10 +131,10 @@ fn take_lock(disk: &dyn Disk, root: &Path) -> Result<Arc<dyn DiskFile>, StoreErr
 }
 
 /// What a pool is made with and keeps for ever.
-struct Pool {
-    store_id: [u8; 16],
+pub(crate) struct Pool {
+    pub(crate) store_id: [u8; 16],
     /// Average length of a chunk.
-    chunk_bytes: u32,
+    pub(crate) chunk_bytes: u32,
     gear_key: [u8; 32],
 }
 
@@ -156,7 +156,7 @@ impl Pool {
         writer.into_bytes()
     }
 
-    fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
         let mut reader = Reader::new(bytes);
         let store_id = reader.array("store id")?;
         let chunk_bytes = reader.u32("chunk length")?;

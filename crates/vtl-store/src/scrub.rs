@@ -14,7 +14,7 @@
 //! crash is not among the unread packs of the next start: the pass reads it.
 
 mod pack;
-mod record;
+pub(crate) mod record;
 mod walk;
 
 use std::collections::{BTreeMap, BTreeSet};
