@@ -499,7 +499,7 @@ impl Daemon {
             packs: stats.packs,
             reclaimable_bytes: stats.reclaimable_bytes,
             memory_bytes: stats.memory_bytes,
-            writes: "buffered".to_owned(),
+            writes: vtl_store::PACK_WRITES.to_owned(),
             scrub: self.scrub_line(),
         })
     }

@@ -37,7 +37,7 @@ pub fn rows(path: &Path, each: &mut dyn FnMut(ShownRow)) -> Result<(), MetaError
 fn table_rows(connection: &Connection, table: &str, each: &mut dyn FnMut(ShownRow)) -> Result<(), MetaError> {
     let quoted = table.replace('"', "\"\"");
     let mut query = connection.prepare(&format!("SELECT * FROM \"{quoted}\""))?;
-    let columns: Vec<String> = query.column_names().into_iter().map(str::to_owned).collect();
+    let columns: Vec<String> = query.column_names().map(str::to_owned).collect();
     let mut rows = query.query([])?;
     while let Some(row) = rows.next()? {
         let mut values = Vec::with_capacity(columns.len());

@@ -59,4 +59,4 @@ pub use repair::RepairReport;
 pub use scrub::{Pass, ScrubFinding, ScrubStatus, ScrubStep, Scrubber};
 pub use store::Store;
 pub use stream::Stream;
-pub use types::{Head, Health, Options, OwnerId, Stats};
+pub use types::{Head, Health, Options, OwnerId, PACK_WRITES, Stats};

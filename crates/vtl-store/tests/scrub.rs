@@ -59,7 +59,7 @@ fn pass(scrubber: &mut Scrubber) -> Pass {
         ScrubStep::Idle => panic!("a pass has begun and there is nothing to do"),
         _ => None,
     });
-    let finished = finished.expect("the pass does not end");
+    let finished = finished.unwrap_or_else(|| panic!("the pass does not end"));
     assert_eq!((finished.number, finished.begun_s, finished.finished_s), (number, 1000, 2000));
     finished
 }
@@ -277,7 +277,9 @@ fn a_power_cut_costs_the_place_since_its_last_writing_and_nothing_else() {
     let mut scrubber = store.scrubber().unwrap();
     settle(&mut scrubber);
     let number = scrubber.begin(500);
-    (0..5).for_each(|_| drop(scrubber.step(501)));
+    for _ in 0..5 {
+        scrubber.step(501);
+    }
     let after = disk.after_crash(3);
     let store = open(&after);
     let current = store.scrub_status().current.unwrap();
@@ -322,7 +324,9 @@ fn packs_that_a_collection_removes_or_writes_anew_while_they_are_read_are_no_dam
         let mut scrubber = store.scrubber().unwrap();
         settle(&mut scrubber);
         scrubber.begin(1);
-        (0..stop).for_each(|_| drop(scrubber.step(2)));
+        for _ in 0..stop {
+            scrubber.step(2);
+        }
         let mut stream = store.open_stream(owner(1)).unwrap();
         stream.truncate(5000).unwrap();
         stream.commit(b"").unwrap();
