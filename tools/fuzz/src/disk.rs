@@ -143,7 +143,8 @@ pub fn mend_pack(bytes: &mut Vec<u8>) {
 /// A table of the index: its header and directory, each page, and the parts of its first segment.
 pub fn mend_table(bytes: &mut Vec<u8>) {
     let directory = word(bytes, 72).min(bytes.len());
-    seal(bytes, directory..bytes.len(), 136);
+    let end = bytes.len();
+    seal(bytes, directory..end, 136);
     seal(bytes, 0..140, 140);
     for at in (4096..bytes.len().saturating_sub(4095)).step_by(4096) {
         seal(bytes, at + 4..at + 4096, at);
