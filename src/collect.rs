@@ -50,10 +50,12 @@ impl Daemon {
     /// What stops it, with a remedy.
     pub(crate) fn repair(&self) -> Result<RepairReport, ApiError> {
         let report = self.store.repair().map_err(|error| self.not_collected(&error))?;
+        self.scrub.look_again();
         if report != RepairReport::default() {
             info!(
                 readable = report.readable,
                 healed = report.healed,
+                mended = report.mended,
                 lost = report.lost,
                 lost_bytes = report.lost_bytes,
                 "repaired"

@@ -25,6 +25,7 @@ use crate::media::{Shelf, ShelfHead};
 use crate::meta::SharedMeta;
 use crate::portal::{DIAGNOSTIC_TARGET, portal, target_doors};
 use crate::retention_clock::{Machine, RetentionClock, machine};
+use crate::scrub::Scrub;
 use crate::sessions::Sessions;
 use crate::state::{StateFolder, hexadecimal};
 use crate::target::{Lun, Target};
@@ -65,6 +66,7 @@ pub struct Daemon {
     /// Requests that change what exists, one at a time: store and inventory are two files.
     pub(crate) changes: Mutex<()>,
     pub(crate) keeper: Keeper,
+    pub(crate) scrub: Scrub,
 }
 
 impl Daemon {
@@ -113,6 +115,7 @@ impl Daemon {
             standing: Mutex::default(),
             changes: Mutex::new(()),
             keeper: Keeper::default(),
+            scrub: Scrub::default(),
         });
         time_lost.into_iter().for_each(|problem| daemon.note_problem(problem));
         daemon.finish_halves().map_err(|e| e.message)?;
@@ -203,6 +206,7 @@ impl Daemon {
         problems.extend(self.keeper.problem(self));
         problems.extend(self.retention_problem());
         problems.extend(self.room_problem());
+        problems.extend(self.scrub.problems(self));
         problems.extend(self.sessions.targets().iter().flat_map(|target| target.failures()).map(|failure| {
             Problem {
                 subject: failure.unit,
@@ -290,7 +294,13 @@ impl Daemon {
         for (address, _) in self.listeners.list().iter().filter(|(_, wanted)| *wanted == Wanted::Added) {
             fresh.check_listener(address, &known).map_err(|errors| open_door("", &errors))?;
         }
-        let store_changed = vtl_conf::Store { gc: old.store.gc, ..fresh.store.clone() } != old.store;
+        let at_once = vtl_conf::Store {
+            gc: old.store.gc,
+            scrub_days: old.store.scrub_days,
+            scrub_rate: old.store.scrub_rate,
+            ..fresh.store.clone()
+        };
+        let store_changed = at_once != old.store;
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(fresh);
         self.publish().map_err(|e| internal(&e.to_string()))?;
         let later = match (listeners_moved, store_changed) {
@@ -305,12 +315,14 @@ impl Daemon {
     /// Unloads every drive, so that everything is durable and closed. A collection ends after the pack in hand.
     pub fn stop(&self) {
         self.keeper.stop();
+        self.scrub.stop();
         self.store.stop_collecting();
         for library in self.libraries() {
             library.stop();
         }
         self.keeper.join();
         self.retention.write();
+        self.scrub.join();
         // The units' threads end when the process does, and have the store until then.
         self.store.close();
         info!("stopped");

@@ -1,5 +1,5 @@
 //! What the daemon does for its store by itself, in one thread: it empties the trash when a cartridge's time there is over, and collects what
-//! nothing needs any more.
+//! nothing needs any more, and has damage repaired that the scrub (`crate::scrub`) finds or that a backup makes good.
 //!
 //! A collection reads the head of every cartridge and the table of every pack, so it does not begin for nothing, and between two there is a pause of
 //! many times what the last one took. [`Schedule`] decides that; it knows neither clock nor store. What forbids a collection altogether is in
@@ -12,7 +12,7 @@ use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
 use tracing::{info, warn};
-use vtl_api::{ApiError, Problem};
+use vtl_api::{ApiError, ErrorCode, Problem};
 use vtl_conf::Collections;
 use vtl_store::{GcReport, GcRule};
 
@@ -57,6 +57,8 @@ struct State {
     next_trash_look: Duration,
     /// The alarm that was told last, in percent.
     alarm: Option<u8>,
+    /// Damage was found, and is to be repaired.
+    heal: bool,
     called: bool,
     stopped: bool,
     thread: Option<JoinHandle<()>>,
@@ -98,6 +100,12 @@ impl Keeper {
     /// A cartridge was removed for good: whoever did that waits for its space.
     pub fn removed(&self) {
         self.state().schedule.removed();
+        self.call();
+    }
+
+    /// Damage was found: what has another copy is put back now.
+    pub fn heal(&self) {
+        self.state().heal = true;
         self.call();
     }
 
@@ -186,9 +194,12 @@ impl Keeper {
                 }
             }
         }
-        if daemon.store.may_heal() {
-            // What came of it is told there.
-            let _ = daemon.repair();
+        let due = std::mem::take(&mut self.state().heal);
+        if daemon.store.may_heal() || due {
+            // What came of it is told there. A collection that runs comes first.
+            if let Err(ApiError { code: ErrorCode::Conflict, .. }) = daemon.repair() {
+                self.state().heal = true;
+            }
         }
     }
 

@@ -24,6 +24,7 @@ mod portal;
 mod random;
 mod retention_clock;
 mod room;
+mod scrub;
 mod sessions;
 mod state;
 mod target;
@@ -66,6 +67,7 @@ pub fn run(args: &Args) -> Result<(), String> {
         .build()
         .map_err(|e| format!("cannot start: {e}"))?;
     Keeper::start(&daemon)?;
+    scrub::Scrub::start(&daemon)?;
     let served = runtime.block_on(serve(&daemon, token));
     daemon.stop();
     runtime.shutdown_timeout(Duration::from_secs(1));

@@ -135,6 +135,11 @@ fn routes(daemon: Arc<Daemon>) -> Router {
         .route("/store/stats", get(|State(d): Shared| run(d, Daemon::store_stats)))
         .route("/store/account", post(|State(d): Shared| run(d, Daemon::store_account)))
         .route("/store/check", post(|State(d): Shared| run(d, Daemon::store_check)))
+        .route("/store/scrub", get(|State(d): Shared| run(d, Daemon::store_scrub)))
+        .route(
+            "/store/scrub",
+            post(|State(d): Shared, b: Bytes| run(d, move |d| d.store_scrub_begin(&body(&b)?))),
+        )
         .route("/store/repair", post(|State(d): Shared| run(d, Daemon::store_repair)))
         .route("/store/rebuild-index", post(|State(d): Shared| run(d, Daemon::store_rebuild_index)))
         .route("/store/gc", post(|State(d): Shared, b: Bytes| run(d, move |d| d.store_gc(&body(&b)?))))

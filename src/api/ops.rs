@@ -10,9 +10,9 @@ use tokio::runtime::Handle;
 use vtl_api::{
     AddInitiator, AddPortal, ApiError, BackupFile, CartridgeInfo, CollectStore, ConfigValue,
     CreateCartridges, CreateLibrary, Damage, Done, DriveInfo, ElementInfo, ErrorCode, LibraryDetail,
-    LibraryInfo, LibraryTarget, MoveCartridge, PlaceInfo, PortalInfo, Problem, RemoveCartridge, SessionInfo,
-    SetCartridge, SetChap, SetLibrary, StoreCheck, StoreCollected, StoreRepaired, StoreStats, SystemStatus,
-    TargetInfo,
+    LibraryInfo, LibraryTarget, MoveCartridge, PlaceInfo, PortalInfo, Problem, RemoveCartridge, ScrubStore,
+    SessionInfo, SetCartridge, SetChap, SetLibrary, StoreCheck, StoreCollected, StoreRepaired, StoreScrub,
+    StoreStats, SystemStatus, TargetInfo,
 };
 use vtl_cartridge::Protection;
 use vtl_conf::{ConfErrors, Origin, Surroundings};
@@ -639,6 +639,8 @@ impl Daemon {
             arrived_bytes: stats.arrived_bytes,
             metadata_bytes: stats.metadata_bytes,
             reclaimed_bytes: stats.reclaimed_bytes,
+            writes: vtl_store::PACK_WRITES.to_owned(),
+            scrub: self.scrub_line(),
         })
     }
 
@@ -646,6 +648,29 @@ impl Daemon {
     pub(super) fn store_account(&self) -> Answer<StoreStats> {
         self.account()?;
         self.store_stats()
+    }
+
+    /// How the scrub is doing.
+    pub(super) fn store_scrub(&self) -> Answer<StoreScrub> {
+        Ok(self.scrub_told(None))
+    }
+
+    /// Begins a pass of the scrub.
+    pub(super) fn store_scrub_begin(&self, request: &ScrubStore) -> Answer<StoreScrub> {
+        let rate = request.rate.as_deref().map(str::parse).transpose().map_err(|why: String| {
+            let rate = request.rate.as_deref().unwrap_or_default();
+            invalid(
+                format!("rate {rate}: {why}"),
+                "write \"max\" or a size from 64k, such as \"200m\": bytes a second",
+            )
+        })?;
+        let pass = self.scrub.ask(rate).ok_or_else(|| ApiError {
+            code: ErrorCode::Conflict,
+            message: "no pass has begun: the thread that reads the store is busy, has failed, or is stopping"
+                .to_owned(),
+            remedy: Some("try again; vtl system status tells more".to_owned()),
+        })?;
+        Ok(self.scrub_told(Some(pass)))
     }
 
     pub(super) fn store_check(&self) -> Answer<StoreCheck> {
@@ -670,6 +695,7 @@ impl Daemon {
         Ok(StoreRepaired {
             readable: report.readable,
             healed: report.healed,
+            mended: report.mended,
             lost: report.lost,
             lost_bytes: report.lost_bytes,
         })
@@ -939,6 +965,7 @@ impl Daemon {
             free_bytes: self.store.free_bytes(),
             pool_used_percent,
             pool_alarm: crate::room::alarm(pool_used_percent),
+            scrub: self.scrub_line(),
             problems,
         })
     }

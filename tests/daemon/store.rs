@@ -349,3 +349,58 @@ fn a_damaged_chunk_is_told_and_healed_when_a_backup_brings_its_content_again() {
     let report = server.api("POST", "/store/rebuild-index", &json!({}));
     assert!(report["message"].as_str().unwrap().contains("chunks"), "{report}");
 }
+
+/// Waits for the pass that begins now.
+fn scrub(server: &Server) -> Value {
+    let begun = server.api("POST", "/store/scrub", &json!({ "rate": "max" }));
+    eventually("the pass ends", || {
+        let now = server.get("/store/scrub");
+        (now["last_pass"] == begun["pass"]).then_some(now)
+    })
+}
+
+#[test]
+fn the_scrub_finds_damage_names_it_until_it_is_repaired_and_heals_what_has_another_copy() {
+    let (mut server, _) = two_written(&[]);
+    server.start_again();
+    let told = scrub(&server);
+    assert_eq!((&told["last_damaged"], &told["damage"]), (&json!(0), &json!([])), "{told}");
+    assert_eq!(server.get("/system/status")["state"], "ok");
+    assert_eq!(server.stop(), Some(0));
+    for pack in packs(&server) {
+        let mut bytes = std::fs::read(&pack).unwrap();
+        bytes[200_000] ^= 0x10;
+        std::fs::write(&pack, bytes).unwrap();
+    }
+    server.start_again();
+    assert_eq!(server.get("/store/scrub")["last_pass"], told["last_pass"], "it survives a restart");
+    let told = scrub(&server);
+    assert!(told["last_damaged"].as_u64().unwrap() > 0, "{told}");
+    let damage = told["damage"].as_array().unwrap();
+    let labels: Vec<_> = damage.iter().map(|one| one["cartridge"].as_str().unwrap()).collect();
+    assert!(
+        labels.iter().all(|label| ["VTL001L8", "VTL002L8"].contains(label)) && !labels.is_empty(),
+        "{told}"
+    );
+    assert!(damage.iter().all(|one| one["length"].as_u64().unwrap() > 0), "{told}");
+    let check = server.api("POST", "/store/check", &Value::Null)["damage"].as_array().unwrap().len();
+    assert_eq!(check, damage.len());
+    let status = server.get("/system/status");
+    let problem = &status["problems"][0];
+    assert_eq!((&status["state"], &problem["subject"]), (&json!("problem"), &json!("store")));
+    assert!(problem["message"].as_str().unwrap().contains(labels[0]), "{problem}");
+
+    // The same content on two other cartridges; then the warning goes.
+    let mut host = server.session(1);
+    for number in [3, 4] {
+        host.load(number, 0);
+        write_again_and_again(&mut host, u64::from(number) - 2, 1);
+        unload(&mut host, number);
+    }
+    drop(host);
+    eventually("all is well", || (server.get("/system/status")["state"] == "ok").then_some(()));
+    assert_eq!(scrub(&server)["damage"], json!([]));
+    reads_whole(&server, 1, 1);
+    let (status, answer) = server.ask("POST", "/store/scrub", &json!({ "rate": "fast" }));
+    assert_eq!((status, &answer["code"]), (400, &json!("invalid")));
+}

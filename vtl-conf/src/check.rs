@@ -355,7 +355,17 @@ impl Checker<'_> {
     }
 
     fn store(&mut self, mirror: StoreMirror, state: Option<&Path>) -> Option<Store> {
-        let StoreMirror { path, size, compression_level, dedupe, chunk_size, memory, gc } = mirror;
+        let StoreMirror {
+            path,
+            size,
+            compression_level,
+            dedupe,
+            chunk_size,
+            memory,
+            gc,
+            scrub_days,
+            scrub_rate,
+        } = mirror;
         let default = state.map(|state| Value::String(state.join("store").display().to_string()));
         // Without a state folder there is an error already, and no default.
         let path = match path.or(default) {
@@ -369,6 +379,8 @@ impl Checker<'_> {
         let memory = self.size("store.memory", memory, 64 * M..=256 * G);
         let words = [("auto", Collections::Auto), ("manual", Collections::Manual)];
         let gc = self.take("store.gc", gc, |value| word(value, &words));
+        let scrub_days = self.number("store.scrub_days", scrub_days, 1..=365);
+        let scrub_rate = self.size("store.scrub_rate", scrub_rate, M..=64 * G);
         Some(Store {
             path: path?,
             size: size?,
@@ -377,6 +389,8 @@ impl Checker<'_> {
             chunk_size: chunk_size?,
             memory: memory?,
             gc: gc?,
+            scrub_days: scrub_days?,
+            scrub_rate: scrub_rate?,
         })
     }
 

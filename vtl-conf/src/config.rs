@@ -151,6 +151,10 @@ pub struct Store {
     pub memory: ByteCount,
     /// Who starts a collection.
     pub gc: Collections,
+    /// Within so many days all that is stored is read and verified.
+    pub scrub_days: u32,
+    /// And not faster than so many bytes a second.
+    pub scrub_rate: ByteCount,
 }
 
 /// Who frees what nothing in the store needs any more.

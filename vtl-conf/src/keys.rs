@@ -244,6 +244,18 @@ pub const KEYS: &[Key] = &[
         "a machine that was off for a day need not keep retained cartridges longer; a clock set forward over a restart frees nothing that has more than this to go",
     ),
     key(
+        "store.scrub_days",
+        "30",
+        "write days, from 1 to 365",
+        "damage that is found within a month is found while most backups still have another copy; 100 TB cost 39 MB a second",
+    ),
+    key(
+        "store.scrub_rate",
+        "\"50m\"",
+        "write a size from 1m to 64g: bytes a second",
+        "a tenth of what one disk reads, so that no drive notices; a pool of more than 135 TB wants more",
+    ),
+    key(
         "log.level",
         "\"info\"",
         "write \"error\", \"warn\", \"info\", \"debug\" or \"trace\"",

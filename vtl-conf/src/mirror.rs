@@ -111,6 +111,8 @@ pub(crate) struct StoreMirror {
     pub chunk_size: Option<Value>,
     pub memory: Option<Value>,
     pub gc: Option<Value>,
+    pub scrub_days: Option<Value>,
+    pub scrub_rate: Option<Value>,
 }
 
 #[derive(Debug, Default, Deserialize)]

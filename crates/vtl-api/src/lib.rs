@@ -310,7 +310,7 @@ pub struct RemoveCartridge {
 }
 
 /// `GET /store/stats`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoreStats {
     /// Bytes that hosts have written and not overwritten.
     pub logical_bytes: u64,
@@ -336,6 +336,54 @@ pub struct StoreStats {
     /// have added more.
     #[serde(default)]
     pub reclaimed_bytes: i64,
+    /// How packs are written: `buffered`, through the system's page cache.
+    pub writes: String,
+    /// The scrub in one line: the last pass that ended, how far the one is that runs, what is damaged now.
+    pub scrub: String,
+}
+
+/// `POST /store/scrub`, what is asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScrubStore {
+    /// Bytes a second, as a size such as `200m`, or `max`; as configured when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<String>,
+}
+
+/// `GET /store/scrub`, and the answer of `POST`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoreScrub {
+    /// `running` or `idle`.
+    pub state: String,
+    /// The pass that runs, or that was begun now.
+    pub pass: Option<u64>,
+    /// When it began.
+    pub begun: Option<String>,
+    /// Bytes that it has read.
+    pub bytes: Option<u64>,
+    /// Bytes of all packs when it began.
+    pub total_bytes: u64,
+    /// The last pass that ended.
+    pub last_pass: Option<u64>,
+    /// When that began.
+    pub last_begun: Option<String>,
+    /// When it ended.
+    pub last_finished: Option<String>,
+    /// Packs that it read.
+    pub last_packs: Option<u64>,
+    /// Bytes that it read.
+    pub last_bytes: Option<u64>,
+    /// Damaged chunks, packs and files that it found.
+    pub last_damaged: Option<u64>,
+    /// Packs that have not been read back since they were written.
+    pub unread_packs: u64,
+    /// Chunks that are damaged now.
+    pub damaged_chunks: u64,
+    /// Bytes in them.
+    pub damaged_bytes: u64,
+    /// What is damaged now; without a cartridge where none needs it.
+    pub damage: Vec<Damage>,
 }
 
 /// `POST /store/gc`, what is asked.
@@ -354,6 +402,8 @@ pub struct StoreRepaired {
     pub readable: u64,
     /// Chunks put back from the same content elsewhere in the store.
     pub healed: u64,
+    /// Packs written anew because of damage beside their chunks.
+    pub mended: u64,
     /// Chunks whose content is nowhere in the store.
     pub lost: u64,
     /// Bytes in those.
@@ -502,6 +552,8 @@ pub struct SystemStatus {
     pub pool_used_percent: u8,
     /// The highest of 80, 90 and 95 that it has reached.
     pub pool_alarm: Option<u8>,
+    /// The scrub of the store in one line.
+    pub scrub: String,
     /// What an operator should know.
     pub problems: Vec<Problem>,
 }

@@ -19,7 +19,7 @@ pub const MAX_ATTRIBUTES_BYTES: usize = 32 * 1024;
 pub const MAX_SERIAL_BYTES: usize = 32;
 
 const SNAPSHOT_MAGIC: [u8; 4] = *b"VTCS";
-const DELTA_MAGIC: [u8; 4] = *b"VTCD";
+pub(crate) const DELTA_MAGIC: [u8; 4] = *b"VTCD";
 const VERSION: u16 = 0;
 /// Beyond what any cartridge counts to.
 const MAX_COUNTER: u64 = 1 << 62;
@@ -76,7 +76,7 @@ impl Changes {
     }
 }
 
-mod tag {
+pub(crate) mod tag {
     pub const CONTENT: u8 = 1;
     pub const LOAD_COUNT: u8 = 2;
     pub const WRITE_PROTECTED: u8 = 3;
@@ -327,7 +327,7 @@ pub fn is_serial(text: &str) -> bool {
     (1..=MAX_SERIAL_BYTES).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-fn read_header(
+pub(crate) fn read_header(
     from: &mut Reader<'_>,
     magic: [u8; 4],
     len: usize,
@@ -348,7 +348,7 @@ fn read_header(
 }
 
 /// A number that only ever grows by one: what could overflow was never written by us.
-fn read_counter(from: &mut Reader<'_>, what: &'static str) -> Result<u64, Malformed> {
+pub(crate) fn read_counter(from: &mut Reader<'_>, what: &'static str) -> Result<u64, Malformed> {
     let value = from.u64(what)?;
     if value < MAX_COUNTER { Ok(value) } else { Err(from.malformed(what)) }
 }

@@ -15,6 +15,7 @@
 mod cartridge;
 mod error;
 mod head;
+pub mod inspect;
 mod leb;
 mod map;
 mod protection;

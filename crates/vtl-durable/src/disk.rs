@@ -69,6 +69,10 @@ pub trait DiskFile: Send + Sync + fmt::Debug {
     /// Takes the file's exclusive lock for as long as the handle lives; `false` when another has it.
     fn try_lock(&self) -> Result<bool, DiskError>;
 
+    /// Asks the system to keep no copy of these bytes in memory: what is read next comes from the medium, and what was read takes no room
+    /// from others. Bytes that are not synced yet stay. A request: nobody hears whether it was heeded.
+    fn forget_cached(&self, _offset: u64, _len: u64) {}
+
     /// Writes all parts at the end of the file.
     fn append(&self, parts: &[IoSlice<'_>]) -> Result<(), DiskError> {
         self.write_at(self.size()?, parts)

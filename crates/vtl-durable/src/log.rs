@@ -251,6 +251,78 @@ pub fn scan<E: From<LogError>>(
     })
 }
 
+/// What [`survey`] meets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Met<'a> {
+    /// The header, at the beginning.
+    Header(Header),
+    /// A whole record.
+    Record {
+        /// Where it begins.
+        at: u64,
+        /// Its sequence number.
+        sequence: u64,
+        /// Its content.
+        payload: &'a [u8],
+    },
+    /// Something that is not what it should be.
+    Wrong {
+        /// Where.
+        at: u64,
+        /// How.
+        why: &'static str,
+    },
+}
+
+/// Looks at a whole log, damaged or not, and tells every record in it: behind what is wrong it goes on with the next block that begins a
+/// record. For tools; what a start believes, [`scan`] says.
+pub fn survey(file: &dyn DiskFile, magic: [u8; 8], mut visit: impl FnMut(Met<'_>)) -> Result<(), DiskError> {
+    let size = file.size()?;
+    let mut block = Vec::new();
+    file.read_at(0, BLOCK as usize, &mut block)?;
+    let header = Header::decode(&block, magic);
+    match header {
+        Ok(header) => visit(Met::Header(header)),
+        Err(why) => visit(Met::Wrong { at: 0, why }),
+    }
+    let (mut at, mut due, mut told) = (BLOCK, header.ok().map(|header| header.first_sequence), false);
+    let mut payload = Vec::new();
+    while at < size {
+        block.clear();
+        file.read_at(at, RECORD_HEADER, &mut block)?;
+        let is_empty = block.iter().all(|byte| *byte == 0);
+        let found =
+            RecordHeader::decode(&block, header.map_or_else(|_| log_id_of(&block), |header| header.log_id));
+        let Some(record) = found.filter(|record| record.len as u64 <= size) else {
+            if !is_empty && !told {
+                visit(Met::Wrong { at, why: "this is no record" });
+            }
+            told = !is_empty;
+            at += BLOCK;
+            continue;
+        };
+        told = false;
+        payload.clear();
+        let got = file.read_at(at + RECORD_HEADER as u64, record.len, &mut payload)?;
+        if due.is_some_and(|due| due != record.sequence) {
+            visit(Met::Wrong { at, why: "the record has another sequence number than the one due" });
+        }
+        if got == record.len && crc32c::crc32c(&payload) == record.payload_crc {
+            visit(Met::Record { at, sequence: record.sequence, payload: &payload });
+        } else {
+            visit(Met::Wrong { at, why: "the record is cut short, or its checksum does not match" });
+        }
+        due = record.sequence.checked_add(1);
+        at += record_span(record.len);
+    }
+    Ok(())
+}
+
+/// The log that a record says it belongs to.
+fn log_id_of(head: &[u8]) -> u64 {
+    head.get(16..24).and_then(|bytes| bytes.first_chunk::<8>()).map_or(0, |bytes| u64::from_le_bytes(*bytes))
+}
+
 struct Scanner<'a> {
     file: &'a dyn DiskFile,
     path: &'a Path,

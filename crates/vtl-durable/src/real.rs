@@ -2,12 +2,13 @@
 
 use std::fs;
 use std::io::{self, IoSlice};
+use std::num::NonZeroU64;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::buffer::spare_capacity;
-use rustix::fs::{FallocateFlags, fallocate, statvfs};
+use rustix::fs::{Advice, FallocateFlags, fadvise, fallocate, statvfs};
 use rustix::io::Errno;
 
 use crate::disk::{Disk, DiskError, DiskFile, Found, Open};
@@ -162,6 +163,13 @@ impl DiskFile for RealFile {
 
     fn sync_data(&self) -> Result<(), DiskError> {
         self.file.sync_data().map_err(|error| self.error("sync", error))
+    }
+
+    fn forget_cached(&self, offset: u64, len: u64) {
+        if let Some(len) = NonZeroU64::new(len) {
+            // A file system that cannot do it keeps its copy, and nothing is wrong.
+            let _ = fadvise(&self.file, offset, Some(len), Advice::DontNeed);
+        }
     }
 
     fn try_lock(&self) -> Result<bool, DiskError> {

@@ -170,6 +170,39 @@ pub fn read(disk: &dyn Disk, path: &Path, kind: Kind) -> Result<Vec<u8>, SealedE
     Ok(payload)
 }
 
+/// What a file says of itself, and what is wrong with it: for tools that look at damaged files too.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Survey {
+    /// The version in its header.
+    pub version: u32,
+    /// The length of the payload in its header.
+    pub len: u64,
+    /// Faults with their offsets.
+    pub wrong: Vec<(u64, &'static str)>,
+}
+
+/// Looks at the header and payload of a file of this kind, all of which is in `bytes`.
+pub fn survey(bytes: &[u8], kind: Kind) -> Survey {
+    let payload = bytes.get(HEADER_BYTES..).unwrap_or_default();
+    let mut survey = Survey { version: 0, len: payload.len() as u64, wrong: Vec::new() };
+    match parse_header(bytes, kind) {
+        Err(why) => survey.wrong.push((0, why)),
+        Ok(fields) => {
+            (survey.version, survey.len) = (fields.version, fields.len);
+            if fields.version != kind.version {
+                survey.wrong.push((8, "its version is not known"));
+            }
+            if fields.len != payload.len() as u64 {
+                survey.wrong.push((16, "its length is not the one in its header"));
+            }
+            if fields.payload_crc != crc32c::crc32c(payload) {
+                survey.wrong.push((HEADER_BYTES as u64, "the checksum of its content does not match"));
+            }
+        }
+    }
+    survey
+}
+
 fn header(kind: Kind, payload: &[u8]) -> Vec<u8> {
     let mut writer = Writer::with_capacity(HEADER_BYTES);
     writer.raw(&kind.magic).u32(kind.version).u32(crc32c::crc32c(payload));

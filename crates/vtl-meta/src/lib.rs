@@ -10,6 +10,7 @@
 
 mod error;
 mod file;
+pub mod inspect;
 mod schema;
 mod table;
 #[cfg(test)]

@@ -10,7 +10,7 @@ use crate::error::{MetaError, RowName};
 /// Bytes of a row's checksum.
 const SUM_LEN: usize = 16;
 const SUM_CONTEXT: &str = "vtl inventory row 0";
-const SUM_COLUMN: &str = "row_sum";
+pub(crate) const SUM_COLUMN: &str = "row_sum";
 
 /// A table whose rows are checked. The key columns come first; `row_sum` is not listed.
 #[derive(Debug)]
@@ -60,8 +60,12 @@ fn show(value: &Value) -> String {
 /// The checksum of a row, as `docs/formats/inventory.md` defines it.
 #[must_use]
 pub fn row_sum(table: &Table, values: &[Value]) -> [u8; SUM_LEN] {
+    sum_of(table.name, values)
+}
+
+pub(crate) fn sum_of(table: &str, values: &[Value]) -> [u8; SUM_LEN] {
     let mut hasher = blake3::Hasher::new_derive_key(SUM_CONTEXT);
-    add(&mut hasher, &Value::Text(table.name.to_owned()));
+    add(&mut hasher, &Value::Text(table.to_owned()));
     values.iter().for_each(|value| add(&mut hasher, value));
     let mut sum = [0; SUM_LEN];
     hasher.finalize_xof().fill(&mut sum);

@@ -129,6 +129,11 @@ impl Gate {
         self.stopped.load(Ordering::SeqCst)
     }
 
+    /// Whether a collection is running: then a file that is not there may only be about to be forgotten.
+    pub(crate) fn is_collecting(&self) -> bool {
+        lock(&self.state).collection.is_some()
+    }
+
     /// Whether no collection was running; then one is now.
     pub(crate) fn begin(&self) -> bool {
         let mut state = lock(&self.state);

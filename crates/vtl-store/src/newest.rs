@@ -13,7 +13,7 @@ use vtl_durable::wire::{Malformed, Reader, Writer};
 use crate::error::StoreError;
 
 const NAME: &str = "newest";
-const KIND: Kind = Kind { magic: *b"VTLNEWST", version: 0 };
+pub(crate) const KIND: Kind = Kind { magic: *b"VTLNEWST", version: 0 };
 
 /// A journal file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,7 +40,7 @@ impl Newest {
         writer.into_bytes()
     }
 
-    fn decode(bytes: &[u8]) -> Result<([u8; 16], Self), Malformed> {
+    pub(crate) fn decode(bytes: &[u8]) -> Result<([u8; 16], Self), Malformed> {
         let mut reader = Reader::new(bytes);
         let store_id = reader.array("store id")?;
         let newest = Self { epoch: reader.u64("epoch")?, number: reader.u64("number")? };

@@ -38,7 +38,7 @@ const WINDOW: usize = 4 << 20;
 
 /// Which pack; never used twice. The upper half of the epoch counts starts of the store, the lower is random, so that two histories
 /// of one pool never mean the same pack.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(crate) struct PackId {
     pub(crate) epoch: u64,
     pub(crate) number: u32,
@@ -105,6 +105,34 @@ impl PackHeader {
         self.id.put(&mut writer);
         writer.u16(self.generation).u16(0).crc().pad_to(PAGE as usize);
         writer.into_bytes()
+    }
+
+    /// What a page says that it is, for tools: a store knows what it must be, and compares.
+    pub(crate) fn decode(page: &[u8]) -> Result<Self, &'static str> {
+        const FIELDS: usize = 48;
+        let parse = || {
+            let mut reader = Reader::new(page);
+            let (magic, version) = (reader.array::<8>("magic")?, reader.u32("version")?);
+            reader.u32("page")?;
+            let store_id = reader.array("store id")?;
+            let id = PackId::take(&mut reader)?;
+            let generation = reader.u16("generation")?;
+            reader.u16("reserved")?;
+            Ok((magic, version, Self { store_id, id, generation }, reader.u32("crc")?))
+        };
+        let cut = |_: Malformed| "the pack's header is cut short";
+        let (magic, version, header, crc) = parse().map_err(cut)?;
+        match page.get(..FIELDS).map(crc32c::crc32c) {
+            _ if magic != MAGIC => Err("the first bytes are not those of a pack"),
+            found if found != Some(crc) => Err("the checksum of the pack's header does not match"),
+            _ if version != VERSION => Err("the pack's version is not known"),
+            _ => Ok(header),
+        }
+    }
+
+    /// Whether the whole page is as it was written, its zeros too.
+    pub(crate) fn is_whole(&self, page: &[u8]) -> bool {
+        page == self.encode()
     }
 
     /// Why the bytes are not this header, if they are not.
@@ -197,7 +225,7 @@ impl Region {
     }
 
     /// A header at the start of `bytes`, if it is a whole one of this pack.
-    fn decode(bytes: &[u8], id: PackId, offset: u32) -> Option<Self> {
+    pub(crate) fn decode(bytes: &[u8], id: PackId, offset: u32) -> Option<Self> {
         let fields = bytes.get(..REGION_HEADER as usize - 4)?;
         let mut reader = Reader::new(bytes);
         if reader.array::<4>("magic").ok()? != REGION_MAGIC {
@@ -425,7 +453,7 @@ pub(crate) fn load_table(file: &dyn DiskFile, id: PackId) -> Result<Table, DiskE
     }
 }
 
-fn read_footer(file: &dyn DiskFile, id: PackId) -> Result<Option<Table>, DiskError> {
+pub(crate) fn read_footer(file: &dyn DiskFile, id: PackId) -> Result<Option<Table>, DiskError> {
     let Some(trailer) = read_trailer(file, id)? else { return Ok(None) };
     let len = footer_len(trailer.regions as usize, trailer.chunks as usize) - TRAILER_BYTES;
     let mut bytes = Vec::new();

@@ -87,6 +87,8 @@ struct Inner {
     tick: u64,
     /// Folders that exist for sure.
     folders: BTreeSet<String>,
+    /// Packs that got their footer, or a new generation, and that the scrub has not been told of.
+    fresh: BTreeSet<PackId>,
 }
 
 struct Kept {
@@ -243,7 +245,25 @@ impl Packs {
             state: PackState::Sealed,
         };
         inner.know(view.id, known);
+        inner.fresh.insert(view.id);
         inner.keep(Arc::new(view), self.limit_bytes);
+    }
+
+    /// Packs sealed since the last asking.
+    pub(crate) fn take_fresh(&self) -> BTreeSet<PackId> {
+        std::mem::take(&mut lock(&self.inner).fresh)
+    }
+
+    /// The first pack that is not before `id`.
+    pub(crate) fn first_from(&self, id: PackId) -> Option<(PackId, Known)> {
+        lock(&self.inner).known.range(id..).next().map(|(id, known)| (*id, *known))
+    }
+
+    /// The id of the next new pack, and all packs that are not sealed.
+    pub(crate) fn unsealed(&self) -> (PackId, Vec<PackId>) {
+        let inner = lock(&self.inner);
+        let open = inner.known.iter().filter(|(_, known)| known.state != PackState::Sealed);
+        (PackId { epoch: self.epoch, number: inner.next }, open.map(|(id, _)| *id).collect())
     }
 
     /// What a new journal file has to begin with.

@@ -17,7 +17,7 @@ use crate::pack::PackId;
 use crate::workers::lock;
 
 const NAME: &str = "quarantine";
-const KIND: Kind = Kind { magic: *b"VTLQUAR\0", version: 0 };
+pub(crate) const KIND: Kind = Kind { magic: *b"VTLQUAR\0", version: 0 };
 const RECORD: usize = 52;
 /// More damage than this is remembered by nobody: the disk is dying.
 const MAX_ENTRIES: usize = 1 << 20;
@@ -116,6 +116,33 @@ impl Quarantine {
         std::mem::take(&mut lock(&self.inner).came_back)
     }
 
+    /// Damaged chunks that begin in a range of raw addresses of a pack.
+    pub(crate) fn within(&self, pack: PackId, raw: std::ops::Range<u64>) -> Vec<Damaged> {
+        if !self.any.load(Ordering::Relaxed) {
+            return Vec::new();
+        }
+        let [from, to] = [raw.start, raw.end].map(|at| u32::try_from(at).unwrap_or(u32::MAX));
+        lock(&self.inner).entries.range((pack, from)..(pack, to.max(from))).map(|(_, one)| *one).collect()
+    }
+
+    /// How many, and the raw bytes in them.
+    pub(crate) fn sums(&self) -> (u64, u64) {
+        let inner = lock(&self.inner);
+        (inner.entries.len() as u64, inner.entries.values().map(|one| u64::from(one.len)).sum())
+    }
+
+    /// Why the file does not say what is known here, if so; then it is written anew.
+    pub(crate) fn mend(&self) -> Option<String> {
+        let why = match sealed::read(&*self.disk, &self.root.join(NAME), KIND) {
+            Ok(payload) => decode(&payload, self.store_id).err().map(|error| error.to_string()),
+            Err(sealed::SealedError::Disk(error)) if error.is_not_found() => None,
+            Err(error) => Some(error.to_string()),
+        }?;
+        lock(&self.inner).unsaved = true;
+        self.save();
+        Some(why)
+    }
+
     pub(crate) fn all(&self) -> Vec<Damaged> {
         lock(&self.inner).entries.values().copied().collect()
     }
@@ -162,7 +189,7 @@ fn encode<'a>(store_id: [u8; 16], entries: impl Iterator<Item = &'a Damaged>) ->
     writer.into_bytes()
 }
 
-fn decode(bytes: &[u8], store_id: [u8; 16]) -> Result<Vec<Damaged>, Malformed> {
+pub(crate) fn decode(bytes: &[u8], store_id: [u8; 16]) -> Result<Vec<Damaged>, Malformed> {
     let mut reader = Reader::new(bytes);
     if reader.array::<16>("store id")? != store_id {
         return Err(reader.malformed("store id"));

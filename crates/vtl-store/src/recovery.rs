@@ -44,6 +44,7 @@ use crate::pack::{self, PackId};
 use crate::packs::{Known, PackState, Packs, View, content_bytes};
 use crate::quarantine::Quarantine;
 use crate::recipe::{self, Begin, Commit, Entry, HEAD_KIND, PackEnd, Size, State, decode_record};
+use crate::scrub::Scrub;
 use crate::store::{Core, HEAD, MADE, Phase, Slot};
 use crate::types::{Health, Options, OwnerId};
 use crate::workers::Workers;
@@ -57,7 +58,7 @@ const POOL: &str = "pool";
 const LOCK: &str = "lock";
 /// A pool file from before packs were shared held the store id alone.
 const PROVISIONAL_POOL_BYTES: usize = 16;
-const POOL_KIND: Kind = Kind { magic: *b"VTLPOOL\0", version: 0 };
+pub(crate) const POOL_KIND: Kind = Kind { magic: *b"VTLPOOL\0", version: 0 };
 
 pub(crate) fn open(disk: Arc<dyn Disk>, root: &Path, options: Options) -> Result<Core, StoreError> {
     let lock = take_lock(&*disk, root)?;
@@ -81,6 +82,7 @@ pub(crate) fn open(disk: Arc<dyn Disk>, root: &Path, options: Options) -> Result
     found.sweep(&*disk)?;
     let index = Arc::new(open_index(&disk, root, store_id, &options)?);
     let quarantine = Arc::new(Quarantine::open(Arc::clone(&disk), root, store_id));
+    let scrub = Scrub::open(&*disk, root, store_id, &packs);
     let gate = Arc::new(Gate::default());
     let finder =
         Arc::new(Finder { index, packs: Arc::clone(&packs), gate, quarantine: Arc::clone(&quarantine) });
@@ -108,6 +110,7 @@ pub(crate) fn open(disk: Arc<dyn Disk>, root: &Path, options: Options) -> Result
         dock,
         gear,
         quarantine,
+        scrub,
         lanes: Mutex::default(),
         marked: Mutex::default(),
         arrived: AtomicU64::new(found.arrived_bytes),
@@ -139,10 +142,10 @@ fn take_lock(disk: &dyn Disk, root: &Path) -> Result<Arc<dyn DiskFile>, StoreErr
 }
 
 /// What a pool is made with and keeps for ever.
-struct Pool {
-    store_id: [u8; 16],
+pub(crate) struct Pool {
+    pub(crate) store_id: [u8; 16],
     /// Average length of a chunk.
-    chunk_bytes: u32,
+    pub(crate) chunk_bytes: u32,
     gear_key: [u8; 32],
 }
 
@@ -164,7 +167,7 @@ impl Pool {
         writer.into_bytes()
     }
 
-    fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
         let mut reader = Reader::new(bytes);
         let store_id = reader.array("store id")?;
         let chunk_bytes = reader.u32("chunk length")?;
@@ -203,6 +206,19 @@ fn open_pool(disk: &dyn Disk, root: &Path, options: &Options) -> Result<Pool, St
     }
     let pool = Pool::decode(&payload).ok().filter(|pool| pool.sizes().is_some());
     pool.ok_or_else(|| damaged(&path, 0, "its content is not that of a pool file (put the right file back)"))
+}
+
+/// Why the pool file is not what this pool was opened with, if so.
+pub(crate) fn verify_pool(disk: &dyn Disk, root: &Path, store_id: [u8; 16]) -> Option<String> {
+    let path = root.join(POOL);
+    let payload = match sealed::read(disk, &path, POOL_KIND) {
+        Ok(payload) => payload,
+        Err(error) => return Some(format!("{error} (put the file back from a copy before the next start)")),
+    };
+    let same = Pool::decode(&payload).is_ok_and(|pool| pool.store_id == store_id);
+    (!same).then(|| {
+        format!("{} is that of another pool (put the right file back before the next start)", path.display())
+    })
 }
 
 fn make_pool(disk: &dyn Disk, root: &Path, options: &Options) -> Result<Pool, StoreError> {

@@ -13,10 +13,11 @@ use vtl_durable::DiskFile;
 use crate::codec::Algorithm;
 use crate::draft::Draft;
 use crate::error::StoreError;
-use crate::pack::{Chunk, Found, MAX_CHUNKS, PackId};
+use crate::pack::{Chunk, Found, MAX_CHUNKS, MAX_RAW, PackId};
 use crate::packs::{PackState, View};
 use crate::quarantine::Damaged;
 use crate::reader;
+use crate::scrub::Broken;
 use crate::store::Core;
 
 /// What a repair did.
@@ -26,6 +27,8 @@ pub struct RepairReport {
     pub readable: u64,
     /// Chunks put back from the same content elsewhere.
     pub healed: u64,
+    /// Packs written anew because their header, footer or a checksum was damaged; none of their chunks was.
+    pub mended: u64,
     /// Chunks whose content is nowhere.
     pub lost: u64,
     /// Bytes in those.
@@ -53,7 +56,31 @@ fn repair_all(core: &Core) -> Result<RepairReport, StoreError> {
     for (id, all) in packs {
         repair_pack(core, id, &all, &mut report)?;
     }
+    for broken in core.scrub.broken(core).iter().filter(|one| one.mendable) {
+        report.mended += u64::from(mend_pack(core, broken)?);
+    }
     Ok(report)
+}
+
+/// A pack whose chunks are all there is written anew, and then all of the file is right again. One with a damaged chunk waits until that is healed.
+fn mend_pack(core: &Core, broken: &Broken) -> Result<bool, StoreError> {
+    let id = broken.pack;
+    let sealed = core.packs.known(id).is_some_and(|known| {
+        known.state == PackState::Sealed
+            && known.generation == broken.generation
+            && known.generation < u16::MAX - 1
+    });
+    if !sealed || !core.quarantine.within(id, 0..MAX_RAW).is_empty() {
+        return Ok(false);
+    }
+    match write_healed(core, id, &HashMap::new()) {
+        Ok(()) => Ok(true),
+        Err(StoreError::LostChunk { why }) => {
+            tracing::warn!(pack = %id, why, "a pack is repaired next time");
+            Ok(false)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 fn repair_pack(

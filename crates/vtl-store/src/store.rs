@@ -26,6 +26,7 @@ use crate::quarantine::{Damaged, Quarantine};
 use crate::recipe::{Begin, Change, Commit, Entry, HEAD_KIND, Note, Size, State};
 use crate::recovery;
 use crate::repair::{self, RepairReport};
+use crate::scrub::{Scrub, ScrubFinding, ScrubStatus, Scrubber};
 use crate::stream::Stream;
 use crate::types::{Head, Health, MAX_NOTE_BYTES, Options, OwnerId, Share, Stats, Usage};
 use crate::workers::{Workers, lock};
@@ -87,6 +88,7 @@ pub(crate) struct Core {
     pub(crate) dock: Arc<Dock>,
     pub(crate) gear: Arc<Gear>,
     pub(crate) quarantine: Arc<Quarantine>,
+    pub(crate) scrub: Scrub,
     /// Lanes of open streams, for the collector.
     pub(crate) lanes: Mutex<Vec<Weak<Lane>>>,
     pub(crate) owners: Mutex<BTreeMap<OwnerId, Slot>>,
@@ -266,6 +268,21 @@ impl Store {
     /// Puts damaged chunks back whose content is elsewhere in the pool.
     pub fn repair(&self) -> Result<RepairReport, StoreError> {
         repair::repair(&self.core)
+    }
+
+    /// Who reads the whole pool again and again; none when there is one already.
+    pub fn scrubber(&self) -> Option<Scrubber> {
+        Scrubber::new(&self.core)
+    }
+
+    /// How the scrub is doing.
+    pub fn scrub_status(&self) -> ScrubStatus {
+        self.core.scrub.status(&self.core)
+    }
+
+    /// What the scrub knows to be damaged now, at most the first thousand ranges; empty when all is well.
+    pub fn scrub_findings(&self) -> Vec<ScrubFinding> {
+        self.core.scrub.findings(&self.core)
     }
 
     /// Whether a damaged chunk's content has been stored again since the last asking: time for a repair.
@@ -768,6 +785,8 @@ impl Core {
             Err(PrepareError::Write(why)) => tracing::warn!(why, "the next start has to end a pack"),
             Err(PrepareError::Sync(why)) => return self.set_read_only(&why),
         }
+        self.quarantine.save();
+        self.scrub.save(self);
         if let Err(error) = self.dock.finder.index.flush() {
             tracing::warn!(%error, "the next start has to index packs again");
         }

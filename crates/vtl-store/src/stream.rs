@@ -136,6 +136,7 @@ impl Stream {
         let limit = u64::MAX >> 1;
         let end = self.len.checked_add(added).filter(|end| *end <= limit);
         let end = end.ok_or(StoreError::TooLong { what: "the stream", len: added, limit })?;
+        self.core.scrub.touch();
         self.core.admit_append(added.saturating_add(self.tail.len as u64))?;
         if self.tail.compress != compress {
             self.cut();
@@ -190,6 +191,7 @@ impl Stream {
         let Some(end) = offset.checked_add(len).filter(|end| *end <= self.len) else {
             return Err(out_of_range);
         };
+        self.core.scrub.touch();
         if end > self.settled {
             self.settle()?;
         }

@@ -158,6 +158,9 @@ pub struct Head {
     pub length: u64,
 }
 
+/// How packs are written: through the system's page cache. Why not past it: `docs/store.md`.
+pub const PACK_WRITES: &str = "buffered";
+
 /// Counts over the whole pool, as committed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {

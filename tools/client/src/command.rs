@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use serde_json::{Value, json};
 use vtl_api::{
     AddInitiator, AddPortal, BackupFile, CollectStore, CreateCartridges, CreateLibrary, MoveCartridge,
-    RemoveCartridge, SetCartridge, SetChap, SetLibrary,
+    RemoveCartridge, ScrubStore, SetCartridge, SetChap, SetLibrary,
 };
 
 use crate::http::{Failure, Method, Request, segment};
@@ -40,6 +40,8 @@ pub struct Call {
     pub request: Request,
     /// How to print what comes back.
     pub view: View,
+    /// The answer names a pass of the scrub, whose end is to be waited for.
+    pub wait: bool,
 }
 
 /// What the command is about.
@@ -228,6 +230,18 @@ pub enum StoreVerb {
     Repair,
     /// Make the index again from the packs; data does not depend on it.
     RebuildIndex,
+    /// Begin reading and verifying all that is stored, in the background.
+    Scrub {
+        /// Bytes a second, such as 200m, or max; as configured when left out.
+        #[arg(long, value_name = "SIZE|max")]
+        rate: Option<String>,
+        /// Wait for its end; fails when something is damaged.
+        #[arg(long)]
+        wait: bool,
+        /// Begin nothing; show how it is doing and all that is damaged.
+        #[arg(long, conflicts_with_all = ["rate", "wait"])]
+        status: bool,
+    },
     /// Free what no cartridge needs any more, while the library is in use.
     Gc {
         /// Write a pack anew when at least so many percent of it are dead; 100: only remove packs that nothing needs.
@@ -411,6 +425,7 @@ impl Noun {
             Self::Store(StoreVerb::Repair) => {
                 Ok(call(Method::Post, "/store/repair".to_owned(), Some(json!({})), View::Fields))
             }
+            Self::Store(StoreVerb::Scrub { rate, wait, status }) => Ok(scrub(rate.clone(), *wait, *status)),
             Self::Store(StoreVerb::RebuildIndex) => {
                 Ok(call(Method::Post, "/store/rebuild-index".to_owned(), Some(json!({})), View::Message))
             }
@@ -622,7 +637,24 @@ impl SystemVerb {
 }
 
 fn call(method: Method, path: String, body: Option<Value>, view: View) -> Call {
-    Call { request: Request { method, path, body }, view }
+    Call { request: Request { method, path, body }, view, wait: false }
+}
+
+fn scrub(rate: Option<String>, wait: bool, status: bool) -> Call {
+    let view = || View::Findings("damage", &["cartridge", "offset", "length", "why"]);
+    if status {
+        return get(SCRUB, view());
+    }
+    let begin = call(Method::Post, SCRUB.to_owned(), Some(json!(ScrubStore { rate })), View::Fields);
+    if wait { Call { view: view(), wait, ..begin } } else { begin }
+}
+
+/// Where the scrub answers.
+const SCRUB: &str = "/store/scrub";
+
+/// How it is doing.
+pub fn scrub_status() -> Request {
+    get(SCRUB, View::Fields).request
 }
 
 fn get(path: &str, view: View) -> Call {
@@ -719,6 +751,8 @@ mod tests {
             ("vtl --json store stats", Method::Get, "/store/stats"),
             ("vtl store account", Method::Post, "/store/account"),
             ("vtl store gc --dead 10", Method::Post, "/store/gc"),
+            ("vtl store scrub --rate max --wait", Method::Post, "/store/scrub"),
+            ("vtl store scrub --status", Method::Get, "/store/scrub"),
             (
                 "vtl iscsi initiator add lib0 iqn.1993-08.org.debian:01:abc",
                 Method::Post,
@@ -760,6 +794,8 @@ mod tests {
     fn a_collection_asks_for_the_share_that_is_given_and_for_no_other() {
         assert_eq!(request("vtl store gc --dead 10").body, Some(json!({ "dead_percent": 10 })));
         assert_eq!(request("vtl store gc").body, Some(json!({})));
+        assert_eq!(request("vtl store scrub --rate 2m").body, Some(json!({ "rate": "2m" })));
+        assert_eq!(request("vtl store scrub").body, Some(json!({})));
         for wrong in ["0", "101", "many"] {
             assert!(Cli::try_parse_from(["vtl", "store", "gc", "--dead", wrong]).is_err(), "{wrong}");
         }

@@ -1,6 +1,7 @@
 //! What the fuzz targets share: a source of decisions, devices in memory, an iSCSI connection that is logged in.
 
 pub mod devices;
+pub mod disk;
 pub mod tape;
 
 use std::sync::Arc;

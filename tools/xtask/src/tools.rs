@@ -6,7 +6,18 @@ use std::process::{Command, Stdio};
 use crate::Outcome;
 
 /// Fuzz targets of `tools/fuzz`.
-const TARGETS: &[&str] = &["pdu", "login_text", "cdb", "mode_select", "operations"];
+const TARGETS: &[&str] = &[
+    "pdu",
+    "login_text",
+    "cdb",
+    "mode_select",
+    "operations",
+    "pack",
+    "journal",
+    "sealed",
+    "index_table",
+    "cartridge",
+];
 /// How long each target runs: long enough in continuous integration to find what breaks at once.
 const SECONDS: u32 = 5;
 /// With `--long`.
@@ -17,6 +28,11 @@ pub fn fuzz(long: bool) -> Outcome<String> {
     let tools = installed("cargo-fuzz")?;
     let seconds = if long { LONG_SECONDS } else { SECONDS };
     for target in TARGETS {
+        let [corpus, seeds] =
+            ["corpus", "seeds"].map(|folder| root().join("tools/fuzz").join(folder).join(target));
+        for folder in [&corpus, &seeds] {
+            std::fs::create_dir_all(folder).map_err(|cause| format!("{}: {cause}", folder.display()))?;
+        }
         let mut command = cargo(&tools);
         command
             // Coverage needs flags that the stable compiler has but does not offer.
@@ -24,7 +40,10 @@ pub fn fuzz(long: bool) -> Outcome<String> {
             // No unsafe code is ours, so that an address sanitizer would only cost time.
             .args(["fuzz", "run", "--fuzz-dir", "tools/fuzz", "--sanitizer", "none", "--target-dir"])
             .arg(target_folder().join("fuzz"))
-            .args([*target, "--", "-verbosity=0"])
+            .arg(target)
+            // What is found goes to the first; real files are in the second.
+            .args([corpus, seeds])
+            .args(["--", "-verbosity=0"])
             .arg(format!("-max_total_time={seconds}"));
         run(command, &format!("fuzz target {target}"))?;
     }

@@ -39,6 +39,7 @@ mod resident;
 mod start;
 mod state;
 mod stats;
+pub(crate) mod survey;
 mod table;
 #[cfg(test)]
 mod tests;
