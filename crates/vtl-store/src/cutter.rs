@@ -16,7 +16,8 @@ use std::sync::mpsc::Sender;
 use bytes::Bytes;
 
 use crate::chunker::Chunker;
-use crate::codec::{Fingerprint, fingerprint};
+use crate::cipher::Prints;
+use crate::codec::Fingerprint;
 use crate::finder::Finder;
 use crate::pack::PackId;
 use crate::packs::View;
@@ -78,6 +79,7 @@ pub(crate) struct Cutter {
     rule: Rule,
     region_bytes: usize,
     finder: Option<Arc<Finder>>,
+    prints: Prints,
     rope: Rope,
     cut: Cut,
     /// New bytes in `cut`.
@@ -109,11 +111,13 @@ impl Cutter {
         region_bytes: usize,
         held_limit: usize,
         finder: Option<Arc<Finder>>,
+        prints: Prints,
     ) -> Self {
         Self {
             rule,
             region_bytes,
             finder,
+            prints,
             rope: Rope::default(),
             cut: Cut::default(),
             cut_bytes: 0,
@@ -167,7 +171,8 @@ impl Cutter {
             let next = view.table.get(number).map(|found| *found.chunk).filter(|chunk| !chunk.forced);
             match next {
                 Some(chunk) if self.rope.len >= chunk.len as usize => {
-                    let matches = self.rope.fingerprint(chunk.len as usize) == chunk.fingerprint;
+                    let matches =
+                        self.rope.fingerprint(&self.prints, chunk.len as usize) == chunk.fingerprint;
                     if matches && self.finder.as_ref().is_some_and(|finder| finder.admits(&view, number)) {
                         return Step::Hinted(view, number);
                     }
@@ -219,7 +224,7 @@ impl Cutter {
     fn take(&mut self, len: usize, forced: bool) {
         let pieces = self.rope.take(len);
         self.held_bytes += len;
-        let fingerprint = fingerprint(&pieces);
+        let fingerprint = self.prints.of_chunk(&pieces);
         let new = NewChunk { fingerprint, len: len as u32, forced };
         let Some(finder) = self.finder.clone() else { return self.push_new(pieces, new) };
         if let Some(number) = self.own.get(&fingerprint) {
@@ -283,21 +288,21 @@ impl Rope {
         self.scanned_pieces += 1;
     }
 
-    fn fingerprint(&self, len: usize) -> Fingerprint {
-        let mut hasher = blake3::Hasher::new();
-        let mut left = len;
-        for piece in &self.pieces {
-            let part = piece.get(..left).unwrap_or(piece);
-            if part.len() == len {
-                return *blake3::hash(part).as_bytes();
-            }
-            hasher.update(part);
-            left -= part.len();
-            if left == 0 {
-                break;
-            }
+    fn fingerprint(&self, prints: &Prints, len: usize) -> Fingerprint {
+        match self.pieces.front().and_then(|piece| piece.get(..len)) {
+            Some(one) => prints.of(one),
+            None => prints.of_pieces(self.front(len)),
         }
-        *hasher.finalize().as_bytes()
+    }
+
+    /// The first `len` bytes.
+    fn front(&self, len: usize) -> impl Iterator<Item = &[u8]> {
+        let mut left = len;
+        self.pieces.iter().map_while(move |piece| {
+            let part = piece.get(..left).unwrap_or(piece);
+            left -= part.len();
+            (!part.is_empty()).then_some(part)
+        })
     }
 
     fn take(&mut self, len: usize) -> Vec<Bytes> {
