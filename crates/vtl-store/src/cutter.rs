@@ -326,3 +326,52 @@ impl Rope {
         drop(self.take(len));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
+    use vtl_durable::SimDisk;
+    use vtl_types::Secret;
+
+    use super::*;
+    use crate::{Encryption, Options, OwnerId, PoolKey, Store};
+
+    /// Where a pool cuts the same 300 KB, and the fingerprints of the chunks.
+    fn cut(start_random: u64, encrypted: bool) -> (BTreeSet<u64>, BTreeSet<Fingerprint>) {
+        let key = || Encryption::with(PoolKey::File(Secret::new(vec![7; 32])));
+        let options = Options { start_random, encryption: encrypted.then(key), ..Options::small() };
+        let store = Store::open(Arc::new(SimDisk::new(1)), Path::new("/pool"), options).unwrap();
+        let mut noise = vec![0; 300_000];
+        blake3::Hasher::new().finalize_xof().fill(&mut noise);
+        store.create(OwnerId([1; 16]), b"").unwrap();
+        let mut stream = store.open_stream(OwnerId([1; 16])).unwrap();
+        stream.append(&[Bytes::from(noise)], false).unwrap();
+        stream.commit(b"").unwrap();
+        let packs = &store.core.packs;
+        let views: Vec<_> = packs.all().iter().map(|(id, _)| packs.view(*id).unwrap()).collect();
+        let chunks = views.iter().flat_map(|view| view.table.chunks());
+        let (mut ends, mut prints, mut end) = (BTreeSet::new(), BTreeSet::new(), 0);
+        for chunk in chunks {
+            end += u64::from(chunk.len);
+            ends.insert(end);
+            prints.insert(chunk.fingerprint);
+        }
+        assert_eq!(end, 300_000);
+        (ends, prints)
+    }
+
+    #[test]
+    fn the_same_content_in_two_encrypted_pools_has_no_fingerprint_and_hardly_a_cut_in_common() {
+        let (cuts, prints) = cut(1, true);
+        // The same id, the same key file: only the random domain key is another.
+        let (other_cuts, other_prints) = cut(1, true);
+        assert!(prints.len() > 500);
+        assert_eq!(prints.intersection(&other_prints).count(), 0);
+        // By chance one in some hundred; the end is the same.
+        assert!(cuts.intersection(&other_cuts).count() < cuts.len() / 25);
+        assert_eq!(cut(1, false), cut(1, false));
+        assert!(cut(1, false).1.is_disjoint(&prints));
+    }
+}

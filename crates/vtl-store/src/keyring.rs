@@ -430,3 +430,196 @@ pub(crate) fn mismatch(root: &Path, pool_is_encrypted: bool) -> StoreError {
     };
     refused(root, why.to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use vtl_durable::SimDisk;
+
+    const STORE: [u8; 16] = [0x55; 16];
+    const ROOT: &str = "/pool";
+
+    /// Sealed by another program (Python, `cryptography` 48): domain key 80h to 9Fh, nonce A0h to ABh, passphrase as below, salt 40h to 5Fh.
+    const WRAPPED_KEY: [u8; 60] = [
+        0x1b, 0xde, 0x4c, 0xcc, 0x5a, 0x2b, 0x7a, 0x8c, 0x7f, 0x42, 0x0c, 0x00, 0xa4, 0x02, 0x0e,
+        0x44, //
+        0x7b, 0x3c, 0x75, 0x5d, 0x94, 0x54, 0x23, 0x32, 0x9c, 0x4b, 0xb2, 0x2c, 0x29, 0x7e, 0x4a,
+        0x7b, //
+        0xed, 0x31, 0xaa, 0xc1, 0x87, 0xd9, 0x4d, 0xf8, 0xbf, 0x72, 0x67, 0x3c, 0x1f, 0xf8, 0x82,
+        0x37, //
+        0xa0, 0xa1, 0xa2, 0xa3, 0xa4, 0xa5, 0xa6, 0xa7, 0xa8, 0xa9, 0xaa, 0xab,
+    ];
+
+    fn passphrase(text: &str) -> Encryption {
+        let cost = PassphraseCost { memory_kib: 64, passes: 3 };
+        Encryption { cost, ..Encryption::with(PoolKey::Passphrase(Secret::new(text.as_bytes().to_vec()))) }
+    }
+
+    fn key_file(byte: u8) -> Encryption {
+        Encryption::with(PoolKey::File(Secret::new(vec![byte; 32])))
+    }
+
+    /// Typed out from docs/formats/encryption.md.
+    fn typed() -> Vec<u8> {
+        let mut bytes = [0x55; 16].to_vec();
+        bytes.extend_from_slice(b"\x07\0\0\0\0\0\0\0\x01\0\0\0\x40\0\0\0\x03\0\0\0\x01\0\0\0");
+        bytes.extend(0x40..0x60);
+        bytes.extend_from_slice(&WRAPPED_KEY);
+        bytes.extend_from_slice(b"\x01\0\0\0");
+        bytes
+    }
+
+    #[test]
+    fn a_keyring_keeps_its_bytes_and_opens_with_the_passphrase_that_another_program_made_it_with() {
+        let wrapped = Wrapped::decode(&typed()).unwrap();
+        assert_eq!((wrapped.revision, wrapped.exported, wrapped.encode()), (7, true, typed()));
+        let domain = wrapped.open(&passphrase("made-up passphrase")).unwrap();
+        assert!(domain.expose().iter().copied().eq(0x80..0xa0));
+        assert!(wrapped.open(&passphrase("made-up passphrasf")).is_none());
+        // A fact that was changed, such as a lower cost, does not open it either.
+        assert!(Wrapped { revision: 8, ..wrapped.clone() }.open(&passphrase("made-up passphrase")).is_none());
+        assert!((0..typed().len()).all(|len| Wrapped::decode(&typed()[..len]).is_err()));
+        let mut greedy = typed();
+        greedy[28..32].copy_from_slice(&u32::MAX.to_le_bytes());
+        assert!(Wrapped::decode(&greedy).is_err(), "4 TiB of memory");
+    }
+
+    fn disk_with(encryption: &Encryption) -> SimDisk {
+        let disk = SimDisk::new(1);
+        disk.create_folder(Path::new(ROOT)).unwrap();
+        disk.sync_folder(Path::new("/")).unwrap();
+        Keyring::make(&disk, Path::new(ROOT), STORE, encryption).unwrap();
+        disk
+    }
+
+    fn open(disk: &SimDisk, encryption: &Encryption) -> Result<Keyring, StoreError> {
+        Keyring::open(disk, Path::new(ROOT), STORE, encryption)
+    }
+
+    fn same(one: &Keyring, other: &Keyring) -> bool {
+        one.domain.expose() == other.domain.expose()
+    }
+
+    #[test]
+    fn a_power_cut_at_any_step_of_a_rotation_leaves_the_old_key_or_the_new_one() {
+        let (old, new) = (key_file(1), passphrase("the new one, made up"));
+        let (mut with_old, mut with_new) = (0, 0);
+        for seed in 0..12 {
+            for step in 0.. {
+                let disk = disk_with(&old);
+                let keyring = open(&disk, &old).unwrap();
+                disk.crash_at(disk.steps() + step);
+                let rotated = keyring.rotate(&disk, new.key.clone(), new.cost);
+                let after = disk.after_crash(seed * 1000 + step);
+                let opened = [&old, &new].map(|key| open(&after, key));
+                with_old += u32::from(opened[0].is_ok());
+                let opens = opened.iter().flatten().next().expect("one of them opens it");
+                assert!(same(opens, &keyring), "seed {seed} step {step}");
+                if rotated.is_ok() {
+                    with_new += u32::from(opened[1].is_ok());
+                    assert!(opened[0].is_err() && opened[1].is_ok(), "seed {seed}");
+                    break;
+                }
+            }
+        }
+        assert!(with_old > 12 && with_new == 12, "{with_old} {with_new}");
+    }
+
+    #[test]
+    fn a_rotation_that_fails_at_any_call_leaves_the_old_key_or_the_new_one() {
+        let (old, new) = (key_file(1), key_file(2));
+        for call in 0.. {
+            let disk = disk_with(&old);
+            let keyring = open(&disk, &old).unwrap();
+            disk.fail_call(disk.calls() + call, vtl_durable::Fault::Eio);
+            let rotated = keyring.rotate(&disk, new.key.clone(), new.cost);
+            let now = keyring.status().revision;
+            let after = disk.after_crash(call);
+            let opened = [&old, &new].iter().filter(|key| open(&after, key).is_ok()).count();
+            assert!(opened > 0, "call {call}");
+            if rotated.is_ok() && !disk.has_failed() {
+                assert_eq!(now, 2);
+                assert!(call > 8, "two files are replaced");
+                break;
+            }
+        }
+    }
+
+    #[test]
+    fn whichever_key_opens_a_keyring_whose_rotation_was_cut_off_is_the_only_one_afterwards() {
+        let (old, new) = (key_file(1), key_file(2));
+        for (first, other) in [(&old, &new), (&new, &old)] {
+            let disk = disk_with(&old);
+            let keyring = open(&disk, &old).unwrap();
+            let before = disk.contents(&Path::new(ROOT).join(COPY)).unwrap();
+            keyring.rotate(&disk, new.key.clone(), new.cost).unwrap();
+            let file = disk.open(&Path::new(ROOT).join(COPY), vtl_durable::Open::Write).unwrap();
+            file.write_at(0, &[std::io::IoSlice::new(&before)]).unwrap();
+            open(&disk, first).unwrap();
+            assert!(open(&disk, other).is_err());
+            open(&disk, first).unwrap();
+        }
+    }
+
+    #[test]
+    fn one_of_the_two_files_is_enough_whatever_bit_is_turned_in_the_other_and_is_made_whole_again() {
+        let key = key_file(1);
+        let disk = disk_with(&key);
+        for name in [NAME, COPY] {
+            let path = Path::new(ROOT).join(name);
+            let whole = disk.contents(&path).unwrap();
+            for byte in 0..whole.len() as u64 {
+                disk.flip_bit(&path, byte, (byte % 8) as u8);
+                open(&disk, &key).unwrap_or_else(|error| panic!("{name} {byte}: {error}"));
+                assert_eq!(disk.contents(&path).unwrap(), whole, "{name} {byte}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_lost_keyring_is_named_with_what_to_do_and_an_export_takes_its_place() {
+        let key = key_file(1);
+        let disk = disk_with(&key);
+        let keyring = open(&disk, &key).unwrap();
+        assert!(!keyring.status().exported);
+        let (revision, export) = keyring.export();
+        assert!(!keyring.status().exported, "who asked may not have kept it");
+        keyring.exported(&disk, revision).unwrap();
+        assert!(open(&disk, &key).unwrap().status().exported, "it is remembered");
+        keyring.rotate(&disk, key_file(2).key, PassphraseCost::default()).unwrap();
+        assert!(!keyring.status().exported);
+        assert!(keyring.exported(&disk, revision).is_err(), "that was another one");
+
+        disk.unlink(&Path::new(ROOT).join(NAME)).unwrap();
+        disk.flip_bit(&Path::new(ROOT).join(COPY), 60, 1);
+        let error = open(&disk, &key).map(|_| ()).unwrap_err().to_string();
+        for part in [
+            "/pool: its keyring is lost",
+            "it is missing",
+            "keyring.copy is damaged",
+            "vtl store key export",
+            "/pool/keyring",
+        ] {
+            assert!(error.contains(part), "{part}: {error}");
+        }
+        let file = disk.open(&Path::new(ROOT).join(NAME), vtl_durable::Open::Create).unwrap();
+        file.append(&[std::io::IoSlice::new(&export)]).unwrap();
+        assert!(same(&open(&disk, &key).unwrap(), &keyring), "the key that it was exported with");
+    }
+
+    #[test]
+    fn a_key_that_is_wrong_short_or_of_another_sort_is_refused_and_named() {
+        let disk = disk_with(&key_file(1));
+        let refusal = |encryption: &Encryption| open(&disk, encryption).map(|_| ()).unwrap_err().to_string();
+        let wrong = refusal(&key_file(2));
+        assert!(wrong.contains("/pool: this key file does not open it"), "{wrong}");
+        let other = refusal(&passphrase("a made-up passphrase"));
+        assert!(other.contains("it opens with a key file, and a passphrase was given"), "{other}");
+        let short = refusal(&Encryption::with(PoolKey::File(Secret::new(vec![1; 31]))));
+        assert!(short.contains("at least 32 bytes, this one has 31"), "{short}");
+        let short = refusal(&passphrase("too short"));
+        assert!(short.contains("at least 12 bytes"), "{short}");
+        let text = format!("{:?}", passphrase("a made-up passphrase"));
+        assert!(!text.contains("made-up"), "{text}");
+    }
+}

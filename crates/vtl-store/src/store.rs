@@ -44,7 +44,7 @@ const GRANT_BYTES: u64 = 32 << 20;
 /// The store. A clone is the same store; it closes when the last clone and the last stream are gone.
 #[derive(Clone)]
 pub struct Store {
-    core: Arc<Core>,
+    pub(crate) core: Arc<Core>,
 }
 
 /// What is known of one owner.
