@@ -13,7 +13,7 @@ use vtl_conf::{ConfErrors, Config, DefaultLibrary};
 use vtl_library::{
     CartridgeState, Counts, InstallationId, LibraryError, NewCartridges, NewLibrary, NewPlace,
 };
-use vtl_store::{Health, Options, OwnerId, Store};
+use vtl_store::{Encryption, Health, Options, OwnerId, PoolKey, Store};
 use vtl_types::{ByteCount, CartridgeId, Generation, Label, LibraryName};
 
 use crate::args::Args;
@@ -616,7 +616,9 @@ fn install(meta: &SharedMeta) -> Result<InstallationId, String> {
 fn open_store(config: &Config) -> Result<Store, String> {
     let mut random = [0; 8];
     crate::random::fill(&mut random);
+    let encryption = pool_key(&config.store.encryption).map(Encryption::with);
     let options = Options {
+        encryption,
         start_random: u64::from_le_bytes(random),
         compression_level: config.store.compression_level,
         dedupe: config.store.dedupe,
@@ -627,6 +629,15 @@ fn open_store(config: &Config) -> Result<Store, String> {
     };
     Store::open(Arc::new(vtl_durable::RealDisk::new()), &config.store.path, options)
         .map_err(|e| e.to_string())
+}
+
+/// The key as the store takes it.
+pub(crate) fn pool_key(configured: &StoreEncryption) -> Option<PoolKey> {
+    match configured {
+        StoreEncryption::None => None,
+        StoreEncryption::KeyFile(key) => Some(PoolKey::File(key.clone())),
+        StoreEncryption::Passphrase(words) => Some(PoolKey::Passphrase(words.clone())),
+    }
 }
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -107,6 +107,10 @@ pub(crate) struct StoreMirror {
     pub compression_level: Option<Value>,
     pub dedupe: Option<Value>,
     pub chunk_size: Option<Value>,
+    pub encryption: Option<Value>,
+    pub key_file: Option<Value>,
+    pub passphrase_file: Option<Value>,
+    pub passphrase_env: Option<Value>,
     pub memory: Option<Value>,
     pub gc: Option<Value>,
 }
