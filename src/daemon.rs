@@ -9,7 +9,7 @@ use scsi::disk::RamDisk;
 use scsi::spc::Identity;
 use tracing::{info, warn};
 use vtl_api::{ErrorCode, Problem};
-use vtl_conf::{ConfErrors, Config, DefaultLibrary};
+use vtl_conf::{ConfErrors, Config, DefaultLibrary, StoreEncryption};
 use vtl_library::{
     CartridgeState, Counts, InstallationId, LibraryError, NewCartridges, NewLibrary, NewPlace,
 };
@@ -201,6 +201,14 @@ impl Daemon {
                 remedy: "restart vtld, and report what its log says: this is a fault of the program".to_owned(),
             }
         }));
+        if self.store.key_status().is_some_and(|keyring| !keyring.exported) {
+            problems.push(Problem {
+                subject: "store".to_owned(),
+                message: "the keyring of the encrypted pool has not been exported since its last change: were it lost, nothing in the pool could be read again"
+                    .to_owned(),
+                remedy: "run vtl store key export FILE, and keep the file and the key apart from this machine".to_owned(),
+            });
+        }
         if let Health::ReadOnly { why } = self.store.health() {
             problems.push(Problem {
                 subject: "store".to_owned(),
