@@ -30,7 +30,7 @@ const TAG_BYTES: usize = 16;
 const NONCE_BYTES: usize = 12;
 /// What sealed bytes are longer than their text.
 pub(crate) const OVERHEAD: usize = TAG_BYTES + NONCE_BYTES;
-/// In front of a file that is sealed as a whole.
+/// At the end of a file that is sealed as a whole.
 const SALT_BYTES: usize = 32;
 
 /// A key of 256 bits. It is wiped when it is dropped, and cannot be printed.
@@ -181,7 +181,7 @@ impl Domain {
         let mut salt = [0; SALT_BYTES];
         keys.random.fill(&mut salt)?;
         self.seal(used, &[name, &salt].concat()).seal(&[], &mut text)?;
-        text.splice(0..0, salt);
+        text.extend_from_slice(&salt);
         Ok(text)
     }
 
@@ -195,10 +195,10 @@ impl Domain {
         if self.keys.is_none() {
             return Ok(bytes);
         }
-        let salt = bytes.first_chunk::<SALT_BYTES>().copied().ok_or(NotOpened)?;
-        let mut text = bytes.split_off(SALT_BYTES);
-        self.seal(used, &[name, &salt].concat()).open(&[], &mut text)?;
-        Ok(text)
+        let salt = *bytes.last_chunk::<SALT_BYTES>().ok_or(NotOpened)?;
+        bytes.truncate(bytes.len() - SALT_BYTES);
+        self.seal(used, &[name, &salt].concat()).open(&[], &mut bytes)?;
+        Ok(bytes)
     }
 }
 

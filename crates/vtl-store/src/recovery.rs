@@ -131,7 +131,8 @@ pub(crate) fn open(disk: Arc<dyn Disk>, root: &Path, options: Options) -> Result
         reclaimable: AtomicU64::new(0),
         _lock: lock,
         disk,
-        options,
+        // The keyring has been opened: what opened it need not stay in memory.
+        options: Options { encryption: None, ..options },
     })
 }
 

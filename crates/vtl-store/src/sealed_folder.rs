@@ -137,7 +137,10 @@ impl DiskFile for SealedFile {
     }
 
     fn write_at(&self, offset: u64, parts: &[IoSlice<'_>]) -> Result<(), DiskError> {
-        let text: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).collect();
+        let text = parts.iter().fold(Vec::new(), |mut text, part| {
+            text.extend_from_slice(part);
+            text
+        });
         let end = offset.saturating_add(text.len() as u64);
         let in_blocks = offset % BLOCK == 0 && (end % BLOCK == 0 || sealed_len(end) >= self.file.size()?);
         if !in_blocks {

@@ -526,8 +526,8 @@ impl Sealings {
         let name = name.strip_suffix(".tmp").unwrap_or(name);
         let bytes = &write.bytes[..];
         match name {
-            "head" => self.add("head", &bytes[32..64], &bytes[64..]),
-            "quarantine" => self.add("quarantine", &bytes[32..64], &bytes[64..]),
+            "head" => self.read_whole("head", bytes),
+            "quarantine" => self.read_whole("quarantine", bytes),
             "keyring" => self.add("keyring", &bytes[32 + 40..32 + 72], &bytes[32 + 72..32 + 132]),
             // The same bytes as the keyring.
             "keyring.copy" | "pool" | "lock" | "made" => {}
@@ -538,6 +538,11 @@ impl Sealings {
             _ if name.ends_with(".pack") => self.read_regions(name.as_bytes(), bytes),
             _ => panic!("a file that this test does not know: {} at {}", write.path.display(), write.offset),
         }
+    }
+
+    fn read_whole(&mut self, kind: &'static str, bytes: &[u8]) {
+        let (sealed, salt) = bytes.split_last_chunk::<32>().unwrap();
+        self.add(kind, salt, &sealed[32..]);
     }
 
     fn read_record(&mut self, bytes: &[u8]) {
