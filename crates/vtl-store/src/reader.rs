@@ -333,11 +333,12 @@ impl Drop for Promise {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cipher::Domain;
 
     const REGION: usize = 1000;
 
     fn cache(limits: Limits) -> Cache {
-        let codec = Arc::new(Codec::new(1, REGION));
+        let codec = Arc::new(Codec::new(1, REGION, Domain::plain([0; 16]).prints()));
         Cache { codec, limits, kept: Mutex::default(), changed: Condvar::new(), total_bytes: Arc::default() }
     }
 
