@@ -418,7 +418,7 @@ mod tests {
             let whole = Bytes::from_static(b"abcdefgh");
             let pieces = [whole.slice(..3), whole.slice(3..)];
             assert_eq!(prints.of_chunk(&pieces), prints.of(&whole));
-            assert_eq!(prints.of_chunk(&[whole.clone()]), prints.of(&whole));
+            assert_eq!(prints.of_chunk(std::slice::from_ref(&whole)), prints.of(&whole));
         }
     }
 }

@@ -142,7 +142,8 @@ impl DiskFile for SealedFile {
             text
         });
         let end = offset.saturating_add(text.len() as u64);
-        let in_blocks = offset % BLOCK == 0 && (end % BLOCK == 0 || sealed_len(end) >= self.file.size()?);
+        let in_blocks = offset.is_multiple_of(BLOCK)
+            && (end.is_multiple_of(BLOCK) || sealed_len(end) >= self.file.size()?);
         if !in_blocks {
             return Err(self.misplaced());
         }
