@@ -48,6 +48,11 @@ pub enum PoolKey {
 }
 
 impl PoolKey {
+    /// The bytes of a key file.
+    pub fn from_file(bytes: Vec<u8>) -> Self {
+        Self::File(Secret::new(bytes))
+    }
+
     fn method(&self) -> Method {
         match self {
             Self::File(_) => Method::File,
