@@ -175,7 +175,9 @@ impl Keyring {
         good.dedup();
         let fits = good.iter().filter(|wrapped| wrapped.method == encryption.key.method());
         let opened = fits.filter_map(|wrapped| Some((wrapped.open(encryption)?, (*wrapped).clone()))).next();
-        let Some((domain, now)) = opened else { return Err(wrong_key(root, &good, encryption)) };
+        let Some((domain, now)) = opened else {
+            return Err(wrong_key(root, &found, &good, encryption));
+        };
         // A rotation was cut off, or one of the two is lost or damaged.
         if found.iter().any(|file| file.as_ref().ok() != Some(&now)) {
             tracing::warn!(root = %root.display(), "the two copies of the keyring are not the same; both are written again");
@@ -396,19 +398,30 @@ fn refused(root: &Path, why: String) -> StoreError {
     StoreError::Key { pool: root.to_path_buf(), why }
 }
 
+/// What is wrong with those of the two that are of no use.
+fn reasons(found: &[Result<Wrapped, Unusable>; 2]) -> String {
+    let told = found.iter().zip([NAME, COPY]);
+    let told = told.filter_map(|(file, name)| Some(format!("{name}: {}", file.as_ref().err()?)));
+    told.collect::<Vec<_>>().join("; ")
+}
+
 fn lost(root: &Path, found: &[Result<Wrapped, Unusable>; 2]) -> StoreError {
-    let reasons: Vec<String> =
-        found.iter().filter_map(|file| Some(file.as_ref().err()?.to_string())).collect();
+    let reasons = reasons(found);
     let why = format!(
         "its keyring is lost, and without it nothing in it can be read: {} (put an export of `vtl store key export` at {}, then start with the \
          key that it was made with)",
-        reasons.join("; "),
+        reasons,
         root.join(NAME).display()
     );
     refused(root, why)
 }
 
-fn wrong_key(root: &Path, good: &[&Wrapped], encryption: &Encryption) -> StoreError {
+fn wrong_key(
+    root: &Path,
+    found: &[Result<Wrapped, Unusable>; 2],
+    good: &[&Wrapped],
+    encryption: &Encryption,
+) -> StoreError {
     let given = encryption.key.method();
     let why = match good.iter().find(|wrapped| wrapped.method == given) {
         Some(_) => format!(
@@ -419,7 +432,9 @@ fn wrong_key(root: &Path, good: &[&Wrapped], encryption: &Encryption) -> StoreEr
             format!("it opens with a {needed}, and a {given} was given (configure the {needed})")
         }
     };
-    refused(root, why)
+    // Perhaps it is the one that cannot be read that this key opens.
+    let unread = reasons(found);
+    refused(root, if unread.is_empty() { why } else { format!("{why}; {unread}") })
 }
 
 /// What the caller brought and what the pool is do not go together.

@@ -267,7 +267,35 @@ fn a_region_of_another_pool_or_pack_with_the_same_key_file_is_refused() {
 }
 
 #[test]
-fn a_head_or_journal_that_was_put_in_the_place_of_another_is_refused() {
+fn a_journal_record_that_was_put_in_the_place_of_another_is_refused() {
+    let disk = SimDisk::new(1);
+    let options = encrypted(&Options::small());
+    let store = open(&disk, &options).unwrap();
+    store.create(owner(1), b"").unwrap();
+    let mut stream = store.open_stream(owner(1)).unwrap();
+    (0..4).for_each(|number| stream.commit(&[number; 100]).unwrap());
+    let disk = disk.after_crash(1);
+    let journal = disk.files().into_iter().find(|file| file.starts_with("/pool/journal")).unwrap();
+    let mut bytes = disk.contents(&journal).unwrap();
+    // The last records: the same length, each in a block of its own (docs/formats/framing.md).
+    let blocks: Vec<usize> =
+        (0..bytes.len()).step_by(4096).filter(|at| bytes[*at..].starts_with(b"vRec")).collect();
+    let &[.., from, to, _] = &blocks[..] else { panic!("{blocks:?}") };
+    let len = u32::from_le_bytes(bytes[to + 4..to + 8].try_into().unwrap()) as usize;
+    assert_eq!(bytes[from + 4..from + 8], bytes[to + 4..to + 8]);
+    bytes.copy_within(from + 32..from + 32 + len, to + 32);
+    let crc = crc32c::crc32c(&bytes[to + 32..to + 32 + len]);
+    bytes[to + 24..to + 28].copy_from_slice(&crc.to_le_bytes());
+    let crc = crc32c::crc32c(&bytes[to..to + 28]);
+    bytes[to + 28..to + 32].copy_from_slice(&crc.to_le_bytes());
+    put(&disk, &journal, &bytes);
+    let error = open(&disk, &options).unwrap_err();
+    assert!(matches!(&error, StoreError::Damaged { path, .. } if *path == journal), "{error}");
+    assert!(error.to_string().contains("not what was sealed here"), "{error}");
+}
+
+#[test]
+fn a_head_that_was_put_in_the_place_of_another_is_refused() {
     let disk = SimDisk::new(1);
     let options = encrypted(&Options::small());
     let store = open(&disk, &options).unwrap();
