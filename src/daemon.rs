@@ -9,11 +9,11 @@ use scsi::disk::RamDisk;
 use scsi::spc::Identity;
 use tracing::{info, warn};
 use vtl_api::{ErrorCode, Problem};
-use vtl_conf::{ConfErrors, Config, DefaultLibrary};
+use vtl_conf::{ConfErrors, Config, DefaultLibrary, StoreEncryption};
 use vtl_library::{
     CartridgeState, Counts, InstallationId, LibraryError, NewCartridges, NewLibrary, NewPlace,
 };
-use vtl_store::{Health, Options, OwnerId, Store};
+use vtl_store::{Encryption, Health, Options, OwnerId, PoolKey, Store};
 use vtl_types::{ByteCount, CartridgeId, Generation, Label, LibraryName};
 
 use crate::args::Args;
@@ -217,6 +217,14 @@ impl Daemon {
                 remedy: "restart vtld, and report what its log says: this is a fault of the program".to_owned(),
             }
         }));
+        if self.store.key_status().is_some_and(|keyring| !keyring.exported) {
+            problems.push(Problem {
+                subject: "store".to_owned(),
+                message: "the keyring of the encrypted pool has not been exported since its last change: were it lost, nothing in the pool could be read again"
+                    .to_owned(),
+                remedy: "run vtl store key export FILE, and keep the file and the key apart from this machine".to_owned(),
+            });
+        }
         if let Health::ReadOnly { why } = self.store.health() {
             problems.push(Problem {
                 subject: "store".to_owned(),
@@ -652,7 +660,9 @@ fn remembered(store: &Store) -> Option<u64> {
 fn open_store(config: &Config) -> Result<Store, String> {
     let mut random = [0; 8];
     crate::random::fill(&mut random);
+    let encryption = pool_key(&config.store.encryption).map(Encryption::with);
     let options = Options {
+        encryption,
         start_random: u64::from_le_bytes(random),
         compression_level: config.store.compression_level,
         dedupe: config.store.dedupe,
@@ -664,6 +674,15 @@ fn open_store(config: &Config) -> Result<Store, String> {
     };
     Store::open(Arc::new(vtl_durable::RealDisk::new()), &config.store.path, options)
         .map_err(|e| e.to_string())
+}
+
+/// The key as the store takes it.
+pub(crate) fn pool_key(configured: &StoreEncryption) -> Option<PoolKey> {
+    match configured {
+        StoreEncryption::None => None,
+        StoreEncryption::KeyFile(key) => Some(PoolKey::File(key.clone())),
+        StoreEncryption::Passphrase(words) => Some(PoolKey::Passphrase(words.clone())),
+    }
 }
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

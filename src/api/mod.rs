@@ -134,6 +134,15 @@ fn routes(daemon: Arc<Daemon>) -> Router {
         )
         .route("/store/stats", get(|State(d): Shared| run(d, Daemon::store_stats)))
         .route("/store/account", post(|State(d): Shared| run(d, Daemon::store_account)))
+        .route("/store/key", get(|State(d): Shared| run(d, Daemon::store_key)))
+        .route(
+            "/store/key/rotate",
+            post(|State(d): Shared, b: Bytes| run(d, move |d| d.store_key_rotate(&body(&b)?))),
+        )
+        .route(
+            "/store/key/export",
+            post(|State(d): Shared, b: Bytes| run(d, move |d| d.store_key_export(&body(&b)?))),
+        )
         .route("/store/check", post(|State(d): Shared| run(d, Daemon::store_check)))
         .route("/store/scrub", get(|State(d): Shared| run(d, Daemon::store_scrub)))
         .route(

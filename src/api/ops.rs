@@ -1,6 +1,9 @@
 //! The operations of the API on the daemon. Each is one request; those that change what exists run one at a time.
 
+use std::fs::{File, OpenOptions};
+use std::io::Write;
 use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -9,18 +12,18 @@ use serde_json::{Value, json};
 use tokio::runtime::Handle;
 use vtl_api::{
     AddInitiator, AddPortal, ApiError, BackupFile, CartridgeInfo, CollectStore, ConfigValue,
-    CreateCartridges, CreateLibrary, Damage, Done, DriveInfo, ElementInfo, ErrorCode, LibraryDetail,
-    LibraryInfo, LibraryTarget, MoveCartridge, PlaceInfo, PortalInfo, Problem, RemoveCartridge, ScrubStore,
-    SessionInfo, SetCartridge, SetChap, SetLibrary, StoreCheck, StoreCollected, StoreRepaired, StoreScrub,
-    StoreStats, SystemStatus, TargetInfo,
+    CreateCartridges, CreateLibrary, Damage, Done, DriveInfo, ElementInfo, ErrorCode, ExportStoreKey,
+    LibraryDetail, LibraryInfo, LibraryTarget, MoveCartridge, PlaceInfo, PortalInfo, Problem,
+    RemoveCartridge, RotateStoreKey, ScrubStore, SessionInfo, SetCartridge, SetChap, SetLibrary, StoreCheck,
+    StoreCollected, StoreKey, StoreRepaired, StoreScrub, StoreStats, SystemStatus, TargetInfo,
 };
 use vtl_cartridge::Protection;
-use vtl_conf::{ConfErrors, Origin, Surroundings};
+use vtl_conf::{ConfErrors, Origin, StoreKeyMethod, Surroundings};
 use vtl_library::{
     Cartridge, CartridgeState, Counts, Head, Layout, LibraryError, NewCartridges, NewPlace, Verdict,
 };
 use vtl_meta::{MetaError, Tx};
-use vtl_store::{GcRule, OwnerId};
+use vtl_store::{GcRule, OwnerId, PassphraseCost, StoreError};
 use vtl_types::{
     ByteCount, ChapAccount, ChapLogin, IscsiName, Label, LibraryName, MediaForm, MediaKind, Place, Secret,
 };
@@ -28,7 +31,7 @@ use vtl_types::{
 use super::{not_carried, refused};
 use crate::SESSIONS_END;
 use crate::clock::rfc3339;
-use crate::daemon::{Daemon, internal, invalid, lock, open_door};
+use crate::daemon::{Daemon, internal, invalid, lock, open_door, pool_key};
 use crate::inventory::{Bay, Force};
 use crate::kept::{Keep, parse_time};
 use crate::library::LiveLibrary;
@@ -39,6 +42,22 @@ use crate::target::Target;
 use crate::unit::Failed;
 
 type Answer<T> = Result<T, ApiError>;
+
+/// A file that nobody else can read, durable when it returns.
+fn write_new(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    File::open(folder)?.sync_all()
+}
+
+/// What the store says of its key.
+fn not_for_the_key(error: &StoreError) -> ApiError {
+    let code =
+        if matches!(error, StoreError::Key { .. }) { ErrorCode::Conflict } else { ErrorCode::Internal };
+    ApiError { code, message: error.to_string(), remedy: None }
+}
 
 /// How a library comes about beside a listener that others can reach.
 const DOOR_BEFORE_TARGET: &str = "close that listener (vtl iscsi portal rm, or restart without it), create the library, set its CHAP \
@@ -641,7 +660,70 @@ impl Daemon {
             reclaimed_bytes: stats.reclaimed_bytes,
             writes: vtl_store::PACK_WRITES.to_owned(),
             scrub: self.scrub_line(),
+            encrypted: self.store.key_status().is_some(),
         })
+    }
+
+    /// What may be told of the pool's key.
+    pub(super) fn store_key(&self) -> Answer<StoreKey> {
+        let Some(status) = self.store.key_status() else {
+            return Ok(StoreKey { encryption: "none".to_owned(), ..StoreKey::default() });
+        };
+        let cost = (status.method == vtl_store::Method::Passphrase).then_some(status.cost);
+        Ok(StoreKey {
+            encryption: "aes-256-gcm".to_owned(),
+            method: Some(status.method.to_string()),
+            revision: Some(status.revision),
+            exported: Some(status.exported),
+            passphrase_memory_bytes: cost.map(|cost| u64::from(cost.memory_kib) << 10),
+            passphrase_passes: cost.map(|cost| cost.passes),
+        })
+    }
+
+    /// Makes another key open the pool.
+    pub(super) fn store_key_rotate(&self, request: &RotateStoreKey) -> Answer<Done> {
+        let _one_at_a_time = lock(&self.changes);
+        let (file, method, setting) = match (&request.key_file, &request.passphrase_file) {
+            (Some(file), None) => (file, StoreKeyMethod::KeyFile, "store.key_file"),
+            (None, Some(file)) => (file, StoreKeyMethod::PassphraseFile, "store.passphrase_file"),
+            _ => {
+                let message = "a rotation needs one new key".to_owned();
+                return Err(invalid(message, "name a key file or a passphrase file"));
+            }
+        };
+        let read = vtl_conf::store_key(Path::new(file), method).map_err(|why| invalid(why, ""))?;
+        let Some(key) = pool_key(&read) else { return Err(internal("a key file gave no key")) };
+        let status =
+            self.store.rotate_key(key, PassphraseCost::default()).map_err(|e| not_for_the_key(&e))?;
+        let next = "and export it again with vtl store key export";
+        Ok(done(
+            format!(
+                "the pool opens with the new {} from now on (revision {}): set {setting} = \"{file}\" before the next start of vtld, {next}",
+                status.method, status.revision
+            ),
+            Vec::new(),
+        ))
+    }
+
+    /// Writes the keyring to a file; it counts as exported when that is durable.
+    pub(super) fn store_key_export(&self, request: &ExportStoreKey) -> Answer<Done> {
+        let _one_at_a_time = lock(&self.changes);
+        let (revision, bytes) = self.store.export_keyring().map_err(|e| not_for_the_key(&e))?;
+        let file = Path::new(&request.file);
+        write_new(file, &bytes).map_err(|error| {
+            invalid(
+                format!("{}: {error}", file.display()),
+                "name a file that does not exist yet, in a folder that does",
+            )
+        })?;
+        self.store.keyring_exported(revision).map_err(|e| not_for_the_key(&e))?;
+        Ok(done(
+            format!(
+                "the keyring (revision {revision}) is in {}: keep it, and the key that opens it, apart from this machine",
+                request.file
+            ),
+            Vec::new(),
+        ))
     }
 
     /// Finds out what each cartridge takes, without freeing anything.

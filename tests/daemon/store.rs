@@ -1,6 +1,7 @@
 //! The store as an operator meets it: content stored once, space that comes back, and collections that are refused for a reason.
 
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
@@ -403,4 +404,156 @@ fn the_scrub_finds_damage_names_it_until_it_is_repaired_and_heals_what_has_anoth
     reads_whole(&server, 1, 1);
     let (status, answer) = server.ask("POST", "/store/scrub", &json!({ "rate": "fast" }));
     assert_eq!((status, &answer["code"]), (400, &json!("invalid")));
+}
+
+/// A made-up file that only its owner can read.
+fn secret_file(folder: &Path, name: &str, content: &str) -> String {
+    let path = folder.join(name);
+    std::fs::write(&path, content).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    path.display().to_string()
+}
+
+fn encrypted_with(setting: &str, file: &str) -> [String; 4] {
+    let encryption = "store.encryption=aes-256-gcm".to_owned();
+    ["--set".to_owned(), encryption, "--set".to_owned(), format!("store.{setting}={file:?}")]
+}
+
+/// Every file of the store, with its content.
+fn store_files(server: &Server) -> Vec<(PathBuf, Vec<u8>)> {
+    let (mut found, mut folders) = (Vec::new(), vec![server.state().join("store")]);
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let content = std::fs::read(&path).unwrap();
+                found.push((path, content));
+            }
+        }
+    }
+    found
+}
+
+fn places_of(server: &Server, part: &[u8]) -> Vec<PathBuf> {
+    let holds = |content: &[u8]| content.windows(part.len()).any(|window| window == part);
+    store_files(server).into_iter().filter(|(_, content)| holds(content)).map(|(path, _)| path).collect()
+}
+
+/// What a backup of a known text leaves on the disk, and after a kill and a restart it reads as it was.
+fn write_a_known_text_and_kill(server: &mut Server) -> Vec<PathBuf> {
+    const TEXT: &[u8] = b"what is written here must not be found on the disk in clear; ";
+    let mut block = TEXT.to_vec();
+    block.extend(noise(9, (1 << 16) - block.len()));
+    let mut host = server.session(1);
+    host.load(1, 0);
+    for _ in 0..20 {
+        host.write(DRIVE, &block).good();
+    }
+    host.run(DRIVE, &ONE_FILEMARK, 0, &[]).good();
+    server.kill();
+    let mut places = places_of(server, &TEXT[..24]);
+    places.extend(places_of(server, b"VTL001L8"));
+    server.start_again();
+    let mut host = server.session(1);
+    host.attentions(DRIVE);
+    host.run(DRIVE, &[1, 0, 0, 0, 0, 0], 0, &[]).good();
+    for _ in 0..20 {
+        assert!(host.read(DRIVE, 1 << 16).good() == block);
+    }
+    places
+}
+
+#[test]
+fn what_a_host_wrote_to_an_encrypted_store_survives_a_kill_and_is_nowhere_in_clear() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = secret_file(folder.path(), "key", "0123456789abcdef0123456789abcdef");
+    let set = encrypted_with("key_file", &key);
+    let set = set.each_ref().map(String::as_str);
+    let mut server = Server::start(&set);
+    assert_eq!(write_a_known_text_and_kill(&mut server), [] as [PathBuf; 0]);
+    assert_eq!(server.get("/store/stats")["encrypted"], true);
+    let mut plain = Server::start(&[]);
+    assert!(
+        !write_a_known_text_and_kill(&mut plain).is_empty(),
+        "a search that finds nothing proves nothing"
+    );
+    assert_eq!(plain.get("/store/stats")["encrypted"], false);
+    assert_eq!(plain.get("/store/key"), json!({ "encryption": "none" }));
+    assert_eq!(plain.ask("POST", "/store/key/export", &json!({ "file": "/nowhere/x" })).0, 409);
+}
+
+#[test]
+fn a_start_with_the_wrong_key_or_none_is_refused_with_the_pool_and_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let words = secret_file(folder.path(), "words", "made-up words for a test\n");
+    let other = secret_file(folder.path(), "other", "other made-up words, too\n");
+    let set = encrypted_with("passphrase_file", &words);
+    let set = set.each_ref().map(String::as_str);
+    let mut server = Server::start_at(folder.path(), &set);
+    assert_eq!(server.stop(), Some(0));
+    let pool = server.state().join("store").display().to_string();
+    let wrong = encrypted_with("passphrase_file", &other);
+    let wrong = wrong.each_ref().map(String::as_str);
+    for (set, told) in
+        [(&wrong[..], "this passphrase does not open it"), (&[], "it is encrypted, and no key was given")]
+    {
+        let (code, said) = Server::refused(folder.path(), set);
+        assert_eq!(code, Some(1), "{said}");
+        assert!(said.contains(told) && said.contains(&pool), "{said}");
+        assert!(!said.contains("made-up"), "{said}");
+    }
+    server.start_again();
+    assert_eq!(server.get("/store/key")["method"], "passphrase");
+}
+
+#[test]
+fn the_status_asks_for_an_export_until_there_is_one_and_again_after_a_rotation() {
+    let folder = tempfile::tempdir().unwrap();
+    let old = secret_file(folder.path(), "old", "0123456789abcdef0123456789abcdef");
+    let new = secret_file(folder.path(), "new", "fedcba9876543210fedcba9876543210");
+    let set = encrypted_with("key_file", &old);
+    let set = set.each_ref().map(String::as_str);
+    let mut server = Server::start_at(folder.path(), &set);
+    let asked = |server: &Server| {
+        let problems = server.get("/system/status")["problems"].clone();
+        problems.to_string().contains("vtl store key export")
+    };
+    assert!(asked(&server));
+    let export = folder.path().join("export");
+    let file = json!({ "file": export });
+    server.api("POST", "/store/key/export", &file);
+    assert!(!asked(&server) && server.get("/store/key")["exported"] == true);
+    assert_eq!(std::fs::metadata(&export).unwrap().permissions().mode() & 0o777, 0o600);
+    let (status, answer) = server.ask("POST", "/store/key/export", &file);
+    assert_eq!(
+        (status, &answer["code"]),
+        (400, &json!("invalid")),
+        "an old file is not written over: {answer}"
+    );
+
+    for wrong in
+        [json!({}), json!({ "key_file": new, "passphrase_file": new }), json!({ "key_file": "/nowhere/x" })]
+    {
+        assert_eq!(server.ask("POST", "/store/key/rotate", &wrong).0, 400, "{wrong}");
+    }
+    let told = server.api("POST", "/store/key/rotate", &json!({ "key_file": new }))["message"].clone();
+    assert!(told.as_str().unwrap().contains("before the next start"), "{told}");
+    assert!(asked(&server) && server.get("/store/key")["revision"] == 2);
+    assert_eq!(server.stop(), Some(0));
+    assert_eq!(Server::refused(folder.path(), &set).0, Some(1), "the old key");
+
+    // The keyring is lost. The export is of before: with the key of before it opens the pool.
+    for name in ["keyring", "keyring.copy"] {
+        std::fs::remove_file(server.state().join("store").join(name)).unwrap();
+    }
+    let (code, said) = Server::refused(folder.path(), &set);
+    assert!(
+        code == Some(1) && said.contains("its keyring is lost") && said.contains("put an export"),
+        "{said}"
+    );
+    std::fs::copy(&export, server.state().join("store/keyring")).unwrap();
+    server.start_again();
+    assert!(!asked(&server));
 }

@@ -15,7 +15,7 @@ use crate::{
     Surroundings,
     config::{
         Api, CartridgeDefaults, Collections, Config, DefaultLibrary, Digest, Iscsi, Library, Log, LogLevel,
-        Retention, Setting, Store, TargetAccess,
+        Retention, Setting, Store, StoreEncryption, TargetAccess,
     },
     document::{self, Documents, one_line},
     doors,
@@ -292,8 +292,12 @@ impl Checker<'_> {
     }
 
     fn secret_file(&self, text: &str) -> Result<Secret, Wrong> {
-        let folder = self.documents.folder.as_deref().unwrap_or(Path::new(""));
-        secrets::from_file(&folder.join(text))
+        secrets::from_file(&self.beside(text))
+    }
+
+    /// A path as it is meant in the configuration file.
+    fn beside(&self, text: &str) -> PathBuf {
+        self.documents.folder.as_deref().unwrap_or(Path::new("")).join(text)
     }
 
     fn secret_env(&self, text: &str) -> Result<Secret, Wrong> {
@@ -361,6 +365,10 @@ impl Checker<'_> {
             compression_level,
             dedupe,
             chunk_size,
+            encryption,
+            key_file,
+            passphrase_file,
+            passphrase_env,
             memory,
             gc,
             scrub_days,
@@ -376,6 +384,10 @@ impl Checker<'_> {
         let compression_level = self.number("store.compression_level", compression_level, 1..=19);
         let dedupe = self.take("store.dedupe", dedupe, boolean);
         let chunk_size = self.take("store.chunk_size", chunk_size, chunk_length);
+        let is_encrypted = self.take("store.encryption", encryption, |value| {
+            word(value, &[("none", false), ("aes-256-gcm", true)])
+        });
+        let encryption = self.store_key(is_encrypted, [key_file, passphrase_file, passphrase_env]);
         let memory = self.size("store.memory", memory, 64 * M..=256 * G);
         let words = [("auto", Collections::Auto), ("manual", Collections::Manual)];
         let gc = self.take("store.gc", gc, |value| word(value, &words));
@@ -387,6 +399,7 @@ impl Checker<'_> {
             compression_level: compression_level?,
             dedupe: dedupe?,
             chunk_size: chunk_size?,
+            encryption: encryption?,
             memory: memory?,
             gc: gc?,
             scrub_days: scrub_days?,
@@ -399,6 +412,60 @@ impl Checker<'_> {
         let max_clock_step_s =
             self.number("retention.max_clock_step_s", max_clock_step_s, 0..=LONGEST_CLOCK_STEP_S)?;
         Some(Retention { max_clock_step_s })
+    }
+
+    /// Exactly one place for the key when the store is encrypted, none when it is not.
+    fn store_key(&mut self, is_encrypted: Option<bool>, raw: [Option<Value>; 3]) -> Option<StoreEncryption> {
+        const NAMES: [&str; 3] = ["key_file", "passphrase_file", "passphrase_env"];
+        let paths = NAMES.map(|name| ["store", name]);
+        for (path, value) in paths.iter().zip(&raw) {
+            if let Some(value) = value {
+                self.note(path, value);
+            }
+        }
+        let mut given = paths
+            .iter()
+            .zip(NAMES)
+            .zip(&raw)
+            .filter_map(|((path, name), value)| Some((path, name, value.as_ref()?)));
+        match (is_encrypted?, given.next(), given.next()) {
+            (false, None, _) => Some(StoreEncryption::None),
+            (true, None, _) => {
+                let remedy = "add store.key_file, store.passphrase_file or store.passphrase_env";
+                self.refuse(
+                    &["store", "encryption"],
+                    "\"aes-256-gcm\"",
+                    "there is no key for the store",
+                    Some(remedy),
+                );
+                None
+            }
+            (false, Some((path, _, value)), _) => {
+                let remedy =
+                    "take it out, or set store.encryption = \"aes-256-gcm\" if the pool is encrypted";
+                self.refuse(
+                    path,
+                    &one_line(value),
+                    "the store is not encrypted and needs no key",
+                    Some(remedy),
+                );
+                None
+            }
+            (true, Some((path, first, value)), Some((_, second, _))) => {
+                let remedy = format!("keep one of {first} and {second}");
+                self.refuse(path, &one_line(value), "there are two keys", Some(&remedy));
+                None
+            }
+            (true, Some((path, "key_file", value)), None) => self
+                .secret(path, value, |this, text| secrets::key_file(&this.beside(text)))
+                .map(StoreEncryption::KeyFile),
+            (true, Some((path, "passphrase_file", value)), None) => self
+                .secret(path, value, |this, text| secrets::passphrase_file(&this.beside(text)))
+                .map(StoreEncryption::Passphrase),
+            (true, Some((path, _, value)), None) => self
+                .secret(path, value, |this, text| this.secret_env(text).and_then(secrets::passphrase))
+                .map(StoreEncryption::Passphrase),
+        }
     }
 
     fn log(&mut self, mirror: LogMirror) -> Option<Log> {

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use vtl_types::{ByteCount, ChapAccount, IscsiName};
+use vtl_types::{ByteCount, ChapAccount, IscsiName, Secret};
 
 use crate::error::Origin;
 
@@ -147,6 +147,8 @@ pub struct Store {
     pub dedupe: bool,
     /// Average chunk length of a pool that is made now.
     pub chunk_size: ByteCount,
+    /// Whether the pool is encrypted, and what opens it.
+    pub encryption: StoreEncryption,
     /// What index and caches may take.
     pub memory: ByteCount,
     /// Who starts a collection.
@@ -156,6 +158,32 @@ pub struct Store {
     /// And not faster than so many bytes a second.
     pub scrub_rate: ByteCount,
 }
+
+/// Whether the pool is encrypted, and what opens it.
+#[derive(Clone, Debug)]
+pub enum StoreEncryption {
+    /// It is not.
+    None,
+    /// AES-256-GCM, opened by a key file.
+    KeyFile(Secret),
+    /// AES-256-GCM, opened by a passphrase.
+    Passphrase(Secret),
+}
+
+/// For the question whether a reload changes anything.
+impl PartialEq for StoreEncryption {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::None, Self::None) => true,
+            (Self::KeyFile(one), Self::KeyFile(two)) | (Self::Passphrase(one), Self::Passphrase(two)) => {
+                one.expose() == two.expose()
+            }
+            _ => false,
+        }
+    }
+}
+
+impl Eq for StoreEncryption {}
 
 /// Who frees what nothing in the store needs any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

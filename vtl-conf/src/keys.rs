@@ -226,6 +226,27 @@ pub const KEYS: &[Key] = &[
         "average length of what is compared: shorter finds more and needs a larger index; taken when a pool is made, later the pool's own counts",
     ),
     key(
+        "store.encryption",
+        "\"none\"",
+        "write \"none\" or \"aes-256-gcm\"",
+        "who encrypts must keep a key, or loses everything: that is somebody's decision; taken when a pool is made",
+    ),
+    unset(
+        "store.key_file",
+        "name a file of mode 0600 with 32 to 4096 random bytes",
+        "all its bytes are the key, a line end too; opens the pool quicker than a passphrase",
+    ),
+    unset(
+        "store.passphrase_file",
+        "name a file of mode 0600 that holds a passphrase of 12 to 1024 bytes",
+        "a passphrase can be written down and kept apart from the machine",
+    ),
+    unset(
+        "store.passphrase_env",
+        "name an environment variable that holds a passphrase of 12 to 1024 bytes",
+        "for containers, instead of a file",
+    ),
+    key(
         "store.memory",
         "\"512m\"",
         "write a size from 64m to 256g",

@@ -20,7 +20,7 @@ use std::{collections::BTreeMap, ffi::OsString, path::Path};
 
 pub use config::{
     Api, CartridgeDefaults, Collections, Config, DefaultLibrary, Digest, Iscsi, Library, Log, LogLevel,
-    Retention, Setting, Store, TargetAccess,
+    Retention, Setting, Store, StoreEncryption, TargetAccess,
 };
 pub use document::Assignment;
 pub use doors::TargetDoor;
@@ -43,6 +43,30 @@ impl Surroundings {
         let named = |(name, value): (OsString, OsString)| name.into_string().ok().map(|name| (name, value));
         Self { root, environment: std::env::vars_os().filter_map(named).collect() }
     }
+}
+
+/// Reads a key for the store from a file, as `store.key_file` and `store.passphrase_file` are read.
+///
+/// # Errors
+/// What is wrong with the file, and what to do. No byte of it is in there.
+pub fn store_key(file: &Path, method: StoreKeyMethod) -> Result<StoreEncryption, String> {
+    let read = match method {
+        StoreKeyMethod::KeyFile => secrets::key_file(file).map(StoreEncryption::KeyFile),
+        StoreKeyMethod::PassphraseFile => secrets::passphrase_file(file).map(StoreEncryption::Passphrase),
+    };
+    read.map_err(|(problem, remedy)| {
+        let remedy = remedy.unwrap_or_else(|| "name a file of mode 0600 with the new key".to_owned());
+        format!("{}: {problem}; {remedy}", file.display())
+    })
+}
+
+/// What a file with a key for the store holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreKeyMethod {
+    /// The key: all its bytes.
+    KeyFile,
+    /// A passphrase, and perhaps a line end.
+    PassphraseFile,
 }
 
 /// Reads the file, if one is named, lays the command line's assignments over it (the last one wins) and checks all.

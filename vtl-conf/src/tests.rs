@@ -10,7 +10,7 @@ use std::{
 
 use crate::{
     Assignment, Collections, ConfErrors, Config, DefaultLibrary, Digest, KEYS, LogLevel, Origin,
-    Surroundings, TargetDoor, check, load,
+    StoreEncryption, Surroundings, TargetDoor, check, load,
 };
 use tempfile::TempDir;
 use vtl_types::ByteCount;
@@ -393,6 +393,73 @@ fn secrets_come_from_a_file_without_its_line_end_or_from_the_environment() {
     let shown = format!("{config:?}");
     assert!(!shown.contains("from-the-"), "{shown}");
     assert!(shown.contains("***"));
+}
+
+#[test]
+fn an_encrypted_store_needs_exactly_one_key_and_one_that_is_not_needs_none() {
+    let desk = Desk::new();
+    desk.secret("key", &"k".repeat(32), 0o600);
+    let sealed = |rest: &str| format!("[store]\nencryption = \"aes-256-gcm\"\n{rest}\n");
+    for (text, told) in [
+        (
+            sealed(""),
+            "store.encryption = \"aes-256-gcm\": there is no key for the store; \
+             add store.key_file, store.passphrase_file or store.passphrase_env",
+        ),
+        (
+            sealed("key_file = \"key\"\npassphrase_env = \"VTL_CHAP\""),
+            "vtl.toml:3: store.key_file = \"key\": there are two keys; keep one of key_file and passphrase_env",
+        ),
+        (
+            "[store]\nkey_file = \"key\"\n".to_owned(),
+            "vtl.toml:2: store.key_file = \"key\": the store is not encrypted and needs no key; \
+             take it out, or set store.encryption = \"aes-256-gcm\" if the pool is encrypted",
+        ),
+        ("[store]\nencryption = \"rot13\"\n".to_owned(), "write \"none\" or \"aes-256-gcm\""),
+        (sealed("passphrase_env = \"NOT_SET\""), "this environment variable is not set"),
+    ] {
+        let errors = desk.errors(&text);
+        assert!(errors.len() == 1 && errors[0].contains(told), "{errors:?}");
+    }
+}
+
+#[test]
+fn a_key_of_the_store_that_others_can_read_or_of_a_wrong_length_is_refused_and_never_shown() {
+    let desk = Desk::new();
+    let refused = |name: &str, content: &str, mode: u32| {
+        desk.secret("secret", content, mode);
+        let text = format!("[store]\nencryption = \"aes-256-gcm\"\n{name} = \"secret\"\n");
+        let errors = desk.errors(&text);
+        assert!(!errors[0].contains("made-up"), "{errors:?}");
+        errors[0].clone()
+    };
+    let error = refused("key_file", &"made-up ".repeat(8), 0o644);
+    assert!(error.contains("others can use the secret file, its mode is 0644; chmod 600"), "{error}");
+    let error = refused("key_file", "made-up and too short", 0o600);
+    assert!(error.contains("a key file has 32 to 4096 bytes, this one has 21"), "{error}");
+    let error = refused("key_file", &"made-up ".repeat(513), 0o600);
+    assert!(error.contains("32 to 4096 bytes, this one has more"), "{error}");
+    let error = refused("passphrase_file", "made-up\n", 0o600);
+    assert!(error.contains("a passphrase has 12 to 1024 bytes, this one has 7"), "{error}");
+}
+
+#[test]
+fn a_key_file_counts_with_its_line_end_and_a_passphrase_without() {
+    let desk = Desk::new();
+    let with = |rest: &str| {
+        desk.load(&format!("[store]\nencryption = \"aes-256-gcm\"\n{rest}\n"), &[]).unwrap().store.encryption
+    };
+    let content = "made-up words that nobody else has\n";
+    desk.secret("secret", content, 0o600);
+    let StoreEncryption::KeyFile(key) = with("key_file = \"secret\"") else { panic!("no key file") };
+    assert_eq!(key.expose(), content.as_bytes());
+    let StoreEncryption::Passphrase(words) = with("passphrase_file = \"secret\"") else { panic!("no words") };
+    assert_eq!(words.expose(), content.trim().as_bytes());
+    let env = with("passphrase_env = \"VTL_CHAP\"");
+    assert!(!format!("{env:?}").contains("environment"), "{env:?}");
+    let StoreEncryption::Passphrase(words) = &env else { panic!("no words") };
+    assert_eq!(words.expose(), b"from-the-environment");
+    assert!(env == with("passphrase_env = \"VTL_CHAP\"") && env != with("key_file = \"secret\""));
 }
 
 #[test]

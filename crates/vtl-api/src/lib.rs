@@ -340,6 +340,8 @@ pub struct StoreStats {
     pub writes: String,
     /// The scrub in one line: the last pass that ended, how far the one is that runs, what is damaged now.
     pub scrub: String,
+    /// Whether what is on disk is encrypted.
+    pub encrypted: bool,
 }
 
 /// `POST /store/scrub`, what is asked.
@@ -384,6 +386,48 @@ pub struct StoreScrub {
     pub damaged_bytes: u64,
     /// What is damaged now; without a cartridge where none needs it.
     pub damage: Vec<Damage>,
+}
+
+/// `GET /store/key`: what may be told of the key of the pool.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoreKey {
+    /// `none` or `aes-256-gcm`.
+    pub encryption: String,
+    /// What opens the pool: `key file` or `passphrase`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub method: Option<String>,
+    /// 1, and one more with each rotation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<u64>,
+    /// Whether the keyring has been exported since its last change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exported: Option<bool>,
+    /// Memory that making a key from the passphrase takes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub passphrase_memory_bytes: Option<u64>,
+    /// Passes over that memory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub passphrase_passes: Option<u32>,
+}
+
+/// `POST /store/key/rotate`. One of the two; the daemon reads the file, no secret is in the request.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RotateStoreKey {
+    /// Path of the new key file on the machine of the daemon.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_file: Option<String>,
+    /// Path of a file with the new passphrase.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub passphrase_file: Option<String>,
+}
+
+/// `POST /store/key/export`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExportStoreKey {
+    /// Path of a file that is not there yet, on the machine of the daemon.
+    pub file: String,
 }
 
 /// `POST /store/gc`, what is asked.

@@ -203,6 +203,11 @@ pub fn survey(bytes: &[u8], kind: Kind) -> Survey {
     survey
 }
 
+/// The whole bytes of such a file, for a copy that goes elsewhere.
+pub fn encode(kind: Kind, payload: &[u8]) -> Vec<u8> {
+    [&header(kind, payload), payload].concat()
+}
+
 fn header(kind: Kind, payload: &[u8]) -> Vec<u8> {
     let mut writer = Writer::with_capacity(HEADER_BYTES);
     writer.raw(&kind.magic).u32(kind.version).u32(crc32c::crc32c(payload));
@@ -267,6 +272,7 @@ mod tests {
         written[28..32].fill(0);
         assert_eq!(written, HELLO);
         assert_eq!(read(&disk, Path::new("/x"), KIND).unwrap(), b"hello");
+        assert_eq!(disk.contents(Path::new("/x")).unwrap(), encode(KIND, b"hello"));
     }
 
     #[test]

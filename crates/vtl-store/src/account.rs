@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 
 use crate::error::StoreError;
 use crate::mark::{Marks, Need, Ranges, mark};
-use crate::pack::{ENTRY_BYTES, FOOTER_PREFIX, REGION_HEADER, Region};
+use crate::pack::{ENTRY_BYTES, FOOTER_PREFIX, Region};
 use crate::packs::{Known, PackState, View};
 use crate::store::Core;
 use crate::types::{OwnerId, Share};
@@ -113,7 +113,8 @@ fn weigh(region: &Region, marks: &Ranges, sealed: bool) -> Tally {
         left -= part;
         *tally.parts.entry(need).or_default() += part;
     }
-    tally.rest = left + copies * REGION_HEADER + if sealed { FOOTER_PREFIX } else { 0 };
+    let header = u64::from(region.head_len).saturating_sub(region.chunks.len() as u64 * ENTRY_BYTES);
+    tally.rest = left + copies * header + if sealed { FOOTER_PREFIX } else { 0 };
     tally
 }
 

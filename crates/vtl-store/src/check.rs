@@ -132,14 +132,17 @@ impl Check<'_> {
         let file = file.map_err(|error| error.to_string())?;
         let mut bytes = Vec::new();
         file.read_at(0, pack::PAGE as usize, &mut bytes).map_err(|error| error.to_string())?;
-        let expected =
-            PackHeader { store_id: self.core.store_id, id, generation: view.generation }.compare(&bytes);
+        let expected = PackHeader { store_id: self.core.domain.store_id, id, generation: view.generation }
+            .compare(&bytes);
         verdict.header = expected.err().map(|why| format!("{why}; its chunks can be read"));
+        let frame = self.core.packs.frame(id, view.generation);
         for region in &view.table.regions {
-            let raw = reader::fetch(&*file, &self.core.codec, region);
+            let raw = reader::fetch(&*file, &self.core.codec, &frame, region);
             for found in region.found() {
                 let checked = match &raw {
-                    Ok(raw) => reader::verified(raw, &found).map(drop).map_err(|error| error.to_string()),
+                    Ok(raw) => reader::verified(self.core.codec.prints(), raw, &found)
+                        .map(drop)
+                        .map_err(|error| error.to_string()),
                     Err(error) => Err(error.to_string()),
                 };
                 self.judge(&view, &found, checked, verdict);

@@ -1,4 +1,4 @@
-//! Regions: compressed when it pays; and back. Fingerprints of chunks.
+//! Regions: compressed when it pays; and back.
 
 use std::sync::{Arc, Mutex};
 
@@ -6,6 +6,7 @@ use bytes::Bytes;
 use zstd::bulk::{Compressor, Decompressor};
 
 use crate::buffers::{Buffer, Buffers};
+use crate::cipher::Prints;
 use crate::types::MAX_REGION_BYTES;
 use crate::workers::lock;
 
@@ -44,20 +45,6 @@ impl Algorithm {
 
 pub(crate) type Fingerprint = [u8; 32];
 
-/// BLAKE3 of a chunk in pieces.
-pub(crate) fn fingerprint(pieces: &[Bytes]) -> Fingerprint {
-    match pieces {
-        [one] => *blake3::hash(one).as_bytes(),
-        several => {
-            let mut hasher = blake3::Hasher::new();
-            several.iter().for_each(|piece| {
-                hasher.update(piece);
-            });
-            *hasher.finalize().as_bytes()
-        }
-    }
-}
-
 /// A region's bytes as its pack gets them.
 #[derive(Debug)]
 pub(crate) struct Encoded {
@@ -68,6 +55,7 @@ pub(crate) struct Encoded {
 /// Compressors and decompressors that are not in use, so that none is set up for each chunk.
 pub(crate) struct Codec {
     level: i32,
+    prints: Prints,
     buffers: Arc<Buffers>,
     compressors: Mutex<Vec<Compressor<'static>>>,
     decompressors: Mutex<Vec<Decompressor<'static>>>,
@@ -75,9 +63,14 @@ pub(crate) struct Codec {
 
 impl Codec {
     /// `usual_bytes`: how long most regions are.
-    pub(crate) fn new(level: i32, usual_bytes: usize) -> Self {
+    pub(crate) fn new(level: i32, usual_bytes: usize, prints: Prints) -> Self {
         let buffers = Buffers::new(usual_bytes);
-        Self { level, buffers, compressors: Mutex::default(), decompressors: Mutex::default() }
+        Self { level, prints, buffers, compressors: Mutex::default(), decompressors: Mutex::default() }
+    }
+
+    /// How the content of chunks is told apart.
+    pub(crate) fn prints(&self) -> &Prints {
+        &self.prints
     }
 
     /// Room for regions.
@@ -174,6 +167,11 @@ fn squeeze(compressor: &mut Compressor<'static>, raw: &[u8], room: &mut Vec<u8>)
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cipher::Domain;
+
+    fn codec() -> Codec {
+        Codec::new(1, 8000, Domain::plain([0; 16]).prints())
+    }
 
     fn noise(len: usize) -> Vec<u8> {
         let mut bytes = vec![0; len];
@@ -188,7 +186,7 @@ mod tests {
     }
 
     fn round_trip(pieces: Vec<Bytes>, compress: bool) -> (Algorithm, usize) {
-        let codec = Codec::new(1, 8000);
+        let codec = codec();
         let raw = pieces.concat();
         let encoded = codec.encode(pieces, compress);
         let stored = encoded.stored.concat();
@@ -222,18 +220,17 @@ mod tests {
     }
 
     #[test]
-    fn pieces_make_the_same_region_and_fingerprint_as_the_whole() {
+    fn pieces_make_the_same_region_as_the_whole() {
         let whole = Bytes::from("abcdefgh".repeat(1000));
         let pieces = vec![whole.slice(..13), whole.slice(13..5000), whole.slice(5000..)];
-        assert_eq!(fingerprint(&pieces), *blake3::hash(&whole).as_bytes());
-        let codec = Codec::new(1, 8000);
+        let codec = codec();
         let (one, several) = (codec.encode(vec![whole], true), codec.encode(pieces, true));
         assert_eq!(one.stored.concat(), several.stored.concat());
     }
 
     #[test]
     fn cut_or_wrong_lengths_are_an_error() {
-        let codec = Codec::new(1, 8000);
+        let codec = codec();
         let stored = codec.encode(vec![Bytes::from("abcdefgh".repeat(1000))], true).stored.concat();
         for len in 0..stored.len() {
             assert!(codec.decode(Algorithm::Zstd, 8000, read(&codec, &stored[..len])).is_err());

@@ -22,6 +22,7 @@ use vtl_durable::Disk;
 use vtl_durable::log::{Header, Log, LogError};
 use vtl_durable::sealed::Kind;
 
+use crate::cipher::{Domain, Seal, Use};
 use crate::error::StoreError;
 use crate::newest::{self, Newest};
 use crate::recipe::{Begin, Entry, encode_record};
@@ -155,8 +156,8 @@ impl Committer {
             return outcomes;
         }
         let written = core.writable().map_err(|error| error.to_string()).and_then(|()| {
-            let payload = encode_record(good.iter().map(|(_, entry)| entry).collect::<Vec<_>>().into_iter());
-            journal.current.append(&payload).map_err(|error| core.distrust_log(&error))
+            let entries: Vec<&Entry> = good.iter().map(|(_, entry)| entry).collect();
+            append(&mut journal.current, &core.domain, &entries).map_err(|error| core.distrust_log(&error))
         });
         match written {
             Err(why) => outcomes
@@ -206,9 +207,9 @@ fn start_anew(core: &Core, journal: &mut Journal) -> Result<(), String> {
     journal.retired.push_back(old.header().number);
     let begin = core.begin();
     let owners = begin.owners.clone();
-    tell(&mut journal.current, begin).map_err(|error| core.distrust_log(&error))?;
+    tell(&mut journal.current, &core.domain, begin).map_err(|error| core.distrust_log(&error))?;
     journal.told = owners;
-    newest::remember(&*core.disk, &core.root.join(PACKS), core.store_id, journal.newest());
+    newest::remember(&*core.disk, &core.root.join(PACKS), core.domain.store_id, journal.newest());
     journal.drop_retired(&*core.disk).map_err(|error| error.to_string())
 }
 
@@ -216,9 +217,23 @@ fn start_anew(core: &Core, journal: &mut Journal) -> Result<(), String> {
 const BEGIN_RECORDS: u64 = 2;
 
 /// The first records of a journal file: what older ones said goes with them.
-pub(crate) fn tell(log: &mut Log, begin: Begin) -> Result<(), LogError> {
-    let payload = encode_record([&Entry::Begin(begin)].into_iter());
-    (0..BEGIN_RECORDS).try_for_each(|_| log.append(&payload).map(drop))
+pub(crate) fn tell(log: &mut Log, domain: &Domain, begin: Begin) -> Result<(), LogError> {
+    let entry = Entry::Begin(begin);
+    (0..BEGIN_RECORDS).try_for_each(|_| append(log, domain, &[&entry]).map(drop))
+}
+
+/// Appends a record, sealed for its place; its sequence number.
+fn append(log: &mut Log, domain: &Domain, entries: &[&Entry]) -> Result<u64, LogError> {
+    let mut payload = encode_record(entries.iter().copied());
+    let place = log.next_sequence().to_le_bytes();
+    journal_seal(domain, log.header()).seal(&place, &mut payload)?;
+    log.append(&payload)
+}
+
+/// What the records of a journal file are sealed with.
+pub(crate) fn journal_seal(domain: &Domain, header: &Header) -> Seal {
+    let name = [header.log_id.to_le_bytes(), header.number.to_le_bytes()].concat();
+    domain.seal(Use::Journal, &name)
 }
 
 impl Queue {

@@ -16,7 +16,8 @@ use std::sync::mpsc::Sender;
 use bytes::Bytes;
 
 use crate::chunker::Chunker;
-use crate::codec::{Fingerprint, fingerprint};
+use crate::cipher::Prints;
+use crate::codec::Fingerprint;
 use crate::finder::Finder;
 use crate::pack::PackId;
 use crate::packs::View;
@@ -78,6 +79,7 @@ pub(crate) struct Cutter {
     rule: Rule,
     region_bytes: usize,
     finder: Option<Arc<Finder>>,
+    prints: Prints,
     rope: Rope,
     cut: Cut,
     /// New bytes in `cut`.
@@ -109,11 +111,13 @@ impl Cutter {
         region_bytes: usize,
         held_limit: usize,
         finder: Option<Arc<Finder>>,
+        prints: Prints,
     ) -> Self {
         Self {
             rule,
             region_bytes,
             finder,
+            prints,
             rope: Rope::default(),
             cut: Cut::default(),
             cut_bytes: 0,
@@ -167,7 +171,8 @@ impl Cutter {
             let next = view.table.get(number).map(|found| *found.chunk).filter(|chunk| !chunk.forced);
             match next {
                 Some(chunk) if self.rope.len >= chunk.len as usize => {
-                    let matches = self.rope.fingerprint(chunk.len as usize) == chunk.fingerprint;
+                    let matches =
+                        self.rope.fingerprint(&self.prints, chunk.len as usize) == chunk.fingerprint;
                     if matches && self.finder.as_ref().is_some_and(|finder| finder.admits(&view, number)) {
                         return Step::Hinted(view, number);
                     }
@@ -219,7 +224,7 @@ impl Cutter {
     fn take(&mut self, len: usize, forced: bool) {
         let pieces = self.rope.take(len);
         self.held_bytes += len;
-        let fingerprint = fingerprint(&pieces);
+        let fingerprint = self.prints.of_chunk(&pieces);
         let new = NewChunk { fingerprint, len: len as u32, forced };
         let Some(finder) = self.finder.clone() else { return self.push_new(pieces, new) };
         if let Some(number) = self.own.get(&fingerprint) {
@@ -283,21 +288,21 @@ impl Rope {
         self.scanned_pieces += 1;
     }
 
-    fn fingerprint(&self, len: usize) -> Fingerprint {
-        let mut hasher = blake3::Hasher::new();
-        let mut left = len;
-        for piece in &self.pieces {
-            let part = piece.get(..left).unwrap_or(piece);
-            if part.len() == len {
-                return *blake3::hash(part).as_bytes();
-            }
-            hasher.update(part);
-            left -= part.len();
-            if left == 0 {
-                break;
-            }
+    fn fingerprint(&self, prints: &Prints, len: usize) -> Fingerprint {
+        match self.pieces.front().and_then(|piece| piece.get(..len)) {
+            Some(one) => prints.of(one),
+            None => prints.of_pieces(self.front(len)),
         }
-        *hasher.finalize().as_bytes()
+    }
+
+    /// The first `len` bytes.
+    fn front(&self, len: usize) -> impl Iterator<Item = &[u8]> {
+        let mut left = len;
+        self.pieces.iter().map_while(move |piece| {
+            let part = piece.get(..left).unwrap_or(piece);
+            left -= part.len();
+            (!part.is_empty()).then_some(part)
+        })
     }
 
     fn take(&mut self, len: usize) -> Vec<Bytes> {
@@ -319,5 +324,54 @@ impl Rope {
 
     fn skip(&mut self, len: usize) {
         drop(self.take(len));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
+    use vtl_durable::SimDisk;
+    use vtl_types::Secret;
+
+    use super::*;
+    use crate::{Encryption, Options, OwnerId, PoolKey, Store};
+
+    /// Where a pool cuts the same 300 KB, and the fingerprints of the chunks.
+    fn cut(start_random: u64, encrypted: bool) -> (BTreeSet<u64>, BTreeSet<Fingerprint>) {
+        let key = || Encryption::with(PoolKey::File(Secret::new(vec![7; 32])));
+        let options = Options { start_random, encryption: encrypted.then(key), ..Options::small() };
+        let store = Store::open(Arc::new(SimDisk::new(1)), Path::new("/pool"), options).unwrap();
+        let mut noise = vec![0; 300_000];
+        blake3::Hasher::new().finalize_xof().fill(&mut noise);
+        store.create(OwnerId([1; 16]), b"").unwrap();
+        let mut stream = store.open_stream(OwnerId([1; 16])).unwrap();
+        stream.append(&[Bytes::from(noise)], false).unwrap();
+        stream.commit(b"").unwrap();
+        let packs = &store.core.packs;
+        let views: Vec<_> = packs.all().iter().map(|(id, _)| packs.view(*id).unwrap()).collect();
+        let chunks = views.iter().flat_map(|view| view.table.chunks());
+        let (mut ends, mut prints, mut end) = (BTreeSet::new(), BTreeSet::new(), 0);
+        for chunk in chunks {
+            end += u64::from(chunk.len);
+            ends.insert(end);
+            prints.insert(chunk.fingerprint);
+        }
+        assert_eq!(end, 300_000);
+        (ends, prints)
+    }
+
+    #[test]
+    fn the_same_content_in_two_encrypted_pools_has_no_fingerprint_and_hardly_a_cut_in_common() {
+        let (cuts, prints) = cut(1, true);
+        // The same id, the same key file: only the random domain key is another.
+        let (other_cuts, other_prints) = cut(1, true);
+        assert!(prints.len() > 500);
+        assert_eq!(prints.intersection(&other_prints).count(), 0);
+        // By chance one in some hundred; the end is the same.
+        assert!(cuts.intersection(&other_cuts).count() < cuts.len() / 25);
+        assert_eq!(cut(1, false), cut(1, false));
+        assert!(cut(1, false).1.is_disjoint(&prints));
     }
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use vtl_durable::DiskError;
 
 use crate::error::StoreError;
-use crate::pack::{self, Chunk, PAGE, Region, Table};
+use crate::pack::{Chunk, Frame, PAGE, Table};
 use crate::packs::{Created, View};
 use crate::recovery::feed_index;
 use crate::store::Core;
@@ -16,6 +16,7 @@ pub(crate) struct Draft<'a> {
     core: &'a Core,
     created: Created,
     generation: u16,
+    frame: Frame,
     table: Table,
     end: u64,
     published: bool,
@@ -26,7 +27,9 @@ impl<'a> Draft<'a> {
     pub(crate) fn new(core: &'a Core, old: &View) -> Result<Self, DiskError> {
         let generation = old.generation.saturating_add(1);
         let created = core.packs.create_next(old.id, generation)?;
-        let draft = Self { core, created, generation, table: Table::default(), end: PAGE, published: false };
+        let frame = core.packs.frame(old.id, generation);
+        let draft =
+            Self { core, created, generation, frame, table: Table::default(), end: PAGE, published: false };
         draft.created.file.write_at(0, &[IoSlice::new(&draft.created.header)])?;
         Ok(draft)
     }
@@ -39,10 +42,8 @@ impl<'a> Draft<'a> {
         compress: bool,
     ) -> Result<(), DiskError> {
         let encoded = self.core.codec.encode(raw, compress);
-        let region = Region::encoded(self.end, chunks, &encoded);
-        let header = region.encode_header(self.created.id);
-        let mut parts = vec![IoSlice::new(&header)];
-        parts.extend(encoded.stored.iter().map(|piece| IoSlice::new(piece)));
+        let (region, bytes) = self.frame.region(self.end, chunks, encoded)?;
+        let parts: Vec<IoSlice<'_>> = bytes.iter().map(|piece| IoSlice::new(piece)).collect();
         self.created.file.write_at(self.end, &parts)?;
         self.end = region.end();
         self.table.push(region);
@@ -52,7 +53,7 @@ impl<'a> Draft<'a> {
     /// Syncs it and puts it in the place of the generation before; the length of the file.
     pub(crate) fn publish(mut self) -> Result<u64, StoreError> {
         let (id, generation) = (self.created.id, self.generation);
-        let footer = pack::encode_footer(id, &self.table, self.end);
+        let footer = self.frame.encode_footer(&self.table, self.end)?;
         self.created.file.write_at(self.end, &[IoSlice::new(&footer)])?;
         // The file is new and nothing leans on it yet: a failed sync costs nothing but the work.
         self.created.file.sync_data()?;

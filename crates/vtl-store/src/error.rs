@@ -85,6 +85,13 @@ pub enum StoreError {
         /// What it is.
         why: String,
     },
+    /// The pool's key is missing, wrong or not wanted.
+    Key {
+        /// The pool's folder.
+        pool: PathBuf,
+        /// What is wrong, and what helps. No secret is in it.
+        why: String,
+    },
     /// The disk refused.
     Io(DiskError),
 }
@@ -102,6 +109,7 @@ impl StoreError {
             | Self::Damaged { .. }
             | Self::LostChunk { .. }
             | Self::TooLong { .. }
+            | Self::Key { .. }
             | Self::Format { .. } => true,
         }
     }
@@ -140,6 +148,7 @@ impl fmt::Display for StoreError {
                 write!(f, "{what} is {len} bytes, at most {limit} are allowed")
             }
             Self::Format { path, why } => write!(f, "{}: {why}", path.display()),
+            Self::Key { pool, why } => write!(f, "the key of the pool {}: {why}", pool.display()),
             Self::Io(error) => error.fmt(f),
         }
     }

@@ -362,7 +362,7 @@ impl Collector<'_> {
         let old = self.core.packs.file(&worn.view)?;
         let mut draft = Draft::new(self.core, &worn.view)?;
         for region in &worn.view.table.regions {
-            let (chunks, raw) = self.live_of(&*old, region, &worn.live)?;
+            let (chunks, raw) = self.live_of(&*old, &worn.view, region, &worn.live)?;
             if !chunks.is_empty() {
                 draft.add(chunks, raw, region.algorithm != Algorithm::Raw)?;
             }
@@ -374,6 +374,7 @@ impl Collector<'_> {
     fn live_of(
         &self,
         old: &dyn DiskFile,
+        view: &View,
         region: &Region,
         live: &HashSet<u32>,
     ) -> Result<(Vec<Chunk>, Vec<Bytes>), StoreError> {
@@ -382,9 +383,10 @@ impl Collector<'_> {
             return Ok((chunks, pieces));
         }
         let damaged = |error: reader::RegionError| StoreError::LostChunk { why: error.to_string() };
-        let raw = reader::fetch(old, &self.core.codec, region).map_err(damaged)?;
+        let frame = self.core.packs.frame(view.id, view.generation);
+        let raw = reader::fetch(old, &self.core.codec, &frame, region).map_err(damaged)?;
         for found in region.found().filter(|found| live.contains(&found.chunk.at)) {
-            pieces.push(reader::verified(&raw, &found).map_err(damaged)?);
+            pieces.push(reader::verified(self.core.codec.prints(), &raw, &found).map_err(damaged)?);
             chunks.push(*found.chunk);
         }
         Ok((chunks, pieces))

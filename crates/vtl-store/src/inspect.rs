@@ -1,6 +1,7 @@
 //! Looking into any file of a pool, whole or damaged: what is in it, at which offset, and what is wrong there.
 //!
-//! For tools. It goes by the store's own parsers and changes nothing. Behind damage it goes on where the next thing can be found.
+//! For tools. It goes by the store's own parsers and changes nothing. Behind damage it goes on where the next thing can be found. Of a file of an encrypted
+//! pool it tells what is not sealed: it has no key.
 
 use std::path::Path;
 
@@ -8,18 +9,21 @@ use vtl_durable::log::{self, Met};
 use vtl_durable::sealed::{self, HEADER_BYTES, Kind};
 use vtl_durable::{Disk, DiskError, DiskFile, Open};
 
+use crate::cipher::Domain;
 use crate::codec::Codec;
 use crate::commit::JOURNAL_KIND;
 use crate::index::survey::{self, MANIFEST_KIND, Manifest, TABLE_MAGIC};
-use crate::pack::{self, PAGE, PackHeader, PackId, Region};
+use crate::pack::{self, Frame, PAGE, PackHeader, PackId, Region};
 use crate::reader;
 use crate::recipe::{Begin, Change, Commit, Entry, Extent, HEAD_KIND, Note, PackEnd, State, decode_record};
 use crate::recovery::{POOL_KIND, Pool};
 use crate::scrub::record;
 use crate::types::OwnerId;
-use crate::{newest, quarantine, scrub};
+use crate::{keyring, newest, quarantine, scrub};
 
 /// Longer sealed files are none of ours.
+/// How deep below the pool's folder its files lie: a pack in `packs/XX`.
+const DEEPEST: usize = 3;
 const MAX_SEALED: u64 = 1 << 32;
 const PACK_MAGIC: [u8; 8] = *b"VTLPACK\0";
 
@@ -43,6 +47,8 @@ pub struct Item {
 pub enum FileKind {
     /// Identity of a pool.
     Pool,
+    /// The wrapped key of an encrypted pool.
+    Keyring,
     /// A file of the journal.
     Journal,
     /// An owner's state.
@@ -62,8 +68,9 @@ pub enum FileKind {
 }
 
 /// First bytes, the name's beginning and end, and the kind.
-const KINDS: [([u8; 8], &str, &str, FileKind); 9] = [
+const KINDS: [([u8; 8], &str, &str, FileKind); 10] = [
     (POOL_KIND.magic, "pool", "pool", FileKind::Pool),
+    (keyring::KIND.magic, keyring::NAME, "", FileKind::Keyring),
     (JOURNAL_KIND.magic, "", ".log", FileKind::Journal),
     (HEAD_KIND.magic, "head", "head", FileKind::Head),
     (PACK_MAGIC, "", ".pack", FileKind::Pack),
@@ -91,8 +98,54 @@ pub fn file(disk: &dyn Disk, path: &Path, each: &mut dyn FnMut(Item)) -> Result<
     file.read_at(0, 8, &mut first)?;
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let Some(kind) = kind(&first, name) else { return Ok(None) };
-    opened(&*file, kind, name, each)?;
+    if is_encrypted(disk, path) {
+        sealed_content(&*file, kind, name, each)?;
+    } else {
+        opened(&*file, kind, name, each)?;
+    }
     Ok(Some(kind))
+}
+
+/// What the pool file says in whose folder, or in a folder below it, the file lies.
+fn is_encrypted(disk: &dyn Disk, path: &Path) -> bool {
+    let pool = |folder: &Path| sealed::read(disk, &folder.join("pool"), POOL_KIND).ok();
+    let found = path.ancestors().skip(1).take(DEEPEST).find_map(pool);
+    found.is_some_and(|payload| Pool::decode(&payload).is_ok_and(|pool| pool.is_encrypted))
+}
+
+/// A file of an encrypted pool.
+fn sealed_content(
+    file: &dyn DiskFile,
+    kind: FileKind,
+    name: &str,
+    each: &mut dyn FnMut(Item),
+) -> Result<(), DiskError> {
+    let sealed = |at| Item::new(at, "sealed").with("content", "needs the key of the pool, and is not shown");
+    match kind {
+        FileKind::Pool | FileKind::Newest | FileKind::Scrub | FileKind::Keyring => {
+            opened(file, kind, name, each)
+        }
+        FileKind::Head => sealed_file(file, HEAD_KIND, not_shown, each),
+        FileKind::Quarantine => sealed_file(file, quarantine::KIND, not_shown, each),
+        FileKind::Journal => {
+            journal(file, &mut |at, payload, each| each(sealed(at).with("bytes", payload.len())), each)
+        }
+        FileKind::Pack => {
+            pack_header(file, name, each)?;
+            each(sealed(PAGE));
+            Ok(())
+        }
+        FileKind::Manifest | FileKind::Table => {
+            each(sealed(0));
+            Ok(())
+        }
+    }
+}
+
+fn not_shown(_: &[u8], each: &mut dyn FnMut(Item)) -> Result<(), (usize, String)> {
+    let item = Item::new(HEADER_BYTES as u64, "sealed");
+    each(item.with("content", "needs the key of the pool, and is not shown"));
+    Ok(())
 }
 
 /// The same with a file that is open.
@@ -106,10 +159,11 @@ pub fn opened(
     each: &mut dyn FnMut(Item),
 ) -> Result<(), DiskError> {
     match kind {
-        FileKind::Journal => journal(file, each),
+        FileKind::Journal => journal(file, &mut journal_record, each),
         FileKind::Pack => packs(file, name, each),
         FileKind::Table => table(file, each),
         FileKind::Pool => sealed_file(file, POOL_KIND, pool, each),
+        FileKind::Keyring => sealed_file(file, keyring::KIND, keys, each),
         FileKind::Head => sealed_file(file, HEAD_KIND, head, each),
         FileKind::Newest => sealed_file(file, newest::KIND, newest_journal, each),
         FileKind::Quarantine => sealed_file(file, quarantine::KIND, damaged, each),
@@ -182,7 +236,16 @@ fn malformed(error: vtl_durable::wire::Malformed) -> (usize, String) {
 fn pool(bytes: &[u8], each: &mut dyn FnMut(Item)) -> Result<(), (usize, String)> {
     let pool = Pool::decode(bytes).map_err(malformed)?;
     // The key of the gear table is a secret.
-    each(Item::new(32, "pool").with("store", hex(&pool.store_id)).with("chunk_bytes", pool.chunk_bytes));
+    let item = Item::new(32, "pool").with("store", hex(&pool.store_id)).with("chunk_bytes", pool.chunk_bytes);
+    each(item.with("encrypted", pool.is_encrypted));
+    Ok(())
+}
+
+fn keys(bytes: &[u8], each: &mut dyn FnMut(Item)) -> Result<(), (usize, String)> {
+    let status = keyring::told(bytes).map_err(malformed)?;
+    let item = Item::new(32, "keyring").with("store", hex(&store_of(bytes)));
+    let item = item.with("revision", status.revision).with("method", status.method);
+    each(item.with("exported", status.exported));
     Ok(())
 }
 
@@ -292,7 +355,10 @@ fn table(file: &dyn DiskFile, each: &mut dyn FnMut(Item)) -> Result<(), DiskErro
     })
 }
 
-fn journal(file: &dyn DiskFile, each: &mut dyn FnMut(Item)) -> Result<(), DiskError> {
+/// Tells what the payload of the record at an offset says.
+type Told<'a> = &'a mut dyn FnMut(u64, &[u8], &mut dyn FnMut(Item));
+
+fn journal(file: &dyn DiskFile, told: Told<'_>, each: &mut dyn FnMut(Item)) -> Result<(), DiskError> {
     log::survey(file, JOURNAL_KIND.magic, |met| match met {
         Met::Header(header) => {
             let item = Item::new(0, "header").with("store", hex(&header.tag));
@@ -301,16 +367,20 @@ fn journal(file: &dyn DiskFile, each: &mut dyn FnMut(Item)) -> Result<(), DiskEr
         }
         Met::Wrong { at, why } => each(Item::new(at, "journal").wrong(why)),
         Met::Record { at, sequence, payload } => {
-            let item = Item::new(at, "record").with("sequence", sequence).with("bytes", payload.len());
-            match decode_record(payload) {
-                Ok(entries) => {
-                    each(item.with("entries", entries.len()));
-                    entries.iter().for_each(|entry| journal_entry(at, entry, each));
-                }
-                Err(error) => each(item.wrong(error)),
-            }
+            each(Item::new(at, "record").with("sequence", sequence).with("bytes", payload.len()));
+            told(at, payload, each);
         }
     })
+}
+
+fn journal_record(at: u64, payload: &[u8], each: &mut dyn FnMut(Item)) {
+    match decode_record(payload) {
+        Ok(entries) => {
+            each(Item::new(at, "entries").with("count", entries.len()));
+            entries.iter().for_each(|entry| journal_entry(at, entry, each));
+        }
+        Err(error) => each(Item::new(at, "entries").wrong(error)),
+    }
 }
 
 /// Entries have the offset of their record.
@@ -357,8 +427,12 @@ fn pack_end(at: u64, end: &PackEnd) -> Item {
     Item::new(at, "pack").with("pack", end.pack).with("end", end.end).with("sealed", end.sealed)
 }
 
-fn packs(file: &dyn DiskFile, name: &str, each: &mut dyn FnMut(Item)) -> Result<(), DiskError> {
-    let size = file.size()?;
+/// Tells of the header; the store and the pack, as the header or the file's name say.
+fn pack_header(
+    file: &dyn DiskFile,
+    name: &str,
+    each: &mut dyn FnMut(Item),
+) -> Result<Option<([u8; 16], PackId)>, DiskError> {
     let mut page = Vec::new();
     file.read_at(0, PAGE as usize, &mut page)?;
     let named = PackId::parse(name);
@@ -374,24 +448,33 @@ fn packs(file: &dyn DiskFile, name: &str, each: &mut dyn FnMut(Item)) -> Result<
         }
         Err(why) => each(Item::new(0, "header").wrong(why)),
     }
-    let Some(id) = header.ok().map(|header| header.id).or(named.map(|(id, _)| id)) else {
+    let said = header.ok().map(|header| (header.store_id, header.id));
+    Ok(said.or(named.map(|(id, _)| ([0; 16], id))))
+}
+
+fn packs(file: &dyn DiskFile, name: &str, each: &mut dyn FnMut(Item)) -> Result<(), DiskError> {
+    let Some((store_id, id)) = pack_header(file, name, each)? else {
         each(
             Item::new(0, "file")
                 .wrong("neither header nor name say which pack it is: regions cannot be told"),
         );
         return Ok(());
     };
-    let trailer = pack::read_trailer(file, id)?;
-    let footer = pack::read_footer(file, id)?;
+    let size = file.size()?;
+    let domain = Domain::plain(store_id);
+    // The generation counts where bytes are sealed.
+    let frame = Frame::new(&domain, id, 0);
+    let trailer = pack::read_trailer(file, &frame)?;
+    let footer = pack::read_footer(file, &frame)?;
     let footer_at = trailer.map_or(size, |trailer| {
-        size.saturating_sub(pack::footer_len(trailer.regions as usize, trailer.chunks as usize))
+        size.saturating_sub(frame.footer_len(trailer.regions as usize, trailer.chunks as usize))
     });
-    let walked = pack::walk(file, id, footer_at)?;
-    let codec = Codec::new(1, 0);
+    let walked = pack::walk(file, &frame, footer_at)?;
+    let codec = Codec::new(1, 0, domain.prints());
     let mut end = PAGE;
     for region in &walked.regions {
         gap(file, end, region.offset.into(), each)?;
-        self::region(file, &codec, region, each)?;
+        self::region(file, &codec, &frame, region, each)?;
         end = region.end();
     }
     gap(file, end, footer_at, each)?;
@@ -411,7 +494,7 @@ fn packs(file: &dyn DiskFile, name: &str, each: &mut dyn FnMut(Item)) -> Result<
                     Item::new(region.offset.into(), "region")
                         .wrong("its header is damaged; the footer has a copy"),
                 );
-                self::region(file, &codec, region, each)?;
+                self::region(file, &codec, &frame, region, each)?;
             }
             Some(other) if other != region => {
                 each(Item::new(region.offset.into(), "region").wrong("header and footer differ"));
@@ -436,6 +519,7 @@ fn gap(file: &dyn DiskFile, start: u64, end: u64, each: &mut dyn FnMut(Item)) ->
 fn region(
     file: &dyn DiskFile,
     codec: &Codec,
+    frame: &Frame,
     region: &Region,
     each: &mut dyn FnMut(Item),
 ) -> Result<(), DiskError> {
@@ -446,10 +530,12 @@ fn region(
     let item = item.with("raw_bytes", region.raw_len).with("stored_bytes", region.stored_len);
     let item = item.with("chunks", region.chunks.len()).with("crc", format!("{:08x}", region.crc));
     each(item.wrong_if(!right, "the checksum of its stored bytes does not match"));
-    let raw = reader::fetch(file, codec, region);
+    let raw = reader::fetch(file, codec, frame, region);
     for found in region.found() {
         let verdict = match &raw {
-            Ok(raw) => reader::verified(raw, &found).map(drop).map_err(|error| error.to_string()),
+            Ok(raw) => {
+                reader::verified(codec.prints(), raw, &found).map(drop).map_err(|error| error.to_string())
+            }
             Err(error) => Err(error.to_string()),
         };
         let at = u64::from(region.offset) + pack::REGION_HEADER + found.nth as u64 * pack::ENTRY_BYTES;

@@ -18,7 +18,8 @@
 //! - a raw address of a pack never changes its content, and no pack id is used twice; after its start a pack gets its footer at most;
 //! - an extent refers to what is durable, or becomes durable with the same commit, and what it refers to is not collected;
 //! - a journal record exists only when all that it refers to has been synced;
-//! - after a failed sync the pool takes nothing more until it is opened anew.
+//! - after a failed sync the pool takes nothing more until it is opened anew;
+//! - in an encrypted pool nothing reaches a disk but through `cipher.rs`, except headers and the empty marks of owners.
 //!
 //! Design and reasons: `docs/store.md`; byte tables: `docs/formats/`.
 
@@ -27,6 +28,7 @@ mod buffers;
 mod check;
 #[doc(hidden)]
 pub mod chunker;
+mod cipher;
 mod codec;
 mod commit;
 mod cutter;
@@ -37,6 +39,7 @@ mod gc;
 #[doc(hidden)]
 pub mod index;
 pub mod inspect;
+mod keyring;
 mod lane;
 mod mark;
 mod newest;
@@ -48,6 +51,7 @@ mod recipe;
 mod recovery;
 mod repair;
 mod scrub;
+mod sealed_folder;
 mod store;
 mod stream;
 mod types;
@@ -55,9 +59,13 @@ mod workers;
 mod writer;
 
 pub use check::{CheckReport, Finding};
+pub use cipher::Randomness;
 pub use error::{ReadError, StoreError};
 pub use gc::{GcReport, GcRule};
 pub use index::{IndexMode, IndexStats};
+pub use keyring::{
+    Encryption, KeyStatus, MIN_KEY_FILE_BYTES, MIN_PASSPHRASE_BYTES, Method, PassphraseCost, PoolKey,
+};
 pub use repair::RepairReport;
 pub use scrub::{Pass, ScrubFinding, ScrubStatus, ScrubStep, Scrubber};
 pub use store::Store;

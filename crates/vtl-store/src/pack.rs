@@ -4,7 +4,9 @@
 //! chunks makes the next *generation* of the same pack, in which every chunk that is left keeps its address; so nothing
 //! that refers to a pack has to change when it is rewritten.
 //!
-//! Byte table: `docs/formats/pack.md`.
+//! In an encrypted pool entries and stored bytes are sealed, each for its place in the pack and generation; a [`Frame`] knows how.
+//!
+//! Byte tables: `docs/formats/pack.md`, `docs/formats/encryption.md`.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,6 +15,7 @@ use bytes::Bytes;
 use vtl_durable::wire::{Malformed, Reader, Writer};
 use vtl_durable::{DiskError, DiskFile};
 
+use crate::cipher::{Domain, NotOpened, OVERHEAD, Seal, Use};
 use crate::codec::{Algorithm, Encoded, Fingerprint};
 use crate::types::{MAX_CHUNK_BYTES, MAX_REGION_BYTES};
 
@@ -33,6 +36,11 @@ const FOOT_MAGIC: [u8; 8] = *b"VTLPFOOT";
 const REGION_MAGIC: [u8; 4] = *b"vRgn";
 const VERSION: u32 = 0;
 const FORCED: u8 = 1;
+/// In the place of the algorithm of a sealed region: it stands with the entries.
+const SEALED: u8 = 255;
+/// What the two parts of a region are sealed for, with the region's offset.
+const ENTRIES: u8 = 0;
+const STORED: u8 = 1;
 /// Bytes read at a time when a pack is walked; no region's header is longer than a second of these.
 const WINDOW: usize = 4 << 20;
 
@@ -181,6 +189,8 @@ impl Chunk {
 pub(crate) struct Region {
     /// Where its header begins in the file.
     pub(crate) offset: u32,
+    /// Length of header and entries.
+    pub(crate) head_len: u32,
     pub(crate) algorithm: Algorithm,
     pub(crate) raw_len: u32,
     pub(crate) stored_len: u32,
@@ -189,49 +199,100 @@ pub(crate) struct Region {
     pub(crate) chunks: Vec<Chunk>,
 }
 
-impl Region {
-    pub(crate) fn header_len(chunks: usize) -> u64 {
-        REGION_HEADER + chunks as u64 * ENTRY_BYTES
+/// How the bytes of one generation of a pack are written: whose they are, and what they are sealed with.
+pub(crate) struct Frame {
+    pub(crate) id: PackId,
+    seal: Seal,
+}
+
+impl Frame {
+    pub(crate) fn new(domain: &Domain, id: PackId, generation: u16) -> Self {
+        let mut name = Writer::with_capacity(14);
+        id.put(&mut name);
+        name.u16(generation);
+        Self { id, seal: domain.seal(Use::Pack, name.as_slice()) }
     }
 
-    /// A region to be written at `offset`.
-    pub(crate) fn encoded(offset: u64, chunks: Vec<Chunk>, encoded: &Encoded) -> Self {
-        Self {
-            offset: offset as u32,
-            algorithm: encoded.algorithm,
-            raw_len: chunks.iter().map(|chunk| chunk.len).sum(),
-            stored_len: encoded.stored.iter().map(Bytes::len).sum::<usize>() as u32,
-            crc: crc_of(&encoded.stored),
-            chunks,
+    /// How long header and entries of a region are.
+    pub(crate) fn head_len(&self, chunks: usize) -> u64 {
+        head_len(self.seal.is_plain(), chunks)
+    }
+
+    /// How long a region is in the file whose bytes are stored in so many.
+    pub(crate) fn region_len(&self, chunks: usize, stored: u64) -> u64 {
+        self.head_len(chunks) + stored + self.seal.overhead() as u64
+    }
+
+    /// How long the footer of a pack with so many regions and chunks is.
+    pub(crate) fn footer_len(&self, regions: usize, chunks: usize) -> u64 {
+        footer_len_of(self.seal.is_plain(), regions, chunks)
+    }
+
+    /// A region to be written at `offset`, and its bytes.
+    pub(crate) fn region(
+        &self,
+        offset: u64,
+        chunks: Vec<Chunk>,
+        encoded: Encoded,
+    ) -> Result<(Region, Vec<Bytes>), DiskError> {
+        let Encoded { algorithm, mut stored } = encoded;
+        let offset = offset as u32;
+        if !self.seal.is_plain() {
+            let len = stored.iter().map(Bytes::len).sum::<usize>() + self.seal.overhead();
+            let mut joined = Vec::with_capacity(len);
+            stored.iter().for_each(|piece| joined.extend_from_slice(piece));
+            self.seal.seal(&place(STORED, offset), &mut joined)?;
+            stored = vec![Bytes::from(joined)];
         }
+        let region = Region {
+            offset,
+            head_len: self.head_len(chunks.len()) as u32,
+            algorithm,
+            raw_len: chunks.iter().map(|chunk| chunk.len).sum(),
+            stored_len: stored.iter().map(Bytes::len).sum::<usize>() as u32,
+            crc: crc_of(&stored),
+            chunks,
+        };
+        stored.insert(0, Bytes::from(self.encode_head(&region)?));
+        Ok((region, stored))
     }
 
-    pub(crate) fn encode_header(&self, id: PackId) -> Vec<u8> {
-        let mut writer = Writer::with_capacity(Self::header_len(self.chunks.len()) as usize);
-        self.put(id, &mut writer);
-        writer.into_bytes()
+    /// A region's header and entries.
+    fn encode_head(&self, region: &Region) -> Result<Vec<u8>, DiskError> {
+        let mut writer = Writer::with_capacity(region.head_len as usize);
+        self.put_head(region, &mut writer)?;
+        Ok(writer.into_bytes())
     }
 
-    fn put(&self, id: PackId, writer: &mut Writer) {
-        let mut own = Writer::with_capacity(Self::header_len(self.chunks.len()) as usize);
-        own.raw(&REGION_MAGIC).u8(self.algorithm.number()).u8(0).u16(self.chunks.len() as u16);
-        own.u32(self.raw_len).u32(self.stored_len);
-        id.put(&mut own);
-        own.u32(self.crc).u32(0);
-        let mut entries = Writer::with_capacity(self.chunks.len() * ENTRY_BYTES as usize);
-        self.chunks.iter().for_each(|chunk| chunk.put(&mut entries));
-        let crc = crc32c::crc32c_append(crc32c::crc32c(own.as_slice()), entries.as_slice());
-        writer.raw(own.as_slice()).u32(crc).raw(entries.as_slice());
+    fn put_head(&self, region: &Region, writer: &mut Writer) -> Result<(), DiskError> {
+        let plain = self.seal.is_plain();
+        let (algorithm, raw_len) =
+            if plain { (region.algorithm.number(), region.raw_len) } else { (SEALED, 0) };
+        let mut own = Writer::with_capacity(REGION_HEADER as usize);
+        own.raw(&REGION_MAGIC).u8(algorithm).u8(0).u16(region.chunks.len() as u16);
+        own.u32(raw_len).u32(region.stored_len);
+        self.id.put(&mut own);
+        own.u32(region.crc).u32(0);
+        let mut entries = Writer::with_capacity(region.head_len as usize);
+        if !plain {
+            entries.u8(region.algorithm.number());
+        }
+        region.chunks.iter().for_each(|chunk| chunk.put(&mut entries));
+        let mut entries = entries.into_bytes();
+        self.seal.seal(&place(ENTRIES, region.offset), &mut entries)?;
+        let crc = crc32c::crc32c_append(crc32c::crc32c(own.as_slice()), &entries);
+        writer.raw(own.as_slice()).u32(crc).raw(&entries);
+        Ok(())
     }
 
-    /// A header at the start of `bytes`, if it is a whole one of this pack.
-    pub(crate) fn decode(bytes: &[u8], id: PackId, offset: u32) -> Option<Self> {
+    /// A header at the start of `bytes`, if it is a whole one of this pack and place.
+    pub(crate) fn decode(&self, bytes: &[u8], offset: u32) -> Option<Region> {
         let fields = bytes.get(..REGION_HEADER as usize - 4)?;
         let mut reader = Reader::new(bytes);
         if reader.array::<4>("magic").ok()? != REGION_MAGIC {
             return None;
         }
-        let algorithm = Algorithm::from_number(reader.u8("algorithm").ok()?)?;
+        let algorithm = reader.u8("algorithm").ok()?;
         reader.u8("reserved").ok()?;
         let count = reader.u16("count").ok()?;
         let (raw_len, stored_len) = (reader.u32("raw").ok()?, reader.u32("stored").ok()?);
@@ -239,24 +300,97 @@ impl Region {
         let payload_crc = reader.u32("payload crc").ok()?;
         reader.u32("reserved").ok()?;
         let crc = reader.u32("crc").ok()?;
-        let entries = bytes.get(REGION_HEADER as usize..Self::header_len(usize::from(count)) as usize)?;
-        if found != id || crc != crc32c::crc32c_append(crc32c::crc32c(fields), entries) {
+        let head_len = self.head_len(usize::from(count));
+        let entries = bytes.get(REGION_HEADER as usize..head_len as usize)?;
+        if found != self.id || crc != crc32c::crc32c_append(crc32c::crc32c(fields), entries) {
             return None;
         }
-        let mut reader = Reader::new(entries);
-        let chunks = (0..count).map(|_| Chunk::take(&mut reader)).collect::<Result<Vec<_>, _>>().ok()?;
-        let region = Self { offset, algorithm, raw_len, stored_len, crc: payload_crc, chunks };
-        region.is_possible().then_some(region)
+        let (algorithm, chunks) = self.open_entries(algorithm, count, offset, entries)?;
+        // A sealed region does not say it in clear.
+        let sum = || chunks.iter().fold(0_u32, |sum, chunk| sum.saturating_add(chunk.len));
+        let raw_len = if self.seal.is_plain() { raw_len } else { sum() };
+        let head_len = head_len as u32;
+        let region = Region { offset, head_len, algorithm, raw_len, stored_len, crc: payload_crc, chunks };
+        region.is_possible(self.seal.overhead() as u32).then_some(region)
     }
 
-    fn is_possible(&self) -> bool {
+    fn open_entries(
+        &self,
+        algorithm: u8,
+        count: u16,
+        offset: u32,
+        entries: &[u8],
+    ) -> Option<(Algorithm, Vec<Chunk>)> {
+        if self.seal.is_plain() {
+            return Some((Algorithm::from_number(algorithm)?, take_chunks(entries, count)?));
+        }
+        let text = self.seal.opened(&place(ENTRIES, offset), entries).ok().filter(|_| algorithm == SEALED)?;
+        let (algorithm, entries) = text.split_first()?;
+        Some((Algorithm::from_number(*algorithm)?, take_chunks(entries, count)?))
+    }
+
+    /// The bytes of a region as they were before they were sealed.
+    pub(crate) fn open_stored(&self, region: &Region, stored: &mut Vec<u8>) -> Result<(), &'static str> {
+        let crc = if self.seal.is_plain() { 0 } else { crc32c::crc32c(stored) };
+        self.seal.open(&place(STORED, region.offset), stored).map_err(|NotOpened| match crc == region.crc {
+            true => "the region is not the one that was sealed for this place",
+            false => "the region's sealed bytes are damaged",
+        })
+    }
+
+    /// The footer of a pack, to be written at `at`.
+    pub(crate) fn encode_footer(&self, table: &Table, at: u64) -> Result<Vec<u8>, DiskError> {
+        let mut entries = Writer::with_capacity(self.footer_len(table.regions.len(), table.len()) as usize);
+        for region in &table.regions {
+            entries.u32(region.offset);
+            self.put_head(region, &mut entries)?;
+        }
+        let mut trailer = Writer::with_capacity(TRAILER_BYTES as usize);
+        trailer.raw(&FOOT_MAGIC).u32(table.regions.len() as u32).u32(table.len() as u32).u64(at);
+        trailer.u64(table.raw_bytes());
+        self.id.put(&mut trailer);
+        trailer.u32(crc32c::crc32c(entries.as_slice()));
+        trailer.pad_to(TRAILER_BYTES as usize - 4).crc();
+        entries.raw(trailer.as_slice());
+        Ok(entries.into_bytes())
+    }
+}
+
+/// The same for any pack of a pool.
+pub(crate) fn footer_len(domain: &Domain, regions: usize, chunks: usize) -> u64 {
+    footer_len_of(domain.is_plain(), regions, chunks)
+}
+
+fn footer_len_of(is_plain: bool, regions: usize, chunks: usize) -> u64 {
+    let heads = regions as u64 * (FOOTER_PREFIX + head_len(is_plain, 0));
+    heads + chunks as u64 * ENTRY_BYTES + TRAILER_BYTES
+}
+
+/// Sealed entries have the algorithm before them.
+fn head_len(is_plain: bool, chunks: usize) -> u64 {
+    let sealed = if is_plain { 0 } else { 1 + OVERHEAD as u64 };
+    REGION_HEADER + chunks as u64 * ENTRY_BYTES + sealed
+}
+
+fn place(part: u8, offset: u32) -> [u8; 5] {
+    let [a, b, c, d] = offset.to_le_bytes();
+    [part, a, b, c, d]
+}
+
+fn take_chunks(entries: &[u8], count: u16) -> Option<Vec<Chunk>> {
+    let mut reader = Reader::new(entries);
+    (0..count).map(|_| Chunk::take(&mut reader)).collect::<Result<Vec<_>, _>>().ok()
+}
+
+impl Region {
+    fn is_possible(&self, overhead: u32) -> bool {
         let sum: u64 = self.chunks.iter().map(|chunk| u64::from(chunk.len)).sum();
         let rising = self.chunks.is_sorted_by(|one, next| one.end() <= u64::from(next.at));
         rising
             && !self.chunks.is_empty()
             && sum == u64::from(self.raw_len)
             && self.raw_len as usize <= MAX_REGION_BYTES
-            && self.stored_len <= self.raw_len
+            && self.stored_len <= self.raw_len + overhead
     }
 
     /// Its chunks with their places in its raw bytes.
@@ -271,7 +405,7 @@ impl Region {
 
     /// Where the stored bytes begin in the file.
     pub(crate) fn payload_offset(&self) -> u64 {
-        u64::from(self.offset) + Self::header_len(self.chunks.len())
+        u64::from(self.offset) + u64::from(self.head_len)
     }
 
     pub(crate) fn end(&self) -> u64 {
@@ -384,28 +518,6 @@ impl Table {
     }
 }
 
-/// How long the footer of a pack with so many regions and chunks is.
-pub(crate) fn footer_len(regions: usize, chunks: usize) -> u64 {
-    regions as u64 * (FOOTER_PREFIX + REGION_HEADER) + chunks as u64 * ENTRY_BYTES + TRAILER_BYTES
-}
-
-/// The footer of a pack, to be written at `at`.
-pub(crate) fn encode_footer(id: PackId, table: &Table, at: u64) -> Vec<u8> {
-    let mut entries = Writer::with_capacity(footer_len(table.regions.len(), table.len()) as usize);
-    for region in &table.regions {
-        entries.u32(region.offset);
-        region.put(id, &mut entries);
-    }
-    let mut trailer = Writer::with_capacity(TRAILER_BYTES as usize);
-    trailer.raw(&FOOT_MAGIC).u32(table.regions.len() as u32).u32(table.len() as u32).u64(at);
-    trailer.u64(table.raw_bytes());
-    id.put(&mut trailer);
-    trailer.u32(crc32c::crc32c(entries.as_slice()));
-    trailer.pad_to(TRAILER_BYTES as usize - 4).crc();
-    entries.raw(trailer.as_slice());
-    entries.into_bytes()
-}
-
 /// A sealed pack's last bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Trailer {
@@ -417,13 +529,13 @@ pub(crate) struct Trailer {
 }
 
 /// The trailer, when the file has a whole one of this pack.
-pub(crate) fn read_trailer(file: &dyn DiskFile, id: PackId) -> Result<Option<Trailer>, DiskError> {
+pub(crate) fn read_trailer(file: &dyn DiskFile, frame: &Frame) -> Result<Option<Trailer>, DiskError> {
     let size = file.size()?;
     let Some(trailer_at) = size.checked_sub(TRAILER_BYTES) else { return Ok(None) };
     let mut bytes = Vec::new();
     file.read_at(trailer_at, TRAILER_BYTES as usize, &mut bytes)?;
-    Ok(parse_trailer(&bytes, id).filter(|trailer| {
-        let len = footer_len(trailer.regions as usize, trailer.chunks as usize);
+    Ok(parse_trailer(&bytes, frame.id).filter(|trailer| {
+        let len = frame.footer_len(trailer.regions as usize, trailer.chunks as usize);
         trailer.at.checked_add(len) == Some(size)
     }))
 }
@@ -443,34 +555,34 @@ fn parse_trailer(bytes: &[u8], id: PackId) -> Option<Trailer> {
 }
 
 /// A sealed pack's table: from its footer, or, when that is damaged, from the regions' headers.
-pub(crate) fn load_table(file: &dyn DiskFile, id: PackId) -> Result<Table, DiskError> {
-    match read_footer(file, id)? {
+pub(crate) fn load_table(file: &dyn DiskFile, frame: &Frame) -> Result<Table, DiskError> {
+    match read_footer(file, frame)? {
         Some(table) => Ok(table),
         None => {
-            tracing::warn!(pack = %id, "a pack has no whole footer, its regions are searched");
-            walk(file, id, file.size()?)
+            tracing::warn!(pack = %frame.id, "a pack has no whole footer, its regions are searched");
+            walk(file, frame, file.size()?)
         }
     }
 }
 
-pub(crate) fn read_footer(file: &dyn DiskFile, id: PackId) -> Result<Option<Table>, DiskError> {
-    let Some(trailer) = read_trailer(file, id)? else { return Ok(None) };
-    let len = footer_len(trailer.regions as usize, trailer.chunks as usize) - TRAILER_BYTES;
+pub(crate) fn read_footer(file: &dyn DiskFile, frame: &Frame) -> Result<Option<Table>, DiskError> {
+    let Some(trailer) = read_trailer(file, frame)? else { return Ok(None) };
+    let len = frame.footer_len(trailer.regions as usize, trailer.chunks as usize) - TRAILER_BYTES;
     let mut bytes = Vec::new();
     file.read_at(trailer.at, len as usize, &mut bytes)?;
     if bytes.len() as u64 != len || crc32c::crc32c(&bytes) != trailer.crc {
         return Ok(None);
     }
-    Ok(parse_footer(&bytes, id, &trailer))
+    Ok(parse_footer(&bytes, frame, &trailer))
 }
 
-fn parse_footer(bytes: &[u8], id: PackId, trailer: &Trailer) -> Option<Table> {
+fn parse_footer(bytes: &[u8], frame: &Frame, trailer: &Trailer) -> Option<Table> {
     let mut regions = Vec::new();
     let mut rest = bytes;
     for _ in 0..trailer.regions {
         let offset = u32::from_le_bytes(*rest.first_chunk::<4>()?);
-        let region = Region::decode(rest.get(4..)?, id, offset)?;
-        rest = rest.get(4 + Region::header_len(region.chunks.len()) as usize..)?;
+        let region = frame.decode(rest.get(4..)?, offset)?;
+        rest = rest.get(4 + region.head_len as usize..)?;
         regions.push(region);
     }
     let table = Table::from_regions(regions);
@@ -479,7 +591,7 @@ fn parse_footer(bytes: &[u8], id: PackId, trailer: &Trailer) -> Option<Table> {
 }
 
 /// Finds every whole region header of this pack before `end`, whatever lies between them.
-pub(crate) fn walk(file: &dyn DiskFile, id: PackId, end: u64) -> Result<Table, DiskError> {
+pub(crate) fn walk(file: &dyn DiskFile, frame: &Frame, end: u64) -> Result<Table, DiskError> {
     let mut regions = Vec::new();
     let mut at = PAGE;
     let mut window = Vec::new();
@@ -489,7 +601,7 @@ pub(crate) fn walk(file: &dyn DiskFile, id: PackId, end: u64) -> Result<Table, D
         if window.is_empty() {
             break;
         }
-        match first_region(&window, at, id) {
+        match first_region(&window, at, frame) {
             (Some(region), _) => {
                 at = region.end();
                 if at <= end {
@@ -503,13 +615,13 @@ pub(crate) fn walk(file: &dyn DiskFile, id: PackId, end: u64) -> Result<Table, D
 }
 
 /// The first region whose header begins in the first half of the window, or where to look on.
-fn first_region(window: &[u8], at: u64, id: PackId) -> (Option<Region>, u64) {
+fn first_region(window: &[u8], at: u64, frame: &Frame) -> (Option<Region>, u64) {
     let searched = window.len().clamp(1, WINDOW);
     let starts = |start: &usize| window.get(*start..).is_some_and(|rest| rest.starts_with(&REGION_MAGIC));
     for start in (0..searched).filter(starts) {
         let offset = u32::try_from(at + start as u64);
         let bytes = window.get(start..).unwrap_or_default();
-        let region = offset.ok().and_then(|offset| Region::decode(bytes, id, offset));
+        let region = offset.ok().and_then(|offset| frame.decode(bytes, offset));
         if region.is_some() {
             return (region, 0);
         }
@@ -541,9 +653,22 @@ mod tests {
         Chunk { fingerprint: [0xab; 32], at, len, forced: false }
     }
 
+    fn frame() -> Frame {
+        Frame::new(&Domain::plain([0x55; 16]), ID, 0)
+    }
+
     fn region(offset: u32, chunks: Vec<Chunk>) -> Region {
         let raw_len = chunks.iter().map(|chunk| chunk.len).sum();
-        Region { offset, algorithm: Algorithm::Raw, raw_len, stored_len: raw_len, crc: 0x1122_3344, chunks }
+        let head_len = frame().head_len(chunks.len()) as u32;
+        Region {
+            offset,
+            head_len,
+            algorithm: Algorithm::Raw,
+            raw_len,
+            stored_len: raw_len,
+            crc: 0x1122_3344,
+            chunks,
+        }
     }
 
     #[test]
@@ -582,14 +707,14 @@ mod tests {
     #[test]
     fn a_region_header_keeps_its_bytes_and_only_its_pack_takes_it() {
         let (region, bytes) = typed_region();
-        assert_eq!(region.encode_header(ID), bytes);
-        assert_eq!(Region::decode(&bytes, ID, 0x2000), Some(region));
-        assert_eq!(Region::decode(&bytes, PackId { number: 1, ..ID }, 0x2000), None);
+        assert_eq!(frame().encode_head(&region).unwrap(), bytes);
+        assert_eq!(frame().decode(&bytes, 0x2000), Some(region));
+        assert_eq!(Frame { id: PackId { number: 1, ..ID }, ..frame() }.decode(&bytes, 0x2000), None);
         for at in 0..bytes.len() {
             let mut bad = bytes.clone();
             bad[at] ^= 0x10;
-            assert_eq!(Region::decode(&bad, ID, 0x2000), None, "byte {at}");
-            assert_eq!(Region::decode(&bytes[..at], ID, 0x2000), None, "cut at {at}");
+            assert_eq!(frame().decode(&bad, 0x2000), None, "byte {at}");
+            assert_eq!(frame().decode(&bytes[..at], 0x2000), None, "cut at {at}");
         }
     }
 
@@ -598,7 +723,7 @@ mod tests {
         let (region, header) = typed_region();
         let mut table = Table::default();
         table.push(region);
-        let bytes = encode_footer(ID, &table, 0x3234);
+        let bytes = frame().encode_footer(&table, 0x3234).unwrap();
         let mut entries = b"\0\x20\0\0".to_vec();
         entries.extend_from_slice(&header);
         let mut trailer = b"VTLPFOOT\x01\0\0\0\x02\0\0\0\x34\x32\0\0\0\0\0\0\x34\x12\0\0\0\0\0\0".to_vec();
@@ -607,7 +732,7 @@ mod tests {
         trailer.extend_from_slice(&[0; 12]);
         trailer.extend_from_slice(&crc32c::crc32c(&trailer).to_le_bytes());
         assert_eq!(bytes, [entries, trailer].concat());
-        assert_eq!(bytes.len() as u64, footer_len(1, 2));
+        assert_eq!(bytes.len() as u64, frame().footer_len(1, 2));
     }
 
     /// A pack of three regions of two chunks each, with a page of padding after the first.
@@ -618,14 +743,14 @@ mod tests {
         for number in 0..3_u32 {
             let made =
                 region(bytes.len() as u32, vec![chunk(number * 1000, 400), chunk(number * 1000 + 400, 600)]);
-            bytes.extend_from_slice(&made.encode_header(ID));
+            bytes.extend_from_slice(&frame().encode_head(&made).unwrap());
             bytes.extend_from_slice(&[number as u8; 1000]);
             table.push(made);
             if number == 0 {
                 bytes.resize(8192, 0);
             }
         }
-        bytes.extend_from_slice(&encode_footer(ID, &table, bytes.len() as u64));
+        bytes.extend_from_slice(&frame().encode_footer(&table, bytes.len() as u64).unwrap());
         let file = disk.open(Path::new("/p"), Open::Create).unwrap();
         file.write_at(0, &[IoSlice::new(&bytes)]).unwrap();
         (disk, table)
@@ -635,11 +760,11 @@ mod tests {
     fn a_damaged_footer_is_made_again_from_the_region_headers() {
         let (disk, table) = sealed();
         let file = disk.open(Path::new("/p"), Open::Read).unwrap();
-        assert_eq!(read_footer(&*file, ID).unwrap().unwrap(), table);
+        assert_eq!(read_footer(&*file, &frame()).unwrap().unwrap(), table);
         let size = file.size().unwrap();
-        for byte in size - footer_len(3, 6)..size {
+        for byte in size - frame().footer_len(3, 6)..size {
             disk.flip_bit(Path::new("/p"), byte, 3);
-            assert_eq!(load_table(&*file, ID).unwrap(), table, "byte {byte}");
+            assert_eq!(load_table(&*file, &frame()).unwrap(), table, "byte {byte}");
             disk.flip_bit(Path::new("/p"), byte, 3);
         }
     }
@@ -649,11 +774,11 @@ mod tests {
         let (disk, table) = sealed();
         disk.flip_bit(Path::new("/p"), u64::from(table.regions[1].offset) + 30, 3);
         let file = disk.open(Path::new("/p"), Open::Read).unwrap();
-        let found = walk(&*file, ID, u64::from(u32::MAX)).unwrap();
+        let found = walk(&*file, &frame(), u64::from(u32::MAX)).unwrap();
         assert_eq!(found.regions, [Arc::clone(&table.regions[0]), Arc::clone(&table.regions[2])]);
         let behind = table.regions[2].end();
         assert_eq!(
-            walk(&*file, ID, behind - 1).unwrap().regions.len(),
+            walk(&*file, &frame(), behind - 1).unwrap().regions.len(),
             1,
             "a region that ends later is not there"
         );

@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex};
 
 use vtl_durable::{Disk, DiskError, DiskFile, Open};
 
-use crate::pack::{self, PackHeader, PackId, Table};
+use crate::cipher::Domain;
+use crate::pack::{self, Frame, PackHeader, PackId, Table};
 use crate::recipe::{self, PackEnd};
 use crate::workers::lock;
 
@@ -35,11 +36,6 @@ pub(crate) struct Known {
     pub(crate) state: PackState,
 }
 
-/// What a sealed pack of this length holds between its header and its footer.
-pub(crate) fn content_bytes(file_bytes: u64, regions: usize, chunks: usize) -> u64 {
-    file_bytes.saturating_sub(pack::PAGE + pack::footer_len(regions, chunks))
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PackState {
     /// It has a footer, or had one before it was damaged.
@@ -61,7 +57,7 @@ pub(crate) struct Sums {
 pub(crate) struct Packs {
     disk: Arc<dyn Disk>,
     root: PathBuf,
-    store_id: [u8; 16],
+    domain: Arc<Domain>,
     epoch: u64,
     limit_bytes: usize,
     inner: Mutex<Inner>,
@@ -109,11 +105,11 @@ impl Packs {
     pub(crate) fn new(
         disk: Arc<dyn Disk>,
         root: &Path,
-        store_id: [u8; 16],
+        domain: Arc<Domain>,
         epoch: u64,
         limit_bytes: usize,
     ) -> Self {
-        Self { disk, root: root.to_path_buf(), store_id, epoch, limit_bytes, inner: Mutex::default() }
+        Self { disk, root: root.to_path_buf(), domain, epoch, limit_bytes, inner: Mutex::default() }
     }
 
     /// Notes a pack found at start.
@@ -121,6 +117,11 @@ impl Packs {
         let mut inner = lock(&self.inner);
         inner.epochs.insert(id.epoch);
         inner.know(id, known);
+    }
+
+    /// How the bytes of this generation of a pack are written.
+    pub(crate) fn frame(&self, id: PackId, generation: u16) -> Frame {
+        Frame::new(&self.domain, id, generation)
     }
 
     pub(crate) fn folder(&self, id: PackId) -> PathBuf {
@@ -184,7 +185,7 @@ impl Packs {
     }
 
     fn header(&self, id: PackId, generation: u16) -> Vec<u8> {
-        PackHeader { store_id: self.store_id, id, generation }.encode()
+        PackHeader { store_id: self.domain.store_id, id, generation }.encode()
     }
 
     fn make_folder(&self, id: PackId) -> Result<(), DiskError> {
@@ -215,7 +216,7 @@ impl Packs {
                     known.raw_bytes = table.raw_bytes();
                     known.chunks = table.len() as u64;
                     known.content_bytes = match sealed {
-                        true => content_bytes(*end, table.regions.len(), table.len()),
+                        true => self.content_bytes(*end, table.regions.len(), table.len()),
                         false => end.saturating_sub(pack::PAGE),
                     };
                 }
@@ -239,7 +240,7 @@ impl Packs {
         let known = Known {
             generation: view.generation,
             file_bytes,
-            content_bytes: content_bytes(file_bytes, view.table.regions.len(), view.table.len()),
+            content_bytes: self.content_bytes(file_bytes, view.table.regions.len(), view.table.len()),
             raw_bytes: view.table.raw_bytes(),
             chunks: view.table.len() as u64,
             state: PackState::Sealed,
@@ -313,6 +314,11 @@ impl Packs {
         lock(&self.inner).known.get(&id).copied()
     }
 
+    /// What a pack of this length that has its footer holds between its header and that.
+    pub(crate) fn content_bytes(&self, file_bytes: u64, regions: usize, chunks: usize) -> u64 {
+        file_bytes.saturating_sub(pack::PAGE + pack::footer_len(&self.domain, regions, chunks))
+    }
+
     pub(crate) fn content_bytes_of(&self, id: PackId) -> u64 {
         self.known(id).map_or(0, |known| known.content_bytes)
     }
@@ -378,7 +384,7 @@ impl Packs {
                 other => break other?,
             }
         };
-        let table = pack::load_table(&*file, id)?;
+        let table = pack::load_table(&*file, &self.frame(id, generation))?;
         let view = Arc::new(View { id, generation, durable: table.len(), table });
         let mut inner = lock(&self.inner);
         if inner.known.get(&id).is_some_and(|known| known.generation == generation) {

@@ -12,6 +12,7 @@ use vtl_durable::Disk;
 use vtl_durable::sealed::{self, Kind};
 use vtl_durable::wire::{Malformed, Reader, Writer};
 
+use crate::cipher::{Domain, Use};
 use crate::codec::Fingerprint;
 use crate::pack::PackId;
 use crate::workers::lock;
@@ -35,7 +36,7 @@ pub(crate) struct Damaged {
 pub(crate) struct Quarantine {
     disk: Arc<dyn Disk>,
     root: PathBuf,
-    store_id: [u8; 16],
+    domain: Arc<Domain>,
     /// Whether there is anything: nearly always there is not.
     any: AtomicBool,
     inner: Mutex<Inner>,
@@ -52,23 +53,24 @@ struct Inner {
 
 impl Quarantine {
     /// What earlier findings left. A file that cannot be read is as good as none.
-    pub(crate) fn open(disk: Arc<dyn Disk>, root: &Path, store_id: [u8; 16]) -> Self {
+    pub(crate) fn open(disk: Arc<dyn Disk>, root: &Path, domain: Arc<Domain>) -> Self {
+        let unreadable = |why: &dyn std::fmt::Display| {
+            tracing::warn!(%why, "the list of damaged chunks is not readable, a check makes it again");
+            Vec::new()
+        };
         let entries = match sealed::read(&*disk, &root.join(NAME), KIND) {
-            Ok(payload) => decode(&payload, store_id).unwrap_or_else(|error| {
-                tracing::warn!(%error, "the list of damaged chunks is not readable, a check makes it again");
-                Vec::new()
-            }),
+            Ok(payload) => match domain.open_whole(Use::Quarantine, &[], payload) {
+                Ok(text) => decode(&text, domain.store_id).unwrap_or_else(|error| unreadable(&error)),
+                Err(error) => unreadable(&error),
+            },
             Err(sealed::SealedError::Disk(error)) if error.is_not_found() => Vec::new(),
-            Err(error) => {
-                tracing::warn!(%error, "the list of damaged chunks is not readable, a check makes it again");
-                Vec::new()
-            }
+            Err(error) => unreadable(&error),
         };
         let mut inner = Inner::default();
         entries.into_iter().for_each(|damaged| inner.add(damaged));
         inner.unsaved = false;
         let any = AtomicBool::new(!inner.entries.is_empty());
-        Self { disk, root: root.to_path_buf(), store_id, any, inner: Mutex::new(inner) }
+        Self { disk, root: root.to_path_buf(), domain, any, inner: Mutex::new(inner) }
     }
 
     /// Whether the chunk at this raw address is damaged.
@@ -134,7 +136,10 @@ impl Quarantine {
     /// Why the file does not say what is known here, if so; then it is written anew.
     pub(crate) fn mend(&self) -> Option<String> {
         let why = match sealed::read(&*self.disk, &self.root.join(NAME), KIND) {
-            Ok(payload) => decode(&payload, self.store_id).err().map(|error| error.to_string()),
+            Ok(payload) => match self.domain.open_whole(Use::Quarantine, &[], payload) {
+                Ok(text) => decode(&text, self.domain.store_id).err().map(|error| error.to_string()),
+                Err(error) => Some(error.to_string()),
+            },
             Err(sealed::SealedError::Disk(error)) if error.is_not_found() => None,
             Err(error) => Some(error.to_string()),
         }?;
@@ -155,10 +160,15 @@ impl Quarantine {
             if !std::mem::take(&mut inner.unsaved) {
                 return;
             }
-            encode(self.store_id, inner.entries.values())
+            encode(self.domain.store_id, inner.entries.values())
         };
-        if let Err(error) = sealed::replace(&*self.disk, &self.root, NAME, KIND, &payload) {
-            tracing::warn!(error = %error.into_inner(), "the list of damaged chunks is not saved");
+        let sealed = self.domain.seal_whole(Use::Quarantine, &[], payload);
+        let saved = sealed.and_then(|payload| {
+            let replaced = sealed::replace(&*self.disk, &self.root, NAME, KIND, &payload);
+            replaced.map_err(sealed::ReplaceError::into_inner)
+        });
+        if let Err(error) = saved {
+            tracing::warn!(%error, "the list of damaged chunks is not saved");
         }
     }
 }
@@ -230,7 +240,8 @@ mod tests {
         let disk = Arc::new(SimDisk::new(1));
         let root = Path::new("/pool");
         disk.create_folder(root).unwrap();
-        let open = || Quarantine::open(Arc::clone(&disk) as Arc<dyn Disk>, root, [7; 16]);
+        let open =
+            || Quarantine::open(Arc::clone(&disk) as Arc<dyn Disk>, root, Arc::new(Domain::plain([7; 16])));
         let quarantine = open();
         assert!(!quarantine.holds(PACK, 5));
         assert!(quarantine.add(damaged(5)) && !quarantine.add(damaged(5)) && quarantine.add(damaged(9)));

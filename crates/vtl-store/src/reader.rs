@@ -11,8 +11,9 @@ use std::sync::{Arc, Condvar, Mutex};
 use bytes::Bytes;
 use vtl_durable::{DiskError, DiskFile};
 
+use crate::cipher::Prints;
 use crate::codec::Codec;
-use crate::pack::{self, Found, PackId, Region};
+use crate::pack::{self, Found, Frame, PackId, Region};
 use crate::packs::{Packs, View};
 use crate::workers::{Handle, lock, wait};
 
@@ -96,12 +97,12 @@ impl Decoded {
     }
 
     /// The verified bytes of a chunk.
-    fn chunk(&self, found: &Found<'_>) -> Result<Bytes, RegionError> {
+    fn chunk(&self, prints: &Prints, found: &Found<'_>) -> Result<Bytes, RegionError> {
         let proved = self.chunks.get(found.nth).map(|chunk| &chunk.proved);
         if proved.is_some_and(|proved| proved.load(Ordering::Relaxed)) {
             return slice(&self.raw, found);
         }
-        let bytes = verified(&self.raw, found)?;
+        let bytes = verified(prints, &self.raw, found)?;
         if let Some(proved) = proved {
             proved.store(true, Ordering::Relaxed);
         }
@@ -148,13 +149,14 @@ impl Reader {
             Some(region) => region,
             None => {
                 let file = self.file(view).map_err(RegionError::Disk)?;
-                let region =
-                    Decoded::new(fetch(&*file, &self.cache.codec, found.region)?, found.region.chunks.len());
+                let frame = self.packs.frame(view.id, view.generation);
+                let raw = fetch(&*file, &self.cache.codec, &frame, found.region)?;
+                let region = Decoded::new(raw, found.region.chunks.len());
                 self.cache.put(key, Arc::clone(&region), false);
                 region
             }
         };
-        let chunk = region.chunk(found)?;
+        let chunk = region.chunk(self.cache.codec.prints(), found)?;
         if within.end == chunk.len() {
             region.read_to_end(found.nth);
         }
@@ -170,11 +172,13 @@ impl Reader {
         }
         let promise = Promise { cache: Arc::clone(&self.cache), key };
         let region = Arc::clone(region);
+        let frame = self.packs.frame(view.id, view.generation);
         workers.run(Box::new(move || {
-            if let Ok(raw) = fetch(&*file, &promise.cache.codec, &region) {
+            if let Ok(raw) = fetch(&*file, &promise.cache.codec, &frame, &region) {
                 let decoded = Decoded::new(raw, region.chunks.len());
                 // The reader finds it proved. What is wrong is told when it is asked for.
-                region.found().for_each(|found| drop(decoded.chunk(&found)));
+                let prints = promise.cache.codec.prints();
+                region.found().for_each(|found| drop(decoded.chunk(prints, &found)));
                 promise.cache.put(key, decoded, true);
             }
         }));
@@ -199,19 +203,25 @@ impl Reader {
 }
 
 /// A region's raw bytes, not verified: that is done for each chunk that is served.
-pub(crate) fn fetch(file: &dyn DiskFile, codec: &Codec, region: &Region) -> Result<Bytes, RegionError> {
+pub(crate) fn fetch(
+    file: &dyn DiskFile,
+    codec: &Codec,
+    frame: &Frame,
+    region: &Region,
+) -> Result<Bytes, RegionError> {
     let mut stored = codec.buffers().take(region.stored_len as usize);
     pack::read_stored(file, region, &mut stored.bytes).map_err(RegionError::Disk)?;
     if stored.bytes.len() != region.stored_len as usize {
         return Err(RegionError::Wrong("the pack ends before the chunk does"));
     }
+    frame.open_stored(region, &mut stored.bytes).map_err(RegionError::Wrong)?;
     codec.decode(region.algorithm, region.raw_len as usize, stored).map_err(RegionError::Wrong)
 }
 
 /// The bytes of a chunk in its region, compared with their fingerprint.
-pub(crate) fn verified(raw: &Bytes, found: &Found<'_>) -> Result<Bytes, RegionError> {
+pub(crate) fn verified(prints: &Prints, raw: &Bytes, found: &Found<'_>) -> Result<Bytes, RegionError> {
     let bytes = slice(raw, found)?;
-    if *blake3::hash(&bytes).as_bytes() != found.chunk.fingerprint {
+    if prints.of(&bytes) != found.chunk.fingerprint {
         return Err(RegionError::Wrong("the chunk's bytes do not match their fingerprint"));
     }
     Ok(bytes)
@@ -323,11 +333,12 @@ impl Drop for Promise {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cipher::Domain;
 
     const REGION: usize = 1000;
 
     fn cache(limits: Limits) -> Cache {
-        let codec = Arc::new(Codec::new(1, REGION));
+        let codec = Arc::new(Codec::new(1, REGION, Domain::plain([0; 16]).prints()));
         Cache { codec, limits, kept: Mutex::default(), changed: Condvar::new(), total_bytes: Arc::default() }
     }
 

@@ -1,10 +1,10 @@
 //! Opening a pool: what is on the disk becomes a running store.
 //!
-//! Files: `lock`, `pool`, `journal/NUMBER.log`, `owners/OWNER/head` and `made`, `packs/XX/EPOCH-NUMBER.GENERATION.pack`,
-//! `packs/newest`, `index/`.
+//! Files: `lock`, `pool`, in an encrypted pool `keyring` and `keyring.copy`, `journal/NUMBER.log`, `owners/OWNER/head` and `made`,
+//! `packs/XX/EPOCH-NUMBER.GENERATION.pack`, `packs/newest`, `index/`.
 //!
 //! In this order; each step can be cut off by a crash and done again:
-//! 1. take the lock; read `pool`, or make it when there are no owners, packs and journal;
+//! 1. take the lock; read `pool`, or make it when there are no owners, packs and journal; open the keyring, when it is encrypted;
 //! 2. read the journal's files of the newest epoch, applying each record to the heads that do not have it yet, and compare the owners with those
 //!    that there should be;
 //! 3. refuse when a head, a pack, or what the packs remember is newer than the journal: the journal comes from a copy;
@@ -22,6 +22,7 @@
 //! in the next file; the others live.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt;
 use std::io::IoSlice;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, AtomicU64};
@@ -33,18 +34,21 @@ use vtl_durable::wire::{Malformed, Reader, Writer};
 use vtl_durable::{Disk, DiskError, DiskFile, Open};
 
 use crate::chunker::{ChunkSizes, Gear};
+use crate::cipher::{Domain, Key, OVERHEAD, Use};
 use crate::codec::Codec;
-use crate::commit::{Committer, JOURNAL_KIND, Journal, parse_segment, segment_name, tell};
+use crate::commit::{Committer, JOURNAL_KIND, Journal, journal_seal, parse_segment, segment_name, tell};
 use crate::error::StoreError;
 use crate::finder::Finder;
 use crate::gc::Gate;
 use crate::index::{Index, IndexOptions};
+use crate::keyring::{self, Keyring};
 use crate::newest::{self, Newest};
 use crate::pack::{self, PackId};
-use crate::packs::{Known, PackState, Packs, View, content_bytes};
+use crate::packs::{Known, PackState, Packs, View};
 use crate::quarantine::Quarantine;
 use crate::recipe::{self, Begin, Commit, Entry, HEAD_KIND, PackEnd, Size, State, decode_record};
 use crate::scrub::Scrub;
+use crate::sealed_folder::SealedFolder;
 use crate::store::{Core, HEAD, MADE, Phase, Slot};
 use crate::types::{Health, Options, OwnerId};
 use crate::workers::Workers;
@@ -64,7 +68,9 @@ pub(crate) fn open(disk: Arc<dyn Disk>, root: &Path, options: Options) -> Result
     let lock = take_lock(&*disk, root)?;
     let pool = open_pool(&*disk, root, &options)?;
     let store_id = pool.store_id;
-    let mut found = Found::read(&*disk, root, store_id)?;
+    let keyring = pool.open_keyring(&*disk, root, &options)?;
+    let domain = Arc::new(pool.domain(keyring.as_ref(), &options));
+    let mut found = Found::read(&*disk, root, Arc::clone(&domain))?;
     if found.segments.is_empty() {
         // The first start did not get to the end, perhaps at the sync of this very file.
         sealed::replace(&*disk, root, POOL, POOL_KIND, &pool.encode())?;
@@ -75,19 +81,19 @@ pub(crate) fn open(disk: Arc<dyn Disk>, root: &Path, options: Options) -> Result
     newest::compare(&*disk, &root.join(PACKS), store_id, found.newest)?;
     let epoch = found.next_epoch(options.start_random);
     let views = options.memory_bytes / 4;
-    let packs = Arc::new(Packs::new(Arc::clone(&disk), &root.join(PACKS), store_id, epoch, views));
+    let packs = Arc::new(Packs::new(Arc::clone(&disk), &root.join(PACKS), Arc::clone(&domain), epoch, views));
     found_packs.settle(&*disk, &packs, &found.named_packs, found.first_packs.as_ref())?;
     found.settle(&*disk)?;
     let journal = found.start_journal(&*disk, epoch, &packs, &options)?;
     found.sweep(&*disk)?;
-    let index = Arc::new(open_index(&disk, root, store_id, &options)?);
-    let quarantine = Arc::new(Quarantine::open(Arc::clone(&disk), root, store_id));
+    let index = Arc::new(open_index(&SealedFolder::over(&disk, &domain), root, store_id, &options)?);
+    let quarantine = Arc::new(Quarantine::open(Arc::clone(&disk), root, Arc::clone(&domain)));
     let scrub = Scrub::open(&*disk, root, store_id, &packs);
     let gate = Arc::new(Gate::default());
     let finder =
         Arc::new(Finder { index, packs: Arc::clone(&packs), gate, quarantine: Arc::clone(&quarantine) });
     feed_all(&finder);
-    let gear = Arc::new(pool.gear()?);
+    let gear = Arc::new(pool.gear(&domain)?);
     let content_bytes = packs.sums().content_bytes.cast_signed();
     let dock = Arc::new(Dock {
         disk: Arc::clone(&disk),
@@ -100,12 +106,14 @@ pub(crate) fn open(disk: Arc<dyn Disk>, root: &Path, options: Options) -> Result
     });
     Ok(Core {
         root: root.to_path_buf(),
-        store_id,
         workers: Workers::start(options.workers),
         codec: Arc::new(Codec::new(
             options.compression_level,
-            options.region_bytes + options.longest_chunk(),
+            options.region_bytes + options.longest_chunk() + OVERHEAD,
+            domain.prints(),
         )),
+        domain,
+        keyring,
         packs,
         dock,
         gear,
@@ -126,7 +134,8 @@ pub(crate) fn open(disk: Arc<dyn Disk>, root: &Path, options: Options) -> Result
         reclaimable: AtomicU64::new(0),
         _lock: lock,
         disk,
-        options,
+        // The keyring has been opened: what opened it need not stay in memory.
+        options: Options { encryption: None, ..options },
     })
 }
 
@@ -146,8 +155,14 @@ pub(crate) struct Pool {
     pub(crate) store_id: [u8; 16],
     /// Average length of a chunk.
     pub(crate) chunk_bytes: u32,
+    pub(crate) is_encrypted: bool,
+    /// Zeros in an encrypted pool: there it comes from the domain key.
     gear_key: [u8; 32],
 }
+
+/// The numbers of ciphers in the pool file.
+const CIPHER_NONE: u32 = 0;
+const CIPHER_AES_256_GCM: u32 = 1;
 
 impl Pool {
     fn new(options: &Options) -> Self {
@@ -157,13 +172,17 @@ impl Pool {
             hasher.update(&options.start_random.to_le_bytes()).finalize_xof().fill(out);
         };
         derive("vtl pool id", &mut store_id);
-        derive("vtl pool gear key", &mut gear_key);
-        Self { store_id, chunk_bytes: options.chunk_bytes as u32, gear_key }
+        let is_encrypted = options.encryption.is_some();
+        if !is_encrypted {
+            derive("vtl pool gear key", &mut gear_key);
+        }
+        Self { store_id, chunk_bytes: options.chunk_bytes as u32, is_encrypted, gear_key }
     }
 
     fn encode(&self) -> Vec<u8> {
         let mut writer = Writer::with_capacity(56);
-        writer.raw(&self.store_id).u32(self.chunk_bytes).u32(0).raw(&self.gear_key);
+        let cipher = if self.is_encrypted { CIPHER_AES_256_GCM } else { CIPHER_NONE };
+        writer.raw(&self.store_id).u32(self.chunk_bytes).u32(cipher).raw(&self.gear_key);
         writer.into_bytes()
     }
 
@@ -171,10 +190,14 @@ impl Pool {
         let mut reader = Reader::new(bytes);
         let store_id = reader.array("store id")?;
         let chunk_bytes = reader.u32("chunk length")?;
-        reader.u32("reserved")?;
+        let is_encrypted = match reader.u32("cipher")? {
+            CIPHER_NONE => false,
+            CIPHER_AES_256_GCM => true,
+            _ => return Err(reader.malformed("cipher")),
+        };
         let gear_key = reader.array("gear key")?;
         reader.end("pool")?;
-        Ok(Self { store_id, chunk_bytes, gear_key })
+        Ok(Self { store_id, chunk_bytes, is_encrypted, gear_key })
     }
 
     fn sizes(&self) -> Option<ChunkSizes> {
@@ -182,9 +205,35 @@ impl Pool {
         ChunkSizes::new(avg / 4, avg, avg.checked_mul(4)?).ok()
     }
 
-    fn gear(&self) -> Result<Gear, StoreError> {
+    /// The keyring of an encrypted pool; refused when pool and key do not go together.
+    fn open_keyring(
+        &self,
+        disk: &dyn Disk,
+        root: &Path,
+        options: &Options,
+    ) -> Result<Option<Keyring>, StoreError> {
+        match &options.encryption {
+            Some(encryption) if self.is_encrypted => {
+                Keyring::open(disk, root, self.store_id, encryption).map(Some)
+            }
+            None if !self.is_encrypted => Ok(None),
+            _ => Err(keyring::mismatch(root, self.is_encrypted)),
+        }
+    }
+
+    fn domain(&self, keyring: Option<&Keyring>, options: &Options) -> Domain {
+        match (keyring, &options.encryption) {
+            (Some(keyring), Some(encryption)) => {
+                Domain::sealed(self.store_id, keyring.domain(), encryption.random.clone())
+            }
+            _ => Domain::plain(self.store_id),
+        }
+    }
+
+    fn gear(&self, domain: &Domain) -> Result<Gear, StoreError> {
         let sizes = self.sizes().ok_or_else(|| damaged(Path::new(POOL), 0, "no such chunk length"))?;
-        Ok(Gear::new(&self.gear_key, sizes))
+        let key = domain.gear_key();
+        Ok(Gear::new(key.as_ref().map_or(&self.gear_key, Key::expose), sizes))
     }
 }
 
@@ -231,6 +280,10 @@ fn make_pool(disk: &dyn Disk, root: &Path, options: &Options) -> Result<Pool, St
     }
     disk.sync_folder(root)?;
     let pool = Pool::new(options);
+    // Before the pool file, so that there is no pool whose keyring never was.
+    if let Some(encryption) = &options.encryption {
+        Keyring::make(disk, root, pool.store_id, encryption)?;
+    }
     sealed::replace(disk, root, POOL, POOL_KIND, &pool.encode())?;
     Ok(pool)
 }
@@ -287,12 +340,14 @@ fn damaged(path: &Path, offset: u64, why: &str) -> StoreError {
 pub(crate) fn load_head(
     disk: &dyn Disk,
     folder: &Path,
-    store_id: [u8; 16],
+    domain: &Domain,
     owner: OwnerId,
 ) -> Result<State, StoreError> {
     let path = folder.join(HEAD);
     let payload = sealed::read(disk, &path, HEAD_KIND)?;
-    State::decode(&payload, store_id, owner).map_err(|why| StoreError::Damaged { path, offset: 0, why })
+    let opened = domain.open_whole(Use::Head, &owner.0, payload).map_err(|error| error.to_string());
+    let state = opened.and_then(|text| State::decode(&text, domain.store_id, owner));
+    state.map_err(|why| StoreError::Damaged { path, offset: 0, why })
 }
 
 /// Deletes an owner's files: the mark first, so that a half is never taken for an owner that lost its head.
@@ -334,7 +389,7 @@ const KEPT_BYTES: usize = 64 << 20;
 
 struct Found {
     root: PathBuf,
-    store_id: [u8; 16],
+    domain: Arc<Domain>,
     owners: BTreeMap<OwnerId, Owner>,
     segments: Vec<u64>,
     /// Owners that the journal names.
@@ -357,10 +412,10 @@ struct Found {
 }
 
 impl Found {
-    fn read(disk: &dyn Disk, root: &Path, store_id: [u8; 16]) -> Result<Self, StoreError> {
+    fn read(disk: &dyn Disk, root: &Path, domain: Arc<Domain>) -> Result<Self, StoreError> {
         let mut found = Self {
             root: root.to_path_buf(),
-            store_id,
+            domain,
             owners: BTreeMap::new(),
             segments: Vec::new(),
             named: BTreeSet::new(),
@@ -400,7 +455,7 @@ impl Found {
 
     fn read_owner(&self, disk: &dyn Disk, owner: OwnerId) -> Result<Option<Owner>, StoreError> {
         let folder = self.folder(owner);
-        match load_head(disk, &folder, self.store_id, owner) {
+        match load_head(disk, &folder, &self.domain, owner) {
             Ok(state) => Ok(Some(Owner::Healthy(Box::new(state)))),
             Err(StoreError::Damaged { path, offset, why }) => Ok(Some(Owner::Damaged { path, offset, why })),
             Err(StoreError::Io(error)) if error.is_not_found() => self.read_headless(disk, &folder),
@@ -441,7 +496,7 @@ impl Found {
                 let why = "it does not go on where the file before it ended (restore the journal folder)";
                 return Err(damaged(&path, 0, why));
             }
-            let scan = self.read_segment(disk, &path)?;
+            let scan = self.read_segment(disk, &path, header)?;
             if scan.torn && at + 1 < headers.len() {
                 return Err(damaged(
                     &path,
@@ -461,7 +516,7 @@ impl Found {
         for number in self.segments.clone() {
             let path = folder.join(segment_name(number));
             match log::read_header(disk, &path, JOURNAL_KIND)? {
-                Some(header) if header.tag != self.store_id => {
+                Some(header) if header.tag != self.domain.store_id => {
                     return Err(damaged(&path, 0, "it belongs to another pool (put the right file back)"));
                 }
                 Some(header) if header.number != number => {
@@ -484,11 +539,14 @@ impl Found {
         Ok(headers)
     }
 
-    fn read_segment(&mut self, disk: &dyn Disk, path: &Path) -> Result<Scan, StoreError> {
+    fn read_segment(&mut self, disk: &dyn Disk, path: &Path, header: &Header) -> Result<Scan, StoreError> {
+        let seal = journal_seal(&self.domain, header);
         log::scan(disk, path, JOURNAL_KIND, |sequence, payload| {
-            let entries = decode_record(payload).map_err(|error| {
-                damaged(path, 0, &format!("record {sequence}: {error} (restore this file)"))
-            })?;
+            let wrong = |why: &dyn fmt::Display| {
+                damaged(path, 0, &format!("record {sequence}: {why} (restore this file)"))
+            };
+            let text = seal.opened(&sequence.to_le_bytes(), payload).map_err(|error| wrong(&error))?;
+            let entries = decode_record(&text).map_err(|error| wrong(&error))?;
             for entry in entries {
                 self.apply(sequence, entry);
             }
@@ -610,7 +668,8 @@ impl Found {
         for (owner, found) in &mut self.owners {
             match found {
                 Owner::Healthy(state) if self.named.contains(owner) => {
-                    let payload = state.encode(self.store_id, *owner);
+                    let payload = state.encode(self.domain.store_id, *owner);
+                    let payload = self.domain.seal_whole(Use::Head, &owner.0, payload)?;
                     let folder = owners_folder.join(owner.to_string());
                     sealed::replace(disk, &folder, HEAD, HEAD_KIND, &payload)?;
                     state.saved_sequence = state.sequence;
@@ -649,14 +708,15 @@ impl Found {
             log_id: epoch,
             number: self.segments.last().map_or(1, |last| last + 1),
             first_sequence: self.next_sequence,
-            tag: self.store_id,
+            tag: self.domain.store_id,
         };
         let mut current = Journal::start(disk, &folder, header, options.segment_bytes)?;
         let told = self.told_owners();
         let (kept, arrived_bytes) = (self.kept.clone(), self.arrived_bytes);
-        tell(&mut current, Begin { packs: packs.for_journal(), owners: told.clone(), kept, arrived_bytes })?;
+        let begin = Begin { packs: packs.for_journal(), owners: told.clone(), kept, arrived_bytes };
+        tell(&mut current, &self.domain, begin)?;
         let mut journal = Journal { folder, current, retired: VecDeque::from(self.segments.clone()), told };
-        newest::remember(disk, &self.root.join(PACKS), self.store_id, journal.newest());
+        newest::remember(disk, &self.root.join(PACKS), self.domain.store_id, journal.newest());
         journal.drop_retired(disk)?;
         Ok(journal)
     }
@@ -786,8 +846,9 @@ impl FoundPacks {
         let path = self.path(id, 0);
         let file = disk.open(&path, Open::Write)?;
         let end = file.size()?.min(end);
-        let table = pack::walk(&*file, id, end)?;
-        let footer = pack::encode_footer(id, &table, end);
+        let frame = packs.frame(id, 0);
+        let table = pack::walk(&*file, &frame, end)?;
+        let footer = frame.encode_footer(&table, end)?;
         file.set_size(end)?;
         file.write_at(end, &[IoSlice::new(&footer)])?;
         file.sync_data()?;
@@ -798,12 +859,13 @@ impl FoundPacks {
 
     fn note(&self, disk: &dyn Disk, packs: &Packs, id: PackId, generation: u16) -> Result<(), StoreError> {
         let file = disk.open(&self.path(id, generation), Open::Read)?;
-        let (file_bytes, trailer) = (file.size()?, pack::read_trailer(&*file, id)?);
+        let (frame, file_bytes) = (packs.frame(id, generation), file.size()?);
+        let trailer = pack::read_trailer(&*file, &frame)?;
         let (regions, chunks) = trailer.map_or((0, 0), |trailer| (trailer.regions, trailer.chunks));
         let known = Known {
             generation,
             file_bytes,
-            content_bytes: content_bytes(file_bytes, regions as usize, chunks as usize),
+            content_bytes: packs.content_bytes(file_bytes, regions as usize, chunks as usize),
             raw_bytes: trailer.map_or(0, |trailer| trailer.raw_bytes),
             chunks: u64::from(chunks),
             state: PackState::Sealed,

@@ -143,8 +143,9 @@ fn elsewhere(core: &Core, damaged: &Damaged) -> Option<Bytes> {
 
 fn read_chunk(core: &Core, view: &View, found: &Found<'_>) -> Option<Bytes> {
     let file = core.packs.file(view).ok()?;
-    let raw = reader::fetch(&*file, &core.codec, found.region).ok()?;
-    reader::verified(&raw, found).ok()
+    let frame = core.packs.frame(view.id, view.generation);
+    let raw = reader::fetch(&*file, &core.codec, &frame, found.region).ok()?;
+    reader::verified(core.codec.prints(), &raw, found).ok()
 }
 
 /// The pack's next generation, with the good bytes in their places. What is damaged and not among them is left out; the quarantine
@@ -172,12 +173,13 @@ fn plan(
     good: &HashMap<u32, (Damaged, Bytes)>,
 ) -> Result<Vec<(Pieces, bool)>, StoreError> {
     let mut regions: BTreeMap<u32, (Pieces, bool)> = BTreeMap::new();
+    let frame = core.packs.frame(view.id, view.generation);
     for region in &view.table.regions {
-        let raw = reader::fetch(old, &core.codec, region).ok();
+        let raw = reader::fetch(old, &core.codec, &frame, region).ok();
         let mut pieces = Pieces::new();
         for found in region.found() {
             let chunk = found.chunk;
-            let own = || reader::verified(raw.as_ref()?, &found).ok();
+            let own = || reader::verified(core.codec.prints(), raw.as_ref()?, &found).ok();
             let bytes = good.get(&chunk.at).map(|(_, bytes)| bytes.clone()).or_else(own);
             if bytes.is_none() && !core.quarantine.holds(view.id, chunk.at) {
                 // A finding that nobody has looked at twice: it must not cost the chunk.

@@ -453,7 +453,7 @@ impl Scrubber {
         if let Some(why) = &mended {
             tracing::error!(why, "the list of damaged chunks was damaged, and is written anew");
         }
-        let pool = crate::recovery::verify_pool(&*self.core.disk, &self.core.root, self.core.store_id);
+        let pool = crate::recovery::verify_pool(&*self.core.disk, &self.core.root, self.core.domain.store_id);
         {
             let mut inner = lock(&self.core.scrub.inner);
             inner.count_damage(u64::from(mended.is_some()) + u64::from(pool.is_some()));

@@ -13,12 +13,14 @@ use vtl_durable::{Disk, DiskFile};
 use crate::account;
 use crate::check::{self, CheckReport};
 use crate::chunker::{Chunker, Gear};
+use crate::cipher::{Domain, Use};
 use crate::codec::Codec;
 use crate::commit::Committer;
 use crate::cutter::{Cutter, Rule};
 use crate::error::StoreError;
 use crate::gc::{self, GcReport, GcRule};
 use crate::index::IndexStats;
+use crate::keyring::{KeyStatus, Keyring, PassphraseCost, PoolKey};
 use crate::lane::{Context, Lane};
 use crate::pack::{Chunk, PackId};
 use crate::packs::{Packs, View};
@@ -43,7 +45,7 @@ const GRANT_BYTES: u64 = 32 << 20;
 /// The store. A clone is the same store; it closes when the last clone and the last stream are gone.
 #[derive(Clone)]
 pub struct Store {
-    core: Arc<Core>,
+    pub(crate) core: Arc<Core>,
 }
 
 /// What is known of one owner.
@@ -81,7 +83,9 @@ pub(crate) struct Core {
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) root: PathBuf,
     pub(crate) options: Options,
-    pub(crate) store_id: [u8; 16],
+    pub(crate) domain: Arc<Domain>,
+    /// None when the pool is not encrypted.
+    pub(crate) keyring: Option<Keyring>,
     pub(crate) workers: Workers,
     pub(crate) codec: Arc<Codec>,
     pub(crate) packs: Arc<Packs>,
@@ -323,6 +327,26 @@ impl Store {
         self.core.close();
     }
 
+    /// What may be told of the keyring; none when the pool is not encrypted.
+    pub fn key_status(&self) -> Option<KeyStatus> {
+        self.core.keyring.as_ref().map(Keyring::status)
+    }
+
+    /// From here on another key opens the pool; nothing else of it is written anew. After an error the old key opens it, or the new one.
+    pub fn rotate_key(&self, key: PoolKey, cost: PassphraseCost) -> Result<KeyStatus, StoreError> {
+        self.core.change_keyring(|keyring| keyring.rotate(&*self.core.disk, key, cost))
+    }
+
+    /// The bytes of a file that, with the key, opens the pool when its keyring is lost; and their revision.
+    pub fn export_keyring(&self) -> Result<(u64, Vec<u8>), StoreError> {
+        Ok(self.core.keyring()?.export())
+    }
+
+    /// The export of this revision has been put where it is kept.
+    pub fn keyring_exported(&self, revision: u64) -> Result<KeyStatus, StoreError> {
+        self.core.change_keyring(|keyring| keyring.exported(&*self.core.disk, revision))
+    }
+
     /// Whether the pool takes writes.
     pub fn health(&self) -> Health {
         lock(&self.core.health).clone()
@@ -370,6 +394,24 @@ impl Core {
             Health::Ok => Ok(()),
             Health::ReadOnly { why } => Err(StoreError::ReadOnly { why: why.clone() }),
         }
+    }
+
+    fn keyring(&self) -> Result<&Keyring, StoreError> {
+        let none = || StoreError::Key {
+            pool: self.root.clone(),
+            why: "it is not encrypted, so it has none (encryption is chosen when a pool is made)".to_owned(),
+        };
+        self.keyring.as_ref().ok_or_else(none)
+    }
+
+    fn change_keyring(
+        &self,
+        change: impl FnOnce(&Keyring) -> Result<(), StoreError>,
+    ) -> Result<KeyStatus, StoreError> {
+        let keyring = self.keyring()?;
+        self.writable()?;
+        change(keyring)?;
+        Ok(keyring.status())
     }
 
     /// A sync failed: what is on the disk is unknown, so nothing more goes there until recovery has looked.
@@ -451,7 +493,8 @@ impl Core {
 
     /// Writes the owner's head.
     pub(crate) fn save_head(&self, owner: OwnerId, state: &mut State) -> Result<(), StoreError> {
-        let payload = state.encode(self.store_id, owner);
+        let payload = state.encode(self.domain.store_id, owner);
+        let payload = self.domain.seal_whole(Use::Head, &owner.0, payload)?;
         let folder = self.folder(owner);
         match sealed::replace(&*self.disk, &folder, HEAD, HEAD_KIND, &payload) {
             Ok(()) => {
@@ -553,7 +596,7 @@ impl Core {
 
     /// The state from the head file.
     pub(crate) fn load(&self, owner: OwnerId) -> Result<State, StoreError> {
-        recovery::load_head(&*self.disk, &self.folder(owner), self.store_id, owner)
+        recovery::load_head(&*self.disk, &self.folder(owner), &self.domain, owner)
     }
 
     fn load_for_stream(&self, owner: OwnerId) -> Result<Arc<Mutex<State>>, StoreError> {
@@ -625,12 +668,13 @@ impl Core {
         let (region_bytes, dedupe) = (self.options.region_bytes, self.options.dedupe);
         let held_limit = self.options.in_flight_bytes / 4;
         let finder = dedupe.then(|| Arc::clone(&self.dock.finder));
+        let prints = self.codec.prints().clone();
         let new_cutter = move || {
             let rule = match dedupe {
                 true => Rule::Content(Box::new(Chunker::new(Arc::clone(&gear)))),
                 false => Rule::Fixed(fixed),
             };
-            Cutter::new(rule, region_bytes, held_limit, finder.clone())
+            Cutter::new(rule, region_bytes, held_limit, finder.clone(), prints.clone())
         };
         let context = Context {
             dock: Arc::clone(&self.dock),

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::hash::{BuildHasher, Hasher, RandomState};
 
+use crate::keyring::Encryption;
+
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
 
@@ -44,6 +46,8 @@ pub struct Options {
     pub workers: usize,
     /// Whether content that is there already is stored again. Off: the stream is cut at fixed lengths.
     pub dedupe: bool,
+    /// What opens the pool, and that one that is made now is encrypted; none for a pool that is not.
+    pub encryption: Option<Encryption>,
     /// Average length of content-defined chunks, a power of two; the shortest has a quarter, the longest four times
     /// of it. Taken when a pool is made; afterwards the pool's own value counts.
     pub chunk_bytes: usize,
@@ -80,6 +84,7 @@ impl Default for Options {
             compression_level: 1,
             workers: 2,
             dedupe: true,
+            encryption: None,
             chunk_bytes: 16 * KIB,
             fixed_bytes: 256 * KIB,
             region_bytes: 128 * KIB,

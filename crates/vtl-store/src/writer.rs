@@ -14,7 +14,7 @@ use vtl_durable::{Disk, DiskError, DiskFile};
 use crate::codec::{Encoded, Fingerprint};
 use crate::cutter::{Item, NewChunk, Probe};
 use crate::finder::Finder;
-use crate::pack::{self, Chunk, MAX_CHUNKS, MAX_RAW, PAGE, PackId, Region, Table};
+use crate::pack::{Chunk, Frame, MAX_CHUNKS, MAX_RAW, PAGE, PackId, Table};
 use crate::packs::{Packs, View};
 use crate::recipe::{Change, Extent, Note, PackEnd, push_extent, truncate_extents};
 use crate::workers::lock;
@@ -39,6 +39,7 @@ pub(crate) struct Dock {
 pub(crate) struct OpenPack {
     id: PackId,
     file: Arc<dyn DiskFile>,
+    frame: Frame,
     /// Where the next byte goes, with the batch counted as written.
     end: u64,
     table: Table,
@@ -182,12 +183,11 @@ impl Writer {
             at += len;
             placed
         });
-        let region = Region::encoded(open.end, placed.collect(), &encoded);
+        let (region, bytes) = open.frame.region(open.end, placed.collect(), encoded)?;
         let extent = |chunk: &Chunk| Extent { start: 0, len: chunk.len, at: chunk.at, pack: open.id };
         let extents: Vec<Extent> = region.chunks.iter().map(extent).collect();
         self.tell_news(open.id, first, &region.chunks);
-        self.push(Bytes::from(region.encode_header(open.id)));
-        encoded.stored.into_iter().for_each(|piece| self.push(piece));
+        bytes.into_iter().for_each(|piece| self.push(piece));
         self.batch_raw += raw as usize;
         self.arrived_bytes += region.end() - open.end;
         open.end = region.end();
@@ -230,14 +230,14 @@ impl Writer {
         self.fresh.push(created.id);
         self.dirty_folders.insert(created.folder);
         self.push(Bytes::from(created.header));
-        let (id, file) = (created.id, created.file);
-        Ok(OpenPack { id, file, end: PAGE, table: Table::default(), durable: 0, unsynced: false })
+        let (id, file, frame) = (created.id, created.file, dock.packs.frame(created.id, 0));
+        Ok(OpenPack { id, file, frame, end: PAGE, table: Table::default(), durable: 0, unsynced: false })
     }
 
     /// Writes the footer and leaves the pack.
     fn seal(&mut self) -> Result<(), DiskError> {
         let Some(mut open) = self.current.take() else { return Ok(()) };
-        let footer = pack::encode_footer(open.id, &open.table, open.end);
+        let footer = open.frame.encode_footer(&open.table, open.end)?;
         open.end += footer.len() as u64;
         if !open.unsynced {
             self.unsynced.push(Arc::clone(&open.file));
@@ -380,7 +380,8 @@ impl OpenPack {
 
     fn has_room(&self, dock: &Dock, chunks: usize, stored: u64, raw: u64) -> bool {
         let (regions, all) = (self.table.regions.len() + 1, self.table.len() + chunks);
-        let len = self.end + Region::header_len(chunks) + stored + PAGE + pack::footer_len(regions, all);
+        let len =
+            self.end + self.frame.region_len(chunks, stored) + PAGE + self.frame.footer_len(regions, all);
         let fits = len <= dock.pack_bytes && all <= MAX_CHUNKS;
         self.table.len() == 0 || (fits && u64::from(self.raw_end()) + raw <= MAX_RAW)
     }
@@ -394,11 +395,14 @@ impl OpenPack {
 impl Dock {
     /// Ends an idle pack with a footer, synced.
     fn seal_idle(&self, mut open: OpenPack) -> Result<(), PrepareError> {
-        let footer = pack::encode_footer(open.id, &open.table, open.end);
-        let written = open.file.write_at(open.end, &[IoSlice::new(&footer)]);
-        written.map_err(|error| PrepareError::Write(error.to_string()))?;
+        let footer = open.frame.encode_footer(&open.table, open.end);
+        let written = footer.and_then(|footer| {
+            open.file.write_at(open.end, &[IoSlice::new(&footer)])?;
+            Ok(footer.len() as u64)
+        });
+        let footer_len = written.map_err(|error| PrepareError::Write(error.to_string()))?;
         open.file.sync_data().map_err(|error| PrepareError::Sync(error.to_string()))?;
-        open.end += footer.len() as u64;
+        open.end += footer_len;
         let view = View { id: open.id, generation: 0, durable: open.table.len(), table: open.table };
         self.packs.sealed(view, open.end);
         Ok(())

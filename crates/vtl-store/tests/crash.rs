@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Op, Run, cases, owner, script};
+use common::{Op, Run, cases, encrypted, owner, script};
 use vtl_durable::SimDisk;
 use vtl_store::Options;
 
@@ -90,6 +90,15 @@ fn a_power_cut_with_workers_running_does() {
 }
 
 #[test]
+fn a_power_cut_at_any_step_of_an_encrypted_pool_does() {
+    for seed in 300..300 + cases(2) {
+        let options = encrypted(&Options { segment_bytes: 12 << 10, ..Options::small() });
+        cut_everywhere(&script(seed, 3, 80, 5000), &options, seed, 5);
+        cut_everywhere(&script(seed, 4, 150, 5000), &options, seed, 23);
+    }
+}
+
+#[test]
 fn a_power_cut_in_a_removal_leaves_the_owner_whole_or_gone() {
     let script = [
         Op::Create(1, vec![1]),
@@ -113,8 +122,22 @@ fn a_power_cut_in_a_removal_leaves_the_owner_whole_or_gone() {
 
 #[test]
 fn a_power_cut_while_packs_are_rewritten_or_removed_loses_nothing_live() {
+    for seed in 0..cases(4) {
+        cut_everywhere(&rewriting(), &Options::small(), seed, 1);
+    }
+}
+
+#[test]
+fn a_power_cut_while_packs_of_an_encrypted_pool_are_rewritten_loses_nothing_live() {
+    for seed in 0..cases(2) {
+        cut_everywhere(&rewriting(), &encrypted(&Options::small()), seed, 3);
+    }
+}
+
+/// Packs that are rewritten, and some that go.
+fn rewriting() -> Vec<Op> {
     let text = |seed, len| common::Random(seed).familiar(len);
-    let script = [
+    vec![
         Op::Create(1, vec![1]),
         Op::Create(2, vec![2]),
         Op::Append(1, text(1, 15_000), true),
@@ -142,10 +165,7 @@ fn a_power_cut_while_packs_are_rewritten_or_removed_loses_nothing_live() {
         Op::Truncate(2, 4000),
         Op::Commit(2, vec![8]),
         Op::Collect(1),
-    ];
-    for seed in 0..cases(4) {
-        cut_everywhere(&script, &Options::small(), seed, 1);
-    }
+    ]
 }
 
 /// Runs a script once and recovers from a power cut before every step of it; how many there were.

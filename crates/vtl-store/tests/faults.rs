@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use common::{Content, Op, ROOT, Random, Run, cases, observe, owner, script};
+use common::{Content, Op, ROOT, Random, Run, cases, encrypted, observe, owner, script};
 use vtl_durable::{Fault, SimDisk};
 use vtl_store::{GcRule, Health, Options, OwnerId, ReadError, Store, StoreError};
 
@@ -19,7 +19,7 @@ fn who(op: &Op) -> Option<u8> {
 }
 
 /// Runs a script to its end whatever fails; whether the fault came before that.
-fn fail_at(script: &[Op], call: u64, fault: Fault, sticky: bool) -> bool {
+fn fail_at(script: &[Op], call: u64, fault: Fault, sticky: bool, options: Options) -> bool {
     let what = format!("{fault:?} at call {call}, sticky {sticky}");
     let disk = SimDisk::new(call);
     if sticky {
@@ -27,7 +27,7 @@ fn fail_at(script: &[Op], call: u64, fault: Fault, sticky: bool) -> bool {
     } else {
         disk.fail_call(call, fault);
     }
-    let mut run = Run::new(disk, Options { start_random: call, ..Options::small() });
+    let mut run = Run::new(disk, Options { start_random: call, ..options });
     for op in [&Op::Reopen].into_iter().chain(script) {
         if run.store.is_none() && !matches!(op, Op::Reopen) {
             let _ = run.step(&Op::Reopen);
@@ -63,9 +63,13 @@ fn fail_at(script: &[Op], call: u64, fault: Fault, sticky: bool) -> bool {
 }
 
 fn fail_everywhere(fault: Fault, sticky: bool, seed: u64, stride: u64) {
+    fail_all_over(fault, sticky, seed, stride, &Options::small());
+}
+
+fn fail_all_over(fault: Fault, sticky: bool, seed: u64, stride: u64, options: &Options) {
     let script = script(seed, 3, 60, 5000);
     let mut call = seed % stride;
-    while fail_at(&script, call, fault, sticky) {
+    while fail_at(&script, call, fault, sticky, options.clone()) {
         call += stride;
     }
     assert!(call > 100, "the script makes hardly any calls: {call}");
@@ -92,6 +96,14 @@ fn a_disk_that_stays_broken_harms_nothing_committed() {
     for seed in 26..26 + cases(2) {
         fail_everywhere(Fault::Eio, true, seed, 5);
     }
+}
+
+#[test]
+fn a_disk_that_fails_harms_nothing_committed_to_an_encrypted_pool() {
+    let options = encrypted(&Options::small());
+    fail_all_over(Fault::Eio, false, 35, 7, &options);
+    fail_all_over(Fault::Enospc, false, 36, 13, &options);
+    fail_all_over(Fault::Eio, true, 37, 19, &options);
 }
 
 #[test]
@@ -172,7 +184,11 @@ fn after_a_failed_sync_the_pool_only_reads() {
 
 /// A pool with something in every kind of file, and what its owners hold.
 fn furnished(clean: bool) -> (SimDisk, Vec<(u8, Content)>) {
-    let mut run = Run::new(SimDisk::new(9), Options::small());
+    furnished_with(clean, &Options::small())
+}
+
+fn furnished_with(clean: bool, options: &Options) -> (SimDisk, Vec<(u8, Content)>) {
+    let mut run = Run::new(SimDisk::new(9), options.clone());
     run.run(&script(4242, 3, 60, 7000)).unwrap();
     for who in 0..3 {
         for op in [
@@ -216,8 +232,8 @@ fn read_through(store: &Store, who: u8, right: &Content) -> Result<u64, StoreErr
     Ok(lost)
 }
 
-fn flip(clean: bool, stride: u64, first: u64) {
-    let (disk, contents) = furnished(clean);
+fn flip(clean: bool, stride: u64, first: u64, options: &Options) {
+    let (disk, contents) = furnished_with(clean, options);
     let files = disk.files();
     let (mut refused, mut lost_owner, mut lost_bytes) = (0, 0, 0);
     for file in &files {
@@ -226,7 +242,7 @@ fn flip(clean: bool, stride: u64, first: u64) {
             let disk = disk.after_crash(1);
             disk.flip_bit(file, byte, (byte % 8) as u8);
             let what = format!("{} byte {byte}", file.display());
-            let store = match Store::open(Arc::new(disk.clone()), Path::new(ROOT), Options::small()) {
+            let store = match Store::open(Arc::new(disk.clone()), Path::new(ROOT), options.clone()) {
                 Ok(store) => store,
                 Err(StoreError::Damaged { path, .. }) => {
                     assert_eq!(&path, file, "{what}");
@@ -261,12 +277,18 @@ fn flip(clean: bool, stride: u64, first: u64) {
 
 #[test]
 fn a_turned_bit_anywhere_gives_right_bytes_or_an_error_after_a_clean_stop() {
-    flip(true, 397 / cases(1).min(20), 0);
+    flip(true, 397 / cases(1).min(20), 0, &Options::small());
 }
 
 #[test]
 fn a_turned_bit_anywhere_gives_right_bytes_or_an_error_after_a_power_cut() {
-    flip(false, 401 / cases(1).min(20), 3);
+    flip(false, 401 / cases(1).min(20), 3, &Options::small());
+}
+
+#[test]
+fn a_turned_bit_anywhere_in_an_encrypted_pool_gives_right_bytes_or_an_error() {
+    flip(true, 797 / cases(1).min(20), 1, &encrypted(&Options::small()));
+    flip(false, 809 / cases(1).min(20), 2, &encrypted(&Options::small()));
 }
 
 /// Replaces a file's content, as somebody with a shell would.
@@ -295,8 +317,17 @@ fn damages(content: &[u8], others: &[Vec<u8>]) -> Vec<(&'static str, Option<Vec<
 
 #[test]
 fn a_lost_cut_zeroed_or_swapped_file_of_any_kind_gives_right_bytes_or_an_error() {
+    harm_every_file(&Options::small());
+}
+
+#[test]
+fn a_lost_cut_zeroed_or_swapped_file_of_an_encrypted_pool_gives_right_bytes_or_an_error() {
+    harm_every_file(&encrypted(&Options::small()));
+}
+
+fn harm_every_file(options: &Options) {
     for clean in [true, false] {
-        let (disk, contents) = furnished(clean);
+        let (disk, contents) = furnished_with(clean, options);
         let (mut right, mut wrong) = (0, 0);
         for file in disk.files() {
             let kind = |path: &Path| {
@@ -312,7 +343,7 @@ fn a_lost_cut_zeroed_or_swapped_file_of_any_kind_gives_right_bytes_or_an_error()
                     None => vtl_durable::Disk::unlink(&disk, &file).unwrap(),
                 }
                 let what = format!("{} {what}, clean {clean}", file.display());
-                let store = match Store::open(Arc::new(disk), Path::new(ROOT), Options::small()) {
+                let store = match Store::open(Arc::new(disk), Path::new(ROOT), options.clone()) {
                     Ok(store) => store,
                     Err(StoreError::Damaged { .. } | StoreError::Format { .. } | StoreError::Io(_)) => {
                         let whole = !file.starts_with("/pool/owners") && !file.starts_with("/pool/packs");

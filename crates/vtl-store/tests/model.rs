@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Op, Random, Run, cases, script};
+use common::{Op, Random, Run, cases, encrypted, script};
 use vtl_durable::SimDisk;
 use vtl_store::Options;
 
@@ -19,6 +19,15 @@ fn agree(seed: u64, options: Options) {
 fn the_store_and_the_model_agree_on_random_operations() {
     for seed in 0..cases(12) {
         agree(seed, Options::small());
+    }
+}
+
+#[test]
+fn they_agree_in_an_encrypted_pool() {
+    for seed in 0..cases(4) {
+        agree(3000 + seed, encrypted(&Options::small()));
+        let options = Options { workers: 2, readahead_regions: 3, ..Options::small() };
+        agree(4000 + seed, encrypted(&options));
     }
 }
 

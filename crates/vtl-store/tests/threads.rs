@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
-use common::{Random, cases, observe, owner};
+use common::{Random, cases, encrypted, observe, owner};
 use vtl_durable::RealDisk;
 use vtl_store::{GcRule, Options, Store};
 
@@ -42,9 +42,18 @@ fn live(store: &Store, number: u8, rounds: u64) -> (Vec<u8>, u64) {
 
 #[test]
 fn four_streams_commit_together_while_a_check_runs() {
+    four_streams(&options());
+}
+
+#[test]
+fn four_streams_of_an_encrypted_pool_commit_together_while_a_check_runs() {
+    four_streams(&encrypted(&options()));
+}
+
+fn four_streams(options: &Options) {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().join("pool");
-    let store = Store::open(Arc::new(RealDisk::new()), &root, options()).unwrap();
+    let store = Store::open(Arc::new(RealDisk::new()), &root, options.clone()).unwrap();
     (0..4).for_each(|number| store.create(owner(number), &[number]).unwrap());
     let stop = AtomicBool::new(false);
     let lived: Vec<_> = std::thread::scope(|scope| {
@@ -71,7 +80,7 @@ fn four_streams_commit_together_while_a_check_runs() {
         lived
     });
     drop(store);
-    let store = Store::open(Arc::new(RealDisk::new()), &root, options()).unwrap();
+    let store = Store::open(Arc::new(RealDisk::new()), &root, options.clone()).unwrap();
     assert_eq!(store.owners().len(), 4);
     for (number, (bytes, rounds)) in lived.iter().enumerate() {
         let content = observe(&store, number as u8).unwrap();

@@ -24,6 +24,7 @@ use engine::Outcome;
 use iscsi::Drive;
 use peers::{Peer, Tool};
 use report::Round;
+use vtl::Pool;
 
 /// Measures ingest and restore with deduplication: the store alone, and the daemon by iSCSI.
 #[derive(Parser)]
@@ -60,6 +61,9 @@ pub struct Alone {
     /// Average length of a chunk in KiB.
     #[arg(long)]
     chunk: u32,
+    /// The pool is encrypted.
+    #[arg(long)]
+    encrypted: bool,
     /// The backups, oldest first.
     backups: Vec<PathBuf>,
 }
@@ -81,7 +85,8 @@ pub fn run(args: &Args) -> io::Result<()> {
 
 /// The store alone; prints what [`Outcome::parse`] reads.
 pub fn alone(args: &Alone) -> io::Result<()> {
-    let mut store = vtl::Vtl::open(&args.root, args.chunk, &args.backups)?;
+    let mut store =
+        vtl::Vtl::open(&args.root, Pool { chunk_kib: args.chunk, encrypted: args.encrypted }, &args.backups)?;
     print!("{}", engine::run(&mut store, args.backups.len())?.text());
     Ok(())
 }
@@ -92,7 +97,14 @@ fn one_round(args: &Args, scratch: &Path, backups: &[PathBuf], tools: &[Tool]) -
     let by_iscsi =
         |root: &Path| engine::run(&mut Drive::start(&args.vtld, chunk, root, backups)?, backups.len());
     let mut outcomes = vec![
-        ("vtl", fresh(folder, |root| store_process(chunk, root, backups))?),
+        (
+            "vtl",
+            fresh(folder, |root| store_process(Pool { chunk_kib: chunk, encrypted: false }, root, backups))?,
+        ),
+        (
+            "vtl, encrypted",
+            fresh(folder, |root| store_process(Pool { chunk_kib: chunk, encrypted: true }, root, backups))?,
+        ),
         ("vtl, iSCSI", fresh(folder, by_iscsi)?),
     ];
     for tool in tools {
@@ -110,9 +122,13 @@ fn fresh(folder: &Path, measure: impl FnOnce(&Path) -> io::Result<Outcome>) -> i
     measure(root.path())
 }
 
-fn store_process(chunk: u32, root: &Path, backups: &[PathBuf]) -> io::Result<Outcome> {
+fn store_process(pool: Pool, root: &Path, backups: &[PathBuf]) -> io::Result<Outcome> {
     let mut command = Command::new(std::env::current_exe()?);
-    command.args(["store-alone", "--chunk", &chunk.to_string(), "--root"]).arg(root).args(backups);
+    command.args(["store-alone", "--chunk", &pool.chunk_kib.to_string()]);
+    if pool.encrypted {
+        command.arg("--encrypted");
+    }
+    command.arg("--root").arg(root).args(backups);
     let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
     if !output.status.success() {
         return Err(failure(format!("the measurement of the store ended with {}", output.status)));

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Parser, Subcommand};
 use serde_json::{Value, json};
 use vtl_api::{
-    AddInitiator, AddPortal, BackupFile, CollectStore, CreateCartridges, CreateLibrary, MoveCartridge,
-    RemoveCartridge, ScrubStore, SetCartridge, SetChap, SetLibrary,
+    AddInitiator, AddPortal, BackupFile, CollectStore, CreateCartridges, CreateLibrary, ExportStoreKey,
+    MoveCartridge, RemoveCartridge, RotateStoreKey, ScrubStore, SetCartridge, SetChap, SetLibrary,
 };
 
 use crate::http::{Failure, Method, Request, segment};
@@ -224,6 +224,9 @@ pub enum StoreVerb {
     Stats,
     /// Find out which space each cartridge has to itself, which it shares, and which nobody needs: for `cartridge show` and `store stats`.
     Account,
+    /// The key of an encrypted store.
+    #[command(subcommand)]
+    Key(StoreKeyVerb),
     /// Read every chunk and compare it with its hash.
     Check,
     /// Put damaged chunks back whose content is elsewhere in the store.
@@ -248,6 +251,50 @@ pub enum StoreVerb {
         #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(1..=100))]
         dead: Option<u8>,
     },
+}
+
+/// Verbs of `vtl store key`.
+#[derive(Subcommand)]
+pub enum StoreKeyVerb {
+    /// Whether the store is encrypted, what opens it, and whether its keyring has been exported; no secrets.
+    Show,
+    /// Make another key open the store, at once. Data is not written anew.
+    Rotate(NewStoreKey),
+    /// Write the keyring to a file: with it and the key the store opens when its own keyring is lost.
+    Export {
+        /// A file that does not exist yet.
+        file: PathBuf,
+    },
+}
+
+/// The new key of a store. The daemon reads the file, with mode 0600.
+#[derive(Args)]
+#[group(required = true, multiple = false)]
+pub struct NewStoreKey {
+    /// File with 32 to 4096 random bytes.
+    #[arg(long, value_name = "FILE")]
+    key_file: Option<PathBuf>,
+    /// File with a passphrase of 12 to 1024 bytes.
+    #[arg(long, value_name = "FILE")]
+    passphrase_file: Option<PathBuf>,
+}
+
+impl StoreKeyVerb {
+    fn call(&self) -> Result<Call, Failure> {
+        Ok(match self {
+            Self::Show => get("/store/key", View::Fields),
+            Self::Rotate(NewStoreKey { key_file, passphrase_file }) => {
+                let body = RotateStoreKey {
+                    key_file: key_file.as_deref().map(absolute).transpose()?,
+                    passphrase_file: passphrase_file.as_deref().map(absolute).transpose()?,
+                };
+                post("/store/key/rotate".to_owned(), &body)
+            }
+            Self::Export { file } => {
+                post("/store/key/export".to_owned(), &ExportStoreKey { file: absolute(file)? })
+            }
+        })
+    }
 }
 
 /// Nouns of `vtl iscsi`.
@@ -418,6 +465,7 @@ impl Noun {
             Self::Store(StoreVerb::Account) => {
                 Ok(call(Method::Post, "/store/account".to_owned(), Some(json!({})), View::Fields))
             }
+            Self::Store(StoreVerb::Key(verb)) => verb.call(),
             Self::Store(StoreVerb::Check) => {
                 let view = View::Findings("damage", &["cartridge", "offset", "length", "why"]);
                 Ok(call(Method::Post, "/store/check".to_owned(), Some(json!({})), view))
@@ -753,6 +801,10 @@ mod tests {
             ("vtl store gc --dead 10", Method::Post, "/store/gc"),
             ("vtl store scrub --rate max --wait", Method::Post, "/store/scrub"),
             ("vtl store scrub --status", Method::Get, "/store/scrub"),
+            ("vtl store key show", Method::Get, "/store/key"),
+            ("vtl store key export /keep/keyring", Method::Post, "/store/key/export"),
+            ("vtl store key rotate --key-file /keep/new", Method::Post, "/store/key/rotate"),
+            ("vtl store key rotate --passphrase-file /keep/new", Method::Post, "/store/key/rotate"),
             (
                 "vtl iscsi initiator add lib0 iqn.1993-08.org.debian:01:abc",
                 Method::Post,
@@ -798,6 +850,16 @@ mod tests {
         assert_eq!(request("vtl store scrub").body, Some(json!({})));
         for wrong in ["0", "101", "many"] {
             assert!(Cli::try_parse_from(["vtl", "store", "gc", "--dead", wrong]).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_rotation_names_one_new_key_and_no_secret_is_in_the_request() {
+        let body = request("vtl store key rotate --key-file /keep/new").body;
+        assert_eq!(body, Some(json!({ "key_file": "/keep/new" })));
+        for wrong in [&[][..], &["--key-file", "/a", "--passphrase-file", "/b"]] {
+            let words = [&["vtl", "store", "key", "rotate"], wrong].concat();
+            assert!(Cli::try_parse_from(words).is_err(), "{wrong:?}");
         }
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use vtl_durable::{DiskError, DiskFile};
 
-use crate::pack::{self, PAGE, PackHeader, PackId, Region, Table};
+use crate::pack::{self, Frame, PAGE, PackHeader, PackId, Region, Table};
 use crate::packs::{PackState, View};
 use crate::reader;
 use crate::store::Core;
@@ -17,6 +17,7 @@ const GAP_BYTES: u64 = 1 << 20;
 /// A pack in hand. Dropped at any moment, nothing is lost but the work.
 pub(super) struct Reading {
     view: Arc<View>,
+    frame: Frame,
     file: Arc<dyn DiskFile>,
     /// Its footer is on the disk, or should be.
     sealed: bool,
@@ -67,7 +68,8 @@ impl Reading {
         };
         let regions = view.table.regions.iter().take_while(durable).cloned().collect();
         let sealed = known.state == PackState::Sealed;
-        Ok(Some(Self { view, file, sealed, regions, at: 0, done: 0, seen: Seen::default() }))
+        let frame = core.packs.frame(view.id, view.generation);
+        Ok(Some(Self { view, frame, file, sealed, regions, at: 0, done: 0, seen: Seen::default() }))
     }
 
     pub(super) fn id(&self) -> PackId {
@@ -101,7 +103,7 @@ impl Reading {
             return;
         }
         let View { id, generation, .. } = *self.view;
-        let header = PackHeader { store_id: core.store_id, id, generation };
+        let header = PackHeader { store_id: core.domain.store_id, id, generation };
         match self.read(0, PAGE) {
             Ok(page) if header.is_whole(&page) => {}
             Ok(_) => self.fault("its header is not the one it was given".to_owned()),
@@ -117,7 +119,7 @@ impl Reading {
         let crc_fault = match self.read(offset, region.end() - offset) {
             Err(error) => Some(error.to_string()),
             Ok(bytes) => {
-                if Region::decode(&bytes, self.view.id, region.offset).as_ref() != Some(region) {
+                if self.frame.decode(&bytes, region.offset).as_ref() != Some(region) {
                     self.fault(format!("the header of its region at byte {offset} is damaged"));
                 }
                 let payload = bytes.get((region.payload_offset() - offset) as usize..).unwrap_or_default();
@@ -136,10 +138,11 @@ impl Reading {
 
     /// Compares each chunk of a region, and distrusts it as a reader would; how many are damaged.
     fn chunks(&mut self, core: &Core, region: &Region) -> u64 {
-        let raw = reader::fetch(&*self.file, &core.codec, region);
+        let raw = reader::fetch(&*self.file, &core.codec, &self.frame, region);
         let mut damaged = 0;
         for found in region.found() {
-            let right = raw.as_ref().is_ok_and(|raw| reader::verified(raw, &found).is_ok());
+            let right =
+                raw.as_ref().is_ok_and(|raw| reader::verified(core.codec.prints(), raw, &found).is_ok());
             if right || is_past(core, &self.view) {
                 continue;
             }
@@ -169,12 +172,11 @@ impl Reading {
     }
 
     fn footer(&mut self) -> Result<Option<(u64, Table)>, DiskError> {
-        let id = self.view.id;
-        let Some(trailer) = pack::read_trailer(&*self.file, id)? else { return Ok(None) };
+        let Some(trailer) = pack::read_trailer(&*self.file, &self.frame)? else { return Ok(None) };
         let size = self.file.size()?;
-        let len = pack::footer_len(trailer.regions as usize, trailer.chunks as usize);
+        let len = self.frame.footer_len(trailer.regions as usize, trailer.chunks as usize);
         self.seen.bytes += len;
-        let table = pack::read_footer(&*self.file, id)?;
+        let table = pack::read_footer(&*self.file, &self.frame)?;
         self.file.forget_cached(size.saturating_sub(len), len);
         Ok(table.map(|table| (size.saturating_sub(len), table)))
     }

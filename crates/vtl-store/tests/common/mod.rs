@@ -3,11 +3,15 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use vtl_durable::SimDisk;
-use vtl_store::{GcRule, Health, Options, OwnerId, Store, StoreError, Stream};
+use vtl_store::{
+    Encryption, GcRule, Health, Options, OwnerId, PassphraseCost, PoolKey, Randomness, Store, StoreError,
+    Stream,
+};
+use vtl_types::Secret;
 
 pub const ROOT: &str = "/pool";
 
@@ -398,6 +402,23 @@ fn fall_back(model: &mut Owner, error: &StoreError) {
 fn pieces(data: &[u8]) -> Vec<Bytes> {
     let (small, large) = data.split_at(data.len() / 3);
     small.chunks(700).map(Bytes::copy_from_slice).chain([Bytes::copy_from_slice(large)]).collect()
+}
+
+/// The same options for an encrypted pool. Keys and nonces are the same in each run, and come from one row for all clones.
+pub fn encrypted(options: &Options) -> Options {
+    let row = Mutex::new(Random(options.start_random));
+    let random = Randomness::from_fn(move |bytes| {
+        let mut row = row.lock().unwrap();
+        bytes.iter_mut().for_each(|byte| *byte = row.next() as u8);
+        Ok(())
+    });
+    let encryption = Encryption { key: key_file(1), cost: PassphraseCost::default(), random };
+    Options { encryption: Some(encryption), ..options.clone() }
+}
+
+/// A made-up key file.
+pub fn key_file(number: u8) -> PoolKey {
+    PoolKey::File(Secret::new(vec![number; 32]))
 }
 
 /// What the store says an owner holds.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use vtl_durable::RealDisk;
-use vtl_store::{Options, OwnerId, Store, Stream};
+use vtl_store::{Encryption, Options, OwnerId, PoolKey, Store, Stream};
 
 use crate::initiator::failure;
 use crate::meter::{self, Cost};
@@ -17,11 +17,18 @@ use crate::store::engine::{Engine, folder_bytes};
 pub const PIECE: usize = 256 << 10;
 const COMMIT_BYTES: usize = 32 << 20;
 
+/// How a pool is made.
+#[derive(Clone, Copy)]
+pub struct Pool {
+    pub chunk_kib: u32,
+    pub encrypted: bool,
+}
+
 /// A store and the backups that go into it, in memory before anything is timed.
 pub struct Vtl {
     store: Option<Store>,
     root: PathBuf,
-    chunk_kib: u32,
+    pool: Pool,
     backups: Vec<Vec<Bytes>>,
     /// How many streams were made.
     made: u8,
@@ -29,10 +36,10 @@ pub struct Vtl {
 }
 
 impl Vtl {
-    pub fn open(root: &Path, chunk_kib: u32, backups: &[PathBuf]) -> io::Result<Self> {
+    pub fn open(root: &Path, pool: Pool, backups: &[PathBuf]) -> io::Result<Self> {
         let root = root.join("pool");
         let backups = backups.iter().map(|path| load(path)).collect::<io::Result<_>>()?;
-        Ok(Self { store: Some(open(&root, chunk_kib)?), root, chunk_kib, backups, made: 0, peak_kib: 0 })
+        Ok(Self { store: Some(open(&root, pool)?), root, pool, backups, made: 0, peak_kib: 0 })
     }
 
     fn store(&self) -> io::Result<&Store> {
@@ -62,7 +69,7 @@ impl Engine for Vtl {
     fn restore(&mut self, backup: usize) -> io::Result<Cost> {
         // What the store has learned while it wrote shall not help it.
         self.store = None;
-        self.store = Some(open(&self.root, self.chunk_kib)?);
+        self.store = Some(open(&self.root, self.pool)?);
         let owner = OwnerId([backup as u8 + 1; 16]);
         self.measure(|store, backups| {
             read(&mut store.open_stream(owner).map_err(io::Error::other)?, &backups[backup])
@@ -82,8 +89,12 @@ impl Engine for Vtl {
     }
 }
 
-fn open(root: &Path, chunk_kib: u32) -> io::Result<Store> {
-    let options = Options { chunk_bytes: (chunk_kib as usize) << 10, ..Options::default() };
+/// What opens the pools of the benchmark; it keeps nothing from anybody.
+const KEY: &[u8; 32] = b"a key that is in the source code";
+
+fn open(root: &Path, pool: Pool) -> io::Result<Store> {
+    let encryption = pool.encrypted.then(|| Encryption::with(PoolKey::from_file(KEY.to_vec())));
+    let options = Options { chunk_bytes: (pool.chunk_kib as usize) << 10, encryption, ..Options::default() };
     Store::open(Arc::new(RealDisk::new()), root, options).map_err(io::Error::other)
 }
 
@@ -147,7 +158,7 @@ mod tests {
     fn a_set_goes_in_and_comes_back() {
         let folder = tempfile::tempdir().unwrap();
         let backups = sets::write(Set::Weekly, 4, folder.path()).unwrap();
-        let mut store = Vtl::open(folder.path(), 16, &backups).unwrap();
+        let mut store = Vtl::open(folder.path(), Pool { chunk_kib: 16, encrypted: false }, &backups).unwrap();
         let outcome = engine::run(&mut store, backups.len()).unwrap();
         assert_eq!(outcome.ingests.len(), 6);
         let bytes = std::fs::metadata(&backups[4]).unwrap().len();

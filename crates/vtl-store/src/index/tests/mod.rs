@@ -10,8 +10,10 @@ use std::sync::Arc;
 
 use vtl_durable::{Disk, DiskError, SimDisk};
 
-use super::record::Key;
+use super::record;
 use super::{Index, IndexOptions};
+use crate::cipher::{Domain, Key, Randomness};
+use crate::sealed_folder::SealedFolder;
 
 /// SplitMix64 (Steele, Lea, Flood 2014).
 pub(crate) struct Random(pub(crate) u64);
@@ -44,8 +46,8 @@ pub(crate) fn fingerprint(n: u64) -> [u8; 32] {
     *blake3::hash(&n.to_le_bytes()).as_bytes()
 }
 
-pub(crate) fn random_key(n: u64) -> Key {
-    Key::of(&fingerprint(n))
+pub(crate) fn random_key(n: u64) -> record::Key {
+    record::Key::of(&fingerprint(n))
 }
 
 pub(crate) const STORE: [u8; 16] = [7; 16];
@@ -53,6 +55,14 @@ pub(crate) const FOLDER: &str = "/index";
 
 pub(crate) fn open(disk: &SimDisk, memory_bytes: usize) -> Index {
     open_with(disk, memory_bytes, STORE).unwrap()
+}
+
+/// The same in an encrypted pool.
+pub(crate) fn open_sealed(disk: &SimDisk, memory_bytes: usize) -> Index {
+    let options = IndexOptions { memory_bytes, step_records: 3000, ..IndexOptions::default() };
+    let domain = Domain::sealed(STORE, Key::new([9; 32]), Randomness::system());
+    let disk: Arc<dyn Disk> = Arc::new(disk.clone());
+    Index::open(SealedFolder::over(&disk, &Arc::new(domain)), Path::new(FOLDER), STORE, options).unwrap()
 }
 
 pub(crate) fn open_with(disk: &SimDisk, memory_bytes: usize, store: [u8; 16]) -> Result<Index, DiskError> {

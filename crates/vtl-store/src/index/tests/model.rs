@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{Random, fingerprint, open};
+use super::{Random, fingerprint, open, open_sealed};
 use crate::index::{Index, Place};
 use vtl_durable::SimDisk;
 
@@ -88,6 +88,16 @@ impl Model {
 }
 
 fn run(seed: u64, memory: usize, keys: u64, steps: u64) -> (u64, u64) {
+    run_with(open, seed, memory, keys, steps)
+}
+
+fn run_with(
+    open: fn(&SimDisk, usize) -> Index,
+    seed: u64,
+    memory: usize,
+    keys: u64,
+    steps: u64,
+) -> (u64, u64) {
     let mut random = Random(seed);
     let disk = SimDisk::new(seed);
     let mut index = open(&disk, memory);
@@ -128,6 +138,14 @@ fn run(seed: u64, memory: usize, keys: u64, steps: u64) -> (u64, u64) {
 fn with_enough_memory_the_index_answers_as_a_map_does() {
     for seed in 0..12 {
         let (there, found) = run(seed, 4 * MIB, 3000, 400);
+        assert_eq!(there, found, "seed {seed}");
+    }
+}
+
+#[test]
+fn in_an_encrypted_pool_the_index_answers_as_a_map_does() {
+    for seed in 0..2 {
+        let (there, found) = run_with(open_sealed, 200 + seed, 4 * MIB, 3000, 400);
         assert_eq!(there, found, "seed {seed}");
     }
 }
