@@ -1,6 +1,7 @@
 //! Opening a pool: what is on the disk becomes a running store.
 //!
-//! Files: `lock`, `pool`, in an encrypted pool `keyring` and `keyring.copy`, `journal/NUMBER.log`, `owners/OWNER/head` and `made`,
+//! Files: `lock`, `pool`, in an encrypted pool `keyring` and `keyring.copy`, `quarantine`, `scrub`, `journal/NUMBER.log`,
+//! `owners/OWNER/head` and `made`,
 //! `packs/XX/EPOCH-NUMBER.GENERATION.pack`, `packs/newest`, `index/`.
 //!
 //! In this order; each step can be cut off by a crash and done again:

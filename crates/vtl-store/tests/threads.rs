@@ -113,7 +113,7 @@ fn files_of_a_pool_are_for_the_service_alone() {
         }
     }
     assert_eq!(
-        files, 9,
-        "lock, pool, journal, head and its mark, pack and what packs remember, two of the index"
+        files, 10,
+        "lock, pool, journal, head and its mark, pack and what packs remember, two of the index, place of the scrub"
     );
 }
