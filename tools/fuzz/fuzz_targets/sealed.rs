@@ -5,8 +5,14 @@ use libfuzzer_sys::fuzz_target;
 use vtl_fuzz::disk;
 use vtl_store::inspect::{self, FileKind};
 
-const KINDS: [FileKind; 5] =
-    [FileKind::Head, FileKind::Pool, FileKind::Quarantine, FileKind::Scrub, FileKind::Manifest];
+const KINDS: [FileKind; 6] = [
+    FileKind::Head,
+    FileKind::Pool,
+    FileKind::Quarantine,
+    FileKind::Scrub,
+    FileKind::Manifest,
+    FileKind::Newest,
+];
 
 fuzz_target!(|data: &[u8]| {
     let said = inspect::kind(data, "").filter(|kind| KINDS.contains(kind));

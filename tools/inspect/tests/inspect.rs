@@ -77,7 +77,7 @@ fn a_pool_is_told_as_it_always_was() {
         assert_eq!(now, then, "line {}", line + 1);
     }
     assert_eq!(all.lines().count(), include_str!("golden.txt").lines().count());
-    for kind in ["pool", ".log", "head", ".pack", "scrub", "manifest", ".table"] {
+    for kind in ["pool", ".log", "head", ".pack", "scrub", "newest", "manifest", ".table"] {
         assert!(all.lines().any(|line| line.starts_with("==") && line.ends_with(kind)), "{kind}");
     }
 }
