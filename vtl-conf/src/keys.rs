@@ -259,12 +259,6 @@ pub const KEYS: &[Key] = &[
         "a removed cartridge's space comes back by itself; manual: only when `vtl store gc` says so",
     ),
     key(
-        "retention.max_clock_step_s",
-        "86400",
-        "write seconds, from 0 to 604800",
-        "a machine that was off for a day need not keep retained cartridges longer; a clock set forward over a restart frees nothing that has more than this to go",
-    ),
-    key(
         "store.scrub_days",
         "30",
         "write days, from 1 to 365",
@@ -275,6 +269,12 @@ pub const KEYS: &[Key] = &[
         "\"50m\"",
         "write a size from 1m to 64g: bytes a second",
         "a tenth of what one disk reads, so that no drive notices; a pool of more than 135 TB wants more",
+    ),
+    key(
+        "retention.max_clock_step_s",
+        "86400",
+        "write seconds, from 0 to 604800",
+        "a machine that was off for a day need not keep retained cartridges longer; a clock set forward over a restart frees nothing that has more than this to go",
     ),
     key(
         "log.level",

@@ -558,7 +558,7 @@ impl Sealings {
             "quarantine" => self.read_whole("quarantine", bytes),
             "keyring" => self.add("keyring", &bytes[32 + 40..32 + 72], &bytes[32 + 72..32 + 132]),
             // The same bytes as the keyring.
-            "keyring.copy" | "pool" | "lock" | "made" | "newest" => {}
+            "keyring.copy" | "pool" | "lock" | "made" | "newest" | "scrub" => {}
             _ if write.path.starts_with("/pool/index") => {
                 bytes.chunks(4124).for_each(|block| self.add("index", name.as_bytes(), block));
             }
