@@ -89,7 +89,8 @@ impl Walk {
                 state.extents().to_vec()
             }
             (Ok(state), Ok(None)) => state.extents().to_vec(),
-            (_, Err(StoreError::UnknownOwner { .. })) => return 0,
+            // It is gone, or being made now.
+            (_, Err(StoreError::UnknownOwner { .. } | StoreError::Busy { .. })) => return 0,
             (_, Err(error)) => return self.lost(id, &error),
             (Err(error), Ok(None)) => return self.lost(id, error),
         };
