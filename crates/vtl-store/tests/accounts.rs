@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use common::{Op, ROOT, Random, Run, cases, owner, script};
+use common::{Op, ROOT, Random, Run, cases, encrypted, owner, script};
 use vtl_durable::SimDisk;
 use vtl_store::{GcRule, Options, Share, Store, StoreError};
 
@@ -35,7 +35,8 @@ fn adds_up(store: &Store, gone: u64, what: &str) {
 #[test]
 fn what_arrived_and_metadata_less_what_was_reclaimed_is_what_lies_there_to_the_byte() {
     for seed in 0..cases(4) {
-        let options = Options { segment_bytes: 24 << 10, ..Options::small() };
+        let plain = Options { segment_bytes: 24 << 10, ..Options::small() };
+        let options = if seed % 2 == 0 { plain } else { encrypted(&plain) };
         let mut run = Run::new(SimDisk::new(seed), options);
         run.open().unwrap();
         let mut gone = 0;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
-use common::{ROOT, Random, owner};
+use common::{ROOT, Random, encrypted, owner};
 use vtl_durable::{Disk, SimDisk};
 use vtl_store::{GcRule, Options, Pass, ScrubFinding, ScrubStep, Scrubber, Store};
 
@@ -151,6 +151,36 @@ fn any_turned_bit_of_any_pack_is_found_within_one_pass_and_what_it_costs_has_a_n
                 settle(&mut scrubber);
                 assert_eq!(store.scrub_findings(), [], "{what}");
             }
+        }
+    }
+}
+
+#[test]
+fn an_encrypted_pool_is_read_whole_and_a_turned_bit_of_it_is_found_and_named() {
+    let disk = SimDisk::new(1);
+    let options = encrypted(&Options::small());
+    let open = || Store::open(Arc::new(disk.clone()), Path::new(ROOT), options.clone()).unwrap();
+    write(&open(), 1, &noise(1, CONTENT), false);
+    let store = open();
+    let mut scrubber = store.scrubber().unwrap();
+    let whole = pass(&mut scrubber);
+    assert_eq!((whole.packs, whole.damaged), (store.stats().packs, 0));
+    for file in packs(&disk) {
+        let len = disk.contents(&file).unwrap().len() as u64;
+        for byte in (0..len).step_by(3001) {
+            let what = format!("{} byte {byte}", file.display());
+            disk.flip_bit(&file, byte, 3);
+            assert!(pass(&mut scrubber).damaged > 0, "{what}");
+            let mut lost = named(&store.scrub_findings(), 1);
+            lost.retain(|range| !range.is_empty());
+            assert_eq!(lost, unreadable(&store, 1), "{what}");
+            // An error that does not stay.
+            disk.flip_bit(&file, byte, 3);
+            assert_eq!(pass(&mut scrubber).damaged, 0, "{what}");
+            store.repair().unwrap();
+            scrubber.look_again();
+            settle(&mut scrubber);
+            assert_eq!(store.scrub_findings(), [], "{what}");
         }
     }
 }
