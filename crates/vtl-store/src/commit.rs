@@ -25,7 +25,7 @@ use vtl_durable::sealed::Kind;
 use crate::error::StoreError;
 use crate::newest::{self, Newest};
 use crate::recipe::{Begin, Entry, encode_record};
-use crate::recovery::PACKS;
+use crate::roster::PACKS;
 use crate::store::Core;
 use crate::types::OwnerId;
 use crate::workers::{lock, wait};

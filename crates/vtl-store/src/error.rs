@@ -85,6 +85,13 @@ pub enum StoreError {
         /// What it is.
         why: String,
     },
+    /// A folder of the pool that is not what it should be, and was not touched.
+    Folder {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong, and what helps.
+        why: String,
+    },
     /// The disk refused.
     Io(DiskError),
 }
@@ -102,6 +109,7 @@ impl StoreError {
             | Self::Damaged { .. }
             | Self::LostChunk { .. }
             | Self::TooLong { .. }
+            | Self::Folder { .. }
             | Self::Format { .. } => true,
         }
     }
@@ -139,7 +147,7 @@ impl fmt::Display for StoreError {
             Self::TooLong { what, len, limit } => {
                 write!(f, "{what} is {len} bytes, at most {limit} are allowed")
             }
-            Self::Format { path, why } => write!(f, "{}: {why}", path.display()),
+            Self::Format { path, why } | Self::Folder { path, why } => write!(f, "{}: {why}", path.display()),
             Self::Io(error) => error.fmt(f),
         }
     }

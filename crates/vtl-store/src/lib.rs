@@ -23,6 +23,7 @@
 //! Design and reasons: `docs/store.md`; byte tables: `docs/formats/`.
 
 mod account;
+mod backend;
 mod buffers;
 mod check;
 #[doc(hidden)]
@@ -31,6 +32,7 @@ mod codec;
 mod commit;
 mod cutter;
 mod draft;
+mod drain;
 mod error;
 mod finder;
 mod gc;
@@ -39,6 +41,7 @@ pub mod index;
 pub mod inspect;
 mod lane;
 mod mark;
+mod members;
 mod newest;
 mod pack;
 mod packs;
@@ -47,6 +50,7 @@ mod reader;
 mod recipe;
 mod recovery;
 mod repair;
+mod roster;
 mod scrub;
 mod store;
 mod stream;
@@ -55,6 +59,7 @@ mod workers;
 mod writer;
 
 pub use check::{CheckReport, Finding};
+pub use drain::{DrainReport, Folder, FolderState};
 pub use error::{ReadError, StoreError};
 pub use gc::{GcReport, GcRule};
 pub use index::{IndexMode, IndexStats};

@@ -3,12 +3,11 @@
 
 mod common;
 
-use common::{Op, Random, Run, cases, script};
-use vtl_durable::SimDisk;
+use common::{Op, Random, Run, cases, disk_for, script};
 use vtl_store::Options;
 
 fn agree(seed: u64, options: Options) {
-    let mut run = Run::new(SimDisk::new(seed), options);
+    let mut run = Run::new(disk_for(seed, &options), options);
     let script = script(seed, 3, 250, 9000);
     run.run(&script).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
     run.step(&Op::Reopen).unwrap();
@@ -19,6 +18,14 @@ fn agree(seed: u64, options: Options) {
 fn the_store_and_the_model_agree_on_random_operations() {
     for seed in 0..cases(12) {
         agree(seed, Options::small());
+    }
+}
+
+#[test]
+fn they_agree_on_several_folders() {
+    for seed in 0..cases(6) {
+        let folders = vec!["/near".into(), "/far".into()];
+        agree(3000 + seed, Options { folders, workers: (seed % 3) as usize, ..Options::small() });
     }
 }
 
