@@ -108,7 +108,7 @@ impl Daemon {
         Ok(listed.into_iter().map(|one| one.label).collect())
     }
 
-    fn not_collected(&self, error: &StoreError) -> ApiError {
+    pub(crate) fn not_collected(&self, error: &StoreError) -> ApiError {
         let (code, message, remedy) = match error {
             StoreError::Collecting => (
                 ErrorCode::Conflict,

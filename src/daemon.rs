@@ -207,6 +207,7 @@ impl Daemon {
         problems.extend(self.retention_problem());
         problems.extend(self.room_problem());
         problems.extend(self.scrub.problems(self));
+        problems.extend(self.folder_problems());
         problems.extend(self.sessions.targets().iter().flat_map(|target| target.failures()).map(|failure| {
             Problem {
                 subject: failure.unit,
@@ -669,6 +670,8 @@ fn open_store(config: &Config) -> Result<Store, String> {
         size_bytes: config.store.size.map(|size| size.0),
         chunk_bytes: usize::try_from(config.store.chunk_size.0).unwrap_or(usize::MAX),
         memory_bytes: usize::try_from(config.store.memory.0).unwrap_or(usize::MAX),
+        folders: config.store.folders.clone(),
+        degraded: config.store.degraded,
         workers: std::thread::available_parallelism().map_or(2, usize::from),
         ..Options::default()
     };

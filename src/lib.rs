@@ -20,6 +20,7 @@ mod listeners;
 mod lobby;
 mod media;
 mod meta;
+mod pools;
 mod portal;
 mod random;
 mod retention_clock;

@@ -153,6 +153,16 @@ fn routes(daemon: Arc<Daemon>) -> Router {
         .route("/store/rebuild-index", post(|State(d): Shared| run(d, Daemon::store_rebuild_index)))
         .route("/store/gc", post(|State(d): Shared, b: Bytes| run(d, move |d| d.store_gc(&body(&b)?))))
         .route(
+            "/pools",
+            get(|State(d): Shared| run(d, Daemon::pool_list))
+                .post(|State(d): Shared, b: Bytes| run(d, move |d| d.pool_create(&body(&b)?))),
+        )
+        .route("/pools/{name}", delete(|State(d): Shared, Path(n): Name| run(d, move |d| d.pool_remove(&n))))
+        .route(
+            "/pools/{name}/drain",
+            post(|State(d): Shared, Path(n): Name, b: Bytes| run(d, move |d| d.pool_drain(&n, &body(&b)?))),
+        )
+        .route(
             "/iscsi/portals",
             get(|State(d): Shared| run(d, Daemon::portal_list))
                 .post(|State(d): Shared, b: Bytes| run(d, move |d| d.portal_add(&body(&b)?))),

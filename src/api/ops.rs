@@ -1060,6 +1060,7 @@ impl Daemon {
             "drives": self.drive_list()?,
             "sessions": self.session_list()?,
             "store": self.store_stats()?,
+            "pools": self.pool_list()?,
             "trash": self.trash().map_err(|e| refused(&e))?.iter().map(|c| c.label.to_string()).collect::<Vec<_>>(),
         }))
     }

@@ -557,3 +557,73 @@ fn the_status_asks_for_an_export_until_there_is_one_and_again_after_a_rotation()
     server.start_again();
     assert!(!asked(&server));
 }
+
+/// The folder with this path, as the pool lists it.
+fn folder(server: &Server, path: &std::path::Path) -> Value {
+    let pools = server.get("/pools");
+    let folders = pools[0]["folders"].as_array().unwrap().clone();
+    folders.into_iter().find(|folder| folder["path"] == path.to_str().unwrap()).unwrap()
+}
+
+#[test]
+fn packs_lie_in_all_configured_folders_and_one_can_be_emptied_and_left_out() {
+    let state = tempfile::tempdir().unwrap();
+    let disk = tempfile::tempdir().unwrap();
+    let far = disk.path().join("far");
+    std::fs::create_dir(&far).unwrap();
+    let folders = format!("store.folders=[{:?}]", far.to_str().unwrap());
+    let set = ["--set", folders.as_str()];
+    let content: Vec<u8> = (0..40).flat_map(|seed| noise(seed, 4 << 20)).collect();
+    let mut server = Server::start_at(state.path(), &set);
+    {
+        let mut host = server.session(1);
+        host.load(1, 0);
+        content.chunks(1 << 18).for_each(|block| drop(host.write(DRIVE, block).good()));
+        host.run(DRIVE, &ONE_FILEMARK, 0, &[]).good();
+        unload(&mut host, 1);
+    }
+    let told = folder(&server, &far);
+    assert_eq!((told["number"].as_u64(), told["state"].as_str()), (Some(1), Some("in-use")));
+    assert!(
+        told["packs"].as_u64().unwrap() > 0 && told["stored_bytes"].as_u64().unwrap() > 16 * MIB,
+        "{told}"
+    );
+    assert_eq!(server.stop(), Some(0));
+
+    // Without the folder's disk, and without its name, the start is refused and nothing is lost.
+    let gone = disk.path().join("unmounted");
+    std::fs::rename(&far, &gone).unwrap();
+    let (code, log) = Server::refused(state.path(), &set);
+    assert!(
+        code != Some(0) && log.contains(far.to_str().unwrap()) && log.contains("mount its disk"),
+        "{log}"
+    );
+    std::fs::create_dir(&far).unwrap();
+    let (_, log) = Server::refused(state.path(), &set);
+    assert!(log.contains("its disk is not mounted"), "{log}");
+    assert_eq!(std::fs::read_dir(&far).unwrap().count(), 0);
+    std::fs::remove_dir(&far).unwrap();
+    std::fs::rename(&gone, &far).unwrap();
+    let (_, log) = Server::refused(state.path(), &[]);
+    assert!(log.contains("store.folders does not name it"), "{log}");
+
+    let mut server = Server::start_at(state.path(), &set);
+    let (status, answer) = server.ask("POST", "/pools/default/drain", &json!({ "path": "/nowhere" }));
+    assert!(status == 400 && answer["message"].as_str().unwrap().contains("/nowhere"), "{answer}");
+    let drained = server.api("POST", "/pools/default/drain", &json!({ "path": far.to_str().unwrap() }));
+    assert!(drained["moved"].as_u64().unwrap() > 0 && drained["left"] == 0, "{drained}");
+    assert_eq!(folder(&server, &far)["state"], "empty");
+    assert_eq!(server.stop(), Some(0));
+    std::fs::remove_dir_all(&far).unwrap();
+    let server = Server::start_at(state.path(), &[]);
+    assert_eq!(server.api("POST", "/store/check", &Value::Null)["damage"], json!([]));
+    assert_eq!(server.get("/pools")[0]["folders"].as_array().unwrap().len(), 1);
+    for (method, path, body) in [
+        ("POST", "/pools", json!({ "name": "fast", "paths": ["/d1"] })),
+        ("DELETE", "/pools/default", Value::Null),
+    ] {
+        let (status, answer) = server.ask(method, path, &body);
+        assert!(status == 501 && answer["remedy"].is_string(), "{answer}");
+    }
+    assert_eq!(server.ask("DELETE", "/pools/fast", &Value::Null).0, 404);
+}

@@ -362,6 +362,8 @@ impl Checker<'_> {
         let StoreMirror {
             path,
             size,
+            folders,
+            degraded,
             compression_level,
             dedupe,
             chunk_size,
@@ -381,6 +383,8 @@ impl Checker<'_> {
             None => None,
         };
         let size = self.take("store.size", size, |value| word_or_size(value, "unlimited", 64 * M..=1024 * T));
+        let folders = self.take("store.folders", folders, folder_list);
+        let degraded = self.take("store.degraded", degraded, boolean);
         let compression_level = self.number("store.compression_level", compression_level, 1..=19);
         let dedupe = self.take("store.dedupe", dedupe, boolean);
         let chunk_size = self.take("store.chunk_size", chunk_size, chunk_length);
@@ -396,6 +400,8 @@ impl Checker<'_> {
         Some(Store {
             path: path?,
             size: size?,
+            folders: folders?,
+            degraded: degraded?,
             compression_level: compression_level?,
             dedupe: dedupe?,
             chunk_size: chunk_size?,
@@ -646,6 +652,14 @@ fn word<V: Copy>(value: &Value, words: &[(&str, V)]) -> Parsed<V> {
 fn absolute_path(value: &Value) -> Parsed<PathBuf> {
     let path = PathBuf::from(text(value)?);
     if path.is_absolute() { Ok(path) } else { Err("this is no absolute path".to_owned()) }
+}
+
+/// No folder, one, or a list of them.
+fn folder_list(value: &Value) -> Parsed<Vec<PathBuf>> {
+    match value {
+        Value::Array(values) if values.is_empty() => Ok(Vec::new()),
+        value => list(value, absolute_path),
+    }
 }
 
 fn address(value: &Value) -> Parsed<SocketAddr> {

@@ -141,6 +141,10 @@ pub struct Store {
     pub path: PathBuf,
     /// The most bytes that packs may take; `None`: what the file system has.
     pub size: Option<ByteCount>,
+    /// Further folders for its packs.
+    pub folders: Vec<PathBuf>,
+    /// Whether it is opened for reading when one of them is missing.
+    pub degraded: bool,
     /// zstd's level.
     pub compression_level: i32,
     /// Whether content that is there already is found.

@@ -208,6 +208,18 @@ pub const KEYS: &[Key] = &[
         "the most that packs may take: what is stored after deduplication and compression; unlimited: the file system decides, less 128 MiB",
     ),
     key(
+        "store.folders",
+        "[]",
+        "write a list of absolute paths of folders, each empty or one of this pool's",
+        "none: packs lie in store.path; further folders, on other disks, take packs in the proportion of their free space",
+    ),
+    key(
+        "store.degraded",
+        "false",
+        "write true or false",
+        "a folder that is missing stops the start: its disk may only not be mounted; true opens the pool without it, for reading what is left",
+    ),
+    key(
         "store.compression_level",
         "1",
         "write a zstd level from 1 to 19",

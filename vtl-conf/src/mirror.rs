@@ -106,6 +106,8 @@ pub(crate) struct CartridgeMirror {
 pub(crate) struct StoreMirror {
     pub path: Option<Value>,
     pub size: Option<Value>,
+    pub folders: Option<Value>,
+    pub degraded: Option<Value>,
     pub compression_level: Option<Value>,
     pub dedupe: Option<Value>,
     pub chunk_size: Option<Value>,

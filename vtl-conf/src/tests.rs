@@ -89,6 +89,11 @@ fn the_store_is_set_up_as_the_file_says() {
     let store = Desk::new().load(text, &[]).unwrap().store;
     assert_eq!((store.dedupe, store.gc), (false, Collections::Manual));
     assert_eq!((store.chunk_size, store.memory), (ByteCount(65_536), ByteCount(1 << 30)));
+    let store =
+        Desk::new().load("", &["store.folders=[\"/d2\", \"/d3\"]", "store.degraded=true"]).unwrap().store;
+    assert_eq!((store.folders, store.degraded), (vec!["/d2".into(), "/d3".into()], true));
+    let store = Desk::new().load("store.folders = \"/d2\"\n", &[]).unwrap().store;
+    assert_eq!((store.folders, store.degraded), (vec!["/d2".into()], false));
     let store = Desk::new().load("", &["store.chunk_size=8k", "store.gc=manual"]).unwrap().store;
     assert_eq!((store.chunk_size, store.gc), (ByteCount(8192), Collections::Manual));
 }
@@ -240,6 +245,15 @@ const REFUSALS: &[(&str, &str)] = &[
     (
         "store.path = \"store\"",
         "vtl.toml:1: store.path = \"store\": this is no absolute path; write an absolute path",
+    ),
+    (
+        "store.folders = [\"/disk2\", \"disk3\"]",
+        "vtl.toml:1: store.folders = [\"/disk2\", \"disk3\"]: this is no absolute path; \
+         write a list of absolute paths of folders, each empty or one of this pool's",
+    ),
+    (
+        "store.degraded = 1",
+        "vtl.toml:1: store.degraded = 1: this is not a boolean, its type is integer; write true or false",
     ),
     (
         "store.compression_level = 20",

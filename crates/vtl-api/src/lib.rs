@@ -430,6 +430,70 @@ pub struct ExportStoreKey {
     pub file: String,
 }
 
+/// `GET /pools`, one row.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PoolInfo {
+    /// Its name.
+    pub name: String,
+    /// `ok`, `full`, `read-only`, or `degraded`: opened for reading without one of its folders.
+    pub state: String,
+    /// Bytes of its packs.
+    pub stored_bytes: u64,
+    /// Bytes that can still be stored.
+    pub free_bytes: u64,
+    /// The folders that its packs lie in, its home first.
+    pub folders: Vec<PoolFolder>,
+}
+
+/// A folder of a pool.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PoolFolder {
+    /// Where it is, or was last seen.
+    pub path: String,
+    /// Its number in the pool; 0 is the home.
+    pub number: u32,
+    /// `in-use`, `full`, `failed`, `leaving` (it is being emptied), `empty` (and can be left out of the configuration) or `missing`.
+    pub state: String,
+    /// Packs in it.
+    pub packs: u64,
+    /// Bytes of its packs.
+    pub stored_bytes: u64,
+    /// What its file system can still take, the reserve included.
+    pub free_bytes: u64,
+    /// What happened, when it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+}
+
+/// `POST /pools`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CreatePool {
+    /// Its name.
+    pub name: String,
+    /// Its folders.
+    pub paths: Vec<String>,
+}
+
+/// `POST /pools/{name}/drain`, what is asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Drain {
+    /// The folder to be emptied, as `GET /pools` tells it.
+    pub path: String,
+}
+
+/// `POST /pools/{name}/drain`, what was done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drained {
+    /// Packs that lie in other folders now.
+    pub moved: u64,
+    /// Bytes in them.
+    pub moved_bytes: u64,
+    /// Packs that are still there; 0: the folder can be left out of the configuration.
+    pub left: u64,
+}
+
 /// `POST /store/gc`, what is asked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -49,6 +49,10 @@ pub trait Disk: Send + Sync + fmt::Debug {
     fn list(&self, path: &Path) -> Result<Vec<Found>, DiskError>;
     /// Bytes that may still be written by us on the file system that holds `path`.
     fn free_bytes(&self, path: &Path) -> Result<u64, DiskError>;
+    /// Which file system holds `path`: two paths with the same answer share their free space.
+    fn file_system(&self, _path: &Path) -> Result<u64, DiskError> {
+        Ok(0)
+    }
 }
 
 /// An open file. All calls name their offset; there is no shared position.

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{self, IoSlice};
 use std::num::NonZeroU64;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -92,6 +92,11 @@ impl Disk for RealDisk {
     fn free_bytes(&self, path: &Path) -> Result<u64, DiskError> {
         let stat = statvfs(path).map_err(|error| DiskError::new("ask free space of", path, error.into()))?;
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+
+    fn file_system(&self, path: &Path) -> Result<u64, DiskError> {
+        let data = fs::metadata(path).map_err(|error| DiskError::new("look at", path, error))?;
+        Ok(data.dev())
     }
 }
 

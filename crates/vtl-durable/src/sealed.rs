@@ -102,6 +102,13 @@ pub fn is_leftover(name: &str) -> bool {
     name.ends_with(LEFTOVER)
 }
 
+/// The name of a file's unfinished half, beside it.
+pub fn leftover(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(LEFTOVER);
+    PathBuf::from(name)
+}
+
 /// Replaces `folder/name`; durable when it returns.
 pub fn replace(
     disk: &dyn Disk,
@@ -110,7 +117,8 @@ pub fn replace(
     kind: Kind,
     payload: &[u8],
 ) -> Result<(), ReplaceError> {
-    let (target, draft) = (folder.join(name), folder.join(format!("{name}{LEFTOVER}")));
+    let target = folder.join(name);
+    let draft = leftover(&target);
     let write = || -> Result<_, DiskError> {
         match disk.unlink(&draft) {
             Err(error) if !error.is_not_found() => return Err(error),

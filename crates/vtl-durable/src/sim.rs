@@ -7,7 +7,7 @@
 //! journaling file systems promise; nothing synced is ever lost.
 //!
 //! Steps are the calls that change or sync something, counted from 1: [`SimDisk::crash_at`] stops the machine at
-//! one of them. Calls are all calls: [`SimDisk::fail_call`] makes one of them fail. A file's sync that fails forgets what
+//! one of them. Folders can be file systems of their own, with their room and their failures. Calls are all calls: [`SimDisk::fail_call`] makes one of them fail. A file's sync that fails forgets what
 //! waited: later syncs succeed without making it durable, as on Linux. Names go on waiting: file systems journal them.
 
 use std::collections::{BTreeMap, HashMap};
@@ -81,7 +81,8 @@ impl SimDisk {
 
     /// No more failing calls.
     pub fn heal(&self) {
-        self.lock().fault = None;
+        let mut sim = self.lock();
+        (sim.fault, sim.broken) = (None, None);
     }
 
     /// Whether the ordered fault has happened.
@@ -91,7 +92,37 @@ impl SimDisk {
 
     /// The sum of file lengths that fits; `u64::MAX` for no limit.
     pub fn set_capacity(&self, bytes: u64) {
-        self.lock().capacity = Some(bytes);
+        self.mount(Path::new("/"), bytes);
+    }
+
+    /// Makes a folder a file system of its own, with room for so many bytes.
+    pub fn mount(&self, folder: &Path, bytes: u64) {
+        self.lock().mounts.insert(folder.to_path_buf(), bytes);
+    }
+
+    /// From now on every change and every sync below this folder fails, until [`SimDisk::heal`]: a disk that has died.
+    pub fn fail_below(&self, folder: &Path) {
+        self.lock().broken = Some(folder.to_path_buf());
+    }
+
+    /// Takes a folder away with all that is in it, as a disk that is not mounted; [`SimDisk::put_back`] brings it back.
+    pub fn take_away(&self, folder: &Path) -> Option<TakenAway> {
+        let mut sim = self.lock();
+        let (parent, name) = sim.place(folder).ok()?;
+        let parent = sim.folder(parent).ok()?;
+        let visible = parent.visible.remove(&name)?;
+        parent.durable.remove(&name);
+        Some(TakenAway(visible))
+    }
+
+    /// Puts what was taken away at this path, on the medium too. What was there is gone.
+    pub fn put_back(&self, folder: &Path, taken: TakenAway) {
+        let mut sim = self.lock();
+        let Ok((parent, name)) = sim.place(folder) else { return };
+        if let Ok(parent) = sim.folder(parent) {
+            parent.visible.insert(name.clone(), taken.0);
+            parent.durable.insert(name, taken.0);
+        }
     }
 
     /// The disk as the next start finds it after the power was cut now. The old disk answers nothing any more.
@@ -99,6 +130,11 @@ impl SimDisk {
         let mut sim = self.lock();
         sim.crashed = true;
         sim.survivor(seed)
+    }
+
+    /// The disk as a start would find it were the power cut now; this one goes on.
+    pub fn survivor(&self, seed: u64) -> Self {
+        self.lock().survivor(seed)
     }
 
     /// From now on, at each step, keeps the disk as a start would find it had the power been cut right before: for tests of every step
@@ -154,6 +190,10 @@ impl SimDisk {
     }
 }
 
+/// A folder that was taken away.
+#[derive(Debug)]
+pub struct TakenAway(u64);
+
 #[derive(Debug, Default)]
 struct Sim {
     nodes: HashMap<u64, Node>,
@@ -165,7 +205,9 @@ struct Sim {
     crashed: bool,
     fault: Option<(u64, Fault, bool)>,
     failed: bool,
-    capacity: Option<u64>,
+    /// File systems by the folder that they are mounted at, with their capacity; what is in none has no limit.
+    mounts: BTreeMap<PathBuf, u64>,
+    broken: Option<PathBuf>,
     watch: Option<u64>,
     watched: Vec<SimDisk>,
 }
@@ -237,7 +279,7 @@ impl Sim {
             nodes,
             next_node: self.next_node,
             random: Random(seed),
-            capacity: self.capacity,
+            mounts: self.mounts.clone(),
             ..Sim::default()
         };
         SimDisk { sim: Arc::new(Mutex::new(after)) }
@@ -330,24 +372,48 @@ impl Sim {
         id
     }
 
-    fn used(&mut self) -> u64 {
-        let mut used = 0;
-        let mut todo = vec![ROOT];
-        while let Some(id) = todo.pop() {
+    /// The call's fate on this path.
+    fn begin_at(&mut self, sort: Sort, path: &Path) -> Verdict {
+        let verdict = self.begin(sort);
+        let broken = self.broken.as_ref().is_some_and(|broken| path.starts_with(broken));
+        match verdict {
+            Verdict::Go if broken && sort != Sort::Look => {
+                self.failed = true;
+                Verdict::Fail(io::Error::from_raw_os_error(5))
+            }
+            verdict => verdict,
+        }
+    }
+
+    /// The folder that the file system of a path is mounted at.
+    fn mount_of(&self, path: &Path) -> Option<(PathBuf, u64)> {
+        let holds = |(folder, _): &(&PathBuf, &u64)| path.starts_with(folder);
+        let mounts = self.mounts.iter().filter(holds);
+        let nearest = mounts.max_by_key(|(folder, _)| folder.components().count());
+        nearest.map(|(folder, capacity)| (folder.clone(), *capacity))
+    }
+
+    /// Bytes that may still be written on the file system of a path.
+    fn room(&mut self, path: &Path) -> u64 {
+        let Some((mount, capacity)) = self.mount_of(path) else { return u64::MAX / 2 };
+        let Ok(start) = self.find(&mount) else { return 0 };
+        let mut used = 0_u64;
+        let mut todo = vec![(mount.clone(), start)];
+        while let Some((path, id)) = todo.pop() {
             match self.nodes.get(&id) {
                 Some(Node::File(file)) => used += file.visible.len() as u64,
-                Some(Node::Folder(folder)) => todo.extend(folder.visible.values()),
+                Some(Node::Folder(folder)) => {
+                    let below = folder.visible.iter().map(|(name, id)| (path.join(name), *id));
+                    todo.extend(below.filter(|(path, _)| !self.mounts.contains_key(path)));
+                }
                 None => {}
             }
         }
-        used
+        capacity.saturating_sub(used)
     }
 
-    fn room_for(&mut self, growth: usize) -> bool {
-        match self.capacity {
-            Some(capacity) if growth > 0 => self.used().saturating_add(growth as u64) <= capacity,
-            _ => true,
-        }
+    fn room_for(&mut self, path: &Path, growth: usize) -> bool {
+        growth == 0 || self.mounts.is_empty() || growth as u64 <= self.room(path)
     }
 }
 
@@ -497,7 +563,7 @@ impl Disk for SimDisk {
     fn open(&self, path: &Path, how: Open) -> Result<Arc<dyn DiskFile>, DiskError> {
         let open = |sim: &mut Sim| -> io::Result<u64> {
             let creates = matches!(how, Open::Create | Open::CreateIfMissing);
-            let verdict = sim.begin(if creates { Sort::NeedsSpace } else { Sort::Look });
+            let verdict = sim.begin_at(if creates { Sort::NeedsSpace } else { Sort::Look }, path);
             let made = if creates && (matches!(verdict, Verdict::Go) || sim.crashed) {
                 let (parent, name) = sim.place(path)?;
                 match sim.folder(parent)?.visible.get(&name).copied() {
@@ -580,7 +646,7 @@ impl Disk for SimDisk {
     fn sync_folder(&self, path: &Path) -> Result<(), DiskError> {
         let mut sim = self.lock();
         let mut sync = || {
-            let verdict = sim.begin(Sort::Free);
+            let verdict = sim.begin_at(Sort::Free, path);
             if sim.crashed {
                 verdict.into_result()?;
             } else {
@@ -609,8 +675,14 @@ impl Disk for SimDisk {
     fn free_bytes(&self, path: &Path) -> Result<u64, DiskError> {
         let mut sim = self.lock();
         sim.begin_whole(Sort::Look).map_err(|error| DiskError::new("ask free space of", path, error))?;
-        let used = sim.used();
-        Ok(sim.capacity.map_or(u64::MAX / 2, |capacity| capacity.saturating_sub(used)))
+        Ok(sim.room(path))
+    }
+
+    fn file_system(&self, path: &Path) -> Result<u64, DiskError> {
+        let mut sim = self.lock();
+        sim.begin_whole(Sort::Look).map_err(|error| DiskError::new("look at", path, error))?;
+        let mount = sim.mount_of(path).map(|(mount, _)| mount);
+        Ok(mount.map_or(0, |mount| 1 + sim.mounts.range(..mount).count() as u64))
     }
 }
 
@@ -634,7 +706,7 @@ impl SimDisk {
         let mut sim = self.lock();
         let was_crashed = sim.crashed;
         let sort = if op == "create folder" { Sort::NeedsSpace } else { Sort::Free };
-        let result = match sim.begin(sort) {
+        let result = match sim.begin_at(sort, path) {
             Verdict::Go => change(&mut sim),
             Verdict::Fail(error) => {
                 if sim.crashed && !was_crashed {
@@ -698,8 +770,8 @@ impl DiskFile for SimFile {
             let mut bytes: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).collect();
             let offset = position(offset)?;
             let growth = (offset + bytes.len()).saturating_sub(sim.open_file(id)?.visible.len());
-            let verdict = match sim.begin(Sort::NeedsSpace) {
-                Verdict::Go if !sim.room_for(growth) => {
+            let verdict = match sim.begin_at(Sort::NeedsSpace, &self.path) {
+                Verdict::Go if !sim.room_for(&self.path, growth) => {
                     Verdict::Fail(io::Error::from(io::ErrorKind::StorageFull))
                 }
                 verdict => verdict,
@@ -710,7 +782,7 @@ impl DiskFile for SimFile {
                     if !was_crashed {
                         if !sim.crashed {
                             let kept = sim.random.below(bytes.len() as u64 + 1) as usize;
-                            let kept = if sim.room_for(growth) { kept } else { 0 };
+                            let kept = if sim.room_for(&self.path, growth) { kept } else { 0 };
                             bytes.truncate(kept);
                         }
                         sim.open_file(id)?.write(offset, bytes);
@@ -733,7 +805,7 @@ impl DiskFile for SimFile {
         self.with("truncate", |sim, id| {
             let size = position(bytes)?;
             let was_crashed = sim.crashed;
-            match sim.begin(Sort::Free) {
+            match sim.begin_at(Sort::Free, &self.path) {
                 Verdict::Go => sim.open_file(id)?.set_size(size),
                 Verdict::Fail(error) => {
                     if sim.crashed && !was_crashed {
@@ -752,7 +824,7 @@ impl DiskFile for SimFile {
 
     fn sync_data(&self) -> Result<(), DiskError> {
         self.with("sync", |sim, id| {
-            let verdict = sim.begin(Sort::Free);
+            let verdict = sim.begin_at(Sort::Free, &self.path);
             let crashed = sim.crashed;
             let file = sim.open_file(id)?;
             match verdict {
@@ -879,5 +951,29 @@ mod tests {
         disk.unlink(Path::new("/a")).unwrap();
         b.write_at(0, &[IoSlice::new(&[0; 200])]).unwrap();
         assert_eq!(disk.free_bytes(Path::new("/")).unwrap(), 800);
+    }
+
+    #[test]
+    fn a_mounted_folder_has_its_own_room_fails_alone_and_can_be_taken_away() {
+        let disk = SimDisk::new(1);
+        let (near, far) = (Path::new("/near"), Path::new("/far"));
+        disk.create_folder(near).unwrap();
+        disk.create_folder(far).unwrap();
+        disk.set_capacity(1000);
+        disk.mount(far, 300);
+        let (a, b) = (create(&disk, "/near/a"), create(&disk, "/far/b"));
+        a.write_at(0, &[IoSlice::new(&[0; 900])]).unwrap();
+        assert!(b.write_at(0, &[IoSlice::new(&[0; 400])]).unwrap_err().is_full());
+        b.write_at(0, &[IoSlice::new(&[1; 200])]).unwrap();
+        assert_eq!((disk.free_bytes(near).unwrap(), disk.free_bytes(far).unwrap()), (100, 100));
+        assert_ne!(disk.file_system(near).unwrap(), disk.file_system(far).unwrap());
+        disk.fail_below(far);
+        assert!(b.write_at(0, &[IoSlice::new(&[2; 10])]).is_err() && b.sync_data().is_err());
+        a.write_at(0, &[IoSlice::new(&[2; 10])]).unwrap();
+        disk.heal();
+        let taken = disk.take_away(far).unwrap();
+        assert!(disk.contents(Path::new("/far/b")).is_none());
+        disk.put_back(far, taken);
+        assert_eq!(disk.contents(Path::new("/far/b")).unwrap().len(), 200);
     }
 }

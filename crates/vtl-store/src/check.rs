@@ -5,8 +5,6 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use vtl_durable::Open;
-
 use crate::error::StoreError;
 use crate::pack::{self, Found, PackHeader, PackId};
 use crate::packs::View;
@@ -125,7 +123,7 @@ impl Check<'_> {
 
     fn read_pack(&self, id: PackId, verdict: &mut Verdict) -> Result<(), String> {
         let view = self.core.packs.view(id).map_err(|error| error.to_string())?;
-        let file = self.core.disk.open(&self.core.packs.path(id, view.generation), Open::Read);
+        let file = self.core.packs.file(&view);
         if file.is_err() && self.core.packs.is_outdated(&view) {
             return self.read_pack(id, verdict);
         }

@@ -26,7 +26,7 @@ use crate::cipher::{Domain, Seal, Use};
 use crate::error::StoreError;
 use crate::newest::{self, Newest};
 use crate::recipe::{Begin, Entry, encode_record};
-use crate::recovery::PACKS;
+use crate::roster::PACKS;
 use crate::store::Core;
 use crate::types::OwnerId;
 use crate::workers::{lock, wait};

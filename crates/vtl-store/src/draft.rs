@@ -6,32 +6,29 @@ use bytes::Bytes;
 use vtl_durable::DiskError;
 
 use crate::error::StoreError;
-use crate::pack::{Chunk, Frame, PAGE, Table};
-use crate::packs::{Created, View};
+use crate::pack::{Chunk, Frame, PAGE, PackId, Table};
+use crate::packs::{Next, View};
 use crate::recovery::feed_index;
 use crate::store::Core;
 
 /// Nothing leans on it before [`Draft::publish`]; one that is dropped before is removed.
 pub(crate) struct Draft<'a> {
     core: &'a Core,
-    created: Created,
+    id: PackId,
     generation: u16,
     frame: Frame,
+    next: Next,
     table: Table,
     end: u64,
-    published: bool,
 }
 
 impl<'a> Draft<'a> {
     /// The generation behind that of `old`.
     pub(crate) fn new(core: &'a Core, old: &View) -> Result<Self, DiskError> {
         let generation = old.generation.saturating_add(1);
-        let created = core.packs.create_next(old.id, generation)?;
+        let next = core.packs.put_next(old.id, generation)?;
         let frame = core.packs.frame(old.id, generation);
-        let draft =
-            Self { core, created, generation, frame, table: Table::default(), end: PAGE, published: false };
-        draft.created.file.write_at(0, &[IoSlice::new(&draft.created.header)])?;
-        Ok(draft)
+        Ok(Self { core, id: old.id, generation, frame, next, table: Table::default(), end: PAGE })
     }
 
     /// Adds chunks, at raw addresses behind all before, with their bytes.
@@ -44,32 +41,29 @@ impl<'a> Draft<'a> {
         let encoded = self.core.codec.encode(raw, compress);
         let (region, bytes) = self.frame.region(self.end, chunks, encoded)?;
         let parts: Vec<IoSlice<'_>> = bytes.iter().map(|piece| IoSlice::new(piece)).collect();
-        self.created.file.write_at(self.end, &parts)?;
+        self.write(&parts)?;
         self.end = region.end();
         self.table.push(region);
         Ok(())
     }
 
+    fn write(&mut self, parts: &[IoSlice<'_>]) -> Result<(), DiskError> {
+        let (members, member) = (&self.core.packs.members, &self.next.member);
+        self.next.put.write(parts).inspect_err(|error| members.blame(member, error))
+    }
+
     /// Syncs it and puts it in the place of the generation before; the length of the file.
     pub(crate) fn publish(mut self) -> Result<u64, StoreError> {
-        let (id, generation) = (self.created.id, self.generation);
         let footer = self.frame.encode_footer(&self.table, self.end)?;
-        self.created.file.write_at(self.end, &[IoSlice::new(&footer)])?;
+        self.write(&[IoSlice::new(&footer)])?;
         // The file is new and nothing leans on it yet: a failed sync costs nothing but the work.
-        self.created.file.sync_data()?;
+        let (members, member) = (&self.core.packs.members, &self.next.member);
+        self.next.put.seal().inspect_err(|error| members.blame(member, error))?;
         let bytes = self.end + footer.len() as u64;
-        let table = std::mem::take(&mut self.table);
-        self.core.publish_generation(View { id, generation, durable: table.len(), table }, bytes)?;
-        self.published = true;
-        feed_index(&self.core.dock.finder, id);
+        let view =
+            View { id: self.id, generation: self.generation, durable: self.table.len(), table: self.table };
+        self.core.publish_generation(self.next, view, bytes)?;
+        feed_index(&self.core.dock.finder, self.id);
         Ok(bytes)
-    }
-}
-
-impl Drop for Draft<'_> {
-    fn drop(&mut self) {
-        if !self.published {
-            self.core.packs.drop_next(self.created.id, self.generation);
-        }
     }
 }

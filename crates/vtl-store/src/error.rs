@@ -92,6 +92,13 @@ pub enum StoreError {
         /// What is wrong, and what helps. No secret is in it.
         why: String,
     },
+    /// A folder of the pool that is not what it should be, and was not touched.
+    Folder {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong, and what helps.
+        why: String,
+    },
     /// The disk refused.
     Io(DiskError),
 }
@@ -110,6 +117,7 @@ impl StoreError {
             | Self::LostChunk { .. }
             | Self::TooLong { .. }
             | Self::Key { .. }
+            | Self::Folder { .. }
             | Self::Format { .. } => true,
         }
     }
@@ -147,7 +155,7 @@ impl fmt::Display for StoreError {
             Self::TooLong { what, len, limit } => {
                 write!(f, "{what} is {len} bytes, at most {limit} are allowed")
             }
-            Self::Format { path, why } => write!(f, "{}: {why}", path.display()),
+            Self::Format { path, why } | Self::Folder { path, why } => write!(f, "{}: {why}", path.display()),
             Self::Key { pool, why } => write!(f, "the key of the pool {}: {why}", pool.display()),
             Self::Io(error) => error.fmt(f),
         }

@@ -12,7 +12,6 @@
 //! that a commit refers to. A collection does not run while the head of an owner cannot be read: what it needs is not known.
 
 use std::collections::{HashMap, HashSet};
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -207,7 +206,6 @@ pub(crate) fn collect(core: &Core, rule: GcRule) -> Result<GcReport, StoreError>
         report: GcReport::default(),
         account: Account::new(marks.owners.len()),
         rewritten_bytes: 0,
-        unlinked: HashSet::new(),
     };
     let mut worn = Vec::new();
     for id in candidates {
@@ -263,8 +261,6 @@ struct Collector<'a> {
     /// Of what stays.
     account: Account,
     rewritten_bytes: u64,
-    /// Folders that lost a name.
-    unlinked: HashSet<PathBuf>,
 }
 
 impl Collector<'_> {
@@ -298,8 +294,7 @@ impl Collector<'_> {
     fn remove(&mut self, view: &View) -> Result<(), StoreError> {
         let known = self.core.packs.known(view.id);
         let bytes = known.map_or(0, |known| known.file_bytes);
-        self.core.disk.unlink(&self.core.packs.path(view.id, view.generation))?;
-        self.unlinked.insert(self.core.packs.folder(view.id));
+        self.core.packs.delete(view.id)?;
         self.core.packs.forget(view.id);
         let content = known.map_or(0, |known| known.content_bytes);
         self.core.reclaimed.fetch_add(content.cast_signed(), Ordering::Relaxed);
@@ -312,11 +307,9 @@ impl Collector<'_> {
     }
 
     /// Space is free for good when the names are gone for good. One that comes back is found by the next collection.
-    fn sync_names(&mut self) {
-        for folder in self.unlinked.drain() {
-            if let Err(error) = self.core.disk.sync_folder(&folder) {
-                tracing::warn!(%error, "a removed pack may come back and be collected again");
-            }
+    fn sync_names(&self) {
+        if let Err(error) = self.core.packs.settle_deletions() {
+            tracing::warn!(%error, "a removed pack may come back and be collected again");
         }
     }
 
@@ -331,7 +324,7 @@ impl Collector<'_> {
         let (id, old) = (worn.view.id, worn.view.generation);
         let before = self.core.packs.known(id).map_or(0, |known| known.file_bytes);
         let budget = self.rewritten_bytes.saturating_add(before) <= self.rule.rewrite_bytes;
-        let room = self.core.disk.free_bytes(&self.core.root)? >= before.saturating_mul(2);
+        let room = self.core.packs.has_room_for_next(before)?;
         if !budget || !room || old >= GONE - 1 {
             self.core.dock.finder.gate.reopen(id);
             self.count(id, &worn.marks);
@@ -349,7 +342,6 @@ impl Collector<'_> {
                 return Ok(());
             }
         };
-        self.unlinked.insert(self.core.packs.folder(id));
         self.rewritten_bytes += bytes;
         self.report.rewritten += 1;
         self.report.freed_bytes += before.saturating_sub(bytes);

@@ -107,7 +107,7 @@ impl Lane {
         if state.failure.is_none()
             && let Some(writer) = state.writer.as_mut()
         {
-            let flushed = writer.flush();
+            let flushed = writer.flush(&self.context.dock);
             writer.publish(&self.context.dock);
             let released = writer.take_released();
             self.release(&mut state, released);

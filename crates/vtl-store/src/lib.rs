@@ -24,6 +24,7 @@
 //! Design and reasons: `docs/store.md`; byte tables: `docs/formats/`.
 
 mod account;
+mod backend;
 mod buffers;
 mod check;
 #[doc(hidden)]
@@ -33,6 +34,7 @@ mod codec;
 mod commit;
 mod cutter;
 mod draft;
+mod drain;
 mod error;
 mod finder;
 mod gc;
@@ -42,6 +44,7 @@ pub mod inspect;
 mod keyring;
 mod lane;
 mod mark;
+mod members;
 mod newest;
 mod pack;
 mod packs;
@@ -50,6 +53,7 @@ mod reader;
 mod recipe;
 mod recovery;
 mod repair;
+mod roster;
 mod scrub;
 mod sealed_folder;
 mod store;
@@ -60,6 +64,7 @@ mod writer;
 
 pub use check::{CheckReport, Finding};
 pub use cipher::Randomness;
+pub use drain::{DrainReport, Folder, FolderState};
 pub use error::{ReadError, StoreError};
 pub use gc::{GcReport, GcRule};
 pub use index::{IndexMode, IndexStats};

@@ -4,12 +4,15 @@
 //! that are being written stay until the pack is sealed. Files are opened by who reads them.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use vtl_durable::{Disk, DiskError, DiskFile, Open};
+use vtl_durable::{DiskError, DiskFile};
 
+use crate::backend::{Backend, PackName, Put};
 use crate::cipher::Domain;
+use crate::members::{Member, Members};
 use crate::pack::{self, Frame, PackHeader, PackId, Table};
 use crate::recipe::{self, PackEnd};
 use crate::workers::lock;
@@ -28,6 +31,8 @@ pub(crate) struct View {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Known {
     pub(crate) generation: u16,
+    /// In which folder of the pool it lies.
+    pub(crate) member: u32,
     pub(crate) file_bytes: u64,
     /// Of these, all but header and footer.
     pub(crate) content_bytes: u64,
@@ -55,8 +60,7 @@ pub(crate) struct Sums {
 }
 
 pub(crate) struct Packs {
-    disk: Arc<dyn Disk>,
-    root: PathBuf,
+    pub(crate) members: Arc<Members>,
     domain: Arc<Domain>,
     epoch: u64,
     limit_bytes: usize,
@@ -81,8 +85,6 @@ struct Inner {
     kept: HashMap<PackId, Kept>,
     kept_bytes: usize,
     tick: u64,
-    /// Folders that exist for sure.
-    folders: BTreeSet<String>,
     /// Packs that got their footer, or a new generation, and that the scrub has not been told of.
     fresh: BTreeSet<PackId>,
 }
@@ -95,21 +97,22 @@ struct Kept {
 /// A new pack's file.
 pub(crate) struct Created {
     pub(crate) id: PackId,
+    pub(crate) member: Arc<Member>,
     pub(crate) file: Arc<dyn DiskFile>,
     /// To be synced before the pack is relied on.
     pub(crate) folder: PathBuf,
     pub(crate) header: Vec<u8>,
 }
 
+/// A pack's next generation on its way.
+pub(crate) struct Next {
+    pub(crate) put: Box<dyn Put>,
+    pub(crate) member: Arc<Member>,
+}
+
 impl Packs {
-    pub(crate) fn new(
-        disk: Arc<dyn Disk>,
-        root: &Path,
-        domain: Arc<Domain>,
-        epoch: u64,
-        limit_bytes: usize,
-    ) -> Self {
-        Self { disk, root: root.to_path_buf(), domain, epoch, limit_bytes, inner: Mutex::default() }
+    pub(crate) fn new(members: Arc<Members>, domain: Arc<Domain>, epoch: u64, limit_bytes: usize) -> Self {
+        Self { members, domain, epoch, limit_bytes, inner: Mutex::default() }
     }
 
     /// Notes a pack found at start.
@@ -124,30 +127,30 @@ impl Packs {
         Frame::new(&self.domain, id, generation)
     }
 
-    pub(crate) fn folder(&self, id: PackId) -> PathBuf {
-        self.root.join(id.folder())
-    }
-
-    pub(crate) fn path(&self, id: PackId, generation: u16) -> PathBuf {
-        self.folder(id).join(id.file_name(generation))
-    }
-
     /// Makes the file of a new pack; nothing is written to it.
     pub(crate) fn create(&self) -> Result<Created, DiskError> {
-        let id = self.reserve_id();
-        let made = self.make_folder(id).and_then(|()| self.disk.open(&self.path(id, 0), Open::Create));
-        match made {
-            Ok(file) => Ok(Created { id, file, folder: self.folder(id), header: self.header(id, 0) }),
+        let mut member = self.members.for_new_pack();
+        let id = self.reserve_id(&member);
+        // Who empties a folder says so first and looks for packs afterwards: one of the two is seen.
+        if member.is_leaving() {
+            member = self.members.by_number(0);
+            self.moved(id, member.number);
+        }
+        match member.folder.create(id) {
+            Ok((file, folder)) => Ok(Created { id, member, file, folder, header: self.header(id, 0) }),
             Err(error) => {
+                self.members.blame(&member, &error);
                 self.forget(id);
                 Err(error)
             }
         }
     }
 
-    fn reserve_id(&self) -> PackId {
+    fn reserve_id(&self, member: &Member) -> PackId {
         let state = PackState::Unsealed { durable_end: 0 };
-        let known = Known { generation: 0, file_bytes: 0, content_bytes: 0, raw_bytes: 0, chunks: 0, state };
+        let member = member.number;
+        let known =
+            Known { generation: 0, member, file_bytes: 0, content_bytes: 0, raw_bytes: 0, chunks: 0, state };
         let mut inner = lock(&self.inner);
         let id = PackId { epoch: self.epoch, number: inner.next };
         inner.next += 1;
@@ -157,46 +160,52 @@ impl Packs {
         id
     }
 
-    /// Makes the file of a pack's next generation, under a name that no start takes for a pack; one that a crash left is replaced.
-    pub(crate) fn create_next(&self, id: PackId, generation: u16) -> Result<Created, DiskError> {
-        let path = self.draft(id, generation);
-        match self.disk.unlink(&path) {
-            Err(error) if !error.is_not_found() => return Err(error),
-            _ => {}
-        }
-        let file = self.disk.open(&path, Open::Create)?;
-        Ok(Created { id, file, folder: self.folder(id), header: self.header(id, generation) })
+    /// Whether the next generation of a pack of this length has room anywhere.
+    pub(crate) fn has_room_for_next(&self, bytes: u64) -> Result<bool, DiskError> {
+        Ok(self.members.for_next(bytes)?.is_some())
     }
 
-    fn draft(&self, id: PackId, generation: u16) -> PathBuf {
-        self.folder(id).join(format!("{}.tmp", id.file_name(generation)))
-    }
-
-    /// The next generation, synced, takes its place beside the one before; from here on a start finds it.
-    pub(crate) fn publish_next(&self, id: PackId, generation: u16) -> Result<(), DiskError> {
-        self.disk.rename(&self.draft(id, generation), &self.path(id, generation))?;
-        self.disk.sync_folder(&self.folder(id))
-    }
-
-    /// The next generation did not come about.
-    pub(crate) fn drop_next(&self, id: PackId, generation: u16) {
-        // Best effort: a start removes what is left.
-        let _ = self.disk.unlink(&self.draft(id, generation));
+    /// Begins a pack's next generation. Without room for it anywhere it is tried where the pack lies.
+    pub(crate) fn put_next(&self, id: PackId, generation: u16) -> Result<Next, DiskError> {
+        let known = self.known(id);
+        let chosen = self.members.for_next(known.map_or(0, |known| known.file_bytes))?;
+        let member = chosen.unwrap_or_else(|| self.member_of(id));
+        let put = member.folder.put(PackName { id, generation });
+        let mut put = put.inspect_err(|error| self.members.blame(&member, error))?;
+        put.write(&[io::IoSlice::new(&self.header(id, generation))])?;
+        Ok(Next { put, member })
     }
 
     fn header(&self, id: PackId, generation: u16) -> Vec<u8> {
         PackHeader { store_id: self.domain.store_id, id, generation }.encode()
     }
 
-    fn make_folder(&self, id: PackId) -> Result<(), DiskError> {
-        let name = id.folder();
-        if lock(&self.inner).folders.contains(&name) {
-            return Ok(());
+    /// The folder that the pack lies in; the home for one that is nowhere.
+    pub(crate) fn member_of(&self, id: PackId) -> Arc<Member> {
+        self.members.by_number(self.known(id).map_or(0, |known| known.member))
+    }
+
+    /// The pack's file is in this folder from now on.
+    pub(crate) fn moved(&self, id: PackId, member: u32) {
+        if let Some(known) = lock(&self.inner).known.get_mut(&id) {
+            known.member = member;
         }
-        self.disk.create_folder(&self.root.join(&name))?;
-        self.disk.sync_folder(&self.root)?;
-        lock(&self.inner).folders.insert(name);
-        Ok(())
+    }
+
+    /// Takes a pack's file away, in the generation and from the folder that it is known in.
+    pub(crate) fn delete(&self, id: PackId) -> Result<(), DiskError> {
+        let Some(known) = self.known(id) else { return Ok(()) };
+        self.members.by_number(known.member).folder.delete(PackName { id, generation: known.generation })
+    }
+
+    /// What was deleted does not come back.
+    pub(crate) fn settle_deletions(&self) -> Result<(), DiskError> {
+        // One that fails does not keep the others from being settled.
+        let mut result = Ok(());
+        for member in self.members.all() {
+            result = result.and(member.folder.settle());
+        }
+        result
     }
 
     /// What a pack that is written holds by now, and how long its file is.
@@ -234,11 +243,18 @@ impl Packs {
 
     /// The pack has its footer, on the disk.
     pub(crate) fn sealed(&self, view: View, file_bytes: u64) {
+        let member = self.known(view.id).map_or(0, |known| known.member);
+        self.sealed_in(member, view, file_bytes);
+    }
+
+    /// The same, in this folder.
+    pub(crate) fn sealed_in(&self, member: u32, view: View, file_bytes: u64) {
         let mut inner = lock(&self.inner);
         inner.open.remove(&view.id);
         inner.uncommitted.remove(&view.id);
         let known = Known {
             generation: view.generation,
+            member,
             file_bytes,
             content_bytes: self.content_bytes(file_bytes, view.table.regions.len(), view.table.len()),
             raw_bytes: view.table.raw_bytes(),
@@ -367,23 +383,38 @@ impl Packs {
 
     /// The file that a view is of. One that was rewritten meanwhile is not found: the caller has to ask for the view again.
     pub(crate) fn file(&self, view: &View) -> Result<Arc<dyn DiskFile>, DiskError> {
-        self.disk.open(&self.path(view.id, view.generation), Open::Read)
+        let (generation, file) = self.open_file(view.id)?;
+        if generation == view.generation { Ok(file) } else { Err(not_found(&self.path(view.id))) }
+    }
+
+    /// The pack's file in its newest generation, wherever it lies by now.
+    fn open_file(&self, id: PackId) -> Result<(u16, Arc<dyn DiskFile>), DiskError> {
+        let mut known = self.known(id);
+        loop {
+            let Some(at) = known else { return Err(not_found(&self.path(id))) };
+            let name = PackName { id, generation: at.generation };
+            match self.members.by_number(at.member).folder.open(name) {
+                Err(error) if error.is_not_found() => {
+                    let place = |known: Option<Known>| known.map(|known| (known.generation, known.member));
+                    let now = self.known(id);
+                    if place(now) == place(known) {
+                        return Err(error);
+                    }
+                    known = now;
+                }
+                other => return other.map(|file| (at.generation, file)),
+            }
+        }
+    }
+
+    /// Where the pack is, or would be.
+    pub(crate) fn path(&self, id: PackId) -> PathBuf {
+        let generation = self.known(id).map_or(0, |known| known.generation);
+        self.member_of(id).folder.path(PackName { id, generation })
     }
 
     fn load(&self, id: PackId) -> Result<Arc<View>, DiskError> {
-        let mut generation = self.known(id).map_or(0, |known| known.generation);
-        let file = loop {
-            match self.disk.open(&self.path(id, generation), Open::Read) {
-                Err(error) if error.is_not_found() => {
-                    let now = self.known(id).map_or(0, |known| known.generation);
-                    if now == generation {
-                        return Err(error);
-                    }
-                    generation = now;
-                }
-                other => break other?,
-            }
-        };
+        let (generation, file) = self.open_file(id)?;
         let table = pack::load_table(&*file, &self.frame(id, generation))?;
         let view = Arc::new(View { id, generation, durable: table.len(), table });
         let mut inner = lock(&self.inner);
@@ -392,6 +423,10 @@ impl Packs {
         }
         Ok(view)
     }
+}
+
+fn not_found(path: &Path) -> DiskError {
+    DiskError::new("open", path, io::Error::from(io::ErrorKind::NotFound))
 }
 
 impl Inner {

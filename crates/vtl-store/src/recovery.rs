@@ -1,14 +1,14 @@
 //! Opening a pool: what is on the disk becomes a running store.
 //!
 //! Files: `lock`, `pool`, in an encrypted pool `keyring` and `keyring.copy`, `quarantine`, `scrub`, `journal/NUMBER.log`,
-//! `owners/OWNER/head` and `made`,
-//! `packs/XX/EPOCH-NUMBER.GENERATION.pack`, `packs/newest`, `index/`.
+//! `owners/OWNER/head` and `made`, `packs/XX/EPOCH-NUMBER.GENERATION.pack`, `packs/newest`, `index/`; `members`, when there are further
+//! folders with `member`, `lock` and `packs/` of their own.
 //!
 //! In this order; each step can be cut off by a crash and done again:
 //! 1. take the lock; read `pool`, or make it when there are no owners, packs and journal; open the keyring, when it is encrypted;
 //! 2. read the journal's files of the newest epoch, applying each record to the heads that do not have it yet, and compare the owners with those
 //!    that there should be;
-//! 3. refuse when a head, a pack, or what the packs remember is newer than the journal: the journal comes from a copy;
+//! 3. look at the further folders and refuse what is not as it was, before anything is written to one; refuse when a head, a pack, or what the packs remember is newer than the journal: the journal comes from a copy;
 //! 4. packs of the last start that no commit named are removed; those without a footer are cut at their durable end and get one; of a pack
 //!    in two generations the newer stays;
 //! 5. write the head of every owner that the journal names, delete owners whose removal it has;
@@ -22,6 +22,7 @@
 //! taken as damaged; so is one whose head cannot be read. It is kept aside with all its files, and what the journal has for it is said again
 //! in the next file; the others live.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::io::IoSlice;
@@ -34,6 +35,7 @@ use vtl_durable::sealed::{self, Kind};
 use vtl_durable::wire::{Malformed, Reader, Writer};
 use vtl_durable::{Disk, DiskError, DiskFile, Open};
 
+use crate::backend::{Backend, PackName};
 use crate::chunker::{ChunkSizes, Gear};
 use crate::cipher::{Domain, Key, OVERHEAD, Use};
 use crate::codec::Codec;
@@ -43,11 +45,13 @@ use crate::finder::Finder;
 use crate::gc::Gate;
 use crate::index::{Index, IndexOptions};
 use crate::keyring::{self, Keyring};
+use crate::members::Members;
 use crate::newest::{self, Newest};
 use crate::pack::{self, PackId};
 use crate::packs::{Known, PackState, Packs, View};
 use crate::quarantine::Quarantine;
 use crate::recipe::{self, Begin, Commit, Entry, HEAD_KIND, PackEnd, Size, State, decode_record};
+use crate::roster::{Entry as Missing, PACKS, Stage};
 use crate::scrub::Scrub;
 use crate::sealed_folder::SealedFolder;
 use crate::store::{Core, HEAD, MADE, Phase, Slot};
@@ -56,7 +60,6 @@ use crate::workers::Workers;
 use crate::writer::Dock;
 
 pub(crate) const OWNERS: &str = "owners";
-pub(crate) const PACKS: &str = "packs";
 const INDEX: &str = "index";
 const JOURNAL: &str = "journal";
 const POOL: &str = "pool";
@@ -77,13 +80,15 @@ pub(crate) fn open(disk: Arc<dyn Disk>, root: &Path, options: Options) -> Result
         sealed::replace(&*disk, root, POOL, POOL_KIND, &pool.encode())?;
         disk.sync_folder(root.parent().unwrap_or(root))?;
     }
-    let found_packs = FoundPacks::list(&*disk, &root.join(PACKS))?;
+    let members = Arc::new(Members::open(&disk, root, store_id, &options)?);
+    let found_packs = FoundPacks::list(Arc::clone(&members))?;
+    found_packs.doubt_empty_folders()?;
     found.refuse_if_rolled_back(&found_packs)?;
     newest::compare(&*disk, &root.join(PACKS), store_id, found.newest)?;
     let epoch = found.next_epoch(options.start_random);
     let views = options.memory_bytes / 4;
-    let packs = Arc::new(Packs::new(Arc::clone(&disk), &root.join(PACKS), Arc::clone(&domain), epoch, views));
-    found_packs.settle(&*disk, &packs, &found.named_packs, found.first_packs.as_ref())?;
+    let packs = Arc::new(Packs::new(members, Arc::clone(&domain), epoch, views));
+    found_packs.settle(&packs, &found.named_packs, found.first_packs.as_ref())?;
     found.settle(&*disk)?;
     let journal = found.start_journal(&*disk, epoch, &packs, &options)?;
     found.sweep(&*disk)?;
@@ -96,6 +101,7 @@ pub(crate) fn open(disk: Arc<dyn Disk>, root: &Path, options: Options) -> Result
     feed_all(&finder);
     let gear = Arc::new(pool.gear(&domain)?);
     let content_bytes = packs.sums().content_bytes.cast_signed();
+    let health = health_without(packs.members.missing());
     let dock = Arc::new(Dock {
         disk: Arc::clone(&disk),
         packs: Arc::clone(&packs),
@@ -127,7 +133,7 @@ pub(crate) fn open(disk: Arc<dyn Disk>, root: &Path, options: Options) -> Result
         reclaimed: AtomicI64::new(found.arrived_bytes.cast_signed().saturating_sub(content_bytes)),
         owners: Mutex::new(found.into_slots()),
         committer: Committer::new(journal),
-        health: Mutex::new(Health::Ok),
+        health: Mutex::new(health),
         removing: Mutex::new(()),
         in_flight: Arc::new(AtomicU64::new(0)),
         cached: Arc::new(AtomicU64::new(0)),
@@ -138,6 +144,19 @@ pub(crate) fn open(disk: Arc<dyn Disk>, root: &Path, options: Options) -> Result
         // The keyring has been opened: what opened it need not stay in memory.
         options: Options { encryption: None, ..options },
     })
+}
+
+/// Without one of its folders a pool is for reading only: what is written could lean on what an older generation of a pack has and the missing one
+/// lacks.
+fn health_without(missing: &[Missing]) -> Health {
+    let told = missing.iter().map(|entry| format!("{} (folder {})", entry.path, entry.number));
+    let told = told.collect::<Vec<_>>().join(", ");
+    if told.is_empty() {
+        return Health::Ok;
+    }
+    let why = format!("it was opened without {told}; mount it, and take store.degraded away");
+    tracing::error!(why, "the pool is for reading only");
+    Health::ReadOnly { why }
 }
 
 fn take_lock(disk: &dyn Disk, root: &Path) -> Result<Arc<dyn DiskFile>, StoreError> {
@@ -655,9 +674,9 @@ impl Found {
                 return Err(damaged(&folder.join(HEAD), 0, WHY));
             }
         }
-        let newer = packs.files.iter().find(|(id, _)| id.start() > (self.epoch >> 32) as u32);
-        if let Some((id, generation)) = newer {
-            return Err(damaged(&packs.path(*id, *generation), 0, WHY));
+        let newer = packs.files.iter().find(|(name, _)| name.id.start() > (self.epoch >> 32) as u32);
+        if let Some((name, places)) = newer {
+            return Err(damaged(&packs.path(*name, places.first().copied().unwrap_or(0)), 0, WHY));
         }
         Ok(())
     }
@@ -769,83 +788,125 @@ impl Found {
     }
 }
 
-/// Pack files as they lie there.
+/// Pack files as they lie there, in all folders of the pool.
 struct FoundPacks {
-    root: PathBuf,
-    /// By pack, generations ascending.
-    files: BTreeSet<(PackId, u16)>,
-    /// Next generations that did not come about.
-    drafts: Vec<PathBuf>,
+    members: Arc<Members>,
+    /// By pack, generations ascending, with the numbers of the folders that have it.
+    files: BTreeMap<PackName, Vec<u32>>,
 }
 
 impl FoundPacks {
-    fn list(disk: &dyn Disk, root: &Path) -> Result<Self, StoreError> {
-        let (mut files, mut drafts) = (BTreeSet::new(), Vec::new());
-        for folder in disk.list(root)?.iter().filter(|found| found.is_folder) {
-            for file in disk.list(&root.join(&folder.name))? {
-                if sealed::is_leftover(&file.name) {
-                    drafts.push(root.join(&folder.name).join(&file.name));
-                }
-                let ours = PackId::parse(&file.name).filter(|(id, _)| id.folder() == folder.name);
-                files.extend(ours);
+    fn list(members: Arc<Members>) -> Result<Self, StoreError> {
+        let mut files: BTreeMap<PackName, Vec<u32>> = BTreeMap::new();
+        for member in members.all() {
+            for name in member.folder.list()? {
+                files.entry(name).or_default().push(member.number);
             }
         }
-        Ok(Self { root: root.to_path_buf(), files, drafts })
+        Ok(Self { members, files })
     }
 
-    fn path(&self, id: PackId, generation: u16) -> PathBuf {
-        self.root.join(id.folder()).join(id.file_name(generation))
+    /// A folder that was empty for good and has packs, because somebody put them there, is needed again.
+    fn doubt_empty_folders(&self) -> Result<(), StoreError> {
+        for member in self.members.all() {
+            let has_packs = || self.files.values().flatten().any(|number| *number == member.number);
+            if self.members.stage(member.number) == Stage::Empty && has_packs() {
+                self.members.set_stage(member, Stage::Leaving)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn path(&self, name: PackName, member: u32) -> PathBuf {
+        self.members.by_number(member).folder.path(name)
     }
 
     /// Makes every pack one file with a footer, and tells `packs`.
     fn settle(
         &self,
-        disk: &dyn Disk,
         packs: &Packs,
         named: &BTreeMap<PackId, PackEnd>,
         first: Option<&recipe::Packs>,
     ) -> Result<(), StoreError> {
-        self.drafts.iter().try_for_each(|draft| disk.unlink(draft))?;
-        let mut unlinked = BTreeSet::new();
-        let mut at = self.files.iter().copied().peekable();
-        while let Some((id, mut generation)) = at.next() {
-            while let Some((_, newer)) = at.next_if(|(next, _)| *next == id) {
-                generation = self.choose(disk, id, generation, newer)?;
+        self.members.all().iter().try_for_each(|member| member.folder.sweep())?;
+        let mut at = self.files.iter().peekable();
+        while let Some((mut name, mut places)) = at.next() {
+            while let Some((newer, there)) = at.next_if(|(next, _)| next.id == name.id) {
+                self.replace(*name, places, *newer, there)?;
+                (name, places) = (newer, there);
             }
+            let id = name.id;
             let is_orphan = first.is_some_and(|first| {
                 first.uncommitted.contains(&id) || (id.epoch == first.next.epoch && id >= first.next)
             });
             match named.get(&id) {
-                None if is_orphan => {
-                    disk.unlink(&self.path(id, generation))?;
-                    unlinked.insert(id.folder());
+                None if is_orphan => self.delete(*name, places)?,
+                Some(PackEnd { end, sealed: false, .. }) if name.generation == 0 => {
+                    self.seal(packs, id, self.choose(packs, *name, places)?, *end)?;
                 }
-                Some(PackEnd { end, sealed: false, .. }) if generation == 0 => {
-                    self.seal(disk, packs, id, *end)?;
-                }
-                _ => self.note(disk, packs, id, generation)?,
+                _ => self.note(packs, *name, self.choose(packs, *name, places)?)?,
             }
         }
-        // Were one to come back after the next journal has begun, nothing would tell that it is none.
-        for folder in unlinked {
-            disk.sync_folder(&self.root.join(folder))?;
-        }
+        // Were an orphan to come back after the next journal has begun, nothing would tell that it is none.
+        self.members.all().iter().try_for_each(|member| member.folder.settle())?;
         // One that the journal names and that is not there was collected after it got its footer, or is lost: then reads and checks tell.
         Ok(())
     }
 
+    fn delete(&self, name: PackName, places: &[u32]) -> Result<(), StoreError> {
+        for member in places {
+            self.members.by_number(*member).folder.delete(name)?;
+        }
+        Ok(())
+    }
+
     /// Of two generations of a pack the newer stays: it got its name when it was synced.
-    fn choose(&self, disk: &dyn Disk, id: PackId, older: u16, newer: u16) -> Result<u16, StoreError> {
+    fn replace(
+        &self,
+        older: PackName,
+        places: &[u32],
+        newer: PackName,
+        there: &[u32],
+    ) -> Result<(), StoreError> {
         // The name may not have been.
-        disk.sync_folder(&self.root.join(id.folder()))?;
-        disk.unlink(&self.path(id, older))?;
-        Ok(newer)
+        for member in there {
+            self.members.by_number(*member).folder.sync_names(newer.id)?;
+        }
+        self.delete(older, places)
+    }
+
+    /// Of the same file in several folders one stays: it was being moved, or somebody copied it. Files that differ all stay, and the one that is whole is used.
+    fn choose(&self, packs: &Packs, name: PackName, places: &[u32]) -> Result<u32, StoreError> {
+        let mut ranked = Vec::new();
+        for number in places {
+            let member = self.members.by_number(*number);
+            if places.len() == 1 {
+                return Ok(*number);
+            }
+            let file = member.folder.open(name)?;
+            let whole = pack::read_trailer(&*file, &packs.frame(name.id, name.generation))?.is_some();
+            let stays = self.members.stage(*number) == Stage::InUse;
+            ranked.push(((whole, stays, file.size()?, Reverse(*number)), file));
+        }
+        ranked.sort_by(|(one, _), (other, _)| other.cmp(one));
+        let mut ranked = ranked.into_iter();
+        let Some(((.., Reverse(best)), file)) = ranked.next() else { return Ok(0) };
+        // What is kept has to be there after a power cut, before another goes.
+        self.members.by_number(best).folder.sync_all(name)?;
+        for ((.., Reverse(number)), other) in ranked {
+            if is_same(&*file, &*other)? {
+                self.members.by_number(number).folder.delete(name)?;
+            } else {
+                let (used, other) = (self.path(name, best), self.path(name, number));
+                tracing::error!(used = %used.display(), other = %other.display(), "two files of one pack differ: remove the wrong one while the pool is closed");
+            }
+        }
+        Ok(best)
     }
 
     /// Cuts a pack at its durable end and gives it a footer. Doing it again gives the same file.
-    fn seal(&self, disk: &dyn Disk, packs: &Packs, id: PackId, end: u64) -> Result<(), StoreError> {
-        let path = self.path(id, 0);
-        let file = disk.open(&path, Open::Write)?;
+    fn seal(&self, packs: &Packs, id: PackId, member: u32, end: u64) -> Result<(), StoreError> {
+        let file = self.members.by_number(member).folder.open_unsealed(id)?;
         let end = file.size()?.min(end);
         let frame = packs.frame(id, 0);
         let table = pack::walk(&*file, &frame, end)?;
@@ -854,24 +915,47 @@ impl FoundPacks {
         file.write_at(end, &[IoSlice::new(&footer)])?;
         file.sync_data()?;
         let view = View { id, generation: 0, durable: table.len(), table };
-        packs.sealed(view, end + footer.len() as u64);
+        packs.sealed_in(member, view, end + footer.len() as u64);
         Ok(())
     }
 
-    fn note(&self, disk: &dyn Disk, packs: &Packs, id: PackId, generation: u16) -> Result<(), StoreError> {
-        let file = disk.open(&self.path(id, generation), Open::Read)?;
-        let (frame, file_bytes) = (packs.frame(id, generation), file.size()?);
+    fn note(&self, packs: &Packs, name: PackName, member: u32) -> Result<(), StoreError> {
+        let file = self.members.by_number(member).folder.open(name)?;
+        let (file_bytes, frame) = (file.size()?, packs.frame(name.id, name.generation));
         let trailer = pack::read_trailer(&*file, &frame)?;
         let (regions, chunks) = trailer.map_or((0, 0), |trailer| (trailer.regions, trailer.chunks));
         let known = Known {
-            generation,
+            generation: name.generation,
+            member,
             file_bytes,
             content_bytes: packs.content_bytes(file_bytes, regions as usize, chunks as usize),
             raw_bytes: trailer.map_or(0, |trailer| trailer.raw_bytes),
             chunks: u64::from(chunks),
             state: PackState::Sealed,
         };
-        packs.note(id, known);
+        packs.note(name.id, known);
         Ok(())
     }
+}
+
+/// Whether two files have the same bytes.
+pub(crate) fn is_same(one: &dyn DiskFile, other: &dyn DiskFile) -> Result<bool, DiskError> {
+    const WINDOW: usize = 1 << 20;
+    let size = one.size()?;
+    if size != other.size()? {
+        return Ok(false);
+    }
+    let (mut here, mut there) = (Vec::new(), Vec::new());
+    let mut at = 0;
+    while at < size {
+        here.clear();
+        there.clear();
+        one.read_at(at, WINDOW, &mut here)?;
+        other.read_at(at, WINDOW, &mut there)?;
+        if here != there || here.is_empty() {
+            return Ok(false);
+        }
+        at += here.len() as u64;
+    }
+    Ok(true)
 }

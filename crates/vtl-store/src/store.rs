@@ -11,19 +11,21 @@ use vtl_durable::sealed::{self, ReplaceError};
 use vtl_durable::{Disk, DiskFile};
 
 use crate::account;
+use crate::backend::{Backend, PackName};
 use crate::check::{self, CheckReport};
 use crate::chunker::{Chunker, Gear};
 use crate::cipher::{Domain, Use};
 use crate::codec::Codec;
 use crate::commit::Committer;
 use crate::cutter::{Cutter, Rule};
+use crate::drain::{self, DrainReport, Folder};
 use crate::error::StoreError;
 use crate::gc::{self, GcReport, GcRule};
 use crate::index::IndexStats;
 use crate::keyring::{KeyStatus, Keyring, PassphraseCost, PoolKey};
 use crate::lane::{Context, Lane};
 use crate::pack::{Chunk, PackId};
-use crate::packs::{Packs, View};
+use crate::packs::{Next, Packs, View};
 use crate::quarantine::{Damaged, Quarantine};
 use crate::recipe::{Begin, Change, Commit, Entry, HEAD_KIND, Note, Size, State};
 use crate::recovery;
@@ -38,9 +40,9 @@ pub(crate) const HEAD: &str = "head";
 /// An empty file beside the head, made after it: a folder with it and without a head has lost the head, one without both was being made.
 pub(crate) const MADE: &str = "made";
 /// With so much free, and the reserve besides, the file system is not asked again for each append.
-const PLENTY_BYTES: u64 = 4 << 30;
+pub(crate) const PLENTY_BYTES: u64 = 4 << 30;
 /// What may be appended between two askings: far less than plenty, and less than the reserve.
-const GRANT_BYTES: u64 = 32 << 20;
+pub(crate) const GRANT_BYTES: u64 = 32 << 20;
 
 /// The store. A clone is the same store; it closes when the last clone and the last stream are gone.
 #[derive(Clone)]
@@ -239,6 +241,17 @@ impl Store {
         self.core.stats()
     }
 
+    /// The folders that its packs lie in, its home first.
+    pub fn folders(&self) -> Vec<Folder> {
+        drain::folders(&self.core)
+    }
+
+    /// Moves the packs of a folder to the others, while the pool is in use; the folder gets none from then on. When nothing is left in it the pool
+    /// does without it from the next opening that does not name it.
+    pub fn drain(&self, folder: &Path) -> Result<DrainReport, StoreError> {
+        drain::drain(&self.core, folder)
+    }
+
     /// What may still be appended before [`StoreError::Full`].
     pub fn free_bytes(&self) -> u64 {
         self.core.free_bytes().unwrap_or(0)
@@ -433,9 +446,8 @@ impl Core {
     }
 
     pub(crate) fn free_bytes(&self) -> Result<u64, StoreError> {
-        let free = self.disk.free_bytes(&self.root)?;
+        let on_disk = self.packs.members.free_bytes()?;
         let in_flight = self.in_flight.load(Ordering::Relaxed);
-        let on_disk = free.saturating_sub(self.options.reserve_bytes);
         let in_size = self.options.size_bytes.map(|size| size.saturating_sub(self.packs.file_bytes()));
         Ok(on_disk.min(in_size.unwrap_or(u64::MAX)).saturating_sub(in_flight))
     }
@@ -692,7 +704,8 @@ impl Core {
     /// Unlinks packs that no commit has named. What cannot be unlinked now goes at the next start.
     pub(crate) fn unlink_packs(&self, packs: &[PackId]) {
         for id in packs {
-            match self.disk.unlink(&self.packs.path(*id, 0)) {
+            let member = self.packs.member_of(*id);
+            match self.packs.delete(*id) {
                 Err(error) if !error.is_not_found() => {
                     tracing::warn!(pack = %id, %error, "a pack that nothing needs stays until the next start");
                     continue;
@@ -700,7 +713,7 @@ impl Core {
                 _ => self.packs.forget(*id),
             }
             // Were it to come back, nothing but this would tell that no commit had ever named it.
-            if let Err(error) = self.disk.sync_folder(&self.packs.folder(*id)) {
+            if let Err(error) = member.folder.sync_names(*id) {
                 tracing::warn!(pack = %id, %error, "a pack that nothing needs may be there at the next start");
                 self.packs.may_come_back(*id);
             }
@@ -719,19 +732,24 @@ impl Core {
     }
 
     /// A pack's next generation, synced, takes the place of the one before.
-    pub(crate) fn publish_generation(&self, view: View, file_bytes: u64) -> Result<(), StoreError> {
+    pub(crate) fn publish_generation(
+        &self,
+        next: Next,
+        view: View,
+        file_bytes: u64,
+    ) -> Result<(), StoreError> {
         let (id, generation) = (view.id, view.generation);
         let before = self.packs.content_bytes_of(id);
+        let (old, from) = (self.packs.known(id), self.packs.member_of(id));
         // Whether the name is there for a start is not known after an error, and the start would keep this generation: nothing that
         // it lacks may be committed any more.
-        self.packs
-            .publish_next(id, generation)
-            .inspect_err(|error| self.set_read_only(&error.to_string()))?;
-        self.packs.sealed(view, file_bytes);
+        next.put.publish().inspect_err(|error| self.set_read_only(&error.to_string()))?;
+        self.packs.sealed_in(next.member.number, view, file_bytes);
         let gone = before.cast_signed() - self.packs.content_bytes_of(id).cast_signed();
         self.reclaimed.fetch_add(gone, Ordering::Relaxed);
         self.dock.finder.gate.retire(id, generation);
-        if let Err(error) = self.disk.unlink(&self.packs.path(id, generation.saturating_sub(1))) {
+        let old = PackName { id, generation: old.map_or(0, |known| known.generation) };
+        if let Err(error) = from.folder.delete(old) {
             tracing::warn!(pack = %id, %error, "an old generation of a pack stays until the next start");
         }
         Ok(())

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::path::PathBuf;
 
 use crate::keyring::Encryption;
 
@@ -75,6 +76,10 @@ pub struct Options {
     pub cache_bytes: usize,
     /// Memory for the index and for tables of packs that are not being written.
     pub memory_bytes: usize,
+    /// Folders for packs beside the pool's own. One that is empty is made a part of the pool; one that was must be named here, wherever it is.
+    pub folders: Vec<PathBuf>,
+    /// Opens the pool for reading what is left when one of its folders is missing.
+    pub degraded: bool,
 }
 
 impl Default for Options {
@@ -98,6 +103,8 @@ impl Default for Options {
             readahead_regions: 16,
             cache_bytes: 16 * MIB,
             memory_bytes: 512 * MIB,
+            folders: Vec::new(),
+            degraded: false,
         }
     }
 }

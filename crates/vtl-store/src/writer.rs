@@ -14,6 +14,7 @@ use vtl_durable::{Disk, DiskError, DiskFile};
 use crate::codec::{Encoded, Fingerprint};
 use crate::cutter::{Item, NewChunk, Probe};
 use crate::finder::Finder;
+use crate::members::Member;
 use crate::pack::{Chunk, Frame, MAX_CHUNKS, MAX_RAW, PAGE, PackId, Table};
 use crate::packs::{Packs, View};
 use crate::recipe::{Change, Extent, Note, PackEnd, push_extent, truncate_extents};
@@ -38,6 +39,7 @@ pub(crate) struct Dock {
 /// A pack that is being written.
 pub(crate) struct OpenPack {
     id: PackId,
+    member: Arc<Member>,
     file: Arc<dyn DiskFile>,
     frame: Frame,
     /// Where the next byte goes, with the batch counted as written.
@@ -81,7 +83,7 @@ pub(crate) struct Writer {
     placed: Vec<(PackId, u32)>,
     /// The same for the index.
     news: Vec<(PackId, Vec<(u16, Fingerprint)>)>,
-    unsynced: Vec<Arc<dyn DiskFile>>,
+    unsynced: Vec<(Arc<Member>, Arc<dyn DiskFile>)>,
     dirty_folders: BTreeSet<PathBuf>,
     /// Packs that got their footer since the last commit, with the length of the file.
     footed: Vec<(View, u64)>,
@@ -169,7 +171,7 @@ impl Writer {
         let raw: u64 = chunks.iter().map(|chunk| u64::from(chunk.len)).sum();
         let fits = |open: &OpenPack| open.has_room(dock, chunks.len(), stored as u64, raw);
         if self.current.as_ref().is_some_and(|open| !fits(open)) {
-            self.seal()?;
+            self.seal(dock)?;
         }
         let mut open = match self.current.take() {
             Some(open) => open,
@@ -194,11 +196,11 @@ impl Writer {
         open.table.push(region);
         if !open.unsynced {
             open.unsynced = true;
-            self.unsynced.push(Arc::clone(&open.file));
+            self.unsynced.push(open.to_sync());
         }
         self.current = Some(open);
         if self.batch_bytes >= dock.write_bytes || self.batch_raw >= dock.batch_raw_bytes {
-            self.flush()?;
+            self.flush(dock)?;
         }
         Ok(extents)
     }
@@ -230,30 +232,31 @@ impl Writer {
         self.fresh.push(created.id);
         self.dirty_folders.insert(created.folder);
         self.push(Bytes::from(created.header));
-        let (id, file, frame) = (created.id, created.file, dock.packs.frame(created.id, 0));
-        Ok(OpenPack { id, file, frame, end: PAGE, table: Table::default(), durable: 0, unsynced: false })
+        let (id, member, file) = (created.id, created.member, created.file);
+        let (frame, table) = (dock.packs.frame(id, 0), Table::default());
+        Ok(OpenPack { id, member, file, frame, end: PAGE, table, durable: 0, unsynced: false })
     }
 
     /// Writes the footer and leaves the pack.
-    fn seal(&mut self) -> Result<(), DiskError> {
+    fn seal(&mut self, dock: &Dock) -> Result<(), DiskError> {
         let Some(mut open) = self.current.take() else { return Ok(()) };
         let footer = open.frame.encode_footer(&open.table, open.end)?;
         open.end += footer.len() as u64;
         if !open.unsynced {
-            self.unsynced.push(Arc::clone(&open.file));
+            self.unsynced.push(open.to_sync());
         }
         self.push(Bytes::from(footer));
-        self.write_batch(&open)?;
+        self.write_batch(dock, &open)?;
         let view = View { id: open.id, generation: 0, durable: open.durable, table: open.table };
         self.footed.push((view, open.end));
         Ok(())
     }
 
     /// Everything placed so far is in files afterwards.
-    pub(crate) fn flush(&mut self) -> Result<(), DiskError> {
+    pub(crate) fn flush(&mut self, dock: &Dock) -> Result<(), DiskError> {
         match self.current.take() {
             Some(open) => {
-                let written = self.write_batch(&open);
+                let written = self.write_batch(dock, &open);
                 self.current = Some(open);
                 written
             }
@@ -262,13 +265,14 @@ impl Writer {
     }
 
     /// The batch always belongs to one pack and ends where that pack ends.
-    fn write_batch(&mut self, open: &OpenPack) -> Result<(), DiskError> {
+    fn write_batch(&mut self, dock: &Dock, open: &OpenPack) -> Result<(), DiskError> {
         if self.batch.is_empty() {
             return Ok(());
         }
         let at = open.end.saturating_sub(self.batch_bytes as u64);
         let parts: Vec<IoSlice<'_>> = self.batch.iter().map(|piece| IoSlice::new(piece)).collect();
-        open.file.write_at(at, &parts)?;
+        let written = open.file.write_at(at, &parts);
+        written.inspect_err(|error| dock.packs.members.blame(&open.member, error))?;
         self.batch.clear();
         self.released += self.batch_raw;
         (self.batch_bytes, self.batch_raw) = (0, 0);
@@ -287,8 +291,8 @@ impl Writer {
 
     /// Writes and syncs all that the next commit refers to, and says what the commit changes.
     pub(crate) fn prepare(&mut self, dock: &Dock, note: Note) -> Result<Change, PrepareError> {
-        self.finish_page().map_err(|error| PrepareError::Write(error.to_string()))?;
-        self.sync(&*dock.disk).map_err(|error| PrepareError::Sync(error.to_string()))?;
+        self.finish_page(dock).map_err(|error| PrepareError::Write(error.to_string()))?;
+        self.sync(dock).map_err(|error| PrepareError::Sync(error.to_string()))?;
         let touched = self.current.as_ref().filter(|open| open.durable < open.table.len());
         let unsealed = touched.map(|open| PackEnd { pack: open.id, end: open.end, sealed: false });
         let sealed = self.footed.iter().map(|(view, end)| PackEnd { pack: view.id, end: *end, sealed: true });
@@ -303,7 +307,7 @@ impl Writer {
     }
 
     /// Fills the last page with zeros: no page that is about to be synced is written again.
-    fn finish_page(&mut self) -> Result<(), DiskError> {
+    fn finish_page(&mut self, dock: &Dock) -> Result<(), DiskError> {
         if let Some(open) = self.current.as_mut()
             && open.unsynced
         {
@@ -312,15 +316,15 @@ impl Writer {
             self.arrived_bytes += rest;
             self.push(Bytes::from_static(ZEROS.get(..rest as usize).unwrap_or_default()));
         }
-        self.flush()
+        self.flush(dock)
     }
 
-    fn sync(&mut self, disk: &dyn Disk) -> Result<(), DiskError> {
-        for file in &self.unsynced {
-            file.sync_data()?;
+    fn sync(&mut self, dock: &Dock) -> Result<(), DiskError> {
+        for (member, file) in &self.unsynced {
+            file.sync_data().inspect_err(|error| dock.packs.members.blame(member, error))?;
         }
         for folder in &self.dirty_folders {
-            disk.sync_folder(folder)?;
+            dock.disk.sync_folder(folder)?;
         }
         self.unsynced.clear();
         self.dirty_folders.clear();
@@ -364,6 +368,7 @@ impl Writer {
             return Ok(());
         };
         let full = open.end >= dock.pack_bytes / 2 || lock(&dock.idle).len() >= BERTHS;
+        let full = full || open.member.is_leaving();
         if full {
             return dock.seal_idle(open);
         }
@@ -382,8 +387,12 @@ impl OpenPack {
         let (regions, all) = (self.table.regions.len() + 1, self.table.len() + chunks);
         let len =
             self.end + self.frame.region_len(chunks, stored) + PAGE + self.frame.footer_len(regions, all);
-        let fits = len <= dock.pack_bytes && all <= MAX_CHUNKS;
-        self.table.len() == 0 || (fits && u64::from(self.raw_end()) + raw <= MAX_RAW)
+        let fits = len <= dock.pack_bytes && all <= MAX_CHUNKS && u64::from(self.raw_end()) + raw <= MAX_RAW;
+        self.table.len() == 0 || (fits && !dock.packs.members.is_better_left(&self.member, stored))
+    }
+
+    fn to_sync(&self) -> (Arc<Member>, Arc<dyn DiskFile>) {
+        (Arc::clone(&self.member), Arc::clone(&self.file))
     }
 
     fn publish(&self, dock: &Dock) {
@@ -395,17 +404,27 @@ impl OpenPack {
 impl Dock {
     /// Ends an idle pack with a footer, synced.
     fn seal_idle(&self, mut open: OpenPack) -> Result<(), PrepareError> {
+        let blame = |error: &DiskError| self.packs.members.blame(&open.member, error);
         let footer = open.frame.encode_footer(&open.table, open.end);
         let written = footer.and_then(|footer| {
-            open.file.write_at(open.end, &[IoSlice::new(&footer)])?;
+            open.file.write_at(open.end, &[IoSlice::new(&footer)]).inspect_err(blame)?;
             Ok(footer.len() as u64)
         });
         let footer_len = written.map_err(|error| PrepareError::Write(error.to_string()))?;
-        open.file.sync_data().map_err(|error| PrepareError::Sync(error.to_string()))?;
+        let synced = open.file.sync_data().inspect_err(blame);
+        synced.map_err(|error| PrepareError::Sync(error.to_string()))?;
         open.end += footer_len;
         let view = View { id: open.id, generation: 0, durable: open.table.len(), table: open.table };
         self.packs.sealed(view, open.end);
         Ok(())
+    }
+
+    /// Ends the packs in this folder that no stream writes to.
+    pub(crate) fn seal_in(&self, member: u32) -> Result<(), PrepareError> {
+        let mut idle = lock(&self.idle);
+        let there: Vec<OpenPack> = idle.extract_if(.., |open| open.member.number == member).collect();
+        drop(idle);
+        there.into_iter().try_for_each(|open| self.seal_idle(open))
     }
 
     /// Ends all packs that no stream writes to: at a clean stop.

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Op, Run, cases, encrypted, owner, script};
+use common::{Op, Run, cases, disk_for, encrypted, owner, script};
 use vtl_durable::SimDisk;
 use vtl_store::Options;
 
@@ -13,8 +13,8 @@ fn cut_at(script: &[Op], options: &Options, step: u64, seed: u64) -> bool {
     if std::env::var_os("VTL_TRACE").is_some() {
         eprintln!("{what}");
     }
-    let disk = SimDisk::new(seed);
-    disk.crash_at(step);
+    let disk = disk_for(seed, options);
+    disk.crash_at(disk.steps() + step);
     let mut run = Run::new(disk, options.clone());
     let result = run.run(script);
     let finished = !run.disk.has_crashed();
@@ -170,7 +170,7 @@ fn rewriting() -> Vec<Op> {
 
 /// Runs a script once and recovers from a power cut before every step of it; how many there were.
 fn cut_before_every_step(script: &[Op], options: &Options, seed: u64) -> usize {
-    let mut run = Run::new(SimDisk::new(seed), options.clone());
+    let mut run = Run::new(disk_for(seed, options), options.clone());
     run.open().unwrap();
     run.disk.watch(seed);
     let mut cuts = 0;
@@ -204,6 +204,38 @@ fn a_power_cut_before_each_of_thousands_of_steps_leaves_each_owner_at_a_commit()
     }
     // With `--long` fifty scripts: far more than the ten thousand that are asked for.
     assert!(cuts as u64 > 1000 * cases(1), "{cuts}");
+}
+
+fn on_three_folders() -> Options {
+    Options { folders: vec!["/near".into(), "/far".into()], segment_bytes: 24 << 10, ..Options::small() }
+}
+
+#[test]
+fn a_power_cut_at_every_step_on_several_folders_leaves_each_owner_at_a_commit() {
+    for seed in 300..300 + cases(1) {
+        cut_everywhere(&script(seed, 3, 60, 6000), &on_three_folders(), seed, 1);
+    }
+    for seed in 310..310 + cases(3) {
+        cut_everywhere(&script(seed, 4, 150, 6000), &on_three_folders(), seed, 13);
+    }
+}
+
+#[test]
+fn a_power_cut_while_a_folder_is_emptied_loses_nothing() {
+    for seed in 330..330 + cases(2) {
+        let mut script = script(seed, 3, 50, 9000);
+        script.extend([Op::Drain("/far"), Op::Append(0, vec![3; 4000], true), Op::Commit(0, vec![1])]);
+        script.extend([Op::Collect(1), Op::Reopen, Op::Drain("/far")]);
+        cut_everywhere(&script, &on_three_folders(), seed, 1);
+    }
+}
+
+#[test]
+fn a_power_cut_before_every_step_on_several_folders_does() {
+    for seed in 320..320 + cases(1) {
+        let cuts = cut_before_every_step(&script(seed, 3, 200, 6000), &on_three_folders(), seed);
+        assert!(cuts > 500, "{cuts}");
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use common::{Content, Op, ROOT, Random, Run, cases, encrypted, observe, owner, script};
+use common::{Content, Op, ROOT, Random, Run, cases, disk_for, encrypted, observe, owner, script};
 use vtl_durable::{Fault, SimDisk};
 use vtl_store::{GcRule, Health, Options, OwnerId, ReadError, Store, StoreError};
 
@@ -19,15 +19,16 @@ fn who(op: &Op) -> Option<u8> {
 }
 
 /// Runs a script to its end whatever fails; whether the fault came before that.
-fn fail_at(script: &[Op], call: u64, fault: Fault, sticky: bool, options: Options) -> bool {
+fn fail_at(script: &[Op], options: &Options, call: u64, fault: Fault, sticky: bool) -> bool {
     let what = format!("{fault:?} at call {call}, sticky {sticky}");
-    let disk = SimDisk::new(call);
+    let disk = disk_for(call, options);
+    let at = disk.calls() + call;
     if sticky {
-        disk.fail_from(call, fault);
+        disk.fail_from(at, fault);
     } else {
-        disk.fail_call(call, fault);
+        disk.fail_call(at, fault);
     }
-    let mut run = Run::new(disk, Options { start_random: call, ..options });
+    let mut run = Run::new(disk, Options { start_random: call, ..options.clone() });
     for op in [&Op::Reopen].into_iter().chain(script) {
         if run.store.is_none() && !matches!(op, Op::Reopen) {
             let _ = run.step(&Op::Reopen);
@@ -63,13 +64,14 @@ fn fail_at(script: &[Op], call: u64, fault: Fault, sticky: bool, options: Option
 }
 
 fn fail_everywhere(fault: Fault, sticky: bool, seed: u64, stride: u64) {
-    fail_all_over(fault, sticky, seed, stride, &Options::small());
+    fail_everywhere_with(&Options::small(), fault, sticky, seed, stride);
 }
 
-fn fail_all_over(fault: Fault, sticky: bool, seed: u64, stride: u64, options: &Options) {
-    let script = script(seed, 3, 60, 5000);
+fn fail_everywhere_with(options: &Options, fault: Fault, sticky: bool, seed: u64, stride: u64) {
+    let mut script = script(seed, 3, 60, 5000);
+    script.extend(options.folders.iter().map(|_| Op::Drain("/far")));
     let mut call = seed % stride;
-    while fail_at(&script, call, fault, sticky, options.clone()) {
+    while fail_at(&script, options, call, fault, sticky) {
         call += stride;
     }
     assert!(call > 100, "the script makes hardly any calls: {call}");
@@ -101,9 +103,20 @@ fn a_disk_that_stays_broken_harms_nothing_committed() {
 #[test]
 fn a_disk_that_fails_harms_nothing_committed_to_an_encrypted_pool() {
     let options = encrypted(&Options::small());
-    fail_all_over(Fault::Eio, false, 35, 7, &options);
-    fail_all_over(Fault::Enospc, false, 36, 13, &options);
-    fail_all_over(Fault::Eio, true, 37, 19, &options);
+    fail_everywhere_with(&options, Fault::Eio, false, 35, 7);
+    fail_everywhere_with(&options, Fault::Enospc, false, 36, 13);
+    fail_everywhere_with(&options, Fault::Eio, true, 37, 19);
+}
+
+#[test]
+fn a_fault_at_any_call_on_several_folders_harms_nothing_committed() {
+    let options = Options { folders: vec!["/near".into(), "/far".into()], ..Options::small() };
+    fail_everywhere_with(&options, Fault::Eio, false, 35, 3);
+    for seed in 36..36 + cases(2) {
+        fail_everywhere_with(&options, Fault::Eio, true, seed, 13);
+        fail_everywhere_with(&options, Fault::Enospc, true, seed, 13);
+        fail_everywhere_with(&options, Fault::Enospc, false, seed, 13);
+    }
 }
 
 #[test]

@@ -3,12 +3,11 @@
 
 mod common;
 
-use common::{Op, Random, Run, cases, encrypted, script};
-use vtl_durable::SimDisk;
+use common::{Op, Random, Run, cases, disk_for, encrypted, script};
 use vtl_store::Options;
 
 fn agree(seed: u64, options: Options) {
-    let mut run = Run::new(SimDisk::new(seed), options);
+    let mut run = Run::new(disk_for(seed, &options), options);
     let script = script(seed, 3, 250, 9000);
     run.run(&script).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
     run.step(&Op::Reopen).unwrap();
@@ -28,6 +27,14 @@ fn they_agree_in_an_encrypted_pool() {
         agree(3000 + seed, encrypted(&Options::small()));
         let options = Options { workers: 2, readahead_regions: 3, ..Options::small() };
         agree(4000 + seed, encrypted(&options));
+    }
+}
+
+#[test]
+fn they_agree_on_several_folders() {
+    for seed in 0..cases(6) {
+        let folders = vec!["/near".into(), "/far".into()];
+        agree(5000 + seed, Options { folders, workers: (seed % 3) as usize, ..Options::small() });
     }
 }
 

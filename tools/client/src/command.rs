@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Parser, Subcommand};
 use serde_json::{Value, json};
 use vtl_api::{
-    AddInitiator, AddPortal, BackupFile, CollectStore, CreateCartridges, CreateLibrary, ExportStoreKey,
-    MoveCartridge, RemoveCartridge, RotateStoreKey, ScrubStore, SetCartridge, SetChap, SetLibrary,
+    AddInitiator, AddPortal, BackupFile, CollectStore, CreateCartridges, CreateLibrary, CreatePool, Drain,
+    ExportStoreKey, MoveCartridge, RemoveCartridge, RotateStoreKey, ScrubStore, SetCartridge, SetChap,
+    SetLibrary,
 };
 
 use crate::http::{Failure, Method, Request, segment};
@@ -62,6 +63,9 @@ pub enum Noun {
     /// The store of all bytes.
     #[command(subcommand)]
     Store(StoreVerb),
+    /// Pools and the folders that their packs lie in.
+    #[command(subcommand)]
+    Pool(PoolVerb),
     /// Targets, sessions and who may log in.
     #[command(subcommand)]
     Iscsi(IscsiNoun),
@@ -297,6 +301,34 @@ impl StoreKeyVerb {
     }
 }
 
+/// Verbs of `vtl pool`.
+#[derive(Subcommand)]
+pub enum PoolVerb {
+    /// List pools with their folders.
+    Ls,
+    /// Make a pool.
+    Create {
+        /// Its name.
+        name: String,
+        /// A folder for it; one for each disk.
+        #[arg(long = "path", required = true, num_args = 1..)]
+        paths: Vec<PathBuf>,
+    },
+    /// Remove a pool.
+    Rm {
+        /// Its name.
+        name: String,
+    },
+    /// Move all packs of a folder to the others, so that the pool can do without it.
+    Drain {
+        /// The folder.
+        path: PathBuf,
+        /// Of which pool.
+        #[arg(long, default_value = "default")]
+        pool: String,
+    },
+}
+
 /// Nouns of `vtl iscsi`.
 #[derive(Subcommand)]
 pub enum IscsiNoun {
@@ -451,6 +483,7 @@ const CARTRIDGE_COLUMNS: &[&str] = &[
 const DRIVE_COLUMNS: &[&str] =
     &["library", "number", "target", "lun", "serial", "profile", "state", "cartridge", "block", "file"];
 const LIBRARY_COLUMNS: &[&str] = &["name", "profile", "drives", "slots", "mailslots", "cartridges", "target"];
+const FOLDER_COLUMNS: &[&str] = &["number", "path", "state", "packs", "stored_bytes", "free_bytes", "why"];
 const ELEMENT_COLUMNS: &[&str] = &["kind", "number", "mtx_number", "address", "label"];
 
 impl Noun {
@@ -481,6 +514,7 @@ impl Noun {
                 let body = json!(CollectStore { dead_percent: *dead });
                 Ok(call(Method::Post, "/store/gc".to_owned(), Some(body), View::Fields))
             }
+            Self::Pool(verb) => verb.call(),
             Self::Iscsi(noun) => noun.call(),
             Self::Config(verb) => verb.call(),
             Self::System(verb) => verb.call(),
@@ -649,6 +683,23 @@ impl IscsiNoun {
     }
 }
 
+impl PoolVerb {
+    fn call(&self) -> Result<Call, Failure> {
+        Ok(match self {
+            Self::Ls => get("/pools", View::Each("folders", FOLDER_COLUMNS)),
+            Self::Create { name, paths } => {
+                let paths = paths.iter().map(|path| absolute(path)).collect::<Result<_, _>>()?;
+                post("/pools".to_owned(), &CreatePool { name: name.clone(), paths })
+            }
+            Self::Rm { name } => call(Method::Delete, path("pools", name), None, View::Message),
+            Self::Drain { path: folder, pool } => {
+                let body = json!(Drain { path: absolute(folder)? });
+                call(Method::Post, format!("{}/drain", path("pools", pool)), Some(body), View::Fields)
+            }
+        })
+    }
+}
+
 impl ConfigVerb {
     fn call(&self) -> Result<Call, Failure> {
         match self {
@@ -805,6 +856,11 @@ mod tests {
             ("vtl store key export /keep/keyring", Method::Post, "/store/key/export"),
             ("vtl store key rotate --key-file /keep/new", Method::Post, "/store/key/rotate"),
             ("vtl store key rotate --passphrase-file /keep/new", Method::Post, "/store/key/rotate"),
+            ("vtl pool ls", Method::Get, "/pools"),
+            ("vtl pool create fast --path /d1 /d2", Method::Post, "/pools"),
+            ("vtl pool create fast --path /d1 --path /d2", Method::Post, "/pools"),
+            ("vtl pool rm fast", Method::Delete, "/pools/fast"),
+            ("vtl pool drain /d1", Method::Post, "/pools/default/drain"),
             (
                 "vtl iscsi initiator add lib0 iqn.1993-08.org.debian:01:abc",
                 Method::Post,

@@ -15,6 +15,8 @@ pub enum View {
     Fields,
     /// One object with an array inside: its fields, then the array as a table.
     FieldsAndTable(&'static str, &'static [&'static str]),
+    /// An array of objects, each shown so.
+    Each(&'static str, &'static [&'static str]),
     /// A message.
     Message,
     /// The state of the system: decides the exit code too.
@@ -36,6 +38,12 @@ pub fn answer(answer: &Value, view: &View, json: bool) {
             fields(answer, Some(inner));
             table(&answer[*inner], columns);
         }
+        View::Each(inner, columns) => {
+            for one in answer.as_array().into_iter().flatten() {
+                fields(one, Some(inner));
+                table(&one[*inner], columns);
+            }
+        }
         View::Status => {
             fields(answer, Some("problems"));
             table(&answer["problems"], &["subject", "message", "remedy"]);
@@ -49,7 +57,7 @@ pub fn exit_code(answer: &Value, view: &View) -> ExitCode {
     let good = match view {
         View::Status => answer["state"] == "ok",
         View::Findings(array, _) => answer[*array].as_array().is_none_or(Vec::is_empty),
-        View::Table(_) | View::Fields | View::FieldsAndTable(..) | View::Message => true,
+        View::Table(_) | View::Fields | View::FieldsAndTable(..) | View::Each(..) | View::Message => true,
     };
     if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

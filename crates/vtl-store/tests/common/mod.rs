@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use vtl_durable::SimDisk;
+use vtl_durable::{Disk, SimDisk};
 use vtl_store::{
     Encryption, GcRule, Health, Options, OwnerId, PassphraseCost, PoolKey, Randomness, Store, StoreError,
     Stream,
@@ -62,6 +62,20 @@ impl Random {
     }
 }
 
+/// A disk with the folders that the options name, each a file system of its own.
+pub fn disk_for(seed: u64, options: &Options) -> SimDisk {
+    let disk = SimDisk::new(seed);
+    if !options.folders.is_empty() {
+        disk.set_capacity(1 << 40);
+    }
+    for folder in &options.folders {
+        disk.create_folder(folder).unwrap();
+        disk.mount(folder, 1 << 40);
+    }
+    disk.sync_folder(Path::new("/")).unwrap();
+    disk
+}
+
 pub fn owner(number: u8) -> OwnerId {
     OwnerId([number; 16])
 }
@@ -97,6 +111,8 @@ pub enum Op {
     Reopen,
     /// Frees what nobody needs; rewrites packs of which so many percent are dead.
     Collect(u8),
+    /// Empties a folder of the pool.
+    Drain(&'static str),
 }
 
 /// A script that has something of everything.
@@ -196,6 +212,7 @@ impl Run {
                 let rule = GcRule { dead_percent: *dead_percent, ..GcRule::default() };
                 self.store.as_ref().unwrap().gc(rule).map(drop)
             }
+            Op::Drain(folder) => self.store.as_ref().unwrap().drain(Path::new(folder)).map(drop),
             Op::Remove(who) if self.exists(*who) => self.remove(*who),
             Op::Append(who, data, compress) if self.exists(*who) => {
                 let pieces = pieces(data);
