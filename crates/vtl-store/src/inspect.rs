@@ -17,6 +17,7 @@ use crate::pack::{self, Frame, PAGE, PackHeader, PackId, Region};
 use crate::reader;
 use crate::recipe::{Begin, Change, Commit, Entry, Extent, HEAD_KIND, Note, PackEnd, State, decode_record};
 use crate::recovery::{POOL_KIND, Pool};
+use crate::roster::{self, Roster};
 use crate::scrub::record;
 use crate::types::OwnerId;
 use crate::{keyring, newest, quarantine, scrub};
@@ -25,6 +26,7 @@ use crate::{keyring, newest, quarantine, scrub};
 /// How deep below the pool's folder its files lie: a pack in `packs/XX`.
 const DEEPEST: usize = 3;
 const MAX_SEALED: u64 = 1 << 32;
+const SEALED: &str = "needs the key of the pool, and is not shown";
 const PACK_MAGIC: [u8; 8] = *b"VTLPACK\0";
 
 /// One thing in a file.
@@ -55,6 +57,10 @@ pub enum FileKind {
     Head,
     /// Chunks.
     Pack,
+    /// The folders of packs beside a pool's home.
+    Members,
+    /// Which of them a folder is.
+    Member,
     /// The newest journal file that packs have lived with.
     Newest,
     /// The list of damaged chunks.
@@ -68,12 +74,14 @@ pub enum FileKind {
 }
 
 /// First bytes, the name's beginning and end, and the kind.
-const KINDS: [([u8; 8], &str, &str, FileKind); 10] = [
+const KINDS: [([u8; 8], &str, &str, FileKind); 12] = [
     (POOL_KIND.magic, "pool", "pool", FileKind::Pool),
     (keyring::KIND.magic, keyring::NAME, "", FileKind::Keyring),
     (JOURNAL_KIND.magic, "", ".log", FileKind::Journal),
     (HEAD_KIND.magic, "head", "head", FileKind::Head),
     (PACK_MAGIC, "", ".pack", FileKind::Pack),
+    (roster::ROSTER_KIND.magic, "members", "members", FileKind::Members),
+    (roster::BADGE_KIND.magic, "member", "member", FileKind::Member),
     (newest::KIND.magic, "newest", "newest", FileKind::Newest),
     (quarantine::KIND.magic, "quarantine", "quarantine", FileKind::Quarantine),
     (record::KIND.magic, "scrub", "scrub", FileKind::Scrub),
@@ -120,11 +128,14 @@ fn sealed_content(
     name: &str,
     each: &mut dyn FnMut(Item),
 ) -> Result<(), DiskError> {
-    let sealed = |at| Item::new(at, "sealed").with("content", "needs the key of the pool, and is not shown");
+    let sealed = |at| Item::new(at, "sealed").with("content", SEALED);
     match kind {
-        FileKind::Pool | FileKind::Newest | FileKind::Scrub | FileKind::Keyring => {
-            opened(file, kind, name, each)
-        }
+        FileKind::Pool
+        | FileKind::Newest
+        | FileKind::Scrub
+        | FileKind::Keyring
+        | FileKind::Members
+        | FileKind::Member => opened(file, kind, name, each),
         FileKind::Head => sealed_file(file, HEAD_KIND, not_shown, each),
         FileKind::Quarantine => sealed_file(file, quarantine::KIND, not_shown, each),
         FileKind::Journal => {
@@ -144,7 +155,7 @@ fn sealed_content(
 
 fn not_shown(_: &[u8], each: &mut dyn FnMut(Item)) -> Result<(), (usize, String)> {
     let item = Item::new(HEADER_BYTES as u64, "sealed");
-    each(item.with("content", "needs the key of the pool, and is not shown"));
+    each(item.with("content", SEALED));
     Ok(())
 }
 
@@ -165,6 +176,8 @@ pub fn opened(
         FileKind::Pool => sealed_file(file, POOL_KIND, pool, each),
         FileKind::Keyring => sealed_file(file, keyring::KIND, keys, each),
         FileKind::Head => sealed_file(file, HEAD_KIND, head, each),
+        FileKind::Members => sealed_file(file, roster::ROSTER_KIND, members, each),
+        FileKind::Member => sealed_file(file, roster::BADGE_KIND, member, each),
         FileKind::Newest => sealed_file(file, newest::KIND, newest_journal, each),
         FileKind::Quarantine => sealed_file(file, quarantine::KIND, damaged, each),
         FileKind::Scrub => sealed_file(file, scrub::record::KIND, scrubbed, each),
@@ -280,6 +293,25 @@ fn head(bytes: &[u8], each: &mut dyn FnMut(Item)) -> Result<(), (usize, String)>
 fn extent_item(at: u64, extent: &Extent) -> Item {
     let item = Item::new(at, "extent").with("start", extent.start).with("bytes", extent.len);
     item.with("pack", extent.pack).with("raw", extent.at)
+}
+
+fn members(bytes: &[u8], each: &mut dyn FnMut(Item)) -> Result<(), (usize, String)> {
+    let roster = Roster::decode(bytes).map_err(malformed)?;
+    let item = Item::new(32, "members").with("store", hex(&roster.store_id)).with("next", roster.next);
+    each(item.with("folders", roster.entries.len()));
+    let mut at = 32 + 24;
+    for entry in &roster.entries {
+        let item = Item::new(at, "folder").with("number", entry.number);
+        each(item.with("stage", format!("{:?}", entry.stage)).with("path", &entry.path));
+        at += 8 + entry.path.len() as u64;
+    }
+    Ok(())
+}
+
+fn member(bytes: &[u8], each: &mut dyn FnMut(Item)) -> Result<(), (usize, String)> {
+    let (store, number) = roster::decode_badge(bytes).map_err(malformed)?;
+    each(Item::new(32, "member").with("store", hex(&store)).with("number", number));
+    Ok(())
 }
 
 fn newest_journal(bytes: &[u8], each: &mut dyn FnMut(Item)) -> Result<(), (usize, String)> {
@@ -460,6 +492,10 @@ fn packs(file: &dyn DiskFile, name: &str, each: &mut dyn FnMut(Item)) -> Result<
         );
         return Ok(());
     };
+    if pack::is_sealed(file)? {
+        each(Item::new(PAGE, "sealed").with("content", SEALED));
+        return Ok(());
+    }
     let size = file.size()?;
     let domain = Domain::plain(store_id);
     // The generation counts where bytes are sealed.

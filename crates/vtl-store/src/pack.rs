@@ -356,6 +356,13 @@ impl Frame {
     }
 }
 
+/// Whether the first region of a pack is that of an encrypted pool.
+pub(crate) fn is_sealed(file: &dyn DiskFile) -> Result<bool, DiskError> {
+    let mut first = Vec::new();
+    file.read_at(PAGE, 5, &mut first)?;
+    Ok(first.strip_prefix(&REGION_MAGIC) == Some(&[SEALED]))
+}
+
 /// The same for any pack of a pool.
 pub(crate) fn footer_len(domain: &Domain, regions: usize, chunks: usize) -> u64 {
     footer_len_of(domain.is_plain(), regions, chunks)

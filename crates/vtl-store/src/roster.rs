@@ -11,9 +11,9 @@ use vtl_durable::{Disk, Found};
 use crate::error::StoreError;
 
 const ROSTER: &str = "members";
-const ROSTER_KIND: Kind = Kind { magic: *b"VTLMEMS\0", version: 0 };
+pub(crate) const ROSTER_KIND: Kind = Kind { magic: *b"VTLMEMS\0", version: 0 };
 const BADGE: &str = "member";
-const BADGE_KIND: Kind = Kind { magic: *b"VTLMEMB\0", version: 0 };
+pub(crate) const BADGE_KIND: Kind = Kind { magic: *b"VTLMEMB\0", version: 0 };
 pub(crate) const PACKS: &str = "packs";
 /// What a new file system has at its root.
 const LOST_AND_FOUND: &str = "lost+found";
@@ -44,8 +44,8 @@ pub(crate) struct Entry {
 /// All folders of a pool beside its home.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Roster {
-    store_id: [u8; 16],
-    next: u32,
+    pub(crate) store_id: [u8; 16],
+    pub(crate) next: u32,
     pub(crate) entries: Vec<Entry>,
 }
 
@@ -117,7 +117,7 @@ impl Roster {
         writer.into_bytes()
     }
 
-    fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
         let mut reader = Reader::new(bytes);
         let (store_id, next, count) =
             (reader.array("store id")?, reader.u32("next number")?, reader.u32("folders")?);
@@ -213,7 +213,7 @@ pub(crate) fn mark(
     Ok(sealed::replace(disk, folder, BADGE, BADGE_KIND, writer.as_slice())?)
 }
 
-fn decode_badge(bytes: &[u8]) -> Result<([u8; 16], u32), Malformed> {
+pub(crate) fn decode_badge(bytes: &[u8]) -> Result<([u8; 16], u32), Malformed> {
     let mut reader = Reader::new(bytes);
     let (id, number) = (reader.array("store id")?, reader.u32("number")?);
     reader.u32("reserved")?;

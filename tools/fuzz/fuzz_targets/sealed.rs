@@ -1,11 +1,14 @@
-//! Any bytes as a file that is replaced as a whole: head, pool, quarantine, scrub, the index's manifest. The first bytes say which.
+//! Any bytes as a file that is replaced as a whole: head, pool, keyring, folders of packs, quarantine, scrub, the index's manifest. The first bytes say which.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use vtl_fuzz::disk;
 use vtl_store::inspect::{self, FileKind};
 
-const KINDS: [FileKind; 6] = [
+const KINDS: [FileKind; 9] = [
+    FileKind::Keyring,
+    FileKind::Members,
+    FileKind::Member,
     FileKind::Head,
     FileKind::Pool,
     FileKind::Quarantine,

@@ -4,16 +4,21 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use bytes::Bytes;
 use vtl_cartridge::{Cartridge, CartridgeSpec, Settings};
 use vtl_durable::RealDisk;
-use vtl_store::{Options, Store};
-use vtl_types::{ByteCount, CartridgeId, Label};
+use vtl_store::{Encryption, Options, PassphraseCost, PoolKey, Randomness, Store};
+use vtl_types::{ByteCount, CartridgeId, Label, Secret};
 
 /// A pool with one cartridge, stopped.
 fn pool(root: &Path) {
-    let store = Store::open(Arc::new(RealDisk::new()), root, Options::small()).unwrap();
+    pool_with(root, Options::small());
+}
+
+fn pool_with(root: &Path, options: Options) {
+    let store = Store::open(Arc::new(RealDisk::new()), root, options).unwrap();
     let label: Label = "VTL001L8".parse().unwrap();
     let spec = CartridgeSpec {
         label,
@@ -79,6 +84,32 @@ fn a_pool_is_told_as_it_always_was() {
     assert_eq!(all.lines().count(), include_str!("golden.txt").lines().count());
     for kind in ["pool", ".log", "head", ".pack", "scrub", "newest", "manifest", ".table"] {
         assert!(all.lines().any(|line| line.starts_with("==") && line.ends_with(kind)), "{kind}");
+    }
+}
+
+#[test]
+fn of_an_encrypted_pool_in_two_folders_all_files_are_told_without_what_is_sealed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (home, far) = (folder.path().join("home"), folder.path().join("far"));
+    std::fs::create_dir(&far).unwrap();
+    let key = PoolKey::File(Secret::new(vec![7; 32]));
+    let next = AtomicU8::new(1);
+    let random = Randomness::from_fn(move |bytes| {
+        bytes.fill(next.fetch_add(1, Ordering::Relaxed));
+        Ok(())
+    });
+    let encryption = Encryption { key, cost: PassphraseCost::default(), random };
+    let options = Options { encryption: Some(encryption), folders: vec![far], ..Options::small() };
+    pool_with(&home, options);
+    let mut all = String::new();
+    for file in formatted(folder.path()) {
+        let (code, said) = inspect(&[], &file);
+        assert_eq!(code, Some(0), "{}: {said}", file.display());
+        all += &said;
+    }
+    assert!(!all.contains("VTL001L8") && !all.contains("blake3"), "{all}");
+    for what in ["keyring", "members", "member", "sealed", "record", "header"] {
+        assert!(all.lines().any(|line| line.split_whitespace().any(|word| word == what)), "{what}: {all}");
     }
 }
 
