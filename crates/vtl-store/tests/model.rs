@@ -34,7 +34,9 @@ fn they_agree_in_an_encrypted_pool() {
 fn they_agree_on_several_folders() {
     for seed in 0..cases(6) {
         let folders = vec!["/near".into(), "/far".into()];
-        agree(5000 + seed, Options { folders, workers: (seed % 3) as usize, ..Options::small() });
+        let options = Options { folders, workers: (seed % 3) as usize, ..Options::small() };
+        agree(5000 + seed, options.clone());
+        agree(6000 + seed, encrypted(&options));
     }
 }
 
