@@ -1,5 +1,5 @@
 # A full cartridge: early warning once, then the end; every block that was acknowledged is there, in order.
-#: limit: 480
+#: limit: 900
 . /run/share/guest/lib.sh
 host vtl cartridge create EOM001L8 --size 64m
 iscsi_up
