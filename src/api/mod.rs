@@ -67,6 +67,16 @@ type Shared = State<Arc<Daemon>>;
 type Name = Path<String>;
 
 fn routes(daemon: Arc<Daemon>) -> Router {
+    let nouns = [libraries(), cartridges(), store(), iscsi(), system()];
+    nouns
+        .into_iter()
+        .fold(Router::new(), Router::merge)
+        .fallback(|| async { not_found("there is no such request in this version of the API") })
+        .with_state(daemon)
+}
+
+/// Libraries and their drives.
+fn libraries() -> Router<Arc<Daemon>> {
     Router::new()
         .route(
             "/libraries",
@@ -92,6 +102,11 @@ fn routes(daemon: Arc<Daemon>) -> Router {
             }),
         )
         .route("/drives", get(|State(d): Shared| run(d, Daemon::drive_list)))
+}
+
+/// Cartridges, in libraries and in the vault.
+fn cartridges() -> Router<Arc<Daemon>> {
+    Router::new()
         .route("/cartridges", get(|State(d): Shared| run(d, Daemon::cartridge_list)))
         .route(
             "/cartridges",
@@ -132,6 +147,11 @@ fn routes(daemon: Arc<Daemon>) -> Router {
             "/vault/{label}",
             delete(|State(d): Shared, Path(l): Name| run(d, move |d| d.vault_remove(&l))),
         )
+}
+
+/// The store and the pools that it lies in.
+fn store() -> Router<Arc<Daemon>> {
+    Router::new()
         .route("/store/stats", get(|State(d): Shared| run(d, Daemon::store_stats)))
         .route("/store/account", post(|State(d): Shared| run(d, Daemon::store_account)))
         .route("/store/key", get(|State(d): Shared| run(d, Daemon::store_key)))
@@ -162,6 +182,11 @@ fn routes(daemon: Arc<Daemon>) -> Router {
             "/pools/{name}/drain",
             post(|State(d): Shared, Path(n): Name, b: Bytes| run(d, move |d| d.pool_drain(&n, &body(&b)?))),
         )
+}
+
+/// Portals, targets, who may log in.
+fn iscsi() -> Router<Arc<Daemon>> {
+    Router::new()
         .route(
             "/iscsi/portals",
             get(|State(d): Shared| run(d, Daemon::portal_list))
@@ -190,6 +215,11 @@ fn routes(daemon: Arc<Daemon>) -> Router {
                 run(d, move |d| d.initiator_add(&n, &body(&b)?))
             }),
         )
+}
+
+/// Configuration and the whole.
+fn system() -> Router<Arc<Daemon>> {
+    Router::new()
         .route("/config/effective", get(|State(d): Shared| run(d, Daemon::config_effective)))
         .route(
             "/config/check",
@@ -210,8 +240,6 @@ fn routes(daemon: Arc<Daemon>) -> Router {
             "/system/rebuild",
             post(|State(d): Shared, b: Bytes| run(d, move |d| d.system_rebuild(&body(&b)?))),
         )
-        .fallback(|| async { not_found("there is no such request in this version of the API") })
-        .with_state(daemon)
 }
 
 /// What the HTTP library refuses by itself (a body that is too large, a method that a path does not have) is JSON, too.

@@ -216,3 +216,29 @@ fn content_that_all_have_belongs_to_none_and_costs_only_the_first() {
     store.account().unwrap();
     assert_eq!(share(&store, 3), Share { exclusive_bytes: store.stats().stored_bytes, shared_bytes: 0 });
 }
+
+#[test]
+fn what_is_written_and_not_committed_yet_counts_against_the_size_of_a_pool() {
+    let disk = SimDisk::new(1);
+    let size = 120_000;
+    let options = Options { size_bytes: Some(size), ..Options::small() };
+    let store = Store::open(Arc::new(disk.clone()), Path::new(ROOT), options).unwrap();
+    store.create(owner(1), b"").unwrap();
+    let mut stream = store.open_stream(owner(1)).unwrap();
+    let mut refused = false;
+    for part in 0..100 {
+        match stream.append(&[Bytes::from(noise(part, 5000))], false) {
+            Ok(()) => {
+                drop(stream.read(stream.len() - 1, 1).unwrap());
+                assert_eq!(store.free_bytes() + physical(&disk), size, "part {part}");
+            }
+            Err(StoreError::Full { .. }) => {
+                refused = true;
+                break;
+            }
+            Err(other) => panic!("{other}"),
+        }
+    }
+    assert!(refused && physical(&disk) <= size, "{} bytes are written", physical(&disk));
+    stream.commit(b"").unwrap();
+}
