@@ -5,6 +5,7 @@
 //! - [`guest`]: user-mode Linux on a read-only view of the host's root, running one shell script;
 //! - [`server`]: the target under test, [`server::Vtld`], or Debian's `tgt`, by which the harness is proved;
 //!   ([`vtld_guest::VtldInGuest`] is ours on a disk whose power can be cut);
+//! - [`store_kind`]: the kind of store that ours is started with;
 //! - [`case`]: a test, which is one shell file in `cases/` with a few settings at its head;
 //! - [`run`]: brings the four together and answers what the script asks of the host;
 //! - [`process`]: children that cannot outlive the test; [`log`]: what they all said, in order.
@@ -19,6 +20,7 @@ pub mod net;
 pub mod process;
 pub mod run;
 pub mod server;
+pub mod store_kind;
 pub mod sweep;
 pub mod vtld_guest;
 

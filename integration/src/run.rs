@@ -11,6 +11,7 @@ use crate::guest::{Answer, Ask, Guest, Plan};
 use crate::net::Network;
 use crate::process::Running;
 use crate::server::{Server, Tgt, Vtld};
+use crate::store_kind::StoreKind;
 use crate::sweep::RunDir;
 use crate::vtld_guest::VtldInGuest;
 use crate::{Result, Trouble, bin_dir, here, log, long};
@@ -36,7 +37,8 @@ pub fn run(case: &Case) -> Result<Verdict> {
         [Some(case.script.as_path()), case.second.as_deref()].into_iter().flatten().collect();
     // The last tap is for a server that is a guest itself.
     let net = Rc::new(Network::new(scripts.len() + 1)?);
-    let mut server = make_server(case, &net, dir.path(), scripts.len());
+    let args = [case.args.as_slice(), StoreKind::from_env()?.args()].concat();
+    let mut server = make_server(case, &args, &net, dir.path(), scripts.len());
     server.start()?;
     let limit = if long() { case.long_limit } else { case.limit };
     let verdict = match case.place {
@@ -48,11 +50,17 @@ pub fn run(case: &Case) -> Result<Verdict> {
     Ok(verdict)
 }
 
-fn make_server(case: &Case, net: &Rc<Network>, dir: &Path, guest_number: usize) -> Box<dyn Server> {
+fn make_server(
+    case: &Case,
+    args: &[String],
+    net: &Rc<Network>,
+    dir: &Path,
+    guest_number: usize,
+) -> Box<dyn Server> {
     let dir = dir.join("server");
     match case.server {
-        ServerKind::Vtld => Box::new(Vtld::new(net, &dir, &case.args)),
-        ServerKind::VtldInGuest => Box::new(VtldInGuest::new(net, &dir, &case.args, guest_number)),
+        ServerKind::Vtld => Box::new(Vtld::new(net, &dir, args)),
+        ServerKind::VtldInGuest => Box::new(VtldInGuest::new(net, &dir, args, guest_number)),
         ServerKind::Tgt => Box::new(Tgt::new(net, &dir)),
     }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::guest::Answer;
 use crate::net::{Network, SERVER_ADDRESS};
 use crate::process::{Running, output};
+use crate::store_kind::StoreKind;
 use crate::{Result, Trouble, bin_dir};
 
 /// A start may replay a journal; longer than this is a finding.
@@ -68,7 +69,8 @@ impl Server for Vtld {
         if !self.args.iter().any(|arg| arg.starts_with("iscsi.allow_any_initiator")) {
             command.args(["--set", "iscsi.allow_any_initiator=true"]);
         }
-        command.args(&self.args);
+        let (name, value) = StoreKind::env();
+        command.args(&self.args).env(name, value);
         let mut running = Running::start("vtld", &mut command)?;
         running.wait_for_line("ready", START_LIMIT)?;
         self.running = Some(running);

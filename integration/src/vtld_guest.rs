@@ -13,6 +13,7 @@ use crate::guest::{Answer, Guest, Plan};
 use crate::net::{Network, guest_address};
 use crate::process::output;
 use crate::server::{START_LIMIT, STOP_LIMIT, Server, VTLD_DRIVES, VTLD_TARGET, binary};
+use crate::store_kind::StoreKind;
 use crate::{Result, Trouble, here};
 
 /// The image is sparse; this is what the file system thinks it has.
@@ -64,7 +65,9 @@ impl Server for VtldInGuest {
         self.make_image()?;
         self.copy_program()?;
         let _ = std::fs::remove_file(self.share().join("stop"));
-        let env = [("VTLD_ARGS".to_owned(), self.args.join(" "))];
+        let (name, value) = StoreKind::env();
+        let env =
+            [("VTLD_ARGS", self.args.join(" ")), (name, value.to_owned())].map(|(k, v)| (k.to_owned(), v));
         let (job, image, share) = (here().join("guest/vtld.sh"), self.image(), self.share());
         let plan = Plan {
             name: "server",

@@ -3,6 +3,8 @@
 //!
 //! `cargo test -p integration --test cases -- [NAME-PART..] [--list] [--verbose] [--script FILE]`
 //!
+//! With `VTL_STORE` set (see [`integration::store_kind`]) only the cases against our daemon are run.
+//!
 //! Needs root and the Debian packages that `cargo xtask test` installs. Without them a case is skipped with the
 //! reason, but with `CI` set that is a failure. The last line has the form that the standard test harness prints.
 
@@ -13,8 +15,9 @@ use std::process::{Command, ExitCode};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use integration::case::{self, Case};
+use integration::case::{self, Case, ServerKind};
 use integration::run::{Verdict, run};
+use integration::store_kind::StoreKind;
 use integration::{Result, Trouble, here, log, sweep};
 
 /// One run at a time on a machine, whoever started it.
@@ -66,8 +69,10 @@ impl Wanted {
             return Ok(vec![Case::read(script)?]);
         }
         let mut cases = case::all(&here().join("cases"))?;
+        let is_ours_only = !StoreKind::from_env()?.is_default();
         cases.retain(|case| {
-            self.parts.is_empty() || self.parts.iter().any(|part| case.name.contains(part.as_str()))
+            let is_named = self.parts.is_empty() || self.parts.iter().any(|part| case.name.contains(part));
+            is_named && !(is_ours_only && case.server == ServerKind::Tgt)
         });
         Ok(cases)
     }

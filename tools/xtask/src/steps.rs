@@ -31,6 +31,10 @@ enum Work {
     Scaled(fn(bool) -> Outcome<String>),
     /// Cargo with these words.
     Cargo(&'static [&'static str]),
+    /// The same for tests whose counts grow with `--long`, which then are optimized.
+    Tests(&'static [&'static str]),
+    /// The cases of `integration` on this kind of store: all of them with `--long`, else one that has a bit of everything.
+    CasesOn(&'static str),
 }
 
 struct Step {
@@ -42,6 +46,12 @@ struct Step {
 
 const INTEGRATION: &[&str] = &["test", "-p", "integration", "--test", "cases"];
 const RELEASE: &[&str] = &["build", "--release", "--workspace"];
+
+/// The case that stands for all on a kind of store that is not the default.
+const ONE_CASE: &[&str] = &["--", "step2-tar-kill-restore"];
+
+/// Optimized, with all assertions: the counts of `--long` would take a day without it.
+const LONG_PROFILE: &[&str] = &["--profile", "long"];
 
 /// How many times more random cases property tests run with `--long`.
 const LONG_FACTOR: &str = "50";
@@ -58,7 +68,7 @@ const STEPS: &[Step] = &[
     Step {
         name: "unit and whole-daemon tests",
         needs: None,
-        work: Work::Cargo(&["test", "--workspace", "--exclude", "integration", "--no-fail-fast"]),
+        work: Work::Tests(&["test", "--workspace", "--exclude", "integration", "--no-fail-fast"]),
     },
     Step {
         name: "tests of the harness",
@@ -67,6 +77,21 @@ const STEPS: &[Step] = &[
     },
     Step { name: "release build", needs: None, work: Work::Cargo(RELEASE) },
     Step { name: "foreign clients", needs: Some("release build"), work: Work::Cargo(INTEGRATION) },
+    Step {
+        name: "foreign clients, no dedupe",
+        needs: Some("release build"),
+        work: Work::CasesOn("no-dedupe"),
+    },
+    Step {
+        name: "foreign clients, encrypted",
+        needs: Some("release build"),
+        work: Work::CasesOn("encrypted"),
+    },
+    Step {
+        name: "foreign clients, both",
+        needs: Some("release build"),
+        work: Work::CasesOn("no-dedupe,encrypted"),
+    },
     Step { name: "fuzz targets", needs: None, work: Work::Scaled(tools::fuzz) },
     Step { name: "what we depend on", needs: None, work: Work::Scaled(tools::deny) },
 ];
@@ -132,19 +157,35 @@ fn do_step(work: &Work, long: bool) -> (Counts, Outcome<()>) {
         Work::Own(function) => (Counts::default(), function().map(|text| println!("{text}"))),
         Work::Scaled(function) => (Counts::default(), function(long).map(|text| println!("{text}"))),
         Work::Cargo(words) => run_cargo(words, long),
+        Work::Tests(words) => run_cargo(&[*words, if long { LONG_PROFILE } else { &[] }].concat(), long),
+        // The counts of kills and power cuts are those of the default store; here each case runs as in CI.
+        Work::CasesOn(kind) => {
+            let only = if long { &[] } else { ONE_CASE };
+            run_counted(cargo(&[INTEGRATION, only].concat()).env("VTL_STORE", kind))
+        }
     }
 }
 
-/// Runs cargo and counts the tests that it reports; its output passes through.
+/// Runs cargo and counts the tests that it reports.
 fn run_cargo(words: &[&str], long: bool) -> (Counts, Outcome<()>) {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.args(words).stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut command = cargo(words);
     if long {
         command.env("VTL_LONG", "1");
         if std::env::var_os("VTL_TEST_CASES").is_none() {
             command.env("VTL_TEST_CASES", LONG_FACTOR);
         }
     }
+    run_counted(&mut command)
+}
+
+fn cargo(words: &[&str]) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(words).stdin(Stdio::null()).stdout(Stdio::piped());
+    command
+}
+
+/// Runs it to its end; its output passes through, and the tests that it reports are counted.
+fn run_counted(command: &mut Command) -> (Counts, Outcome<()>) {
     let mut counts = Counts::default();
     let mut child = match command.spawn() {
         Ok(child) => child,
@@ -159,7 +200,7 @@ fn run_cargo(words: &[&str], long: bool) -> (Counts, Outcome<()>) {
     }
     match child.wait() {
         Ok(status) if status.success() => (counts, Ok(())),
-        Ok(status) => (counts, Err(format!("cargo {}: {status}", words.join(" ")))),
+        Ok(status) => (counts, Err(format!("{command:?}: {status}"))),
         Err(cause) => (counts, Err(format!("cargo: {cause}"))),
     }
 }
