@@ -17,4 +17,4 @@ pub mod wire;
 
 pub use disk::{Disk, DiskError, DiskFile, Found, Open};
 pub use real::RealDisk;
-pub use sim::{Fault, SimDisk, TakenAway};
+pub use sim::{Fault, Lie, SimDisk, TakenAway};

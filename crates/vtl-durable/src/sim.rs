@@ -9,6 +9,7 @@
 //! Steps are the calls that change or sync something, counted from 1: [`SimDisk::crash_at`] stops the machine at
 //! one of them. Folders can be file systems of their own, with their room and their failures. Calls are all calls: [`SimDisk::fail_call`] makes one of them fail. A file's sync that fails forgets what
 //! waited: later syncs succeed without making it durable, as on Linux. Names go on waiting: file systems journal them.
+//! [`SimDisk::lie_after`] makes a call succeed that did something else.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, IoSlice};
@@ -28,6 +29,24 @@ pub enum Fault {
     Eio,
     /// No space: calls that may need space. Others are let through.
     Enospc,
+}
+
+/// How a disk lies: the call succeeds, and something else has happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lie {
+    /// A write that is never made; the file is as long as if it had been.
+    LostWrite,
+    /// A write that lands elsewhere in its file, over what was there.
+    MisplacedWrite,
+    /// A read that gives what lies elsewhere in the file.
+    MisplacedRead,
+}
+
+/// How far from its place a misplaced call lands.
+const MISPLACED_BY: usize = 4096;
+
+fn misplaced(offset: usize) -> usize {
+    offset.checked_sub(MISPLACED_BY).unwrap_or(offset + MISPLACED_BY)
 }
 
 /// The simulated disk. A clone is the same disk.
@@ -79,13 +98,18 @@ impl SimDisk {
         self.lock().fault = Some((call, fault, true));
     }
 
+    /// Makes the disk lie once: at the first call after `call` that it can be said of.
+    pub fn lie_after(&self, call: u64, lie: Lie) {
+        self.lock().lie = Some((call, lie));
+    }
+
     /// No more failing calls.
     pub fn heal(&self) {
         let mut sim = self.lock();
-        (sim.fault, sim.broken) = (None, None);
+        (sim.fault, sim.broken, sim.lie) = (None, None, None);
     }
 
-    /// Whether the ordered fault has happened.
+    /// Whether the ordered fault or lie has happened.
     pub fn has_failed(&self) -> bool {
         self.lock().failed
     }
@@ -204,6 +228,7 @@ struct Sim {
     crash_after: Option<u64>,
     crashed: bool,
     fault: Option<(u64, Fault, bool)>,
+    lie: Option<(u64, Lie)>,
     failed: bool,
     /// File systems by the folder that they are mounted at, with their capacity; what is in none has no limit.
     mounts: BTreeMap<PathBuf, u64>,
@@ -317,6 +342,14 @@ impl Sim {
             }
             _ => Verdict::Go,
         }
+    }
+
+    /// The lie that is due, once, if it is one of these.
+    fn lie_of(&mut self, kinds: &[Lie]) -> Option<Lie> {
+        let (_, lie) = self.lie.filter(|(after, lie)| self.calls > *after && kinds.contains(lie))?;
+        self.lie = None;
+        self.failed = true;
+        Some(lie)
     }
 
     /// As [`Sim::begin`], for calls that do nothing when they fail.
@@ -453,6 +486,17 @@ impl File {
     fn write(&mut self, offset: usize, bytes: Vec<u8>) {
         put(&mut self.visible, offset, &bytes);
         self.waiting.push(Change::Write { offset, bytes });
+    }
+
+    /// The file is as long as after the right write.
+    fn write_wrongly(&mut self, offset: usize, bytes: Vec<u8>, lie: Lie) {
+        let end = offset + bytes.len();
+        if self.visible.len() < end {
+            self.set_size(end);
+        }
+        if lie == Lie::MisplacedWrite {
+            self.write(misplaced(offset), bytes);
+        }
     }
 
     fn set_size(&mut self, size: usize) {
@@ -755,8 +799,12 @@ impl DiskFile for SimFile {
     fn read_at(&self, offset: u64, len: usize, out: &mut Vec<u8>) -> Result<usize, DiskError> {
         self.with("read", |sim, id| {
             sim.begin_whole(Sort::Look)?;
+            let mut offset = usize::try_from(offset).unwrap_or(usize::MAX);
+            if sim.lie_of(&[Lie::MisplacedRead]).is_some() {
+                offset = misplaced(offset);
+            }
             let content = &sim.open_file(id)?.visible;
-            let start = usize::try_from(offset).unwrap_or(usize::MAX).min(content.len());
+            let start = offset.min(content.len());
             let end = start.saturating_add(len).min(content.len());
             let found = content.get(start..end).unwrap_or_default();
             out.extend_from_slice(found);
@@ -777,7 +825,10 @@ impl DiskFile for SimFile {
                 verdict => verdict,
             };
             match verdict {
-                Verdict::Go => sim.open_file(id)?.write(offset, bytes),
+                Verdict::Go => match sim.lie_of(&[Lie::LostWrite, Lie::MisplacedWrite]) {
+                    None => sim.open_file(id)?.write(offset, bytes),
+                    Some(lie) => sim.open_file(id)?.write_wrongly(offset, bytes, lie),
+                },
                 Verdict::Fail(error) => {
                     if !was_crashed {
                         if !sim.crashed {
@@ -927,6 +978,30 @@ mod tests {
         file.sync_data().unwrap();
         assert_eq!(disk.contents(Path::new("/a")).unwrap(), b"lost");
         assert_eq!(disk.after_crash(1).contents(Path::new("/a")).unwrap(), b"");
+    }
+
+    #[test]
+    fn a_lie_is_told_once_and_succeeds() {
+        let path = Path::new("/a");
+        let written = |lie| {
+            let disk = SimDisk::new(1);
+            let file = create(&disk, "/a");
+            file.write_at(0, &[IoSlice::new(&[1; 8192])]).unwrap();
+            disk.lie_after(disk.calls(), lie);
+            file.write_at(8192, &[IoSlice::new(&[2; 100])]).unwrap();
+            file.write_at(8292, &[IoSlice::new(&[3; 100])]).unwrap();
+            let mut read = Vec::new();
+            file.read_at(8192, 1, &mut read).unwrap();
+            assert!(disk.has_failed());
+            (read, disk.contents(path).unwrap())
+        };
+        let right = [vec![1; 8192], vec![2; 100], vec![3; 100]].concat();
+        assert_eq!(written(Lie::MisplacedRead), (vec![1], right.clone()));
+        let mut lost = right.clone();
+        lost[8192..8292].fill(0);
+        assert_eq!(written(Lie::LostWrite), (vec![0], lost.clone()));
+        lost[4096..4196].fill(2);
+        assert_eq!(written(Lie::MisplacedWrite), (vec![0], lost));
     }
 
     #[test]
