@@ -1,5 +1,6 @@
 # The residual matrix: 32 KiB asked of a 64 KiB and a 16 KiB block, SILI 0 and 1, fixed 0 and 1; and the ends.
 # Expected bytes are typed from SSC-4 (READ(6), INFORMATION field) and SPC-4 (fixed format sense data).
+#: limit: 300
 . /run/share/guest/lib.sh
 iscsi_up
 login
