@@ -928,7 +928,12 @@ impl FoundPacks {
             generation: name.generation,
             member,
             file_bytes,
-            content_bytes: packs.content_bytes(file_bytes, regions as usize, chunks as usize),
+            content_bytes: packs.content_bytes(
+                file_bytes,
+                name.generation,
+                regions as usize,
+                chunks as usize,
+            ),
             raw_bytes: trailer.map_or(0, |trailer| trailer.raw_bytes),
             chunks: u64::from(chunks),
             state: PackState::Sealed,
