@@ -9,9 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::buffer::spare_capacity;
-use rustix::fs::{
-    Advice, FallocateFlags, OFlags, fadvise, fallocate, fcntl_getfl, fcntl_setfl, statvfs,
-};
+use rustix::fs::{Advice, FallocateFlags, OFlags, fadvise, fallocate, fcntl_getfl, fcntl_setfl, statvfs};
 use rustix::io::Errno;
 
 use crate::disk::{Disk, DiskError, DiskFile, Found, Open};
@@ -275,6 +273,8 @@ mod tests {
         let path = folder.path().join("file");
         RealDisk::new().open_direct(&path, Open::Create).unwrap();
         assert!(RealDisk::new().open_direct(&path, Open::Create).is_err());
-        assert!(RealDisk::new().open_direct(&folder.path().join("other"), Open::Read).unwrap_err().is_not_found());
+        assert!(
+            RealDisk::new().open_direct(&folder.path().join("other"), Open::Read).unwrap_err().is_not_found()
+        );
     }
 }

@@ -124,9 +124,9 @@ impl SimDisk {
         self.lock().mounts.insert(folder.to_path_buf(), bytes);
     }
 
-    /// From now on files that are opened for direct writing are not direct: a file system that cannot do it.
-    pub fn refuse_direct(&self) {
-        self.lock().refuses_direct = true;
+    /// From now on files below this folder that are opened for direct writing are not direct: a file system that cannot do it.
+    pub fn refuse_direct(&self, below: &Path) {
+        self.lock().refuses_direct = Some(below.to_path_buf());
     }
 
     /// From now on every change and every sync below this folder fails, until [`SimDisk::heal`]: a disk that has died.
@@ -238,7 +238,7 @@ struct Sim {
     /// File systems by the folder that they are mounted at, with their capacity; what is in none has no limit.
     mounts: BTreeMap<PathBuf, u64>,
     broken: Option<PathBuf>,
-    refuses_direct: bool,
+    refuses_direct: Option<PathBuf>,
     watch: Option<u64>,
     watched: Vec<SimDisk>,
 }
@@ -311,7 +311,7 @@ impl Sim {
             next_node: self.next_node,
             random: Random(seed),
             mounts: self.mounts.clone(),
-            refuses_direct: self.refuses_direct,
+            refuses_direct: self.refuses_direct.clone(),
             ..Sim::default()
         };
         SimDisk { sim: Arc::new(Mutex::new(after)) }
@@ -654,7 +654,7 @@ impl Disk for SimDisk {
 
     fn open_direct(&self, path: &Path, how: Open) -> Result<Arc<dyn DiskFile>, DiskError> {
         let mut file = self.open_file(path, how)?;
-        file.direct = !self.lock().refuses_direct;
+        file.direct = self.lock().refuses_direct.as_ref().is_none_or(|below| !path.starts_with(below));
         Ok(Arc::new(file))
     }
 
@@ -1089,7 +1089,7 @@ mod tests {
         assert_eq!(disk.contents(path).unwrap(), [7; 12288]);
         assert_eq!(disk.after_crash(0).contents(path), None, "direct is not durable");
         let other = SimDisk::new(1);
-        other.refuse_direct();
+        other.refuse_direct(Path::new("/"));
         let file = other.open_direct(path, Open::Create).unwrap();
         file.write_at(1, &[IoSlice::new(b"x")]).unwrap();
         assert!(!file.is_direct());

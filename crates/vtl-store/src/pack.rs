@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use vtl_durable::wire::{Malformed, Reader, Writer};
-use vtl_durable::{DiskError, DiskFile};
+use vtl_durable::{DIRECT_ALIGN, DiskError, DiskFile};
 
 use crate::cipher::{Domain, NotOpened, OVERHEAD, Seal, Use};
 use crate::codec::{Algorithm, Encoded, Fingerprint};
@@ -21,6 +21,7 @@ use crate::types::{MAX_CHUNK_BYTES, MAX_REGION_BYTES};
 
 /// Durable points end on a multiple of this, and a pack that streams write is written in pieces of whole ones.
 pub(crate) const PAGE: u64 = 4096;
+const _: () = assert!((PAGE as usize).is_multiple_of(DIRECT_ALIGN), "whole pages can be written directly");
 pub(crate) const TRAILER_BYTES: u64 = 64;
 /// A region's header without its entries.
 pub(crate) const REGION_HEADER: u64 = 40;

@@ -225,9 +225,7 @@ impl Packs {
                     known.raw_bytes = table.raw_bytes();
                     known.chunks = table.len() as u64;
                     known.content_bytes = match sealed {
-                        true => {
-                            self.content_bytes(*end, known.generation, table.regions.len(), table.len())
-                        }
+                        true => self.content_bytes(*end, known.generation, table.regions.len(), table.len()),
                         false => end.saturating_sub(pack::PAGE),
                     };
                 }

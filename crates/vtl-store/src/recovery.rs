@@ -108,7 +108,7 @@ pub(crate) fn open(disk: Arc<dyn Disk>, root: &Path, options: Options) -> Result
         finder,
         pack_bytes: options.pack_bytes,
         write_bytes: options.write_bytes,
-        batch_raw_bytes: options.in_flight_bytes / 4,
+        staged_bytes: Arc::default(),
         idle: Mutex::default(),
     });
     Ok(Core {
