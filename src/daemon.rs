@@ -672,6 +672,7 @@ fn open_store(config: &Config) -> Result<Store, String> {
         memory_bytes: usize::try_from(config.store.memory.0).unwrap_or(usize::MAX),
         folders: config.store.folders.clone(),
         degraded: config.store.degraded,
+        direct_io: config.store.direct_io,
         workers: std::thread::available_parallelism().map_or(2, usize::from),
         ..Options::default()
     };

@@ -658,7 +658,7 @@ impl Daemon {
             arrived_bytes: stats.arrived_bytes,
             metadata_bytes: stats.metadata_bytes,
             reclaimed_bytes: stats.reclaimed_bytes,
-            writes: vtl_store::PACK_WRITES.to_owned(),
+            writes: self.store.pack_writes().to_string(),
             scrub: self.scrub_line(),
             encrypted: self.store.key_status().is_some(),
         })

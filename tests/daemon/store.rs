@@ -55,6 +55,22 @@ fn what_came_before_is_stored_once_unless_the_configuration_says_otherwise() {
 }
 
 #[test]
+fn what_is_told_of_writes_is_what_the_configuration_and_the_file_system_allow() {
+    let told = |set: &[&str]| {
+        let server = Server::start(set);
+        let mut host = server.session(1);
+        host.load(1, 0);
+        let before = server.get("/store/stats")["writes"].clone();
+        write_again_and_again(&mut host, 1, 1);
+        assert_eq!(server.get("/store/stats")["writes"], before, "no write turns out another way");
+        before
+    };
+    // Which of the two depends on the file system of the state folder.
+    assert!(["direct", "buffered"].map(Value::from).contains(&told(&[])));
+    assert_eq!(told(&["--set", "store.direct_io=off"]), "buffered");
+}
+
+#[test]
 fn a_collection_asked_for_frees_what_no_cartridge_needs_and_says_how_much() {
     let server = Server::start(&["--set", "store.gc=manual"]);
     share(&server);

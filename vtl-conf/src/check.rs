@@ -364,6 +364,7 @@ impl Checker<'_> {
             size,
             folders,
             degraded,
+            direct_io,
             compression_level,
             dedupe,
             chunk_size,
@@ -385,6 +386,8 @@ impl Checker<'_> {
         let size = self.take("store.size", size, |value| word_or_size(value, "unlimited", 64 * M..=1024 * T));
         let folders = self.take("store.folders", folders, folder_list);
         let degraded = self.take("store.degraded", degraded, boolean);
+        let direct_io =
+            self.take("store.direct_io", direct_io, |value| word(value, &[("auto", true), ("off", false)]));
         let compression_level = self.number("store.compression_level", compression_level, 1..=19);
         let dedupe = self.take("store.dedupe", dedupe, boolean);
         let chunk_size = self.take("store.chunk_size", chunk_size, chunk_length);
@@ -402,6 +405,7 @@ impl Checker<'_> {
             size: size?,
             folders: folders?,
             degraded: degraded?,
+            direct_io: direct_io?,
             compression_level: compression_level?,
             dedupe: dedupe?,
             chunk_size: chunk_size?,

@@ -145,6 +145,8 @@ pub struct Store {
     pub folders: Vec<PathBuf>,
     /// Whether it is opened for reading when one of them is missing.
     pub degraded: bool,
+    /// Whether packs are written past the page cache where that works.
+    pub direct_io: bool,
     /// zstd's level.
     pub compression_level: i32,
     /// Whether content that is there already is found.

@@ -220,6 +220,12 @@ pub const KEYS: &[Key] = &[
         "a folder that is missing stops the start: its disk may only not be mounted; true opens the pool without it, for reading what is left",
     ),
     key(
+        "store.direct_io",
+        "\"auto\"",
+        "write \"auto\" or \"off\"",
+        "past the page cache where the file system can do that: new data is written faster and pushes nothing else out of memory; off: what was just written is read back from memory",
+    ),
+    key(
         "store.compression_level",
         "1",
         "write a zstd level from 1 to 19",

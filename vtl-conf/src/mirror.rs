@@ -108,6 +108,7 @@ pub(crate) struct StoreMirror {
     pub size: Option<Value>,
     pub folders: Option<Value>,
     pub degraded: Option<Value>,
+    pub direct_io: Option<Value>,
     pub compression_level: Option<Value>,
     pub dedupe: Option<Value>,
     pub chunk_size: Option<Value>,

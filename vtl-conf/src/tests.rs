@@ -94,6 +94,11 @@ fn the_store_is_set_up_as_the_file_says() {
     assert_eq!((store.folders, store.degraded), (vec!["/d2".into(), "/d3".into()], true));
     let store = Desk::new().load("store.folders = \"/d2\"\n", &[]).unwrap().store;
     assert_eq!((store.folders, store.degraded), (vec!["/d2".into()], false));
+    for (text, direct_io) in
+        [("", true), ("store.direct_io = \"auto\"", true), ("store.direct_io = \"off\"", false)]
+    {
+        assert_eq!(Desk::new().load(text, &[]).unwrap().store.direct_io, direct_io, "{text}");
+    }
     let store = Desk::new().load("", &["store.chunk_size=8k", "store.gc=manual"]).unwrap().store;
     assert_eq!((store.chunk_size, store.gc), (ByteCount(8192), Collections::Manual));
 }
@@ -254,6 +259,14 @@ const REFUSALS: &[(&str, &str)] = &[
     (
         "store.degraded = 1",
         "vtl.toml:1: store.degraded = 1: this is not a boolean, its type is integer; write true or false",
+    ),
+    (
+        "store.direct_io = true",
+        "vtl.toml:1: store.direct_io = true: this is not a string, its type is boolean; write \"auto\" or \"off\"",
+    ),
+    (
+        "store.direct_io = \"on\"",
+        "vtl.toml:1: store.direct_io = \"on\": there is no such choice; write \"auto\" or \"off\"",
     ),
     (
         "store.compression_level = 20",

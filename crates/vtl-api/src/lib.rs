@@ -336,7 +336,7 @@ pub struct StoreStats {
     /// have added more.
     #[serde(default)]
     pub reclaimed_bytes: i64,
-    /// How packs are written: `buffered`, through the system's page cache.
+    /// How packs are written that drives append to: `direct`, past the system's page cache; `buffered`, through it; `mixed`, when folders differ.
     pub writes: String,
     /// The scrub in one line: the last pass that ended, how far the one is that runs, what is damaged now.
     pub scrub: String,

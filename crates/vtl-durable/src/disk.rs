@@ -19,6 +19,9 @@ pub enum Open {
     CreateIfMissing,
 }
 
+/// Direct writes begin and end at multiples of this, in the file and in memory. No disk wants more.
+pub const DIRECT_ALIGN: usize = 4096;
+
 /// One name in a folder.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Found {
@@ -35,6 +38,11 @@ pub struct Found {
 pub trait Disk: Send + Sync + fmt::Debug {
     /// Opens a file.
     fn open(&self, path: &Path, how: Open) -> Result<Arc<dyn DiskFile>, DiskError>;
+    /// Opens a file whose writes go past the system's copies in memory, where that works, and through them elsewhere: [`DiskFile::is_direct`] tells.
+    /// Whoever opens it so writes it in pieces aligned to [`DIRECT_ALIGN`], as [`crate::PageBuffer`] has them, and does not read it.
+    fn open_direct(&self, path: &Path, how: Open) -> Result<Arc<dyn DiskFile>, DiskError> {
+        self.open(path, how)
+    }
     /// Gives a file another name in the same folder, replacing what had that name.
     fn rename(&self, from: &Path, to: &Path) -> Result<(), DiskError>;
     /// Removes a file's name.
@@ -72,6 +80,11 @@ pub trait DiskFile: Send + Sync + fmt::Debug {
     fn sync_data(&self) -> Result<(), DiskError>;
     /// Takes the file's exclusive lock for as long as the handle lives; `false` when another has it.
     fn try_lock(&self) -> Result<bool, DiskError>;
+
+    /// Whether writes go past the system's copies in memory. What they wrote is durable after [`DiskFile::sync_data`] all the same, not before.
+    fn is_direct(&self) -> bool {
+        false
+    }
 
     /// Asks the system to keep no copy of these bytes in memory: what is read next comes from the medium, and what was read takes no room
     /// from others. Bytes that are not synced yet stay. A request: nobody hears whether it was heeded.

@@ -10,11 +10,13 @@
 
 mod disk;
 pub mod log;
+mod pages;
 mod real;
 pub mod sealed;
 mod sim;
 pub mod wire;
 
-pub use disk::{Disk, DiskError, DiskFile, Found, Open};
+pub use disk::{DIRECT_ALIGN, Disk, DiskError, DiskFile, Found, Open};
+pub use pages::PageBuffer;
 pub use real::RealDisk;
 pub use sim::{Fault, Lie, SimDisk, TakenAway};

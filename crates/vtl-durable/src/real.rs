@@ -6,9 +6,10 @@ use std::num::NonZeroU64;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::buffer::spare_capacity;
-use rustix::fs::{Advice, FallocateFlags, fadvise, fallocate, statvfs};
+use rustix::fs::{Advice, FallocateFlags, OFlags, fadvise, fallocate, fcntl_getfl, fcntl_setfl, statvfs};
 use rustix::io::Errno;
 
 use crate::disk::{Disk, DiskError, DiskFile, Found, Open};
@@ -29,8 +30,8 @@ impl RealDisk {
     }
 }
 
-impl Disk for RealDisk {
-    fn open(&self, path: &Path, how: Open) -> Result<Arc<dyn DiskFile>, DiskError> {
+impl RealDisk {
+    fn open_file(path: &Path, how: Open) -> Result<RealFile, DiskError> {
         let mut options = fs::OpenOptions::new();
         options.read(true).mode(FILE_MODE);
         match how {
@@ -47,7 +48,20 @@ impl Disk for RealDisk {
         }
         let op = if how == Open::Create { "create" } else { "open" };
         let file = options.open(path).map_err(|error| DiskError::new(op, path, error))?;
-        Ok(Arc::new(RealFile { file, path: path.to_path_buf() }))
+        Ok(RealFile { file, path: path.to_path_buf(), direct: AtomicBool::new(false) })
+    }
+}
+
+impl Disk for RealDisk {
+    fn open(&self, path: &Path, how: Open) -> Result<Arc<dyn DiskFile>, DiskError> {
+        Ok(Arc::new(Self::open_file(path, how)?))
+    }
+
+    fn open_direct(&self, path: &Path, how: Open) -> Result<Arc<dyn DiskFile>, DiskError> {
+        let file = Self::open_file(path, how)?;
+        // Asked of the open file: a file system that refuses it leaves a new file behind when the opening asks.
+        file.set_direct(true);
+        Ok(Arc::new(file))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> Result<(), DiskError> {
@@ -104,11 +118,23 @@ impl Disk for RealDisk {
 struct RealFile {
     file: fs::File,
     path: PathBuf,
+    direct: AtomicBool,
 }
 
 impl RealFile {
     fn error(&self, op: &'static str, source: impl Into<io::Error>) -> DiskError {
         DiskError::new(op, &self.path, source.into())
+    }
+
+    /// Nothing changes where the file system refuses: [`DiskFile::is_direct`] tells.
+    fn set_direct(&self, on: bool) {
+        let set = fcntl_getfl(&self.file).and_then(|flags| {
+            let wanted = if on { flags | OFlags::DIRECT } else { flags - OFlags::DIRECT };
+            fcntl_setfl(&self.file, wanted)
+        });
+        if set.is_ok() {
+            self.direct.store(on, Ordering::Release);
+        }
     }
 }
 
@@ -145,10 +171,21 @@ impl DiskFile for RealFile {
                     at = at.saturating_add(written as u64);
                 }
                 Err(Errno::INTR) => {}
+                // It wants more alignment than there is, or an earlier write was cut short between two pages.
+                Err(Errno::INVAL) if self.is_direct() => {
+                    self.set_direct(false);
+                    if self.is_direct() {
+                        return Err(self.error("write", Errno::INVAL));
+                    }
+                }
                 Err(error) => return Err(self.error("write", error)),
             }
         }
         Ok(())
+    }
+
+    fn is_direct(&self) -> bool {
+        self.direct.load(Ordering::Acquire)
     }
 
     fn size(&self) -> Result<u64, DiskError> {
@@ -183,5 +220,61 @@ impl DiskFile for RealFile {
             Err(fs::TryLockError::WouldBlock) => Ok(false),
             Err(fs::TryLockError::Error(error)) => Err(self.error("lock", error)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::PageBuffer;
+
+    #[test]
+    fn what_a_direct_file_was_given_is_there_for_readers_wherever_the_file_lies() {
+        // A file system in memory often refuses, and one on a disk seldom.
+        for root in ["/dev/shm", "/var/tmp"].into_iter().filter(|root| Path::new(root).is_dir()) {
+            let folder = tempfile::tempdir_in(root).unwrap();
+            let path = folder.path().join("file");
+            let disk = RealDisk::new();
+            let file = disk.open_direct(&path, Open::Create).unwrap();
+            let before = file.is_direct();
+            let reader = disk.open(&path, Open::Read).unwrap();
+            let mut expected = Vec::new();
+            for number in 0..3 {
+                let mut pages = PageBuffer::new(3 * 4096);
+                pages.fill(&[number + 1; 9000]);
+                pages.finish_page();
+                file.write_at(expected.len() as u64, &[IoSlice::new(pages.bytes())]).unwrap();
+                expected.extend_from_slice(pages.bytes());
+                let mut found = Vec::new();
+                reader.read_at(0, 1 << 20, &mut found).unwrap();
+                assert_eq!(found, expected);
+            }
+            file.sync_data().unwrap();
+            assert_eq!(file.is_direct(), before, "no aligned write changes it");
+        }
+    }
+
+    #[test]
+    fn a_direct_file_that_refuses_a_write_takes_it_through_the_page_cache() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        let disk = RealDisk::new();
+        let file = disk.open_direct(&path, Open::Create).unwrap();
+        file.write_at(0, &[IoSlice::new(b"not a whole "), IoSlice::new(b"sector")]).unwrap();
+        file.write_at(18, &[IoSlice::new(b", and more")]).unwrap();
+        let mut found = Vec::new();
+        disk.open(&path, Open::Read).unwrap().read_at(0, 100, &mut found).unwrap();
+        assert_eq!(found, b"not a whole sector, and more");
+    }
+
+    #[test]
+    fn a_name_that_is_taken_is_refused_for_direct_writing_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        RealDisk::new().open_direct(&path, Open::Create).unwrap();
+        assert!(RealDisk::new().open_direct(&path, Open::Create).is_err());
+        assert!(
+            RealDisk::new().open_direct(&folder.path().join("other"), Open::Read).unwrap_err().is_not_found()
+        );
     }
 }

@@ -7,7 +7,7 @@
 //! journaling file systems promise; nothing synced is ever lost.
 //!
 //! Steps are the calls that change or sync something, counted from 1: [`SimDisk::crash_at`] stops the machine at
-//! one of them. Folders can be file systems of their own, with their room and their failures. Calls are all calls: [`SimDisk::fail_call`] makes one of them fail. A file's sync that fails forgets what
+//! one of them. A file opened for direct writing refuses what is not aligned, and reading. Folders can be file systems of their own, with their room and their failures. Calls are all calls: [`SimDisk::fail_call`] makes one of them fail. A file's sync that fails forgets what
 //! waited: later syncs succeed without making it durable, as on Linux. Names go on waiting: file systems journal them.
 //! [`SimDisk::lie_after`] makes a call succeed that did something else.
 
@@ -17,7 +17,7 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::disk::{Disk, DiskError, DiskFile, Found, Open};
+use crate::disk::{DIRECT_ALIGN, Disk, DiskError, DiskFile, Found, Open};
 
 const SECTOR: usize = 512;
 const ROOT: u64 = 0;
@@ -122,6 +122,11 @@ impl SimDisk {
     /// Makes a folder a file system of its own, with room for so many bytes.
     pub fn mount(&self, folder: &Path, bytes: u64) {
         self.lock().mounts.insert(folder.to_path_buf(), bytes);
+    }
+
+    /// From now on files below this folder that are opened for direct writing are not direct: a file system that cannot do it.
+    pub fn refuse_direct(&self, below: &Path) {
+        self.lock().refuses_direct = Some(below.to_path_buf());
     }
 
     /// From now on every change and every sync below this folder fails, until [`SimDisk::heal`]: a disk that has died.
@@ -233,6 +238,7 @@ struct Sim {
     /// File systems by the folder that they are mounted at, with their capacity; what is in none has no limit.
     mounts: BTreeMap<PathBuf, u64>,
     broken: Option<PathBuf>,
+    refuses_direct: Option<PathBuf>,
     watch: Option<u64>,
     watched: Vec<SimDisk>,
 }
@@ -305,6 +311,7 @@ impl Sim {
             next_node: self.next_node,
             random: Random(seed),
             mounts: self.mounts.clone(),
+            refuses_direct: self.refuses_direct.clone(),
             ..Sim::default()
         };
         SimDisk { sim: Arc::new(Mutex::new(after)) }
@@ -603,8 +610,8 @@ impl Random {
     }
 }
 
-impl Disk for SimDisk {
-    fn open(&self, path: &Path, how: Open) -> Result<Arc<dyn DiskFile>, DiskError> {
+impl SimDisk {
+    fn open_file(&self, path: &Path, how: Open) -> Result<SimFile, DiskError> {
         let open = |sim: &mut Sim| -> io::Result<u64> {
             let creates = matches!(how, Open::Create | Open::CreateIfMissing);
             let verdict = sim.begin_at(if creates { Sort::NeedsSpace } else { Sort::Look }, path);
@@ -630,12 +637,24 @@ impl Disk for SimDisk {
         let op = if how == Open::Create { "create" } else { "open" };
         let mut sim = self.lock();
         let id = open(&mut sim).map_err(|error| DiskError::new(op, path, error))?;
-        let file = SimFile {
+        Ok(SimFile {
             sim: Arc::clone(&self.sim),
             id,
             path: path.to_path_buf(),
             holds_lock: AtomicBool::new(false),
-        };
+            direct: false,
+        })
+    }
+}
+
+impl Disk for SimDisk {
+    fn open(&self, path: &Path, how: Open) -> Result<Arc<dyn DiskFile>, DiskError> {
+        Ok(Arc::new(self.open_file(path, how)?))
+    }
+
+    fn open_direct(&self, path: &Path, how: Open) -> Result<Arc<dyn DiskFile>, DiskError> {
+        let mut file = self.open_file(path, how)?;
+        file.direct = self.lock().refuses_direct.as_ref().is_none_or(|below| !path.starts_with(below));
         Ok(Arc::new(file))
     }
 
@@ -768,6 +787,7 @@ struct SimFile {
     id: u64,
     path: PathBuf,
     holds_lock: AtomicBool,
+    direct: bool,
 }
 
 impl std::fmt::Debug for SimFile {
@@ -787,6 +807,20 @@ impl SimFile {
     }
 }
 
+/// What the strictest of real disks refuses.
+fn check_aligned(offset: u64, parts: &[IoSlice<'_>]) -> io::Result<()> {
+    let odd = |value: usize| !value.is_multiple_of(DIRECT_ALIGN);
+    let in_memory = parts.iter().any(|part| odd(part.len()) || odd(part.as_ptr() as usize));
+    if in_memory || !offset.is_multiple_of(DIRECT_ALIGN as u64) {
+        return Err(misused("a direct write is not aligned"));
+    }
+    Ok(())
+}
+
+fn misused(why: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, why)
+}
+
 fn position(value: u64) -> io::Result<usize> {
     // Tests that write beyond this have a bug; a simulated file lives in memory.
     match usize::try_from(value) {
@@ -798,6 +832,9 @@ fn position(value: u64) -> io::Result<usize> {
 impl DiskFile for SimFile {
     fn read_at(&self, offset: u64, len: usize, out: &mut Vec<u8>) -> Result<usize, DiskError> {
         self.with("read", |sim, id| {
+            if self.direct {
+                return Err(misused("a direct file is read"));
+            }
             sim.begin_whole(Sort::Look)?;
             let mut offset = usize::try_from(offset).unwrap_or(usize::MAX);
             if sim.lie_of(&[Lie::MisplacedRead]).is_some() {
@@ -814,6 +851,9 @@ impl DiskFile for SimFile {
 
     fn write_at(&self, offset: u64, parts: &[IoSlice<'_>]) -> Result<(), DiskError> {
         self.with("write", |sim, id| {
+            if self.direct {
+                check_aligned(offset, parts)?;
+            }
             let was_crashed = sim.crashed;
             let mut bytes: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).collect();
             let offset = position(offset)?;
@@ -843,6 +883,10 @@ impl DiskFile for SimFile {
             }
             Ok(())
         })
+    }
+
+    fn is_direct(&self) -> bool {
+        self.direct
     }
 
     fn size(&self) -> Result<u64, DiskError> {
@@ -1026,6 +1070,30 @@ mod tests {
         disk.unlink(Path::new("/a")).unwrap();
         b.write_at(0, &[IoSlice::new(&[0; 200])]).unwrap();
         assert_eq!(disk.free_bytes(Path::new("/")).unwrap(), 800);
+    }
+
+    #[test]
+    fn a_direct_file_takes_whole_pages_from_aligned_memory_and_nothing_else() {
+        let disk = SimDisk::new(1);
+        let path = Path::new("/a");
+        let file = disk.open_direct(path, Open::Create).unwrap();
+        let mut pages = crate::PageBuffer::new(8192);
+        pages.fill(&[7; 8192]);
+        let bytes = pages.bytes();
+        file.write_at(4096, &[IoSlice::new(bytes)]).unwrap();
+        file.write_at(0, &[IoSlice::new(&bytes[..4096]), IoSlice::new(&bytes[4096..])]).unwrap();
+        for (offset, part) in [(1, bytes), (512, bytes), (0, &bytes[..512]), (0, &bytes[1..4097])] {
+            assert!(file.write_at(offset, &[IoSlice::new(part)]).is_err(), "{offset}, {}", part.len());
+        }
+        assert!(file.is_direct() && file.read_at(0, 4096, &mut Vec::new()).is_err());
+        assert_eq!(disk.contents(path).unwrap(), [7; 12288]);
+        assert_eq!(disk.after_crash(0).contents(path), None, "direct is not durable");
+        let other = SimDisk::new(1);
+        other.refuse_direct(Path::new("/"));
+        let file = other.open_direct(path, Open::Create).unwrap();
+        file.write_at(1, &[IoSlice::new(b"x")]).unwrap();
+        assert!(!file.is_direct());
+        assert!(!other.survivor(1).open_direct(Path::new("/b"), Open::Create).unwrap().is_direct());
     }
 
     #[test]

@@ -54,6 +54,8 @@ pub(crate) trait Put {
 pub(crate) struct Folder {
     disk: Arc<dyn Disk>,
     root: PathBuf,
+    /// Whether packs that are appended to are written past the page cache where that works.
+    direct_io: bool,
     /// Folders that exist for sure.
     made: Mutex<BTreeSet<String>>,
     /// Folders that lost a name.
@@ -63,8 +65,15 @@ pub(crate) struct Folder {
 }
 
 impl Folder {
-    pub(crate) fn new(disk: Arc<dyn Disk>, root: PathBuf) -> Self {
-        Self { disk, root, made: Mutex::default(), dirty: Mutex::default(), drafts: Mutex::default() }
+    pub(crate) fn new(disk: Arc<dyn Disk>, root: PathBuf, direct_io: bool) -> Self {
+        Self {
+            disk,
+            root,
+            direct_io,
+            made: Mutex::default(),
+            dirty: Mutex::default(),
+            drafts: Mutex::default(),
+        }
     }
 
     fn folder(&self, id: PackId) -> PathBuf {
@@ -75,10 +84,14 @@ impl Folder {
         self.folder(name.id).join(name.id.file_name(name.generation))
     }
 
-    /// The file of a new pack, to be appended to, and the folder to be synced before it is relied on.
+    /// The file of a new pack, to be appended to in whole pages, and the folder to be synced before it is relied on.
     pub(crate) fn create(&self, id: PackId) -> Result<(Arc<dyn DiskFile>, PathBuf), DiskError> {
         self.make_folder(id)?;
-        let file = self.disk.open(&self.path(PackName { id, generation: 0 }), Open::Create)?;
+        let path = self.path(PackName { id, generation: 0 });
+        let file = match self.direct_io {
+            true => self.disk.open_direct(&path, Open::Create)?,
+            false => self.disk.open(&path, Open::Create)?,
+        };
         Ok((file, self.folder(id)))
     }
 
@@ -224,7 +237,7 @@ mod tests {
     fn folder(disk: &SimDisk) -> Folder {
         disk.create_folder(Path::new("/packs")).unwrap();
         disk.sync_folder(Path::new("/")).unwrap();
-        Folder::new(Arc::new(disk.clone()), PathBuf::from("/packs"))
+        Folder::new(Arc::new(disk.clone()), PathBuf::from("/packs"), true)
     }
 
     /// What every backend has to do.

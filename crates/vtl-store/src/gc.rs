@@ -432,7 +432,9 @@ mod tests {
     }
 
     fn fill(disk: Arc<dyn Disk>, bytes: usize) -> Store {
-        let store = Store::open(disk, Path::new("/pool"), Options::small()).unwrap();
+        // Header, footer and a page: several packs for what the tests write.
+        let options = Options { pack_bytes: 12 << 10, ..Options::small() };
+        let store = Store::open(disk, Path::new("/pool"), options).unwrap();
         write(&store, OWNER, bytes);
         store
     }

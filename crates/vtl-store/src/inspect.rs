@@ -459,12 +459,12 @@ fn pack_end(at: u64, end: &PackEnd) -> Item {
     Item::new(at, "pack").with("pack", end.pack).with("end", end.end).with("sealed", end.sealed)
 }
 
-/// Tells of the header; the store and the pack, as the header or the file's name say.
+/// Tells of the header; the store, the pack and its generation, as the header or the file's name say.
 fn pack_header(
     file: &dyn DiskFile,
     name: &str,
     each: &mut dyn FnMut(Item),
-) -> Result<Option<([u8; 16], PackId)>, DiskError> {
+) -> Result<Option<([u8; 16], PackId, u16)>, DiskError> {
     let mut page = Vec::new();
     file.read_at(0, PAGE as usize, &mut page)?;
     let named = PackId::parse(name);
@@ -480,12 +480,12 @@ fn pack_header(
         }
         Err(why) => each(Item::new(0, "header").wrong(why)),
     }
-    let said = header.ok().map(|header| (header.store_id, header.id));
-    Ok(said.or(named.map(|(id, _)| ([0; 16], id))))
+    let said = header.ok().map(|header| (header.store_id, header.id, header.generation));
+    Ok(said.or(named.map(|(id, generation)| ([0; 16], id, generation))))
 }
 
 fn packs(file: &dyn DiskFile, name: &str, each: &mut dyn FnMut(Item)) -> Result<(), DiskError> {
-    let Some((store_id, id)) = pack_header(file, name, each)? else {
+    let Some((store_id, id, generation)) = pack_header(file, name, each)? else {
         each(
             Item::new(0, "file")
                 .wrong("neither header nor name say which pack it is: regions cannot be told"),
@@ -498,8 +498,7 @@ fn packs(file: &dyn DiskFile, name: &str, each: &mut dyn FnMut(Item)) -> Result<
     }
     let size = file.size()?;
     let domain = Domain::plain(store_id);
-    // The generation counts where bytes are sealed.
-    let frame = Frame::new(&domain, id, 0);
+    let frame = Frame::new(&domain, id, generation);
     let trailer = pack::read_trailer(file, &frame)?;
     let footer = pack::read_footer(file, &frame)?;
     let footer_at = trailer.map_or(size, |trailer| {

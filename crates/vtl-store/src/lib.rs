@@ -75,4 +75,4 @@ pub use repair::RepairReport;
 pub use scrub::{Pass, ScrubFinding, ScrubStatus, ScrubStep, Scrubber};
 pub use store::Store;
 pub use stream::Stream;
-pub use types::{Head, Health, Options, OwnerId, PACK_WRITES, Share, Stats, Usage};
+pub use types::{Head, Health, Options, OwnerId, PackWrites, Share, Stats, Usage};

@@ -32,6 +32,8 @@ pub(crate) struct Member {
     pub(crate) folder: Folder,
     file_system: u64,
     leaving: AtomicBool,
+    /// Whether writes to its packs go past the page cache, as far as is known.
+    direct: AtomicBool,
     trouble: Mutex<Option<Trouble>>,
     /// Bytes that may be written before the file system is asked again.
     granted: AtomicU64,
@@ -94,11 +96,11 @@ impl Members {
         if changed {
             roster.save(&**disk, home)?;
         }
-        let home_member = Arc::new(Member::home(disk, home)?);
+        let home_member = Arc::new(Member::home(disk, home, options)?);
         let mut all = vec![Arc::clone(&home_member)];
         for (number, folder) in seen.members {
             let stage = roster.get(number).map_or(Stage::InUse, |entry| entry.stage);
-            all.push(Arc::new(Member::open(disk, number, &folder, stage)?));
+            all.push(Arc::new(Member::open(disk, number, &folder, stage, options)?));
         }
         Ok(Self {
             disk: Arc::clone(disk),
@@ -305,11 +307,17 @@ impl fmt::Debug for Member {
 }
 
 impl Member {
-    fn home(disk: &Arc<dyn Disk>, home: &Path) -> Result<Self, StoreError> {
-        Self::new(disk, 0, home, Stage::InUse, None)
+    fn home(disk: &Arc<dyn Disk>, home: &Path, options: &Options) -> Result<Self, StoreError> {
+        Self::new(disk, 0, home, Stage::InUse, None, options)
     }
 
-    fn open(disk: &Arc<dyn Disk>, number: u32, path: &Path, stage: Stage) -> Result<Self, StoreError> {
+    fn open(
+        disk: &Arc<dyn Disk>,
+        number: u32,
+        path: &Path,
+        stage: Stage,
+        options: &Options,
+    ) -> Result<Self, StoreError> {
         let file = disk.open(&path.join(LOCK), Open::CreateIfMissing)?;
         if !file.try_lock()? {
             let why = "another process uses this folder of the pool (stop it)";
@@ -318,7 +326,16 @@ impl Member {
         // Its disk may have lost the folder for packs while it had none.
         disk.create_folder(&path.join(PACKS))?;
         disk.sync_folder(path)?;
-        Self::new(disk, number, path, stage, Some(file))
+        Self::new(disk, number, path, stage, Some(file), options)
+    }
+
+    /// What the last write to a pack in this folder went through.
+    pub(crate) fn note_writes(&self, file: &dyn DiskFile) {
+        self.direct.store(file.is_direct(), Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_direct(&self) -> bool {
+        self.direct.load(Ordering::Relaxed)
     }
 
     pub(crate) fn is_leaving(&self) -> bool {
@@ -331,11 +348,16 @@ impl Member {
         path: &Path,
         stage: Stage,
         lock: Option<Arc<dyn DiskFile>>,
+        options: &Options,
     ) -> Result<Self, StoreError> {
+        // Asked of a file that is there; nothing is written to it.
+        let asked = options.direct_io.then(|| disk.open_direct(&path.join(LOCK), Open::Read));
+        let direct = asked.is_some_and(|file| file.is_ok_and(|file| file.is_direct()));
         Ok(Self {
             number,
             path: path.to_path_buf(),
-            folder: Folder::new(Arc::clone(disk), path.join(PACKS)),
+            folder: Folder::new(Arc::clone(disk), path.join(PACKS), options.direct_io),
+            direct: AtomicBool::new(direct),
             file_system: disk.file_system(path)?,
             leaving: AtomicBool::new(stage != Stage::InUse),
             trouble: Mutex::default(),

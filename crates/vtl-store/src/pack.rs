@@ -13,14 +13,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use vtl_durable::wire::{Malformed, Reader, Writer};
-use vtl_durable::{DiskError, DiskFile};
+use vtl_durable::{DIRECT_ALIGN, DiskError, DiskFile};
 
 use crate::cipher::{Domain, NotOpened, OVERHEAD, Seal, Use};
 use crate::codec::{Algorithm, Encoded, Fingerprint};
 use crate::types::{MAX_CHUNK_BYTES, MAX_REGION_BYTES};
 
-/// Durable points end on a multiple of this.
+/// Durable points end on a multiple of this, and a pack that streams write is written in pieces of whole ones.
 pub(crate) const PAGE: u64 = 4096;
+const _: () = assert!((PAGE as usize).is_multiple_of(DIRECT_ALIGN), "whole pages can be written directly");
 pub(crate) const TRAILER_BYTES: u64 = 64;
 /// A region's header without its entries.
 pub(crate) const REGION_HEADER: u64 = 40;
@@ -202,6 +203,7 @@ pub(crate) struct Region {
 /// How the bytes of one generation of a pack are written: whose they are, and what they are sealed with.
 pub(crate) struct Frame {
     pub(crate) id: PackId,
+    generation: u16,
     seal: Seal,
 }
 
@@ -210,7 +212,7 @@ impl Frame {
         let mut name = Writer::with_capacity(14);
         id.put(&mut name);
         name.u16(generation);
-        Self { id, seal: domain.seal(Use::Pack, name.as_slice()) }
+        Self { id, generation, seal: domain.seal(Use::Pack, name.as_slice()) }
     }
 
     /// How long header and entries of a region are.
@@ -225,7 +227,7 @@ impl Frame {
 
     /// How long the footer of a pack with so many regions and chunks is.
     pub(crate) fn footer_len(&self, regions: usize, chunks: usize) -> u64 {
-        footer_len_of(self.seal.is_plain(), regions, chunks)
+        footer_len_of(self.seal.is_plain(), self.generation, regions, chunks)
     }
 
     /// A region to be written at `offset`, and its bytes.
@@ -340,11 +342,13 @@ impl Frame {
 
     /// The footer of a pack, to be written at `at`.
     pub(crate) fn encode_footer(&self, table: &Table, at: u64) -> Result<Vec<u8>, DiskError> {
-        let mut entries = Writer::with_capacity(self.footer_len(table.regions.len(), table.len()) as usize);
+        let len = self.footer_len(table.regions.len(), table.len()) as usize;
+        let mut entries = Writer::with_capacity(len);
         for region in &table.regions {
             entries.u32(region.offset);
             self.put_head(region, &mut entries)?;
         }
+        entries.pad_to(len - TRAILER_BYTES as usize);
         let mut trailer = Writer::with_capacity(TRAILER_BYTES as usize);
         trailer.raw(&FOOT_MAGIC).u32(table.regions.len() as u32).u32(table.len() as u32).u64(at);
         trailer.u64(table.raw_bytes());
@@ -364,13 +368,15 @@ pub(crate) fn is_sealed(file: &dyn DiskFile) -> Result<bool, DiskError> {
 }
 
 /// The same for any pack of a pool.
-pub(crate) fn footer_len(domain: &Domain, regions: usize, chunks: usize) -> u64 {
-    footer_len_of(domain.is_plain(), regions, chunks)
+pub(crate) fn footer_len(domain: &Domain, generation: u16, regions: usize, chunks: usize) -> u64 {
+    footer_len_of(domain.is_plain(), generation, regions, chunks)
 }
 
-fn footer_len_of(is_plain: bool, regions: usize, chunks: usize) -> u64 {
+/// The first generation is written in whole pages, so its footer fills the last one.
+fn footer_len_of(is_plain: bool, generation: u16, regions: usize, chunks: usize) -> u64 {
     let heads = regions as u64 * (FOOTER_PREFIX + head_len(is_plain, 0));
-    heads + chunks as u64 * ENTRY_BYTES + TRAILER_BYTES
+    let len = heads + chunks as u64 * ENTRY_BYTES + TRAILER_BYTES;
+    if generation == 0 { len.next_multiple_of(PAGE) } else { len }
 }
 
 /// Sealed entries have the algorithm before them.
@@ -594,7 +600,8 @@ fn parse_footer(bytes: &[u8], frame: &Frame, trailer: &Trailer) -> Option<Table>
     }
     let table = Table::from_regions(regions);
     let whole = table.len() == trailer.chunks as usize && table.raw_bytes() == trailer.raw_bytes;
-    (rest.is_empty() && whole).then_some(table)
+    let filled = rest.iter().all(|byte| *byte == 0);
+    (filled && whole).then_some(table)
 }
 
 /// Finds every whole region header of this pack before `end`, whatever lies between them.
@@ -733,6 +740,8 @@ mod tests {
         let bytes = frame().encode_footer(&table, 0x3234).unwrap();
         let mut entries = b"\0\x20\0\0".to_vec();
         entries.extend_from_slice(&header);
+        // 4096 less the trailer.
+        entries.resize(4032, 0);
         let mut trailer = b"VTLPFOOT\x01\0\0\0\x02\0\0\0\x34\x32\0\0\0\0\0\0\x34\x12\0\0\0\0\0\0".to_vec();
         trailer.extend_from_slice(ID_BYTES);
         trailer.extend_from_slice(&crc32c::crc32c(&entries).to_le_bytes());

@@ -225,7 +225,7 @@ impl Packs {
                     known.raw_bytes = table.raw_bytes();
                     known.chunks = table.len() as u64;
                     known.content_bytes = match sealed {
-                        true => self.content_bytes(*end, table.regions.len(), table.len()),
+                        true => self.content_bytes(*end, known.generation, table.regions.len(), table.len()),
                         false => end.saturating_sub(pack::PAGE),
                     };
                 }
@@ -256,7 +256,12 @@ impl Packs {
             generation: view.generation,
             member,
             file_bytes,
-            content_bytes: self.content_bytes(file_bytes, view.table.regions.len(), view.table.len()),
+            content_bytes: self.content_bytes(
+                file_bytes,
+                view.generation,
+                view.table.regions.len(),
+                view.table.len(),
+            ),
             raw_bytes: view.table.raw_bytes(),
             chunks: view.table.len() as u64,
             state: PackState::Sealed,
@@ -331,8 +336,15 @@ impl Packs {
     }
 
     /// What a pack of this length that has its footer holds between its header and that.
-    pub(crate) fn content_bytes(&self, file_bytes: u64, regions: usize, chunks: usize) -> u64 {
-        file_bytes.saturating_sub(pack::PAGE + pack::footer_len(&self.domain, regions, chunks))
+    pub(crate) fn content_bytes(
+        &self,
+        file_bytes: u64,
+        generation: u16,
+        regions: usize,
+        chunks: usize,
+    ) -> u64 {
+        let footer = pack::footer_len(&self.domain, generation, regions, chunks);
+        file_bytes.saturating_sub(pack::PAGE + footer)
     }
 
     pub(crate) fn content_bytes_of(&self, id: PackId) -> u64 {

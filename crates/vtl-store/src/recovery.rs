@@ -108,7 +108,7 @@ pub(crate) fn open(disk: Arc<dyn Disk>, root: &Path, options: Options) -> Result
         finder,
         pack_bytes: options.pack_bytes,
         write_bytes: options.write_bytes,
-        batch_raw_bytes: options.in_flight_bytes / 4,
+        staged_bytes: Arc::default(),
         idle: Mutex::default(),
     });
     Ok(Core {
@@ -928,7 +928,12 @@ impl FoundPacks {
             generation: name.generation,
             member,
             file_bytes,
-            content_bytes: packs.content_bytes(file_bytes, regions as usize, chunks as usize),
+            content_bytes: packs.content_bytes(
+                file_bytes,
+                name.generation,
+                regions as usize,
+                chunks as usize,
+            ),
             raw_bytes: trailer.map_or(0, |trailer| trailer.raw_bytes),
             chunks: u64::from(chunks),
             state: PackState::Sealed,

@@ -32,7 +32,7 @@ use crate::recovery;
 use crate::repair::{self, RepairReport};
 use crate::scrub::{Scrub, ScrubFinding, ScrubStatus, Scrubber};
 use crate::stream::Stream;
-use crate::types::{Head, Health, MAX_NOTE_BYTES, Options, OwnerId, Share, Stats, Usage};
+use crate::types::{Head, Health, MAX_NOTE_BYTES, Options, OwnerId, PackWrites, Share, Stats, Usage};
 use crate::workers::{Workers, lock};
 use crate::writer::{Dock, PrepareError};
 
@@ -244,6 +244,16 @@ impl Store {
     /// The folders that its packs lie in, its home first.
     pub fn folders(&self) -> Vec<Folder> {
         drain::folders(&self.core)
+    }
+
+    /// How packs are written that streams append to: what the last write in each folder did, before one what an open promises.
+    pub fn pack_writes(&self) -> PackWrites {
+        let folders = self.core.packs.members.all();
+        match folders.iter().filter(|folder| folder.is_direct()).count() {
+            0 => PackWrites::Buffered,
+            direct if direct == folders.len() => PackWrites::Direct,
+            _ => PackWrites::Mixed,
+        }
     }
 
     /// Moves the packs of a folder to the others, while the pool is in use; the folder gets none from then on. When nothing is left in it the pool
@@ -784,6 +794,7 @@ impl Core {
     fn stats(&self) -> Stats {
         let sums = self.packs.sums();
         let memory = self.in_flight.load(Ordering::Relaxed) + self.cached.load(Ordering::Relaxed);
+        let memory = memory + self.dock.staged_bytes.load(Ordering::Relaxed);
         let memory = memory + self.packs.memory_bytes() as u64 + self.dock.finder.index.memory_bytes() as u64;
         let mut stats = Stats {
             logical_bytes: 0,

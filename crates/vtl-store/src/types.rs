@@ -5,6 +5,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::PathBuf;
 
 use crate::keyring::Encryption;
+use crate::pack::PAGE;
 
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
@@ -60,8 +61,10 @@ pub struct Options {
     pub batch_bytes: usize,
     /// Length of a full pack: one file, one sync, one unit to free.
     pub pack_bytes: u64,
-    /// Bytes gathered before a write to a pack.
+    /// Bytes gathered for one write to a pack, in whole pages: an aligned buffer for each stream that is written.
     pub write_bytes: usize,
+    /// Whether packs are written past the system's page cache where the file system can do that; elsewhere, and when off, through it.
+    pub direct_io: bool,
     /// Bytes of one stream that may wait for hashing, compression and writing before `append` blocks.
     pub in_flight_bytes: usize,
     /// Length of a journal file after which heads are written and the file is retired.
@@ -96,6 +99,7 @@ impl Default for Options {
             batch_bytes: 256 * KIB,
             pack_bytes: 32 * MIB as u64,
             write_bytes: MIB,
+            direct_io: true,
             in_flight_bytes: 32 * MIB,
             segment_bytes: 16 * MIB as u64,
             reserve_bytes: 128 * MIB as u64,
@@ -139,10 +143,11 @@ impl Options {
         self.batch_bytes = self.batch_bytes.clamp(1, MAX_REGION_BYTES);
         self.pack_bytes = self.pack_bytes.clamp(8 * KIB as u64, 1 << 30);
         // What may be held back until more comes must leave room for more: a chunk that has not ended, and a quarter each with the cutter and
-        // the writer.
-        let held = 2 * self.longest_chunk() + self.region_bytes + self.batch_bytes;
+        // the writer, whose buffer has a page at least.
+        let held = 2 * self.longest_chunk() + self.region_bytes + self.batch_bytes + PAGE as usize;
         self.in_flight_bytes = self.in_flight_bytes.max(4 * held);
-        self.write_bytes = self.write_bytes.clamp(1, self.in_flight_bytes / 4);
+        let most_pages = self.in_flight_bytes / 4 / PAGE as usize;
+        self.write_bytes = self.write_bytes.div_ceil(PAGE as usize).clamp(1, most_pages) * PAGE as usize;
         self.segment_bytes = self.segment_bytes.max(8 * KIB as u64);
         self
     }
@@ -170,8 +175,26 @@ pub struct Head {
     pub length: u64,
 }
 
-/// How packs are written: through the system's page cache. Why not past it: `docs/store.md`.
-pub const PACK_WRITES: &str = "buffered";
+/// How packs are written that streams append to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PackWrites {
+    /// Past the system's page cache.
+    Direct,
+    /// Through it.
+    Buffered,
+    /// The one in some folders, the other in others.
+    Mixed,
+}
+
+impl fmt::Display for PackWrites {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Direct => "direct",
+            Self::Buffered => "buffered",
+            Self::Mixed => "mixed",
+        })
+    }
+}
 
 /// Counts over the whole pool, as committed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -195,7 +218,7 @@ pub struct Stats {
     /// What collections have taken of it: `arrived_bytes + metadata_bytes - reclaimed_bytes` is `stored_bytes`. Below zero when repairs
     /// have added more than was ever taken.
     pub reclaimed_bytes: i64,
-    /// Bytes in flight, cached chunks and loaded recipes in memory.
+    /// Bytes in flight, staging buffers, cached chunks and loaded recipes in memory.
     pub memory_bytes: u64,
 }
 

@@ -2,14 +2,18 @@
 //!
 //! A writer appends to one pack at a time, which no other writer does meanwhile. A pack belongs to no stream: one that is not full when
 //! its stream is closed waits in the [`Dock`] for the next stream that needs one.
+//!
+//! Bytes are gathered in one aligned buffer and written in whole pages, each once: past the page cache where the file was opened so. Zeros fill the page
+//! that was begun before a sync, before a footer, and before a reader wants what is not committed.
 
 use std::collections::BTreeSet;
 use std::io::IoSlice;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use vtl_durable::{Disk, DiskError, DiskFile};
+use vtl_durable::{Disk, DiskError, DiskFile, PageBuffer};
 
 use crate::codec::{Encoded, Fingerprint};
 use crate::cutter::{Item, NewChunk, Probe};
@@ -20,7 +24,6 @@ use crate::packs::{Packs, View};
 use crate::recipe::{Change, Extent, Note, PackEnd, push_extent, truncate_extents};
 use crate::workers::lock;
 
-static ZEROS: [u8; PAGE as usize] = [0; PAGE as usize];
 /// Packs that wait for a stream; what is beyond is sealed.
 const BERTHS: usize = 4;
 
@@ -31,7 +34,8 @@ pub(crate) struct Dock {
     pub(crate) finder: Arc<Finder>,
     pub(crate) pack_bytes: u64,
     pub(crate) write_bytes: usize,
-    pub(crate) batch_raw_bytes: usize,
+    /// What all staging buffers take.
+    pub(crate) staged_bytes: Arc<AtomicU64>,
     /// Packs that are not full and that no stream writes to.
     pub(crate) idle: Mutex<Vec<OpenPack>>,
 }
@@ -42,8 +46,10 @@ pub(crate) struct OpenPack {
     member: Arc<Member>,
     file: Arc<dyn DiskFile>,
     frame: Frame,
-    /// Where the next byte goes, with the batch counted as written.
+    /// Where the next byte goes, with what is staged counted as written.
     end: u64,
+    /// Bytes that are in the file: whole pages.
+    written: u64,
     table: Table,
     /// Chunks that a commit has made durable.
     durable: usize,
@@ -58,6 +64,27 @@ pub(crate) enum PrepareError {
     Sync(String),
 }
 
+/// The aligned buffer between a stream and its pack.
+struct Staging {
+    pages: PageBuffer,
+    all_bytes: Arc<AtomicU64>,
+}
+
+impl Staging {
+    fn new(dock: &Dock, bytes: usize) -> Self {
+        let pages = PageBuffer::new(bytes);
+        let all_bytes = Arc::clone(&dock.staged_bytes);
+        all_bytes.fetch_add(pages.capacity() as u64, Ordering::Relaxed);
+        Self { pages, all_bytes }
+    }
+}
+
+impl Drop for Staging {
+    fn drop(&mut self) {
+        self.all_bytes.fetch_sub(self.pages.capacity() as u64, Ordering::Relaxed);
+    }
+}
+
 /// A cut with its new content encoded.
 pub(crate) struct Ready {
     pub(crate) items: Vec<Item>,
@@ -69,10 +96,10 @@ pub(crate) struct Ready {
 /// Places chunks in packs and keeps what the next commit has to say about them.
 pub(crate) struct Writer {
     current: Option<OpenPack>,
-    /// Pieces that follow the bytes in the current pack's file.
-    batch: Vec<Bytes>,
-    batch_bytes: usize,
-    batch_raw: usize,
+    /// What follows the bytes in the current pack's file. None before anything is written.
+    staging: Option<Staging>,
+    /// So many of the bytes in flight are staged: after compression, since what it saved is no longer held.
+    staged: usize,
     released: usize,
     /// The next commit cuts the stream here first.
     truncate_to: u64,
@@ -98,9 +125,8 @@ impl Writer {
     pub(crate) fn new(length: u64) -> Self {
         Self {
             current: None,
-            batch: Vec::new(),
-            batch_bytes: 0,
-            batch_raw: 0,
+            staging: None,
+            staged: 0,
             released: 0,
             truncate_to: length,
             extents: Vec::new(),
@@ -189,19 +215,18 @@ impl Writer {
         let extent = |chunk: &Chunk| Extent { start: 0, len: chunk.len, at: chunk.at, pack: open.id };
         let extents: Vec<Extent> = region.chunks.iter().map(extent).collect();
         self.tell_news(open.id, first, &region.chunks);
-        bytes.into_iter().for_each(|piece| self.push(piece));
-        self.batch_raw += raw as usize;
-        self.arrived_bytes += region.end() - open.end;
-        open.end = region.end();
+        bytes.iter().try_for_each(|piece| self.append(dock, &mut open, piece))?;
+        let len = bytes.iter().map(Bytes::len).sum::<usize>();
+        let staged = len.min(raw as usize);
+        self.staged += staged;
+        self.released += raw as usize - staged;
+        self.arrived_bytes += len as u64;
         open.table.push(region);
         if !open.unsynced {
             open.unsynced = true;
             self.unsynced.push(open.to_sync());
         }
         self.current = Some(open);
-        if self.batch_bytes >= dock.write_bytes || self.batch_raw >= dock.batch_raw_bytes {
-            self.flush(dock)?;
-        }
         Ok(extents)
     }
 
@@ -216,9 +241,13 @@ impl Writer {
         }
     }
 
-    fn push(&mut self, piece: Bytes) {
-        self.batch_bytes += piece.len();
-        self.batch.push(piece);
+    /// Puts bytes at the pack's end; the buffer is written whenever it is full.
+    fn append(&mut self, dock: &Dock, open: &mut OpenPack, bytes: &[u8]) -> Result<(), DiskError> {
+        let staging = self.staging.get_or_insert_with(|| Staging::new(dock, dock.write_bytes));
+        if open.append(dock, &mut staging.pages, bytes)? {
+            self.released += std::mem::take(&mut self.staged);
+        }
+        Ok(())
     }
 
     fn start_pack(&mut self, dock: &Dock, fits: impl Fn(&OpenPack) -> bool) -> Result<OpenPack, DiskError> {
@@ -231,51 +260,34 @@ impl Writer {
         let created = dock.packs.create()?;
         self.fresh.push(created.id);
         self.dirty_folders.insert(created.folder);
-        self.push(Bytes::from(created.header));
         let (id, member, file) = (created.id, created.member, created.file);
         let (frame, table) = (dock.packs.frame(id, 0), Table::default());
-        Ok(OpenPack { id, member, file, frame, end: PAGE, table, durable: 0, unsynced: false })
+        let mut open =
+            OpenPack { id, member, file, frame, end: 0, written: 0, table, durable: 0, unsynced: false };
+        self.append(dock, &mut open, &created.header)?;
+        Ok(open)
     }
 
     /// Writes the footer and leaves the pack.
     fn seal(&mut self, dock: &Dock) -> Result<(), DiskError> {
+        self.flush(dock)?;
         let Some(mut open) = self.current.take() else { return Ok(()) };
-        let footer = open.frame.encode_footer(&open.table, open.end)?;
-        open.end += footer.len() as u64;
         if !open.unsynced {
             self.unsynced.push(open.to_sync());
         }
-        self.push(Bytes::from(footer));
-        self.write_batch(dock, &open)?;
+        open.end_with_footer(dock)?;
         let view = View { id: open.id, generation: 0, durable: open.durable, table: open.table };
         self.footed.push((view, open.end));
         Ok(())
     }
 
-    /// Everything placed so far is in files afterwards.
+    /// Everything placed so far is in files afterwards. The page that was begun is filled with zeros, since it is not written again.
     pub(crate) fn flush(&mut self, dock: &Dock) -> Result<(), DiskError> {
-        match self.current.take() {
-            Some(open) => {
-                let written = self.write_batch(dock, &open);
-                self.current = Some(open);
-                written
-            }
-            None => Ok(()),
+        if let (Some(open), Some(staging)) = (self.current.as_mut(), self.staging.as_mut()) {
+            self.arrived_bytes += open.finish_page(&mut staging.pages);
+            open.write(dock, &mut staging.pages)?;
+            self.released += std::mem::take(&mut self.staged);
         }
-    }
-
-    /// The batch always belongs to one pack and ends where that pack ends.
-    fn write_batch(&mut self, dock: &Dock, open: &OpenPack) -> Result<(), DiskError> {
-        if self.batch.is_empty() {
-            return Ok(());
-        }
-        let at = open.end.saturating_sub(self.batch_bytes as u64);
-        let parts: Vec<IoSlice<'_>> = self.batch.iter().map(|piece| IoSlice::new(piece)).collect();
-        let written = open.file.write_at(at, &parts);
-        written.inspect_err(|error| dock.packs.members.blame(&open.member, error))?;
-        self.batch.clear();
-        self.released += self.batch_raw;
-        (self.batch_bytes, self.batch_raw) = (0, 0);
         Ok(())
     }
 
@@ -291,7 +303,7 @@ impl Writer {
 
     /// Writes and syncs all that the next commit refers to, and says what the commit changes.
     pub(crate) fn prepare(&mut self, dock: &Dock, note: Note) -> Result<Change, PrepareError> {
-        self.finish_page(dock).map_err(|error| PrepareError::Write(error.to_string()))?;
+        self.flush(dock).map_err(|error| PrepareError::Write(error.to_string()))?;
         self.sync(dock).map_err(|error| PrepareError::Sync(error.to_string()))?;
         let touched = self.current.as_ref().filter(|open| open.durable < open.table.len());
         let unsealed = touched.map(|open| PackEnd { pack: open.id, end: open.end, sealed: false });
@@ -304,19 +316,6 @@ impl Writer {
             arrived_bytes: self.arrived_bytes,
             note,
         })
-    }
-
-    /// Fills the last page with zeros: no page that is about to be synced is written again.
-    fn finish_page(&mut self, dock: &Dock) -> Result<(), DiskError> {
-        if let Some(open) = self.current.as_mut()
-            && open.unsynced
-        {
-            let rest = open.end.next_multiple_of(PAGE) - open.end;
-            open.end += rest;
-            self.arrived_bytes += rest;
-            self.push(Bytes::from_static(ZEROS.get(..rest as usize).unwrap_or_default()));
-        }
-        self.flush(dock)
     }
 
     fn sync(&mut self, dock: &Dock) -> Result<(), DiskError> {
@@ -363,10 +362,9 @@ impl Writer {
 
     /// The stream is closed: its pack waits for another one, when all that it holds is committed.
     pub(crate) fn leave(&mut self, dock: &Dock) -> Result<(), PrepareError> {
-        let clean = |open: &OpenPack| open.durable == open.table.len() && !open.unsynced;
-        let Some(open) = self.current.take_if(|open| clean(open)).filter(|_| self.batch.is_empty()) else {
-            return Ok(());
-        };
+        let clean =
+            |open: &OpenPack| open.durable == open.table.len() && !open.unsynced && open.written == open.end;
+        let Some(open) = self.current.take_if(|open| clean(open)) else { return Ok(()) };
         let full = open.end >= dock.pack_bytes / 2 || lock(&dock.idle).len() >= BERTHS;
         let full = full || open.member.is_leaving();
         if full {
@@ -385,10 +383,52 @@ impl OpenPack {
 
     fn has_room(&self, dock: &Dock, chunks: usize, stored: u64, raw: u64) -> bool {
         let (regions, all) = (self.table.regions.len() + 1, self.table.len() + chunks);
-        let len =
-            self.end + self.frame.region_len(chunks, stored) + PAGE + self.frame.footer_len(regions, all);
+        let content = (self.end + self.frame.region_len(chunks, stored)).next_multiple_of(PAGE);
+        let len = content + self.frame.footer_len(regions, all);
         let fits = len <= dock.pack_bytes && all <= MAX_CHUNKS && u64::from(self.raw_end()) + raw <= MAX_RAW;
         self.table.len() == 0 || (fits && !dock.packs.members.is_better_left(&self.member, stored))
+    }
+
+    /// Adds bytes to what is staged for this pack, and writes that whenever there is no room; whether something was written.
+    fn append(&mut self, dock: &Dock, pages: &mut PageBuffer, bytes: &[u8]) -> Result<bool, DiskError> {
+        let before = self.written;
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            rest = pages.fill(rest);
+            if pages.is_full() {
+                self.write(dock, pages)?;
+            }
+        }
+        self.end += bytes.len() as u64;
+        Ok(self.written > before)
+    }
+
+    /// Fills the page that was begun with zeros; how many.
+    fn finish_page(&mut self, pages: &mut PageBuffer) -> u64 {
+        let zeros = pages.finish_page() as u64;
+        self.end += zeros;
+        zeros
+    }
+
+    /// Writes what is staged: whole pages.
+    fn write(&mut self, dock: &Dock, pages: &mut PageBuffer) -> Result<(), DiskError> {
+        if pages.is_empty() {
+            return Ok(());
+        }
+        let written = self.file.write_at(self.written, &[IoSlice::new(pages.bytes())]);
+        written.inspect_err(|error| dock.packs.members.blame(&self.member, error))?;
+        self.member.note_writes(&*self.file);
+        self.written += pages.len() as u64;
+        pages.clear();
+        Ok(())
+    }
+
+    /// Writes the footer behind what is written: whole pages, too.
+    fn end_with_footer(&mut self, dock: &Dock) -> Result<(), DiskError> {
+        let footer = self.frame.encode_footer(&self.table, self.end)?;
+        let mut staging = Staging::new(dock, footer.len());
+        self.append(dock, &mut staging.pages, &footer)?;
+        self.write(dock, &mut staging.pages)
     }
 
     fn to_sync(&self) -> (Arc<Member>, Arc<dyn DiskFile>) {
@@ -404,16 +444,10 @@ impl OpenPack {
 impl Dock {
     /// Ends an idle pack with a footer, synced.
     fn seal_idle(&self, mut open: OpenPack) -> Result<(), PrepareError> {
-        let blame = |error: &DiskError| self.packs.members.blame(&open.member, error);
-        let footer = open.frame.encode_footer(&open.table, open.end);
-        let written = footer.and_then(|footer| {
-            open.file.write_at(open.end, &[IoSlice::new(&footer)]).inspect_err(blame)?;
-            Ok(footer.len() as u64)
-        });
-        let footer_len = written.map_err(|error| PrepareError::Write(error.to_string()))?;
-        let synced = open.file.sync_data().inspect_err(blame);
+        open.end_with_footer(self).map_err(|error| PrepareError::Write(error.to_string()))?;
+        let synced = open.file.sync_data();
+        let synced = synced.inspect_err(|error| self.packs.members.blame(&open.member, error));
         synced.map_err(|error| PrepareError::Sync(error.to_string()))?;
-        open.end += footer_len;
         let view = View { id: open.id, generation: 0, durable: open.table.len(), table: open.table };
         self.packs.sealed(view, open.end);
         Ok(())

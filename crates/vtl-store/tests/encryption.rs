@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
+use common::record::{Recorder, Write, joined};
 use common::{Op, ROOT, Random, Run, encrypted, key_file, owner, script};
-use vtl_durable::{Disk, DiskError, DiskFile, Found, Open, SimDisk};
+use vtl_durable::{Disk, Open, SimDisk};
 use vtl_store::{
     Encryption, GcRule, Options, PassphraseCost, PoolKey, Randomness, ReadError, Store, StoreError,
 };
@@ -76,7 +77,7 @@ fn everything_ever_written(options: &Options) -> Vec<Vec<u8>> {
     for kind in ["pack", "journal", "head", "quarantine", "manifest", "table"] {
         assert!(disk.disk.files().iter().any(|file| file.display().to_string().contains(kind)), "{kind}");
     }
-    recorder.take().into_iter().map(|write| write.bytes).collect()
+    joined(recorder.take()).into_iter().map(|write| write.bytes).collect()
 }
 
 fn holds(writes: &[Vec<u8>], part: &[u8]) -> bool {
@@ -422,113 +423,6 @@ fn without_random_numbers_nothing_is_written_and_nothing_is_lost() {
     assert_eq!(stream.read(5000, 5000).unwrap().concat(), noise(2, 5000));
 }
 
-/// One write, as the disk under the store got it.
-struct Write {
-    path: PathBuf,
-    offset: u64,
-    bytes: Vec<u8>,
-}
-
-/// Keeps everything that is ever written, also what a crash takes back.
-#[derive(Clone, Default)]
-struct Recorder(Arc<Mutex<Vec<Write>>>);
-
-impl Recorder {
-    fn over(&self, disk: SimDisk) -> Recording {
-        Recording { disk, recorder: self.clone() }
-    }
-
-    fn take(&self) -> Vec<Write> {
-        std::mem::take(&mut self.0.lock().unwrap())
-    }
-}
-
-impl std::fmt::Debug for Recorder {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Recorder")
-    }
-}
-
-#[derive(Clone, Debug)]
-struct Recording {
-    disk: SimDisk,
-    recorder: Recorder,
-}
-
-impl Disk for Recording {
-    fn open(&self, path: &Path, how: Open) -> Result<Arc<dyn DiskFile>, DiskError> {
-        let file = self.disk.open(path, how)?;
-        Ok(Arc::new(RecordingFile { file, path: path.to_path_buf(), recorder: self.recorder.clone() }))
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> Result<(), DiskError> {
-        self.disk.rename(from, to)
-    }
-
-    fn unlink(&self, path: &Path) -> Result<(), DiskError> {
-        self.disk.unlink(path)
-    }
-
-    fn create_folder(&self, path: &Path) -> Result<(), DiskError> {
-        self.disk.create_folder(path)
-    }
-
-    fn remove_folder(&self, path: &Path) -> Result<(), DiskError> {
-        self.disk.remove_folder(path)
-    }
-
-    fn sync_folder(&self, path: &Path) -> Result<(), DiskError> {
-        self.disk.sync_folder(path)
-    }
-
-    fn list(&self, path: &Path) -> Result<Vec<Found>, DiskError> {
-        self.disk.list(path)
-    }
-
-    fn free_bytes(&self, path: &Path) -> Result<u64, DiskError> {
-        self.disk.free_bytes(path)
-    }
-}
-
-#[derive(Debug)]
-struct RecordingFile {
-    file: Arc<dyn DiskFile>,
-    path: PathBuf,
-    recorder: Recorder,
-}
-
-impl DiskFile for RecordingFile {
-    fn read_at(&self, offset: u64, len: usize, out: &mut Vec<u8>) -> Result<usize, DiskError> {
-        self.file.read_at(offset, len, out)
-    }
-
-    fn write_at(&self, offset: u64, parts: &[IoSlice<'_>]) -> Result<(), DiskError> {
-        let bytes = parts.iter().flat_map(|part| part.iter().copied()).collect();
-        self.recorder.0.lock().unwrap().push(Write { path: self.path.clone(), offset, bytes });
-        self.file.write_at(offset, parts)
-    }
-
-    fn size(&self) -> Result<u64, DiskError> {
-        self.file.size()
-    }
-
-    fn set_size(&self, bytes: u64) -> Result<(), DiskError> {
-        self.file.set_size(bytes)
-    }
-
-    fn allocate(&self, bytes: u64) -> Result<(), DiskError> {
-        self.file.allocate(bytes)
-    }
-
-    fn sync_data(&self) -> Result<(), DiskError> {
-        self.file.sync_data()
-    }
-
-    fn try_lock(&self) -> Result<bool, DiskError> {
-        self.file.try_lock()
-    }
-}
-
 /// What was sealed, by the name of its key and its nonce.
 #[derive(Default)]
 struct Sealings {
@@ -623,7 +517,8 @@ fn no_nonce_comes_twice_with_a_key_whatever_is_cut_off_tried_again_or_rewritten(
             busy(&store, &mut random);
         }
         disk = disk.after_crash(round);
-        recorder.take().iter().for_each(|write| sealings.read(write));
+        // A region may lie in two writes.
+        joined(recorder.take()).iter().for_each(|write| sealings.read(write));
     }
     for kind in ["head", "quarantine", "keyring", "index", "journal", "entries", "stored"] {
         assert!(sealings.kinds.contains_key(kind), "{kind} is missing from {:?}", sealings.kinds);

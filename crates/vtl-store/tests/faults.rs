@@ -123,7 +123,9 @@ fn a_fault_at_any_call_on_several_folders_harms_nothing_committed() {
 fn a_full_pool_says_so_early_and_still_commits_what_it_took() {
     let disk = SimDisk::new(1);
     disk.set_capacity(400 << 10);
-    let store = Store::open(Arc::new(disk.clone()), Path::new(ROOT), Options::small()).unwrap();
+    // Header and footer of a short pack are half of it.
+    let options = Options { pack_bytes: 64 << 10, ..Options::small() };
+    let store = Store::open(Arc::new(disk.clone()), Path::new(ROOT), options).unwrap();
     store.create(owner(1), b"").unwrap();
     store.create(owner(2), b"").unwrap();
     let mut random = Random(3);

@@ -26,6 +26,8 @@ pub enum Kind {
     Dedupe {
         /// Average length of a chunk.
         chunk_kib: u32,
+        /// Packs are written past the page cache.
+        direct_io: bool,
     },
     /// Debian's tgt with emulated tape drives.
     Tgt,
@@ -69,8 +71,9 @@ impl Server {
                 let level = format!("store.compression_level={level}");
                 start_vtld(vtld, folder, port, &[&level, "store.dedupe=false"])?
             }
-            Kind::Dedupe { chunk_kib } => {
-                start_vtld(vtld, folder, port, &[&format!("store.chunk_size={chunk_kib}k")])?
+            Kind::Dedupe { chunk_kib, direct_io } => {
+                let direct_io = format!("store.direct_io={}", if direct_io { "auto" } else { "off" });
+                start_vtld(vtld, folder, port, &[&format!("store.chunk_size={chunk_kib}k"), &direct_io])?
             }
             Kind::Tgt => start_tgt(folder, port)?,
         };

@@ -47,6 +47,12 @@ pub struct Args {
     /// Which data sets.
     #[arg(long, value_delimiter = ',', default_values = ["unique", "mixed", "weekly", "tree"])]
     sets: Vec<Set>,
+    /// How packs are written: `auto` as the daemon does, `off` through the page cache.
+    #[arg(long, default_value = "auto", value_parser = ["auto", "off"])]
+    direct_io: String,
+    /// Measures the plain store only, without an encrypted pool and without the daemon.
+    #[arg(long)]
+    alone: bool,
     /// Leaves restic and borg out.
     #[arg(long)]
     no_peers: bool,
@@ -64,6 +70,9 @@ pub struct Alone {
     /// The pool is encrypted.
     #[arg(long)]
     encrypted: bool,
+    /// Packs are written through the page cache.
+    #[arg(long)]
+    buffered: bool,
     /// The backups, oldest first.
     backups: Vec<PathBuf>,
 }
@@ -85,8 +94,8 @@ pub fn run(args: &Args) -> io::Result<()> {
 
 /// The store alone; prints what [`Outcome::parse`] reads.
 pub fn alone(args: &Alone) -> io::Result<()> {
-    let mut store =
-        vtl::Vtl::open(&args.root, Pool { chunk_kib: args.chunk, encrypted: args.encrypted }, &args.backups)?;
+    let pool = Pool { chunk_kib: args.chunk, encrypted: args.encrypted, direct_io: !args.buffered };
+    let mut store = vtl::Vtl::open(&args.root, pool, &args.backups)?;
     print!("{}", engine::run(&mut store, args.backups.len())?.text());
     Ok(())
 }
@@ -94,19 +103,17 @@ pub fn alone(args: &Alone) -> io::Result<()> {
 fn one_round(args: &Args, scratch: &Path, backups: &[PathBuf], tools: &[Tool]) -> io::Result<Round> {
     let (folder, chunk) = (&args.folder, args.chunk);
     let limits = limits::measure(chunk, scratch, &backups[0])?;
-    let by_iscsi =
-        |root: &Path| engine::run(&mut Drive::start(&args.vtld, chunk, root, backups)?, backups.len());
-    let mut outcomes = vec![
-        (
-            "vtl",
-            fresh(folder, |root| store_process(Pool { chunk_kib: chunk, encrypted: false }, root, backups))?,
-        ),
-        (
-            "vtl, encrypted",
-            fresh(folder, |root| store_process(Pool { chunk_kib: chunk, encrypted: true }, root, backups))?,
-        ),
-        ("vtl, iSCSI", fresh(folder, by_iscsi)?),
-    ];
+    let direct_io = args.direct_io == "auto";
+    let by_iscsi = |root: &Path| {
+        engine::run(&mut Drive::start(&args.vtld, chunk, direct_io, root, backups)?, backups.len())
+    };
+    let pool = |encrypted| Pool { chunk_kib: chunk, encrypted, direct_io };
+    let mut outcomes = vec![("vtl", fresh(folder, |root| store_process(pool(false), root, backups))?)];
+    if !args.alone {
+        let encrypted = fresh(folder, |root| store_process(pool(true), root, backups))?;
+        outcomes.push(("vtl, encrypted", encrypted));
+        outcomes.push(("vtl, iSCSI", fresh(folder, by_iscsi)?));
+    }
     for tool in tools {
         let outcome =
             fresh(folder, |root| engine::run(&mut Peer::start(*tool, root, backups)?, backups.len()));
@@ -127,6 +134,9 @@ fn store_process(pool: Pool, root: &Path, backups: &[PathBuf]) -> io::Result<Out
     command.args(["store-alone", "--chunk", &pool.chunk_kib.to_string()]);
     if pool.encrypted {
         command.arg("--encrypted");
+    }
+    if !pool.direct_io {
+        command.arg("--buffered");
     }
     command.arg("--root").arg(root).args(backups);
     let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;

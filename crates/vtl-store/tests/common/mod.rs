@@ -1,6 +1,8 @@
 //! A model of the store that is too simple to be wrong, and a script runner that keeps both in step.
 #![allow(dead_code, reason = "each test program uses its part")]
 
+pub mod record;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -155,6 +157,8 @@ pub fn script(seed: u64, owners: u64, ops: usize, longest: u64) -> Vec<Op> {
 pub struct Run {
     pub disk: SimDisk,
     pub options: Options,
+    /// Hears of every write.
+    pub recorder: Option<record::Recorder>,
     pub store: Option<Store>,
     streams: BTreeMap<u8, Stream>,
     pub model: BTreeMap<u8, Owner>,
@@ -162,11 +166,15 @@ pub struct Run {
 
 impl Run {
     pub fn new(disk: SimDisk, options: Options) -> Self {
-        Self { disk, options, store: None, streams: BTreeMap::new(), model: BTreeMap::new() }
+        Self { disk, options, recorder: None, store: None, streams: BTreeMap::new(), model: BTreeMap::new() }
     }
 
     pub fn open(&mut self) -> Result<(), StoreError> {
-        self.store = Some(Store::open(Arc::new(self.disk.clone()), Path::new(ROOT), self.options.clone())?);
+        let disk: Arc<dyn Disk> = match &self.recorder {
+            Some(recorder) => Arc::new(recorder.over(self.disk.clone())),
+            None => Arc::new(self.disk.clone()),
+        };
+        self.store = Some(Store::open(disk, Path::new(ROOT), self.options.clone())?);
         Ok(())
     }
 

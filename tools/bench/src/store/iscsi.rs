@@ -27,9 +27,15 @@ pub struct Drive {
 }
 
 impl Drive {
-    pub fn start(vtld: &Path, chunk_kib: u32, root: &Path, backups: &[PathBuf]) -> io::Result<Self> {
+    pub fn start(
+        vtld: &Path,
+        chunk_kib: u32,
+        direct_io: bool,
+        root: &Path,
+        backups: &[PathBuf],
+    ) -> io::Result<Self> {
         let backups = backups.iter().map(|path| load(path)).collect::<io::Result<_>>()?;
-        let server = Server::start(Kind::Dedupe { chunk_kib }, root, vtld, 0, 1, 0)?;
+        let server = Server::start(Kind::Dedupe { chunk_kib, direct_io }, root, vtld, 0, 1, 0)?;
         Ok(Self { server, backups, made: 0, loaded: 0 })
     }
 

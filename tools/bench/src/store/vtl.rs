@@ -22,6 +22,7 @@ const COMMIT_BYTES: usize = 32 << 20;
 pub struct Pool {
     pub chunk_kib: u32,
     pub encrypted: bool,
+    pub direct_io: bool,
 }
 
 /// A store and the backups that go into it, in memory before anything is timed.
@@ -94,7 +95,12 @@ const KEY: &[u8; 32] = b"a key that is in the source code";
 
 fn open(root: &Path, pool: Pool) -> io::Result<Store> {
     let encryption = pool.encrypted.then(|| Encryption::with(PoolKey::from_file(KEY.to_vec())));
-    let options = Options { chunk_bytes: (pool.chunk_kib as usize) << 10, encryption, ..Options::default() };
+    let options = Options {
+        chunk_bytes: (pool.chunk_kib as usize) << 10,
+        encryption,
+        direct_io: pool.direct_io,
+        ..Options::default()
+    };
     Store::open(Arc::new(RealDisk::new()), root, options).map_err(io::Error::other)
 }
 
@@ -158,7 +164,8 @@ mod tests {
     fn a_set_goes_in_and_comes_back() {
         let folder = tempfile::tempdir().unwrap();
         let backups = sets::write(Set::Weekly, 4, folder.path()).unwrap();
-        let mut store = Vtl::open(folder.path(), Pool { chunk_kib: 16, encrypted: false }, &backups).unwrap();
+        let pool = Pool { chunk_kib: 16, encrypted: false, direct_io: true };
+        let mut store = Vtl::open(folder.path(), pool, &backups).unwrap();
         let outcome = engine::run(&mut store, backups.len()).unwrap();
         assert_eq!(outcome.ingests.len(), 6);
         let bytes = std::fs::metadata(&backups[4]).unwrap().len();

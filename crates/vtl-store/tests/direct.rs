@@ -1,0 +1,158 @@
+//! How packs get to the disk: in whole aligned pages, each once, past the page cache or through it, with the same bytes in the end.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test's helpers fail by panicking")]
+
+mod common;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use common::record::Recorder;
+use common::{Op, ROOT, Random, Run, cases, disk_for, encrypted, owner, script};
+use vtl_durable::{RealDisk, SimDisk};
+use vtl_store::{Options, PackWrites, Store};
+
+const PAGE: u64 = 4096;
+
+fn noise(seed: u64, len: usize) -> Vec<u8> {
+    let mut random = Random(seed);
+    (0..len).map(|_| random.next() as u8).collect()
+}
+
+/// Whether it is a pack that streams append to, in its first generation.
+fn is_appended_to(path: &Path) -> bool {
+    path.to_string_lossy().ends_with(".0000.pack")
+}
+
+#[test]
+fn a_pack_that_streams_append_to_is_written_in_whole_pages_and_no_page_twice() {
+    for seed in 0..cases(4) {
+        let plain = Options { write_bytes: 8192, ..Options::small() };
+        let options = if seed % 2 == 0 { plain } else { encrypted(&plain) };
+        let recorder = Recorder::default();
+        let mut run = Run::new(SimDisk::new(seed), options);
+        run.recorder = Some(recorder.clone());
+        // No start in between: one that finds a pack without a footer cuts it and ends it, whatever was written behind.
+        let script = script(900 + seed, 3, 200, 7000);
+        run.run(&script.into_iter().filter(|op| !matches!(op, Op::Reopen)).collect::<Vec<_>>()).unwrap();
+        run.close();
+        let mut pages: BTreeSet<(PathBuf, u64)> = BTreeSet::new();
+        let writes = recorder.take();
+        for write in writes.iter().filter(|write| is_appended_to(&write.path)) {
+            let len = write.bytes.len() as u64;
+            let whole = |bytes: u64| bytes.is_multiple_of(PAGE);
+            assert!(whole(write.offset) && whole(len) && len > 0, "{} {len}", write.offset);
+            for page in write.offset / PAGE..(write.offset + len) / PAGE {
+                assert!(pages.insert((write.path.clone(), page)), "{}, page {page}", write.path.display());
+            }
+        }
+        assert!(pages.len() > 50, "{}", pages.len());
+    }
+}
+
+#[test]
+fn the_files_are_the_same_whichever_way_they_are_written() {
+    for seed in 0..cases(3) {
+        let files = |refused: bool, direct_io: bool| {
+            let disk = SimDisk::new(seed);
+            if refused {
+                disk.refuse_direct(Path::new("/"));
+            }
+            let mut run = Run::new(disk, Options { direct_io, ..Options::small() });
+            run.run(&script(800 + seed, 3, 150, 7000)).unwrap();
+            let told = run.store.as_ref().unwrap().pack_writes();
+            assert_eq!(told == PackWrites::Direct, direct_io && !refused, "{told}");
+            run.step(&Op::Reopen).unwrap();
+            run.verify("at the end");
+            run.close();
+            let files = run.disk.files().into_iter();
+            files.map(|file| (file.clone(), run.disk.contents(&file).unwrap())).collect::<BTreeMap<_, _>>()
+        };
+        let direct = files(false, true);
+        assert!(direct.keys().any(|path| is_appended_to(path)));
+        assert!(direct == files(true, true) && direct == files(false, false), "seed {seed}");
+    }
+}
+
+#[test]
+fn a_pool_goes_on_in_the_other_way_after_any_start_and_power_cut() {
+    for seed in 0..cases(3) {
+        let mut run = Run::new(SimDisk::new(seed), Options::small());
+        run.open().unwrap();
+        for round in 0..4 {
+            for op in script(850 + seed * 10 + round, 3, 60, 7000) {
+                run.step(&op).unwrap();
+            }
+            run.close();
+            run.disk = run.disk.after_crash(seed + round);
+            run.options.direct_io = !run.options.direct_io;
+            run.open().unwrap();
+            run.verify(&format!("seed {seed}, round {round}"));
+        }
+    }
+}
+
+#[test]
+fn what_is_told_of_writes_is_what_the_file_systems_can_do() {
+    let folders: Vec<PathBuf> = vec!["/near".into(), "/far".into()];
+    let options = Options { folders, ..Options::small() };
+    let told = |refused: Option<&str>, direct_io: bool| {
+        let disk = disk_for(1, &options);
+        refused.into_iter().for_each(|below| disk.refuse_direct(Path::new(below)));
+        let options = Options { direct_io, ..options.clone() };
+        Store::open(Arc::new(disk), Path::new(ROOT), options).unwrap().pack_writes().to_string()
+    };
+    assert_eq!(told(None, true), "direct");
+    assert_eq!(told(Some("/far"), true), "mixed");
+    assert_eq!(told(Some("/"), true), "buffered");
+    assert_eq!(told(None, false), "buffered");
+}
+
+#[test]
+fn what_is_gathered_for_a_write_counts_as_memory_until_the_stream_is_closed() {
+    let options = Options { write_bytes: 64 << 10, in_flight_bytes: 1 << 20, ..Options::small() };
+    let store = Store::open(Arc::new(SimDisk::new(1)), Path::new(ROOT), options).unwrap();
+    let memory = || store.stats().memory_bytes;
+    store.create(owner(1), b"").unwrap();
+    let mut stream = store.open_stream(owner(1)).unwrap();
+    let before = memory();
+    stream.append(&[Bytes::from(noise(1, 5000))], false).unwrap();
+    stream.commit(b"").unwrap();
+    let gathering = memory();
+    assert!(gathering >= before + (64 << 10), "{before}, {gathering}");
+    drop(stream);
+    assert!(memory() < gathering - (60 << 10), "{gathering}, {}", memory());
+}
+
+#[test]
+fn on_a_real_disk_what_was_not_committed_is_read_back_and_what_was_is_there_after_a_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("pool");
+    for direct_io in [true, false] {
+        let options = Options { direct_io, workers: 2, pack_bytes: 1 << 20, ..Options::small() };
+        let open = || Store::open(Arc::new(RealDisk::new()), &root, options.clone()).unwrap();
+        let (who, bytes) = (owner(u8::from(direct_io)), noise(u64::from(direct_io), 3_000_000));
+        let store = open();
+        store.create(who, b"").unwrap();
+        let mut stream = store.open_stream(who).unwrap();
+        for (number, part) in bytes.chunks(77_777).enumerate() {
+            stream.append(&[Bytes::copy_from_slice(part)], false).unwrap();
+            let end = stream.len();
+            match number % 5 {
+                1 => assert!(
+                    stream.read(end - 1000, 1000).unwrap().concat()
+                        == bytes[end as usize - 1000..end as usize]
+                ),
+                3 => stream.commit(b"").unwrap(),
+                _ => {}
+            }
+        }
+        stream.commit(b"").unwrap();
+        drop((stream, store));
+        let store = open();
+        assert!(store.open_stream(who).unwrap().read(0, bytes.len() as u64).unwrap().concat() == bytes);
+        assert_eq!(store.check().findings, []);
+        assert!(direct_io || store.pack_writes() == PackWrites::Buffered);
+    }
+}
