@@ -279,6 +279,14 @@ mod tests {
     }
 
     #[test]
+    fn a_map_that_is_full_takes_nothing_more_and_says_why() {
+        let mut map = Map { bytes: vec![1; MAX_MAP_BYTES + 1], ..Map::default() };
+        let error = map.block(5).unwrap_err();
+        assert_eq!((error.clone(), map.filemarks(1)), (MapError::TooLong, Err(MapError::TooLong)));
+        assert!(error.to_string().contains("write it with equal blocks"));
+    }
+
+    #[test]
     fn blocks_of_no_length_or_too_long_a_one_are_refused() {
         for len in [0, MAX_BLOCK_BYTES as usize + 1] {
             assert_eq!(Map::default().block(len), Err(MapError::Block(len)));

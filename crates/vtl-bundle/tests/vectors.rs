@@ -1,4 +1,5 @@
 //! Bundles that another program made from the text of the format (`tools/decode/make_vectors.py`).
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test's helpers fail by panicking")]
 
 mod common;
 
@@ -23,7 +24,12 @@ fn every_vector_is_verified_without_a_key_and_gives_its_image() {
         assert!(findings.is_empty(), "{name}: {findings:?}");
         let mut image = Image::open(&vector.manifest, vector.key.as_ref(), &vector.folder).unwrap();
         let mut hasher = Sha256::new();
-        image.copy(|bytes| Ok(hasher.update(bytes))).unwrap();
+        image
+            .copy(|bytes| {
+                hasher.update(bytes);
+                Ok(())
+            })
+            .unwrap();
         assert_eq!(hex(&hasher.finalize()), vector.expected["image_sha256"], "{name}");
         assert_eq!(image.inside().attributes["serial"], "VTLTEST001");
     }
@@ -38,7 +44,12 @@ fn blocks_and_filemarks_come_in_the_order_that_the_maker_wrote() {
         Event::Block(block) => block.len(),
         Event::Filemark => 0,
     };
-    image.events(|event| Ok(seen.push(note(event)))).unwrap();
+    image
+        .events(|event| {
+            seen.push(note(event));
+            Ok(())
+        })
+        .unwrap();
     assert_eq!(seen, [128, 0, 100, 0, 0]);
     assert_eq!(image.file(0).unwrap(), 0..128);
     assert_eq!(image.file(1).unwrap(), 128..228);
@@ -115,20 +126,35 @@ fn any_part_of_the_image_is_read_from_where_it_lies() {
     let zstd = vector("zstd-sealed");
     let mut image = Image::open(&zstd.manifest, zstd.key.as_ref(), &zstd.folder).unwrap();
     let mut whole = Vec::new();
-    image.copy(|bytes| Ok(whole.extend_from_slice(bytes))).unwrap();
+    image
+        .copy(|bytes| {
+            whole.extend_from_slice(bytes);
+            Ok(())
+        })
+        .unwrap();
     let len = whole.len() as u64;
     let frame = 262_144;
     let ranges =
         [0..0, 0..1, frame - 1..frame + 1, frame..frame * 3, 5..len - 5, len - 1..len, len..len, 0..len];
     for range in ranges {
         let mut part = Vec::new();
-        image.read(range.clone(), |bytes| Ok(part.extend_from_slice(bytes))).unwrap();
+        image
+            .read(range.clone(), |bytes| {
+                part.extend_from_slice(bytes);
+                Ok(())
+            })
+            .unwrap();
         assert!(part == whole[range.start as usize..range.end as usize], "{range:?}");
     }
     assert!(image.read(len..len + 1, |_| Ok(())).is_err());
     let last = image.block(zstd_blocks(&image) - 1).unwrap();
     let mut block = Vec::new();
-    image.read(last, |bytes| Ok(block.extend_from_slice(bytes))).unwrap();
+    image
+        .read(last, |bytes| {
+            block.extend_from_slice(bytes);
+            Ok(())
+        })
+        .unwrap();
     assert_eq!(block, b"d", "the last block is the last letter of 'end'");
 }
 

@@ -1,4 +1,5 @@
 //! What the writer makes is what was given to it, whatever its settings.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test's helpers fail by panicking")]
 
 mod common;
 
@@ -71,7 +72,12 @@ fn read(folder: &Folder) -> Vec<Thing> {
         Event::Block(block) => Thing::Block(block.to_vec()),
         Event::Filemark => Thing::Mark,
     };
-    image.events(|event| Ok(things.push(thing(event)))).unwrap();
+    image
+        .events(|event| {
+            things.push(thing(event));
+            Ok(())
+        })
+        .unwrap();
     things
 }
 
@@ -165,7 +171,13 @@ fn a_signed_bundle_names_its_signer_and_new_recipients_open_it_without_new_objec
     assert_eq!(signed, Signed::By(signer));
     assert!(manifest.data_key(&old).is_err());
     let mut bytes = 0;
-    Image::open(&manifest, Some(&new), &folder).unwrap().copy(|raw| Ok(bytes += raw.len())).unwrap();
+    Image::open(&manifest, Some(&new), &folder)
+        .unwrap()
+        .copy(|raw| {
+            bytes += raw.len();
+            Ok(())
+        })
+        .unwrap();
     assert_eq!(bytes as u64, manifest.image_bytes);
     assert!(manifest.clone().rewrap(&data_key, &[]).is_err(), "somebody must be able to open it");
     assert!(manifest.clone().rewrap(&data_key, &[public(), public()]).is_err(), "one key twice");

@@ -1,4 +1,5 @@
 //! Keys that `openssl` writes, and what it says of what is wrapped and signed with them.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test's helpers fail by panicking")]
 
 use std::path::Path;
 use std::process::Command;

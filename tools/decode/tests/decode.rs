@@ -1,4 +1,5 @@
 //! The program on folders that another program made, and on those that the product makes; beside it the decoder in Python.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test's helpers fail by panicking")]
 
 use std::fs;
 use std::io;

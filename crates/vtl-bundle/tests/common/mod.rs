@@ -1,5 +1,5 @@
 //! Bundles in memory, and those that another program made.
-#![allow(dead_code)]
+#![allow(dead_code, reason = "each test program uses its part")]
 
 use std::collections::BTreeMap;
 use std::io::{self, Cursor};
