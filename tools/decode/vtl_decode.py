@@ -241,17 +241,21 @@ class Manifest:
 
     def file(self, number):
         """Where a file lies in the image; file 0 is what comes before the first filemark."""
-        starts, at = [0], 0
+        need(0 <= number <= self.told["filemarks"], f"there is no file {number}: they are 0 to {self.told['filemarks']}")
+        file = at = start = 0
         for length, count in self.map:
             at += length * count
-            starts += [] if length else [at] * count
-        need(0 <= number < len(starts), f"there is no file {number}: they are 0 to {len(starts) - 1}")
-        return starts[number], (starts + [at])[number + 1]
+            if length:
+                continue
+            if number < file + count:
+                break
+            file, start = file + count, at
+        return (start if number == file else at), at
 
 
 def read_map(data):
     """Pairs: length and count of blocks, 0 and count of filemarks."""
-    at, last = 0, None
+    at, last, marks = 0, None, 0
 
     def number():
         nonlocal at
@@ -268,7 +272,8 @@ def read_map(data):
     while at < len(data):
         length, count = number(), number()
         need(length < 1 << 24 and count and length != last, "the map is damaged")
-        last = length
+        last, marks = length, marks + (0 if length else count)
+        need(marks < 1 << 32, "the map has too many filemarks")
         yield length, count
 
 

@@ -28,6 +28,6 @@ pub use manifest::{
     Attributes, Inside, MAX_MANIFEST_BYTES, MAX_RECIPIENTS, Manifest, ManifestError, Recipient, Signed,
     Stamp, Stored, manifest_name, object_name,
 };
-pub use map::{Entry, MAX_BLOCK_BYTES, Map, MapError};
+pub use map::{Entry, MAX_BLOCK_BYTES, MAX_FILEMARKS, Map, MapError};
 pub use verify::{Source, verify};
 pub use writer::{CHUNK_SIZES, Settings, Sink, WriteError, Writer};

@@ -4,6 +4,8 @@ use std::fmt;
 
 /// Longer blocks no drive takes.
 pub const MAX_BLOCK_BYTES: u32 = 0xff_ffff;
+/// A tape with more of them is none: a reader who counts them ends.
+pub const MAX_FILEMARKS: u64 = u32::MAX as u64;
 /// A map that is longer is refused when it is written.
 const MAX_MAP_BYTES: usize = 64 << 20;
 
@@ -36,6 +38,8 @@ pub enum MapError {
     Block(usize),
     /// Too many entries.
     TooLong,
+    /// Too many blocks, bytes or filemarks.
+    TooMany,
     /// Its sums are not those that it was kept with.
     Sums {
         /// Of what.
@@ -61,6 +65,9 @@ impl fmt::Display for MapError {
                 f,
                 "the tape changes its block length too often: its map is longer than {MAX_MAP_BYTES} bytes (write it with equal blocks)"
             ),
+            Self::TooMany => {
+                write!(f, "the map has more than {MAX_FILEMARKS} filemarks, or more bytes than 64 bits count")
+            }
             Self::Sums { what, found, wanted } => {
                 write!(f, "the map has {found} {what}, the manifest says {wanted}")
             }
@@ -105,7 +112,7 @@ impl Map {
         if self.bytes.len() > MAX_MAP_BYTES {
             return Err(MapError::TooLong);
         }
-        self.count(entry).ok_or(MapError::TooLong)?;
+        self.count(entry).ok_or(MapError::TooMany)?;
         self.last = match (self.last.take(), entry) {
             (Some(Entry::Marks { count }), Entry::Marks { count: more }) => {
                 Some(Entry::Marks { count: count.saturating_add(more) })
@@ -123,7 +130,10 @@ impl Map {
 
     fn count(&mut self, entry: Entry) -> Option<()> {
         match entry {
-            Entry::Marks { count } => self.filemarks = self.filemarks.checked_add(count)?,
+            Entry::Marks { count } => {
+                let marks = self.filemarks.checked_add(count)?;
+                self.filemarks = Some(marks).filter(|marks| *marks <= MAX_FILEMARKS)?;
+            }
             Entry::Blocks { len, count } => {
                 self.image_bytes = self.image_bytes.checked_add(count.checked_mul(len.into())?)?;
                 self.blocks = self.blocks.checked_add(count)?;
@@ -166,7 +176,12 @@ impl Map {
             map.add(entry)?;
         }
         // Only the shortest form is one.
-        if map.clone().encode() == bytes { Ok(map) } else { Err(MapError::Malformed { at: bytes.len() }) }
+        let mut tail = Vec::new();
+        map.last.iter().for_each(|entry| write(*entry, &mut tail));
+        match bytes.strip_prefix(&map.bytes[..]) == Some(&tail[..]) {
+            true => Ok(map),
+            false => Err(MapError::Malformed { at: map.bytes.len() }),
+        }
     }
 
     /// Its entries, in order.
@@ -273,9 +288,11 @@ mod tests {
         for bytes in wrong {
             assert!(Map::decode(bytes).is_err(), "{bytes:x?}");
         }
-        // Sums that no 64 bits hold.
-        let many = [0x02, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1];
-        assert_eq!(Map::decode(&many), Err(MapError::TooLong));
+        // Sums that no 64 bits hold, and 2^32 filemarks.
+        let bytes = [0x02, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1];
+        assert_eq!(Map::decode(&bytes), Err(MapError::TooMany));
+        assert_eq!(Map::decode(&[0, 0x80, 0x80, 0x80, 0x80, 0x10]), Err(MapError::TooMany));
+        assert!(Map::decode(&[0, 0xff, 0xff, 0xff, 0xff, 0x0f]).is_ok());
     }
 
     #[test]

@@ -144,6 +144,16 @@ fn one_file_between_filemarks_is_decoded_alone() {
     assert!(decode("3", "three").is_empty());
     let error = refused(case.run(&["decode", NAME, "--file", "4", "--out", "four"]));
     assert!(error.contains("there is no file 4") && !case.path("four").exists(), "{error}");
+    if has_python() {
+        for (number, wanted) in [("0", "zero"), ("1", "one"), ("2", "three"), ("3", "three")] {
+            let out = format!("python-{number}");
+            ok(case.python(&["decode", NAME, "--file", number, "--out", &out]));
+            assert_eq!(fs::read(case.path(&out)).unwrap(), fs::read(case.path(wanted)).unwrap(), "{number}");
+        }
+        assert!(
+            refused(case.python(&["decode", NAME, "--file", "4", "--out", "four"])).contains("no file 4")
+        );
+    }
     let standard = case.run(&["decode", NAME, "--file", "0", "--out", "-"]);
     assert_eq!(standard.stdout, "MARKER in clear ".repeat(8).as_bytes());
 }
