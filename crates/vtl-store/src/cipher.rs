@@ -10,91 +10,34 @@
 //! Byte tables: `docs/formats/encryption.md`.
 
 use std::borrow::Cow;
-use std::fmt;
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
 
-use aes_gcm::aead::inout::InOutBuf;
-use aes_gcm::{AeadInOut, Aes256Gcm, KeyInit};
 use bytes::Bytes;
+pub use vtl_codec::Randomness;
+pub(crate) use vtl_codec::{Key, NotOpened, OVERHEAD};
+use vtl_codec::{SealError, Sealer};
 use vtl_durable::DiskError;
 use vtl_durable::wire::Writer;
-use zeroize::Zeroizing;
 
 use crate::codec::Fingerprint;
 
 const FORMAT: u32 = 0;
-pub(crate) const KEY_BYTES: usize = 32;
-const TAG_BYTES: usize = 16;
-const NONCE_BYTES: usize = 12;
-/// What sealed bytes are longer than their text.
-pub(crate) const OVERHEAD: usize = TAG_BYTES + NONCE_BYTES;
 /// At the end of a file that is sealed as a whole.
 const SALT_BYTES: usize = 32;
 
-/// A key of 256 bits. It is wiped when it is dropped, and cannot be printed.
-#[derive(Clone)]
-pub(crate) struct Key(Zeroizing<[u8; KEY_BYTES]>);
-
-impl Key {
-    pub(crate) fn new(bytes: [u8; KEY_BYTES]) -> Self {
-        Self(Zeroizing::new(bytes))
-    }
-
-    pub(crate) fn random(random: &Randomness) -> Result<Self, DiskError> {
-        let mut key = Self::new([0; KEY_BYTES]);
-        random.fill(&mut *key.0)?;
-        Ok(key)
-    }
-
-    /// BLAKE3's key derivation.
-    pub(crate) fn derive(context: &str, material: &[&[u8]]) -> Self {
-        let mut hasher = blake3::Hasher::new_derive_key(context);
-        material.iter().for_each(|part| {
-            hasher.update(part);
-        });
-        Self::new(*hasher.finalize().as_bytes())
-    }
-
-    /// For the places that compute with it.
-    pub(crate) fn expose(&self) -> &[u8; KEY_BYTES] {
-        &self.0
-    }
+/// The operating system gave no random bytes.
+pub(crate) fn no_random(error: io::Error) -> DiskError {
+    DiskError::new("get random bytes from", Path::new("/dev/urandom"), error)
 }
 
-impl fmt::Debug for Key {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
-    }
-}
-
-/// Where keys, salts and nonces come from.
-#[derive(Clone)]
-pub struct Randomness(Arc<Fill>);
-
-type Fill = dyn Fn(&mut [u8]) -> io::Result<()> + Send + Sync;
-
-impl Randomness {
-    /// The operating system.
-    pub fn system() -> Self {
-        Self(Arc::new(|bytes| getrandom::fill(bytes).map_err(io::Error::other)))
-    }
-
-    /// For tests that want the same bytes each time. It must never give the same ones twice.
-    pub fn from_fn(fill: impl Fn(&mut [u8]) -> io::Result<()> + Send + Sync + 'static) -> Self {
-        Self(Arc::new(fill))
-    }
-
-    pub(crate) fn fill(&self, bytes: &mut [u8]) -> Result<(), DiskError> {
-        (self.0)(bytes)
-            .map_err(|error| DiskError::new("get random bytes from", Path::new("/dev/urandom"), error))
-    }
-}
-
-impl fmt::Debug for Randomness {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Randomness")
+pub(crate) fn not_sealed(error: SealError) -> DiskError {
+    match error {
+        SealError::Random(error) => no_random(error),
+        SealError::Refused => {
+            let long = io::Error::new(io::ErrorKind::InvalidInput, error.to_string());
+            DiskError::new("seal", Path::new("memory"), long)
+        }
     }
 }
 
@@ -179,7 +122,7 @@ impl Domain {
     pub(crate) fn seal_whole(&self, used: Use, name: &[u8], mut text: Vec<u8>) -> Result<Vec<u8>, DiskError> {
         let Some(keys) = &self.keys else { return Ok(text) };
         let mut salt = [0; SALT_BYTES];
-        keys.random.fill(&mut salt)?;
+        keys.random.fill(&mut salt).map_err(no_random)?;
         self.seal(used, &[name, &salt].concat()).seal(&[], &mut text)?;
         text.extend_from_slice(&salt);
         Ok(text)
@@ -202,26 +145,8 @@ impl Domain {
     }
 }
 
-/// Sealed bytes did not open: they are not what was sealed, or not from this place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct NotOpened;
-
-impl fmt::Display for NotOpened {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("it is not what was sealed here (put the right file back)")
-    }
-}
-
 /// Seals the parts of one file, or leaves them as they are.
 pub(crate) struct Seal(Option<Box<Sealer>>);
-
-/// AES-256-GCM with the key of one file.
-pub(crate) struct Sealer {
-    cipher: Aes256Gcm,
-    /// The beginning of all associated data.
-    about: Vec<u8>,
-    random: Randomness,
-}
 
 impl Seal {
     pub(crate) fn is_plain(&self) -> bool {
@@ -236,7 +161,7 @@ impl Seal {
     /// Seals the text for this place in the file.
     pub(crate) fn seal(&self, place: &[u8], text: &mut Vec<u8>) -> Result<(), DiskError> {
         match &self.0 {
-            Some(sealer) => sealer.seal(place, text),
+            Some(sealer) => sealer.seal(place, text).map_err(not_sealed),
             None => Ok(()),
         }
     }
@@ -255,48 +180,6 @@ impl Seal {
             Some(sealer) => sealer.open(place, sealed),
             None => Ok(()),
         }
-    }
-}
-
-impl Sealer {
-    pub(crate) fn new(key: &Key, about: Vec<u8>, random: Randomness) -> Self {
-        Self { cipher: Aes256Gcm::new(key.expose().into()), about, random }
-    }
-
-    pub(crate) fn seal(&self, place: &[u8], text: &mut Vec<u8>) -> Result<(), DiskError> {
-        let mut nonce = [0; NONCE_BYTES];
-        self.random.fill(&mut nonce)?;
-        text.reserve_exact(OVERHEAD);
-        let sealed = self.cipher.encrypt_inout_detached(
-            (&nonce).into(),
-            &self.data(place),
-            InOutBuf::from(&mut text[..]),
-        );
-        // Only a text above 64 GiB, which nothing here is.
-        let tag = sealed.map_err(|_| {
-            let long =
-                io::Error::new(io::ErrorKind::InvalidInput, "the text is longer than the cipher takes");
-            DiskError::new("seal", Path::new("memory"), long)
-        })?;
-        text.extend_from_slice(&tag);
-        text.extend_from_slice(&nonce);
-        Ok(())
-    }
-
-    pub(crate) fn open(&self, place: &[u8], sealed: &mut Vec<u8>) -> Result<(), NotOpened> {
-        let text = sealed.len().checked_sub(OVERHEAD).ok_or(NotOpened)?;
-        let (body, rest) = sealed.split_at_mut_checked(text).ok_or(NotOpened)?;
-        let (tag, nonce) = rest.split_first_chunk::<TAG_BYTES>().ok_or(NotOpened)?;
-        let nonce: &[u8; NONCE_BYTES] = nonce.first_chunk().ok_or(NotOpened)?;
-        let (nonce, tag) = (nonce.into(), tag.into());
-        let opened = self.cipher.decrypt_inout_detached(nonce, &self.data(place), InOutBuf::from(body), tag);
-        opened.map_err(|_| NotOpened)?;
-        sealed.truncate(text);
-        Ok(())
-    }
-
-    fn data(&self, place: &[u8]) -> Vec<u8> {
-        [&self.about, place].concat()
     }
 }
 
@@ -341,31 +224,6 @@ mod tests {
 
     fn key() -> Key {
         Key::new(std::array::from_fn(|at| at as u8))
-    }
-
-    /// Typed out from docs/formats/encryption.md, where another program made it.
-    const SEALED: [u8; 36] = [
-        0x80, 0x71, 0x10, 0x48, 0x28, 0xaa, 0x70, 0xd4, // ciphertext
-        0xf0, 0xd5, 0xb3, 0xb0, 0x89, 0x75, 0x3e, 0x6b, 0x57, 0xb7, 0x72, 0xa7, 0x4c, 0xfe, 0x6d,
-        0x25, // tag
-        0xa0, 0xa1, 0xa2, 0xa3, 0xa4, 0xa5, 0xa6, 0xa7, 0xa8, 0xa9, 0xaa, 0xab, // nonce
-    ];
-
-    #[test]
-    fn sealed_bytes_are_those_that_another_program_made() {
-        let random = Randomness::from_fn(|bytes| {
-            bytes.iter_mut().zip(0xa0..).for_each(|(byte, value)| *byte = value);
-            Ok(())
-        });
-        let mut about = b"\0\0\0\0\0".to_vec();
-        about.extend_from_slice(&[0x55; 16]);
-        about.extend_from_slice(b"\x08\x07\x06\x05\x04\x03\x02\x01\x0d\x0c\x0b\x0a\x03\x02");
-        let sealer = Sealer::new(&key(), about, random);
-        let mut bytes = b"filemark".to_vec();
-        sealer.seal(b"\x01\0\x20\0\0", &mut bytes).unwrap();
-        assert_eq!(bytes, SEALED);
-        sealer.open(b"\x01\0\x20\0\0", &mut bytes).unwrap();
-        assert_eq!(bytes, b"filemark");
     }
 
     #[test]

@@ -1,23 +1,13 @@
 //! Regions: compressed when it pays; and back.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use bytes::Bytes;
-use zstd::bulk::{Compressor, Decompressor};
+use vtl_codec::{Compressors, Habit, Method};
 
 use crate::buffers::{Buffer, Buffers};
 use crate::cipher::Prints;
 use crate::types::MAX_REGION_BYTES;
-use crate::workers::lock;
-
-/// A region shorter than this is not worth a compressor's time.
-const MIN_COMPRESSED: usize = 512;
-/// Bytes that are tried in some places before a whole region is.
-const PROBE_BYTES: usize = 4096;
-/// Where, in sixths of the region. One place is not enough: a region of small files has both sorts of content.
-const PROBES: [usize; 3] = [1, 3, 5];
-/// A region is compressed without a probe when it is not longer than this.
-const PROBE_FROM: usize = 8 * PROBE_BYTES;
 
 /// How a region's bytes are stored; the numbers are on the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,20 +42,18 @@ pub(crate) struct Encoded {
     pub(crate) stored: Vec<Bytes>,
 }
 
-/// Compressors and decompressors that are not in use, so that none is set up for each chunk.
+/// Regions to what packs hold, and back.
 pub(crate) struct Codec {
-    level: i32,
     prints: Prints,
     buffers: Arc<Buffers>,
-    compressors: Mutex<Vec<Compressor<'static>>>,
-    decompressors: Mutex<Vec<Decompressor<'static>>>,
+    compressors: Compressors,
 }
 
 impl Codec {
-    /// `usual_bytes`: how long most regions are.
+    /// `level` is zstd's; `usual_bytes`: how long most regions are.
     pub(crate) fn new(level: i32, usual_bytes: usize, prints: Prints) -> Self {
         let buffers = Buffers::new(usual_bytes);
-        Self { level, prints, buffers, compressors: Mutex::default(), decompressors: Mutex::default() }
+        Self { prints, buffers, compressors: Compressors::new(Method::Zstd, level) }
     }
 
     /// How the content of chunks is told apart.
@@ -78,19 +66,18 @@ impl Codec {
         &self.buffers
     }
 
-    /// Pieces in order make one region; together they are not longer than a region may be.
-    pub(crate) fn encode(&self, pieces: Vec<Bytes>, compress: bool) -> Encoded {
-        let raw_len = pieces.iter().map(Bytes::len).sum();
-        let smaller =
-            if compress && raw_len >= MIN_COMPRESSED { self.compress(&pieces, raw_len) } else { None };
+    /// Pieces in order make one region; together they are not longer than a region may be. `habit` is their stream's.
+    pub(crate) fn encode(&self, pieces: Vec<Bytes>, compress: bool, habit: &Habit) -> Encoded {
+        let smaller = if compress { self.compress(&pieces, habit) } else { None };
         match smaller {
             Some(bytes) => Encoded { algorithm: Algorithm::Zstd, stored: vec![bytes] },
             None => Encoded { algorithm: Algorithm::Raw, stored: pieces },
         }
     }
 
-    /// The compressed region when that saves at least 5 %. A compressor that fails is no reason to lose data.
-    fn compress(&self, pieces: &[Bytes], raw_len: usize) -> Option<Bytes> {
+    /// The compressed region when that pays.
+    fn compress(&self, pieces: &[Bytes], habit: &Habit) -> Option<Bytes> {
+        let raw_len = pieces.iter().map(Bytes::len).sum();
         let mut joined;
         let raw: &[u8] = match pieces {
             [one] => one,
@@ -100,16 +87,8 @@ impl Codec {
                 &joined.bytes
             }
         };
-        let idle = lock(&self.compressors).pop();
-        let mut compressor = match idle {
-            Some(compressor) => compressor,
-            None => Compressor::new(self.level).ok()?,
-        };
         let mut room = self.buffers.take(raw_len);
-        let smaller = probe_pays(&mut compressor, raw) && squeeze(&mut compressor, raw, &mut room.bytes);
-        lock(&self.compressors).push(compressor);
-        debug_assert_eq!(raw.len(), raw_len);
-        smaller.then(|| room.share())
+        self.compressors.compress(raw, &mut room.bytes, habit).then(|| room.share())
     }
 
     /// The raw bytes of a region. Whether they are right, the fingerprints of its chunks tell.
@@ -135,33 +114,9 @@ impl Codec {
     }
 
     fn decompress(&self, stored: &[u8], raw_len: usize) -> Option<Buffer> {
-        let idle = lock(&self.decompressors).pop();
-        let mut decompressor = match idle {
-            Some(decompressor) => decompressor,
-            None => Decompressor::new().ok()?,
-        };
         let mut raw = self.buffers.take(raw_len);
-        let done = decompressor.decompress_to_buffer(stored, &mut raw.bytes);
-        lock(&self.decompressors).push(decompressor);
-        done.ok().map(|_| raw)
+        self.compressors.decompress(Method::Zstd, stored, &mut raw.bytes).map(|()| raw)
     }
-}
-
-fn probe_pays(compressor: &mut Compressor<'static>, raw: &[u8]) -> bool {
-    if raw.len() < PROBE_FROM {
-        return true;
-    }
-    let mut room = Vec::with_capacity(PROBE_BYTES);
-    PROBES.iter().any(|sixths| {
-        let start = raw.len() / 6 * sixths - PROBE_BYTES / 2;
-        room.clear();
-        raw.get(start..start + PROBE_BYTES).is_some_and(|probe| squeeze(compressor, probe, &mut room))
-    })
-}
-
-/// Compresses into `room`, which is as long as the raw bytes; whether that saved 5 %.
-fn squeeze(compressor: &mut Compressor<'static>, raw: &[u8], room: &mut Vec<u8>) -> bool {
-    compressor.compress_to_buffer(raw, room).is_ok_and(|len| len <= raw.len() - raw.len() / 20)
 }
 
 #[cfg(test)]
@@ -188,7 +143,7 @@ mod tests {
     fn round_trip(pieces: Vec<Bytes>, compress: bool) -> (Algorithm, usize) {
         let codec = codec();
         let raw = pieces.concat();
-        let encoded = codec.encode(pieces, compress);
+        let encoded = codec.encode(pieces, compress, &Habit::default());
         let stored = encoded.stored.concat();
         let back = codec.decode(encoded.algorithm, raw.len(), read(&codec, &stored));
         assert_eq!(back.unwrap(), raw);
@@ -224,14 +179,18 @@ mod tests {
         let whole = Bytes::from("abcdefgh".repeat(1000));
         let pieces = vec![whole.slice(..13), whole.slice(13..5000), whole.slice(5000..)];
         let codec = codec();
-        let (one, several) = (codec.encode(vec![whole], true), codec.encode(pieces, true));
+        let (one, several) = (
+            codec.encode(vec![whole], true, &Habit::default()),
+            codec.encode(pieces, true, &Habit::default()),
+        );
         assert_eq!(one.stored.concat(), several.stored.concat());
     }
 
     #[test]
     fn cut_or_wrong_lengths_are_an_error() {
         let codec = codec();
-        let stored = codec.encode(vec![Bytes::from("abcdefgh".repeat(1000))], true).stored.concat();
+        let stored =
+            codec.encode(vec![Bytes::from("abcdefgh".repeat(1000))], true, &Habit::default()).stored.concat();
         for len in 0..stored.len() {
             assert!(codec.decode(Algorithm::Zstd, 8000, read(&codec, &stored[..len])).is_err());
         }

@@ -3,6 +3,7 @@
 use std::io::IoSlice;
 
 use bytes::Bytes;
+use vtl_codec::Habit;
 use vtl_durable::DiskError;
 
 use crate::error::StoreError;
@@ -20,6 +21,7 @@ pub(crate) struct Draft<'a> {
     next: Next,
     table: Table,
     end: u64,
+    habit: Habit,
 }
 
 impl<'a> Draft<'a> {
@@ -28,7 +30,8 @@ impl<'a> Draft<'a> {
         let generation = old.generation.saturating_add(1);
         let next = core.packs.put_next(old.id, generation)?;
         let frame = core.packs.frame(old.id, generation);
-        Ok(Self { core, id: old.id, generation, frame, next, table: Table::default(), end: PAGE })
+        let (table, habit) = (Table::default(), Habit::default());
+        Ok(Self { core, id: old.id, generation, frame, next, table, end: PAGE, habit })
     }
 
     /// Adds chunks, at raw addresses behind all before, with their bytes.
@@ -38,7 +41,7 @@ impl<'a> Draft<'a> {
         raw: Vec<Bytes>,
         compress: bool,
     ) -> Result<(), DiskError> {
-        let encoded = self.core.codec.encode(raw, compress);
+        let encoded = self.core.codec.encode(raw, compress, &self.habit);
         let (region, bytes) = self.frame.region(self.end, chunks, encoded)?;
         let parts: Vec<IoSlice<'_>> = bytes.iter().map(|piece| IoSlice::new(piece)).collect();
         self.write(&parts)?;

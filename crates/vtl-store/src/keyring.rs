@@ -15,13 +15,13 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use argon2::{Algorithm, Argon2, Params, Version};
+use vtl_codec::{Cost, KEY_BYTES, Sealer, from_passphrase};
 use vtl_durable::sealed::{self, Kind, SealedError};
 use vtl_durable::wire::{Malformed, Reader, Writer};
 use vtl_durable::{Disk, DiskError};
 use vtl_types::Secret;
 
-use crate::cipher::{KEY_BYTES, Key, NotOpened, OVERHEAD, Randomness, Sealer};
+use crate::cipher::{Key, NotOpened, OVERHEAD, Randomness, no_random, not_sealed};
 use crate::error::StoreError;
 use crate::workers::lock;
 
@@ -155,7 +155,7 @@ impl Keyring {
         store_id: [u8; 16],
         encryption: &Encryption,
     ) -> Result<(), StoreError> {
-        let domain = Key::random(&encryption.random)?;
+        let domain = Key::random(&encryption.random).map_err(no_random)?;
         Wrapped::make(root, store_id, 1, encryption, &domain)?.write(disk, root)
     }
 
@@ -244,11 +244,6 @@ struct Wrapped {
     exported: bool,
 }
 
-/// Beyond these a keyring is none of ours: it must not ask for all the memory there is.
-const MAX_MEMORY_KIB: u32 = 1 << 20;
-const MAX_PASSES: u32 = 64;
-const MAX_LANES: u32 = 16;
-
 impl Wrapped {
     fn make(
         root: &Path,
@@ -264,7 +259,7 @@ impl Wrapped {
             Method::Passphrase => (encryption.cost.memory_kib, encryption.cost.passes, 1),
         };
         let (mut salt, domain_wrapped) = ([0; 32], [0; WRAPPED]);
-        encryption.random.fill(&mut salt)?;
+        encryption.random.fill(&mut salt).map_err(no_random)?;
         let mut wrapped = Self {
             store_id,
             revision,
@@ -280,7 +275,7 @@ impl Wrapped {
         let mut text = zeroize::Zeroizing::new(domain.expose().to_vec());
         // Room for what is added, so that no copy is left behind.
         text.reserve_exact(OVERHEAD);
-        sealer.seal(&wrapped.fields(), &mut text)?;
+        sealer.seal(&wrapped.fields(), &mut text).map_err(not_sealed)?;
         wrapped.domain =
             text.as_slice().try_into().map_err(|_| refused(root, "it has another length".to_owned()))?;
         Ok(wrapped)
@@ -300,18 +295,13 @@ impl Wrapped {
     fn sealer(&self, key: &PoolKey, random: &Randomness) -> Result<Sealer, String> {
         let key = match key {
             PoolKey::File(secret) => Key::derive(KEY_FILE_CONTEXT, &[&self.salt, secret.expose()]),
-            PoolKey::Passphrase(secret) => self.stretch(secret)?,
+            PoolKey::Passphrase(secret) => from_passphrase(secret, &self.salt, self.cost())?,
         };
         Ok(Sealer::new(&key, ABOUT.to_vec(), random.clone()))
     }
 
-    fn stretch(&self, passphrase: &Secret) -> Result<Key, String> {
-        let why = |error: argon2::Error| format!("no key can be made of this passphrase: {error}");
-        let params = Params::new(self.memory_kib, self.passes, self.lanes, Some(KEY_BYTES)).map_err(why)?;
-        let mut key = zeroize::Zeroizing::new([0; KEY_BYTES]);
-        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
-        argon2.hash_password_into(passphrase.expose(), &self.salt, &mut *key).map_err(why)?;
-        Ok(Key::new(*key))
+    fn cost(&self) -> Cost {
+        Cost { memory_kib: self.memory_kib, passes: self.passes, lanes: self.lanes }
     }
 
     /// What is sealed along with the domain key.
@@ -347,7 +337,7 @@ impl Wrapped {
         };
         let (memory_kib, passes) = (reader.u32("memory")?, reader.u32("passes")?);
         let lanes = reader.u32("lanes")?;
-        if memory_kib > MAX_MEMORY_KIB || passes > MAX_PASSES || lanes > MAX_LANES {
+        if !(Cost { memory_kib, passes, lanes }).is_bearable() {
             return Err(reader.malformed("cost of a passphrase"));
         }
         let (salt, domain) = (reader.array("salt")?, reader.array("wrapped key")?);

@@ -15,6 +15,7 @@ use std::sync::mpsc::channel;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 use bytes::Bytes;
+use vtl_codec::Habit;
 
 use crate::codec::Codec;
 use crate::cutter::{Batch, Cut, Cutter};
@@ -37,6 +38,8 @@ pub(crate) struct Context {
 
 pub(crate) struct Lane {
     context: Context,
+    /// How the stream's last region compressed.
+    habit: Habit,
     state: Mutex<LaneState>,
     changed: Condvar,
 }
@@ -74,7 +77,7 @@ impl Lane {
             writer: Some(Writer::new(length)),
             failure: None,
         };
-        Self { context, state: Mutex::new(state), changed: Condvar::new() }
+        Self { context, habit: Habit::default(), state: Mutex::new(state), changed: Condvar::new() }
     }
 
     /// Hands bytes over; blocks while too much is in flight.
@@ -224,7 +227,8 @@ impl Lane {
                 continue;
             }
             self.context.workers.run(Box::new(move || {
-                let encoded = Some(ticket.lane.context.codec.encode(pieces, compress));
+                let lane = &ticket.lane;
+                let encoded = Some(lane.context.codec.encode(pieces, compress, &lane.habit));
                 ticket.finish(Ready { items, chunks, encoded, probe });
             }));
         }

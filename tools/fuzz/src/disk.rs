@@ -19,7 +19,12 @@ const BESIDE: usize = 10 << 20;
 
 /// Runs `work`; more memory than a file of so many bytes is worth ends the process, which the fuzzer takes for a crash.
 pub fn bounded(bytes: usize, work: impl FnOnce()) {
-    let limit = ALLOCATOR.allocated() + bytes * TIMES + BESIDE;
+    limited(bytes * TIMES + BESIDE, work);
+}
+
+/// Runs `work`; more memory than so many bytes ends the process.
+pub fn limited(most: usize, work: impl FnOnce()) {
+    let limit = ALLOCATOR.allocated() + most;
     ALLOCATOR.set_limit(limit).expect("the limit is above what is allocated");
     work();
     ALLOCATOR.set_limit(usize::MAX).expect("there is no limit any more");

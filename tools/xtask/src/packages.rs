@@ -22,6 +22,8 @@ const PACKAGES: &[(&str, &str)] = &[
     ("bacula-sd", "btape and mtx-changer"),
     ("tgt", "the target by which the harness is proved"),
     ("libiscsi-bin", "iscsi-test-cu"),
+    ("python3-cryptography", "the second decoder of bundles"),
+    ("zstd", "the second decoder of bundles"),
 ];
 
 /// While it exists, Debian starts no service at installation; tests start what they need, in a namespace.

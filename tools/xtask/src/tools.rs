@@ -17,6 +17,7 @@ const TARGETS: &[&str] = &[
     "sealed",
     "index_table",
     "cartridge",
+    "bundle",
 ];
 /// How long each target runs: long enough in continuous integration to find what breaks at once.
 const SECONDS: u32 = 5;

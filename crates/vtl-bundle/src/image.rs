@@ -1,0 +1,312 @@
+//! The content of a bundle: all of it in order, or a part of it from any place.
+
+use std::io::{self, Read, Seek, SeekFrom};
+use std::ops::Range;
+
+use vtl_codec::{Cipher, Key, PrivateKey};
+
+use crate::chunk::{ChunkHeader, HEADER_BYTES as CHUNK_HEADER_BYTES};
+use crate::error::{BundleError, Fault, Finding};
+use crate::frame::{FRAME_BYTES, FrameHeader, HEADER_BYTES, MAX_BODY_BYTES, Opener};
+use crate::manifest::{Inside, Manifest, manifest_name};
+use crate::map::Entry;
+use crate::verify::{Expected, Source, Walk, read_fault, verify_object};
+
+/// One thing on the tape.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event<'a> {
+    /// A block.
+    Block(&'a [u8]),
+    /// A filemark.
+    Filemark,
+}
+
+/// The content of a bundle whose manifest opened.
+pub struct Image<'a, S> {
+    manifest: &'a Manifest,
+    firsts: Vec<u64>,
+    inside: Inside,
+    data_key: Option<Key>,
+    source: S,
+    opener: Opener,
+}
+
+impl<'a, S: Source> Image<'a, S> {
+    /// Opens the inside of the manifest; with the private key when it is sealed.
+    ///
+    /// # Errors
+    /// The key is missing or another one, or the inside does not belong to these objects.
+    pub fn open(
+        manifest: &'a Manifest,
+        private: Option<&PrivateKey>,
+        source: S,
+    ) -> Result<Self, BundleError> {
+        let data_key = match (manifest.sealed, private) {
+            (false, _) => None,
+            (true, Some(private)) => Some(manifest.data_key(private)?),
+            (true, None) => {
+                let recipients = manifest.recipients.iter().map(|recipient| recipient.key.clone()).collect();
+                return Err(BundleError::NeedsKey { recipients });
+            }
+        };
+        let inside = manifest.inside(data_key.as_ref())?;
+        Ok(Self {
+            manifest,
+            firsts: manifest.first_frames(),
+            inside,
+            data_key,
+            source,
+            opener: Opener::new(),
+        })
+    }
+
+    /// What only the owner of the content should know.
+    pub fn inside(&self) -> &Inside {
+        &self.inside
+    }
+
+    /// All bytes of all blocks, in order. Each piece has been checked by its frame; whether all together are right is known when
+    /// this returns: until then what came is to be kept apart.
+    ///
+    /// # Errors
+    /// What is wrong, with object and frame.
+    pub fn copy(&mut self, mut out: impl FnMut(&[u8]) -> io::Result<()>) -> Result<(), BundleError> {
+        let mut hasher = blake3::Hasher::new();
+        let (mut body, mut raw) = (Vec::with_capacity(MAX_BODY_BYTES), Vec::with_capacity(FRAME_BYTES));
+        for at in 0..self.manifest.objects.len() {
+            let mut walk = Walk::begin(self.manifest, at, &self.firsts, &mut self.source)?;
+            let cipher = cipher(&walk.chunk, self.data_key.as_ref())
+                .map_err(|fault| Finding::object(&self.manifest.objects[at].name, fault))?;
+            while let Some(header) = walk.next(&mut body)? {
+                self.opener
+                    .open(&header, &walk.chunk_bytes, cipher.as_ref(), &mut body, &mut raw)
+                    .map_err(|fault| walk.fault(header.number, fault))?;
+                hasher.update(&raw);
+                out(&raw).map_err(BundleError::Write)?;
+            }
+            walk.finish()?;
+        }
+        match *hasher.finalize().as_bytes() == self.inside.blake3 {
+            true => Ok(()),
+            false => Err(Finding::object(&manifest_name(self.manifest.label), Fault::Content).into()),
+        }
+    }
+
+    /// Blocks and filemarks, in order; as [`Image::copy`].
+    ///
+    /// # Errors
+    /// What is wrong, with object and frame.
+    pub fn events(&mut self, mut each: impl FnMut(Event<'_>) -> io::Result<()>) -> Result<(), BundleError> {
+        let entries: Vec<Entry> = self.inside.map.entries().collect();
+        let mut blocks = Blocks { entries: entries.into_iter(), left: 0, len: 0, block: Vec::new() };
+        blocks.marks(&mut each).map_err(BundleError::Write)?;
+        self.copy(|bytes| blocks.feed(bytes, &mut each))
+    }
+
+    /// Where the blocks of a file lie in the image: file 0 is what comes before the first filemark.
+    ///
+    /// # Errors
+    /// There is no such file.
+    pub fn file(&self, number: u64) -> Result<Range<u64>, BundleError> {
+        let (mut file, mut at, mut start) = (0_u64, 0_u64, 0_u64);
+        for entry in self.inside.map.entries() {
+            match entry {
+                Entry::Blocks { len, count } => at += u64::from(len) * count,
+                Entry::Marks { count } => {
+                    if number < file + count {
+                        break;
+                    }
+                    file += count;
+                    start = at;
+                }
+            }
+        }
+        let last = self.inside.map.marks();
+        match number {
+            _ if number > last => Err(BundleError::Range(format!(
+                "there is no file {number}: with {last} filemarks the files are 0 to {last}"
+            ))),
+            // Between two filemarks side by side there is nothing.
+            _ if number > file => Ok(at..at),
+            _ => Ok(start..at),
+        }
+    }
+
+    /// Where a block lies in the image, counted from 0 without filemarks.
+    ///
+    /// # Errors
+    /// There is no such block.
+    pub fn block(&self, number: u64) -> Result<Range<u64>, BundleError> {
+        let (mut first, mut at) = (0_u64, 0_u64);
+        for entry in self.inside.map.entries() {
+            let Entry::Blocks { len, count } = entry else { continue };
+            if number < first + count {
+                let start = at + (number - first) * u64::from(len);
+                return Ok(start..start + u64::from(len));
+            }
+            first += count;
+            at += u64::from(len) * count;
+        }
+        Err(BundleError::Range(format!("there is no block {number}: there are {first}")))
+    }
+
+    /// A part of the image, by frames alone: each is checked, objects as a whole are not. Who needs that calls [`Image::check`] before.
+    ///
+    /// # Errors
+    /// The range is beyond the image, or something is wrong, with object and frame.
+    pub fn read(
+        &mut self,
+        range: Range<u64>,
+        mut out: impl FnMut(&[u8]) -> io::Result<()>,
+    ) -> Result<(), BundleError> {
+        let (mut body, mut raw) = (Vec::with_capacity(MAX_BODY_BYTES), Vec::with_capacity(FRAME_BYTES));
+        for at in self.objects_of(&range)? {
+            let Some(expected) = Expected::new(self.manifest, at, &self.firsts) else { break };
+            let mut object = Object::open(&expected, &mut self.source, self.data_key.as_ref())?;
+            let frames = frames_of(&range);
+            for number in frames.start.max(self.firsts[at])..frames.end.min(self.firsts[at + 1]) {
+                let place = Some(number);
+                object
+                    .frame(&expected, number, &mut body, &mut raw, &self.opener)
+                    .map_err(|fault| expected.finding(place, fault))?;
+                let start = number * FRAME_BYTES as u64;
+                let from = range.start.saturating_sub(start).min(raw.len() as u64) as usize;
+                let to = (range.end - start).min(raw.len() as u64) as usize;
+                out(raw.get(from..to).unwrap_or_default()).map_err(BundleError::Write)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The objects that a part of the image lies in, each as a whole against the manifest.
+    ///
+    /// # Errors
+    /// What is wrong, with object and frame.
+    pub fn check(&mut self, range: Range<u64>) -> Result<(), BundleError> {
+        for at in self.objects_of(&range)? {
+            verify_object(self.manifest, at, &self.firsts, &mut self.source)?;
+        }
+        Ok(())
+    }
+
+    fn objects_of(&self, range: &Range<u64>) -> Result<Range<usize>, BundleError> {
+        let len = self.manifest.image_bytes;
+        if range.start > range.end || range.end > len {
+            let why = format!("bytes {} to {} are not in an image of {len}", range.start, range.end);
+            return Err(BundleError::Range(why));
+        }
+        let frames = frames_of(range);
+        if frames.is_empty() {
+            return Ok(0..0);
+        }
+        let object = |frame: u64| self.firsts.partition_point(|first| *first <= frame) - 1;
+        Ok(object(frames.start)..object(frames.end - 1) + 1)
+    }
+}
+
+fn frames_of(range: &Range<u64>) -> Range<u64> {
+    if range.is_empty() {
+        return 0..0;
+    }
+    range.start / FRAME_BYTES as u64..range.end.div_ceil(FRAME_BYTES as u64)
+}
+
+fn cipher(chunk: &ChunkHeader, data_key: Option<&Key>) -> Result<Option<Cipher>, Fault> {
+    match data_key {
+        Some(key) if chunk.sealed => chunk.cipher(key).map(Some).map_err(|_| Fault::Refused),
+        _ => Ok(None),
+    }
+}
+
+/// An object that frames are taken from by their number.
+struct Object<R> {
+    reader: R,
+    chunk_bytes: [u8; CHUNK_HEADER_BYTES],
+    cipher: Option<Cipher>,
+    /// The frame that begins where the reader stands.
+    next: u64,
+}
+
+impl<R: Read + Seek> Object<R> {
+    fn open<S: Source<Object = R>>(
+        expected: &Expected<'_>,
+        source: &mut S,
+        data_key: Option<&Key>,
+    ) -> Result<Self, Finding> {
+        let mut reader = expected.open(source)?;
+        let mut chunk_bytes = [0; CHUNK_HEADER_BYTES];
+        let chunk = reader.read_exact(&mut chunk_bytes).map_err(read_fault);
+        let chunk = chunk.and_then(|()| expected.chunk(&chunk_bytes));
+        let chunk = chunk.map_err(|fault| expected.finding(None, fault))?;
+        let cipher = cipher(&chunk, data_key).map_err(|fault| expected.finding(None, fault))?;
+        Ok(Self { reader, chunk_bytes, cipher, next: chunk.first_frame })
+    }
+
+    /// Goes forward only. Frames that are passed over are not looked into.
+    fn frame(
+        &mut self,
+        expected: &Expected<'_>,
+        number: u64,
+        body: &mut Vec<u8>,
+        raw: &mut Vec<u8>,
+        opener: &Opener,
+    ) -> Result<(), Fault> {
+        loop {
+            let mut bytes = [0; HEADER_BYTES];
+            self.reader.read_exact(&mut bytes).map_err(read_fault)?;
+            let header = FrameHeader::decode(&bytes)?;
+            self.next += 1;
+            if self.next <= number {
+                self.reader.seek(SeekFrom::Current(header.body_len.into())).map_err(read_fault)?;
+                continue;
+            }
+            body.resize(header.body_len as usize, 0);
+            self.reader.read_exact(body).map_err(read_fault)?;
+            header.check(&bytes, body)?;
+            expected.frame(&header, number)?;
+            return opener.open(&header, &self.chunk_bytes, self.cipher.as_ref(), body, raw);
+        }
+    }
+}
+
+/// Cuts the image into blocks again.
+struct Blocks {
+    entries: std::vec::IntoIter<Entry>,
+    /// Blocks of this length still to come.
+    left: u64,
+    len: usize,
+    block: Vec<u8>,
+}
+
+impl Blocks {
+    /// Filemarks up to the next block.
+    fn marks(&mut self, each: &mut impl FnMut(Event<'_>) -> io::Result<()>) -> io::Result<()> {
+        while self.left == 0 {
+            match self.entries.next() {
+                None => return Ok(()),
+                Some(Entry::Marks { count }) => (0..count).try_for_each(|_| each(Event::Filemark))?,
+                Some(Entry::Blocks { len, count }) => (self.len, self.left) = (len as usize, count),
+            }
+        }
+        Ok(())
+    }
+
+    fn feed(
+        &mut self,
+        mut bytes: &[u8],
+        each: &mut impl FnMut(Event<'_>) -> io::Result<()>,
+    ) -> io::Result<()> {
+        while !bytes.is_empty() && self.left > 0 {
+            let (taken, rest) = bytes.split_at(bytes.len().min(self.len - self.block.len()));
+            self.block.extend_from_slice(taken);
+            bytes = rest;
+            if self.block.len() == self.len {
+                each(Event::Block(&self.block))?;
+                self.block.clear();
+                self.left -= 1;
+                self.marks(each)?;
+            }
+        }
+        Ok(())
+    }
+}

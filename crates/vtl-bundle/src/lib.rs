@@ -1,0 +1,33 @@
+//! The open export format: a cartridge as objects that any program can read.
+//!
+//! ```text
+//! blocks, filemarks -> Writer -> frames: compress, seal -> chunk objects -> Sink, manifest last
+//! Source -> verify (no key): hashes, frames           -> findings, each with object and frame
+//! Source -> Image (key if sealed): frames -> blocks and filemarks, in order or from any place
+//! ```
+//!
+//! No network, no clock, no store: objects go through [`Sink`] and come through [`Source`], which the caller makes. Memory is bounded by a few
+//! frames, the list of objects and the map. A crash of the writer leaves objects without a manifest: no bundle.
+//!
+//! Format, and why it is so: `docs/formats/bundle.md`.
+
+mod chunk;
+mod error;
+mod frame;
+mod image;
+mod manifest;
+mod map;
+mod verify;
+mod writer;
+
+pub use chunk::{ChunkHeader, HEADER_BYTES as CHUNK_HEADER_BYTES};
+pub use error::{BundleError, Fault, Finding};
+pub use frame::{End, FRAME_BYTES, FrameHeader, HEADER_BYTES as FRAME_HEADER_BYTES, MAX_BODY_BYTES};
+pub use image::{Event, Image};
+pub use manifest::{
+    Attributes, Inside, MAX_MANIFEST_BYTES, MAX_RECIPIENTS, Manifest, ManifestError, Recipient, Signed,
+    Stamp, Stored, manifest_name, object_name,
+};
+pub use map::{Entry, MAX_BLOCK_BYTES, MAX_FILEMARKS, Map, MapError};
+pub use verify::{Source, verify};
+pub use writer::{CHUNK_SIZES, Settings, Sink, WriteError, Writer};

@@ -1,0 +1,359 @@
+//! Blocks and filemarks to objects.
+//!
+//! ```text
+//! block -> image -> frame full: compress -> held back until the next one shows whether it is the last of its object
+//!       -> seal for its place -> object: Sink, MD5, SHA-256
+//! ```
+//!
+//! Order: objects one after the other, the manifest last. A writer that failed is of no use afterwards.
+
+use std::fmt;
+use std::io;
+use std::ops::RangeInclusive;
+
+use md5::Md5;
+use sha2::{Digest as _, Sha256};
+use vtl_codec::{Cipher, Compressors, Habit, Key, Method, PublicKey, Randomness, SigningKey};
+use vtl_types::Label;
+
+use crate::chunk::{ChunkHeader, HEADER_BYTES as CHUNK_HEADER_BYTES};
+use crate::error::Fault;
+use crate::frame::{End, FRAME_BYTES, Packed};
+use crate::manifest::{
+    Attributes, Closed, Inside, MAX_RECIPIENTS, Manifest, ManifestError, Stamp, Stored, hex, manifest_name,
+    object_name,
+};
+use crate::map::{Map, MapError};
+
+/// How long chunk objects may be at most.
+pub const CHUNK_SIZES: RangeInclusive<u64> = 1 << 20..=1 << 40;
+const MAX_OBJECTS: u32 = 999_999;
+
+/// Where objects go: one at a time, in order.
+pub trait Sink {
+    /// A new object; its name is a plain file name.
+    ///
+    /// # Errors
+    /// It cannot be begun.
+    fn begin(&mut self, name: &str) -> io::Result<()>;
+
+    /// Its next bytes.
+    ///
+    /// # Errors
+    /// They cannot be kept.
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()>;
+
+    /// It is complete: its length and hashes. Of the manifest `frames` is 0.
+    ///
+    /// # Errors
+    /// It cannot be kept, or is not what was written.
+    fn end(&mut self, object: &Stored) -> io::Result<()>;
+}
+
+/// What a bundle is made with.
+pub struct Settings {
+    /// The cartridge's label.
+    pub label: Label,
+    /// When: the folder's name has it too.
+    pub created: Stamp,
+    /// The cartridge's write generation.
+    pub generation: u64,
+    /// Serial numbers and what else belongs to the cartridge.
+    pub attributes: Attributes,
+    /// What frames are tried with.
+    pub codec: Method,
+    /// zstd's level.
+    pub level: i32,
+    /// The most that an object may have.
+    pub chunk_bytes: u64,
+    /// Who can open it; nobody need when there is none: then it is not encrypted.
+    pub recipients: Vec<PublicKey>,
+    /// Who says that it is his.
+    pub signing: Option<SigningKey>,
+    /// Where keys, salts and ids come from.
+    pub random: Randomness,
+}
+
+/// Why there is no bundle.
+#[derive(Debug)]
+pub enum WriteError {
+    /// It cannot be made with these settings.
+    Settings(String),
+    /// The caller's sink failed.
+    Sink {
+        /// Which object.
+        object: String,
+        /// Why.
+        error: io::Error,
+    },
+    /// A block cannot be exported.
+    Map(MapError),
+    /// The manifest cannot be made.
+    Manifest(ManifestError),
+    /// There are no random bytes.
+    Random(io::Error),
+    /// The cryptographic library refuses.
+    Refused(Fault),
+}
+
+impl fmt::Display for WriteError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Settings(why) => f.write_str(why),
+            Self::Sink { object, error } => write!(f, "{object} cannot be written: {error}"),
+            Self::Map(error) => error.fmt(f),
+            Self::Manifest(error) => error.fmt(f),
+            Self::Random(error) => write!(f, "there are no random bytes: {error}"),
+            Self::Refused(fault) => write!(f, "a frame cannot be sealed: {fault}"),
+        }
+    }
+}
+
+impl std::error::Error for WriteError {}
+
+impl From<MapError> for WriteError {
+    fn from(error: MapError) -> Self {
+        Self::Map(error)
+    }
+}
+
+impl From<ManifestError> for WriteError {
+    fn from(error: ManifestError) -> Self {
+        Self::Manifest(error)
+    }
+}
+
+/// Writes one bundle.
+pub struct Writer<S> {
+    sink: S,
+    settings: Settings,
+    compressors: Compressors,
+    habit: Habit,
+    data_key: Option<Key>,
+    bundle: [u8; 16],
+    map: Map,
+    content: blake3::Hasher,
+    /// Bytes of the image that make no whole frame yet.
+    raw: Vec<u8>,
+    held: Option<Packed>,
+    next_frame: u64,
+    object: Option<Open>,
+    done: Vec<Stored>,
+}
+
+/// The object that is being written.
+struct Open {
+    name: String,
+    number: u32,
+    header: [u8; CHUNK_HEADER_BYTES],
+    seal: Option<Cipher>,
+    bytes: u64,
+    frames: u64,
+    md5: Md5,
+    sha256: Sha256,
+}
+
+impl<S: Sink> Writer<S> {
+    /// Begins. Only public keys are needed.
+    ///
+    /// # Errors
+    /// The settings cannot be, or there are no random bytes.
+    pub fn new(settings: Settings, sink: S) -> Result<Self, WriteError> {
+        if !CHUNK_SIZES.contains(&settings.chunk_bytes) {
+            let (least, most) = (CHUNK_SIZES.start() >> 20, CHUNK_SIZES.end() >> 20);
+            let why = format!(
+                "a chunk size of {} bytes cannot be: it is {least}m to {most}m",
+                settings.chunk_bytes
+            );
+            return Err(WriteError::Settings(why));
+        }
+        if settings.recipients.len() > MAX_RECIPIENTS {
+            let why =
+                format!("{} recipients are too many: at most {MAX_RECIPIENTS}", settings.recipients.len());
+            return Err(WriteError::Settings(why));
+        }
+        let mut bundle = [0; 16];
+        settings.random.fill(&mut bundle).map_err(WriteError::Random)?;
+        let data_key = match settings.recipients.is_empty() {
+            true => None,
+            false => Some(Key::random(&settings.random).map_err(WriteError::Random)?),
+        };
+        Ok(Self {
+            sink,
+            compressors: Compressors::new(settings.codec, settings.level),
+            settings,
+            habit: Habit::default(),
+            data_key,
+            bundle,
+            map: Map::default(),
+            content: blake3::Hasher::new(),
+            raw: Vec::with_capacity(FRAME_BYTES),
+            held: None,
+            next_frame: 0,
+            object: None,
+            done: Vec::new(),
+        })
+    }
+
+    /// The next block.
+    ///
+    /// # Errors
+    /// Its length cannot be, or the sink fails.
+    pub fn block(&mut self, mut bytes: &[u8]) -> Result<(), WriteError> {
+        self.map.block(bytes.len())?;
+        while !bytes.is_empty() {
+            // A full frame waits for a byte behind it: the last one may be full too.
+            if self.raw.len() == FRAME_BYTES {
+                self.pack()?;
+            }
+            let (taken, rest) = bytes.split_at(bytes.len().min(FRAME_BYTES - self.raw.len()));
+            self.raw.extend_from_slice(taken);
+            bytes = rest;
+        }
+        Ok(())
+    }
+
+    /// So many filemarks.
+    ///
+    /// # Errors
+    /// There are too many.
+    pub fn filemarks(&mut self, count: u64) -> Result<(), WriteError> {
+        Ok(self.map.filemarks(count)?)
+    }
+
+    /// Bytes of blocks so far.
+    pub fn image_bytes(&self) -> u64 {
+        self.map.image_bytes()
+    }
+
+    /// The end of the tape: last frames, manifest.
+    ///
+    /// # Errors
+    /// The sink fails, or the manifest is too long.
+    pub fn finish(mut self) -> Result<(Manifest, S), WriteError> {
+        self.pack()?;
+        if let Some(last) = self.held.take() {
+            self.place(last, End::Bundle)?;
+        }
+        let mut manifest = Manifest {
+            bundle: self.bundle,
+            label: self.settings.label,
+            created: self.settings.created,
+            generation: self.settings.generation,
+            codec: self.settings.codec,
+            sealed: self.data_key.is_some(),
+            image_bytes: self.map.image_bytes(),
+            objects: self.done,
+            recipients: Vec::new(),
+            inside: Closed::none(),
+        };
+        if let Some(key) = &self.data_key {
+            manifest.rewrap(key, &self.settings.recipients)?;
+        }
+        let blake3 = *self.content.finalize().as_bytes();
+        let inside = Inside { attributes: self.settings.attributes, blake3, map: self.map };
+        manifest.close(inside, self.data_key.as_ref(), &self.settings.random)?;
+        let bytes = manifest.encode(self.settings.signing.as_ref())?;
+        put(&mut self.sink, &manifest_name(manifest.label), &bytes)?;
+        Ok((manifest, self.sink))
+    }
+
+    /// Compresses what is there, and places the frame before it.
+    fn pack(&mut self) -> Result<(), WriteError> {
+        self.content.update(&self.raw);
+        let packed = Packed::new(&self.raw, &self.compressors, self.settings.codec, &self.habit);
+        self.raw.clear();
+        if let Some(before) = self.held.take() {
+            let end = if self.fits(&before, &packed) { End::None } else { End::Object };
+            self.place(before, end)?;
+        }
+        self.held = Some(packed);
+        Ok(())
+    }
+
+    /// Whether the object has room for both.
+    fn fits(&self, before: &Packed, next: &Packed) -> bool {
+        let sealed = self.data_key.is_some();
+        let used = self.object.as_ref().map_or(CHUNK_HEADER_BYTES as u64, |object| object.bytes);
+        used + before.len(sealed) + next.len(sealed) <= self.settings.chunk_bytes
+    }
+
+    fn place(&mut self, packed: Packed, end: End) -> Result<(), WriteError> {
+        let mut object = match self.object.take() {
+            Some(object) => object,
+            None => self.begin()?,
+        };
+        let placed = packed.place(self.next_frame, object.number, end, object.seal.as_ref(), &object.header);
+        let (header, body) = placed.map_err(WriteError::Refused)?;
+        object.write(&mut self.sink, &header)?;
+        object.write(&mut self.sink, &body)?;
+        object.frames += 1;
+        self.next_frame += 1;
+        match end {
+            End::None => self.object = Some(object),
+            End::Object | End::Bundle => self.done.push(object.end(&mut self.sink)?),
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self) -> Result<Open, WriteError> {
+        let number = u32::try_from(self.done.len() + 1).ok().filter(|number| *number <= MAX_OBJECTS);
+        let number = number.ok_or_else(|| {
+            WriteError::Settings(format!("{MAX_OBJECTS} objects are not enough (choose a larger chunk size)"))
+        })?;
+        let mut salt = [0; 32];
+        if self.data_key.is_some() {
+            self.settings.random.fill(&mut salt).map_err(WriteError::Random)?;
+        }
+        let sealed = self.data_key.is_some();
+        let header = ChunkHeader { number, bundle: self.bundle, salt, first_frame: self.next_frame, sealed };
+        let seal = self.data_key.as_ref().map(|key| header.cipher(key)).transpose();
+        let seal = seal.map_err(|_| WriteError::Refused(Fault::Refused))?;
+        Open::begin(&mut self.sink, object_name(self.settings.label, number), number, header.encode(), seal)
+    }
+}
+
+impl Open {
+    fn begin(
+        sink: &mut impl Sink,
+        name: String,
+        number: u32,
+        header: [u8; CHUNK_HEADER_BYTES],
+        seal: Option<Cipher>,
+    ) -> Result<Self, WriteError> {
+        sink.begin(&name).map_err(|error| WriteError::Sink { object: name.clone(), error })?;
+        let (md5, sha256) = (Md5::new(), Sha256::new());
+        let mut object = Self { name, number, header, seal, bytes: 0, frames: 0, md5, sha256 };
+        object.write(sink, &header)?;
+        Ok(object)
+    }
+
+    fn write(&mut self, sink: &mut impl Sink, bytes: &[u8]) -> Result<(), WriteError> {
+        self.bytes += bytes.len() as u64;
+        self.md5.update(bytes);
+        self.sha256.update(bytes);
+        sink.write(bytes).map_err(|error| WriteError::Sink { object: self.name.clone(), error })
+    }
+
+    fn end(self, sink: &mut impl Sink) -> Result<Stored, WriteError> {
+        let stored = Stored {
+            name: self.name,
+            bytes: self.bytes,
+            md5: hex(&self.md5.finalize()),
+            sha256: hex(&self.sha256.finalize()),
+            frames: self.frames,
+        };
+        match sink.end(&stored) {
+            Ok(()) => Ok(stored),
+            Err(error) => Err(WriteError::Sink { object: stored.name, error }),
+        }
+    }
+}
+
+/// An object that is there already as a whole.
+fn put(sink: &mut impl Sink, name: &str, bytes: &[u8]) -> Result<(), WriteError> {
+    let (md5, sha256) = (hex(&Md5::digest(bytes)), hex(&Sha256::digest(bytes)));
+    let stored = Stored { name: name.to_owned(), bytes: bytes.len() as u64, md5, sha256, frames: 0 };
+    let written = sink.begin(name).and_then(|()| sink.write(bytes)).and_then(|()| sink.end(&stored));
+    written.map_err(|error| WriteError::Sink { object: name.to_owned(), error })
+}

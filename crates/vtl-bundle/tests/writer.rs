@@ -1,0 +1,261 @@
+//! What the writer makes is what was given to it, whatever its settings.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test's helpers fail by panicking")]
+
+mod common;
+
+use std::io;
+use std::process::Command;
+
+use common::{Folder, vector};
+use vtl_bundle::{Event, Image, Manifest, Settings, Signed, Sink, Stored, Writer, verify};
+use vtl_codec::{Method, PublicKey, Randomness, SigningKey};
+
+fn noise(len: usize, seed: u8) -> Vec<u8> {
+    let mut bytes = vec![0; len];
+    blake3::Hasher::new().update(&[seed]).finalize_xof().fill(&mut bytes);
+    bytes
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Thing {
+    Block(Vec<u8>),
+    Mark,
+}
+
+/// A tape: noise and text, blocks of all lengths, marks alone and side by side.
+fn tape() -> Vec<Thing> {
+    let mut things = vec![Thing::Mark];
+    things.extend((0..40).map(|at| Thing::Block(noise(65_536, at))));
+    things.extend([Thing::Mark, Thing::Mark]);
+    things.extend((1..200).map(|at| Thing::Block("text on a tape ".repeat(at * 5).into_bytes())));
+    things.push(Thing::Block(noise(1 << 20, 99)));
+    things.push(Thing::Mark);
+    things
+}
+
+fn settings(codec: Method) -> Settings {
+    Settings {
+        label: "VTL002L8".parse().unwrap(),
+        created: "20260101_000000".parse().unwrap(),
+        generation: 3,
+        attributes: [("serial".to_owned(), "VTLTEST002".to_owned())].into(),
+        codec,
+        level: 1,
+        chunk_bytes: 1 << 20,
+        recipients: Vec::new(),
+        signing: None,
+        random: Randomness::system(),
+    }
+}
+
+fn public() -> PublicKey {
+    PublicKey::from_der(vector("none-sealed").key.unwrap().public().der()).unwrap()
+}
+
+fn write(settings: Settings, tape: &[Thing]) -> (Manifest, Folder) {
+    let mut writer = Writer::new(settings, Folder::default()).unwrap();
+    for thing in tape {
+        match thing {
+            Thing::Block(bytes) => writer.block(bytes).unwrap(),
+            Thing::Mark => writer.filemarks(1).unwrap(),
+        }
+    }
+    writer.finish().unwrap()
+}
+
+fn read(folder: &Folder) -> Vec<Thing> {
+    let (manifest, _) = folder.manifest();
+    assert!(verify(&manifest, &mut &*folder, |_, _| {}).is_empty());
+    let mut image = Image::open(&manifest, vector("none-sealed").key.as_ref(), folder).unwrap();
+    let mut things = Vec::new();
+    let thing = |event: Event<'_>| match event {
+        Event::Block(block) => Thing::Block(block.to_vec()),
+        Event::Filemark => Thing::Mark,
+    };
+    image
+        .events(|event| {
+            things.push(thing(event));
+            Ok(())
+        })
+        .unwrap();
+    things
+}
+
+#[test]
+fn every_codec_with_and_without_a_key_gives_the_tape_back() {
+    for codec in [Method::Raw, Method::Zstd, Method::Lz4] {
+        for recipients in [0, 1] {
+            let recipients = (0..recipients).map(|_| public()).collect();
+            let (manifest, folder) = write(Settings { recipients, ..settings(codec) }, &tape());
+            assert!(read(&folder) == tape(), "{codec:?}");
+            assert_eq!(manifest, folder.manifest().0);
+        }
+    }
+}
+
+#[test]
+fn objects_are_named_in_order_full_but_for_the_last_and_the_manifest_is_last() {
+    let (manifest, folder) = write(settings(Method::Raw), &tape());
+    let names: Vec<&str> = folder.told.iter().map(|object| object.name.as_str()).collect();
+    assert_eq!(&names[..2], ["VTL002L8.img.000001", "VTL002L8.img.000002"]);
+    assert_eq!(names.last(), Some(&"VTL002L8.manifest"));
+    assert_eq!(folder.told[..names.len() - 1], manifest.objects);
+    for object in &manifest.objects {
+        assert_eq!(folder.objects[&object.name].len() as u64, object.bytes);
+        assert!(object.bytes <= 1 << 20);
+    }
+    let full = &manifest.objects[..manifest.objects.len() - 1];
+    assert!(full.iter().all(|object| object.bytes > (1 << 20) - 262_176), "less than one frame is missing");
+    assert_eq!(manifest.folder(), "VTL002L8-20260101_000000");
+}
+
+#[test]
+fn md5_and_sha256_are_those_of_other_programs() {
+    let (manifest, folder) = write(settings(Method::Zstd), &tape());
+    let scratch = tempfile::tempdir().unwrap();
+    let object = &manifest.objects[0];
+    std::fs::write(scratch.path().join("object"), &folder.objects[&object.name]).unwrap();
+    for (program, hash) in [("md5sum", &object.md5), ("sha256sum", &object.sha256)] {
+        let output = Command::new(program).arg("object").current_dir(scratch.path()).output().unwrap();
+        assert!(String::from_utf8(output.stdout).unwrap().starts_with(hash.as_str()), "{program}");
+    }
+}
+
+#[test]
+fn zeros_become_small_and_noise_does_not_grow_by_a_thousandth() {
+    let size = |tape: &[Thing], codec| {
+        let (manifest, _) = write(Settings { recipients: vec![public()], ..settings(codec) }, tape);
+        manifest.objects.iter().map(|object| object.bytes).sum::<u64>()
+    };
+    let zeros: Vec<Thing> = (0..64).map(|_| Thing::Block(vec![0; 65_536])).collect();
+    assert!(size(&zeros, Method::Zstd) < (4 << 20) / 100);
+    assert!(size(&zeros, Method::Raw) >= 4 << 20);
+    let random: Vec<Thing> = (0..64).map(|at| Thing::Block(noise(65_536, at))).collect();
+    assert!(size(&random, Method::Zstd) < (4 << 20) + (4 << 10));
+}
+
+#[test]
+fn two_bundles_of_one_tape_share_no_sealed_bytes() {
+    let seal = || write(Settings { recipients: vec![public()], ..settings(Method::Raw) }, &tape()).1;
+    let (one, two) = (seal(), seal());
+    let (one, two) = (&one.objects["VTL002L8.img.000001"], &two.objects["VTL002L8.img.000001"]);
+    assert_eq!(one.len(), two.len());
+    assert!(one[112..4096].chunks(16).zip(two[112..4096].chunks(16)).all(|(a, b)| a != b));
+}
+
+#[test]
+fn a_signed_bundle_names_its_signer_and_new_recipients_open_it_without_new_objects() {
+    let scratch = tempfile::tempdir().unwrap();
+    let key = scratch.path().join("sign.pem");
+    let made = Command::new("openssl")
+        .args(["genpkey", "-algorithm", "ed25519", "-out"])
+        .arg(&key)
+        .output()
+        .unwrap();
+    assert!(made.status.success());
+    let signing = || SigningKey::from_pem(&std::fs::read(&key).unwrap()).unwrap();
+    let settings =
+        Settings { recipients: vec![public()], signing: Some(signing()), ..settings(Method::Zstd) };
+    let (mut manifest, mut folder) = write(settings, &tape());
+    let signer = signing().verifying().unwrap();
+    assert_eq!(folder.manifest().1, Signed::By(signer));
+
+    let old = vector("none-sealed").key.unwrap();
+    let new = vector("zstd-sealed").key.unwrap();
+    assert!(manifest.data_key(&new).is_err());
+    let data_key = manifest.data_key(&old).unwrap();
+    manifest.rewrap(&data_key, &[PublicKey::from_der(new.public().der()).unwrap()]).unwrap();
+    let bytes = manifest.encode(Some(&signing())).unwrap();
+    folder.objects.insert("VTL002L8.manifest".to_owned(), bytes);
+    let (manifest, signed) = folder.manifest();
+    assert_eq!(signed, Signed::By(signer));
+    assert!(manifest.data_key(&old).is_err());
+    let mut bytes = 0;
+    Image::open(&manifest, Some(&new), &folder)
+        .unwrap()
+        .copy(|raw| {
+            bytes += raw.len();
+            Ok(())
+        })
+        .unwrap();
+    assert_eq!(bytes as u64, manifest.image_bytes);
+    assert!(manifest.clone().rewrap(&data_key, &[]).is_err(), "somebody must be able to open it");
+    assert!(manifest.clone().rewrap(&data_key, &[public(), public()]).is_err(), "one key twice");
+}
+
+#[test]
+fn a_tape_of_marks_alone_and_a_blank_one_are_bundles_too() {
+    for tape in [Vec::new(), vec![Thing::Mark; 5]] {
+        let (manifest, folder) = write(settings(Method::Zstd), &tape);
+        assert_eq!((manifest.image_bytes, manifest.objects.len()), (0, 1));
+        assert_eq!(read(&folder), tape);
+    }
+}
+
+#[test]
+fn an_image_that_ends_with_a_frame_has_no_empty_frame_behind() {
+    for (len, frames) in [(262_143, 1), (262_144, 1), (262_145, 2), (524_288, 2)] {
+        let (manifest, folder) = write(settings(Method::Raw), &[Thing::Block(noise(len, 1))]);
+        assert_eq!(manifest.objects[0].frames, frames, "{len}");
+        assert_eq!(read(&folder), [Thing::Block(noise(len, 1))]);
+    }
+}
+
+#[test]
+fn settings_that_cannot_be_are_refused_with_what_would_be_right() {
+    let why = |settings| Writer::new(settings, Folder::default()).err().unwrap().to_string();
+    for chunk_bytes in [0, (1 << 20) - 1, (1 << 40) + 1] {
+        let error = why(Settings { chunk_bytes, ..settings(Method::Raw) });
+        assert!(error.contains("it is 1m to 1048576m"), "{error}");
+    }
+    let recipients = (0..17).map(|_| public()).collect();
+    assert!(why(Settings { recipients, ..settings(Method::Raw) }).contains("at most 16"));
+    let none = Randomness::from_fn(|_| Err(io::Error::other("made up")));
+    assert!(why(Settings { random: none, ..settings(Method::Raw) }).contains("no random bytes"));
+    let mut writer = Writer::new(settings(Method::Raw), Folder::default()).unwrap();
+    assert!(writer.block(&[]).unwrap_err().to_string().contains("a block of 0 bytes"));
+}
+
+/// Fails at the n-th call.
+struct Failing {
+    left: usize,
+    folder: Folder,
+}
+
+impl Failing {
+    fn step(&mut self) -> io::Result<&mut Folder> {
+        self.left = self.left.checked_sub(1).ok_or_else(|| io::Error::other("made up"))?;
+        Ok(&mut self.folder)
+    }
+}
+
+impl Sink for Failing {
+    fn begin(&mut self, name: &str) -> io::Result<()> {
+        self.step()?.begin(name)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.step()?.write(bytes)
+    }
+
+    fn end(&mut self, object: &Stored) -> io::Result<()> {
+        self.step()?.end(object)
+    }
+}
+
+#[test]
+fn a_sink_that_fails_at_any_call_is_named_with_its_object_and_no_manifest_follows() {
+    let run = |left| {
+        let mut writer =
+            Writer::new(settings(Method::Zstd), Failing { left, folder: Folder::default() }).unwrap();
+        (0..30).try_for_each(|at| writer.block(&noise(100_000, at)))?;
+        writer.finish().map(|(_, sink)| sink)
+    };
+    let calls = usize::MAX - run(usize::MAX).unwrap().left;
+    assert!(calls > 20);
+    for left in 0..calls {
+        let error = run(left).err().unwrap().to_string();
+        assert!(error.starts_with("VTL002L8.") && error.contains("made up"), "{left}: {error}");
+    }
+    assert!(run(calls).is_ok());
+}
