@@ -1,12 +1,11 @@
 //! Regions: compressed when it pays; and back.
 
-use std::sync::{Arc, Mutex};
-
 use bytes::Bytes;
 use zstd::bulk::{Compressor, Decompressor};
 
 use crate::buffers::{Buffer, Buffers};
 use crate::cipher::Prints;
+use crate::sync::{Arc, Mutex};
 use crate::types::MAX_REGION_BYTES;
 use crate::workers::lock;
 

@@ -13,7 +13,6 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 
 use argon2::{Algorithm, Argon2, Params, Version};
 use vtl_durable::sealed::{self, Kind, SealedError};
@@ -23,6 +22,7 @@ use vtl_types::Secret;
 
 use crate::cipher::{KEY_BYTES, Key, NotOpened, OVERHEAD, Randomness, Sealer};
 use crate::error::StoreError;
+use crate::sync::Mutex;
 use crate::workers::lock;
 
 pub(crate) const NAME: &str = "keyring";

@@ -3,8 +3,6 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, Weak};
 
 use vtl_durable::log::LogError;
 use vtl_durable::sealed::{self, ReplaceError};
@@ -32,6 +30,8 @@ use crate::recovery;
 use crate::repair::{self, RepairReport};
 use crate::scrub::{Scrub, ScrubFinding, ScrubStatus, Scrubber};
 use crate::stream::Stream;
+use crate::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use crate::sync::{Arc, Mutex, Weak};
 use crate::types::{Head, Health, MAX_NOTE_BYTES, Options, OwnerId, Share, Stats, Usage};
 use crate::workers::{Workers, lock};
 use crate::writer::{Dock, PrepareError};

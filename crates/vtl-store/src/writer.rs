@@ -6,7 +6,6 @@
 use std::collections::BTreeSet;
 use std::io::IoSlice;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use vtl_durable::{Disk, DiskError, DiskFile};
@@ -18,6 +17,7 @@ use crate::members::Member;
 use crate::pack::{Chunk, Frame, MAX_CHUNKS, MAX_RAW, PAGE, PackId, Table};
 use crate::packs::{Packs, View};
 use crate::recipe::{Change, Extent, Note, PackEnd, push_extent, truncate_extents};
+use crate::sync::{Arc, Mutex};
 use crate::workers::lock;
 
 static ZEROS: [u8; PAGE as usize] = [0; PAGE as usize];
