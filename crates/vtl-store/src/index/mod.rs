@@ -222,6 +222,7 @@ impl Index {
             pages_read: counters.pages_read.get(),
             no_memory: counters.no_memory.get(),
             dropped: counters.dropped.get(),
+            bad_pages: counters.bad_pages.get(),
             merged_records: counters.merged_records.get(),
             ..sizes
         }
