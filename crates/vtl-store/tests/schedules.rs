@@ -19,7 +19,7 @@ use shuttle::scheduler::{
 use shuttle::sync::atomic::{AtomicBool, Ordering};
 use shuttle::{Config, MaxSteps, Runner, thread};
 use vtl_durable::{Disk, DiskError, DiskFile, Found, Open, SimDisk};
-use vtl_store::{GcRule, Options, Store, Stream};
+use vtl_store::{GcRule, Options, ScrubStep, Store, StoreError, Stream};
 
 const ALL_DEAD: GcRule = GcRule { dead_percent: 1, rewrite_bytes: u64::MAX };
 /// Bytes that are not worth compressing, and fill more than half of a pack: it is sealed when its stream is closed.
@@ -141,8 +141,7 @@ fn append(stream: &mut Stream, bytes: &[u8]) {
     stream.append(&[Bytes::copy_from_slice(bytes)], false).unwrap();
 }
 
-/// What the race begins with, made once. Owner 3 needs half of what 4 brought, so that its pack is rewritten and not removed; 1 and 2 have
-/// nothing yet.
+/// What the race begins with, made once. Owner 3 needs half of what 4 brought, so that its pack is rewritten and not removed.
 fn prepared() -> &'static SimDisk {
     static PREPARED: OnceLock<SimDisk> = OnceLock::new();
     PREPARED.get_or_init(|| {
@@ -150,13 +149,7 @@ fn prepared() -> &'static SimDisk {
         let made = disk.clone();
         schedule(RandomScheduler::new_from_seed(1, 1), move || {
             let store = open(&made, 0);
-            let contents = [
-                (4, text(0)),
-                (5, text(1)),
-                (3, [&text(0)[..TEXT_BYTES / 2], &text(2)].concat()),
-                (1, Vec::new()),
-                (2, Vec::new()),
-            ];
+            let contents = [(4, text(0)), (5, text(1)), (3, [&text(0)[..TEXT_BYTES / 2], &text(2)].concat())];
             for (who, bytes) in contents {
                 store.create(owner(who), b"").unwrap();
                 let mut stream = store.open_stream(owner(who)).unwrap();
@@ -172,6 +165,7 @@ type Contents = BTreeMap<u8, Vec<u8>>;
 
 /// Brings what is there already, or was until a moment ago, in two commits.
 fn write_one(store: &Store) -> Vec<u8> {
+    store.create(owner(1), b"").unwrap();
     let mut stream = store.open_stream(owner(1)).unwrap();
     let parts = [text(0), text(1)];
     for part in &parts {
@@ -183,6 +177,7 @@ fn write_one(store: &Store) -> Vec<u8> {
 
 /// The same in another order, with content of its own; what was committed is cut and brought once more.
 fn write_two(store: &Store) -> Vec<u8> {
+    store.create(owner(2), b"").unwrap();
     let mut stream = store.open_stream(owner(2)).unwrap();
     append(&mut stream, &text(1));
     stream.commit(b"").unwrap();
@@ -240,6 +235,53 @@ fn race(workers: usize) {
     drop(store);
     // A start has a footer made for every pack, so that every one is collected.
     leaves_only_what_is_live(&open(&disk, 0), &contents);
+}
+
+/// Owners come and go while everybody looks who is there: nobody takes one that is being made or removed for damage.
+fn come_and_go() {
+    let disk = prepared().survivor(1);
+    let store = open(&disk, 0);
+    let (coming, collecting) = (store.clone(), store.clone());
+    let come = thread::spawn(move || {
+        for who in [6, 7] {
+            coming.create(owner(who), b"new").unwrap();
+        }
+        for who in [4, 6, 5] {
+            coming.remove(owner(who)).unwrap();
+        }
+    });
+    let collect = thread::spawn(move || {
+        collecting.account().unwrap();
+        collecting.gc(ALL_DEAD).unwrap();
+    });
+    scrub(&store);
+    for who in 3..8 {
+        let told = store.head(owner(who));
+        assert!(
+            matches!(told, Ok(_) | Err(StoreError::UnknownOwner { .. } | StoreError::Busy { .. })),
+            "{told:?}"
+        );
+        assert_eq!(store.check().findings, []);
+    }
+    come.join().unwrap();
+    collect.join().unwrap();
+    assert_eq!(store.owners(), [owner(3), owner(7)]);
+}
+
+/// A pass of the scrub, to its end.
+fn scrub(store: &Store) {
+    let mut scrubber = store.scrubber().unwrap();
+    scrubber.begin(1000);
+    let ended = (0..10_000).any(|_| match scrubber.step(2000) {
+        ScrubStep::Damage => panic!("the scrub found damage: {:?}", store.scrub_findings()),
+        ScrubStep::Finished(pass) => {
+            assert_eq!(pass.damaged, 0);
+            true
+        }
+        ScrubStep::Read(_) | ScrubStep::Idle => false,
+    });
+    assert!(ended, "the pass does not end");
+    assert!(store.scrub_findings().is_empty(), "{:?}", store.scrub_findings());
 }
 
 fn verify(store: &Store, contents: &Contents, when: &str) {
@@ -300,6 +342,13 @@ fn beside_worker_threads_a_collection_takes_nothing_that_is_needed_and_leaves_no
     prepared();
     schedule(RandomScheduler::new_from_seed(31, schedules(50)), || race(2));
     schedule(PctScheduler::new_from_seed(32, 3, schedules(50)), || race(2));
+}
+
+#[test]
+fn an_owner_that_is_made_or_removed_meanwhile_is_no_damage_and_stops_no_collection() {
+    prepared();
+    schedule(RandomScheduler::new_from_seed(51, schedules(100)), come_and_go);
+    schedule(PctScheduler::new_from_seed(52, 3, schedules(100)), come_and_go);
 }
 
 /// What is found can be found again: nothing but the schedule decides what happens.
