@@ -45,6 +45,7 @@ struct Step {
 }
 
 const INTEGRATION: &[&str] = &["test", "-p", "integration", "--test", "cases"];
+const SCHEDULES: &[&str] = &["test", "-p", "vtl-store", "--features", "shuttle", "--test", "schedules"];
 const RELEASE: &[&str] = &["build", "--release", "--workspace"];
 
 /// The case that stands for all on a kind of store that is not the default.
@@ -70,6 +71,7 @@ const STEPS: &[Step] = &[
         needs: None,
         work: Work::Tests(&["test", "--workspace", "--exclude", "integration", "--no-fail-fast"]),
     },
+    Step { name: "chosen schedules", needs: None, work: Work::Tests(SCHEDULES) },
     Step {
         name: "tests of the harness",
         needs: None,
