@@ -45,6 +45,8 @@ struct Step {
 }
 
 const INTEGRATION: &[&str] = &["test", "-p", "integration", "--test", "cases"];
+const SCHEDULES_LINTS: &[&str] =
+    &["clippy", "-p", "vtl-store", "--features", "shuttle", "--test", "schedules", "--", "-D", "warnings"];
 const SCHEDULES: &[&str] = &["test", "-p", "vtl-store", "--features", "shuttle", "--test", "schedules"];
 const RELEASE: &[&str] = &["build", "--release", "--workspace"];
 
@@ -66,6 +68,7 @@ const STEPS: &[Step] = &[
         needs: None,
         work: Work::Cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]),
     },
+    Step { name: "lints of the schedules", needs: None, work: Work::Cargo(SCHEDULES_LINTS) },
     Step {
         name: "unit and whole-daemon tests",
         needs: None,
