@@ -647,6 +647,7 @@ impl Daemon {
 
     pub(super) fn store_stats(&self) -> Answer<StoreStats> {
         let stats = self.store.stats();
+        let index = self.store.index_stats();
         Ok(StoreStats {
             logical_bytes: stats.logical_bytes,
             unique_bytes: stats.unique_bytes,
@@ -661,6 +662,8 @@ impl Daemon {
             writes: self.store.pack_writes().to_string(),
             scrub: self.scrub_line(),
             encrypted: self.store.key_status().is_some(),
+            index_bad_pages: index.bad_pages,
+            index_dropped_tables: index.dropped,
         })
     }
 

@@ -342,6 +342,12 @@ pub struct StoreStats {
     pub scrub: String,
     /// Whether what is on disk is encrypted.
     pub encrypted: bool,
+    /// Damaged pages of the index that were met since the start: some chunks are stored again, nothing is lost.
+    #[serde(default)]
+    pub index_bad_pages: u64,
+    /// Tables of the index that were removed since the start because they were damaged or missing: the same.
+    #[serde(default)]
+    pub index_dropped_tables: u64,
 }
 
 /// `POST /store/scrub`, what is asked.

@@ -5,13 +5,13 @@
 //! and everything dead is collected: to the byte where its regions are its own, nearly where compression mixes them with others'.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::Ordering;
 
 use crate::error::StoreError;
 use crate::mark::{Marks, Need, Ranges, mark};
 use crate::pack::{ENTRY_BYTES, FOOTER_PREFIX, Region};
 use crate::packs::{Known, PackState, View};
 use crate::store::Core;
+use crate::sync::atomic::Ordering;
 use crate::types::{OwnerId, Share};
 use crate::workers::lock;
 

@@ -8,11 +8,11 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::io::IoSlice;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
 
 use vtl_durable::{Disk, DiskError, DiskFile, Open, sealed};
 
 use crate::pack::PackId;
+use crate::sync::{Arc, Mutex};
 use crate::workers::lock;
 
 /// A pack in one generation.

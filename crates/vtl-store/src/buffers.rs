@@ -1,10 +1,9 @@
 //! Memory of regions, used again. A buffer that is given back to the system and asked for anew costs a page fault for each 4 KiB,
 //! as much as reading the bytes does.
 
-use std::sync::{Arc, Mutex};
-
 use bytes::Bytes;
 
+use crate::sync::{Arc, Mutex};
 use crate::workers::lock;
 
 /// Buffers kept while nobody needs them: 6 MiB with regions of 192 KiB.

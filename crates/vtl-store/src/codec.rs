@@ -1,12 +1,11 @@
 //! Regions: compressed when it pays; and back.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use vtl_codec::{Compressors, Habit, Method};
 
 use crate::buffers::{Buffer, Buffers};
 use crate::cipher::Prints;
+use crate::sync::Arc;
 use crate::types::MAX_REGION_BYTES;
 
 /// How a region's bytes are stored; the numbers are on the disk.

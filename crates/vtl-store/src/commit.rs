@@ -16,7 +16,6 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::path::{Path, PathBuf};
-use std::sync::{Condvar, Mutex};
 
 use vtl_durable::Disk;
 use vtl_durable::log::{Header, Log, LogError};
@@ -28,6 +27,7 @@ use crate::newest::{self, Newest};
 use crate::recipe::{Begin, Entry, encode_record};
 use crate::roster::PACKS;
 use crate::store::Core;
+use crate::sync::{Condvar, Mutex};
 use crate::types::OwnerId;
 use crate::workers::{lock, wait};
 

@@ -11,7 +11,6 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::sync::mpsc::Sender;
 
 use bytes::Bytes;
 
@@ -22,6 +21,7 @@ use crate::finder::Finder;
 use crate::pack::PackId;
 use crate::packs::View;
 use crate::recipe::Extent;
+use crate::sync::mpsc::Sender;
 
 /// Chunks that are handed on at once.
 const MAX_ITEMS: usize = 512;

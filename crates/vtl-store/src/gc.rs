@@ -12,8 +12,6 @@
 //! that a commit refers to. A collection does not run while the head of an owner cannot be read: what it needs is not known.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use vtl_durable::DiskFile;
@@ -27,6 +25,8 @@ use crate::pack::{Chunk, PackId, Region, Table};
 use crate::packs::{PackState, View};
 use crate::reader;
 use crate::store::Core;
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::{Arc, Mutex};
 use crate::workers::lock;
 
 /// When a pack is worth rewriting.

@@ -13,7 +13,6 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 
 use vtl_codec::{Cost, KEY_BYTES, Sealer, from_passphrase};
 use vtl_durable::sealed::{self, Kind, SealedError};
@@ -23,6 +22,7 @@ use vtl_types::Secret;
 
 use crate::cipher::{Key, NotOpened, OVERHEAD, Randomness, no_random, not_sealed};
 use crate::error::StoreError;
+use crate::sync::Mutex;
 use crate::workers::lock;
 
 pub(crate) const NAME: &str = "keyring";

@@ -10,9 +10,6 @@
 //! the stream's next call hears of it.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::channel;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 use bytes::Bytes;
 use vtl_codec::Habit;
@@ -21,6 +18,9 @@ use crate::codec::Codec;
 use crate::cutter::{Batch, Cut, Cutter};
 use crate::pack::PackId;
 use crate::recipe::{Change, Extent, Note, extent_at};
+use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::mpsc::channel;
+use crate::sync::{Arc, Condvar, Mutex, MutexGuard};
 use crate::workers::{Handle, lock, wait};
 use crate::writer::{Dock, PrepareError, Ready, Writer};
 

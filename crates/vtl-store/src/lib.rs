@@ -58,6 +58,7 @@ mod scrub;
 mod sealed_folder;
 mod store;
 mod stream;
+mod sync;
 mod types;
 mod workers;
 mod writer;

@@ -7,7 +7,7 @@ use crate::error::StoreError;
 use crate::pack::{Chunk, PackId};
 use crate::packs::Known;
 use crate::recipe::Extent;
-use crate::store::{Core, Phase};
+use crate::store::Core;
 use crate::types::OwnerId;
 use crate::workers::lock;
 
@@ -127,13 +127,9 @@ pub(crate) fn mark(core: &Core) -> Result<Option<Marks>, StoreError> {
         if core.dock.finder.gate.is_stopped() {
             return Ok(None);
         }
-        match owned(core, *owner) {
-            Ok(mut extents) => {
-                marker.add(&extents, tag);
-                *needed = marker.needed_bytes(&mut extents);
-            }
-            Err(StoreError::UnknownOwner { .. }) => {}
-            Err(error) => return Err(error),
+        if let Some(mut extents) = core.extents(*owner)? {
+            marker.add(&extents, tag);
+            *needed = marker.needed_bytes(&mut extents);
         }
     }
     marker.packs.values_mut().for_each(Ranges::order);
@@ -190,21 +186,6 @@ impl Marker {
         let Some(known) = self.known.get(&pack).filter(|known| known.raw_bytes > 0) else { return raw };
         let stored = u128::from(raw) * u128::from(known.file_bytes) / u128::from(known.raw_bytes);
         u64::try_from(stored).unwrap_or(u64::MAX)
-    }
-}
-
-fn owned(core: &Core, owner: OwnerId) -> Result<Vec<Extent>, StoreError> {
-    if let Some(state) = core.loaded(owner)? {
-        return Ok(lock(&state).extents().to_vec());
-    }
-    match core.load(owner) {
-        Ok(state) => Ok(state.extents().to_vec()),
-        // Removed, or opened and changed, in between.
-        Err(error) => match lock(&core.owners).get(&owner).map(|slot| &slot.phase) {
-            None | Some(Phase::Removed) => Ok(Vec::new()),
-            Some(Phase::Loaded(state)) => Ok(lock(state).extents().to_vec()),
-            _ => Err(error),
-        },
     }
 }
 

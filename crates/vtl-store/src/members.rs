@@ -7,8 +7,6 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 
 use vtl_durable::{Disk, DiskError, DiskFile, Open};
 
@@ -16,6 +14,8 @@ use crate::backend::{Backend, Folder};
 use crate::error::StoreError;
 use crate::roster::{self, Entry, PACKS, Roster, Seen, Stage, noted, refused};
 use crate::store::{GRANT_BYTES, PLENTY_BYTES};
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::{Arc, Mutex};
 use crate::types::Options;
 use crate::workers::lock;
 

@@ -6,7 +6,6 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
 
 use vtl_durable::{DiskError, DiskFile};
 
@@ -15,6 +14,7 @@ use crate::cipher::Domain;
 use crate::members::{Member, Members};
 use crate::pack::{self, Frame, PackHeader, PackId, Table};
 use crate::recipe::{self, PackEnd};
+use crate::sync::{Arc, Mutex};
 use crate::workers::lock;
 
 /// A pack's table in one generation.

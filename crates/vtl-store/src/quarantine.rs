@@ -5,8 +5,6 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 
 use vtl_durable::Disk;
 use vtl_durable::sealed::{self, Kind};
@@ -15,6 +13,8 @@ use vtl_durable::wire::{Malformed, Reader, Writer};
 use crate::cipher::{Domain, Use};
 use crate::codec::Fingerprint;
 use crate::pack::PackId;
+use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::{Arc, Mutex};
 use crate::workers::lock;
 
 const NAME: &str = "quarantine";

@@ -5,8 +5,6 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
 
 use bytes::Bytes;
 use vtl_durable::{DiskError, DiskFile};
@@ -15,6 +13,8 @@ use crate::cipher::Prints;
 use crate::codec::Codec;
 use crate::pack::{self, Found, Frame, PackId, Region};
 use crate::packs::{Packs, View};
+use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use crate::sync::{Arc, Condvar, Mutex};
 use crate::workers::{Handle, lock, wait};
 
 /// Pack files kept open for one stream: the one being read, its neighbours, and some for jumping about.

@@ -27,8 +27,6 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::io::IoSlice;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicI64, AtomicU64};
-use std::sync::{Arc, Mutex};
 
 use vtl_durable::log::{self, Header, Scan};
 use vtl_durable::sealed::{self, Kind};
@@ -55,6 +53,8 @@ use crate::roster::{Entry as Missing, PACKS, Stage};
 use crate::scrub::Scrub;
 use crate::sealed_folder::SealedFolder;
 use crate::store::{Core, HEAD, MADE, Phase, Slot};
+use crate::sync::atomic::{AtomicI64, AtomicU64};
+use crate::sync::{Arc, Mutex};
 use crate::types::{Health, Options, OwnerId};
 use crate::workers::Workers;
 use crate::writer::Dock;

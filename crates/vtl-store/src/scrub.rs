@@ -20,8 +20,6 @@ mod walk;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 
 use vtl_durable::Disk;
 use vtl_durable::sealed::{self, SealedError};
@@ -29,6 +27,8 @@ use vtl_durable::sealed::{self, SealedError};
 use crate::pack::PackId;
 use crate::packs::{PackState, Packs};
 use crate::store::Core;
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::{Arc, Mutex};
 use crate::types::OwnerId;
 use crate::workers::lock;
 

@@ -3,8 +3,6 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, Weak};
 
 use vtl_durable::log::LogError;
 use vtl_durable::sealed::{self, ReplaceError};
@@ -27,11 +25,13 @@ use crate::lane::{Context, Lane};
 use crate::pack::{Chunk, PackId};
 use crate::packs::{Next, Packs, View};
 use crate::quarantine::{Damaged, Quarantine};
-use crate::recipe::{Begin, Change, Commit, Entry, HEAD_KIND, Note, Size, State};
+use crate::recipe::{Begin, Change, Commit, Entry, Extent, HEAD_KIND, Note, Size, State};
 use crate::recovery;
 use crate::repair::{self, RepairReport};
 use crate::scrub::{Scrub, ScrubFinding, ScrubStatus, Scrubber};
 use crate::stream::Stream;
+use crate::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use crate::sync::{Arc, Mutex, Weak};
 use crate::types::{Head, Health, MAX_NOTE_BYTES, Options, OwnerId, PackWrites, Share, Stats, Usage};
 use crate::workers::{Workers, lock};
 use crate::writer::{Dock, PrepareError};
@@ -193,10 +193,7 @@ impl Store {
 
     /// The owner's state as last committed.
     pub fn head(&self, owner: OwnerId) -> Result<Head, StoreError> {
-        match self.core.loaded(owner)? {
-            Some(state) => Ok(lock(&state).head.clone()),
-            None => Ok(self.core.load(owner)?.head),
-        }
+        self.core.peek(owner, |state| state.head.clone())
     }
 
     /// Opens the owner's stream; there is one at a time.
@@ -613,6 +610,31 @@ impl Core {
         match &slot.phase {
             Phase::Loaded(state) => Ok(Some(Arc::clone(state))),
             _ => Ok(None),
+        }
+    }
+
+    /// What the owner's state says, from memory or from its head; of an owner that others may open or remove meanwhile. One that is being
+    /// made is [`StoreError::Busy`].
+    pub(crate) fn peek<T>(&self, owner: OwnerId, tell: impl Fn(&State) -> T) -> Result<T, StoreError> {
+        if let Some(state) = self.loaded(owner)? {
+            return Ok(tell(&lock(&state)));
+        }
+        match self.load(owner) {
+            Ok(state) => Ok(tell(&state)),
+            // Opened or removed in between; and when it is neither, what the head says now is the answer.
+            Err(_) => match self.loaded(owner)? {
+                Some(state) => Ok(tell(&lock(&state))),
+                None => self.load(owner).map(|state| tell(&state)),
+            },
+        }
+    }
+
+    /// The owner's extents, as [`Core::peek`] has them; none when it is only now made, or removed.
+    pub(crate) fn extents(&self, owner: OwnerId) -> Result<Option<Vec<Extent>>, StoreError> {
+        match self.peek(owner, |state| state.extents().to_vec()) {
+            Ok(extents) => Ok(Some(extents)),
+            Err(StoreError::UnknownOwner { .. } | StoreError::Busy { .. }) => Ok(None),
+            Err(error) => Err(error),
         }
     }
 

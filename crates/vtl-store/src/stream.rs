@@ -4,7 +4,6 @@
 //! way through the lane, and the tail that is not a whole chunk yet.
 
 use std::fmt;
-use std::sync::{Arc, Mutex};
 
 use bytes::{Bytes, BytesMut};
 
@@ -15,6 +14,7 @@ use crate::pack::Chunk;
 use crate::reader::{Limits, Reader};
 use crate::recipe::{Change, Extent, Note, State, extent_at};
 use crate::store::{Core, delta, snapshot};
+use crate::sync::{Arc, Mutex};
 use crate::types::OwnerId;
 use crate::workers::lock;
 use crate::writer::PrepareError;

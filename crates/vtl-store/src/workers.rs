@@ -3,8 +3,9 @@
 //! The queue's length is bounded by its users: each stream has at most its bytes in flight and its read-ahead here.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
+
+use crate::sync::thread::{self, JoinHandle};
+use crate::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 pub(crate) type Job = Box<dyn FnOnce() + Send>;
 
@@ -49,7 +50,7 @@ impl Workers {
         let shared = Arc::new(Shared::default());
         let start = |number| {
             let shared = Arc::clone(&shared);
-            std::thread::Builder::new().name(format!("store-{number}")).spawn(move || shared.work()).ok()
+            thread::Builder::new().name(format!("store-{number}")).spawn(move || shared.work()).ok()
         };
         let threads: Vec<_> = (0..count).map_while(start).collect();
         let inline = threads.is_empty();

@@ -9,8 +9,6 @@
 use std::collections::BTreeSet;
 use std::io::IoSlice;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use vtl_durable::{Disk, DiskError, DiskFile, PageBuffer};
@@ -22,6 +20,8 @@ use crate::members::Member;
 use crate::pack::{Chunk, Frame, MAX_CHUNKS, MAX_RAW, PAGE, PackId, Table};
 use crate::packs::{Packs, View};
 use crate::recipe::{Change, Extent, Note, PackEnd, push_extent, truncate_extents};
+use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{Arc, Mutex};
 use crate::workers::lock;
 
 /// Packs that wait for a stream; what is beyond is sealed.

@@ -45,6 +45,9 @@ struct Step {
 }
 
 const INTEGRATION: &[&str] = &["test", "-p", "integration", "--test", "cases"];
+const SCHEDULES_LINTS: &[&str] =
+    &["clippy", "-p", "vtl-store", "--features", "shuttle", "--test", "schedules", "--", "-D", "warnings"];
+const SCHEDULES: &[&str] = &["test", "-p", "vtl-store", "--features", "shuttle", "--test", "schedules"];
 const RELEASE: &[&str] = &["build", "--release", "--workspace"];
 
 /// The case that stands for all on a kind of store that is not the default.
@@ -65,11 +68,13 @@ const STEPS: &[Step] = &[
         needs: None,
         work: Work::Cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]),
     },
+    Step { name: "lints of the schedules", needs: None, work: Work::Cargo(SCHEDULES_LINTS) },
     Step {
         name: "unit and whole-daemon tests",
         needs: None,
         work: Work::Tests(&["test", "--workspace", "--exclude", "integration", "--no-fail-fast"]),
     },
+    Step { name: "chosen schedules", needs: None, work: Work::Tests(SCHEDULES) },
     Step {
         name: "tests of the harness",
         needs: None,

@@ -1,7 +1,7 @@
 //! Pages that were read lately. Keys are random, so the next lookup wants another page; it is the same few keys asked
 //! again and again that this is for.
 
-use std::sync::{Mutex, PoisonError};
+use crate::sync::{Mutex, PoisonError};
 
 use super::page::{PAGE_BYTES, PageId};
 

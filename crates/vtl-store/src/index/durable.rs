@@ -147,7 +147,7 @@ impl Index {
             (job, state.take_number(), state.packs.gone.clone())
         };
         *next_group = job.next_group;
-        let merge = Merge::open(&job, gone, &self.limits);
+        let merge = Merge::open(&job, gone, &self.limits, &self.counters);
         match merge.and_then(|merge| writer::write_table(&self.shop, number, merge)) {
             Ok(written) => {
                 let installed = self.install_merged(job, written);

@@ -146,15 +146,16 @@ impl Layout {
         (first, first | ((1 << self.group_shift) - 1))
     }
 
-    /// How many of a group's tables, the youngest, are to be merged: down to the oldest that those above it outweigh.
-    /// Sizes then grow by more than a factor of `1 + growth` from table to table.
+    /// How many of a group's tables, the youngest, are to be merged: down to the oldest that those above it outweigh, or that has damaged
+    /// pages. Sizes then grow by more than a factor of `1 + growth` from table to table.
     fn wanted(&self, group: u16, limits: &Limits) -> Vec<Slice> {
         let (first, last) = self.bounds(group);
         let mut stack: Vec<Slice> = self.group(group).filter_map(|slice| slice.within(first, last)).collect();
         let (mut above, mut count) = (0_u64, 0);
         for (index, slice) in stack.iter().enumerate() {
             let size = slice.estimate();
-            if index > 0 && size <= above.saturating_mul(u64::from(limits.growth)) {
+            let is_outweighed = index > 0 && size <= above.saturating_mul(u64::from(limits.growth));
+            if is_outweighed || slice.table.file.has_bad_pages() {
                 count = index + 1;
             }
             above = above.saturating_add(size);

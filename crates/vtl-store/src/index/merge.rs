@@ -10,6 +10,7 @@ use super::packs::GoneSet;
 use super::page::{PAGE_BYTES, Page};
 use super::record::{Key, Record};
 use super::resident::Table;
+use super::stats::Counters;
 use super::table::TableError;
 
 /// Why a merge ended early.
@@ -29,8 +30,9 @@ impl From<DiskError> for MergeError {
 
 /// The records of a slice, one after the other.
 #[derive(Debug)]
-struct Cursor {
+struct Cursor<'a> {
     table: Arc<Table>,
+    counters: &'a Counters,
     file: Arc<dyn DiskFile>,
     last: u16,
     read_pages: u32,
@@ -44,14 +46,15 @@ struct Cursor {
     record: Option<Record>,
 }
 
-impl Cursor {
-    fn open(slice: &Slice, read_pages: usize) -> Result<Self, TableError> {
+impl<'a> Cursor<'a> {
+    fn open(slice: &Slice, read_pages: usize, counters: &'a Counters) -> Result<Self, TableError> {
         let file = slice.table.file.file()?;
         let from = Key::first_of(slice.first);
         let directory = &slice.table.file.directory;
         let segment = directory.partition_point(|entry| entry.first < from.high()).saturating_sub(1);
         let mut cursor = Self {
             table: Arc::clone(&slice.table),
+            counters,
             file,
             last: slice.last,
             read_pages: read_pages as u32,
@@ -72,6 +75,7 @@ impl Cursor {
         while high - low > 1 {
             let middle = low.midpoint(high);
             self.read(middle, 1)?;
+            // A page that is damaged has no first key; then the search goes on before it, and a few records more are passed over.
             let first = Page::verified(&self.bytes).and_then(Page::first_key);
             if first.is_some_and(|first| first < from) { low = middle } else { high = middle }
         }
@@ -84,7 +88,7 @@ impl Cursor {
         Ok(())
     }
 
-    /// Reads pages of the segment and verifies the first.
+    /// Reads pages of the segment; those that are damaged are empty.
     fn read(&mut self, page: u32, count: u32) -> Result<(), TableError> {
         let table = &self.table.file;
         let at = table.entry(self.segment).map_or(0, |entry| entry.offset);
@@ -92,9 +96,7 @@ impl Cursor {
         let len = count as usize * PAGE_BYTES;
         self.file.read_at(at + u64::from(page) * PAGE_BYTES as u64, len, &mut self.bytes)?;
         self.bytes.resize(len, 0);
-        for (number, bytes) in (page..).zip(self.bytes.chunks_exact(PAGE_BYTES)) {
-            Page::verify(bytes, table.page(self.segment, number))?;
-        }
+        table.contain(self.segment, page, &mut self.bytes, self.counters)?;
         self.done_pages = 0;
         self.done_records = 0;
         Ok(())
@@ -138,20 +140,25 @@ impl Cursor {
 
 /// All inputs of a job together.
 #[derive(Debug)]
-pub(crate) struct Merge {
+pub(crate) struct Merge<'a> {
     /// Youngest first.
-    cursors: Vec<Cursor>,
+    cursors: Vec<Cursor<'a>>,
     gone: GoneSet,
     keep_dead: bool,
     failed: bool,
 }
 
-impl Merge {
-    pub(crate) fn open(job: &Job, gone: GoneSet, limits: &Limits) -> Result<Self, MergeError> {
+impl<'a> Merge<'a> {
+    pub(crate) fn open(
+        job: &Job,
+        gone: GoneSet,
+        limits: &Limits,
+        counters: &'a Counters,
+    ) -> Result<Self, MergeError> {
         let mut inputs: Vec<&Slice> = job.inputs.iter().collect();
         inputs.sort_by_key(|slice| std::cmp::Reverse(slice.table.file.age));
         let open = |slice: &Slice| {
-            Cursor::open(slice, limits.pages)
+            Cursor::open(slice, limits.pages, counters)
                 .map_err(|error| MergeError::Input(Arc::clone(&slice.table), error))
         };
         let cursors = inputs.into_iter().map(open).collect::<Result<_, _>>()?;
@@ -176,7 +183,7 @@ impl Merge {
     }
 }
 
-impl Iterator for Merge {
+impl Iterator for Merge<'_> {
     type Item = Result<Record, MergeError>;
 
     fn next(&mut self) -> Option<Self::Item> {

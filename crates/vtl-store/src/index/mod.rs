@@ -46,7 +46,6 @@ mod tests;
 mod writer;
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use vtl_durable::{Disk, DiskError};
 
@@ -63,6 +62,8 @@ use state::State;
 use stats::Counters;
 use table::TableError;
 use writer::Shop;
+
+use crate::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// Chunks that are inserted before others get their turn.
 const TURN: usize = 256;
@@ -221,6 +222,7 @@ impl Index {
             pages_read: counters.pages_read.get(),
             no_memory: counters.no_memory.get(),
             dropped: counters.dropped.get(),
+            bad_pages: counters.bad_pages.get(),
             merged_records: counters.merged_records.get(),
             ..sizes
         }

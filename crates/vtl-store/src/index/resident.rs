@@ -211,7 +211,8 @@ impl Table {
         };
         let at = entry.offset + page_bytes as u64 + u64::from(entry.hook_bytes);
         let filter = Filter::decode(self.file.part(segment), pages, entry.first, &self.file.read(at, len)?)?;
-        let pages = (self.mode == Mode::Whole).then(|| self.read_segment(segment, entry.offset, page_bytes));
+        let whole = self.mode == Mode::Whole;
+        let pages = whole.then(|| self.read_segment(segment, entry.offset, page_bytes, tools.counters));
         Ok(Some(Loaded { part: Part::Filter(filter, pages.transpose()?), _charge: charge }))
     }
 
@@ -246,12 +247,16 @@ impl Table {
         })
     }
 
-    /// All pages of a segment, verified.
-    fn read_segment(&self, segment: u32, offset: u64, len: usize) -> Result<Box<[u8]>, TableError> {
-        let bytes = self.file.read(offset, len)?;
-        for (number, page) in (0..).zip(bytes.chunks_exact(PAGE_BYTES)) {
-            Page::verify(page, self.file.page(segment, number))?;
-        }
+    /// All pages of a segment, verified; those that are damaged are empty.
+    fn read_segment(
+        &self,
+        segment: u32,
+        offset: u64,
+        len: usize,
+        counters: &Counters,
+    ) -> Result<Box<[u8]>, TableError> {
+        let mut bytes = self.file.read(offset, len)?;
+        self.file.contain(segment, 0, &mut bytes, counters)?;
         Ok(bytes.into_boxed_slice())
     }
 
@@ -288,8 +293,10 @@ impl Table {
             return Ok(answer);
         }
         tools.counters.pages_read.add();
-        let bytes = self.file.read(offset + u64::from(page) * PAGE_BYTES as u64, PAGE_BYTES)?;
-        let answer = look(Page::verify(&bytes, id)?);
+        let mut bytes = self.file.read(offset + u64::from(page) * PAGE_BYTES as u64, PAGE_BYTES)?;
+        self.file.contain(segment, page, &mut bytes, tools.counters)?;
+        // A page that was emptied begins behind every key.
+        let answer = Page::verified(&bytes).map_or((true, None), look);
         tools.cache.put(id, bytes);
         Ok(answer)
     }

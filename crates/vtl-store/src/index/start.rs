@@ -1,10 +1,11 @@
 //! Opens the index: reads the manifest, looks at the tables that it names, and removes everything else.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, RwLock};
 
 use vtl_durable::sealed::{self, SealedError};
 use vtl_durable::{Disk, DiskError};
+
+use crate::sync::{Arc, Mutex, RwLock};
 
 use super::Index;
 use super::budget::Budget;

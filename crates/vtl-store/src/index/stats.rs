@@ -49,6 +49,8 @@ pub struct IndexStats {
     pub no_memory: u64,
     /// Tables dropped because they were damaged or missing.
     pub dropped: u64,
+    /// Pages that were found damaged and count as empty until their table is written anew.
+    pub bad_pages: u64,
     /// Records written to tables by merges.
     pub merged_records: u64,
 }
@@ -81,5 +83,6 @@ pub(crate) struct Counters {
     pub(crate) pages_read: Counter,
     pub(crate) no_memory: Counter,
     pub(crate) dropped: Counter,
+    pub(crate) bad_pages: Counter,
     pub(crate) merged_records: Counter,
 }

@@ -7,15 +7,23 @@ use std::sync::{Arc, OnceLock};
 use vtl_durable::wire::Malformed;
 use vtl_durable::{DiskError, DiskFile, Open};
 
+use crate::sync::Mutex;
+
 use super::budget::{Budget, Charge};
 use super::header::{DIRECTORY_ENTRY, DirectoryEntry, Header, decode_directory};
-use super::page::{PAGE_BYTES, PageId};
+use super::lock;
+use super::page::{PAGE_BYTES, Page, PageId};
 use super::parts::PartId;
+use super::stats::Counters;
 use super::writer::{Shop, Written};
 
 /// Files of the index that are kept open at most; others are opened for each read.
 const MOST_OPEN: usize = 128;
 static OPEN_FILES: AtomicUsize = AtomicUsize::new(0);
+
+/// A table with more damaged pages than this is lost as a whole: its packs are fed in again then, which costs less than storing so many
+/// chunks again.
+const MOST_BAD_PAGES: usize = 32;
 
 /// Why a table gave no answer.
 #[derive(Debug)]
@@ -70,6 +78,8 @@ pub(crate) struct TableFile {
     pub(crate) named: AtomicBool,
     shop: Arc<Shop>,
     kept: OnceLock<Kept>,
+    /// Pages that were found damaged, each once, at most [`MOST_BAD_PAGES`].
+    bad_pages: Mutex<Vec<u32>>,
     _charge: Charge,
 }
 
@@ -86,8 +96,8 @@ impl Drop for Kept {
 impl TableFile {
     /// Memory that a table of so many segments takes in any mode.
     pub(crate) fn base_bytes(segments: u32) -> usize {
-        // The table, its place in the layout, and the directory.
-        size_of::<Self>() + 256 + segments as usize * DIRECTORY_ENTRY
+        // The table, its place in the layout, its damaged pages, and the directory.
+        size_of::<Self>() + 256 + MOST_BAD_PAGES * size_of::<u32>() + segments as usize * DIRECTORY_ENTRY
     }
 
     /// A table that was just written; `None` when there is no memory for it.
@@ -108,6 +118,7 @@ impl TableFile {
             named: AtomicBool::new(false),
             shop: Arc::clone(shop),
             kept: OnceLock::new(),
+            bad_pages: Mutex::default(),
             _charge: charge,
         };
         table.keep(file);
@@ -154,6 +165,7 @@ impl TableFile {
             named: AtomicBool::new(true),
             shop: Arc::clone(shop),
             kept: OnceLock::new(),
+            bad_pages: Mutex::default(),
             _charge: charge,
         })
     }
@@ -202,6 +214,48 @@ impl TableFile {
         } else {
             Err(TableError::Damaged(Malformed { what: "length of the file", at: bytes.len() }))
         }
+    }
+
+    /// Empties the pages of a segment that are not what was written, so that they are pages without records. The table is lost when there
+    /// are too many of them.
+    pub(crate) fn contain(
+        &self,
+        segment: u32,
+        first: u32,
+        pages: &mut [u8],
+        counters: &Counters,
+    ) -> Result<(), TableError> {
+        for (number, bytes) in (first..).zip(pages.chunks_mut(PAGE_BYTES)) {
+            let id = self.page(segment, number);
+            if let Err(error) = Page::verify(bytes, id) {
+                self.note_bad_page(id.page, error, counters)?;
+                bytes.fill(0);
+            }
+        }
+        Ok(())
+    }
+
+    fn note_bad_page(&self, page: u32, error: Malformed, counters: &Counters) -> Result<(), TableError> {
+        let mut known = lock(&self.bad_pages);
+        if known.contains(&page) {
+            return Ok(());
+        }
+        if known.len() == MOST_BAD_PAGES {
+            return Err(error.into());
+        }
+        if known.capacity() == 0 {
+            known.reserve_exact(MOST_BAD_PAGES);
+        }
+        known.push(page);
+        counters.bad_pages.add();
+        let path = self.path();
+        tracing::warn!(path = %path.display(), page, %error, "a damaged page of the fingerprint index counts as empty, its chunks are stored again when they come");
+        Ok(())
+    }
+
+    /// Whether some of its pages count as empty: then it is to be written anew.
+    pub(crate) fn has_bad_pages(&self) -> bool {
+        !lock(&self.bad_pages).is_empty()
     }
 
     pub(crate) fn entry(&self, segment: u32) -> Option<&DirectoryEntry> {

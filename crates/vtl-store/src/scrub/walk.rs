@@ -111,7 +111,7 @@ impl Walk {
         if owner.findings.is_empty() {
             return;
         }
-        let Ok(now) = extents(core, owner.id) else { return };
+        let Ok(Some(now)) = core.extents(owner.id) else { return };
         for (at, noted) in owner.findings {
             let Some(then) = owner.extents.get(at) else { continue };
             let still = extent_at(&now, then.start)
@@ -145,13 +145,6 @@ fn mend_head(core: &Core, id: OwnerId, state: &mut State, error: &StoreError) {
 fn is_busy(core: &Core, owner: OwnerId) -> bool {
     let owners = lock(&core.owners);
     owners.get(&owner).is_none_or(|slot| slot.busy && !matches!(slot.phase, Phase::Loaded(_)))
-}
-
-fn extents(core: &Core, owner: OwnerId) -> Result<Vec<Extent>, StoreError> {
-    match core.loaded(owner)? {
-        Some(state) => Ok(lock(&state).extents().to_vec()),
-        None => Ok(core.load(owner)?.extents().to_vec()),
-    }
 }
 
 impl Owner {

@@ -53,6 +53,11 @@ impl Random {
         part
     }
 
+    /// Bytes that do not compress.
+    pub fn bytes_of_noise(&mut self, len: usize) -> Vec<u8> {
+        (0..len).map(|_| self.next() as u8).collect()
+    }
+
     /// Bytes that compress or do not, by chance.
     pub fn bytes(&mut self, len: usize) -> Vec<u8> {
         if self.below(2) == 0 {
