@@ -79,6 +79,12 @@ impl Jobs {
                 "restart vtld, and report what its log says: this is a fault of the program".to_owned(),
             ));
         }
+        if let Some(why) = manager.unreadable() {
+            problems.push((
+                format!("no job begins, because the list of jobs cannot be read: {why}"),
+                "put the inventory back from a copy: vtl system restore FILE".to_owned(),
+            ));
+        }
         let unwritten = manager.unwritten();
         if unwritten > 0 {
             problems.push((
@@ -203,7 +209,7 @@ pub(crate) fn not_done(id: Option<JobId>, error: &JobError) -> ApiError {
         JobError::TooMany(_) => {
             (ErrorCode::Full, "wait until some have ended, or cancel some: vtl job cancel ID".to_owned())
         }
-        JobError::NoThread(_) | JobError::Meta(_) => {
+        JobError::NoThread(_) | JobError::NotRun | JobError::Meta(_) => {
             (ErrorCode::Internal, "see the log, and check the disk of the state folder".to_owned())
         }
     };
@@ -241,5 +247,71 @@ impl Machine for Clocks {
     fn random(&self) -> u64 {
         let [a, b, c, d, e, f, g, h, ..] = crate::random::id();
         u64::from_le_bytes([a, b, c, d, e, f, g, h])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use vtl_store::GcRule;
+
+    use super::*;
+    use crate::daemon::tests::open;
+
+    const PATIENCE: Duration = Duration::from_secs(300);
+
+    fn until(daemon: &Daemon, id: JobId, so: impl Fn(&Job) -> bool) -> Job {
+        let waited = daemon.jobs.manager().unwrap().wait_until(id, Some(PATIENCE), so).unwrap();
+        waited.unwrap_or_else(|| panic!("it never came to this: {:?}", daemon.job_show(&id.to_string())))
+    }
+
+    #[test]
+    fn a_collection_that_meets_another_one_waits_for_it_without_an_attempt_and_can_be_cancelled() {
+        let folder = tempfile::tempdir().unwrap();
+        let daemon = open(folder.path(), &[]);
+        Jobs::open(&daemon);
+        daemon.jobs.start().unwrap();
+        let ((here, is_here), (go_on, may_go_on)) = (mpsc::channel(), mpsc::channel::<()>());
+        let store = daemon.store.clone();
+        let other = std::thread::spawn(move || {
+            store.gc_while(GcRule::default(), &|_| {
+                here.send(()).unwrap();
+                // Until the sender is gone.
+                may_go_on.recv().is_err()
+            })
+        });
+        is_here.recv().unwrap();
+        let request = r#"{"dead_percent":25}"#.to_owned();
+        let [first, second] = [(); 2].map(|()| daemon.jobs.submit(COLLECT, request.clone()).unwrap());
+        let waiting = |job: &Job| job.state == State::Queued && job.trouble.is_some();
+        for id in [first, second] {
+            let job = until(&daemon, id, waiting);
+            assert_eq!((job.attempts, job.trouble.unwrap().code.as_str()), (1, "conflict"));
+        }
+        daemon.job_cancel(&second.to_string()).unwrap();
+        until(&daemon, second, |job| job.state == State::Cancelled);
+        drop(go_on);
+        assert!(!other.join().unwrap().unwrap().stopped);
+        daemon.job_retry(&first.to_string()).unwrap();
+        assert_eq!(until(&daemon, first, |job| job.state.is_terminal()).state, State::Completed);
+        let collected: vtl_api::StoreCollected =
+            serde_json::from_str(&daemon.jobs.result(first).unwrap()).unwrap();
+        assert_eq!((collected.removed, collected.rewritten), (0, 0));
+        daemon.stop();
+    }
+
+    #[test]
+    fn a_refusal_goes_through_a_job_with_its_class_its_words_and_its_remedy() {
+        let error = ApiError {
+            code: ErrorCode::Conflict,
+            message: "it is in use".to_owned(),
+            remedy: Some("wait".to_owned()),
+        };
+        let Failure { code, message, remedy, .. } = failure(Class::Busy, error.clone());
+        assert_eq!(code, "conflict");
+        assert_eq!(refusal(&Trouble { code, message, remedy }), error);
+        let odd = Trouble { code: "odd".to_owned(), message: "m".to_owned(), remedy: None };
+        assert_eq!(refusal(&odd).code, ErrorCode::Internal);
     }
 }

@@ -32,6 +32,8 @@ pub enum JobError {
     TooMany(u64),
     /// The system gives no thread.
     NoThread(String),
+    /// The ledger did not run what it was given: a fault of the program.
+    NotRun,
     /// The inventory file.
     Meta(MetaError),
 }
@@ -59,6 +61,7 @@ impl fmt::Display for JobError {
             }
             Self::TooMany(most) => write!(f, "{most} jobs wait already"),
             Self::NoThread(why) => write!(f, "the system gives no thread: {why}"),
+            Self::NotRun => f.write_str("the list of jobs was not asked: a fault of the program"),
             Self::Meta(error) => error.fmt(f),
         }
     }

@@ -12,6 +12,7 @@ mod error;
 mod manager;
 mod meter;
 mod retry;
+mod runner;
 mod schema;
 mod state;
 mod table;

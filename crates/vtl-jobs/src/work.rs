@@ -4,9 +4,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::manager::{Shared, lock};
 use crate::meter::Meter;
 use crate::retry::Class;
+use crate::runner::{Shared, lock};
 use crate::table::{Job, JobId, TaskRow, TaskState};
 
 /// An engine: does the jobs of one kind.
