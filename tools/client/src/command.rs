@@ -325,7 +325,7 @@ impl JobVerb {
     fn call(&self) -> Call {
         let on = |one: &OneJob, verb: &str| {
             let path = format!("{}/{verb}", path("jobs", &one.id));
-            call(Method::Post, path, None, View::FieldsAndTable("tasks", TASK_COLUMNS))
+            call(Method::Post, path, None, View::JobLine)
         };
         let show = |one: &OneJob, view| get(&path("jobs", &one.id), view);
         match self {
@@ -571,7 +571,6 @@ const LIBRARY_COLUMNS: &[&str] = &["name", "profile", "drives", "slots", "mailsl
 const FOLDER_COLUMNS: &[&str] = &["number", "path", "state", "packs", "stored_bytes", "free_bytes", "why"];
 const JOB_COLUMNS: &[&str] =
     &["id", "kind", "label", "state", "done_bytes", "total_bytes", "attempts", "left_s", "error"];
-const TASK_COLUMNS: &[&str] = &["name", "state", "done_bytes", "total_bytes"];
 const EVENT_COLUMNS: &[&str] = &["at", "event", "text"];
 const ELEMENT_COLUMNS: &[&str] = &["kind", "number", "mtx_number", "address", "label"];
 
@@ -605,7 +604,11 @@ impl Noun {
             }
             Self::Store(StoreVerb::Gc { dead, background, plan, .. }) => {
                 let body = CollectStore { dead_percent: *dead, background: *background, plan: *plan };
-                let view = if *plan { PLAN } else { View::Fields };
+                let view = match (*plan, *background) {
+                    (true, _) => PLAN,
+                    (_, true) => View::JobLine,
+                    _ => View::Fields,
+                };
                 Ok(call(Method::Post, "/store/gc".to_owned(), Some(json!(body)), view))
             }
             Self::Job(verb) => Ok(verb.call()),

@@ -70,7 +70,9 @@ impl Teller {
     }
 }
 
-fn line(job: &Value) -> String {
+/// A job in one line: what is known of it, and no more.
+#[must_use]
+pub fn line(job: &Value) -> String {
     let mut parts = vec![format!("job {}: {}", job["id"], job["state"].as_str().unwrap_or_default())];
     parts.extend(percent(job).map(|percent| format!("{percent} %")));
     parts.extend(job["bytes_per_s"].as_u64().map(|rate| format!("{rate} bytes/s")));

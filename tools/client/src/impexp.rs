@@ -52,18 +52,15 @@ const LONG: &[&str] = &[
     "finished",
     "error",
 ];
-const TASKS: &[&str] = &["name", "state", "done_bytes", "total_bytes"];
 
 impl Cli {
     fn call(&self) -> (Request, View) {
         let request = |method, path: String| Request { method, path, body: None };
         match &self.job {
             Some(id) if self.cancel => {
-                (request(Method::Post, format!("/jobs/{}/cancel", segment(id))), View::Fields)
+                (request(Method::Post, format!("/jobs/{}/cancel", segment(id))), View::JobLine)
             }
-            Some(id) => {
-                (request(Method::Get, format!("/jobs/{}", segment(id))), View::FieldsAndTable("tasks", TASKS))
-            }
+            Some(id) => (request(Method::Get, format!("/jobs/{}", segment(id))), View::Job),
             None if self.clear => (request(Method::Delete, "/jobs".to_owned()), View::Fields),
             None => {
                 (request(Method::Get, "/jobs".to_owned()), View::Table(if self.long { LONG } else { SHORT }))

@@ -19,6 +19,8 @@ pub enum View {
     Inner(&'static str, &'static [&'static str]),
     /// A job: its fields, its parts, its log.
     Job,
+    /// A job in one line.
+    JobLine,
     /// An array of objects, each shown so.
     Each(&'static str, &'static [&'static str]),
     /// A message.
@@ -43,8 +45,11 @@ pub fn answer(answer: &Value, view: &View, json: bool) {
             table(&answer[*inner], columns);
         }
         View::Inner(inner, columns) => table(&answer[*inner], columns),
+        View::JobLine => line(&crate::follow::line(answer)),
         View::Job => {
-            fields(answer, &["tasks", "events"]);
+            fields(answer, &["tasks", "events", "request", "result"]);
+            inner_fields(answer, "request");
+            inner_fields(answer, "result");
             table(&answer["tasks"], &["name", "state", "done_bytes", "total_bytes"]);
             table(&answer["events"], &["at", "event", "text"]);
         }
@@ -73,6 +78,7 @@ pub fn exit_code(answer: &Value, view: &View) -> ExitCode {
         | View::FieldsAndTable(..)
         | View::Inner(..)
         | View::Job
+        | View::JobLine
         | View::Each(..)
         | View::Message => true,
     };
@@ -124,6 +130,12 @@ fn fields(object: &Value, without: &[&str]) {
         if !without.contains(&name.as_str()) {
             line(&format!("{name}: {}", cell(value)));
         }
+    }
+}
+
+fn inner_fields(object: &Value, inner: &str) {
+    for (name, value) in object[inner].as_object().into_iter().flatten() {
+        line(&format!("{inner}.{name}: {}", cell(value)));
     }
 }
 
