@@ -193,12 +193,22 @@ pub struct LogEntry {
 /// # Errors
 /// Too many wait; the file fails.
 pub fn enqueue(tx: &mut Tx<'_>, new: &NewJob, now_s: u64) -> Result<Enqueued, JobError> {
+    enqueue_within(tx, new, now_s, MAX_WAITING)
+}
+
+/// The same when so many may wait.
+pub(crate) fn enqueue_within(
+    tx: &mut Tx<'_>,
+    new: &NewJob,
+    now_s: u64,
+    most: u64,
+) -> Result<Enqueued, JobError> {
     if let Some(known) = tx.get(&KEYS, &[text(&new.key)])? {
         return Ok(Enqueued { id: JobId(number(&known, "job")?), made: false });
     }
     let queued = [text(State::Queued.row_word())];
-    if tx.count(&JOBS, "state = ?1", &queued)? >= MAX_WAITING {
-        return Err(JobError::TooMany(MAX_WAITING));
+    if tx.count(&JOBS, "state = ?1", &queued)? >= most {
+        return Err(JobError::TooMany(most));
     }
     let job = Job {
         id: take_number(tx)?,

@@ -177,6 +177,27 @@ fn rows_agree_with_a_model_over_random_operations() {
 }
 
 #[test]
+fn no_more_jobs_wait_than_may_and_the_one_that_is_there_is_no_further_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut meta = Meta::open(&folder.path().join("db"), &MODULES).unwrap();
+    meta.transaction(|tx| {
+        let mut put = |key: &str| {
+            let new = NewJob { key: key.to_owned(), ..NewJob::default() };
+            table::enqueue_within(tx, &new, 1, 2)
+        };
+        assert!(put("a")?.made && put("b")?.made);
+        assert!(matches!(put("c"), Err(JobError::TooMany(2))));
+        assert!(!put("b")?.made);
+        // One that ends makes room.
+        let mut job = table::job(tx, JobId(1))?;
+        apply(tx, &mut job, Event::Drop, 2, "")?;
+        table::enqueue_within(tx, &NewJob { key: "c".to_owned(), ..NewJob::default() }, 3, 2)
+    })
+    .map_err(|error: JobError| error.to_string())
+    .unwrap();
+}
+
+#[test]
 fn a_log_keeps_the_last_hundred_lines() {
     let folder = tempfile::tempdir().unwrap();
     let mut meta = Meta::open(&folder.path().join("db"), &MODULES).unwrap();

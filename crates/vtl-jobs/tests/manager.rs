@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use support::{Clock, Engine, File, OPEN, eventually, failure, new, open, start, until, until_state};
-use vtl_jobs::{Class, JobError, JobId, Priority, RetryRule, RetryRules, Settings, State};
+use vtl_jobs::{Class, JobError, JobId, Ledger, Priority, RetryRule, RetryRules, Settings, State, enqueue};
 
 fn setting() -> (tempfile::TempDir, File, Arc<Engine>) {
     let folder = tempfile::tempdir().unwrap();
@@ -214,6 +214,32 @@ fn a_kind_that_nobody_does_is_refused_and_a_plan_makes_no_job() {
     );
     let plan = manager.plan("any", "steps:7").unwrap().unwrap();
     assert_eq!((plan.tasks[0].bytes, manager.list().unwrap().len()), (7, 0));
+}
+
+#[test]
+fn a_job_and_the_reason_for_it_are_in_one_transaction() {
+    let (_folder, file, engine) = setting();
+    let manager = start(&file, &engine, Settings::default());
+    let refused = file.change(&mut |tx| {
+        enqueue(tx, &new("event", "any", "steps:1"), 1000)?;
+        Err(JobError::NotRun)
+    });
+    assert!(refused.is_err() && manager.list().unwrap().is_empty(), "what was taken back wants no job");
+    let mut made = None;
+    file.change(&mut |tx| {
+        made = Some(enqueue(tx, &new("event", "any", "steps:1"), 1000)?);
+        Ok(())
+    })
+    .unwrap();
+    manager.poke();
+    let made = made.unwrap();
+    assert!(made.made);
+    until_state(&manager, made.id, State::Completed);
+    // The event is found again by a start: nothing is done twice, also when the list was cleared.
+    assert_eq!(manager.clear().unwrap(), 1);
+    let again = manager.submit(&new("event", "any", "steps:1")).unwrap();
+    assert_eq!((again.id, again.made), (made.id, false));
+    assert_eq!(engine.world.lock().unwrap().begun.len(), 1);
 }
 
 #[test]
