@@ -166,7 +166,8 @@ impl Scrub {
             .changed
             .wait_timeout_while(state, LONGEST_PAUSE, |state| state.heeded < number && !state.stopped);
         let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        state.asks.retain(|(at, _)| *at != number);
+        // A pass that nobody waits for any more is not to begin. The other requests name theirs, and are right later, too.
+        state.asks.retain(|(at, ask)| *at != number || !matches!(ask, Ask::Begin(_)));
         state.heeded >= number
     }
 
