@@ -11,7 +11,7 @@ use std::path::Path;
 use tracing::info;
 use vtl_api::{ApiError, ErrorCode};
 use vtl_library::{Cartridge, CartridgeState, LibraryError};
-use vtl_store::{GcReport, GcRule, OwnerId, RepairReport, StoreError};
+use vtl_store::{GcProgress, GcReport, GcRule, OwnerId, RepairReport, StoreError};
 use vtl_types::Label;
 
 use crate::api::refused;
@@ -21,27 +21,58 @@ use crate::state::hexadecimal;
 /// So many labels are named in a refusal; of more, the number.
 const NAMED: usize = 5;
 
+/// Why no collection took place.
+#[derive(Debug)]
+pub(crate) enum NotCollected {
+    /// Another one runs, or something else that changes packs.
+    Busy(ApiError),
+    /// It is forbidden, or failed on the way.
+    Refused(ApiError),
+}
+
+impl NotCollected {
+    fn into_error(self) -> ApiError {
+        match self {
+            Self::Busy(error) | Self::Refused(error) => error,
+        }
+    }
+}
+
 impl Daemon {
     /// Collects once; the pool is in use meanwhile.
     ///
     /// # Errors
     /// What forbids it, with a remedy. Nothing has been freed then, unless the store says that the disk failed on the way.
     pub(crate) fn collect(&self, rule: GcRule) -> Result<GcReport, ApiError> {
+        self.collect_while(rule, &|_| true).map_err(NotCollected::into_error)
+    }
+
+    /// The same, asking `go_on` at each safe point.
+    ///
+    /// # Errors
+    /// As [`Daemon::collect`].
+    pub(crate) fn collect_while(
+        &self,
+        rule: GcRule,
+        go_on: &dyn Fn(GcProgress) -> bool,
+    ) -> Result<GcReport, NotCollected> {
         let begun = self.keeper.begins();
         let refused = match self.nothing_is_lost() {
             Err(refused) => refused,
-            Ok(()) => match self.store.gc(rule) {
+            Ok(()) => match self.store.gc_while(rule, go_on) {
                 Ok(report) => {
                     self.keeper.collected(&begun, &report);
                     return Ok(report);
                 }
                 // What comes of the other one is noted when it ends.
-                Err(error @ StoreError::Collecting) => return Err(self.not_collected(&error)),
+                Err(error @ StoreError::Collecting) => {
+                    return Err(NotCollected::Busy(self.not_collected(&error)));
+                }
                 Err(error) => self.not_collected(&error),
             },
         };
         self.keeper.refused(&refused);
-        Err(refused)
+        Err(NotCollected::Refused(refused))
     }
 
     /// Puts damaged chunks back whose content is elsewhere in the store.
@@ -72,7 +103,7 @@ impl Daemon {
         self.store.account().map_err(|error| self.not_collected(&error))
     }
 
-    fn nothing_is_lost(&self) -> Result<(), ApiError> {
+    pub(crate) fn nothing_is_lost(&self) -> Result<(), ApiError> {
         let lost = self.lost().map_err(|error| refused(&error))?;
         if lost.is_empty() {
             return Ok(());

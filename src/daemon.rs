@@ -18,6 +18,7 @@ use vtl_types::{ByteCount, CartridgeId, Generation, Label, LibraryName};
 
 use crate::args::Args;
 use crate::ballast::Ballast;
+use crate::jobs::Jobs;
 use crate::keeper::Keeper;
 use crate::library::{LiveLibrary, personality};
 use crate::listeners::{Listeners, Wanted};
@@ -67,6 +68,7 @@ pub struct Daemon {
     pub(crate) changes: Mutex<()>,
     pub(crate) keeper: Keeper,
     pub(crate) scrub: Scrub,
+    pub(crate) jobs: Jobs,
 }
 
 impl Daemon {
@@ -116,6 +118,7 @@ impl Daemon {
             changes: Mutex::new(()),
             keeper: Keeper::default(),
             scrub: Scrub::default(),
+            jobs: Jobs::default(),
         });
         time_lost.into_iter().for_each(|problem| daemon.note_problem(problem));
         daemon.finish_halves().map_err(|e| e.message)?;
@@ -207,6 +210,7 @@ impl Daemon {
         problems.extend(self.retention_problem());
         problems.extend(self.room_problem());
         problems.extend(self.scrub.problems(self));
+        problems.extend(self.jobs.problems());
         problems.extend(self.folder_problems());
         problems.extend(self.sessions.targets().iter().flat_map(|target| target.failures()).map(|failure| {
             Problem {
@@ -312,6 +316,7 @@ impl Daemon {
         let store_changed = at_once != old.store;
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(fresh);
         self.publish().map_err(|e| internal(&e.to_string()))?;
+        self.jobs.heed(&self.config());
         let later = match (listeners_moved, store_changed) {
             (false, false) => return Ok("configuration read".to_owned()),
             (true, false) => "addresses to listen on change",
@@ -321,8 +326,10 @@ impl Daemon {
         Ok(format!("configuration read; {later} at the next start"))
     }
 
-    /// Unloads every drive, so that everything is durable and closed. A collection ends after the pack in hand.
+    /// Unloads every drive, so that everything is durable and closed. Jobs come to a safe point and go on with the next start; a collection ends after the
+    /// pack in hand.
     pub fn stop(&self) {
+        self.jobs.stop();
         self.keeper.stop();
         self.scrub.stop();
         self.store.stop_collecting();

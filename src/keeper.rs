@@ -326,7 +326,10 @@ impl Schedule {
     }
 
     fn collected(&mut self, begun: &Begun, report: &GcReport, now: Duration) {
-        self.served = self.served.max(begun.removals);
+        // One that was stopped has not looked at all: what was removed waits for the next.
+        if !report.stopped {
+            self.served = self.served.max(begun.removals);
+        }
         let made_room = report.removed + report.rewritten > 0;
         self.unfinished = made_room && report.reclaimable_bytes >= MUCH_BYTES;
         self.known = true;
@@ -428,6 +431,15 @@ mod tests {
         assert!(schedule.is_due(&AT_EASE, 200 * SECOND));
         collected_at(&mut schedule, 200 * SECOND, SECOND, GcReport { rewritten: 0, ..left });
         assert!(!schedule.is_due(&AT_EASE, 10_000 * SECOND));
+    }
+
+    #[test]
+    fn a_collection_that_was_stopped_is_followed_by_one_that_looks_at_all() {
+        let mut schedule = rested();
+        schedule.removed();
+        let stopped = GcReport { stopped: true, ..GcReport::default() };
+        collected_at(&mut schedule, 100 * SECOND, SECOND, stopped);
+        assert!(!schedule.is_due(&AT_EASE, 102 * SECOND) && schedule.is_due(&AT_EASE, 200 * SECOND));
     }
 
     #[test]

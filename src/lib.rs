@@ -1,7 +1,7 @@
 //! The daemon: sockets, threads and adapters around the crates that know tapes, libraries, iSCSI and the store.
 //!
 //! Start: configuration, state folder (which gives up its ballast when there is no space), store (which recovers), inventory, halves finished, libraries, listeners, `ready`.
-//! Stop: no new connections, sessions closed, drives unloaded, so that everything is durable; a collection ends on the way.
+//! Stop: no new connections, sessions closed, jobs at a safe point, drives unloaded, so that everything is durable; a collection ends on the way.
 
 mod api;
 pub mod args;
@@ -13,6 +13,7 @@ mod daemon;
 mod drive;
 mod in_flight;
 mod inventory;
+mod jobs;
 mod keeper;
 mod kept;
 mod library;
@@ -68,7 +69,9 @@ pub fn run(args: &Args) -> Result<(), String> {
         .build()
         .map_err(|e| format!("cannot start: {e}"))?;
     Keeper::start(&daemon)?;
+    jobs::Jobs::open(&daemon);
     scrub::Scrub::start(&daemon)?;
+    daemon.jobs.start()?;
     let served = runtime.block_on(serve(&daemon, token));
     daemon.stop();
     runtime.shutdown_timeout(Duration::from_secs(1));

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use scsi::{Persist, PersistFault};
 use vtl_cartridge::{Now, Protection, Retention};
+use vtl_jobs::{JobError, Ledger};
 use vtl_library::LibraryError;
 use vtl_meta::{Meta, MetaError, Migration, Module, Row, Table, Tx, Value};
 use vtl_types::CartridgeId;
@@ -50,7 +51,7 @@ const DAEMON: &str = "vtld";
 const TRASH: &str = "trash";
 const KEPT: &str = "kept";
 
-static MODULES: [Module; 2] = [vtl_library::MODULE, DEVICES];
+static MODULES: [Module; 3] = [vtl_library::MODULE, DEVICES, vtl_jobs::MODULE];
 
 impl SharedMeta {
     /// Opens or creates the file.
@@ -199,6 +200,16 @@ impl SharedMeta {
     /// Where the device with this serial number keeps its state.
     pub fn device(&self, serial: &str) -> DeviceState {
         DeviceState { meta: self.clone(), device: serial.to_owned() }
+    }
+}
+
+impl Ledger for SharedMeta {
+    fn change(&self, work: &mut dyn FnMut(&mut Tx<'_>) -> Result<(), JobError>) -> Result<(), JobError> {
+        self.with(|meta| meta.transaction(|tx| work(tx)))
+    }
+
+    fn read(&self, work: &mut dyn FnMut(&Tx<'_>) -> Result<(), JobError>) -> Result<(), JobError> {
+        self.with(|meta| meta.read(|tx| work(tx)))
     }
 }
 

@@ -3,7 +3,7 @@
 //! One thread has the store's `Scrubber` and takes its steps. [`Plan`] says how many bytes a second, [`Pacer`] how long to wait after a step;
 //! neither knows a clock. While a drive works only what the month's pass needs is read, region by region, so a drive waits for one region at
 //! most; at rest a small pool is read at [`REST_RATE`], so that it is done soon. Neither is above `store.scrub_rate`. A pass that an operator
-//! asks for has the rate that was asked for.
+//! asks for is a job (`crate::jobs`) and has the rate that was asked for. While its job is paused it stands; what is new is read back all the same.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
@@ -68,12 +68,30 @@ pub struct Scrub {
     changed: Condvar,
 }
 
+/// What may be asked of the thread. Passes are named by their number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ask {
+    /// A pass is to begin, at this rate; none: as usual.
+    Begin(Option<Rate>),
+    /// This one goes on, at this rate.
+    GoOn(u64, Option<Rate>),
+    /// This one stands.
+    Hold(u64),
+    /// This one ends without a result.
+    End(u64),
+}
+
 #[derive(Debug, Default)]
 struct State {
-    /// A pass is to begin, at this rate; none: as usual.
-    asked: Option<Option<Rate>>,
+    /// Not heeded yet.
+    asks: Vec<(u64, Ask)>,
+    /// So many have been asked, and so many heeded.
+    asked: u64,
+    heeded: u64,
     /// The number of the last pass that was begun for somebody.
     begun: u64,
+    /// The pass that stands.
+    held: Option<u64>,
     look_again: bool,
     stopped: bool,
     thread: Option<JoinHandle<()>>,
@@ -112,23 +130,45 @@ impl Scrub {
     }
 
     /// Begins a pass; its number, or none when no thread is there to begin it.
-    pub fn ask(&self, rate: Option<Rate>) -> Option<u64> {
+    pub fn begin(&self, rate: Option<Rate>) -> Option<u64> {
+        self.ask(Ask::Begin(rate)).then(|| self.state().begun)
+    }
+
+    /// The pass with this number goes on at this rate, when it is the one that there is; false when no thread is there.
+    pub fn go_on(&self, pass: u64, rate: Option<Rate>) -> bool {
+        self.ask(Ask::GoOn(pass, rate))
+    }
+
+    /// The pass with this number stands; what is new is read all the same.
+    pub fn hold(&self, pass: u64) -> bool {
+        self.ask(Ask::Hold(pass))
+    }
+
+    /// The same, for a thread that is not there yet.
+    pub fn hold_from_the_start(&self, pass: u64) {
+        self.state().put(Ask::Hold(pass));
+    }
+
+    /// The pass with this number ends without a result.
+    pub fn end(&self, pass: u64) -> bool {
+        self.ask(Ask::End(pass))
+    }
+
+    /// Whether it was heeded.
+    fn ask(&self, ask: Ask) -> bool {
         let mut state = self.state();
         if state.stopped || state.thread.as_ref().is_none_or(JoinHandle::is_finished) {
-            return None;
+            return false;
         }
-        let before = state.begun;
-        state.asked = Some(rate);
+        let number = state.put(ask);
         self.changed.notify_all();
         let waited = self
             .changed
-            .wait_timeout_while(state, LONGEST_PAUSE, |state| state.begun == before && !state.stopped);
+            .wait_timeout_while(state, LONGEST_PAUSE, |state| state.heeded < number && !state.stopped);
         let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        if state.begun == before {
-            state.asked = None;
-            return None;
-        }
-        Some(state.begun)
+        // A pass that nobody waits for any more is not to begin. The other requests name theirs, and are right later, too.
+        state.asks.retain(|(at, ask)| *at != number || !matches!(ask, Ask::Begin(_)));
+        state.heeded >= number
     }
 
     /// Something was repaired: what is damaged now is to be looked up.
@@ -159,6 +199,18 @@ impl Scrub {
         }
         let config = daemon.config();
         let plan = Plan { days: config.store.scrub_days, ceiling: config.store.scrub_rate.0 };
+        let held = self.state().held;
+        if let Some(pass) =
+            status.current.filter(|pass| held == Some(pass.number) && plan.is_over(*pass, unix_seconds()))
+        {
+            problems.push((
+                format!(
+                    "the pass of the scrub that began {} is paused, so not all is verified within store.scrub_days = {}",
+                    rfc3339(pass.begun_s), plan.days
+                ),
+                "resume or cancel its job: vtl job ls".to_owned(),
+            ));
+        }
         if plan.is_hopeless(status.total_bytes) {
             problems.push((
                 format!(
@@ -174,6 +226,15 @@ impl Scrub {
 
     fn state(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
+    }
+}
+
+impl State {
+    /// Its number.
+    fn put(&mut self, ask: Ask) -> u64 {
+        self.asked += 1;
+        self.asks.push((self.asked, ask));
+        self.asked
     }
 }
 
@@ -218,8 +279,12 @@ impl Plan {
 
     /// A pass begins its period after the one before began; one from the future was begun by another clock.
     fn is_due(self, status: &ScrubStatus, now_s: u64) -> bool {
-        let over = |pass: Pass| pass.begun_s > now_s || now_s - pass.begun_s >= self.period_s();
-        status.current.is_none() && status.last.is_none_or(over)
+        status.current.is_none() && status.last.is_none_or(|pass| self.is_over(pass, now_s))
+    }
+
+    /// Whether the period of a pass is over.
+    fn is_over(self, pass: Pass, now_s: u64) -> bool {
+        pass.begun_s > now_s || now_s - pass.begun_s >= self.period_s()
     }
 
     /// Bytes a second.
@@ -284,31 +349,57 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// Waits; begins what was asked for; false when there is no more to do for ever.
+    /// Waits; does what was asked for; false when there is no more to do for ever.
     fn rest(&mut self, pause: Duration) -> bool {
         let scrub = &self.daemon.scrub;
         let waited = scrub.changed.wait_timeout_while(scrub.state(), pause, |state| {
-            !state.stopped && state.asked.is_none() && !state.look_again
+            !state.stopped && state.asks.is_empty() && !state.look_again
         });
         let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        let (asked, look_again) = (state.asked.take(), std::mem::take(&mut state.look_again));
+        let (asks, look_again) = (std::mem::take(&mut state.asks), std::mem::take(&mut state.look_again));
         let stopped = state.stopped;
         drop(state);
         if look_again {
             self.healed = true;
             self.scrubber.look_again();
         }
-        if let Some(rate) = asked
-            && !stopped
-        {
-            self.asked = rate;
-            self.planned_at = None;
-            let number = self.scrubber.begin(unix_seconds());
-            info!(number, "a pass of the scrub begins, as asked");
-            scrub.state().begun = number;
+        for (number, ask) in asks {
+            self.heed(ask);
+            scrub.state().heeded = number;
             scrub.changed.notify_all();
         }
         !stopped
+    }
+
+    fn heed(&mut self, ask: Ask) {
+        let current = self.daemon.store.scrub_status().current.map(|pass| pass.number);
+        match ask {
+            Ask::Begin(rate) => {
+                let number = self.scrubber.begin(unix_seconds());
+                info!(number, "a pass of the scrub begins, as asked");
+                self.go_on(rate);
+                self.daemon.scrub.state().begun = number;
+            }
+            Ask::GoOn(pass, rate) if current == Some(pass) => self.go_on(rate),
+            Ask::Hold(pass) if current == Some(pass) => {
+                self.scrubber.hold(true);
+                self.daemon.scrub.state().held = current;
+            }
+            Ask::End(pass) if current == Some(pass) => {
+                info!(pass, "a pass of the scrub ends before its time, as asked");
+                self.scrubber.end_pass(pass, unix_seconds());
+                self.go_on(None);
+            }
+            // It has ended meanwhile, or another one has begun.
+            Ask::GoOn(..) | Ask::Hold(_) | Ask::End(_) => {}
+        }
+    }
+
+    fn go_on(&mut self, rate: Option<Rate>) {
+        self.scrubber.hold(false);
+        self.asked = rate;
+        self.planned_at = None;
+        self.daemon.scrub.state().held = None;
     }
 
     /// One step; the pause after it.
@@ -378,8 +469,15 @@ impl Daemon {
     pub(crate) fn scrub_told(&self, pass: Option<u64>) -> StoreScrub {
         let status = self.store.scrub_status();
         let time = |seconds: Option<u64>| seconds.map(rfc3339);
+        let held = self.scrub.state().held;
+        let state = match status.current {
+            None => "idle",
+            Some(pass) if held == Some(pass.number) => "paused",
+            Some(_) => "running",
+        };
         StoreScrub {
-            state: if status.current.is_some() { "running" } else { "idle" }.to_owned(),
+            job: None,
+            state: state.to_owned(),
             pass: pass.or(status.current.map(|pass| pass.number)),
             begun: time(status.current.map(|pass| pass.begun_s)),
             bytes: status.current.map(|pass| pass.bytes),

@@ -67,7 +67,7 @@ type Shared = State<Arc<Daemon>>;
 type Name = Path<String>;
 
 fn routes(daemon: Arc<Daemon>) -> Router {
-    let nouns = [libraries(), cartridges(), store(), iscsi(), system()];
+    let nouns = [libraries(), cartridges(), store(), jobs(), iscsi(), system()];
     nouns
         .into_iter()
         .fold(Router::new(), Router::merge)
@@ -182,6 +182,21 @@ fn store() -> Router<Arc<Daemon>> {
             "/pools/{name}/drain",
             post(|State(d): Shared, Path(n): Name, b: Bytes| run(d, move |d| d.pool_drain(&n, &body(&b)?))),
         )
+}
+
+/// What takes time.
+fn jobs() -> Router<Arc<Daemon>> {
+    Router::new()
+        .route(
+            "/jobs",
+            get(|State(d): Shared| run(d, Daemon::job_list))
+                .delete(|State(d): Shared| run(d, Daemon::job_clear)),
+        )
+        .route("/jobs/{id}", get(|State(d): Shared, Path(i): Name| run(d, move |d| d.job_show(&i))))
+        .route("/jobs/{id}/cancel", post(|State(d): Shared, Path(i): Name| run(d, move |d| d.job_cancel(&i))))
+        .route("/jobs/{id}/pause", post(|State(d): Shared, Path(i): Name| run(d, move |d| d.job_pause(&i))))
+        .route("/jobs/{id}/resume", post(|State(d): Shared, Path(i): Name| run(d, move |d| d.job_resume(&i))))
+        .route("/jobs/{id}/retry", post(|State(d): Shared, Path(i): Name| run(d, move |d| d.job_retry(&i))))
 }
 
 /// Portals, targets, who may log in.

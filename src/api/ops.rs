@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -33,15 +34,20 @@ use crate::SESSIONS_END;
 use crate::clock::rfc3339;
 use crate::daemon::{Daemon, internal, invalid, lock, open_door, pool_key};
 use crate::inventory::{Bay, Force};
+use crate::jobs;
 use crate::kept::{Keep, parse_time};
 use crate::library::LiveLibrary;
 use crate::listeners::Wanted;
 use crate::portal::{DIAGNOSTIC_TARGET, target_doors_in};
+use crate::scrub::Rate;
 use crate::state::hexadecimal;
 use crate::target::Target;
 use crate::unit::Failed;
 
 type Answer<T> = Result<T, ApiError>;
+
+/// So long a request for a pass of the scrub waits until the pass has begun; its job may have to wait for others.
+const SCRUB_BEGINS: Duration = Duration::from_secs(10);
 
 /// A file that nobody else can read, durable when it returns.
 fn write_new(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
@@ -740,22 +746,24 @@ impl Daemon {
         Ok(self.scrub_told(None))
     }
 
-    /// Begins a pass of the scrub.
-    pub(super) fn store_scrub_begin(&self, request: &ScrubStore) -> Answer<StoreScrub> {
-        let rate = request.rate.as_deref().map(str::parse).transpose().map_err(|why: String| {
-            let rate = request.rate.as_deref().unwrap_or_default();
+    /// A job that makes a pass of the scrub; answers when the pass has begun.
+    pub(super) fn store_scrub_begin(&self, asked: &ScrubStore) -> Answer<Value> {
+        let rate = asked.rate.clone();
+        rate.as_deref().map(str::parse::<Rate>).transpose().map_err(|why| {
+            let rate = asked.rate.as_deref().unwrap_or_default();
             invalid(
                 format!("rate {rate}: {why}"),
                 "write \"max\" or a size from 64k, such as \"200m\": bytes a second",
             )
         })?;
-        let pass = self.scrub.ask(rate).ok_or_else(|| ApiError {
-            code: ErrorCode::Conflict,
-            message: "no pass has begun: the thread that reads the store is busy, has failed, or is stopping"
-                .to_owned(),
-            remedy: Some("try again; vtl system status tells more".to_owned()),
-        })?;
-        Ok(self.scrub_told(Some(pass)))
+        let request = json!({ "rate": rate }).to_string();
+        if asked.plan {
+            return Ok(json!(self.job_plan(jobs::SCRUB, &request)?));
+        }
+        let id = self.jobs.submit(jobs::SCRUB, request)?;
+        let job = self.jobs.begun(id, SCRUB_BEGINS)?;
+        let told = self.scrub_told(jobs::pass_of(&job.checkpoint));
+        Ok(json!(StoreScrub { job: Some(id.0), ..told }))
     }
 
     pub(super) fn store_check(&self) -> Answer<StoreCheck> {
@@ -793,24 +801,27 @@ impl Daemon {
         Ok(done(format!("the index is made again from {chunks} chunks"), Vec::new()))
     }
 
-    /// Frees what no cartridge needs any more.
-    pub(super) fn store_gc(&self, request: &CollectStore) -> Answer<StoreCollected> {
-        let dead_percent = request.dead_percent.unwrap_or(GcRule::default().dead_percent);
+    /// A job that frees what no cartridge needs any more; answers at its end, unless it is to be left in the background.
+    pub(super) fn store_gc(&self, asked: &CollectStore) -> Answer<Value> {
+        let dead_percent = asked.dead_percent.unwrap_or(GcRule::default().dead_percent);
         if !(1..=100).contains(&dead_percent) {
             return Err(invalid(
                 format!("{dead_percent} percent of a pack cannot be dead"),
                 "write a number from 1 to 100",
             ));
         }
-        let report = self.collect(GcRule { dead_percent, ..GcRule::default() })?;
-        Ok(StoreCollected {
-            packs: report.packs,
-            removed: report.removed,
-            rewritten: report.rewritten,
-            skipped: report.skipped,
-            freed_bytes: report.freed_bytes,
-            reclaimable_bytes: report.reclaimable_bytes,
-        })
+        let request = json!({ "dead_percent": dead_percent }).to_string();
+        if asked.plan {
+            return Ok(json!(self.job_plan(jobs::COLLECT, &request)?));
+        }
+        let id = self.jobs.submit(jobs::COLLECT, request)?;
+        if asked.background {
+            return Ok(json!(self.job_show(&id.to_string())?));
+        }
+        let result = self.jobs.result(id)?;
+        let collected: StoreCollected =
+            serde_json::from_str(&result).map_err(|error| internal(&error.to_string()))?;
+        Ok(json!(StoreCollected { job: Some(id.0), ..collected }))
     }
 
     pub(super) fn portal_list(&self) -> Answer<Vec<PortalInfo>> {

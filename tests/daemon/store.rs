@@ -27,12 +27,12 @@ fn unload(host: &mut Initiator, slot: u16) {
     host.move_medium(elements.drive, elements.storage + slot - 1).good();
 }
 
-fn remove_for_good(server: &Server, label: &str) {
+pub fn remove_for_good(server: &Server, label: &str) {
     let path = format!("/cartridges/{label}");
     server.api("DELETE", &path, &json!({ "now": true, "confirm": label }));
 }
 
-fn stat(server: &Server, name: &str) -> u64 {
+pub fn stat(server: &Server, name: &str) -> u64 {
     server.get("/store/stats")[name].as_u64().unwrap()
 }
 
@@ -129,7 +129,7 @@ fn owners(server: &Server) -> Vec<PathBuf> {
 }
 
 /// A daemon with 4 MiB on VTL001L8 and as much on VTL002L8, stopped; and the folder of VTL001L8 in the store.
-fn two_written(set: &[&str]) -> (Server, PathBuf) {
+pub fn two_written(set: &[&str]) -> (Server, PathBuf) {
     let mut server = Server::start(set);
     // Of two cartridges the first is removed and made again, so that its folder is known as the one that is new.
     remove_for_good(&server, "VTL001L8");
@@ -221,7 +221,7 @@ fn a_cartridge_whose_head_is_damaged_is_named_by_the_collection_that_it_stops() 
 
 /// Writes 24 MiB to VTL001L8, of which VTL002L8 has the first 4 too; both are in their slots then. It is more than half a pack, so the
 /// pack is sealed when the cartridge leaves the drive.
-fn share(server: &Server) {
+pub fn share(server: &Server) {
     let mut host = server.session(1);
     host.load(1, 0);
     for seed in 1..=6 {

@@ -14,15 +14,15 @@ use vtl_types::{ByteCount, ChapAccount, ChapError, ChapLogin, IscsiName, Secret}
 use crate::{
     Surroundings,
     config::{
-        Api, CartridgeDefaults, Collections, Config, DefaultLibrary, Digest, Iscsi, Library, Log, LogLevel,
-        Retention, Setting, Store, StoreEncryption, TargetAccess,
+        Api, CartridgeDefaults, Collections, Config, DefaultLibrary, Digest, Iscsi, Jobs, Library, Log,
+        LogLevel, Retention, Setting, Store, StoreEncryption, TargetAccess,
     },
     document::{self, Documents, one_line},
     doors,
     error::{ConfError, ConfErrors, Origin},
     keys,
     mirror::{
-        ApiMirror, CartridgeMirror, ChapMirror, IscsiMirror, LibraryMirror, LogMirror, Mirror,
+        ApiMirror, CartridgeMirror, ChapMirror, IscsiMirror, JobsMirror, LibraryMirror, LogMirror, Mirror,
         RetentionMirror, StoreMirror, TargetMirror,
     },
     secrets::{self, Wrong},
@@ -34,6 +34,10 @@ const G: u64 = 1 << 30;
 const T: u64 = 1 << 40;
 /// A week: more would let a clock that is set forward over a restart free what has long to go.
 const LONGEST_CLOCK_STEP_S: u64 = 7 * 24 * 60 * 60;
+const HOUR_S: u64 = 60 * 60;
+const DAY_S: u64 = 24 * HOUR_S;
+/// Ten years.
+const LONGEST_HISTORY_S: u64 = 3650 * DAY_S;
 /// RFC 7143, 13.12 to 13.14: 512 to 2^24 - 1.
 const ISCSI_LENGTHS: RangeInclusive<u64> = 512..=0x00ff_ffff;
 
@@ -62,13 +66,14 @@ type Parsed<T> = Result<T, String>;
 impl Checker<'_> {
     /// `None` only after an error was noted. Each part is checked before the first `?`, so that all errors show.
     fn config(&mut self, mirror: Mirror) -> Option<Config> {
-        let Mirror { state, iscsi, api, library, cartridge, store, retention, log } = mirror;
+        let Mirror { state, iscsi, api, library, cartridge, store, jobs, retention, log } = mirror;
         let state = self.state(state);
         let iscsi = self.iscsi(iscsi);
         let api = self.api(api);
         let library = self.library(library);
         let cartridge = self.cartridge(cartridge);
         let store = self.store(store, state.as_deref());
+        let jobs = self.jobs(jobs);
         let retention = self.retention(retention);
         let log = self.log(log);
         Some(Config {
@@ -78,6 +83,7 @@ impl Checker<'_> {
             library: library?,
             cartridge: cartridge?,
             store: store?,
+            jobs: jobs?,
             retention: retention?,
             log: log?,
             settings: Vec::new(),
@@ -417,6 +423,14 @@ impl Checker<'_> {
         })
     }
 
+    fn jobs(&mut self, mirror: JobsMirror) -> Option<Jobs> {
+        let JobsMirror { max_running, history_keep } = mirror;
+        let max_running = self.number("jobs.max_running", max_running, 1..=64);
+        let history_keep =
+            self.take("jobs.history_keep", history_keep, |value| time(value, HOUR_S..=LONGEST_HISTORY_S));
+        Some(Jobs { max_running: max_running?, history_keep: history_keep? })
+    }
+
     fn retention(&mut self, mirror: RetentionMirror) -> Option<Retention> {
         let RetentionMirror { max_clock_step_s } = mirror;
         let max_clock_step_s =
@@ -630,6 +644,21 @@ fn size(value: &Value) -> Parsed<u64> {
     match value {
         Value::String(text) => text.parse::<ByteCount>().map(|size| size.0).map_err(|e| e.to_string()),
         _ => integer(value),
+    }
+}
+
+/// A number with its unit: s, m, h or d.
+fn time(value: &Value, range: RangeInclusive<u64>) -> Parsed<Duration> {
+    const UNITS: [(char, u64); 4] = [('s', 1), ('m', 60), ('h', HOUR_S), ('d', DAY_S)];
+    let text = text(value)?;
+    let unit = UNITS.iter().find_map(|(unit, seconds)| Some((text.strip_suffix(*unit)?, seconds)));
+    let (number, seconds) = unit.ok_or_else(|| "this has no unit: s, m, h or d".to_owned())?;
+    let digits = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+    let number =
+        number.parse::<u64>().ok().filter(|_| digits).and_then(|number| number.checked_mul(*seconds));
+    match number.ok_or_else(|| "this is no whole number with a unit".to_owned())? {
+        found if range.contains(&found) => Ok(Duration::from_secs(found)),
+        _ => Err("this is too short or too long".to_owned()),
     }
 }
 

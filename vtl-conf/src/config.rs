@@ -27,6 +27,8 @@ pub struct Config {
     pub cartridge: CartridgeDefaults,
     /// The chunk store.
     pub store: Store,
+    /// What takes time and is asked for.
+    pub jobs: Jobs,
     /// How time is judged for retained cartridges.
     pub retention: Retention,
     /// Logs.
@@ -198,6 +200,15 @@ pub enum Collections {
     Auto,
     /// Only the operator.
     Manual,
+}
+
+/// `jobs.*`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Jobs {
+    /// So many run at once.
+    pub max_running: u32,
+    /// How long one that has ended stays in the list.
+    pub history_keep: Duration,
 }
 
 /// `retention.*`

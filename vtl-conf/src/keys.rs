@@ -289,6 +289,18 @@ pub const KEYS: &[Key] = &[
         "a tenth of what one disk reads, so that no drive notices; a pool of more than 135 TB wants more",
     ),
     key(
+        "jobs.max_running",
+        "2",
+        "write a number from 1 to 64",
+        "one that is slow does not hold up the next, and a small machine still has time for its drives",
+    ),
+    key(
+        "jobs.history_keep",
+        "\"90d\"",
+        "write a time from 1h to 3650d, such as \"90d\" or \"12h\"",
+        "a quarter's reports can still be made; what has ended takes disk only, a few hundred bytes each",
+    ),
+    key(
         "retention.max_clock_step_s",
         "86400",
         "write seconds, from 0 to 604800",

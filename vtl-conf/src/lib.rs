@@ -19,7 +19,7 @@ mod tests;
 use std::{collections::BTreeMap, ffi::OsString, path::Path};
 
 pub use config::{
-    Api, CartridgeDefaults, Collections, Config, DefaultLibrary, Digest, Iscsi, Library, Log, LogLevel,
+    Api, CartridgeDefaults, Collections, Config, DefaultLibrary, Digest, Iscsi, Jobs, Library, Log, LogLevel,
     Retention, Setting, Store, StoreEncryption, TargetAccess,
 };
 pub use document::Assignment;

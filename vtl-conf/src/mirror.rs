@@ -15,6 +15,7 @@ pub(crate) struct Mirror {
     pub library: LibraryMirror,
     pub cartridge: CartridgeMirror,
     pub store: StoreMirror,
+    pub jobs: JobsMirror,
     pub retention: RetentionMirror,
     pub log: LogMirror,
 }
@@ -120,6 +121,13 @@ pub(crate) struct StoreMirror {
     pub gc: Option<Value>,
     pub scrub_days: Option<Value>,
     pub scrub_rate: Option<Value>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct JobsMirror {
+    pub max_running: Option<Value>,
+    pub history_keep: Option<Value>,
 }
 
 #[derive(Debug, Default, Deserialize)]

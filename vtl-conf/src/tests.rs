@@ -659,6 +659,25 @@ fn the_page_of_the_manual_has_every_key_with_its_default_and_reason() {
 }
 
 #[test]
+fn a_time_is_a_whole_number_with_its_unit_within_its_limits() {
+    let desk = Desk::new();
+    let keep =
+        |text: &str| desk.load(&format!("jobs.history_keep = {text}"), &[]).map(|c| c.jobs.history_keep);
+    for (text, seconds) in
+        [("\"90d\"", 7_776_000), ("\"12h\"", 43_200), ("\"60m\"", 3600), ("\"3600s\"", 3600)]
+    {
+        assert_eq!(keep(text).unwrap().as_secs(), seconds, "{text}");
+    }
+    for wrong in
+        ["\"90\"", "90", "\"d\"", "\"+2d\"", "\"59m\"", "\"3651d\"", "\"99999999999999999999d\"", "\"1.5d\""]
+    {
+        let errors = keep(wrong).unwrap_err();
+        assert_eq!((errors.0[0].key.as_str(), errors.0.len()), ("jobs.history_keep", 1), "{wrong}");
+        assert!(errors.0[0].remedy.contains("1h to 3650d"), "{errors}");
+    }
+}
+
+#[test]
 fn early_warning_never_takes_more_than_an_eighth_of_a_small_cartridge() {
     let defaults = load(None, &[], &Desk::new().surroundings).unwrap().cartridge;
     assert_eq!(defaults.early_warning(ByteCount(12_000_000_000_000)), ByteCount(800 << 20));

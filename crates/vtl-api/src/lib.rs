@@ -357,14 +357,20 @@ pub struct ScrubStore {
     /// Bytes a second, as a size such as `200m`, or `max`; as configured when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate: Option<String>,
+    /// Make no job; answer what it would do ([`JobPlan`]).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub plan: bool,
 }
 
 /// `GET /store/scrub`, and the answer of `POST`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoreScrub {
-    /// `running` or `idle`.
+    /// The job that was made for it, in the answer of `POST`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<u64>,
+    /// `running`, `idle`, or `paused`: its job is.
     pub state: String,
-    /// The pass that runs, or that was begun now.
+    /// The pass that runs, or that was begun now; none when its job still waits.
     pub pass: Option<u64>,
     /// When it began.
     pub begun: Option<String>,
@@ -504,6 +510,12 @@ pub struct Drained {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CollectStore {
+    /// Make no job; answer what it would do ([`JobPlan`]).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub plan: bool,
+    /// Answer at once, with the job ([`JobDetail`]); otherwise at its end.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub background: bool,
     /// A pack is written anew when at least so many percent of it are dead, 1 to 100; 100: only packs that nothing needs go. 25 when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dead_percent: Option<u8>,
@@ -527,6 +539,9 @@ pub struct StoreRepaired {
 /// `POST /store/gc`, what was done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoreCollected {
+    /// The job that did it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<u64>,
     /// Packs that were looked at.
     pub packs: u64,
     /// Packs removed.
@@ -539,6 +554,101 @@ pub struct StoreCollected {
     pub freed_bytes: u64,
     /// Bytes on disk that nobody needs and that stay, nearly.
     pub reclaimable_bytes: u64,
+}
+
+/// `GET /jobs`, one row. `docs/jobs.md` says what a job is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobInfo {
+    /// Its number.
+    pub id: u64,
+    /// Such as `gc` or `scrub`.
+    pub kind: String,
+    /// What it is about, such as a cartridge.
+    pub label: Option<String>,
+    /// `queued`, `running`, `paused`, `stopping`, `completed`, `cancelled` or `failed`.
+    pub state: String,
+    /// Bytes done.
+    pub done_bytes: u64,
+    /// Bytes in all; 0: not known.
+    pub total_bytes: u64,
+    /// Attempts that have begun.
+    pub attempts: u32,
+    /// What went wrong last.
+    pub error: Option<String>,
+    /// What to do about it.
+    pub remedy: Option<String>,
+    /// `high`, `normal` or `low`.
+    pub priority: String,
+    /// When it was asked for.
+    pub created: String,
+    /// When it began.
+    pub started: Option<String>,
+    /// When it ended.
+    pub finished: Option<String>,
+    /// It waits until then, after an attempt that failed.
+    pub next_attempt: Option<String>,
+    /// How fast it goes, while it runs.
+    pub bytes_per_s: Option<u64>,
+    /// Seconds left at that rate.
+    pub left_s: Option<u64>,
+}
+
+/// `GET /jobs/{id}`, and the answer of requests about one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobDetail {
+    /// The row of the list.
+    #[serde(flatten)]
+    pub info: JobInfo,
+    /// What was asked; its form is the kind's.
+    pub request: serde_json::Value,
+    /// What was done; its form is the kind's.
+    pub result: Option<serde_json::Value>,
+    /// Its parts.
+    pub tasks: Vec<JobTask>,
+    /// Its log, oldest first.
+    pub events: Vec<JobEvent>,
+}
+
+/// A part of a job.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobTask {
+    /// What it does.
+    pub name: String,
+    /// `planned` (in a plan), `waiting`, `running` or `done`.
+    pub state: String,
+    /// Bytes done.
+    pub done_bytes: u64,
+    /// Bytes in all; 0: not known.
+    pub total_bytes: u64,
+}
+
+/// A line of a job's log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobEvent {
+    /// When.
+    pub at: String,
+    /// What happened, in a word.
+    pub event: String,
+    /// More.
+    pub text: String,
+}
+
+/// What a job would do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobPlan {
+    /// Its kind.
+    pub kind: String,
+    /// Its parts, with bytes.
+    pub tasks: Vec<JobTask>,
+    /// What else there is to say.
+    pub notes: Vec<String>,
+}
+
+/// `DELETE /jobs`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobsCleared {
+    /// Jobs that had ended and are gone from the list.
+    pub removed: u64,
 }
 
 /// `POST /store/check`.

@@ -125,7 +125,7 @@ pub(crate) fn account(core: &Core) -> Result<(), StoreError> {
     if !gate.begin() {
         return Err(StoreError::Collecting);
     }
-    let counted = mark(core).map(|marks| marks.into_iter().for_each(|marks| count(core, marks)));
+    let counted = mark(core, &|| true).map(|marks| marks.into_iter().for_each(|marks| count(core, marks)));
     gate.end();
     counted
 }

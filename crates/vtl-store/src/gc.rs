@@ -59,6 +59,17 @@ pub struct GcReport {
     pub freed_bytes: u64,
     /// What is dead and stays, in stored bytes, nearly.
     pub reclaimable_bytes: u64,
+    /// It was stopped before all was looked at.
+    pub stopped: bool,
+}
+
+/// How far a collection is, in bytes of pack files.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GcProgress {
+    /// Of packs that are done with.
+    pub done_bytes: u64,
+    /// Of all packs that it looks at.
+    pub total_bytes: u64,
 }
 
 /// Decides which chunks may be referred to anew while a collection runs.
@@ -183,8 +194,13 @@ impl Gate {
     }
 }
 
-/// Collects once. One that is stopped ends after the owner or pack in hand, and tells what it did until then.
-pub(crate) fn collect(core: &Core, rule: GcRule) -> Result<GcReport, StoreError> {
+/// Collects once. `go_on` is asked after each owner and each pack; one that is stopped, by that or by the gate, ends there and tells what it did until
+/// then.
+pub(crate) fn collect(
+    core: &Core,
+    rule: GcRule,
+    go_on: &dyn Fn(GcProgress) -> bool,
+) -> Result<GcReport, StoreError> {
     core.writable()?;
     let gate = &core.dock.finder.gate;
     if !gate.begin() {
@@ -192,14 +208,13 @@ pub(crate) fn collect(core: &Core, rule: GcRule) -> Result<GcReport, StoreError>
     }
     let _end = End(core);
     let released = gate.released_bytes();
-    let candidates: Vec<PackId> = core
-        .packs
-        .all()
-        .into_iter()
-        .filter(|(_, known)| known.state == PackState::Sealed)
-        .map(|(id, _)| id)
-        .collect();
-    let Some(mut marks) = mark(core)? else { return Ok(GcReport::default()) };
+    let sealed = core.packs.all().into_iter().filter(|(_, known)| known.state == PackState::Sealed);
+    let candidates: Vec<(PackId, u64)> = sealed.map(|(id, known)| (id, known.file_bytes)).collect();
+    let total_bytes = candidates.iter().map(|(_, bytes)| bytes).sum();
+    let mut progress = GcProgress { done_bytes: 0, total_bytes };
+    let Some(mut marks) = mark(core, &|| go_on(progress))? else {
+        return Ok(GcReport { stopped: true, ..GcReport::default() });
+    };
     let mut collector = Collector {
         core,
         rule,
@@ -208,21 +223,28 @@ pub(crate) fn collect(core: &Core, rule: GcRule) -> Result<GcReport, StoreError>
         rewritten_bytes: 0,
     };
     let mut worn = Vec::new();
-    for id in candidates {
-        if gate.is_stopped() {
+    let mut stopped = false;
+    for (id, bytes) in candidates {
+        stopped = gate.is_stopped() || !go_on(progress);
+        if stopped {
             break;
         }
         let live = marks.packs.remove(&id).unwrap_or_default();
-        worn.extend(collector.judge(id, live)?);
+        match collector.judge(id, live)? {
+            Some(one) => worn.push((one, bytes)),
+            None => progress.done_bytes += bytes,
+        }
     }
     // What costs most and gives least comes last, should space or the budget end.
-    worn.sort_by_key(|one| one.live_raw);
+    worn.sort_by_key(|(one, _)| one.live_raw);
     collector.sync_names();
-    for one in worn {
-        if gate.is_stopped() {
+    for (one, bytes) in worn {
+        stopped = stopped || gate.is_stopped() || !go_on(progress);
+        if stopped {
             break;
         }
         collector.rewrite(&one)?;
+        progress.done_bytes += bytes;
     }
     collector.sync_names();
     // Packs that are not sealed yet.
@@ -231,7 +253,8 @@ pub(crate) fn collect(core: &Core, rule: GcRule) -> Result<GcReport, StoreError>
     }
     let Collector { mut report, account, .. } = collector;
     report.reclaimable_bytes = account.dead_bytes;
-    if !gate.is_stopped() {
+    report.stopped = stopped;
+    if !stopped {
         account::publish(core, account, &marks);
         gate.released.fetch_sub(released, Ordering::Relaxed);
     }
@@ -559,6 +582,30 @@ mod tests {
         fn free_bytes(&self, path: &Path) -> Result<u64, DiskError> {
             self.disk.free_bytes(path)
         }
+    }
+
+    #[test]
+    fn a_collection_that_is_not_to_go_on_ends_at_a_safe_point_and_another_takes_the_rest() {
+        let store = store_with(100_000);
+        store.remove(OWNER).unwrap();
+        let before = store.stats();
+        let asked = AtomicU64::new(0);
+        // There is no owner to ask before, so it is asked before each pack.
+        let report =
+            store.gc_while(GcRule::default(), &|_| asked.fetch_add(1, Ordering::Relaxed) < 2).unwrap();
+        assert_eq!((report.stopped, report.removed, store.stats().packs), (true, 2, before.packs - 2));
+        assert_eq!(store.released_bytes(), 100_000, "not all of it has been looked at");
+        let last = Mutex::new(GcProgress::default());
+        let note = |progress| {
+            *lock(&last) = progress;
+            true
+        };
+        let report = store.gc_while(GcRule::default(), &note).unwrap();
+        assert!(!report.stopped && report.removed > 0 && store.released_bytes() == 0);
+        let last = *lock(&last);
+        assert!(last.done_bytes < last.total_bytes && last.total_bytes > 0, "{last:?}");
+        // The next one of this pool is not stopped by the last.
+        assert!(!store.gc(GcRule::default()).unwrap().stopped);
     }
 
     #[test]

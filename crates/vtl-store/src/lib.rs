@@ -67,7 +67,7 @@ pub use check::{CheckReport, Finding};
 pub use cipher::Randomness;
 pub use drain::{DrainReport, Folder, FolderState};
 pub use error::{ReadError, StoreError};
-pub use gc::{GcReport, GcRule};
+pub use gc::{GcProgress, GcReport, GcRule};
 pub use index::{IndexMode, IndexStats};
 pub use keyring::{
     Encryption, KeyStatus, MIN_KEY_FILE_BYTES, MIN_PASSPHRASE_BYTES, Method, PassphraseCost, PoolKey,

@@ -113,8 +113,8 @@ pub(crate) struct Marks {
     pub(crate) shared_bytes: Vec<u64>,
 }
 
-/// Marks everything that anybody refers to; none when that is stopped before all is known.
-pub(crate) fn mark(core: &Core) -> Result<Option<Marks>, StoreError> {
+/// Marks everything that anybody refers to; none when that is stopped before all is known. `go_on` is asked before each owner.
+pub(crate) fn mark(core: &Core, go_on: &dyn Fn() -> bool) -> Result<Option<Marks>, StoreError> {
     let mut marker = Marker { packs: BTreeMap::new(), known: core.packs.all().into_iter().collect() };
     // Lanes before owners: what is committed in between has been in the lane, or is in the owner by now.
     let lanes: Vec<_> = lock(&core.lanes).iter().filter_map(Weak::upgrade).collect();
@@ -124,7 +124,7 @@ pub(crate) fn mark(core: &Core) -> Result<Option<Marks>, StoreError> {
     let owners: Vec<OwnerId> = lock(&core.owners).keys().copied().collect();
     let mut needed_bytes = vec![0; owners.len()];
     for ((owner, needed), tag) in owners.iter().zip(&mut needed_bytes).zip(0..) {
-        if core.dock.finder.gate.is_stopped() {
+        if core.dock.finder.gate.is_stopped() || !go_on() {
             return Ok(None);
         }
         if let Some(mut extents) = core.extents(*owner)? {

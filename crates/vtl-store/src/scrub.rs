@@ -271,6 +271,8 @@ pub struct Scrubber {
     /// Damage was found that has no names yet.
     look: bool,
     seen_activity: u64,
+    /// The pass stands; what is new is read all the same.
+    held: bool,
 }
 
 enum Hand {
@@ -310,6 +312,7 @@ impl Scrubber {
             missing: BTreeSet::new(),
             look,
             seen_activity: 0,
+            held: false,
         })
     }
 
@@ -328,6 +331,32 @@ impl Scrubber {
         };
         self.save(now_s);
         number
+    }
+
+    /// Whether the pass stands where it is. Packs that are new are read all the same. What of a pack has been read goes for nothing.
+    pub fn hold(&mut self, held: bool) {
+        self.held = held;
+        if held {
+            self.drop_hand_of_pass();
+        }
+    }
+
+    /// Ends the pass that runs, if it has this number, without a result.
+    pub fn end_pass(&mut self, number: u64, now_s: u64) {
+        let ended = {
+            let mut inner = lock(&self.core.scrub.inner);
+            inner.record.current.take_if(|(pass, _)| pass.number == number).is_some()
+        };
+        if ended {
+            self.drop_hand_of_pass();
+            self.save(now_s);
+        }
+    }
+
+    fn drop_hand_of_pass(&mut self) {
+        if matches!(self.hand, Hand::Pack(_, false) | Hand::Owners(_, true)) {
+            self.hand = Hand::Empty;
+        }
     }
 
     /// Whether any stream has been written or read since the last asking, or is being written now.
@@ -381,7 +410,7 @@ impl Scrubber {
             }
             inner.unread.remove(&id);
         }
-        let (_, at) = inner.record.current.as_mut()?;
+        let (_, at) = inner.record.current.as_mut().filter(|_| !self.held)?;
         let next = self.core.packs.first_from(*at).map(|(id, _)| id);
         *at = next.unwrap_or(PACKS_DONE);
         next.map(|id| (id, false))
@@ -446,7 +475,7 @@ impl Scrubber {
 
     /// Packs are done: what else is in the pool, and then the owners.
     fn next_owners(&mut self) -> ScrubStep {
-        if lock(&self.core.scrub.inner).record.current.is_none() {
+        if self.held || lock(&self.core.scrub.inner).record.current.is_none() {
             return ScrubStep::Idle;
         }
         let mended = self.core.quarantine.mend();

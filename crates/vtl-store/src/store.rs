@@ -18,7 +18,7 @@ use crate::commit::Committer;
 use crate::cutter::{Cutter, Rule};
 use crate::drain::{self, DrainReport, Folder};
 use crate::error::StoreError;
-use crate::gc::{self, GcReport, GcRule};
+use crate::gc::{self, GcProgress, GcReport, GcRule};
 use crate::index::IndexStats;
 use crate::keyring::{KeyStatus, Keyring, PassphraseCost, PoolKey};
 use crate::lane::{Context, Lane};
@@ -286,7 +286,12 @@ impl Store {
 
     /// Frees what no owner needs any more, while the pool is in use. One collection at a time.
     pub fn gc(&self, rule: GcRule) -> Result<GcReport, StoreError> {
-        gc::collect(&self.core, rule)
+        self.gc_while(rule, &|_| true)
+    }
+
+    /// The same, asking `go_on` at each safe point: after each owner that is looked at, and after each pack.
+    pub fn gc_while(&self, rule: GcRule, go_on: &dyn Fn(GcProgress) -> bool) -> Result<GcReport, StoreError> {
+        gc::collect(&self.core, rule, go_on)
     }
 
     /// Puts damaged chunks back whose content is elsewhere in the pool.

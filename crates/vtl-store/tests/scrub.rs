@@ -301,6 +301,45 @@ fn a_pass_goes_on_after_a_restart_where_it_was() {
 }
 
 #[test]
+fn a_pass_that_is_held_stands_while_new_packs_are_read_and_goes_on_or_ends_without_a_result() {
+    let disk = furnished();
+    let store = open(&disk);
+    let mut scrubber = store.scrubber().unwrap();
+    settle(&mut scrubber);
+    let number = scrubber.begin(1000);
+    let some = (0..MOST_STEPS).any(|_| {
+        scrubber.step(1000);
+        store.scrub_status().current.is_some_and(|pass| pass.packs > 0)
+    });
+    assert!(some, "a pack of the pass is read");
+    scrubber.hold(true);
+    let stands = store.scrub_status().current.unwrap();
+    write(&store, 3, &noise(3, CONTENT), false);
+    let fresh = store.scrub_status().unread_packs;
+    assert!(fresh > 0, "there are new packs");
+    settle(&mut scrubber);
+    let status = store.scrub_status();
+    assert_eq!((status.unread_packs, status.current.unwrap().packs), (0, stands.packs));
+
+    scrubber.hold(false);
+    let finished = (0..MOST_STEPS).find_map(|_| match scrubber.step(2000) {
+        ScrubStep::Finished(pass) => Some(pass),
+        _ => None,
+    });
+    let finished = finished.unwrap();
+    assert!(finished.number == number && finished.packs > stands.packs && finished.damaged == 0);
+
+    let next = scrubber.begin(3000);
+    scrubber.step(3000);
+    scrubber.end_pass(number, 3000);
+    assert_eq!(store.scrub_status().current.map(|pass| pass.number), Some(next), "that is another one");
+    scrubber.end_pass(next, 3000);
+    settle(&mut scrubber);
+    let status = store.scrub_status();
+    assert_eq!((status.current, status.last.map(|pass| pass.number)), (None, Some(number)));
+}
+
+#[test]
 fn a_power_cut_costs_the_place_since_its_last_writing_and_nothing_else() {
     let disk = furnished();
     let store = open(&disk);

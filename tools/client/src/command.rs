@@ -18,6 +18,20 @@ use crate::print::View;
 #[derive(Parser)]
 #[command(name = "vtl", version)]
 pub struct Cli {
+    /// Where the API is.
+    #[command(flatten)]
+    pub connection: Connection,
+    /// Print JSON.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Noun,
+}
+
+/// Where the API is, and what opens it.
+#[derive(Args)]
+pub struct Connection {
     /// Address of the management API.
     #[arg(long, global = true, env = "VTL_API", default_value = "http://127.0.0.1:8460", value_name = "URL")]
     pub api: String,
@@ -27,12 +41,6 @@ pub struct Cli {
     /// State folder of vtld; its `api.token` is used.
     #[arg(long, global = true, value_name = "DIR")]
     pub state: Option<PathBuf>,
-    /// Print JSON.
-    #[arg(long, global = true)]
-    pub json: bool,
-    /// What to do.
-    #[command(subcommand)]
-    pub command: Noun,
 }
 
 /// A request and how its answer is shown.
@@ -41,8 +49,19 @@ pub struct Call {
     pub request: Request,
     /// How to print what comes back.
     pub view: View,
-    /// The answer names a pass of the scrub, whose end is to be waited for.
-    pub wait: bool,
+    /// What comes between.
+    pub then: Then,
+}
+
+/// What comes after the answer of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Then {
+    /// It is printed.
+    Print,
+    /// It is a job, whose end is waited for and printed.
+    Job,
+    /// It names the job of a scrub, whose end is waited for; what the scrub found is printed.
+    Scrub,
 }
 
 /// What the command is about.
@@ -66,6 +85,9 @@ pub enum Noun {
     /// Pools and the folders that their packs lie in.
     #[command(subcommand)]
     Pool(PoolVerb),
+    /// Jobs: what takes time and was asked for.
+    #[command(subcommand)]
+    Job(JobVerb),
     /// Targets, sessions and who may log in.
     #[command(subcommand)]
     Iscsi(IscsiNoun),
@@ -248,13 +270,76 @@ pub enum StoreVerb {
         /// Begin nothing; show how it is doing and all that is damaged.
         #[arg(long, conflicts_with_all = ["rate", "wait"])]
         status: bool,
+        /// Begin nothing; print what would be done.
+        #[arg(long, conflicts_with_all = ["wait", "status"])]
+        plan: bool,
     },
-    /// Free what no cartridge needs any more, while the library is in use.
+    /// Free what no cartridge needs any more, while the library is in use; prints what was done at the end.
     Gc {
         /// Write a pack anew when at least so many percent of it are dead; 100: only remove packs that nothing needs.
         #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(1..=100))]
         dead: Option<u8>,
+        /// Wait for its end, as without it.
+        #[arg(long, conflicts_with_all = ["background", "plan"])]
+        wait: bool,
+        /// Do not wait: print the job.
+        #[arg(long)]
+        background: bool,
+        /// Free nothing; print what would be done.
+        #[arg(long, conflicts_with = "background")]
+        plan: bool,
     },
+}
+
+/// Verbs of `vtl job`.
+#[derive(Subcommand)]
+pub enum JobVerb {
+    /// List jobs, also those that have ended.
+    Ls,
+    /// One job with its parts and its log.
+    Show(OneJob),
+    /// The log of a job.
+    Log(OneJob),
+    /// Wait for the end of a job; fails unless it was done.
+    Wait(OneJob),
+    /// Stop a job at its next safe point, for good.
+    Cancel(OneJob),
+    /// Let a job stand at its next safe point.
+    Pause(OneJob),
+    /// Let a paused job go on.
+    Resume(OneJob),
+    /// Try again what failed or was cancelled, as a new job; or end the pause of a job that waits for its next attempt.
+    Retry(OneJob),
+    /// Remove jobs that have ended from the list.
+    Clear,
+}
+
+/// A job.
+#[derive(Args)]
+pub struct OneJob {
+    /// Its number.
+    id: String,
+}
+
+impl JobVerb {
+    fn call(&self) -> Call {
+        let on = |one: &OneJob, verb: &str| {
+            let path = format!("{}/{verb}", path("jobs", &one.id));
+            call(Method::Post, path, None, View::JobLine)
+        };
+        let show = |one: &OneJob, view| get(&path("jobs", &one.id), view);
+        match self {
+            Self::Ls => get("/jobs", View::Table(JOB_COLUMNS)),
+            Self::Show(one) => show(one, View::Job),
+            Self::Log(one) => show(one, View::Inner("events", EVENT_COLUMNS)),
+            Self::Wait(one) => Call { then: Then::Job, ..show(one, View::Job) },
+            Self::Cancel(one) => on(one, "cancel"),
+            Self::Pause(one) => on(one, "pause"),
+            Self::Resume(one) => on(one, "resume"),
+            Self::Retry(one) => on(one, "retry"),
+            Self::Clear => call(Method::Delete, "/jobs".to_owned(), None, View::Fields),
+        }
+    }
 }
 
 /// Verbs of `vtl store key`.
@@ -484,10 +569,16 @@ const DRIVE_COLUMNS: &[&str] =
     &["library", "number", "target", "lun", "serial", "profile", "state", "cartridge", "block", "file"];
 const LIBRARY_COLUMNS: &[&str] = &["name", "profile", "drives", "slots", "mailslots", "cartridges", "target"];
 const FOLDER_COLUMNS: &[&str] = &["number", "path", "state", "packs", "stored_bytes", "free_bytes", "why"];
+const JOB_COLUMNS: &[&str] =
+    &["id", "kind", "label", "state", "done_bytes", "total_bytes", "attempts", "left_s", "error"];
+const EVENT_COLUMNS: &[&str] = &["at", "event", "text"];
 const ELEMENT_COLUMNS: &[&str] = &["kind", "number", "mtx_number", "address", "label"];
 
 impl Noun {
     /// The request that this command is.
+    ///
+    /// # Errors
+    /// What is wrong with its arguments.
     pub fn call(&self) -> Result<Call, Failure> {
         match self {
             Self::Library(verb) => verb.call(),
@@ -506,14 +597,21 @@ impl Noun {
             Self::Store(StoreVerb::Repair) => {
                 Ok(call(Method::Post, "/store/repair".to_owned(), Some(json!({})), View::Fields))
             }
-            Self::Store(StoreVerb::Scrub { rate, wait, status }) => Ok(scrub(rate.clone(), *wait, *status)),
+            Self::Store(StoreVerb::Scrub { status: true, .. }) => Ok(get(SCRUB, scrub_view())),
+            Self::Store(StoreVerb::Scrub { rate, wait, plan, .. }) => Ok(scrub(rate.clone(), *wait, *plan)),
             Self::Store(StoreVerb::RebuildIndex) => {
                 Ok(call(Method::Post, "/store/rebuild-index".to_owned(), Some(json!({})), View::Message))
             }
-            Self::Store(StoreVerb::Gc { dead }) => {
-                let body = json!(CollectStore { dead_percent: *dead });
-                Ok(call(Method::Post, "/store/gc".to_owned(), Some(body), View::Fields))
+            Self::Store(StoreVerb::Gc { dead, background, plan, .. }) => {
+                let body = CollectStore { dead_percent: *dead, background: *background, plan: *plan };
+                let view = match (*plan, *background) {
+                    (true, _) => PLAN,
+                    (_, true) => View::JobLine,
+                    _ => View::Fields,
+                };
+                Ok(call(Method::Post, "/store/gc".to_owned(), Some(json!(body)), view))
             }
+            Self::Job(verb) => Ok(verb.call()),
             Self::Pool(verb) => verb.call(),
             Self::Iscsi(noun) => noun.call(),
             Self::Config(verb) => verb.call(),
@@ -736,22 +834,27 @@ impl SystemVerb {
 }
 
 fn call(method: Method, path: String, body: Option<Value>, view: View) -> Call {
-    Call { request: Request { method, path, body }, view, wait: false }
+    Call { request: Request { method, path, body }, view, then: Then::Print }
 }
 
-fn scrub(rate: Option<String>, wait: bool, status: bool) -> Call {
-    let view = || View::Findings("damage", &["cartridge", "offset", "length", "why"]);
-    if status {
-        return get(SCRUB, view());
-    }
-    let begin = call(Method::Post, SCRUB.to_owned(), Some(json!(ScrubStore { rate })), View::Fields);
-    if wait { Call { view: view(), wait, ..begin } } else { begin }
+fn scrub(rate: Option<String>, wait: bool, plan: bool) -> Call {
+    let view = if plan { PLAN } else { View::Fields };
+    let begin = call(Method::Post, SCRUB.to_owned(), Some(json!(ScrubStore { rate, plan })), view);
+    if wait { Call { view: scrub_view(), then: Then::Scrub, ..begin } } else { begin }
 }
+
+fn scrub_view() -> View {
+    View::Findings("damage", &["cartridge", "offset", "length", "why"])
+}
+
+/// What a job would do.
+const PLAN: View = View::FieldsAndTable("tasks", &["name", "total_bytes"]);
 
 /// Where the scrub answers.
 const SCRUB: &str = "/store/scrub";
 
 /// How it is doing.
+#[must_use]
 pub fn scrub_status() -> Request {
     get(SCRUB, View::Fields).request
 }
@@ -852,6 +955,17 @@ mod tests {
             ("vtl store gc --dead 10", Method::Post, "/store/gc"),
             ("vtl store scrub --rate max --wait", Method::Post, "/store/scrub"),
             ("vtl store scrub --status", Method::Get, "/store/scrub"),
+            ("vtl store scrub --plan", Method::Post, "/store/scrub"),
+            ("vtl store gc --wait", Method::Post, "/store/gc"),
+            ("vtl job ls", Method::Get, "/jobs"),
+            ("vtl job show 7", Method::Get, "/jobs/7"),
+            ("vtl job log 7", Method::Get, "/jobs/7"),
+            ("vtl job wait 7", Method::Get, "/jobs/7"),
+            ("vtl job cancel 7", Method::Post, "/jobs/7/cancel"),
+            ("vtl job pause 7", Method::Post, "/jobs/7/pause"),
+            ("vtl job resume 7", Method::Post, "/jobs/7/resume"),
+            ("vtl job retry 7", Method::Post, "/jobs/7/retry"),
+            ("vtl job clear", Method::Delete, "/jobs"),
             ("vtl store key show", Method::Get, "/store/key"),
             ("vtl store key export /keep/keyring", Method::Post, "/store/key/export"),
             ("vtl store key rotate --key-file /keep/new", Method::Post, "/store/key/rotate"),
@@ -902,6 +1016,8 @@ mod tests {
     fn a_collection_asks_for_the_share_that_is_given_and_for_no_other() {
         assert_eq!(request("vtl store gc --dead 10").body, Some(json!({ "dead_percent": 10 })));
         assert_eq!(request("vtl store gc").body, Some(json!({})));
+        assert_eq!(request("vtl store gc --plan").body, Some(json!({ "plan": true })));
+        assert_eq!(request("vtl store gc --background").body, Some(json!({ "background": true })));
         assert_eq!(request("vtl store scrub --rate 2m").body, Some(json!({ "rate": "2m" })));
         assert_eq!(request("vtl store scrub").body, Some(json!({})));
         for wrong in ["0", "101", "many"] {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde_json::Value;
 use vtl_api::{ApiError, BASE, ErrorCode};
 
-use crate::command::Cli;
+use crate::command::Connection;
 
 /// What a command asks of the API.
 pub struct Request {
@@ -51,17 +51,23 @@ pub struct Client {
 
 impl Client {
     /// Finds address and token as the command line and environment say.
-    pub fn new(cli: &Cli) -> Result<Self, Failure> {
+    ///
+    /// # Errors
+    /// There is no token.
+    pub fn new(connection: &Connection) -> Result<Self, Failure> {
         let token = match std::env::var("VTL_TOKEN") {
             Ok(token) => token,
-            Err(_) => read_token(&token_path(cli))?,
+            Err(_) => read_token(&token_path(connection))?,
         };
         let config = ureq::Agent::config_builder().http_status_as_error(false).build();
-        let base = format!("{}{BASE}", cli.api.trim_end_matches('/'));
+        let base = format!("{}{BASE}", connection.api.trim_end_matches('/'));
         Ok(Self { agent: config.into(), base, token })
     }
 
     /// Sends one request; gives the JSON of a good answer.
+    ///
+    /// # Errors
+    /// The API's refusal, or that there is no API.
     pub fn send(&self, request: &Request) -> Result<Value, Failure> {
         let method = match request.method {
             Method::Get => "GET",
@@ -103,9 +109,9 @@ impl Client {
     }
 }
 
-fn token_path(cli: &Cli) -> PathBuf {
-    let state = || cli.state.clone().unwrap_or_else(default_state);
-    cli.token_file.clone().unwrap_or_else(|| state().join("api.token"))
+fn token_path(connection: &Connection) -> PathBuf {
+    let state = || connection.state.clone().unwrap_or_else(default_state);
+    connection.token_file.clone().unwrap_or_else(|| state().join("api.token"))
 }
 
 /// The state folder that vtld uses when it is not told another.
@@ -130,6 +136,7 @@ fn read_token(path: &std::path::Path) -> Result<String, Failure> {
 }
 
 /// Text for one segment of a path.
+#[must_use]
 pub fn segment(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {

@@ -15,6 +15,12 @@ pub enum View {
     Fields,
     /// One object with an array inside: its fields, then the array as a table.
     FieldsAndTable(&'static str, &'static [&'static str]),
+    /// Of one object only the array inside.
+    Inner(&'static str, &'static [&'static str]),
+    /// A job: its fields, its parts, its log.
+    Job,
+    /// A job in one line.
+    JobLine,
     /// An array of objects, each shown so.
     Each(&'static str, &'static [&'static str]),
     /// A message.
@@ -33,19 +39,28 @@ pub fn answer(answer: &Value, view: &View, json: bool) {
     }
     match view {
         View::Table(columns) => table(answer, columns),
-        View::Fields => fields(answer, None),
+        View::Fields => fields(answer, &[]),
         View::FieldsAndTable(inner, columns) | View::Findings(inner, columns) => {
-            fields(answer, Some(inner));
+            fields(answer, &[inner]);
             table(&answer[*inner], columns);
+        }
+        View::Inner(inner, columns) => table(&answer[*inner], columns),
+        View::JobLine => line(&crate::follow::line(answer)),
+        View::Job => {
+            fields(answer, &["tasks", "events", "request", "result"]);
+            inner_fields(answer, "request");
+            inner_fields(answer, "result");
+            table(&answer["tasks"], &["name", "state", "done_bytes", "total_bytes"]);
+            table(&answer["events"], &["at", "event", "text"]);
         }
         View::Each(inner, columns) => {
             for one in answer.as_array().into_iter().flatten() {
-                fields(one, Some(inner));
+                fields(one, &[inner]);
                 table(&one[*inner], columns);
             }
         }
         View::Status => {
-            fields(answer, Some("problems"));
+            fields(answer, &["problems"]);
             table(&answer["problems"], &["subject", "message", "remedy"]);
         }
         View::Message => line(&cell(&answer["message"])),
@@ -53,24 +68,32 @@ pub fn answer(answer: &Value, view: &View, json: bool) {
 }
 
 /// The exit code that an answer deserves.
+#[must_use]
 pub fn exit_code(answer: &Value, view: &View) -> ExitCode {
     let good = match view {
         View::Status => answer["state"] == "ok",
         View::Findings(array, _) => answer[*array].as_array().is_none_or(Vec::is_empty),
-        View::Table(_) | View::Fields | View::FieldsAndTable(..) | View::Each(..) | View::Message => true,
+        View::Table(_)
+        | View::Fields
+        | View::FieldsAndTable(..)
+        | View::Inner(..)
+        | View::Job
+        | View::JobLine
+        | View::Each(..)
+        | View::Message => true,
     };
     if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// Prints a failure to standard error.
-pub fn failure(failure: &Failure, json: bool) {
+pub fn failure(program: &str, failure: &Failure, json: bool) {
     match failure {
         Failure::Api(error) if json => eprintln!("{}", serde_json::json!(error)),
         Failure::Api(error) => {
             let remedy = error.remedy.as_ref().map_or_else(String::new, |r| format!("\n  {r}"));
-            eprintln!("vtl: {}{remedy}", error.message);
+            eprintln!("{program}: {}{remedy}", error.message);
         }
-        Failure::Local(message) => eprintln!("vtl: {message}"),
+        Failure::Local(message) => eprintln!("{program}: {message}"),
     }
 }
 
@@ -102,11 +125,17 @@ fn table(rows: &Value, columns: &[&str]) {
     }
 }
 
-fn fields(object: &Value, without: Option<&str>) {
+fn fields(object: &Value, without: &[&str]) {
     for (name, value) in object.as_object().into_iter().flatten() {
-        if Some(name.as_str()) != without {
+        if !without.contains(&name.as_str()) {
             line(&format!("{name}: {}", cell(value)));
         }
+    }
+}
+
+fn inner_fields(object: &Value, inner: &str) {
+    for (name, value) in object[inner].as_object().into_iter().flatten() {
+        line(&format!("{inner}.{name}: {}", cell(value)));
     }
 }
 

@@ -1,0 +1,333 @@
+//! The manager from outside: limits, order, retries, requests, and a crash between any two writes.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, reason = "tests")]
+
+mod support;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use support::{Clock, Engine, File, OPEN, eventually, failure, new, open, start, until, until_state};
+use vtl_jobs::{Class, JobError, JobId, Ledger, Priority, RetryRule, RetryRules, Settings, State, enqueue};
+
+fn setting() -> (tempfile::TempDir, File, Arc<Engine>) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = File::open(folder.path());
+    let clock = Clock::default();
+    clock.set(1000);
+    (folder, file, Arc::new(Engine::new("any", &clock)))
+}
+
+fn at_once(max_running: usize) -> Settings {
+    Settings { max_running, ..Settings::default() }
+}
+
+#[test]
+fn no_more_jobs_run_than_may_and_they_come_in_order() {
+    let (_folder, file, engine) = setting();
+    engine.gate.store(0, Ordering::SeqCst);
+    let manager = start(&file, &engine, at_once(1));
+    let ids: Vec<JobId> =
+        (0..3).map(|at| manager.submit(&new(&format!("{at}"), "any", "steps:2")).unwrap().id).collect();
+    until_state(&manager, ids[0], State::Running);
+    let states: Vec<State> = manager.list().unwrap().iter().map(|one| one.job.state).collect();
+    assert_eq!(states, [State::Running, State::Queued, State::Queued]);
+    let urgent = vtl_jobs::NewJob { priority: Priority::High, ..new("urgent", "any", "steps:1") };
+    let urgent = manager.submit(&urgent).unwrap().id;
+    engine.gate.store(OPEN, Ordering::SeqCst);
+    ids.iter().chain([&urgent]).for_each(|id| drop(until_state(&manager, *id, State::Completed)));
+    let begun: Vec<JobId> = engine.world.lock().unwrap().begun.iter().map(|(id, _)| *id).collect();
+    assert_eq!(begun, [ids[0], urgent, ids[1], ids[2]]);
+    assert_eq!(manager.held(), 0, "what has ended is on disk only");
+}
+
+#[test]
+fn a_job_that_fails_for_a_while_is_tried_as_often_as_the_rule_says_with_its_pauses() {
+    let (_folder, file, engine) = setting();
+    let rule = RetryRule { attempts: Some(3), pause_s: 30, max_pause_s: 100 };
+    let retry = RetryRules { temporary: rule, ..RetryRules::default() };
+    let manager = start(&file, &engine, Settings { retry, ..Settings::default() });
+    engine.world.lock().unwrap().failures =
+        (1..=3).map(|at| failure(Class::Temporary, &format!("cut off {at}"))).collect();
+    let id = manager.submit(&new("a", "any", "flaky:1")).unwrap().id;
+    for (attempt, due_s) in [(1, 1030), (2, 1090)] {
+        let job = until(&manager, id, |job| job.state == State::Queued && job.attempts == attempt);
+        assert_eq!((job.not_before_s, job.trouble.unwrap().message), (due_s, format!("cut off {attempt}")));
+        // Another job comes and goes: there has been a look, and this one has not begun.
+        engine.clock.set(due_s - 1);
+        let other = manager.submit(&new(&format!("b{attempt}"), "any", "steps:0")).unwrap().id;
+        until_state(&manager, other, State::Completed);
+        assert_eq!(manager.show(id).unwrap().job.attempts, attempt);
+        engine.clock.set(due_s);
+        manager.poke();
+    }
+    let job = until_state(&manager, id, State::Failed);
+    assert_eq!((job.attempts, job.trouble.unwrap().message), (3, "cut off 3".to_owned()));
+}
+
+#[test]
+fn a_busy_job_waits_without_an_attempt_and_a_permanent_failure_has_one() {
+    let (_folder, file, engine) = setting();
+    let manager = start(&file, &engine, Settings::default());
+    engine.world.lock().unwrap().failures.push_back(failure(Class::Busy, "somebody else has it"));
+    let id = manager.submit(&new("a", "any", "flaky:1")).unwrap().id;
+    until(&manager, id, |job| job.state == State::Queued && job.trouble.is_some());
+    engine.clock.set(1005);
+    manager.poke();
+    let job = until_state(&manager, id, State::Completed);
+    assert_eq!((job.attempts, job.trouble), (1, None));
+    engine.world.lock().unwrap().failures.push_back(failure(Class::Permanent, "no such thing"));
+    let id = manager.submit(&new("b", "any", "flaky:1")).unwrap().id;
+    assert_eq!(until_state(&manager, id, State::Failed).attempts, 1);
+}
+
+#[test]
+fn the_pause_of_a_waiting_job_ends_on_request_and_a_failed_one_goes_on_as_a_new_one() {
+    let (_folder, file, engine) = setting();
+    let manager = start(&file, &engine, Settings::default());
+    engine.world.lock().unwrap().failures =
+        [failure(Class::Temporary, "cut off"), failure(Class::Permanent, "gone")].into();
+    let id = manager.submit(&new("a", "any", "flaky:3")).unwrap().id;
+    until(&manager, id, |job| job.state == State::Queued && job.attempts == 1);
+    assert_eq!(manager.retry(id).unwrap().job.id, id);
+    until_state(&manager, id, State::Failed);
+    let again = manager.retry(id).unwrap().job.id;
+    assert_eq!((again == id, manager.retry(id).unwrap().job.id), (false, again), "asked twice it is one");
+    until_state(&manager, again, State::Completed);
+    let refused = manager.retry(again).unwrap_err();
+    assert!(matches!(refused, JobError::NotRetried { state: State::Completed, .. }), "{refused}");
+}
+
+#[test]
+fn a_cancelled_job_comes_to_a_safe_point_and_what_is_half_done_is_taken_back() {
+    let (_folder, file, engine) = setting();
+    engine.gate.store(2, Ordering::SeqCst);
+    let manager = start(&file, &engine, Settings::default());
+    let id = manager.submit(&new("a", "any", "steps:4")).unwrap().id;
+    until(&manager, id, |job| job.done_bytes == 2);
+    let told = manager.cancel(id).unwrap().job.state;
+    assert!([State::Stopping, State::Cancelled].contains(&told), "{told:?}");
+    let job = until_state(&manager, id, State::Cancelled);
+    assert!(job.finished_s.is_some());
+    let world = engine.world.lock().unwrap();
+    assert_eq!((world.undone.clone(), world.half_done.clone()), (vec![id], vec![]));
+    drop(world);
+    assert_eq!(manager.cancel(id).unwrap().job.state, State::Cancelled, "again is no error");
+    for refused in [manager.pause(id), manager.resume(id)] {
+        assert!(matches!(refused, Err(JobError::NoSuchMove { state: State::Cancelled, .. })));
+    }
+    assert!(matches!(manager.cancel(JobId(77)), Err(JobError::Unknown(JobId(77)))));
+}
+
+#[test]
+fn what_never_began_is_cancelled_at_once_and_nothing_is_taken_back() {
+    let (_folder, file, engine) = setting();
+    engine.gate.store(0, Ordering::SeqCst);
+    let manager = start(&file, &engine, at_once(1));
+    let first = manager.submit(&new("a", "any", "steps:1")).unwrap().id;
+    until_state(&manager, first, State::Running);
+    let second = manager.submit(&new("b", "any", "steps:1")).unwrap().id;
+    assert_eq!(manager.cancel(second).unwrap().job.state, State::Cancelled);
+    assert!(engine.world.lock().unwrap().undone.is_empty());
+}
+
+#[test]
+fn a_paused_job_goes_on_where_it_was_in_the_same_attempt_also_after_a_restart() {
+    let (folder, file, engine) = setting();
+    engine.gate.store(2, Ordering::SeqCst);
+    let manager = start(&file, &engine, Settings::default());
+    let id = manager.submit(&new("a", "any", "steps:4")).unwrap().id;
+    until(&manager, id, |job| job.done_bytes == 2);
+    manager.pause(id).unwrap();
+    until_state(&manager, id, State::Paused);
+    drop(manager);
+    drop(file);
+    engine.gate.store(OPEN, Ordering::SeqCst);
+    let file = File::open(folder.path());
+    let manager = start(&file, &engine, Settings::default());
+    let other = manager.submit(&new("b", "any", "steps:0")).unwrap().id;
+    until_state(&manager, other, State::Completed);
+    assert_eq!(manager.show(id).unwrap().job.state, State::Paused);
+    manager.resume(id).unwrap();
+    let job = until_state(&manager, id, State::Completed);
+    assert_eq!((job.attempts, job.result.as_deref()), (1, Some("4 steps")));
+    let world = engine.world.lock().unwrap();
+    assert!((0..4).all(|step| world.steps.get(&(id, step)) == Some(&1)), "{:?}", world.steps);
+    drop(world);
+    let (tasks, log) = manager.detail(id).unwrap();
+    assert_eq!((tasks[0].done_bytes, tasks[0].state.word()), (4, "done"));
+    let words: Vec<&str> = log.iter().map(|entry| entry.event.as_str()).collect();
+    assert_eq!(words, ["queued", "start", "pause", "stopped", "resume", "start", "done"]);
+}
+
+#[test]
+fn a_stop_of_the_manager_lets_jobs_come_to_a_safe_point_and_the_next_one_goes_on() {
+    let (_folder, file, engine) = setting();
+    engine.gate.store(1, Ordering::SeqCst);
+    let manager = start(&file, &engine, Settings::default());
+    let id = manager.submit(&new("a", "any", "steps:3")).unwrap().id;
+    until(&manager, id, |job| job.done_bytes == 1);
+    manager.stop();
+    assert_eq!(manager.show(id).unwrap().job.state, State::Queued);
+    drop(manager);
+    engine.gate.store(OPEN, Ordering::SeqCst);
+    let manager = start(&file, &engine, Settings::default());
+    assert_eq!(until_state(&manager, id, State::Completed).attempts, 1);
+    assert_eq!(engine.world.lock().unwrap().steps.values().sum::<u32>(), 3);
+}
+
+#[test]
+fn an_engine_that_panics_fails_its_job_and_nothing_else() {
+    let (_folder, file, engine) = setting();
+    let manager = start(&file, &engine, Settings::default());
+    let bad = manager.submit(&new("a", "any", "burn")).unwrap().id;
+    let good = manager.submit(&new("b", "any", "steps:1")).unwrap().id;
+    let job = until_state(&manager, bad, State::Failed);
+    assert_eq!((job.attempts, job.trouble.unwrap().code.as_str()), (1, "internal"));
+    until_state(&manager, good, State::Completed);
+    assert!(!manager.has_failed());
+}
+
+#[test]
+fn transfers_are_counted_over_all_jobs_and_waiting_for_one_is_a_safe_point() {
+    let (_folder, file, engine) = setting();
+    engine.gate.store(0, Ordering::SeqCst);
+    let manager = start(&file, &engine, Settings { max_running: 8, max_transfers: 2, ..Settings::default() });
+    let ids: Vec<JobId> =
+        (0..5).map(|at| manager.submit(&new(&format!("{at}"), "any", "transfer:3")).unwrap().id).collect();
+    eventually("two transfer", || engine.world.lock().unwrap().now == 2);
+    eventually("all have begun", || engine.world.lock().unwrap().begun.len() == 5);
+    ids.iter().for_each(|id| drop(manager.cancel(*id).unwrap()));
+    ids.iter().for_each(|id| drop(until_state(&manager, *id, State::Cancelled)));
+    engine.gate.store(OPEN, Ordering::SeqCst);
+    let more: Vec<JobId> =
+        (5..9).map(|at| manager.submit(&new(&format!("{at}"), "any", "transfer:30")).unwrap().id).collect();
+    more.iter().for_each(|id| drop(until_state(&manager, *id, State::Completed)));
+    assert_eq!(engine.world.lock().unwrap().most, 2);
+}
+
+#[test]
+fn a_kind_that_nobody_does_is_refused_and_a_plan_makes_no_job() {
+    let (_folder, file, engine) = setting();
+    let manager = start(&file, &engine, Settings::default());
+    assert!(
+        matches!(manager.submit(&new("a", "other", "")), Err(JobError::UnknownKind(kind)) if kind == "other")
+    );
+    let plan = manager.plan("any", "steps:7").unwrap().unwrap();
+    assert_eq!((plan.tasks[0].bytes, manager.list().unwrap().len()), (7, 0));
+}
+
+#[test]
+fn a_job_and_the_reason_for_it_are_in_one_transaction() {
+    let (_folder, file, engine) = setting();
+    let manager = start(&file, &engine, Settings::default());
+    let refused = file.change(&mut |tx| {
+        enqueue(tx, &new("event", "any", "steps:1"), 1000)?;
+        Err(JobError::NotRun)
+    });
+    assert!(refused.is_err() && manager.list().unwrap().is_empty(), "what was taken back wants no job");
+    let mut made = None;
+    file.change(&mut |tx| {
+        made = Some(enqueue(tx, &new("event", "any", "steps:1"), 1000)?);
+        Ok(())
+    })
+    .unwrap();
+    manager.poke();
+    let made = made.unwrap();
+    assert!(made.made);
+    until_state(&manager, made.id, State::Completed);
+    // The event is found again by a start: nothing is done twice, also when the list was cleared.
+    assert_eq!(manager.clear().unwrap(), 1);
+    let again = manager.submit(&new("event", "any", "steps:1")).unwrap();
+    assert_eq!((again.id, again.made), (made.id, false));
+    assert_eq!(engine.world.lock().unwrap().begun.len(), 1);
+}
+
+#[test]
+fn an_end_that_cannot_be_written_is_written_later_and_the_job_does_not_run_again() {
+    let (_folder, file, engine) = setting();
+    engine.gate.store(1, Ordering::SeqCst);
+    let manager = start(&file, &engine, Settings::default());
+    let id = manager.submit(&new("a", "any", "steps:1")).unwrap().id;
+    let held = manager.submit(&new("b", "any", "steps:2")).unwrap().id;
+    until_state(&manager, id, State::Completed);
+    until(&manager, held, |job| job.done_bytes == 1);
+    file.dies_after(0);
+    assert!(manager.cancel(held).is_err());
+    engine.gate.store(OPEN, Ordering::SeqCst);
+    eventually("its end waits", || manager.unwritten() == 1);
+    assert_eq!(manager.show(held).unwrap().job.state, State::Running);
+    file.dies_after(i64::MAX);
+    manager.poke();
+    // Its second step could not be saved: that is a failure which may have gone.
+    let job = until(&manager, held, |job| job.state == State::Queued);
+    assert!(job.trouble.unwrap().message.contains("could not be saved"));
+    assert_eq!(manager.held(), 0);
+}
+
+/// Three jobs: one that ends, one that is paused and resumed, one that is cancelled while it works. True when nothing died on the way.
+fn a_life(file: &File, engine: &Arc<Engine>) -> bool {
+    let Ok(manager) = open(file, engine, at_once(3)) else { return false };
+    if manager.start().is_err() {
+        return false;
+    }
+    let mut ids = Vec::new();
+    for key in ["whole", "paused", "cancelled"] {
+        match manager.submit(&new(key, "any", "steps:3")) {
+            Ok(made) => ids.push(made.id),
+            Err(_) => return false,
+        }
+    }
+    eventually("they stand at the gate", || {
+        let at_gate = |id: &JobId| manager.show(*id).is_ok_and(|one| one.job.done_bytes == 1);
+        file.is_dead() || ids.iter().all(at_gate)
+    });
+    let asked = manager.pause(ids[1]).is_ok() && manager.cancel(ids[2]).is_ok();
+    eventually("it is paused", || {
+        file.is_dead() || manager.show(ids[1]).is_ok_and(|one| one.job.state == State::Paused)
+    });
+    engine.gate.store(OPEN, Ordering::SeqCst);
+    let resumed = manager.resume(ids[1]).is_ok();
+    eventually("all have ended", || {
+        file.is_dead() || manager.list().is_ok_and(|all| all.iter().all(|one| one.job.state.is_terminal()))
+    });
+    asked && resumed && !file.is_dead()
+}
+
+#[test]
+fn a_crash_between_any_two_writes_leaves_each_job_done_or_going_on_once() {
+    let mut survived = false;
+    for changes in 0..200 {
+        let (folder, file, engine) = setting();
+        engine.gate.store(1, Ordering::SeqCst);
+        file.dies_after(changes);
+        survived = a_life(&file, &engine);
+        drop(file);
+        engine.gate.store(OPEN, Ordering::SeqCst);
+        let file = File::open(folder.path());
+        let manager = start(&file, &engine, at_once(3));
+        // Whoever wanted the jobs finds its event again, and wants them again.
+        for (at, key) in ["whole", "paused", "cancelled"].into_iter().enumerate() {
+            let id = manager.submit(&new(key, "any", "steps:3")).unwrap().id;
+            assert_eq!(id, JobId(at as u64 + 1), "crash after {changes} changes");
+            if manager.show(id).unwrap().job.state == State::Paused {
+                manager.resume(id).unwrap();
+            }
+            let job = until(&manager, id, |job| job.state.is_terminal());
+            let world = engine.world.lock().unwrap();
+            let done = |step| world.steps.get(&(id, step)).copied().unwrap_or(0);
+            match job.state {
+                State::Completed => assert!((0..3).all(|step| (1..=2).contains(&done(step)))),
+                State::Cancelled => assert_eq!(key, "cancelled"),
+                other => panic!("crash after {changes} changes: {key} is {other:?}"),
+            }
+            // Between a deed and its checkpoint the crash comes once.
+            assert!((0..3).filter(|step| done(*step) > 1).count() <= 1, "crash after {changes} changes");
+        }
+        assert!(engine.world.lock().unwrap().half_done.is_empty(), "crash after {changes} changes");
+        assert_eq!(manager.list().unwrap().len(), 3);
+        if survived {
+            break;
+        }
+    }
+    assert!(survived, "the last life had no crash");
+}

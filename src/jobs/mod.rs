@@ -1,0 +1,317 @@
+//! The daemon's jobs: the manager, the engines that it has, and how a job looks to the API. What a job is stands in `docs/jobs.md`.
+
+mod collect;
+mod scrub;
+mod shown;
+
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
+
+use vtl_api::{ApiError, ErrorCode, Problem};
+use vtl_conf::Config;
+use vtl_jobs::{
+    Class, Failure, Job, JobError, JobId, Machine, Manager, NewJob, Settings, State, Trouble, Work,
+};
+
+use crate::daemon::{Daemon, internal, invalid};
+
+pub(crate) use collect::KIND as COLLECT;
+pub(crate) use scrub::{KIND as SCRUB, pass_of};
+
+/// The manager, as soon as it is open.
+#[derive(Debug, Default)]
+pub struct Jobs {
+    manager: OnceLock<Manager>,
+}
+
+impl Jobs {
+    /// Takes over the jobs of the last start; none runs before [`Jobs::start`]. Rows that cannot be read keep nothing else from starting.
+    pub fn open(daemon: &Arc<Daemon>) {
+        let weak = Arc::downgrade(daemon);
+        let works: Vec<Arc<dyn Work>> =
+            vec![Arc::new(collect::Collect(weak.clone())), Arc::new(scrub::Pass(weak))];
+        let opened =
+            Manager::open(Box::new(daemon.meta.clone()), Box::new(Clocks), works, settings(&daemon.config()));
+        let held = opened.and_then(|manager| {
+            scrub::hold(daemon, &manager.unfinished()?);
+            Ok(manager)
+        });
+        match held {
+            // There is one daemon and one call.
+            Ok(manager) => drop(daemon.jobs.manager.set(manager)),
+            Err(error) => daemon.note_problem(Problem {
+                subject: "jobs".to_owned(),
+                message: format!("jobs cannot be read, so none runs and none can be asked for: {error}"),
+                remedy: "put the inventory back from a copy: vtl system restore FILE".to_owned(),
+            }),
+        }
+    }
+
+    /// Begins to work.
+    ///
+    /// # Errors
+    /// The system gives no thread.
+    pub fn start(&self) -> Result<(), String> {
+        self.manager.get().map_or(Ok(()), |manager| manager.start().map_err(|error| error.to_string()))
+    }
+
+    /// Jobs come to a safe point.
+    pub fn stop(&self) {
+        if let Some(manager) = self.manager.get() {
+            manager.stop();
+        }
+    }
+
+    /// Limits follow the configuration.
+    pub fn heed(&self, config: &Config) {
+        if let Some(manager) = self.manager.get() {
+            manager.set(settings(config));
+        }
+    }
+
+    /// What an operator should know.
+    pub fn problems(&self) -> Vec<Problem> {
+        let Some(manager) = self.manager.get() else { return Vec::new() };
+        let mut problems = Vec::new();
+        if manager.has_failed() {
+            problems.push((
+                "no job begins any more: the thread that starts them has failed".to_owned(),
+                "restart vtld, and report what its log says: this is a fault of the program".to_owned(),
+            ));
+        }
+        if let Some(why) = manager.unreadable() {
+            problems.push((
+                format!("no job begins, because the list of jobs cannot be read: {why}"),
+                "put the inventory back from a copy: vtl system restore FILE".to_owned(),
+            ));
+        }
+        let unwritten = manager.unwritten();
+        if unwritten > 0 {
+            problems.push((
+                format!("the end of {unwritten} jobs could not be written down; it is tried again and again"),
+                "see the log, and check the disk of the state folder".to_owned(),
+            ));
+        }
+        let problem = |(message, remedy)| Problem { subject: "jobs".to_owned(), message, remedy };
+        problems.into_iter().map(problem).collect()
+    }
+
+    /// The manager.
+    ///
+    /// # Errors
+    /// It is not there.
+    pub(crate) fn manager(&self) -> Result<&Manager, ApiError> {
+        self.manager.get().ok_or_else(|| ApiError {
+            code: ErrorCode::Internal,
+            message: "jobs do not run".to_owned(),
+            remedy: Some("see vtl system status".to_owned()),
+        })
+    }
+
+    /// Enqueues what somebody asks for now: a job of its own each time.
+    pub(crate) fn submit(&self, kind: &str, request: String) -> Result<JobId, ApiError> {
+        let event = crate::state::hexadecimal(&crate::random::id());
+        let new =
+            NewJob { key: format!("{kind}:{event}"), kind: kind.to_owned(), request, ..NewJob::default() };
+        self.manager()?.submit(&new).map(|made| made.id).map_err(|error| not_done(None, &error))
+    }
+
+    /// Waits for the end of a job; what the engine says of it.
+    pub(crate) fn result(&self, id: JobId) -> Result<String, ApiError> {
+        let ended = self.manager()?.wait_until(id, None, |job| job.state.is_terminal());
+        match ended.map_err(|error| not_done(Some(id), &error))? {
+            Some(job) => outcome(&job),
+            None => Err(ApiError {
+                code: ErrorCode::Conflict,
+                message: format!("the server stops; job {id} goes on with the next start"),
+                remedy: Some(format!("vtl job wait {id}")),
+            }),
+        }
+    }
+
+    /// Waits a while until the job has saved something or has ended.
+    pub(crate) fn begun(&self, id: JobId, longest: Duration) -> Result<Job, ApiError> {
+        let manager = self.manager()?;
+        let begun = |job: &Job| !job.checkpoint.is_empty() || job.state.is_terminal();
+        let refused = |error| not_done(Some(id), &error);
+        let waited = manager.wait_until(id, Some(longest), begun).map_err(refused)?;
+        let job = waited.map_or_else(|| manager.show(id).map(|shown| shown.job), Ok).map_err(refused)?;
+        if job.state == State::Failed {
+            outcome(&job)?;
+        }
+        Ok(job)
+    }
+}
+
+/// What a job that has ended comes to for whoever waited.
+fn outcome(job: &Job) -> Result<String, ApiError> {
+    match (job.state, &job.trouble) {
+        (State::Completed, _) => Ok(job.result.clone().unwrap_or_default()),
+        (State::Failed, Some(trouble)) => Err(refusal(trouble)),
+        (state, _) => Err(ApiError {
+            code: ErrorCode::Conflict,
+            message: format!("job {} was {}", job.id, state.word()),
+            remedy: Some(format!("vtl job show {} tells more; vtl job retry {} begins anew", job.id, job.id)),
+        }),
+    }
+}
+
+fn refusal(trouble: &Trouble) -> ApiError {
+    let code = serde_json::from_value(serde_json::Value::String(trouble.code.clone()));
+    ApiError {
+        code: code.unwrap_or(ErrorCode::Internal),
+        message: trouble.message.clone(),
+        remedy: trouble.remedy.clone(),
+    }
+}
+
+/// The same the other way.
+fn failure(class: Class, error: ApiError) -> Failure {
+    let code = serde_json::to_value(error.code).ok().and_then(|word| word.as_str().map(str::to_owned));
+    Failure {
+        class,
+        code: code.unwrap_or_else(|| "internal".to_owned()),
+        message: error.message,
+        remedy: error.remedy,
+    }
+}
+
+/// A request that cannot be read was written by another version of the program.
+fn unreadable(request: &str, why: &str) -> Failure {
+    failure(
+        Class::Permanent,
+        invalid(format!("the request of this job cannot be read: {why}: {request}"), ""),
+    )
+}
+
+fn settings(config: &Config) -> Settings {
+    Settings {
+        max_running: usize::try_from(config.jobs.max_running).unwrap_or(1),
+        history_keep_s: config.jobs.history_keep.as_secs(),
+        ..Settings::default()
+    }
+}
+
+/// The daemon, unless it is going.
+fn upgrade(daemon: &Weak<Daemon>) -> Result<Arc<Daemon>, Failure> {
+    daemon.upgrade().ok_or_else(|| failure(Class::Busy, internal("the server stops")))
+}
+
+/// The one place where the manager's refusals become the API's.
+pub(crate) fn not_done(id: Option<JobId>, error: &JobError) -> ApiError {
+    let (code, remedy) = match error {
+        JobError::Unknown(_) => {
+            (ErrorCode::NotFound, "see vtl job ls; what has ended is kept for jobs.history_keep".to_owned())
+        }
+        JobError::UnknownKind(_) => (ErrorCode::Unsupported, "see vtl --help for what there is".to_owned()),
+        JobError::NoSuchMove { state, .. } => (ErrorCode::Conflict, instead(*state, id)),
+        JobError::NotRetried { id, state } => (ErrorCode::Conflict, instead(*state, Some(*id))),
+        JobError::TooMany(_) => {
+            (ErrorCode::Full, "wait until some have ended, or cancel some: vtl job cancel ID".to_owned())
+        }
+        JobError::NoThread(_) | JobError::NotRun | JobError::Meta(_) => {
+            (ErrorCode::Internal, "see the log, and check the disk of the state folder".to_owned())
+        }
+    };
+    let message = match (error, id) {
+        (JobError::NoSuchMove { .. }, Some(id)) => format!("job {id}: {error}"),
+        _ => error.to_string(),
+    };
+    ApiError { code, message, remedy: Some(remedy) }
+}
+
+/// What can be done with a job in this state.
+fn instead(state: State, id: Option<JobId>) -> String {
+    let id = id.map_or_else(|| "ID".to_owned(), |id| id.to_string());
+    match state {
+        State::Completed => "it is done; ask for it anew if it is wanted once more".to_owned(),
+        State::Cancelled | State::Failed => format!("it has ended; vtl job retry {id} tries again"),
+        State::Paused => format!("vtl job resume {id}, or vtl job cancel {id}"),
+        State::Queued | State::Running => format!("vtl job pause {id}, or vtl job cancel {id}"),
+        State::Pausing | State::Stopping => format!("it comes to a safe point: vtl job show {id}"),
+    }
+}
+
+/// This machine's clocks and chance.
+struct Clocks;
+
+impl Machine for Clocks {
+    fn unix_s(&self) -> u64 {
+        crate::clock::unix_seconds()
+    }
+
+    fn monotonic(&self) -> Duration {
+        Duration::from_nanos(crate::clock::now_ns())
+    }
+
+    fn random(&self) -> u64 {
+        let [a, b, c, d, e, f, g, h, ..] = crate::random::id();
+        u64::from_le_bytes([a, b, c, d, e, f, g, h])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use vtl_store::GcRule;
+
+    use super::*;
+    use crate::daemon::tests::open;
+
+    const PATIENCE: Duration = Duration::from_secs(300);
+
+    fn until(daemon: &Daemon, id: JobId, so: impl Fn(&Job) -> bool) -> Job {
+        let waited = daemon.jobs.manager().unwrap().wait_until(id, Some(PATIENCE), so).unwrap();
+        waited.unwrap_or_else(|| panic!("it never came to this: {:?}", daemon.job_show(&id.to_string())))
+    }
+
+    #[test]
+    fn a_collection_that_meets_another_one_waits_for_it_without_an_attempt_and_can_be_cancelled() {
+        let folder = tempfile::tempdir().unwrap();
+        let daemon = open(folder.path(), &[]);
+        Jobs::open(&daemon);
+        daemon.jobs.start().unwrap();
+        let ((here, is_here), (go_on, may_go_on)) = (mpsc::channel(), mpsc::channel::<()>());
+        let store = daemon.store.clone();
+        let other = std::thread::spawn(move || {
+            store.gc_while(GcRule::default(), &|_| {
+                here.send(()).unwrap();
+                // Until the sender is gone.
+                may_go_on.recv().is_err()
+            })
+        });
+        is_here.recv().unwrap();
+        let request = r#"{"dead_percent":25}"#.to_owned();
+        let [first, second] = [(); 2].map(|()| daemon.jobs.submit(COLLECT, request.clone()).unwrap());
+        let waiting = |job: &Job| job.state == State::Queued && job.trouble.is_some();
+        for id in [first, second] {
+            let job = until(&daemon, id, waiting);
+            assert_eq!((job.attempts, job.trouble.unwrap().code.as_str()), (1, "conflict"));
+        }
+        daemon.job_cancel(&second.to_string()).unwrap();
+        until(&daemon, second, |job| job.state == State::Cancelled);
+        drop(go_on);
+        assert!(!other.join().unwrap().unwrap().stopped);
+        daemon.job_retry(&first.to_string()).unwrap();
+        assert_eq!(until(&daemon, first, |job| job.state.is_terminal()).state, State::Completed);
+        let collected: vtl_api::StoreCollected =
+            serde_json::from_str(&daemon.jobs.result(first).unwrap()).unwrap();
+        assert_eq!((collected.removed, collected.rewritten), (0, 0));
+        daemon.stop();
+    }
+
+    #[test]
+    fn a_refusal_goes_through_a_job_with_its_class_its_words_and_its_remedy() {
+        let error = ApiError {
+            code: ErrorCode::Conflict,
+            message: "it is in use".to_owned(),
+            remedy: Some("wait".to_owned()),
+        };
+        let Failure { code, message, remedy, .. } = failure(Class::Busy, error.clone());
+        assert_eq!(code, "conflict");
+        assert_eq!(refusal(&Trouble { code, message, remedy }), error);
+        let odd = Trouble { code: "odd".to_owned(), message: "m".to_owned(), remedy: None };
+        assert_eq!(refusal(&odd).code, ErrorCode::Internal);
+    }
+}

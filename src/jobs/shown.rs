@@ -1,0 +1,125 @@
+//! Jobs as the API tells them, and its requests about them.
+
+use vtl_api::{ApiError, JobDetail, JobEvent, JobInfo, JobPlan, JobTask, JobsCleared};
+use vtl_jobs::{JobError, JobId, Manager, Shown};
+
+use super::{not_done, refusal};
+use crate::clock::rfc3339;
+use crate::daemon::{Daemon, invalid};
+
+impl Daemon {
+    /// All jobs.
+    pub(crate) fn job_list(&self) -> Result<Vec<JobInfo>, ApiError> {
+        let all = self.jobs.manager()?.list().map_err(|error| not_done(None, &error))?;
+        Ok(all.into_iter().map(info).collect())
+    }
+
+    /// One job with its parts and its log.
+    pub(crate) fn job_show(&self, id: &str) -> Result<JobDetail, ApiError> {
+        self.on_job(id, Manager::show)
+    }
+
+    /// Cancels a job.
+    pub(crate) fn job_cancel(&self, id: &str) -> Result<JobDetail, ApiError> {
+        self.on_job(id, Manager::cancel)
+    }
+
+    /// Pauses a job.
+    pub(crate) fn job_pause(&self, id: &str) -> Result<JobDetail, ApiError> {
+        self.on_job(id, Manager::pause)
+    }
+
+    /// Lets a job go on.
+    pub(crate) fn job_resume(&self, id: &str) -> Result<JobDetail, ApiError> {
+        self.on_job(id, Manager::resume)
+    }
+
+    /// Tries a job again.
+    pub(crate) fn job_retry(&self, id: &str) -> Result<JobDetail, ApiError> {
+        self.on_job(id, Manager::retry)
+    }
+
+    /// Forgets jobs that have ended.
+    pub(crate) fn job_clear(&self) -> Result<JobsCleared, ApiError> {
+        let removed = self.jobs.manager()?.clear().map_err(|error| not_done(None, &error))?;
+        Ok(JobsCleared { removed })
+    }
+
+    /// What a job would do.
+    pub(crate) fn job_plan(&self, kind: &str, request: &str) -> Result<JobPlan, ApiError> {
+        let planned = self.jobs.manager()?.plan(kind, request).map_err(|error| not_done(None, &error))?;
+        let plan = planned.map_err(|failure| {
+            let vtl_jobs::Failure { code, message, remedy, .. } = failure;
+            refusal(&vtl_jobs::Trouble { code, message, remedy })
+        })?;
+        let task = |task: vtl_jobs::PlannedTask| JobTask {
+            name: task.name,
+            state: "planned".to_owned(),
+            done_bytes: 0,
+            total_bytes: task.bytes,
+        };
+        Ok(JobPlan {
+            kind: kind.to_owned(),
+            tasks: plan.tasks.into_iter().map(task).collect(),
+            notes: plan.notes,
+        })
+    }
+
+    fn on_job(
+        &self,
+        id: &str,
+        ask: impl Fn(&Manager, JobId) -> Result<Shown, JobError>,
+    ) -> Result<JobDetail, ApiError> {
+        let id: JobId = id.parse().map_err(|why| invalid(why, "see vtl job ls for the numbers"))?;
+        let manager = self.jobs.manager()?;
+        let shown = ask(manager, id).map_err(|error| not_done(Some(id), &error))?;
+        let (tasks, log) = manager.detail(shown.job.id).map_err(|error| not_done(Some(id), &error))?;
+        let task = |task: vtl_jobs::TaskRow| JobTask {
+            name: task.name,
+            state: task.state.word().to_owned(),
+            done_bytes: task.done_bytes,
+            total_bytes: task.total_bytes,
+        };
+        let event = |entry: vtl_jobs::LogEntry| JobEvent {
+            at: rfc3339(entry.at_s),
+            event: entry.event,
+            text: entry.text,
+        };
+        let (request, result) = (shown.job.request.clone(), shown.job.result.clone());
+        Ok(JobDetail {
+            info: info(shown),
+            request: json(&request),
+            result: result.as_deref().map(json),
+            tasks: tasks.into_iter().map(task).collect(),
+            events: log.into_iter().map(event).collect(),
+        })
+    }
+}
+
+/// What engines write is JSON; what is not is told as text.
+fn json(text: &str) -> serde_json::Value {
+    serde_json::from_str(text).unwrap_or_else(|_| serde_json::Value::String(text.to_owned()))
+}
+
+pub(crate) fn info(shown: Shown) -> JobInfo {
+    let Shown { job, rate, left_s } = shown;
+    let (error, remedy) = job.trouble.map_or((None, None), |one| (Some(one.message), one.remedy));
+    JobInfo {
+        id: job.id.0,
+        kind: job.kind,
+        label: job.label,
+        state: job.state.word().to_owned(),
+        done_bytes: job.done_bytes,
+        total_bytes: job.total_bytes,
+        attempts: job.attempts,
+        error,
+        remedy,
+        priority: job.priority.word().to_owned(),
+        created: rfc3339(job.created_s),
+        started: job.started_s.map(rfc3339),
+        finished: job.finished_s.map(rfc3339),
+        next_attempt: (job.not_before_s > 0).then(|| rfc3339(job.not_before_s)),
+        bytes_per_s: rate,
+        left_s,
+    }
+}

@@ -1,0 +1,6 @@
+//! What `vtl` and `impexp` share: the commands, the requests that they are, and how answers are printed.
+
+pub mod command;
+pub mod follow;
+pub mod http;
+pub mod print;
