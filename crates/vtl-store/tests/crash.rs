@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Op, Run, cases, disk_for, encrypted, owner, script};
+use common::{Op, Owner, Run, cases, disk_for, encrypted, owner, script};
 use vtl_durable::SimDisk;
 use vtl_store::Options;
 
@@ -47,6 +47,11 @@ fn recover_with_crashes(run: &mut Run, step: u64, seed: u64) {
 
 /// The recovered store is a working store.
 fn go_on(run: &mut Run, what: &str) {
+    let guarded = |model: &Owner| model.committed.as_ref().is_some_and(|kept| kept.guarded);
+    let kept: Vec<u8> = run.model.iter().filter(|(_, model)| guarded(model)).map(|(who, _)| *who).collect();
+    for op in kept.into_iter().flat_map(|who| [Op::Truncate(who, 0), Op::Remove(who), Op::Collect(1)]) {
+        run.step(&op).unwrap_or_else(|error| panic!("{what}, a guarded owner: {error}"));
+    }
     let who = run.model.iter().find(|(_, model)| model.committed.is_some()).map(|(who, _)| *who);
     let more = match who {
         Some(who) => vec![Op::Append(who, vec![0x5a; 5000], false), Op::Commit(who, vec![1, 2, 3])],
@@ -166,6 +171,65 @@ fn rewriting() -> Vec<Op> {
         Op::Commit(2, vec![8]),
         Op::Collect(1),
     ]
+}
+
+/// An owner is guarded, asked for by everybody, given more, set free and removed. Another one that goes before has some of its content.
+fn keeping() -> Vec<Op> {
+    let text = |seed, len| common::Random(seed).bytes_of_noise(len);
+    let asked = [Op::Truncate(1, 0), Op::Truncate(1, 11_999), Op::Remove(1), Op::Collect(1)];
+    let guarded = [
+        Op::Create(1, vec![1]),
+        Op::Create(2, vec![2]),
+        Op::Append(2, text(1, 9000), false),
+        Op::Commit(2, vec![1]),
+        Op::Append(1, text(1, 12_000), false),
+        Op::Guard(1, true),
+        Op::Commit(1, vec![2]),
+    ];
+    let more = [
+        Op::Remove(2),
+        Op::Collect(1),
+        Op::Append(1, text(2, 6000), true),
+        Op::Commit(1, vec![3]),
+        // A cut of what is not committed is none of the guard's business.
+        Op::Append(1, vec![9; 2000], true),
+        Op::Truncate(1, 18_500),
+        Op::Snapshot(1, vec![4]),
+        Op::Guard(1, false),
+        // Not committed: it stays on.
+        Op::Close(1),
+        Op::Reopen,
+    ];
+    let free = [
+        Op::Guard(1, false),
+        Op::Commit(1, vec![5]),
+        Op::Truncate(1, 5000),
+        Op::Guard(1, true),
+        Op::Commit(1, vec![6]),
+        Op::Remove(1),
+        Op::Guard(1, false),
+        Op::Commit(1, vec![7]),
+        Op::Remove(1),
+        Op::Collect(1),
+    ];
+    let parts: [&[Op]; 5] = [&guarded, &asked, &more, &asked, &free];
+    parts.concat()
+}
+
+#[test]
+fn a_power_cut_at_every_step_leaves_a_guarded_owner_whole_and_guarded() {
+    for seed in 2..2 + cases(1) {
+        cut_everywhere(&keeping(), &Options { segment_bytes: 8 << 10, ..Options::small() }, seed, 1);
+    }
+    cut_everywhere(&keeping(), &encrypted(&Options::small()), 1, 3);
+}
+
+#[test]
+fn a_power_cut_before_every_step_leaves_a_guarded_owner_whole_and_guarded() {
+    for seed in 10..10 + cases(2) {
+        let cuts = cut_before_every_step(&keeping(), &Options::small(), seed);
+        assert!(cuts > 100, "{cuts}");
+    }
 }
 
 /// Runs a script once and recovers from a power cut before every step of it; how many there were.

@@ -93,6 +93,7 @@ pub struct Content {
     pub bytes: Vec<u8>,
     pub snapshot: Vec<u8>,
     pub deltas: Vec<Vec<u8>>,
+    pub guarded: bool,
 }
 
 /// One owner in the model. `None`: it does not exist.
@@ -103,6 +104,8 @@ pub struct Owner {
     pub in_flight: Option<Option<Content>>,
     /// Appended and cut, not committed.
     pub bytes: Vec<u8>,
+    /// The guard as the next commit makes it.
+    pub guard: Option<bool>,
 }
 
 #[derive(Clone, Debug)]
@@ -112,6 +115,8 @@ pub enum Op {
     Append(u8, Vec<u8>, bool),
     Truncate(u8, u64),
     Commit(u8, Vec<u8>),
+    /// Puts the guard on or takes it off with the next commit. While it is on, removals and cuts must be refused.
+    Guard(u8, bool),
     Snapshot(u8, Vec<u8>),
     Read(u8, u64, u64),
     Close(u8),
@@ -193,6 +198,7 @@ impl Run {
     pub fn close(&mut self) {
         for owner in self.model.values_mut() {
             owner.bytes = owner.committed.clone().unwrap_or_default().bytes;
+            owner.guard = None;
         }
         self.streams.clear();
         self.store = None;
@@ -237,11 +243,19 @@ impl Run {
                 let to = random % (len + 1);
                 let result = self.stream(*who)?.truncate(to);
                 let model = self.model.get_mut(who).unwrap();
+                if model.committed.as_ref().is_some_and(|kept| kept.guarded && to < kept.bytes.len() as u64) {
+                    return refused(result, *who);
+                }
                 match &result {
                     Ok(()) => model.bytes.truncate(to as usize),
                     Err(error) => fall_back(model, error),
                 }
                 result
+            }
+            Op::Guard(who, on) if self.exists(*who) => {
+                self.stream(*who)?.guard(*on);
+                self.model.get_mut(who).unwrap().guard = Some(*on);
+                Ok(())
             }
             Op::Commit(who, delta) if self.exists(*who) => {
                 let mut next = self.next_content(*who);
@@ -259,6 +273,7 @@ impl Run {
                 self.streams.remove(who);
                 let model = self.model.get_mut(who).unwrap();
                 model.bytes = model.committed.clone().unwrap_or_default().bytes;
+                model.guard = None;
                 Ok(())
             }
             _ => Ok(()),
@@ -282,7 +297,7 @@ impl Run {
             model.in_flight = before;
         }
         result?;
-        *model = Owner { committed: Some(made), in_flight: None, bytes: Vec::new() };
+        *model = Owner { committed: Some(made), ..Owner::default() };
         Ok(())
     }
 
@@ -290,6 +305,10 @@ impl Run {
         self.streams.remove(&who);
         let model = self.model.get_mut(&who).unwrap();
         model.bytes = model.committed.clone().unwrap_or_default().bytes;
+        model.guard = None;
+        if model.committed.as_ref().is_some_and(|kept| kept.guarded) {
+            return refused(self.store.as_ref().unwrap().remove(owner(who)), who);
+        }
         let before = model.in_flight.replace(None);
         let result = self.store.as_ref().unwrap().remove(owner(who));
         if matches!(result, Err(StoreError::ReadOnly { .. })) {
@@ -320,7 +339,9 @@ impl Run {
 
     fn next_content(&self, who: u8) -> Content {
         let model = &self.model[&who];
-        Content { bytes: model.bytes.clone(), ..model.committed.clone().unwrap() }
+        let committed = model.committed.clone().unwrap();
+        let guarded = model.guard.unwrap_or(committed.guarded);
+        Content { bytes: model.bytes.clone(), guarded, ..committed }
     }
 
     fn commit(
@@ -338,6 +359,7 @@ impl Run {
             Ok(()) => {
                 model.committed = Some(next);
                 model.in_flight = None;
+                model.guard = None;
             }
             Err(error) => {
                 fall_back(model, error);
@@ -371,6 +393,7 @@ impl Run {
             model.bytes = found.clone().unwrap_or_default().bytes;
             model.committed = found;
             model.in_flight = None;
+            model.guard = None;
         }
     }
 
@@ -414,6 +437,7 @@ impl Run {
             model.bytes = found.clone().unwrap_or_default().bytes;
             model.committed = found;
             model.in_flight = None;
+            model.guard = None;
         }
         let exist = self.model.values().filter(|model| model.committed.is_some()).count();
         assert_eq!(store.owners().len(), exist, "{what}");
@@ -421,10 +445,20 @@ impl Run {
     }
 }
 
+/// What the guard must refuse.
+fn refused(result: Result<(), StoreError>, who: u8) -> Result<(), StoreError> {
+    match result {
+        Ok(()) => panic!("owner {who} was cut or removed in spite of its guard"),
+        Err(StoreError::Guarded { owner: named }) if named == owner(who) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
 /// After a late write the stream is at its last commit; any other error has changed nothing.
 fn fall_back(model: &mut Owner, error: &StoreError) {
     if matches!(error, StoreError::LateWrite { .. }) {
         model.bytes = model.committed.clone().unwrap_or_default().bytes;
+        model.guard = None;
     }
 }
 
@@ -461,12 +495,15 @@ pub fn observe(store: &Store, who: u8) -> Option<Content> {
     let mut stream = store.open_stream(owner(who)).unwrap();
     assert_eq!(stream.len(), head.length);
     let bytes = stream.read(0, head.length).unwrap_or_else(|error| panic!("owner {who}: {error}")).concat();
-    Some(Content { bytes, snapshot: head.snapshot, deltas: head.deltas })
+    Some(Content { bytes, snapshot: head.snapshot, deltas: head.deltas, guarded: stream.is_guarded() })
 }
 
 fn brief(content: &Option<Content>) -> String {
     match content {
         None => "nothing".to_string(),
-        Some(content) => format!("{} bytes and {} deltas", content.bytes.len(), content.deltas.len()),
+        Some(content) => {
+            let guard = if content.guarded { ", guarded" } else { "" };
+            format!("{} bytes and {} deltas{guard}", content.bytes.len(), content.deltas.len())
+        }
     }
 }
