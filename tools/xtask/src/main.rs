@@ -3,6 +3,7 @@
 //! ```text
 //! cargo xtask test [--long]          everything that CI checks; --long runs every count that an issue states
 //! cargo xtask packages               only the Debian packages that the tests need
+//! cargo xtask servers                only the servers that tests of remotes talk to, into the target folder
 //! cargo xtask deps                   only the rules about which crate may use which
 //! cargo xtask integration [NAME..]   only the cases with foreign clients (builds the daemon first)
 //! cargo xtask guest FILE             one script in a guest by hand, with everything it says
@@ -17,7 +18,8 @@ mod tools;
 
 use std::process::ExitCode;
 
-const USAGE: &str = "usage: cargo xtask test [--long] | packages | deps | integration [NAME..] | guest FILE";
+const USAGE: &str =
+    "usage: cargo xtask test [--long] | packages | servers | deps | integration [NAME..] | guest FILE";
 
 /// What a chore says when it fails; empty when it has said everything.
 type Outcome<T> = Result<T, String>;
@@ -29,6 +31,7 @@ fn main() -> ExitCode {
         ["test"] => steps::test(false),
         ["test", "--long"] => steps::test(true),
         ["packages"] => packages::install_missing().map(|text| println!("{text}")),
+        ["servers"] => tools::servers().map(|text| println!("{text}")),
         ["deps"] => deps::check().map(|text| println!("{text}")),
         ["integration", names @ ..] => steps::integration(names),
         ["guest", file] => steps::guest(file),

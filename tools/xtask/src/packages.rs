@@ -22,6 +22,8 @@ const PACKAGES: &[(&str, &str)] = &[
     ("bacula-sd", "btape and mtx-changer"),
     ("tgt", "the target by which the harness is proved"),
     ("libiscsi-bin", "iscsi-test-cu"),
+    ("rclone", "remotes through rclone"),
+    ("python3-venv", "the S3 server"),
     ("python3-cryptography", "the second decoder of bundles"),
     ("zstd", "the second decoder of bundles"),
 ];

@@ -69,6 +69,7 @@ const STEPS: &[Step] = &[
         work: Work::Cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]),
     },
     Step { name: "lints of the schedules", needs: None, work: Work::Cargo(SCHEDULES_LINTS) },
+    Step { name: "servers", needs: Some("packages"), work: Work::Own(tools::servers) },
     Step {
         name: "unit and whole-daemon tests",
         needs: None,

@@ -1,4 +1,4 @@
-//! Programs from the registry that only tests need. They are built once, into the target folder, where nothing else looks for them.
+//! Programs from registries that only tests need. They are built or installed once, into the target folder, where nothing else looks for them.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -23,6 +23,28 @@ const TARGETS: &[&str] = &[
 const SECONDS: u32 = 5;
 /// With `--long`.
 const LONG_SECONDS: u32 = 60;
+
+/// The S3 server that tests of remotes talk to, by its name in the Python package index. Pinned: another version is a change to
+/// look at.
+const S3_SERVER: &str = "moto[server]==5.2.5";
+
+/// Installs the servers of tests that no Debian package has, each into a folder of its own.
+pub fn servers() -> Outcome<String> {
+    let folder = target_folder().join("tools/moto");
+    // The program is the last thing that an installation makes.
+    if folder.join("bin/moto_server").exists() {
+        return Ok(format!("{S3_SERVER} present"));
+    }
+    let mut command = Command::new("python3");
+    command.args(["-m", "venv", "--clear"]).arg(&folder).stdin(Stdio::null());
+    run(command, "a folder for Python packages")?;
+    let mut command = Command::new(folder.join("bin/pip"));
+    command
+        .args(["install", "--quiet", "--disable-pip-version-check", "--only-binary", ":all:", S3_SERVER])
+        .stdin(Stdio::null());
+    run(command, &format!("installing {S3_SERVER}"))?;
+    Ok(format!("installed {S3_SERVER}"))
+}
 
 /// Every fuzz target for a while. What it finds lies in `tools/fuzz/artifacts` and becomes a test of the crate concerned.
 pub fn fuzz(long: bool) -> Outcome<String> {

@@ -1,0 +1,485 @@
+//! A folder as a remote: a disk, a mounted share.
+//!
+//! An object is a file below the folder. It is written under a name that begins with `.vtl-part-`, synced, renamed, and its
+//! folder synced. A crash leaves at most such a file; the checkpoint names it, and the next try or `abandon` removes it.
+//! No step follows a symbolic link below the folder, so that nothing outside can be read or written through one.
+
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, RenameFlags};
+use rustix::io::Errno;
+
+use crate::body::{self, ByteStream, blocking};
+use crate::content::{Receipt, StoredHash};
+use crate::error::{Call, Class, Doing, Error, class_of_io};
+use crate::listing::Pager;
+use crate::name::{Folder, ObjectName, PART_MARK};
+use crate::random;
+use crate::remote::{Abilities, Checkpoint, CreateOnly, Head, Page, Put, Remote, Span};
+
+/// What a checkpoint of this driver begins with; the unfinished file's path follows.
+const CHECKPOINT: &str = "folder ";
+/// Rights of new files and folders before the umask.
+const FILE_MODE: Mode = Mode::from_raw_mode(0o666);
+const FOLDER_MODE: Mode = Mode::from_raw_mode(0o777);
+
+/// A folder of this machine.
+#[derive(Debug, Clone)]
+pub struct FolderRemote {
+    name: String,
+    place: Arc<Place>,
+}
+
+impl FolderRemote {
+    /// The folder at `path`, which must be there: one that a missing mount would have covered is not made.
+    ///
+    /// # Errors
+    ///
+    /// [`Class::Misconfigured`] when the path is not absolute, or no folder is there.
+    pub fn open(name: &str, path: impl Into<PathBuf>) -> Result<Self, Error> {
+        let place = Place { root: path.into() };
+        let refuse = |why: String| Error::new(Class::Misconfigured, Doing::Open, why).on(name);
+        let shown = place.root.display();
+        if !place.root.is_absolute() {
+            return Err(refuse(format!("the path {shown} is not absolute")));
+        }
+        place.open_root().map_err(|error| {
+            refuse(format!("the folder {shown}: {error}; it must be there before it becomes a remote"))
+        })?;
+        Ok(Self { name: name.to_owned(), place: Arc::new(place) })
+    }
+
+    fn call(&self, doing: Doing, name: &ObjectName) -> Call {
+        Call::new(&self.name, doing, name)
+    }
+
+    /// Work on the disk, away from tasks.
+    async fn work<T: Send + 'static>(
+        &self,
+        call: &Call,
+        work: impl FnOnce(&Place) -> io::Result<T> + Send + 'static,
+    ) -> Result<T, Error> {
+        let place = self.place.clone();
+        blocking(move || work(&place)).await?.map_err(|error| call.io(&error))
+    }
+
+    /// Writes what the stream brings into a new unfinished file, and syncs it.
+    async fn write(
+        &self,
+        name: &ObjectName,
+        mut stream: ByteStream,
+        put: Option<&Put<'_>>,
+        call: &Call,
+    ) -> Result<Unfinished, Error> {
+        let target = name.clone();
+        let mut unfinished = self.work(call, move |place| place.start(&target)).await?;
+        if let Some(put) = put {
+            put.watch
+                .keep(&unfinished.checkpoint())
+                .map_err(|why| call.fail(Class::Local, format!("the checkpoint cannot be kept: {why}")))?;
+        }
+        while let Some(piece) = stream.next().await {
+            let piece = piece?;
+            let length = piece.len() as u64;
+            unfinished = self.work(call, move |_| unfinished.write(&piece)).await?;
+            if let Some(put) = put {
+                put.watch.sent(length);
+            }
+        }
+        self.work(call, move |_| unfinished.sync()).await
+    }
+
+    async fn open_object(&self, name: &ObjectName, call: &Call) -> Result<(File, u64), Error> {
+        let object = name.clone();
+        self.work(call, move |place| place.open_object(&object)).await
+    }
+}
+
+#[async_trait]
+impl Remote for FolderRemote {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn abilities(&self) -> Abilities {
+        Abilities { resumes: false, create: CreateOnly::Atomic, hashes_by_reading: true }
+    }
+
+    async fn put(&self, put: Put<'_>) -> Result<Receipt, Error> {
+        let call = self.call(Doing::Put, put.name);
+        if let Some(left) = put.resume {
+            self.abandon(left).await.map_err(|error| call.name(error))?;
+        }
+        let stream = put.limiter.paced(put.body.open());
+        let stream = body::checked(stream, *put.content, Class::Source, call.clone());
+        let unfinished = self.write(put.name, stream, Some(&put), &call).await?;
+        self.work(&call, move |_| unfinished.finish(Arrival::Replaces)).await?;
+        Ok(Receipt::whole())
+    }
+
+    async fn create(&self, name: &ObjectName, bytes: Bytes) -> Result<(), Error> {
+        let call = self.call(Doing::Create, name);
+        let pieces: Vec<Bytes> = body::pieces(&bytes).collect();
+        let stream = futures_util::stream::iter(pieces.into_iter().map(Ok)).boxed();
+        let unfinished = self.write(name, stream, None, &call).await?;
+        self.work(&call, move |_| unfinished.finish(Arrival::MustBeNew)).await
+    }
+
+    async fn get(&self, name: &ObjectName, span: Span) -> Result<ByteStream, Error> {
+        let call = self.call(Doing::Get, name);
+        let (file, size) = self.open_object(name, &call).await?;
+        let Some((start, length)) = span.within(size) else {
+            return Err(call.fail(Class::OutOfRange, format!("it has {size} bytes")));
+        };
+        let blame = call.clone();
+        let stream = body::read(move || Ok(file), start, Some(length), move |error| blame.io(error));
+        Ok(body::exact(stream, length, call))
+    }
+
+    async fn head(&self, name: &ObjectName) -> Result<Head, Error> {
+        let (_, size) = self.open_object(name, &self.call(Doing::Head, name)).await?;
+        Ok(Head { size })
+    }
+
+    async fn hashes(&self, name: &ObjectName) -> Result<Vec<StoredHash>, Error> {
+        let call = self.call(Doing::Hash, name);
+        let stream = self.get(name, Span::whole()).await.map_err(|error| call.name(error))?;
+        let found = body::digest_all(stream).await?;
+        Ok(vec![StoredHash::Sha256(found.sha256), StoredHash::Md5(found.md5)])
+    }
+
+    async fn list(&self, folder: &Folder, after: Option<&ObjectName>, most: usize) -> Result<Page, Error> {
+        let call = Call::on_folder(&self.name, Doing::List, folder);
+        let (folder, mut pager) = (folder.clone(), Pager::new(after, most));
+        self.work(&call, move |place| {
+            place.walk(folder.as_str().unwrap_or(""), &mut pager)?;
+            Ok(pager.page())
+        })
+        .await
+    }
+
+    async fn delete(&self, name: &ObjectName) -> Result<(), Error> {
+        let object = name.clone();
+        self.work(&self.call(Doing::Delete, name), move |place| place.remove(object.as_str())).await
+    }
+
+    async fn abandon(&self, checkpoint: &Checkpoint) -> Result<(), Error> {
+        let Some(path) = checkpoint.as_str().strip_prefix(CHECKPOINT).and_then(unfinished_path) else {
+            return Ok(());
+        };
+        let call = Call::new(&self.name, Doing::Abandon, &path.0);
+        self.work(&call, move |place| place.remove(&path.1)).await
+    }
+}
+
+/// A path of a checkpoint, when it is one of an unfinished file: no other file is ever removed by it. The object whose
+/// name stands in for it in messages comes first.
+fn unfinished_path(path: &str) -> Option<(ObjectName, String)> {
+    let (folder, last) = path.rsplit_once('/').unwrap_or(("", path));
+    let random = last.strip_prefix(PART_MARK).filter(|rest| rest.bytes().all(|c| c.is_ascii_hexdigit()))?;
+    let folder = Folder::new(folder).ok()?;
+    Some((folder.object(random).ok()?, path.to_owned()))
+}
+
+/// The folder, and everything that is done below it, one segment after the other.
+#[derive(Debug)]
+struct Place {
+    root: PathBuf,
+}
+
+/// Folder and last segment of an object's path.
+fn split(path: &str) -> (&str, &str) {
+    path.rsplit_once('/').unwrap_or(("", path))
+}
+
+impl Place {
+    fn open_root(&self) -> io::Result<OwnedFd> {
+        open_folder(fs::CWD, &self.root, OFlags::empty())
+    }
+
+    /// A folder below the root.
+    fn folder(&self, path: &str) -> io::Result<OwnedFd> {
+        let segments = path.split('/').filter(|segment| !segment.is_empty());
+        segments.into_iter().try_fold(self.open_root()?, |above, segment| {
+            open_folder(above.as_fd(), Path::new(segment), OFlags::NOFOLLOW)
+        })
+    }
+
+    /// The same; what is missing is made, durably.
+    fn make_folder(&self, path: &str) -> io::Result<OwnedFd> {
+        let segments = path.split('/').filter(|segment| !segment.is_empty());
+        segments.into_iter().try_fold(self.open_root()?, |above, segment| {
+            match fs::mkdirat(&above, segment, FOLDER_MODE) {
+                Ok(()) => fs::fsync(&above)?,
+                Err(Errno::EXIST) => {}
+                Err(error) => return Err(error.into()),
+            }
+            open_folder(above.as_fd(), Path::new(segment), OFlags::NOFOLLOW)
+        })
+    }
+
+    fn start(&self, target: &ObjectName) -> io::Result<Unfinished> {
+        let (folder_path, last) = split(target.as_str());
+        let folder = self.make_folder(folder_path)?;
+        let part = format!("{PART_MARK}{}", random::hex().map_err(io::Error::other)?);
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = fs::openat(&folder, &part, flags, FILE_MODE)?.into();
+        let path = if folder_path.is_empty() { part.clone() } else { format!("{folder_path}/{part}") };
+        Ok(Unfinished { folder, file, part, path, target: last.to_owned(), there: true })
+    }
+
+    /// An object's file and size.
+    fn open_object(&self, name: &ObjectName) -> io::Result<(File, u64)> {
+        let (folder, last) = split(name.as_str());
+        // Nothing lies below a file or a link either.
+        let folder = self.folder(folder).map_err(|error| match error.kind() {
+            io::ErrorKind::NotADirectory => io::Error::new(io::ErrorKind::NotFound, error),
+            _ => error,
+        })?;
+        // Without waiting: what is there may be a pipe.
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = File::from(fs::openat(&folder, last, flags, Mode::empty())?);
+        let about = file.metadata()?;
+        if !about.is_file() {
+            return Err(io::Error::new(io::ErrorKind::NotFound, "what is there is not a file"));
+        }
+        Ok((file, about.len()))
+    }
+
+    /// Removes a file; that it is gone is durable then.
+    fn remove(&self, path: &str) -> io::Result<()> {
+        let (folder, last) = split(path);
+        let removed = self.folder(folder).and_then(|folder| {
+            fs::unlinkat(&folder, last, AtFlags::empty())?;
+            Ok(fs::fsync(&folder)?)
+        });
+        match removed {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                // Gone is gone, unless the whole folder is.
+                self.open_root().map(drop).map_err(io::Error::other)
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Every file below a folder; the folder need not be there.
+    fn walk(&self, top: &str, pager: &mut Pager) -> io::Result<()> {
+        self.open_root().map_err(io::Error::other)?;
+        let mut open = vec![top.to_owned()];
+        while let Some(path) = open.pop() {
+            match self.folder(&path) {
+                Ok(folder) => self.walk_one(&folder, &path, pager, &mut open)?,
+                // It was removed since its name was read, or was never there.
+                Err(error) if matches!(class_of_io(&error), Class::NotThere | Class::Refused) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn walk_one(
+        &self,
+        folder: &OwnedFd,
+        path: &str,
+        pager: &mut Pager,
+        open: &mut Vec<String>,
+    ) -> io::Result<()> {
+        for entry in fs::Dir::read_from(folder)? {
+            let entry = entry?;
+            let name = entry.file_name().to_string_lossy();
+            if name == "." || name == ".." || name.starts_with(PART_MARK) {
+                continue;
+            }
+            let below = if path.is_empty() { name.to_string() } else { format!("{path}/{name}") };
+            let Ok(about) = fs::statat(folder, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW) else {
+                continue;
+            };
+            match FileType::from_raw_mode(about.st_mode) {
+                FileType::RegularFile => pager.take(&below, u64::try_from(about.st_size).unwrap_or(0)),
+                FileType::Directory if ObjectName::new(&below).is_ok() => open.push(below),
+                _ => pager.take_foreign(&below),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn open_folder(above: impl std::os::fd::AsFd, path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
+    Ok(fs::openat(above, path, flags | OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?)
+}
+
+/// Whether an object may take the place of one that is there.
+#[derive(Debug, Clone, Copy)]
+enum Arrival {
+    Replaces,
+    MustBeNew,
+}
+
+/// A file that is being written. Dropped before it is finished, it is removed.
+#[derive(Debug)]
+struct Unfinished {
+    folder: OwnedFd,
+    file: File,
+    part: String,
+    path: String,
+    target: String,
+    there: bool,
+}
+
+impl Unfinished {
+    fn checkpoint(&self) -> Checkpoint {
+        Checkpoint::new(format!("{CHECKPOINT}{}", self.path))
+    }
+
+    fn write(mut self, piece: &[u8]) -> io::Result<Self> {
+        self.file.write_all(piece)?;
+        Ok(self)
+    }
+
+    fn sync(self) -> io::Result<Self> {
+        self.file.sync_all()?;
+        // So that a verification reads the disk and not what memory still has of it. A wish; nothing hangs on it.
+        let _ = fs::fadvise(&self.file, 0, None, fs::Advice::DontNeed);
+        Ok(self)
+    }
+
+    /// The last two steps: the name, and the folder that has it.
+    fn finish(mut self, arrival: Arrival) -> io::Result<()> {
+        match arrival {
+            Arrival::Replaces => fs::renameat(&self.folder, &self.part, &self.folder, &self.target)?,
+            Arrival::MustBeNew => self.rename_to_new()?,
+        }
+        self.there = false;
+        Ok(fs::fsync(&self.folder)?)
+    }
+
+    /// One of two ways to give a name only when nobody has it; network file systems may know the second alone.
+    fn rename_to_new(&self) -> io::Result<()> {
+        let flags = RenameFlags::NOREPLACE;
+        match fs::renameat_with(&self.folder, &self.part, &self.folder, &self.target, flags) {
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+                fs::linkat(&self.folder, &self.part, &self.folder, &self.target, AtFlags::empty())?;
+                Ok(fs::unlinkat(&self.folder, &self.part, AtFlags::empty())?)
+            }
+            outcome => Ok(outcome?),
+        }
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if self.there {
+            // The checkpoint names it still, when this fails.
+            let _ = fs::unlinkat(&self.folder, &self.part, AtFlags::empty());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::body::{Body, BytesBody};
+    use crate::content::Content;
+    use crate::limit::Limiter;
+    use crate::remote::Unwatched;
+
+    fn name(text: &str) -> ObjectName {
+        ObjectName::new(text).unwrap()
+    }
+
+    async fn put(
+        remote: &FolderRemote,
+        to: &str,
+        body: &dyn Body,
+        content: &Content,
+    ) -> Result<Receipt, Error> {
+        let limiter = Limiter::unlimited();
+        let put = Put { name: &name(to), content, body, resume: None, watch: &Unwatched, limiter: &limiter };
+        remote.put(put).await
+    }
+
+    fn files(folder: &Path) -> Vec<String> {
+        let mut found: Vec<String> = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+            .collect();
+        found.sort();
+        found
+    }
+
+    #[tokio::test]
+    async fn a_symbolic_link_below_the_folder_leads_nowhere() {
+        let (inside, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        std::fs::write(outside.path().join("secret"), b"x").unwrap();
+        std::os::unix::fs::symlink(outside.path(), inside.path().join("out")).unwrap();
+        std::os::unix::fs::symlink(outside.path().join("secret"), inside.path().join("s")).unwrap();
+        let remote = FolderRemote::open("r", inside.path()).unwrap();
+        for to in ["out/secret", "s"] {
+            assert!(remote.get(&name(to), Span::whole()).await.is_err(), "{to}");
+            assert!(remote.head(&name(to)).await.is_err(), "{to}");
+        }
+        let bytes = BytesBody(Bytes::from_static(b"new"));
+        assert!(put(&remote, "out/new", &bytes, &Content::of(b"new")).await.is_err());
+        assert!(remote.delete(&name("out/secret")).await.is_err());
+        assert_eq!(files(outside.path()), ["secret"]);
+        let page = remote.list(&Folder::all(), None, 10).await.unwrap();
+        assert_eq!((page.entries.len(), page.foreign.len()), (0, 2));
+    }
+
+    #[tokio::test]
+    async fn a_checkpoint_removes_only_unfinished_files_below_the_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let inside = folder.path().join("inside");
+        std::fs::create_dir_all(inside.join("a")).unwrap();
+        for file in ["outside", "inside/kept", "inside/a/.vtl-part-00ff"] {
+            std::fs::write(folder.path().join(file), b"x").unwrap();
+        }
+        let remote = FolderRemote::open("r", &inside).unwrap();
+        for text in ["", "folder ../outside", "folder kept", "folder /.vtl-part-../../outside", "s3 {}"] {
+            remote.abandon(&Checkpoint::new(text)).await.unwrap();
+        }
+        assert_eq!(
+            (files(folder.path()), files(&inside.join("a")).len()),
+            (vec!["inside".into(), "outside".into()], 1)
+        );
+        for _ in 0..2 {
+            remote.abandon(&Checkpoint::new("folder a/.vtl-part-00ff")).await.unwrap();
+        }
+        assert_eq!((files(&inside), files(&inside.join("a")).len()), (vec!["a".into(), "kept".into()], 0));
+    }
+
+    #[tokio::test]
+    async fn a_put_that_fails_or_is_dropped_leaves_no_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let remote = FolderRemote::open("r", folder.path()).unwrap();
+        let bytes = BytesBody(Bytes::from_static(b"other"));
+        let error = put(&remote, "x", &bytes, &Content::of(b"what was said")).await.unwrap_err();
+        assert_eq!(error.class(), Class::Source);
+        assert!(files(folder.path()).is_empty());
+    }
+
+    #[test]
+    fn a_folder_that_is_not_there_is_not_made() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("mount");
+        let error = FolderRemote::open("r", &path).unwrap_err();
+        assert_eq!(error.class(), Class::Misconfigured);
+        assert!(!path.exists());
+        assert!(FolderRemote::open("r", "relative").unwrap_err().to_string().contains("not absolute"));
+    }
+
+    #[test]
+    fn only_the_path_of_an_unfinished_file_is_one() {
+        assert!(unfinished_path("a/.vtl-part-0f").is_some());
+        for path in ["a/b", "../.vtl-part-0f", "a/.vtl-part-x/../y", ".vtl-part-"] {
+            assert!(unfinished_path(path).is_none(), "{path}");
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! Places where exported objects lie: one trait, and its drivers.
+//!
+//! A [`Remote`] holds objects: bytes under a name, put whole, read in ranges, never changed. Drivers are a folder, S3 and
+//! what speaks like it, and whatever rclone reaches; [`FaultyRemote`] wraps any of them and fails by plan. What each can do,
+//! what its errors mean and what a crash leaves stands in `docs/remotes.md`. The crate knows neither tapes nor bundles.
+//!
+//! Async, on tokio: networks are waited for here, and disks are left to threads of their own.
+
+mod body;
+mod content;
+pub mod credential;
+mod error;
+mod faulty;
+mod folder;
+mod limit;
+mod listing;
+mod name;
+mod probe;
+mod random;
+mod rclone;
+mod remote;
+#[cfg(feature = "s3")]
+mod s3;
+mod verify;
+
+pub use body::{Body, ByteStream, BytesBody, FileBody, PIECE, collect, verified};
+pub use content::{
+    Comparison, Content, Digester, Md5Bytes, Receipt, Sha256Bytes, StoredHash, compare, from_hex, hex,
+};
+pub use error::{Class, Doing, Error};
+pub use faulty::{Fault, FaultyRemote, Plan};
+pub use folder::FolderRemote;
+pub use limit::{Limiter, MinuteOfDay, Rate, Schedule, ScheduleError};
+pub use name::{Folder, MAX_NAME, MAX_SEGMENT, NameError, ObjectName, PART_MARK, key, rclone_path};
+pub use probe::{Finding, Report, probe};
+pub use rclone::{DEFAULT_RETRY_EXIT_CODES, RcloneConfig, RcloneRemote};
+pub use remote::{
+    Abilities, Checkpoint, CreateOnly, Entry, Head, Page, Put, Remote, Span, Unwatched, Watch, create_or_same,
+};
+#[cfg(feature = "s3")]
+pub use s3::{DEFAULT_PART_SIZE, S3Config, S3Remote, Style};
+pub use verify::{Mode, Proof, verify};

@@ -1,0 +1,257 @@
+//! How fast transfers may go, by time of day. One limiter is shared by all transfers, and holds for them together.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::stream::{StreamExt as _, TryStreamExt as _};
+use tokio::time::Instant;
+use vtl_types::ByteCount;
+
+use crate::body::ByteStream;
+
+const MINUTES_OF_A_DAY: u16 = 24 * 60;
+/// A wait is cut into pieces of this length, so that a change of the rate is felt soon.
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
+
+/// Bytes in a second, `None` for as fast as it goes.
+pub type Rate = Option<u64>;
+
+/// Rates by time of day: each holds from its minute until the next one's, the last over midnight.
+/// As text: one rate (`10m`, `off`), or `08:00,512k 19:00,10m 23:00,off`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Schedule(Vec<(u16, Rate)>);
+
+impl Schedule {
+    /// The rate at a minute of the day.
+    #[must_use]
+    pub fn at(&self, minute: u16) -> Rate {
+        let begun = self.0.iter().rev().find(|(start, _)| *start <= minute);
+        begun.or(self.0.last()).and_then(|(_, rate)| *rate)
+    }
+
+    /// The text that rclone's `--bwlimit` takes, each rate divided among `sharers` processes. `None` without a limit.
+    #[must_use]
+    pub fn for_rclone(&self, sharers: u64) -> Option<String> {
+        self.0.iter().find(|(_, rate)| rate.is_some())?;
+        let rule = |(minute, rate): &(u16, Rate)| {
+            let rate =
+                rate.map_or_else(|| "off".to_owned(), |rate| format!("{}B", (rate / sharers.max(1)).max(1)));
+            format!("{:02}:{:02},{rate}", minute / 60, minute % 60)
+        };
+        Some(self.0.iter().map(rule).collect::<Vec<_>>().join(" "))
+    }
+}
+
+/// Why a text is no schedule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScheduleError(String);
+
+impl fmt::Display for ScheduleError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "'{}' is no bandwidth: write a rate such as 10m or off, or rules in the order of their times such as \
+             08:00,512k 19:00,10m 23:00,off",
+            self.0
+        )
+    }
+}
+
+impl std::error::Error for ScheduleError {}
+
+impl FromStr for Schedule {
+    type Err = ScheduleError;
+
+    fn from_str(text: &str) -> Result<Self, ScheduleError> {
+        let wrong = || ScheduleError(text.to_owned());
+        let words: Vec<&str> = text.split_whitespace().collect();
+        let rules: Option<Vec<(u16, Rate)>> = match words.as_slice() {
+            [rate] if !rate.contains(',') => parse_rate(rate).map(|rate| vec![(0, rate)]),
+            rules => rules.iter().map(|rule| parse_rule(rule)).collect(),
+        };
+        let rules = rules.ok_or_else(wrong)?;
+        let rising = rules.windows(2).all(|pair| matches!(pair, [a, b] if a.0 < b.0));
+        if rules.is_empty() || !rising { Err(wrong()) } else { Ok(Self(rules)) }
+    }
+}
+
+fn parse_rule(rule: &str) -> Option<(u16, Rate)> {
+    let (time, rate) = rule.split_once(',')?;
+    let (hours, minutes) = time.split_once(':')?;
+    let (hours, minutes): (u16, u16) = (hours.parse().ok()?, minutes.parse().ok()?);
+    let minute = (hours < 24 && minutes < 60).then_some(hours * 60 + minutes)?;
+    Some((minute, parse_rate(rate)?))
+}
+
+fn parse_rate(rate: &str) -> Option<Rate> {
+    match rate {
+        "off" => Some(None),
+        rate => rate.parse::<ByteCount>().ok().filter(|rate| rate.0 > 0).map(|rate| Some(rate.0)),
+    }
+}
+
+/// When the line is free again. It knows no clock: times are given, counted from any one moment.
+#[derive(Debug, Default)]
+struct Line {
+    free_at: Duration,
+}
+
+impl Line {
+    /// Takes the line for `bytes` at `rate`; how long to wait until they may be thought gone.
+    fn take(&mut self, now: Duration, rate: Rate, bytes: u64) -> Duration {
+        let begin = self.free_at.max(now);
+        let takes = rate.map_or(Duration::ZERO, |rate| time_for(bytes, rate));
+        self.free_at = begin.saturating_add(takes);
+        self.free_at.saturating_sub(now)
+    }
+}
+
+fn time_for(bytes: u64, rate: u64) -> Duration {
+    let nanos = u128::from(bytes) * 1_000_000_000 / u128::from(rate.max(1));
+    Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+}
+
+/// Tells the minute of the day, in the operator's time zone.
+pub type MinuteOfDay = Arc<dyn Fn() -> u16 + Send + Sync>;
+
+/// Makes transfers wait. Cheap to clone; all clones share one line.
+#[derive(Clone)]
+pub struct Limiter {
+    schedule: Arc<Schedule>,
+    minute_of_day: MinuteOfDay,
+    line: Arc<Mutex<Line>>,
+    begun: Instant,
+    sharers: u64,
+}
+
+impl fmt::Debug for Limiter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Limiter").field("schedule", &self.schedule).finish_non_exhaustive()
+    }
+}
+
+impl Limiter {
+    /// A limiter for at most `sharers` transfers at a time. Only drivers that cannot share a line, because a program of
+    /// its own sends each object, divide by that number.
+    #[must_use]
+    pub fn new(schedule: Schedule, sharers: u64, minute_of_day: MinuteOfDay) -> Self {
+        let line = Arc::new(Mutex::new(Line::default()));
+        Self { schedule: Arc::new(schedule), minute_of_day, line, begun: Instant::now(), sharers }
+    }
+
+    /// No limit.
+    #[must_use]
+    pub fn unlimited() -> Self {
+        Self::new(Schedule::default(), 1, Arc::new(|| 0))
+    }
+
+    /// Waits until `bytes` may be thought gone.
+    pub async fn pass(&self, bytes: u64) {
+        let mut left = bytes;
+        while left > 0 {
+            let rate = self.schedule.at((self.minute_of_day)() % MINUTES_OF_A_DAY);
+            let slice = rate.map_or(left, |rate| left.min((rate * LONGEST_WAIT.as_secs()).max(1)));
+            left -= slice;
+            let wait = self.take(rate, slice);
+            if !wait.is_zero() {
+                tokio::time::sleep(wait).await;
+            }
+        }
+    }
+
+    fn take(&self, rate: Rate, bytes: u64) -> Duration {
+        let now = self.begun.elapsed();
+        self.line.lock().unwrap_or_else(PoisonError::into_inner).take(now, rate, bytes)
+    }
+
+    /// A stream that goes no faster than this.
+    #[must_use]
+    pub fn paced(&self, stream: ByteStream) -> ByteStream {
+        let limiter = self.clone();
+        stream
+            .and_then(move |piece| {
+                let limiter = limiter.clone();
+                async move {
+                    limiter.pass(piece.len() as u64).await;
+                    Ok(piece)
+                }
+            })
+            .boxed()
+    }
+
+    /// What one of the programs that share the limit is told with rclone's `--bwlimit`.
+    #[must_use]
+    pub fn for_rclone(&self) -> Option<String> {
+        self.schedule.for_rclone(self.sharers)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_holds_from_its_minute_until_the_next_and_over_midnight() {
+        let schedule: Schedule = "08:00,512k 19:00,10m 23:00,off".parse().unwrap();
+        for (minute, rate) in [
+            (0, None),
+            (8 * 60 - 1, None),
+            (8 * 60, Some(524_288)),
+            (19 * 60, Some(10_485_760)),
+            (22 * 60 + 59, Some(10_485_760)),
+            (23 * 60, None),
+        ] {
+            assert_eq!(schedule.at(minute), rate, "minute {minute}");
+        }
+        assert_eq!("1m".parse::<Schedule>().unwrap().at(700), Some(1_048_576));
+        assert_eq!("off".parse::<Schedule>().unwrap().at(700), None);
+    }
+
+    #[test]
+    fn what_is_no_schedule_is_refused_with_an_example() {
+        for text in
+            ["", "0", "x", "8,1m", "25:00,1m", "08:60,1m", "08:00,1m 07:00,2m", "08:00,1m 2m", "08:00,0"]
+        {
+            let error = text.parse::<Schedule>().unwrap_err();
+            assert!(error.to_string().contains("19:00,10m"), "{text}");
+        }
+    }
+
+    #[test]
+    fn rclone_is_told_its_share() {
+        let schedule: Schedule = "08:00,512k 23:00,off".parse().unwrap();
+        assert_eq!(schedule.for_rclone(4).as_deref(), Some("08:00,131072B 23:00,off"));
+        assert_eq!("off".parse::<Schedule>().unwrap().for_rclone(4), None);
+        assert_eq!(Schedule::default().for_rclone(4), None);
+    }
+
+    #[test]
+    fn an_idle_line_gives_no_credit_and_a_busy_one_queues() {
+        let mut line = Line::default();
+        let second = Duration::from_secs;
+        assert_eq!(line.take(second(10), Some(100), 100), second(1));
+        assert_eq!(line.take(second(10), Some(100), 200), second(3));
+        assert_eq!(line.take(second(12), Some(100), 0), second(1));
+        assert_eq!(line.take(second(20), Some(100), 100), second(1));
+        assert_eq!(line.take(second(20), None, 1 << 40), second(1));
+    }
+
+    #[tokio::test]
+    async fn clones_share_one_line_and_feel_a_change_of_the_rate() {
+        let minute = Arc::new(std::sync::atomic::AtomicU16::new(0));
+        let clock = minute.clone();
+        let clock = Arc::new(move || clock.load(std::sync::atomic::Ordering::Relaxed));
+        let schedule = "00:00,1k 00:01,off".parse().unwrap();
+        let limiter = Limiter::new(schedule, 2, clock);
+        let other = limiter.clone();
+        // Waits are asked for and not waited.
+        let first = limiter.take(Some(1_024), 1_024 * 3_600);
+        let second = other.take(Some(1_024), 1_024 * 3_600);
+        assert!(second > first + Duration::from_secs(3_000));
+        minute.store(1, std::sync::atomic::Ordering::Relaxed);
+        let free = Limiter::new("00:00,1k 00:01,off".parse().unwrap(), 2, limiter.minute_of_day.clone());
+        free.pass(1 << 40).await;
+    }
+}

@@ -1,0 +1,100 @@
+//! What a server tells of an object in its headers.
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use http::HeaderMap;
+
+use crate::content::{StoredHash, from_hex};
+
+/// Hashes from the headers of an answer; the transport puts them with it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Told {
+    pub hashes: Vec<StoredHash>,
+}
+
+impl Told {
+    pub fn read(headers: &HeaderMap) -> Self {
+        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        let etag = text("etag").and_then(etag);
+        let in_parts = matches!(etag, Some(StoredHash::Md5OfParts { .. }));
+        let is_of_all = !in_parts || text("x-amz-checksum-type") == Some("FULL_OBJECT");
+        // Of an object in parts, a checksum without their number may be of the whole or of the parts: nobody knows.
+        let is_clear = |hash: &StoredHash| is_of_all || !matches!(hash, StoredHash::Sha256(_));
+        let checksum = text("x-amz-checksum-sha256").and_then(sha256).filter(is_clear);
+        let etag = etag.filter(|_| is_etag_an_md5(headers));
+        Self { hashes: checksum.into_iter().chain(etag).collect() }
+    }
+}
+
+/// The ETag is an MD5 unless the server encrypts with a key of its key service or of the customer's.
+fn is_etag_an_md5(headers: &HeaderMap) -> bool {
+    let with_kms = headers
+        .get("x-amz-server-side-encryption")
+        .is_some_and(|value| value.as_bytes().starts_with(b"aws:kms"));
+    !with_kms && !headers.contains_key("x-amz-server-side-encryption-customer-algorithm")
+}
+
+/// `"HEX"` for an object in one piece, `"HEX-N"` for one of N parts; anything else says nothing.
+fn etag(text: &str) -> Option<StoredHash> {
+    match of_parts(text.trim_matches('"'))? {
+        (hex, None) => from_hex(hex).map(StoredHash::Md5),
+        (hex, Some(parts)) => from_hex(hex).map(|digest| StoredHash::Md5OfParts { digest, parts }),
+    }
+}
+
+/// The same in base64.
+fn sha256(text: &str) -> Option<StoredHash> {
+    let (encoded, parts) = of_parts(text)?;
+    let digest = BASE64_STANDARD.decode(encoded).ok()?.try_into().ok()?;
+    Some(match parts {
+        None => StoredHash::Sha256(digest),
+        Some(parts) => StoredHash::Sha256OfParts { digest, parts },
+    })
+}
+
+fn of_parts(text: &str) -> Option<(&str, Option<u32>)> {
+    match text.split_once('-') {
+        None => Some((text, None)),
+        Some((hash, parts)) => parts.parse().ok().map(|parts| (hash, Some(parts))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::{HeaderName, HeaderValue};
+
+    fn told(headers: &[(&'static str, &'static str)]) -> Vec<&'static str> {
+        let headers = headers
+            .iter()
+            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
+            .collect();
+        Told::read(&headers).hashes.iter().map(StoredHash::word).collect()
+    }
+
+    #[test]
+    fn an_etag_is_a_hash_only_when_it_looks_like_one_and_the_server_did_not_encrypt() {
+        let md5 = ("etag", "\"900150983cd24fb0d6963f7d28e17f72\"");
+        assert_eq!(told(&[md5]), ["MD5"]);
+        assert_eq!(told(&[("etag", "\"900150983cd24fb0d6963f7d28e17f72-3\"")]), ["MD5 of parts"]);
+        for other in ["\"\"", "\"abc\"", "\"900150983cd24fb0d6963f7d28e17f72-x\"", "W/\"1\""] {
+            assert!(told(&[("etag", other)]).is_empty(), "{other}");
+        }
+        assert!(told(&[md5, ("x-amz-server-side-encryption", "aws:kms")]).is_empty());
+        assert!(told(&[md5, ("x-amz-server-side-encryption-customer-algorithm", "AES256")]).is_empty());
+        assert_eq!(told(&[md5, ("x-amz-server-side-encryption", "AES256")]), ["MD5"]);
+    }
+
+    #[test]
+    fn a_checksum_header_is_of_the_object_or_of_its_parts() {
+        let whole = ("x-amz-checksum-sha256", "ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0=");
+        assert_eq!(told(&[whole]), ["SHA-256"]);
+        let parts = ("x-amz-checksum-sha256", "ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0=-2");
+        assert_eq!(told(&[parts]), ["SHA-256 of parts"]);
+        assert!(told(&[("x-amz-checksum-sha256", "short")]).is_empty());
+        let etag = ("etag", "\"900150983cd24fb0d6963f7d28e17f72-3\"");
+        assert_eq!(told(&[etag, whole]), ["MD5 of parts"]);
+        let of_all = ("x-amz-checksum-type", "FULL_OBJECT");
+        assert_eq!(told(&[etag, whole, of_all]), ["SHA-256", "MD5 of parts"]);
+    }
+}
