@@ -19,7 +19,7 @@ use clap::{Parser, Subcommand};
 
 use crate::cell::{Cell, Figure, Figures, measure};
 use crate::data::Data;
-use crate::server::{Kind, Server};
+use crate::server::{Kind, Make, Server};
 
 /// Measures write and read speed and CPU cost of vtld and tgt; with a word, something else.
 #[derive(Parser)]
@@ -61,6 +61,9 @@ struct Args {
     /// Only this cell, as often as the named ones: KiB,depth,drives.
     #[arg(long, value_parser = parse_cell, conflicts_with = "named")]
     cell: Vec<(usize, usize, u8)>,
+    /// More settings of vtld, such as store.direct_io=off.
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
     /// Which targets, in the order of their turns.
     #[arg(long, value_delimiter = ',', default_values = ["tgt", "vtl", "vtl+zstd"])]
     targets: Vec<String>,
@@ -159,7 +162,8 @@ fn one_run(args: &Args, folder: &Path, kind: Kind, cell: Cell, data: &Data) -> i
     let alone = (kind == COMPRESSING).then(|| limits::compressor(data, args.level));
     let compressor = alone.transpose()?;
     let state = tempfile::tempdir_in(folder)?;
-    let server = Server::start(kind, state.path(), &args.vtld, args.level, cell.drives, cell.bytes * 5 / 4)?;
+    let make = Make { vtld: &args.vtld, level: args.level, set: &args.set };
+    let server = Server::start(kind, state.path(), make, cell.drives, cell.bytes * 5 / 4)?;
     let figures = measure(&server, cell, data)?;
     Ok(Run { figures, peak_mib: server.peak_memory_mib(), compressor })
 }

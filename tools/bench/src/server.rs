@@ -53,27 +53,31 @@ pub struct Server {
     port: u16,
 }
 
+/// What vtld is started with.
+#[derive(Clone, Copy)]
+pub struct Make<'a> {
+    /// The program.
+    pub vtld: &'a Path,
+    /// zstd's level, where there is compression.
+    pub level: i32,
+    /// More settings, KEY=VALUE; the last one of a key counts.
+    pub set: &'a [String],
+}
+
 impl Server {
     /// Starts `kind` with its files below `folder`; each drive gets a blank cartridge of at least `capacity` bytes.
-    pub fn start(
-        kind: Kind,
-        folder: &Path,
-        vtld: &Path,
-        level: i32,
-        drives: u8,
-        capacity: u64,
-    ) -> io::Result<Self> {
+    pub fn start(kind: Kind, folder: &Path, make: Make<'_>, drives: u8, capacity: u64) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
         let port = free_port()?;
         let child = match kind {
             // The blocks come from a pool that is read again and again: with deduplication most of them would be known.
             Kind::Vtld { .. } => {
-                let level = format!("store.compression_level={level}");
-                start_vtld(vtld, folder, port, &[&level, "store.dedupe=false"])?
+                let level = format!("store.compression_level={}", make.level);
+                start_vtld(make, folder, port, &[&level, "store.dedupe=false"])?
             }
             Kind::Dedupe { chunk_kib, direct_io } => {
                 let direct_io = format!("store.direct_io={}", if direct_io { "auto" } else { "off" });
-                start_vtld(vtld, folder, port, &[&format!("store.chunk_size={chunk_kib}k"), &direct_io])?
+                start_vtld(make, folder, port, &[&format!("store.chunk_size={chunk_kib}k"), &direct_io])?
             }
             Kind::Tgt => start_tgt(folder, port)?,
         };
@@ -212,11 +216,11 @@ fn drive(number: u8) -> u16 {
 
 const TGT_TARGET: &str = "iqn.2026-11.internal.vtl:tgt";
 
-fn start_vtld(vtld: &Path, folder: &Path, port: u16, settings: &[&str]) -> io::Result<Child> {
-    let mut command = Command::new(vtld);
+fn start_vtld(make: Make<'_>, folder: &Path, port: u16, settings: &[&str]) -> io::Result<Child> {
+    let mut command = Command::new(make.vtld);
     command.arg("--state").arg(folder.join(STATE)).args(["--listen", &format!("127.0.0.1:{port}")]);
     command.args(["--api", &format!("127.0.0.1:{}", free_port()?), "--set", "log.level=warn"]);
-    for setting in settings {
+    for setting in settings.iter().copied().chain(make.set.iter().map(String::as_str)) {
         command.args(["--set", setting]);
     }
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn()?;

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use crate::cell::{FirstTag, REWIND, WRITE_FILEMARK, good, pipeline, transfer};
 use crate::initiator::{Initiator, failure};
 use crate::meter::Cost;
-use crate::server::{Kind, Server};
+use crate::server::{Kind, Make, Server};
 use crate::store::engine::{Engine, folder_bytes};
 use crate::store::vtl::{PIECE, load};
 
@@ -35,7 +35,13 @@ impl Drive {
         backups: &[PathBuf],
     ) -> io::Result<Self> {
         let backups = backups.iter().map(|path| load(path)).collect::<io::Result<_>>()?;
-        let server = Server::start(Kind::Dedupe { chunk_kib, direct_io }, root, vtld, 0, 1, 0)?;
+        let server = Server::start(
+            Kind::Dedupe { chunk_kib, direct_io },
+            root,
+            Make { vtld, level: 0, set: &[] },
+            1,
+            0,
+        )?;
         Ok(Self { server, backups, made: 0, loaded: 0 })
     }
 
