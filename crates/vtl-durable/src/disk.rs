@@ -90,9 +90,6 @@ pub trait DiskFile: Send + Sync + fmt::Debug {
     /// from others. Bytes that are not synced yet stay. A request: nobody hears whether it was heeded.
     fn forget_cached(&self, _offset: u64, _len: u64) {}
 
-    /// Tells the system that these bytes will be read soon. A request, too.
-    fn will_read(&self, _offset: u64, _len: u64) {}
-
     /// Writes all parts at the end of the file.
     fn append(&self, parts: &[IoSlice<'_>]) -> Result<(), DiskError> {
         self.write_at(self.size()?, parts)

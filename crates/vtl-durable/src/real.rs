@@ -214,12 +214,6 @@ impl DiskFile for RealFile {
         }
     }
 
-    fn will_read(&self, offset: u64, len: u64) {
-        if let Some(len) = NonZeroU64::new(len) {
-            let _ = fadvise(&self.file, offset, Some(len), Advice::WillNeed);
-        }
-    }
-
     fn try_lock(&self) -> Result<bool, DiskError> {
         match self.file.try_lock() {
             Ok(()) => Ok(true),

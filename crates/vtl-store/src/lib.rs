@@ -54,7 +54,6 @@ mod recipe;
 mod recovery;
 mod repair;
 mod roster;
-mod run_ahead;
 mod scrub;
 mod sealed_folder;
 mod store;

@@ -13,7 +13,6 @@ use crate::cipher::Prints;
 use crate::codec::Codec;
 use crate::pack::{self, Found, Frame, PackId, Region};
 use crate::packs::{Packs, View};
-use crate::run_ahead::RunAhead;
 use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use crate::sync::{Arc, Condvar, Mutex};
 use crate::workers::{Handle, lock, wait};
@@ -27,15 +26,7 @@ type Key = (PackId, u16, u32);
 pub(crate) struct Reader {
     packs: Arc<Packs>,
     cache: Arc<Cache>,
-    files: Vec<KeptFile>,
-}
-
-/// A pack's file that stays open.
-struct KeptFile {
-    id: PackId,
-    generation: u16,
-    file: Arc<dyn DiskFile>,
-    ahead: RunAhead,
+    files: Vec<(PackId, u16, Arc<dyn DiskFile>)>,
 }
 
 /// How much is kept.
@@ -157,7 +148,7 @@ impl Reader {
         let region = match self.cache.get(key) {
             Some(region) => region,
             None => {
-                let file = Arc::clone(&self.file(view).map_err(RegionError::Disk)?.file);
+                let file = self.file(view).map_err(RegionError::Disk)?;
                 let frame = self.packs.frame(view.id, view.generation);
                 let raw = fetch(&*file, &self.cache.codec, &frame, found.region)?;
                 let region = Decoded::new(raw, found.region.chunks.len());
@@ -175,11 +166,7 @@ impl Reader {
     /// Has a worker fetch a region that is not here yet. A failure shows when the region is asked for.
     pub(crate) fn prefetch(&mut self, workers: &Handle, view: &Arc<View>, region: &Arc<Region>) {
         let key = (view.id, view.generation, region.offset);
-        let Ok(kept) = self.file(view) else { return };
-        let file = Arc::clone(&kept.file);
-        if let Some(wanted) = kept.ahead.read(u64::from(region.offset)..region.end()) {
-            file.will_read(wanted.start, wanted.end - wanted.start);
-        }
+        let Ok(file) = self.file(view) else { return };
         if !self.cache.announce(key) {
             return;
         }
@@ -197,22 +184,21 @@ impl Reader {
         }));
     }
 
-    /// The file of a pack, which is the last of those that are kept afterwards.
-    fn file(&mut self, view: &View) -> Result<&mut KeptFile, DiskError> {
-        let wanted = |kept: &KeptFile| (kept.id, kept.generation) == (view.id, view.generation);
-        let kept = match self.files.iter().position(wanted) {
-            Some(at) => self.files.remove(at),
-            None => {
-                let file = self.packs.file(view)?;
-                if self.files.len() >= KEPT_FILES {
-                    self.files.remove(0);
-                }
-                KeptFile { id: view.id, generation: view.generation, file, ahead: RunAhead::default() }
-            }
-        };
-        let last = self.files.len();
-        self.files.push(kept);
-        Ok(&mut self.files[last])
+    fn file(&mut self, view: &View) -> Result<Arc<dyn DiskFile>, DiskError> {
+        let wanted =
+            |(id, generation, _): &(PackId, u16, _)| (*id, *generation) == (view.id, view.generation);
+        if let Some(at) = self.files.iter().position(wanted) {
+            let found = self.files.remove(at);
+            let file = Arc::clone(&found.2);
+            self.files.push(found);
+            return Ok(file);
+        }
+        let file = self.packs.file(view)?;
+        if self.files.len() >= KEPT_FILES {
+            self.files.remove(0);
+        }
+        self.files.push((view.id, view.generation, Arc::clone(&file)));
+        Ok(file)
     }
 }
 
