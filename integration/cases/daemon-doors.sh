@@ -15,6 +15,12 @@ expect_fail vtl --json library show nothing
 echo wrong >token
 expect_fail "$BIN/vtl" --token-file token --json library ls
 expect_fail curl -sf http://127.0.0.1:8460/
+if [[ "${VTL_STORE:-}" == *encrypted* ]]; then
+    step "a keyring that was never exported is a problem until it is"
+    expect_fail vtl system status
+    contains "its words" "$REFUSAL" "has not been exported"
+    vtl store key export keyring
+fi
 vtl system status
 
 step "a second start on the same state"
