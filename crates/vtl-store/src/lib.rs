@@ -76,4 +76,4 @@ pub use repair::RepairReport;
 pub use scrub::{Pass, ScrubFinding, ScrubStatus, ScrubStep, Scrubber};
 pub use store::Store;
 pub use stream::Stream;
-pub use types::{Head, Health, Options, OwnerId, PackWrites, Share, Stats, Usage};
+pub use types::{DirectIo, Head, Health, Options, OwnerId, PackWrites, Share, Stats, Usage};

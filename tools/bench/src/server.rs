@@ -14,6 +14,24 @@ use crate::initiator::{Initiator, failure};
 const STATE: &str = "state";
 const START_LIMIT: Duration = Duration::from_secs(20);
 
+/// `store.direct_io`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Direct {
+    Auto,
+    On,
+    Off,
+}
+
+impl Direct {
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::On => "on",
+            Self::Off => "off",
+        }
+    }
+}
+
 /// Which target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -27,7 +45,7 @@ pub enum Kind {
         /// Average length of a chunk.
         chunk_kib: u32,
         /// Packs are written past the page cache.
-        direct_io: bool,
+        direct_io: Direct,
     },
     /// Debian's tgt with emulated tape drives.
     Tgt,
@@ -76,7 +94,7 @@ impl Server {
                 start_vtld(make, folder, port, &[&level, "store.dedupe=false"])?
             }
             Kind::Dedupe { chunk_kib, direct_io } => {
-                let direct_io = format!("store.direct_io={}", if direct_io { "auto" } else { "off" });
+                let direct_io = format!("store.direct_io={}", direct_io.word());
                 start_vtld(make, folder, port, &[&format!("store.chunk_size={chunk_kib}k"), &direct_io])?
             }
             Kind::Tgt => start_tgt(folder, port)?,
