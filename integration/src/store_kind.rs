@@ -75,6 +75,9 @@ mod tests {
     #[test]
     fn an_unknown_name_is_told_with_the_known_ones() {
         let trouble = StoreKind::named("encrypted,fast").expect_err("no such kind");
-        assert_eq!(trouble.to_string(), "VTL_STORE: 'fast' is no kind of store (no-dedupe, direct, encrypted)");
+        assert_eq!(
+            trouble.to_string(),
+            "VTL_STORE: 'fast' is no kind of store (no-dedupe, direct, encrypted)"
+        );
     }
 }
