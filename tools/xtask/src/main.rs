@@ -19,8 +19,7 @@ mod tools;
 
 use std::process::ExitCode;
 
-const USAGE: &str =
-    "usage: cargo xtask test [--long] | packages | servers | deps | fuzz [--long] | integration [NAME..] | guest FILE";
+const USAGE: &str = "usage: cargo xtask test [--long] | packages | servers | deps | fuzz [--long] | integration [NAME..] | guest FILE";
 
 /// What a chore says when it fails; empty when it has said everything.
 type Outcome<T> = Result<T, String>;
