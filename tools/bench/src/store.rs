@@ -54,7 +54,7 @@ pub struct Args {
     /// Measures the plain store only, without an encrypted pool and without the daemon.
     #[arg(long)]
     alone: bool,
-    /// Leaves restic and borg out.
+    /// Leaves restic, borg and rustic out.
     #[arg(long)]
     no_peers: bool,
 }
