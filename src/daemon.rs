@@ -10,6 +10,7 @@ use scsi::spc::Identity;
 use tracing::{info, warn};
 use vtl_api::{ErrorCode, Problem};
 use vtl_conf::{ConfErrors, Config, DefaultLibrary, StoreEncryption};
+use vtl_durable::RealDisk;
 use vtl_library::{
     CartridgeState, Counts, InstallationId, LibraryError, NewCartridges, NewLibrary, NewPlace,
 };
@@ -20,11 +21,13 @@ use crate::args::Args;
 use crate::ballast::Ballast;
 use crate::jobs::Jobs;
 use crate::keeper::Keeper;
+use crate::keys::Keys;
 use crate::library::{LiveLibrary, personality};
 use crate::listeners::{Listeners, Wanted};
 use crate::media::{Shelf, ShelfHead};
 use crate::meta::SharedMeta;
 use crate::portal::{DIAGNOSTIC_TARGET, portal, target_doors};
+use crate::remotes::Remotes;
 use crate::retention_clock::{Machine, RetentionClock, machine};
 use crate::scrub::Scrub;
 use crate::sessions::Sessions;
@@ -69,6 +72,8 @@ pub struct Daemon {
     pub(crate) keeper: Keeper,
     pub(crate) scrub: Scrub,
     pub(crate) jobs: Jobs,
+    pub(crate) remotes: Remotes,
+    pub(crate) keys: Keys,
 }
 
 impl Daemon {
@@ -94,6 +99,10 @@ impl Daemon {
         let (retention, time_lost) =
             RetentionClock::open(state.path(), machine, most_s, || remembered(&store));
         let retention = Arc::new(retention);
+        let own =
+            std::iter::once(config.store.path.clone()).chain(config.store.folders.iter().cloned()).collect();
+        let remotes = Remotes::new(meta.clone(), state.path(), own).map_err(|e| e.to_string())?;
+        let keys = Keys::open(Arc::new(RealDisk::new()), state.path()).map_err(|e| e.to_string())?;
         let shelf = Shelf::new(store.clone(), config.cartridge.clone(), retention.clone());
         let sessions = Sessions::new(vtl_iscsi::config::Portal {
             targets: Vec::new(),
@@ -119,6 +128,8 @@ impl Daemon {
             keeper: Keeper::default(),
             scrub: Scrub::default(),
             jobs: Jobs::default(),
+            remotes,
+            keys,
         });
         time_lost.into_iter().for_each(|problem| daemon.note_problem(problem));
         daemon.finish_halves().map_err(|e| e.message)?;

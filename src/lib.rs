@@ -11,11 +11,13 @@ mod collect;
 mod connection;
 mod daemon;
 mod drive;
+mod given_name;
 mod in_flight;
 mod inventory;
 mod jobs;
 mod keeper;
 mod kept;
+mod keys;
 mod library;
 mod listeners;
 mod lobby;
@@ -24,6 +26,7 @@ mod meta;
 mod pools;
 mod portal;
 mod random;
+mod remotes;
 mod retention_clock;
 mod room;
 mod scrub;
@@ -31,6 +34,7 @@ mod sessions;
 mod state;
 mod target;
 mod unit;
+mod used;
 
 use std::io::Write;
 use std::sync::Arc;
@@ -68,6 +72,7 @@ pub fn run(args: &Args) -> Result<(), String> {
         .thread_name("vtld-net")
         .build()
         .map_err(|e| format!("cannot start: {e}"))?;
+    daemon.remotes.use_runtime(runtime.handle().clone());
     Keeper::start(&daemon)?;
     jobs::Jobs::open(&daemon);
     scrub::Scrub::start(&daemon)?;

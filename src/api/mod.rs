@@ -67,7 +67,7 @@ type Shared = State<Arc<Daemon>>;
 type Name = Path<String>;
 
 fn routes(daemon: Arc<Daemon>) -> Router {
-    let nouns = [libraries(), cartridges(), store(), jobs(), iscsi(), system()];
+    let nouns = [libraries(), cartridges(), store(), remotes(), keys(), jobs(), iscsi(), system()];
     nouns
         .into_iter()
         .fold(Router::new(), Router::merge)
@@ -181,6 +181,43 @@ fn store() -> Router<Arc<Daemon>> {
         .route(
             "/pools/{name}/drain",
             post(|State(d): Shared, Path(n): Name, b: Bytes| run(d, move |d| d.pool_drain(&n, &body(&b)?))),
+        )
+}
+
+/// Places where exported objects lie.
+fn remotes() -> Router<Arc<Daemon>> {
+    Router::new()
+        .route(
+            "/remotes",
+            get(|State(d): Shared| run(d, Daemon::remote_list))
+                .post(|State(d): Shared, b: Bytes| run(d, move |d| d.remote_create(&body(&b)?))),
+        )
+        .route(
+            "/remotes/{name}",
+            get(|State(d): Shared, Path(n): Name| run(d, move |d| d.remote_show(&n)))
+                .delete(|State(d): Shared, Path(n): Name| run(d, move |d| d.remote_remove(&n))),
+        )
+        .route(
+            "/remotes/{name}/test",
+            post(|State(d): Shared, Path(n): Name| run(d, move |d| d.remote_test(&n))),
+        )
+}
+
+/// RSA keys of exports.
+fn keys() -> Router<Arc<Daemon>> {
+    Router::new()
+        .route(
+            "/keys",
+            get(|State(d): Shared| run(d, Daemon::key_list))
+                .post(|State(d): Shared, b: Bytes| run(d, move |d| d.key_import(&body(&b)?))),
+        )
+        .route(
+            "/keys/{name}",
+            delete(|State(d): Shared, Path(n): Name, b: Bytes| run(d, move |d| d.key_remove(&n, &body(&b)?))),
+        )
+        .route(
+            "/keys/{name}/public",
+            get(|State(d): Shared, Path(n): Name| run(d, move |d| d.key_public(&n))),
         )
 }
 

@@ -812,6 +812,150 @@ pub struct BackupFile {
     pub file: String,
 }
 
+/// `POST /remotes`. Which settings a type has stands in `docs/remotes.md`; files are named by absolute paths on the machine of the daemon.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CreateRemote {
+    /// Its name.
+    pub name: String,
+    /// `folder`, `s3` or `rclone`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The folder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// `https://HOST[:PORT]`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
+    /// Region; `us-east-1` when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
+    /// Bucket, which must be there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bucket: Option<String>,
+    /// In front of every object's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prefix: Option<String>,
+    /// `path` or `virtual-host`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub style: Option<String>,
+    /// File with certificates to trust beside the system's, PEM.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<String>,
+    /// Whether `http://` is allowed; no when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allow_http: Option<bool>,
+    /// Whether a SHA-256 goes with each upload as a header; yes when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checksums: Option<bool>,
+    /// Size of the parts of large objects; 8 MiB when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part_size_bytes: Option<u64>,
+    /// File with the access key id, mode 0600.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access_key_file: Option<String>,
+    /// File with the secret key, mode 0600.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_key_file: Option<String>,
+    /// `NAME:` or `NAME:PATH`, with a name of rclone's configuration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rclone_remote: Option<String>,
+    /// Flags put on every call of rclone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rclone_flags: Vec<String>,
+}
+
+/// `GET /remotes`, one row.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemoteInfo {
+    /// Its name.
+    pub name: String,
+    /// `folder`, `s3` or `rclone`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Where it is.
+    pub place: String,
+    /// When it was defined.
+    pub created: String,
+}
+
+/// `GET /remotes/{name}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemoteDetail {
+    /// The row of the list.
+    #[serde(flatten)]
+    pub info: RemoteInfo,
+    /// Settings by key; credentials are names of files.
+    pub settings: std::collections::BTreeMap<String, serde_json::Value>,
+    /// Libraries and jobs that use it.
+    pub used_by: Vec<String>,
+}
+
+/// `POST /remotes/{name}/test`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemoteTest {
+    /// Its name.
+    pub name: String,
+    /// Nothing failed.
+    pub usable: bool,
+    /// What was tried, in this order. What needs a failed step was not tried.
+    pub steps: Vec<RemoteStep>,
+}
+
+/// One thing that was tried.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemoteStep {
+    /// What.
+    pub step: String,
+    /// `works`, `limited` or `failed`.
+    pub finding: String,
+    /// Which limit, or what failed.
+    pub why: Option<String>,
+}
+
+/// `GET /keys`, one row.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyInfo {
+    /// Its name.
+    pub name: String,
+    /// Length of the modulus.
+    pub bits: Option<u32>,
+    /// SHA-256 of the DER of its SubjectPublicKeyInfo, hexadecimal.
+    pub fingerprint: Option<String>,
+    /// Whether the private part is here, which opens what was encrypted.
+    pub private: Option<bool>,
+    /// Why the others are not known.
+    pub problem: Option<String>,
+}
+
+/// `POST /keys`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImportKey {
+    /// Its name from now on.
+    pub name: String,
+    /// Absolute path on the machine of the daemon.
+    pub file: String,
+}
+
+/// `GET /keys/{name}/public`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyText {
+    /// Its name.
+    pub name: String,
+    /// The public part: SubjectPublicKeyInfo, PEM.
+    pub pem: String,
+}
+
+/// `DELETE /keys/{name}`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RemoveKey {
+    /// The name, typed once more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirm: Option<String>,
+}
+
 /// Answer of a request that changes something and has nothing else to say.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Done {

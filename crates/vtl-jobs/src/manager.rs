@@ -292,8 +292,7 @@ impl Manager {
     /// # Errors
     /// The file fails.
     pub fn unfinished(&self) -> Result<Vec<Job>, JobError> {
-        let open: Vec<State> = State::ALL.into_iter().filter(|state| !state.is_terminal()).collect();
-        self.shared.read(|tx| table::jobs_in(tx, &open))
+        self.shared.read(table::unfinished)
     }
 
     /// The parts of a job and its log.

@@ -312,6 +312,15 @@ pub(crate) fn jobs(tx: &Tx<'_>) -> Result<Vec<Job>, JobError> {
     Ok(tx.all(&JOBS)?.iter().map(job_of).collect::<Result<_, _>>()?)
 }
 
+/// Jobs that have not ended, in the order in which they came.
+///
+/// # Errors
+/// The file fails.
+pub fn unfinished(tx: &Tx<'_>) -> Result<Vec<Job>, JobError> {
+    let open: Vec<State> = State::ALL.into_iter().filter(|state| !state.is_terminal()).collect();
+    jobs_in(tx, &open)
+}
+
 /// Jobs in any of these states, in the order in which they came.
 pub(crate) fn jobs_in(tx: &Tx<'_>, states: &[State]) -> Result<Vec<Job>, JobError> {
     let places = (1..=states.len()).map(|at| format!("?{at}")).collect::<Vec<_>>().join(", ");

@@ -1,5 +1,8 @@
 //! The command line, and the request that each command is.
 
+mod key;
+mod remote;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -13,6 +16,8 @@ use vtl_api::{
 
 use crate::http::{Failure, Method, Request, segment};
 use crate::print::View;
+pub use key::KeyVerb;
+pub use remote::RemoteVerb;
 
 /// The client of a virtual tape library.
 #[derive(Parser)]
@@ -85,6 +90,12 @@ pub enum Noun {
     /// Pools and the folders that their packs lie in.
     #[command(subcommand)]
     Pool(PoolVerb),
+    /// Remotes: places where exported objects lie.
+    #[command(subcommand)]
+    Remote(RemoteVerb),
+    /// RSA keys of exports.
+    #[command(subcommand)]
+    Key(KeyVerb),
     /// Jobs: what takes time and was asked for.
     #[command(subcommand)]
     Job(JobVerb),
@@ -611,6 +622,8 @@ impl Noun {
                 };
                 Ok(call(Method::Post, "/store/gc".to_owned(), Some(json!(body)), view))
             }
+            Self::Remote(verb) => verb.call(),
+            Self::Key(verb) => verb.call(),
             Self::Job(verb) => Ok(verb.call()),
             Self::Pool(verb) => verb.call(),
             Self::Iscsi(noun) => noun.call(),
