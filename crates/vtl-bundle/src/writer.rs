@@ -74,6 +74,28 @@ pub struct Settings {
     pub random: Randomness,
 }
 
+/// What makes a bundle the one that it is. Who keeps it can go on with a bundle that was cut off.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// Random, one for each bundle.
+    pub bundle: [u8; 16],
+    /// Random; none when the bundle is not encrypted.
+    pub data_key: Option<Key>,
+}
+
+impl Identity {
+    /// A new one.
+    ///
+    /// # Errors
+    /// There are no random bytes.
+    pub fn new(random: &Randomness, sealed: bool) -> io::Result<Self> {
+        let mut bundle = [0; 16];
+        random.fill(&mut bundle)?;
+        let data_key = if sealed { Some(Key::random(random)?) } else { None };
+        Ok(Self { bundle, data_key })
+    }
+}
+
 /// Why there is no bundle.
 #[derive(Debug)]
 pub enum WriteError {
@@ -137,6 +159,8 @@ pub struct Writer<S> {
     raw: Vec<u8>,
     held: Option<Packed>,
     next_frame: u64,
+    /// Frames still to come that are in objects which are done.
+    skip: u64,
     object: Option<Open>,
     done: Vec<Stored>,
 }
@@ -159,6 +183,22 @@ impl<S: Sink> Writer<S> {
     /// # Errors
     /// The settings cannot be, or there are no random bytes.
     pub fn new(settings: Settings, sink: S) -> Result<Self, WriteError> {
+        let sealed = !settings.recipients.is_empty();
+        let identity = Identity::new(&settings.random, sealed).map_err(WriteError::Random)?;
+        Self::resume(settings, identity, Vec::new(), sink)
+    }
+
+    /// Goes on with a bundle whose first objects are `done`: the same blocks and filemarks must come again, from the first on. Frames of objects
+    /// that are done are hashed and passed over; every object that follows gets a salt of its own, so nothing is sealed twice with one key.
+    ///
+    /// # Errors
+    /// As [`Writer::new`]; objects or keys are not those of such a bundle.
+    pub fn resume(
+        settings: Settings,
+        identity: Identity,
+        done: Vec<Stored>,
+        sink: S,
+    ) -> Result<Self, WriteError> {
         if !CHUNK_SIZES.contains(&settings.chunk_bytes) {
             let (least, most) = (CHUNK_SIZES.start() >> 20, CHUNK_SIZES.end() >> 20);
             let why = format!(
@@ -172,12 +212,14 @@ impl<S: Sink> Writer<S> {
                 format!("{} recipients are too many: at most {MAX_RECIPIENTS}", settings.recipients.len());
             return Err(WriteError::Settings(why));
         }
-        let mut bundle = [0; 16];
-        settings.random.fill(&mut bundle).map_err(WriteError::Random)?;
-        let data_key = match settings.recipients.is_empty() {
-            true => None,
-            false => Some(Key::random(&settings.random).map_err(WriteError::Random)?),
-        };
+        let Identity { bundle, data_key } = identity;
+        let named =
+            done.iter().zip(1..).all(|(object, number)| object.name == object_name(settings.label, number));
+        if !named || data_key.is_none() != settings.recipients.is_empty() {
+            let why = "objects that are done, or the data key, are not those of such a bundle";
+            return Err(WriteError::Settings(why.to_owned()));
+        }
+        let first = done.iter().map(|object| object.frames).sum();
         Ok(Self {
             sink,
             compressors: Compressors::new(settings.codec, settings.level),
@@ -189,9 +231,10 @@ impl<S: Sink> Writer<S> {
             content: blake3::Hasher::new(),
             raw: Vec::with_capacity(FRAME_BYTES),
             held: None,
-            next_frame: 0,
+            next_frame: first,
+            skip: first,
             object: None,
-            done: Vec::new(),
+            done,
         })
     }
 
@@ -232,6 +275,10 @@ impl<S: Sink> Writer<S> {
     /// The sink fails, or the manifest is too long.
     pub fn finish(mut self) -> Result<(Manifest, S), WriteError> {
         self.pack()?;
+        if self.skip > 0 {
+            let why = format!("what came is shorter than the objects that are done, by {} frames", self.skip);
+            return Err(WriteError::Settings(why));
+        }
         if let Some(last) = self.held.take() {
             self.place(last, End::Bundle)?;
         }
@@ -261,6 +308,11 @@ impl<S: Sink> Writer<S> {
     /// Compresses what is there, and places the frame before it.
     fn pack(&mut self) -> Result<(), WriteError> {
         self.content.update(&self.raw);
+        if let Some(left) = self.skip.checked_sub(1) {
+            self.skip = left;
+            self.raw.clear();
+            return Ok(());
+        }
         let packed = Packed::new(&self.raw, &self.compressors, self.settings.codec, &self.habit);
         self.raw.clear();
         if let Some(before) = self.held.take() {

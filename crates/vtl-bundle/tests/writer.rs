@@ -7,7 +7,7 @@ use std::io;
 use std::process::Command;
 
 use common::{Folder, vector};
-use vtl_bundle::{Event, Image, Manifest, Settings, Signed, Sink, Stored, Writer, verify};
+use vtl_bundle::{Event, Identity, Image, Manifest, Settings, Signed, Sink, Stored, Writer, verify};
 use vtl_codec::{Method, PublicKey, Randomness, SigningKey};
 
 fn noise(len: usize, seed: u8) -> Vec<u8> {
@@ -258,4 +258,55 @@ fn a_sink_that_fails_at_any_call_is_named_with_its_object_and_no_manifest_follow
         assert!(error.starts_with("VTL002L8.") && error.contains("made up"), "{left}: {error}");
     }
     assert!(run(calls).is_ok());
+}
+
+#[test]
+fn a_bundle_that_was_cut_off_after_any_object_is_gone_on_with_and_no_salt_comes_twice() {
+    let (whole, first) = write(Settings { recipients: vec![public()], ..settings(Method::Zstd) }, &tape());
+    let count = whole.objects.len();
+    assert!(count >= 4);
+    let data_key = whole.data_key(&vector("none-sealed").key.unwrap()).unwrap();
+    let salt = |bytes: &[u8]| bytes[32..64].to_vec();
+    for kept in 0..=count {
+        let mut folder = Folder::default();
+        let done = whole.objects[..kept].to_vec();
+        for object in &done {
+            folder.objects.insert(object.name.clone(), first.objects[&object.name].clone());
+        }
+        let settings = Settings { recipients: vec![public()], ..settings(Method::Zstd) };
+        let identity = Identity { bundle: whole.bundle, data_key: Some(data_key.clone()) };
+        let mut writer = Writer::resume(settings, identity, done, folder).unwrap();
+        for thing in tape() {
+            match thing {
+                Thing::Block(bytes) => writer.block(&bytes).unwrap(),
+                Thing::Mark => writer.filemarks(1).unwrap(),
+            }
+        }
+        let (manifest, folder) = writer.finish().unwrap();
+        assert!(read(&folder) == tape(), "{kept} objects were kept");
+        assert_eq!(manifest.objects[..kept], whole.objects[..kept]);
+        for object in &manifest.objects[kept..] {
+            assert_ne!(
+                salt(&folder.objects[&object.name]),
+                salt(&first.objects[&object.name]),
+                "{}",
+                object.name
+            );
+        }
+    }
+}
+
+#[test]
+fn what_cannot_go_on_is_refused() {
+    let (whole, _) = write(settings(Method::Raw), &tape());
+    let resume = |settings, done| {
+        let identity = Identity { bundle: whole.bundle, data_key: None };
+        Writer::resume(settings, identity, done, Folder::default())
+    };
+    assert!(resume(settings(Method::Raw), whole.objects[1..].to_vec()).is_err(), "the first is missing");
+    let sealed = Settings { recipients: vec![public()], ..settings(Method::Raw) };
+    assert!(resume(sealed, Vec::new()).is_err(), "there is no data key");
+    let writer = resume(settings(Method::Raw), whole.objects.clone()).unwrap();
+    let error = writer.finish().err().unwrap();
+    assert!(error.to_string().contains("shorter"), "{error}");
 }

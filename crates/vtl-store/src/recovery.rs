@@ -128,6 +128,7 @@ pub(crate) fn open(disk: Arc<dyn Disk>, root: &Path, options: Options) -> Result
         quarantine,
         scrub,
         lanes: Mutex::default(),
+        snapshots: Mutex::default(),
         marked: Mutex::default(),
         arrived: AtomicU64::new(found.arrived_bytes),
         // What came and is not there has been collected.
