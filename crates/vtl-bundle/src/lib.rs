@@ -19,6 +19,7 @@ mod image;
 mod manifest;
 mod map;
 mod packers;
+mod table;
 mod verify;
 mod writer;
 

@@ -25,6 +25,7 @@ use crate::manifest::{
 };
 use crate::map::{Map, MapError};
 use crate::packers::{Lost, Packers};
+use crate::table;
 
 /// How long chunk objects may be at most.
 pub const CHUNK_SIZES: RangeInclusive<u64> = 1 << 20..=1 << 40;
@@ -183,7 +184,8 @@ struct Open {
     header: [u8; CHUNK_HEADER_BYTES],
     seal: Option<Cipher>,
     bytes: u64,
-    frames: u64,
+    /// Of the bodies of its frames.
+    lengths: Vec<u32>,
     md5: Md5,
     sha256: Sha256,
 }
@@ -353,8 +355,12 @@ impl<S: Sink> Writer<S> {
     /// Whether the object has room for both.
     fn fits(&self, before: &Packed, next: &Packed) -> bool {
         let sealed = self.data_key.is_some();
-        let used = self.object.as_ref().map_or(CHUNK_HEADER_BYTES as u64, |object| object.bytes);
-        used + before.len(sealed) + next.len(sealed) <= self.settings.chunk_bytes
+        let (used, frames) = self
+            .object
+            .as_ref()
+            .map_or((CHUNK_HEADER_BYTES as u64, 0), |object| (object.bytes, object.lengths.len() as u64));
+        let both = before.len(sealed) + next.len(sealed) + table::len(frames + 2);
+        used + both <= self.settings.chunk_bytes
     }
 
     fn place(&mut self, packed: Packed, end: End) -> Result<(), WriteError> {
@@ -366,7 +372,7 @@ impl<S: Sink> Writer<S> {
         let (header, body) = placed.map_err(WriteError::Refused)?;
         object.write(&mut self.sink, &header)?;
         object.write(&mut self.sink, &body)?;
-        object.frames += 1;
+        object.lengths.push(body.len() as u32);
         self.next_frame += 1;
         match end {
             End::None => self.object = Some(object),
@@ -402,7 +408,7 @@ impl Open {
     ) -> Result<Self, WriteError> {
         sink.begin(&name).map_err(|error| WriteError::Sink { object: name.clone(), error })?;
         let (md5, sha256) = (Md5::new(), Sha256::new());
-        let mut object = Self { name, number, header, seal, bytes: 0, frames: 0, md5, sha256 };
+        let mut object = Self { name, number, header, seal, bytes: 0, lengths: Vec::new(), md5, sha256 };
         object.write(sink, &header)?;
         Ok(object)
     }
@@ -414,13 +420,14 @@ impl Open {
         sink.write(bytes).map_err(|error| WriteError::Sink { object: self.name.clone(), error })
     }
 
-    fn end(self, sink: &mut impl Sink) -> Result<Stored, WriteError> {
+    fn end(mut self, sink: &mut impl Sink) -> Result<Stored, WriteError> {
+        self.write(sink, &table::encode(&self.lengths))?;
         let stored = Stored {
             name: self.name,
             bytes: self.bytes,
             md5: hex(&self.md5.finalize()),
             sha256: hex(&self.sha256.finalize()),
-            frames: self.frames,
+            frames: self.lengths.len() as u64,
         };
         match sink.end(&stored) {
             Ok(()) => Ok(stored),
