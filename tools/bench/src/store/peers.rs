@@ -140,7 +140,8 @@ impl Peer {
             }
             Tool::Rustic => {
                 let tag = format!("b{}", self.made);
-                self.command(&["backup", "--stdin-filename", NAME, "--tag", &tag, "-"])
+                // Without a parent: it takes the stream for the file of the last backup and does not read it.
+                self.command(&["backup", "--force", "--stdin-filename", NAME, "--tag", &tag, "-"])
             }
         }
     }
