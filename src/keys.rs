@@ -7,6 +7,8 @@ mod requests;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use requests::refused;
+
 use std::fmt;
 use std::fs::File;
 use std::io::Read as _;

@@ -7,6 +7,8 @@ mod definition;
 mod requests;
 mod rows;
 
+pub(crate) use requests::refused;
+
 use std::fmt;
 use std::future::Future;
 use std::io;

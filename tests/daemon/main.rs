@@ -13,6 +13,7 @@ mod support;
 mod doors;
 mod durability;
 mod full;
+mod hooks;
 mod jobs;
 mod kept;
 mod keys;

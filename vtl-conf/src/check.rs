@@ -14,16 +14,16 @@ use vtl_types::{ByteCount, ChapAccount, ChapError, ChapLogin, IscsiName, Secret}
 use crate::{
     Surroundings,
     config::{
-        Api, CartridgeDefaults, Collections, Config, DefaultLibrary, Digest, DirectIo, Iscsi, Jobs, Library,
-        Log, LogLevel, Retention, Setting, Store, StoreEncryption, TargetAccess,
+        Api, CartridgeDefaults, Collections, Config, DefaultLibrary, Digest, DirectIo, Hooks, Iscsi, Jobs,
+        Library, Log, LogLevel, Retention, Setting, Store, StoreEncryption, TargetAccess,
     },
     document::{self, Documents, one_line},
     doors,
     error::{ConfError, ConfErrors, Origin},
-    keys,
+    hooks, keys,
     mirror::{
-        ApiMirror, CartridgeMirror, ChapMirror, IscsiMirror, JobsMirror, LibraryMirror, LogMirror, Mirror,
-        RetentionMirror, StoreMirror, TargetMirror,
+        ApiMirror, CartridgeMirror, ChapMirror, HooksMirror, IscsiMirror, JobsMirror, LibraryMirror,
+        LogMirror, Mirror, RetentionMirror, StoreMirror, TargetMirror,
     },
     secrets::{self, Wrong},
 };
@@ -66,7 +66,7 @@ type Parsed<T> = Result<T, String>;
 impl Checker<'_> {
     /// `None` only after an error was noted. Each part is checked before the first `?`, so that all errors show.
     fn config(&mut self, mirror: Mirror) -> Option<Config> {
-        let Mirror { state, iscsi, api, library, cartridge, store, jobs, retention, log } = mirror;
+        let Mirror { state, iscsi, api, library, cartridge, store, jobs, hooks, retention, log } = mirror;
         let state = self.state(state);
         let iscsi = self.iscsi(iscsi);
         let api = self.api(api);
@@ -74,6 +74,7 @@ impl Checker<'_> {
         let cartridge = self.cartridge(cartridge);
         let store = self.store(store, state.as_deref());
         let jobs = self.jobs(jobs);
+        let hooks = self.hooks(hooks);
         let retention = self.retention(retention);
         let log = self.log(log);
         Some(Config {
@@ -84,6 +85,7 @@ impl Checker<'_> {
             cartridge: cartridge?,
             store: store?,
             jobs: jobs?,
+            hooks: hooks?,
             retention: retention?,
             log: log?,
             settings: Vec::new(),
@@ -429,6 +431,16 @@ impl Checker<'_> {
         let history_keep =
             self.take("jobs.history_keep", history_keep, |value| time(value, HOUR_S..=LONGEST_HISTORY_S));
         Some(Jobs { max_running: max_running?, history_keep: history_keep? })
+    }
+
+    fn hooks(&mut self, mirror: HooksMirror) -> Option<Hooks> {
+        let HooksMirror { post_vault, time_limit } = mirror;
+        let time_limit = self.take("hooks.time_limit", time_limit, |value| time(value, 1..=7 * DAY_S));
+        let post_vault = match post_vault {
+            None => None,
+            set => Some(self.take("hooks.post_vault", set, |value| hooks::program(absolute_path(value)?))?),
+        };
+        Some(Hooks { post_vault, time_limit: time_limit? })
     }
 
     fn retention(&mut self, mirror: RetentionMirror) -> Option<Retention> {

@@ -29,6 +29,8 @@ pub struct Config {
     pub store: Store,
     /// What takes time and is asked for.
     pub jobs: Jobs,
+    /// Programs of the site.
+    pub hooks: Hooks,
     /// How time is judged for retained cartridges.
     pub retention: Retention,
     /// Logs.
@@ -220,6 +222,15 @@ pub struct Jobs {
     pub max_running: u32,
     /// How long one that has ended stays in the list.
     pub history_keep: Duration,
+}
+
+/// `hooks.*`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hooks {
+    /// Runs in the job of a cartridge that has come to the vault, before anything is sent.
+    pub post_vault: Option<PathBuf>,
+    /// The longest that it may take.
+    pub time_limit: Duration,
 }
 
 /// `retention.*`

@@ -300,6 +300,17 @@ pub const KEYS: &[Key] = &[
         "write a time from 1h to 3650d, such as \"90d\" or \"12h\"",
         "a quarter's reports can still be made; what has ended takes disk only, a few hundred bytes each",
     ),
+    unset(
+        "hooks.post_vault",
+        "write the absolute path of an executable file that only its owner can change",
+        "nothing of the site's own runs unless somebody says what",
+    ),
+    key(
+        "hooks.time_limit",
+        "\"10m\"",
+        "write a time from 1s to 7d, such as \"10m\"",
+        "a hook that hangs holds one of few places for jobs; what takes longer belongs into a queue of the site's own",
+    ),
     key(
         "retention.max_clock_step_s",
         "86400",
