@@ -543,6 +543,11 @@ impl Daemon {
     /// can tell it from one that was in use.
     fn take_in(&self, heads: Vec<ShelfHead>) -> Result<(), vtl_api::ApiError> {
         let first_start_done = self.meta.flag(FIRST_START_DONE).map_err(|e| internal(&e.to_string()))?;
+        let (unfinished, heads): (Vec<_>, Vec<_>) = heads.into_iter().partition(|head| head.unfinished);
+        for head in unfinished {
+            info!(label = %head.row.label, "an import that was cut off is removed; its job begins anew");
+            self.forget_unused(&[head.row.id]);
+        }
         let inventory_is_lost = !first_start_done && heads.iter().any(|head| !head.blank);
         let (blank, mut listed): (Vec<_>, Vec<_>) =
             heads.into_iter().partition(|head| head.blank && !head.protection.is_on() && !inventory_is_lost);

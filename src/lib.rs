@@ -11,6 +11,7 @@ mod collect;
 mod connection;
 mod daemon;
 mod drive;
+mod exports;
 mod given_name;
 mod in_flight;
 mod inventory;

@@ -26,6 +26,7 @@ use crate::given_name::{BadName, GivenName};
 use crate::meta::SharedMeta;
 use crate::used::NotTold;
 use definition::{Bucket, Definition};
+pub(crate) use requests::refused;
 pub use rows::MODULE;
 use rows::Row;
 
