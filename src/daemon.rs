@@ -14,7 +14,7 @@ use vtl_durable::RealDisk;
 use vtl_library::{
     CartridgeState, Counts, InstallationId, LibraryError, NewCartridges, NewLibrary, NewPlace,
 };
-use vtl_store::{Encryption, Health, Options, OwnerId, PoolKey, Store};
+use vtl_store::{DirectIo, Encryption, Health, Options, OwnerId, PoolKey, Store};
 use vtl_types::{ByteCount, CartridgeId, Generation, Label, LibraryName};
 
 use crate::args::Args;
@@ -695,7 +695,11 @@ fn open_store(config: &Config) -> Result<Store, String> {
         memory_bytes: usize::try_from(config.store.memory.0).unwrap_or(usize::MAX),
         folders: config.store.folders.clone(),
         degraded: config.store.degraded,
-        direct_io: config.store.direct_io,
+        direct_io: match config.store.direct_io {
+            vtl_conf::DirectIo::Auto => DirectIo::Auto,
+            vtl_conf::DirectIo::On => DirectIo::On,
+            vtl_conf::DirectIo::Off => DirectIo::Off,
+        },
         workers: std::thread::available_parallelism().map_or(2, usize::from),
         ..Options::default()
     };

@@ -14,8 +14,8 @@ use vtl_types::{ByteCount, ChapAccount, ChapError, ChapLogin, IscsiName, Secret}
 use crate::{
     Surroundings,
     config::{
-        Api, CartridgeDefaults, Collections, Compress, Config, DefaultLibrary, Digest, Iscsi, Jobs, Library,
-        Log, LogLevel, Migrate, Retention, Setting, Store, StoreEncryption, TargetAccess, Transfer,
+        Api, CartridgeDefaults, Collections, Compress, Config, DefaultLibrary, Digest, DirectIo, Iscsi, Jobs,
+        Library, Log, LogLevel, Migrate, Retention, Setting, Store, StoreEncryption, TargetAccess, Transfer,
     },
     document::{self, Documents, one_line},
     doors,
@@ -397,8 +397,8 @@ impl Checker<'_> {
         let size = self.take("store.size", size, |value| word_or_size(value, "unlimited", 64 * M..=1024 * T));
         let folders = self.take("store.folders", folders, folder_list);
         let degraded = self.take("store.degraded", degraded, boolean);
-        let direct_io =
-            self.take("store.direct_io", direct_io, |value| word(value, &[("auto", true), ("off", false)]));
+        let ways = [("auto", DirectIo::Auto), ("on", DirectIo::On), ("off", DirectIo::Off)];
+        let direct_io = self.take("store.direct_io", direct_io, |value| word(value, &ways));
         let compression_level = self.number("store.compression_level", compression_level, 1..=19);
         let dedupe = self.take("store.dedupe", dedupe, boolean);
         let chunk_size = self.take("store.chunk_size", chunk_size, chunk_length);

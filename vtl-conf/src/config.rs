@@ -151,8 +151,8 @@ pub struct Store {
     pub folders: Vec<PathBuf>,
     /// Whether it is opened for reading when one of them is missing.
     pub degraded: bool,
-    /// Whether packs are written past the page cache where that works.
-    pub direct_io: bool,
+    /// When packs go past the page cache where that works.
+    pub direct_io: DirectIo,
     /// zstd's level.
     pub compression_level: i32,
     /// Whether content that is there already is found.
@@ -196,6 +196,17 @@ impl PartialEq for StoreEncryption {
 }
 
 impl Eq for StoreEncryption {}
+
+/// When packs go past the page cache, where the file system can do that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DirectIo {
+    /// When no memory lies idle.
+    Auto,
+    /// Always.
+    On,
+    /// Never.
+    Off,
+}
 
 /// Who frees what nothing in the store needs any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -222,8 +222,8 @@ pub const KEYS: &[Key] = &[
     key(
         "store.direct_io",
         "\"auto\"",
-        "write \"auto\" or \"off\"",
-        "past the page cache where the file system can do that: new data is written faster and pushes nothing else out of memory; off: what was just written is read back from memory",
+        "write \"auto\", \"on\" or \"off\"",
+        "past the page cache where the file system can do that: new data pushes nothing else out of memory; auto: through it as long as an eighth of the memory lies idle, so that what was just written is read back from there; off: always through it",
     ),
     key(
         "store.compression_level",

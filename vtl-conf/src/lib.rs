@@ -19,8 +19,8 @@ mod tests;
 use std::{collections::BTreeMap, ffi::OsString, path::Path};
 
 pub use config::{
-    Api, CartridgeDefaults, Collections, Compress, Config, DefaultLibrary, Digest, Iscsi, Jobs, Library, Log,
-    LogLevel, Migrate, Retention, Setting, Store, StoreEncryption, TargetAccess, Transfer,
+    Api, CartridgeDefaults, Collections, Compress, Config, DefaultLibrary, Digest, DirectIo, Iscsi, Jobs,
+    Library, Log, LogLevel, Migrate, Retention, Setting, Store, StoreEncryption, TargetAccess, Transfer,
 };
 pub use document::Assignment;
 pub use doors::TargetDoor;

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! No network, no clock, no store: objects go through [`Sink`] and come through [`Source`], which the caller makes. Memory is bounded by a few
-//! frames, the list of objects and the map. A crash of the writer leaves objects without a manifest: no bundle;
+//! frames (two more for each thread that compresses), the list of objects and the map. A crash of the writer leaves objects without a manifest: no bundle;
 //! who has kept its [`Identity`] and which objects are done goes on with it.
 //!
 //! Format, and why it is so: `docs/formats/bundle.md`.
@@ -18,6 +18,8 @@ mod frame;
 mod image;
 mod manifest;
 mod map;
+mod packers;
+mod table;
 mod verify;
 mod writer;
 

@@ -53,7 +53,10 @@ fn public() -> PublicKey {
 }
 
 fn write(settings: Settings, tape: &[Thing]) -> (Manifest, Folder) {
-    let mut writer = Writer::new(settings, Folder::default()).unwrap();
+    write_with(Writer::new(settings, Folder::default()).unwrap(), tape)
+}
+
+fn write_with(mut writer: Writer<Folder>, tape: &[Thing]) -> (Manifest, Folder) {
     for thing in tape {
         match thing {
             Thing::Block(bytes) => writer.block(bytes).unwrap(),
@@ -309,4 +312,37 @@ fn what_cannot_go_on_is_refused() {
     let writer = resume(settings(Method::Raw), whole.objects.clone()).unwrap();
     let error = writer.finish().err().unwrap();
     assert!(error.to_string().contains("shorter"), "{error}");
+}
+
+#[test]
+fn a_bundle_is_the_same_tape_however_many_threads_compress() {
+    for threads in [0, 1, 2, 5] {
+        for codec in [Method::Raw, Method::Zstd, Method::Lz4] {
+            let writer =
+                Writer::new(Settings { recipients: vec![public()], ..settings(codec) }, Folder::default());
+            let (manifest, folder) = write_with(writer.unwrap().with_threads(threads), &tape());
+            assert!(manifest.objects.len() > 2, "{} objects", manifest.objects.len());
+            assert_eq!(read(&folder), tape(), "{threads} threads, {codec:?}");
+        }
+    }
+}
+
+#[test]
+fn a_sink_that_fails_ends_a_writer_whose_threads_are_at_work() {
+    struct Full(u64);
+    impl Sink for Full {
+        fn begin(&mut self, _: &str) -> io::Result<()> {
+            Ok(())
+        }
+        fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+            self.0 = self.0.checked_sub(bytes.len() as u64).ok_or_else(|| io::Error::other("no more"))?;
+            Ok(())
+        }
+        fn end(&mut self, _: &Stored) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut writer = Writer::new(settings(Method::Zstd), Full(600_000)).unwrap().with_threads(3);
+    let failed = (0..100).find_map(|at| writer.block(&noise(65_536, at)).err());
+    assert_eq!(failed.unwrap().to_string(), "VTL002L8.img.000001 cannot be written: no more");
 }

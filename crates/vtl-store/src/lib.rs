@@ -79,4 +79,4 @@ pub use scrub::{Pass, ScrubFinding, ScrubStatus, ScrubStep, Scrubber};
 pub use snapshot::Snapshot;
 pub use store::Store;
 pub use stream::Stream;
-pub use types::{Head, Health, Options, OwnerId, PackWrites, Share, Stats, Usage};
+pub use types::{DirectIo, Head, Health, Options, OwnerId, PackWrites, Share, Stats, Usage};

@@ -108,7 +108,7 @@ impl Seeker {
         // So much, whatever a region is here: what workers have read should still be in a cache of the processor when it is sent.
         let window = self.core.options.readahead_regions * self.core.options.region_bytes;
         let until = end.saturating_add(window as u64).min(settled);
-        let workers = self.core.workers.handle();
+        let workers = self.core.readers.handle();
         self.ahead = self.ahead.max(end);
         while self.ahead < until {
             let at = self.ahead;

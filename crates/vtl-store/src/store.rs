@@ -90,6 +90,8 @@ pub(crate) struct Core {
     /// None when the pool is not encrypted.
     pub(crate) keyring: Option<Keyring>,
     pub(crate) workers: Workers,
+    /// Those that read ahead: they wait for the disk, so they are more, and nobody who cuts and hashes waits with them.
+    pub(crate) readers: Workers,
     pub(crate) codec: Arc<Codec>,
     pub(crate) packs: Arc<Packs>,
     pub(crate) dock: Arc<Dock>,
