@@ -19,6 +19,7 @@ use vtl_types::{ByteCount, CartridgeId, Generation, Label, LibraryName};
 
 use crate::args::Args;
 use crate::ballast::Ballast;
+use crate::eject::Ejection;
 use crate::jobs::Jobs;
 use crate::keeper::Keeper;
 use crate::keys::Keys;
@@ -74,6 +75,7 @@ pub struct Daemon {
     pub(crate) jobs: Jobs,
     pub(crate) remotes: Remotes,
     pub(crate) keys: Keys,
+    pub(crate) ejection: Ejection,
 }
 
 impl Daemon {
@@ -130,7 +132,9 @@ impl Daemon {
             jobs: Jobs::default(),
             remotes,
             keys,
+            ejection: Ejection::default(),
         });
+        daemon.ejection.heed(crate::library_settings::defaults(&daemon.config().migrate));
         time_lost.into_iter().for_each(|problem| daemon.note_problem(problem));
         daemon.finish_halves().map_err(|e| e.message)?;
         daemon.first_start().map_err(|e| e.message)?;
@@ -268,8 +272,8 @@ impl Daemon {
     pub fn start_library(&self, library: &vtl_library::Library) -> Result<(), String> {
         let targets =
             self.meta.read(|tx| vtl_library::targets_of(tx, &library.name)).map_err(|e| e.to_string())?;
-        let (live, left_out) =
-            LiveLibrary::start(library, &targets, &self.meta, &self.shelf).map_err(|e| e.to_string())?;
+        let (live, left_out) = LiveLibrary::start(library, &targets, &self.meta, &self.shelf, &self.ejection)
+            .map_err(|e| e.to_string())?;
         for (label, message) in left_out {
             self.note_problem(Problem {
                 subject: label.to_string(),
@@ -328,6 +332,7 @@ impl Daemon {
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(fresh);
         self.publish().map_err(|e| internal(&e.to_string()))?;
         self.jobs.heed(&self.config());
+        self.ejection.heed(crate::library_settings::defaults(&self.config().migrate));
         let later = match (listeners_moved, store_changed) {
             (false, false) => return Ok("configuration read".to_owned()),
             (true, false) => "addresses to listen on change",

@@ -45,7 +45,9 @@ impl Daemon {
             key: asked.key.clone(),
             chunk_bytes: asked.chunk_size_bytes,
             compress: asked.compress.clone(),
+            verify: None,
             delete_after_export: None,
+            library: None,
         };
         let request = serde_json::to_string(&request).map_err(|why| internal(&why.to_string()))?;
         if asked.plan {
@@ -66,7 +68,7 @@ impl Daemon {
             ));
         };
         self.remotes.open(remote).map_err(crate::remotes::refused)?;
-        if let Some(key) = asked.key.as_ref().or(config.migrate.key.as_ref()) {
+        if let Some(key) = asked.key.as_ref().or(config.migrate.key.as_ref()).filter(|key| *key != "none") {
             self.keys.public(key).map_err(crate::keys::refused)?;
         }
         let sizes = vtl_migrate::CHUNK_SIZES;

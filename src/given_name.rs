@@ -9,6 +9,8 @@ pub struct GivenName(String);
 
 /// Longer names do not fit into lists.
 const MAX_LEN: usize = 64;
+/// Settings say so that there is none.
+const TAKEN: &str = "none";
 
 /// Why a text is no such name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,7 +20,7 @@ impl fmt::Display for BadName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "'{}' is no name: write 1 to {MAX_LEN} of A-Z, a-z, 0-9, '-', '_' and '.', beginning with a letter or a digit, without '..'",
+            "'{}' is no name: write 1 to {MAX_LEN} of A-Z, a-z, 0-9, '-', '_' and '.', beginning with a letter or a digit, without '..'; 'none' is taken",
             self.0.escape_debug()
         )
     }
@@ -39,7 +41,12 @@ impl FromStr for GivenName {
     fn from_str(text: &str) -> Result<Self, BadName> {
         let known = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
         let begins_well = text.starts_with(|c: char| c.is_ascii_alphanumeric());
-        if begins_well && text.len() <= MAX_LEN && text.bytes().all(known) && !text.contains("..") {
+        if begins_well
+            && text != TAKEN
+            && text.len() <= MAX_LEN
+            && text.bytes().all(known)
+            && !text.contains("..")
+        {
             Ok(Self(text.to_owned()))
         } else {
             Err(BadName(text.to_owned()))
@@ -69,7 +76,8 @@ mod tests {
             assert_eq!(good.parse::<GivenName>().map(|name| name.to_string()), Ok(good.to_owned()));
         }
         let long = "x".repeat(65);
-        for bad in ["", ".", "..", "a/b", "../k", "a..b", ".hidden", "-x", "a b", "ä", "a\n", &long] {
+        for bad in ["", ".", "..", "a/b", "../k", "a..b", ".hidden", "-x", "a b", "ä", "a\n", "none", &long]
+        {
             assert!(bad.parse::<GivenName>().is_err(), "{bad}");
         }
     }

@@ -7,6 +7,8 @@ mod definition;
 mod requests;
 mod rows;
 
+pub(crate) use requests::refused;
+
 use std::fmt;
 use std::future::Future;
 use std::io;
@@ -26,7 +28,6 @@ use crate::given_name::{BadName, GivenName};
 use crate::meta::SharedMeta;
 use crate::used::NotTold;
 use definition::{Bucket, Definition};
-pub(crate) use requests::refused;
 pub use rows::MODULE;
 use rows::Row;
 

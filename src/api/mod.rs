@@ -67,7 +67,18 @@ type Shared = State<Arc<Daemon>>;
 type Name = Path<String>;
 
 fn routes(daemon: Arc<Daemon>) -> Router {
-    let nouns = [libraries(), cartridges(), exports(), store(), remotes(), keys(), jobs(), iscsi(), system()];
+    let nouns = [
+        libraries(),
+        cartridges(),
+        exports(),
+        store(),
+        remotes(),
+        keys(),
+        hooks(),
+        jobs(),
+        iscsi(),
+        system(),
+    ];
     nouns
         .into_iter()
         .fold(Router::new(), Router::merge)
@@ -249,6 +260,13 @@ fn keys() -> Router<Arc<Daemon>> {
             "/keys/{name}/public",
             get(|State(d): Shared, Path(n): Name| run(d, move |d| d.key_public(&n))),
         )
+}
+
+/// Programs of the site.
+fn hooks() -> Router<Arc<Daemon>> {
+    Router::new()
+        .route("/hooks", get(|State(d): Shared| run(d, Daemon::hook_list)))
+        .route("/hooks/{name}/test", post(|State(d): Shared, Path(n): Name| run(d, move |d| d.hook_test(&n))))
 }
 
 /// What takes time.

@@ -7,16 +7,18 @@ use vtl_api::ErrorCode;
 use vtl_cartridge::Cartridge;
 use vtl_codec::{Key, Method, PrivateKey, PublicKey, Randomness};
 use vtl_conf::{Compress, Config};
-use vtl_jobs::{Class, Failure};
+use vtl_jobs::{Class, Failure, Ticket, Wanted};
 use vtl_library::LibraryError;
 use vtl_meta::Tx;
 use vtl_migrate::{Defaults, Settings, World};
 use vtl_remote::{Limiter, Remote, Schedule};
 use vtl_store::Store;
-use vtl_types::CartridgeId;
+use vtl_transfer::Trouble;
+use vtl_types::{CartridgeId, Label};
 
 use super::{failure, upgrade};
 use crate::daemon::{Daemon, internal, lock};
+use crate::hook::{Ending, Vaulted};
 use crate::remotes::RemoteRefused;
 
 /// So much of the staging folder's file system is left for others: as much as makes a pool low.
@@ -159,6 +161,25 @@ impl World for Outside {
     fn freed(&self) {
         if let Some(daemon) = self.daemon.upgrade() {
             daemon.keeper.removed();
+        }
+    }
+
+    fn vaulted(&self, ticket: &Ticket, label: Label, library: &str, used_bytes: u64) -> Result<(), Trouble> {
+        let Some(hook) = upgrade(&self.daemon)?.post_vault_hook() else { return Ok(()) };
+        let about = Vaulted {
+            label: label.to_string(),
+            library: Some(library.to_owned()),
+            job: ticket.id().0,
+            bytes: used_bytes,
+        };
+        let run = hook.run(&about, &|| ticket.wanted() == Wanted::Stop);
+        if !run.said.is_empty() {
+            ticket.note(&format!("the post-vault hook said: {}", run.said));
+        }
+        match run.ending {
+            Ending::Done => Ok(()),
+            Ending::Stopped => Err(Trouble::Stopped),
+            Ending::Failed(failure) => Err(failure.into()),
         }
     }
 

@@ -14,6 +14,7 @@ mod doors;
 mod durability;
 mod exports;
 mod full;
+mod hooks;
 mod jobs;
 mod kept;
 mod keys;

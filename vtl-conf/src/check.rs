@@ -14,16 +14,18 @@ use vtl_types::{ByteCount, ChapAccount, ChapError, ChapLogin, IscsiName, Secret}
 use crate::{
     Surroundings,
     config::{
-        Api, CartridgeDefaults, Collections, Compress, Config, DefaultLibrary, Digest, DirectIo, Iscsi, Jobs,
-        Library, Log, LogLevel, Migrate, Retention, Setting, Store, StoreEncryption, TargetAccess, Transfer,
+        Api, CartridgeDefaults, Collections, Compress, Config, DefaultLibrary, Digest, DirectIo, Hooks,
+        Iscsi, Jobs, Library, Log, LogLevel, Migrate, Retention, Setting, Store, StoreEncryption,
+        TargetAccess, Transfer,
     },
     document::{self, Documents, one_line},
     doors,
     error::{ConfError, ConfErrors, Origin},
-    keys,
+    hooks, keys,
     mirror::{
-        ApiMirror, CartridgeMirror, ChapMirror, IscsiMirror, JobsMirror, LibraryMirror, LogMirror,
-        MigrateMirror, Mirror, RetentionMirror, RetryMirror, StoreMirror, TargetMirror, TransferMirror,
+        ApiMirror, CartridgeMirror, ChapMirror, HooksMirror, IscsiMirror, JobsMirror, LibraryMirror,
+        LogMirror, MigrateMirror, Mirror, RetentionMirror, RetryMirror, StoreMirror, TargetMirror,
+        TransferMirror,
     },
     secrets::{self, Wrong},
 };
@@ -66,8 +68,20 @@ type Parsed<T> = Result<T, String>;
 impl Checker<'_> {
     /// `None` only after an error was noted. Each part is checked before the first `?`, so that all errors show.
     fn config(&mut self, mirror: Mirror) -> Option<Config> {
-        let Mirror { state, iscsi, api, library, cartridge, store, jobs, transfer, migrate, retention, log } =
-            mirror;
+        let Mirror {
+            state,
+            iscsi,
+            api,
+            library,
+            cartridge,
+            store,
+            jobs,
+            transfer,
+            migrate,
+            hooks,
+            retention,
+            log,
+        } = mirror;
         let state = self.state(state);
         let iscsi = self.iscsi(iscsi);
         let api = self.api(api);
@@ -77,6 +91,7 @@ impl Checker<'_> {
         let jobs = self.jobs(jobs);
         let transfer = self.transfer(transfer);
         let migrate = self.migrate(migrate);
+        let hooks = self.hooks(hooks);
         let retention = self.retention(retention);
         let log = self.log(log);
         Some(Config {
@@ -89,6 +104,7 @@ impl Checker<'_> {
             jobs: jobs?,
             transfer: transfer?,
             migrate: migrate?,
+            hooks: hooks?,
             retention: retention?,
             log: log?,
             settings: Vec::new(),
@@ -493,6 +509,16 @@ impl Checker<'_> {
             None => Some(None),
             raw => self.take(name, raw, parse).map(Some),
         }
+    }
+
+    fn hooks(&mut self, mirror: HooksMirror) -> Option<Hooks> {
+        let HooksMirror { post_vault, time_limit } = mirror;
+        let time_limit = self.take("hooks.time_limit", time_limit, |value| time(value, 1..=7 * DAY_S));
+        let post_vault = match post_vault {
+            None => None,
+            set => Some(self.take("hooks.post_vault", set, |value| hooks::program(absolute_path(value)?))?),
+        };
+        Some(Hooks { post_vault, time_limit: time_limit? })
     }
 
     fn retention(&mut self, mirror: RetentionMirror) -> Option<Retention> {

@@ -33,6 +33,8 @@ pub struct Config {
     pub transfer: Transfer,
     /// What exports are made with when nobody says otherwise.
     pub migrate: Migrate,
+    /// Programs of the site.
+    pub hooks: Hooks,
     /// How time is judged for retained cartridges.
     pub retention: Retention,
     /// Logs.
@@ -269,6 +271,15 @@ pub enum Compress {
     Lz4,
     /// Nothing.
     None,
+}
+
+/// `hooks.*`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hooks {
+    /// Runs in the job of a cartridge that has come to the vault, before anything is sent.
+    pub post_vault: Option<PathBuf>,
+    /// The longest that it may take.
+    pub time_limit: Duration,
 }
 
 /// `retention.*`

@@ -369,6 +369,17 @@ pub const KEYS: &[Key] = &[
         "write an absolute path",
         "`staging` in the state folder: objects stay there until they are sent",
     ),
+    unset(
+        "hooks.post_vault",
+        "write the absolute path of an executable file that only its owner can change",
+        "nothing of the site's own runs unless somebody says what",
+    ),
+    key(
+        "hooks.time_limit",
+        "\"10m\"",
+        "write a time from 1s to 7d, such as \"10m\"",
+        "a hook that hangs holds one of few places for jobs; what takes longer belongs into a queue of the site's own",
+    ),
     key(
         "retention.max_clock_step_s",
         "86400",

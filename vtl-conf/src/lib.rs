@@ -10,6 +10,7 @@ mod config;
 mod document;
 mod doors;
 mod error;
+mod hooks;
 mod keys;
 mod mirror;
 mod secrets;
@@ -19,8 +20,9 @@ mod tests;
 use std::{collections::BTreeMap, ffi::OsString, path::Path};
 
 pub use config::{
-    Api, CartridgeDefaults, Collections, Compress, Config, DefaultLibrary, Digest, DirectIo, Iscsi, Jobs,
-    Library, Log, LogLevel, Migrate, Retention, Setting, Store, StoreEncryption, TargetAccess, Transfer,
+    Api, CartridgeDefaults, Collections, Compress, Config, DefaultLibrary, Digest, DirectIo, Hooks, Iscsi,
+    Jobs, Library, Log, LogLevel, Migrate, Retention, Setting, Store, StoreEncryption, TargetAccess,
+    Transfer,
 };
 pub use document::Assignment;
 pub use doors::TargetDoor;

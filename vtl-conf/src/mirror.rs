@@ -18,6 +18,7 @@ pub(crate) struct Mirror {
     pub jobs: JobsMirror,
     pub transfer: TransferMirror,
     pub migrate: MigrateMirror,
+    pub hooks: HooksMirror,
     pub retention: RetentionMirror,
     pub log: LogMirror,
 }
@@ -158,6 +159,13 @@ pub(crate) struct MigrateMirror {
     pub verify: Option<Value>,
     pub delete_after_export: Option<Value>,
     pub staging_dir: Option<Value>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct HooksMirror {
+    pub post_vault: Option<Value>,
+    pub time_limit: Option<Value>,
 }
 
 #[derive(Debug, Default, Deserialize)]

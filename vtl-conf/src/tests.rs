@@ -720,3 +720,23 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn a_hook_is_a_file_that_can_be_run_and_that_only_its_owner_can_change() {
+    let desk = Desk::new();
+    let path = desk.folder.path().join("hook");
+    let hook = |mode| {
+        desk.secret("hook", "#!/bin/sh\n", mode);
+        desk.load(&format!("hooks.post_vault = {path:?}"), &[]).map(|c| c.hooks.post_vault)
+    };
+    assert_eq!(hook(0o755).unwrap(), Some(path.clone()));
+    for (mode, remedy) in [(0o644, "chmod +x"), (0o775, "chmod go-w"), (0o757, "chmod go-w")] {
+        let errors = hook(mode).unwrap_err();
+        assert_eq!((errors.0[0].key.as_str(), errors.0.len()), ("hooks.post_vault", 1));
+        assert!(errors.0[0].problem.contains(remedy), "{errors}");
+    }
+    let refused = |text: &str| desk.load(text, &[]).unwrap_err().to_string();
+    assert!(refused("hooks.post_vault = \"/nowhere/hook\"").contains("No such file"));
+    assert!(refused("hooks.post_vault = \"hook\"").contains("no absolute path"));
+    assert!(refused("hooks.post_vault = \"/\"").contains("not a file"));
+}

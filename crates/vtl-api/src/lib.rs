@@ -94,8 +94,22 @@ pub struct LibraryDetail {
     pub info: LibraryInfo,
     /// The targets that its devices are in.
     pub targets: Vec<LibraryTarget>,
+    /// What becomes of cartridges that are put into its mailslots, and how they are exported.
+    #[serde(default)]
+    pub settings: Vec<LibrarySetting>,
     /// Every element.
     pub elements: Vec<ElementInfo>,
+}
+
+/// One setting of a library that has a value.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LibrarySetting {
+    /// Dotted key.
+    pub key: String,
+    /// Its value.
+    pub value: String,
+    /// `library`, or `configuration`.
+    pub origin: String,
 }
 
 /// One target of a library.
@@ -158,6 +172,9 @@ pub struct SetLibrary {
     /// How devices are spread over targets: `one` or `per-device`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub targets: Option<String>,
+    /// Settings such as `migrate.remote`, by key; an empty value: as the configuration says.
+    #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
+    pub settings: std::collections::BTreeMap<String, String>,
     /// End the sessions that are in the way.
     #[serde(default)]
     pub force: bool,
@@ -1043,6 +1060,32 @@ pub struct RemoveKey {
     /// The name, typed once more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confirm: Option<String>,
+}
+
+/// `GET /hooks`, one row.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HookInfo {
+    /// When it runs: `post-vault`.
+    pub name: String,
+    /// The program; none: there is no such hook.
+    pub program: Option<String>,
+    /// The longest that it may take.
+    pub time_limit_s: u64,
+    /// Exit codes that ask for another attempt.
+    pub retry_exit_codes: Vec<u8>,
+}
+
+/// `POST /hooks/{name}/test`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HookTest {
+    /// Its name.
+    pub name: String,
+    /// It ended with 0.
+    pub ok: bool,
+    /// How it ended otherwise.
+    pub why: Option<String>,
+    /// The end of what it said on standard error.
+    pub said: String,
 }
 
 /// Answer of a request that changes something and has nothing else to say.

@@ -22,8 +22,8 @@ use vtl_cartridge::{Facts, Object, Reading};
 use vtl_codec::{Key, Sealer};
 use vtl_jobs::{Class, Failure, Outcome, Plan, PlannedTask, Ticket, Work};
 use vtl_library::CartridgeState;
-use vtl_remote::Checkpoint;
-use vtl_transfer::{Confirmed, Outbox, Pace, Permission, Trouble, of_ticket, on_remote, send};
+use vtl_remote::{Checkpoint, Mode};
+use vtl_transfer::{Confirmed, Line, Outbox, Pace, Permission, Trouble, of_ticket, on_remote, send};
 use vtl_types::{CartridgeId, Label};
 
 use crate::catalogue::{self, Origin, Row, StoredObject};
@@ -38,6 +38,8 @@ use crate::world::{Settings, World};
 
 /// zstd's level: more costs more time than the network saves.
 const LEVEL: i32 = 1;
+/// A key that is none.
+const NOBODY: &str = "none";
 /// What data keys in checkpoints are sealed along with.
 const ABOUT: &[u8] = b"vtl export data key v0";
 
@@ -57,6 +59,7 @@ struct Course {
     key: Option<String>,
     chunk_bytes: u64,
     compress: String,
+    verify: String,
     delete_after_export: bool,
     folder: String,
     bundle: String,
@@ -185,6 +188,7 @@ struct Wanted {
     key: Option<String>,
     chunk_bytes: u64,
     compress: String,
+    verify: Mode,
     delete_after_export: bool,
 }
 
@@ -199,14 +203,23 @@ impl Wanted {
             Some(word) => codec_word(codec(word)?),
             None => codec_word(defaults.compress),
         };
+        let verify = match &request.verify {
+            Some(word) => mode(word)?,
+            None => settings.verify,
+        };
         Ok(Self {
             remote,
-            key: request.key.clone().or_else(|| defaults.key.clone()),
+            key: request.key.clone().or_else(|| defaults.key.clone()).filter(|key| key != NOBODY),
             chunk_bytes: request.chunk_bytes.unwrap_or(defaults.chunk_bytes),
             compress: compress.to_owned(),
+            verify,
             delete_after_export: request.delete_after_export.unwrap_or(defaults.delete_after_export),
         })
     }
+}
+
+fn mode(word: &str) -> Result<Mode, Failure> {
+    word.parse().map_err(|why: String| fail::permanent("invalid", why, "choose one of them"))
 }
 
 fn parse(label: &str) -> Result<Label, Failure> {
@@ -308,6 +321,9 @@ impl Export {
         if let Some(result) = self.skip(facts, id, &wanted.remote)? {
             return Ok(Begun::Skipped(result));
         }
+        if let Some(library) = &request.library {
+            world.vaulted(ticket, facts.label, library, facts.used_bytes)?;
+        }
         let course = self.begin(ticket, wanted, id, facts)?;
         course.save(ticket)?;
         Ok(Begun::Course(Box::new(course)))
@@ -345,6 +361,7 @@ impl Export {
             key: wanted.key,
             chunk_bytes: wanted.chunk_bytes,
             compress: wanted.compress,
+            verify: wanted.verify.to_string(),
             delete_after_export: wanted.delete_after_export,
             folder: name.to_string(),
             bundle: hex(&identity.bundle),
@@ -481,7 +498,8 @@ impl Export {
         let identity = self.identity(&course)?;
         abandon(end, pace, &course)?;
         let staging = end.staging(ticket)?;
-        send(end.line(&staging), done.len() as u64, pace, |outbox| {
+        let line = Line { verify: mode(&course.verify)?, ..end.line(&staging) };
+        send(line, done.len() as u64, pace, |outbox| {
             let writer = Writer::resume(settings, identity, done, outbox);
             pack(writer.map_err(|error| fail::write(&error))?, &mut reading, pace)
         })
@@ -506,7 +524,7 @@ impl Export {
             let end = course.end(&*self.world)?;
             let pace = Plain::new(ticket, row.image_bytes);
             let gone = end
-                .prove(row, &pace)
+                .prove(row, mode(&course.verify)?, &pace)
                 .and_then(|()| Ok(self.world.delete_here(row.cartridge, row.generation)?));
             match gone {
                 Ok(()) => result.deleted_here = true,

@@ -80,7 +80,7 @@ pub(crate) fn write(error: &WriteError) -> Failure {
         WriteError::Settings(why) => {
             permanent("invalid", why.clone(), "choose other settings, such as --chunk-size")
         }
-        WriteError::Random(_) => temporary("internal", error.to_string(), ""),
+        WriteError::Random(_) | WriteError::Thread => temporary("internal", error.to_string(), ""),
         WriteError::Sink { .. } | WriteError::Map(_) | WriteError::Manifest(_) | WriteError::Refused(_) => {
             permanent("internal", error.to_string(), "")
         }

@@ -109,8 +109,8 @@ impl End {
     }
 
     /// Proves at this moment that what a row says is there, by hashes kept here.
-    pub(crate) fn prove(&self, row: &Row, pace: &dyn Pace) -> Result<(), Trouble> {
-        let mode = if self.settings.verify == Mode::Readback { Mode::Readback } else { Mode::RemoteHash };
+    pub(crate) fn prove(&self, row: &Row, wanted: Mode, pace: &dyn Pace) -> Result<(), Trouble> {
+        let mode = if wanted == Mode::Readback { Mode::Readback } else { Mode::RemoteHash };
         for stored in &row.objects {
             let name = self.folder.object(&stored.object.name);
             let name = name.map_err(|why| fail::permanent("invalid", why.to_string(), ""))?;

@@ -26,7 +26,7 @@ pub struct ExportRequest {
     /// Name of the remote.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remote: Option<String>,
-    /// Name of the public key.
+    /// Name of the public key; `none`: not encrypted, whatever the settings say.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
     /// The most that an object may have, in bytes.
@@ -35,9 +35,15 @@ pub struct ExportRequest {
     /// `zstd`, `lz4` or `none`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub compress: Option<String>,
+    /// `remote-hash`, `readback` or `none`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verify: Option<String>,
     /// Whether the cartridge goes when its export is proved.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delete_after_export: Option<bool>,
+    /// The library that it was put out of, when that is why it is exported.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub library: Option<String>,
 }
 
 /// How an export ended.

@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use tokio::runtime::Handle;
 use vtl_codec::{Key, Method, PrivateKey, PublicKey, Randomness};
-use vtl_jobs::Failure;
+use vtl_jobs::{Failure, Ticket};
 use vtl_library::LibraryError;
 use vtl_meta::Tx;
 use vtl_remote::{Limiter, Mode, Remote};
 use vtl_store::Store;
-use vtl_types::CartridgeId;
+use vtl_transfer::Trouble;
+use vtl_types::{CartridgeId, Label};
 
 /// How things move.
 #[derive(Clone, Debug)]
@@ -117,6 +118,12 @@ pub trait World: Send + Sync {
 
     /// A removed owner of the store has left bytes that nobody needs.
     fn freed(&self);
+
+    /// A cartridge has been put out of a library and is in the vault: what the site wants to be done before anything is sent. May be asked more than once.
+    ///
+    /// # Errors
+    /// Nothing is to be sent, or a stop is wanted.
+    fn vaulted(&self, ticket: &Ticket, label: Label, library: &str, used_bytes: u64) -> Result<(), Trouble>;
 
     /// Folders, with their remotes, that jobs which have not ended write to.
     ///

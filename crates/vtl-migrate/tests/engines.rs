@@ -386,6 +386,28 @@ fn only_what_is_incomplete_and_old_is_pruned_and_a_complete_folder_wants_its_nam
 }
 
 #[test]
+fn the_site_is_told_of_a_cartridge_that_was_put_out_before_anything_is_sent_and_may_hold_it_back() {
+    let place = tempfile::tempdir().unwrap();
+    let here = Bench::with_folder(place.path());
+    here.set(|settings| settings.defaults.key = Some("nobody".into()));
+    here.cartridge(LABEL, &[Some(b"on the tape".to_vec())]);
+    let manager = here.start();
+    let told =
+        |class| vtl_jobs::Failure { class, code: "conflict".into(), message: "not now".into(), remedy: None };
+    let asked =
+        json!({ "label": LABEL, "library": "lib0", "remote": "r", "key": "none", "verify": "readback" });
+    *here.hook_fails.lock().unwrap() = Some(told(vtl_jobs::Class::Permanent));
+    assert_eq!(failed(&manager, export(&manager, &asked)).message, "not now");
+    assert!(files(place.path()).is_empty());
+    *here.hook_fails.lock().unwrap() = Some(told(vtl_jobs::Class::Temporary));
+    let result = done(&manager, export(&manager, &asked));
+    assert_eq!((&result["exported"], &result["proof"]), (&json!(true), &json!("verified by reading back")));
+    // What is skipped is not sent, and nobody is told.
+    assert_eq!(done(&manager, export(&manager, &asked))["skipped"], "unchanged");
+    assert_eq!(*here.vaulted.lock().unwrap(), ["VTL001L8 of lib0, 11 bytes"; 3]);
+}
+
+#[test]
 fn without_a_staging_folder_nothing_is_sent() {
     let place = tempfile::tempdir().unwrap();
     let here = Bench::with_folder(place.path());

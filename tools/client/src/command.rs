@@ -101,6 +101,9 @@ pub enum Noun {
     /// RSA keys of exports.
     #[command(subcommand)]
     Key(KeyVerb),
+    /// Programs of the site that the server runs.
+    #[command(subcommand)]
+    Hook(HookVerb),
     /// Jobs: what takes time and was asked for.
     #[command(subcommand)]
     Job(JobVerb),
@@ -142,7 +145,7 @@ pub enum LibraryVerb {
         #[arg(long)]
         mailslots: u16,
     },
-    /// Change settings: drives=N slots=N mailslots=N targets=one|per-device.
+    /// Change settings: drives=N slots=N mailslots=N targets=one|per-device migrate.KEY=VALUE; `library show` lists those of migrate.
     Set {
         /// Its name.
         library: String,
@@ -339,6 +342,31 @@ pub enum JobVerb {
 pub struct OneJob {
     /// Its number.
     id: String,
+}
+
+/// Verbs of `vtl hook`.
+#[derive(Subcommand)]
+pub enum HookVerb {
+    /// List hooks and the programs that they run.
+    Ls,
+    /// Run a hook with made-up facts, and tell how it ended.
+    Test {
+        /// Its name.
+        #[arg(default_value = "post-vault")]
+        name: String,
+    },
+}
+
+impl HookVerb {
+    fn call(&self) -> Call {
+        match self {
+            Self::Ls => get("/hooks", View::Table(&["name", "program", "time_limit_s", "retry_exit_codes"])),
+            Self::Test { name } => {
+                let path = format!("{}/test", path("hooks", name));
+                call(Method::Post, path, Some(json!({})), View::Outcome("ok"))
+            }
+        }
+    }
 }
 
 impl JobVerb {
@@ -634,6 +662,7 @@ impl Noun {
             }
             Self::Remote(verb) => verb.call(),
             Self::Key(verb) => verb.call(),
+            Self::Hook(verb) => Ok(verb.call()),
             Self::Job(verb) => Ok(verb.call()),
             Self::Pool(verb) => verb.call(),
             Self::Iscsi(noun) => noun.call(),
@@ -672,7 +701,13 @@ impl LibraryVerb {
                             body.targets = Some(value.to_owned());
                             continue;
                         }
-                        _ => return Err(unknown_key(key, "drives, slots, mailslots, targets")),
+                        dotted if dotted.contains('.') => {
+                            body.settings.insert(dotted.to_owned(), value.to_owned());
+                            continue;
+                        }
+                        _ => {
+                            return Err(unknown_key(key, "drives, slots, mailslots, targets, migrate.…"));
+                        }
                     };
                     *field =
                         Some(value.parse().map_err(|_| bad_value(key, value, "a whole number up to 65535"))?);
@@ -964,6 +999,7 @@ mod tests {
             ),
             ("vtl library set lib0 drives=3 slots=30", Method::Patch, "/libraries/lib0"),
             ("vtl library set lib0 targets=per-device --force", Method::Patch, "/libraries/lib0"),
+            ("vtl library set lib0 migrate.remote=off-site", Method::Patch, "/libraries/lib0"),
             ("vtl drive show lib0/1", Method::Get, "/libraries/lib0/drives/1"),
             ("vtl cartridge create VTL011L8 --size 640m --count 3", Method::Post, "/cartridges"),
             ("vtl cartridge move VTL001L8 --to mailslot:1", Method::Post, "/cartridges/VTL001L8/move"),
@@ -1101,6 +1137,13 @@ mod tests {
             let words = [&["vtl", "store", "key", "rotate"], wrong].concat();
             assert!(Cli::try_parse_from(words).is_err(), "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn settings_with_a_dot_go_to_the_server_as_they_were_typed() {
+        let body = request("vtl library set lib0 migrate.remote=off-site migrate.key= slots=30").body;
+        let settings = json!({ "migrate.remote": "off-site", "migrate.key": "" });
+        assert_eq!(body, Some(json!({ "slots": 30, "settings": settings, "force": false })));
     }
 
     #[test]

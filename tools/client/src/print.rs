@@ -19,6 +19,8 @@ pub enum View {
     FieldsAndInner(&'static str),
     /// A trial: a table of this array; fails when this field is false.
     Trial(&'static str, &'static str, &'static [&'static str]),
+    /// One object: a line for each of its fields; fails when this one is false.
+    Outcome(&'static str),
     /// Of one object only the array inside.
     Inner(&'static str, &'static [&'static str]),
     /// A job: its fields, its parts, its log.
@@ -45,7 +47,7 @@ pub fn answer(answer: &Value, view: &View, json: bool) {
     }
     match view {
         View::Table(columns) => table(answer, columns),
-        View::Fields => fields(answer, &[]),
+        View::Fields | View::Outcome(_) => fields(answer, &[]),
         View::FieldsAndTable(inner, columns) | View::Findings(inner, columns) => {
             fields(answer, &[inner]);
             table(&answer[*inner], columns);
@@ -84,7 +86,7 @@ pub fn exit_code(answer: &Value, view: &View) -> ExitCode {
     let good = match view {
         View::Status => answer["state"] == "ok",
         View::Findings(array, _) => answer[*array].as_array().is_none_or(Vec::is_empty),
-        View::Trial(field, ..) => answer[*field] == true,
+        View::Trial(field, ..) | View::Outcome(field) => answer[*field] == true,
         View::Table(_)
         | View::Fields
         | View::FieldsAndInner(_)

@@ -14,7 +14,8 @@ use vtl_cartridge::{Cartridge, CartridgeSpec, Object, Reading};
 use vtl_codec::{Key, Method, PrivateKey, PublicKey, Randomness};
 use vtl_durable::SimDisk;
 use vtl_jobs::{
-    Class, Failure, Job, JobError, JobId, Ledger, Machine, Manager, NewJob, RetryRule, RetryRules, Work,
+    Class, Failure, Job, JobError, JobId, Ledger, Machine, Manager, NewJob, RetryRule, RetryRules, Ticket,
+    Work,
 };
 use vtl_library::{LibraryError, NewCartridges, NewPlace};
 use vtl_meta::{Meta, MetaError, Module, Tx};
@@ -24,6 +25,7 @@ use vtl_remote::{
     Put, Receipt, Remote, Span, StoredHash,
 };
 use vtl_store::{Options, OwnerId, Store};
+use vtl_transfer::Trouble;
 use vtl_types::{ByteCount, CartridgeId, Label};
 
 pub const PATIENCE: Duration = Duration::from_secs(600);
@@ -48,6 +50,9 @@ pub struct Bench {
     /// Cartridges that were removed here, with their generations.
     pub deleted: Mutex<Vec<(CartridgeId, u64)>>,
     pub now_s: Mutex<u64>,
+    /// What the site was told of, and what it answers the next time.
+    pub vaulted: Mutex<Vec<String>>,
+    pub hook_fails: Mutex<Option<Failure>>,
 }
 
 /// 2026-11-26 03:15:00 UTC.
@@ -86,6 +91,8 @@ impl Bench {
             settings: Mutex::new(settings),
             deleted: Mutex::default(),
             now_s: Mutex::new(NOW_S),
+            vaulted: Mutex::default(),
+            hook_fails: Mutex::default(),
         })
     }
 
@@ -206,7 +213,7 @@ impl Bench {
     }
 
     pub fn rows(&self) -> Vec<vtl_migrate::Row> {
-        self.meta.lock().unwrap().read(|tx| vtl_migrate::all(tx)).unwrap()
+        self.meta.lock().unwrap().read(vtl_migrate::all).unwrap()
     }
 
     pub fn staging_is_empty(&self) -> bool {
@@ -364,6 +371,14 @@ impl World for Outside {
     }
 
     fn freed(&self) {}
+
+    fn vaulted(&self, _: &Ticket, label: Label, library: &str, used_bytes: u64) -> Result<(), Trouble> {
+        self.0.vaulted.lock().unwrap().push(format!("{label} of {library}, {used_bytes} bytes"));
+        match self.0.hook_fails.lock().unwrap().take() {
+            Some(failure) => Err(failure.into()),
+            None => Ok(()),
+        }
+    }
 
     fn written_to(&self) -> Result<Vec<(String, String)>, Failure> {
         Ok(Vec::new())
