@@ -134,7 +134,7 @@ impl Daemon {
             keys,
             ejection: Ejection::default(),
         });
-        daemon.ejection.heed(crate::library_settings::defaults());
+        daemon.ejection.heed(crate::library_settings::defaults(&daemon.config().migrate));
         time_lost.into_iter().for_each(|problem| daemon.note_problem(problem));
         daemon.finish_halves().map_err(|e| e.message)?;
         daemon.first_start().map_err(|e| e.message)?;
@@ -332,6 +332,7 @@ impl Daemon {
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(fresh);
         self.publish().map_err(|e| internal(&e.to_string()))?;
         self.jobs.heed(&self.config());
+        self.ejection.heed(crate::library_settings::defaults(&self.config().migrate));
         let later = match (listeners_moved, store_changed) {
             (false, false) => return Ok("configuration read".to_owned()),
             (true, false) => "addresses to listen on change",
@@ -547,6 +548,11 @@ impl Daemon {
     /// can tell it from one that was in use.
     fn take_in(&self, heads: Vec<ShelfHead>) -> Result<(), vtl_api::ApiError> {
         let first_start_done = self.meta.flag(FIRST_START_DONE).map_err(|e| internal(&e.to_string()))?;
+        let (unfinished, heads): (Vec<_>, Vec<_>) = heads.into_iter().partition(|head| head.unfinished);
+        for head in unfinished {
+            info!(label = %head.row.label, "an import that was cut off is removed; its job begins anew");
+            self.forget_unused(&[head.row.id]);
+        }
         let inventory_is_lost = !first_start_done && heads.iter().any(|head| !head.blank);
         let (blank, mut listed): (Vec<_>, Vec<_>) =
             heads.into_iter().partition(|head| head.blank && !head.protection.is_on() && !inventory_is_lost);

@@ -63,6 +63,8 @@ struct Request<'s> {
     chunk_bytes: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     compress: Option<&'s str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verify: Option<&'s str>,
     delete_after_export: bool,
 }
 
@@ -141,6 +143,7 @@ fn export(
         key: settings.key(),
         chunk_bytes: settings.chunk_bytes(),
         compress: settings.compress(),
+        verify: settings.verify(),
         delete_after_export: settings.delete_after_export(),
     };
     let follow = |why: String| LibraryError::Follow { label, why };
@@ -266,7 +269,7 @@ mod tests {
             request,
             json!({
                 "label": "VTL001L8", "library": "lib0", "remote": "cloud", "key": "k", "chunk_bytes": 67_108_864,
-                "compress": "zstd", "delete_after_export": false
+                "compress": "zstd", "verify": "remote-hash", "delete_after_export": false
             })
         );
         crate::jobs::Jobs::open(&bench.daemon);

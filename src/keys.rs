@@ -48,7 +48,6 @@ pub enum KeyRefused {
     /// Another key has this name.
     Exists(GivenName),
     /// Only its public part is here.
-    #[cfg_attr(not(test), allow(dead_code, reason = "imports open what was wrapped"))]
     PublicOnly(GivenName),
     /// A file that is to be imported.
     File {
@@ -167,7 +166,6 @@ impl Keys {
     ///
     /// # Errors
     /// There is no such key, or only its public part; its file is damaged.
-    #[cfg_attr(not(test), allow(dead_code, reason = "imports open what was wrapped"))]
     pub fn private(&self, name: &str) -> Result<PrivateKey, KeyRefused> {
         let name = given(name)?;
         match self.read(&name)? {

@@ -6,6 +6,7 @@ mod requests;
 
 use std::collections::BTreeMap;
 
+use vtl_conf::{Compress, Migrate};
 use vtl_library::LibraryError;
 use vtl_meta::Tx;
 use vtl_types::{ByteCount, LibraryName};
@@ -119,18 +120,33 @@ pub struct Effective {
 /// What holds for libraries that do not say it, by key.
 pub type Defaults = BTreeMap<&'static str, String>;
 
-/// Those of every configuration.
-pub fn defaults() -> Defaults {
+/// Those of a configuration.
+pub fn defaults(migrate: &Migrate) -> Defaults {
+    let compress = match migrate.compress {
+        Compress::Zstd => "zstd",
+        Compress::Lz4 => "lz4",
+        Compress::None => "none",
+    };
     let rows = [
-        ("migrate.chunk_size", "10240m"),
-        ("migrate.compress", "zstd"),
-        ("migrate.delete_after_export", "false"),
-        ("migrate.delete_clean_import", "false"),
-        ("migrate.create_spare", "false"),
-        ("migrate.verify", "remote-hash"),
-        ("migrate.triggers", "mailslot"),
+        ("migrate.remote", migrate.remote.clone()),
+        ("migrate.key", migrate.key.clone()),
+        ("migrate.chunk_size", Some(in_units(migrate.chunk_size))),
+        ("migrate.compress", Some(compress.to_owned())),
+        ("migrate.delete_after_export", Some(migrate.delete_after_export.to_string())),
+        ("migrate.delete_clean_import", Some("false".to_owned())),
+        ("migrate.create_spare", Some("false".to_owned())),
+        ("migrate.verify", Some(migrate.verify.to_owned())),
+        ("migrate.triggers", Some("mailslot".to_owned())),
     ];
-    rows.into_iter().map(|(key, value)| (key, value.to_owned())).collect()
+    rows.into_iter().filter_map(|(key, value)| Some((key, value?))).collect()
+}
+
+/// A size with its unit; a part of a KiB is no difference.
+fn in_units(size: ByteCount) -> String {
+    match size.0.is_multiple_of(1 << 20) {
+        true => format!("{}m", size.0 >> 20),
+        false => format!("{}k", size.0 >> 10),
+    }
 }
 
 impl Effective {
@@ -166,9 +182,14 @@ impl Effective {
         self.named("migrate.remote")
     }
 
-    /// For whom they are encrypted.
+    /// For whom they are encrypted; `none` when that is for nobody, whatever the configuration says.
     pub fn key(&self) -> Option<&str> {
-        self.named("migrate.key")
+        self.get("migrate.key")
+    }
+
+    /// How what was sent is verified.
+    pub fn verify(&self) -> Option<&str> {
+        self.get("migrate.verify")
     }
 
     /// The most that an object may have, in bytes; none: as the engine has it.

@@ -12,6 +12,7 @@ mod support;
 
 mod doors;
 mod durability;
+mod exports;
 mod full;
 mod hooks;
 mod jobs;
