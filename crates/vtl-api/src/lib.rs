@@ -697,6 +697,14 @@ pub struct JobInfo {
     pub bytes_per_s: Option<u64>,
     /// Seconds left at that rate.
     pub left_s: Option<u64>,
+    /// Of a job that moves a cartridge: the remote.
+    pub remote: Option<String>,
+    /// The folder there, when it is known.
+    pub folder: Option<String>,
+    /// Chunk objects, when it is done.
+    pub objects: Option<u64>,
+    /// Bytes of them.
+    pub stored_bytes: Option<u64>,
 }
 
 /// `GET /jobs/{id}`, and the answer of requests about one.
