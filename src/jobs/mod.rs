@@ -1,6 +1,8 @@
 //! The daemon's jobs: the manager, the engines that it has, and how a job looks to the API. What a job is stands in `docs/jobs.md`.
 
 mod collect;
+#[cfg_attr(not(test), allow(dead_code, reason = "the engine of exports stands behind it"))]
+mod hooked;
 mod scrub;
 mod shown;
 

@@ -3,8 +3,11 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
-use vtl_api::{ApiError, CreateRemote, Done, ErrorCode, RemoteDetail, RemoteInfo, RemoteStep, RemoteTest};
-use vtl_remote::{Finding, Report};
+use vtl_api::{
+    ApiError, CreateRemote, Done, ErrorCode, RemoteDetail, RemoteInfo, RemoteObject, RemoteObjects,
+    RemoteStep, RemoteTest,
+};
+use vtl_remote::{Entry, Finding, Folder, ObjectName, Report};
 
 use super::definition::Definition;
 use super::rows::{self, Row};
@@ -12,6 +15,9 @@ use super::{RemoteRefused, Remotes, given};
 use crate::clock::rfc3339;
 use crate::daemon::{Daemon, lock};
 use crate::given_name::GivenName;
+
+/// Objects in one answer.
+const PAGE: usize = 1000;
 
 impl Daemon {
     /// All remotes.
@@ -45,6 +51,39 @@ impl Daemon {
         let remote = self.remotes.open(name).map_err(refused)?;
         let report = self.remotes.wait(vtl_remote::probe(remote.as_ref())).map_err(refused)?;
         Ok(told(name, &report))
+    }
+
+    /// What lies there: a page of it.
+    pub(crate) fn remote_objects(
+        &self,
+        name: &str,
+        folder: Option<&str>,
+        after: Option<&str>,
+    ) -> Result<RemoteObjects, ApiError> {
+        let bad = |key: &str, value: &str, why: &dyn std::fmt::Display| {
+            refused(RemoteRefused::Setting {
+                key: key.to_owned(),
+                value: value.to_owned(),
+                why: why.to_string(),
+            })
+        };
+        let text = folder.unwrap_or_default();
+        let folder = Folder::new(text).map_err(|why| bad("folder", text, &why))?;
+        let after =
+            after.map(|after| ObjectName::new(after).map_err(|why| bad("after", after, &why))).transpose()?;
+        let remote = self.remotes.open(name).map_err(refused)?;
+        let listed = self.remotes.wait(remote.list(&folder, after.as_ref(), PAGE)).map_err(refused)?;
+        let page = listed.map_err(|error| refused(error.into()))?;
+        let below = |name: &ObjectName| {
+            let inner = folder.as_str().and_then(|folder| name.as_str().strip_prefix(folder));
+            inner.and_then(|inner| inner.strip_prefix('/')).unwrap_or(name.as_str()).to_owned()
+        };
+        let object = |entry: &Entry| RemoteObject { name: below(&entry.name), size_bytes: entry.size };
+        Ok(RemoteObjects {
+            objects: page.entries.iter().map(object).collect(),
+            foreign: page.foreign,
+            next: page.next.map(|name| name.as_str().to_owned()),
+        })
     }
 
     /// Forgets a remote that nothing uses. What lies there stays.
