@@ -14,7 +14,7 @@ use vtl_durable::RealDisk;
 use vtl_library::{
     CartridgeState, Counts, InstallationId, LibraryError, NewCartridges, NewLibrary, NewPlace,
 };
-use vtl_store::{Encryption, Health, Options, OwnerId, PoolKey, Store};
+use vtl_store::{DirectIo, Encryption, Health, Options, OwnerId, PoolKey, Store};
 use vtl_types::{ByteCount, CartridgeId, Generation, Label, LibraryName};
 
 use crate::args::Args;
@@ -134,7 +134,8 @@ impl Daemon {
             keys,
             ejection: Ejection::default(),
         });
-        daemon.ejection.heed(crate::library_settings::defaults());
+        daemon.heed();
+        daemon.note_names();
         time_lost.into_iter().for_each(|problem| daemon.note_problem(problem));
         daemon.finish_halves().map_err(|e| e.message)?;
         daemon.first_start().map_err(|e| e.message)?;
@@ -329,7 +330,9 @@ impl Daemon {
             ..fresh.store.clone()
         };
         let store_changed = at_once != old.store;
+        self.check_names(&fresh)?;
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(fresh);
+        self.heed();
         self.publish().map_err(|e| internal(&e.to_string()))?;
         self.jobs.heed(&self.config());
         let later = match (listeners_moved, store_changed) {
@@ -547,6 +550,11 @@ impl Daemon {
     /// can tell it from one that was in use.
     fn take_in(&self, heads: Vec<ShelfHead>) -> Result<(), vtl_api::ApiError> {
         let first_start_done = self.meta.flag(FIRST_START_DONE).map_err(|e| internal(&e.to_string()))?;
+        let (unfinished, heads): (Vec<_>, Vec<_>) = heads.into_iter().partition(|head| head.unfinished);
+        for head in unfinished {
+            info!(label = %head.row.label, "an import that was cut off is removed; its job begins anew");
+            self.forget_unused(&[head.row.id]);
+        }
         let inventory_is_lost = !first_start_done && heads.iter().any(|head| !head.blank);
         let (blank, mut listed): (Vec<_>, Vec<_>) =
             heads.into_iter().partition(|head| head.blank && !head.protection.is_on() && !inventory_is_lost);
@@ -694,7 +702,11 @@ fn open_store(config: &Config) -> Result<Store, String> {
         memory_bytes: usize::try_from(config.store.memory.0).unwrap_or(usize::MAX),
         folders: config.store.folders.clone(),
         degraded: config.store.degraded,
-        direct_io: config.store.direct_io,
+        direct_io: match config.store.direct_io {
+            vtl_conf::DirectIo::Auto => DirectIo::Auto,
+            vtl_conf::DirectIo::On => DirectIo::On,
+            vtl_conf::DirectIo::Off => DirectIo::Off,
+        },
         workers: std::thread::available_parallelism().map_or(2, usize::from),
         ..Options::default()
     };

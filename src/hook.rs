@@ -230,7 +230,7 @@ fn the_end_of(mut stderr: ChildStderr) -> String {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use std::os::unix::fs::PermissionsExt as _;
     use std::path::Path;
     use std::sync::atomic::{AtomicBool, Ordering};
@@ -241,7 +241,7 @@ pub(crate) mod tests {
 
     /// A shell script as a site would write it. Another process writes it: a file that this one has open for writing while another test forks
     /// cannot be run.
-    pub(crate) fn write_script(path: &Path, script: &str) {
+    fn write_script(path: &Path, script: &str) {
         let mut shell = Command::new("sh")
             .args(["-c", "cat > \"$1\" && chmod 700 \"$1\"", "sh"])
             .arg(path)

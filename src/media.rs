@@ -30,6 +30,8 @@ pub struct ShelfHead {
     pub row: Head,
     /// Nothing has ever been written to it.
     pub blank: bool,
+    /// An import that was cut off: nobody may use it.
+    pub unfinished: bool,
     /// Retention and hold.
     pub protection: Protection,
 }
@@ -112,7 +114,8 @@ impl Shelf {
             created_s: facts.created_s,
             hint: facts.place.clone(),
         };
-        Ok(ShelfHead { row, blank: facts.generation == 0, protection: facts.protection })
+        let (blank, unfinished) = (facts.generation == 0, facts.unfinished);
+        Ok(ShelfHead { row, blank, unfinished, protection: facts.protection })
     }
 
     /// Bytes of host data on a cartridge, and what it is kept by; nothing when it cannot be read, which `store check` tells.

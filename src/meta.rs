@@ -51,7 +51,8 @@ const DAEMON: &str = "vtld";
 const TRASH: &str = "trash";
 const KEPT: &str = "kept";
 
-static MODULES: [Module; 4] = [vtl_library::MODULE, DEVICES, vtl_jobs::MODULE, crate::remotes::MODULE];
+static MODULES: [Module; 5] =
+    [vtl_library::MODULE, DEVICES, vtl_jobs::MODULE, crate::remotes::MODULE, vtl_migrate::MODULE];
 
 impl SharedMeta {
     /// Opens or creates the file.

@@ -67,7 +67,18 @@ type Shared = State<Arc<Daemon>>;
 type Name = Path<String>;
 
 fn routes(daemon: Arc<Daemon>) -> Router {
-    let nouns = [libraries(), cartridges(), store(), remotes(), keys(), hooks(), jobs(), iscsi(), system()];
+    let nouns = [
+        libraries(),
+        cartridges(),
+        exports(),
+        store(),
+        remotes(),
+        keys(),
+        hooks(),
+        jobs(),
+        iscsi(),
+        system(),
+    ];
     nouns
         .into_iter()
         .fold(Router::new(), Router::merge)
@@ -146,6 +157,36 @@ fn cartridges() -> Router<Arc<Daemon>> {
         .route(
             "/vault/{label}",
             delete(|State(d): Shared, Path(l): Name| run(d, move |d| d.vault_remove(&l))),
+        )
+}
+
+/// Where to look for exports.
+#[derive(serde::Deserialize)]
+struct OnRemote {
+    remote: String,
+}
+
+/// Exports, imports, and what lies on remotes.
+fn exports() -> Router<Arc<Daemon>> {
+    Router::new()
+        .route(
+            "/cartridges/{label}/export",
+            post(|State(d): Shared, Path(l): Name, b: Bytes| {
+                run(d, move |d| d.cartridge_export(&l, &body(&b)?))
+            }),
+        )
+        .route("/imports", post(|State(d): Shared, b: Bytes| run(d, move |d| d.cartridge_import(&body(&b)?))))
+        .route(
+            "/exports",
+            get(|State(d): Shared, Query(q): Query<OnRemote>| run(d, move |d| d.export_list(&q.remote))),
+        )
+        .route(
+            "/exports/verify",
+            post(|State(d): Shared, b: Bytes| run(d, move |d| d.export_verify(&body(&b)?))),
+        )
+        .route(
+            "/exports/prune",
+            post(|State(d): Shared, b: Bytes| run(d, move |d| d.export_prune(&body(&b)?))),
         )
 }
 

@@ -435,7 +435,7 @@ impl Daemon {
             capacity_bytes: cartridge.capacity.0,
             used_bytes,
             generation: media.generation.number(),
-            exports: Vec::new(),
+            exports: self.exports_of(cartridge.id),
             write_protected: cartridge.write_protected,
             worm: media.form == MediaForm::Worm,
             hold: protection.hold,
@@ -1152,6 +1152,8 @@ impl Daemon {
         let (mut heads, mut broken) = (Vec::new(), Vec::new());
         for owner in self.store.owners() {
             match self.shelf.head(vtl_types::CartridgeId(owner.0)) {
+                // An import that runs, or was cut off, is no cartridge.
+                Ok(head) if head.unfinished => {}
                 Ok(head) => heads.push(head.row),
                 Err(why) => {
                     broken.push(Problem { subject: owner.to_string(), message: why, remedy: String::new() })

@@ -30,6 +30,7 @@ impl Daemon {
     pub(crate) fn remote_show(&self, name: &str) -> Result<RemoteDetail, ApiError> {
         let row = given(name).and_then(|name| self.remotes.row(&name)).map_err(refused)?;
         let used_by = self.remotes.users(&row.name).map_err(refused)?;
+        let used_by = used_by.into_iter().chain(self.is_configured("remote", name)).collect();
         Ok(RemoteDetail { settings: shown(&row.definition), used_by, info: info(&row) })
     }
 
@@ -89,7 +90,7 @@ impl Daemon {
     /// Forgets a remote that nothing uses. What lies there stays.
     pub(crate) fn remote_remove(&self, name: &str) -> Result<Done, ApiError> {
         let _one_at_a_time = lock(&self.changes);
-        self.remotes.remove(name).map_err(refused)?;
+        self.remotes.remove(name, self.is_configured("remote", name)).map_err(refused)?;
         Ok(Done {
             message: format!("remote {name} is forgotten; what lies there stays"),
             names: vec![name.to_owned()],
@@ -112,10 +113,10 @@ impl Remotes {
         self.read(|tx| users_in(tx, name))
     }
 
-    fn remove(&self, name: &str) -> Result<(), RemoteRefused> {
+    fn remove(&self, name: &str, also: Option<String>) -> Result<(), RemoteRefused> {
         let name = given(name)?;
         self.change(|tx| {
-            let by = users_in(tx, &name)?;
+            let by: Vec<String> = users_in(tx, &name)?.into_iter().chain(also).collect();
             if !by.is_empty() {
                 return Err(RemoteRefused::InUse { name: name.clone(), by });
             }

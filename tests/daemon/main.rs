@@ -12,6 +12,7 @@ mod support;
 
 mod doors;
 mod durability;
+mod exports;
 mod full;
 mod hooks;
 mod jobs;
@@ -26,3 +27,4 @@ mod sessions;
 mod store;
 mod targets;
 mod tasks;
+mod vault;

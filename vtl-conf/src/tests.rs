@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::{
-    Assignment, Collections, ConfErrors, Config, DefaultLibrary, Digest, KEYS, LogLevel, Origin,
+    Assignment, Collections, ConfErrors, Config, DefaultLibrary, Digest, DirectIo, KEYS, LogLevel, Origin,
     StoreEncryption, Surroundings, TargetDoor, check, load,
 };
 use tempfile::TempDir;
@@ -94,9 +94,11 @@ fn the_store_is_set_up_as_the_file_says() {
     assert_eq!((store.folders, store.degraded), (vec!["/d2".into(), "/d3".into()], true));
     let store = Desk::new().load("store.folders = \"/d2\"\n", &[]).unwrap().store;
     assert_eq!((store.folders, store.degraded), (vec!["/d2".into()], false));
-    for (text, direct_io) in
-        [("", true), ("store.direct_io = \"auto\"", true), ("store.direct_io = \"off\"", false)]
-    {
+    for (text, direct_io) in [
+        ("", DirectIo::Auto),
+        ("store.direct_io = \"on\"", DirectIo::On),
+        ("store.direct_io = \"off\"", DirectIo::Off),
+    ] {
         assert_eq!(Desk::new().load(text, &[]).unwrap().store.direct_io, direct_io, "{text}");
     }
     let store = Desk::new().load("", &["store.chunk_size=8k", "store.gc=manual"]).unwrap().store;
@@ -262,11 +264,11 @@ const REFUSALS: &[(&str, &str)] = &[
     ),
     (
         "store.direct_io = true",
-        "vtl.toml:1: store.direct_io = true: this is not a string, its type is boolean; write \"auto\" or \"off\"",
+        "vtl.toml:1: store.direct_io = true: this is not a string, its type is boolean; write \"auto\", \"on\" or \"off\"",
     ),
     (
-        "store.direct_io = \"on\"",
-        "vtl.toml:1: store.direct_io = \"on\": there is no such choice; write \"auto\" or \"off\"",
+        "store.direct_io = \"yes\"",
+        "vtl.toml:1: store.direct_io = \"yes\": there is no such choice; write \"auto\", \"on\" or \"off\"",
     ),
     (
         "store.compression_level = 20",

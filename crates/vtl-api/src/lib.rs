@@ -233,7 +233,7 @@ pub struct CartridgeInfo {
     pub used_bytes: u64,
     /// LTO generation, such as 8.
     pub generation: u8,
-    /// Copies elsewhere.
+    /// Complete copies elsewhere, as `REMOTE/FOLDER`, of what was on it at the time in the folder's name.
     pub exports: Vec<String>,
     /// The write-protect switch.
     pub write_protected: bool,
@@ -365,6 +365,95 @@ pub struct StoreStats {
     /// Tables of the index that were removed since the start because they were damaged or missing: the same.
     #[serde(default)]
     pub index_dropped_tables: u64,
+}
+
+/// `POST /cartridges/{label}/export`. What is left out is as configured.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExportCartridge {
+    /// Name of the remote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remote: Option<String>,
+    /// Name of the key for whose owner it is encrypted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// The most bytes that an object may have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chunk_size_bytes: Option<u64>,
+    /// `zstd`, `lz4` or `none`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compress: Option<String>,
+    /// Make no job; answer what it would do ([`JobPlan`]).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub plan: bool,
+}
+
+/// `POST /imports`: what an export job has made, or a folder on a remote.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImportCartridge {
+    /// Number of an export job.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<u64>,
+    /// Name of a remote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remote: Option<String>,
+    /// A folder there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub folder: Option<String>,
+    /// Label here, when it is not to be the bundle's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub as_label: Option<String>,
+    /// Loadable at once, blocks fetched on read. Not supported by this version.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub lazy: bool,
+}
+
+/// `GET /exports?remote=NAME`, one row: a folder of an export, whoever wrote it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExportFolder {
+    /// Its name.
+    pub folder: String,
+    /// Label of the cartridge.
+    pub label: String,
+    /// Objects in it, the manifest too.
+    pub objects: u64,
+    /// Bytes of them.
+    pub bytes: u64,
+    /// Whether it has a manifest. One without is an export that runs or was cut off.
+    pub complete: bool,
+    /// Whether hashes of it are kept here.
+    pub known: bool,
+    /// Label of the cartridge here that has this content, if one has it still.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cartridge: Option<String>,
+}
+
+/// `POST /exports/verify`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VerifyExport {
+    /// Name of a remote.
+    pub remote: String,
+    /// A folder there.
+    pub folder: String,
+    /// So many percent of the objects, at least one; all without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sample_percent: Option<u8>,
+}
+
+/// `POST /exports/prune`: removes one folder, or all incomplete ones that are old enough.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PruneExports {
+    /// Name of a remote.
+    pub remote: String,
+    /// A folder there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub folder: Option<String>,
+    /// The folder once more, when it is complete.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirm: Option<String>,
 }
 
 /// `POST /store/scrub`, what is asked.
