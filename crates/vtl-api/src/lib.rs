@@ -1005,6 +1005,26 @@ pub struct RemoteDetail {
     pub used_by: Vec<String>,
 }
 
+/// `GET /remotes/{name}/objects?folder=F&after=N`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemoteObjects {
+    /// Objects in the folder and below, in the order of their names' bytes.
+    pub objects: Vec<RemoteObject>,
+    /// The first few names of things that no object may have, as text.
+    pub foreign: Vec<String>,
+    /// There is more after this name: ask with `after`.
+    pub next: Option<String>,
+}
+
+/// One object.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemoteObject {
+    /// Its name below the folder.
+    pub name: String,
+    /// In bytes.
+    pub size_bytes: u64,
+}
+
 /// `POST /remotes/{name}/test`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RemoteTest {
