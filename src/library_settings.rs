@@ -262,7 +262,11 @@ mod tests {
         };
         assert_eq!((with(&[]).remote(), with(&[]).is_ejecting()), (Some("cloud"), true));
         let own = with(&[("migrate.remote", "here"), ("migrate.key", "none"), ("migrate.chunk_size", "64m")]);
-        assert_eq!((own.remote(), own.key(), own.chunk_bytes()), (Some("here"), None, Some(67_108_864)));
+        // The engine is told of none: without a word it would take the configuration's.
+        assert_eq!(
+            (own.remote(), own.key(), own.chunk_bytes()),
+            (Some("here"), Some("none"), Some(67_108_864))
+        );
         assert_eq!(own.all()[..2], [("migrate.remote", "here", true), ("migrate.key", "none", true)]);
         assert!(!with(&[("migrate.remote", "none")]).is_ejecting());
         assert!(!with(&[("migrate.triggers", "none")]).is_ejecting());
