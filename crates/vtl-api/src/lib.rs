@@ -697,14 +697,15 @@ pub struct JobInfo {
     pub bytes_per_s: Option<u64>,
     /// Seconds left at that rate.
     pub left_s: Option<u64>,
-    /// Of a job that moves a cartridge: the remote.
+    /// Of what has to do with a remote: its name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remote: Option<String>,
-    /// The folder there, when it is known.
+    /// And the folder there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub folder: Option<String>,
-    /// Chunk objects, when it is done.
+    /// Chunk objects that are there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub objects: Option<u64>,
-    /// Bytes of them.
-    pub stored_bytes: Option<u64>,
 }
 
 /// `GET /jobs/{id}`, and the answer of requests about one.
