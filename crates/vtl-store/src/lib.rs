@@ -56,6 +56,7 @@ mod repair;
 mod roster;
 mod scrub;
 mod sealed_folder;
+pub mod site;
 mod store;
 mod stream;
 mod sync;
