@@ -51,7 +51,7 @@ const DAEMON: &str = "vtld";
 const TRASH: &str = "trash";
 const KEPT: &str = "kept";
 
-static MODULES: [Module; 3] = [vtl_library::MODULE, DEVICES, vtl_jobs::MODULE];
+static MODULES: [Module; 4] = [vtl_library::MODULE, DEVICES, vtl_jobs::MODULE, crate::pools::rows::MODULE];
 
 impl SharedMeta {
     /// Opens or creates the file.

@@ -19,6 +19,7 @@ mod kill;
 mod limits;
 mod live;
 mod management;
+mod pools;
 mod sessions;
 mod store;
 mod targets;
