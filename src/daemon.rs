@@ -9,6 +9,7 @@ use scsi::spc::Identity;
 use tracing::{info, warn};
 use vtl_api::{ErrorCode, Problem};
 use vtl_conf::{ConfErrors, Config, DefaultLibrary};
+use vtl_durable::RealDisk;
 use vtl_library::{
     CartridgeState, Counts, InstallationId, LibraryError, NewCartridges, NewLibrary, NewPlace,
 };
@@ -17,13 +18,16 @@ use vtl_types::{ByteCount, CartridgeId, Generation, Label, LibraryName, PoolName
 
 use crate::args::Args;
 use crate::ballast::Ballast;
+use crate::eject::Ejection;
 use crate::jobs::Jobs;
+use crate::keys::Keys;
 use crate::library::{LiveLibrary, personality};
 use crate::listeners::{Listeners, Wanted};
 use crate::media::{Shelf, ShelfHead};
 use crate::meta::SharedMeta;
 use crate::pools::{Pool, PoolError, Pools, REOPEN, rows, subject};
 use crate::portal::{DIAGNOSTIC_TARGET, portal, target_doors};
+use crate::remotes::Remotes;
 use crate::retention_clock::{Machine, RetentionClock, machine};
 use crate::sessions::Sessions;
 use crate::state::{StateFolder, hexadecimal};
@@ -67,6 +71,9 @@ pub struct Daemon {
     pub(crate) jobs: Jobs,
     /// For threads that are started later.
     me: Weak<Self>,
+    pub(crate) remotes: Remotes,
+    pub(crate) keys: Keys,
+    pub(crate) ejection: Ejection,
 }
 
 impl Daemon {
@@ -92,6 +99,8 @@ impl Daemon {
         let (retention, time_lost) =
             RetentionClock::open(state.path(), machine, most_s, || remembered(&pools));
         let retention = Arc::new(retention);
+        let remotes = Remotes::new(meta.clone(), state.path(), pools.clone()).map_err(|e| e.to_string())?;
+        let keys = Keys::open(Arc::new(RealDisk::new()), state.path()).map_err(|e| e.to_string())?;
         let shelf = Shelf::new(pools.clone(), config.cartridge.clone(), retention.clone());
         let sessions = Sessions::new(vtl_iscsi::config::Portal {
             targets: Vec::new(),
@@ -116,7 +125,11 @@ impl Daemon {
             changes: Mutex::new(()),
             jobs: Jobs::default(),
             me: me.clone(),
+            remotes,
+            keys,
+            ejection: Ejection::default(),
         });
+        daemon.ejection.heed(crate::library_settings::defaults());
         time_lost.into_iter().for_each(|problem| daemon.note_problem(problem));
         daemon.finish_halves().map_err(|e| e.message)?;
         daemon.first_start().map_err(|e| e.message)?;
@@ -277,8 +290,8 @@ impl Daemon {
     pub fn start_library(&self, library: &vtl_library::Library) -> Result<(), String> {
         let targets =
             self.meta.read(|tx| vtl_library::targets_of(tx, &library.name)).map_err(|e| e.to_string())?;
-        let (live, left_out) =
-            LiveLibrary::start(library, &targets, &self.meta, &self.shelf).map_err(|e| e.to_string())?;
+        let (live, left_out) = LiveLibrary::start(library, &targets, &self.meta, &self.shelf, &self.ejection)
+            .map_err(|e| e.to_string())?;
         for (label, message) in left_out {
             self.note_problem(Problem {
                 subject: label.to_string(),

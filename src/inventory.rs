@@ -22,6 +22,7 @@ use vtl_meta::{MetaError, Tx};
 use vtl_types::{Label, LibraryName, MediaForm, Place};
 
 use crate::drive::DriveUnit;
+use crate::eject::{Ejection, Event};
 use crate::media::{CartridgeMedium, Shelf};
 use crate::meta::SharedMeta;
 use crate::unit::Failed;
@@ -51,6 +52,9 @@ pub struct LibraryInventory {
     meta: SharedMeta,
     shelf: Shelf,
     bays: Bays,
+    ejection: Ejection,
+    /// The last movement has let a cartridge go on from a mailslot.
+    ejected: bool,
     mailslots_locked: bool,
 }
 
@@ -141,8 +145,8 @@ pub struct Force(pub bool);
 
 impl LibraryInventory {
     /// The inventory of library `name`.
-    pub fn new(name: LibraryName, meta: SharedMeta, shelf: Shelf, bays: Bays) -> Self {
-        Self { name, meta, shelf, bays, mailslots_locked: false }
+    pub fn new(name: LibraryName, meta: SharedMeta, shelf: Shelf, bays: Bays, ejection: Ejection) -> Self {
+        Self { name, meta, shelf, bays, ejection, ejected: false, mailslots_locked: false }
     }
 
     /// The drives.
@@ -184,6 +188,11 @@ impl LibraryInventory {
         change: impl Fn(&mut Tx<'_>, &Gates) -> Result<Vec<Moved>, LibraryError>,
     ) -> Result<Vec<Moved>, CarryError> {
         let gates = self.gates(sources, force)?;
+        let event = Event::new();
+        let change = |tx: &mut Tx<'_>, gates: &Gates| {
+            let moved = change(tx, gates)?;
+            self.ejection.follow(tx, &self.name, moved, &event)
+        };
         let planned = self.dry_run(|tx| change(tx, &gates))?;
         let mut hands = Vec::new();
         let done = self
@@ -197,6 +206,7 @@ impl LibraryInventory {
                     self.tell_place(moved);
                     info!(library = %self.name, label = %moved.cartridge.label, from = %moved.from, to = %moved.to, "moved");
                 }
+                self.ejected = self.ejection.done(&self.name, &event);
                 Ok(done)
             }
             Err(error) => {
@@ -457,6 +467,7 @@ fn fault(error: CarryError) -> scsi::MoveFault {
             }
             MoveFault::DriveClosed { .. } | MoveFault::Reserved { .. } => scsi::MoveFault::CartridgeBusy,
         },
+        CarryError::Refused(LibraryError::Follow { .. }) => scsi::MoveFault::CartridgeBusy,
         CarryError::Eject { .. } => scsi::MoveFault::EjectFailed,
         CarryError::Load { .. } => scsi::MoveFault::LoadFailed,
         CarryError::Refused(_) | CarryError::Failed(_) => scsi::MoveFault::Hardware,
@@ -507,6 +518,10 @@ impl Inventory for LibraryInventory {
         })
         .map(drop)
         .map_err(fault)
+    }
+
+    fn was_mailslot_emptied(&self) -> bool {
+        self.ejected
     }
 
     fn take_stock(&mut self) -> Result<(), scsi::MoveFault> {

@@ -11,12 +11,17 @@ mod collect;
 mod connection;
 mod daemon;
 mod drive;
+mod eject;
+mod given_name;
+mod hook;
 mod in_flight;
 mod inventory;
 mod jobs;
 mod keeper;
 mod kept;
+mod keys;
 mod library;
+mod library_settings;
 mod listeners;
 mod lobby;
 mod media;
@@ -24,6 +29,7 @@ mod meta;
 mod pools;
 mod portal;
 mod random;
+mod remotes;
 mod retention_clock;
 mod room;
 mod scrub;
@@ -31,6 +37,7 @@ mod sessions;
 mod state;
 mod target;
 mod unit;
+mod used;
 
 use std::io::Write;
 use std::sync::Arc;
@@ -68,6 +75,7 @@ pub fn run(args: &Args) -> Result<(), String> {
         .thread_name("vtld-net")
         .build()
         .map_err(|e| format!("cannot start: {e}"))?;
+    daemon.remotes.use_runtime(runtime.handle().clone());
     let pools = daemon.pools.open_ones();
     pools.iter().try_for_each(|pool| Keeper::start(&daemon, pool))?;
     jobs::Jobs::open(&daemon);

@@ -9,6 +9,7 @@ use vtl_library::{Drive, Library, LibraryError, LibraryTargets};
 use vtl_types::LibraryName;
 
 use crate::drive::{DriveUnit, new_drive};
+use crate::eject::Ejection;
 use crate::inventory::{Bay, Bays, LeftOut, LibraryInventory};
 use crate::media::Shelf;
 use crate::meta::{DeviceState, SharedMeta};
@@ -94,14 +95,20 @@ impl LiveLibrary {
         targets: &LibraryTargets,
         meta: &SharedMeta,
         shelf: &Shelf,
+        ejection: &Ejection,
     ) -> Result<(Arc<Self>, LeftOut), LiveError> {
         let profile = personality(&library.profile)?;
         let target = targets.main.as_str();
         let identity =
             Identity::new(&profile, &library.identity.serial, library.identity.naa).with_port(target, PORT);
         let bays = Bays::default();
-        let inventory =
-            LibraryInventory::new(library.name.clone(), meta.clone(), shelf.clone(), bays.clone());
+        let inventory = LibraryInventory::new(
+            library.name.clone(),
+            meta.clone(),
+            shelf.clone(),
+            bays.clone(),
+            ejection.clone(),
+        );
         let state = meta.device(&library.identity.serial);
         let device = Changer::new(&profile, identity.clone(), inventory, state)
             .ok_or_else(|| LiveError::Profile(library.profile.clone()))?;

@@ -12,7 +12,7 @@ use vtl_meta::{Meta, MetaError, Migration, Module, Row, Table, Tx, Value};
 use vtl_types::CartridgeId;
 
 /// One file, one connection, one user at a time: transactions are short.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct SharedMeta(Arc<Mutex<Meta>>);
 
 static DEVICE_STATE: Table = Table { name: "device_state", columns: &["device", "key", "value"], key_len: 2 };
@@ -51,7 +51,8 @@ const DAEMON: &str = "vtld";
 const TRASH: &str = "trash";
 const KEPT: &str = "kept";
 
-static MODULES: [Module; 4] = [vtl_library::MODULE, DEVICES, vtl_jobs::MODULE, crate::pools::rows::MODULE];
+static MODULES: [Module; 5] =
+    [vtl_library::MODULE, DEVICES, vtl_jobs::MODULE, crate::remotes::MODULE, crate::pools::rows::MODULE];
 
 impl SharedMeta {
     /// Opens or creates the file.

@@ -12,6 +12,11 @@
 
 # host server kill|stop|start|restart    kill is SIGKILL, stop is SIGTERM and waits; start waits for "ready"
 # host vtl ARGS..                        runs the management client there; prints its output
+# host impexp ARGS..                     the job list
+# host second start|stop|kill            another daemon, without a library, port 3261
+# host vtl2 ARGS..                       its client
+# host s3 start                          an S3 server for both, http://127.0.0.1:9000
+# host sh SCRIPT                         bash there, in the folder $WORK_ON_HOST, beside the servers; $BIN has our programs
 # host net down|up                       takes this guest's cable out, puts it back
 # host signal NAME / host await NAME     meeting points between two guests
 # The answer's first line is the exit status, the rest is output.

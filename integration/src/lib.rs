@@ -14,6 +14,7 @@
 //! behind is swept by the next one, see [`sweep`].
 
 pub mod case;
+pub mod company;
 pub mod guest;
 pub mod log;
 pub mod net;

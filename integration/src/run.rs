@@ -7,6 +7,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use crate::case::{Case, Place, ServerKind};
+use crate::company::Company;
 use crate::guest::{Answer, Ask, Guest, Plan};
 use crate::net::Network;
 use crate::process::Running;
@@ -39,12 +40,14 @@ pub fn run(case: &Case) -> Result<Verdict> {
     let net = Rc::new(Network::new(scripts.len() + 1)?);
     let args = [case.args.as_slice(), StoreKind::from_env()?.args()].concat();
     let mut server = make_server(case, &args, &net, dir.path(), scripts.len());
+    let mut company = Company::new(&net, dir.path())?;
     server.start()?;
     let limit = if long() { case.long_limit } else { case.limit };
     let verdict = match case.place {
-        Place::Guest => in_guests(&scripts, &net, dir.path(), server.as_mut(), limit),
+        Place::Guest => in_guests(&scripts, &net, dir.path(), server.as_mut(), &mut company, limit),
         Place::Host => on_host(case, &net, dir.path(), server.as_mut(), limit),
     }?;
+    company.end()?;
     server.check_alive()?;
     server.stop()?;
     Ok(verdict)
@@ -105,12 +108,13 @@ fn in_guests(
     net: &Network,
     dir: &Path,
     server: &mut dyn Server,
+    company: &mut Company,
     limit: Duration,
 ) -> Result<Verdict> {
     let end = Instant::now() + limit;
     let mut seats = Vec::new();
     for (number, script) in scripts.iter().enumerate() {
-        seats.push(boot(number, script, net, dir, server)?);
+        seats.push(boot(number, script, net, dir, server, company.folder())?);
     }
     let mut signals = BTreeSet::new();
     while seats.iter().any(|seat| seat.verdict.is_none()) {
@@ -119,7 +123,9 @@ fn in_guests(
         }
         for seat in seats.iter_mut().filter(|seat| seat.verdict.is_none()) {
             for ask in seat.guest.asks() {
-                if let Some(answer) = reply(&ask, server, &mut signals, net, seat.number) {
+                let answer =
+                    company.reply(&ask.words).or_else(|| reply(&ask, server, &mut signals, net, seat.number));
+                if let Some(answer) = answer {
                     seat.guest.answer(&ask, &answer)?;
                 }
             }
@@ -136,11 +142,19 @@ fn in_guests(
         .unwrap_or(Verdict::Passed))
 }
 
-fn boot(number: usize, script: &Path, net: &Network, dir: &Path, server: &dyn Server) -> Result<Seat> {
+fn boot(
+    number: usize,
+    script: &Path,
+    net: &Network,
+    dir: &Path,
+    server: &dyn Server,
+    folder: &Path,
+) -> Result<Seat> {
     let name = format!("guest{number}");
     let share = dir.join(&name);
     let mut env = variables(server);
     env.push(("INITIATOR".to_owned(), format!("iqn.2026-11.internal.vtl-test:{name}")));
+    env.push(("WORK_ON_HOST".to_owned(), folder.display().to_string()));
     env.push(("SHARE_ON_HOST".to_owned(), share.display().to_string()));
     let plan = Plan { name: &name, number, share: &share, job: script, env: &env, disk: None };
     let guest = Guest::boot(net, &plan)?;
@@ -182,6 +196,7 @@ fn reply(
         ["server", "start"] => Some(done(server.start())),
         ["server", "restart"] => Some(done(server.stop().and_then(|()| server.start()))),
         ["net", state @ ("down" | "up")] => Some(done(net.set_tap(guest, state))),
+        ["impexp", ..] => Some(server.job_list(ask.words.get(1..).unwrap_or_default())),
         ["vtl", ..] => Some(server.client(ask.words.get(1..).unwrap_or_default())),
         ["signal", name] => {
             signals.insert((*name).to_owned());

@@ -29,6 +29,10 @@ pub trait Server {
     fn check_alive(&mut self) -> Result<()>;
     /// Runs the management client with these words.
     fn client(&self, words: &[String]) -> Answer;
+    /// Runs the client of the job list with these words.
+    fn job_list(&self, _words: &[String]) -> Answer {
+        Answer { status: 1, text: "its API is not reachable from the host".to_owned() }
+    }
     /// The name of the library's iSCSI target.
     fn target(&self) -> &'static str;
     /// The address of its portal.
@@ -42,20 +46,47 @@ pub struct Vtld {
     net: Rc<Network>,
     state: PathBuf,
     args: Vec<String>,
+    doors: &'static Doors,
     running: Option<Running>,
 }
+
+/// Where a daemon listens in the namespace.
+struct Doors {
+    name: &'static str,
+    iscsi_port: u16,
+    /// Loopback.
+    api: &'static str,
+}
+
+const FIRST: Doors = Doors { name: "vtld", iscsi_port: 3260, api: "127.0.0.1:8460" };
+const SECOND: Doors = Doors { name: "vtld2", iscsi_port: 3261, api: "127.0.0.1:8461" };
 
 /// The library that an empty state begins with.
 pub(crate) const VTLD_TARGET: &str = "iqn.2026-11.internal.vtl:lib0";
 /// How many drives it has.
 pub(crate) const VTLD_DRIVES: u32 = 2;
-/// The management API's place; loopback of the namespace.
-const API: &str = "127.0.0.1:8460";
-
 impl Vtld {
     /// Not started yet; `dir` holds the state.
     pub fn new(net: &Rc<Network>, dir: &Path, args: &[String]) -> Self {
-        Self { net: Rc::clone(net), state: dir.join("state"), args: args.to_vec(), running: None }
+        let state = dir.join("state");
+        Self { net: Rc::clone(net), state, args: args.to_vec(), doors: &FIRST, running: None }
+    }
+
+    /// Another one beside the first, for what goes from one server to another.
+    pub fn second(net: &Rc<Network>, dir: &Path, args: &[String]) -> Self {
+        Self { doors: &SECOND, ..Self::new(net, dir, args) }
+    }
+
+    /// A client of its API with these words.
+    pub fn program(&self, name: &str, words: &[String]) -> Answer {
+        let binary = match binary(name) {
+            Ok(binary) => binary,
+            Err(trouble) => return Answer { status: 127, text: trouble.0 },
+        };
+        let mut command = self.net.command(binary);
+        command.env("VTL_API", format!("http://{}", self.doors.api));
+        command.env("VTL_TOKEN_FILE", self.state.join("api.token")).args(words);
+        answer_of(&mut command)
     }
 }
 
@@ -64,14 +95,15 @@ impl Server for Vtld {
         let binary = binary("vtld")?;
         let mut command = self.net.command(binary);
         command.arg("--state").arg(&self.state);
-        command.args(["--listen", &format!("{SERVER_ADDRESS}:3260"), "--api", API]);
+        let Doors { name, iscsi_port, api } = self.doors;
+        command.args(["--listen", &format!("{SERVER_ADDRESS}:{iscsi_port}"), "--api", api]);
         // Wider than loopback is refused without a rule; the namespace is closed, and CHAP has a case of its own.
         if !self.args.iter().any(|arg| arg.starts_with("iscsi.allow_any_initiator")) {
             command.args(["--set", "iscsi.allow_any_initiator=true"]);
         }
-        let (name, value) = StoreKind::env();
-        command.args(&self.args).env(name, value);
-        let mut running = Running::start("vtld", &mut command)?;
+        let (variable, value) = StoreKind::env();
+        command.args(&self.args).env(variable, value);
+        let mut running = Running::start(name, &mut command)?;
         running.wait_for_line("ready", START_LIMIT)?;
         self.running = Some(running);
         Ok(())
@@ -88,17 +120,15 @@ impl Server for Vtld {
     }
 
     fn check_alive(&mut self) -> Result<()> {
-        check_alive(self.running.as_mut(), "vtld")
+        check_alive(self.running.as_mut(), self.doors.name)
     }
 
     fn client(&self, words: &[String]) -> Answer {
-        let Ok(binary) = binary("vtl") else {
-            return Answer { status: 127, text: "vtl is not built".to_owned() };
-        };
-        let mut command = self.net.command(binary);
-        command.args(["--api", &format!("http://{API}"), "--token-file"]).arg(self.state.join("api.token"));
-        command.arg("--json").args(words);
-        answer_of(&mut command)
+        self.program("vtl", &[&["--json".to_owned()], words].concat())
+    }
+
+    fn job_list(&self, words: &[String]) -> Answer {
+        self.program("impexp", words)
     }
 
     fn target(&self) -> &'static str {

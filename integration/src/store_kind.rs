@@ -1,6 +1,6 @@
 //! The kind of store that the daemon under test makes: every case holds on each of them.
 //!
-//! `VTL_STORE` names what differs from the default, with commas between: `no-dedupe`, `encrypted`.
+//! `VTL_STORE` names what differs from the default, with commas between: `no-dedupe`, `direct`, `encrypted`.
 
 use crate::{Result, Trouble};
 
@@ -9,8 +9,9 @@ pub const VARIABLE: &str = "VTL_STORE";
 /// The variable in the daemon's environment that holds the passphrase; its name is in the words below.
 const PASSPHRASE: (&str, &str) = ("VTL_TEST_PASSPHRASE", "a made-up passphrase of the tests");
 /// Each name with the words that it adds to the daemon's command line.
-const KINDS: [(&str, &[&str]); 2] = [
+const KINDS: [(&str, &[&str]); 3] = [
     ("no-dedupe", &["--set", "store.dedupe=false"]),
+    ("direct", &["--set", "store.direct_io=on"]),
     (
         "encrypted",
         &["--set", "store.encryption=aes-256-gcm", "--set", "store.passphrase_env=VTL_TEST_PASSPHRASE"],
@@ -74,6 +75,9 @@ mod tests {
     #[test]
     fn an_unknown_name_is_told_with_the_known_ones() {
         let trouble = StoreKind::named("encrypted,fast").expect_err("no such kind");
-        assert_eq!(trouble.to_string(), "VTL_STORE: 'fast' is no kind of store (no-dedupe, encrypted)");
+        assert_eq!(
+            trouble.to_string(),
+            "VTL_STORE: 'fast' is no kind of store (no-dedupe, direct, encrypted)"
+        );
     }
 }

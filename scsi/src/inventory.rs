@@ -108,6 +108,11 @@ pub trait Inventory {
     /// See [`MoveFault`].
     fn exchange(&mut self, first: Element, to: Element, second_to: Element) -> Result<(), MoveFault>;
 
+    /// Whether the last movement has made somebody take a cartridge out of a mailslot, so that the element is empty although it was a destination.
+    fn was_mailslot_emptied(&self) -> bool {
+        false
+    }
+
     /// INITIALIZE ELEMENT STATUS: looks at every element again.
     ///
     /// # Errors

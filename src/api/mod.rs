@@ -70,7 +70,7 @@ type Name = Path<String>;
 type Of = Query<OnPool>;
 
 fn routes(daemon: Arc<Daemon>) -> Router {
-    let nouns = [libraries(), cartridges(), store(), jobs(), iscsi(), system()];
+    let nouns = [libraries(), cartridges(), store(), remotes(), keys(), hooks(), jobs(), iscsi(), system()];
     nouns
         .into_iter()
         .fold(Router::new(), Router::merge)
@@ -208,6 +208,50 @@ fn store() -> Router<Arc<Daemon>> {
             "/pools/{name}/drain",
             post(|State(d): Shared, Path(n): Name, b: Bytes| run(d, move |d| d.pool_drain(&n, &body(&b)?))),
         )
+}
+
+/// Places where exported objects lie.
+fn remotes() -> Router<Arc<Daemon>> {
+    Router::new()
+        .route(
+            "/remotes",
+            get(|State(d): Shared| run(d, Daemon::remote_list))
+                .post(|State(d): Shared, b: Bytes| run(d, move |d| d.remote_create(&body(&b)?))),
+        )
+        .route(
+            "/remotes/{name}",
+            get(|State(d): Shared, Path(n): Name| run(d, move |d| d.remote_show(&n)))
+                .delete(|State(d): Shared, Path(n): Name| run(d, move |d| d.remote_remove(&n))),
+        )
+        .route(
+            "/remotes/{name}/test",
+            post(|State(d): Shared, Path(n): Name| run(d, move |d| d.remote_test(&n))),
+        )
+}
+
+/// RSA keys of exports.
+fn keys() -> Router<Arc<Daemon>> {
+    Router::new()
+        .route(
+            "/keys",
+            get(|State(d): Shared| run(d, Daemon::key_list))
+                .post(|State(d): Shared, b: Bytes| run(d, move |d| d.key_import(&body(&b)?))),
+        )
+        .route(
+            "/keys/{name}",
+            delete(|State(d): Shared, Path(n): Name, b: Bytes| run(d, move |d| d.key_remove(&n, &body(&b)?))),
+        )
+        .route(
+            "/keys/{name}/public",
+            get(|State(d): Shared, Path(n): Name| run(d, move |d| d.key_public(&n))),
+        )
+}
+
+/// Programs of the site.
+fn hooks() -> Router<Arc<Daemon>> {
+    Router::new()
+        .route("/hooks", get(|State(d): Shared| run(d, Daemon::hook_list)))
+        .route("/hooks/{name}/test", post(|State(d): Shared, Path(n): Name| run(d, move |d| d.hook_test(&n))))
 }
 
 /// What takes time.

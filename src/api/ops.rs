@@ -16,7 +16,8 @@ use vtl_api::{
 use vtl_cartridge::Protection;
 use vtl_conf::{ConfErrors, Origin, Surroundings};
 use vtl_library::{
-    Cartridge, CartridgeState, Counts, Head, Layout, LibraryError, NewCartridges, NewPlace, Verdict,
+    Cartridge, CartridgeState, Counts, Gates, Head, Layout, LibraryError, Moved, NewCartridges, NewPlace,
+    Verdict,
 };
 use vtl_meta::{MetaError, Tx};
 use vtl_store::OwnerId;
@@ -131,6 +132,21 @@ fn parse_place(text: &str) -> Answer<Place> {
         .map_err(|()| invalid(format!("'{text}' is no place"), "write slot:N, drive:N, mailslot:N or vault"))
 }
 
+/// Out of the vault into the first free slot, or else into a mailslot.
+fn from_vault(
+    tx: &mut Tx<'_>,
+    label: Label,
+    library: &LibraryName,
+    gates: &Gates,
+) -> Result<Moved, LibraryError> {
+    match vtl_library::load_from_vault(tx, label, library, NewPlace::Slot, gates) {
+        Err(LibraryError::NoRoom { .. }) => {
+            vtl_library::load_from_vault(tx, label, library, NewPlace::Mailslot, gates)
+        }
+        outcome => outcome,
+    }
+}
+
 /// A host that reserved the drive counts on the cartridge in it; an operator takes it only by force.
 fn not_reserved(owner: &LiveLibrary, cartridge: &Cartridge) -> Answer<()> {
     let Place::Drive(number) = cartridge.place else { return Ok(()) };
@@ -223,7 +239,8 @@ impl Daemon {
             Some(ElementInfo { kind: element.place.kind().to_owned(), number, mtx_number, address, label })
         });
         let targets = live.targets().iter().map(|target| shown(&live, target)).collect();
-        Ok(LibraryDetail { targets, elements: elements.collect(), info })
+        let settings = self.library_settings(&live.name)?;
+        Ok(LibraryDetail { targets, settings, elements: elements.collect(), info })
     }
 
     pub(super) fn library_create(&self, request: &CreateLibrary) -> Answer<Done> {
@@ -255,6 +272,7 @@ impl Daemon {
         let _one_at_a_time = lock(&self.changes);
         let live = self.live(name)?;
         let wanted = request.targets.as_deref().map(parse_layout).transpose()?;
+        let settings = self.set_library_settings(&live.name, &request.settings)?;
         if request.drives.or(request.slots).or(request.mailslots).is_some() {
             self.set_counts(&live, request)?;
         }
@@ -268,13 +286,10 @@ impl Daemon {
         let info = self.library_row(&live)?;
         let targets = live.targets().len();
         let spread = if targets == 1 { "one target".to_owned() } else { format!("{targets} targets") };
-        Ok(done(
-            format!(
-                "library {name} has {} drives, {} slots, {} mailslots in {spread}",
-                info.drives, info.slots, info.mailslots
-            ),
-            vec![name.to_owned()],
-        ))
+        let counts =
+            format!("{} drives, {} slots, {} mailslots in {spread}", info.drives, info.slots, info.mailslots);
+        let settings = settings.map_or_else(String::new, |changed| format!("; {changed}"));
+        Ok(done(format!("library {name} has {counts}{settings}"), vec![name.to_owned()]))
     }
 
     fn set_counts(&self, live: &LiveLibrary, request: &SetLibrary) -> Answer<()> {
@@ -617,8 +632,7 @@ impl Daemon {
             .changer
             .call(move |changer| {
                 changer.inventory_mut().carry(&[cartridge.place], Force(false), |tx, gates| {
-                    vtl_library::load_from_vault(tx, label, &name, NewPlace::Slot, gates)
-                        .map(|moved| vec![moved])
+                    from_vault(tx, label, &name, gates).map(|moved| vec![moved])
                 })
             })
             .map_err(failed)?

@@ -209,25 +209,17 @@ impl Daemon {
                 "name each folder once, and none in another",
             ));
         }
-        for (pool, other) in self.pool_folders() {
+        for (pool, other) in self.pools.folders() {
             if overlap(&folder, &real_path(&other).unwrap_or(other)) {
                 return Err(clash(format!("this is in or above a folder of pool {pool}"), elsewhere));
             }
         }
+        for remote in self.remotes.folders().map_err(|error| internal(&error.to_string()))? {
+            if overlap(&folder, &real_path(&remote).unwrap_or(remote)) {
+                return Err(clash("this is in or above the folder of a remote".to_owned(), elsewhere));
+            }
+        }
         Ok(folder)
-    }
-
-    /// Every folder that belongs to a pool, whatever state that is in.
-    fn pool_folders(&self) -> Vec<(PoolName, PathBuf)> {
-        let mut all = Vec::new();
-        for pool in self.pools.open_ones() {
-            all.push((pool.name.clone(), pool.home.clone()));
-            all.extend(pool.store.folders().into_iter().map(|folder| (pool.name.clone(), folder.path)));
-        }
-        for closed in self.pools.closed_ones() {
-            all.extend(closed.row.all_folders().map(|folder| (closed.row.name.clone(), folder.clone())));
-        }
-        all
     }
 
     /// Removes a pool that nothing is in, with its files.

@@ -29,6 +29,10 @@ impl Jobs {
     /// Takes over the jobs of the last start; none runs before [`Jobs::start`]. Rows that cannot be read keep nothing else from starting.
     pub fn open(daemon: &Arc<Daemon>) {
         let weak = Arc::downgrade(daemon);
+        daemon.ejection.tell({
+            let daemon = weak.clone();
+            move || daemon.upgrade().iter().for_each(|daemon| daemon.jobs.poke())
+        });
         let works: Vec<Arc<dyn Work>> =
             vec![Arc::new(collect::Collect(weak.clone())), Arc::new(scrub::Pass(weak))];
         let opened =
@@ -54,6 +58,13 @@ impl Jobs {
     /// The system gives no thread.
     pub fn start(&self) -> Result<(), String> {
         self.manager.get().map_or(Ok(()), |manager| manager.start().map_err(|error| error.to_string()))
+    }
+
+    /// There is a new job.
+    pub fn poke(&self) {
+        if let Some(manager) = self.manager.get() {
+            manager.poke();
+        }
     }
 
     /// Jobs come to a safe point.

@@ -21,7 +21,7 @@ use vtl_api::{ApiError, ErrorCode};
 use vtl_conf::{Config, StoreEncryption};
 use vtl_durable::RealDisk;
 use vtl_library::LibraryError;
-use vtl_store::{Encryption, Options, OwnerId, PoolKey, Store, StoreError, site};
+use vtl_store::{DirectIo, Encryption, Options, OwnerId, PoolKey, Store, StoreError, site};
 use vtl_types::{CartridgeId, PoolName};
 
 use crate::daemon::lock;
@@ -353,6 +353,19 @@ impl Pools {
         self.read().values().filter_map(closed).collect()
     }
 
+    /// Every folder that belongs to a pool, whatever state that is in.
+    pub(crate) fn folders(&self) -> Vec<(PoolName, PathBuf)> {
+        let mut all = Vec::new();
+        for pool in self.open_ones() {
+            all.push((pool.name.clone(), pool.home.clone()));
+            all.extend(pool.store.folders().into_iter().map(|folder| (pool.name.clone(), folder.path)));
+        }
+        for closed in self.closed_ones() {
+            all.extend(closed.row.all_folders().map(|folder| (closed.row.name.clone(), folder.clone())));
+        }
+        all
+    }
+
     /// How many there are.
     pub(crate) fn count(&self) -> usize {
         self.read().len() + 1
@@ -398,6 +411,12 @@ impl Pools {
 
     fn write(&self) -> RwLockWriteGuard<'_, BTreeMap<PoolName, Entry>> {
         self.others.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Pools {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pools").field("names", &self.read().keys()).finish_non_exhaustive()
     }
 }
 
@@ -488,7 +507,11 @@ fn common_options(config: &Config, memory_bytes: usize) -> Options {
         start_random: u64::from_le_bytes(random),
         memory_bytes,
         degraded: config.store.degraded,
-        direct_io: config.store.direct_io,
+        direct_io: match config.store.direct_io {
+            vtl_conf::DirectIo::Auto => DirectIo::Auto,
+            vtl_conf::DirectIo::On => DirectIo::On,
+            vtl_conf::DirectIo::Off => DirectIo::Off,
+        },
         workers: std::thread::available_parallelism().map_or(2, usize::from),
         ..Options::default()
     }

@@ -173,6 +173,29 @@ fn what_is_told_of_the_store_is_the_sum_and_each_pool_and_work_is_done_in_the_on
 }
 
 #[test]
+fn a_remote_and_a_pool_do_not_lie_one_in_the_other() {
+    let (folder, disks) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut server = Server::start_at(folder.path(), &[]);
+    let [remote, home] = ["remote", "home"].map(|name| disks.path().join(name));
+    std::fs::create_dir(&remote).unwrap();
+    let folder_remote = |name: &str, path: &Path| json!({ "name": name, "type": "folder", "path": path });
+    server.api("POST", "/remotes", &folder_remote("r1", &remote));
+    let (status, answer) =
+        server.ask("POST", "/pools", &json!({ "name": "p1", "paths": [remote.join("below")] }));
+    assert!(status == 409 && answer["message"].as_str().unwrap().contains("remote"), "{answer}");
+    server.api("POST", "/pools", &json!({ "name": "p1", "paths": [home] }));
+    // Live, and after a start.
+    for _ in 0..2 {
+        let (status, answer) = server.ask("POST", "/remotes", &folder_remote("r2", &home));
+        assert!(
+            status >= 400 && answer["message"].as_str().unwrap().contains("this server's own"),
+            "{answer}"
+        );
+        assert_eq!((server.stop(), server.start_again()), (Some(0), ()));
+    }
+}
+
+#[test]
 fn a_kill_while_a_pool_is_made_or_removed_leaves_none_or_a_whole_one() {
     let (folder, disks) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let mut server = Server::start_at(folder.path(), &[]);

@@ -66,7 +66,7 @@ fn what_is_told_of_writes_is_what_the_configuration_and_the_file_system_allow() 
         before
     };
     // Which of the two depends on the file system of the state folder.
-    assert!(["direct", "buffered"].map(Value::from).contains(&told(&[])));
+    assert!(["direct", "buffered"].map(Value::from).contains(&told(&["--set", "store.direct_io=on"])));
     assert_eq!(told(&["--set", "store.direct_io=off"]), "buffered");
 }
 

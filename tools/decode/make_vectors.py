@@ -60,17 +60,20 @@ def objects(spec, bundle, key, image):
         salt = os.urandom(32) if key else bytes(32)
         head = struct.pack("<8sII16s32sQB3x", b"VTLBNDL\0", 0, number, bundle, salt, frame, int(bool(key)))
         head += struct.pack("<I", zlib.crc32(head))
-        out = head
+        out, lengths = head, []
         for at, raw in enumerate(group, 1):
             codec, body = packed(spec["codec"], raw)
             flags = (at == len(group)) + 2 * (at == len(group) and number == len(groups))
             length = len(body) + (16 if key else 0)
+            lengths.append(length)
             front = struct.pack("<4sIQIIBBH", b"VTLF", length, frame, number, len(raw), codec, flags, 0)
             if key:
                 sealer = AESGCM(derive(key, salt, b"vtl bundle chunk v0"))
                 body = sealer.encrypt(struct.pack("<Q4x", frame), body, head + front)
             out += front + struct.pack("<I", zlib.crc32(front + body)) + body
             frame += 1
+        table = struct.pack(f"<4sI{len(lengths)}I", b"VTLX", len(lengths), *lengths)
+        out += table + struct.pack("<I", zlib.crc32(table))
         yield f"{spec['label']}.img.{number:06}", out, len(group)
 
 

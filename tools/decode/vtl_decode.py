@@ -282,7 +282,7 @@ def read_map(data):
 
 def frames(manifest, folder, at, data_key=None):
     """The frames of one object, opened when there is a key or none is needed: `(number, bytes or None)`. At the end length and SHA-256 are checked."""
-    item, hasher, total = manifest.objects[at], hashlib.sha256(), 0
+    item, hasher, total, lengths = manifest.objects[at], hashlib.sha256(), 0, []
     name = item["name"]
 
     with open(os.path.join(folder, name), "rb") as file:
@@ -308,6 +308,7 @@ def frames(manifest, folder, at, data_key=None):
             magic, length, number, object_, raw_len, codec, flags, zeros, crc = FRAME.unpack(front)
             need(magic == b"VTLF" and length <= MAX_BODY and codec <= 2 and not zeros, f"{where}: it is damaged")
             body = take(length, where)
+            lengths.append(length)
             need(zlib.crc32(body, zlib.crc32(front[:28])) == crc, f"{where}: it is damaged")
             end = 0
             if frame + 1 == manifest.firsts[at + 1]:
@@ -320,6 +321,9 @@ def frames(manifest, folder, at, data_key=None):
                 yield frame, None if cipher and not key else unpack(codec, body, raw_len)
             except Wrong as error:
                 raise Wrong(f"{where}: {error}") from error
+        table = struct.pack("<4sI", b"VTLX", len(lengths)) + struct.pack(f"<{len(lengths)}I", *lengths)
+        table += struct.pack("<I", zlib.crc32(table))
+        need(take(len(table), name) == table, f"{name}: its frame table is damaged")
         need(not file.read(1), f"{name}: more follows after its end")
     need(total == item["bytes"], f"{name}: its length is another one")
     need(hasher.hexdigest() == item["sha256"], f"{name}: its SHA-256 is not the one in the manifest")

@@ -14,16 +14,16 @@ use vtl_types::{ByteCount, ChapAccount, ChapError, ChapLogin, IscsiName, Secret}
 use crate::{
     Surroundings,
     config::{
-        Api, CartridgeDefaults, Collections, Config, DefaultLibrary, Digest, Iscsi, Jobs, Library, Log,
-        LogLevel, Retention, Setting, Store, StoreEncryption, TargetAccess,
+        Api, CartridgeDefaults, Collections, Config, DefaultLibrary, Digest, DirectIo, Hooks, Iscsi, Jobs,
+        Library, Log, LogLevel, Retention, Setting, Store, StoreEncryption, TargetAccess,
     },
     document::{self, Documents, one_line},
     doors,
     error::{ConfError, ConfErrors, Origin},
-    keys,
+    hooks, keys,
     mirror::{
-        ApiMirror, CartridgeMirror, ChapMirror, IscsiMirror, JobsMirror, LibraryMirror, LogMirror, Mirror,
-        RetentionMirror, StoreMirror, TargetMirror,
+        ApiMirror, CartridgeMirror, ChapMirror, HooksMirror, IscsiMirror, JobsMirror, LibraryMirror,
+        LogMirror, Mirror, RetentionMirror, StoreMirror, TargetMirror,
     },
     secrets::{self, Wrong},
 };
@@ -66,7 +66,7 @@ type Parsed<T> = Result<T, String>;
 impl Checker<'_> {
     /// `None` only after an error was noted. Each part is checked before the first `?`, so that all errors show.
     fn config(&mut self, mirror: Mirror) -> Option<Config> {
-        let Mirror { state, iscsi, api, library, cartridge, store, jobs, retention, log } = mirror;
+        let Mirror { state, iscsi, api, library, cartridge, store, jobs, hooks, retention, log } = mirror;
         let state = self.state(state);
         let iscsi = self.iscsi(iscsi);
         let api = self.api(api);
@@ -74,6 +74,7 @@ impl Checker<'_> {
         let cartridge = self.cartridge(cartridge);
         let store = self.store(store, state.as_deref());
         let jobs = self.jobs(jobs);
+        let hooks = self.hooks(hooks);
         let retention = self.retention(retention);
         let log = self.log(log);
         Some(Config {
@@ -84,6 +85,7 @@ impl Checker<'_> {
             cartridge: cartridge?,
             store: store?,
             jobs: jobs?,
+            hooks: hooks?,
             retention: retention?,
             log: log?,
             settings: Vec::new(),
@@ -392,8 +394,8 @@ impl Checker<'_> {
         let size = self.take("store.size", size, |value| word_or_size(value, "unlimited", 64 * M..=1024 * T));
         let folders = self.take("store.folders", folders, folder_list);
         let degraded = self.take("store.degraded", degraded, boolean);
-        let direct_io =
-            self.take("store.direct_io", direct_io, |value| word(value, &[("auto", true), ("off", false)]));
+        let ways = [("auto", DirectIo::Auto), ("on", DirectIo::On), ("off", DirectIo::Off)];
+        let direct_io = self.take("store.direct_io", direct_io, |value| word(value, &ways));
         let compression_level = self.number("store.compression_level", compression_level, 1..=19);
         let dedupe = self.take("store.dedupe", dedupe, boolean);
         let chunk_size = self.take("store.chunk_size", chunk_size, chunk_length);
@@ -429,6 +431,16 @@ impl Checker<'_> {
         let history_keep =
             self.take("jobs.history_keep", history_keep, |value| time(value, HOUR_S..=LONGEST_HISTORY_S));
         Some(Jobs { max_running: max_running?, history_keep: history_keep? })
+    }
+
+    fn hooks(&mut self, mirror: HooksMirror) -> Option<Hooks> {
+        let HooksMirror { post_vault, time_limit } = mirror;
+        let time_limit = self.take("hooks.time_limit", time_limit, |value| time(value, 1..=7 * DAY_S));
+        let post_vault = match post_vault {
+            None => None,
+            set => Some(self.take("hooks.post_vault", set, |value| hooks::program(absolute_path(value)?))?),
+        };
+        Some(Hooks { post_vault, time_limit: time_limit? })
     }
 
     fn retention(&mut self, mirror: RetentionMirror) -> Option<Retention> {

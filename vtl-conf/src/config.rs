@@ -29,6 +29,8 @@ pub struct Config {
     pub store: Store,
     /// What takes time and is asked for.
     pub jobs: Jobs,
+    /// Programs of the site.
+    pub hooks: Hooks,
     /// How time is judged for retained cartridges.
     pub retention: Retention,
     /// Logs.
@@ -147,8 +149,8 @@ pub struct Store {
     pub folders: Vec<PathBuf>,
     /// Whether it is opened for reading when one of them is missing.
     pub degraded: bool,
-    /// Whether packs are written past the page cache where that works.
-    pub direct_io: bool,
+    /// When packs go past the page cache where that works.
+    pub direct_io: DirectIo,
     /// zstd's level.
     pub compression_level: i32,
     /// Whether content that is there already is found.
@@ -193,6 +195,17 @@ impl PartialEq for StoreEncryption {
 
 impl Eq for StoreEncryption {}
 
+/// When packs go past the page cache, where the file system can do that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DirectIo {
+    /// When no memory lies idle.
+    Auto,
+    /// Always.
+    On,
+    /// Never.
+    Off,
+}
+
 /// Who frees what nothing in the store needs any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Collections {
@@ -209,6 +222,15 @@ pub struct Jobs {
     pub max_running: u32,
     /// How long one that has ended stays in the list.
     pub history_keep: Duration,
+}
+
+/// `hooks.*`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hooks {
+    /// Runs in the job of a cartridge that has come to the vault, before anything is sent.
+    pub post_vault: Option<PathBuf>,
+    /// The longest that it may take.
+    pub time_limit: Duration,
 }
 
 /// `retention.*`

@@ -222,8 +222,8 @@ pub const KEYS: &[Key] = &[
     key(
         "store.direct_io",
         "\"auto\"",
-        "write \"auto\" or \"off\"",
-        "past the page cache where the file system can do that: new data is written faster and pushes nothing else out of memory; off: what was just written is read back from memory",
+        "write \"auto\", \"on\" or \"off\"",
+        "past the page cache where the file system can do that: new data pushes nothing else out of memory; auto: through it as long as an eighth of the memory lies idle, so that what was just written is read back from there; off: always through it",
     ),
     key(
         "store.compression_level",
@@ -299,6 +299,17 @@ pub const KEYS: &[Key] = &[
         "\"90d\"",
         "write a time from 1h to 3650d, such as \"90d\" or \"12h\"",
         "a quarter's reports can still be made; what has ended takes disk only, a few hundred bytes each",
+    ),
+    unset(
+        "hooks.post_vault",
+        "write the absolute path of an executable file that only its owner can change",
+        "nothing of the site's own runs unless somebody says what",
+    ),
+    key(
+        "hooks.time_limit",
+        "\"10m\"",
+        "write a time from 1s to 7d, such as \"10m\"",
+        "a hook that hangs holds one of few places for jobs; what takes longer belongs into a queue of the site's own",
     ),
     key(
         "retention.max_clock_step_s",

@@ -10,6 +10,7 @@ mod config;
 mod document;
 mod doors;
 mod error;
+mod hooks;
 mod keys;
 mod mirror;
 mod secrets;
@@ -19,8 +20,8 @@ mod tests;
 use std::{collections::BTreeMap, ffi::OsString, path::Path};
 
 pub use config::{
-    Api, CartridgeDefaults, Collections, Config, DefaultLibrary, Digest, Iscsi, Jobs, Library, Log, LogLevel,
-    Retention, Setting, Store, StoreEncryption, TargetAccess,
+    Api, CartridgeDefaults, Collections, Config, DefaultLibrary, Digest, DirectIo, Hooks, Iscsi, Jobs,
+    Library, Log, LogLevel, Retention, Setting, Store, StoreEncryption, TargetAccess,
 };
 pub use document::Assignment;
 pub use doors::TargetDoor;

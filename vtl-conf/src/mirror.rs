@@ -16,6 +16,7 @@ pub(crate) struct Mirror {
     pub cartridge: CartridgeMirror,
     pub store: StoreMirror,
     pub jobs: JobsMirror,
+    pub hooks: HooksMirror,
     pub retention: RetentionMirror,
     pub log: LogMirror,
 }
@@ -128,6 +129,13 @@ pub(crate) struct StoreMirror {
 pub(crate) struct JobsMirror {
     pub max_running: Option<Value>,
     pub history_keep: Option<Value>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct HooksMirror {
+    pub post_vault: Option<Value>,
+    pub time_limit: Option<Value>,
 }
 
 #[derive(Debug, Default, Deserialize)]

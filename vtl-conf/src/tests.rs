@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::{
-    Assignment, Collections, ConfErrors, Config, DefaultLibrary, Digest, KEYS, LogLevel, Origin,
+    Assignment, Collections, ConfErrors, Config, DefaultLibrary, Digest, DirectIo, KEYS, LogLevel, Origin,
     StoreEncryption, Surroundings, TargetDoor, check, load,
 };
 use tempfile::TempDir;
@@ -94,9 +94,11 @@ fn the_store_is_set_up_as_the_file_says() {
     assert_eq!((store.folders, store.degraded), (vec!["/d2".into(), "/d3".into()], true));
     let store = Desk::new().load("store.folders = \"/d2\"\n", &[]).unwrap().store;
     assert_eq!((store.folders, store.degraded), (vec!["/d2".into()], false));
-    for (text, direct_io) in
-        [("", true), ("store.direct_io = \"auto\"", true), ("store.direct_io = \"off\"", false)]
-    {
+    for (text, direct_io) in [
+        ("", DirectIo::Auto),
+        ("store.direct_io = \"on\"", DirectIo::On),
+        ("store.direct_io = \"off\"", DirectIo::Off),
+    ] {
         assert_eq!(Desk::new().load(text, &[]).unwrap().store.direct_io, direct_io, "{text}");
     }
     let store = Desk::new().load("", &["store.chunk_size=8k", "store.gc=manual"]).unwrap().store;
@@ -262,11 +264,11 @@ const REFUSALS: &[(&str, &str)] = &[
     ),
     (
         "store.direct_io = true",
-        "vtl.toml:1: store.direct_io = true: this is not a string, its type is boolean; write \"auto\" or \"off\"",
+        "vtl.toml:1: store.direct_io = true: this is not a string, its type is boolean; write \"auto\", \"on\" or \"off\"",
     ),
     (
-        "store.direct_io = \"on\"",
-        "vtl.toml:1: store.direct_io = \"on\": there is no such choice; write \"auto\" or \"off\"",
+        "store.direct_io = \"yes\"",
+        "vtl.toml:1: store.direct_io = \"yes\": there is no such choice; write \"auto\", \"on\" or \"off\"",
     ),
     (
         "store.compression_level = 20",
@@ -717,4 +719,24 @@ proptest::proptest! {
             let _ = load(None, &[assignment], &desk.surroundings);
         }
     }
+}
+
+#[test]
+fn a_hook_is_a_file_that_can_be_run_and_that_only_its_owner_can_change() {
+    let desk = Desk::new();
+    let path = desk.folder.path().join("hook");
+    let hook = |mode| {
+        desk.secret("hook", "#!/bin/sh\n", mode);
+        desk.load(&format!("hooks.post_vault = {path:?}"), &[]).map(|c| c.hooks.post_vault)
+    };
+    assert_eq!(hook(0o755).unwrap(), Some(path.clone()));
+    for (mode, remedy) in [(0o644, "chmod +x"), (0o775, "chmod go-w"), (0o757, "chmod go-w")] {
+        let errors = hook(mode).unwrap_err();
+        assert_eq!((errors.0[0].key.as_str(), errors.0.len()), ("hooks.post_vault", 1));
+        assert!(errors.0[0].problem.contains(remedy), "{errors}");
+    }
+    let refused = |text: &str| desk.load(text, &[]).unwrap_err().to_string();
+    assert!(refused("hooks.post_vault = \"/nowhere/hook\"").contains("No such file"));
+    assert!(refused("hooks.post_vault = \"hook\"").contains("no absolute path"));
+    assert!(refused("hooks.post_vault = \"/\"").contains("not a file"));
 }

@@ -97,8 +97,22 @@ pub struct LibraryDetail {
     pub info: LibraryInfo,
     /// The targets that its devices are in.
     pub targets: Vec<LibraryTarget>,
+    /// What becomes of cartridges that are put into its mailslots, and how they are exported.
+    #[serde(default)]
+    pub settings: Vec<LibrarySetting>,
     /// Every element.
     pub elements: Vec<ElementInfo>,
+}
+
+/// One setting of a library that has a value.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LibrarySetting {
+    /// Dotted key.
+    pub key: String,
+    /// Its value.
+    pub value: String,
+    /// `library`, or `configuration`.
+    pub origin: String,
 }
 
 /// One target of a library.
@@ -167,6 +181,9 @@ pub struct SetLibrary {
     /// Pool that its new cartridges go into; those that it has stay where they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pool: Option<String>,
+    /// Settings such as `migrate.remote`, by key; an empty value: as the configuration says.
+    #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
+    pub settings: std::collections::BTreeMap<String, String>,
     /// End the sessions that are in the way.
     #[serde(default)]
     pub force: bool,
@@ -923,6 +940,176 @@ pub struct ConfigValue {
 pub struct BackupFile {
     /// Path on the machine of the daemon.
     pub file: String,
+}
+
+/// `POST /remotes`. Which settings a type has stands in `docs/remotes.md`; files are named by absolute paths on the machine of the daemon.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CreateRemote {
+    /// Its name.
+    pub name: String,
+    /// `folder`, `s3` or `rclone`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The folder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// `https://HOST[:PORT]`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
+    /// Region; `us-east-1` when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
+    /// Bucket, which must be there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bucket: Option<String>,
+    /// In front of every object's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prefix: Option<String>,
+    /// `path` or `virtual-host`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub style: Option<String>,
+    /// File with certificates to trust beside the system's, PEM.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<String>,
+    /// Whether `http://` is allowed; no when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allow_http: Option<bool>,
+    /// Whether a SHA-256 goes with each upload as a header; yes when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checksums: Option<bool>,
+    /// Size of the parts of large objects; 8 MiB when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part_size_bytes: Option<u64>,
+    /// File with the access key id, mode 0600.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access_key_file: Option<String>,
+    /// File with the secret key, mode 0600.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_key_file: Option<String>,
+    /// `NAME:` or `NAME:PATH`, with a name of rclone's configuration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rclone_remote: Option<String>,
+    /// Flags put on every call of rclone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rclone_flags: Vec<String>,
+}
+
+/// `GET /remotes`, one row.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemoteInfo {
+    /// Its name.
+    pub name: String,
+    /// `folder`, `s3` or `rclone`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Where it is.
+    pub place: String,
+    /// When it was defined.
+    pub created: String,
+}
+
+/// `GET /remotes/{name}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemoteDetail {
+    /// The row of the list.
+    #[serde(flatten)]
+    pub info: RemoteInfo,
+    /// Settings by key; credentials are names of files.
+    pub settings: std::collections::BTreeMap<String, serde_json::Value>,
+    /// Libraries and jobs that use it.
+    pub used_by: Vec<String>,
+}
+
+/// `POST /remotes/{name}/test`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemoteTest {
+    /// Its name.
+    pub name: String,
+    /// Nothing failed.
+    pub usable: bool,
+    /// What was tried, in this order. What needs a failed step was not tried.
+    pub steps: Vec<RemoteStep>,
+}
+
+/// One thing that was tried.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemoteStep {
+    /// What.
+    pub step: String,
+    /// `works`, `limited` or `failed`.
+    pub finding: String,
+    /// Which limit, or what failed.
+    pub why: Option<String>,
+}
+
+/// `GET /keys`, one row.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyInfo {
+    /// Its name.
+    pub name: String,
+    /// Length of the modulus.
+    pub bits: Option<u32>,
+    /// SHA-256 of the DER of its SubjectPublicKeyInfo, hexadecimal.
+    pub fingerprint: Option<String>,
+    /// Whether the private part is here, which opens what was encrypted.
+    pub private: Option<bool>,
+    /// Why the others are not known.
+    pub problem: Option<String>,
+}
+
+/// `POST /keys`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImportKey {
+    /// Its name from now on.
+    pub name: String,
+    /// Absolute path on the machine of the daemon.
+    pub file: String,
+}
+
+/// `GET /keys/{name}/public`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyText {
+    /// Its name.
+    pub name: String,
+    /// The public part: SubjectPublicKeyInfo, PEM.
+    pub pem: String,
+}
+
+/// `DELETE /keys/{name}`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RemoveKey {
+    /// The name, typed once more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirm: Option<String>,
+}
+
+/// `GET /hooks`, one row.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HookInfo {
+    /// When it runs: `post-vault`.
+    pub name: String,
+    /// The program; none: there is no such hook.
+    pub program: Option<String>,
+    /// The longest that it may take.
+    pub time_limit_s: u64,
+    /// Exit codes that ask for another attempt.
+    pub retry_exit_codes: Vec<u8>,
+}
+
+/// `POST /hooks/{name}/test`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HookTest {
+    /// Its name.
+    pub name: String,
+    /// It ended with 0.
+    pub ok: bool,
+    /// How it ended otherwise.
+    pub why: Option<String>,
+    /// The end of what it said on standard error.
+    pub said: String,
 }
 
 /// Answer of a request that changes something and has nothing else to say.

@@ -10,6 +10,7 @@ use crate::error::{BundleError, Fault, Finding};
 use crate::frame::{FRAME_BYTES, FrameHeader, HEADER_BYTES, MAX_BODY_BYTES, Opener};
 use crate::manifest::{Inside, Manifest, manifest_name};
 use crate::map::Entry;
+use crate::table;
 use crate::verify::{Expected, Source, Walk, read_fault, verify_object};
 
 /// One thing on the tape.
@@ -223,8 +224,8 @@ struct Object<R> {
     reader: R,
     chunk_bytes: [u8; CHUNK_HEADER_BYTES],
     cipher: Option<Cipher>,
-    /// The frame that begins where the reader stands.
-    next: u64,
+    /// Where each frame begins, and where the last one ends.
+    places: Vec<u64>,
 }
 
 impl<R: Read + Seek> Object<R> {
@@ -234,15 +235,15 @@ impl<R: Read + Seek> Object<R> {
         data_key: Option<&Key>,
     ) -> Result<Self, Finding> {
         let mut reader = expected.open(source)?;
+        let object = |fault| expected.finding(None, fault);
         let mut chunk_bytes = [0; CHUNK_HEADER_BYTES];
-        let chunk = reader.read_exact(&mut chunk_bytes).map_err(read_fault);
-        let chunk = chunk.and_then(|()| expected.chunk(&chunk_bytes));
-        let chunk = chunk.map_err(|fault| expected.finding(None, fault))?;
-        let cipher = cipher(&chunk, data_key).map_err(|fault| expected.finding(None, fault))?;
-        Ok(Self { reader, chunk_bytes, cipher, next: chunk.first_frame })
+        reader.read_exact(&mut chunk_bytes).map_err(|error| object(read_fault(error)))?;
+        let chunk = expected.chunk(&chunk_bytes).map_err(object)?;
+        let cipher = cipher(&chunk, data_key).map_err(object)?;
+        let places = places(&mut reader, expected).map_err(object)?;
+        Ok(Self { reader, chunk_bytes, cipher, places })
     }
 
-    /// Goes forward only. Frames that are passed over are not looked into.
     fn frame(
         &mut self,
         expected: &Expected<'_>,
@@ -251,22 +252,37 @@ impl<R: Read + Seek> Object<R> {
         raw: &mut Vec<u8>,
         opener: &Opener,
     ) -> Result<(), Fault> {
-        loop {
-            let mut bytes = [0; HEADER_BYTES];
-            self.reader.read_exact(&mut bytes).map_err(read_fault)?;
-            let header = FrameHeader::decode(&bytes)?;
-            self.next += 1;
-            if self.next <= number {
-                self.reader.seek(SeekFrom::Current(header.body_len.into())).map_err(read_fault)?;
-                continue;
-            }
-            body.resize(header.body_len as usize, 0);
-            self.reader.read_exact(body).map_err(read_fault)?;
-            header.check(&bytes, body)?;
-            expected.frame(&header, number)?;
-            return opener.open(&header, &self.chunk_bytes, self.cipher.as_ref(), body, raw);
+        let nth = usize::try_from(number.saturating_sub(expected.first)).unwrap_or(usize::MAX);
+        let &[from, to] = self.places.get(nth..).and_then(|at| at.first_chunk()).ok_or(Fault::Cut)?;
+        let mut bytes = [0; HEADER_BYTES];
+        self.reader.seek(SeekFrom::Start(from)).map_err(read_fault)?;
+        self.reader.read_exact(&mut bytes).map_err(read_fault)?;
+        let header = FrameHeader::decode(&bytes)?;
+        if from + HEADER_BYTES as u64 + u64::from(header.body_len) != to {
+            return Err(Fault::Malformed("length"));
         }
+        body.resize(header.body_len as usize, 0);
+        self.reader.read_exact(body).map_err(read_fault)?;
+        header.check(&bytes, body)?;
+        expected.frame(&header, number)?;
+        opener.open(&header, &self.chunk_bytes, self.cipher.as_ref(), body, raw)
     }
+}
+
+/// Where frames begin, by the table at the object's end.
+fn places(reader: &mut (impl Read + Seek), expected: &Expected<'_>) -> Result<Vec<u64>, Fault> {
+    let frames = expected.end - expected.first;
+    let end = expected.stored.bytes.checked_sub(table::len(frames)).ok_or(Fault::Malformed("frame table"))?;
+    reader.seek(SeekFrom::Start(end)).map_err(read_fault)?;
+    let mut bytes = Vec::new();
+    reader.take(table::len(frames)).read_to_end(&mut bytes).map_err(read_fault)?;
+    let mut at = CHUNK_HEADER_BYTES as u64;
+    let mut places = vec![at];
+    for length in table::decode(&bytes, frames)? {
+        at += HEADER_BYTES as u64 + u64::from(length);
+        places.push(at);
+    }
+    if at == end { Ok(places) } else { Err(Fault::Malformed("frame table")) }
 }
 
 /// Cuts the image into blocks again.

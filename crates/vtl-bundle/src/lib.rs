@@ -7,7 +7,8 @@
 //! ```
 //!
 //! No network, no clock, no store: objects go through [`Sink`] and come through [`Source`], which the caller makes. Memory is bounded by a few
-//! frames, the list of objects and the map. A crash of the writer leaves objects without a manifest: no bundle.
+//! frames (two more for each thread that compresses), the list of objects and the map. A crash of the writer leaves objects without a manifest: no bundle;
+//! who has kept its [`Identity`] and which objects are done goes on with it.
 //!
 //! Format, and why it is so: `docs/formats/bundle.md`.
 
@@ -17,6 +18,8 @@ mod frame;
 mod image;
 mod manifest;
 mod map;
+mod packers;
+mod table;
 mod verify;
 mod writer;
 
@@ -30,4 +33,4 @@ pub use manifest::{
 };
 pub use map::{Entry, MAX_BLOCK_BYTES, MAX_FILEMARKS, Map, MapError};
 pub use verify::{Source, verify};
-pub use writer::{CHUNK_SIZES, Settings, Sink, WriteError, Writer};
+pub use writer::{CHUNK_SIZES, Identity, Settings, Sink, WriteError, Writer};

@@ -8,6 +8,7 @@ use crate::chunk::{ChunkHeader, HEADER_BYTES as CHUNK_HEADER_BYTES};
 use crate::error::{Fault, Finding};
 use crate::frame::{End, FRAME_BYTES, FrameHeader, MAX_BODY_BYTES};
 use crate::manifest::{Manifest, Stored, hex};
+use crate::table;
 
 /// Where objects come from.
 pub trait Source {
@@ -57,9 +58,9 @@ pub(crate) struct Expected<'a> {
     manifest: &'a Manifest,
     pub(crate) stored: &'a Stored,
     number: u32,
-    first: u64,
+    pub(crate) first: u64,
     /// Behind its last frame.
-    end: u64,
+    pub(crate) end: u64,
     is_last: bool,
 }
 
@@ -131,6 +132,8 @@ pub(crate) struct Walk<'a, R> {
     pub(crate) chunk_bytes: [u8; CHUNK_HEADER_BYTES],
     pub(crate) chunk: ChunkHeader,
     next: u64,
+    /// Of the bodies so far.
+    lengths: Vec<u32>,
 }
 
 impl<'a, R: Read> Walk<'a, R> {
@@ -146,7 +149,8 @@ impl<'a, R: Read> Walk<'a, R> {
         let reader = io::BufReader::with_capacity(MAX_BODY_BYTES, expected.open(source)?);
         let chunk = ChunkHeader { number: 0, bundle: [0; 16], salt: [0; 32], first_frame: 0, sealed: false };
         let (next, chunk_bytes) = (expected.first, [0; CHUNK_HEADER_BYTES]);
-        let mut walk = Self { expected, reader, hasher: Sha256::new(), bytes: 0, chunk_bytes, chunk, next };
+        let (hasher, lengths) = (Sha256::new(), Vec::new());
+        let mut walk = Self { expected, reader, hasher, bytes: 0, chunk_bytes, chunk, next, lengths };
         let decoded = walk.read().and_then(|bytes| {
             walk.chunk_bytes = bytes;
             walk.expected.chunk(&bytes)
@@ -174,6 +178,7 @@ impl<'a, R: Read> Walk<'a, R> {
         self.count(body);
         header.check(&bytes, body)?;
         self.expected.frame(&header, number)?;
+        self.lengths.push(header.body_len);
         Ok(header)
     }
 
@@ -193,12 +198,19 @@ impl<'a, R: Read> Walk<'a, R> {
         self.expected.finding(Some(frame), fault)
     }
 
-    /// Behind the last frame: nothing follows, and all of it is what the manifest says.
+    /// Behind the last frame: the table follows and nothing more, and all of it is what the manifest says.
     pub(crate) fn finish(mut self) -> Result<(), Finding> {
         self.end().map_err(|fault| self.expected.finding(None, fault))
     }
 
     fn end(&mut self) -> Result<(), Fault> {
+        let frames = self.lengths.len() as u64;
+        let mut bytes = Vec::new();
+        self.reader.by_ref().take(table::len(frames)).read_to_end(&mut bytes).map_err(read_fault)?;
+        self.count(&bytes);
+        if table::decode(&bytes, frames)? != self.lengths {
+            return Err(Fault::Malformed("frame table"));
+        }
         if self.reader.read(&mut [0]).map_err(read_fault)? > 0 {
             return Err(Fault::Longer);
         }

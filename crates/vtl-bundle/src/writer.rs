@@ -13,7 +13,7 @@ use std::ops::RangeInclusive;
 
 use md5::Md5;
 use sha2::{Digest as _, Sha256};
-use vtl_codec::{Cipher, Compressors, Habit, Key, Method, PublicKey, Randomness, SigningKey};
+use vtl_codec::{Cipher, Key, Method, PublicKey, Randomness, SigningKey};
 use vtl_types::Label;
 
 use crate::chunk::{ChunkHeader, HEADER_BYTES as CHUNK_HEADER_BYTES};
@@ -24,6 +24,8 @@ use crate::manifest::{
     object_name,
 };
 use crate::map::{Map, MapError};
+use crate::packers::{Lost, Packers};
+use crate::table;
 
 /// How long chunk objects may be at most.
 pub const CHUNK_SIZES: RangeInclusive<u64> = 1 << 20..=1 << 40;
@@ -74,6 +76,28 @@ pub struct Settings {
     pub random: Randomness,
 }
 
+/// What makes a bundle the one that it is. Who keeps it can go on with a bundle that was cut off.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// Random, one for each bundle.
+    pub bundle: [u8; 16],
+    /// Random; none when the bundle is not encrypted.
+    pub data_key: Option<Key>,
+}
+
+impl Identity {
+    /// A new one.
+    ///
+    /// # Errors
+    /// There are no random bytes.
+    pub fn new(random: &Randomness, sealed: bool) -> io::Result<Self> {
+        let mut bundle = [0; 16];
+        random.fill(&mut bundle)?;
+        let data_key = if sealed { Some(Key::random(random)?) } else { None };
+        Ok(Self { bundle, data_key })
+    }
+}
+
 /// Why there is no bundle.
 #[derive(Debug)]
 pub enum WriteError {
@@ -94,6 +118,8 @@ pub enum WriteError {
     Random(io::Error),
     /// The cryptographic library refuses.
     Refused(Fault),
+    /// A thread that compressed has ended.
+    Thread,
 }
 
 impl fmt::Display for WriteError {
@@ -105,11 +131,20 @@ impl fmt::Display for WriteError {
             Self::Manifest(error) => error.fmt(f),
             Self::Random(error) => write!(f, "there are no random bytes: {error}"),
             Self::Refused(fault) => write!(f, "a frame cannot be sealed: {fault}"),
+            Self::Thread => {
+                f.write_str("a thread that compressed frames has ended (this is a fault of the program)")
+            }
         }
     }
 }
 
 impl std::error::Error for WriteError {}
+
+impl From<Lost> for WriteError {
+    fn from(_: Lost) -> Self {
+        Self::Thread
+    }
+}
 
 impl From<MapError> for WriteError {
     fn from(error: MapError) -> Self {
@@ -127,8 +162,7 @@ impl From<ManifestError> for WriteError {
 pub struct Writer<S> {
     sink: S,
     settings: Settings,
-    compressors: Compressors,
-    habit: Habit,
+    packers: Packers,
     data_key: Option<Key>,
     bundle: [u8; 16],
     map: Map,
@@ -137,6 +171,8 @@ pub struct Writer<S> {
     raw: Vec<u8>,
     held: Option<Packed>,
     next_frame: u64,
+    /// Frames still to come that are in objects which are done.
+    skip: u64,
     object: Option<Open>,
     done: Vec<Stored>,
 }
@@ -148,7 +184,8 @@ struct Open {
     header: [u8; CHUNK_HEADER_BYTES],
     seal: Option<Cipher>,
     bytes: u64,
-    frames: u64,
+    /// Of the bodies of its frames.
+    lengths: Vec<u32>,
     md5: Md5,
     sha256: Sha256,
 }
@@ -159,6 +196,22 @@ impl<S: Sink> Writer<S> {
     /// # Errors
     /// The settings cannot be, or there are no random bytes.
     pub fn new(settings: Settings, sink: S) -> Result<Self, WriteError> {
+        let sealed = !settings.recipients.is_empty();
+        let identity = Identity::new(&settings.random, sealed).map_err(WriteError::Random)?;
+        Self::resume(settings, identity, Vec::new(), sink)
+    }
+
+    /// Goes on with a bundle whose first objects are `done`: the same blocks and filemarks must come again, from the first on. Frames of objects
+    /// that are done are hashed and passed over; every object that follows gets a salt of its own, so nothing is sealed twice with one key.
+    ///
+    /// # Errors
+    /// As [`Writer::new`]; objects or keys are not those of such a bundle.
+    pub fn resume(
+        settings: Settings,
+        identity: Identity,
+        done: Vec<Stored>,
+        sink: S,
+    ) -> Result<Self, WriteError> {
         if !CHUNK_SIZES.contains(&settings.chunk_bytes) {
             let (least, most) = (CHUNK_SIZES.start() >> 20, CHUNK_SIZES.end() >> 20);
             let why = format!(
@@ -172,27 +225,36 @@ impl<S: Sink> Writer<S> {
                 format!("{} recipients are too many: at most {MAX_RECIPIENTS}", settings.recipients.len());
             return Err(WriteError::Settings(why));
         }
-        let mut bundle = [0; 16];
-        settings.random.fill(&mut bundle).map_err(WriteError::Random)?;
-        let data_key = match settings.recipients.is_empty() {
-            true => None,
-            false => Some(Key::random(&settings.random).map_err(WriteError::Random)?),
-        };
+        let Identity { bundle, data_key } = identity;
+        let named =
+            done.iter().zip(1..).all(|(object, number)| object.name == object_name(settings.label, number));
+        if !named || data_key.is_none() != settings.recipients.is_empty() {
+            let why = "objects that are done, or the data key, are not those of such a bundle";
+            return Err(WriteError::Settings(why.to_owned()));
+        }
+        let first = done.iter().map(|object| object.frames).sum();
         Ok(Self {
             sink,
-            compressors: Compressors::new(settings.codec, settings.level),
+            packers: Packers::new(settings.codec, settings.level, 0),
             settings,
-            habit: Habit::default(),
             data_key,
             bundle,
             map: Map::default(),
             content: blake3::Hasher::new(),
             raw: Vec::with_capacity(FRAME_BYTES),
             held: None,
-            next_frame: 0,
+            next_frame: first,
+            skip: first,
             object: None,
-            done: Vec::new(),
+            done,
         })
+    }
+
+    /// Has so many threads compress, beside the caller's; before the first block. A writer has none unless it is told.
+    #[must_use]
+    pub fn with_threads(mut self, threads: usize) -> Self {
+        self.packers = Packers::new(self.settings.codec, self.settings.level, threads);
+        self
     }
 
     /// The next block.
@@ -232,6 +294,13 @@ impl<S: Sink> Writer<S> {
     /// The sink fails, or the manifest is too long.
     pub fn finish(mut self) -> Result<(Manifest, S), WriteError> {
         self.pack()?;
+        if self.skip > 0 {
+            let why = format!("what came is shorter than the objects that are done, by {} frames", self.skip);
+            return Err(WriteError::Settings(why));
+        }
+        while let Some(packed) = self.packers.take()? {
+            self.next(packed)?;
+        }
         if let Some(last) = self.held.take() {
             self.place(last, End::Bundle)?;
         }
@@ -258,11 +327,23 @@ impl<S: Sink> Writer<S> {
         Ok((manifest, self.sink))
     }
 
-    /// Compresses what is there, and places the frame before it.
+    /// Has what is there compressed.
     fn pack(&mut self) -> Result<(), WriteError> {
         self.content.update(&self.raw);
-        let packed = Packed::new(&self.raw, &self.compressors, self.settings.codec, &self.habit);
-        self.raw.clear();
+        if let Some(left) = self.skip.checked_sub(1) {
+            self.skip = left;
+            self.raw.clear();
+            return Ok(());
+        }
+        let raw = std::mem::replace(&mut self.raw, Vec::with_capacity(FRAME_BYTES));
+        match self.packers.give(raw)? {
+            Some(packed) => self.next(packed),
+            None => Ok(()),
+        }
+    }
+
+    /// The next frame in order is packed: the one before it can be placed.
+    fn next(&mut self, packed: Packed) -> Result<(), WriteError> {
         if let Some(before) = self.held.take() {
             let end = if self.fits(&before, &packed) { End::None } else { End::Object };
             self.place(before, end)?;
@@ -274,8 +355,12 @@ impl<S: Sink> Writer<S> {
     /// Whether the object has room for both.
     fn fits(&self, before: &Packed, next: &Packed) -> bool {
         let sealed = self.data_key.is_some();
-        let used = self.object.as_ref().map_or(CHUNK_HEADER_BYTES as u64, |object| object.bytes);
-        used + before.len(sealed) + next.len(sealed) <= self.settings.chunk_bytes
+        let (used, frames) = self
+            .object
+            .as_ref()
+            .map_or((CHUNK_HEADER_BYTES as u64, 0), |object| (object.bytes, object.lengths.len() as u64));
+        let both = before.len(sealed) + next.len(sealed) + table::len(frames + 2);
+        used + both <= self.settings.chunk_bytes
     }
 
     fn place(&mut self, packed: Packed, end: End) -> Result<(), WriteError> {
@@ -287,7 +372,7 @@ impl<S: Sink> Writer<S> {
         let (header, body) = placed.map_err(WriteError::Refused)?;
         object.write(&mut self.sink, &header)?;
         object.write(&mut self.sink, &body)?;
-        object.frames += 1;
+        object.lengths.push(body.len() as u32);
         self.next_frame += 1;
         match end {
             End::None => self.object = Some(object),
@@ -323,7 +408,7 @@ impl Open {
     ) -> Result<Self, WriteError> {
         sink.begin(&name).map_err(|error| WriteError::Sink { object: name.clone(), error })?;
         let (md5, sha256) = (Md5::new(), Sha256::new());
-        let mut object = Self { name, number, header, seal, bytes: 0, frames: 0, md5, sha256 };
+        let mut object = Self { name, number, header, seal, bytes: 0, lengths: Vec::new(), md5, sha256 };
         object.write(sink, &header)?;
         Ok(object)
     }
@@ -335,13 +420,14 @@ impl Open {
         sink.write(bytes).map_err(|error| WriteError::Sink { object: self.name.clone(), error })
     }
 
-    fn end(self, sink: &mut impl Sink) -> Result<Stored, WriteError> {
+    fn end(mut self, sink: &mut impl Sink) -> Result<Stored, WriteError> {
+        self.write(sink, &table::encode(&self.lengths))?;
         let stored = Stored {
             name: self.name,
             bytes: self.bytes,
             md5: hex(&self.md5.finalize()),
             sha256: hex(&self.sha256.finalize()),
-            frames: self.frames,
+            frames: self.lengths.len() as u64,
         };
         match sink.end(&stored) {
             Ok(()) => Ok(stored),

@@ -17,20 +17,21 @@ fn seen(vector: &Vector, folder: &Folder, what: &str) -> (Finding, Finding) {
     }
 }
 
-/// Objects with the numbers of their frames and where each begins.
-fn frames(bytes: &[u8], mut number: u64) -> Vec<(usize, u64)> {
+/// The numbers of an object's frames and where each begins; last where its table does.
+fn frames(bytes: &[u8], mut number: u64) -> Vec<(usize, Option<u64>)> {
     let (mut at, mut found) = (CHUNK_HEADER_BYTES, Vec::new());
-    while at < bytes.len() {
-        found.push((at, number));
+    while !bytes[at..].starts_with(b"VTLX") {
+        found.push((at, Some(number)));
         let len = u32::from_le_bytes(bytes[at + 4..at + 8].try_into().unwrap());
         at += 32 + len as usize;
         number += 1;
     }
+    found.push((at, None));
     found
 }
 
-fn frame_of(frames: &[(usize, u64)], at: usize) -> Option<u64> {
-    frames.iter().rev().find(|(start, _)| *start <= at).map(|(_, number)| *number)
+fn frame_of(frames: &[(usize, Option<u64>)], at: usize) -> Option<u64> {
+    frames.iter().rev().find(|(start, _)| *start <= at).and_then(|(_, number)| *number)
 }
 
 fn objects(vector: &Vector) -> Vec<(String, Vec<u8>, u64)> {
@@ -123,8 +124,8 @@ fn frames_that_are_swapped_doubled_or_dropped_are_named() {
     let vector = vector("zstd-sealed");
     for (object, bytes, first) in objects(&vector) {
         let frames = frames(&bytes, first);
-        let [(one, number), (two, next)] = frames[..] else { panic!("two frames in each") };
-        let (head, a, b) = (&bytes[..one], &bytes[one..two], &bytes[two..]);
+        let [(one, number), (two, next), (table, None)] = frames[..] else { panic!("two frames in each") };
+        let (head, a, b) = (&bytes[..one], &bytes[one..two], &bytes[two..table]);
         let cases = [
             ([head, b, a].concat(), number),
             ([head, a, a, b].concat(), next),
@@ -136,7 +137,7 @@ fn frames_that_are_swapped_doubled_or_dropped_are_named() {
             folder.objects.insert(object.clone(), bytes);
             let (verified, decoded) = seen(&vector, &folder, &object);
             for finding in [verified, decoded] {
-                assert_eq!((&finding.object, finding.frame), (&object, Some(frame)), "{finding}");
+                assert_eq!((&finding.object, finding.frame), (&object, frame), "{finding}");
             }
         }
     }
@@ -167,6 +168,34 @@ fn objects_that_were_forged_with_checksums_that_fit_do_not_open() {
     }
     let said = forge(&|bytes| bytes[104] = 0);
     assert!(said.contains("frame 0: it is not what was sealed here"), "another codec: {said}");
+}
+
+#[test]
+fn a_table_that_lies_leads_to_no_other_frame_and_is_named() {
+    let vector = vector("zstd-sealed");
+    let (object, bytes, _) = objects(&vector).remove(0);
+    let table = bytes.len() - 20;
+    for (first, second) in [(0, 0), (1, u32::MAX), (u32::MAX, u32::MAX)] {
+        let lengths = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
+        let mut lies = bytes.clone();
+        lies[table + 8..table + 12].copy_from_slice(&lengths(table + 8).wrapping_add(first).to_le_bytes());
+        lies[table + 12..table + 16].copy_from_slice(&lengths(table + 12).wrapping_add(second).to_le_bytes());
+        let crc = crc32fast::hash(&lies[table..table + 16]).to_le_bytes();
+        lies[table + 16..].copy_from_slice(&crc);
+        let is_lie = lies != bytes;
+        let mut folder = vector.folder.clone();
+        folder.objects.insert(object.clone(), lies);
+        let mut image = Image::open(&vector.manifest, vector.key.as_ref(), &folder).unwrap();
+        for range in [0..10, 262_144..262_154] {
+            assert_eq!(image.read(range, |_| Ok(())).is_err(), is_lie, "{first} {second}");
+        }
+        let findings = verify(&vector.manifest, &mut &folder, |_, _| {});
+        assert_eq!(findings.len(), usize::from(is_lie));
+        if is_lie {
+            let said = findings[0].to_string();
+            assert_eq!(said, format!("{object}: its frame table is none of this format"));
+        }
+    }
 }
 
 #[test]

@@ -3,13 +3,16 @@
 
 mod common;
 
+use std::cell::Cell;
+use std::io::{self, Cursor, Read, Seek, SeekFrom};
 use std::process::Command;
+use std::rc::Rc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use common::{VECTORS, vector};
+use common::{Folder, VECTORS, vector};
 use sha2::{Digest as _, Sha256};
-use vtl_bundle::{Event, Image, Manifest, Signed, verify};
+use vtl_bundle::{Event, Image, Manifest, Signed, Source, verify};
 use vtl_codec::{PrivateKey, VerifyingKey};
 
 fn hex(bytes: &[u8]) -> String {
@@ -158,6 +161,46 @@ fn any_part_of_the_image_is_read_from_where_it_lies() {
     assert_eq!(block, b"d", "the last block is the last letter of 'end'");
 }
 
-fn zstd_blocks<S: vtl_bundle::Source>(image: &Image<'_, S>) -> u64 {
+/// Counts what is read.
+struct Counted<'a>(&'a Folder, Rc<Cell<u64>>);
+struct CountedObject(Cursor<Vec<u8>>, Rc<Cell<u64>>);
+
+impl Source for Counted<'_> {
+    type Object = CountedObject;
+
+    fn open(&mut self, name: &str) -> io::Result<CountedObject> {
+        Ok(CountedObject(self.0.clone().objects.remove(name).map(Cursor::new).unwrap(), Rc::clone(&self.1)))
+    }
+}
+
+impl Read for CountedObject {
+    fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
+        let len = self.0.read(room)?;
+        self.1.set(self.1.get() + len as u64);
+        Ok(len)
+    }
+}
+
+impl Seek for CountedObject {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.0.seek(to)
+    }
+}
+
+#[test]
+fn a_frame_is_reached_without_reading_what_is_before_it() {
+    let vector = vector("zstd-sealed");
+    let counted = Rc::new(Cell::new(0));
+    let source = Counted(&vector.folder, Rc::clone(&counted));
+    let mut image = Image::open(&vector.manifest, vector.key.as_ref(), source).unwrap();
+    // The second frame of the first object, which has two.
+    image.read(262_144..262_145, |_| Ok(())).unwrap();
+    let object = &vector.folder.objects["VTL001L8.img.000001"];
+    let body = |at: usize| u64::from(u32::from_le_bytes(object[at..at + 4].try_into().unwrap()));
+    let second = 80 + 32 + body(84) as usize;
+    assert_eq!(counted.get(), 80 + (12 + 2 * 4) + 32 + body(second + 4), "header, table, one frame");
+}
+
+fn zstd_blocks<S: Source>(image: &Image<'_, S>) -> u64 {
     image.inside().map.blocks()
 }

@@ -7,7 +7,7 @@ use std::io;
 use std::process::Command;
 
 use common::{Folder, vector};
-use vtl_bundle::{Event, Image, Manifest, Settings, Signed, Sink, Stored, Writer, verify};
+use vtl_bundle::{Event, Identity, Image, Manifest, Settings, Signed, Sink, Stored, Writer, verify};
 use vtl_codec::{Method, PublicKey, Randomness, SigningKey};
 
 fn noise(len: usize, seed: u8) -> Vec<u8> {
@@ -53,7 +53,10 @@ fn public() -> PublicKey {
 }
 
 fn write(settings: Settings, tape: &[Thing]) -> (Manifest, Folder) {
-    let mut writer = Writer::new(settings, Folder::default()).unwrap();
+    write_with(Writer::new(settings, Folder::default()).unwrap(), tape)
+}
+
+fn write_with(mut writer: Writer<Folder>, tape: &[Thing]) -> (Manifest, Folder) {
     for thing in tape {
         match thing {
             Thing::Block(bytes) => writer.block(bytes).unwrap(),
@@ -258,4 +261,88 @@ fn a_sink_that_fails_at_any_call_is_named_with_its_object_and_no_manifest_follow
         assert!(error.starts_with("VTL002L8.") && error.contains("made up"), "{left}: {error}");
     }
     assert!(run(calls).is_ok());
+}
+
+#[test]
+fn a_bundle_that_was_cut_off_after_any_object_is_gone_on_with_and_no_salt_comes_twice() {
+    let (whole, first) = write(Settings { recipients: vec![public()], ..settings(Method::Zstd) }, &tape());
+    let count = whole.objects.len();
+    assert!(count >= 4);
+    let data_key = whole.data_key(&vector("none-sealed").key.unwrap()).unwrap();
+    let salt = |bytes: &[u8]| bytes[32..64].to_vec();
+    for kept in 0..=count {
+        let mut folder = Folder::default();
+        let done = whole.objects[..kept].to_vec();
+        for object in &done {
+            folder.objects.insert(object.name.clone(), first.objects[&object.name].clone());
+        }
+        let settings = Settings { recipients: vec![public()], ..settings(Method::Zstd) };
+        let identity = Identity { bundle: whole.bundle, data_key: Some(data_key.clone()) };
+        let mut writer = Writer::resume(settings, identity, done, folder).unwrap();
+        for thing in tape() {
+            match thing {
+                Thing::Block(bytes) => writer.block(&bytes).unwrap(),
+                Thing::Mark => writer.filemarks(1).unwrap(),
+            }
+        }
+        let (manifest, folder) = writer.finish().unwrap();
+        assert!(read(&folder) == tape(), "{kept} objects were kept");
+        assert_eq!(manifest.objects[..kept], whole.objects[..kept]);
+        for object in &manifest.objects[kept..] {
+            assert_ne!(
+                salt(&folder.objects[&object.name]),
+                salt(&first.objects[&object.name]),
+                "{}",
+                object.name
+            );
+        }
+    }
+}
+
+#[test]
+fn what_cannot_go_on_is_refused() {
+    let (whole, _) = write(settings(Method::Raw), &tape());
+    let resume = |settings, done| {
+        let identity = Identity { bundle: whole.bundle, data_key: None };
+        Writer::resume(settings, identity, done, Folder::default())
+    };
+    assert!(resume(settings(Method::Raw), whole.objects[1..].to_vec()).is_err(), "the first is missing");
+    let sealed = Settings { recipients: vec![public()], ..settings(Method::Raw) };
+    assert!(resume(sealed, Vec::new()).is_err(), "there is no data key");
+    let writer = resume(settings(Method::Raw), whole.objects.clone()).unwrap();
+    let error = writer.finish().err().unwrap();
+    assert!(error.to_string().contains("shorter"), "{error}");
+}
+
+#[test]
+fn a_bundle_is_the_same_tape_however_many_threads_compress() {
+    for threads in [0, 1, 2, 5] {
+        for codec in [Method::Raw, Method::Zstd, Method::Lz4] {
+            let writer =
+                Writer::new(Settings { recipients: vec![public()], ..settings(codec) }, Folder::default());
+            let (manifest, folder) = write_with(writer.unwrap().with_threads(threads), &tape());
+            assert!(manifest.objects.len() > 2, "{} objects", manifest.objects.len());
+            assert_eq!(read(&folder), tape(), "{threads} threads, {codec:?}");
+        }
+    }
+}
+
+#[test]
+fn a_sink_that_fails_ends_a_writer_whose_threads_are_at_work() {
+    struct Full(u64);
+    impl Sink for Full {
+        fn begin(&mut self, _: &str) -> io::Result<()> {
+            Ok(())
+        }
+        fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+            self.0 = self.0.checked_sub(bytes.len() as u64).ok_or_else(|| io::Error::other("no more"))?;
+            Ok(())
+        }
+        fn end(&mut self, _: &Stored) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut writer = Writer::new(settings(Method::Zstd), Full(600_000)).unwrap().with_threads(3);
+    let failed = (0..100).find_map(|at| writer.block(&noise(65_536, at)).err());
+    assert_eq!(failed.unwrap().to_string(), "VTL002L8.img.000001 cannot be written: no more");
 }

@@ -103,6 +103,25 @@ impl Cartridge {
         Ok(store.create(OwnerId(id.0), &spec.head()?.encode_snapshot())?)
     }
 
+    /// Makes a cartridge that is to become the copy of another one. It says of itself that it is unfinished until [`Cartridge::finish_copy`], so
+    /// that whoever finds it after a crash knows what it is.
+    pub fn begin_copy(store: &Store, id: CartridgeId, spec: &CartridgeSpec) -> Result<(), CartridgeError> {
+        let head = Head { unfinished: true, ..spec.head()? };
+        Ok(store.create(OwnerId(id.0), &head.encode_snapshot())?)
+    }
+
+    /// The copy is whole, and has the write generation of what it is a copy of. Durable when it returns, in one record; then it is a cartridge as
+    /// others are.
+    pub fn finish_copy(mut self, generation: u64) -> Result<(), CartridgeError> {
+        self.flush()?;
+        if self.head.unfinished {
+            self.head.unfinished = false;
+            self.head.generation = generation.max(1);
+            self.change(|changes| changes.finished = true)?;
+        }
+        self.close()
+    }
+
     /// What the store knows about a cartridge, open or not, as last committed.
     pub fn inspect(store: &Store, id: CartridgeId) -> Result<Facts, CartridgeError> {
         let kept = store.head(OwnerId(id.0))?;
@@ -582,7 +601,8 @@ impl Cartridge {
             return Ok(());
         }
         self.head.number += 1;
-        self.head.generation += u64::from(self.changes.touch_content());
+        // A copy has its generation when it is finished.
+        self.head.generation += u64::from(self.changes.touch_content() && !self.head.unfinished);
         let delta = self.head.encode_delta(&self.changes);
         let grown = self.deltas_bytes + delta.len() + DELTA_OVERHEAD_BYTES;
         if self.changes.protection {
@@ -655,7 +675,7 @@ impl Cartridge {
 }
 
 /// Snapshot and deltas as a state that fits the bytes in the store.
-fn read_head(kept: &vtl_store::Head) -> Result<Head, CartridgeError> {
+pub(crate) fn read_head(kept: &vtl_store::Head) -> Result<Head, CartridgeError> {
     let head = Head::replay(&kept.snapshot, &kept.deltas)?;
     let mapped = head.map.end().byte;
     if mapped != kept.length {

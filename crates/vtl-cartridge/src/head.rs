@@ -27,6 +27,7 @@ const MAX_COUNTER: u64 = 1 << 62;
 const SNAPSHOT_FIXED: usize = 132;
 const WRITE_PROTECTED: u8 = 0x01;
 const HOLD: u8 = 0x02;
+const UNFINISHED: u8 = 0x04;
 
 /// Where a cartridge was when its head was last told.
 pub type PlaceHint = Option<(LibraryName, Place)>;
@@ -44,6 +45,8 @@ pub struct Head {
     pub created_s: i64,
     pub write_protected: bool,
     pub protection: Protection,
+    /// It is a copy that is still being made.
+    pub unfinished: bool,
     pub load_count: u64,
     pub generation: u64,
     /// Number of the last commit that is in here.
@@ -62,6 +65,7 @@ pub struct Changes {
     pub write_protected: bool,
     pub place: bool,
     pub protection: bool,
+    pub finished: bool,
     pub attributes: BTreeSet<u16>,
 }
 
@@ -83,6 +87,7 @@ pub(crate) mod tag {
     pub const ATTRIBUTE: u8 = 4;
     pub const PLACE: u8 = 5;
     pub const PROTECTION: u8 = 6;
+    pub const FINISHED: u8 = 7;
 }
 
 impl Head {
@@ -103,7 +108,8 @@ impl Head {
         out.raw(&SNAPSHOT_MAGIC).u16(VERSION).u16(0).u32(len as u32);
         out.u8(self.kind.generation.number()).u8(form_code(self.kind.form));
         let switch = if self.write_protected { WRITE_PROTECTED } else { 0 };
-        out.u8(switch | if self.protection.hold { HOLD } else { 0 });
+        let unfinished = if self.unfinished { UNFINISHED } else { 0 };
+        out.u8(switch | if self.protection.hold { HOLD } else { 0 } | unfinished);
         out.u8(kind).u16(number).u8(self.serial.len() as u8).u8(library.len() as u8);
         out.raw(self.label.as_str().as_bytes());
         out.u64(self.capacity_bytes).u64(self.early_warning_bytes).u64(self.created_s as u64);
@@ -130,7 +136,7 @@ impl Head {
         read_header(&mut from, SNAPSHOT_MAGIC, bytes.len(), "snapshot")?;
         let kind = read_kind(&mut from)?;
         let flags = from.u8("flags")?;
-        if flags & !(WRITE_PROTECTED | HOLD) != 0 {
+        if flags & !(WRITE_PROTECTED | HOLD | UNFINISHED) != 0 {
             return Err(from.malformed("flags").into());
         }
         let (place_kind, place_number) = (from.u8("place kind")?, from.u16("place number")?);
@@ -165,6 +171,7 @@ impl Head {
             created_s,
             write_protected: flags & WRITE_PROTECTED != 0,
             protection: Protection { hold: flags & HOLD != 0, retention },
+            unfinished: flags & UNFINISHED != 0,
             load_count,
             generation,
             number,
@@ -203,6 +210,9 @@ impl Head {
         if changes.protection {
             body.u8(tag::PROTECTION).u32(25).u8(u8::from(self.protection.hold));
             put_retention(&mut body, self.protection.retention);
+        }
+        if changes.finished {
+            body.u8(tag::FINISHED).u32(0);
         }
         let body = body.into_bytes();
         let mut out = Writer::with_capacity(12 + body.len());
@@ -276,6 +286,7 @@ impl Head {
                 };
                 self.protection = Protection { hold, retention: take_retention(&mut from)? };
             }
+            tag::FINISHED if self.unfinished => self.unfinished = false,
             _ => return Err(from.malformed("tag").into()),
         }
         from.end("record")?;

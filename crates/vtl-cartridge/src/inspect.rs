@@ -72,6 +72,7 @@ fn fields(head: &Head) -> Vec<(&'static str, String)> {
         ("early_warning_bytes", head.early_warning_bytes.to_string()),
         ("created", head.created_s.to_string()),
         ("write_protected", head.write_protected.to_string()),
+        ("unfinished", head.unfinished.to_string()),
         ("load_count", head.load_count.to_string()),
         ("write_generation", head.generation.to_string()),
         ("number", head.number.to_string()),
@@ -112,6 +113,15 @@ fn record(from: &mut Reader<'_>) -> Result<Part, Malformed> {
             let library = String::from_utf8_lossy(body.raw(body.left(), "library")?).into_owned();
             ("place", vec![told("kind", kind.into()), told("number", number.into()), ("library", library)])
         }
+        tag::PROTECTION => {
+            let names = ["retained_until", "release", "count"];
+            let mut fields = vec![told("hold", body.u8("hold")?.into())];
+            for name in names {
+                fields.push(told(name, body.u64(name)?));
+            }
+            ("protection", fields)
+        }
+        tag::FINISHED => ("finished", Vec::new()),
         _ => return Err(from.malformed("tag")),
     })
 }

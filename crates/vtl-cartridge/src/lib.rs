@@ -19,6 +19,7 @@ pub mod inspect;
 mod leb;
 mod map;
 mod protection;
+mod reading;
 mod spec;
 
 pub use cartridge::{Cartridge, Object, Position, Written};
@@ -26,4 +27,5 @@ pub use error::{CartridgeError, Lost};
 pub use head::{MAX_ATTRIBUTES_BYTES, MAX_SERIAL_BYTES, PlaceHint};
 pub use map::{MAX_BLOCK_BYTES, Spaced, Stop};
 pub use protection::{Now, Protection, Retention};
+pub use reading::Reading;
 pub use spec::{CartridgeSpec, Facts, Settings};

@@ -60,6 +60,7 @@ impl CartridgeSpec {
             created_s: self.created_s,
             write_protected: self.write_protected,
             protection: Protection::default(),
+            unfinished: false,
             load_count: 0,
             generation: 0,
             number: 0,
@@ -93,6 +94,8 @@ pub struct Facts {
     pub write_protected: bool,
     /// Retention and hold.
     pub protection: Protection,
+    /// It is a copy that is still being made: nobody should use it.
+    pub unfinished: bool,
     /// How often it was loaded.
     pub load_count: u64,
     /// Grows with every commit that changes blocks, marks or host attributes. What is not committed does not count yet.
@@ -117,6 +120,7 @@ impl Facts {
             filemarks: end.file,
             write_protected: head.write_protected,
             protection: head.protection,
+            unfinished: head.unfinished,
             load_count: head.load_count,
             generation: head.generation,
             created_s: head.created_s,

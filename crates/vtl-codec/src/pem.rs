@@ -87,6 +87,14 @@ pub(crate) fn decode(pem: &[u8]) -> Result<Block, KeyError> {
     Ok(Block { label: label.to_owned(), der })
 }
 
+/// A PEM block of bytes that are no secret: lines of 64 characters (RFC 7468, 2).
+pub(crate) fn encode(label: &str, der: &[u8]) -> String {
+    let digits = STANDARD.encode(der);
+    let lines = digits.as_bytes().chunks(64).map(|line| String::from_utf8_lossy(line).into_owned());
+    let lines = lines.collect::<Vec<_>>().join("\n");
+    format!("-----BEGIN {label}-----\n{lines}\n-----END {label}-----\n")
+}
+
 /// One DER value: tag, length, content.
 fn value(tag: u8, content: &[u8]) -> Vec<u8> {
     let len = (content.len() as u64).to_be_bytes();

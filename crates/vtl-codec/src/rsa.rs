@@ -81,6 +81,11 @@ impl PublicKey {
         &self.der
     }
 
+    /// Its SubjectPublicKeyInfo as PEM.
+    pub fn to_pem(&self) -> String {
+        pem::encode("PUBLIC KEY", &self.der)
+    }
+
     /// The data key, for the holder of the private key alone. As long as the modulus.
     ///
     /// # Errors

@@ -35,6 +35,7 @@ fn check(folder: &Path, bits: usize) {
     let privates = ["key.pem", "old.pem"].map(|name| PrivateKey::from_pem(&read(folder, name)).unwrap());
     for public in &publics {
         assert_eq!(public.bits(), bits);
+        assert_eq!(public.to_pem().as_bytes(), read(folder, "pub.pem"), "as openssl writes it");
         let wrapped = public.wrap(&data_key()).unwrap();
         assert_eq!(wrapped.len(), bits / 8);
         for private in &privates {

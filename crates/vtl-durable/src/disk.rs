@@ -38,10 +38,14 @@ pub struct Found {
 pub trait Disk: Send + Sync + fmt::Debug {
     /// Opens a file.
     fn open(&self, path: &Path, how: Open) -> Result<Arc<dyn DiskFile>, DiskError>;
-    /// Opens a file whose writes go past the system's copies in memory, where that works, and through them elsewhere: [`DiskFile::is_direct`] tells.
-    /// Whoever opens it so writes it in pieces aligned to [`DIRECT_ALIGN`], as [`crate::PageBuffer`] has them, and does not read it.
+    /// Opens a file that is read and written past the system's copies in memory, where that works, and through them elsewhere: [`DiskFile::is_direct`] tells.
+    /// Whoever opens it so writes it in pieces aligned to [`DIRECT_ALIGN`], as [`crate::PageBuffer`] has them. What is read may lie anywhere.
     fn open_direct(&self, path: &Path, how: Open) -> Result<Arc<dyn DiskFile>, DiskError> {
         self.open(path, how)
+    }
+    /// Whether the system has memory that nothing uses: what is written is kept there, and takes the room of nothing else.
+    fn has_idle_memory(&self) -> bool {
+        false
     }
     /// Gives a file another name in the same folder, replacing what had that name.
     fn rename(&self, from: &Path, to: &Path) -> Result<(), DiskError>;
@@ -81,7 +85,7 @@ pub trait DiskFile: Send + Sync + fmt::Debug {
     /// Takes the file's exclusive lock for as long as the handle lives; `false` when another has it.
     fn try_lock(&self) -> Result<bool, DiskError>;
 
-    /// Whether writes go past the system's copies in memory. What they wrote is durable after [`DiskFile::sync_data`] all the same, not before.
+    /// Whether reads and writes go past the system's copies in memory. What they wrote is durable after [`DiskFile::sync_data`] all the same, not before.
     fn is_direct(&self) -> bool {
         false
     }

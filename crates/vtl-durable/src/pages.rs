@@ -36,6 +36,19 @@ impl PageBuffer {
         zeros
     }
 
+    /// Forgets what was gathered and lets `read` fill whole pages for at least `bytes` bytes, or the buffer when it is smaller; what it says has come.
+    pub(crate) fn refill<E>(
+        &mut self,
+        bytes: usize,
+        read: impl FnOnce(&mut [u8]) -> Result<usize, E>,
+    ) -> Result<&[u8], E> {
+        self.len = 0;
+        let wanted = bytes.min(self.capacity).next_multiple_of(DIRECT_ALIGN);
+        let place = self.room.get_mut(self.start..self.start + wanted).unwrap_or_default();
+        self.len = read(place)?.min(wanted);
+        Ok(self.bytes())
+    }
+
     fn extend(&mut self, bytes: usize, write: impl FnOnce(&mut [u8])) {
         let from = self.start + self.len;
         if let Some(place) = self.room.get_mut(from..from + bytes) {

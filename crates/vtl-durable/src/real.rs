@@ -1,7 +1,8 @@
 //! The disk as the operating system gives it.
 
+use std::cell::RefCell;
 use std::fs;
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::num::NonZeroU64;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -10,14 +11,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::buffer::spare_capacity;
 use rustix::fs::{Advice, FallocateFlags, OFlags, fadvise, fallocate, fcntl_getfl, fcntl_setfl, statvfs};
-use rustix::io::Errno;
+use rustix::io::{Errno, ReadWriteFlags, preadv2};
+use rustix::system::sysinfo;
 
-use crate::disk::{Disk, DiskError, DiskFile, Found, Open};
+use crate::disk::{DIRECT_ALIGN, Disk, DiskError, DiskFile, Found, Open};
+use crate::pages::PageBuffer;
 
 const FILE_MODE: u32 = 0o600;
 const FOLDER_MODE: u32 = 0o700;
 /// Linux takes at most this many pieces in one `pwritev` (UIO_MAXIOV).
 const MAX_PIECES: usize = 1024;
+/// Memory lies idle when more than this part of it is used for nothing.
+const IDLE_SHARE: u64 = 8;
+/// What one direct read brings at most: a region of the usual length and the rest of its first and last page.
+const READ_BYTES: usize = (192 + 8) << 10;
 
 /// The real file system.
 #[derive(Clone, Debug, Default)]
@@ -59,9 +66,20 @@ impl Disk for RealDisk {
 
     fn open_direct(&self, path: &Path, how: Open) -> Result<Arc<dyn DiskFile>, DiskError> {
         let file = Self::open_file(path, how)?;
+        if how == Open::Read {
+            // A copy in memory serves a read as well, where there is one.
+            let past = Self::open_file(path, how)?;
+            past.set_direct(true);
+            return Ok(if past.is_direct() { Arc::new(ReadFile { file, past }) } else { Arc::new(file) });
+        }
         // Asked of the open file: a file system that refuses it leaves a new file behind when the opening asks.
         file.set_direct(true);
         Ok(Arc::new(file))
+    }
+
+    fn has_idle_memory(&self) -> bool {
+        let info = sysinfo();
+        info.freeram > info.totalram / IDLE_SHARE
     }
 
     fn rename(&self, from: &Path, to: &Path) -> Result<(), DiskError> {
@@ -138,9 +156,50 @@ impl RealFile {
     }
 }
 
+thread_local! {
+    /// Where direct reads of this thread arrive.
+    static ARRIVALS: RefCell<PageBuffer> = RefCell::new(PageBuffer::new(READ_BYTES));
+}
+
+impl RealFile {
+    /// Reads the whole pages around what is wanted, and copies that out of them.
+    fn read_direct(&self, offset: u64, len: usize, out: &mut Vec<u8>) -> Result<usize, Errno> {
+        ARRIVALS.with_borrow_mut(|pages| {
+            let start = out.len();
+            while out.len() - start < len {
+                let at = offset.saturating_add((out.len() - start) as u64);
+                let before = (at % DIRECT_ALIGN as u64) as usize;
+                let room = before.saturating_add(len - (out.len() - start));
+                let file = &self.file;
+                let read = |room: &mut [u8]| rustix::io::pread(file, room, at - before as u64);
+                match pages.refill(room, read) {
+                    Ok(bytes) => {
+                        let came = bytes.get(before..room.min(bytes.len())).unwrap_or_default();
+                        if came.is_empty() {
+                            break;
+                        }
+                        out.extend_from_slice(came);
+                    }
+                    Err(Errno::INTR) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok(out.len() - start)
+        })
+    }
+}
+
 impl DiskFile for RealFile {
     fn read_at(&self, offset: u64, len: usize, out: &mut Vec<u8>) -> Result<usize, DiskError> {
         let start = out.len();
+        if self.is_direct() {
+            match self.read_direct(offset, len, out) {
+                // It wants more alignment than there is.
+                Err(Errno::INVAL) => self.set_direct(false),
+                other => return other.map_err(|error| self.error("read", error)),
+            }
+            out.truncate(start);
+        }
         let wanted = start.saturating_add(len);
         out.reserve_exact(len);
         while out.len() < wanted {
@@ -223,6 +282,63 @@ impl DiskFile for RealFile {
     }
 }
 
+/// A file that is read past the system's copies of it in memory, and from them where they are there.
+#[derive(Debug)]
+struct ReadFile {
+    file: RealFile,
+    past: RealFile,
+}
+
+impl ReadFile {
+    /// Whether the system has a copy of this byte, or no such byte.
+    fn has_copy(&self, offset: u64) -> bool {
+        let mut byte = [0];
+        let mut room = [IoSliceMut::new(&mut byte)];
+        preadv2(&self.file.file, &mut room, offset, ReadWriteFlags::NOWAIT).is_ok()
+    }
+}
+
+impl DiskFile for ReadFile {
+    fn read_at(&self, offset: u64, len: usize, out: &mut Vec<u8>) -> Result<usize, DiskError> {
+        let last = offset.saturating_add((len as u64).saturating_sub(1));
+        // A hint, and not more: either way the bytes are right.
+        let way = if self.has_copy(offset) && self.has_copy(last) { &self.file } else { &self.past };
+        way.read_at(offset, len, out)
+    }
+
+    fn write_at(&self, offset: u64, parts: &[IoSlice<'_>]) -> Result<(), DiskError> {
+        self.file.write_at(offset, parts)
+    }
+
+    fn is_direct(&self) -> bool {
+        true
+    }
+
+    fn size(&self) -> Result<u64, DiskError> {
+        self.file.size()
+    }
+
+    fn set_size(&self, bytes: u64) -> Result<(), DiskError> {
+        self.file.set_size(bytes)
+    }
+
+    fn allocate(&self, bytes: u64) -> Result<(), DiskError> {
+        self.file.allocate(bytes)
+    }
+
+    fn sync_data(&self) -> Result<(), DiskError> {
+        self.file.sync_data()
+    }
+
+    fn forget_cached(&self, offset: u64, len: u64) {
+        self.file.forget_cached(offset, len);
+    }
+
+    fn try_lock(&self) -> Result<bool, DiskError> {
+        self.file.try_lock()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -251,6 +367,36 @@ mod tests {
             }
             file.sync_data().unwrap();
             assert_eq!(file.is_direct(), before, "no aligned write changes it");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_read_directly_gives_the_same_bytes_from_the_medium_from_memory_and_from_both() {
+        let content: Vec<u8> =
+            (0..700_001_u32).map(|at| (at.wrapping_mul(0x9e37_79b1) >> 24) as u8).collect();
+        for root in ["/dev/shm", "/var/tmp"].into_iter().filter(|root| Path::new(root).is_dir()) {
+            let folder = tempfile::tempdir_in(root).unwrap();
+            let path = folder.path().join("file");
+            std::fs::write(&path, &content).unwrap();
+            let file = RealDisk::new().open_direct(&path, Open::Read).unwrap();
+            // In memory and not on the medium yet; on the medium alone; and some of it in memory.
+            for kept in [None, Some(0..content.len()), Some(0..100_000), Some(300_000..content.len())] {
+                if let Some(forgotten) = kept {
+                    std::fs::File::open(&path).unwrap().sync_all().unwrap();
+                    file.forget_cached(forgotten.start as u64, forgotten.len() as u64);
+                }
+                for (at, len) in
+                    [(0, 0), (0, 1), (4095, 2), (4096, 8192), (1, 700_000), (90_000, 300_000), (700_000, 9)]
+                {
+                    let mut found = b"before".to_vec();
+                    let expected = &content[at..content.len().min(at + len)];
+                    assert_eq!(file.read_at(at as u64, len, &mut found).unwrap(), expected.len());
+                    assert!(found[..6] == *b"before" && &found[6..] == expected, "{root} {at} {len}");
+                }
+                for at in [700_001, 1 << 40] {
+                    assert_eq!(file.read_at(at, 10, &mut Vec::new()).unwrap(), 0, "{root} {at}");
+                }
+            }
         }
     }
 

@@ -27,5 +27,7 @@ pub use meter::Meter;
 pub use retry::{Class, RetryRule, RetryRules};
 pub use schema::MODULE;
 pub use state::{Event, State, TRANSITIONS, next};
-pub use table::{Enqueued, Job, JobId, LogEntry, NewJob, Priority, TaskRow, TaskState, Trouble, enqueue};
+pub use table::{
+    Enqueued, Job, JobId, LogEntry, NewJob, Priority, TaskRow, TaskState, Trouble, enqueue, unfinished,
+};
 pub use work::{Failure, Outcome, Permit, Plan, PlannedTask, Ticket, Wanted, Work};

@@ -170,6 +170,12 @@ impl Manager {
         finished && !lock(&self.shared.inner).stopped
     }
 
+    /// Whether there is an engine for jobs of this kind.
+    #[must_use]
+    pub fn knows(&self, kind: &str) -> bool {
+        self.shared.works.iter().any(|work| work.kind() == kind)
+    }
+
     /// There may be something to start: a job has been enqueued.
     pub fn poke(&self) {
         lock(&self.shared.inner).called = true;
@@ -292,8 +298,7 @@ impl Manager {
     /// # Errors
     /// The file fails.
     pub fn unfinished(&self) -> Result<Vec<Job>, JobError> {
-        let open: Vec<State> = State::ALL.into_iter().filter(|state| !state.is_terminal()).collect();
-        self.shared.read(|tx| table::jobs_in(tx, &open))
+        self.shared.read(table::unfinished)
     }
 
     /// The parts of a job and its log.
@@ -378,6 +383,7 @@ fn retried(tx: &mut Tx<'_>, job: &Job, now_s: u64) -> Result<JobId, JobError> {
         priority: job.priority,
         // What a cancelled one had half done is taken back.
         checkpoint: if job.state == State::Failed { job.checkpoint.clone() } else { Vec::new() },
+        before: Vec::new(),
     };
     let made = enqueue(tx, &new, now_s)?;
     if made.made {

@@ -7,6 +7,9 @@ pub enum Class {
     Permanent,
     /// It may have gone by the next attempt.
     Temporary,
+    /// It may have gone by the next attempt, and this one got further than the one before: it is not counted, so that a long job does not end because
+    /// of many small troubles.
+    Further,
     /// Something else has what the job needs. Nothing went wrong, so no attempt is counted.
     Busy,
 }
@@ -48,6 +51,9 @@ impl RetryRules {
         match class {
             Class::Permanent => None,
             Class::Temporary => Some(self.temporary),
+            Class::Further => {
+                Some(RetryRule { attempts: None, max_pause_s: self.temporary.pause_s, ..self.temporary })
+            }
             Class::Busy => Some(self.busy),
         }
     }
@@ -87,6 +93,11 @@ mod tests {
         assert_eq!(pauses, [Some(30), Some(60), Some(120), Some(200), None, None]);
         assert_eq!(RULES.pause_s(Class::Permanent, 1, 0), None);
         assert_eq!(RULES.pause_s(Class::Busy, u32::MAX, 0), Some(5));
+        assert_eq!(
+            RULES.pause_s(Class::Further, u32::MAX, 0),
+            Some(30),
+            "it got further: no attempt is counted"
+        );
     }
 
     #[test]

@@ -474,7 +474,7 @@ fn judge(job: &mut Job, end: &End, rules: &RetryRules, now_s: u64, random: u64) 
             let Some(pause_s) = rules.pause_s(failure.class, job.attempts, random) else {
                 return (Event::Fail, failure.message.clone());
             };
-            job.in_attempt = failure.class == Class::Busy;
+            job.in_attempt = matches!(failure.class, Class::Busy | Class::Further);
             job.not_before_s = now_s.saturating_add(pause_s);
             (Event::Again, format!("{}; again in {pause_s} s", failure.message))
         }

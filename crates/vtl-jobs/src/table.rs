@@ -78,6 +78,8 @@ pub struct NewJob {
     pub priority: Priority,
     /// Where another job came to that this one takes over from.
     pub checkpoint: Vec<u8>,
+    /// What has led to it, word and more: the first lines of its log.
+    pub before: Vec<(&'static str, String)>,
 }
 
 /// What became of it.
@@ -231,6 +233,9 @@ pub(crate) fn enqueue_within(
     };
     tx.insert(&JOBS, &values(&job))?;
     tx.insert(&KEYS, &[text(&new.key), int(job.id.0), int(now_s)])?;
+    for (event, told) in &new.before {
+        log(tx, job.id, now_s, event, told)?;
+    }
     log(tx, job.id, now_s, "queued", "")?;
     Ok(Enqueued { id: job.id, made: true })
 }
@@ -310,6 +315,15 @@ pub(crate) fn job(tx: &Tx<'_>, id: JobId) -> Result<Job, JobError> {
 
 pub(crate) fn jobs(tx: &Tx<'_>) -> Result<Vec<Job>, JobError> {
     Ok(tx.all(&JOBS)?.iter().map(job_of).collect::<Result<_, _>>()?)
+}
+
+/// Jobs that have not ended, in the order in which they came.
+///
+/// # Errors
+/// The file fails.
+pub fn unfinished(tx: &Tx<'_>) -> Result<Vec<Job>, JobError> {
+    let open: Vec<State> = State::ALL.into_iter().filter(|state| !state.is_terminal()).collect();
+    jobs_in(tx, &open)
 }
 
 /// Jobs in any of these states, in the order in which they came.

@@ -106,6 +106,13 @@ pub enum LibraryError {
     TargetExists(IscsiName),
     /// A drive's target would have a name that is too long.
     TargetNameTooLong(String),
+    /// What is to follow a move, in the same transaction, cannot.
+    Follow {
+        /// The cartridge.
+        label: Label,
+        /// What, why not, and what helps.
+        why: String,
+    },
     /// A setting's key or value that cannot be kept.
     Setting {
         /// The key.
@@ -195,6 +202,7 @@ impl fmt::Display for LibraryError {
             Self::TargetNameTooLong(name) => {
                 write!(f, "'{name}' is too long for a target's name: the library's own must be shorter")
             }
+            Self::Follow { label, why } => write!(f, "'{label}' stays where it is: {why}"),
             Self::Setting { key } => write!(
                 f,
                 "setting '{key}' cannot be kept: a key has words of a-z, 0-9 and '_' joined by '.', \

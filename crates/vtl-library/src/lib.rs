@@ -46,4 +46,4 @@ pub use library::{
 pub use moves::{Gates, MoveFault, Mover};
 pub use rebuild::{Head, Placement, Reconciliation, Verdict, plan_rebuild, rebuild, reconcile};
 pub use schema::MODULE;
-pub use transfer::{Moved, exchange, load_from_vault, move_label, move_medium, plan_move};
+pub use transfer::{Moved, eject, exchange, load_from_vault, move_label, move_medium, plan_move};

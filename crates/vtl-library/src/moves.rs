@@ -3,13 +3,14 @@
 //! ```text
 //!            +--------- robot: any to any ---------+
 //!            |   slot <----> drive <----> mailslot |
-//!            +---------------- ^ ------------------+
-//!                              | operator
-//!                              v
-//!                            vault
+//!            +---------------- ^ -----------|------+
+//!                              | operator   | ejection
+//!                              v            v
+//!                            vault <--------+
 //! ```
 //! The robot is what a host commands (MOVE MEDIUM, EXCHANGE MEDIUM); the operator comes by the API and may do what
-//! the robot may, and carry cartridges between the library and the vault.
+//! the robot may, and carry cartridges between the library and the vault. An ejection follows a move to a mailslot of a library
+//! whose cartridges are exported from there, in the same transaction.
 
 use std::{collections::BTreeSet, fmt};
 
@@ -22,6 +23,8 @@ pub enum Mover {
     Robot,
     /// A person, by the API.
     Operator,
+    /// The library by itself, after a move to a mailslot.
+    Ejection,
 }
 
 impl Mover {
@@ -29,6 +32,7 @@ impl Mover {
         match self {
             Self::Robot => "robot",
             Self::Operator => "operator",
+            Self::Ejection => "ejection",
         }
     }
 
@@ -42,6 +46,7 @@ type Kind = &'static str;
 
 const BOTH: &[Mover] = &[Mover::Robot, Mover::Operator];
 const OPERATOR: &[Mover] = &[Mover::Operator];
+const OUT: &[Mover] = &[Mover::Operator, Mover::Ejection];
 const NOBODY: &[Mover] = &[];
 
 /// From, to, who may. Each pair stands here once.
@@ -57,7 +62,7 @@ const MOVES: [(Kind, Kind, &[Mover]); 16] = [
     ("mailslot", "slot", BOTH),
     ("mailslot", "drive", BOTH),
     ("mailslot", "mailslot", BOTH),
-    ("mailslot", "vault", OPERATOR),
+    ("mailslot", "vault", OUT),
     ("vault", "slot", OPERATOR),
     ("vault", "drive", OPERATOR),
     ("vault", "mailslot", OPERATOR),
@@ -304,6 +309,16 @@ mod tests {
     #[test]
     fn whatever_the_robot_may_the_operator_may() {
         assert!(MOVES.iter().all(|(.., who)| !who.contains(&Mover::Robot) || who.contains(&Mover::Operator)));
+    }
+
+    #[test]
+    fn an_ejection_goes_from_a_mailslot_to_the_vault_and_nowhere_else() {
+        for from in KINDS {
+            for to in KINDS {
+                let expected = from == MAILSLOT && to == Place::Vault;
+                assert_eq!(exists(from, to, Mover::Ejection), expected, "{from} {to}");
+            }
+        }
     }
 
     #[test]

@@ -136,6 +136,20 @@ pub fn move_label(
     Ok(done)
 }
 
+/// What a move of the same transaction has put into a mailslot goes on to the vault: nobody ever sees it in the mailslot.
+///
+/// # Errors
+/// [`LibraryError::Move`]: it is not in a mailslot. A failure of the file.
+pub fn eject(tx: &mut Tx<'_>, put: Moved) -> Result<Moved, LibraryError> {
+    let Moved { mut cartridge, from, to } = put;
+    if !moves::exists(to, Place::Vault, Mover::Ejection) {
+        return Err(MoveFault::NoSuchMove { from: to, to: Place::Vault }.into());
+    }
+    cartridge.put_in_vault();
+    cartridge::update(tx, &cartridge)?;
+    Ok(Moved { cartridge, from, to: Place::Vault })
+}
+
 /// The operator puts a cartridge of the vault into the first empty slot or mailslot of a library.
 ///
 /// # Errors

@@ -13,6 +13,7 @@ use vtl_durable::{Disk, DiskError, DiskFile, Open, sealed};
 
 use crate::pack::PackId;
 use crate::sync::{Arc, Mutex};
+use crate::types::DirectIo;
 use crate::workers::lock;
 
 /// A pack in one generation.
@@ -30,6 +31,10 @@ pub(crate) trait Backend: Send + Sync + fmt::Debug {
     fn sweep(&self) -> Result<(), DiskError>;
     /// A pack's bytes, to be read in ranges and nothing else.
     fn open(&self, name: PackName) -> Result<Arc<dyn DiskFile>, DiskError>;
+    /// The same, by whoever reads a region after the other, each once.
+    fn open_to_stream(&self, name: PackName) -> Result<Arc<dyn DiskFile>, DiskError> {
+        self.open(name)
+    }
     /// Begins to put a pack. It is there when [`Put::publish`] returns, and not at all when the `Put` is dropped before.
     fn put(&self, name: PackName) -> Result<Box<dyn Put>, DiskError>;
     /// Takes a pack away; for good after [`Backend::settle`].
@@ -54,8 +59,7 @@ pub(crate) trait Put {
 pub(crate) struct Folder {
     disk: Arc<dyn Disk>,
     root: PathBuf,
-    /// Whether packs that are appended to are written past the page cache where that works.
-    direct_io: bool,
+    direct_io: DirectIo,
     /// Folders that exist for sure.
     made: Mutex<BTreeSet<String>>,
     /// Folders that lost a name.
@@ -65,7 +69,7 @@ pub(crate) struct Folder {
 }
 
 impl Folder {
-    pub(crate) fn new(disk: Arc<dyn Disk>, root: PathBuf, direct_io: bool) -> Self {
+    pub(crate) fn new(disk: Arc<dyn Disk>, root: PathBuf, direct_io: DirectIo) -> Self {
         Self {
             disk,
             root,
@@ -88,7 +92,7 @@ impl Folder {
     pub(crate) fn create(&self, id: PackId) -> Result<(Arc<dyn DiskFile>, PathBuf), DiskError> {
         self.make_folder(id)?;
         let path = self.path(PackName { id, generation: 0 });
-        let file = match self.direct_io {
+        let file = match self.direct_io.writes_past(&*self.disk) {
             true => self.disk.open_direct(&path, Open::Create)?,
             false => self.disk.open(&path, Open::Create)?,
         };
@@ -149,6 +153,13 @@ impl Backend for Folder {
 
     fn open(&self, name: PackName) -> Result<Arc<dyn DiskFile>, DiskError> {
         self.disk.open(&self.path(name), Open::Read)
+    }
+
+    fn open_to_stream(&self, name: PackName) -> Result<Arc<dyn DiskFile>, DiskError> {
+        match self.direct_io {
+            DirectIo::Off => self.open(name),
+            DirectIo::Auto | DirectIo::On => self.disk.open_direct(&self.path(name), Open::Read),
+        }
     }
 
     fn put(&self, name: PackName) -> Result<Box<dyn Put>, DiskError> {
@@ -237,7 +248,7 @@ mod tests {
     fn folder(disk: &SimDisk) -> Folder {
         disk.create_folder(Path::new("/packs")).unwrap();
         disk.sync_folder(Path::new("/")).unwrap();
-        Folder::new(Arc::new(disk.clone()), PathBuf::from("/packs"), true)
+        Folder::new(Arc::new(disk.clone()), PathBuf::from("/packs"), DirectIo::On)
     }
 
     /// What every backend has to do.

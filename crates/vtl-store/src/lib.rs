@@ -10,7 +10,7 @@
 //!                                   new: region, compress (workers) -> a pack, whoever else may come to need it
 //! commit -> sync packs -> one journal record for all owners that wait -> sync -> done
 //! open   -> heads + journal -> packs end with footers, heads written anew -> a journal that says what packs there are
-//! gc     -> mark what owners and open streams refer to -> unlink packs, or write their next generation
+//! gc     -> mark what owners, open streams and snapshots refer to -> unlink packs, or write their next generation
 //! ```
 //!
 //! Invariants, checked where the bytes come in:
@@ -56,7 +56,9 @@ mod repair;
 mod roster;
 mod scrub;
 mod sealed_folder;
+mod seeker;
 pub mod site;
+mod snapshot;
 mod store;
 mod stream;
 mod sync;
@@ -75,6 +77,7 @@ pub use keyring::{
 };
 pub use repair::RepairReport;
 pub use scrub::{Pass, ScrubFinding, ScrubStatus, ScrubStep, Scrubber};
+pub use snapshot::Snapshot;
 pub use store::Store;
 pub use stream::Stream;
-pub use types::{Head, Health, Options, OwnerId, PackWrites, Share, Stats, Usage};
+pub use types::{DirectIo, Head, Health, Options, OwnerId, PackWrites, Share, Stats, Usage};

@@ -7,6 +7,7 @@ use crate::error::StoreError;
 use crate::pack::{Chunk, PackId};
 use crate::packs::Known;
 use crate::recipe::Extent;
+use crate::snapshot;
 use crate::store::Core;
 use crate::types::OwnerId;
 use crate::workers::lock;
@@ -131,6 +132,10 @@ pub(crate) fn mark(core: &Core, go_on: &dyn Fn() -> bool) -> Result<Option<Marks
             marker.add(&extents, tag);
             *needed = marker.needed_bytes(&mut extents);
         }
+    }
+    // Snapshots after owners: see there.
+    for pinned in snapshot::needed(core) {
+        marker.add(pinned.extents(), SHARED);
     }
     marker.packs.values_mut().for_each(Ranges::order);
     let mut shared_bytes = needed_bytes;

@@ -351,7 +351,8 @@ impl Member {
         options: &Options,
     ) -> Result<Self, StoreError> {
         // Asked of a file that is there; nothing is written to it.
-        let asked = options.direct_io.then(|| disk.open_direct(&path.join(LOCK), Open::Read));
+        let past = options.direct_io.writes_past(&**disk);
+        let asked = past.then(|| disk.open_direct(&path.join(LOCK), Open::Read));
         let direct = asked.is_some_and(|file| file.is_ok_and(|file| file.is_direct()));
         Ok(Self {
             number,

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use vtl_durable::{DiskError, DiskFile};
 
-use crate::backend::{Backend, PackName, Put};
+use crate::backend::{Backend, Folder, PackName, Put};
 use crate::cipher::Domain;
 use crate::members::{Member, Members};
 use crate::pack::{self, Frame, PackHeader, PackId, Table};
@@ -109,6 +109,9 @@ pub(crate) struct Next {
     pub(crate) put: Box<dyn Put>,
     pub(crate) member: Arc<Member>,
 }
+
+/// One of the two ways in which a folder opens a pack.
+type OpenPack = fn(&Folder, PackName) -> Result<Arc<dyn DiskFile>, DiskError>;
 
 impl Packs {
     pub(crate) fn new(members: Arc<Members>, domain: Arc<Domain>, epoch: u64, limit_bytes: usize) -> Self {
@@ -395,17 +398,17 @@ impl Packs {
 
     /// The file that a view is of. One that was rewritten meanwhile is not found: the caller has to ask for the view again.
     pub(crate) fn file(&self, view: &View) -> Result<Arc<dyn DiskFile>, DiskError> {
-        let (generation, file) = self.open_file(view.id)?;
+        let (generation, file) = self.open_file(view.id, Backend::open_to_stream)?;
         if generation == view.generation { Ok(file) } else { Err(not_found(&self.path(view.id))) }
     }
 
     /// The pack's file in its newest generation, wherever it lies by now.
-    fn open_file(&self, id: PackId) -> Result<(u16, Arc<dyn DiskFile>), DiskError> {
+    fn open_file(&self, id: PackId, open: OpenPack) -> Result<(u16, Arc<dyn DiskFile>), DiskError> {
         let mut known = self.known(id);
         loop {
             let Some(at) = known else { return Err(not_found(&self.path(id))) };
             let name = PackName { id, generation: at.generation };
-            match self.members.by_number(at.member).folder.open(name) {
+            match open(&self.members.by_number(at.member).folder, name) {
                 Err(error) if error.is_not_found() => {
                     let place = |known: Option<Known>| known.map(|known| (known.generation, known.member));
                     let now = self.known(id);
@@ -426,7 +429,7 @@ impl Packs {
     }
 
     fn load(&self, id: PackId) -> Result<Arc<View>, DiskError> {
-        let (generation, file) = self.open_file(id)?;
+        let (generation, file) = self.open_file(id, Backend::open)?;
         let table = pack::load_table(&*file, &self.frame(id, generation))?;
         let view = Arc::new(View { id, generation, durable: table.len(), table });
         let mut inner = lock(&self.inner);

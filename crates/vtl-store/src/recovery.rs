@@ -57,7 +57,7 @@ use crate::store::{Core, HEAD, MADE, Phase, Slot};
 use crate::sync::atomic::{AtomicI64, AtomicU64};
 use crate::sync::{Arc, Mutex};
 use crate::types::{Health, Options, OwnerId};
-use crate::workers::Workers;
+use crate::workers::{READERS_PER_WORKER, Workers};
 use crate::writer::Dock;
 
 pub(crate) const OWNERS: &str = "owners";
@@ -118,6 +118,7 @@ pub(crate) fn open(disk: Arc<dyn Disk>, root: &Path, options: Options) -> Result
     Ok(Core {
         root: root.to_path_buf(),
         workers: Workers::start(options.workers),
+        readers: Workers::start(options.workers * READERS_PER_WORKER),
         codec: Arc::new(Codec::new(
             options.compression_level,
             options.region_bytes + options.longest_chunk() + OVERHEAD,
@@ -131,6 +132,7 @@ pub(crate) fn open(disk: Arc<dyn Disk>, root: &Path, options: Options) -> Result
         quarantine,
         scrub,
         lanes: Mutex::default(),
+        snapshots: Mutex::default(),
         marked: Mutex::default(),
         arrived: AtomicU64::new(found.arrived_bytes),
         // What came and is not there has been collected.

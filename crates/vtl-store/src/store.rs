@@ -29,6 +29,7 @@ use crate::recipe::{Begin, Change, Commit, Entry, Extent, HEAD_KIND, Note, Size,
 use crate::recovery;
 use crate::repair::{self, RepairReport};
 use crate::scrub::{Scrub, ScrubFinding, ScrubStatus, Scrubber};
+use crate::snapshot::{Pinned, Snapshot};
 use crate::stream::Stream;
 use crate::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use crate::sync::{Arc, Mutex, Weak};
@@ -89,6 +90,8 @@ pub(crate) struct Core {
     /// None when the pool is not encrypted.
     pub(crate) keyring: Option<Keyring>,
     pub(crate) workers: Workers,
+    /// Those that read ahead: they wait for the disk, so they are more, and nobody who cuts and hashes waits with them.
+    pub(crate) readers: Workers,
     pub(crate) codec: Arc<Codec>,
     pub(crate) packs: Arc<Packs>,
     pub(crate) dock: Arc<Dock>,
@@ -97,6 +100,8 @@ pub(crate) struct Core {
     pub(crate) scrub: Scrub,
     /// Lanes of open streams, for the collector.
     pub(crate) lanes: Mutex<Vec<Weak<Lane>>>,
+    /// What snapshots need, for the collector.
+    pub(crate) snapshots: Mutex<Vec<Weak<Pinned>>>,
     pub(crate) owners: Mutex<BTreeMap<OwnerId, Slot>>,
     pub(crate) committer: Committer,
     pub(crate) health: Mutex<Health>,
@@ -199,6 +204,14 @@ impl Store {
     /// The owner's state as last committed.
     pub fn head(&self, owner: OwnerId) -> Result<Head, StoreError> {
         self.core.peek(owner, |state| state.head.clone())
+    }
+
+    /// The owner as last committed, to be read whatever becomes of it: written, cut or removed. Other streams and snapshots are in nobody's way.
+    ///
+    /// # Errors
+    /// There is no such owner, or its head cannot be read.
+    pub fn snapshot(&self, owner: OwnerId) -> Result<Snapshot, StoreError> {
+        Snapshot::take(&self.core, owner)
     }
 
     /// Opens the owner's stream; there is one at a time.

@@ -10,9 +10,8 @@ use bytes::{Bytes, BytesMut};
 use crate::cutter::Batch;
 use crate::error::{ReadError, StoreError};
 use crate::lane::Lane;
-use crate::pack::Chunk;
-use crate::reader::{Limits, Reader};
 use crate::recipe::{Change, Extent, Note, State, extent_at};
+use crate::seeker::{Piece, Seeker};
 use crate::store::{Core, delta, snapshot};
 use crate::sync::{Arc, Mutex};
 use crate::types::OwnerId;
@@ -29,17 +28,13 @@ pub struct Stream {
     owner: OwnerId,
     state: Arc<Mutex<State>>,
     lane: Arc<Lane>,
-    reader: Reader,
+    seeker: Seeker,
     tail: Tail,
     len: u64,
     /// Bytes below are committed and not cut by the next commit.
     base: u64,
     /// Bytes below are in pack files.
     settled: u64,
-    /// Where a sequential reader would go on.
-    next_read: u64,
-    /// Workers have been asked for everything before.
-    ahead: u64,
     /// What the next commit does with the guard.
     guard: Option<bool>,
 }
@@ -76,21 +71,10 @@ impl Tail {
     }
 }
 
-/// A verified piece of the stream, and where the next one begins.
-type Piece = (Bytes, u64);
-
 impl Stream {
     pub(crate) fn new(core: Arc<Core>, owner: OwnerId, state: Arc<Mutex<State>>) -> Self {
         let length = lock(&state).head.length;
-        let options = &core.options;
-        let region = options.region_bytes + options.longest_chunk();
-        let ahead = (options.readahead_regions + 2).saturating_mul(region);
-        let reader = Reader::new(
-            Arc::clone(&core.packs),
-            Arc::clone(&core.codec),
-            Limits { all_bytes: options.cache_bytes.max(ahead), read_bytes: ahead },
-            Arc::clone(&core.cached),
-        );
+        let seeker = Seeker::new(Arc::clone(&core), owner);
         let lane = core.lane(length);
         let tail = Tail::default();
         Self {
@@ -98,13 +82,11 @@ impl Stream {
             owner,
             state,
             lane,
-            reader,
+            seeker,
             tail,
             len: length,
             base: length,
             settled: length,
-            next_read: 0,
-            ahead: 0,
             guard: None,
         }
     }
@@ -167,7 +149,7 @@ impl Stream {
         }
         self.settle()?;
         self.lane.truncate(len);
-        self.ahead = self.ahead.min(len);
+        self.seeker.cut(len);
         self.len = len;
         self.settled = len;
         self.base = self.base.min(len);
@@ -292,82 +274,36 @@ impl Stream {
         if self.core.writable().is_ok() {
             self.core.unlink_packs(&fresh);
         }
-        self.ahead = self.ahead.min(length);
+        self.seeker.cut(length);
         (self.len, self.base, self.settled) = (length, length, length);
     }
 
     /// Bytes of the chunk that holds `at`, up to `end`, and where they stop.
     fn read_chunk(&mut self, at: u64, end: u64) -> Result<Piece, ReadError> {
-        let Some(extent) = self.extent_at(at) else {
-            return Err(self.lost(at, at + 1, "no chunk is known to hold this byte"));
-        };
-        let pack = extent.pack;
-        let unreadable = |error: &dyn fmt::Display| format!("pack {pack}: {error}");
-        let view = self.core.packs.view(pack);
-        let view = view.map_err(|error| self.lost(at, extent.end(), unreadable(&error)))?;
-        let raw = u64::from(extent.at) + (at - extent.start);
-        let Some((_, found)) = view.table.holding(raw) else {
-            let next = view.table.get(view.table.position(raw)).map(|next| u64::from(next.chunk.at));
-            let lost = next.map_or(extent.end(), |next| (at + (next - raw)).min(extent.end()));
-            return Err(self.lost(at, lost, unreadable(&"the chunk's header is lost")));
-        };
-        let within = raw - u64::from(found.chunk.at);
-        let chunk_start = at.saturating_sub(within);
-        let chunk_end = (chunk_start + u64::from(found.chunk.len)).min(extent.end());
-        let stop = end.min(chunk_end);
-        match self.reader.chunk(&view, &found, within as usize..(within + stop - at) as usize) {
-            Ok(bytes) => Ok((bytes, stop)),
-            // Rewritten in between: the next view is of the new file.
-            Err(_) if self.core.packs.is_outdated(&view) => self.read_chunk(at, end),
-            Err(error) => {
-                self.core.distrust_chunk(&view, raw);
-                self.core.quarantine.save();
-                Err(self.lost(chunk_start.max(extent.start), chunk_end, unreadable(&error)))
-            }
-        }
+        let extent = self.extent_at(at);
+        self.seeker.piece(extent, at, end)
     }
 
-    fn lost(&self, from: u64, to: u64, why: impl fmt::Display) -> ReadError {
-        let len = to.saturating_sub(from).max(1);
-        ReadError::Damaged { owner: self.owner, offset: from, len, why: why.to_string() }
-    }
-
-    /// The extent of the stream as it is for a reader: a cut that is not committed counts.
     fn extent_at(&self, at: u64) -> Option<Extent> {
-        if at >= self.base {
-            return self.lane.extent_at(at);
-        }
-        let mut extent = *extent_at(lock(&self.state).extents(), at)?;
-        if extent.end() > self.base {
-            extent.len = (self.base - extent.start) as u32;
-        }
-        Some(extent)
+        extent_of(&self.lane, &self.state, self.base, at)
     }
 
     fn read_ahead(&mut self, offset: u64, end: u64) {
-        let sequential = offset == self.next_read && offset < end;
-        self.next_read = end;
-        if !sequential {
-            self.ahead = end;
-            return;
-        }
-        // So much, whatever a region is here: what workers have read should still be in a cache of the processor when it is sent.
-        let window = self.core.options.readahead_regions * self.core.options.region_bytes;
-        let until = end.saturating_add(window as u64).min(self.settled);
-        let workers = self.core.workers.handle();
-        self.ahead = self.ahead.max(end);
-        while self.ahead < until {
-            let at = self.ahead;
-            // What is wrong ahead is told when it is read.
-            let Some(extent) = self.extent_at(at) else { return };
-            let Ok(view) = self.core.packs.view(extent.pack) else { return };
-            let raw = u64::from(extent.at) + (at - extent.start);
-            let Some(region) = view.table.region_holding(raw) else { return };
-            self.reader.prefetch(&workers, &view, region);
-            let region_end = region.chunks.last().map_or(raw + 1, Chunk::end);
-            self.ahead = at + region_end.min(extent.raw_end()).saturating_sub(raw).max(1);
-        }
+        let Self { lane, state, base, settled, .. } = self;
+        self.seeker.read_ahead(offset, end, *settled, |at| extent_of(lane, state, *base, at));
     }
+}
+
+/// The extent of a stream as it is for a reader: a cut below `base` that is not committed counts.
+fn extent_of(lane: &Lane, state: &Mutex<State>, base: u64, at: u64) -> Option<Extent> {
+    if at >= base {
+        return lane.extent_at(at);
+    }
+    let mut extent = *extent_at(lock(state).extents(), at)?;
+    if extent.end() > base {
+        extent.len = (base - extent.start) as u32;
+    }
+    Some(extent)
 }
 
 impl fmt::Debug for Stream {

@@ -4,6 +4,8 @@ use std::fmt;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::PathBuf;
 
+use vtl_durable::Disk;
+
 use crate::keyring::Encryption;
 use crate::pack::PAGE;
 
@@ -36,6 +38,29 @@ impl fmt::Debug for OwnerId {
     }
 }
 
+/// When packs go past the system's page cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DirectIo {
+    /// A pack that is begun while memory lies idle goes through the page cache, where it can be read back from; others past it, so that they
+    /// push nothing out of memory.
+    Auto,
+    /// Always.
+    On,
+    /// Never.
+    Off,
+}
+
+impl DirectIo {
+    /// Whether a pack that is begun now is written past the page cache.
+    pub(crate) fn writes_past(self, disk: &dyn Disk) -> bool {
+        match self {
+            Self::Auto => !disk.has_idle_memory(),
+            Self::On => true,
+            Self::Off => false,
+        }
+    }
+}
+
 /// How the store works. The defaults are for a server; [`Options::small`] is for tests.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -44,7 +69,7 @@ pub struct Options {
     pub start_random: u64,
     /// zstd level. 1: 342 MB a second and core, ratio 2.07 on mixed files; 3 costs a third more time for 2 %.
     pub compression_level: i32,
-    /// Threads that cut, hash, compress and read ahead. 0: everything happens in the caller's thread, in order.
+    /// Threads that cut, hash and compress; twice as many read ahead. 0: everything happens in the caller's thread, in order.
     pub workers: usize,
     /// Whether content that is there already is stored again. Off: the stream is cut at fixed lengths.
     pub dedupe: bool,
@@ -63,8 +88,8 @@ pub struct Options {
     pub pack_bytes: u64,
     /// Bytes gathered for one write to a pack, in whole pages: an aligned buffer for each stream that is written.
     pub write_bytes: usize,
-    /// Whether packs are written past the system's page cache where the file system can do that; elsewhere, and when off, through it.
-    pub direct_io: bool,
+    /// Whether packs are written and read past the system's page cache where the file system can do that.
+    pub direct_io: DirectIo,
     /// Bytes of one stream that may wait for hashing, compression and writing before `append` blocks.
     pub in_flight_bytes: usize,
     /// Length of a journal file after which heads are written and the file is retired.
@@ -101,7 +126,7 @@ impl Default for Options {
             batch_bytes: 256 * KIB,
             pack_bytes: 32 * MIB as u64,
             write_bytes: MIB,
-            direct_io: true,
+            direct_io: DirectIo::Auto,
             in_flight_bytes: 32 * MIB,
             segment_bytes: 16 * MIB as u64,
             reserve_bytes: 128 * MIB as u64,
@@ -128,6 +153,7 @@ impl Options {
             batch_bytes: KIB,
             pack_bytes: 16 * KIB as u64,
             write_bytes: 4 * KIB,
+            direct_io: DirectIo::On,
             in_flight_bytes: 32 * KIB,
             segment_bytes: 32 * KIB as u64,
             reserve_bytes: 128 * KIB as u64,

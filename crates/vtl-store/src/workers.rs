@@ -1,4 +1,4 @@
-//! The threads that hash, compress and read ahead for all streams.
+//! The threads that hash and compress, and those that read ahead, for all streams.
 //!
 //! The queue's length is bounded by its users: each stream has at most its bytes in flight and its read-ahead here.
 
@@ -6,6 +6,9 @@ use std::collections::VecDeque;
 
 use crate::sync::thread::{self, JoinHandle};
 use crate::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+/// Two reads at a time for each thread that computes keep a disk busy: 700 MB/s of direct reads turned into 850 on two cores, of 1200 that the disk gave.
+pub(crate) const READERS_PER_WORKER: usize = 2;
 
 pub(crate) type Job = Box<dyn FnOnce() + Send>;
 

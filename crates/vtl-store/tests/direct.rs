@@ -11,7 +11,7 @@ use bytes::Bytes;
 use common::record::Recorder;
 use common::{Op, ROOT, Random, Run, cases, disk_for, encrypted, owner, script};
 use vtl_durable::{RealDisk, SimDisk};
-use vtl_store::{Options, PackWrites, Store};
+use vtl_store::{DirectIo, Options, PackWrites, Store};
 
 const PAGE: u64 = 4096;
 
@@ -54,7 +54,7 @@ fn a_pack_that_streams_append_to_is_written_in_whole_pages_and_no_page_twice() {
 #[test]
 fn the_files_are_the_same_whichever_way_they_are_written() {
     for seed in 0..cases(3) {
-        let files = |refused: bool, direct_io: bool| {
+        let files = |refused: bool, direct_io: DirectIo| {
             let disk = SimDisk::new(seed);
             if refused {
                 disk.refuse_direct(Path::new("/"));
@@ -62,16 +62,21 @@ fn the_files_are_the_same_whichever_way_they_are_written() {
             let mut run = Run::new(disk, Options { direct_io, ..Options::small() });
             run.run(&script(800 + seed, 3, 150, 7000)).unwrap();
             let told = run.store.as_ref().unwrap().pack_writes();
-            assert_eq!(told == PackWrites::Direct, direct_io && !refused, "{told}");
+            assert_eq!(told == PackWrites::Direct, direct_io != DirectIo::Off && !refused, "{told}");
             run.step(&Op::Reopen).unwrap();
             run.verify("at the end");
             run.close();
             let files = run.disk.files().into_iter();
             files.map(|file| (file.clone(), run.disk.contents(&file).unwrap())).collect::<BTreeMap<_, _>>()
         };
-        let direct = files(false, true);
+        let direct = files(false, DirectIo::On);
         assert!(direct.keys().any(|path| is_appended_to(path)));
-        assert!(direct == files(true, true) && direct == files(false, false), "seed {seed}");
+        assert!(
+            [(true, DirectIo::On), (false, DirectIo::Off), (false, DirectIo::Auto)]
+                .into_iter()
+                .all(|(refused, io)| direct == files(refused, io)),
+            "seed {seed}"
+        );
     }
 }
 
@@ -86,7 +91,7 @@ fn a_pool_goes_on_in_the_other_way_after_any_start_and_power_cut() {
             }
             run.close();
             run.disk = run.disk.after_crash(seed + round);
-            run.options.direct_io = !run.options.direct_io;
+            run.options.direct_io = [DirectIo::Off, DirectIo::On][(round % 2) as usize];
             run.open().unwrap();
             run.verify(&format!("seed {seed}, round {round}"));
         }
@@ -97,16 +102,38 @@ fn a_pool_goes_on_in_the_other_way_after_any_start_and_power_cut() {
 fn what_is_told_of_writes_is_what_the_file_systems_can_do() {
     let folders: Vec<PathBuf> = vec!["/near".into(), "/far".into()];
     let options = Options { folders, ..Options::small() };
-    let told = |refused: Option<&str>, direct_io: bool| {
+    let told = |refused: Option<&str>, direct_io: DirectIo| {
         let disk = disk_for(1, &options);
         refused.into_iter().for_each(|below| disk.refuse_direct(Path::new(below)));
         let options = Options { direct_io, ..options.clone() };
         Store::open(Arc::new(disk), Path::new(ROOT), options).unwrap().pack_writes().to_string()
     };
-    assert_eq!(told(None, true), "direct");
-    assert_eq!(told(Some("/far"), true), "mixed");
-    assert_eq!(told(Some("/"), true), "buffered");
-    assert_eq!(told(None, false), "buffered");
+    assert_eq!(told(None, DirectIo::On), "direct");
+    assert_eq!(told(Some("/far"), DirectIo::On), "mixed");
+    assert_eq!(told(Some("/"), DirectIo::On), "buffered");
+    assert_eq!(told(None, DirectIo::Off), "buffered");
+}
+
+#[test]
+fn a_pack_that_is_begun_while_memory_lies_idle_is_left_to_the_page_cache_and_later_ones_are_not() {
+    let disk = SimDisk::new(5);
+    disk.idle_memory(true);
+    let mut run = Run::new(
+        disk.clone(),
+        Options { direct_io: DirectIo::Auto, pack_bytes: 8 << 10, ..Options::small() },
+    );
+    run.open().unwrap();
+    let told = |run: &Run| run.store.as_ref().unwrap().pack_writes();
+    assert_eq!(told(&run), PackWrites::Buffered);
+    for (idle, expected) in [(true, PackWrites::Buffered), (false, PackWrites::Direct)] {
+        disk.idle_memory(idle);
+        for op in script(77, 3, 120, 7000).into_iter().filter(|op| !matches!(op, Op::Reopen)) {
+            run.step(&op).unwrap();
+        }
+        assert_eq!(told(&run), expected, "{idle}");
+    }
+    run.step(&Op::Reopen).unwrap();
+    run.verify("at the end");
 }
 
 #[test]
@@ -129,10 +156,10 @@ fn what_is_gathered_for_a_write_counts_as_memory_until_the_stream_is_closed() {
 fn on_a_real_disk_what_was_not_committed_is_read_back_and_what_was_is_there_after_a_start() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().join("pool");
-    for direct_io in [true, false] {
+    for (number, direct_io) in [DirectIo::On, DirectIo::Off, DirectIo::Auto].into_iter().enumerate() {
         let options = Options { direct_io, workers: 2, pack_bytes: 1 << 20, ..Options::small() };
         let open = || Store::open(Arc::new(RealDisk::new()), &root, options.clone()).unwrap();
-        let (who, bytes) = (owner(u8::from(direct_io)), noise(u64::from(direct_io), 3_000_000));
+        let (who, bytes) = (owner(number as u8), noise(number as u64, 3_000_000));
         let store = open();
         store.create(who, b"").unwrap();
         let mut stream = store.open_stream(who).unwrap();
@@ -153,6 +180,6 @@ fn on_a_real_disk_what_was_not_committed_is_read_back_and_what_was_is_there_afte
         let store = open();
         assert!(store.open_stream(who).unwrap().read(0, bytes.len() as u64).unwrap().concat() == bytes);
         assert_eq!(store.check().findings, []);
-        assert!(direct_io || store.pack_writes() == PackWrites::Buffered);
+        assert!(direct_io != DirectIo::Off || store.pack_writes() == PackWrites::Buffered);
     }
 }

@@ -19,7 +19,7 @@ use shuttle::scheduler::{
 use shuttle::sync::atomic::{AtomicBool, Ordering};
 use shuttle::{Config, MaxSteps, Runner, thread};
 use vtl_durable::{Disk, DiskError, DiskFile, Found, Open, SimDisk};
-use vtl_store::{GcRule, Options, ScrubStep, Store, StoreError, Stream};
+use vtl_store::{GcRule, Options, ScrubStep, Snapshot, Store, StoreError, Stream};
 
 const ALL_DEAD: GcRule = GcRule { dead_percent: 1, rewrite_bytes: u64::MAX };
 /// Bytes that are not worth compressing, and fill more than half of a pack: it is sealed when its stream is closed.
@@ -268,6 +268,47 @@ fn come_and_go() {
     assert_eq!(store.owners(), [owner(3), owner(7)]);
 }
 
+/// Snapshots of owners that are made, cut and removed meanwhile hold what they were taken of, whatever is collected.
+fn snapshots() {
+    let disk = prepared().survivor(1);
+    let store = open(&disk, 0);
+    let (changing, collecting) = (store.clone(), store.clone());
+    let change = thread::spawn(move || {
+        // What owner 5 alone had comes to another one while it is collected, and is cut from it again.
+        changing.remove(owner(5)).unwrap();
+        changing.create(owner(6), b"").unwrap();
+        let mut stream = changing.open_stream(owner(6)).unwrap();
+        append(&mut stream, &text(1));
+        stream.commit(b"").unwrap();
+        stream.truncate(100).unwrap();
+        stream.commit(b"").unwrap();
+        drop(stream);
+        changing.remove(owner(4)).unwrap();
+        changing.remove(owner(6)).unwrap();
+    });
+    let collect = thread::spawn(move || collect(&collecting));
+    let mut taken: Vec<(u8, Snapshot)> = Vec::new();
+    for who in [5, 6, 4, 6, 6, 4] {
+        taken.extend(store.snapshot(owner(who)).ok().map(|snapshot| (who, snapshot)));
+        taken.iter_mut().for_each(holds);
+    }
+    change.join().unwrap();
+    collect.join().unwrap();
+    store.gc(ALL_DEAD).unwrap();
+    taken.iter_mut().for_each(holds);
+    drop((taken, store));
+    let kept = [&text(0)[..TEXT_BYTES / 2], &text(2)].concat();
+    leaves_only_what_is_live(&open(&disk, 0), &Contents::from([(3, kept)]));
+}
+
+fn holds((who, snapshot): &mut (u8, Snapshot)) {
+    let length = snapshot.head().length;
+    let whole = text(if *who == 4 { 0 } else { 1 });
+    assert!(*who == 6 || length == TEXT_BYTES as u64, "owner {who} was whole or not there");
+    let found = snapshot.read(0, length).unwrap().concat();
+    assert!(found == whole[..length as usize], "the snapshot of owner {who} is not what it was taken of");
+}
+
 /// A pass of the scrub, to its end.
 fn scrub(store: &Store) {
     let mut scrubber = store.scrubber().unwrap();
@@ -349,6 +390,15 @@ fn an_owner_that_is_made_or_removed_meanwhile_is_no_damage_and_stops_no_collecti
     prepared();
     schedule(RandomScheduler::new_from_seed(51, schedules(100)), come_and_go);
     schedule(PctScheduler::new_from_seed(52, 3, schedules(100)), come_and_go);
+}
+
+#[test]
+fn a_snapshot_holds_what_it_was_taken_of_whatever_is_cut_removed_and_collected_meanwhile() {
+    prepared();
+    schedule(RandomScheduler::new_from_seed(61, schedules(200)), snapshots);
+    for (seed, changes) in [(62, 2), (63, 4)] {
+        schedule(PctScheduler::new_from_seed(seed, changes, schedules(150)), snapshots);
+    }
 }
 
 /// What is found can be found again: nothing but the schedule decides what happens.

@@ -86,6 +86,19 @@ impl<I: Inventory, P: Persist> Changer<I, P> {
         if known { Ok(()) } else { Err(Check::InvalidElement) }
     }
 
+    /// A movement, after which the other initiators hear of a mailslot that was emptied at once: 28/01. Who commanded it expects that.
+    fn moved(
+        &mut self,
+        command: &Command,
+        movement: fn(&mut Self, &Cdb) -> Result<(), Check>,
+    ) -> Result<(), Check> {
+        movement(self, &command.cdb)?;
+        if self.inventory.was_mailslot_emptied() {
+            self.common.attention(UnitAttention::ImportExportAccessed, Some(command.nexus));
+        }
+        Ok(())
+    }
+
     fn move_medium(&mut self, cdb: &Cdb) -> Result<(), Check> {
         self.check_transport(cdb.be16(2))?;
         let (from, to) = (self.holder(cdb.be16(4))?, self.holder(cdb.be16(6))?);
@@ -180,8 +193,8 @@ impl<I: Inventory, P: Persist> Device for Changer<I, P> {
                 return status::read(&self.bases, self.inventory.elements(), cdb)
                     .unwrap_or_else(Reply::check);
             }
-            Op::MoveMedium => self.move_medium(cdb),
-            Op::ExchangeMedium => self.exchange(cdb),
+            Op::MoveMedium => self.moved(command, Self::move_medium),
+            Op::ExchangeMedium => self.moved(command, Self::exchange),
             Op::PositionToElement => self.position(cdb),
             Op::InitializeElementStatus => self.inventory.take_stock().map_err(check_of),
             Op::InitializeWithRange => self.initialize_range(cdb),

@@ -19,6 +19,9 @@ struct Shelf {
     fault: Option<MoveFault>,
     locked: bool,
     stock_takings: u32,
+    /// Mailslots are emptied as soon as something is put into them.
+    ejects: bool,
+    emptied: bool,
 }
 
 impl Shelf {
@@ -62,8 +65,15 @@ impl Inventory for Shelf {
         let mut occupant = self.places.remove(&from).unwrap();
         occupant.source = Some(from);
         occupant.placed_by_operator = false;
-        self.places.insert(to, occupant);
+        self.emptied = self.ejects && matches!(to, Element::Mailslot(_));
+        if !self.emptied {
+            self.places.insert(to, occupant);
+        }
         Ok(())
+    }
+
+    fn was_mailslot_emptied(&self) -> bool {
+        self.emptied
     }
 
     fn exchange(&mut self, first: Element, to: Element, second_to: Element) -> Result<(), MoveFault> {
@@ -122,6 +132,21 @@ fn status_cdb(flags: u8, start: u16, count: u16, ids: u8, allocation: u32) -> [u
     let ([a, b], [c, d]) = (start.to_be_bytes(), count.to_be_bytes());
     let [_, e, f, g] = allocation.to_be_bytes();
     [0xb8, flags, a, b, c, d, ids, e, f, g, 0, 0]
+}
+
+#[test]
+fn a_mailslot_that_is_emptied_at_once_is_told_to_all_but_the_initiator_that_put_something_into_it() {
+    let mut changer = changer_with(&[(Element::Slot(0), "VTL001L8"), (Element::Slot(1), "VTL002L8")]);
+    assert!(is_good(&send(&mut changer, A, &move_cdb(SLOT_1, MAILSLOT_1))));
+    assert!(is_good(&send(&mut changer, B, &[0x00])), "what stays in the mailslot is no news");
+    assert!(is_good(&send(&mut changer, A, &move_cdb(MAILSLOT_1, SLOT_1))));
+    changer.inventory_mut().ejects = true;
+    assert!(is_good(&send(&mut changer, A, &move_cdb(SLOT_1, MAILSLOT_1))));
+    assert!(is_good(&send(&mut changer, A, &[0x00])));
+    assert_eq!(sense(&send(&mut changer, B, &[0x00])), (6, 0x28, 0x01));
+    assert!(is_good(&send(&mut changer, A, &move_cdb(SLOT_1 + 1, DRIVE_0))));
+    assert!(is_good(&send(&mut changer, B, &[0x00])), "and told once");
+    assert!(is_good(&send(&mut changer, A, &move_cdb(DRIVE_0, MAILSLOT_1))), "it is free");
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::io::{self, BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,24 @@ use crate::initiator::{Initiator, failure};
 /// The daemon's state folder in the server's.
 const STATE: &str = "state";
 const START_LIMIT: Duration = Duration::from_secs(20);
+
+/// `store.direct_io`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Direct {
+    Auto,
+    On,
+    Off,
+}
+
+impl Direct {
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::On => "on",
+            Self::Off => "off",
+        }
+    }
+}
 
 /// Which target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +46,7 @@ pub enum Kind {
         /// Average length of a chunk.
         chunk_kib: u32,
         /// Packs are written past the page cache.
-        direct_io: bool,
+        direct_io: Direct,
     },
     /// Debian's tgt with emulated tape drives.
     Tgt,
@@ -76,7 +95,7 @@ impl Server {
                 start_vtld(make, folder, port, &[&level, "store.dedupe=false"])?
             }
             Kind::Dedupe { chunk_kib, direct_io } => {
-                let direct_io = format!("store.direct_io={}", if direct_io { "auto" } else { "off" });
+                let direct_io = format!("store.direct_io={}", direct_io.word());
                 start_vtld(make, folder, port, &[&format!("store.chunk_size={chunk_kib}k"), &direct_io])?
             }
             Kind::Tgt => start_tgt(folder, port)?,
@@ -249,8 +268,13 @@ fn run(command: &mut Command) -> io::Result<()> {
     Err(failure(format!("{command:?}: {}", String::from_utf8_lossy(&output.stderr).trim())))
 }
 
+/// A port below those that the system gives to outgoing connections: one of those may be taken before the server listens.
 fn free_port() -> io::Result<u16> {
-    Ok(std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = 20_000 + (std::process::id() % 10_000) as u16;
+    let mut ports = (0..2000).map(|_| first + NEXT.fetch_add(1, Ordering::Relaxed) % 2000);
+    let is_free = |port: &u16| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    ports.find(is_free).ok_or_else(|| failure("no port is free"))
 }
 
 /// Turns the DCE bit of the data compression page (0Fh) on or off.

@@ -19,6 +19,7 @@ use std::process::{Command, Stdio};
 use clap::Parser;
 
 use crate::initiator::failure;
+use crate::server::Direct;
 use crate::sets::{self, Set};
 use engine::Outcome;
 use iscsi::Drive;
@@ -47,13 +48,13 @@ pub struct Args {
     /// Which data sets.
     #[arg(long, value_delimiter = ',', default_values = ["unique", "mixed", "weekly", "tree"])]
     sets: Vec<Set>,
-    /// How packs are written: `auto` as the daemon does, `off` through the page cache.
-    #[arg(long, default_value = "auto", value_parser = ["auto", "off"])]
-    direct_io: String,
+    /// How packs are written and read: `auto` as the daemon does, `on` past the page cache, `off` through it.
+    #[arg(long, default_value = "auto")]
+    direct_io: Direct,
     /// Measures the plain store only, without an encrypted pool and without the daemon.
     #[arg(long)]
     alone: bool,
-    /// Leaves restic and borg out.
+    /// Leaves restic, borg and rustic out.
     #[arg(long)]
     no_peers: bool,
 }
@@ -70,9 +71,9 @@ pub struct Alone {
     /// The pool is encrypted.
     #[arg(long)]
     encrypted: bool,
-    /// Packs are written through the page cache.
-    #[arg(long)]
-    buffered: bool,
+    /// How packs are written and read.
+    #[arg(long, default_value = "auto")]
+    direct_io: Direct,
     /// The backups, oldest first.
     backups: Vec<PathBuf>,
 }
@@ -94,7 +95,7 @@ pub fn run(args: &Args) -> io::Result<()> {
 
 /// The store alone; prints what [`Outcome::parse`] reads.
 pub fn alone(args: &Alone) -> io::Result<()> {
-    let pool = Pool { chunk_kib: args.chunk, encrypted: args.encrypted, direct_io: !args.buffered };
+    let pool = Pool { chunk_kib: args.chunk, encrypted: args.encrypted, direct_io: args.direct_io };
     let mut store = vtl::Vtl::open(&args.root, pool, &args.backups)?;
     print!("{}", engine::run(&mut store, args.backups.len())?.text());
     Ok(())
@@ -103,7 +104,7 @@ pub fn alone(args: &Alone) -> io::Result<()> {
 fn one_round(args: &Args, scratch: &Path, backups: &[PathBuf], tools: &[Tool]) -> io::Result<Round> {
     let (folder, chunk) = (&args.folder, args.chunk);
     let limits = limits::measure(chunk, scratch, &backups[0])?;
-    let direct_io = args.direct_io == "auto";
+    let direct_io = args.direct_io;
     let by_iscsi = |root: &Path| {
         engine::run(&mut Drive::start(&args.vtld, chunk, direct_io, root, backups)?, backups.len())
     };
@@ -135,9 +136,7 @@ fn store_process(pool: Pool, root: &Path, backups: &[PathBuf]) -> io::Result<Out
     if pool.encrypted {
         command.arg("--encrypted");
     }
-    if !pool.direct_io {
-        command.arg("--buffered");
-    }
+    command.args(["--direct-io", pool.direct_io.word()]);
     command.arg("--root").arg(root).args(backups);
     let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
     if !output.status.success() {

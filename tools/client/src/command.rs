@@ -1,5 +1,8 @@
 //! The command line, and the request that each command is.
 
+mod key;
+mod remote;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -13,6 +16,8 @@ use vtl_api::{
 
 use crate::http::{Failure, Method, Request, segment};
 use crate::print::View;
+pub use key::KeyVerb;
+pub use remote::RemoteVerb;
 
 /// The client of a virtual tape library.
 #[derive(Parser)]
@@ -85,6 +90,15 @@ pub enum Noun {
     /// Pools and the folders that their packs lie in.
     #[command(subcommand)]
     Pool(PoolVerb),
+    /// Remotes: places where exported objects lie.
+    #[command(subcommand)]
+    Remote(RemoteVerb),
+    /// RSA keys of exports.
+    #[command(subcommand)]
+    Key(KeyVerb),
+    /// Programs of the site that the server runs.
+    #[command(subcommand)]
+    Hook(HookVerb),
     /// Jobs: what takes time and was asked for.
     #[command(subcommand)]
     Job(JobVerb),
@@ -129,7 +143,7 @@ pub enum LibraryVerb {
         #[arg(long)]
         pool: Option<String>,
     },
-    /// Change settings: drives=N slots=N mailslots=N targets=one|per-device pool=NAME.
+    /// Change settings: drives=N slots=N mailslots=N targets=one|per-device pool=NAME migrate.KEY=VALUE; `library show` lists those of migrate.
     Set {
         /// Its name.
         library: String,
@@ -351,6 +365,31 @@ pub enum JobVerb {
 pub struct OneJob {
     /// Its number.
     id: String,
+}
+
+/// Verbs of `vtl hook`.
+#[derive(Subcommand)]
+pub enum HookVerb {
+    /// List hooks and the programs that they run.
+    Ls,
+    /// Run a hook with made-up facts, and tell how it ended.
+    Test {
+        /// Its name.
+        #[arg(default_value = "post-vault")]
+        name: String,
+    },
+}
+
+impl HookVerb {
+    fn call(&self) -> Call {
+        match self {
+            Self::Ls => get("/hooks", View::Table(&["name", "program", "time_limit_s", "retry_exit_codes"])),
+            Self::Test { name } => {
+                let path = format!("{}/test", path("hooks", name));
+                call(Method::Post, path, Some(json!({})), View::Outcome("ok"))
+            }
+        }
+    }
 }
 
 impl JobVerb {
@@ -738,6 +777,9 @@ impl Noun {
                 };
                 Ok(call(Method::Post, "/store/gc".to_owned(), Some(json!(body)), view))
             }
+            Self::Remote(verb) => verb.call(),
+            Self::Key(verb) => verb.call(),
+            Self::Hook(verb) => Ok(verb.call()),
             Self::Job(verb) => Ok(verb.call()),
             Self::Pool(verb) => verb.call(),
             Self::Iscsi(noun) => noun.call(),
@@ -781,7 +823,16 @@ impl LibraryVerb {
                             body.pool = Some(value.to_owned());
                             continue;
                         }
-                        _ => return Err(unknown_key(key, "drives, slots, mailslots, targets, pool")),
+                        dotted if dotted.contains('.') => {
+                            body.settings.insert(dotted.to_owned(), value.to_owned());
+                            continue;
+                        }
+                        _ => {
+                            return Err(unknown_key(
+                                key,
+                                "drives, slots, mailslots, targets, pool, migrate.…",
+                            ));
+                        }
                     };
                     *field =
                         Some(value.parse().map_err(|_| bad_value(key, value, "a whole number up to 65535"))?);
@@ -1077,6 +1128,7 @@ mod tests {
             ),
             ("vtl library set lib0 drives=3 slots=30", Method::Patch, "/libraries/lib0"),
             ("vtl library set lib0 targets=per-device --force", Method::Patch, "/libraries/lib0"),
+            ("vtl library set lib0 migrate.remote=off-site", Method::Patch, "/libraries/lib0"),
             ("vtl drive show lib0/1", Method::Get, "/libraries/lib0/drives/1"),
             ("vtl cartridge create VTL011L8 --size 640m --count 3", Method::Post, "/cartridges"),
             ("vtl cartridge move VTL001L8 --to mailslot:1", Method::Post, "/cartridges/VTL001L8/move"),
@@ -1202,6 +1254,13 @@ mod tests {
             let words = [&["vtl", "store", "key", "rotate"], wrong].concat();
             assert!(Cli::try_parse_from(words).is_err(), "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn settings_with_a_dot_go_to_the_server_as_they_were_typed() {
+        let body = request("vtl library set lib0 migrate.remote=off-site migrate.key= slots=30").body;
+        let settings = json!({ "migrate.remote": "off-site", "migrate.key": "" });
+        assert_eq!(body, Some(json!({ "slots": 30, "settings": settings, "force": false })));
     }
 
     #[test]

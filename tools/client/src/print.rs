@@ -15,6 +15,12 @@ pub enum View {
     Fields,
     /// One object with an array inside: its fields, then the array as a table.
     FieldsAndTable(&'static str, &'static [&'static str]),
+    /// One object with another one inside: its fields, then those of the other one, named with both names.
+    FieldsAndInner(&'static str),
+    /// A trial: a table of this array; fails when this field is false.
+    Trial(&'static str, &'static str, &'static [&'static str]),
+    /// One object: a line for each of its fields; fails when this one is false.
+    Outcome(&'static str),
     /// Of one object only the array inside.
     Inner(&'static str, &'static [&'static str]),
     /// A job: its fields, its parts, its log.
@@ -23,6 +29,8 @@ pub enum View {
     JobLine,
     /// An array of objects, each shown so.
     Each(&'static str, &'static [&'static str]),
+    /// This field as it is.
+    Text(&'static str),
     /// A message.
     Message,
     /// The state of the system: decides the exit code too.
@@ -39,12 +47,16 @@ pub fn answer(answer: &Value, view: &View, json: bool) {
     }
     match view {
         View::Table(columns) => table(answer, columns),
-        View::Fields => fields(answer, &[]),
+        View::Fields | View::Outcome(_) => fields(answer, &[]),
         View::FieldsAndTable(inner, columns) | View::Findings(inner, columns) => {
             fields(answer, &[inner]);
             table(&answer[*inner], columns);
         }
-        View::Inner(inner, columns) => table(&answer[*inner], columns),
+        View::FieldsAndInner(inner) => {
+            fields(answer, &[inner]);
+            inner_fields(answer, inner);
+        }
+        View::Inner(inner, columns) | View::Trial(_, inner, columns) => table(&answer[*inner], columns),
         View::JobLine => line(&crate::follow::line(answer)),
         View::Job => {
             fields(answer, &["tasks", "events", "request", "result"]);
@@ -63,6 +75,7 @@ pub fn answer(answer: &Value, view: &View, json: bool) {
             fields(answer, &["problems"]);
             table(&answer["problems"], &["subject", "message", "remedy"]);
         }
+        View::Text(field) => line(cell(&answer[*field]).trim_end()),
         View::Message => line(&cell(&answer["message"])),
     }
 }
@@ -73,13 +86,16 @@ pub fn exit_code(answer: &Value, view: &View) -> ExitCode {
     let good = match view {
         View::Status => answer["state"] == "ok",
         View::Findings(array, _) => answer[*array].as_array().is_none_or(Vec::is_empty),
+        View::Trial(field, ..) | View::Outcome(field) => answer[*field] == true,
         View::Table(_)
         | View::Fields
+        | View::FieldsAndInner(_)
         | View::FieldsAndTable(..)
         | View::Inner(..)
         | View::Job
         | View::JobLine
         | View::Each(..)
+        | View::Text(_)
         | View::Message => true,
     };
     if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }

@@ -61,6 +61,11 @@ fn mended(object: &[u8]) -> Vec<u8> {
     mend(&mut bytes, 0, CHUNK_HEADER_BYTES, 0);
     let mut at = CHUNK_HEADER_BYTES;
     while let Some(length) = bytes.get(at + 4..at + 8).and_then(|field| field.try_into().ok()) {
+        if bytes[at..].starts_with(b"VTLX") {
+            let table = bytes.len() - at;
+            mend(&mut bytes, at, table, 0);
+            break;
+        }
         let body = u32::from_le_bytes(length) as usize;
         mend(&mut bytes, at, FRAME_HEADER_BYTES, body);
         at += FRAME_HEADER_BYTES + body;

@@ -5,6 +5,7 @@
 //! cargo xtask packages               only the Debian packages that the tests need
 //! cargo xtask servers                only the servers that tests of remotes talk to, into the target folder
 //! cargo xtask deps                   only the rules about which crate may use which
+//! cargo xtask fuzz [--long]          only the fuzz targets
 //! cargo xtask integration [NAME..]   only the cases with foreign clients (builds the daemon first)
 //! cargo xtask guest FILE             one script in a guest by hand, with everything it says
 //! ```
@@ -18,8 +19,7 @@ mod tools;
 
 use std::process::ExitCode;
 
-const USAGE: &str =
-    "usage: cargo xtask test [--long] | packages | servers | deps | integration [NAME..] | guest FILE";
+const USAGE: &str = "usage: cargo xtask test [--long] | packages | servers | deps | fuzz [--long] | integration [NAME..] | guest FILE";
 
 /// What a chore says when it fails; empty when it has said everything.
 type Outcome<T> = Result<T, String>;
@@ -33,6 +33,8 @@ fn main() -> ExitCode {
         ["packages"] => packages::install_missing().map(|text| println!("{text}")),
         ["servers"] => tools::servers().map(|text| println!("{text}")),
         ["deps"] => deps::check().map(|text| println!("{text}")),
+        ["fuzz"] => tools::fuzz(false).map(|text| println!("{text}")),
+        ["fuzz", "--long"] => tools::fuzz(true).map(|text| println!("{text}")),
         ["integration", names @ ..] => steps::integration(names),
         ["guest", file] => steps::guest(file),
         _ => Err(USAGE.to_owned()),

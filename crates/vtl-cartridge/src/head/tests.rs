@@ -69,6 +69,7 @@ fn sample() -> Head {
             hold: true,
             retention: Some(Retention { until_s: 65_536, release_at_s: 256, noted_at_s: 9 }),
         },
+        unfinished: false,
         load_count: 5,
         generation: 7,
         number: 9,
@@ -100,6 +101,7 @@ fn changed() -> (Head, Changes) {
         write_protected: true,
         place: true,
         protection: true,
+        finished: false,
         attributes: BTreeSet::from([0x0801, 0x0806]),
     };
     (head, changes)
@@ -118,6 +120,27 @@ fn delta_version_0_keeps_its_bytes() {
     assert_eq!(after.encode_delta(&changes), DELTA);
     let head = Head::replay(SNAPSHOT, &[DELTA.to_vec()]).unwrap();
     assert_eq!(head.encode_snapshot(), after.encode_snapshot());
+}
+
+/// Number 10, write generation 7; the copy is whole.
+const FINISHED: &[u8] = &[
+    b'V', b'T', b'C', b'D', 0, 0, 0, 0, 0x21, 0, 0, 0, //      magic, version, reserved, length 33
+    0x0a, 0, 0, 0, 0, 0, 0, 0, 0x07, 0, 0, 0, 0, 0, 0, 0, //   number, write generation
+    7, 0, 0, 0, 0, //                                          tag, no body
+];
+
+#[test]
+fn the_mark_of_a_copy_that_is_not_whole_keeps_its_bytes_and_goes_once() {
+    let unfinished = Head { unfinished: true, ..sample() };
+    let mut snapshot = SNAPSHOT.to_vec();
+    snapshot[14] |= 4;
+    assert_eq!(unfinished.encode_snapshot(), snapshot);
+    assert!(Head::replay(&snapshot, &[]).unwrap().unfinished);
+    let finished = Head { number: 10, ..sample() };
+    assert_eq!(finished.encode_delta(&Changes { finished: true, ..Changes::default() }), FINISHED);
+    let head = Head::replay(&snapshot, &[FINISHED.to_vec()]).unwrap();
+    assert_eq!(head.encode_snapshot(), finished.encode_snapshot());
+    assert!(Head::replay(SNAPSHOT, &[FINISHED.to_vec()]).is_err(), "it was none");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use crate::cell::{FirstTag, REWIND, WRITE_FILEMARK, good, pipeline, transfer};
 use crate::initiator::{Initiator, failure};
 use crate::meter::Cost;
-use crate::server::{Kind, Make, Server};
+use crate::server::{Direct, Kind, Make, Server};
 use crate::store::engine::{Engine, folder_bytes};
 use crate::store::vtl::{PIECE, load};
 
@@ -30,7 +30,7 @@ impl Drive {
     pub fn start(
         vtld: &Path,
         chunk_kib: u32,
-        direct_io: bool,
+        direct_io: Direct,
         root: &Path,
         backups: &[PathBuf],
     ) -> io::Result<Self> {

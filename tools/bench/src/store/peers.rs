@@ -1,4 +1,4 @@
-//! restic and borg, as Debian packages them, on the same bytes by way of a pipe.
+//! restic and borg, as Debian packages them, and rustic, on the same bytes by way of a pipe.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -23,6 +23,8 @@ pub enum Tool {
     },
     /// Without encryption, zstd level 1.
     Borg,
+    /// Always encrypts; its own level of zstd.
+    Rustic,
 }
 
 impl Tool {
@@ -30,6 +32,7 @@ impl Tool {
         match self {
             Self::Restic { .. } => "restic",
             Self::Borg => "borg",
+            Self::Rustic => "rustic",
         }
     }
 }
@@ -46,12 +49,14 @@ pub fn installed() -> Vec<Tool> {
         }
         None => println!("restic: not installed"),
     }
-    match version("borg", "--version") {
-        Some(version) => {
-            println!("borg: {version}");
-            tools.push(Tool::Borg);
+    for tool in [Tool::Borg, Tool::Rustic] {
+        match version(tool.name(), "--version") {
+            Some(version) => {
+                println!("{}: {version}", tool.name());
+                tools.push(tool);
+            }
+            None => println!("{}: not installed", tool.name()),
         }
-        None => println!("borg: not installed"),
     }
     tools
 }
@@ -76,7 +81,7 @@ impl Peer {
     pub fn start(tool: Tool, root: &Path, backups: &[PathBuf]) -> io::Result<Self> {
         let peer = Self { tool, root: root.to_owned(), backups: backups.to_vec(), made: 0, peak_kib: 0 };
         let command = match tool {
-            Tool::Restic { .. } => peer.command(&["init"]),
+            Tool::Restic { .. } | Tool::Rustic => peer.command(&["init"]),
             Tool::Borg => peer.command(&["init", "--encryption", "none", &peer.repository()]),
         };
         let status = command?.stdin(Stdio::null()).stdout(Stdio::null()).status()?;
@@ -96,6 +101,12 @@ impl Peer {
                 command.env("RESTIC_CACHE_DIR", self.root.join("cache"));
             }
             Tool::Borg => drop(command.env("BORG_BASE_DIR", self.root.join("base"))),
+            Tool::Rustic => {
+                command.env("RUSTIC_PASSWORD", "benchmark").env("RUSTIC_REPOSITORY", self.repository());
+                command.env("RUSTIC_CACHE_DIR", self.root.join("cache")).env("RUSTIC_NO_PROGRESS", "true");
+                // It has no configuration but this.
+                command.env("XDG_CONFIG_HOME", self.root.join("base"));
+            }
         }
         command.args(words).stderr(File::create(self.log())?);
         Ok(command)
@@ -127,6 +138,11 @@ impl Peer {
                 let archive = format!("{}::b{}", self.repository(), self.made);
                 self.command(&["create", "--compression", "zstd,1", "--stdin-name", NAME, &archive, "-"])
             }
+            Tool::Rustic => {
+                let tag = format!("b{}", self.made);
+                // Without a parent: it takes the stream for the file of the last backup and does not read it.
+                self.command(&["backup", "--force", "--stdin-filename", NAME, "--tag", &tag, "-"])
+            }
         }
     }
 
@@ -137,6 +153,10 @@ impl Peer {
             }
             Tool::Borg => {
                 self.command(&["extract", "--stdout", &format!("{}::b{number}", self.repository())])
+            }
+            Tool::Rustic => {
+                let file = format!("latest:{NAME}");
+                self.command(&["dump", "--filter-tags", &format!("b{number}"), &file])
             }
         }
     }

@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use vtl_durable::RealDisk;
-use vtl_store::{Encryption, Options, OwnerId, PoolKey, Store, Stream};
+use vtl_store::{DirectIo, Encryption, Options, OwnerId, PoolKey, Store, Stream};
 
 use crate::initiator::failure;
 use crate::meter::{self, Cost};
+use crate::server::Direct;
 use crate::store::engine::{Engine, folder_bytes};
 
 /// Bytes in an append, and in a tape block.
@@ -22,7 +23,7 @@ const COMMIT_BYTES: usize = 32 << 20;
 pub struct Pool {
     pub chunk_kib: u32,
     pub encrypted: bool,
-    pub direct_io: bool,
+    pub direct_io: Direct,
 }
 
 /// A store and the backups that go into it, in memory before anything is timed.
@@ -98,7 +99,11 @@ fn open(root: &Path, pool: Pool) -> io::Result<Store> {
     let options = Options {
         chunk_bytes: (pool.chunk_kib as usize) << 10,
         encryption,
-        direct_io: pool.direct_io,
+        direct_io: match pool.direct_io {
+            Direct::Auto => DirectIo::Auto,
+            Direct::On => DirectIo::On,
+            Direct::Off => DirectIo::Off,
+        },
         ..Options::default()
     };
     Store::open(Arc::new(RealDisk::new()), root, options).map_err(io::Error::other)
@@ -164,7 +169,7 @@ mod tests {
     fn a_set_goes_in_and_comes_back() {
         let folder = tempfile::tempdir().unwrap();
         let backups = sets::write(Set::Weekly, 4, folder.path()).unwrap();
-        let pool = Pool { chunk_kib: 16, encrypted: false, direct_io: true };
+        let pool = Pool { chunk_kib: 16, encrypted: false, direct_io: Direct::Auto };
         let mut store = Vtl::open(folder.path(), pool, &backups).unwrap();
         let outcome = engine::run(&mut store, backups.len()).unwrap();
         assert_eq!(outcome.ingests.len(), 6);

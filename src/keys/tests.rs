@@ -1,0 +1,173 @@
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
+
+use vtl_durable::{Fault, SimDisk};
+
+use super::*;
+
+/// Files as `openssl` makes them, mode 0600.
+struct Files(tempfile::TempDir);
+
+impl Files {
+    fn new() -> Self {
+        let files = Self(tempfile::tempdir().unwrap());
+        files.openssl(&["genrsa", "-out", "key.pem", "2048"]);
+        files.openssl(&["rsa", "-in", "key.pem", "-pubout", "-out", "pub.pem"]);
+        files
+    }
+
+    fn openssl(&self, args: &[&str]) {
+        let output = Command::new("openssl").args(args).current_dir(self.0.path()).output().unwrap();
+        assert!(output.status.success(), "openssl {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        if let Some(at) = args.iter().position(|arg| *arg == "-out") {
+            self.mode(args[at + 1], 0o600);
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn mode(&self, name: &str, mode: u32) {
+        std::fs::set_permissions(self.path(name), std::fs::Permissions::from_mode(mode)).unwrap();
+    }
+}
+
+const STATE: &str = "/";
+
+fn keys(disk: &SimDisk) -> Keys {
+    Keys::open(Arc::new(disk.clone()), Path::new(STATE)).unwrap()
+}
+
+/// Names, and whether the private part is there.
+fn names(keys: &Keys) -> Vec<(String, bool)> {
+    keys.all().unwrap().into_iter().map(|(name, key)| (name.to_string(), key.unwrap().is_private())).collect()
+}
+
+fn said<T>(refused: Result<T, KeyRefused>) -> String {
+    refused.map(drop).unwrap_err().to_string()
+}
+
+#[test]
+fn a_key_opens_what_its_public_part_has_wrapped_after_a_power_cut_too() {
+    let (files, disk) = (Files::new(), SimDisk::new(1));
+    keys(&disk).import(&files.path("key.pem"), "off-site").unwrap();
+    let keys = keys(&disk.after_crash(1));
+    assert_eq!(names(&keys), [("off-site".to_owned(), true)]);
+    let data_key = vtl_codec::Key::new([7; 32]);
+    let wrapped = keys.public("off-site").unwrap().wrap(&data_key).unwrap();
+    assert_eq!(keys.private("off-site").unwrap().unwrap(&wrapped).unwrap().expose(), &[7; 32]);
+    let pem = std::fs::read_to_string(files.path("pub.pem")).unwrap();
+    assert_eq!(keys.public("off-site").unwrap().to_pem(), pem);
+}
+
+#[test]
+fn both_forms_of_private_keys_and_a_public_one_are_taken_and_the_private_part_joins_the_public_one() {
+    let (files, disk) = (Files::new(), SimDisk::new(1));
+    files.openssl(&["rsa", "-in", "key.pem", "-traditional", "-out", "old.pem"]);
+    files.mode("pub.pem", 0o644);
+    let keys = keys(&disk);
+    keys.import(&files.path("old.pem"), "old").unwrap();
+    keys.import(&files.path("pub.pem"), "half").unwrap();
+    assert_eq!(names(&keys), [("half".to_owned(), false), ("old".to_owned(), true)]);
+    assert!(said(keys.private("half")).contains("only the public part"));
+    keys.import(&files.path("key.pem"), "half").unwrap();
+    assert!(keys.private("half").is_ok());
+    // The other way round the private part would be lost.
+    assert!(matches!(keys.import(&files.path("pub.pem"), "half"), Err(KeyRefused::Exists(_))));
+    files.openssl(&["genrsa", "-out", "other.pem", "2048"]);
+    assert!(matches!(keys.import(&files.path("other.pem"), "half"), Err(KeyRefused::Exists(_))));
+}
+
+#[test]
+fn a_file_that_others_can_read_or_that_is_no_key_is_refused_with_what_would_be_right() {
+    let (files, keys) = (Files::new(), keys(&SimDisk::new(1)));
+    let import = |file: &str| said(keys.import(&files.path(file), "k"));
+    for mode in [0o640, 0o604, 0o660] {
+        files.mode("key.pem", mode);
+        assert!(import("key.pem").contains("chmod 600"), "{mode:o}");
+    }
+    files.mode("key.pem", 0o600);
+    files.openssl(&["genrsa", "-out", "short.pem", "1024"]);
+    files.openssl(&["genpkey", "-algorithm", "ed25519", "-out", "ed.pem"]);
+    files.openssl(&["pkcs8", "-topk8", "-in", "key.pem", "-passout", "pass:made-up", "-out", "locked.pem"]);
+    std::fs::write(files.path("note"), "no key").unwrap();
+    assert!(import("short.pem").contains("2048"));
+    assert!(import("ed.pem").contains("RSA"));
+    assert!(import("locked.pem").contains("passphrase"));
+    assert!(import("note").contains("openssl genrsa"));
+    assert!(import("missing").contains("No such file"));
+    assert!(import(".").contains("not a file"));
+    assert!(said(keys.import(Path::new("key.pem"), "k")).contains("absolute path"));
+    for name in ["", "a/b", "../k", ".."] {
+        assert!(said(keys.import(&files.path("key.pem"), name)).contains("is no name"), "{name}");
+        assert!(said(keys.private(name)).contains("is no name"), "{name}");
+    }
+    assert_eq!(names(&keys), []);
+}
+
+#[test]
+fn a_disk_that_fails_or_dies_at_any_step_leaves_the_old_key_or_the_new_one() {
+    let files = Files::new();
+    let base = || {
+        let disk = SimDisk::new(1);
+        keys(&disk).import(&files.path("pub.pem"), "k").unwrap();
+        disk
+    };
+    let whole = |disk: &SimDisk, about: &str| {
+        let found = names(&keys(disk));
+        assert!(found.len() == 1 && found[0].0 == "k", "{about}: {found:?}");
+    };
+    let mut crashes = 0;
+    for step in 1.. {
+        let disk = base();
+        disk.crash_at(disk.steps() + step);
+        let _ = Keys::open(Arc::new(disk.clone()), Path::new(STATE))
+            .map(|keys| keys.import(&files.path("key.pem"), "k").map(drop));
+        if !disk.has_crashed() {
+            break;
+        }
+        crashes += 1;
+        whole(&disk.after_crash(step), &format!("crash at step {step}"));
+    }
+    assert!(crashes >= 4, "write, sync, rename, sync of the folder: {crashes}");
+    for call in 1.. {
+        let disk = base();
+        let keys = keys(&disk);
+        disk.fail_call(disk.calls() + call, Fault::Eio);
+        let imported = keys.import(&files.path("key.pem"), "k");
+        if !disk.has_failed() {
+            assert!(imported.is_ok());
+            break;
+        }
+        disk.heal();
+        assert!(imported.is_ok() || matches!(imported, Err(KeyRefused::Disk(_))), "{imported:?}");
+        whole(&disk, &format!("failure of call {call}"));
+    }
+}
+
+#[test]
+fn a_removed_key_stays_removed_and_a_damaged_one_is_named_beside_the_others() {
+    let (files, disk) = (Files::new(), SimDisk::new(1));
+    let first = keys(&disk);
+    for name in ["a", "b", "c"] {
+        first.import(&files.path("key.pem"), name).unwrap();
+    }
+    first.remove(&"b".parse().unwrap()).unwrap();
+    assert!(matches!(first.remove(&"b".parse().unwrap()), Err(KeyRefused::Unknown(_))));
+    disk.flip_bit(Path::new("/keys/c.key"), 100, 3);
+    let all = keys(&disk.after_crash(1)).all().unwrap();
+    let told = all.iter().map(|(name, key)| (name.as_str(), key.is_ok())).collect::<Vec<_>>();
+    assert_eq!(told, [("a", true), ("c", false)]);
+    assert!(matches!(&all[1].1, Err(KeyRefused::Damaged { .. })));
+    assert!(!format!("{all:?}").contains("PRIVATE"), "nothing secret is printed");
+}
+
+#[test]
+fn the_files_of_keys_are_for_their_owner_alone() {
+    let (files, state) = (Files::new(), tempfile::tempdir().unwrap());
+    let keys = Keys::open(Arc::new(vtl_durable::RealDisk::new()), state.path()).unwrap();
+    keys.import(&files.path("key.pem"), "k").unwrap();
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().mode() & 0o7777;
+    assert_eq!((mode(&state.path().join("keys")), mode(&state.path().join("keys/k.key"))), (0o700, 0o600));
+}

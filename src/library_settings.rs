@@ -1,0 +1,249 @@
+//! Settings of one library: what becomes of cartridges that are put into its mailslots, and how they are exported.
+//!
+//! They are rows of the inventory (`settings`), as text; what a library does not set is as in the configuration. [`KEYS`] is the one table of what they are.
+
+mod requests;
+
+use std::collections::BTreeMap;
+
+use vtl_library::LibraryError;
+use vtl_meta::Tx;
+use vtl_types::{ByteCount, LibraryName};
+
+use crate::given_name::GivenName;
+
+/// Limits of an object of an export (`docs/formats/bundle.md`).
+const LEAST_CHUNK: u64 = 1 << 20;
+const MOST_CHUNK: u64 = 1 << 40;
+
+/// What values a key takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    /// Name of a remote, or `none`.
+    Remote,
+    /// Name of a key, or `none`.
+    Key,
+    /// Size of an object.
+    Chunk,
+    /// One of these words.
+    Word(&'static [&'static str]),
+    /// Of this version only the default.
+    Only(&'static str),
+}
+
+const SWITCH: Form = Form::Word(&["true", "false"]);
+/// A remote or a key that is not there, whatever the configuration says.
+const NONE: &str = "none";
+
+/// Key, form, and how a right value looks.
+const KEYS: [(&str, Form, &str); 9] = [
+    ("migrate.remote", Form::Remote, "the name of a remote (vtl remote ls), or none"),
+    ("migrate.key", Form::Key, "the name of a key (vtl key ls), or none"),
+    ("migrate.chunk_size", Form::Chunk, "a size with its unit from 1m to 1t, such as 10240m"),
+    ("migrate.compress", Form::Word(&["zstd", "lz4", "none"]), "zstd, lz4 or none"),
+    ("migrate.delete_after_export", SWITCH, "true or false"),
+    ("migrate.delete_clean_import", Form::Only("false"), "false in this version"),
+    ("migrate.create_spare", Form::Only("false"), "false in this version"),
+    ("migrate.verify", Form::Word(&["remote-hash", "readback", "none"]), "remote-hash, readback or none"),
+    ("migrate.triggers", Form::Word(&["mailslot", "none"]), "mailslot or none in this version"),
+];
+
+/// Why a setting is refused: key, value, and what would be right.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadSetting {
+    /// What is wrong.
+    pub message: String,
+    /// What to do.
+    pub remedy: String,
+}
+
+/// A value that may be kept, and what must be there for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Checked {
+    /// Back to what the configuration says.
+    Reset,
+    /// As it is.
+    Value(String),
+    /// The name of a remote.
+    Remote(GivenName),
+    /// The name of a key.
+    Key(GivenName),
+}
+
+/// Checks a value for a key; an empty one resets it.
+///
+/// # Errors
+/// No such key, or no such value.
+pub fn check(key: &str, value: &str) -> Result<Checked, BadSetting> {
+    let Some((_, form, expects)) = KEYS.iter().find(|(own, ..)| *own == key) else {
+        let known = KEYS.map(|(own, ..)| own).join(", ");
+        return Err(BadSetting {
+            message: format!("'{key}' is no setting of a library"),
+            remedy: format!("known are: {known}"),
+        });
+    };
+    if value.is_empty() {
+        return Ok(Checked::Reset);
+    }
+    let bad = || BadSetting {
+        message: format!("{key} cannot be '{}'", value.escape_debug()),
+        remedy: format!("write {expects}"),
+    };
+    let name = || value.parse::<GivenName>().map_err(|_| bad());
+    let as_it_is = || Ok(Checked::Value(value.to_owned()));
+    match form {
+        Form::Remote | Form::Key if value == NONE => as_it_is(),
+        Form::Remote => name().map(Checked::Remote),
+        Form::Key => name().map(Checked::Key),
+        Form::Chunk => chunk_bytes(value).map_or_else(|| Err(bad()), |_| as_it_is()),
+        Form::Word(words) if words.contains(&value) => as_it_is(),
+        Form::Only(only) if *only == value => as_it_is(),
+        Form::Word(_) | Form::Only(_) => Err(bad()),
+    }
+}
+
+/// A number alone may mean bytes to one and megabytes to another, so it has a unit.
+fn chunk_bytes(text: &str) -> Option<u64> {
+    let has_unit = text.ends_with(|c: char| c.is_ascii_alphabetic());
+    let size = text.parse::<ByteCount>().ok().filter(|_| has_unit)?;
+    (LEAST_CHUNK..=MOST_CHUNK).contains(&size.0).then_some(size.0)
+}
+
+/// What holds for a library: its own settings over those of the configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Effective {
+    own: BTreeMap<String, String>,
+    defaults: Defaults,
+}
+
+/// What holds for libraries that do not say it, by key.
+pub type Defaults = BTreeMap<&'static str, String>;
+
+/// Those of every configuration.
+pub fn defaults() -> Defaults {
+    let rows = [
+        ("migrate.chunk_size", "10240m"),
+        ("migrate.compress", "zstd"),
+        ("migrate.delete_after_export", "false"),
+        ("migrate.delete_clean_import", "false"),
+        ("migrate.create_spare", "false"),
+        ("migrate.verify", "remote-hash"),
+        ("migrate.triggers", "mailslot"),
+    ];
+    rows.into_iter().map(|(key, value)| (key, value.to_owned())).collect()
+}
+
+impl Effective {
+    /// As it is now.
+    ///
+    /// # Errors
+    /// No such library; the inventory fails.
+    pub fn read(tx: &Tx<'_>, library: &LibraryName, defaults: &Defaults) -> Result<Self, LibraryError> {
+        let own = vtl_library::settings(tx, library)?.into_iter().collect();
+        Ok(Self { own, defaults: defaults.clone() })
+    }
+
+    /// Every setting that has a value, and whether it is the library's own.
+    pub fn all(&self) -> Vec<(&'static str, &str, bool)> {
+        let row = |(key, ..): &(&'static str, Form, &str)| {
+            let own = self.own.get(*key).map(|value| (*key, value.as_str(), true));
+            own.or_else(|| self.defaults.get(key).map(|value| (*key, value.as_str(), false)))
+        };
+        KEYS.iter().filter_map(row).collect()
+    }
+
+    fn get(&self, key: &str) -> Option<&str> {
+        self.own.get(key).or_else(|| self.defaults.get(key)).map(String::as_str)
+    }
+
+    /// A remote or a key.
+    fn named(&self, key: &str) -> Option<&str> {
+        self.get(key).filter(|name| *name != NONE)
+    }
+
+    /// Where exports go.
+    pub fn remote(&self) -> Option<&str> {
+        self.named("migrate.remote")
+    }
+
+    /// For whom they are encrypted.
+    pub fn key(&self) -> Option<&str> {
+        self.named("migrate.key")
+    }
+
+    /// The most that an object may have, in bytes; none: as the engine has it.
+    pub fn chunk_bytes(&self) -> Option<u64> {
+        self.get("migrate.chunk_size").and_then(chunk_bytes)
+    }
+
+    /// What frames are compressed with.
+    pub fn compress(&self) -> Option<&str> {
+        self.get("migrate.compress")
+    }
+
+    /// Whether a cartridge goes when its export is proved.
+    pub fn delete_after_export(&self) -> bool {
+        self.get("migrate.delete_after_export") == Some("true")
+    }
+
+    /// Whether a move to a mailslot begins an export.
+    pub fn is_ejecting(&self) -> bool {
+        self.remote().is_some() && self.get("migrate.triggers").is_none_or(|trigger| trigger == "mailslot")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_is_checked_by_its_key_and_refused_with_what_would_be_right() {
+        let value = |text: &str| Ok(Checked::Value(text.to_owned()));
+        for (key, good) in [
+            ("migrate.chunk_size", "64m"),
+            ("migrate.chunk_size", "10240m"),
+            ("migrate.chunk_size", "1t"),
+            ("migrate.compress", "lz4"),
+            ("migrate.delete_after_export", "true"),
+            ("migrate.create_spare", "false"),
+            ("migrate.verify", "readback"),
+            ("migrate.triggers", "none"),
+            ("migrate.remote", "none"),
+        ] {
+            assert_eq!(check(key, good), value(good), "{key}={good}");
+        }
+        assert_eq!(check("migrate.remote", "off-site"), Ok(Checked::Remote("off-site".parse().unwrap())));
+        assert_eq!(check("migrate.key", "k"), Ok(Checked::Key("k".parse().unwrap())));
+        assert_eq!(check("migrate.key", ""), Ok(Checked::Reset));
+        for (key, bad, right) in [
+            ("migrate.chunk_size", "64", "with its unit"),
+            ("migrate.chunk_size", "0m", "from 1m"),
+            ("migrate.chunk_size", "2t", "to 1t"),
+            ("migrate.compress", "gzip", "zstd, lz4 or none"),
+            ("migrate.create_spare", "true", "in this version"),
+            ("migrate.triggers", "full", "mailslot or none"),
+            ("migrate.remote", "../x", "vtl remote ls"),
+            ("shelves", "3", "known are: migrate.remote"),
+        ] {
+            let refused = check(key, bad).unwrap_err();
+            assert!(refused.remedy.contains(right), "{refused:?}");
+            assert!(refused.message.contains(key), "{refused:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_library_sets_stands_over_the_configuration_and_none_stands_over_a_name() {
+        let defaults =
+            Defaults::from([("migrate.remote", "cloud".to_owned()), ("migrate.key", "k".to_owned())]);
+        let with = |own: &[(&str, &str)]| Effective {
+            own: own.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
+            defaults: defaults.clone(),
+        };
+        assert_eq!((with(&[]).remote(), with(&[]).is_ejecting()), (Some("cloud"), true));
+        let own = with(&[("migrate.remote", "here"), ("migrate.key", "none"), ("migrate.chunk_size", "64m")]);
+        assert_eq!((own.remote(), own.key(), own.chunk_bytes()), (Some("here"), None, Some(67_108_864)));
+        assert_eq!(own.all()[..2], [("migrate.remote", "here", true), ("migrate.key", "none", true)]);
+        assert!(!with(&[("migrate.remote", "none")]).is_ejecting());
+        assert!(!with(&[("migrate.triggers", "none")]).is_ejecting());
+    }
+}

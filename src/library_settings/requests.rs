@@ -1,0 +1,82 @@
+//! Requests of the API about settings of libraries.
+
+use std::collections::BTreeMap;
+
+use vtl_api::{ApiError, ErrorCode, LibrarySetting};
+use vtl_types::LibraryName;
+
+use super::{Checked, Effective, check};
+use crate::daemon::{Daemon, invalid};
+use crate::eject::EXPORT;
+
+/// What a request changes: key and value, nothing for the configuration's.
+type Changes = Vec<(String, Option<String>)>;
+
+impl Daemon {
+    /// Every setting of a library that has a value.
+    pub(crate) fn library_settings(&self, library: &LibraryName) -> Result<Vec<LibrarySetting>, ApiError> {
+        let defaults = self.ejection.defaults();
+        let effective = self
+            .meta
+            .read(|tx| Effective::read(tx, library, &defaults))
+            .map_err(|error| crate::api::refused(&error))?;
+        let shown = |(key, value, own): (&str, &str, bool)| LibrarySetting {
+            key: key.to_owned(),
+            value: value.to_owned(),
+            origin: if own { "library" } else { "configuration" }.to_owned(),
+        };
+        Ok(effective.all().into_iter().map(shown).collect())
+    }
+
+    /// Sets all of them or none; what has changed, in words.
+    pub(crate) fn set_library_settings(
+        &self,
+        library: &LibraryName,
+        asked: &BTreeMap<String, String>,
+    ) -> Result<Option<String>, ApiError> {
+        let changes: Changes =
+            asked.iter().map(|(key, value)| self.checked(key, value)).collect::<Result<_, _>>()?;
+        let write = |tx: &mut vtl_meta::Tx<'_>| {
+            let mut set = changes.iter();
+            set.try_for_each(|(key, value)| vtl_library::set_setting(tx, library, key, value.as_deref()))
+        };
+        self.meta.change(write).map_err(|error| crate::api::refused(&error))?;
+        let told = |(key, value): &(String, Option<String>)| match value {
+            Some(value) => format!("{key} is {value}"),
+            None => format!("{key} is as the configuration says"),
+        };
+        let told = changes.iter().map(told).collect::<Vec<_>>().join(", ");
+        Ok((!told.is_empty()).then_some(told))
+    }
+
+    /// A remote or a key must be there. It cannot go before it is set: requests that change what exists run one at a time.
+    fn checked(&self, key: &str, value: &str) -> Result<(String, Option<String>), ApiError> {
+        let checked = check(key, value).map_err(|bad| invalid(bad.message, &bad.remedy))?;
+        let value = match checked {
+            Checked::Reset => None,
+            Checked::Value(value) => Some(value),
+            Checked::Remote(name) => {
+                self.can_export()?;
+                self.remotes.open(name.as_str()).map_err(crate::remotes::refused)?;
+                Some(name.to_string())
+            }
+            Checked::Key(name) => {
+                self.keys.public(name.as_str()).map_err(crate::keys::refused)?;
+                Some(name.to_string())
+            }
+        };
+        Ok((key.to_owned(), value))
+    }
+
+    /// Without an engine a cartridge would leave the library for a job that nobody does.
+    fn can_export(&self) -> Result<(), ApiError> {
+        match self.jobs.manager()?.knows(EXPORT) {
+            true => Ok(()),
+            false => Err(ApiError {
+                code: ErrorCode::Unsupported,
+                message: "this version of the server exports no cartridges".to_owned(),
+                remedy: Some("leave migrate.remote unset: cartridges stay in the mailslots".to_owned()),
+            }),
+        }
+    }
+}

@@ -1,0 +1,379 @@
+//! What a remote is: its type and its settings. One reader checks what operators ask and what rows hold.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use vtl_api::CreateRemote;
+use vtl_remote::{DEFAULT_PART_SIZE, Style};
+
+use super::RemoteRefused;
+
+/// A remote as it was defined.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Definition {
+    /// A folder of this machine.
+    Folder {
+        /// Absolute.
+        path: PathBuf,
+    },
+    /// A bucket, or a prefix in one.
+    S3(Bucket),
+    /// Whatever rclone reaches.
+    Rclone {
+        /// `NAME:` or `NAME:PATH`, with a name of rclone's configuration.
+        remote: String,
+        /// On every call.
+        flags: Vec<String>,
+    },
+}
+
+/// Settings of an S3 remote. Credentials are in files that are named here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bucket {
+    pub(super) endpoint: String,
+    pub(super) region: String,
+    pub(super) bucket: String,
+    pub(super) prefix: String,
+    pub(super) style: Style,
+    pub(super) ca_file: Option<PathBuf>,
+    pub(super) allow_http: bool,
+    pub(super) checksums: bool,
+    /// In bytes.
+    pub(super) part_size: u64,
+    pub(super) access_key_file: PathBuf,
+    pub(super) secret_key_file: PathBuf,
+}
+
+const STYLES: [(&str, Style); 2] = [("path", Style::Path), ("virtual-host", Style::VirtualHost)];
+const DEFAULT_REGION: &str = "us-east-1";
+/// Settings are names and paths.
+const MAX_VALUE: usize = 4096;
+const MAX_FLAGS: usize = 64;
+/// Words of a flag of rclone that carries a secret: it would be in the list of processes and in the inventory.
+const SECRET_WORDS: [&str; 4] = ["secret", "pass", "password", "token"];
+/// It names a program that tells the password, and carries none.
+const NO_SECRET: &str = "--password-command";
+
+/// Settings by key; a key may come several times.
+pub(super) type Rows = Vec<(String, String)>;
+
+impl Definition {
+    /// What an operator asks for.
+    pub(super) fn asked(request: &CreateRemote) -> Result<Self, RemoteRefused> {
+        Self::read(&request.kind, given(request))
+    }
+
+    /// From type and settings.
+    pub(super) fn read(kind: &str, rows: Rows) -> Result<Self, RemoteRefused> {
+        let mut settings = Settings { kind, rows };
+        let definition = match kind {
+            "folder" => Self::Folder { path: settings.path("path")? },
+            "s3" => Self::S3(Bucket::read(&mut settings)?),
+            "rclone" => Self::Rclone { remote: settings.need("rclone_remote")?, flags: settings.flags()? },
+            _ => {
+                return Err(refuse("type", kind, "there is no such type: write folder, s3 or rclone"));
+            }
+        };
+        settings.end()?;
+        Ok(definition)
+    }
+
+    /// The word for its type.
+    pub(super) const fn kind(&self) -> &'static str {
+        match self {
+            Self::Folder { .. } => "folder",
+            Self::S3(_) => "s3",
+            Self::Rclone { .. } => "rclone",
+        }
+    }
+
+    /// All settings, those that were left out with their defaults.
+    pub(super) fn rows(&self) -> Rows {
+        let row = |key: &str, value: String| (key.to_owned(), value);
+        match self {
+            Self::Folder { path } => vec![row("path", text_of(path))],
+            Self::S3(bucket) => bucket.rows(),
+            Self::Rclone { remote, flags } => std::iter::once(row("rclone_remote", remote.clone()))
+                .chain(flags.iter().map(|flag| row("rclone_flag", flag.clone())))
+                .collect(),
+        }
+    }
+}
+
+/// Where it is, in one word.
+impl fmt::Display for Definition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Folder { path } => path.display().fmt(f),
+            Self::S3(bucket) => {
+                let endpoint = bucket.endpoint.trim_end_matches('/');
+                let slash = if bucket.prefix.is_empty() { "" } else { "/" };
+                write!(f, "{endpoint}/{}{slash}{}", bucket.bucket, bucket.prefix)
+            }
+            Self::Rclone { remote, .. } => f.write_str(remote),
+        }
+    }
+}
+
+impl Bucket {
+    fn read(settings: &mut Settings<'_>) -> Result<Self, RemoteRefused> {
+        Ok(Self {
+            endpoint: settings.need("endpoint")?,
+            region: settings.take("region")?.unwrap_or_else(|| DEFAULT_REGION.to_owned()),
+            bucket: settings.need("bucket")?,
+            prefix: settings.take("prefix")?.unwrap_or_default(),
+            style: settings.style()?,
+            ca_file: settings.maybe_path("ca_file")?,
+            allow_http: settings.switch("allow_http", false)?,
+            checksums: settings.switch("checksums", true)?,
+            part_size: settings.part_size()?,
+            access_key_file: settings.path("access_key_file")?,
+            secret_key_file: settings.path("secret_key_file")?,
+        })
+    }
+
+    fn rows(&self) -> Rows {
+        let style = STYLES.iter().find(|(_, style)| *style == self.style).map_or("path", |(word, _)| word);
+        let rows = [
+            ("endpoint", Some(self.endpoint.clone())),
+            ("region", Some(self.region.clone())),
+            ("bucket", Some(self.bucket.clone())),
+            ("prefix", Some(self.prefix.clone())),
+            ("style", Some(style.to_owned())),
+            ("ca_file", self.ca_file.as_deref().map(text_of)),
+            ("allow_http", Some(self.allow_http.to_string())),
+            ("checksums", Some(self.checksums.to_string())),
+            ("part_size", Some(self.part_size.to_string())),
+            ("access_key_file", Some(text_of(&self.access_key_file))),
+            ("secret_key_file", Some(text_of(&self.secret_key_file))),
+        ];
+        rows.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect()
+    }
+}
+
+/// Paths come from texts, so they are texts.
+fn text_of(path: &Path) -> String {
+    path.display().to_string()
+}
+
+fn given(request: &CreateRemote) -> Rows {
+    let CreateRemote {
+        name: _,
+        kind: _,
+        path,
+        endpoint,
+        region,
+        bucket,
+        prefix,
+        style,
+        ca_file,
+        allow_http,
+        checksums,
+        part_size_bytes,
+        access_key_file,
+        secret_key_file,
+        rclone_remote,
+        rclone_flags,
+    } = request;
+    let texts = [
+        ("path", path),
+        ("endpoint", endpoint),
+        ("region", region),
+        ("bucket", bucket),
+        ("prefix", prefix),
+        ("style", style),
+        ("ca_file", ca_file),
+        ("access_key_file", access_key_file),
+        ("secret_key_file", secret_key_file),
+        ("rclone_remote", rclone_remote),
+    ];
+    let others = [
+        ("allow_http", allow_http.map(|on| on.to_string())),
+        ("checksums", checksums.map(|on| on.to_string())),
+        ("part_size", part_size_bytes.map(|bytes| bytes.to_string())),
+    ];
+    let flags = rclone_flags.iter().map(|flag| ("rclone_flag", Some(flag.clone())));
+    let all = texts.into_iter().map(|(key, value)| (key, value.clone())).chain(others).chain(flags);
+    all.filter_map(|(key, value)| Some((key.to_owned(), value?))).collect()
+}
+
+fn refuse(key: &str, value: &str, why: &str) -> RemoteRefused {
+    RemoteRefused::Setting { key: key.to_owned(), value: value.to_owned(), why: why.to_owned() }
+}
+
+/// Settings that nobody has taken yet.
+struct Settings<'k> {
+    kind: &'k str,
+    rows: Rows,
+}
+
+impl Settings<'_> {
+    fn take(&mut self, key: &str) -> Result<Option<String>, RemoteRefused> {
+        let mut found = self.all(key)?;
+        match (found.pop(), found.pop()) {
+            (Some(_), Some(second)) => Err(refuse(key, &second, "it is given twice: keep one")),
+            (only, _) => Ok(only),
+        }
+    }
+
+    fn all(&mut self, key: &str) -> Result<Vec<String>, RemoteRefused> {
+        let found: Vec<String> =
+            self.rows.extract_if(.., |(own, _)| own == key).map(|(_, value)| value).collect();
+        let bad = |value: &&String| value.len() > MAX_VALUE || value.chars().any(char::is_control);
+        match found.iter().find(bad) {
+            Some(_) => Err(refuse(key, "", "it is longer than 4 KiB or has control characters")),
+            None => Ok(found),
+        }
+    }
+
+    fn need(&mut self, key: &str) -> Result<String, RemoteRefused> {
+        match self.take(key)? {
+            Some(value) if !value.is_empty() => Ok(value),
+            _ => Err(refuse(key, "", &format!("a remote of type {} needs it", self.kind))),
+        }
+    }
+
+    fn path(&mut self, key: &str) -> Result<PathBuf, RemoteRefused> {
+        let path = self.need(key)?;
+        absolute(key, &path)
+    }
+
+    fn maybe_path(&mut self, key: &str) -> Result<Option<PathBuf>, RemoteRefused> {
+        self.take(key)?.map(|path| absolute(key, &path)).transpose()
+    }
+
+    fn switch(&mut self, key: &str, default: bool) -> Result<bool, RemoteRefused> {
+        match self.take(key)?.as_deref() {
+            None => Ok(default),
+            Some("true") => Ok(true),
+            Some("false") => Ok(false),
+            Some(other) => Err(refuse(key, other, "write true or false")),
+        }
+    }
+
+    fn style(&mut self) -> Result<Style, RemoteRefused> {
+        let Some(asked) = self.take("style")? else { return Ok(Style::default()) };
+        let found = STYLES.iter().find(|(word, _)| *word == asked).map(|(_, style)| *style);
+        found.ok_or_else(|| refuse("style", &asked, "write path or virtual-host"))
+    }
+
+    fn part_size(&mut self) -> Result<u64, RemoteRefused> {
+        let Some(asked) = self.take("part_size")? else { return Ok(DEFAULT_PART_SIZE) };
+        asked.parse().map_err(|_| refuse("part_size", &asked, "write a size such as 16m"))
+    }
+
+    fn flags(&mut self) -> Result<Vec<String>, RemoteRefused> {
+        let flags = self.all("rclone_flag")?;
+        if flags.len() > MAX_FLAGS {
+            return Err(refuse("rclone_flag", "", "there are more than 64 flags: put them into rclone.conf"));
+        }
+        match flags.iter().find_map(|flag| secret_flag(flag)) {
+            Some(name) => Err(refuse(
+                "rclone_flag",
+                name,
+                "a secret does not belong on a command line, where every account sees it: put it into rclone.conf (mode 0600)",
+            )),
+            None => Ok(flags),
+        }
+    }
+
+    fn end(self) -> Result<(), RemoteRefused> {
+        match self.rows.first() {
+            None => Ok(()),
+            Some((key, _)) => Err(refuse(
+                key,
+                "",
+                &format!("a remote of type {} has no such setting: leave it out", self.kind),
+            )),
+        }
+    }
+}
+
+/// The name of a flag that carries a secret. Its value is not repeated.
+fn secret_flag(flag: &str) -> Option<&str> {
+    let name = flag.split('=').next().unwrap_or(flag);
+    let is_secret = name.starts_with("--")
+        && name != NO_SECRET
+        && name.split(['-', '_']).any(|word| SECRET_WORDS.contains(&word.to_ascii_lowercase().as_str()));
+    is_secret.then_some(name)
+}
+
+fn absolute(key: &str, text: &str) -> Result<PathBuf, RemoteRefused> {
+    let path = PathBuf::from(text);
+    match path.is_absolute() {
+        true => Ok(path),
+        false => {
+            Err(refuse(key, text, "write an absolute path, since the server has its own working folder"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows(pairs: &[(&str, &str)]) -> Rows {
+        pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    }
+
+    fn why(kind: &str, pairs: &[(&str, &str)]) -> String {
+        Definition::read(kind, rows(pairs)).unwrap_err().to_string()
+    }
+
+    const S3: [(&str, &str); 4] = [
+        ("endpoint", "https://s3.example"),
+        ("bucket", "tapes"),
+        ("access_key_file", "/k/id"),
+        ("secret_key_file", "/k/secret"),
+    ];
+
+    #[test]
+    fn what_is_left_out_has_its_default_and_comes_back_from_its_rows() {
+        let read = Definition::read("s3", rows(&S3)).unwrap();
+        let expected = rows(&[
+            ("endpoint", "https://s3.example"),
+            ("region", "us-east-1"),
+            ("bucket", "tapes"),
+            ("prefix", ""),
+            ("style", "path"),
+            ("allow_http", "false"),
+            ("checksums", "true"),
+            ("part_size", "8388608"),
+            ("access_key_file", "/k/id"),
+            ("secret_key_file", "/k/secret"),
+        ]);
+        assert_eq!(read.rows(), expected);
+        assert_eq!(Definition::read("s3", expected).unwrap(), read);
+        assert_eq!(read.to_string(), "https://s3.example/tapes");
+        let rclone =
+            rows(&[("rclone_remote", "g:x"), ("rclone_flag", "--config"), ("rclone_flag", "/etc/r.conf")]);
+        assert_eq!(Definition::read("rclone", rclone.clone()).unwrap().rows(), rclone);
+    }
+
+    #[test]
+    fn a_wrong_setting_is_named_with_what_would_be_right() {
+        assert!(why("tape", &[]).contains("write folder, s3 or rclone"));
+        assert!(why("folder", &[]).contains("path: a remote of type folder needs it"));
+        assert!(why("folder", &[("path", "here")]).contains("'here': write an absolute path"));
+        assert!(
+            why("folder", &[("path", "/x"), ("bucket", "b")])
+                .contains("bucket: a remote of type folder has no such setting")
+        );
+        assert!(why("folder", &[("path", "/x"), ("path", "/y")]).contains("given twice"));
+        assert!(why("folder", &[("path", "/x\n")]).contains("control characters"));
+        let with = |key, value| [&S3[..], &[(key, value)]].concat();
+        assert!(why("s3", &with("style", "dns")).contains("write path or virtual-host"));
+        assert!(why("s3", &with("allow_http", "yes")).contains("write true or false"));
+        assert!(why("s3", &with("ca_file", "ca.pem")).contains("absolute"));
+    }
+
+    #[test]
+    fn a_secret_among_the_flags_is_refused_and_not_repeated() {
+        for flag in ["--s3-secret-access-key=hunter2", "--sftp-pass=hunter2", "--drive-token=hunter2"] {
+            let why = why("rclone", &[("rclone_remote", "g:"), ("rclone_flag", flag)]);
+            assert!(why.contains("rclone.conf") && !why.contains("hunter2"), "{why}");
+        }
+        let fine = rows(&[("rclone_remote", "g:"), ("rclone_flag", "--password-command=pass show x")]);
+        assert!(Definition::read("rclone", fine).is_ok());
+    }
+}

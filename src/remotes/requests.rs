@@ -1,0 +1,156 @@
+//! Requests of the API about remotes.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+use vtl_api::{ApiError, CreateRemote, Done, ErrorCode, RemoteDetail, RemoteInfo, RemoteStep, RemoteTest};
+use vtl_remote::{Finding, Report};
+
+use super::definition::Definition;
+use super::rows::{self, Row};
+use super::{RemoteRefused, Remotes, given};
+use crate::clock::rfc3339;
+use crate::daemon::{Daemon, lock};
+use crate::given_name::GivenName;
+
+impl Daemon {
+    /// All remotes.
+    pub(crate) fn remote_list(&self) -> Result<Vec<RemoteInfo>, ApiError> {
+        let rows = self.remotes.read(rows::all).map_err(refused)?;
+        Ok(rows.iter().map(info).collect())
+    }
+
+    /// One remote with its settings.
+    pub(crate) fn remote_show(&self, name: &str) -> Result<RemoteDetail, ApiError> {
+        let row = given(name).and_then(|name| self.remotes.row(&name)).map_err(refused)?;
+        let used_by = self.remotes.users(&row.name).map_err(refused)?;
+        Ok(RemoteDetail { settings: shown(&row.definition), used_by, info: info(&row) })
+    }
+
+    /// Defines a remote whose settings and credentials can be used; nothing is sent.
+    pub(crate) fn remote_create(&self, request: &CreateRemote) -> Result<Done, ApiError> {
+        let _one_at_a_time = lock(&self.changes);
+        let row = self.remotes.create(request).map_err(refused)?;
+        Ok(Done {
+            message: format!(
+                "remote {} is {}; vtl remote test {} tries it out",
+                row.name, row.definition, row.name
+            ),
+            names: vec![row.name.to_string()],
+        })
+    }
+
+    /// Tries a remote out.
+    pub(crate) fn remote_test(&self, name: &str) -> Result<RemoteTest, ApiError> {
+        let remote = self.remotes.open(name).map_err(refused)?;
+        let report = self.remotes.wait(vtl_remote::probe(remote.as_ref())).map_err(refused)?;
+        Ok(told(name, &report))
+    }
+
+    /// Forgets a remote that nothing uses. What lies there stays.
+    pub(crate) fn remote_remove(&self, name: &str) -> Result<Done, ApiError> {
+        let _one_at_a_time = lock(&self.changes);
+        self.remotes.remove(name).map_err(refused)?;
+        Ok(Done {
+            message: format!("remote {name} is forgotten; what lies there stays"),
+            names: vec![name.to_owned()],
+        })
+    }
+}
+
+impl Remotes {
+    fn create(&self, request: &CreateRemote) -> Result<Row, RemoteRefused> {
+        let name = given(&request.name)?;
+        let definition = Definition::asked(request)?;
+        self.connect(&name, &definition)?;
+        let created_s = crate::clock::unix_seconds();
+        self.change(|tx| rows::insert(tx, &name, &definition, created_s))?;
+        Ok(Row { name, created_s, definition })
+    }
+
+    /// Who uses a remote: libraries, and jobs that have not ended.
+    fn users(&self, name: &GivenName) -> Result<Vec<String>, RemoteRefused> {
+        self.read(|tx| users_in(tx, name))
+    }
+
+    fn remove(&self, name: &str) -> Result<(), RemoteRefused> {
+        let name = given(name)?;
+        self.change(|tx| {
+            let by = users_in(tx, &name)?;
+            if !by.is_empty() {
+                return Err(RemoteRefused::InUse { name: name.clone(), by });
+            }
+            match rows::delete(tx, &name)? {
+                true => Ok(()),
+                false => Err(RemoteRefused::Unknown(name.clone())),
+            }
+        })
+    }
+}
+
+fn users_in(tx: &vtl_meta::Tx<'_>, name: &GivenName) -> Result<Vec<String>, RemoteRefused> {
+    Ok(crate::used::by(tx, "remote", name.as_str())?)
+}
+
+fn info(row: &Row) -> RemoteInfo {
+    RemoteInfo {
+        name: row.name.to_string(),
+        kind: row.definition.kind().to_owned(),
+        place: row.definition.to_string(),
+        created: rfc3339(row.created_s),
+    }
+}
+
+/// Settings by key; a key that comes several times has a list.
+fn shown(definition: &Definition) -> BTreeMap<String, Value> {
+    let mut all: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (key, value) in definition.rows() {
+        all.entry(key).or_default().push(value);
+    }
+    all.into_iter()
+        .map(|(key, mut values)| match values.len() {
+            1 if key != "rclone_flag" => (key, values.pop().map_or(Value::Null, Value::String)),
+            _ => (key, values.into()),
+        })
+        .collect()
+}
+
+fn told(name: &str, report: &Report) -> RemoteTest {
+    let step = |(step, finding): &(&'static str, Finding)| {
+        let (finding, why) = match finding {
+            Finding::Works => ("works", None),
+            Finding::Limited(limit) => ("limited", Some((*limit).to_owned())),
+            Finding::Failed(error) => ("failed", Some(error.to_string())),
+        };
+        RemoteStep { step: (*step).to_owned(), finding: finding.to_owned(), why }
+    };
+    RemoteTest {
+        name: name.to_owned(),
+        usable: report.is_usable(),
+        steps: report.steps.iter().map(step).collect(),
+    }
+}
+
+/// The one place where refusals of remotes become the API's.
+pub(crate) fn refused(error: RemoteRefused) -> ApiError {
+    let message = error.to_string();
+    let (code, remedy) = match error {
+        RemoteRefused::Library(error) => return crate::api::refused(&error),
+        RemoteRefused::Jobs(error) => return crate::jobs::not_done(None, &error),
+        RemoteRefused::Unknown(_) => (ErrorCode::NotFound, "see vtl remote ls"),
+        RemoteRefused::Exists(_) => {
+            (ErrorCode::Exists, "choose another name, or remove that one first: vtl remote rm")
+        }
+        RemoteRefused::InUse { .. } => (
+            ErrorCode::Conflict,
+            "set another remote for these libraries, and wait for these jobs or cancel them",
+        ),
+        RemoteRefused::Own { .. } => (ErrorCode::Invalid, "choose a folder on another disk"),
+        RemoteRefused::Name(_) | RemoteRefused::Setting { .. } => (ErrorCode::Invalid, ""),
+        RemoteRefused::Driver(_) => (ErrorCode::Invalid, "docs/remotes.md has the settings of each type"),
+        RemoteRefused::NoRuntime | RemoteRefused::Io { .. } => {
+            (ErrorCode::Internal, "see the log, and check the disk of the state folder")
+        }
+    };
+    ApiError { code, message, remedy: (!remedy.is_empty()).then(|| remedy.to_owned()) }
+}

@@ -1,0 +1,76 @@
+//! `vtl key`.
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+use serde_json::json;
+use vtl_api::{ImportKey, RemoveKey};
+
+use super::{Call, absolute, call, get, path, post};
+use crate::http::{Failure, Method};
+use crate::print::View;
+
+/// Verbs of `vtl key`.
+#[derive(Subcommand)]
+pub enum KeyVerb {
+    /// List keys; no secrets.
+    Ls,
+    /// Keep an RSA key of 2048 to 8192 bits, as `openssl genrsa` writes it; a public key is enough for exports. vtld reads the file.
+    Import {
+        /// The file; a private key has mode 0600.
+        file: PathBuf,
+        /// Its name from now on.
+        #[arg(long)]
+        name: String,
+    },
+    /// Print the public part of a key, PEM.
+    ExportPublic {
+        /// Its name.
+        name: String,
+    },
+    /// Forget a key that nothing uses.
+    Rm {
+        /// Its name.
+        name: String,
+        /// The name once more: what is encrypted for it cannot be read without it.
+        #[arg(long, value_name = "NAME")]
+        confirm: Option<String>,
+    },
+}
+
+impl KeyVerb {
+    pub(super) fn call(&self) -> Result<Call, Failure> {
+        Ok(match self {
+            Self::Ls => get("/keys", View::Table(&["name", "bits", "private", "fingerprint", "problem"])),
+            Self::Import { file, name } => {
+                post("/keys".to_owned(), &ImportKey { name: name.clone(), file: absolute(file)? })
+            }
+            Self::ExportPublic { name } => get(&format!("{}/public", path("keys", name)), View::Text("pem")),
+            Self::Rm { name, confirm } => {
+                let body = RemoveKey { confirm: confirm.clone() };
+                call(Method::Delete, path("keys", name), Some(json!(body)), View::Message)
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::super::Cli;
+    use super::*;
+
+    #[test]
+    fn a_key_goes_by_the_path_of_its_file_and_no_secret_is_in_the_request() {
+        let call = |line: &str| Cli::try_parse_from(line.split_whitespace()).unwrap().command.call().unwrap();
+        let import = call("vtl key import /keep/key.pem --name off-site").request;
+        assert_eq!((import.method, import.path.as_str()), (Method::Post, "/keys"));
+        assert_eq!(import.body, Some(json!({ "name": "off-site", "file": "/keep/key.pem" })));
+        let remove = call("vtl key rm off-site --confirm off-site").request;
+        assert_eq!((remove.method, remove.path.as_str()), (Method::Delete, "/keys/off-site"));
+        assert_eq!(remove.body, Some(json!({ "confirm": "off-site" })));
+        assert_eq!(call("vtl key export-public off-site").request.path, "/keys/off-site/public");
+        assert!(Cli::try_parse_from(["vtl", "key", "import", "/keep/key.pem"]).is_err(), "it needs a name");
+    }
+}

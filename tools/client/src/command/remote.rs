@@ -1,0 +1,185 @@
+//! `vtl remote`.
+
+use clap::{Args, Subcommand, ValueEnum};
+use serde_json::json;
+use vtl_api::CreateRemote;
+
+use super::{Call, call, get, parse_size, path, post};
+use crate::http::{Failure, Method};
+use crate::print::View;
+
+/// Verbs of `vtl remote`.
+#[derive(Subcommand)]
+pub enum RemoteVerb {
+    /// List remotes.
+    Ls,
+    /// One remote with its settings and who uses it.
+    Show {
+        /// Its name.
+        name: String,
+    },
+    /// Define a remote; nothing is sent. Files and folders are absolute paths on the machine of vtld.
+    Create(Box<NewRemote>),
+    /// Create, read, hash, list, replace and delete one small object, and tell what works.
+    Test {
+        /// Its name.
+        name: String,
+    },
+    /// Forget a remote that nothing uses; what lies there stays.
+    Rm {
+        /// Its name.
+        name: String,
+    },
+}
+
+/// What a remote is.
+#[derive(Args)]
+pub struct NewRemote {
+    /// Its name.
+    name: String,
+    /// What it is.
+    #[arg(long = "type")]
+    kind: Type,
+    /// folder: the folder, which must be there.
+    #[arg(long, value_name = "DIR")]
+    path: Option<String>,
+    /// s3: https://HOST[:PORT], without the bucket.
+    #[arg(long, value_name = "URL")]
+    endpoint: Option<String>,
+    /// s3: part of every signature; us-east-1 when left out.
+    #[arg(long)]
+    region: Option<String>,
+    /// s3: the bucket, which must be there.
+    #[arg(long)]
+    bucket: Option<String>,
+    /// s3: in front of every object's name.
+    #[arg(long)]
+    prefix: Option<String>,
+    /// s3: where the bucket's name stands: path or virtual-host.
+    #[arg(long)]
+    style: Option<String>,
+    /// s3: certificates to trust beside the system's, PEM.
+    #[arg(long, value_name = "FILE")]
+    ca_file: Option<String>,
+    /// s3: allow http://, so that everybody on the way can read.
+    #[arg(long)]
+    allow_http: bool,
+    /// s3: send no checksum header, for servers that refuse it.
+    #[arg(long)]
+    no_checksums: bool,
+    /// s3: size of the parts of large objects, from 5m; 8m when left out.
+    #[arg(long, value_name = "SIZE")]
+    part_size: Option<String>,
+    /// s3: file with the access key id, mode 0600.
+    #[arg(long, value_name = "FILE")]
+    access_key_file: Option<String>,
+    /// s3: file with the secret key, mode 0600.
+    #[arg(long, value_name = "FILE")]
+    secret_key_file: Option<String>,
+    /// rclone: a remote of rclone's configuration and a path on it.
+    #[arg(long, value_name = "X:PATH")]
+    rclone_remote: Option<String>,
+    /// rclone: a flag on every call; may be given several times.
+    #[arg(long = "rclone-flag", value_name = "FLAG", allow_hyphen_values = true)]
+    rclone_flags: Vec<String>,
+}
+
+/// Types of remotes.
+#[derive(Clone, Copy, ValueEnum)]
+enum Type {
+    /// A folder of that machine.
+    Folder,
+    /// S3 and what speaks like it.
+    S3,
+    /// Whatever rclone reaches.
+    Rclone,
+}
+
+impl Type {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Folder => "folder",
+            Self::S3 => "s3",
+            Self::Rclone => "rclone",
+        }
+    }
+}
+
+impl NewRemote {
+    fn request(&self) -> Result<CreateRemote, Failure> {
+        Ok(CreateRemote {
+            name: self.name.clone(),
+            kind: self.kind.word().to_owned(),
+            path: self.path.clone(),
+            endpoint: self.endpoint.clone(),
+            region: self.region.clone(),
+            bucket: self.bucket.clone(),
+            prefix: self.prefix.clone(),
+            style: self.style.clone(),
+            ca_file: self.ca_file.clone(),
+            allow_http: self.allow_http.then_some(true),
+            checksums: self.no_checksums.then_some(false),
+            part_size_bytes: self.part_size.as_deref().map(parse_size).transpose()?,
+            access_key_file: self.access_key_file.clone(),
+            secret_key_file: self.secret_key_file.clone(),
+            rclone_remote: self.rclone_remote.clone(),
+            rclone_flags: self.rclone_flags.clone(),
+        })
+    }
+}
+
+impl RemoteVerb {
+    pub(super) fn call(&self) -> Result<Call, Failure> {
+        Ok(match self {
+            Self::Ls => get("/remotes", View::Table(&["name", "type", "place", "created"])),
+            Self::Show { name } => get(&path("remotes", name), View::FieldsAndInner("settings")),
+            Self::Create(new) => post("/remotes".to_owned(), &new.request()?),
+            Self::Test { name } => call(
+                Method::Post,
+                format!("{}/test", path("remotes", name)),
+                Some(json!({})),
+                View::Trial("usable", "steps", &["step", "finding", "why"]),
+            ),
+            Self::Rm { name } => call(Method::Delete, path("remotes", name), None, View::Message),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::super::Cli;
+    use super::*;
+
+    fn body(line: &str) -> serde_json::Value {
+        let cli = Cli::try_parse_from(line.split_whitespace()).unwrap_or_else(|e| panic!("{line}: {e}"));
+        let request = cli.command.call().unwrap_or_else(|e| panic!("{line}: {e:?}")).request;
+        assert_eq!((request.method, request.path.as_str()), (Method::Post, "/remotes"));
+        request.body.unwrap()
+    }
+
+    #[test]
+    fn each_type_of_remote_is_in_the_request_as_it_was_typed() {
+        assert_eq!(
+            body("vtl remote create here --type folder --path some/where"),
+            json!({ "name": "here", "type": "folder", "path": "some/where" })
+        );
+        assert_eq!(
+            body(
+                "vtl remote create s --type s3 --endpoint http://h:9000 --bucket b --prefix p --allow-http --part-size 16m --access-key-file /a --secret-key-file /s"
+            ),
+            json!({
+                "name": "s", "type": "s3", "endpoint": "http://h:9000", "bucket": "b", "prefix": "p", "allow_http": true,
+                "part_size_bytes": 16_777_216, "access_key_file": "/a", "secret_key_file": "/s"
+            })
+        );
+        assert_eq!(
+            body(
+                "vtl remote create r --type rclone --rclone-remote x:b --rclone-flag --config --rclone-flag /etc/r.conf"
+            ),
+            json!({ "name": "r", "type": "rclone", "rclone_remote": "x:b", "rclone_flags": ["--config", "/etc/r.conf"] })
+        );
+        assert!(Cli::try_parse_from(["vtl", "remote", "create", "x", "--type", "tape"]).is_err());
+    }
+}
