@@ -395,7 +395,7 @@ pub const KEYS: &[Key] = &[
     ),
     unset(
         "hooks.post_vault",
-        "write the absolute path of an executable file that only its owner can change",
+        "write the absolute path of an executable file that only root or the server's user can change",
         "nothing of the site's own runs unless somebody says what",
     ),
     key(
