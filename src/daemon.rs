@@ -134,7 +134,8 @@ impl Daemon {
             keys,
             ejection: Ejection::default(),
         });
-        daemon.ejection.heed(crate::library_settings::defaults(&daemon.config().migrate));
+        daemon.heed();
+        daemon.note_names();
         time_lost.into_iter().for_each(|problem| daemon.note_problem(problem));
         daemon.finish_halves().map_err(|e| e.message)?;
         daemon.first_start().map_err(|e| e.message)?;
@@ -329,10 +330,11 @@ impl Daemon {
             ..fresh.store.clone()
         };
         let store_changed = at_once != old.store;
+        self.check_names(&fresh)?;
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(fresh);
+        self.heed();
         self.publish().map_err(|e| internal(&e.to_string()))?;
         self.jobs.heed(&self.config());
-        self.ejection.heed(crate::library_settings::defaults(&self.config().migrate));
         let later = match (listeners_moved, store_changed) {
             (false, false) => return Ok("configuration read".to_owned()),
             (true, false) => "addresses to listen on change",

@@ -17,6 +17,7 @@ use vtl_types::{CartridgeId, Label};
 
 use crate::daemon::{Daemon, internal, invalid};
 use crate::jobs::not_done;
+use crate::library_settings::Effective;
 
 impl Daemon {
     /// Where objects stay on their way.
@@ -38,16 +39,15 @@ impl Daemon {
                 remedy: Some(format!("take it back first: vtl cartridge restore {label}")),
             });
         }
-        self.check_export(asked)?;
+        let settings = self.settings_for(cartridge.library.as_ref())?;
+        self.check_export(asked, &settings)?;
+        let otherwise = settings.request(label, None);
         let request = ExportRequest {
-            label: Some(label.to_string()),
-            remote: asked.remote.clone(),
-            key: asked.key.clone(),
-            chunk_bytes: asked.chunk_size_bytes,
-            compress: asked.compress.clone(),
-            verify: None,
-            delete_after_export: None,
-            library: None,
+            remote: asked.remote.clone().or(otherwise.remote),
+            key: asked.key.clone().or(otherwise.key),
+            chunk_bytes: asked.chunk_size_bytes.or(otherwise.chunk_bytes),
+            compress: asked.compress.clone().or(otherwise.compress),
+            ..otherwise
         };
         let request = serde_json::to_string(&request).map_err(|why| internal(&why.to_string()))?;
         if asked.plan {
@@ -58,9 +58,8 @@ impl Daemon {
     }
 
     /// What is wrong is told at once, and not by a job that fails.
-    fn check_export(&self, asked: &ExportCartridge) -> Result<(), ApiError> {
-        let config = self.config();
-        let remote = asked.remote.as_ref().or(config.migrate.remote.as_ref());
+    fn check_export(&self, asked: &ExportCartridge, settings: &Effective) -> Result<(), ApiError> {
+        let remote = asked.remote.as_deref().or_else(|| settings.remote());
         let Some(remote) = remote else {
             return Err(invalid(
                 "no remote is named".to_owned(),
@@ -68,7 +67,8 @@ impl Daemon {
             ));
         };
         self.remotes.open(remote).map_err(crate::remotes::refused)?;
-        if let Some(key) = asked.key.as_ref().or(config.migrate.key.as_ref()).filter(|key| *key != "none") {
+        let key = asked.key.as_deref().or_else(|| settings.key());
+        if let Some(key) = key.filter(|key| *key != "none") {
             self.keys.public(key).map_err(crate::keys::refused)?;
         }
         let sizes = vtl_migrate::CHUNK_SIZES;

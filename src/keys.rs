@@ -7,8 +7,6 @@ mod requests;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use requests::refused;
-
 use std::fmt;
 use std::fs::File;
 use std::io::Read as _;
@@ -22,6 +20,7 @@ use vtl_durable::{Disk, DiskError};
 use zeroize::Zeroizing;
 
 use crate::given_name::{BadName, GivenName};
+pub(crate) use requests::refused;
 
 /// `docs/keys.md`.
 const FILE: Kind = Kind { magic: *b"VTLRSAK\0", version: 0 };

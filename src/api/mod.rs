@@ -14,8 +14,8 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, patch, post, put};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 use tokio::net::TcpListener;
 use tracing::error;
@@ -225,6 +225,14 @@ fn store() -> Router<Arc<Daemon>> {
         )
 }
 
+/// Which objects of a remote.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Objects {
+    folder: Option<String>,
+    after: Option<String>,
+}
+
 /// Places where exported objects lie.
 fn remotes() -> Router<Arc<Daemon>> {
     Router::new()
@@ -237,6 +245,12 @@ fn remotes() -> Router<Arc<Daemon>> {
             "/remotes/{name}",
             get(|State(d): Shared, Path(n): Name| run(d, move |d| d.remote_show(&n)))
                 .delete(|State(d): Shared, Path(n): Name| run(d, move |d| d.remote_remove(&n))),
+        )
+        .route(
+            "/remotes/{name}/objects",
+            get(|State(d): Shared, Path(n): Name, Query(which): Query<Objects>| {
+                run(d, move |d| d.remote_objects(&n, which.folder.as_deref(), which.after.as_deref()))
+            }),
         )
         .route(
             "/remotes/{name}/test",

@@ -27,3 +27,4 @@ mod sessions;
 mod store;
 mod targets;
 mod tasks;
+mod vault;

@@ -16,7 +16,7 @@ use crate::{
     config::{
         Api, CartridgeDefaults, Collections, Compress, Config, DefaultLibrary, Digest, DirectIo, Hooks,
         Iscsi, Jobs, Library, Log, LogLevel, Migrate, Retention, Setting, Store, StoreEncryption,
-        TargetAccess, Transfer,
+        TargetAccess, Transfer, Trigger,
     },
     document::{self, Documents, one_line},
     doors,
@@ -454,7 +454,8 @@ impl Checker<'_> {
     }
 
     fn transfer(&mut self, mirror: TransferMirror) -> Option<Transfer> {
-        let TransferMirror { retry: RetryMirror { attempts, pause, max_pause }, bandwidth } = mirror;
+        let TransferMirror { retry: RetryMirror { attempts, pause, max_pause, on_exit_codes }, bandwidth } =
+            mirror;
         let retry_attempts = self.number("transfer.retry.attempts", attempts, 1..=1000);
         let retry_pause = self.take("transfer.retry.pause", pause, |value| time(value, 1..=DAY_S));
         let retry_max_pause =
@@ -466,18 +467,30 @@ impl Checker<'_> {
             "transfer.retry.max_pause",
             seconds(retry_max_pause),
         );
+        let retry_on_exit_codes = self.take("transfer.retry.on_exit_codes", on_exit_codes, exit_codes);
         let bandwidth = self.take("transfer.bandwidth", bandwidth, rates);
         Some(Transfer {
             retry_attempts: retry_attempts?,
             retry_pause: retry_pause?,
             retry_max_pause: retry_max_pause?,
+            retry_on_exit_codes: retry_on_exit_codes?,
             bandwidth: bandwidth?,
         })
     }
 
     fn migrate(&mut self, mirror: MigrateMirror) -> Option<Migrate> {
-        let MigrateMirror { remote, key, chunk_size, compress, verify, delete_after_export, staging_dir } =
-            mirror;
+        let MigrateMirror {
+            remote,
+            key,
+            chunk_size,
+            compress,
+            verify,
+            delete_after_export,
+            delete_clean_import,
+            create_spare,
+            triggers,
+            staging_dir,
+        } = mirror;
         let remote = self.optional("migrate.remote", remote, name);
         let key = self.optional("migrate.key", key, name);
         let chunk_size = self.size("migrate.chunk_size", chunk_size, M..=T);
@@ -486,6 +499,9 @@ impl Checker<'_> {
         let ways = ["remote-hash", "readback", "none"].map(|way| (way, way));
         let verify = self.take("migrate.verify", verify, |value| word(value, &ways));
         let delete_after_export = self.take("migrate.delete_after_export", delete_after_export, boolean);
+        let no_clean = self.take("migrate.delete_clean_import", delete_clean_import, only_false);
+        let no_spare = self.take("migrate.create_spare", create_spare, only_false);
+        let triggers = self.take("migrate.triggers", triggers, triggers_of);
         let staging_dir = self.optional("migrate.staging_dir", staging_dir, absolute_path);
         Some(Migrate {
             remote: remote?,
@@ -494,6 +510,7 @@ impl Checker<'_> {
             compress: compress?,
             verify: verify?,
             delete_after_export: delete_after_export?,
+            triggers: no_clean.and(no_spare).and(triggers)?,
             staging_dir: staging_dir?,
         })
     }
@@ -749,6 +766,31 @@ fn time(value: &Value, range: RangeInclusive<u64>) -> Parsed<Duration> {
     match number.ok_or_else(|| "this is no whole number with a unit".to_owned())? {
         found if range.contains(&found) => Ok(Duration::from_secs(found)),
         _ => Err("this is too short or too long".to_owned()),
+    }
+}
+
+/// What this version does not do can be said not to be wanted.
+fn only_false(value: &Value) -> Parsed<()> {
+    match boolean(value)? {
+        false => Ok(()),
+        true => Err("this version does not do that".to_owned()),
+    }
+}
+
+fn triggers_of(value: &Value) -> Parsed<Vec<Trigger>> {
+    match value {
+        Value::Array(values) if values.is_empty() => Ok(Vec::new()),
+        value => list(value, |one| word(one, &[("mailslot", Trigger::Mailslot)])),
+    }
+}
+
+/// None, one, or a list of them; 0 is no failure.
+fn exit_codes(value: &Value) -> Parsed<Vec<u8>> {
+    let code =
+        |value: &Value| within(integer(value)?, &(1..=255)).map(|code| u8::try_from(code).unwrap_or(u8::MAX));
+    match value {
+        Value::Array(values) if values.is_empty() => Ok(Vec::new()),
+        value => list(value, code),
     }
 }
 

@@ -239,6 +239,8 @@ pub struct Transfer {
     pub retry_pause: Duration,
     /// The longest pause.
     pub retry_max_pause: Duration,
+    /// Exit codes of rclone and of hooks that ask for another attempt.
+    pub retry_on_exit_codes: Vec<u8>,
     /// Rates by time of day, as text that has been checked.
     pub bandwidth: String,
 }
@@ -258,8 +260,17 @@ pub struct Migrate {
     pub verify: &'static str,
     /// Whether a cartridge goes when its export is proved.
     pub delete_after_export: bool,
+    /// What begins an export by itself.
+    pub triggers: Vec<Trigger>,
     /// Where objects stay on their way; none: in the state folder.
     pub staging_dir: Option<PathBuf>,
+}
+
+/// What begins an export by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trigger {
+    /// A cartridge is put into a mailslot.
+    Mailslot,
 }
 
 /// What exports are compressed with.

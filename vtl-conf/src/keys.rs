@@ -325,6 +325,12 @@ pub const KEYS: &[Key] = &[
         "longer nobody wants to wait for a remote that is back",
     ),
     key(
+        "transfer.retry.on_exit_codes",
+        "[2, 5]",
+        "write a list of exit codes from 1 to 255, such as [2, 5]",
+        "what rclone says of trouble that may pass; hooks ask for another attempt with the same codes",
+    ),
+    key(
         "transfer.bandwidth",
         "\"off\"",
         "write \"off\", a rate such as \"10m\", or rates by time of day such as \"08:00,512k 19:00,off\"",
@@ -363,6 +369,24 @@ pub const KEYS: &[Key] = &[
         "false",
         "write true or false",
         "a copy elsewhere is no reason to give up the one here, unless somebody says so",
+    ),
+    key(
+        "migrate.delete_clean_import",
+        "false",
+        "write false: no other is possible in this version",
+        "what is not changed since its import stays until somebody removes it",
+    ),
+    key(
+        "migrate.create_spare",
+        "false",
+        "write false: no other is possible in this version",
+        "blank cartridges are made by vtl cartridge create",
+    ),
+    key(
+        "migrate.triggers",
+        "[\"mailslot\"]",
+        "write [\"mailslot\"] or []: others are not possible in this version",
+        "who puts a tape into a mailslot wants it elsewhere; nothing happens without migrate.remote",
     ),
     unset(
         "migrate.staging_dir",

@@ -22,7 +22,7 @@ use std::{collections::BTreeMap, ffi::OsString, path::Path};
 pub use config::{
     Api, CartridgeDefaults, Collections, Compress, Config, DefaultLibrary, Digest, DirectIo, Hooks, Iscsi,
     Jobs, Library, Log, LogLevel, Migrate, Retention, Setting, Store, StoreEncryption, TargetAccess,
-    Transfer,
+    Transfer, Trigger,
 };
 pub use document::Assignment;
 pub use doors::TargetDoor;

@@ -147,6 +147,7 @@ pub(crate) struct RetryMirror {
     pub attempts: Option<Value>,
     pub pause: Option<Value>,
     pub max_pause: Option<Value>,
+    pub on_exit_codes: Option<Value>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -158,6 +159,9 @@ pub(crate) struct MigrateMirror {
     pub compress: Option<Value>,
     pub verify: Option<Value>,
     pub delete_after_export: Option<Value>,
+    pub delete_clean_import: Option<Value>,
+    pub create_spare: Option<Value>,
+    pub triggers: Option<Value>,
     pub staging_dir: Option<Value>,
 }
 

@@ -697,15 +697,14 @@ pub struct JobInfo {
     pub bytes_per_s: Option<u64>,
     /// Seconds left at that rate.
     pub left_s: Option<u64>,
-    /// Of what has to do with a remote: its name.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Of a job that moves a cartridge: the remote.
     pub remote: Option<String>,
-    /// And the folder there.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// The folder there, when it is known.
     pub folder: Option<String>,
-    /// Chunk objects that are there.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Chunk objects, when it is done.
     pub objects: Option<u64>,
+    /// Bytes of them.
+    pub stored_bytes: Option<u64>,
 }
 
 /// `GET /jobs/{id}`, and the answer of requests about one.
@@ -1004,6 +1003,26 @@ pub struct RemoteDetail {
     pub settings: std::collections::BTreeMap<String, serde_json::Value>,
     /// Libraries and jobs that use it.
     pub used_by: Vec<String>,
+}
+
+/// `GET /remotes/{name}/objects?folder=F&after=N`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemoteObjects {
+    /// Objects in the folder and below, in the order of their names' bytes.
+    pub objects: Vec<RemoteObject>,
+    /// The first few names of things that no object may have, as text.
+    pub foreign: Vec<String>,
+    /// There is more after this name: ask with `after`.
+    pub next: Option<String>,
+}
+
+/// One object.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemoteObject {
+    /// Its name below the folder.
+    pub name: String,
+    /// In bytes.
+    pub size_bytes: u64,
 }
 
 /// `POST /remotes/{name}/test`.

@@ -10,6 +10,7 @@
 //! 6. if that is wanted, proof by the row's hashes, then the cartridge goes here.
 
 use std::collections::BTreeMap;
+use std::num::NonZero;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -35,6 +36,13 @@ use crate::job::{
 };
 use crate::request::{EXPORT, ExportRequest, ExportResult, codec, codec_word, read, told};
 use crate::world::{Settings, World};
+
+/// Threads that compress for one job: more than this the hashing of what they give back does not keep up with.
+const MAX_THREADS: usize = 4;
+
+fn compressing_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZero::get).min(MAX_THREADS)
+}
 
 /// zstd's level: more costs more time than the network saves.
 const LEVEL: i32 = 1;
@@ -525,7 +533,8 @@ impl Export {
         let line = Line { verify: mode(&course.verify)?, ..end.line(&staging) };
         send(line, done.len() as u64, pace, |outbox| {
             let writer = Writer::resume(settings, identity, done, outbox);
-            pack(writer.map_err(|error| fail::write(&error))?, &mut reading, pace)
+            let writer = writer.map_err(|error| fail::write(&error))?;
+            pack(writer.with_threads(compressing_threads()), &mut reading, pace)
         })
     }
 
