@@ -259,6 +259,25 @@ mod tests {
     }
 
     #[test]
+    fn the_key_of_checkpoints_stays_the_same_is_for_its_owner_only_and_refused_when_others_can_read_it_or_it_is_none()
+     {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state");
+        let state = StateFolder::open(&path).unwrap();
+        let key = state.checkpoint_key().unwrap();
+        assert_eq!(state.checkpoint_key().unwrap().expose(), key.expose());
+        let file = path.join("checkpoint.key");
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
+        assert!(matches!(state.checkpoint_key(), Err(StateError::TooOpen(_, 0o640))));
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+        fs::write(&file, b"short").unwrap();
+        assert!(
+            matches!(state.checkpoint_key(), Err(StateError::Io(_, error)) if error.kind() == io::ErrorKind::InvalidData)
+        );
+    }
+
+    #[test]
     fn a_folder_that_others_can_read_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::scsi::{DRIVE, ONE_FILEMARK, REWIND};
+use crate::support::scsi::{CHANGER, DRIVE, ONE_FILEMARK, REWIND};
 use crate::support::{Initiator, Server, eventually, noise, rounds};
 
 const LABEL: &str = "VTL001L8";
@@ -215,6 +215,55 @@ fn a_cartridge_whose_export_is_proved_goes_here_when_that_is_wanted_and_comes_ba
     assert_eq!(server.get("/vault")[0]["label"], LABEL);
 }
 
+#[test]
+fn what_a_host_puts_into_a_mailslot_is_exported_from_the_vault_after_the_hook_and_not_again_when_it_comes_unchanged()
+ {
+    let (keys, place) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let hook = keys.path().join("hook");
+    let said = keys.path().join("said");
+    fs::write(
+        &hook,
+        format!("#!/bin/sh\necho \"$VTL_LABEL of $VTL_LIBRARY, job $VTL_JOB\" >> {}\n", said.display()),
+    )
+    .unwrap();
+    fs::set_permissions(&hook, fs::Permissions::from_mode(0o700)).unwrap();
+    let named = format!("hooks.post_vault=\"{}\"", hook.display());
+    let server = Server::start(&["--set", "cartridge.size=1g", "--set", &named]);
+    remote(&server, place.path());
+    key(&server, keys.path());
+    let settings = json!({ "settings": { "migrate.remote": "r", "migrate.key": "k", "migrate.chunk_size": "1m", "migrate.verify": "readback" } });
+    server.api("PATCH", "/libraries/lib0", &settings);
+    let mut host = server.session(1);
+    host.load(1, 0);
+    write(&mut host, &tape(5, 6));
+    server.api("POST", &format!("/cartridges/{LABEL}/move"), &json!({ "to": "slot:1" }));
+    let library = server.get("/libraries/lib0");
+    let mailslot =
+        library["elements"].as_array().unwrap().iter().find(|one| one["kind"] == "mailslot").unwrap();
+    let address = u16::try_from(mailslot["address"].as_u64().unwrap()).unwrap();
+    let put_out = |host: &mut Initiator| {
+        host.attentions(CHANGER);
+        let from = host.elements().storage;
+        host.move_medium(from, address).good();
+        assert_eq!(server.get("/vault")[0]["label"], LABEL);
+        let jobs = server.get("/jobs");
+        jobs.as_array().unwrap().last().unwrap()["id"].clone()
+    };
+    let id = put_out(&mut host);
+    let result = done(&server, &id);
+    assert_eq!(
+        (&result["exported"], &result["proof"]),
+        (&json!(true), &json!("verified by reading back")),
+        "{result}"
+    );
+    assert_eq!(fs::read_to_string(&said).unwrap(), format!("{LABEL} of lib0, job {id}\n"));
+    server.api("POST", &format!("/vault/{LABEL}/load"), &json!({ "library": "lib0" }));
+    let again = put_out(&mut host);
+    assert_ne!(again, id);
+    assert_eq!(done(&server, &again)["skipped"], "unchanged");
+    assert_eq!(fs::read_to_string(&said).unwrap().lines().count(), 1, "nothing was sent");
+}
+
 /// Kills the server some time after `begun`, starts it again, until the job has ended.
 fn kill_until_ended(server: &mut Server, id: &Value, kills: u32, seed: u64) -> Value {
     for kill in 0..kills {
@@ -241,7 +290,7 @@ fn killed_at_any_moment_an_export_and_an_import_lose_and_double_nothing() {
     write(&mut host, &tape(4, 24));
     drop(host);
     let asked = json!({ "remote": "r", "key": "k", "chunk_size_bytes": 1 << 20 });
-    for round in 0..u64::from(rounds(1, 16)) {
+    for round in 0..u64::from(rounds(1, 17)) {
         if round > 0 {
             let mut host = server.session(1);
             host.attentions(DRIVE);

@@ -140,7 +140,7 @@ impl Work for Export {
             wanted.key.as_ref().map_or_else(|| "not encrypted".to_owned(), |key| format!("for key {key}"))
         )];
         let bytes = match self.skip(&facts, cartridge, &wanted.remote)? {
-            Some(skipped) => {
+            Some((skipped, _)) => {
                 notes.push(format!("nothing is to be done: {}", skipped.skipped.unwrap_or_default()));
                 0
             }
@@ -289,8 +289,13 @@ impl Export {
         self.after(ticket, &course, &row)
     }
 
-    /// Why there is nothing to do, if there is not.
-    fn skip(&self, facts: &Facts, id: CartridgeId, remote: &str) -> Result<Option<ExportResult>, Failure> {
+    /// Why there is nothing to do, if there is not; with the row that says so.
+    fn skip(
+        &self,
+        facts: &Facts,
+        id: CartridgeId,
+        remote: &str,
+    ) -> Result<Option<(ExportResult, Option<Row>)>, Failure> {
         let skipped = |why: &str| ExportResult {
             skipped: Some(why.to_owned()),
             remote: remote.to_owned(),
@@ -299,11 +304,28 @@ impl Export {
             ..ExportResult::default()
         };
         if facts.objects == 0 {
-            return Ok(Some(skipped("blank")));
+            return Ok(Some((skipped("blank"), None)));
         }
         let rows = look(&*self.world, |tx| Ok(catalogue::of_cartridge(tx, id)?))?;
         let same = rows.into_iter().find(|row| row.remote == remote && row.generation == facts.generation);
-        Ok(same.map(|row| ExportResult { folder: Some(row.folder), ..skipped("unchanged") }))
+        let told = |row: Row| {
+            let result = ExportResult { folder: Some(row.folder.clone()), ..skipped("unchanged") };
+            (result, Some(row))
+        };
+        Ok(same.map(told))
+    }
+
+    /// Whether the bundle of a row is there still: its manifest is, which a removal takes first. What is not is forgotten.
+    fn is_there(&self, ticket: &Ticket, row: &Row) -> Result<bool, Trouble> {
+        let world = &*self.world;
+        let end = End::open(world, &row.remote, FolderName::asked(&row.folder)?)?;
+        let found = end.manifest(&Plain::new(ticket, 0))?.map(|bytes| hex(&Sha256::digest(&bytes)));
+        if found.as_ref() == Some(&row.manifest_sha256) {
+            return Ok(true);
+        }
+        ticket.note(&format!("folder {} is not there any more as it was: it is exported anew", row.folder));
+        change(world, |tx| Ok(catalogue::forget(tx, &row.remote, &row.folder)?))?;
+        Ok(false)
     }
 
     /// The course to follow: that of the attempts before, while it is of what is on the cartridge now, else a new one.
@@ -326,7 +348,9 @@ impl Export {
         }
         let settings = world.settings()?;
         let wanted = Wanted::of(request, &settings)?;
-        if let Some(result) = self.skip(facts, id, &wanted.remote)? {
+        if let Some((result, row)) = self.skip(facts, id, &wanted.remote)?
+            && row.map_or(Ok(true), |row| self.is_there(ticket, &row))?
+        {
             return Ok(Begun::Skipped(result));
         }
         if let Some(library) = &request.library {

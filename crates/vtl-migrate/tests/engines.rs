@@ -408,6 +408,19 @@ fn the_site_is_told_of_a_cartridge_that_was_put_out_before_anything_is_sent_and_
 }
 
 #[test]
+fn a_bundle_that_somebody_has_removed_is_no_reason_to_skip() {
+    let place = tempfile::tempdir().unwrap();
+    let here = Bench::with_folder(place.path());
+    here.cartridge(LABEL, &tape(14));
+    let manager = here.start();
+    done(&manager, export(&manager, &json!({})));
+    assert_eq!(done(&manager, export(&manager, &json!({})))["skipped"], "unchanged");
+    std::fs::remove_dir_all(place.path().join(FOLDER)).unwrap();
+    assert_eq!(done(&manager, export(&manager, &json!({})))["exported"], true);
+    assert_eq!((here.rows().len(), here.found().len()), (1, 1));
+}
+
+#[test]
 fn without_a_staging_folder_nothing_is_sent() {
     let place = tempfile::tempdir().unwrap();
     let here = Bench::with_folder(place.path());
