@@ -290,7 +290,7 @@ fn killed_at_any_moment_an_export_and_an_import_lose_and_double_nothing() {
     write(&mut host, &tape(4, 24));
     drop(host);
     let asked = json!({ "remote": "r", "key": "k", "chunk_size_bytes": 1 << 20 });
-    for round in 0..u64::from(rounds(1, 16)) {
+    for round in 0..u64::from(rounds(1, 17)) {
         if round > 0 {
             let mut host = server.session(1);
             host.attentions(DRIVE);

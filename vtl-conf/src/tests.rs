@@ -680,6 +680,37 @@ fn a_time_is_a_whole_number_with_its_unit_within_its_limits() {
 }
 
 #[test]
+fn a_bandwidth_is_a_rate_or_rates_in_the_order_of_their_times() {
+    let desk = Desk::new();
+    let load = |text: &str| desk.load(&format!("transfer.bandwidth = \"{text}\""), &[]);
+    for right in ["off", "10m", "08:00,512k 19:00,10m 23:00,off"] {
+        assert_eq!(load(right).unwrap().transfer.bandwidth, right);
+    }
+    for wrong in ["", "0", "fast", "19:00,1m 08:00,2m", "24:00,1m", "08:60,1m", "08:00", "08:00,1m 2m"] {
+        assert_eq!(load(wrong).unwrap_err().0[0].key, "transfer.bandwidth", "{wrong}");
+    }
+}
+
+#[test]
+fn the_first_pause_is_not_longer_than_the_longest_and_what_is_not_set_of_exports_is_nobodys_decision() {
+    let desk = Desk::new();
+    let text = "transfer.retry.pause = \"10m\"\ntransfer.retry.max_pause = \"5m\"";
+    let errors = desk.load(text, &[]).unwrap_err();
+    assert_eq!(errors.0[0].key, "transfer.retry.pause");
+    let migrate = desk.load("", &[]).unwrap().migrate;
+    assert_eq!((migrate.remote, migrate.key, migrate.staging_dir), (None, None, None));
+    assert_eq!((migrate.chunk_size, migrate.delete_after_export), (ByteCount(10_737_418_240), false));
+    for wrong in [
+        "migrate.remote = \"\"",
+        "migrate.staging_dir = \"here\"",
+        "migrate.chunk_size = \"1k\"",
+        "migrate.verify = \"md5\"",
+    ] {
+        assert!(desk.load(wrong, &[]).is_err(), "{wrong}");
+    }
+}
+
+#[test]
 fn early_warning_never_takes_more_than_an_eighth_of_a_small_cartridge() {
     let defaults = load(None, &[], &Desk::new().surroundings).unwrap().cartridge;
     assert_eq!(defaults.early_warning(ByteCount(12_000_000_000_000)), ByteCount(800 << 20));

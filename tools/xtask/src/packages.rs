@@ -22,6 +22,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("bacula-sd", "btape and mtx-changer"),
     ("tgt", "the target by which the harness is proved"),
     ("libiscsi-bin", "iscsi-test-cu"),
+    ("curl", "buckets of the S3 server"),
     ("rclone", "remotes through rclone"),
     ("python3-venv", "the S3 server"),
     ("python3-cryptography", "the second decoder of bundles"),

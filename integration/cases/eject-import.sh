@@ -1,0 +1,104 @@
+# Trees go to a mailslot and from there, sealed for a key, to a folder, an S3 server and rclone; another server imports them with the key, and every file is the same.
+#: limit: 600
+#: long-limit: 3600
+. /run/share/guest/lib.sh
+MIB=$([ "$LONG" = 1 ] && echo 1024 || echo 48)
+HOME_TARGET=$TARGET
+HOME_PORTAL=$PORTAL
+iscsi_up
+
+# field NAME: its first value in JSON.
+field() { grep -o "\"$1\": *\"\{0,1\}[^\",}]*" | head -1 | sed 's/^"[^"]*": *"\{0,1\}//'; }
+
+# at_home, elsewhere: log in to this server or the other one.
+at_home() { TARGET=$HOME_TARGET PORTAL=$HOME_PORTAL; login; }
+elsewhere() { TARGET=iqn.2026-11.internal.vtl:other PORTAL=$HOME_PORTAL:3261; login 1; }
+
+# write LABEL: a tree, half random, half text, and behind a filemark the sums of its files.
+write() {
+    local n
+    rm -rf /tmp/tree && mkdir -p /tmp/tree
+    for n in $(seq 1 $((MIB / 8))); do
+        pattern 4194304 "random $1 $n" >/tmp/tree/random$n
+        block_of 4194304 "$n" "$1" >"/tmp/tree/text $n"
+    done
+    (cd /tmp/tree && find . -type f -print0 | sort -z | xargs -0 sha256sum) >/tmp/sums
+    load "$1"
+    tape setblk 0
+    tar -b 512 -C /tmp/tree -cf "$TAPE0" .
+    tar -b 128 -C /tmp -cf "$TAPE0" sums
+    tape rewind
+    changer unload "$2"
+    rm -rf /tmp/tree
+}
+
+# compare LABEL: what a drive elsewhere gives.
+compare() {
+    rm -rf /tmp/back && mkdir /tmp/back
+    load "$1"
+    tar -b 512 -C /tmp/back -xf "$TAPE0"
+    (cd /tmp/back && sha256sum --quiet -c /tmp/sums)
+    is "files restored" $((MIB / 4)) "$(find /tmp/back -type f | wc -l)"
+    tape rewind
+    tape fsf 1
+    tar -b 128 -C /tmp/back -xf "$TAPE0"
+    cmp /tmp/sums /tmp/back/sums
+    changer unload
+    rm -rf /tmp/back
+}
+
+# eject SLOT LABEL JOB: by the robot to the first mailslot, and its job to the end.
+eject() {
+    changer transfer "$1" 25
+    contains "mailslot" "$(changer status)" "Storage Element 25 IMPORT/EXPORT:Empty"
+    contains "impexp -l" "$(host impexp -l)" "$2"
+    contains "vault" "$(host vtl vault ls)" "$2"
+    host vtl job wait "$3"
+    is "state" completed "$(host vtl job show "$3" | field state)"
+}
+
+step "a key, a remote of each kind on both servers, and a second server"
+host s3 start
+host sh 'openssl genrsa -out key.pem 2048 2>/dev/null; chmod 600 key.pem; mkdir remote by-rclone; printf "[disk]\ntype = alias\nremote = %s\n" "$PWD/by-rclone" >rclone.conf'
+host sh 'curl -sf -X PUT http://127.0.0.1:9000/tapes; (umask 077; echo made-up-access >access; echo made-up-secret-key >secret)'
+host second start
+for client in vtl vtl2; do
+    host $client key import "$WORK_ON_HOST/key.pem" --name vault
+    host $client remote create folder --type folder --path "$WORK_ON_HOST/remote"
+    host $client remote create s3 --type s3 --endpoint http://127.0.0.1:9000 --allow-http --bucket tapes --prefix exports \
+        --access-key-file "$WORK_ON_HOST/access" --secret-key-file "$WORK_ON_HOST/secret"
+    host $client remote create rclone --type rclone --rclone-remote disk: --rclone-flag "--config=$WORK_ON_HOST/rclone.conf"
+done
+host vtl2 library create other --profile ibm-03584l32 --drives 1 --slots 10 --mailslots 2
+host vtl library set lib0 migrate.key=vault migrate.chunk_size=16m
+
+n=0
+for remote in folder s3 rclone; do
+    n=$((n + 1))
+    label=VTL00${n}L8
+    step "$remote: tried out; a tree of $MIB MiB is written, put out, and gone from the mailslot at once"
+    host vtl remote test $remote
+    host vtl library set lib0 migrate.remote=$remote
+    at_home
+    write $label $n
+    eject $n $label $n
+    contains "impexp -L" "$(host impexp -L)" "$remote"
+    logout
+    folder=$(host vtl job show $n | field folder)
+
+    step "$remote: verified without the key, removed here, imported on the other server, the same there"
+    host vtl export verify --remote $remote --folder "$folder"
+    host vtl vault rm $label
+    host vtl2 cartridge import --remote $remote --folder "$folder" --wait
+    host vtl2 vault load $label --library other
+    elsewhere
+    compare $label
+    logout
+done
+
+step "what lies in the folder says nothing without the key, and opens with openssl and vtl-decode"
+host sh '! grep -rqF sums remote/*/*.img.*'
+is "objects" "VTL001L8.img.000001" "$(host sh 'ls remote/* | head -1')"
+is "bytes of the data key" 32 "$(host sh 'grep -o "\"wrapped\":\"[^\"]*" remote/*/*.manifest | cut -d\" -f4 | base64 -d | openssl pkeyutl -decrypt -inkey key.pem -pkeyopt rsa_padding_mode:oaep -pkeyopt rsa_oaep_md:sha256 | wc -c')"
+host sh '"$BIN/vtl-decode" decode remote/* --key key.pem --out tape.img'
+is "files in the image" $((MIB / 4)) "$(host sh 'tar -b 512 -tf tape.img | grep -vc "/$"')"
