@@ -1,4 +1,4 @@
-//! One collection of what nothing in the store needs any more: what forbids it, and how a refusal is told.
+//! One collection of what nothing in a pool needs any more: what forbids it, and how a refusal is told.
 //!
 //! The store collects nothing while an owner that it knows of is missing or damaged. Where all of it was put back from an older copy it may not know
 //! of a cartridge: that needs nothing in its eyes, and a collection would take the data that a copy of its head could still lead to. So none
@@ -16,6 +16,7 @@ use vtl_types::Label;
 
 use crate::api::refused;
 use crate::daemon::{Daemon, lock};
+use crate::pools::Pool;
 use crate::state::hexadecimal;
 
 /// So many labels are named in a refusal; of more, the number.
@@ -43,8 +44,8 @@ impl Daemon {
     ///
     /// # Errors
     /// What forbids it, with a remedy. Nothing has been freed then, unless the store says that the disk failed on the way.
-    pub(crate) fn collect(&self, rule: GcRule) -> Result<GcReport, ApiError> {
-        self.collect_while(rule, &|_| true).map_err(NotCollected::into_error)
+    pub(crate) fn collect(&self, pool: &Pool, rule: GcRule) -> Result<GcReport, ApiError> {
+        self.collect_while(pool, rule, &|_| true).map_err(NotCollected::into_error)
     }
 
     /// The same, asking `go_on` at each safe point.
@@ -53,15 +54,16 @@ impl Daemon {
     /// As [`Daemon::collect`].
     pub(crate) fn collect_while(
         &self,
+        pool: &Pool,
         rule: GcRule,
         go_on: &dyn Fn(GcProgress) -> bool,
     ) -> Result<GcReport, NotCollected> {
-        let begun = self.keeper.begins();
-        let refused = match self.nothing_is_lost() {
+        let begun = pool.keeper.begins();
+        let refused = match self.nothing_is_lost(pool) {
             Err(refused) => refused,
-            Ok(()) => match self.store.gc_while(rule, go_on) {
+            Ok(()) => match pool.store.gc_while(rule, go_on) {
                 Ok(report) => {
-                    self.keeper.collected(&begun, &report);
+                    pool.keeper.collected(&pool.name, &begun, &report);
                     return Ok(report);
                 }
                 // What comes of the other one is noted when it ends.
@@ -71,7 +73,7 @@ impl Daemon {
                 Err(error) => self.not_collected(&error),
             },
         };
-        self.keeper.refused(&refused);
+        pool.keeper.refused(&pool.name, &refused);
         Err(NotCollected::Refused(refused))
     }
 
@@ -79,11 +81,12 @@ impl Daemon {
     ///
     /// # Errors
     /// What stops it, with a remedy.
-    pub(crate) fn repair(&self) -> Result<RepairReport, ApiError> {
-        let report = self.store.repair().map_err(|error| self.not_collected(&error))?;
-        self.scrub.look_again();
+    pub(crate) fn repair(&self, pool: &Pool) -> Result<RepairReport, ApiError> {
+        let report = pool.store.repair().map_err(|error| self.not_collected(&error))?;
+        pool.scrub.look_again();
         if report != RepairReport::default() {
             info!(
+                pool = %pool.name,
                 readable = report.readable,
                 healed = report.healed,
                 mended = report.mended,
@@ -99,12 +102,12 @@ impl Daemon {
     ///
     /// # Errors
     /// What stops it, with a remedy.
-    pub(crate) fn account(&self) -> Result<(), ApiError> {
-        self.store.account().map_err(|error| self.not_collected(&error))
+    pub(crate) fn account(&self, pool: &Pool) -> Result<(), ApiError> {
+        pool.store.account().map_err(|error| self.not_collected(&error))
     }
 
-    pub(crate) fn nothing_is_lost(&self) -> Result<(), ApiError> {
-        let lost = self.lost().map_err(|error| refused(&error))?;
+    pub(crate) fn nothing_is_lost(&self, pool: &Pool) -> Result<(), ApiError> {
+        let lost = self.lost(pool).map_err(|error| refused(&error))?;
         if lost.is_empty() {
             return Ok(());
         }
@@ -126,12 +129,12 @@ impl Daemon {
         })
     }
 
-    /// Cartridges that are listed, or in the trash before their time is over, and that the store does not have.
-    fn lost(&self) -> Result<Vec<Label>, LibraryError> {
+    /// Cartridges that are listed for a pool, or in the trash before their time is over, and that its store does not have.
+    fn lost(&self, pool: &Pool) -> Result<Vec<Label>, LibraryError> {
         // A removal takes a cartridge from the store first and then from the inventory: not to be seen half done.
         let _one_at_a_time = lock(&self.changes);
-        let owners: BTreeSet<OwnerId> = self.store.owners().into_iter().collect();
-        let mut listed = self.meta.read(vtl_library::cartridges)?;
+        let owners: BTreeSet<OwnerId> = pool.store.owners().into_iter().collect();
+        let mut listed = self.listed_in(&pool.name)?;
         let now = crate::clock::unix_seconds();
         let wanted =
             |one: &Cartridge| one.state == CartridgeState::Normal || !self.trash_time_is_over(one, now);

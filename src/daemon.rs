@@ -2,35 +2,33 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 
 use scsi::disk::RamDisk;
 use scsi::spc::Identity;
 use tracing::{info, warn};
 use vtl_api::{ErrorCode, Problem};
-use vtl_conf::{ConfErrors, Config, DefaultLibrary, StoreEncryption};
+use vtl_conf::{ConfErrors, Config, DefaultLibrary};
 use vtl_durable::RealDisk;
 use vtl_library::{
     CartridgeState, Counts, InstallationId, LibraryError, NewCartridges, NewLibrary, NewPlace,
 };
-use vtl_store::{DirectIo, Encryption, Health, Options, OwnerId, PoolKey, Store};
-use vtl_types::{ByteCount, CartridgeId, Generation, Label, LibraryName};
+use vtl_store::{Health, OwnerId, Store};
+use vtl_types::{ByteCount, CartridgeId, Generation, Label, LibraryName, PoolName};
 
 use crate::args::Args;
 use crate::ballast::Ballast;
 use crate::eject::Ejection;
 use crate::jobs::Jobs;
-use crate::keeper::Keeper;
 use crate::keys::Keys;
 use crate::library::{LiveLibrary, personality};
 use crate::listeners::{Listeners, Wanted};
 use crate::media::{Shelf, ShelfHead};
 use crate::meta::SharedMeta;
+use crate::pools::{Pool, PoolError, Pools, REOPEN, rows, subject};
 use crate::portal::{DIAGNOSTIC_TARGET, portal, target_doors};
 use crate::remotes::Remotes;
 use crate::retention_clock::{Machine, RetentionClock, machine};
-use crate::scrub::Scrub;
 use crate::sessions::Sessions;
 use crate::state::{StateFolder, hexadecimal};
 use crate::target::{Lun, Target};
@@ -59,7 +57,7 @@ pub struct Daemon {
     config: RwLock<Arc<Config>>,
     pub(crate) state: StateFolder,
     pub(crate) meta: SharedMeta,
-    pub(crate) store: Store,
+    pub(crate) pools: Arc<Pools>,
     pub(crate) shelf: Shelf,
     pub(crate) retention: Arc<RetentionClock>,
     sessions: Arc<Sessions>,
@@ -70,9 +68,9 @@ pub struct Daemon {
     standing: Mutex<Vec<Problem>>,
     /// Requests that change what exists, one at a time: store and inventory are two files.
     pub(crate) changes: Mutex<()>,
-    pub(crate) keeper: Keeper,
-    pub(crate) scrub: Scrub,
     pub(crate) jobs: Jobs,
+    /// For threads that are started later.
+    me: Weak<Self>,
     pub(crate) remotes: Remotes,
     pub(crate) keys: Keys,
     pub(crate) ejection: Ejection,
@@ -96,28 +94,26 @@ impl Daemon {
     ) -> Result<Arc<Self>, String> {
         let meta = SharedMeta::open(&state.inventory()).map_err(|e| e.to_string())?;
         let installation = install(&meta)?;
-        let store = open_store(&config)?;
+        let pools = Arc::new(Pools::open(&config, &meta)?);
         let most_s = config.retention.max_clock_step_s;
         let (retention, time_lost) =
-            RetentionClock::open(state.path(), machine, most_s, || remembered(&store));
+            RetentionClock::open(state.path(), machine, most_s, || remembered(&pools));
         let retention = Arc::new(retention);
-        let own =
-            std::iter::once(config.store.path.clone()).chain(config.store.folders.iter().cloned()).collect();
-        let remotes = Remotes::new(meta.clone(), state.path(), own).map_err(|e| e.to_string())?;
+        let remotes = Remotes::new(meta.clone(), state.path(), pools.clone()).map_err(|e| e.to_string())?;
         let keys = Keys::open(Arc::new(RealDisk::new()), state.path()).map_err(|e| e.to_string())?;
-        let shelf = Shelf::new(store.clone(), config.cartridge.clone(), retention.clone());
+        let shelf = Shelf::new(pools.clone(), config.cartridge.clone(), retention.clone());
         let sessions = Sessions::new(vtl_iscsi::config::Portal {
             targets: Vec::new(),
             discovery_auth: vtl_iscsi::config::Auth::default(),
             limits: vtl_iscsi::config::Limits::default(),
         });
         let listeners = Listeners::new(config.iscsi.max_connections);
-        let daemon = Arc::new(Self {
+        let daemon = Arc::new_cyclic(|me| Self {
             args,
             config: RwLock::new(Arc::new(config)),
             state,
             meta,
-            store,
+            pools,
             shelf,
             retention,
             sessions,
@@ -127,9 +123,8 @@ impl Daemon {
             started_unix_s: crate::clock::unix_seconds(),
             standing: Mutex::default(),
             changes: Mutex::new(()),
-            keeper: Keeper::default(),
-            scrub: Scrub::default(),
             jobs: Jobs::default(),
+            me: me.clone(),
             remotes,
             keys,
             ejection: Ejection::default(),
@@ -222,12 +217,17 @@ impl Daemon {
     pub fn problems(&self) -> Vec<Problem> {
         let mut problems = lock(&self.standing).clone();
         problems.extend(self.ballast().problem());
-        problems.extend(self.keeper.problem(self));
         problems.extend(self.retention_problem());
-        problems.extend(self.room_problem());
-        problems.extend(self.scrub.problems(self));
+        problems.extend(self.pools.open_ones().iter().flat_map(|pool| self.problems_of(pool)));
+        problems.extend(self.pools.closed_ones().iter().map(|closed| Problem {
+            subject: subject(&closed.row.name),
+            message: format!("it is not open, so its cartridges cannot be loaded: {}", closed.why),
+            remedy: format!(
+                "{REOPEN}; or, when nothing is in it, forget it: vtl pool rm {}",
+                closed.row.name
+            ),
+        }));
         problems.extend(self.jobs.problems());
-        problems.extend(self.folder_problems());
         problems.extend(self.sessions.targets().iter().flat_map(|target| target.failures()).map(|failure| {
             Problem {
                 subject: failure.unit,
@@ -238,22 +238,40 @@ impl Daemon {
                 remedy: "restart vtld, and report what its log says: this is a fault of the program".to_owned(),
             }
         }));
-        if self.store.key_status().is_some_and(|keyring| !keyring.exported) {
+        problems
+    }
+
+    /// What an operator should know of one pool.
+    fn problems_of(&self, pool: &Pool) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        problems.extend(pool.keeper.problem(self, pool));
+        problems.extend(pool.room_problem());
+        problems.extend(pool.scrub.problems(self, pool));
+        problems.extend(pool.folder_problems());
+        let option = if pool.name.is_default() { String::new() } else { format!(" --pool {}", pool.name) };
+        if pool.store.key_status().is_some_and(|keyring| !keyring.exported) {
             problems.push(Problem {
-                subject: "store".to_owned(),
+                subject: pool.subject(),
                 message: "the keyring of the encrypted pool has not been exported since its last change: were it lost, nothing in the pool could be read again"
                     .to_owned(),
-                remedy: "run vtl store key export FILE, and keep the file and the key apart from this machine".to_owned(),
+                remedy: format!("run vtl store key export FILE{option}, and keep the file and the key apart from this machine"),
             });
         }
-        if let Health::ReadOnly { why } = self.store.health() {
+        if let Health::ReadOnly { why } = pool.store.health() {
             problems.push(Problem {
-                subject: "store".to_owned(),
+                subject: pool.subject(),
                 message: format!("the pool takes no writes: {why}"),
                 remedy: "check the disk, then restart vtld: it verifies the pool".to_owned(),
             });
         }
         problems
+    }
+
+    /// Starts what looks after a pool, for one that is made while the server runs.
+    pub(crate) fn look_after(&self, pool: &Arc<Pool>) -> Result<(), String> {
+        let me = self.me.upgrade().ok_or_else(|| "the server stops".to_owned())?;
+        crate::keeper::Keeper::start(&me, pool)?;
+        crate::scrub::Scrub::start(&me, pool)
     }
 
     pub(crate) fn note_problem(&self, problem: Problem) {
@@ -348,17 +366,15 @@ impl Daemon {
     /// pack in hand.
     pub fn stop(&self) {
         self.jobs.stop();
-        self.keeper.stop();
-        self.scrub.stop();
-        self.store.stop_collecting();
+        let pools = self.pools.open_ones();
+        pools.iter().for_each(|pool| pool.stop());
         for library in self.libraries() {
             library.stop();
         }
-        self.keeper.join();
+        pools.iter().for_each(|pool| pool.join());
         self.retention.write();
-        self.scrub.join();
-        // The units' threads end when the process does, and have the store until then.
-        self.store.close();
+        // The units' threads end when the process does, and have the stores until then.
+        pools.iter().for_each(|pool| pool.store.close());
         info!("stopped");
     }
 
@@ -469,9 +485,20 @@ impl Daemon {
         })
     }
 
-    /// Makes cartridges: the store first, the rows second, so that a row never lacks its bytes.
+    /// Makes cartridges in the pool that their library puts new ones into.
     pub(crate) fn make_cartridges(
         &self,
+        new: &NewCartridges,
+        size: Option<ByteCount>,
+    ) -> Result<Vec<vtl_library::Cartridge>, vtl_api::ApiError> {
+        let pool = self.pool_of_new(new.library.as_ref(), None)?;
+        self.make_cartridges_in(&pool, new, size)
+    }
+
+    /// The same in this pool: the store first, the rows second, so that a row never lacks its bytes.
+    pub(crate) fn make_cartridges_in(
+        &self,
+        pool: &Pool,
         new: &NewCartridges,
         size: Option<ByteCount>,
     ) -> Result<Vec<vtl_library::Cartridge>, vtl_api::ApiError> {
@@ -486,55 +513,88 @@ impl Daemon {
         let mut ids = Vec::new();
         for one in &planned {
             let id = CartridgeId(crate::random::id());
-            match self.shelf.create(id, one, new.library.as_ref(), size, created_s) {
+            match self.shelf.create(pool, id, one, new.library.as_ref(), size, created_s) {
                 Ok(()) => ids.push(id),
                 Err(why) => {
-                    self.forget_unused(&ids);
+                    forget_unused(pool, &ids);
                     return Err(vtl_api::ApiError { code: ErrorCode::Internal, message: why, remedy: None });
                 }
             }
         }
         let created = i64::try_from(created_s).unwrap_or(0);
-        let made = self.meta.change(|tx| vtl_library::create_cartridges(tx, new, &ids, size, created));
+        let made = self.meta.change(|tx| {
+            ids.iter().try_for_each(|id| rows::put_in(tx, *id, &pool.name))?;
+            vtl_library::create_cartridges(tx, new, &ids, size, created)
+        });
         made.map_err(|e| {
-            self.forget_unused(&ids);
+            forget_unused(pool, &ids);
             crate::api::refused(&e)
         })
     }
 
-    fn forget_unused(&self, ids: &[CartridgeId]) {
-        for id in ids {
-            if let Err(error) = self.store.remove(OwnerId(id.0)) {
-                warn!(%error, "a cartridge that was not made after all is removed at the next start");
-            }
-        }
-    }
-
     /// Store and inventory are two files; a crash between them leaves halves, found here.
     fn finish_halves(&self) -> Result<(), vtl_api::ApiError> {
-        let owners: Vec<CartridgeId> =
-            self.store.owners().into_iter().map(|owner| CartridgeId(owner.0)).collect();
+        let pools = self.pools.open_ones();
+        self.list_what_is_in(&pools)?;
+        let owners: Vec<CartridgeId> = pools.iter().flat_map(owners).collect();
         let found =
             self.meta.read(|tx| vtl_library::reconcile(tx, &owners)).map_err(|e| internal(&e.to_string()))?;
         for cartridge in found.missing {
-            self.note_problem(Problem {
-                subject: cartridge.label.to_string(),
-                message: "the inventory lists it, but the store has no data of it".to_owned(),
-                remedy:
-                    "check that store.path is the right folder; otherwise restore the store from its copy"
-                        .to_owned(),
-            });
+            // What is in a pool that is not open is not lost.
+            if self.pools.of(cartridge.id).is_ok() {
+                self.note_problem(Problem {
+                    subject: cartridge.label.to_string(),
+                    message: "the inventory lists it, but the store has no data of it".to_owned(),
+                    remedy:
+                        "check that store.path is the right folder; otherwise restore the store from its copy"
+                            .to_owned(),
+                });
+            }
         }
-        self.take_in(self.unlisted_heads(found.unlisted))?;
         self.empty_trash(found.to_finish);
         Ok(())
     }
 
-    /// What the cartridges that the inventory does not list say of themselves.
-    fn unlisted_heads(&self, unlisted: Vec<CartridgeId>) -> Vec<ShelfHead> {
+    /// Lists what is in these pools and not in the inventory.
+    pub(crate) fn list_what_is_in(&self, pools: &[Arc<Pool>]) -> Result<(), vtl_api::ApiError> {
+        self.note_pools(&self.pools.open_ones())?;
+        let mut heads = Vec::new();
+        for pool in pools {
+            let found = self.meta.read(|tx| vtl_library::reconcile(tx, &owners(pool)));
+            heads.extend(self.unlisted_heads(pool, found.map_err(|e| internal(&e.to_string()))?.unlisted));
+        }
+        self.take_in(heads)?;
+        for pool in pools.iter().filter(|pool| pool.is_adopted) {
+            self.pools.adopted(pool).map_err(|e| crate::api::refused(&e))?;
+        }
+        Ok(())
+    }
+
+    /// A cartridge is where its bytes are: an older copy of the inventory may say otherwise. Where two pools have it, what is noted counts.
+    fn note_pools(&self, pools: &[Arc<Pool>]) -> Result<(), vtl_api::ApiError> {
+        for pool in pools {
+            for id in owners(pool) {
+                let noted = self.pools.name_of(id)?;
+                if noted == pool.name {
+                    continue;
+                }
+                let there = pools.iter().any(|other| other.name == noted && other.has(id));
+                if !there {
+                    info!(cartridge = %id, pool = %pool.name, %noted, "a cartridge is in another pool than the inventory says");
+                    self.meta
+                        .change(|tx| Ok(rows::put_in(tx, id, &pool.name)?))
+                        .map_err(|e| crate::api::refused(&e))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What the cartridges of a pool that the inventory does not list say of themselves.
+    fn unlisted_heads(&self, pool: &Pool, unlisted: Vec<CartridgeId>) -> Vec<ShelfHead> {
         let mut heads = Vec::new();
         for id in unlisted {
-            match self.shelf.head(id) {
+            match self.shelf.head(pool, id) {
                 Ok(head) => heads.push(head),
                 Err(why) => self.note_problem(Problem {
                     subject: hexadecimal(&id.0),
@@ -553,14 +613,14 @@ impl Daemon {
         let (unfinished, heads): (Vec<_>, Vec<_>) = heads.into_iter().partition(|head| head.unfinished);
         for head in unfinished {
             info!(label = %head.row.label, "an import that was cut off is removed; its job begins anew");
-            self.forget_unused(&[head.row.id]);
+            forget_unused(&*self.pools.named(&head.pool)?, &[head.row.id]);
         }
         let inventory_is_lost = !first_start_done && heads.iter().any(|head| !head.blank);
         let (blank, mut listed): (Vec<_>, Vec<_>) =
             heads.into_iter().partition(|head| head.blank && !head.protection.is_on() && !inventory_is_lost);
         for head in blank {
             info!(label = %head.row.label, "a cartridge whose creation was interrupted is removed");
-            self.forget_unused(&[head.row.id]);
+            forget_unused(&*self.pools.named(&head.pool)?, &[head.row.id]);
         }
         if inventory_is_lost {
             self.note_problem(Problem {
@@ -581,10 +641,13 @@ impl Daemon {
                     .note_kept(head.row.id, head.protection)
                     .map_err(|_| internal("what a cartridge is kept by could not be noted"))?;
             }
-            let rows: Vec<_> = listed.into_iter().map(|head| head.row).collect();
             let placed = self
                 .meta
-                .change(|tx| vtl_library::rebuild(tx, &rows))
+                .change(|tx| {
+                    listed.iter().try_for_each(|head| rows::put_in(tx, head.row.id, &head.pool))?;
+                    let rows: Vec<_> = listed.iter().map(|head| head.row.clone()).collect();
+                    vtl_library::rebuild(tx, &rows)
+                })
                 .map_err(|e| crate::api::refused(&e))?;
             for one in placed {
                 warn!(label = %one.head.label, place = %one.place, why = ?one.verdict, "a cartridge that the inventory did not list is back");
@@ -596,11 +659,14 @@ impl Daemon {
         Ok(())
     }
 
-    /// Frees what has been in the trash long enough, while the daemon runs.
-    pub(crate) fn empty_trash_now(&self) {
+    /// Frees what has been in the trash of a pool long enough, while the daemon runs.
+    pub(crate) fn empty_trash_now(&self, pool: &Pool) {
         let _one_at_a_time = lock(&self.changes);
-        match self.trash() {
-            Ok(removing) => self.empty_trash(removing),
+        match self.listed_in(&pool.name) {
+            Ok(mut removing) => {
+                removing.retain(|one| one.state == CartridgeState::Removing);
+                self.empty_trash(removing);
+            }
             Err(error) => warn!(%error, "what is in the trash cannot be read"),
         }
     }
@@ -609,7 +675,8 @@ impl Daemon {
     fn empty_trash(&self, removing: Vec<vtl_library::Cartridge>) {
         let now = crate::clock::unix_seconds();
         for cartridge in removing {
-            let due = self.trash_time_is_over(&cartridge, now);
+            // What is in a pool that is not open waits for it: its space could not come back, and it would.
+            let due = self.trash_time_is_over(&cartridge, now) && self.pools.of(cartridge.id).is_ok();
             if due && let Err(error) = self.destroy(&cartridge) {
                 warn!(label = %cartridge.label, message = error.message, "a removed cartridge is not freed yet");
             }
@@ -625,18 +692,40 @@ impl Daemon {
     /// The second half of a removal: the store frees it, then the row goes.
     pub(crate) fn destroy(&self, cartridge: &vtl_library::Cartridge) -> Result<(), vtl_api::ApiError> {
         self.refuse_kept(cartridge)?;
-        let owner = OwnerId(cartridge.id.0);
-        if self.store.owners().contains(&owner) {
-            self.store.remove(owner).map_err(|e| internal(&e.to_string()))?;
+        match self.pools.of(cartridge.id) {
+            Ok(pool) => {
+                if pool.has(cartridge.id) {
+                    pool.store.remove(OwnerId(cartridge.id.0)).map_err(|e| internal(&e.to_string()))?;
+                }
+                pool.keeper.removed();
+            }
+            // Who asks for this gives the listing up. The data is in the pool, and is listed again with it.
+            Err(PoolError::Closed(_)) => {}
+            Err(error) => return Err(error.into()),
         }
-        self.keeper.removed();
         self.meta
-            .change(|tx| vtl_library::finish_remove(tx, cartridge.id))
+            .change(|tx| {
+                rows::take_out(tx, cartridge.id)?;
+                vtl_library::finish_remove(tx, cartridge.id)
+            })
             .map_err(|e| crate::api::refused(&e))?;
         self.meta.forget_trashed(cartridge.id);
         self.meta.forget_kept(cartridge.id);
         info!(label = %cartridge.label, "removed for good");
         Ok(())
+    }
+
+    /// Cartridges that are listed for a pool, those in the trash too.
+    pub(crate) fn listed_in(&self, pool: &PoolName) -> Result<Vec<vtl_library::Cartridge>, LibraryError> {
+        self.meta.read(|tx| {
+            let mut listed = Vec::new();
+            for one in vtl_library::cartridges(tx)? {
+                if rows::pool_of(tx, one.id)? == *pool {
+                    listed.push(one);
+                }
+            }
+            Ok(listed)
+        })
     }
 
     /// What waits in the trash.
@@ -662,11 +751,6 @@ impl Daemon {
         self.sessions.add_target(target);
         Ok(())
     }
-
-    /// The folder that the store is in.
-    pub fn store_path(&self) -> PathBuf {
-        self.config().store.path.clone()
-    }
 }
 
 fn install(meta: &SharedMeta) -> Result<InstallationId, String> {
@@ -681,46 +765,28 @@ fn install(meta: &SharedMeta) -> Result<InstallationId, String> {
     .map_err(|e| e.to_string())
 }
 
-/// The highest count of seconds that a cartridge remembers having been retained at.
-fn remembered(store: &Store) -> Option<u64> {
-    let facts = |owner: OwnerId| vtl_cartridge::Cartridge::inspect(store, CartridgeId(owner.0)).ok();
-    let retained = store.owners().into_iter().filter_map(|owner| facts(owner)?.protection.retention);
-    retained.map(|retention| retention.noted_at_s).max()
+/// The cartridges that are in a pool, listed or not.
+fn owners(pool: &Arc<Pool>) -> Vec<CartridgeId> {
+    pool.store.owners().into_iter().map(|owner| CartridgeId(owner.0)).collect()
 }
 
-fn open_store(config: &Config) -> Result<Store, String> {
-    let mut random = [0; 8];
-    crate::random::fill(&mut random);
-    let encryption = pool_key(&config.store.encryption).map(Encryption::with);
-    let options = Options {
-        encryption,
-        start_random: u64::from_le_bytes(random),
-        compression_level: config.store.compression_level,
-        dedupe: config.store.dedupe,
-        size_bytes: config.store.size.map(|size| size.0),
-        chunk_bytes: usize::try_from(config.store.chunk_size.0).unwrap_or(usize::MAX),
-        memory_bytes: usize::try_from(config.store.memory.0).unwrap_or(usize::MAX),
-        folders: config.store.folders.clone(),
-        degraded: config.store.degraded,
-        direct_io: match config.store.direct_io {
-            vtl_conf::DirectIo::Auto => DirectIo::Auto,
-            vtl_conf::DirectIo::On => DirectIo::On,
-            vtl_conf::DirectIo::Off => DirectIo::Off,
-        },
-        workers: std::thread::available_parallelism().map_or(2, usize::from),
-        ..Options::default()
-    };
-    Store::open(Arc::new(vtl_durable::RealDisk::new()), &config.store.path, options)
-        .map_err(|e| e.to_string())
-}
-
-/// The key as the store takes it.
-pub(crate) fn pool_key(configured: &StoreEncryption) -> Option<PoolKey> {
-    match configured {
-        StoreEncryption::None => None,
-        StoreEncryption::KeyFile(key) => Some(PoolKey::File(key.clone())),
-        StoreEncryption::Passphrase(words) => Some(PoolKey::Passphrase(words.clone())),
+fn forget_unused(pool: &Pool, ids: &[CartridgeId]) {
+    for id in ids {
+        if let Err(error) = pool.store.remove(OwnerId(id.0)) {
+            warn!(%error, "a cartridge that was not made after all is removed at the next start");
+        }
     }
+}
+
+/// The highest count of seconds that a cartridge remembers having been retained at.
+fn remembered(pools: &Pools) -> Option<u64> {
+    let noted = |store: &Store, id| {
+        let facts = vtl_cartridge::Cartridge::inspect(store, id).ok()?;
+        facts.protection.retention.map(|retention| retention.noted_at_s)
+    };
+    let pools = pools.open_ones();
+    let each = |pool: &Arc<Pool>| owners(pool).into_iter().filter_map(|id| noted(&pool.store, id)).max();
+    pools.iter().filter_map(each).max()
 }
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -53,7 +53,7 @@ impl Daemon {
         if asked.plan {
             return Ok(json!(self.job_plan(EXPORT, &request)?));
         }
-        let id = self.jobs.submit_for(EXPORT, Some(label.to_string()), request)?;
+        let id = self.jobs.submit(EXPORT, Some(label.to_string()), request)?;
         Ok(json!(self.job_show(&id.to_string())?))
     }
 
@@ -169,7 +169,8 @@ impl Daemon {
     /// The label of the cartridge here that has the content of a row still.
     fn has_content(&self, row: &Row) -> Option<String> {
         let found = self.meta.read(|tx| vtl_library::cartridge_by_id(tx, row.cartridge)).ok()??;
-        let facts = vtl_cartridge::Cartridge::inspect(&self.store, row.cartridge).ok()?;
+        let pool = self.pools.of(row.cartridge).ok()?;
+        let facts = vtl_cartridge::Cartridge::inspect(&pool.store, row.cartridge).ok()?;
         (facts.generation == row.generation).then(|| found.label.to_string())
     }
 
@@ -207,7 +208,7 @@ impl Daemon {
         request: &impl serde::Serialize,
     ) -> Result<JobDetail, ApiError> {
         let request = serde_json::to_string(request).map_err(|why| internal(&why.to_string()))?;
-        let id = self.jobs.submit_for(kind, label, request)?;
+        let id = self.jobs.submit(kind, label, request)?;
         self.job_show(&id.to_string())
     }
 }

@@ -674,7 +674,7 @@ mod tests {
         bench.carry(&sources, exchange()).unwrap();
         assert_eq!((bench.held(0), bench.held(1)), (None, Some(label(1))));
         assert_eq!((bench.row(1).place, bench.row(2).place), (Place::Drive(1), Place::Slot(24)));
-        let told = bench.daemon.shelf.head(bench.row(2).id).unwrap().row.hint;
+        let told = bench.daemon.shelf.head(bench.daemon.pools.default(), bench.row(2).id).unwrap().row.hint;
         assert_eq!(told, Some((name(), Place::Slot(24))), "and it knows where it is");
     }
 
@@ -684,7 +684,7 @@ mod tests {
         let load = from_to(Place::Slot(1), Place::Drive(0));
         assert!(bench.carry(&[Place::Slot(1)], uncommitted(load, || ())).is_err());
         assert_eq!((bench.row(1).place, bench.held(0)), (Place::Slot(1), None));
-        let told = bench.daemon.shelf.head(bench.row(1).id).unwrap().row.hint;
+        let told = bench.daemon.shelf.head(bench.daemon.pools.default(), bench.row(1).id).unwrap().row.hint;
         assert_eq!(told, Some((name(), Place::Slot(1))));
         bench.daemon.shelf.open(&bench.row(1)).unwrap().close();
     }

@@ -1,4 +1,4 @@
-//! What the daemon does for its store by itself, in one thread: it empties the trash when a cartridge's time there is over, and collects what
+//! What the daemon does for a pool by itself, in one thread for each: it empties the trash when a cartridge's time there is over, and collects what
 //! nothing needs any more, and has damage repaired that the scrub (`crate::scrub`) finds or that a backup makes good.
 //!
 //! A collection reads the head of every cartridge and the table of every pack, so it does not begin for nothing, and between two there is a pause of
@@ -14,9 +14,11 @@ use std::time::Duration;
 use tracing::{info, warn};
 use vtl_api::{ApiError, ErrorCode, Problem};
 use vtl_conf::Collections;
-use vtl_store::{GcReport, GcRule};
+use vtl_store::{GcReport, GcRule, Store};
+use vtl_types::PoolName;
 
 use crate::daemon::{Daemon, LOW_POOL_BYTES, lock};
+use crate::pools::Pool;
 
 /// How often it looks.
 const LOOK: Duration = Duration::from_secs(5);
@@ -42,7 +44,7 @@ const SHORT_DEAD_PERCENT: u8 = 5;
 /// What one collection writes at most, so that it ends: a few minutes of a disk.
 const REWRITE_BYTES: u64 = 16 << 30;
 
-/// The keeper's memory. What it keeps is the daemon that it belongs to.
+/// The keeper's memory. What it keeps is the pool that it belongs to.
 #[derive(Debug, Default)]
 pub struct Keeper {
     state: Mutex<State>,
@@ -69,17 +71,17 @@ impl Keeper {
     ///
     /// # Errors
     /// The system gives no thread.
-    pub fn start(daemon: &Arc<Daemon>) -> Result<(), String> {
-        let kept = daemon.clone();
+    pub(crate) fn start(daemon: &Arc<Daemon>, pool: &Arc<Pool>) -> Result<(), String> {
+        let (daemon, kept) = (daemon.clone(), pool.clone());
         let thread = Builder::new()
             .name("vtld-keeper".to_owned())
             .spawn(move || {
                 while kept.keeper.rest() {
-                    kept.keeper.turn(&kept, now());
+                    kept.keeper.turn(&daemon, &kept, now());
                 }
             })
             .map_err(|error| format!("the system gives no thread: {error}"))?;
-        daemon.keeper.state().thread = Some(thread);
+        pool.keeper.state().thread = Some(thread);
         Ok(())
     }
 
@@ -110,8 +112,8 @@ impl Keeper {
     }
 
     /// What an operator should know.
-    pub fn problem(&self, daemon: &Daemon) -> Option<Problem> {
-        let pool = Pool::of(daemon);
+    pub(crate) fn problem(&self, daemon: &Daemon, of: &Pool) -> Option<Problem> {
+        let pool = Counts::of(&of.store);
         let state = self.state();
         let (message, remedy) = match &state.refused {
             _ if state.thread.as_ref().is_some_and(JoinHandle::is_finished) && !state.stopped => (
@@ -135,7 +137,7 @@ impl Keeper {
             }
             None => return None,
         };
-        Some(Problem { subject: "store".to_owned(), message, remedy })
+        Some(Problem { subject: of.subject(), message, remedy })
     }
 
     /// Until there may be something to do; false when there is no more to do for ever.
@@ -153,39 +155,39 @@ impl Keeper {
     }
 
     /// Looks once, and does what is due.
-    fn turn(&self, daemon: &Daemon, now: Duration) {
+    fn turn(&self, daemon: &Daemon, pool: &Pool, now: Duration) {
         if self.trash_look_is_due(now) {
-            daemon.empty_trash_now();
+            daemon.empty_trash_now(pool);
         }
-        self.tend(daemon);
+        self.tend(daemon, pool);
         daemon.retention.write_if_due();
-        self.tell_alarm(crate::room::alarm(daemon.pool_used_percent()));
-        let pool = Pool::of(daemon);
-        if daemon.config().store.gc == Collections::Auto && self.state().schedule.is_due(&pool, now) {
+        self.tell_alarm(&pool.name, crate::room::alarm(pool.used_percent()));
+        let counts = Counts::of(&pool.store);
+        if daemon.config().store.gc == Collections::Auto && self.state().schedule.is_due(&counts, now) {
             // What came of it is noted and told there.
-            let _ = daemon.collect(pool.rule());
+            let _ = daemon.collect(pool, counts.rule());
         }
     }
 
     /// Logs each alarm once, and that it is over.
-    fn tell_alarm(&self, alarm: Option<u8>) {
+    fn tell_alarm(&self, pool: &PoolName, alarm: Option<u8>) {
         let before = std::mem::replace(&mut self.state().alarm, alarm);
         match alarm {
             Some(percent) if before < alarm => {
                 warn!(
-                    "{percent} % of what the pool may take are used: add space or remove cartridges before drives warn of the end"
+                    %pool, "{percent} % of what the pool may take are used: add space or remove cartridges before drives warn of the end"
                 );
             }
-            _ if alarm < before => info!(?alarm, "the pool has more room again"),
+            _ if alarm < before => info!(%pool, ?alarm, "the pool has more room again"),
             _ => {}
         }
     }
 
     /// The index's work in the background, in small pieces; and damaged chunks whose content a backup has brought again.
-    fn tend(&self, daemon: &Daemon) {
+    fn tend(&self, daemon: &Daemon, pool: &Pool) {
         let mut pieces = 0;
         while pieces < TEND_PIECES && !self.state().stopped {
-            match daemon.store.tend() {
+            match pool.store.tend() {
                 Ok(true) => pieces += 1,
                 Ok(false) => break,
                 Err(error) => {
@@ -195,9 +197,9 @@ impl Keeper {
             }
         }
         let due = std::mem::take(&mut self.state().heal);
-        if daemon.store.may_heal() || due {
+        if pool.store.may_heal() || due {
             // What came of it is told there. A collection that runs comes first.
-            if let Err(ApiError { code: ErrorCode::Conflict, .. }) = daemon.repair() {
+            if let Err(ApiError { code: ErrorCode::Conflict, .. }) = daemon.repair(pool) {
                 self.state().heal = true;
             }
         }
@@ -218,8 +220,9 @@ impl Keeper {
     }
 
     /// It has ended.
-    pub(crate) fn collected(&self, begun: &Begun, report: &GcReport) {
+    pub(crate) fn collected(&self, pool: &PoolName, begun: &Begun, report: &GcReport) {
         info!(
+            %pool,
             removed = report.removed,
             rewritten = report.rewritten,
             skipped = report.skipped,
@@ -233,10 +236,10 @@ impl Keeper {
     }
 
     /// It did not take place, or failed on the way.
-    pub(crate) fn refused(&self, refused: &ApiError) {
+    pub(crate) fn refused(&self, pool: &PoolName, refused: &ApiError) {
         let mut state = self.state();
         if state.refused.as_ref() != Some(refused) {
-            warn!(message = refused.message, remedy = refused.remedy, "nothing is collected");
+            warn!(%pool, message = refused.message, remedy = refused.remedy, "nothing is collected");
         }
         state.schedule.refused(now());
         state.refused = Some(refused.clone());
@@ -261,19 +264,19 @@ fn now() -> Duration {
 
 /// What counts of the store at one moment.
 #[derive(Clone, Copy, Debug, Default)]
-struct Pool {
+struct Counts {
     released_bytes: u64,
     /// Asked only when much may have been released.
     stored_bytes: u64,
     free_bytes: u64,
 }
 
-impl Pool {
-    fn of(daemon: &Daemon) -> Self {
-        let released_bytes = daemon.store.released_bytes();
+impl Counts {
+    fn of(store: &Store) -> Self {
+        let released_bytes = store.released_bytes();
         // The counts of the whole pool wait for whoever writes a head; below the least that is much nobody asks for them.
-        let stored_bytes = if released_bytes < MUCH_BYTES { 0 } else { daemon.store.stats().stored_bytes };
-        Self { released_bytes, stored_bytes, free_bytes: daemon.store.free_bytes() }
+        let stored_bytes = if released_bytes < MUCH_BYTES { 0 } else { store.stats().stored_bytes };
+        Self { released_bytes, stored_bytes, free_bytes: store.free_bytes() }
     }
 
     fn is_short(&self) -> bool {
@@ -314,14 +317,14 @@ impl Schedule {
         }
     }
 
-    fn is_due(&self, pool: &Pool, now: Duration) -> bool {
+    fn is_due(&self, pool: &Counts, now: Duration) -> bool {
         let unknown = !self.known && (pool.is_short() || now >= FIRST);
         now >= self.not_before
             && (unknown || self.removals > self.served || self.unfinished || gave_up_enough(pool))
     }
 
     /// Whether an operator who collects by hand should do it: not for a blank cartridge.
-    fn is_worth_telling(&self, pool: &Pool) -> bool {
+    fn is_worth_telling(&self, pool: &Counts) -> bool {
         pool.released_bytes > 0 && (self.removals > self.served || gave_up_enough(pool))
     }
 
@@ -344,7 +347,7 @@ impl Schedule {
     }
 }
 
-fn gave_up_enough(pool: &Pool) -> bool {
+fn gave_up_enough(pool: &Counts) -> bool {
     pool.released_bytes >= pool.much() || (pool.is_short() && pool.released_bytes > 0)
 }
 
@@ -356,7 +359,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
     const GIB: u64 = 1 << 30;
     /// Plenty of space, a TiB stored, nothing given up.
-    const AT_EASE: Pool = Pool { released_bytes: 0, stored_bytes: 1 << 40, free_bytes: 1 << 40 };
+    const AT_EASE: Counts = Counts { released_bytes: 0, stored_bytes: 1 << 40, free_bytes: 1 << 40 };
 
     fn collected_at(schedule: &mut Schedule, at: Duration, took: Duration, report: GcReport) {
         let begun = Begun { at, removals: schedule.removals };
@@ -374,7 +377,7 @@ mod tests {
     fn nothing_is_collected_for_nothing() {
         let schedule = rested();
         assert!(!schedule.is_due(&AT_EASE, 1_000_000 * SECOND));
-        let short = Pool { free_bytes: 1, ..AT_EASE };
+        let short = Counts { free_bytes: 1, ..AT_EASE };
         assert!(!schedule.is_due(&short, 1_000_000 * SECOND), "nothing was given up");
     }
 
@@ -383,20 +386,22 @@ mod tests {
         let schedule = Schedule::default();
         assert!(!schedule.is_due(&AT_EASE, 599 * SECOND));
         assert!(schedule.is_due(&AT_EASE, 600 * SECOND));
-        assert!(schedule.is_due(&Pool { free_bytes: 511 << 20, ..AT_EASE }, Duration::ZERO));
+        assert!(schedule.is_due(&Counts { free_bytes: 511 << 20, ..AT_EASE }, Duration::ZERO));
     }
 
     #[test]
     fn a_removal_much_overwritten_or_little_space_ask_for_a_collection() {
         let (mut schedule, later) = (rested(), 100 * SECOND);
         let eighth = 128 * GIB;
-        assert!(!schedule.is_due(&Pool { released_bytes: eighth - 1, ..AT_EASE }, later));
-        assert!(schedule.is_due(&Pool { released_bytes: eighth, ..AT_EASE }, later));
-        let small = Pool { stored_bytes: GIB, ..AT_EASE };
-        assert!(!schedule.is_due(&Pool { released_bytes: (256 << 20) - 1, ..small }, later));
-        assert!(schedule.is_due(&Pool { released_bytes: 256 << 20, ..small }, later));
-        assert!(!schedule.is_due(&Pool { released_bytes: 1, free_bytes: 512 << 20, ..AT_EASE }, later));
-        assert!(schedule.is_due(&Pool { released_bytes: 1, free_bytes: (512 << 20) - 1, ..AT_EASE }, later));
+        assert!(!schedule.is_due(&Counts { released_bytes: eighth - 1, ..AT_EASE }, later));
+        assert!(schedule.is_due(&Counts { released_bytes: eighth, ..AT_EASE }, later));
+        let small = Counts { stored_bytes: GIB, ..AT_EASE };
+        assert!(!schedule.is_due(&Counts { released_bytes: (256 << 20) - 1, ..small }, later));
+        assert!(schedule.is_due(&Counts { released_bytes: 256 << 20, ..small }, later));
+        assert!(!schedule.is_due(&Counts { released_bytes: 1, free_bytes: 512 << 20, ..AT_EASE }, later));
+        assert!(
+            schedule.is_due(&Counts { released_bytes: 1, free_bytes: (512 << 20) - 1, ..AT_EASE }, later)
+        );
         schedule.removed();
         assert!(schedule.is_due(&AT_EASE, later));
     }
@@ -456,7 +461,7 @@ mod tests {
     #[test]
     fn when_space_is_short_packs_with_little_dead_are_rewritten_too() {
         assert_eq!(AT_EASE.rule(), GcRule { dead_percent: 25, rewrite_bytes: 16 << 30 });
-        assert_eq!(Pool { free_bytes: 0, ..AT_EASE }.rule().dead_percent, 5);
+        assert_eq!(Counts { free_bytes: 0, ..AT_EASE }.rule().dead_percent, 5);
     }
 
     /// The first half of a removal.
@@ -468,20 +473,21 @@ mod tests {
     fn the_trash_is_emptied_while_the_daemon_runs_when_seven_days_are_over_and_not_before() {
         let folder = tempfile::tempdir().unwrap();
         let daemon = open(folder.path(), &[]);
+        let pool = daemon.pools.default().clone();
         let labels = || daemon.trash().unwrap().iter().map(|one| one.label.to_string()).collect::<Vec<_>>();
         let [first, second] = ["VTL001L8", "VTL002L8"].map(|label| begin_remove(&daemon, label));
         let put_in = crate::clock::unix_seconds();
         daemon.meta.note_trashed(first.id, put_in - TRASH_SECONDS).unwrap();
         daemon.meta.note_trashed(second.id, put_in - TRASH_SECONDS + 3600).unwrap();
-        let owners = daemon.store.owners().len();
-        daemon.keeper.turn(&daemon, Duration::ZERO);
-        assert_eq!((labels(), daemon.store.owners().len()), (vec!["VTL002L8".to_owned()], owners - 1));
+        let owners = pool.store.owners().len();
+        pool.keeper.turn(&daemon, &pool, Duration::ZERO);
+        assert_eq!((labels(), pool.store.owners().len()), (vec!["VTL002L8".to_owned()], owners - 1));
 
         daemon.meta.note_trashed(second.id, put_in - TRASH_SECONDS).unwrap();
-        daemon.keeper.turn(&daemon, TRASH_LOOK - SECOND);
+        pool.keeper.turn(&daemon, &pool, TRASH_LOOK - SECOND);
         assert_eq!(labels().len(), 1, "it does not look all the time");
-        daemon.keeper.turn(&daemon, TRASH_LOOK);
-        assert_eq!((labels().len(), daemon.store.owners().len()), (0, owners - 2));
+        pool.keeper.turn(&daemon, &pool, TRASH_LOOK);
+        assert_eq!((labels().len(), pool.store.owners().len()), (0, owners - 2));
         daemon.stop();
     }
 
@@ -489,24 +495,25 @@ mod tests {
     fn by_hand_the_status_says_when_a_collection_is_worth_it_and_for_blank_cartridges_it_is_not() {
         let folder = tempfile::tempdir().unwrap();
         let daemon = open(folder.path(), &["store.gc=manual"]);
+        let pool = daemon.pools.default().clone();
         let remove = |label: &str| daemon.destroy(&begin_remove(&daemon, label)).unwrap();
         remove("VTL001L8");
-        assert_eq!(daemon.keeper.problem(&daemon), None);
+        assert_eq!(pool.keeper.problem(&daemon, &pool), None);
         let second = daemon.meta.read(|tx| vtl_library::cartridge(tx, "VTL002L8".parse().unwrap())).unwrap();
-        let mut stream = daemon.store.open_stream(vtl_store::OwnerId(second.id.0)).unwrap();
+        let mut stream = pool.store.open_stream(vtl_store::OwnerId(second.id.0)).unwrap();
         let length = stream.len();
         stream.append(&[bytes::Bytes::from(vec![7; 100_000])], false).unwrap();
         stream.commit(b"").unwrap();
         drop(stream);
         remove("VTL002L8");
-        let problem = daemon.keeper.problem(&daemon).unwrap();
+        let problem = pool.keeper.problem(&daemon, &pool).unwrap();
         assert!(problem.message.contains(&format!("{} bytes", length + 100_000)), "{problem:?}");
         assert!(problem.remedy.contains("vtl store gc"), "{problem:?}");
         // In a pool so full that each byte counts the keeper would come now; by hand it does not.
-        daemon.keeper.turn(&daemon, FIRST);
-        assert!(daemon.store.released_bytes() > 0);
-        daemon.collect(GcRule::default()).unwrap();
-        assert_eq!((daemon.store.released_bytes(), daemon.keeper.problem(&daemon)), (0, None));
+        pool.keeper.turn(&daemon, &pool, FIRST);
+        assert!(pool.store.released_bytes() > 0);
+        daemon.collect(&pool, GcRule::default()).unwrap();
+        assert_eq!((pool.store.released_bytes(), pool.keeper.problem(&daemon, &pool)), (0, None));
         daemon.stop();
     }
 
@@ -514,7 +521,7 @@ mod tests {
     fn a_stop_does_not_wait_for_a_pause() {
         let folder = tempfile::tempdir().unwrap();
         let daemon = open(folder.path(), &[]);
-        Keeper::start(&daemon).unwrap();
+        Keeper::start(&daemon, daemon.pools.default()).unwrap();
         let begun = std::time::Instant::now();
         daemon.stop();
         assert!(begun.elapsed() < LOOK, "{:?}", begun.elapsed());

@@ -349,10 +349,11 @@ mod tests {
             let going =
                 daemon.meta.change(|tx| vtl_library::begin_remove(tx, label.parse().unwrap())).unwrap();
             assert_eq!(daemon.destroy(&going).unwrap_err().code, ErrorCode::Conflict);
-            daemon.empty_trash_now();
+            daemon.empty_trash_now(daemon.pools.default());
             let owner = vtl_store::OwnerId(going.id.0);
-            assert!(daemon.store.owners().contains(&owner));
-            assert!(matches!(daemon.store.remove(owner), Err(StoreError::Guarded { .. })));
+            let store = &daemon.pools.default().store;
+            assert!(store.owners().contains(&owner));
+            assert!(matches!(store.remove(owner), Err(StoreError::Guarded { .. })));
             assert!(daemon.keep(&row(&daemon, label), Keep::default()).is_err(), "it is in the trash");
         }
         daemon.stop();
@@ -373,7 +374,7 @@ mod tests {
         daemon.stop();
         drop(daemon);
         let daemon = hands.daemon(folder.path());
-        let owners = daemon.store.owners();
+        let owners = daemon.pools.default().store.owners();
         assert!(owners.contains(&vtl_store::OwnerId(kept.0)));
         assert!(!owners.contains(&vtl_store::OwnerId(blank.0)));
         assert!(!may_go(&daemon, "VTL001L8"));

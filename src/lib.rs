@@ -77,9 +77,11 @@ pub fn run(args: &Args) -> Result<(), String> {
         .build()
         .map_err(|e| format!("cannot start: {e}"))?;
     daemon.remotes.use_runtime(runtime.handle().clone());
-    Keeper::start(&daemon)?;
+    let pools = daemon.pools.open_ones();
+    pools.iter().try_for_each(|pool| Keeper::start(&daemon, pool))?;
     jobs::Jobs::open(&daemon);
-    scrub::Scrub::start(&daemon)?;
+    pools.iter().try_for_each(|pool| scrub::Scrub::start(&daemon, pool))?;
+    drop(pools);
     daemon.jobs.start()?;
     let served = runtime.block_on(serve(&daemon, token));
     daemon.stop();

@@ -10,16 +10,17 @@ use vtl_cartridge::{Cartridge, CartridgeError, CartridgeSpec, Now, Protection, S
 use vtl_conf::CartridgeDefaults;
 use vtl_library::{Head, Planned};
 use vtl_store::{OwnerId, Store, StoreError};
-use vtl_types::{ByteCount, CartridgeId, LibraryName, Place};
+use vtl_types::{ByteCount, CartridgeId, LibraryName, Place, PoolName};
 
 use crate::clock;
+use crate::pools::{Pool, Pools};
 use crate::retention_clock::RetentionClock;
 use crate::state::hexadecimal;
 
 /// Where cartridges are made and opened.
 #[derive(Clone)]
 pub struct Shelf {
-    store: Store,
+    pools: Arc<Pools>,
     defaults: CartridgeDefaults,
     retention: Arc<RetentionClock>,
 }
@@ -28,7 +29,9 @@ pub struct Shelf {
 pub struct ShelfHead {
     /// For the inventory.
     pub row: Head,
-    /// Nothing has ever been written to it.
+    /// The pool that it is in.
+    pub pool: PoolName,
+    /// Nothing has ever been written to it, and nobody has listed it.
     pub blank: bool,
     /// An import that was cut off: nobody may use it.
     pub unfinished: bool,
@@ -37,14 +40,24 @@ pub struct ShelfHead {
 }
 
 impl Shelf {
-    /// Cartridges of `store`.
-    pub fn new(store: Store, defaults: CartridgeDefaults, retention: Arc<RetentionClock>) -> Self {
-        Self { store, defaults, retention }
+    /// Cartridges of these pools.
+    pub(crate) fn new(
+        pools: Arc<Pools>,
+        defaults: CartridgeDefaults,
+        retention: Arc<RetentionClock>,
+    ) -> Self {
+        Self { pools, defaults, retention }
+    }
+
+    /// The store that a cartridge is in.
+    fn store_of(&self, id: CartridgeId) -> Result<Store, String> {
+        self.pools.of(id).map(|pool| pool.store.clone()).map_err(|error| error.to_string())
     }
 
     /// Makes a blank cartridge; durable when it returns.
-    pub fn create(
+    pub(crate) fn create(
         &self,
+        pool: &Pool,
         id: CartridgeId,
         planned: &Planned,
         library: Option<&LibraryName>,
@@ -61,13 +74,13 @@ impl Shelf {
             created_s: i64::try_from(created_s).unwrap_or(0),
             place: library.map(|name| (name.clone(), planned.place)),
         };
-        Cartridge::create(&self.store, id, &spec).map_err(|e| e.to_string())
+        Cartridge::create(&pool.store, id, &spec).map_err(|e| e.to_string())
     }
 
     /// Opens a cartridge for a drive.
     pub fn open(&self, row: &vtl_library::Cartridge) -> Result<CartridgeMedium, String> {
-        let mut cartridge =
-            Cartridge::load(&self.store, row.id, Settings::default()).map_err(|e| e.to_string())?;
+        let mut cartridge = Cartridge::load(&self.store_of(row.id)?, row.id, Settings::default())
+            .map_err(|e| e.to_string())?;
         if cartridge.write_protected() != row.write_protected {
             cartridge.set_write_protected(row.write_protected).map_err(|e| e.to_string())?;
         }
@@ -84,7 +97,8 @@ impl Shelf {
         id: CartridgeId,
         work: impl FnOnce(&mut CartridgeMedium) -> T,
     ) -> Result<T, String> {
-        let opened = Cartridge::open(&self.store, id, Settings::default()).map_err(|e| e.to_string())?;
+        let opened =
+            Cartridge::open(&self.store_of(id)?, id, Settings::default()).map_err(|e| e.to_string())?;
         let mut medium = CartridgeMedium { cartridge: opened, retention: self.retention.clone() };
         let done = work(&mut medium);
         medium.close();
@@ -93,7 +107,7 @@ impl Shelf {
 
     /// What a cartridge is kept by at this moment. A retention that is over is let go on the way.
     pub fn protection(&self, id: CartridgeId) -> Result<Protection, String> {
-        let known = Cartridge::inspect(&self.store, id).map_err(|e| e.to_string())?.protection;
+        let known = Cartridge::inspect(&self.store_of(id)?, id).map_err(|e| e.to_string())?.protection;
         let left = known.at(self.retention.now());
         if left != known {
             // In a drive it goes with the next write.
@@ -103,9 +117,9 @@ impl Shelf {
         Ok(left)
     }
 
-    /// What a cartridge says of itself, open or not.
-    pub fn head(&self, id: CartridgeId) -> Result<ShelfHead, String> {
-        let facts = Cartridge::inspect(&self.store, id).map_err(|e| e.to_string())?;
+    /// What a cartridge in this pool says of itself, open or not.
+    pub(crate) fn head(&self, pool: &Pool, id: CartridgeId) -> Result<ShelfHead, String> {
+        let facts = Cartridge::inspect(&pool.store, id).map_err(|e| e.to_string())?;
         let row = Head {
             id,
             label: facts.label,
@@ -114,24 +128,31 @@ impl Shelf {
             created_s: facts.created_s,
             hint: facts.place.clone(),
         };
-        let (blank, unfinished) = (facts.generation == 0, facts.unfinished);
-        Ok(ShelfHead { row, blank, unfinished, protection: facts.protection })
+        Ok(ShelfHead {
+            row,
+            pool: pool.name.clone(),
+            blank: facts.generation == 0 && !pool.is_adopted,
+            unfinished: facts.unfinished,
+            protection: facts.protection,
+        })
     }
 
     /// Bytes of host data on a cartridge, and what it is kept by; nothing when it cannot be read, which `store check` tells.
     pub fn summary(&self, id: CartridgeId) -> (u64, Protection) {
-        Cartridge::inspect(&self.store, id).map_or_else(
-            |_| (0, Protection::default()),
+        let facts = self.store_of(id).ok().and_then(|store| Cartridge::inspect(&store, id).ok());
+        facts.map_or_else(
+            || (0, Protection::default()),
             |facts| (facts.used_bytes, facts.protection.at(self.retention.now())),
         )
     }
 
     /// A cartridge is told where it is now, for rebuilding the inventory. Only a hint: failing is no failure.
     pub fn tell_place(&self, id: CartridgeId, place: Option<(LibraryName, Place)>) {
-        if !self.store.owners().contains(&OwnerId(id.0)) {
+        let Ok(store) = self.store_of(id) else { return };
+        if !store.owners().contains(&OwnerId(id.0)) {
             return;
         }
-        let told = Cartridge::open(&self.store, id, Settings::default())
+        let told = Cartridge::open(&store, id, Settings::default())
             .and_then(|mut cartridge| cartridge.set_place(place).and_then(|()| cartridge.close()));
         if let Err(error) = told {
             warn!(%error, "a cartridge could not be told its place; only a rebuild would miss it");

@@ -24,6 +24,7 @@ use vtl_remote::{
 
 use crate::given_name::{BadName, GivenName};
 use crate::meta::SharedMeta;
+use crate::pools::Pools;
 use crate::used::NotTold;
 use definition::{Bucket, Definition};
 pub(crate) use requests::refused;
@@ -40,8 +41,9 @@ const SPOOLED: &str = "rclone-";
 pub struct Remotes {
     meta: SharedMeta,
     spool: PathBuf,
-    /// Folders of our own, in which no remote may lie.
-    own: Vec<PathBuf>,
+    /// With its own folders: none of them may lie in a remote, nor the other way.
+    state: PathBuf,
+    pools: Arc<Pools>,
     runtime: OnceLock<Handle>,
     /// Exit codes of rclone after which it is tried again.
     retry_on: RwLock<Vec<u8>>,
@@ -156,18 +158,18 @@ impl From<vtl_remote::Error> for RemoteRefused {
 }
 
 impl Remotes {
-    /// Those of the inventory. `state`: the state folder, in which the spool is; what an earlier run left there is removed. `own`: the store's folders.
+    /// Those of the inventory. `state`: the state folder, in which the spool is; what an earlier run left there is removed. `pools`: whose folders are no places for remotes.
     ///
     /// # Errors
     /// The spool cannot be made.
-    pub fn new(meta: SharedMeta, state: &Path, own: Vec<PathBuf>) -> Result<Self, RemoteRefused> {
+    pub(crate) fn new(meta: SharedMeta, state: &Path, pools: Arc<Pools>) -> Result<Self, RemoteRefused> {
         let spool = state.join("spool");
         clean(&spool).map_err(|why| RemoteRefused::Io { path: spool.clone(), why: why.to_string() })?;
-        let own = std::iter::once(state.to_owned()).chain(own).collect();
         Ok(Self {
             meta,
             spool,
-            own,
+            state: state.to_owned(),
+            pools,
             runtime: OnceLock::new(),
             retry_on: RwLock::new(DEFAULT_RETRY_EXIT_CODES.to_vec()),
         })
@@ -243,10 +245,24 @@ impl Remotes {
             let own = real(own);
             there.starts_with(&own) || own.starts_with(&there)
         };
-        match self.own.iter().find(meets) {
+        let pools = self.pools.folders().into_iter().map(|(_, folder)| folder);
+        let own: Vec<PathBuf> = std::iter::once(self.state.clone()).chain(pools).collect();
+        match own.iter().find(meets) {
             Some(own) => Err(RemoteRefused::Own { path: path.to_owned(), own: own.clone() }),
             None => Ok(()),
         }
+    }
+
+    /// The folders of remotes that are folders of this machine.
+    ///
+    /// # Errors
+    /// The inventory cannot be read.
+    pub fn folders(&self) -> Result<Vec<PathBuf>, RemoteRefused> {
+        let folder = |row: Row| match row.definition {
+            Definition::Folder { path } => Some(path),
+            _ => None,
+        };
+        Ok(self.read(rows::all)?.into_iter().filter_map(folder).collect())
     }
 
     fn row(&self, name: &GivenName) -> Result<Row, RemoteRefused> {

@@ -3,24 +3,25 @@
 use rustix::fs::statvfs;
 use vtl_api::Problem;
 
-use crate::daemon::{Daemon, LOW_POOL_BYTES};
+use crate::daemon::LOW_POOL_BYTES;
+use crate::pools::Pool;
 
 /// Percent used at which the status and the log say so.
 const ALARMS: [u8; 3] = [80, 90, 95];
 /// From here on it is a problem: the status is not ok.
 const PROBLEM_PERCENT: u8 = 95;
 
-impl Daemon {
-    /// How full the pool is: of its file system, or of `store.size`, whichever is nearer to its end.
-    pub(crate) fn pool_used_percent(&self) -> u8 {
+impl Pool {
+    /// How full the pool is: of the file system of its home, or of its size, whichever is nearer to its end.
+    pub(crate) fn used_percent(&self) -> u8 {
         let of_size = self.store.size_bytes().map_or(0, |size| percent(self.store.stored_bytes(), size));
-        of_size.max(file_system_percent(&self.store_path()))
+        of_size.max(file_system_percent(&self.home))
     }
 
     /// What the status says of room.
     pub(crate) fn room_problem(&self) -> Option<Problem> {
         let free = self.store.free_bytes();
-        let used = self.pool_used_percent();
+        let used = self.used_percent();
         let message = if free < LOW_POOL_BYTES {
             format!(
                 "the pool is nearly full: {free} bytes can still be stored; drives report early warning, then end of tape"
@@ -31,9 +32,9 @@ impl Daemon {
             return None;
         };
         Some(Problem {
-            subject: "store".to_owned(),
+            subject: self.subject(),
             message,
-            remedy: "free space on its disk, make store.size larger if it is what ends, or remove cartridges (vtl cartridge rm LABEL --now --confirm LABEL): \
+            remedy: "free space on its disk, make store.size (or the size of the pool) larger if it is what ends, or remove cartridges (vtl cartridge rm LABEL --now --confirm LABEL): \
                      what nothing else needs is free after the next collection"
                 .to_owned(),
         })

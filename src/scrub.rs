@@ -1,4 +1,4 @@
-//! Drives the store's scrub: when a pass begins, how fast it reads, and what its findings come to.
+//! Drives the scrub of a pool: when a pass begins, how fast it reads, and what its findings come to.
 //!
 //! One thread has the store's `Scrubber` and takes its steps. [`Plan`] says how many bytes a second, [`Pacer`] how long to wait after a step;
 //! neither knows a clock. While a drive works only what the month's pass needs is read, region by region, so a drive waits for one region at
@@ -16,6 +16,7 @@ use vtl_types::ByteCount;
 
 use crate::clock::{rfc3339, unix_seconds};
 use crate::daemon::{Daemon, lock};
+use crate::pools::Pool;
 use crate::state::hexadecimal;
 
 /// How often it looks for work when there is none, and asks anew how fast to go.
@@ -102,16 +103,16 @@ impl Scrub {
     ///
     /// # Errors
     /// The system gives no thread.
-    pub fn start(daemon: &Arc<Daemon>) -> Result<(), String> {
-        let scrubbed = daemon.clone();
+    pub(crate) fn start(daemon: &Arc<Daemon>, pool: &Arc<Pool>) -> Result<(), String> {
+        let (daemon, scrubbed) = (daemon.clone(), pool.clone());
         let thread = Builder::new()
             .name("vtld-scrub".to_owned())
             .spawn(move || match scrubbed.store.scrubber() {
-                Some(scrubber) => Driver::new(&scrubbed, scrubber).run(),
-                None => error!("the store is scrubbed by somebody else"),
+                Some(scrubber) => Driver::new(&daemon, &scrubbed, scrubber).run(),
+                None => error!(pool = %scrubbed.name, "the pool is scrubbed by somebody else"),
             })
             .map_err(|error| format!("the system gives no thread: {error}"))?;
-        daemon.scrub.state().thread = Some(thread);
+        pool.scrub.state().thread = Some(thread);
         Ok(())
     }
 
@@ -178,8 +179,8 @@ impl Scrub {
     }
 
     /// What an operator should know.
-    pub fn problems(&self, daemon: &Daemon) -> Vec<Problem> {
-        let (status, damage) = (daemon.store.scrub_status(), daemon.damage());
+    pub(crate) fn problems(&self, daemon: &Daemon, pool: &Pool) -> Vec<Problem> {
+        let (status, damage) = (pool.store.scrub_status(), daemon.damage(pool));
         let mut problems = Vec::new();
         let failed = {
             let state = self.state();
@@ -220,7 +221,7 @@ impl Scrub {
                 "raise store.scrub_rate, or store.scrub_days".to_owned(),
             ));
         }
-        let problem = |(message, remedy)| Problem { subject: "store".to_owned(), message, remedy };
+        let problem = |(message, remedy)| Problem { subject: pool.subject(), message, remedy };
         problems.into_iter().map(problem).collect()
     }
 
@@ -326,6 +327,7 @@ impl Pacer {
 /// The thread's own.
 struct Driver<'a> {
     daemon: &'a Daemon,
+    pool: &'a Pool,
     scrubber: Scrubber,
     pacer: Pacer,
     /// The rate that was asked for, as long as the pass runs that it was asked for.
@@ -337,9 +339,9 @@ struct Driver<'a> {
 }
 
 impl<'a> Driver<'a> {
-    fn new(daemon: &'a Daemon, scrubber: Scrubber) -> Self {
+    fn new(daemon: &'a Daemon, pool: &'a Pool, scrubber: Scrubber) -> Self {
         let pacer = Pacer::default();
-        Self { daemon, scrubber, pacer, asked: None, rate: None, planned_at: None, healed: false }
+        Self { daemon, pool, scrubber, pacer, asked: None, rate: None, planned_at: None, healed: false }
     }
 
     fn run(&mut self) {
@@ -351,7 +353,7 @@ impl<'a> Driver<'a> {
 
     /// Waits; does what was asked for; false when there is no more to do for ever.
     fn rest(&mut self, pause: Duration) -> bool {
-        let scrub = &self.daemon.scrub;
+        let scrub = &self.pool.scrub;
         let waited = scrub.changed.wait_timeout_while(scrub.state(), pause, |state| {
             !state.stopped && state.asks.is_empty() && !state.look_again
         });
@@ -372,21 +374,21 @@ impl<'a> Driver<'a> {
     }
 
     fn heed(&mut self, ask: Ask) {
-        let current = self.daemon.store.scrub_status().current.map(|pass| pass.number);
+        let current = self.pool.store.scrub_status().current.map(|pass| pass.number);
         match ask {
             Ask::Begin(rate) => {
                 let number = self.scrubber.begin(unix_seconds());
-                info!(number, "a pass of the scrub begins, as asked");
+                info!(pool = %self.pool.name, number, "a pass of the scrub begins, as asked");
                 self.go_on(rate);
-                self.daemon.scrub.state().begun = number;
+                self.pool.scrub.state().begun = number;
             }
             Ask::GoOn(pass, rate) if current == Some(pass) => self.go_on(rate),
             Ask::Hold(pass) if current == Some(pass) => {
                 self.scrubber.hold(true);
-                self.daemon.scrub.state().held = current;
+                self.pool.scrub.state().held = current;
             }
             Ask::End(pass) if current == Some(pass) => {
-                info!(pass, "a pass of the scrub ends before its time, as asked");
+                info!(pool = %self.pool.name, pass, "a pass of the scrub ends before its time, as asked");
                 self.scrubber.end_pass(pass, unix_seconds());
                 self.go_on(None);
             }
@@ -399,7 +401,7 @@ impl<'a> Driver<'a> {
         self.scrubber.hold(false);
         self.asked = rate;
         self.planned_at = None;
-        self.daemon.scrub.state().held = None;
+        self.pool.scrub.state().held = None;
     }
 
     /// One step; the pause after it.
@@ -414,7 +416,7 @@ impl<'a> Driver<'a> {
             ScrubStep::Damage => self.damage(),
             ScrubStep::Finished(pass) => {
                 self.asked = None;
-                info!(pass.number, pass.packs, pass.bytes, pass.damaged, "a pass of the scrub has ended");
+                info!(pool = %self.pool.name, pass.number, pass.packs, pass.bytes, pass.damaged, "a pass of the scrub has ended");
                 if pass.damaged > 0 { self.damage() } else { Duration::ZERO }
             }
         }
@@ -422,10 +424,10 @@ impl<'a> Driver<'a> {
 
     fn plan(&mut self, now_s: u64) {
         let plan = Plan::of(self.daemon);
-        let status = self.daemon.store.scrub_status();
+        let status = self.pool.store.scrub_status();
         if plan.is_due(&status, now_s) {
             let number = self.scrubber.begin(now_s);
-            info!(number, "a pass of the scrub begins");
+            info!(pool = %self.pool.name, number, "a pass of the scrub begins");
         }
         let busy = self.scrubber.take_busy();
         self.rate = match self.asked {
@@ -438,7 +440,7 @@ impl<'a> Driver<'a> {
     /// The keeper repairs what it can, and then it is looked up again; once for each damage.
     fn damage(&mut self) -> Duration {
         if !std::mem::take(&mut self.healed) {
-            self.daemon.keeper.heal();
+            self.pool.keeper.heal();
         }
         Duration::ZERO
     }
@@ -446,8 +448,8 @@ impl<'a> Driver<'a> {
 
 impl Daemon {
     /// What is damaged, with the labels of cartridges.
-    pub(crate) fn damage(&self) -> Vec<Damage> {
-        let findings = self.store.scrub_findings();
+    pub(crate) fn damage(&self, pool: &Pool) -> Vec<Damage> {
+        let findings = pool.store.scrub_findings();
         if findings.is_empty() {
             return Vec::new();
         }
@@ -466,10 +468,10 @@ impl Daemon {
     }
 
     /// How the scrub is doing. `pass`: the one that was asked for.
-    pub(crate) fn scrub_told(&self, pass: Option<u64>) -> StoreScrub {
-        let status = self.store.scrub_status();
+    pub(crate) fn scrub_told(&self, pool: &Pool, pass: Option<u64>) -> StoreScrub {
+        let status = pool.store.scrub_status();
         let time = |seconds: Option<u64>| seconds.map(rfc3339);
-        let held = self.scrub.state().held;
+        let held = pool.scrub.state().held;
         let state = match status.current {
             None => "idle",
             Some(pass) if held == Some(pass.number) => "paused",
@@ -477,6 +479,7 @@ impl Daemon {
         };
         StoreScrub {
             job: None,
+            pools: Vec::new(),
             state: state.to_owned(),
             pass: pass.or(status.current.map(|pass| pass.number)),
             begun: time(status.current.map(|pass| pass.begun_s)),
@@ -491,13 +494,13 @@ impl Daemon {
             unread_packs: status.unread_packs,
             damaged_chunks: status.damaged_chunks,
             damaged_bytes: status.damaged_bytes,
-            damage: self.damage(),
+            damage: self.damage(pool),
         }
     }
 
     /// The same as one line.
-    pub(crate) fn scrub_line(&self) -> String {
-        let status = self.store.scrub_status();
+    pub(crate) fn scrub_line(&self, pool: &Pool) -> String {
+        let status = pool.store.scrub_status();
         let last = status.last.map_or_else(
             || "no pass has ended yet".to_owned(),
             |pass| format!("last pass ended {}, {} damaged", rfc3339(pass.finished_s), pass.damaged),

@@ -3,6 +3,8 @@
 //! A request needs the token; a browser page of another origin cannot use it, and a name that does not mean this machine is refused (DNS rebinding).
 
 mod ops;
+mod pools;
+mod store;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -19,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 use tokio::net::TcpListener;
 use tracing::error;
-use vtl_api::{ApiError, BASE, ErrorCode};
+use vtl_api::{ApiError, BASE, ErrorCode, OnPool};
 use vtl_library::{LibraryError, MoveFault};
 
 use crate::daemon::Daemon;
@@ -65,6 +67,7 @@ fn body<T: DeserializeOwned>(bytes: &Bytes) -> Result<T, ApiError> {
 
 type Shared = State<Arc<Daemon>>;
 type Name = Path<String>;
+type Of = Query<OnPool>;
 
 fn routes(daemon: Arc<Daemon>) -> Router {
     let nouns = [
@@ -193,9 +196,18 @@ fn exports() -> Router<Arc<Daemon>> {
 /// The store and the pools that it lies in.
 fn store() -> Router<Arc<Daemon>> {
     Router::new()
-        .route("/store/stats", get(|State(d): Shared| run(d, Daemon::store_stats)))
-        .route("/store/account", post(|State(d): Shared| run(d, Daemon::store_account)))
-        .route("/store/key", get(|State(d): Shared| run(d, Daemon::store_key)))
+        .route(
+            "/store/stats",
+            get(|State(d): Shared, Query(q): Of| run(d, move |d| d.store_stats(q.pool.as_deref()))),
+        )
+        .route(
+            "/store/account",
+            post(|State(d): Shared, b: Bytes| run(d, move |d| d.store_account(&body(&b)?))),
+        )
+        .route(
+            "/store/key",
+            get(|State(d): Shared, Query(q): Of| run(d, move |d| d.store_key(q.pool.as_deref()))),
+        )
         .route(
             "/store/key/rotate",
             post(|State(d): Shared, b: Bytes| run(d, move |d| d.store_key_rotate(&body(&b)?))),
@@ -204,21 +216,35 @@ fn store() -> Router<Arc<Daemon>> {
             "/store/key/export",
             post(|State(d): Shared, b: Bytes| run(d, move |d| d.store_key_export(&body(&b)?))),
         )
-        .route("/store/check", post(|State(d): Shared| run(d, Daemon::store_check)))
-        .route("/store/scrub", get(|State(d): Shared| run(d, Daemon::store_scrub)))
+        .route("/store/check", post(|State(d): Shared, b: Bytes| run(d, move |d| d.store_check(&body(&b)?))))
+        .route(
+            "/store/scrub",
+            get(|State(d): Shared, Query(q): Of| run(d, move |d| d.store_scrub(q.pool.as_deref()))),
+        )
         .route(
             "/store/scrub",
             post(|State(d): Shared, b: Bytes| run(d, move |d| d.store_scrub_begin(&body(&b)?))),
         )
-        .route("/store/repair", post(|State(d): Shared| run(d, Daemon::store_repair)))
-        .route("/store/rebuild-index", post(|State(d): Shared| run(d, Daemon::store_rebuild_index)))
+        .route(
+            "/store/repair",
+            post(|State(d): Shared, b: Bytes| run(d, move |d| d.store_repair(&body(&b)?))),
+        )
+        .route(
+            "/store/rebuild-index",
+            post(|State(d): Shared, b: Bytes| run(d, move |d| d.store_rebuild_index(&body(&b)?))),
+        )
         .route("/store/gc", post(|State(d): Shared, b: Bytes| run(d, move |d| d.store_gc(&body(&b)?))))
         .route(
             "/pools",
             get(|State(d): Shared| run(d, Daemon::pool_list))
                 .post(|State(d): Shared, b: Bytes| run(d, move |d| d.pool_create(&body(&b)?))),
         )
-        .route("/pools/{name}", delete(|State(d): Shared, Path(n): Name| run(d, move |d| d.pool_remove(&n))))
+        .route(
+            "/pools/{name}",
+            get(|State(d): Shared, Path(n): Name| run(d, move |d| d.pool_show(&n))).delete(
+                |State(d): Shared, Path(n): Name, b: Bytes| run(d, move |d| d.pool_remove(&n, body(&b)?)),
+            ),
+        )
         .route(
             "/pools/{name}/drain",
             post(|State(d): Shared, Path(n): Name, b: Bytes| run(d, move |d| d.pool_drain(&n, &body(&b)?))),

@@ -1,70 +1,45 @@
 //! The operations of the API on the daemon. Each is one request; those that change what exists run one at a time.
 
-use std::fs::{File, OpenOptions};
-use std::io::Write;
 use std::net::SocketAddr;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
 use vtl_api::{
-    AddInitiator, AddPortal, ApiError, BackupFile, CartridgeInfo, CollectStore, ConfigValue,
-    CreateCartridges, CreateLibrary, Damage, Done, DriveInfo, ElementInfo, ErrorCode, ExportStoreKey,
-    LibraryDetail, LibraryInfo, LibraryTarget, MoveCartridge, PlaceInfo, PortalInfo, Problem,
-    RemoveCartridge, RotateStoreKey, ScrubStore, SessionInfo, SetCartridge, SetChap, SetLibrary, StoreCheck,
-    StoreCollected, StoreKey, StoreRepaired, StoreScrub, StoreStats, SystemStatus, TargetInfo,
+    AddInitiator, AddPortal, ApiError, BackupFile, CartridgeInfo, ConfigValue, CreateCartridges,
+    CreateLibrary, Done, DriveInfo, ElementInfo, ErrorCode, LibraryDetail, LibraryInfo, LibraryTarget,
+    MoveCartridge, PlaceInfo, PortalInfo, Problem, RemoveCartridge, SessionInfo, SetCartridge, SetChap,
+    SetLibrary, SystemStatus, TargetInfo,
 };
 use vtl_cartridge::Protection;
-use vtl_conf::{ConfErrors, Origin, StoreKeyMethod, Surroundings};
+use vtl_conf::{ConfErrors, Origin, Surroundings};
 use vtl_library::{
     Cartridge, CartridgeState, Counts, Gates, Head, Layout, LibraryError, Moved, NewCartridges, NewPlace,
     Verdict,
 };
 use vtl_meta::{MetaError, Tx};
-use vtl_store::{GcRule, OwnerId, PassphraseCost, StoreError};
+use vtl_store::OwnerId;
 use vtl_types::{
     ByteCount, ChapAccount, ChapLogin, IscsiName, Label, LibraryName, MediaForm, MediaKind, Place, Secret,
 };
 
+use super::pools::set_pool;
 use super::{not_carried, refused};
 use crate::SESSIONS_END;
 use crate::clock::rfc3339;
-use crate::daemon::{Daemon, internal, invalid, lock, open_door, pool_key};
+use crate::daemon::{Daemon, internal, invalid, lock, open_door};
 use crate::inventory::{Bay, Force};
-use crate::jobs;
 use crate::kept::{Keep, parse_time};
 use crate::library::LiveLibrary;
 use crate::listeners::Wanted;
 use crate::portal::{DIAGNOSTIC_TARGET, target_doors_in};
-use crate::scrub::Rate;
 use crate::state::hexadecimal;
 use crate::target::Target;
 use crate::unit::Failed;
 
 type Answer<T> = Result<T, ApiError>;
-
-/// So long a request for a pass of the scrub waits until the pass has begun; its job may have to wait for others.
-const SCRUB_BEGINS: Duration = Duration::from_secs(10);
-
-/// A file that nobody else can read, durable when it returns.
-fn write_new(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    File::open(folder)?.sync_all()
-}
-
-/// What the store says of its key.
-fn not_for_the_key(error: &StoreError) -> ApiError {
-    let code =
-        if matches!(error, StoreError::Key { .. }) { ErrorCode::Conflict } else { ErrorCode::Internal };
-    ApiError { code, message: error.to_string(), remedy: None }
-}
 
 /// How a library comes about beside a listener that others can reach.
 const DOOR_BEFORE_TARGET: &str = "close that listener (vtl iscsi portal rm, or restart without it), create the library, set its CHAP \
@@ -234,6 +209,7 @@ impl Daemon {
             target: live.target.name.clone(),
             layout: layout(live).word().to_owned(),
             serial: library.identity.serial,
+            pool: self.pool_setting(&live.name)?.unwrap_or_default().to_string(),
             drives: counts.drives,
             slots: counts.slots,
             mailslots: counts.mailslots,
@@ -273,7 +249,12 @@ impl Daemon {
         let counts = Counts { drives: request.drives, slots: request.slots, mailslots: request.mailslots };
         let new = Self::new_library(&name, &request.profile, counts)?;
         // A new target asks for nothing yet: it must not stand open in front of a listener that others can reach.
-        self.loosen(|tx| vtl_library::create_library(tx, &new).map(|_| true)).map_err(|error| {
+        let pool = self.pool_to_set(request.pool.as_deref())?;
+        let create = |tx: &mut Tx<'_>| {
+            vtl_library::create_library(tx, &new)?;
+            set_pool(tx, &name, pool.as_ref()).map(|()| true)
+        };
+        self.loosen(create).map_err(|error| {
             let is_door = error.code == ErrorCode::Conflict;
             ApiError {
                 remedy: if is_door { Some(DOOR_BEFORE_TARGET.to_owned()) } else { error.remedy },
@@ -294,6 +275,9 @@ impl Daemon {
         let settings = self.set_library_settings(&live.name, &request.settings)?;
         if request.drives.or(request.slots).or(request.mailslots).is_some() {
             self.set_counts(&live, request)?;
+        }
+        if let Some(pool) = self.pool_to_set(request.pool.as_deref())? {
+            self.meta.change(|tx| set_pool(tx, &live.name, Some(&pool))).map_err(|e| refused(&e))?;
         }
         if let Some(layout) = wanted {
             self.set_layout(live, layout, request.force)?;
@@ -424,7 +408,8 @@ impl Daemon {
     fn cartridge_row(&self, cartridge: &Cartridge) -> CartridgeInfo {
         let media = cartridge.label.media();
         // A damaged one is told by check and status.
-        let usage = self.store.usage(OwnerId(cartridge.id.0)).ok();
+        let pool = self.pools.of(cartridge.id).ok();
+        let usage = pool.and_then(|pool| pool.store.usage(OwnerId(cartridge.id.0)).ok());
         let share = usage.and_then(|usage| usage.share);
         let (used_bytes, protection) = self.summary(cartridge);
         let now = self.retention.now();
@@ -436,6 +421,7 @@ impl Daemon {
             used_bytes,
             generation: media.generation.number(),
             exports: self.exports_of(cartridge.id),
+            pool: self.pools.name_of(cartridge.id).map_or_else(|_| String::new(), |name| name.to_string()),
             write_protected: cartridge.write_protected,
             worm: media.form == MediaForm::Worm,
             hold: protection.hold,
@@ -490,7 +476,8 @@ impl Daemon {
         };
         let new =
             NewCartridges { first, count: request.count, library: Some(library), place: NewPlace::Slot };
-        let made = self.make_cartridges(&new, request.size_bytes.map(ByteCount))?;
+        let pool = self.pool_of_new(new.library.as_ref(), request.pool.as_deref())?;
+        let made = self.make_cartridges_in(&pool, &new, request.size_bytes.map(ByteCount))?;
         if let Some(live) = new.library.as_ref().and_then(|name| self.library(name)) {
             live.contents_changed();
         }
@@ -609,8 +596,9 @@ impl Daemon {
             live.contents_changed();
         }
         if request.now {
+            let left = self.left_behind(&going);
             self.destroy(&going)?;
-            return Ok(done(format!("{label} is removed for good"), vec![label.to_owned()]));
+            return Ok(done(format!("{label} is removed for good{left}"), vec![label.to_owned()]));
         }
         let until = rfc3339(now + crate::daemon::TRASH_SECONDS);
         Ok(done(format!("{label} is in the trash until {until}"), vec![label.to_owned()]))
@@ -663,179 +651,6 @@ impl Daemon {
             });
         }
         self.cartridge_remove(label, &RemoveCartridge::default())
-    }
-
-    pub(super) fn store_stats(&self) -> Answer<StoreStats> {
-        let stats = self.store.stats();
-        let index = self.store.index_stats();
-        Ok(StoreStats {
-            logical_bytes: stats.logical_bytes,
-            unique_bytes: stats.unique_bytes,
-            stored_bytes: stats.stored_bytes,
-            chunks: stats.chunks,
-            packs: stats.packs,
-            reclaimable_bytes: stats.reclaimable_bytes,
-            memory_bytes: stats.memory_bytes,
-            arrived_bytes: stats.arrived_bytes,
-            metadata_bytes: stats.metadata_bytes,
-            reclaimed_bytes: stats.reclaimed_bytes,
-            writes: self.store.pack_writes().to_string(),
-            scrub: self.scrub_line(),
-            encrypted: self.store.key_status().is_some(),
-            index_bad_pages: index.bad_pages,
-            index_dropped_tables: index.dropped,
-        })
-    }
-
-    /// What may be told of the pool's key.
-    pub(super) fn store_key(&self) -> Answer<StoreKey> {
-        let Some(status) = self.store.key_status() else {
-            return Ok(StoreKey { encryption: "none".to_owned(), ..StoreKey::default() });
-        };
-        let cost = (status.method == vtl_store::Method::Passphrase).then_some(status.cost);
-        Ok(StoreKey {
-            encryption: "aes-256-gcm".to_owned(),
-            method: Some(status.method.to_string()),
-            revision: Some(status.revision),
-            exported: Some(status.exported),
-            passphrase_memory_bytes: cost.map(|cost| u64::from(cost.memory_kib) << 10),
-            passphrase_passes: cost.map(|cost| cost.passes),
-        })
-    }
-
-    /// Makes another key open the pool.
-    pub(super) fn store_key_rotate(&self, request: &RotateStoreKey) -> Answer<Done> {
-        let _one_at_a_time = lock(&self.changes);
-        let (file, method, setting) = match (&request.key_file, &request.passphrase_file) {
-            (Some(file), None) => (file, StoreKeyMethod::KeyFile, "store.key_file"),
-            (None, Some(file)) => (file, StoreKeyMethod::PassphraseFile, "store.passphrase_file"),
-            _ => {
-                let message = "a rotation needs one new key".to_owned();
-                return Err(invalid(message, "name a key file or a passphrase file"));
-            }
-        };
-        let read = vtl_conf::store_key(Path::new(file), method).map_err(|why| invalid(why, ""))?;
-        let Some(key) = pool_key(&read) else { return Err(internal("a key file gave no key")) };
-        let status =
-            self.store.rotate_key(key, PassphraseCost::default()).map_err(|e| not_for_the_key(&e))?;
-        let next = "and export it again with vtl store key export";
-        Ok(done(
-            format!(
-                "the pool opens with the new {} from now on (revision {}): set {setting} = \"{file}\" before the next start of vtld, {next}",
-                status.method, status.revision
-            ),
-            Vec::new(),
-        ))
-    }
-
-    /// Writes the keyring to a file; it counts as exported when that is durable.
-    pub(super) fn store_key_export(&self, request: &ExportStoreKey) -> Answer<Done> {
-        let _one_at_a_time = lock(&self.changes);
-        let (revision, bytes) = self.store.export_keyring().map_err(|e| not_for_the_key(&e))?;
-        let file = Path::new(&request.file);
-        write_new(file, &bytes).map_err(|error| {
-            invalid(
-                format!("{}: {error}", file.display()),
-                "name a file that does not exist yet, in a folder that does",
-            )
-        })?;
-        self.store.keyring_exported(revision).map_err(|e| not_for_the_key(&e))?;
-        Ok(done(
-            format!(
-                "the keyring (revision {revision}) is in {}: keep it, and the key that opens it, apart from this machine",
-                request.file
-            ),
-            Vec::new(),
-        ))
-    }
-
-    /// Finds out what each cartridge takes, without freeing anything.
-    pub(super) fn store_account(&self) -> Answer<StoreStats> {
-        self.account()?;
-        self.store_stats()
-    }
-
-    /// How the scrub is doing.
-    pub(super) fn store_scrub(&self) -> Answer<StoreScrub> {
-        Ok(self.scrub_told(None))
-    }
-
-    /// A job that makes a pass of the scrub; answers when the pass has begun.
-    pub(super) fn store_scrub_begin(&self, asked: &ScrubStore) -> Answer<Value> {
-        let rate = asked.rate.clone();
-        rate.as_deref().map(str::parse::<Rate>).transpose().map_err(|why| {
-            let rate = asked.rate.as_deref().unwrap_or_default();
-            invalid(
-                format!("rate {rate}: {why}"),
-                "write \"max\" or a size from 64k, such as \"200m\": bytes a second",
-            )
-        })?;
-        let request = json!({ "rate": rate }).to_string();
-        if asked.plan {
-            return Ok(json!(self.job_plan(jobs::SCRUB, &request)?));
-        }
-        let id = self.jobs.submit(jobs::SCRUB, request)?;
-        let job = self.jobs.begun(id, SCRUB_BEGINS)?;
-        let told = self.scrub_told(jobs::pass_of(&job.checkpoint));
-        Ok(json!(StoreScrub { job: Some(id.0), ..told }))
-    }
-
-    pub(super) fn store_check(&self) -> Answer<StoreCheck> {
-        let labels = self.meta.read(vtl_library::cartridges).map_err(|e| refused(&e))?;
-        let name = |owner: [u8; 16]| {
-            let found = labels.iter().find(|c| c.id.0 == owner);
-            found.map_or_else(|| hexadecimal(&owner), |c| c.label.to_string())
-        };
-        let report = self.store.check();
-        let damage = report.findings.into_iter().map(|finding| Damage {
-            cartridge: name(finding.owner.0),
-            offset: finding.range.start,
-            length: finding.range.end.saturating_sub(finding.range.start),
-            why: finding.why,
-        });
-        Ok(StoreCheck { chunks: report.good_chunks, bytes: report.good_bytes, damage: damage.collect() })
-    }
-
-    /// Puts damaged chunks back whose content is elsewhere.
-    pub(super) fn store_repair(&self) -> Answer<StoreRepaired> {
-        let report = self.repair()?;
-        Ok(StoreRepaired {
-            readable: report.readable,
-            healed: report.healed,
-            mended: report.mended,
-            lost: report.lost,
-            lost_bytes: report.lost_bytes,
-        })
-    }
-
-    /// Makes the index again from the packs.
-    pub(super) fn store_rebuild_index(&self) -> Answer<Done> {
-        self.store.rebuild_index().map_err(|error| internal(&error.to_string()))?;
-        let chunks = self.store.stats().chunks;
-        Ok(done(format!("the index is made again from {chunks} chunks"), Vec::new()))
-    }
-
-    /// A job that frees what no cartridge needs any more; answers at its end, unless it is to be left in the background.
-    pub(super) fn store_gc(&self, asked: &CollectStore) -> Answer<Value> {
-        let dead_percent = asked.dead_percent.unwrap_or(GcRule::default().dead_percent);
-        if !(1..=100).contains(&dead_percent) {
-            return Err(invalid(
-                format!("{dead_percent} percent of a pack cannot be dead"),
-                "write a number from 1 to 100",
-            ));
-        }
-        let request = json!({ "dead_percent": dead_percent }).to_string();
-        if asked.plan {
-            return Ok(json!(self.job_plan(jobs::COLLECT, &request)?));
-        }
-        let id = self.jobs.submit(jobs::COLLECT, request)?;
-        if asked.background {
-            return Ok(json!(self.job_show(&id.to_string())?));
-        }
-        let result = self.jobs.result(id)?;
-        let collected: StoreCollected =
-            serde_json::from_str(&result).map_err(|error| internal(&error.to_string()))?;
-        Ok(json!(StoreCollected { job: Some(id.0), ..collected }))
     }
 
     pub(super) fn portal_list(&self) -> Answer<Vec<PortalInfo>> {
@@ -1064,7 +879,8 @@ impl Daemon {
 
     pub(super) fn system_status(&self) -> Answer<SystemStatus> {
         let problems = self.problems();
-        let pool_used_percent = self.pool_used_percent();
+        let pools = self.pools.open_ones();
+        let pool_used_percent = pools.iter().map(|pool| pool.used_percent()).max().unwrap_or(0);
         Ok(SystemStatus {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             state: if problems.is_empty() { "ok" } else { "problem" }.to_owned(),
@@ -1072,10 +888,10 @@ impl Daemon {
             started: rfc3339(self.started_unix_s),
             portals: self.portals().iter().map(ToString::to_string).collect(),
             sessions: u32::try_from(self.sessions().list().len()).unwrap_or(u32::MAX),
-            free_bytes: self.store.free_bytes(),
+            free_bytes: pools.iter().map(|pool| pool.store.free_bytes()).fold(0, u64::saturating_add),
             pool_used_percent,
             pool_alarm: crate::room::alarm(pool_used_percent),
-            scrub: self.scrub_line(),
+            scrub: self.scrub_lines(&pools),
             problems,
         })
     }
@@ -1087,7 +903,7 @@ impl Daemon {
             "libraries": self.library_list()?,
             "drives": self.drive_list()?,
             "sessions": self.session_list()?,
-            "store": self.store_stats()?,
+            "store": self.store_stats(None)?,
             "pools": self.pool_list()?,
             "trash": self.trash().map_err(|e| refused(&e))?.iter().map(|c| c.label.to_string()).collect::<Vec<_>>(),
         }))
@@ -1104,11 +920,7 @@ impl Daemon {
             .with(|meta| meta.copy_to(file))
             .map_err(|e| invalid(e.to_string(), "name a file that does not exist yet"))?;
         Ok(done(
-            format!(
-                "the inventory is copied to {}; the store itself is {}",
-                request.file,
-                self.store_path().display()
-            ),
+            format!("the inventory is copied to {}; the store itself is {}", request.file, self.pool_homes()),
             Vec::new(),
         ))
     }
@@ -1150,13 +962,17 @@ impl Daemon {
     /// What every cartridge in the store says of itself.
     fn heads(&self) -> (Vec<Head>, Vec<Problem>) {
         let (mut heads, mut broken) = (Vec::new(), Vec::new());
-        for owner in self.store.owners() {
-            match self.shelf.head(vtl_types::CartridgeId(owner.0)) {
-                // An import that runs, or was cut off, is no cartridge.
-                Ok(head) if head.unfinished => {}
-                Ok(head) => heads.push(head.row),
-                Err(why) => {
-                    broken.push(Problem { subject: owner.to_string(), message: why, remedy: String::new() })
+        for pool in self.pools.open_ones() {
+            for owner in pool.store.owners() {
+                match self.shelf.head(&pool, vtl_types::CartridgeId(owner.0)) {
+                    // An import that runs, or was cut off, is no cartridge.
+                    Ok(head) if head.unfinished => {}
+                    Ok(head) => heads.push(head.row),
+                    Err(why) => broken.push(Problem {
+                        subject: owner.to_string(),
+                        message: why,
+                        remedy: String::new(),
+                    }),
                 }
             }
         }

@@ -1,18 +1,19 @@
-//! Collections of the store as jobs of kind `gc`.
+//! Collections of pools as jobs of kind `gc`: of one, or of all that are open, one after the other.
 //!
 //! A collection stops after the owner or pack in hand. What it freed is free; a job that goes on collects anew, so its checkpoint has only the sum of
 //! what came before.
 
-use std::sync::Weak;
+use std::sync::{Arc, Weak};
 
 use serde::{Deserialize, Serialize};
 use vtl_api::StoreCollected;
 use vtl_jobs::{Class, Failure, Outcome, Plan, PlannedTask, Ticket, Wanted, Work};
-use vtl_store::{GcReport, GcRule};
+use vtl_store::{GcReport, GcRule, Stats};
 
-use super::{failure, unreadable, upgrade};
+use super::{failure, pools, unreadable, upgrade};
 use crate::collect::NotCollected;
 use crate::daemon::{Daemon, internal};
+use crate::pools::Pool;
 
 pub(crate) const KIND: &str = "gc";
 
@@ -20,12 +21,16 @@ pub(crate) const KIND: &str = "gc";
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Request {
     pub(crate) dead_percent: u8,
+    /// None: all that are open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) pool: Option<String>,
 }
 
 impl Request {
-    fn read(text: &str) -> Result<GcRule, Failure> {
+    fn read(text: &str, daemon: &Daemon) -> Result<(GcRule, Vec<Arc<Pool>>), Failure> {
         let request: Self = serde_json::from_str(text).map_err(|why| unreadable(text, &why.to_string()))?;
-        Ok(GcRule { dead_percent: request.dead_percent, ..GcRule::default() })
+        let rule = GcRule { dead_percent: request.dead_percent, ..GcRule::default() };
+        Ok((rule, pools(daemon, request.pool.as_deref())?))
     }
 }
 
@@ -42,10 +47,16 @@ impl Work for Collect {
     }
 
     fn plan(&self, request: &str) -> Result<Plan, Failure> {
-        let (daemon, rule) = (upgrade(&self.0)?, Request::read(request)?);
-        daemon.nothing_is_lost().map_err(|error| failure(Class::Permanent, error))?;
-        daemon.account().map_err(|error| failure(Class::Permanent, error))?;
-        let stats = daemon.store.stats();
+        let daemon = upgrade(&self.0)?;
+        let (rule, pools) = Request::read(request, &daemon)?;
+        let mut stats = Stats::default();
+        for pool in pools {
+            daemon.nothing_is_lost(&pool).map_err(|error| failure(Class::Permanent, error))?;
+            daemon.account(&pool).map_err(|error| failure(Class::Permanent, error))?;
+            let one = pool.store.stats();
+            stats.stored_bytes += one.stored_bytes;
+            stats.reclaimable_bytes += one.reclaimable_bytes;
+        }
         let task = |name: &str, bytes| PlannedTask { name: name.to_owned(), bytes };
         Ok(Plan {
             tasks: vec![
@@ -60,26 +71,38 @@ impl Work for Collect {
     }
 
     fn run(&self, ticket: &Ticket) -> Result<Outcome, Failure> {
-        let (daemon, rule) = (upgrade(&self.0)?, Request::read(ticket.request())?);
-        let before: StoreCollected = serde_json::from_slice(&ticket.checkpoint()).unwrap_or_default();
-        ticket.set_tasks(&["look at packs"]);
-        let collected = daemon.collect_while(rule, &|progress| {
-            ticket.progress(0, progress.done_bytes, progress.total_bytes);
-            ticket.wanted() == Wanted::GoOn
-        });
-        let report = collected.map_err(|error| match error {
-            NotCollected::Busy(error) => failure(Class::Busy, error),
-            NotCollected::Refused(error) => failure(Class::Permanent, error),
-        })?;
-        let sum = add(before, &report);
-        let text = serde_json::to_string(&sum)
-            .map_err(|why| failure(Class::Permanent, internal(&why.to_string())))?;
-        if report.stopped {
-            ticket.save(text.into_bytes())?;
-            return Ok(Outcome::Stopped);
+        let daemon = upgrade(&self.0)?;
+        let (rule, pools) = Request::read(ticket.request(), &daemon)?;
+        let mut sum: StoreCollected = serde_json::from_slice(&ticket.checkpoint()).unwrap_or_default();
+        (sum.packs, sum.skipped, sum.reclaimable_bytes) = (0, 0, 0);
+        let tasks: Vec<String> = pools.iter().map(|pool| task_name(pool, pools.len())).collect();
+        ticket.set_tasks(&tasks.iter().map(String::as_str).collect::<Vec<_>>());
+        let mut refused = None;
+        for (at, pool) in pools.iter().enumerate() {
+            let collected = daemon.collect_while(pool, rule, &|progress| {
+                ticket.progress(at, progress.done_bytes, progress.total_bytes);
+                ticket.wanted() == Wanted::GoOn
+            });
+            let report = match collected {
+                Ok(report) => report,
+                Err(NotCollected::Busy(error)) => return Err(failure(Class::Busy, error)),
+                // The others are collected all the same.
+                Err(NotCollected::Refused(error)) => {
+                    refused = refused.or(Some(error));
+                    continue;
+                }
+            };
+            add(&mut sum, &report);
+            if report.stopped {
+                ticket.save(text(&sum)?.into_bytes())?;
+                return Ok(Outcome::Stopped);
+            }
+            ticket.task_done(at);
         }
-        ticket.task_done(0);
-        Ok(Outcome::Done(text))
+        match refused {
+            Some(error) => Err(failure(Class::Permanent, error)),
+            None => Ok(Outcome::Done(text(&sum)?)),
+        }
     }
 
     fn undo(&self, _ticket: &Ticket) -> Result<(), Failure> {
@@ -88,14 +111,20 @@ impl Work for Collect {
     }
 }
 
-fn add(before: StoreCollected, report: &GcReport) -> StoreCollected {
-    StoreCollected {
-        job: None,
-        packs: report.packs,
-        removed: before.removed + report.removed,
-        rewritten: before.rewritten + report.rewritten,
-        skipped: report.skipped,
-        freed_bytes: before.freed_bytes + report.freed_bytes,
-        reclaimable_bytes: report.reclaimable_bytes,
-    }
+/// The parts of a job: with one pool what they are called has stayed.
+fn task_name(pool: &Pool, of: usize) -> String {
+    if of == 1 { "look at packs".to_owned() } else { format!("look at packs of {}", pool.name) }
+}
+
+fn text(sum: &StoreCollected) -> Result<String, Failure> {
+    serde_json::to_string(sum).map_err(|why| failure(Class::Permanent, internal(&why.to_string())))
+}
+
+fn add(sum: &mut StoreCollected, report: &GcReport) {
+    sum.packs += report.packs;
+    sum.removed += report.removed;
+    sum.rewritten += report.rewritten;
+    sum.skipped += report.skipped;
+    sum.freed_bytes += report.freed_bytes;
+    sum.reclaimable_bytes += report.reclaimable_bytes;
 }

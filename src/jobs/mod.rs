@@ -17,6 +17,7 @@ use vtl_jobs::{
 use vtl_migrate::World;
 
 use crate::daemon::{Daemon, internal, invalid};
+use crate::pools::Pool;
 
 pub(crate) use collect::KIND as COLLECT;
 pub(crate) use scrub::{KIND as SCRUB, pass_of};
@@ -139,13 +140,8 @@ impl Jobs {
         })
     }
 
-    /// Enqueues what somebody asks for now: a job of its own each time.
-    pub(crate) fn submit(&self, kind: &str, request: String) -> Result<JobId, ApiError> {
-        self.submit_for(kind, None, request)
-    }
-
-    /// The same, of a job that is about a cartridge.
-    pub(crate) fn submit_for(
+    /// Enqueues what somebody asks for now: a job of its own each time. `label`: what it is about.
+    pub(crate) fn submit(
         &self,
         kind: &str,
         label: Option<String>,
@@ -155,6 +151,14 @@ impl Jobs {
         let key = format!("{kind}:{event}");
         let new = NewJob { key, kind: kind.to_owned(), label, request, ..NewJob::default() };
         self.manager()?.submit(&new).map(|made| made.id).map_err(|error| not_done(None, &error))
+    }
+
+    /// Jobs about a pool that have not ended. Without a list of jobs none runs.
+    pub(crate) fn about(&self, label: &str) -> Result<Vec<JobId>, ApiError> {
+        let Some(manager) = self.manager.get() else { return Ok(Vec::new()) };
+        let unfinished = manager.unfinished().map_err(|error| not_done(None, &error))?;
+        let about = unfinished.into_iter().filter(|job| job.label.as_deref() == Some(label));
+        Ok(about.filter(|job| [COLLECT, SCRUB].contains(&job.kind.as_str())).map(|job| job.id).collect())
     }
 
     /// Waits for the end of a job; what the engine says of it.
@@ -240,6 +244,11 @@ fn settings(config: &Config) -> Settings {
     }
 }
 
+/// The pools that a job is about.
+fn pools(daemon: &Daemon, name: Option<&str>) -> Result<Vec<Arc<Pool>>, Failure> {
+    daemon.pools.asked(name).map_err(|error| failure(Class::Permanent, error.into()))
+}
+
 /// The daemon, unless it is going.
 fn upgrade(daemon: &Weak<Daemon>) -> Result<Arc<Daemon>, Failure> {
     daemon.upgrade().ok_or_else(|| failure(Class::Busy, internal("the server stops")))
@@ -321,7 +330,7 @@ mod tests {
         Jobs::open(&daemon);
         daemon.jobs.start().unwrap();
         let ((here, is_here), (go_on, may_go_on)) = (mpsc::channel(), mpsc::channel::<()>());
-        let store = daemon.store.clone();
+        let store = daemon.pools.default().store.clone();
         let other = std::thread::spawn(move || {
             store.gc_while(GcRule::default(), &|_| {
                 here.send(()).unwrap();
@@ -331,7 +340,7 @@ mod tests {
         });
         is_here.recv().unwrap();
         let request = r#"{"dead_percent":25}"#.to_owned();
-        let [first, second] = [(); 2].map(|()| daemon.jobs.submit(COLLECT, request.clone()).unwrap());
+        let [first, second] = [(); 2].map(|()| daemon.jobs.submit(COLLECT, None, request.clone()).unwrap());
         let waiting = |job: &Job| job.state == State::Queued && job.trouble.is_some();
         for id in [first, second] {
             let job = until(&daemon, id, waiting);

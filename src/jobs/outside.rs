@@ -54,8 +54,13 @@ impl Outside {
 }
 
 impl World for Outside {
-    fn store(&self) -> Result<Store, Failure> {
-        Ok(upgrade(&self.daemon)?.store.clone())
+    fn store_of(&self, id: CartridgeId) -> Result<Store, Failure> {
+        let pool = upgrade(&self.daemon)?.pools.of(id);
+        pool.map(|pool| pool.store.clone()).map_err(|why| failure(Class::Permanent, why.into()))
+    }
+
+    fn store_of_new(&self) -> Result<Store, Failure> {
+        Ok(upgrade(&self.daemon)?.pools.default().store.clone())
     }
 
     fn runtime(&self) -> Result<Handle, Failure> {
@@ -160,7 +165,7 @@ impl World for Outside {
 
     fn freed(&self) {
         if let Some(daemon) = self.daemon.upgrade() {
-            daemon.keeper.removed();
+            daemon.pools.default().keeper.removed();
         }
     }
 
@@ -233,7 +238,8 @@ impl Daemon {
         cartridge: &vtl_library::Cartridge,
         generation: u64,
     ) -> Result<(), vtl_api::ApiError> {
-        let facts = Cartridge::inspect(&self.store, cartridge.id).map_err(|e| internal(&e.to_string()))?;
+        let pool = self.pools.of(cartridge.id)?;
+        let facts = Cartridge::inspect(&pool.store, cartridge.id).map_err(|e| internal(&e.to_string()))?;
         if facts.generation == generation {
             return Ok(());
         }

@@ -1,8 +1,7 @@
 //! Jobs as the API tells them, and its requests about them.
 
-use serde::Deserialize;
 use vtl_api::{ApiError, JobDetail, JobEvent, JobInfo, JobPlan, JobTask, JobsCleared};
-use vtl_jobs::{Job, JobError, JobId, Manager, Shown};
+use vtl_jobs::{JobError, JobId, Manager, Shown};
 
 use super::{not_done, refusal};
 use crate::clock::rfc3339;
@@ -102,29 +101,9 @@ fn json(text: &str) -> serde_json::Value {
     serde_json::from_str(text).unwrap_or_else(|_| serde_json::Value::String(text.to_owned()))
 }
 
-/// What a job that moves a cartridge says of where: at its end, and before that what it was asked.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Moved {
-    remote: Option<String>,
-    folder: Option<String>,
-    objects: Option<u64>,
-    stored_bytes: Option<u64>,
-}
-
-impl Moved {
-    fn of(job: &Job) -> Self {
-        // What another engine writes has none of it.
-        let told = |text: &str| serde_json::from_str(text).unwrap_or_default();
-        let (asked, done): (Self, Self) =
-            (told(&job.request), job.result.as_deref().map(told).unwrap_or_default());
-        Self { remote: done.remote.or(asked.remote), folder: done.folder.or(asked.folder), ..done }
-    }
-}
-
 pub(crate) fn info(shown: Shown) -> JobInfo {
     let Shown { job, rate, left_s } = shown;
-    let Moved { remote, folder, objects, stored_bytes } = Moved::of(&job);
+    let place = vtl_migrate::Whereabouts::of(&job.request, &job.checkpoint, job.result.as_deref());
     let (error, remedy) = job.trouble.map_or((None, None), |one| (Some(one.message), one.remedy));
     JobInfo {
         id: job.id.0,
@@ -143,9 +122,8 @@ pub(crate) fn info(shown: Shown) -> JobInfo {
         next_attempt: (job.not_before_s > 0).then(|| rfc3339(job.not_before_s)),
         bytes_per_s: rate,
         left_s,
-        remote,
-        folder,
-        objects,
-        stored_bytes,
+        remote: place.remote,
+        folder: place.folder,
+        objects: place.objects,
     }
 }

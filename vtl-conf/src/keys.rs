@@ -268,7 +268,7 @@ pub const KEYS: &[Key] = &[
         "store.memory",
         "\"512m\"",
         "write a size from 64m to 256g",
-        "hard ceiling for index and caches, not taken at once; with less a drive waits for the disk more often, and loses nothing",
+        "hard ceiling for index and caches of all pools, not taken at once; with less a drive waits for the disk more often, and loses nothing",
     ),
     key(
         "store.gc",
@@ -395,7 +395,7 @@ pub const KEYS: &[Key] = &[
     ),
     unset(
         "hooks.post_vault",
-        "write the absolute path of an executable file that only its owner can change",
+        "write the absolute path of an executable file that only root or the server's user can change",
         "nothing of the site's own runs unless somebody says what",
     ),
     key(

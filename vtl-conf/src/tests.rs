@@ -766,6 +766,12 @@ fn a_hook_is_a_file_that_can_be_run_and_that_only_its_owner_can_change() {
         assert_eq!((errors.0[0].key.as_str(), errors.0.len()), ("hooks.post_vault", 1));
         assert!(errors.0[0].problem.contains(remedy), "{errors}");
     }
+    // Only root can give a file away.
+    if std::os::unix::fs::chown(&path, Some(65_534), None).is_ok() {
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        let errors = desk.load(&format!("hooks.post_vault = {path:?}"), &[]).unwrap_err();
+        assert!(errors.0[0].problem.contains("user 65534 owns it"), "{errors}");
+    }
     let refused = |text: &str| desk.load(text, &[]).unwrap_err().to_string();
     assert!(refused("hooks.post_vault = \"/nowhere/hook\"").contains("No such file"));
     assert!(refused("hooks.post_vault = \"hook\"").contains("no absolute path"));

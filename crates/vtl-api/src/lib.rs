@@ -76,6 +76,9 @@ pub struct LibraryInfo {
     pub layout: String,
     /// Unit serial number of the changer.
     pub serial: String,
+    /// Pool that its new cartridges go into.
+    #[serde(default)]
+    pub pool: String,
     /// Number of drives.
     pub drives: u16,
     /// Number of slots.
@@ -154,6 +157,9 @@ pub struct CreateLibrary {
     pub slots: u16,
     /// Number of mailslots.
     pub mailslots: u16,
+    /// Pool that its new cartridges go into; the default one when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<String>,
 }
 
 /// `PATCH /libraries/{name}`: settings by key, such as `drives` or `slots`.
@@ -172,6 +178,9 @@ pub struct SetLibrary {
     /// How devices are spread over targets: `one` or `per-device`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub targets: Option<String>,
+    /// Pool that its new cartridges go into; those that it has stay where they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<String>,
     /// Settings such as `migrate.remote`, by key; an empty value: as the configuration says.
     #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
     pub settings: std::collections::BTreeMap<String, String>,
@@ -235,6 +244,9 @@ pub struct CartridgeInfo {
     pub generation: u8,
     /// Complete copies elsewhere, as `REMOTE/FOLDER`, of what was on it at the time in the folder's name.
     pub exports: Vec<String>,
+    /// Pool that its bytes are in.
+    #[serde(default)]
+    pub pool: String,
     /// The write-protect switch.
     pub write_protected: bool,
     /// Write once, read many.
@@ -273,6 +285,9 @@ pub struct CreateCartridges {
     /// Capacity in bytes; by generation when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size_bytes: Option<u64>,
+    /// Pool for its bytes; the library's when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<String>,
     /// The label must be that of a WORM cartridge.
     #[serde(default)]
     pub worm: bool,
@@ -365,6 +380,28 @@ pub struct StoreStats {
     /// Tables of the index that were removed since the start because they were damaged or missing: the same.
     #[serde(default)]
     pub index_dropped_tables: u64,
+    /// The same of each pool, when it is of all that are open.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pools: Vec<PoolStats>,
+}
+
+/// What one pool takes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PoolStats {
+    /// Its name.
+    pub pool: String,
+    /// What it takes.
+    #[serde(flatten)]
+    pub stats: StoreStats,
+}
+
+/// `?pool=NAME` of a `GET`, and the body of a `POST` that has nothing else to say.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OnPool {
+    /// The pool; where it is left out each request says which are meant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<String>,
 }
 
 /// `POST /cartridges/{label}/export`. What is left out is as configured.
@@ -460,6 +497,9 @@ pub struct PruneExports {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ScrubStore {
+    /// The pool to read; all that are open, one after the other, when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<String>,
     /// Bytes a second, as a size such as `200m`, or `max`; as configured when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate: Option<String>,
@@ -504,6 +544,19 @@ pub struct StoreScrub {
     pub damaged_bytes: u64,
     /// What is damaged now; without a cartridge where none needs it.
     pub damage: Vec<Damage>,
+    /// Each pool, when there are several and none was named. Passes are those of the default pool then, what is damaged or unread is that of all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pools: Vec<PoolScrub>,
+}
+
+/// How the scrub of one pool is doing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PoolScrub {
+    /// Its name.
+    pub pool: String,
+    /// How it is doing.
+    #[serde(flatten)]
+    pub scrub: StoreScrub,
 }
 
 /// `GET /store/key`: what may be told of the key of the pool.
@@ -532,6 +585,9 @@ pub struct StoreKey {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RotateStoreKey {
+    /// The pool; the default one when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<String>,
     /// Path of the new key file on the machine of the daemon.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key_file: Option<String>,
@@ -544,6 +600,9 @@ pub struct RotateStoreKey {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExportStoreKey {
+    /// The pool; the default one when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<String>,
     /// Path of a file that is not there yet, on the machine of the daemon.
     pub file: String,
 }
@@ -553,8 +612,26 @@ pub struct ExportStoreKey {
 pub struct PoolInfo {
     /// Its name.
     pub name: String,
-    /// `ok`, `full`, `read-only`, or `degraded`: opened for reading without one of its folders.
+    /// `ok`, `full`, `read-only`, `degraded` (opened for reading without one of its folders), or `closed`: it cannot be opened.
     pub state: String,
+    /// Why it is closed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    /// Whether cartridges go into it when nothing else is said, and the configuration describes it.
+    pub default: bool,
+    /// Whether what is on disk is encrypted; none when it is closed and that is not known.
+    pub encrypted: Option<bool>,
+    /// File with the key or the passphrase that opens it at a start; the configuration has that of the default pool.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_file: Option<String>,
+    /// Cartridges in it, those in the trash too.
+    pub cartridges: u64,
+    /// Bytes that hosts have written to them and not overwritten.
+    pub logical_bytes: u64,
+    /// Bytes of different content among them.
+    pub unique_bytes: u64,
+    /// The most that its index and caches take: its share of `store.memory`.
+    pub memory_share_bytes: u64,
     /// Bytes of its packs.
     pub stored_bytes: u64,
     /// Bytes that can still be stored.
@@ -584,13 +661,46 @@ pub struct PoolFolder {
 }
 
 /// `POST /pools`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CreatePool {
     /// Its name.
     pub name: String,
-    /// Its folders.
+    /// Its folders, absolute paths on the machine of the daemon; the first is its home.
     pub paths: Vec<String>,
+    /// Take in a pool that is there already, with what is in it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub adopt: bool,
+    /// Encrypt it; wants one of the two files.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub encrypted: bool,
+    /// Path of the key file that opens it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_file: Option<String>,
+    /// Path of a file with the passphrase that opens it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub passphrase_file: Option<String>,
+    /// Whether content that is there already is found; as `store.dedupe` when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dedupe: Option<bool>,
+    /// Average length of chunks; as `store.chunk_size` when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chunk_bytes: Option<u64>,
+    /// The zstd level, 1 to 19; as `store.compression_level` when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compression_level: Option<i32>,
+    /// The most that its packs may take; what its disks have when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size_bytes: Option<u64>,
+}
+
+/// `DELETE /pools/{name}`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RemovePool {
+    /// Leave its files alone, and only list it no more: for a pool whose folders are gone for good.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub forget: bool,
 }
 
 /// `POST /pools/{name}/drain`, what is asked.
@@ -613,9 +723,12 @@ pub struct Drained {
 }
 
 /// `POST /store/gc`, what is asked.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CollectStore {
+    /// The pool; all that are open, one after the other, when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<String>,
     /// Make no job; answer what it would do ([`JobPlan`]).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub plan: bool,
@@ -697,14 +810,15 @@ pub struct JobInfo {
     pub bytes_per_s: Option<u64>,
     /// Seconds left at that rate.
     pub left_s: Option<u64>,
-    /// Of a job that moves a cartridge: the remote.
+    /// Of what has to do with a remote: its name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remote: Option<String>,
-    /// The folder there, when it is known.
+    /// And the folder there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub folder: Option<String>,
-    /// Chunk objects, when it is done.
+    /// Chunk objects that are there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub objects: Option<u64>,
-    /// Bytes of them.
-    pub stored_bytes: Option<u64>,
 }
 
 /// `GET /jobs/{id}`, and the answer of requests about one.
@@ -884,9 +998,9 @@ pub struct SystemStatus {
     pub portals: Vec<String>,
     /// Sessions now.
     pub sessions: u32,
-    /// Bytes that can still be stored.
+    /// Bytes that can still be stored in all pools.
     pub free_bytes: u64,
-    /// How full the pool is: of its file system, or of `store.size` if that is nearer.
+    /// How full the fullest pool is: of its file system, or of its size if that is nearer.
     pub pool_used_percent: u8,
     /// The highest of 80, 90 and 95 that it has reached.
     pub pool_alarm: Option<u8>,

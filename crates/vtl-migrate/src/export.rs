@@ -129,7 +129,8 @@ impl Work for Export {
             request.label.as_deref().ok_or_else(|| fail::permanent("invalid", "a plan needs a label", ""))?;
         let (world, settings) = (&*self.world, self.world.settings()?);
         let cartridge = find(world, parse(label)?)?;
-        let reading = Reading::open(&world.store()?, cartridge).map_err(|error| fail::cartridge(&error))?;
+        let reading =
+            Reading::open(&world.store_of(cartridge)?, cartridge).map_err(|error| fail::cartridge(&error))?;
         let facts = reading.facts();
         let wanted = Wanted::of(&request, &settings)?;
         let mut notes = vec![format!(
@@ -275,7 +276,7 @@ impl Export {
             return self.after(ticket, course, &row);
         }
         let id = find(world, label)?;
-        let reading = Reading::open(&world.store()?, id).map_err(|error| fail::cartridge(&error))?;
+        let reading = Reading::open(&world.store_of(id)?, id).map_err(|error| fail::cartridge(&error))?;
         let facts = reading.facts();
         let course = match self.course(ticket, &request, before, id, &facts)? {
             Begun::Skipped(result) => {

@@ -67,7 +67,7 @@ impl Work for Import {
         if is_listed(&*self.world, id)? {
             return Ok(());
         }
-        remove_copy(&*self.world, &self.world.store()?, id)
+        remove_copy(&*self.world, &self.world.store_of_new()?, id)
     }
 }
 
@@ -122,7 +122,7 @@ impl Import {
         same_media(label, opened.manifest.label)?;
         let pace = Plain::new(ticket, opened.manifest.image_bytes);
         let id = self.id(ticket)?;
-        let store = world.store()?;
+        let store = world.store_of_new()?;
         if !is_listed(world, id)? {
             if let Err(taken) = is_free(world, label) {
                 remove_copy(world, &store, id)?;
@@ -172,7 +172,7 @@ impl Import {
         pace: &Plain<'_>,
     ) -> Result<(), Trouble> {
         let world = &*self.world;
-        let store = world.store()?;
+        let store = world.store_of_new()?;
         remove_copy(world, &store, id)?;
         let made = self.fetch(ticket, end, &opened.manifest, label, id, pace, &store);
         if made.is_err()

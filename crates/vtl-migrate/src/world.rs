@@ -47,11 +47,17 @@ pub struct Defaults {
 
 /// The program around the engines.
 pub trait World: Send + Sync {
-    /// Where cartridges are.
+    /// Where a cartridge is.
+    ///
+    /// # Errors
+    /// Its store is not open; the program is about to end.
+    fn store_of(&self, id: CartridgeId) -> Result<Store, Failure>;
+
+    /// Where cartridges are made.
     ///
     /// # Errors
     /// The program is about to end.
-    fn store(&self) -> Result<Store, Failure>;
+    fn store_of_new(&self) -> Result<Store, Failure>;
 
     /// Where calls to remotes run.
     ///
@@ -116,7 +122,7 @@ pub trait World: Send + Sync {
     /// Why it stays.
     fn delete_here(&self, id: CartridgeId, generation: u64) -> Result<(), Failure>;
 
-    /// A removed owner of the store has left bytes that nobody needs.
+    /// A removed owner of the store of new cartridges has left bytes that nobody needs.
     fn freed(&self);
 
     /// A cartridge has been put out of a library and is in the vault: what the site wants to be done before anything is sent. May be asked more than once.

@@ -81,6 +81,11 @@ struct Keys {
 }
 
 impl Domain {
+    /// What everything in the pool is bound to.
+    pub(crate) fn store_id(&self) -> [u8; 16] {
+        self.store_id
+    }
+
     /// A pool that is not encrypted.
     pub(crate) fn plain(store_id: [u8; 16]) -> Self {
         Self { store_id, keys: None }

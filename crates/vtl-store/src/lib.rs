@@ -57,6 +57,7 @@ mod roster;
 mod scrub;
 mod sealed_folder;
 mod seeker;
+pub mod site;
 mod snapshot;
 mod store;
 mod stream;

@@ -52,6 +52,7 @@ use crate::recipe::{self, Begin, Commit, Entry, HEAD_KIND, PackEnd, Size, State,
 use crate::roster::{Entry as Missing, PACKS, Stage};
 use crate::scrub::Scrub;
 use crate::sealed_folder::SealedFolder;
+use crate::site;
 use crate::store::{Core, HEAD, MADE, Phase, Slot};
 use crate::sync::atomic::{AtomicI64, AtomicU64};
 use crate::sync::{Arc, Mutex};
@@ -62,13 +63,16 @@ use crate::writer::Dock;
 pub(crate) const OWNERS: &str = "owners";
 const INDEX: &str = "index";
 const JOURNAL: &str = "journal";
-const POOL: &str = "pool";
+pub(crate) const POOL: &str = "pool";
 const LOCK: &str = "lock";
 /// A pool file from before packs were shared held the store id alone.
 const PROVISIONAL_POOL_BYTES: usize = 16;
 pub(crate) const POOL_KIND: Kind = Kind { magic: *b"VTLPOOL\0", version: 0 };
 
 pub(crate) fn open(disk: Arc<dyn Disk>, root: &Path, options: Options) -> Result<Core, StoreError> {
+    if let Some(id) = options.pool_id {
+        site::expect(&*disk, root, id)?;
+    }
     let lock = take_lock(&*disk, root)?;
     let pool = open_pool(&*disk, root, &options)?;
     let store_id = pool.store_id;
@@ -161,7 +165,8 @@ fn health_without(missing: &[Missing]) -> Health {
     Health::ReadOnly { why }
 }
 
-fn take_lock(disk: &dyn Disk, root: &Path) -> Result<Arc<dyn DiskFile>, StoreError> {
+/// Makes the folder when it is not there, and takes its lock.
+pub(crate) fn take_lock(disk: &dyn Disk, root: &Path) -> Result<Arc<dyn DiskFile>, StoreError> {
     disk.create_folder(root)?;
     let path = root.join(LOCK);
     let file = disk.open(&path, Open::CreateIfMissing)?;
@@ -277,6 +282,14 @@ fn open_pool(disk: &dyn Disk, root: &Path, options: &Options) -> Result<Pool, St
     }
     let pool = Pool::decode(&payload).ok().filter(|pool| pool.sizes().is_some());
     pool.ok_or_else(|| damaged(&path, 0, "its content is not that of a pool file (put the right file back)"))
+}
+
+/// The id that a pool file's payload has.
+pub(crate) fn id_of(root: &Path, payload: &[u8]) -> Result<[u8; 16], StoreError> {
+    let pool = Pool::decode(payload).map(|pool| pool.store_id);
+    pool.map_err(|_| {
+        damaged(&root.join(POOL), 0, "its content is not that of a pool file (put the right file back)")
+    })
 }
 
 /// Why the pool file is not what this pool was opened with, if so.

@@ -12,7 +12,7 @@ use crate::error::StoreError;
 
 const ROSTER: &str = "members";
 pub(crate) const ROSTER_KIND: Kind = Kind { magic: *b"VTLMEMS\0", version: 0 };
-const BADGE: &str = "member";
+pub(crate) const BADGE: &str = "member";
 pub(crate) const BADGE_KIND: Kind = Kind { magic: *b"VTLMEMB\0", version: 0 };
 pub(crate) const PACKS: &str = "packs";
 /// What a new file system has at its root.

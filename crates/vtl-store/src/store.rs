@@ -129,6 +129,11 @@ impl Store {
         Ok(Self { core: Arc::new(recovery::open(disk, root, options.bounded())?) })
     }
 
+    /// What the pool is known by for ever; see [`Options::pool_id`].
+    pub fn id(&self) -> [u8; 16] {
+        self.core.domain.store_id()
+    }
+
     /// All owners, damaged ones too, sorted.
     pub fn owners(&self) -> Vec<OwnerId> {
         let owners = lock(&self.core.owners);

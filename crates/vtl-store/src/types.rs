@@ -104,6 +104,8 @@ pub struct Options {
     pub cache_bytes: usize,
     /// Memory for the index and for tables of packs that are not being written.
     pub memory_bytes: usize,
+    /// The pool that must be there. None: whatever is there, and a new one is made where none is.
+    pub pool_id: Option<[u8; 16]>,
     /// Folders for packs beside the pool's own. One that is empty is made a part of the pool; one that was must be named here, wherever it is.
     pub folders: Vec<PathBuf>,
     /// Opens the pool for reading what is left when one of its folders is missing.
@@ -132,6 +134,7 @@ impl Default for Options {
             readahead_regions: 16,
             cache_bytes: 16 * MIB,
             memory_bytes: 512 * MIB,
+            pool_id: None,
             folders: Vec::new(),
             degraded: false,
         }

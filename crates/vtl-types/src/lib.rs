@@ -16,7 +16,7 @@ mod size;
 pub use iscsi::{ChapAccount, ChapError, ChapLogin, IscsiName, IscsiNameError};
 pub use label::{Label, LabelError};
 pub use media::{Generation, MediaForm, MediaKind};
-pub use name::{CartridgeId, LibraryName, LibraryNameError};
+pub use name::{CartridgeId, LibraryName, LibraryNameError, PoolName, PoolNameError};
 pub use place::Place;
 pub use secret::Secret;
 pub use size::{ByteCount, SizeError};

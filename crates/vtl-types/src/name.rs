@@ -44,10 +44,7 @@ impl FromStr for LibraryName {
     type Err = LibraryNameError;
 
     fn from_str(text: &str) -> Result<Self, LibraryNameError> {
-        let starts_well = text.starts_with(|c: char| c.is_ascii_lowercase());
-        let known = text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
-        let fits = text.len() <= Self::MAX_LEN && !TAKEN.contains(&text);
-        if starts_well && known && fits {
+        if is_word(text) && !TAKEN.contains(&text) {
             Ok(Self(text.to_string()))
         } else {
             Err(LibraryNameError(text.to_string()))
@@ -65,6 +62,80 @@ impl fmt::Debug for LibraryName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
+}
+
+/// The name of a pool, such as `default` or `archive`. The same letters as in [`LibraryName`].
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PoolName(String);
+
+/// Why a text cannot name a pool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PoolNameError(String);
+
+impl fmt::Display for PoolNameError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "'{}' cannot name a pool: write 1 to {} of a-z, 0-9 and '-', beginning with a letter; 'all' and 'none' are taken",
+            self.0,
+            LibraryName::MAX_LEN
+        )
+    }
+}
+
+impl core::error::Error for PoolNameError {}
+
+impl PoolName {
+    /// The pool that the configuration describes.
+    pub const DEFAULT: &'static str = "default";
+
+    /// The name's text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether it is the pool that the configuration describes.
+    #[must_use]
+    pub fn is_default(&self) -> bool {
+        self.0 == Self::DEFAULT
+    }
+}
+
+impl Default for PoolName {
+    fn default() -> Self {
+        Self(Self::DEFAULT.to_string())
+    }
+}
+
+impl FromStr for PoolName {
+    type Err = PoolNameError;
+
+    fn from_str(text: &str) -> Result<Self, PoolNameError> {
+        if is_word(text) && !["all", "none"].contains(&text) {
+            Ok(Self(text.to_string()))
+        } else {
+            Err(PoolNameError(text.to_string()))
+        }
+    }
+}
+
+impl fmt::Display for PoolName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for PoolName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+fn is_word(text: &str) -> bool {
+    let starts_well = text.starts_with(|c: char| c.is_ascii_lowercase());
+    let known = text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    starts_well && known && text.len() <= LibraryName::MAX_LEN
 }
 
 /// The random id of a cartridge for its whole life; the store's owner id, too. A label can be given again
@@ -98,6 +169,17 @@ mod tests {
         {
             assert!(bad.parse::<LibraryName>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_pool_name_is_a_word_that_means_no_set_of_pools() {
+        for good in ["default", "archive", "p-2"] {
+            assert_eq!(good.parse::<PoolName>().map(|n| n.to_string()), Ok(good.to_string()));
+        }
+        for bad in ["", "Fast", "2p", "a/b", "all", "none", "abcdefghijklmnopqrstuvwxyz0123456"] {
+            assert!(bad.parse::<PoolName>().is_err(), "{bad}");
+        }
+        assert!(PoolName::default().is_default());
     }
 
     #[test]

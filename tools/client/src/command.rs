@@ -11,8 +11,8 @@ use clap::{Args, Parser, Subcommand};
 use serde_json::{Value, json};
 use vtl_api::{
     AddInitiator, AddPortal, BackupFile, CollectStore, CreateCartridges, CreateLibrary, CreatePool, Drain,
-    ExportStoreKey, MoveCartridge, RemoveCartridge, RotateStoreKey, ScrubStore, SetCartridge, SetChap,
-    SetLibrary,
+    ExportStoreKey, MoveCartridge, OnPool, RemoveCartridge, RemovePool, RotateStoreKey, ScrubStore,
+    SetCartridge, SetChap, SetLibrary,
 };
 
 use crate::http::{Failure, Method, Request, segment};
@@ -144,8 +144,11 @@ pub enum LibraryVerb {
         /// Number of mailslots.
         #[arg(long)]
         mailslots: u16,
+        /// Pool that its new cartridges go into; the default one when left out.
+        #[arg(long)]
+        pool: Option<String>,
     },
-    /// Change settings: drives=N slots=N mailslots=N targets=one|per-device migrate.KEY=VALUE; `library show` lists those of migrate.
+    /// Change settings: drives=N slots=N mailslots=N targets=one|per-device pool=NAME migrate.KEY=VALUE; `library show` lists those of migrate.
     Set {
         /// Its name.
         library: String,
@@ -194,6 +197,9 @@ pub enum CartridgeVerb {
         /// How many; labels count up.
         #[arg(long, default_value_t = 1)]
         count: u32,
+        /// Pool for their bytes; the library's when left out. They stay in it: to move one, export and import it.
+        #[arg(long)]
+        pool: Option<String>,
     },
     /// List cartridges.
     Ls,
@@ -269,19 +275,19 @@ pub enum VaultVerb {
 /// Verbs of `vtl store`.
 #[derive(Subcommand)]
 pub enum StoreVerb {
-    /// Sizes and counts.
-    Stats,
+    /// Sizes and counts: the sums, and each pool.
+    Stats(OfPool),
     /// Find out which space each cartridge has to itself, which it shares, and which nobody needs: for `cartridge show` and `store stats`.
-    Account,
+    Account(OfPool),
     /// The key of an encrypted store.
     #[command(subcommand)]
     Key(StoreKeyVerb),
     /// Read every chunk and compare it with its hash.
-    Check,
-    /// Put damaged chunks back whose content is elsewhere in the store.
-    Repair,
+    Check(OfPool),
+    /// Put damaged chunks back whose content is elsewhere in their pool.
+    Repair(OfPool),
     /// Make the index again from the packs; data does not depend on it.
-    RebuildIndex,
+    RebuildIndex(OfPool),
     /// Begin reading and verifying all that is stored, in the background.
     Scrub {
         /// Bytes a second, such as 200m, or max; as configured when left out.
@@ -296,6 +302,9 @@ pub enum StoreVerb {
         /// Begin nothing; print what would be done.
         #[arg(long, conflicts_with_all = ["wait", "status"])]
         plan: bool,
+        /// Which pool.
+        #[command(flatten)]
+        of: OfPool,
     },
     /// Free what no cartridge needs any more, while the library is in use; prints what was done at the end.
     Gc {
@@ -311,7 +320,30 @@ pub enum StoreVerb {
         /// Free nothing; print what would be done.
         #[arg(long, conflicts_with = "background")]
         plan: bool,
+        /// Which pool.
+        #[command(flatten)]
+        of: OfPool,
     },
+}
+
+/// A pool of several.
+#[derive(Args, Clone, Debug, Default)]
+pub struct OfPool {
+    /// Only this pool; all pools when left out.
+    #[arg(long, value_name = "NAME")]
+    pool: Option<String>,
+}
+
+impl OfPool {
+    fn body(&self) -> Value {
+        json!(OnPool { pool: self.pool.clone() })
+    }
+
+    /// A path about this pool.
+    fn ask(&self, path: &str) -> String {
+        let query = self.pool.as_ref().map(|pool| format!("?pool={}", segment(pool)));
+        format!("{path}{}", query.unwrap_or_default())
+    }
 }
 
 /// Verbs of `vtl job`.
@@ -394,20 +426,42 @@ impl JobVerb {
 #[derive(Subcommand)]
 pub enum StoreKeyVerb {
     /// Whether the store is encrypted, what opens it, and whether its keyring has been exported; no secrets.
-    Show,
+    Show(KeyOf),
     /// Make another key open the store, at once. Data is not written anew.
     Rotate(NewStoreKey),
     /// Write the keyring to a file: with it and the key the store opens when its own keyring is lost.
     Export {
         /// A file that does not exist yet.
         file: PathBuf,
+        /// Which pool.
+        #[command(flatten)]
+        of: KeyOf,
     },
+}
+
+/// The pool of a key.
+#[derive(Args, Clone, Debug, Default)]
+pub struct KeyOf {
+    /// The pool; the default one when left out.
+    #[arg(long, value_name = "NAME")]
+    pool: Option<String>,
 }
 
 /// The new key of a store. The daemon reads the file, with mode 0600.
 #[derive(Args)]
-#[group(required = true, multiple = false)]
 pub struct NewStoreKey {
+    /// Which pool.
+    #[command(flatten)]
+    of: KeyOf,
+    /// Which file.
+    #[command(flatten)]
+    file: NewKeyFile,
+}
+
+/// One of two kinds of files.
+#[derive(Args)]
+#[group(required = true, multiple = false)]
+pub struct NewKeyFile {
     /// File with 32 to 4096 random bytes.
     #[arg(long, value_name = "FILE")]
     key_file: Option<PathBuf>,
@@ -419,16 +473,18 @@ pub struct NewStoreKey {
 impl StoreKeyVerb {
     fn call(&self) -> Result<Call, Failure> {
         Ok(match self {
-            Self::Show => get("/store/key", View::Fields),
-            Self::Rotate(NewStoreKey { key_file, passphrase_file }) => {
+            Self::Show(KeyOf { pool }) => get(&OfPool { pool: pool.clone() }.ask("/store/key"), View::Fields),
+            Self::Rotate(NewStoreKey { of, file: NewKeyFile { key_file, passphrase_file } }) => {
                 let body = RotateStoreKey {
+                    pool: of.pool.clone(),
                     key_file: key_file.as_deref().map(absolute).transpose()?,
                     passphrase_file: passphrase_file.as_deref().map(absolute).transpose()?,
                 };
                 post("/store/key/rotate".to_owned(), &body)
             }
-            Self::Export { file } => {
-                post("/store/key/export".to_owned(), &ExportStoreKey { file: absolute(file)? })
+            Self::Export { file, of } => {
+                let body = ExportStoreKey { file: absolute(file)?, pool: of.pool.clone() };
+                post("/store/key/export".to_owned(), &body)
             }
         })
     }
@@ -439,18 +495,20 @@ impl StoreKeyVerb {
 pub enum PoolVerb {
     /// List pools with their folders.
     Ls,
-    /// Make a pool.
-    Create {
+    /// One pool with its folders.
+    Show {
         /// Its name.
         name: String,
-        /// A folder for it; one for each disk.
-        #[arg(long = "path", required = true, num_args = 1..)]
-        paths: Vec<PathBuf>,
     },
-    /// Remove a pool.
+    /// Make a pool, or take one in that is there.
+    Create(NewPool),
+    /// Remove a pool that no cartridge is in, with its files.
     Rm {
         /// Its name.
         name: String,
+        /// Leave its files alone, and only list it no more: for a pool whose folders are gone for good.
+        #[arg(long)]
+        forget: bool,
     },
     /// Move all packs of a folder to the others, so that the pool can do without it.
     Drain {
@@ -460,6 +518,58 @@ pub enum PoolVerb {
         #[arg(long, default_value = "default")]
         pool: String,
     },
+}
+
+/// Arguments of `vtl pool create`.
+#[derive(Args)]
+pub struct NewPool {
+    /// Its name.
+    name: String,
+    /// A folder for it, empty or still to be made; one for each disk, its home first.
+    #[arg(long = "path", required = true, num_args = 1..)]
+    paths: Vec<PathBuf>,
+    /// Take in the pool that is there, with the cartridges in it.
+    #[arg(long)]
+    adopt: bool,
+    /// Encrypt it; wants one of the two files.
+    #[arg(long)]
+    encrypted: bool,
+    /// File of mode 0600 with 32 to 4096 random bytes that opens it; stays where it is.
+    #[arg(long, value_name = "FILE", conflicts_with = "passphrase_file")]
+    key_file: Option<PathBuf>,
+    /// The same with a passphrase of 12 to 1024 bytes.
+    #[arg(long, value_name = "FILE")]
+    passphrase_file: Option<PathBuf>,
+    /// Whether content that is there already is found: on or off; as configured when left out.
+    #[arg(long, value_name = "on|off")]
+    dedupe: Option<String>,
+    /// Average length of chunks: 8k, 16k, 32k or 64k; as configured when left out.
+    #[arg(long, value_name = "SIZE")]
+    chunk_size: Option<String>,
+    /// The zstd level, 1 to 19; as configured when left out.
+    #[arg(long, value_name = "LEVEL")]
+    compression_level: Option<i32>,
+    /// The most that its packs may take; what its disks have when left out.
+    #[arg(long)]
+    size: Option<String>,
+}
+
+impl NewPool {
+    fn call(&self) -> Result<Call, Failure> {
+        let body = CreatePool {
+            name: self.name.clone(),
+            paths: self.paths.iter().map(|path| absolute(path)).collect::<Result<_, _>>()?,
+            adopt: self.adopt,
+            encrypted: self.encrypted,
+            key_file: self.key_file.as_deref().map(absolute).transpose()?,
+            passphrase_file: self.passphrase_file.as_deref().map(absolute).transpose()?,
+            dedupe: self.dedupe.as_deref().map(|word| switch("--dedupe", word)).transpose()?,
+            chunk_bytes: self.chunk_size.as_deref().map(parse_size).transpose()?,
+            compression_level: self.compression_level,
+            size_bytes: self.size.as_deref().map(parse_size).transpose()?,
+        };
+        Ok(post("/pools".to_owned(), &body))
+    }
 }
 
 /// Nouns of `vtl iscsi`.
@@ -605,6 +715,7 @@ pub enum SystemVerb {
 const CARTRIDGE_COLUMNS: &[&str] = &[
     "label",
     "library",
+    "pool",
     "place",
     "capacity_bytes",
     "used_bytes",
@@ -616,6 +727,15 @@ const CARTRIDGE_COLUMNS: &[&str] = &[
 const DRIVE_COLUMNS: &[&str] =
     &["library", "number", "target", "lun", "serial", "profile", "state", "cartridge", "block", "file"];
 const LIBRARY_COLUMNS: &[&str] = &["name", "profile", "drives", "slots", "mailslots", "cartridges", "target"];
+const STATS_COLUMNS: &[&str] = &[
+    "pool",
+    "logical_bytes",
+    "unique_bytes",
+    "stored_bytes",
+    "reclaimable_bytes",
+    "memory_bytes",
+    "encrypted",
+];
 const FOLDER_COLUMNS: &[&str] = &["number", "path", "state", "packs", "stored_bytes", "free_bytes", "why"];
 const JOB_COLUMNS: &[&str] =
     &["id", "kind", "label", "state", "done_bytes", "total_bytes", "attempts", "left_s", "error"];
@@ -634,25 +754,32 @@ impl Noun {
             Self::Cartridge(verb) => verb.call(),
             Self::Vault(verb) => Ok(verb.call()),
             Self::Export(verb) => Ok(verb.call()),
-            Self::Store(StoreVerb::Stats) => Ok(get("/store/stats", View::Fields)),
-            Self::Store(StoreVerb::Account) => {
-                Ok(call(Method::Post, "/store/account".to_owned(), Some(json!({})), View::Fields))
+            Self::Store(StoreVerb::Stats(of)) => Ok(get(&of.ask("/store/stats"), STATS)),
+            Self::Store(StoreVerb::Account(of)) => {
+                Ok(call(Method::Post, "/store/account".to_owned(), Some(of.body()), STATS))
             }
             Self::Store(StoreVerb::Key(verb)) => verb.call(),
-            Self::Store(StoreVerb::Check) => {
+            Self::Store(StoreVerb::Check(of)) => {
                 let view = View::Findings("damage", &["cartridge", "offset", "length", "why"]);
-                Ok(call(Method::Post, "/store/check".to_owned(), Some(json!({})), view))
+                Ok(call(Method::Post, "/store/check".to_owned(), Some(of.body()), view))
             }
-            Self::Store(StoreVerb::Repair) => {
-                Ok(call(Method::Post, "/store/repair".to_owned(), Some(json!({})), View::Fields))
+            Self::Store(StoreVerb::Repair(of)) => {
+                Ok(call(Method::Post, "/store/repair".to_owned(), Some(of.body()), View::Fields))
             }
-            Self::Store(StoreVerb::Scrub { status: true, .. }) => Ok(get(SCRUB, scrub_view())),
-            Self::Store(StoreVerb::Scrub { rate, wait, plan, .. }) => Ok(scrub(rate.clone(), *wait, *plan)),
-            Self::Store(StoreVerb::RebuildIndex) => {
-                Ok(call(Method::Post, "/store/rebuild-index".to_owned(), Some(json!({})), View::Message))
+            Self::Store(StoreVerb::Scrub { status: true, of, .. }) => Ok(get(&of.ask(SCRUB), scrub_view())),
+            Self::Store(StoreVerb::Scrub { rate, wait, plan, of, .. }) => {
+                Ok(scrub(rate.clone(), *wait, *plan, of))
             }
-            Self::Store(StoreVerb::Gc { dead, background, plan, .. }) => {
-                let body = CollectStore { dead_percent: *dead, background: *background, plan: *plan };
+            Self::Store(StoreVerb::RebuildIndex(of)) => {
+                Ok(call(Method::Post, "/store/rebuild-index".to_owned(), Some(of.body()), View::Message))
+            }
+            Self::Store(StoreVerb::Gc { dead, background, plan, of, .. }) => {
+                let body = CollectStore {
+                    dead_percent: *dead,
+                    background: *background,
+                    plan: *plan,
+                    pool: of.pool.clone(),
+                };
                 let view = match (*plan, *background) {
                     (true, _) => PLAN,
                     (_, true) => View::JobLine,
@@ -679,7 +806,7 @@ impl LibraryVerb {
             Self::Show { library } => {
                 get(&path("libraries", library), View::FieldsAndTable("elements", ELEMENT_COLUMNS))
             }
-            Self::Create { library, profile, drives, slots, mailslots } => post(
+            Self::Create { library, profile, drives, slots, mailslots, pool } => post(
                 "/libraries".to_owned(),
                 &CreateLibrary {
                     name: library.clone(),
@@ -687,6 +814,7 @@ impl LibraryVerb {
                     drives: *drives,
                     slots: *slots,
                     mailslots: *mailslots,
+                    pool: pool.clone(),
                 },
             ),
             Self::Set { library, settings, force } => {
@@ -701,12 +829,19 @@ impl LibraryVerb {
                             body.targets = Some(value.to_owned());
                             continue;
                         }
+                        "pool" => {
+                            body.pool = Some(value.to_owned());
+                            continue;
+                        }
                         dotted if dotted.contains('.') => {
                             body.settings.insert(dotted.to_owned(), value.to_owned());
                             continue;
                         }
                         _ => {
-                            return Err(unknown_key(key, "drives, slots, mailslots, targets, migrate.…"));
+                            return Err(unknown_key(
+                                key,
+                                "drives, slots, mailslots, targets, pool, migrate.…",
+                            ));
                         }
                     };
                     *field =
@@ -736,12 +871,13 @@ impl DriveVerb {
 impl CartridgeVerb {
     fn call(&self) -> Result<Call, Failure> {
         Ok(match self {
-            Self::Create { label, library, size, worm, count } => {
+            Self::Create { label, library, size, worm, count, pool } => {
                 let size_bytes = size.as_deref().map(parse_size).transpose()?;
                 let body = CreateCartridges {
                     label: label.clone(),
                     library: library.clone(),
                     size_bytes,
+                    pool: pool.clone(),
                     worm: *worm,
                     count: *count,
                 };
@@ -845,11 +981,12 @@ impl PoolVerb {
     fn call(&self) -> Result<Call, Failure> {
         Ok(match self {
             Self::Ls => get("/pools", View::Each("folders", FOLDER_COLUMNS)),
-            Self::Create { name, paths } => {
-                let paths = paths.iter().map(|path| absolute(path)).collect::<Result<_, _>>()?;
-                post("/pools".to_owned(), &CreatePool { name: name.clone(), paths })
+            Self::Show { name } => get(&path("pools", name), View::FieldsAndTable("folders", FOLDER_COLUMNS)),
+            Self::Create(new) => new.call()?,
+            Self::Rm { name, forget } => {
+                let body = json!(RemovePool { forget: *forget });
+                call(Method::Delete, path("pools", name), Some(body), View::Message)
             }
-            Self::Rm { name } => call(Method::Delete, path("pools", name), None, View::Message),
             Self::Drain { path: folder, pool } => {
                 let body = json!(Drain { path: absolute(folder)? });
                 call(Method::Post, format!("{}/drain", path("pools", pool)), Some(body), View::Fields)
@@ -897,15 +1034,19 @@ fn call(method: Method, path: String, body: Option<Value>, view: View) -> Call {
     Call { request: Request { method, path, body }, view, then: Then::Print }
 }
 
-fn scrub(rate: Option<String>, wait: bool, plan: bool) -> Call {
+fn scrub(rate: Option<String>, wait: bool, plan: bool, of: &OfPool) -> Call {
     let view = if plan { PLAN } else { View::Fields };
-    let begin = call(Method::Post, SCRUB.to_owned(), Some(json!(ScrubStore { rate, plan })), view);
+    let body = ScrubStore { rate, plan, pool: of.pool.clone() };
+    let begin = call(Method::Post, SCRUB.to_owned(), Some(json!(body)), view);
     if wait { Call { view: scrub_view(), then: Then::Scrub, ..begin } } else { begin }
 }
 
 fn scrub_view() -> View {
     View::Findings("damage", &["cartridge", "offset", "length", "why"])
 }
+
+/// The sums, and each pool.
+const STATS: View = View::FieldsAndTable("pools", STATS_COLUMNS);
 
 /// What a job would do.
 const PLAN: View = View::FieldsAndTable("tasks", &["name", "total_bytes"]);
@@ -1053,7 +1194,16 @@ mod tests {
             ("vtl pool ls", Method::Get, "/pools"),
             ("vtl pool create fast --path /d1 /d2", Method::Post, "/pools"),
             ("vtl pool create fast --path /d1 --path /d2", Method::Post, "/pools"),
+            ("vtl pool create safe --path /d1 --encrypted --key-file /keep/key", Method::Post, "/pools"),
+            ("vtl pool create old --path /d1 --adopt", Method::Post, "/pools"),
+            ("vtl pool show fast", Method::Get, "/pools/fast"),
             ("vtl pool rm fast", Method::Delete, "/pools/fast"),
+            ("vtl pool rm fast --forget", Method::Delete, "/pools/fast"),
+            ("vtl store stats --pool fast", Method::Get, "/store/stats?pool=fast"),
+            ("vtl store scrub --status --pool fast", Method::Get, "/store/scrub?pool=fast"),
+            ("vtl store check --pool fast", Method::Post, "/store/check"),
+            ("vtl store key show --pool fast", Method::Get, "/store/key?pool=fast"),
+            ("vtl library set lib0 pool=fast", Method::Patch, "/libraries/lib0"),
             ("vtl pool drain /d1", Method::Post, "/pools/default/drain"),
             (
                 "vtl iscsi initiator add lib0 iqn.1993-08.org.debian:01:abc",
@@ -1105,6 +1255,28 @@ mod tests {
     fn a_size_becomes_bytes_in_the_request() {
         let body = request("vtl cartridge create SML001L8 --size 640m").body;
         assert_eq!(body.map(|b| b["size_bytes"].clone()), Some(json!(671_088_640)));
+    }
+
+    #[test]
+    fn the_pool_that_was_named_is_in_the_request_and_none_when_none_was() {
+        for (line, body) in [
+            ("vtl store gc --pool fast", json!({ "pool": "fast" })),
+            ("vtl store scrub --pool fast", json!({ "pool": "fast" })),
+            ("vtl store repair", json!({})),
+            (
+                "vtl store key export /keep/keyring --pool fast",
+                json!({ "pool": "fast", "file": "/keep/keyring" }),
+            ),
+            ("vtl library set lib0 pool=fast", json!({ "pool": "fast", "force": false })),
+            (
+                "vtl pool create fast --path /d1 /d2 --dedupe off --size 2t --chunk-size 64k",
+                json!({ "name": "fast", "paths": ["/d1", "/d2"], "dedupe": false, "size_bytes": 2_199_023_255_552_u64, "chunk_bytes": 65_536 }),
+            ),
+        ] {
+            assert_eq!(request(line).body, Some(body), "{line}");
+        }
+        let body = request("vtl cartridge create VTL011L8 --pool fast").body.unwrap();
+        assert_eq!(body["pool"], "fast");
     }
 
     #[test]

@@ -311,8 +311,12 @@ impl Machine for Clock {
 }
 
 impl World for Outside {
-    fn store(&self) -> Result<Store, Failure> {
+    fn store_of_new(&self) -> Result<Store, Failure> {
         Ok(self.0.store.clone())
+    }
+
+    fn store_of(&self, _: CartridgeId) -> Result<Store, Failure> {
+        self.store_of_new()
     }
 
     fn runtime(&self) -> Result<Handle, Failure> {

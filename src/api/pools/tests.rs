@@ -1,0 +1,406 @@
+//! Pools that are made and removed in this process, what a crash leaves of that, and the memory that they share.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use vtl_api::{ApiError, CreateCartridges, CreatePool, ErrorCode, OnPool, RemoveCartridge, RemovePool};
+use vtl_durable::RealDisk;
+use vtl_store::{Options, site};
+use vtl_types::PoolName;
+
+use crate::daemon::Daemon;
+use crate::daemon::tests::open;
+use crate::pools::rows::{self, KeyPlace, PoolRow, PoolState};
+use crate::pools::{MOST_POOLS, make_folders, open_store, pool_key};
+
+/// A folder with the state of a daemon, and folders of pools.
+struct Place(tempfile::TempDir);
+
+impl Place {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn daemon(&self, set: &[&str]) -> Arc<Daemon> {
+        open(self.0.path(), set)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().canonicalize().unwrap().join(name)
+    }
+
+    fn request(&self, name: &str, folders: &[&str]) -> CreatePool {
+        let paths = folders.iter().map(|folder| self.path(folder).display().to_string()).collect();
+        CreatePool { name: name.to_owned(), paths, ..CreatePool::default() }
+    }
+
+    fn row(&self, state: PoolState) -> PoolRow {
+        PoolRow {
+            name: name("p1"),
+            state,
+            store_id: None,
+            home: self.path("home"),
+            folders: vec![self.path("far")],
+            key: None,
+            next_key: None,
+            dedupe: true,
+            chunk_bytes: 16 << 10,
+            compression_level: 1,
+            size_bytes: None,
+            created_s: 1,
+        }
+    }
+
+    /// A whole pool in the folders of the row, which nobody has open.
+    fn whole(&self) -> [u8; 16] {
+        let row = self.row(PoolState::Making);
+        make_folders(&row).unwrap();
+        let options = Options { folders: row.folders, ..Options::default() };
+        open_store(&row.home, options).unwrap().id()
+    }
+
+    /// The inventory lists the row at the next start.
+    fn list(&self, row: &PoolRow) {
+        let daemon = self.daemon(&[]);
+        daemon.meta.change(|tx| Ok(rows::insert(tx, row)?)).unwrap();
+        daemon.stop();
+    }
+
+    fn files(&self, folder: &str) -> Vec<String> {
+        let Ok(entries) = std::fs::read_dir(self.path(folder)) else { return Vec::new() };
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    }
+}
+
+fn name(text: &str) -> PoolName {
+    text.parse().unwrap()
+}
+
+fn cartridge(label: &str, pool: Option<&str>) -> CreateCartridges {
+    CreateCartridges {
+        label: label.to_owned(),
+        library: None,
+        size_bytes: Some(1 << 30),
+        pool: pool.map(str::to_owned),
+        worm: false,
+        count: 1,
+    }
+}
+
+fn remove_for_good(daemon: &Daemon, label: &str) -> Result<vtl_api::Done, ApiError> {
+    daemon.cartridge_remove(label, &RemoveCartridge { now: true, confirm: Some(label.to_owned()) })
+}
+
+fn remove(daemon: &Daemon, pool: &str) -> Result<vtl_api::Done, ApiError> {
+    daemon.pool_remove(pool, RemovePool::default())
+}
+
+fn state(daemon: &Daemon, pool: &str) -> Option<String> {
+    daemon.pool_list().unwrap().into_iter().find(|one| one.name == pool).map(|one| one.state)
+}
+
+/// It takes a cartridge, and is removed without it.
+fn works_and_goes(place: &Place, daemon: &Daemon) {
+    daemon.cartridge_create(&cartridge("NEW001L8", Some("p1"))).unwrap();
+    assert_eq!(daemon.cartridge_show("NEW001L8").unwrap().pool, "p1");
+    assert_eq!(daemon.store_check(&OnPool { pool: Some("p1".to_owned()) }).unwrap().damage, []);
+    remove_for_good(daemon, "NEW001L8").unwrap();
+    remove(daemon, "p1").unwrap();
+    assert_eq!(state(daemon, "p1"), None);
+    assert_eq!((place.files("home"), place.files("far")), (vec![], vec![]));
+}
+
+#[test]
+fn a_crash_at_any_step_of_making_a_pool_leaves_one_that_the_next_start_makes_whole() {
+    for steps in 0..=4 {
+        let place = Place::new();
+        let row = place.row(PoolState::Making);
+        place.list(&row);
+        if steps >= 1 {
+            std::fs::create_dir(&row.home).unwrap();
+        }
+        if steps >= 2 {
+            std::fs::create_dir(&row.folders[0]).unwrap();
+        }
+        if steps == 3 {
+            std::fs::create_dir(row.home.join("journal")).unwrap();
+        }
+        if steps >= 4 {
+            place.whole();
+        }
+        let daemon = place.daemon(&[]);
+        assert_eq!(state(&daemon, "p1").as_deref(), Some("ok"), "{steps}: {:?}", daemon.problems());
+        works_and_goes(&place, &daemon);
+        daemon.stop();
+    }
+}
+
+#[test]
+fn a_pool_that_cannot_be_made_whole_is_told_and_goes() {
+    let place = Place::new();
+    let row = PoolRow { home: place.path("disk/home"), ..place.row(PoolState::Making) };
+    place.list(&row);
+    let daemon = place.daemon(&[]);
+    assert_eq!(state(&daemon, "p1").as_deref(), Some("closed"));
+    let problem = daemon.problems().into_iter().find(|problem| problem.subject == "pool p1").unwrap();
+    assert!(
+        problem.message.contains("disk/home") && problem.remedy.contains("vtl pool rm p1"),
+        "{problem:?}"
+    );
+    remove(&daemon, "p1").unwrap();
+    assert_eq!(state(&daemon, "p1"), None);
+    daemon.stop();
+}
+
+#[test]
+fn a_crash_at_any_step_of_a_removal_is_finished_by_the_next_start() {
+    for steps in 0..=3 {
+        let place = Place::new();
+        let store_id = Some(place.whole());
+        let row = PoolRow { store_id, ..place.row(PoolState::Removing) };
+        place.list(&row);
+        match steps {
+            0 => {}
+            1 => std::fs::remove_dir_all(row.folders[0].join("packs")).unwrap(),
+            2 => std::fs::remove_dir_all(row.home.join("journal")).unwrap(),
+            _ => site::erase(&RealDisk::new(), &row.home, &row.folders, store_id).unwrap(),
+        }
+        let daemon = place.daemon(&[]);
+        assert_eq!(state(&daemon, "p1"), None, "{steps}");
+        assert_eq!((place.files("home"), place.files("far")), (vec![], vec![]), "{steps}");
+        daemon.pool_create(&place.request("p1", &["home", "far"])).unwrap();
+        daemon.stop();
+    }
+}
+
+#[test]
+fn a_removal_whose_folder_is_away_is_told_and_ends_when_it_is_back_or_forgotten() {
+    for forget in [false, true] {
+        let place = Place::new();
+        let row = PoolRow { store_id: Some(place.whole()), ..place.row(PoolState::Removing) };
+        place.list(&row);
+        std::fs::rename(place.path("far"), place.path("away")).unwrap();
+        let daemon = place.daemon(&[]);
+        assert_eq!(state(&daemon, "p1").as_deref(), Some("closed"));
+        let again = remove(&daemon, "p1").unwrap_err();
+        assert!(
+            again.message.contains("far") && again.remedy.unwrap().contains("--forget"),
+            "{}",
+            again.message
+        );
+        if forget {
+            daemon.pool_remove("p1", RemovePool { forget: true }).unwrap();
+            assert!(!place.files("home").is_empty());
+        } else {
+            std::fs::rename(place.path("away"), place.path("far")).unwrap();
+            remove(&daemon, "p1").unwrap();
+            assert_eq!((place.files("home"), place.files("far")), (vec![], vec![]));
+        }
+        assert_eq!(state(&daemon, "p1"), None);
+        daemon.stop();
+    }
+}
+
+#[test]
+fn a_pool_that_is_used_is_not_removed_and_what_is_in_the_way_is_named() {
+    let place = Place::new();
+    let daemon = place.daemon(&[]);
+    daemon.pool_create(&place.request("p1", &["home"])).unwrap();
+    let refused = |daemon: &Daemon, word: &str| {
+        let refused = remove(daemon, "p1").unwrap_err();
+        assert_eq!(refused.code, ErrorCode::Conflict);
+        assert!(refused.message.contains(word) && refused.remedy.is_some(), "{}", refused.message);
+    };
+    daemon.cartridge_create(&cartridge("NEW001L8", Some("p1"))).unwrap();
+    refused(&daemon, "NEW001L8");
+    let hold = vtl_api::SetCartridge { hold: Some(true), ..Default::default() };
+    daemon.cartridge_set("NEW001L8", &hold).unwrap();
+    refused(&daemon, "NEW001L8");
+    daemon.cartridge_set("NEW001L8", &vtl_api::SetCartridge { hold: Some(false), ..hold }).unwrap();
+    daemon.cartridge_remove("NEW001L8", &RemoveCartridge::default()).unwrap();
+    refused(&daemon, "in the trash");
+    remove_for_good(&daemon, "NEW001L8").unwrap();
+    let library = vtl_api::SetLibrary { pool: Some("p1".to_owned()), ..Default::default() };
+    daemon.library_set("lib0", &library).unwrap();
+    refused(&daemon, "lib0");
+    daemon.cartridge_create(&cartridge("NEW002L8", None)).unwrap();
+    assert_eq!(daemon.cartridge_show("NEW002L8").unwrap().pool, "p1", "the library says so");
+    remove_for_good(&daemon, "NEW002L8").unwrap();
+    let library = vtl_api::SetLibrary { pool: Some("default".to_owned()), ..Default::default() };
+    daemon.library_set("lib0", &library).unwrap();
+    crate::jobs::Jobs::open(&daemon);
+    let job = daemon.jobs.submit("gc", Some("p1".to_owned()), "{}".to_owned()).unwrap();
+    refused(&daemon, &job.to_string());
+    daemon.jobs.manager().unwrap().cancel(job).unwrap();
+    assert!(remove(&daemon, "default").unwrap_err().message.contains("configuration"));
+    assert_eq!(remove(&daemon, "p2").unwrap_err().code, ErrorCode::NotFound);
+    remove(&daemon, "p1").unwrap();
+    assert_eq!(place.files("home"), [] as [String; 0]);
+    daemon.stop();
+}
+
+#[test]
+fn folders_that_are_somebodys_are_refused_before_anything_is_written() {
+    let place = Place::new();
+    let daemon = place.daemon(&[]);
+    daemon.pool_create(&place.request("p1", &["home", "far"])).unwrap();
+    std::fs::create_dir_all(place.path("full/inner")).unwrap();
+    std::os::unix::fs::symlink(place.path("home"), place.path("link")).unwrap();
+    for (folders, word) in [
+        (&["state/p2"][..], "state folder"),
+        (&["home"], "pool p1"),
+        (&["link"], "pool p1"),
+        (&["new", "far/below"], "pool p1"),
+        (&["new", "new"], "named twice"),
+        (&["full"], "inner"),
+        (&["nowhere/new"], "No such file"),
+    ] {
+        let refused = daemon.pool_create(&place.request("p2", folders)).unwrap_err();
+        assert!(refused.message.contains(word), "{folders:?}: {}", refused.message);
+        assert!(refused.remedy.is_some(), "{folders:?}");
+    }
+    let above = CreatePool { paths: vec![place.path("").display().to_string()], ..place.request("p2", &[]) };
+    assert!(daemon.pool_create(&above).unwrap_err().message.contains("state folder"));
+    let relative = CreatePool { paths: vec!["here".to_owned()], ..place.request("p2", &[]) };
+    assert!(daemon.pool_create(&relative).unwrap_err().message.contains("absolute"));
+    for (wrong, code) in [
+        (place.request("p1", &["new"]), ErrorCode::Exists),
+        (place.request("default", &["new"]), ErrorCode::Exists),
+        (place.request("P 2", &["new"]), ErrorCode::Invalid),
+        (place.request("p2", &[]), ErrorCode::Invalid),
+        (CreatePool { encrypted: true, ..place.request("p2", &["new"]) }, ErrorCode::Invalid),
+        (CreatePool { chunk_bytes: Some(5), ..place.request("p2", &["new"]) }, ErrorCode::Invalid),
+        (CreatePool { size_bytes: Some(5), ..place.request("p2", &["new"]) }, ErrorCode::Invalid),
+        (CreatePool { compression_level: Some(99), ..place.request("p2", &["new"]) }, ErrorCode::Invalid),
+    ] {
+        assert_eq!(daemon.pool_create(&wrong).unwrap_err().code, code, "{wrong:?}");
+    }
+    assert!(!place.path("new").exists());
+    assert_eq!(daemon.pool_list().unwrap().len(), 2);
+    daemon.stop();
+}
+
+#[test]
+fn a_pool_that_is_there_is_not_overwritten_and_is_taken_in_with_its_cartridges_also_blank_ones() {
+    let place = Place::new();
+    let other = Place::new();
+    let daemon = other.daemon(&["library.default=none"]);
+    daemon.pool_create(&place.request("far-away", &["home", "far"])).unwrap();
+    let new = vtl_library::NewCartridges {
+        first: "OLD001L8".parse().unwrap(),
+        count: 2,
+        library: None,
+        place: vtl_library::NewPlace::Vault,
+    };
+    let pool = daemon.pools.named(&name("far-away")).unwrap();
+    daemon.make_cartridges_in(&pool, &new, None).unwrap();
+    drop(pool);
+    daemon.stop();
+    drop(daemon);
+
+    let daemon = place.daemon(&[]);
+    let refused = daemon.pool_create(&place.request("p1", &["home", "far"])).unwrap_err();
+    assert!(refused.remedy.unwrap().contains("--adopt"), "{}", refused.message);
+    let adopt = |folders: &[&str]| CreatePool { adopt: true, ..place.request("p1", folders) };
+    for wrong in [&["far", "home"][..], &["home"]] {
+        daemon.pool_create(&adopt(wrong)).unwrap_err();
+        assert_eq!(state(&daemon, "p1"), None, "{wrong:?}");
+    }
+    let done = daemon.pool_create(&adopt(&["home", "far"])).unwrap();
+    assert!(done.message.contains("2 cartridges"), "{}", done.message);
+    let told = daemon.cartridge_show("OLD002L8").unwrap();
+    assert_eq!((told.pool.as_str(), told.place.kind.as_str()), ("p1", "vault"));
+    daemon.stop();
+    drop(daemon);
+    let daemon = place.daemon(&[]);
+    assert_eq!(daemon.cartridge_show("OLD001L8").unwrap().pool, "p1");
+    assert!(remove(&daemon, "p1").unwrap_err().message.contains("OLD001L8"));
+    daemon.stop();
+}
+
+#[test]
+fn an_older_inventory_that_has_a_cartridge_in_the_wrong_pool_is_set_right_by_a_start() {
+    let place = Place::new();
+    let daemon = place.daemon(&[]);
+    daemon.pool_create(&place.request("p1", &["home"])).unwrap();
+    daemon.cartridge_create(&cartridge("NEW001L8", Some("p1"))).unwrap();
+    let id = daemon.meta.read(|tx| vtl_library::cartridge(tx, "NEW001L8".parse().unwrap())).unwrap().id;
+    daemon.meta.change(|tx| Ok(rows::take_out(tx, id)?)).unwrap();
+    assert!(daemon.nothing_is_lost(daemon.pools.default()).is_err());
+    daemon.stop();
+    drop(daemon);
+    let daemon = place.daemon(&[]);
+    assert_eq!(daemon.cartridge_show("NEW001L8").unwrap().pool, "p1");
+    daemon.nothing_is_lost(daemon.pools.default()).unwrap();
+    daemon.stop();
+}
+
+#[test]
+fn all_pools_together_never_have_more_than_the_memory_that_is_configured() {
+    let place = Place::new();
+    let set = ["store.memory=64m"];
+    let check = |daemon: &Daemon| {
+        let open = daemon.pools.open_ones();
+        assert!(open.iter().map(|pool| pool.memory_bytes).sum::<usize>() <= 64 << 20);
+        for pool in &open {
+            let index = pool.store.index_stats().memory_peak;
+            assert!(index > 0 && index <= pool.memory_bytes / 4 * 3, "{}: {index}", pool.name);
+        }
+        open.iter().map(|pool| pool.memory_bytes).collect::<Vec<_>>()
+    };
+    let daemon = place.daemon(&set);
+    let mut made = 0;
+    let refused = loop {
+        match daemon.pool_create(&place.request(&format!("p{made}"), &[&format!("home{made}")])) {
+            Ok(_) => made += 1,
+            Err(refused) => break refused,
+        }
+        assert!(made < MOST_POOLS);
+        check(&daemon);
+    };
+    assert_eq!(refused.code, ErrorCode::Full);
+    assert!(made >= 1 && refused.remedy.unwrap().contains("restart"), "{made}");
+    let before = check(&daemon);
+    daemon.stop();
+    drop(daemon);
+    let daemon = place.daemon(&set);
+    let after = check(&daemon);
+    assert!(after.iter().all(|share| *share == after[0]) && after.len() == before.len(), "{after:?}");
+    remove(&daemon, "p0").unwrap();
+    daemon.pool_create(&place.request("p0", &["home0"])).unwrap();
+    check(&daemon);
+    daemon.stop();
+}
+
+#[test]
+fn a_rotation_that_was_cut_off_opens_with_whichever_key_is_in_effect() {
+    use std::os::unix::fs::PermissionsExt;
+    let place = Place::new();
+    let key = |file: &str, byte: u8| {
+        std::fs::write(place.path(file), [byte; 32]).unwrap();
+        std::fs::set_permissions(place.path(file), std::fs::Permissions::from_mode(0o600)).unwrap();
+        place.path(file).display().to_string()
+    };
+    let (old, new) = (key("old", 1), key("new", 2));
+    for rotated in [false, true] {
+        let daemon = place.daemon(&[]);
+        let pool = format!("p{}", u8::from(rotated));
+        let request = CreatePool { key_file: Some(old.clone()), ..place.request(&pool, &[&pool]) };
+        daemon.pool_create(&request).unwrap();
+        let open = daemon.pools.named(&name(&pool)).unwrap();
+        let place_of = KeyPlace { method: vtl_conf::StoreKeyMethod::KeyFile, file: new.clone() };
+        daemon.pools.note_next_key(&open, &place_of).unwrap();
+        if rotated {
+            let read = vtl_conf::store_key(Path::new(&new), place_of.method).unwrap();
+            open.store.rotate_key(pool_key(&read).unwrap(), vtl_store::PassphraseCost::default()).unwrap();
+        }
+        drop(open);
+        daemon.stop();
+        drop(daemon);
+        let daemon = place.daemon(&[]);
+        assert_eq!(state(&daemon, &pool).as_deref(), Some("ok"), "{:?}", daemon.problems());
+        let told = daemon.pool_show(&pool).unwrap();
+        assert_eq!(told.key_file.as_ref(), Some(if rotated { &new } else { &old }));
+        daemon.stop();
+    }
+}

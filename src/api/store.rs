@@ -1,0 +1,337 @@
+//! Requests about what is stored. Each says which pools it is about: the one that it names; without a name all that are open, or the default one
+//! where only one can be meant (a key).
+
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use vtl_api::{
+    ApiError, CollectStore, Damage, Done, ErrorCode, ExportStoreKey, OnPool, PoolScrub, PoolStats,
+    RotateStoreKey, ScrubStore, StoreCheck, StoreCollected, StoreKey, StoreRepaired, StoreScrub, StoreStats,
+};
+use vtl_conf::StoreKeyMethod;
+use vtl_store::{GcRule, PassphraseCost, StoreError};
+
+use super::refused;
+use crate::daemon::{Daemon, internal, invalid, lock};
+use crate::jobs;
+use crate::pools::rows::KeyPlace;
+use crate::pools::{Pool, pool_key};
+use crate::scrub::Rate;
+use crate::state::hexadecimal;
+
+type Answer<T> = Result<T, ApiError>;
+
+/// So long a request for a pass of the scrub waits until the pass has begun; its job may have to wait for others.
+const SCRUB_BEGINS: Duration = Duration::from_secs(10);
+
+/// A file that nobody else can read, durable when it returns.
+fn write_new(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    File::open(folder)?.sync_all()
+}
+
+/// What the store says of its key.
+fn not_for_the_key(error: &StoreError) -> ApiError {
+    let code =
+        if matches!(error, StoreError::Key { .. }) { ErrorCode::Conflict } else { ErrorCode::Internal };
+    ApiError { code, message: error.to_string(), remedy: None }
+}
+
+/// One word for all that say the same.
+fn common(words: impl IntoIterator<Item = String>, otherwise: &str) -> String {
+    let mut words = words.into_iter();
+    let first = words.next().unwrap_or_default();
+    if words.all(|word| word == first) { first } else { otherwise.to_owned() }
+}
+
+/// The sums over pools.
+fn sum_of(each: &[PoolStats]) -> StoreStats {
+    let sum = |of: fn(&StoreStats) -> u64| each.iter().map(|one| of(&one.stats)).sum();
+    StoreStats {
+        logical_bytes: sum(|one| one.logical_bytes),
+        unique_bytes: sum(|one| one.unique_bytes),
+        stored_bytes: sum(|one| one.stored_bytes),
+        chunks: sum(|one| one.chunks),
+        packs: sum(|one| one.packs),
+        reclaimable_bytes: sum(|one| one.reclaimable_bytes),
+        memory_bytes: sum(|one| one.memory_bytes),
+        arrived_bytes: sum(|one| one.arrived_bytes),
+        metadata_bytes: sum(|one| one.metadata_bytes),
+        reclaimed_bytes: each.iter().map(|one| one.stats.reclaimed_bytes).sum(),
+        writes: common(each.iter().map(|one| one.stats.writes.clone()), "mixed"),
+        scrub: lines(each.iter().map(|one| (one.pool.as_str(), one.stats.scrub.as_str()))),
+        encrypted: each.iter().all(|one| one.stats.encrypted),
+        index_bad_pages: sum(|one| one.index_bad_pages),
+        index_dropped_tables: sum(|one| one.index_dropped_tables),
+        pools: Vec::new(),
+    }
+}
+
+/// What each pool says, with its name where there are several.
+fn lines<'a>(each: impl Iterator<Item = (&'a str, &'a str)>) -> String {
+    let each: Vec<_> = each.collect();
+    match each.as_slice() {
+        [(_, line)] => (*line).to_owned(),
+        _ => each.iter().map(|(pool, line)| format!("{pool}: {line}")).collect::<Vec<_>>().join("; "),
+    }
+}
+
+impl Daemon {
+    fn stats_of(&self, pool: &Pool) -> StoreStats {
+        let (stats, index) = (pool.store.stats(), pool.store.index_stats());
+        StoreStats {
+            logical_bytes: stats.logical_bytes,
+            unique_bytes: stats.unique_bytes,
+            stored_bytes: stats.stored_bytes,
+            chunks: stats.chunks,
+            packs: stats.packs,
+            reclaimable_bytes: stats.reclaimable_bytes,
+            memory_bytes: stats.memory_bytes,
+            arrived_bytes: stats.arrived_bytes,
+            metadata_bytes: stats.metadata_bytes,
+            reclaimed_bytes: stats.reclaimed_bytes,
+            writes: pool.store.pack_writes().to_string(),
+            scrub: self.scrub_line(pool),
+            encrypted: pool.store.key_status().is_some(),
+            index_bad_pages: index.bad_pages,
+            index_dropped_tables: index.dropped,
+            pools: Vec::new(),
+        }
+    }
+
+    /// What all pools take, and each; or one.
+    pub(super) fn store_stats(&self, pool: Option<&str>) -> Answer<StoreStats> {
+        if pool.is_some() {
+            return Ok(self.stats_of(&*self.pools.one(pool)?));
+        }
+        let of = |pool: &Arc<Pool>| PoolStats { pool: pool.name.to_string(), stats: self.stats_of(pool) };
+        let each: Vec<PoolStats> = self.pools.open_ones().iter().map(of).collect();
+        Ok(StoreStats { pools: each.clone(), ..sum_of(&each) })
+    }
+
+    /// The scrub of these pools in one line.
+    pub(super) fn scrub_lines(&self, pools: &[Arc<Pool>]) -> String {
+        let each: Vec<_> = pools.iter().map(|pool| (pool.name.to_string(), self.scrub_line(pool))).collect();
+        lines(each.iter().map(|(name, line)| (name.as_str(), line.as_str())))
+    }
+
+    /// What may be told of a pool's key.
+    pub(super) fn store_key(&self, pool: Option<&str>) -> Answer<StoreKey> {
+        let Some(status) = self.pools.one(pool)?.store.key_status() else {
+            return Ok(StoreKey { encryption: "none".to_owned(), ..StoreKey::default() });
+        };
+        let cost = (status.method == vtl_store::Method::Passphrase).then_some(status.cost);
+        Ok(StoreKey {
+            encryption: "aes-256-gcm".to_owned(),
+            method: Some(status.method.to_string()),
+            revision: Some(status.revision),
+            exported: Some(status.exported),
+            passphrase_memory_bytes: cost.map(|cost| u64::from(cost.memory_kib) << 10),
+            passphrase_passes: cost.map(|cost| cost.passes),
+        })
+    }
+
+    /// Makes another key open a pool. Of a pool that the inventory lists, the new file is noted before and is the one afterwards; a crash between
+    /// leaves both noted, and the next start takes the one that opens it.
+    pub(super) fn store_key_rotate(&self, request: &RotateStoreKey) -> Answer<Done> {
+        let _one_at_a_time = lock(&self.changes);
+        let (file, method, setting) = match (&request.key_file, &request.passphrase_file) {
+            (Some(file), None) => (file, StoreKeyMethod::KeyFile, "store.key_file"),
+            (None, Some(file)) => (file, StoreKeyMethod::PassphraseFile, "store.passphrase_file"),
+            _ => {
+                let message = "a rotation needs one new key".to_owned();
+                return Err(invalid(message, "name a key file or a passphrase file"));
+            }
+        };
+        let pool = self.pools.one(request.pool.as_deref())?;
+        let read = vtl_conf::store_key(Path::new(file), method).map_err(|why| invalid(why, ""))?;
+        let Some(key) = pool_key(&read) else { return Err(internal("a key file gave no key")) };
+        if pool.store.key_status().is_some() {
+            let place = KeyPlace { method, file: file.clone() };
+            self.pools.note_next_key(&pool, &place).map_err(|error| refused(&error))?;
+        }
+        let status =
+            pool.store.rotate_key(key, PassphraseCost::default()).map_err(|e| not_for_the_key(&e))?;
+        let next = if pool.name.is_default() {
+            format!(
+                ": set {setting} = \"{file}\" before the next start of vtld, and export it again with vtl store key export"
+            )
+        } else {
+            self.pools.note_key(&pool).map_err(|error| refused(&error))?;
+            format!(
+                "; keep {file} in its place, and export it again with vtl store key export --pool {}",
+                pool.name
+            )
+        };
+        Ok(done(format!(
+            "the pool opens with the new {} from now on (revision {}){next}",
+            status.method, status.revision
+        )))
+    }
+
+    /// Writes the keyring to a file; it counts as exported when that is durable.
+    pub(super) fn store_key_export(&self, request: &ExportStoreKey) -> Answer<Done> {
+        let _one_at_a_time = lock(&self.changes);
+        let pool = self.pools.one(request.pool.as_deref())?;
+        let (revision, bytes) = pool.store.export_keyring().map_err(|e| not_for_the_key(&e))?;
+        let file = Path::new(&request.file);
+        write_new(file, &bytes).map_err(|error| {
+            invalid(
+                format!("{}: {error}", file.display()),
+                "name a file that does not exist yet, in a folder that does",
+            )
+        })?;
+        pool.store.keyring_exported(revision).map_err(|e| not_for_the_key(&e))?;
+        Ok(done(format!(
+            "the keyring (revision {revision}) is in {}: keep it, and the key that opens it, apart from this machine",
+            request.file
+        )))
+    }
+
+    /// Finds out what each cartridge takes, without freeing anything.
+    pub(super) fn store_account(&self, on: &OnPool) -> Answer<StoreStats> {
+        for pool in self.pools.asked(on.pool.as_deref())? {
+            self.account(&pool)?;
+        }
+        self.store_stats(on.pool.as_deref())
+    }
+
+    /// How the scrub is doing.
+    pub(super) fn store_scrub(&self, pool: Option<&str>) -> Answer<StoreScrub> {
+        let pools = self.pools.asked(pool)?;
+        let told =
+            |pool: &Arc<Pool>| PoolScrub { pool: pool.name.to_string(), scrub: self.scrub_told(pool, None) };
+        let each: Vec<PoolScrub> = pools.iter().map(told).collect();
+        let sum = |of: fn(&StoreScrub) -> u64| each.iter().map(|one| of(&one.scrub)).sum();
+        let first = each.first().map(|one| one.scrub.clone()).unwrap_or_default();
+        Ok(StoreScrub {
+            unread_packs: sum(|one| one.unread_packs),
+            damaged_chunks: sum(|one| one.damaged_chunks),
+            damaged_bytes: sum(|one| one.damaged_bytes),
+            damage: each.iter().flat_map(|one| one.scrub.damage.clone()).collect(),
+            pools: if each.len() > 1 { each } else { Vec::new() },
+            ..first
+        })
+    }
+
+    /// A job that makes a pass of the scrub through one pool, or through each; answers when the first pass has begun.
+    pub(super) fn store_scrub_begin(&self, asked: &ScrubStore) -> Answer<Value> {
+        let rate = asked.rate.clone();
+        rate.as_deref().map(str::parse::<Rate>).transpose().map_err(|why| {
+            let rate = asked.rate.as_deref().unwrap_or_default();
+            invalid(
+                format!("rate {rate}: {why}"),
+                "write \"max\" or a size from 64k, such as \"200m\": bytes a second",
+            )
+        })?;
+        let pool = self.pool_asked(asked.pool.as_deref())?;
+        let request = about(json!({ "rate": rate }), pool.as_deref());
+        if asked.plan {
+            return Ok(json!(self.job_plan(jobs::SCRUB, &request)?));
+        }
+        let id = self.jobs.submit(jobs::SCRUB, pool.clone(), request)?;
+        let job = self.jobs.begun(id, SCRUB_BEGINS)?;
+        let begun = jobs::pass_of(&job.checkpoint);
+        let pool = match &begun {
+            Some((name, _)) => self.pools.named(name)?,
+            None => self.pools.one(pool.as_deref())?,
+        };
+        let told = self.scrub_told(&pool, begun.map(|(_, pass)| pass));
+        Ok(json!(StoreScrub { job: Some(id.0), ..told }))
+    }
+
+    pub(super) fn store_check(&self, on: &OnPool) -> Answer<StoreCheck> {
+        let labels = self.meta.read(vtl_library::cartridges).map_err(|e| refused(&e))?;
+        let name = |owner: [u8; 16]| {
+            let found = labels.iter().find(|c| c.id.0 == owner);
+            found.map_or_else(|| hexadecimal(&owner), |c| c.label.to_string())
+        };
+        let mut sum = StoreCheck::default();
+        for pool in self.pools.asked(on.pool.as_deref())? {
+            let report = pool.store.check();
+            sum.chunks += report.good_chunks;
+            sum.bytes += report.good_bytes;
+            sum.damage.extend(report.findings.into_iter().map(|finding| Damage {
+                cartridge: name(finding.owner.0),
+                offset: finding.range.start,
+                length: finding.range.end.saturating_sub(finding.range.start),
+                why: finding.why,
+            }));
+        }
+        Ok(sum)
+    }
+
+    /// Puts damaged chunks back whose content is elsewhere in their pool.
+    pub(super) fn store_repair(&self, on: &OnPool) -> Answer<StoreRepaired> {
+        let mut sum = StoreRepaired::default();
+        for pool in self.pools.asked(on.pool.as_deref())? {
+            let report = self.repair(&pool)?;
+            sum.readable += report.readable;
+            sum.healed += report.healed;
+            sum.mended += report.mended;
+            sum.lost += report.lost;
+            sum.lost_bytes += report.lost_bytes;
+        }
+        Ok(sum)
+    }
+
+    /// Makes the index again from the packs.
+    pub(super) fn store_rebuild_index(&self, on: &OnPool) -> Answer<Done> {
+        let mut chunks = 0;
+        for pool in self.pools.asked(on.pool.as_deref())? {
+            pool.store.rebuild_index().map_err(|error| internal(&error.to_string()))?;
+            chunks += pool.store.stats().chunks;
+        }
+        Ok(done(format!("the index is made again from {chunks} chunks")))
+    }
+
+    /// A job that frees what no cartridge needs any more, in one pool or in each; answers at its end, unless it is to be left in the background.
+    pub(super) fn store_gc(&self, asked: &CollectStore) -> Answer<Value> {
+        let dead_percent = asked.dead_percent.unwrap_or(GcRule::default().dead_percent);
+        if !(1..=100).contains(&dead_percent) {
+            return Err(invalid(
+                format!("{dead_percent} percent of a pack cannot be dead"),
+                "write a number from 1 to 100",
+            ));
+        }
+        let pool = self.pool_asked(asked.pool.as_deref())?;
+        let request = about(json!({ "dead_percent": dead_percent }), pool.as_deref());
+        if asked.plan {
+            return Ok(json!(self.job_plan(jobs::COLLECT, &request)?));
+        }
+        let id = self.jobs.submit(jobs::COLLECT, pool, request)?;
+        if asked.background {
+            return Ok(json!(self.job_show(&id.to_string())?));
+        }
+        let result = self.jobs.result(id)?;
+        let collected: StoreCollected =
+            serde_json::from_str(&result).map_err(|error| internal(&error.to_string()))?;
+        Ok(json!(StoreCollected { job: Some(id.0), ..collected }))
+    }
+
+    /// The name of the pool that a job is to be about; it must be open now.
+    fn pool_asked(&self, pool: Option<&str>) -> Answer<Option<String>> {
+        let found = pool.map(|name| self.pools.one(Some(name))).transpose()?;
+        Ok(found.map(|pool| pool.name.to_string()))
+    }
+}
+
+fn done(message: String) -> Done {
+    Done { message, names: Vec::new() }
+}
+
+/// A job's request about a pool.
+fn about(mut request: Value, pool: Option<&str>) -> String {
+    if let (Some(fields), Some(pool)) = (request.as_object_mut(), pool) {
+        fields.insert("pool".to_owned(), json!(pool));
+    }
+    request.to_string()
+}

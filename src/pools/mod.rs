@@ -1,0 +1,527 @@
+//! Pools: each a store of its own with the threads that look after it, and which of them a cartridge is in.
+//!
+//! The pool `default` is what `store.path` and the keys beside it say; without it the server does not start. All others are listed in the inventory
+//! ([`rows`]), made and removed while the server runs (`crate::api::pools`), and opened at each start. One that cannot be opened is *closed*: its
+//! cartridges cannot be loaded, the status names it, and everything else works.
+//!
+//! What a crash leaves, and what the next start does about it: a pool that was being made is made whole, one that was being taken in is taken in,
+//! one that was being removed is removed. Where that fails it is closed, and `vtl pool rm` forgets it.
+
+mod memory;
+pub(crate) mod rows;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
+
+use tracing::{error, info};
+use vtl_api::{ApiError, ErrorCode};
+use vtl_conf::{Config, StoreEncryption};
+use vtl_durable::RealDisk;
+use vtl_library::LibraryError;
+use vtl_store::{DirectIo, Encryption, Options, OwnerId, PoolKey, Store, StoreError, site};
+use vtl_types::{CartridgeId, PoolName};
+
+use crate::daemon::lock;
+use crate::keeper::Keeper;
+use crate::meta::SharedMeta;
+use crate::scrub::Scrub;
+use memory::Shares;
+use rows::{KeyPlace, PoolRow, PoolState};
+
+/// So many pools there may be, the default one among them: each takes memory and two threads.
+pub(crate) const MOST_POOLS: usize = 16;
+/// How often and how long it is waited for whoever still reads a pool that is removed.
+const RELEASED_LOOK: Duration = Duration::from_millis(20);
+const RELEASED_LOOKS: u32 = 500;
+
+/// A pool that is open, and what looks after it.
+pub(crate) struct Pool {
+    pub(crate) name: PoolName,
+    pub(crate) store: Store,
+    pub(crate) keeper: Keeper,
+    pub(crate) scrub: Scrub,
+    /// Its first folder.
+    pub(crate) home: PathBuf,
+    /// Its share of `store.memory`.
+    pub(crate) memory_bytes: usize,
+    /// What is in it is to be listed as it is: it was there before.
+    pub(crate) is_adopted: bool,
+}
+
+impl Pool {
+    fn new(name: PoolName, store: Store, home: &Path, memory_bytes: usize, is_adopted: bool) -> Arc<Self> {
+        let (keeper, scrub) = (Keeper::default(), Scrub::default());
+        Arc::new(Self { name, store, keeper, scrub, home: home.to_owned(), memory_bytes, is_adopted })
+    }
+
+    /// How the status calls it.
+    pub(crate) fn subject(&self) -> String {
+        subject(&self.name)
+    }
+
+    /// What is told with its name, unless there was one pool only.
+    pub(crate) fn has(&self, id: CartridgeId) -> bool {
+        self.store.owners().contains(&OwnerId(id.0))
+    }
+
+    /// Its threads begin nothing any more.
+    pub(crate) fn stop(&self) {
+        self.keeper.stop();
+        self.scrub.stop();
+        self.store.stop_collecting();
+    }
+
+    /// Waits for their end.
+    pub(crate) fn join(&self) {
+        self.keeper.join();
+        self.scrub.join();
+    }
+}
+
+/// How the status calls a pool: there was one for long.
+pub(crate) fn subject(name: &PoolName) -> String {
+    if name.is_default() { "store".to_owned() } else { format!("pool {name}") }
+}
+
+/// A pool that is listed and not open.
+#[derive(Clone, Debug)]
+pub(crate) struct Closed {
+    pub(crate) row: PoolRow,
+    pub(crate) why: String,
+}
+
+/// A pool beside the default one.
+#[derive(Clone)]
+enum Entry {
+    Open(Arc<Pool>),
+    Closed(Arc<Closed>),
+}
+
+/// Why a pool cannot be used.
+#[derive(Debug)]
+pub(crate) enum PoolError {
+    Unknown(String),
+    Closed(Arc<Closed>),
+    Inventory(LibraryError),
+}
+
+impl fmt::Display for PoolError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown(name) => write!(f, "there is no pool {name}"),
+            Self::Closed(closed) => write!(f, "pool {} is not open: {}", closed.row.name, closed.why),
+            Self::Inventory(error) => error.fmt(f),
+        }
+    }
+}
+
+impl From<PoolError> for ApiError {
+    fn from(error: PoolError) -> Self {
+        let (code, remedy) = match &error {
+            PoolError::Unknown(_) => (ErrorCode::NotFound, "see vtl pool ls"),
+            PoolError::Closed(_) => (ErrorCode::Conflict, REOPEN),
+            PoolError::Inventory(_) => {
+                (ErrorCode::Internal, "see the log, and check the disk of the state folder")
+            }
+        };
+        Self { code, message: error.to_string(), remedy: Some(remedy.to_owned()) }
+    }
+}
+
+/// What helps a closed pool.
+pub(crate) const REOPEN: &str = "mount its disks, put its key file in its place, and restart vtld";
+
+/// All pools.
+pub(crate) struct Pools {
+    meta: SharedMeta,
+    default: Arc<Pool>,
+    others: RwLock<BTreeMap<PoolName, Entry>>,
+    shares: Mutex<Shares>,
+}
+
+impl Pools {
+    /// Opens all that are listed.
+    ///
+    /// # Errors
+    /// The default one cannot be opened, or the inventory cannot be read.
+    pub(crate) fn open(config: &Config, meta: &SharedMeta) -> Result<Self, String> {
+        let listed = meta.read(|tx| Ok(rows::all(tx)?)).map_err(|error| error.to_string())?;
+        let total = usize::try_from(config.store.memory.0).unwrap_or(usize::MAX);
+        let (shares, each) = Shares::of(total, listed.len() + 1);
+        let options = default_options(config, each);
+        let home = &config.store.path;
+        let store = open_store(home, options).map_err(|error| error.to_string())?;
+        let pools = Self {
+            meta: meta.clone(),
+            default: Pool::new(PoolName::default(), store, home, each, false),
+            others: RwLock::default(),
+            shares: Mutex::new(shares),
+        };
+        listed.into_iter().for_each(|row| pools.open_listed(config, row, each));
+        Ok(pools)
+    }
+
+    /// At a start: what the row says is brought to its end.
+    fn open_listed(&self, config: &Config, row: PoolRow, share: usize) {
+        if row.state == PoolState::Removing {
+            lock(&self.shares).give_back(share);
+            let _ = self.erase(&row);
+            return;
+        }
+        let name = row.name.clone();
+        let opened = refuse_under_default(config, &row)
+            .and_then(|()| make_folders(&row))
+            .and_then(|()| self.open_row(config, row.clone(), share));
+        if let Err(why) = opened {
+            lock(&self.shares).give_back(share);
+            error!(pool = %name, why, "a pool is not open; its cartridges cannot be used");
+            self.close(row, why);
+        }
+    }
+
+    /// Opens a pool, notes that it is there, and puts it with the others.
+    fn open_row(&self, config: &Config, mut row: PoolRow, share: usize) -> Result<Arc<Pool>, String> {
+        let store = self.open_with_its_key(config, &mut row, share)?;
+        let is_adopted = row.state == PoolState::Adopting;
+        if row.state == PoolState::Making {
+            (row.state, row.store_id) = (PoolState::Normal, Some(store.id()));
+        }
+        self.meta.change(|tx| Ok(rows::update(tx, &row)?)).map_err(|error| error.to_string())?;
+        let pool = Pool::new(row.name.clone(), store, &row.home, share, is_adopted);
+        self.write().insert(row.name, Entry::Open(pool.clone()));
+        Ok(pool)
+    }
+
+    /// The key that a rotation was to bring in may be in effect or not; the one that opens the pool is the one.
+    fn open_with_its_key(&self, config: &Config, row: &mut PoolRow, share: usize) -> Result<Store, String> {
+        let keys = match (&row.key, row.next_key.take()) {
+            (Some(key), Some(next)) => vec![Some(key.clone()), Some(next)],
+            (key, _) => vec![key.clone()],
+        };
+        let mut refused = String::new();
+        for key in keys {
+            let opened = row_options(config, row, key.as_ref(), share)
+                .and_then(|options| open_store(&row.home, options).map_err(|error| error.to_string()));
+            match opened {
+                Ok(store) => {
+                    row.key = key;
+                    return Ok(store);
+                }
+                Err(why) => refused = if refused.is_empty() { why } else { format!("{refused}; {why}") },
+            }
+        }
+        Err(refused)
+    }
+
+    /// Makes a pool whose row is new, or takes one in that was there.
+    ///
+    /// 1. the row; 2. its folders; 3. the pool; 4. the row again, which says that it is there.
+    ///
+    /// # Errors
+    /// There is no pool then, unless what was made could not be removed: then it is closed, and the message says so.
+    pub(crate) fn make(&self, config: &Config, row: PoolRow) -> Result<Arc<Pool>, ApiError> {
+        let share = lock(&self.shares).take().ok_or_else(|| ApiError {
+            code: ErrorCode::Full,
+            message: "too little of store.memory is left for another pool until the next start".to_owned(),
+            remedy: Some("restart vtld, which shares it out anew; or raise store.memory".to_owned()),
+        })?;
+        let made = self
+            .meta
+            .change(|tx| Ok(rows::insert(tx, &row)?))
+            .map_err(|error| error.to_string())
+            .and_then(|()| make_folders(&row))
+            .and_then(|()| self.open_row(config, row.clone(), share));
+        made.map_err(|why| {
+            lock(&self.shares).give_back(share);
+            let left = match row.state {
+                PoolState::Adopting => self.forget(&row.name).err().map(|error| error.message),
+                _ => self.erase(&row).err(),
+            };
+            let left = left.map_or_else(String::new, |left| {
+                format!("; what was made could not be removed: {left}; vtl pool rm {} tries again", row.name)
+            });
+            ApiError { code: ErrorCode::Invalid, message: format!("{why}{left}"), remedy: None }
+        })
+    }
+
+    /// What was adopted is listed.
+    pub(crate) fn adopted(&self, pool: &Pool) -> Result<(), LibraryError> {
+        self.meta.change(|tx| {
+            if let Some(row) = rows::find(tx, &pool.name)?.filter(|row| row.state == PoolState::Adopting) {
+                rows::update(tx, &PoolRow { state: PoolState::Normal, ..row })?;
+            }
+            Ok(())
+        })
+    }
+
+    /// The first half of a removal: from here on it is no pool. Nothing may be in it.
+    ///
+    /// # Errors
+    /// It is not durable; nothing has changed.
+    pub(crate) fn begin_removal(&self, pool: &Pool) -> Result<PoolRow, LibraryError> {
+        let row = self.meta.change(|tx| {
+            let mut row = rows::find(tx, &pool.name)?.ok_or_else(absent(&pool.name))?;
+            row.state = PoolState::Removing;
+            rows::update(tx, &row)?;
+            Ok(row)
+        })?;
+        self.close(row.clone(), "it is being removed".to_owned());
+        Ok(row)
+    }
+
+    /// The second half, when its threads have ended: its files go, then its row.
+    ///
+    /// # Errors
+    /// What is left, and why. The next start and the next removal try again.
+    pub(crate) fn finish_removal(&self, row: &PoolRow, pool: Arc<Pool>) -> Result<(), String> {
+        let share = pool.memory_bytes;
+        drop(pool);
+        self.erase(row)?;
+        lock(&self.shares).give_back(share);
+        Ok(())
+    }
+
+    /// Removes the files of a pool that nothing is in, and its row. Done again it goes on.
+    pub(crate) fn erase(&self, row: &PoolRow) -> Result<(), String> {
+        let removed = erase_released(row).map_err(|error| error.to_string());
+        let removed = removed.and_then(|()| self.forget(&row.name).map_err(|error| error.message));
+        if let Err(why) = &removed {
+            error!(pool = %row.name, why, "the files of a pool that was removed are not all gone");
+            self.close(row.clone(), format!("it was removed, and not all of its files are gone: {why}"));
+        }
+        removed
+    }
+
+    /// Lists a pool no more, and leaves its files alone.
+    pub(crate) fn forget(&self, name: &PoolName) -> Result<(), ApiError> {
+        let forgotten = self.meta.change(|tx| Ok(rows::remove(tx, name)?));
+        forgotten.map_err(|error| crate::api::refused(&error))?;
+        self.write().remove(name);
+        info!(pool = %name, "a pool is not listed any more");
+        Ok(())
+    }
+
+    fn close(&self, row: PoolRow, why: String) {
+        self.write().insert(row.name.clone(), Entry::Closed(Arc::new(Closed { row, why })));
+    }
+
+    /// Before a rotation: what is to open the pool.
+    pub(crate) fn note_next_key(&self, pool: &Pool, key: &KeyPlace) -> Result<(), LibraryError> {
+        self.on_row(pool, |row| row.next_key = Some(key.clone()))
+    }
+
+    /// After it.
+    pub(crate) fn note_key(&self, pool: &Pool) -> Result<(), LibraryError> {
+        self.on_row(pool, |row| row.key = row.next_key.take().or_else(|| row.key.take()))
+    }
+
+    /// Changes what is listed of a pool; the default one is not listed.
+    fn on_row(&self, pool: &Pool, change: impl FnOnce(&mut PoolRow)) -> Result<(), LibraryError> {
+        self.meta.change(|tx| match rows::find(tx, &pool.name)? {
+            None => Ok(()),
+            Some(mut row) => {
+                change(&mut row);
+                Ok(rows::update(tx, &row)?)
+            }
+        })
+    }
+
+    /// The pool of the configuration.
+    pub(crate) fn default(&self) -> &Arc<Pool> {
+        &self.default
+    }
+
+    /// All that are open, the default one first.
+    pub(crate) fn open_ones(&self) -> Vec<Arc<Pool>> {
+        let others = self.read();
+        let open = others.values().filter_map(|entry| match entry {
+            Entry::Open(pool) => Some(pool.clone()),
+            Entry::Closed(_) => None,
+        });
+        std::iter::once(self.default.clone()).chain(open).collect()
+    }
+
+    /// All that are listed and not open.
+    pub(crate) fn closed_ones(&self) -> Vec<Arc<Closed>> {
+        let closed = |entry: &Entry| match entry {
+            Entry::Open(_) => None,
+            Entry::Closed(closed) => Some(closed.clone()),
+        };
+        self.read().values().filter_map(closed).collect()
+    }
+
+    /// Every folder that belongs to a pool, whatever state that is in.
+    pub(crate) fn folders(&self) -> Vec<(PoolName, PathBuf)> {
+        let mut all = Vec::new();
+        for pool in self.open_ones() {
+            all.push((pool.name.clone(), pool.home.clone()));
+            all.extend(pool.store.folders().into_iter().map(|folder| (pool.name.clone(), folder.path)));
+        }
+        for closed in self.closed_ones() {
+            all.extend(closed.row.all_folders().map(|folder| (closed.row.name.clone(), folder.clone())));
+        }
+        all
+    }
+
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.read().len() + 1
+    }
+
+    /// The pool of this name.
+    pub(crate) fn named(&self, name: &PoolName) -> Result<Arc<Pool>, PoolError> {
+        if name.is_default() {
+            return Ok(self.default.clone());
+        }
+        match self.read().get(name) {
+            Some(Entry::Open(pool)) => Ok(pool.clone()),
+            Some(Entry::Closed(closed)) => Err(PoolError::Closed(closed.clone())),
+            None => Err(PoolError::Unknown(name.to_string())),
+        }
+    }
+
+    /// The one that was asked for; all open ones when none was.
+    pub(crate) fn asked(&self, name: Option<&str>) -> Result<Vec<Arc<Pool>>, PoolError> {
+        name.map_or_else(|| Ok(self.open_ones()), |name| Ok(vec![self.one(Some(name))?]))
+    }
+
+    /// The one that was asked for; the default one when none was.
+    pub(crate) fn one(&self, name: Option<&str>) -> Result<Arc<Pool>, PoolError> {
+        let Some(text) = name else { return Ok(self.default().clone()) };
+        let name: PoolName = text.parse().map_err(|_| PoolError::Unknown(text.to_owned()))?;
+        self.named(&name)
+    }
+
+    /// The name of the pool that a cartridge is in.
+    pub(crate) fn name_of(&self, id: CartridgeId) -> Result<PoolName, PoolError> {
+        self.meta.read(|tx| Ok(rows::pool_of(tx, id)?)).map_err(PoolError::Inventory)
+    }
+
+    /// The pool that a cartridge is in: the one place that says so.
+    pub(crate) fn of(&self, id: CartridgeId) -> Result<Arc<Pool>, PoolError> {
+        self.named(&self.name_of(id)?)
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, BTreeMap<PoolName, Entry>> {
+        self.others.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, BTreeMap<PoolName, Entry>> {
+        self.others.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Pools {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pools").field("names", &self.read().keys()).finish_non_exhaustive()
+    }
+}
+
+/// A row that the daemon has and the inventory lacks.
+fn absent(name: &PoolName) -> impl Fn() -> LibraryError {
+    let row = vtl_meta::RowName { table: "pools", key: format!("name={name}") };
+    move || LibraryError::Meta(vtl_meta::MetaError::Absent(row.clone()))
+}
+
+/// The configuration may name a folder for the default pool that another pool has had for long.
+fn refuse_under_default(config: &Config, row: &PoolRow) -> Result<(), String> {
+    let of_default = || std::iter::once(&config.store.path).chain(&config.store.folders);
+    let clash = row.all_folders().find(|folder| of_default().any(|other| overlap(folder, other)));
+    clash.map_or(Ok(()), |folder| {
+        Err(format!("{}: the configuration gives this folder to the default pool", folder.display()))
+    })
+}
+
+/// Whether one of two folders is in the other, or both are the same.
+pub(crate) fn overlap(one: &Path, other: &Path) -> bool {
+    one.starts_with(other) || other.starts_with(one)
+}
+
+/// Folders that are to be there and are not yet; their parents are.
+pub(crate) fn make_folders(row: &PoolRow) -> Result<(), String> {
+    use vtl_durable::Disk;
+    let disk = RealDisk::new();
+    let make = |folder: &PathBuf| {
+        disk.create_folder(folder)?;
+        disk.sync_folder(folder.parent().unwrap_or(folder))
+    };
+    let mut missing = row.all_folders().filter(|_| row.state == PoolState::Making);
+    missing.try_for_each(make).map_err(|error| error.to_string())
+}
+
+/// Threads that read a pool may take a moment to let go of it.
+fn erase_released(row: &PoolRow) -> Result<(), StoreError> {
+    let erase = || site::erase(&RealDisk::new(), &row.home, &row.folders, row.store_id);
+    for _ in 0..RELEASED_LOOKS {
+        match erase() {
+            Err(StoreError::Io(error)) if error.op == "lock" => std::thread::sleep(RELEASED_LOOK),
+            erased => return erased,
+        }
+    }
+    erase()
+}
+
+pub(crate) fn open_store(home: &Path, options: Options) -> Result<Store, StoreError> {
+    Store::open(Arc::new(RealDisk::new()), home, options)
+}
+
+fn default_options(config: &Config, memory_bytes: usize) -> Options {
+    Options {
+        encryption: pool_key(&config.store.encryption).map(Encryption::with),
+        compression_level: config.store.compression_level,
+        dedupe: config.store.dedupe,
+        size_bytes: config.store.size.map(|size| size.0),
+        chunk_bytes: usize::try_from(config.store.chunk_size.0).unwrap_or(usize::MAX),
+        folders: config.store.folders.clone(),
+        ..common_options(config, memory_bytes)
+    }
+}
+
+fn row_options(
+    config: &Config,
+    row: &PoolRow,
+    key: Option<&KeyPlace>,
+    memory_bytes: usize,
+) -> Result<Options, String> {
+    let read = key.map(|key| vtl_conf::store_key(Path::new(&key.file), key.method)).transpose()?;
+    Ok(Options {
+        encryption: read.as_ref().and_then(pool_key).map(Encryption::with),
+        compression_level: row.compression_level,
+        dedupe: row.dedupe,
+        size_bytes: row.size_bytes,
+        chunk_bytes: usize::try_from(row.chunk_bytes).unwrap_or(usize::MAX),
+        folders: row.folders.clone(),
+        pool_id: row.store_id,
+        ..common_options(config, memory_bytes)
+    })
+}
+
+/// What holds for every pool.
+fn common_options(config: &Config, memory_bytes: usize) -> Options {
+    let mut random = [0; 8];
+    crate::random::fill(&mut random);
+    Options {
+        start_random: u64::from_le_bytes(random),
+        memory_bytes,
+        degraded: config.store.degraded,
+        direct_io: match config.store.direct_io {
+            vtl_conf::DirectIo::Auto => DirectIo::Auto,
+            vtl_conf::DirectIo::On => DirectIo::On,
+            vtl_conf::DirectIo::Off => DirectIo::Off,
+        },
+        workers: std::thread::available_parallelism().map_or(2, usize::from),
+        ..Options::default()
+    }
+}
+
+/// The key as the store takes it.
+pub(crate) fn pool_key(configured: &StoreEncryption) -> Option<PoolKey> {
+    match configured {
+        StoreEncryption::None => None,
+        StoreEncryption::KeyFile(key) => Some(PoolKey::File(key.clone())),
+        StoreEncryption::Passphrase(words) => Some(PoolKey::Passphrase(words.clone())),
+    }
+}
