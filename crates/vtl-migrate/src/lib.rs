@@ -18,6 +18,7 @@ mod job;
 mod prune;
 mod request;
 mod verify;
+mod whereabouts;
 mod world;
 
 pub use catalogue::{MODULE, Origin, Row, StoredObject, all, of_cartridge, of_folder};
@@ -31,4 +32,5 @@ pub use request::{
 };
 pub use verify::Verify;
 pub use vtl_bundle::CHUNK_SIZES;
+pub use whereabouts::Whereabouts;
 pub use world::{Defaults, Settings, World};
