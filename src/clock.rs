@@ -36,6 +36,13 @@ pub fn rfc3339(unix_seconds: u64) -> String {
         .map_or_else(|| "unknown".to_owned(), |t| t.to_string())
 }
 
+/// The minute of the day, in the time zone of this machine.
+pub fn minute_of_day() -> u16 {
+    let now = jiff::Zoned::now();
+    let minute = i32::from(now.hour()) * 60 + i32::from(now.minute());
+    u16::try_from(minute).unwrap_or(0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

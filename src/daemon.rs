@@ -129,7 +129,8 @@ impl Daemon {
             keys,
             ejection: Ejection::default(),
         });
-        daemon.ejection.heed(crate::library_settings::defaults());
+        daemon.heed();
+        daemon.note_names();
         time_lost.into_iter().for_each(|problem| daemon.note_problem(problem));
         daemon.finish_halves().map_err(|e| e.message)?;
         daemon.first_start().map_err(|e| e.message)?;
@@ -347,7 +348,9 @@ impl Daemon {
             ..fresh.store.clone()
         };
         let store_changed = at_once != old.store;
+        self.check_names(&fresh)?;
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(fresh);
+        self.heed();
         self.publish().map_err(|e| internal(&e.to_string()))?;
         self.jobs.heed(&self.config());
         let later = match (listeners_moved, store_changed) {
@@ -607,6 +610,11 @@ impl Daemon {
     /// can tell it from one that was in use.
     fn take_in(&self, heads: Vec<ShelfHead>) -> Result<(), vtl_api::ApiError> {
         let first_start_done = self.meta.flag(FIRST_START_DONE).map_err(|e| internal(&e.to_string()))?;
+        let (unfinished, heads): (Vec<_>, Vec<_>) = heads.into_iter().partition(|head| head.unfinished);
+        for head in unfinished {
+            info!(label = %head.row.label, "an import that was cut off is removed; its job begins anew");
+            forget_unused(&*self.pools.named(&head.pool)?, &[head.row.id]);
+        }
         let inventory_is_lost = !first_start_done && heads.iter().any(|head| !head.blank);
         let (blank, mut listed): (Vec<_>, Vec<_>) =
             heads.into_iter().partition(|head| head.blank && !head.protection.is_on() && !inventory_is_lost);

@@ -8,17 +8,14 @@ use std::cell::RefCell;
 use std::fmt;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
-use serde::Serialize;
 use tracing::info;
 use vtl_jobs::{JobError, NewJob};
 use vtl_library::{LibraryError, Moved};
 use vtl_meta::Tx;
+use vtl_migrate::EXPORT;
 use vtl_types::{Label, LibraryName, Place};
 
 use crate::library_settings::{Defaults, Effective};
-
-/// Kind of the jobs.
-pub const EXPORT: &str = "export";
 
 /// What every library does with what is put into its mailslots.
 #[derive(Clone, Default)]
@@ -49,21 +46,6 @@ impl Event {
     pub fn new() -> Self {
         Self { id: crate::state::hexadecimal(&crate::random::id()), ejected: RefCell::default() }
     }
-}
-
-/// What the engine is asked. What is not there is as the configuration says when the job begins.
-#[derive(Debug, Serialize)]
-struct Request<'s> {
-    label: String,
-    library: String,
-    remote: &'s str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    key: Option<&'s str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    chunk_bytes: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    compress: Option<&'s str>,
-    delete_after_export: bool,
 }
 
 impl Ejection {
@@ -98,9 +80,11 @@ impl Ejection {
             return Ok(moved);
         }
         let settings = Effective::read(tx, library, &self.defaults())?;
-        let Some(remote) = settings.remote().filter(|_| settings.is_ejecting()) else { return Ok(moved) };
+        if !settings.is_ejecting() {
+            return Ok(moved);
+        }
         let eject = |one: Moved| match is_put_out(&one) {
-            true => export(tx, one, library, remote, &settings, event),
+            true => export(tx, one, library, &settings, event),
             false => Ok(one),
         };
         moved.into_iter().map(eject).collect()
@@ -128,21 +112,12 @@ fn export(
     tx: &mut Tx<'_>,
     put: Moved,
     library: &LibraryName,
-    remote: &str,
     settings: &Effective,
     event: &Event,
 ) -> Result<Moved, LibraryError> {
     let (label, mailslot) = (put.cartridge.label, put.to);
     let vaulted = vtl_library::eject(tx, put)?;
-    let request = Request {
-        label: label.to_string(),
-        library: library.to_string(),
-        remote,
-        key: settings.key(),
-        chunk_bytes: settings.chunk_bytes(),
-        compress: settings.compress(),
-        delete_after_export: settings.delete_after_export(),
-    };
+    let request = settings.request(label, Some(library));
     let follow = |why: String| LibraryError::Follow { label, why };
     let new = NewJob {
         key: format!("eject:{}:{}", vaulted.cartridge.id, event.id),
@@ -266,7 +241,7 @@ mod tests {
             request,
             json!({
                 "label": "VTL001L8", "library": "lib0", "remote": "cloud", "key": "k", "chunk_bytes": 67_108_864,
-                "compress": "zstd", "delete_after_export": false
+                "compress": "zstd", "delete_after_export": false, "verify": "remote-hash"
             })
         );
         crate::jobs::Jobs::open(&bench.daemon);

@@ -239,19 +239,23 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_secs(60);
 
-    /// A shell script as a site would write it.
-    fn hook(folder: &Path, script: &str) -> Hook {
-        let program = folder.join("hook");
-        // Written by another process: a file that this one has open for writing while another test forks cannot be run.
+    /// A shell script as a site would write it. Another process writes it: a file that this one has open for writing while another test forks
+    /// cannot be run.
+    fn write_script(path: &Path, script: &str) {
         let mut shell = Command::new("sh")
             .args(["-c", "cat > \"$1\" && chmod 700 \"$1\"", "sh"])
-            .arg(&program)
+            .arg(path)
             .stdin(Stdio::piped())
             .spawn()
             .unwrap();
-        io::Write::write_all(&mut shell.stdin.take().unwrap(), format!("#!/bin/sh\n{script}\n").as_bytes())
-            .unwrap();
+        let text = format!("#!/bin/sh\n{script}\n");
+        io::Write::write_all(&mut shell.stdin.take().unwrap(), text.as_bytes()).unwrap();
         assert!(shell.wait().unwrap().success());
+    }
+
+    fn hook(folder: &Path, script: &str) -> Hook {
+        let program = folder.join("hook");
+        write_script(&program, script);
         Hook { program, limit: PATIENCE, retry_on: vec![2, 5] }
     }
 
@@ -345,8 +349,13 @@ mod tests {
         let (class, message) = failed(&run);
         assert!(class == Class::Temporary && message.contains("did not end in 2 s"), "{message}");
         let child = std::fs::read_to_string(folder.path().join("hook.child")).unwrap();
-        let state = std::fs::read_to_string(format!("/proc/{}/stat", child.trim())).unwrap_or_default();
-        assert!(state.is_empty() || state.contains(") Z"), "it still runs: {state}");
+        // It is killed; going takes a moment.
+        let state = || std::fs::read_to_string(format!("/proc/{}/stat", child.trim())).unwrap_or_default();
+        let end = Instant::now() + PATIENCE;
+        while !(state().is_empty() || state().contains(") Z")) {
+            assert!(Instant::now() < end, "it still runs: {}", state());
+            std::thread::sleep(LOOK);
+        }
     }
 
     #[test]

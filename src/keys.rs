@@ -7,8 +7,6 @@ mod requests;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use requests::refused;
-
 use std::fmt;
 use std::fs::File;
 use std::io::Read as _;
@@ -22,6 +20,7 @@ use vtl_durable::{Disk, DiskError};
 use zeroize::Zeroizing;
 
 use crate::given_name::{BadName, GivenName};
+pub(crate) use requests::refused;
 
 /// `docs/keys.md`.
 const FILE: Kind = Kind { magic: *b"VTLRSAK\0", version: 0 };
@@ -48,7 +47,6 @@ pub enum KeyRefused {
     /// Another key has this name.
     Exists(GivenName),
     /// Only its public part is here.
-    #[cfg_attr(not(test), allow(dead_code, reason = "imports open what was wrapped"))]
     PublicOnly(GivenName),
     /// A file that is to be imported.
     File {
@@ -167,7 +165,6 @@ impl Keys {
     ///
     /// # Errors
     /// There is no such key, or only its public part; its file is damaged.
-    #[cfg_attr(not(test), allow(dead_code, reason = "imports open what was wrapped"))]
     pub fn private(&self, name: &str) -> Result<PrivateKey, KeyRefused> {
         let name = given(name)?;
         match self.read(&name)? {

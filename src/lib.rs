@@ -12,6 +12,7 @@ mod connection;
 mod daemon;
 mod drive;
 mod eject;
+mod exports;
 mod given_name;
 mod hook;
 mod in_flight;

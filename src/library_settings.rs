@@ -6,15 +6,13 @@ mod requests;
 
 use std::collections::BTreeMap;
 
+use vtl_conf::{Compress, Config, Migrate};
 use vtl_library::LibraryError;
 use vtl_meta::Tx;
-use vtl_types::{ByteCount, LibraryName};
+use vtl_migrate::{CHUNK_SIZES, ExportRequest};
+use vtl_types::{ByteCount, Label, LibraryName};
 
 use crate::given_name::GivenName;
-
-/// Limits of an object of an export (`docs/formats/bundle.md`).
-const LEAST_CHUNK: u64 = 1 << 20;
-const MOST_CHUNK: u64 = 1 << 40;
 
 /// What values a key takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +32,8 @@ enum Form {
 const SWITCH: Form = Form::Word(&["true", "false"]);
 /// A remote or a key that is not there, whatever the configuration says.
 const NONE: &str = "none";
+/// The one trigger there is.
+const MAILSLOT: &str = "mailslot";
 
 /// Key, form, and how a right value looks.
 const KEYS: [(&str, Form, &str); 9] = [
@@ -45,7 +45,7 @@ const KEYS: [(&str, Form, &str); 9] = [
     ("migrate.delete_clean_import", Form::Only("false"), "false in this version"),
     ("migrate.create_spare", Form::Only("false"), "false in this version"),
     ("migrate.verify", Form::Word(&["remote-hash", "readback", "none"]), "remote-hash, readback or none"),
-    ("migrate.triggers", Form::Word(&["mailslot", "none"]), "mailslot or none in this version"),
+    ("migrate.triggers", Form::Word(&[MAILSLOT, NONE]), "mailslot or none in this version"),
 ];
 
 /// Why a setting is refused: key, value, and what would be right.
@@ -95,18 +95,20 @@ pub fn check(key: &str, value: &str) -> Result<Checked, BadSetting> {
         Form::Remote | Form::Key if value == NONE => as_it_is(),
         Form::Remote => name().map(Checked::Remote),
         Form::Key => name().map(Checked::Key),
-        Form::Chunk => chunk_bytes(value).map_or_else(|| Err(bad()), |_| as_it_is()),
+        Form::Chunk if has_unit(value) && chunk_bytes(value).is_some() => as_it_is(),
         Form::Word(words) if words.contains(&value) => as_it_is(),
         Form::Only(only) if *only == value => as_it_is(),
-        Form::Word(_) | Form::Only(_) => Err(bad()),
+        Form::Chunk | Form::Word(_) | Form::Only(_) => Err(bad()),
     }
 }
 
 /// A number alone may mean bytes to one and megabytes to another, so it has a unit.
+fn has_unit(text: &str) -> bool {
+    text.ends_with(|c: char| c.is_ascii_alphabetic())
+}
+
 fn chunk_bytes(text: &str) -> Option<u64> {
-    let has_unit = text.ends_with(|c: char| c.is_ascii_alphabetic());
-    let size = text.parse::<ByteCount>().ok().filter(|_| has_unit)?;
-    (LEAST_CHUNK..=MOST_CHUNK).contains(&size.0).then_some(size.0)
+    text.parse::<ByteCount>().ok().map(|size| size.0).filter(|bytes| CHUNK_SIZES.contains(bytes))
 }
 
 /// What holds for a library: its own settings over those of the configuration.
@@ -119,18 +121,37 @@ pub struct Effective {
 /// What holds for libraries that do not say it, by key.
 pub type Defaults = BTreeMap<&'static str, String>;
 
-/// Those of every configuration.
-pub fn defaults() -> Defaults {
+/// Those of a configuration.
+pub fn defaults(config: &Config) -> Defaults {
+    let Migrate { remote, key, chunk_size, compress, verify, delete_after_export, triggers, .. } =
+        &config.migrate;
+    let compress = match compress {
+        Compress::Zstd => "zstd",
+        Compress::Lz4 => "lz4",
+        Compress::None => "none",
+    };
+    let triggers = if triggers.is_empty() { NONE } else { MAILSLOT };
     let rows = [
-        ("migrate.chunk_size", "10240m"),
-        ("migrate.compress", "zstd"),
-        ("migrate.delete_after_export", "false"),
-        ("migrate.delete_clean_import", "false"),
-        ("migrate.create_spare", "false"),
-        ("migrate.verify", "remote-hash"),
-        ("migrate.triggers", "mailslot"),
+        ("migrate.remote", remote.clone()),
+        ("migrate.key", key.clone()),
+        ("migrate.chunk_size", Some(size_text(chunk_size.0))),
+        ("migrate.compress", Some(compress.to_owned())),
+        ("migrate.delete_after_export", Some(delete_after_export.to_string())),
+        ("migrate.delete_clean_import", Some(false.to_string())),
+        ("migrate.create_spare", Some(false.to_string())),
+        ("migrate.verify", Some((*verify).to_owned())),
+        ("migrate.triggers", Some(triggers.to_owned())),
     ];
-    rows.into_iter().map(|(key, value)| (key, value.to_owned())).collect()
+    rows.into_iter().filter_map(|(key, value)| Some((key, value?))).collect()
+}
+
+/// As people write it, without a rest.
+fn size_text(bytes: u64) -> String {
+    match (bytes % (1 << 20), bytes % (1 << 10)) {
+        (0, _) => format!("{}m", bytes >> 20),
+        (_, 0) => format!("{}k", bytes >> 10),
+        _ => bytes.to_string(),
+    }
 }
 
 impl Effective {
@@ -141,6 +162,11 @@ impl Effective {
     pub fn read(tx: &Tx<'_>, library: &LibraryName, defaults: &Defaults) -> Result<Self, LibraryError> {
         let own = vtl_library::settings(tx, library)?.into_iter().collect();
         Ok(Self { own, defaults: defaults.clone() })
+    }
+
+    /// As it is for what is in no library.
+    pub fn of_all(defaults: Defaults) -> Self {
+        Self { own: BTreeMap::new(), defaults }
     }
 
     /// Every setting that has a value, and whether it is the library's own.
@@ -171,24 +197,24 @@ impl Effective {
         self.named("migrate.key")
     }
 
-    /// The most that an object may have, in bytes; none: as the engine has it.
-    pub fn chunk_bytes(&self) -> Option<u64> {
-        self.get("migrate.chunk_size").and_then(chunk_bytes)
-    }
-
-    /// What frames are compressed with.
-    pub fn compress(&self) -> Option<&str> {
-        self.get("migrate.compress")
-    }
-
-    /// Whether a cartridge goes when its export is proved.
-    pub fn delete_after_export(&self) -> bool {
-        self.get("migrate.delete_after_export") == Some("true")
+    /// What the engine is asked for a cartridge, with nothing left open. `ejected_by`: the library that the cartridge has left by itself.
+    pub fn request(&self, label: Label, ejected_by: Option<&LibraryName>) -> ExportRequest {
+        let text = |key: &str| self.get(key).map(str::to_owned);
+        ExportRequest {
+            label: Some(label.to_string()),
+            remote: self.remote().map(str::to_owned),
+            key: Some(self.key().unwrap_or(NONE).to_owned()),
+            chunk_bytes: self.get("migrate.chunk_size").and_then(chunk_bytes),
+            compress: text("migrate.compress"),
+            delete_after_export: Some(self.get("migrate.delete_after_export") == Some("true")),
+            verify: text("migrate.verify"),
+            library: ejected_by.map(ToString::to_string),
+        }
     }
 
     /// Whether a move to a mailslot begins an export.
     pub fn is_ejecting(&self) -> bool {
-        self.remote().is_some() && self.get("migrate.triggers").is_none_or(|trigger| trigger == "mailslot")
+        self.remote().is_some() && self.get("migrate.triggers").is_none_or(|trigger| trigger == MAILSLOT)
     }
 }
 
@@ -232,6 +258,13 @@ mod tests {
     }
 
     #[test]
+    fn a_size_is_shown_as_people_write_it_and_read_back() {
+        for (bytes, text) in [(10_737_418_240, "10240m"), (1_049_600, "1025k"), (1_048_577, "1048577")] {
+            assert_eq!((size_text(bytes).as_str(), chunk_bytes(text)), (text, Some(bytes)));
+        }
+    }
+
+    #[test]
     fn what_a_library_sets_stands_over_the_configuration_and_none_stands_over_a_name() {
         let defaults =
             Defaults::from([("migrate.remote", "cloud".to_owned()), ("migrate.key", "k".to_owned())]);
@@ -241,7 +274,9 @@ mod tests {
         };
         assert_eq!((with(&[]).remote(), with(&[]).is_ejecting()), (Some("cloud"), true));
         let own = with(&[("migrate.remote", "here"), ("migrate.key", "none"), ("migrate.chunk_size", "64m")]);
-        assert_eq!((own.remote(), own.key(), own.chunk_bytes()), (Some("here"), None, Some(67_108_864)));
+        assert_eq!((own.remote(), own.key()), (Some("here"), None));
+        let request = own.request("VTL001L8".parse().unwrap(), None);
+        assert_eq!((request.chunk_bytes, request.key.as_deref()), (Some(67_108_864), Some("none")));
         assert_eq!(own.all()[..2], [("migrate.remote", "here", true), ("migrate.key", "none", true)]);
         assert!(!with(&[("migrate.remote", "none")]).is_ejecting());
         assert!(!with(&[("migrate.triggers", "none")]).is_ejecting());

@@ -33,6 +33,8 @@ pub struct ShelfHead {
     pub pool: PoolName,
     /// Nothing has ever been written to it, and nobody has listed it.
     pub blank: bool,
+    /// An import that was cut off: nobody may use it.
+    pub unfinished: bool,
     /// Retention and hold.
     pub protection: Protection,
 }
@@ -130,6 +132,7 @@ impl Shelf {
             row,
             pool: pool.name.clone(),
             blank: facts.generation == 0 && !pool.is_adopted,
+            unfinished: facts.unfinished,
             protection: facts.protection,
         })
     }

@@ -51,8 +51,14 @@ const DAEMON: &str = "vtld";
 const TRASH: &str = "trash";
 const KEPT: &str = "kept";
 
-static MODULES: [Module; 5] =
-    [vtl_library::MODULE, DEVICES, vtl_jobs::MODULE, crate::remotes::MODULE, crate::pools::rows::MODULE];
+static MODULES: [Module; 6] = [
+    vtl_library::MODULE,
+    DEVICES,
+    vtl_jobs::MODULE,
+    crate::remotes::MODULE,
+    vtl_migrate::MODULE,
+    crate::pools::rows::MODULE,
+];
 
 impl SharedMeta {
     /// Opens or creates the file.

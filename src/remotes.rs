@@ -7,14 +7,12 @@ mod definition;
 mod requests;
 mod rows;
 
-pub(crate) use requests::refused;
-
 use std::fmt;
 use std::future::Future;
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use tokio::runtime::Handle;
 use vtl_jobs::JobError;
@@ -29,6 +27,7 @@ use crate::meta::SharedMeta;
 use crate::pools::Pools;
 use crate::used::NotTold;
 use definition::{Bucket, Definition};
+pub(crate) use requests::refused;
 pub use rows::MODULE;
 use rows::Row;
 
@@ -46,6 +45,8 @@ pub struct Remotes {
     state: PathBuf,
     pools: Arc<Pools>,
     runtime: OnceLock<Handle>,
+    /// Exit codes of rclone after which it is tried again.
+    retry_on: RwLock<Vec<u8>>,
 }
 
 /// Why a remote is not defined, opened or removed.
@@ -164,7 +165,27 @@ impl Remotes {
     pub(crate) fn new(meta: SharedMeta, state: &Path, pools: Arc<Pools>) -> Result<Self, RemoteRefused> {
         let spool = state.join("spool");
         clean(&spool).map_err(|why| RemoteRefused::Io { path: spool.clone(), why: why.to_string() })?;
-        Ok(Self { meta, spool, state: state.to_owned(), pools, runtime: OnceLock::new() })
+        Ok(Self {
+            meta,
+            spool,
+            state: state.to_owned(),
+            pools,
+            runtime: OnceLock::new(),
+            retry_on: RwLock::new(DEFAULT_RETRY_EXIT_CODES.to_vec()),
+        })
+    }
+
+    /// Remotes that are opened from now on try again after these exit codes of rclone.
+    pub fn retry_on(&self, codes: &[u8]) {
+        *self.retry_on.write().unwrap_or_else(PoisonError::into_inner) = codes.to_vec();
+    }
+
+    /// Whether there is a remote of this name, usable or not.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn is_known(&self, name: &str) -> Result<(), RemoteRefused> {
+        self.row(&given(name)?).map(drop)
     }
 
     /// From now on calls can be waited for. Said once, when the runtime is there.
@@ -211,7 +232,7 @@ impl Remotes {
                 remote: remote.clone(),
                 flags: flags.clone(),
                 spool: self.spool.clone(),
-                retry_exit_codes: DEFAULT_RETRY_EXIT_CODES.to_vec(),
+                retry_exit_codes: self.retry_on.read().unwrap_or_else(PoisonError::into_inner).clone(),
             })?),
         })
     }

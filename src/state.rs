@@ -50,6 +50,8 @@ impl std::fmt::Display for StateError {
 impl std::error::Error for StateError {}
 
 const TOKEN_BYTES: usize = 32;
+/// What checkpoints of jobs keep secrets with.
+const CHECKPOINT_KEY: &str = "checkpoint.key";
 
 impl StateFolder {
     /// Makes the folder if there is none, and takes it.
@@ -85,6 +87,42 @@ impl StateFolder {
     /// The inventory file.
     pub fn inventory(&self) -> PathBuf {
         self.path.join("inventory.db")
+    }
+
+    /// What the data keys of exports that have not ended are sealed with in their jobs: made when it is first asked for. Without it such an export
+    /// begins anew; a copy of the inventory alone opens none.
+    ///
+    /// # Errors
+    /// See [`StateError`].
+    pub fn checkpoint_key(&self) -> Result<vtl_codec::Key, StateError> {
+        let path = self.path.join(CHECKPOINT_KEY);
+        let fail = |error| StateError::Io(path.clone(), error);
+        match fs::read(&path) {
+            Ok(bytes) => {
+                let mode = fs::metadata(&path).map_err(fail)?.permissions().mode();
+                if mode & 0o077 != 0 {
+                    return Err(StateError::TooOpen(path.clone(), mode & 0o7777));
+                }
+                let bytes = zeroize::Zeroizing::new(bytes);
+                let key = <[u8; vtl_codec::KEY_BYTES]>::try_from(bytes.as_slice());
+                return key.map(vtl_codec::Key::new).map_err(|_| fail(io::ErrorKind::InvalidData.into()));
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(fail(error)),
+        }
+        let key = vtl_codec::Key::random(&vtl_codec::Randomness::system()).map_err(fail)?;
+        let fresh = self.path.join("checkpoint.key.new");
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&fresh)
+            .map_err(fail)?;
+        file.write_all(key.expose()).and_then(|()| file.sync_all()).map_err(fail)?;
+        fs::rename(&fresh, &path).map_err(fail)?;
+        File::open(&self.path).and_then(|folder| folder.sync_all()).map_err(fail)?;
+        Ok(key)
     }
 
     /// The API's token: made at first start, then the same for ever (or as the operator writes it).
@@ -218,6 +256,25 @@ mod tests {
         assert_eq!((token.len(), state.token().unwrap()), (64, token));
         let mode = |p: &Path| fs::metadata(p).unwrap().permissions().mode() & 0o777;
         assert_eq!((mode(&path), mode(&path.join("api.token"))), (0o700, 0o600));
+    }
+
+    #[test]
+    fn the_key_of_checkpoints_stays_the_same_is_for_its_owner_only_and_refused_when_others_can_read_it_or_it_is_none()
+     {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state");
+        let state = StateFolder::open(&path).unwrap();
+        let key = state.checkpoint_key().unwrap();
+        assert_eq!(state.checkpoint_key().unwrap().expose(), key.expose());
+        let file = path.join("checkpoint.key");
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
+        assert!(matches!(state.checkpoint_key(), Err(StateError::TooOpen(_, 0o640))));
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+        fs::write(&file, b"short").unwrap();
+        assert!(
+            matches!(state.checkpoint_key(), Err(StateError::Io(_, error)) if error.kind() == io::ErrorKind::InvalidData)
+        );
     }
 
     #[test]

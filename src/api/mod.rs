@@ -16,8 +16,8 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, patch, post, put};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 use tokio::net::TcpListener;
 use tracing::error;
@@ -70,7 +70,18 @@ type Name = Path<String>;
 type Of = Query<OnPool>;
 
 fn routes(daemon: Arc<Daemon>) -> Router {
-    let nouns = [libraries(), cartridges(), store(), remotes(), keys(), hooks(), jobs(), iscsi(), system()];
+    let nouns = [
+        libraries(),
+        cartridges(),
+        exports(),
+        store(),
+        remotes(),
+        keys(),
+        hooks(),
+        jobs(),
+        iscsi(),
+        system(),
+    ];
     nouns
         .into_iter()
         .fold(Router::new(), Router::merge)
@@ -152,6 +163,36 @@ fn cartridges() -> Router<Arc<Daemon>> {
         )
 }
 
+/// Where to look for exports.
+#[derive(serde::Deserialize)]
+struct OnRemote {
+    remote: String,
+}
+
+/// Exports, imports, and what lies on remotes.
+fn exports() -> Router<Arc<Daemon>> {
+    Router::new()
+        .route(
+            "/cartridges/{label}/export",
+            post(|State(d): Shared, Path(l): Name, b: Bytes| {
+                run(d, move |d| d.cartridge_export(&l, &body(&b)?))
+            }),
+        )
+        .route("/imports", post(|State(d): Shared, b: Bytes| run(d, move |d| d.cartridge_import(&body(&b)?))))
+        .route(
+            "/exports",
+            get(|State(d): Shared, Query(q): Query<OnRemote>| run(d, move |d| d.export_list(&q.remote))),
+        )
+        .route(
+            "/exports/verify",
+            post(|State(d): Shared, b: Bytes| run(d, move |d| d.export_verify(&body(&b)?))),
+        )
+        .route(
+            "/exports/prune",
+            post(|State(d): Shared, b: Bytes| run(d, move |d| d.export_prune(&body(&b)?))),
+        )
+}
+
 /// The store and the pools that it lies in.
 fn store() -> Router<Arc<Daemon>> {
     Router::new()
@@ -210,6 +251,14 @@ fn store() -> Router<Arc<Daemon>> {
         )
 }
 
+/// Which objects of a remote.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Objects {
+    folder: Option<String>,
+    after: Option<String>,
+}
+
 /// Places where exported objects lie.
 fn remotes() -> Router<Arc<Daemon>> {
     Router::new()
@@ -222,6 +271,12 @@ fn remotes() -> Router<Arc<Daemon>> {
             "/remotes/{name}",
             get(|State(d): Shared, Path(n): Name| run(d, move |d| d.remote_show(&n)))
                 .delete(|State(d): Shared, Path(n): Name| run(d, move |d| d.remote_remove(&n))),
+        )
+        .route(
+            "/remotes/{name}/objects",
+            get(|State(d): Shared, Path(n): Name, Query(which): Query<Objects>| {
+                run(d, move |d| d.remote_objects(&n, which.folder.as_deref(), which.after.as_deref()))
+            }),
         )
         .route(
             "/remotes/{name}/test",

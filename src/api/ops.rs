@@ -420,7 +420,7 @@ impl Daemon {
             capacity_bytes: cartridge.capacity.0,
             used_bytes,
             generation: media.generation.number(),
-            exports: Vec::new(),
+            exports: self.exports_of(cartridge.id),
             pool: self.pools.name_of(cartridge.id).map_or_else(|_| String::new(), |name| name.to_string()),
             write_protected: cartridge.write_protected,
             worm: media.form == MediaForm::Worm,
@@ -965,6 +965,8 @@ impl Daemon {
         for pool in self.pools.open_ones() {
             for owner in pool.store.owners() {
                 match self.shelf.head(&pool, vtl_types::CartridgeId(owner.0)) {
+                    // An import that runs, or was cut off, is no cartridge.
+                    Ok(head) if head.unfinished => {}
                     Ok(head) => heads.push(head.row),
                     Err(why) => broken.push(Problem {
                         subject: owner.to_string(),

@@ -1,7 +1,6 @@
 //! Requests of the API about hooks.
 
 use vtl_api::{ApiError, ErrorCode, HookInfo, HookTest};
-use vtl_remote::DEFAULT_RETRY_EXIT_CODES;
 
 use super::{Ending, Hook, Vaulted};
 use crate::daemon::Daemon;
@@ -11,11 +10,12 @@ const POST_VAULT: &str = "post-vault";
 impl Daemon {
     /// The hook of cartridges that come to the vault, if the configuration names one.
     pub(crate) fn post_vault_hook(&self) -> Option<Hook> {
-        let hooks = self.config().hooks.clone();
+        let config = self.config();
+        let hooks = config.hooks.clone();
         Some(Hook {
             program: hooks.post_vault?,
             limit: hooks.time_limit,
-            retry_on: DEFAULT_RETRY_EXIT_CODES.to_vec(),
+            retry_on: config.transfer.retry_on_exit_codes.clone(),
         })
     }
 

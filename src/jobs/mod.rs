@@ -1,6 +1,7 @@
 //! The daemon's jobs: the manager, the engines that it has, and how a job looks to the API. What a job is stands in `docs/jobs.md`.
 
 mod collect;
+mod outside;
 mod scrub;
 mod shown;
 
@@ -10,8 +11,10 @@ use std::time::Duration;
 use vtl_api::{ApiError, ErrorCode, Problem};
 use vtl_conf::Config;
 use vtl_jobs::{
-    Class, Failure, Job, JobError, JobId, Machine, Manager, NewJob, Settings, State, Trouble, Work,
+    Class, Failure, Job, JobError, JobId, Machine, Manager, NewJob, RetryRule, RetryRules, Settings, State,
+    Trouble, Work,
 };
+use vtl_migrate::World;
 
 use crate::daemon::{Daemon, internal, invalid};
 use crate::pools::Pool;
@@ -33,8 +36,25 @@ impl Jobs {
             let daemon = weak.clone();
             move || daemon.upgrade().iter().for_each(|daemon| daemon.jobs.poke())
         });
-        let works: Vec<Arc<dyn Work>> =
-            vec![Arc::new(collect::Collect(weak.clone())), Arc::new(scrub::Pass(weak))];
+        if let Err(error) = vtl_transfer::empty(&daemon.staging()) {
+            daemon.note_problem(Problem {
+                subject: "staging".to_owned(),
+                message: format!(
+                    "what an earlier run left in {} is still there: {error}",
+                    daemon.staging().display()
+                ),
+                remedy: "remove the folders in it whose names begin with job-".to_owned(),
+            });
+        }
+        let world: Arc<dyn World> = Arc::new(outside::Outside::new(weak.clone()));
+        let works: Vec<Arc<dyn Work>> = vec![
+            Arc::new(collect::Collect(weak.clone())),
+            Arc::new(scrub::Pass(weak)),
+            Arc::new(vtl_migrate::Export::new(world.clone())),
+            Arc::new(vtl_migrate::Import::new(world.clone())),
+            Arc::new(vtl_migrate::Verify::new(world.clone())),
+            Arc::new(vtl_migrate::Prune::new(world)),
+        ];
         let opened =
             Manager::open(Box::new(daemon.meta.clone()), Box::new(Clocks), works, settings(&daemon.config()));
         let held = opened.and_then(|manager| {
@@ -181,7 +201,7 @@ fn outcome(job: &Job) -> Result<String, ApiError> {
     }
 }
 
-fn refusal(trouble: &Trouble) -> ApiError {
+pub(crate) fn refusal(trouble: &Trouble) -> ApiError {
     let code = serde_json::from_value(serde_json::Value::String(trouble.code.clone()));
     ApiError {
         code: code.unwrap_or(ErrorCode::Internal),
@@ -210,10 +230,17 @@ fn unreadable(request: &str, why: &str) -> Failure {
 }
 
 fn settings(config: &Config) -> Settings {
+    let transfer = &config.transfer;
+    let temporary = RetryRule {
+        attempts: Some(transfer.retry_attempts),
+        pause_s: transfer.retry_pause.as_secs(),
+        max_pause_s: transfer.retry_max_pause.as_secs(),
+    };
     Settings {
         max_running: usize::try_from(config.jobs.max_running).unwrap_or(1),
+        max_transfers: usize::try_from(config.jobs.max_transfers).unwrap_or(1),
         history_keep_s: config.jobs.history_keep.as_secs(),
-        ..Settings::default()
+        retry: RetryRules { temporary, ..RetryRules::default() },
     }
 }
 

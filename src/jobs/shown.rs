@@ -103,6 +103,7 @@ fn json(text: &str) -> serde_json::Value {
 
 pub(crate) fn info(shown: Shown) -> JobInfo {
     let Shown { job, rate, left_s } = shown;
+    let place = vtl_migrate::Whereabouts::of(&job.request, &job.checkpoint, job.result.as_deref());
     let (error, remedy) = job.trouble.map_or((None, None), |one| (Some(one.message), one.remedy));
     JobInfo {
         id: job.id.0,
@@ -121,5 +122,8 @@ pub(crate) fn info(shown: Shown) -> JobInfo {
         next_attempt: (job.not_before_s > 0).then(|| rfc3339(job.not_before_s)),
         bytes_per_s: rate,
         left_s,
+        remote: place.remote,
+        folder: place.folder,
+        objects: place.objects,
     }
 }

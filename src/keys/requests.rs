@@ -57,7 +57,12 @@ impl Daemon {
 
     fn not_in_use(&self, name: &GivenName) -> Result<(), ApiError> {
         let by = self.meta.with(|meta| meta.read(|tx| crate::used::by(tx, "key", name.as_str())));
-        match by.map_err(crate::used::refused)?.as_slice() {
+        let by: Vec<String> = by
+            .map_err(crate::used::refused)?
+            .into_iter()
+            .chain(self.is_configured("key", name.as_str()))
+            .collect();
+        match by.as_slice() {
             [] => Ok(()),
             by => Err(ApiError {
                 code: ErrorCode::Conflict,

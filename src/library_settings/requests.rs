@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use vtl_api::{ApiError, ErrorCode, LibrarySetting};
+use vtl_conf::Config;
+use vtl_migrate::EXPORT;
 use vtl_types::LibraryName;
 
 use super::{Checked, Effective, check};
 use crate::daemon::{Daemon, invalid};
-use crate::eject::EXPORT;
 
 /// What a request changes: key and value, nothing for the configuration's.
 type Changes = Vec<(String, Option<String>)>;
@@ -15,11 +16,7 @@ type Changes = Vec<(String, Option<String>)>;
 impl Daemon {
     /// Every setting of a library that has a value.
     pub(crate) fn library_settings(&self, library: &LibraryName) -> Result<Vec<LibrarySetting>, ApiError> {
-        let defaults = self.ejection.defaults();
-        let effective = self
-            .meta
-            .read(|tx| Effective::read(tx, library, &defaults))
-            .map_err(|error| crate::api::refused(&error))?;
+        let effective = self.settings_for(Some(library))?;
         let shown = |(key, value, own): (&str, &str, bool)| LibrarySetting {
             key: key.to_owned(),
             value: value.to_owned(),
@@ -79,4 +76,53 @@ impl Daemon {
             }),
         }
     }
+}
+
+impl Daemon {
+    /// What holds for a cartridge: the settings of the library that it is in, or the configuration's.
+    pub(crate) fn settings_for(&self, library: Option<&LibraryName>) -> Result<Effective, ApiError> {
+        let defaults = self.ejection.defaults();
+        let Some(library) = library else { return Ok(Effective::of_all(defaults)) };
+        self.meta
+            .read(|tx| Effective::read(tx, library, &defaults))
+            .map_err(|error| crate::api::refused(&error))
+    }
+
+    /// What the configuration says holds from now on.
+    pub(crate) fn heed(&self) {
+        let config = self.config();
+        self.ejection.heed(super::defaults(&config));
+        self.remotes.retry_on(&config.transfer.retry_on_exit_codes);
+    }
+
+    /// The remote and the key that a configuration names must be there.
+    pub(crate) fn check_names(&self, config: &Config) -> Result<(), ApiError> {
+        let remote = config.migrate.remote.as_deref().map(|name| self.remotes.is_known(name));
+        let key = config.migrate.key.as_deref().map(|name| self.keys.public(name));
+        remote.transpose().map_err(|error| at("migrate.remote", crate::remotes::refused(error)))?;
+        key.transpose().map_err(|error| at("migrate.key", crate::keys::refused(error)))?;
+        Ok(())
+    }
+
+    /// The same at a start, which does not fail for that: how would they be defined?
+    pub(crate) fn note_names(&self) {
+        if let Err(error) = self.check_names(&self.config()) {
+            self.note_problem(vtl_api::Problem {
+                subject: "migrate".to_owned(),
+                message: error.message,
+                remedy: error.remedy.unwrap_or_else(|| "see docs/vault.md".to_owned()),
+            });
+        }
+    }
+
+    /// Whether the configuration names this remote or key.
+    pub(crate) fn is_configured(&self, noun: &str, name: &str) -> Option<String> {
+        let config = self.config();
+        let configured = if noun == "remote" { &config.migrate.remote } else { &config.migrate.key };
+        (configured.as_deref() == Some(name)).then(|| format!("the configuration (migrate.{noun})"))
+    }
+}
+
+fn at(key: &str, error: ApiError) -> ApiError {
+    ApiError { message: format!("{key}: {}", error.message), ..error }
 }

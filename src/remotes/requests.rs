@@ -3,8 +3,11 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
-use vtl_api::{ApiError, CreateRemote, Done, ErrorCode, RemoteDetail, RemoteInfo, RemoteStep, RemoteTest};
-use vtl_remote::{Finding, Report};
+use vtl_api::{
+    ApiError, CreateRemote, Done, ErrorCode, RemoteDetail, RemoteInfo, RemoteObject, RemoteObjects,
+    RemoteStep, RemoteTest,
+};
+use vtl_remote::{Entry, Finding, Folder, ObjectName, Report};
 
 use super::definition::Definition;
 use super::rows::{self, Row};
@@ -12,6 +15,9 @@ use super::{RemoteRefused, Remotes, given};
 use crate::clock::rfc3339;
 use crate::daemon::{Daemon, lock};
 use crate::given_name::GivenName;
+
+/// Objects in one answer.
+const PAGE: usize = 1000;
 
 impl Daemon {
     /// All remotes.
@@ -24,6 +30,7 @@ impl Daemon {
     pub(crate) fn remote_show(&self, name: &str) -> Result<RemoteDetail, ApiError> {
         let row = given(name).and_then(|name| self.remotes.row(&name)).map_err(refused)?;
         let used_by = self.remotes.users(&row.name).map_err(refused)?;
+        let used_by = used_by.into_iter().chain(self.is_configured("remote", name)).collect();
         Ok(RemoteDetail { settings: shown(&row.definition), used_by, info: info(&row) })
     }
 
@@ -47,10 +54,43 @@ impl Daemon {
         Ok(told(name, &report))
     }
 
+    /// What lies there: a page of it.
+    pub(crate) fn remote_objects(
+        &self,
+        name: &str,
+        folder: Option<&str>,
+        after: Option<&str>,
+    ) -> Result<RemoteObjects, ApiError> {
+        let bad = |key: &str, value: &str, why: &dyn std::fmt::Display| {
+            refused(RemoteRefused::Setting {
+                key: key.to_owned(),
+                value: value.to_owned(),
+                why: why.to_string(),
+            })
+        };
+        let text = folder.unwrap_or_default();
+        let folder = Folder::new(text).map_err(|why| bad("folder", text, &why))?;
+        let after =
+            after.map(|after| ObjectName::new(after).map_err(|why| bad("after", after, &why))).transpose()?;
+        let remote = self.remotes.open(name).map_err(refused)?;
+        let listed = self.remotes.wait(remote.list(&folder, after.as_ref(), PAGE)).map_err(refused)?;
+        let page = listed.map_err(|error| refused(error.into()))?;
+        let below = |name: &ObjectName| {
+            let inner = folder.as_str().and_then(|folder| name.as_str().strip_prefix(folder));
+            inner.and_then(|inner| inner.strip_prefix('/')).unwrap_or(name.as_str()).to_owned()
+        };
+        let object = |entry: &Entry| RemoteObject { name: below(&entry.name), size_bytes: entry.size };
+        Ok(RemoteObjects {
+            objects: page.entries.iter().map(object).collect(),
+            foreign: page.foreign,
+            next: page.next.map(|name| name.as_str().to_owned()),
+        })
+    }
+
     /// Forgets a remote that nothing uses. What lies there stays.
     pub(crate) fn remote_remove(&self, name: &str) -> Result<Done, ApiError> {
         let _one_at_a_time = lock(&self.changes);
-        self.remotes.remove(name).map_err(refused)?;
+        self.remotes.remove(name, self.is_configured("remote", name)).map_err(refused)?;
         Ok(Done {
             message: format!("remote {name} is forgotten; what lies there stays"),
             names: vec![name.to_owned()],
@@ -73,10 +113,10 @@ impl Remotes {
         self.read(|tx| users_in(tx, name))
     }
 
-    fn remove(&self, name: &str) -> Result<(), RemoteRefused> {
+    fn remove(&self, name: &str, also: Option<String>) -> Result<(), RemoteRefused> {
         let name = given(name)?;
         self.change(|tx| {
-            let by = users_in(tx, &name)?;
+            let by: Vec<String> = users_in(tx, &name)?.into_iter().chain(also).collect();
             if !by.is_empty() {
                 return Err(RemoteRefused::InUse { name: name.clone(), by });
             }

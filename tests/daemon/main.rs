@@ -12,6 +12,7 @@ mod support;
 
 mod doors;
 mod durability;
+mod exports;
 mod full;
 mod hooks;
 mod jobs;
@@ -27,3 +28,4 @@ mod sessions;
 mod store;
 mod targets;
 mod tasks;
+mod vault;

@@ -46,6 +46,25 @@ fn a_folder_remote_is_tried_out_step_by_step_and_is_there_after_a_crash_until_it
     let left = fs::read_dir(place.path()).unwrap().flatten().filter(|entry| entry.path().is_file()).count();
     assert_eq!(left, 0, "the probe's object is gone");
 
+    fs::create_dir_all(place.path().join("a/b")).unwrap();
+    for (name, bytes) in [("a/b/one", 3), ("a/two", 5), ("three", 7)] {
+        fs::write(place.path().join(name), vec![0; bytes]).unwrap();
+    }
+    let names = |query: &str| {
+        let told = server.get(&format!("/remotes/off-site/objects{query}"));
+        let row =
+            |one: &Value| (one["name"].as_str().unwrap().to_owned(), one["size_bytes"].as_u64().unwrap());
+        told["objects"].as_array().unwrap().iter().map(row).collect::<Vec<_>>()
+    };
+    let named = |rows: &[(&str, u64)]| {
+        rows.iter().map(|(name, size)| ((*name).to_owned(), *size)).collect::<Vec<_>>()
+    };
+    assert_eq!(names(""), named(&[("a/b/one", 3), ("a/two", 5), ("three", 7)]));
+    assert_eq!(names("?folder=a"), named(&[("b/one", 3), ("two", 5)]));
+    assert_eq!(names("?after=a%2Ftwo"), named(&[("three", 7)]));
+    let (status, told) = server.ask("GET", "/remotes/off-site/objects?folder=..", &Value::Null);
+    assert_eq!(status, 400, "{told}");
+
     server.api("DELETE", "/remotes/off-site", &Value::Null);
     assert_eq!(server.get("/remotes"), json!([]));
     for (method, path) in

@@ -20,6 +20,7 @@ pub const ALLOW: [u8; 6] = [0x1e, 0, 0, 0, 0, 0];
 #[derive(Clone, Copy, Debug)]
 pub struct Elements {
     pub storage: u16,
+    pub import_export: u16,
     pub drive: u16,
 }
 
@@ -40,7 +41,7 @@ impl Initiator {
         let page = self.run(CHANGER, &[0x1a, 0x08, 0x1d, 0, 255, 0], 255, &[]).good();
         assert_eq!((page[4] & 0x3f, page[5]), (0x1d, 0x12));
         let word = |at: usize| u16::from_be_bytes([page[at], page[at + 1]]);
-        Elements { storage: word(4 + 6), drive: word(4 + 14) }
+        Elements { storage: word(4 + 6), import_export: word(4 + 10), drive: word(4 + 14) }
     }
 
     pub fn move_medium(&mut self, from: u16, to: u16) -> Outcome {

@@ -14,8 +14,9 @@ use vtl_types::{ByteCount, ChapAccount, ChapError, ChapLogin, IscsiName, Secret}
 use crate::{
     Surroundings,
     config::{
-        Api, CartridgeDefaults, Collections, Config, DefaultLibrary, Digest, DirectIo, Hooks, Iscsi, Jobs,
-        Library, Log, LogLevel, Retention, Setting, Store, StoreEncryption, TargetAccess,
+        Api, CartridgeDefaults, Collections, Compress, Config, DefaultLibrary, Digest, DirectIo, Hooks,
+        Iscsi, Jobs, Library, Log, LogLevel, Migrate, Retention, Setting, Store, StoreEncryption,
+        TargetAccess, Transfer, Trigger,
     },
     document::{self, Documents, one_line},
     doors,
@@ -23,7 +24,8 @@ use crate::{
     hooks, keys,
     mirror::{
         ApiMirror, CartridgeMirror, ChapMirror, HooksMirror, IscsiMirror, JobsMirror, LibraryMirror,
-        LogMirror, Mirror, RetentionMirror, StoreMirror, TargetMirror,
+        LogMirror, MigrateMirror, Mirror, RetentionMirror, RetryMirror, StoreMirror, TargetMirror,
+        TransferMirror,
     },
     secrets::{self, Wrong},
 };
@@ -66,7 +68,20 @@ type Parsed<T> = Result<T, String>;
 impl Checker<'_> {
     /// `None` only after an error was noted. Each part is checked before the first `?`, so that all errors show.
     fn config(&mut self, mirror: Mirror) -> Option<Config> {
-        let Mirror { state, iscsi, api, library, cartridge, store, jobs, hooks, retention, log } = mirror;
+        let Mirror {
+            state,
+            iscsi,
+            api,
+            library,
+            cartridge,
+            store,
+            jobs,
+            transfer,
+            migrate,
+            hooks,
+            retention,
+            log,
+        } = mirror;
         let state = self.state(state);
         let iscsi = self.iscsi(iscsi);
         let api = self.api(api);
@@ -74,6 +89,8 @@ impl Checker<'_> {
         let cartridge = self.cartridge(cartridge);
         let store = self.store(store, state.as_deref());
         let jobs = self.jobs(jobs);
+        let transfer = self.transfer(transfer);
+        let migrate = self.migrate(migrate);
         let hooks = self.hooks(hooks);
         let retention = self.retention(retention);
         let log = self.log(log);
@@ -85,6 +102,8 @@ impl Checker<'_> {
             cartridge: cartridge?,
             store: store?,
             jobs: jobs?,
+            transfer: transfer?,
+            migrate: migrate?,
             hooks: hooks?,
             retention: retention?,
             log: log?,
@@ -426,11 +445,87 @@ impl Checker<'_> {
     }
 
     fn jobs(&mut self, mirror: JobsMirror) -> Option<Jobs> {
-        let JobsMirror { max_running, history_keep } = mirror;
+        let JobsMirror { max_running, history_keep, max_transfers } = mirror;
         let max_running = self.number("jobs.max_running", max_running, 1..=64);
         let history_keep =
             self.take("jobs.history_keep", history_keep, |value| time(value, HOUR_S..=LONGEST_HISTORY_S));
-        Some(Jobs { max_running: max_running?, history_keep: history_keep? })
+        let max_transfers = self.number("jobs.max_transfers", max_transfers, 1..=64);
+        Some(Jobs { max_running: max_running?, history_keep: history_keep?, max_transfers: max_transfers? })
+    }
+
+    fn transfer(&mut self, mirror: TransferMirror) -> Option<Transfer> {
+        let TransferMirror { retry: RetryMirror { attempts, pause, max_pause, on_exit_codes }, bandwidth } =
+            mirror;
+        let retry_attempts = self.number("transfer.retry.attempts", attempts, 1..=1000);
+        let retry_pause = self.take("transfer.retry.pause", pause, |value| time(value, 1..=DAY_S));
+        let retry_max_pause =
+            self.take("transfer.retry.max_pause", max_pause, |value| time(value, 1..=7 * DAY_S));
+        let seconds = |time: Option<Duration>| time.map(|time| time.as_secs());
+        self.not_more(
+            "transfer.retry.pause",
+            seconds(retry_pause),
+            "transfer.retry.max_pause",
+            seconds(retry_max_pause),
+        );
+        let retry_on_exit_codes = self.take("transfer.retry.on_exit_codes", on_exit_codes, exit_codes);
+        let bandwidth = self.take("transfer.bandwidth", bandwidth, rates);
+        Some(Transfer {
+            retry_attempts: retry_attempts?,
+            retry_pause: retry_pause?,
+            retry_max_pause: retry_max_pause?,
+            retry_on_exit_codes: retry_on_exit_codes?,
+            bandwidth: bandwidth?,
+        })
+    }
+
+    fn migrate(&mut self, mirror: MigrateMirror) -> Option<Migrate> {
+        let MigrateMirror {
+            remote,
+            key,
+            chunk_size,
+            compress,
+            verify,
+            delete_after_export,
+            delete_clean_import,
+            create_spare,
+            triggers,
+            staging_dir,
+        } = mirror;
+        let remote = self.optional("migrate.remote", remote, name);
+        let key = self.optional("migrate.key", key, name);
+        let chunk_size = self.size("migrate.chunk_size", chunk_size, M..=T);
+        let codecs = [("zstd", Compress::Zstd), ("lz4", Compress::Lz4), ("none", Compress::None)];
+        let compress = self.take("migrate.compress", compress, |value| word(value, &codecs));
+        let ways = ["remote-hash", "readback", "none"].map(|way| (way, way));
+        let verify = self.take("migrate.verify", verify, |value| word(value, &ways));
+        let delete_after_export = self.take("migrate.delete_after_export", delete_after_export, boolean);
+        let no_clean = self.take("migrate.delete_clean_import", delete_clean_import, only_false);
+        let no_spare = self.take("migrate.create_spare", create_spare, only_false);
+        let triggers = self.take("migrate.triggers", triggers, triggers_of);
+        let staging_dir = self.optional("migrate.staging_dir", staging_dir, absolute_path);
+        Some(Migrate {
+            remote: remote?,
+            key: key?,
+            chunk_size: chunk_size?,
+            compress: compress?,
+            verify: verify?,
+            delete_after_export: delete_after_export?,
+            triggers: no_clean.and(no_spare).and(triggers)?,
+            staging_dir: staging_dir?,
+        })
+    }
+
+    /// A key that need not be set.
+    fn optional<V>(
+        &mut self,
+        name: &'static str,
+        raw: Option<Value>,
+        parse: impl Fn(&Value) -> Parsed<V>,
+    ) -> Option<Option<V>> {
+        match raw {
+            None => Some(None),
+            raw => self.take(name, raw, parse).map(Some),
+        }
     }
 
     fn hooks(&mut self, mirror: HooksMirror) -> Option<Hooks> {
@@ -672,6 +767,55 @@ fn time(value: &Value, range: RangeInclusive<u64>) -> Parsed<Duration> {
         found if range.contains(&found) => Ok(Duration::from_secs(found)),
         _ => Err("this is too short or too long".to_owned()),
     }
+}
+
+/// What this version does not do can be said not to be wanted.
+fn only_false(value: &Value) -> Parsed<()> {
+    match boolean(value)? {
+        false => Ok(()),
+        true => Err("this version does not do that".to_owned()),
+    }
+}
+
+fn triggers_of(value: &Value) -> Parsed<Vec<Trigger>> {
+    match value {
+        Value::Array(values) if values.is_empty() => Ok(Vec::new()),
+        value => list(value, |one| word(one, &[("mailslot", Trigger::Mailslot)])),
+    }
+}
+
+/// None, one, or a list of them; 0 is no failure.
+fn exit_codes(value: &Value) -> Parsed<Vec<u8>> {
+    let code =
+        |value: &Value| within(integer(value)?, &(1..=255)).map(|code| u8::try_from(code).unwrap_or(u8::MAX));
+    match value {
+        Value::Array(values) if values.is_empty() => Ok(Vec::new()),
+        value => list(value, code),
+    }
+}
+
+/// The name of something that an operator has defined.
+fn name(value: &Value) -> Parsed<String> {
+    match text(value)? {
+        "" => Err("this is no name".to_owned()),
+        name => Ok(name.to_owned()),
+    }
+}
+
+/// A rate, or rates by time of day in the order of their times.
+fn rates(value: &Value) -> Parsed<String> {
+    let text = text(value)?;
+    let rate = |text: &str| text == "off" || text.parse::<ByteCount>().is_ok_and(|rate| rate.0 > 0);
+    let minute = |text: &str| {
+        let (hours, minutes) = text.split_once(':')?;
+        let (hours, minutes): (u16, u16) = (hours.parse().ok()?, minutes.parse().ok()?);
+        (hours < 24 && minutes < 60).then_some(hours * 60 + minutes)
+    };
+    let rule =
+        |rule: &str| rule.split_once(',').filter(|(_, text)| rate(text)).and_then(|(time, _)| minute(time));
+    let times: Option<Vec<u16>> = text.split_whitespace().map(rule).collect();
+    let rising = times.is_some_and(|times| !times.is_empty() && times.is_sorted_by(|one, next| one < next));
+    if rate(text) || rising { Ok(text.to_owned()) } else { Err("this is no rate".to_owned()) }
 }
 
 fn word_or_size(value: &Value, word: &str, range: RangeInclusive<u64>) -> Parsed<Option<ByteCount>> {

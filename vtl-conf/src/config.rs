@@ -29,6 +29,10 @@ pub struct Config {
     pub store: Store,
     /// What takes time and is asked for.
     pub jobs: Jobs,
+    /// How objects go to remotes and come back.
+    pub transfer: Transfer,
+    /// What exports are made with when nobody says otherwise.
+    pub migrate: Migrate,
     /// Programs of the site.
     pub hooks: Hooks,
     /// How time is judged for retained cartridges.
@@ -222,6 +226,62 @@ pub struct Jobs {
     pub max_running: u32,
     /// How long one that has ended stays in the list.
     pub history_keep: Duration,
+    /// Transfers at once, over all jobs.
+    pub max_transfers: u32,
+}
+
+/// `transfer.*`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transfer {
+    /// Attempts of a job in all, when what went wrong may pass.
+    pub retry_attempts: u32,
+    /// Before the second attempt.
+    pub retry_pause: Duration,
+    /// The longest pause.
+    pub retry_max_pause: Duration,
+    /// Exit codes of rclone and of hooks that ask for another attempt.
+    pub retry_on_exit_codes: Vec<u8>,
+    /// Rates by time of day, as text that has been checked.
+    pub bandwidth: String,
+}
+
+/// `migrate.*`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Migrate {
+    /// Name of a remote.
+    pub remote: Option<String>,
+    /// Name of a key.
+    pub key: Option<String>,
+    /// The most that an object may have.
+    pub chunk_size: ByteCount,
+    /// What frames are tried with.
+    pub compress: Compress,
+    /// How what was sent is verified: a word that `vtl-remote` knows.
+    pub verify: &'static str,
+    /// Whether a cartridge goes when its export is proved.
+    pub delete_after_export: bool,
+    /// What begins an export by itself.
+    pub triggers: Vec<Trigger>,
+    /// Where objects stay on their way; none: in the state folder.
+    pub staging_dir: Option<PathBuf>,
+}
+
+/// What begins an export by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trigger {
+    /// A cartridge is put into a mailslot.
+    Mailslot,
+}
+
+/// What exports are compressed with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compress {
+    /// Zstandard.
+    Zstd,
+    /// LZ4.
+    Lz4,
+    /// Nothing.
+    None,
 }
 
 /// `hooks.*`

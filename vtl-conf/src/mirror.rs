@@ -16,6 +16,8 @@ pub(crate) struct Mirror {
     pub cartridge: CartridgeMirror,
     pub store: StoreMirror,
     pub jobs: JobsMirror,
+    pub transfer: TransferMirror,
+    pub migrate: MigrateMirror,
     pub hooks: HooksMirror,
     pub retention: RetentionMirror,
     pub log: LogMirror,
@@ -129,6 +131,38 @@ pub(crate) struct StoreMirror {
 pub(crate) struct JobsMirror {
     pub max_running: Option<Value>,
     pub history_keep: Option<Value>,
+    pub max_transfers: Option<Value>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct TransferMirror {
+    pub retry: RetryMirror,
+    pub bandwidth: Option<Value>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct RetryMirror {
+    pub attempts: Option<Value>,
+    pub pause: Option<Value>,
+    pub max_pause: Option<Value>,
+    pub on_exit_codes: Option<Value>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct MigrateMirror {
+    pub remote: Option<Value>,
+    pub key: Option<Value>,
+    pub chunk_size: Option<Value>,
+    pub compress: Option<Value>,
+    pub verify: Option<Value>,
+    pub delete_after_export: Option<Value>,
+    pub delete_clean_import: Option<Value>,
+    pub create_spare: Option<Value>,
+    pub triggers: Option<Value>,
+    pub staging_dir: Option<Value>,
 }
 
 #[derive(Debug, Default, Deserialize)]

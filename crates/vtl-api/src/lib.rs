@@ -242,7 +242,7 @@ pub struct CartridgeInfo {
     pub used_bytes: u64,
     /// LTO generation, such as 8.
     pub generation: u8,
-    /// Copies elsewhere.
+    /// Complete copies elsewhere, as `REMOTE/FOLDER`, of what was on it at the time in the folder's name.
     pub exports: Vec<String>,
     /// Pool that its bytes are in.
     #[serde(default)]
@@ -402,6 +402,95 @@ pub struct OnPool {
     /// The pool; where it is left out each request says which are meant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pool: Option<String>,
+}
+
+/// `POST /cartridges/{label}/export`. What is left out is as configured.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExportCartridge {
+    /// Name of the remote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remote: Option<String>,
+    /// Name of the key for whose owner it is encrypted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// The most bytes that an object may have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chunk_size_bytes: Option<u64>,
+    /// `zstd`, `lz4` or `none`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compress: Option<String>,
+    /// Make no job; answer what it would do ([`JobPlan`]).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub plan: bool,
+}
+
+/// `POST /imports`: what an export job has made, or a folder on a remote.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImportCartridge {
+    /// Number of an export job.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<u64>,
+    /// Name of a remote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remote: Option<String>,
+    /// A folder there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub folder: Option<String>,
+    /// Label here, when it is not to be the bundle's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub as_label: Option<String>,
+    /// Loadable at once, blocks fetched on read. Not supported by this version.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub lazy: bool,
+}
+
+/// `GET /exports?remote=NAME`, one row: a folder of an export, whoever wrote it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExportFolder {
+    /// Its name.
+    pub folder: String,
+    /// Label of the cartridge.
+    pub label: String,
+    /// Objects in it, the manifest too.
+    pub objects: u64,
+    /// Bytes of them.
+    pub bytes: u64,
+    /// Whether it has a manifest. One without is an export that runs or was cut off.
+    pub complete: bool,
+    /// Whether hashes of it are kept here.
+    pub known: bool,
+    /// Label of the cartridge here that has this content, if one has it still.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cartridge: Option<String>,
+}
+
+/// `POST /exports/verify`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VerifyExport {
+    /// Name of a remote.
+    pub remote: String,
+    /// A folder there.
+    pub folder: String,
+    /// So many percent of the objects, at least one; all without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sample_percent: Option<u8>,
+}
+
+/// `POST /exports/prune`: removes one folder, or all incomplete ones that are old enough.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PruneExports {
+    /// Name of a remote.
+    pub remote: String,
+    /// A folder there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub folder: Option<String>,
+    /// The folder once more, when it is complete.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirm: Option<String>,
 }
 
 /// `POST /store/scrub`, what is asked.
@@ -721,6 +810,15 @@ pub struct JobInfo {
     pub bytes_per_s: Option<u64>,
     /// Seconds left at that rate.
     pub left_s: Option<u64>,
+    /// Of what has to do with a remote: its name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remote: Option<String>,
+    /// And the folder there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub folder: Option<String>,
+    /// Chunk objects that are there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub objects: Option<u64>,
 }
 
 /// `GET /jobs/{id}`, and the answer of requests about one.
@@ -1019,6 +1117,26 @@ pub struct RemoteDetail {
     pub settings: std::collections::BTreeMap<String, serde_json::Value>,
     /// Libraries and jobs that use it.
     pub used_by: Vec<String>,
+}
+
+/// `GET /remotes/{name}/objects?folder=F&after=N`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemoteObjects {
+    /// Objects in the folder and below, in the order of their names' bytes.
+    pub objects: Vec<RemoteObject>,
+    /// The first few names of things that no object may have, as text.
+    pub foreign: Vec<String>,
+    /// There is more after this name: ask with `after`.
+    pub next: Option<String>,
+}
+
+/// One object.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemoteObject {
+    /// Its name below the folder.
+    pub name: String,
+    /// In bytes.
+    pub size_bytes: u64,
 }
 
 /// `POST /remotes/{name}/test`.

@@ -29,6 +29,8 @@ const CHECKPOINT: &str = "folder ";
 /// Rights of new files and folders before the umask.
 const FILE_MODE: Mode = Mode::from_raw_mode(0o666);
 const FOLDER_MODE: Mode = Mode::from_raw_mode(0o777);
+/// Tries to make a folder that somebody removes meanwhile.
+const FOLDER_TRIES: u32 = 100;
 
 /// A folder of this machine.
 #[derive(Debug, Clone)]
@@ -227,12 +229,27 @@ impl Place {
 
     fn start(&self, target: &ObjectName) -> io::Result<Unfinished> {
         let (folder_path, last) = split(target.as_str());
-        let folder = self.make_folder(folder_path)?;
         let part = format!("{PART_MARK}{}", random::hex().map_err(io::Error::other)?);
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = fs::openat(&folder, &part, flags, FILE_MODE)?.into();
+        let (folder, file) = self.make_part(folder_path, &part)?;
         let path = if folder_path.is_empty() { part.clone() } else { format!("{folder_path}/{part}") };
         Ok(Unfinished { folder, file, part, path, target: last.to_owned(), there: true })
+    }
+
+    /// A new file in a folder. Who removes the last object of the folder meanwhile takes the folder along: then it is made again.
+    fn make_part(&self, folder: &str, part: &str) -> io::Result<(OwnedFd, File)> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mut left = FOLDER_TRIES;
+        loop {
+            let made = self.make_folder(folder).and_then(|folder| {
+                let file = fs::openat(&folder, part, flags, FILE_MODE)?.into();
+                Ok((folder, file))
+            });
+            left -= 1;
+            match made {
+                Err(error) if error.kind() == io::ErrorKind::NotFound && left > 0 => {}
+                made => return made,
+            }
+        }
     }
 
     /// An object's file and size.
@@ -253,7 +270,20 @@ impl Place {
         Ok((file, about.len()))
     }
 
-    /// Removes a file; that it is gone is durable then.
+    /// Removes folders that have nothing in them, upwards from this one. Best effort: an empty folder is nothing that a listing shows.
+    fn remove_empty(&self, mut path: &str) {
+        while !path.is_empty() {
+            let (above, last) = split(path);
+            let removed =
+                self.folder(above).and_then(|above| Ok(fs::unlinkat(&above, last, AtFlags::REMOVEDIR)?));
+            if removed.is_err() {
+                return;
+            }
+            path = above;
+        }
+    }
+
+    /// Removes a file; that it is gone is durable then. Folders that are empty without it go, too.
     fn remove(&self, path: &str) -> io::Result<()> {
         let (folder, last) = split(path);
         let removed = self.folder(folder).and_then(|folder| {
@@ -265,7 +295,11 @@ impl Place {
                 // Gone is gone, unless the whole folder is.
                 self.open_root().map(drop).map_err(io::Error::other)
             }
-            outcome => outcome,
+            Ok(()) => {
+                self.remove_empty(folder);
+                Ok(())
+            }
+            Err(error) => Err(error),
         }
     }
 
@@ -415,6 +449,40 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_folder_goes_with_its_last_object_and_the_root_stays() {
+        let root = tempfile::tempdir().unwrap();
+        let remote = FolderRemote::open("r", root.path()).unwrap();
+        for to in ["a/b/one", "a/b/two", "a/three"] {
+            put(&remote, to, &BytesBody(Bytes::from_static(b"x")), &Content::of(b"x")).await.unwrap();
+        }
+        for (gone, left) in [("a/b/one", vec!["b", "three"]), ("a/b/two", vec!["three"])] {
+            remote.delete(&name(gone)).await.unwrap();
+            assert_eq!(files(&root.path().join("a")), left);
+        }
+        remote.delete(&name("a/three")).await.unwrap();
+        assert!(files(root.path()).is_empty() && root.path().is_dir());
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn an_object_is_put_into_a_folder_that_loses_its_last_one_at_that_moment() {
+        let root = tempfile::tempdir().unwrap();
+        let remote = FolderRemote::open("r", root.path()).unwrap();
+        let turns = |to: &'static str| {
+            let remote = remote.clone();
+            tokio::spawn(async move {
+                for _ in 0..200 {
+                    put(&remote, to, &BytesBody(Bytes::from_static(b"x")), &Content::of(b"x")).await.unwrap();
+                    remote.delete(&name(to)).await.unwrap();
+                }
+            })
+        };
+        for turn in [turns("a/b/one"), turns("a/b/two")] {
+            turn.await.unwrap();
+        }
+        assert!(files(root.path()).is_empty());
+    }
+
+    #[tokio::test]
     async fn a_symbolic_link_below_the_folder_leads_nowhere() {
         let (inside, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         std::fs::write(outside.path().join("secret"), b"x").unwrap();
@@ -452,7 +520,7 @@ mod tests {
         for _ in 0..2 {
             remote.abandon(&Checkpoint::new("folder a/.vtl-part-00ff")).await.unwrap();
         }
-        assert_eq!((files(&inside), files(&inside.join("a")).len()), (vec!["a".into(), "kept".into()], 0));
+        assert_eq!(files(&inside), ["kept"], "the folder that is empty now has gone, too");
     }
 
     #[tokio::test]

@@ -4,6 +4,7 @@
 
 mod cell;
 mod data;
+mod export;
 mod initiator;
 mod limits;
 mod meter;
@@ -34,6 +35,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum What {
     Store(store::Args),
+    Export(export::Args),
     #[command(hide = true)]
     StoreAlone(store::Alone),
 }
@@ -79,6 +81,7 @@ fn main() -> io::Result<()> {
     match &cli.what {
         Some(What::StoreAlone(args)) => return store::alone(args),
         Some(What::Store(args)) => store::run(args)?,
+        Some(What::Export(args)) => export::run(args)?,
         None => drives(&cli.drives)?,
     }
     println!("{:.0} seconds in all", start.elapsed().as_secs_f64());

@@ -70,6 +70,8 @@ pub struct Server {
     child: Child,
     folder: PathBuf,
     port: u16,
+    api: u16,
+    client: PathBuf,
 }
 
 /// What vtld is started with.
@@ -88,19 +90,26 @@ impl Server {
     pub fn start(kind: Kind, folder: &Path, make: Make<'_>, drives: u8, capacity: u64) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
         let port = free_port()?;
+        let api = free_port()?;
         let child = match kind {
             // The blocks come from a pool that is read again and again: with deduplication most of them would be known.
             Kind::Vtld { .. } => {
                 let level = format!("store.compression_level={}", make.level);
-                start_vtld(make, folder, port, &[&level, "store.dedupe=false"])?
+                start_vtld(make, folder, [port, api], &[&level, "store.dedupe=false"])?
             }
             Kind::Dedupe { chunk_kib, direct_io } => {
                 let direct_io = format!("store.direct_io={}", direct_io.word());
-                start_vtld(make, folder, port, &[&format!("store.chunk_size={chunk_kib}k"), &direct_io])?
+                start_vtld(
+                    make,
+                    folder,
+                    [port, api],
+                    &[&format!("store.chunk_size={chunk_kib}k"), &direct_io],
+                )?
             }
             Kind::Tgt => start_tgt(folder, port)?,
         };
-        let server = Self { kind, child, folder: folder.to_owned(), port };
+        let client = make.vtld.with_file_name("vtl");
+        let server = Self { kind, child, folder: folder.to_owned(), port, api, client };
         match kind {
             Kind::Vtld { .. } | Kind::Dedupe { .. } => {
                 (0..drives).try_for_each(|n| server.move_medium(slot(n), drive(n)))?
@@ -118,6 +127,14 @@ impl Server {
             set_compression(&mut session, compress)?;
         }
         Ok(session)
+    }
+
+    /// The client, set to the daemon's API.
+    pub fn client_command(&self) -> Command {
+        let mut command = Command::new(&self.client);
+        command.env("VTL_API", format!("http://127.0.0.1:{}", self.api));
+        command.env("VTL_TOKEN_FILE", self.folder.join(STATE).join("api.token"));
+        command
     }
 
     /// CPU seconds that the server has used, user and system.
@@ -159,6 +176,11 @@ impl Server {
             Kind::Vtld { .. } | Kind::Dedupe { .. } => "iqn.2026-11.internal.vtl:lib0",
             Kind::Tgt => TGT_TARGET,
         }
+    }
+
+    /// Takes the cartridge out of drive 0, back to slot `to`, from 0.
+    pub fn unload(&self, to: u8) -> io::Result<()> {
+        self.move_medium(drive(0), slot(to))
     }
 
     /// Takes the cartridge of slot `from` out of drive 0 and puts that of slot `to` there; slots from 0.
@@ -235,10 +257,10 @@ fn drive(number: u8) -> u16 {
 
 const TGT_TARGET: &str = "iqn.2026-11.internal.vtl:tgt";
 
-fn start_vtld(make: Make<'_>, folder: &Path, port: u16, settings: &[&str]) -> io::Result<Child> {
+fn start_vtld(make: Make<'_>, folder: &Path, [port, api]: [u16; 2], settings: &[&str]) -> io::Result<Child> {
     let mut command = Command::new(make.vtld);
     command.arg("--state").arg(folder.join(STATE)).args(["--listen", &format!("127.0.0.1:{port}")]);
-    command.args(["--api", &format!("127.0.0.1:{}", free_port()?), "--set", "log.level=warn"]);
+    command.args(["--api", &format!("127.0.0.1:{api}"), "--set", "log.level=warn"]);
     for setting in settings.iter().copied().chain(make.set.iter().map(String::as_str)) {
         command.args(["--set", setting]);
     }

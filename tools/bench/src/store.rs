@@ -3,9 +3,9 @@
 //! The store runs in a process of its own, so that its memory and CPU are told apart from the rest. It is used by nothing but its
 //! public interface. The daemon gets the same bytes by iSCSI. Everything that is read back is compared.
 
-mod engine;
+pub mod engine;
 mod exact;
-mod iscsi;
+pub mod iscsi;
 mod limits;
 mod peers;
 mod report;

@@ -1,5 +1,6 @@
 //! The command line, and the request that each command is.
 
+mod export;
 mod key;
 mod remote;
 
@@ -16,6 +17,7 @@ use vtl_api::{
 
 use crate::http::{Failure, Method, Request, segment};
 use crate::print::View;
+pub use export::{ExportArguments, ExportVerb, ImportArguments};
 pub use key::KeyVerb;
 pub use remote::RemoteVerb;
 
@@ -84,6 +86,9 @@ pub enum Noun {
     /// Cartridges outside any library.
     #[command(subcommand)]
     Vault(VaultVerb),
+    /// What lies on remotes.
+    #[command(subcommand)]
+    Export(ExportVerb),
     /// The store of all bytes.
     #[command(subcommand)]
     Store(StoreVerb),
@@ -192,7 +197,7 @@ pub enum CartridgeVerb {
         /// How many; labels count up.
         #[arg(long, default_value_t = 1)]
         count: u32,
-        /// Pool for their bytes; the library's when left out. They stay in it: to move one, export and import it.
+        /// Pool for their bytes; the library's when left out. They stay in it; an import goes to the pool `default`.
         #[arg(long)]
         pool: Option<String>,
     },
@@ -233,6 +238,10 @@ pub enum CartridgeVerb {
         #[arg(long)]
         force: bool,
     },
+    /// Send what is on a cartridge to a remote, as a job; the cartridge stays as it is.
+    Export(ExportArguments),
+    /// Make a cartridge of what lies on a remote, as a job; it appears in the vault.
+    Import(ImportArguments),
     /// Change settings: write-protect=on|off retain-until=TIME hold=on|off.
     Set {
         /// Its label.
@@ -744,6 +753,7 @@ impl Noun {
             Self::Drive(verb) => verb.call(),
             Self::Cartridge(verb) => verb.call(),
             Self::Vault(verb) => Ok(verb.call()),
+            Self::Export(verb) => Ok(verb.call()),
             Self::Store(StoreVerb::Stats(of)) => Ok(get(&of.ask("/store/stats"), STATS)),
             Self::Store(StoreVerb::Account(of)) => {
                 Ok(call(Method::Post, "/store/account".to_owned(), Some(of.body()), STATS))
@@ -886,6 +896,8 @@ impl CartridgeVerb {
                 let body = MoveCartridge { to: to.clone(), library: library.clone(), force: *force };
                 post(format!("{}/move", path("cartridges", label)), &body)
             }
+            Self::Export(arguments) => arguments.call()?,
+            Self::Import(arguments) => arguments.call(),
             Self::Set { label, settings } => {
                 let mut body = SetCartridge::default();
                 for setting in settings {
@@ -1147,6 +1159,25 @@ mod tests {
             ("vtl store scrub --status", Method::Get, "/store/scrub"),
             ("vtl store scrub --plan", Method::Post, "/store/scrub"),
             ("vtl store gc --wait", Method::Post, "/store/gc"),
+            (
+                "vtl cartridge export VTL001L8 --remote r --key k --chunk-size 64m --compress none --wait",
+                Method::Post,
+                "/cartridges/VTL001L8/export",
+            ),
+            ("vtl cartridge export VTL001L8 --plan", Method::Post, "/cartridges/VTL001L8/export"),
+            ("vtl cartridge import --job 7 --wait", Method::Post, "/imports"),
+            (
+                "vtl cartridge import --remote r --folder VTL001L8-20261126_031500 --lazy",
+                Method::Post,
+                "/imports",
+            ),
+            ("vtl export ls --remote r", Method::Get, "/exports?remote=r"),
+            (
+                "vtl export verify --remote r --folder VTL001L8-20261126_031500 --sample 10%",
+                Method::Post,
+                "/exports/verify",
+            ),
+            ("vtl export prune --remote r", Method::Post, "/exports/prune"),
             ("vtl job ls", Method::Get, "/jobs"),
             ("vtl job show 7", Method::Get, "/jobs/7"),
             ("vtl job log 7", Method::Get, "/jobs/7"),
@@ -1193,6 +1224,30 @@ mod tests {
         ] {
             let request = request(line);
             assert_eq!((request.method, request.path.as_str()), (method, path), "{line}");
+        }
+    }
+
+    #[test]
+    fn an_export_says_what_was_typed_and_leaves_the_rest_to_the_server() {
+        let body = |line: &str| request(line).body.unwrap();
+        assert_eq!(body("vtl cartridge export VTL001L8"), json!({}));
+        let all =
+            body("vtl cartridge export VTL001L8 --remote r --key k --chunk-size 64m --compress lz4 --plan");
+        let wanted = json!({ "remote": "r", "key": "k", "chunk_size_bytes": 67_108_864, "compress": "lz4", "plan": true });
+        assert_eq!(all, wanted);
+        assert_eq!(body("vtl cartridge import --job 7"), json!({ "job": 7 }));
+        let folder = body("vtl cartridge import --remote r --folder F --as VTL009L8");
+        assert_eq!(folder, json!({ "remote": "r", "folder": "F", "as_label": "VTL009L8" }));
+        let sampled = body("vtl export verify --remote r --folder F --sample 5%");
+        assert_eq!(sampled, json!({ "remote": "r", "folder": "F", "sample_percent": 5 }));
+        for wrong in [
+            "import",
+            "import --job 7 --remote r --folder F",
+            "import --remote r",
+            "export VTL001L8 --compress gzip",
+        ] {
+            let words = format!("vtl cartridge {wrong}");
+            assert!(Cli::try_parse_from(words.split_whitespace()).is_err(), "{wrong}");
         }
     }
 

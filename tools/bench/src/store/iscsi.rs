@@ -45,6 +45,11 @@ impl Drive {
         Ok(Self { server, backups, made: 0, loaded: 0 })
     }
 
+    /// The loaded cartridge goes back to its slot; the server, to be asked for other things.
+    pub fn put_away(&self) -> io::Result<&Server> {
+        self.server.unload(self.loaded).map(|()| &self.server)
+    }
+
     /// With the cartridge of a slot at its beginning.
     fn measure(
         &mut self,

@@ -5,14 +5,21 @@ use serde_json::json;
 use vtl_api::CreateRemote;
 
 use super::{Call, call, get, parse_size, path, post};
-use crate::http::{Failure, Method};
+use crate::http::{Failure, Method, segment};
 use crate::print::View;
 
 /// Verbs of `vtl remote`.
 #[derive(Subcommand)]
 pub enum RemoteVerb {
-    /// List remotes.
-    Ls,
+    /// List remotes; or the objects of one, or of a folder on it, 1000 at a time.
+    Ls {
+        /// The remote, and perhaps a folder on it.
+        #[arg(value_name = "REMOTE[/FOLDER]")]
+        what: Option<String>,
+        /// Objects after this name on the remote.
+        #[arg(long, value_name = "NAME", requires = "what")]
+        after: Option<String>,
+    },
     /// One remote with its settings and who uses it.
     Show {
         /// Its name.
@@ -128,10 +135,28 @@ impl NewRemote {
     }
 }
 
+/// What lies there, and whether there is more.
+const OBJECTS: View = View::FieldsAndTable("objects", &["size_bytes", "name"]);
+
+fn objects(what: &str, after: Option<&str>) -> String {
+    let (remote, folder) = what.split_once('/').unwrap_or((what, ""));
+    let query = [("folder", folder), ("after", after.unwrap_or_default())]
+        .iter()
+        .filter(|(_, value)| !value.is_empty())
+        .map(|(key, value)| format!("{key}={}", segment(value)))
+        .collect::<Vec<_>>()
+        .join("&");
+    let question = if query.is_empty() { "" } else { "?" };
+    format!("{}/objects{question}{query}", path("remotes", remote))
+}
+
 impl RemoteVerb {
     pub(super) fn call(&self) -> Result<Call, Failure> {
         Ok(match self {
-            Self::Ls => get("/remotes", View::Table(&["name", "type", "place", "created"])),
+            Self::Ls { what: None, .. } => {
+                get("/remotes", View::Table(&["name", "type", "place", "created"]))
+            }
+            Self::Ls { what: Some(what), after } => get(&objects(what, after.as_deref()), OBJECTS),
             Self::Show { name } => get(&path("remotes", name), View::FieldsAndInner("settings")),
             Self::Create(new) => post("/remotes".to_owned(), &new.request()?),
             Self::Test { name } => call(
@@ -157,6 +182,17 @@ mod tests {
         let request = cli.command.call().unwrap_or_else(|e| panic!("{line}: {e:?}")).request;
         assert_eq!((request.method, request.path.as_str()), (Method::Post, "/remotes"));
         request.body.unwrap()
+    }
+
+    #[test]
+    fn a_folder_of_a_remote_is_in_the_question() {
+        let path = |line: &str| {
+            Cli::try_parse_from(line.split_whitespace()).unwrap().command.call().unwrap().request.path
+        };
+        assert_eq!(path("vtl remote ls"), "/remotes");
+        assert_eq!(path("vtl remote ls off-site"), "/remotes/off-site/objects");
+        assert_eq!(path("vtl remote ls off-site/a/b"), "/remotes/off-site/objects?folder=a%2Fb");
+        assert_eq!(path("vtl remote ls off-site --after x/y"), "/remotes/off-site/objects?after=x%2Fy");
     }
 
     #[test]

@@ -1,0 +1,204 @@
+//! The catalogue: which cartridge lies in which folder of which remote, with the hashes that what is there must have.
+//!
+//! A row is written when a bundle is complete, in one transaction. It stays when the cartridge goes. Bytes: `docs/formats/inventory.md`.
+
+use serde::{Deserialize, Serialize};
+use vtl_bundle::Stored;
+use vtl_meta::{MetaError, Migration, Module, Row as MetaRow, Table, Tx, Value};
+use vtl_types::{CartridgeId, Label};
+
+/// What this crate keeps in the inventory file.
+pub const MODULE: Module =
+    Module { name: "exports", migrations: &[Migration { number: 1, sql: MIGRATION_1 }], tables: &[&EXPORTS] };
+
+static EXPORTS: Table = Table {
+    name: "exports",
+    columns: &[
+        "remote",
+        "folder",
+        "cartridge",
+        "label",
+        "generation",
+        "origin",
+        "made_s",
+        "image_bytes",
+        "stored_bytes",
+        "manifest_sha256",
+        "proof",
+        "objects",
+    ],
+    key_len: 3,
+};
+
+const MIGRATION_1: &str = "
+    CREATE TABLE exports (
+        remote TEXT NOT NULL,
+        folder TEXT NOT NULL,
+        cartridge BLOB NOT NULL CHECK (length(cartridge) = 16),
+        label TEXT NOT NULL,
+        generation INTEGER NOT NULL CHECK (generation >= 0),
+        origin TEXT NOT NULL CHECK (origin IN ('export', 'import')),
+        made_s INTEGER NOT NULL,
+        image_bytes INTEGER NOT NULL CHECK (image_bytes >= 0),
+        stored_bytes INTEGER NOT NULL CHECK (stored_bytes >= 0),
+        manifest_sha256 TEXT NOT NULL,
+        proof TEXT NOT NULL,
+        objects TEXT NOT NULL,
+        row_sum BLOB NOT NULL,
+        PRIMARY KEY (remote, folder, cartridge)
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE INDEX exports_by_cartridge ON exports (cartridge);
+";
+
+/// How a row came about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The cartridge was exported from here.
+    Export,
+    /// The cartridge here was made from what is there.
+    Import,
+}
+
+const ORIGINS: [(Origin, &str); 2] = [(Origin::Export, "export"), (Origin::Import, "import")];
+
+/// An object as it is stored, and what is needed to verify it once more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredObject {
+    /// Name, length, hashes.
+    #[serde(flatten)]
+    pub object: Stored,
+    /// What the remote gave back.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub receipt: String,
+}
+
+/// One complete bundle.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// Name of the remote.
+    pub remote: String,
+    /// The folder there.
+    pub folder: String,
+    /// The cartridge here.
+    pub cartridge: CartridgeId,
+    /// Its label then.
+    pub label: Label,
+    /// Its write generation that has this content.
+    pub generation: u64,
+    /// How it came about.
+    pub origin: Origin,
+    /// When, in seconds since 1970.
+    pub made_s: u64,
+    /// Bytes of all blocks.
+    pub image_bytes: u64,
+    /// Bytes of all chunk objects.
+    pub stored_bytes: u64,
+    /// Of the manifest's bytes, hexadecimal.
+    pub manifest_sha256: String,
+    /// What was proved, in words.
+    pub proof: String,
+    /// The chunk objects, in order.
+    pub objects: Vec<StoredObject>,
+}
+
+impl Row {
+    fn key(&self) -> [Value; 3] {
+        [
+            Value::Text(self.remote.clone()),
+            Value::Text(self.folder.clone()),
+            Value::Blob(self.cartridge.0.to_vec()),
+        ]
+    }
+
+    fn values(&self) -> [Value; 12] {
+        let text = |text: &str| Value::Text(text.to_owned());
+        let number = |number: u64| Value::Integer(i64::try_from(number).unwrap_or(i64::MAX));
+        let [remote, folder, cartridge] = self.key();
+        let origin =
+            ORIGINS.iter().find(|(origin, _)| *origin == self.origin).map_or("export", |(_, word)| word);
+        // A list of plain texts and numbers: it can always be written.
+        let objects = serde_json::to_string(&self.objects).unwrap_or_default();
+        [
+            remote,
+            folder,
+            cartridge,
+            text(self.label.as_str()),
+            number(self.generation),
+            text(origin),
+            number(self.made_s),
+            number(self.image_bytes),
+            number(self.stored_bytes),
+            text(&self.manifest_sha256),
+            text(&self.proof),
+            Value::Text(objects),
+        ]
+    }
+
+    fn read(row: &MetaRow) -> Result<Self, MetaError> {
+        let number = |name: &str| {
+            let value: i64 = row.get(name)?;
+            u64::try_from(value).map_err(|_| row.damaged())
+        };
+        let (label, origin, objects): (String, String, String) =
+            (row.get("label")?, row.get("origin")?, row.get("objects")?);
+        let known = ORIGINS.iter().find(|(_, word)| *word == origin).map(|(origin, _)| *origin);
+        Ok(Self {
+            remote: row.get("remote")?,
+            folder: row.get("folder")?,
+            cartridge: CartridgeId(row.get("cartridge")?),
+            label: label.parse().map_err(|_| row.damaged())?,
+            generation: number("generation")?,
+            origin: known.ok_or_else(|| row.damaged())?,
+            made_s: number("made_s")?,
+            image_bytes: number("image_bytes")?,
+            stored_bytes: number("stored_bytes")?,
+            manifest_sha256: row.get("manifest_sha256")?,
+            proof: row.get("proof")?,
+            objects: serde_json::from_str(&objects).map_err(|_| row.damaged())?,
+        })
+    }
+}
+
+/// Enters a bundle; the same again replaces the row.
+pub(crate) fn put(tx: &mut Tx<'_>, row: &Row) -> Result<(), MetaError> {
+    tx.delete(&EXPORTS, &row.key())?;
+    tx.insert(&EXPORTS, &row.values())
+}
+
+/// Forgets all that is known of a folder.
+pub(crate) fn forget(tx: &mut Tx<'_>, remote: &str, folder: &str) -> Result<(), MetaError> {
+    for row in of_folder(tx, remote, folder)? {
+        tx.delete(&EXPORTS, &row.key())?;
+    }
+    Ok(())
+}
+
+fn rows(found: Vec<MetaRow>) -> Result<Vec<Row>, MetaError> {
+    found.iter().map(Row::read).collect()
+}
+
+/// Everything.
+///
+/// # Errors
+/// A damaged row; a failure of the file.
+pub fn all(tx: &Tx<'_>) -> Result<Vec<Row>, MetaError> {
+    rows(tx.all(&EXPORTS)?)
+}
+
+/// What is known of a folder: one row for each cartridge here that has its content.
+///
+/// # Errors
+/// A damaged row; a failure of the file.
+pub fn of_folder(tx: &Tx<'_>, remote: &str, folder: &str) -> Result<Vec<Row>, MetaError> {
+    let key = [Value::Text(remote.to_owned()), Value::Text(folder.to_owned())];
+    rows(tx.find(&EXPORTS, "remote = ?1 AND folder = ?2", &key)?)
+}
+
+/// Where a cartridge lies.
+///
+/// # Errors
+/// A damaged row; a failure of the file.
+pub fn of_cartridge(tx: &Tx<'_>, id: CartridgeId) -> Result<Vec<Row>, MetaError> {
+    rows(tx.find(&EXPORTS, "cartridge = ?1", &[Value::Blob(id.0.to_vec())])?)
+}

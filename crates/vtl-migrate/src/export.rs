@@ -1,0 +1,696 @@
+//! Exports.
+//!
+//! An attempt, in this order:
+//! 1. a snapshot of the cartridge; a blank one, and one whose generation lies complete on that remote already, is skipped;
+//! 2. a folder that nothing has; folder, bundle id and the sealed data key go into the checkpoint before anything is sent;
+//! 3. objects, each confirmed one in the checkpoint; an attempt that goes on reads the snapshot from its beginning, passes over what is confirmed and
+//!    makes the rest anew, with new salts. When the cartridge was written since, the folder is removed and another one begun;
+//! 4. the hash of the manifest into the checkpoint, then the manifest;
+//! 5. the row of the catalogue, in one transaction;
+//! 6. if that is wanted, proof by the row's hashes, then the cartridge goes here.
+
+use std::collections::BTreeMap;
+use std::num::NonZero;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use vtl_bundle::{Attributes, Identity, Manifest, Stored, Writer};
+use vtl_cartridge::{Facts, Object, Reading};
+use vtl_codec::{Key, Sealer};
+use vtl_jobs::{Class, Failure, Outcome, Plan, PlannedTask, Ticket, Work};
+use vtl_library::CartridgeState;
+use vtl_remote::{Checkpoint, Mode};
+use vtl_transfer::{Confirmed, Line, Outbox, Pace, Permission, Trouble, of_ticket, on_remote, send};
+use vtl_types::{CartridgeId, Label};
+
+use crate::catalogue::{self, Origin, Row, StoredObject};
+use crate::fail;
+use crate::folder::{FolderName, free_name};
+use crate::job::{
+    End, InUse, Meter, Plain, change, hex, id_of, image_bytes_of, known, outcome, read as look,
+    remove_folder, unhex,
+};
+use crate::request::{EXPORT, ExportRequest, ExportResult, codec, codec_word, read, told};
+use crate::world::{Settings, World};
+
+/// Threads that compress for one job: more than this the hashing of what they give back does not keep up with.
+const MAX_THREADS: usize = 4;
+
+fn compressing_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZero::get).min(MAX_THREADS)
+}
+
+/// zstd's level: more costs more time than the network saves.
+const LEVEL: i32 = 1;
+/// A key that is none.
+const NOBODY: &str = "none";
+/// What data keys in checkpoints are sealed along with.
+const ABOUT: &[u8] = b"vtl export data key v0";
+
+/// The engine.
+pub struct Export {
+    world: Arc<dyn World>,
+    labels: InUse,
+}
+
+/// What a job is about, once it has begun: its checkpoint.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Course {
+    cartridge: String,
+    generation: u64,
+    remote: String,
+    #[serde(default)]
+    key: Option<String>,
+    chunk_bytes: u64,
+    compress: String,
+    verify: String,
+    delete_after_export: bool,
+    folder: String,
+    bundle: String,
+    /// Sealed, base64.
+    #[serde(default)]
+    data_key: Option<String>,
+    /// Confirmed objects, in order.
+    done: Vec<StoredObject>,
+    #[serde(default)]
+    proof: Option<String>,
+    /// What removes half-sent objects.
+    began: BTreeMap<String, String>,
+    /// Hashes of manifests that were about to be written; the last one is the newest.
+    manifests: Vec<String>,
+}
+
+impl Course {
+    fn load(ticket: &Ticket) -> Result<Option<Self>, Failure> {
+        let bytes = ticket.checkpoint();
+        if bytes.is_empty() {
+            return Ok(None);
+        }
+        serde_json::from_slice(&bytes).map(Some).map_err(|why| fail::unreadable("checkpoint", why))
+    }
+
+    fn save(&self, ticket: &Ticket) -> Result<(), Failure> {
+        ticket.save(serde_json::to_vec(self).map_err(|why| fail::unreadable("checkpoint", why))?)
+    }
+
+    fn half_sent(&self) -> Vec<String> {
+        self.began.values().cloned().collect()
+    }
+
+    fn end(&self, world: &dyn World) -> Result<End, Failure> {
+        End::open(world, &self.remote, FolderName::asked(&self.folder)?)
+    }
+}
+
+/// The remote and the folder that a job with this checkpoint writes to.
+#[must_use]
+pub fn written_to(checkpoint: &[u8]) -> Option<(String, String)> {
+    serde_json::from_slice::<Course>(checkpoint).ok().map(|course| (course.remote, course.folder))
+}
+
+/// What is to be done.
+enum Begun {
+    Skipped(ExportResult),
+    Course(Box<Course>),
+}
+
+impl Work for Export {
+    fn kind(&self) -> &'static str {
+        EXPORT
+    }
+
+    fn plan(&self, request: &str) -> Result<Plan, Failure> {
+        let request: ExportRequest = read(request)?;
+        let label =
+            request.label.as_deref().ok_or_else(|| fail::permanent("invalid", "a plan needs a label", ""))?;
+        let (world, settings) = (&*self.world, self.world.settings()?);
+        let cartridge = find(world, parse(label)?)?;
+        let reading =
+            Reading::open(&world.store_of(cartridge)?, cartridge).map_err(|error| fail::cartridge(&error))?;
+        let facts = reading.facts();
+        let wanted = Wanted::of(&request, &settings)?;
+        let mut notes = vec![format!(
+            "to remote {}, objects of at most {} bytes, compression {}, {}",
+            wanted.remote,
+            wanted.chunk_bytes,
+            wanted.compress,
+            wanted.key.as_ref().map_or_else(|| "not encrypted".to_owned(), |key| format!("for key {key}"))
+        )];
+        let bytes = match self.skip(&facts, cartridge, &wanted.remote)? {
+            Some((skipped, _)) => {
+                notes.push(format!("nothing is to be done: {}", skipped.skipped.unwrap_or_default()));
+                0
+            }
+            None => facts.used_bytes,
+        };
+        Ok(Plan { tasks: vec![PlannedTask { name: "send".to_owned(), bytes }], notes })
+    }
+
+    fn run(&self, ticket: &Ticket) -> Result<Outcome, Failure> {
+        let before = Course::load(ticket)?.map_or(0, |course| course.done.len());
+        let attempt = self.attempt(ticket).and_then(|result| Ok(told(&result)?));
+        outcome(attempt).map_err(|failure| {
+            let after = Course::load(ticket).ok().flatten().map_or(0, |course| course.done.len());
+            let further = failure.class == Class::Temporary && after > before;
+            if further { Failure { class: Class::Further, ..failure } } else { failure }
+        })
+    }
+
+    fn undo(&self, ticket: &Ticket) -> Result<(), Failure> {
+        let Some(course) = Course::load(ticket)? else { return Ok(()) };
+        let world = &*self.world;
+        if recorded(world, &course)?.is_some() {
+            // It was complete; what was cancelled is what would have come after.
+            return Ok(());
+        }
+        let end = course.end(world)?;
+        match remove_folder(world, &end, &Plain::new(ticket, 0), &course.half_sent()) {
+            Ok(_) => Ok(()),
+            Err(Trouble::Stopped) => Err(fail::temporary("conflict", left_behind(&course), &prune(&course))),
+            Err(Trouble::Failed(failure)) => Err(Failure {
+                message: format!("{}: {}", left_behind(&course), failure.message),
+                remedy: Some(prune(&course)),
+                ..failure
+            }),
+        }
+    }
+}
+
+fn left_behind(course: &Course) -> String {
+    format!(
+        "what was sent to folder {} of remote {} is still there, without a manifest",
+        course.folder, course.remote
+    )
+}
+
+fn prune(course: &Course) -> String {
+    format!("vtl export prune --remote {} --folder {}", course.remote, course.folder)
+}
+
+/// What is wanted, with nothing left open.
+struct Wanted {
+    remote: String,
+    key: Option<String>,
+    chunk_bytes: u64,
+    compress: String,
+    verify: Mode,
+    delete_after_export: bool,
+}
+
+impl Wanted {
+    fn of(request: &ExportRequest, settings: &Settings) -> Result<Self, Failure> {
+        let defaults = &settings.defaults;
+        let remote = request.remote.clone().or_else(|| defaults.remote.clone());
+        let remote = remote.ok_or_else(|| {
+            fail::permanent("invalid", "no remote is named", "name one with --remote, or set migrate.remote")
+        })?;
+        let compress = match &request.compress {
+            Some(word) => codec_word(codec(word)?),
+            None => codec_word(defaults.compress),
+        };
+        let verify = match &request.verify {
+            Some(word) => mode(word)?,
+            None => settings.verify,
+        };
+        Ok(Self {
+            remote,
+            key: request.key.clone().or_else(|| defaults.key.clone()).filter(|key| key != NOBODY),
+            chunk_bytes: request.chunk_bytes.unwrap_or(defaults.chunk_bytes),
+            compress: compress.to_owned(),
+            verify,
+            delete_after_export: request.delete_after_export.unwrap_or(defaults.delete_after_export),
+        })
+    }
+}
+
+fn mode(word: &str) -> Result<Mode, Failure> {
+    word.parse().map_err(|why: String| fail::permanent("invalid", why, "choose one of them"))
+}
+
+fn parse(label: &str) -> Result<Label, Failure> {
+    label.parse().map_err(|why: vtl_types::LabelError| {
+        fail::permanent("invalid", why.to_string(), "see vtl cartridge ls")
+    })
+}
+
+/// The id of a cartridge that can be used.
+fn find(world: &dyn World, label: Label) -> Result<CartridgeId, Failure> {
+    let cartridge = look(world, |tx| vtl_library::cartridge(tx, label))?;
+    match cartridge.state {
+        CartridgeState::Normal => Ok(cartridge.id),
+        CartridgeState::Removing => Err(fail::permanent(
+            "conflict",
+            format!("{label} is in the trash"),
+            "take it back first: vtl cartridge restore LABEL",
+        )),
+    }
+}
+
+/// The row that this job has written.
+fn recorded(world: &dyn World, course: &Course) -> Result<Option<Row>, Failure> {
+    let id = id_of(&course.cartridge)?;
+    Ok(known(world, &course.remote, &course.folder)?.into_iter().find(|row| row.cartridge == id))
+}
+
+impl Export {
+    /// An engine in this world.
+    pub fn new(world: Arc<dyn World>) -> Self {
+        Self { world, labels: InUse::default() }
+    }
+
+    fn attempt(&self, ticket: &Ticket) -> Result<ExportResult, Trouble> {
+        let world = &*self.world;
+        let request: ExportRequest = read(ticket.request())?;
+        let label = ticket.label().or(request.label.as_deref());
+        let label = parse(label.ok_or_else(|| fail::unreadable("request", "it names no cartridge"))?)?;
+        let _alone = self.labels.take(label.as_str())?;
+        ticket.set_tasks(&["send"]);
+        let before = Course::load(ticket)?;
+        if let Some(course) = &before
+            && let Some(row) = recorded(world, course)?
+        {
+            return self.after(ticket, course, &row);
+        }
+        let id = find(world, label)?;
+        let reading = Reading::open(&world.store_of(id)?, id).map_err(|error| fail::cartridge(&error))?;
+        let facts = reading.facts();
+        let course = match self.course(ticket, &request, before, id, &facts)? {
+            Begun::Skipped(result) => {
+                ticket.task_done(0);
+                return Ok(result);
+            }
+            Begun::Course(course) => *course,
+        };
+        let row = self.complete(ticket, course, reading, &facts)?;
+        let course = Course::load(ticket)?.ok_or_else(|| fail::unreadable("checkpoint", "it is gone"))?;
+        self.after(ticket, &course, &row)
+    }
+
+    /// Why there is nothing to do, if there is not; with the row that says so.
+    fn skip(
+        &self,
+        facts: &Facts,
+        id: CartridgeId,
+        remote: &str,
+    ) -> Result<Option<(ExportResult, Option<Row>)>, Failure> {
+        let skipped = |why: &str| ExportResult {
+            skipped: Some(why.to_owned()),
+            remote: remote.to_owned(),
+            generation: facts.generation,
+            image_bytes: facts.used_bytes,
+            ..ExportResult::default()
+        };
+        if facts.objects == 0 {
+            return Ok(Some((skipped("blank"), None)));
+        }
+        let rows = look(&*self.world, |tx| Ok(catalogue::of_cartridge(tx, id)?))?;
+        let same = rows.into_iter().find(|row| row.remote == remote && row.generation == facts.generation);
+        let told = |row: Row| {
+            let result = ExportResult { folder: Some(row.folder.clone()), ..skipped("unchanged") };
+            (result, Some(row))
+        };
+        Ok(same.map(told))
+    }
+
+    /// Whether the bundle of a row is there still: its manifest is, which a removal takes first. What is not is forgotten.
+    fn is_there(&self, ticket: &Ticket, row: &Row) -> Result<bool, Trouble> {
+        let world = &*self.world;
+        let end = End::open(world, &row.remote, FolderName::asked(&row.folder)?)?;
+        let found = end.manifest(&Plain::new(ticket, 0))?.map(|bytes| hex(&Sha256::digest(&bytes)));
+        if found.as_ref() == Some(&row.manifest_sha256) {
+            return Ok(true);
+        }
+        ticket.note(&format!("folder {} is not there any more as it was: it is exported anew", row.folder));
+        change(world, |tx| Ok(catalogue::forget(tx, &row.remote, &row.folder)?))?;
+        Ok(false)
+    }
+
+    /// The course to follow: that of the attempts before, while it is of what is on the cartridge now, else a new one.
+    fn course(
+        &self,
+        ticket: &Ticket,
+        request: &ExportRequest,
+        before: Option<Course>,
+        id: CartridgeId,
+        facts: &Facts,
+    ) -> Result<Begun, Trouble> {
+        let world = &*self.world;
+        if let Some(course) = before {
+            let same = course.cartridge == id.to_string() && course.generation == facts.generation;
+            if same && self.identity(&course).is_ok() {
+                return Ok(Begun::Course(Box::new(course)));
+            }
+            ticket.note("the cartridge was written since; the folder is given up and another one begun");
+            remove_folder(world, &course.end(world)?, &Plain::new(ticket, 0), &course.half_sent())?;
+        }
+        let settings = world.settings()?;
+        let wanted = Wanted::of(request, &settings)?;
+        if let Some((result, row)) = self.skip(facts, id, &wanted.remote)?
+            && row.map_or(Ok(true), |row| self.is_there(ticket, &row))?
+        {
+            return Ok(Begun::Skipped(result));
+        }
+        if let Some(library) = &request.library {
+            world.vaulted(ticket, facts.label, library, facts.used_bytes)?;
+        }
+        let course = self.begin(ticket, wanted, id, facts)?;
+        course.save(ticket)?;
+        Ok(Begun::Course(Box::new(course)))
+    }
+
+    fn begin(
+        &self,
+        ticket: &Ticket,
+        wanted: Wanted,
+        id: CartridgeId,
+        facts: &Facts,
+    ) -> Result<Course, Trouble> {
+        let world = &*self.world;
+        let remote = world.remote(&wanted.remote)?;
+        let in_use = world.written_to()?;
+        let used = |folder: &str| {
+            let writes = in_use.iter().any(|(at, one)| *at == wanted.remote && one == folder);
+            // What cannot be read is found on the remote.
+            writes || known(world, &wanted.remote, folder).is_ok_and(|rows| !rows.is_empty())
+        };
+        let pace = Plain::new(ticket, facts.used_bytes);
+        let name =
+            on_remote(&world.runtime()?, &pace, free_name(&*remote, facts.label, world.unix_s(), used))??;
+        if let Some(key) = &wanted.key {
+            world.public_key(key)?;
+        }
+        let no_random =
+            |why: std::io::Error| fail::temporary("internal", format!("no random bytes: {why}"), "");
+        let identity = Identity::new(&world.random(), wanted.key.is_some()).map_err(no_random)?;
+        let data_key = identity.data_key.as_ref().map(|key| self.seal(&identity.bundle, key)).transpose()?;
+        Ok(Course {
+            cartridge: id.to_string(),
+            generation: facts.generation,
+            remote: wanted.remote,
+            key: wanted.key,
+            chunk_bytes: wanted.chunk_bytes,
+            compress: wanted.compress,
+            verify: wanted.verify.to_string(),
+            delete_after_export: wanted.delete_after_export,
+            folder: name.to_string(),
+            bundle: hex(&identity.bundle),
+            data_key,
+            done: Vec::new(),
+            proof: None,
+            began: BTreeMap::new(),
+            manifests: Vec::new(),
+        })
+    }
+
+    fn sealer(&self) -> Result<Sealer, Failure> {
+        Ok(Sealer::new(&self.world.checkpoint_key()?, ABOUT.to_vec(), self.world.random()))
+    }
+
+    fn seal(&self, bundle: &[u8; 16], key: &Key) -> Result<String, Failure> {
+        let mut text = key.expose().to_vec();
+        let sealed = self.sealer()?.seal(bundle, &mut text);
+        sealed.map_err(|why| {
+            fail::temporary("internal", format!("the data key could not be sealed: {why}"), "")
+        })?;
+        Ok(STANDARD.encode(text))
+    }
+
+    fn identity(&self, course: &Course) -> Result<Identity, Failure> {
+        let lost = || fail::unreadable("checkpoint", "its data key does not open");
+        let bundle = unhex(&course.bundle).ok_or_else(lost)?;
+        let data_key = match &course.data_key {
+            None => None,
+            Some(sealed) => {
+                let mut text = STANDARD.decode(sealed).map_err(|_| lost())?;
+                self.sealer()?.open(&bundle, &mut text).map_err(|_| lost())?;
+                let key = <[u8; 32]>::try_from(text.as_slice()).map_err(|_| lost())?;
+                Some(Key::new(key))
+            }
+        };
+        Ok(Identity { bundle, data_key })
+    }
+
+    /// The bundle is complete when this returns, and the catalogue has it.
+    fn complete(
+        &self,
+        ticket: &Ticket,
+        course: Course,
+        reading: Reading,
+        facts: &Facts,
+    ) -> Result<Row, Trouble> {
+        let world = &*self.world;
+        let end = course.end(world)?;
+        let image_bytes = facts.used_bytes;
+        let pace = Exporting::new(ticket, course, image_bytes);
+        let sealed = self.sealed_before(&end, &pace)?;
+        let sha256 = match sealed {
+            Some(sha256) => sha256,
+            None => {
+                self.send(ticket, &end, &pace, reading, facts)?;
+                pace.course().manifests.last().cloned().unwrap_or_default()
+            }
+        };
+        let course = pace.course().clone();
+        let row = Row {
+            remote: course.remote.clone(),
+            folder: course.folder.clone(),
+            cartridge: id_of(&course.cartridge)?,
+            label: facts.label,
+            generation: course.generation,
+            origin: Origin::Export,
+            made_s: world.unix_s(),
+            image_bytes,
+            stored_bytes: course.done.iter().map(|stored| stored.object.bytes).sum(),
+            manifest_sha256: sha256,
+            proof: course.proof.clone().unwrap_or_default(),
+            objects: course.done,
+        };
+        change(world, |tx| Ok(catalogue::put(tx, &row)?))?;
+        Ok(row)
+    }
+
+    /// Whether an attempt before has written the manifest: its hash.
+    fn sealed_before(&self, end: &End, pace: &Exporting<'_>) -> Result<Option<String>, Trouble> {
+        let course = pace.course().clone();
+        if course.manifests.is_empty() {
+            return Ok(None);
+        }
+        let Some(bytes) = end.manifest(pace)? else { return Ok(None) };
+        let sha256 = hex(&Sha256::digest(&bytes));
+        if course.manifests.contains(&sha256) {
+            return Ok(Some(sha256));
+        }
+        match Manifest::decode(&bytes, None) {
+            Ok((manifest, _)) if hex(&manifest.bundle) != course.bundle => Err(fail::permanent(
+                "exists",
+                format!(
+                    "folder {} of remote {} has the manifest of another bundle",
+                    course.folder, course.remote
+                ),
+                "export once more: another folder is chosen then",
+            )
+            .into()),
+            // Ours, damaged on its way: it is written anew.
+            _ => {
+                let name = end.folder.object(&vtl_bundle::manifest_name(end.name.label));
+                let name = name.map_err(|why| fail::permanent("invalid", why.to_string(), ""))?;
+                on_remote(&end.runtime, pace, end.remote.delete(&name))?;
+                Ok(None)
+            }
+        }
+    }
+
+    fn send(
+        &self,
+        ticket: &Ticket,
+        end: &End,
+        pace: &Exporting<'_>,
+        mut reading: Reading,
+        facts: &Facts,
+    ) -> Result<(), Trouble> {
+        let course = pace.course().clone();
+        let done: Vec<Stored> = course.done.iter().map(|stored| stored.object.clone()).collect();
+        let recipients =
+            course.key.iter().map(|name| self.world.public_key(name)).collect::<Result<_, _>>()?;
+        let settings = vtl_bundle::Settings {
+            label: facts.label,
+            created: end.name.created.clone(),
+            generation: course.generation,
+            attributes: attributes(&reading, facts),
+            codec: codec(&course.compress)?,
+            level: LEVEL,
+            chunk_bytes: course.chunk_bytes,
+            recipients,
+            signing: None,
+            random: self.world.random(),
+        };
+        let identity = self.identity(&course)?;
+        abandon(end, pace, &course)?;
+        let staging = end.staging(ticket)?;
+        let line = Line { verify: mode(&course.verify)?, ..end.line(&staging) };
+        send(line, done.len() as u64, pace, |outbox| {
+            let writer = Writer::resume(settings, identity, done, outbox);
+            let writer = writer.map_err(|error| fail::write(&error))?;
+            pack(writer.with_threads(compressing_threads()), &mut reading, pace)
+        })
+    }
+
+    /// What comes after a complete bundle.
+    fn after(&self, ticket: &Ticket, course: &Course, row: &Row) -> Result<ExportResult, Trouble> {
+        let mut result = ExportResult {
+            exported: true,
+            skipped: None,
+            remote: row.remote.clone(),
+            folder: Some(row.folder.clone()),
+            generation: row.generation,
+            objects: row.objects.len() as u64,
+            stored_bytes: row.stored_bytes,
+            image_bytes: row.image_bytes,
+            proof: Some(row.proof.clone()),
+            deleted_here: false,
+            kept_because: None,
+        };
+        if course.delete_after_export {
+            let end = course.end(&*self.world)?;
+            let pace = Plain::new(ticket, row.image_bytes);
+            let gone = end
+                .prove(row, mode(&course.verify)?, &pace)
+                .and_then(|()| Ok(self.world.delete_here(row.cartridge, row.generation)?));
+            match gone {
+                Ok(()) => result.deleted_here = true,
+                Err(Trouble::Failed(failure)) if failure.class == Class::Permanent => {
+                    ticket.note(&format!("the cartridge stays here: {}", failure.message));
+                    result.kept_because = Some(failure.message);
+                }
+                Err(trouble) => return Err(trouble),
+            }
+        }
+        ticket.progress(0, row.image_bytes, row.image_bytes);
+        ticket.task_done(0);
+        Ok(result)
+    }
+}
+
+/// Removes what attempts before have half sent: it is made anew.
+fn abandon(end: &End, pace: &Exporting<'_>, course: &Course) -> Result<(), Trouble> {
+    if course.began.is_empty() {
+        return Ok(());
+    }
+    on_remote(&end.runtime, pace, async {
+        for checkpoint in course.began.values() {
+            end.remote.abandon(&Checkpoint::new(checkpoint.clone())).await?;
+        }
+        Ok(())
+    })?;
+    Ok(pace.keep(|course| course.began.clear())?)
+}
+
+/// Everything that is on the tape, through the writer.
+fn pack(
+    mut writer: Writer<&mut Outbox<'_, '_>>,
+    reading: &mut Reading,
+    pace: &dyn Pace,
+) -> Result<(), Trouble> {
+    let failed = |error: vtl_bundle::WriteError| Trouble::from(fail::write(&error));
+    loop {
+        if !pace.goes_on() {
+            return Err(Trouble::Stopped);
+        }
+        match reading.next_object().map_err(|error| fail::cartridge(&error))? {
+            Object::EndOfData => break,
+            Object::Filemark => writer.filemarks(1).map_err(failed)?,
+            Object::Block { data, .. } => match data.as_slice() {
+                [piece] => writer.block(piece).map_err(failed)?,
+                pieces => writer.block(&pieces.concat()).map_err(failed)?,
+            },
+        }
+    }
+    writer.finish().map(drop).map_err(failed)
+}
+
+/// What the inside of the manifest says of the cartridge beside its content. Import reads it.
+fn attributes(reading: &Reading, facts: &Facts) -> Attributes {
+    let fixed = [
+        ("serial", facts.serial.clone()),
+        ("capacity_bytes", facts.capacity_bytes.to_string()),
+        ("early_warning_bytes", facts.early_warning_bytes.to_string()),
+        ("created_s", facts.created_s.to_string()),
+        ("write_protected", facts.write_protected.to_string()),
+    ];
+    let of_host =
+        reading.host_attributes().map(|(id, value)| (format!("host_attribute_{id:04x}"), hex(value)));
+    fixed.into_iter().map(|(name, value)| (name.to_owned(), value)).chain(of_host).collect()
+}
+
+/// An export on its way: what its transfers tell it goes into the checkpoint.
+struct Exporting<'a> {
+    ticket: &'a Ticket,
+    course: Mutex<Course>,
+    meter: Meter<'a>,
+}
+
+impl<'a> Exporting<'a> {
+    fn new(ticket: &'a Ticket, course: Course, image_bytes: u64) -> Self {
+        let done = course.done.iter().map(|stored| image_bytes_of(&stored.object)).sum();
+        Self { ticket, course: Mutex::new(course), meter: Meter::new(ticket, done, image_bytes) }
+    }
+
+    fn course(&self) -> MutexGuard<'_, Course> {
+        self.course.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the checkpoint; what could not be kept has not changed.
+    fn keep(&self, work: impl FnOnce(&mut Course)) -> Result<(), Failure> {
+        let mut course = self.course();
+        let mut next = course.clone();
+        work(&mut next);
+        next.save(self.ticket)?;
+        *course = next;
+        Ok(())
+    }
+}
+
+impl Pace for Exporting<'_> {
+    fn goes_on(&self) -> bool {
+        of_ticket::goes_on(self.ticket)
+    }
+
+    fn wait(&self, time: Duration) -> bool {
+        of_ticket::wait(self.ticket, time)
+    }
+
+    fn permit(&self) -> Option<Permission> {
+        of_ticket::permit(self.ticket)
+    }
+
+    fn confirmed(&self, confirmed: &Confirmed) -> Result<(), Failure> {
+        self.keep(|course| {
+            course.began.remove(&confirmed.object.name);
+            course.proof = Some(confirmed.proof.to_string());
+            let (object, receipt) = (confirmed.object.clone(), confirmed.receipt.clone());
+            course.done.push(StoredObject { object, receipt });
+        })
+    }
+
+    fn began(&self, object: &str, checkpoint: &str) -> Result<(), Failure> {
+        self.keep(|course| {
+            course.began.insert(object.to_owned(), checkpoint.to_owned());
+        })
+    }
+
+    fn sealing(&self, sha256: &str) -> Result<(), Failure> {
+        self.keep(|course| course.manifests.push(sha256.to_owned()))
+    }
+
+    fn moved(&self, object: &Stored, bytes: u64) {
+        self.meter.moved(object, bytes);
+    }
+
+    fn note(&self, text: &str) {
+        self.ticket.note(text);
+    }
+}

@@ -1,0 +1,198 @@
+//! Folders of bundles on a remote: their names, what is in them, a new one, and their removal.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use vtl_bundle::{Stamp, manifest_name};
+use vtl_jobs::Failure;
+use vtl_remote::{Checkpoint, Class, Doing, Error, Folder, Remote};
+use vtl_types::Label;
+
+use crate::fail::permanent;
+
+/// Objects that a listing asks for at once.
+const PAGE: usize = 1000;
+/// More objects than this nobody wants to see in one answer.
+const MOST_LISTED: u64 = 2_000_000;
+/// So many seconds on it is given up to find a free name.
+const MOST_SECONDS: u64 = 600;
+
+/// The name of a bundle's folder: label, `-`, date and time in UTC.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FolderName {
+    /// Of the cartridge.
+    pub label: Label,
+    /// When it was exported.
+    pub created: Stamp,
+}
+
+impl fmt::Display for FolderName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.label, self.created)
+    }
+}
+
+impl FromStr for FolderName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parts = text.split_once('-').and_then(|(label, created)| {
+            Some(Self { label: label.parse().ok()?, created: created.parse().ok()? })
+        });
+        parts.ok_or_else(|| format!("'{text}' is no folder of an export (such as VTL001L8-20261126_031500)"))
+    }
+}
+
+impl FolderName {
+    /// From a request.
+    pub(crate) fn asked(text: &str) -> Result<Self, Failure> {
+        text.parse().map_err(|why: String| permanent("invalid", why, "see vtl export ls --remote REMOTE"))
+    }
+
+    /// As remotes know it.
+    pub(crate) fn folder(&self) -> Result<Folder, Failure> {
+        Folder::new(&self.to_string()).map_err(|why| permanent("invalid", why.to_string(), ""))
+    }
+
+    /// At this time.
+    fn at(label: Label, unix_s: u64) -> Result<Self, Failure> {
+        let no_time =
+            || permanent("internal", "the clock tells no time that can be written", "set the clock");
+        let seconds = i64::try_from(unix_s).map_err(|_| no_time())?;
+        let time = jiff::Timestamp::from_second(seconds).map_err(|_| no_time())?;
+        let text = time.strftime("%Y%m%d_%H%M%S").to_string();
+        Ok(Self { label, created: text.parse().map_err(|_| no_time())? })
+    }
+}
+
+/// A folder on a remote that has the name of a bundle's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Its name.
+    pub name: FolderName,
+    /// Objects in it, the manifest too.
+    pub objects: u64,
+    /// Bytes of them.
+    pub bytes: u64,
+    /// Whether it has a manifest. One without is an export that runs or was cut off.
+    pub complete: bool,
+}
+
+/// All folders of bundles on a remote, whoever wrote them, by name.
+///
+/// # Errors
+/// The remote cannot be listed, or has more objects than can be shown.
+pub async fn found_in(remote: &dyn Remote) -> Result<Vec<Found>, Error> {
+    let mut found: BTreeMap<String, Found> = BTreeMap::new();
+    let (mut after, mut seen) = (None, 0_u64);
+    loop {
+        let page = remote.list(&Folder::all(), after.as_ref(), PAGE).await?;
+        for entry in &page.entries {
+            let Some((folder, object)) = entry.name.as_str().split_once('/') else { continue };
+            let Ok(name) = folder.parse::<FolderName>() else { continue };
+            let complete = object == manifest_name(name.label);
+            let one = found.entry(folder.to_owned()).or_insert_with(|| Found {
+                name,
+                objects: 0,
+                bytes: 0,
+                complete: false,
+            });
+            one.objects += 1;
+            one.bytes = one.bytes.saturating_add(entry.size);
+            one.complete |= complete;
+        }
+        seen += page.entries.len() as u64;
+        if seen > MOST_LISTED {
+            let text = format!(
+                "there are more than {MOST_LISTED} objects; give each remote a folder or prefix of its own"
+            );
+            return Err(Error::new(Class::Refused, Doing::List, text).on(remote.name()));
+        }
+        match page.next {
+            Some(next) => after = Some(next),
+            None => return Ok(found.into_values().collect()),
+        }
+    }
+}
+
+/// A name that nothing on the remote has, and nobody here has used: of this second, or of one of the next.
+pub(crate) async fn free_name(
+    remote: &dyn Remote,
+    label: Label,
+    unix_s: u64,
+    used: impl Fn(&str) -> bool,
+) -> Result<Result<FolderName, Failure>, Error> {
+    for second in unix_s..unix_s.saturating_add(MOST_SECONDS) {
+        let name = match FolderName::at(label, second) {
+            Ok(name) => name,
+            Err(failure) => return Ok(Err(failure)),
+        };
+        let folder = match name.folder() {
+            Ok(folder) => folder,
+            Err(failure) => return Ok(Err(failure)),
+        };
+        if used(&name.to_string()) {
+            continue;
+        }
+        let page = remote.list(&folder, None, 1).await?;
+        if page.entries.is_empty() && page.foreign.is_empty() {
+            return Ok(Ok(name));
+        }
+    }
+    Ok(Err(permanent(
+        "conflict",
+        format!("no folder for {label} is free"),
+        "see vtl export ls --remote REMOTE",
+    )))
+}
+
+/// Removes a folder: the manifest first, so that what is left says that it is incomplete; then what was half sent, then the objects. How many
+/// objects, and their bytes.
+pub(crate) async fn remove(
+    remote: &dyn Remote,
+    name: &FolderName,
+    folder: &Folder,
+    half_sent: impl Iterator<Item = &str>,
+) -> Result<(u64, u64), Error> {
+    let refused = |why: vtl_remote::NameError| Error::new(Class::Refused, Doing::Delete, why.to_string());
+    remote.delete(&folder.object(&manifest_name(name.label)).map_err(refused)?).await?;
+    for checkpoint in half_sent {
+        remote.abandon(&Checkpoint::new(checkpoint)).await?;
+    }
+    let (mut objects, mut bytes) = (0, 0);
+    loop {
+        let page = remote.list(folder, None, PAGE).await?;
+        for entry in &page.entries {
+            remote.delete(&entry.name).await?;
+            objects += 1;
+            bytes += entry.size;
+        }
+        if page.entries.is_empty() || objects > MOST_LISTED {
+            return Ok((objects, bytes));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_named_by_label_and_time_in_utc() {
+        let label: Label = "CCC001L8".parse().unwrap();
+        // 2020-03-23 16:31:22 UTC.
+        assert_eq!(FolderName::at(label, 1_584_981_082).unwrap().to_string(), "CCC001L8-20200323_163122");
+        assert_eq!("CCC001L8-20200323_163122".parse::<FolderName>().unwrap().label, label);
+        for text in [
+            "",
+            "CCC001L8",
+            "CCC001L8-2020",
+            "ccc001L8-20200323_163122",
+            "CCC001L8-20200323-163122",
+            "../CCC001L8-20200323_163122",
+        ] {
+            assert!(text.parse::<FolderName>().is_err(), "{text}");
+        }
+    }
+}

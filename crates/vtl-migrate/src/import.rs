@@ -1,0 +1,351 @@
+//! Imports.
+//!
+//! An attempt, in this order:
+//! 1. the manifest; its label must be free here, or another one be given;
+//! 2. the id of the cartridge to be goes into the checkpoint, then the store gets a copy with this id that says of itself that it is unfinished;
+//! 3. objects, each verified before a byte of it is read; their blocks and marks go to the copy;
+//! 4. when the hash of the whole is right the copy is finished, in one record;
+//! 5. the cartridge appears in the vault, with its row of the catalogue, in one transaction.
+//!
+//! An attempt that ends before 4 leaves nothing: it removes the copy, and after a crash the next start or the next attempt does. One that ends after it
+//! is gone on with at 5.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use vtl_bundle::{Event, Image, Manifest, Signed};
+use vtl_cartridge::{Cartridge, CartridgeError, CartridgeSpec};
+use vtl_jobs::{Failure, Outcome, Plan, PlannedTask, Ticket, Work};
+use vtl_library::{LibraryError, NewCartridges, NewPlace};
+use vtl_store::{OwnerId, Store, StoreError};
+use vtl_transfer::{Inbox, Pace, Trouble, receive};
+use vtl_types::{ByteCount, CartridgeId, Label};
+
+use crate::catalogue::{self, Origin, Row, StoredObject};
+use crate::fail;
+use crate::folder::FolderName;
+use crate::job::{End, InUse, Opened, Plain, change, hex, id_of, outcome, read as look, unhex};
+use crate::request::{IMPORT, ImportRequest, ImportResult, read, told};
+use crate::world::World;
+
+/// The engine.
+pub struct Import {
+    world: Arc<dyn World>,
+    labels: InUse,
+}
+
+/// A job's checkpoint.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Course {
+    cartridge: String,
+}
+
+impl Work for Import {
+    fn kind(&self) -> &'static str {
+        IMPORT
+    }
+
+    fn plan(&self, request: &str) -> Result<Plan, Failure> {
+        let request: ImportRequest = read(request)?;
+        let name = FolderName::asked(&request.folder)?;
+        let notes = vec![format!(
+            "from folder {name} of remote {}; its size is known when its manifest is fetched",
+            request.remote
+        )];
+        Ok(Plan { tasks: vec![PlannedTask { name: "fetch".to_owned(), bytes: 0 }], notes })
+    }
+
+    fn run(&self, ticket: &Ticket) -> Result<Outcome, Failure> {
+        outcome(self.attempt(ticket).and_then(|result| Ok(told(&result)?)))
+    }
+
+    fn undo(&self, ticket: &Ticket) -> Result<(), Failure> {
+        let Some(id) = begun(ticket)? else { return Ok(()) };
+        if is_listed(&*self.world, id)? {
+            return Ok(());
+        }
+        remove_copy(&*self.world, &self.world.store()?, id)
+    }
+}
+
+/// The id that earlier attempts have chosen.
+fn begun(ticket: &Ticket) -> Result<Option<CartridgeId>, Failure> {
+    let bytes = ticket.checkpoint();
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    let course: Course = serde_json::from_slice(&bytes).map_err(|why| fail::unreadable("checkpoint", why))?;
+    id_of(&course.cartridge).map(Some)
+}
+
+fn is_listed(world: &dyn World, id: CartridgeId) -> Result<bool, Failure> {
+    look(world, |tx| vtl_library::cartridge_by_id(tx, id)).map(|found| found.is_some())
+}
+
+fn remove_copy(world: &dyn World, store: &Store, id: CartridgeId) -> Result<(), Failure> {
+    match store.remove(OwnerId(id.0)) {
+        Ok(()) => {
+            world.freed();
+            Ok(())
+        }
+        Err(StoreError::UnknownOwner { .. }) => Ok(()),
+        Err(error) => Err(fail::temporary(
+            "internal",
+            format!("what was imported so far could not be removed: {error}"),
+            "the next start of vtld removes it",
+        )),
+    }
+}
+
+impl Import {
+    /// An engine in this world.
+    pub fn new(world: Arc<dyn World>) -> Self {
+        Self { world, labels: InUse::default() }
+    }
+
+    fn attempt(&self, ticket: &Ticket) -> Result<ImportResult, Trouble> {
+        let world = &*self.world;
+        let request: ImportRequest = read(ticket.request())?;
+        let end = End::open(world, &request.remote, FolderName::asked(&request.folder)?)?;
+        let label = match &request.as_label {
+            Some(label) => label
+                .parse::<Label>()
+                .map_err(|why| fail::permanent("invalid", why.to_string(), "choose another label"))?,
+            None => end.name.label,
+        };
+        let _alone = self.labels.take(label.as_str())?;
+        ticket.set_tasks(&["fetch"]);
+        let opened = end.opened(world, &Plain::new(ticket, 0))?;
+        same_media(label, opened.manifest.label)?;
+        let pace = Plain::new(ticket, opened.manifest.image_bytes);
+        let id = self.id(ticket)?;
+        let store = world.store()?;
+        if !is_listed(world, id)? {
+            if let Err(taken) = is_free(world, label) {
+                remove_copy(world, &store, id)?;
+                return Err(taken.into());
+            }
+            if !is_finished(&store, id) {
+                self.make(ticket, &end, &opened, label, id, &pace)?;
+            }
+        }
+        list(world, &store, &end, &opened, label, id)?;
+        ticket.progress(0, opened.manifest.image_bytes, opened.manifest.image_bytes);
+        ticket.task_done(0);
+        Ok(ImportResult {
+            label: label.to_string(),
+            remote: request.remote,
+            folder: request.folder,
+            image_bytes: opened.manifest.image_bytes,
+            generation: opened.manifest.generation,
+            signed: match opened.signed {
+                Signed::No => "not signed: who wrote it is not known".to_owned(),
+                Signed::By(_) => "signed by a key that is not known here".to_owned(),
+            },
+            known: opened.known,
+        })
+    }
+
+    fn id(&self, ticket: &Ticket) -> Result<CartridgeId, Trouble> {
+        if let Some(id) = begun(ticket)? {
+            return Ok(id);
+        }
+        let mut id = [0; 16];
+        let filled = self.world.random().fill(&mut id);
+        filled.map_err(|why| fail::temporary("internal", format!("no random bytes: {why}"), ""))?;
+        let course = Course { cartridge: hex(&id) };
+        ticket.save(serde_json::to_vec(&course).map_err(|why| fail::unreadable("checkpoint", why))?)?;
+        Ok(CartridgeId(id))
+    }
+
+    /// The copy is whole when this returns; else there is none.
+    fn make(
+        &self,
+        ticket: &Ticket,
+        end: &End,
+        opened: &Opened,
+        label: Label,
+        id: CartridgeId,
+        pace: &Plain<'_>,
+    ) -> Result<(), Trouble> {
+        let world = &*self.world;
+        let store = world.store()?;
+        remove_copy(world, &store, id)?;
+        let made = self.fetch(ticket, end, &opened.manifest, label, id, pace, &store);
+        if made.is_err()
+            && let Err(left) = remove_copy(world, &store, id)
+        {
+            tracing::warn!(%label, why = left.message, "an unfinished import stays for now");
+        }
+        made
+    }
+
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "one step of `make`, cut out of it so that whatever fails is cleared away in one place"
+    )]
+    fn fetch(
+        &self,
+        ticket: &Ticket,
+        end: &End,
+        manifest: &Manifest,
+        label: Label,
+        id: CartridgeId,
+        pace: &Plain<'_>,
+        store: &Store,
+    ) -> Result<(), Trouble> {
+        let keys: Vec<String> = manifest.recipients.iter().map(|one| one.key.clone()).collect();
+        let private = if manifest.sealed { Some(self.world.private_key(&keys)?) } else { None };
+        let staging = end.staging(ticket)?;
+        receive(end.line(&staging), manifest, pace, |inbox| {
+            let mut image =
+                Image::open(manifest, private.as_ref(), inbox).map_err(|error| fail::bundle(&error))?;
+            let attributes = image.inside().attributes.clone();
+            let spec = spec(label, id, manifest, &attributes, self.world.unix_s());
+            Cartridge::begin_copy(store, id, &spec).map_err(|error| fail::cartridge(&error))?;
+            let opened = Cartridge::open(store, id, vtl_cartridge::Settings::default());
+            let mut copy = opened.map_err(|error| fail::cartridge(&error))?;
+            write(&mut image, &mut copy, pace)?;
+            for (number, value) in host_attributes(&attributes) {
+                copy.set_host_attribute(number, &value).map_err(|error| fail::cartridge(&error))?;
+            }
+            Ok(copy.finish_copy(manifest.generation).map_err(|error| fail::cartridge(&error))?)
+        })
+    }
+}
+
+/// Blocks and marks of the image to the copy; what is wrong is known when this returns.
+fn write(
+    image: &mut Image<'_, &mut Inbox<'_, '_>>,
+    copy: &mut Cartridge,
+    pace: &dyn Pace,
+) -> Result<(), Trouble> {
+    let mut trouble: Option<Trouble> = None;
+    let mut refuse = |why: Trouble| {
+        trouble.get_or_insert(why);
+        io::Error::other("the import ends here")
+    };
+    let done = image.events(|event| {
+        if !pace.goes_on() {
+            return Err(refuse(Trouble::Stopped));
+        }
+        let written = match event {
+            Event::Block(block) => copy.write_block(&[Bytes::copy_from_slice(block)], true),
+            Event::Filemark => copy.write_filemarks(1),
+        };
+        written.map(drop).map_err(|error: CartridgeError| refuse(fail::cartridge(&error).into()))
+    });
+    match (trouble, done) {
+        (Some(trouble), _) => Err(trouble),
+        (None, Err(error)) => Err(fail::bundle(&error).into()),
+        (None, Ok(())) => Ok(()),
+    }
+}
+
+/// The new cartridge: what the bundle says of it, as far as that can be.
+fn spec(
+    label: Label,
+    id: CartridgeId,
+    manifest: &Manifest,
+    attributes: &BTreeMap<String, String>,
+    now_s: u64,
+) -> CartridgeSpec {
+    let number = |name: &str| attributes.get(name).and_then(|text| text.parse::<u64>().ok());
+    let native = label.media().generation.native_capacity().0;
+    let capacity = number("capacity_bytes").unwrap_or(native).max(manifest.image_bytes);
+    let created = attributes.get("created_s").and_then(|text| text.parse().ok());
+    let serial = attributes.get("serial").filter(|_| label == manifest.label).cloned();
+    let own = || hex(&id.0).chars().take(10).collect::<String>().to_uppercase();
+    CartridgeSpec {
+        label,
+        serial: serial.filter(|text| is_serial(text)).unwrap_or_else(own),
+        kind: label.media(),
+        capacity: ByteCount(capacity),
+        early_warning: number("early_warning_bytes").filter(|bytes| *bytes <= capacity).map(ByteCount),
+        write_protected: false,
+        created_s: created.unwrap_or_else(|| i64::try_from(now_s).unwrap_or(0)),
+        place: None,
+    }
+}
+
+fn is_serial(text: &str) -> bool {
+    (1..=vtl_cartridge::MAX_SERIAL_BYTES).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+fn host_attributes(attributes: &BTreeMap<String, String>) -> impl Iterator<Item = (u16, Vec<u8>)> {
+    attributes.iter().filter_map(|(name, value)| {
+        let id = u16::from_str_radix(name.strip_prefix("host_attribute_")?, 16).ok()?;
+        let digits = value.as_bytes().chunks_exact(2);
+        let bytes: Option<Vec<u8>> =
+            digits.map(|pair| unhex::<1>(std::str::from_utf8(pair).ok()?).map(|[byte]| byte)).collect();
+        Some((id, bytes?))
+    })
+}
+
+fn is_finished(store: &Store, id: CartridgeId) -> bool {
+    Cartridge::inspect(store, id).is_ok_and(|facts| !facts.unfinished)
+}
+
+/// A medium keeps its kind under whatever label.
+fn same_media(label: Label, original: Label) -> Result<(), Failure> {
+    if label.media() == original.media() {
+        return Ok(());
+    }
+    let text = format!("{label} is another kind of medium than {original}");
+    Err(fail::permanent("invalid", text, "choose a label that ends as the original's does"))
+}
+
+fn is_free(world: &dyn World, label: Label) -> Result<(), Failure> {
+    let taken = look(world, |tx| match vtl_library::cartridge(tx, label) {
+        Ok(_) => Ok(true),
+        Err(LibraryError::UnknownCartridge(_)) => Ok(false),
+        Err(error) => Err(error),
+    })?;
+    if taken { Err(fail::inventory(&LibraryError::LabelTaken(label))) } else { Ok(()) }
+}
+
+/// The cartridge appears, unless a start after a crash has found it and listed it already; the catalogue has it in the same transaction.
+fn list(
+    world: &dyn World,
+    store: &Store,
+    end: &End,
+    opened: &Opened,
+    label: Label,
+    id: CartridgeId,
+) -> Result<(), Failure> {
+    let facts = Cartridge::inspect(store, id).map_err(|error| fail::cartridge(&error))?;
+    let manifest = &opened.manifest;
+    let object =
+        |object: &vtl_bundle::Stored| StoredObject { object: object.clone(), receipt: String::new() };
+    let row = Row {
+        remote: end.remote.name().to_owned(),
+        folder: end.name.to_string(),
+        cartridge: id,
+        label,
+        generation: facts.generation,
+        origin: Origin::Import,
+        made_s: world.unix_s(),
+        image_bytes: manifest.image_bytes,
+        stored_bytes: manifest.objects.iter().map(|object| object.bytes).sum(),
+        manifest_sha256: opened.sha256.clone(),
+        proof: "every byte was fetched and compared".to_owned(),
+        objects: manifest.objects.iter().map(object).collect(),
+    };
+    let new = NewCartridges { first: label, count: 1, library: None, place: NewPlace::Vault };
+    let listed = change(world, |tx| {
+        if vtl_library::cartridge_by_id(tx, id)?.is_none() {
+            let capacity = ByteCount(facts.capacity_bytes);
+            vtl_library::create_cartridges(tx, &new, &[id], capacity, facts.created_s)?;
+        }
+        Ok(catalogue::put(tx, &row)?)
+    });
+    // Somebody else took the label meanwhile: nothing leads to the copy any more.
+    if listed.as_ref().is_err_and(|failure| failure.code == "exists") {
+        remove_copy(world, store, id)?;
+    }
+    listed
+}

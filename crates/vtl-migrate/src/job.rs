@@ -1,0 +1,315 @@
+//! What all engines do in the same way.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use sha2::{Digest as _, Sha256};
+use tokio::runtime::Handle;
+use vtl_bundle::{FRAME_BYTES, MAX_MANIFEST_BYTES, Manifest, Signed, Stored, manifest_name};
+use vtl_jobs::{Failure, Outcome, Ticket};
+use vtl_library::LibraryError;
+use vtl_meta::Tx;
+use vtl_remote::{Class, Folder, Mode, Receipt, Remote, Span, collect, verify};
+use vtl_transfer::{Confirmed, Line, Pace, Permission, Staging, Trouble, content_of, of_ticket, on_remote};
+use vtl_types::CartridgeId;
+
+use crate::catalogue::{self, Row};
+use crate::fail;
+use crate::folder::FolderName;
+use crate::world::{Settings, World};
+
+/// The other end of a job: everything that its calls need.
+pub(crate) struct End {
+    pub(crate) runtime: Handle,
+    pub(crate) settings: Settings,
+    pub(crate) remote: Arc<dyn Remote>,
+    pub(crate) name: FolderName,
+    pub(crate) folder: Folder,
+}
+
+impl End {
+    pub(crate) fn open(world: &dyn World, remote: &str, name: FolderName) -> Result<Self, Failure> {
+        let folder = name.folder()?;
+        Ok(Self {
+            runtime: world.runtime()?,
+            settings: world.settings()?,
+            remote: world.remote(remote)?,
+            name,
+            folder,
+        })
+    }
+
+    pub(crate) fn staging(&self, ticket: &Ticket) -> Result<Staging, Trouble> {
+        Staging::open(&self.settings.staging, &format!("job-{}", ticket.id()), self.settings.margin_bytes)
+    }
+
+    pub(crate) fn line<'a>(&'a self, staging: &'a Staging) -> Line<'a> {
+        Line {
+            runtime: &self.runtime,
+            remote: &*self.remote,
+            folder: &self.folder,
+            staging,
+            slots: self.settings.slots.max(1),
+            limiter: &self.settings.limiter,
+            verify: self.settings.verify,
+        }
+    }
+
+    /// The manifest that is there, as bytes; none when there is none.
+    pub(crate) fn manifest(&self, pace: &dyn Pace) -> Result<Option<bytes::Bytes>, Trouble> {
+        let name = self.folder.object(&manifest_name(self.name.label));
+        let name = name.map_err(|why| fail::permanent("invalid", why.to_string(), ""))?;
+        let _permit = pace.permit().ok_or(Trouble::Stopped)?;
+        on_remote(&self.runtime, pace, async {
+            match self.remote.get(&name, Span::whole()).await {
+                Ok(stream) => {
+                    let paced = self.settings.limiter.paced(stream);
+                    collect(paced, MAX_MANIFEST_BYTES).await.map(Some)
+                }
+                Err(error) if error.class() == Class::NotThere => Ok(None),
+                Err(error) => Err(error),
+            }
+        })
+    }
+
+    /// The manifest of a complete bundle, that it is the one of this folder, and what is known of it here.
+    pub(crate) fn opened(&self, world: &dyn World, pace: &dyn Pace) -> Result<Opened, Trouble> {
+        let bytes = self.manifest(pace)?.ok_or_else(|| {
+            fail::permanent(
+                "not-found",
+                format!(
+                    "remote {}: folder {} has no manifest: there is no complete export in it",
+                    self.remote.name(),
+                    self.name
+                ),
+                "see vtl export ls --remote REMOTE",
+            )
+        })?;
+        let (manifest, signed) = Manifest::decode(&bytes, None).map_err(|error| fail::manifest(&error))?;
+        if manifest.folder() != self.name.to_string() {
+            let text = format!("the manifest in folder {} is that of {}", self.name, manifest.folder());
+            return Err(fail::permanent("conflict", text, "give the folder its right name again").into());
+        }
+        let known = known(world, self.remote.name(), &self.name.to_string())?;
+        let sha256 = hex(&Sha256::digest(&bytes));
+        if let Some(row) = known.first()
+            && row.manifest_sha256 != sha256
+        {
+            let text =
+                format!("the manifest in folder {} is not the one that was written or read here", self.name);
+            return Err(fail::permanent(
+                "conflict",
+                text,
+                "somebody has changed it; restore it, or look at it with vtl-decode",
+            )
+            .into());
+        }
+        Ok(Opened { manifest, signed, sha256, known: !known.is_empty() })
+    }
+
+    /// Proves at this moment that what a row says is there, by hashes kept here.
+    pub(crate) fn prove(&self, row: &Row, wanted: Mode, pace: &dyn Pace) -> Result<(), Trouble> {
+        let mode = if wanted == Mode::Readback { Mode::Readback } else { Mode::RemoteHash };
+        for stored in &row.objects {
+            let name = self.folder.object(&stored.object.name);
+            let name = name.map_err(|why| fail::permanent("invalid", why.to_string(), ""))?;
+            let content = content_of(&stored.object)?;
+            let receipt = stored
+                .receipt
+                .parse::<Receipt>()
+                .map_err(|why: String| fail::unreadable("catalogue", why))?;
+            let _permit = pace.permit().ok_or(Trouble::Stopped)?;
+            on_remote(&self.runtime, pace, async {
+                match verify(&*self.remote, &name, &content, &receipt, mode).await {
+                    Err(error) if error.class() == Class::Unverifiable => {
+                        verify(&*self.remote, &name, &content, &receipt, Mode::Readback).await
+                    }
+                    outcome => outcome,
+                }
+            })?;
+        }
+        match self.manifest(pace)? {
+            Some(bytes) if hex(&Sha256::digest(&bytes)) == row.manifest_sha256 => Ok(()),
+            found => {
+                let word = if found.is_some() { "another one" } else { "gone" };
+                let text = format!("the manifest in folder {} is {word}", self.name);
+                Err(fail::permanent("conflict", text, "export the cartridge once more").into())
+            }
+        }
+    }
+}
+
+/// A manifest that may be used.
+pub(crate) struct Opened {
+    pub(crate) manifest: Manifest,
+    pub(crate) signed: Signed,
+    pub(crate) sha256: String,
+    /// Hashes kept here say that it is what was written or read here.
+    pub(crate) known: bool,
+}
+
+/// What the catalogue has of a folder.
+pub(crate) fn known(world: &dyn World, remote: &str, folder: &str) -> Result<Vec<Row>, Failure> {
+    read(world, |tx| Ok(catalogue::of_folder(tx, remote, folder)?))
+}
+
+/// One look at the inventory.
+pub(crate) fn read<T>(
+    world: &dyn World,
+    work: impl FnOnce(&Tx<'_>) -> Result<T, LibraryError>,
+) -> Result<T, Failure> {
+    let (mut work, mut found) = (Some(work), None);
+    let done = world.read(&mut |tx| {
+        if let Some(work) = work.take() {
+            found = Some(work(tx)?);
+        }
+        Ok(())
+    });
+    done.map_err(|error| fail::inventory(&error))?;
+    found.ok_or_else(|| fail::temporary("internal", "the inventory was not read", ""))
+}
+
+/// One change of the inventory.
+pub(crate) fn change(
+    world: &dyn World,
+    work: impl FnOnce(&mut Tx<'_>) -> Result<(), LibraryError>,
+) -> Result<(), Failure> {
+    let mut work = Some(work);
+    let changed = world.change(&mut |tx| work.take().map_or(Ok(()), |work| work(tx)));
+    changed.map_err(|error| fail::inventory(&error))
+}
+
+/// How an attempt came back, as the manager wants it.
+pub(crate) fn outcome(attempt: Result<String, Trouble>) -> Result<Outcome, Failure> {
+    match attempt {
+        Ok(result) => Ok(Outcome::Done(result)),
+        Err(Trouble::Stopped) => Ok(Outcome::Stopped),
+        Err(Trouble::Failed(failure)) => Err(failure),
+    }
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+pub(crate) fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    vtl_remote::from_hex(text)
+}
+
+pub(crate) fn id_of(text: &str) -> Result<CartridgeId, Failure> {
+    unhex(text).map(CartridgeId).ok_or_else(|| fail::unreadable("checkpoint", "its cartridge is none"))
+}
+
+/// Bytes of the image in an object.
+pub(crate) fn image_bytes_of(object: &Stored) -> u64 {
+    object.frames.saturating_mul(FRAME_BYTES as u64)
+}
+
+/// How far a job is, in bytes of the image.
+pub(crate) struct Meter<'a> {
+    ticket: &'a Ticket,
+    done: AtomicU64,
+    total: u64,
+}
+
+impl<'a> Meter<'a> {
+    pub(crate) fn new(ticket: &'a Ticket, done: u64, total: u64) -> Self {
+        let meter = Self { ticket, done: AtomicU64::new(0), total };
+        meter.add(done);
+        meter
+    }
+
+    pub(crate) fn add(&self, bytes: u64) {
+        let done = self.done.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
+        self.ticket.progress(0, done.min(self.total), self.total);
+    }
+
+    /// So many stored bytes of an object moved.
+    pub(crate) fn moved(&self, object: &Stored, bytes: u64) {
+        let of_image =
+            u128::from(image_bytes_of(object)) * u128::from(bytes) / u128::from(object.bytes.max(1));
+        self.add(u64::try_from(of_image).unwrap_or(u64::MAX));
+    }
+}
+
+/// The pace of a job that remembers nothing on its way.
+pub(crate) struct Plain<'a> {
+    pub(crate) ticket: &'a Ticket,
+    pub(crate) meter: Meter<'a>,
+}
+
+impl<'a> Plain<'a> {
+    pub(crate) fn new(ticket: &'a Ticket, total: u64) -> Self {
+        Self { ticket, meter: Meter::new(ticket, 0, total) }
+    }
+}
+
+impl Pace for Plain<'_> {
+    fn goes_on(&self) -> bool {
+        of_ticket::goes_on(self.ticket)
+    }
+
+    fn wait(&self, time: Duration) -> bool {
+        of_ticket::wait(self.ticket, time)
+    }
+
+    fn permit(&self) -> Option<Permission> {
+        of_ticket::permit(self.ticket)
+    }
+
+    fn confirmed(&self, _object: &Confirmed) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn began(&self, _object: &str, _checkpoint: &str) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn sealing(&self, _sha256: &str) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn moved(&self, object: &Stored, bytes: u64) {
+        self.meter.moved(object, bytes);
+    }
+
+    fn note(&self, text: &str) {
+        self.ticket.note(text);
+    }
+}
+
+/// Removes a folder and forgets it, as far as it can be reached.
+pub(crate) fn remove_folder(
+    world: &dyn World,
+    end: &End,
+    pace: &dyn Pace,
+    half_sent: &[String],
+) -> Result<(u64, u64), Trouble> {
+    let (remote, folder) = (end.remote.name(), end.name.to_string());
+    change(world, |tx| Ok(catalogue::forget(tx, remote, &folder)?))?;
+    let half_sent = half_sent.iter().map(String::as_str);
+    on_remote(&end.runtime, pace, crate::folder::remove(&*end.remote, &end.name, &end.folder, half_sent))
+}
+
+/// A set of names that are in use; a name leaves it when its guard goes.
+#[derive(Default)]
+pub(crate) struct InUse(Mutex<std::collections::BTreeSet<String>>);
+
+pub(crate) struct Used<'a>(&'a InUse, String);
+
+impl InUse {
+    pub(crate) fn take(&self, name: &str) -> Result<Used<'_>, Failure> {
+        let mut names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match names.insert(name.to_owned()) {
+            true => Ok(Used(self, name.to_owned())),
+            false => Err(fail::busy(format!("another job is at {name}"))),
+        }
+    }
+}
+
+impl Drop for Used<'_> {
+    fn drop(&mut self) {
+        self.0.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.1);
+    }
+}

@@ -1,0 +1,178 @@
+//! Removals from a remote: one folder by its name, or all that are incomplete.
+//!
+//! An incomplete folder may be that of an export that runs on another server. So without a name only those go that are a week old by their names, and
+//! none that a job here writes to.
+
+use std::sync::Arc;
+
+use vtl_jobs::{Failure, Outcome, Plan, PlannedTask, Ticket, Work};
+use vtl_transfer::{Trouble, on_remote};
+
+use crate::fail;
+use crate::folder::{FolderName, Found, found_in};
+use crate::job::{End, Plain, outcome, remove_folder};
+use crate::request::{PRUNE, PruneRequest, PruneResult, read, told};
+use crate::world::World;
+
+/// No export takes longer; who knows better names the folder.
+const OLD_S: i64 = 7 * 24 * 60 * 60;
+
+/// The engine.
+pub struct Prune {
+    world: Arc<dyn World>,
+}
+
+impl Work for Prune {
+    fn kind(&self) -> &'static str {
+        PRUNE
+    }
+
+    fn alone(&self) -> bool {
+        true
+    }
+
+    fn plan(&self, request: &str) -> Result<Plan, Failure> {
+        let request: PruneRequest = read(request)?;
+        let what = request
+            .folder
+            .map_or_else(|| "incomplete folders".to_owned(), |folder| format!("folder {folder}"));
+        let notes = vec![format!("{what} of remote {}; vtl export ls shows them", request.remote)];
+        Ok(Plan { tasks: vec![PlannedTask { name: "remove".to_owned(), bytes: 0 }], notes })
+    }
+
+    fn run(&self, ticket: &Ticket) -> Result<Outcome, Failure> {
+        outcome(self.attempt(ticket).and_then(|result| Ok(told(&result)?)))
+    }
+
+    fn undo(&self, _ticket: &Ticket) -> Result<(), Failure> {
+        // What is gone was to go.
+        Ok(())
+    }
+}
+
+impl Prune {
+    /// An engine in this world.
+    pub fn new(world: Arc<dyn World>) -> Self {
+        Self { world }
+    }
+
+    fn attempt(&self, ticket: &Ticket) -> Result<PruneResult, Trouble> {
+        let world = &*self.world;
+        let request: PruneRequest = read(ticket.request())?;
+        let pace = Plain::new(ticket, 0);
+        let remote = world.remote(&request.remote)?;
+        let all = on_remote(&world.runtime()?, &pace, found_in(&*remote))?;
+        let in_use = world.written_to()?;
+        let in_use = |one: &Found| {
+            let name = one.name.to_string();
+            in_use.iter().any(|(remote, folder)| *remote == request.remote && *folder == name)
+        };
+        let mut result = PruneResult::default();
+        for one in all {
+            let name = one.name.to_string();
+            match verdict(&request, &one, in_use(&one), world.unix_s()) {
+                Verdict::Goes => {
+                    let end = End::open(world, &request.remote, one.name)?;
+                    let (objects, bytes) = remove_folder(world, &end, &pace, &[])?;
+                    result.folders.push(name);
+                    result.objects += objects;
+                    result.bytes += bytes;
+                }
+                Verdict::Stays => {}
+                Verdict::MayBeInUse => result.left.push(name),
+                Verdict::Refused(failure) => return Err(failure.into()),
+            }
+        }
+        match &request.folder {
+            Some(folder) if result.folders.is_empty() => Err(fail::permanent(
+                "not-found",
+                format!("remote {} has no folder {folder} of an export", request.remote),
+                "see vtl export ls --remote REMOTE",
+            )
+            .into()),
+            _ => Ok(result),
+        }
+    }
+}
+
+enum Verdict {
+    Goes,
+    Stays,
+    MayBeInUse,
+    Refused(Failure),
+}
+
+fn verdict(request: &PruneRequest, one: &Found, in_use: bool, now_s: u64) -> Verdict {
+    let name = one.name.to_string();
+    match &request.folder {
+        Some(folder) if *folder != name => Verdict::Stays,
+        _ if in_use && request.folder.is_none() => Verdict::MayBeInUse,
+        Some(_) if in_use => Verdict::Refused(fail::permanent(
+            "conflict",
+            format!("a job writes to {name}"),
+            "cancel the job: that removes what it has sent",
+        )),
+        Some(_) if one.complete && request.confirm.as_deref() != Some(&name) => {
+            Verdict::Refused(fail::permanent(
+                "invalid",
+                format!("{name} is complete; removing it cannot be undone"),
+                "type its name once more: --confirm FOLDER",
+            ))
+        }
+        Some(_) => Verdict::Goes,
+        None if one.complete => Verdict::Stays,
+        None if age_s(&one.name, now_s).is_some_and(|age| age >= OLD_S) => Verdict::Goes,
+        None => Verdict::MayBeInUse,
+    }
+}
+
+/// How old a folder is by its name.
+fn age_s(name: &FolderName, now_s: u64) -> Option<i64> {
+    let made = jiff::civil::DateTime::strptime("%Y%m%d_%H%M%S", name.created.to_string()).ok()?;
+    let made = made.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp().as_second();
+    Some(i64::try_from(now_s).ok()?.saturating_sub(made))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: u64 = 24 * 60 * 60;
+    /// 2026-11-26 00:00:00 UTC.
+    const NOW: u64 = 1_795_651_200;
+
+    fn goes(
+        folder: Option<&str>,
+        confirm: Option<&str>,
+        complete: bool,
+        in_use: bool,
+        now_s: u64,
+    ) -> &'static str {
+        let one = Found { name: "VTL001L8-20261126_000000".parse().unwrap(), objects: 1, bytes: 1, complete };
+        let request = PruneRequest {
+            remote: "r".into(),
+            folder: folder.map(Into::into),
+            confirm: confirm.map(Into::into),
+        };
+        match verdict(&request, &one, in_use, now_s) {
+            Verdict::Goes => "goes",
+            Verdict::Stays => "stays",
+            Verdict::MayBeInUse => "may be in use",
+            Verdict::Refused(_) => "refused",
+        }
+    }
+
+    #[test]
+    fn what_is_complete_goes_by_its_name_typed_twice_and_what_is_incomplete_when_nobody_can_be_at_it() {
+        let name = Some("VTL001L8-20261126_000000");
+        assert_eq!(goes(None, None, true, false, NOW + 900 * DAY), "stays");
+        assert_eq!(goes(None, None, false, false, NOW + 6 * DAY), "may be in use");
+        assert_eq!(goes(None, None, false, false, NOW + 7 * DAY), "goes");
+        assert_eq!(goes(None, None, false, true, NOW + 7 * DAY), "may be in use");
+        assert_eq!(goes(name, None, false, false, NOW), "goes");
+        assert_eq!(goes(name, None, false, true, NOW), "refused");
+        assert_eq!(goes(name, None, true, false, NOW), "refused");
+        assert_eq!(goes(name, name, true, false, NOW), "goes");
+        assert_eq!(goes(Some("VTL002L8-20261126_000000"), None, false, false, NOW), "stays");
+    }
+}

@@ -1,0 +1,159 @@
+//! Verifications: what lies on a remote against the hashes in its manifest, which are compared with those kept here when it was written here. No
+//! key is needed.
+
+use std::sync::Arc;
+
+use vtl_bundle::Stored;
+use vtl_codec::Randomness;
+use vtl_jobs::{Failure, Outcome, Plan, PlannedTask, Ticket, Work};
+use vtl_remote::{Class, Mode, Receipt, verify};
+use vtl_transfer::{Pace, Trouble, content_of, on_remote};
+
+use crate::fail;
+use crate::folder::FolderName;
+use crate::job::{End, Plain, image_bytes_of, outcome};
+use crate::request::{VERIFY, VerifyRequest, VerifyResult, read, told};
+use crate::world::World;
+
+/// So many damaged objects are named.
+const NAMED: usize = 20;
+
+/// The engine.
+pub struct Verify {
+    world: Arc<dyn World>,
+}
+
+impl Work for Verify {
+    fn kind(&self) -> &'static str {
+        VERIFY
+    }
+
+    fn plan(&self, request: &str) -> Result<Plan, Failure> {
+        let request: VerifyRequest = read(request)?;
+        let name = FolderName::asked(&request.folder)?;
+        let notes = vec![format!("folder {name} of remote {}", request.remote)];
+        Ok(Plan { tasks: vec![PlannedTask { name: "fetch and compare".to_owned(), bytes: 0 }], notes })
+    }
+
+    fn run(&self, ticket: &Ticket) -> Result<Outcome, Failure> {
+        outcome(self.attempt(ticket).and_then(|result| Ok(told(&result)?)))
+    }
+
+    fn undo(&self, _ticket: &Ticket) -> Result<(), Failure> {
+        // It changes nothing.
+        Ok(())
+    }
+}
+
+impl Verify {
+    /// An engine in this world.
+    pub fn new(world: Arc<dyn World>) -> Self {
+        Self { world }
+    }
+
+    fn attempt(&self, ticket: &Ticket) -> Result<VerifyResult, Trouble> {
+        let world = &*self.world;
+        let request: VerifyRequest = read(ticket.request())?;
+        let end = End::open(world, &request.remote, FolderName::asked(&request.folder)?)?;
+        ticket.set_tasks(&["fetch and compare"]);
+        let opened = end.opened(world, &Plain::new(ticket, 0))?;
+        let objects = &opened.manifest.objects;
+        let chosen = sample(objects, request.sample_percent, &world.random())?;
+        let pace = Plain::new(ticket, chosen.iter().map(|object| image_bytes_of(object)).sum());
+        let mut wrong = Vec::new();
+        for object in &chosen {
+            wrong.extend(compare(&end, object, &pace)?);
+        }
+        ticket.task_done(0);
+        if !wrong.is_empty() {
+            let more = if wrong.len() > NAMED { ", and more" } else { "" };
+            let (count, named) = (wrong.len(), wrong.get(..NAMED).unwrap_or(&wrong).join("; "));
+            let text = format!(
+                "{count} of {} objects in folder {} are wrong: {named}{more}",
+                chosen.len(),
+                end.name
+            );
+            return Err(fail::permanent(
+                "conflict",
+                text,
+                "export the cartridge once more while it is here; vtl-decode tells which frames are damaged",
+            )
+            .into());
+        }
+        Ok(VerifyResult {
+            checked: chosen.len() as u64,
+            objects: objects.len() as u64,
+            bytes: chosen.iter().map(|object| object.bytes).sum(),
+            known: opened.known,
+        })
+    }
+}
+
+/// What is wrong with an object, if anything is.
+fn compare(end: &End, object: &Stored, pace: &Plain<'_>) -> Result<Option<String>, Trouble> {
+    let name = end.folder.object(&object.name);
+    let name = name.map_err(|why| fail::permanent("invalid", why.to_string(), ""))?;
+    let content = content_of(object)?;
+    let _permit = pace.permit().ok_or(Trouble::Stopped)?;
+    let wrong = on_remote(&end.runtime, pace, async {
+        match verify(&*end.remote, &name, &content, &Receipt::whole(), Mode::Readback).await {
+            Ok(_) => Ok(None),
+            Err(error) if matches!(error.class(), Class::Damaged | Class::NotThere) => {
+                Ok(Some(format!("{}: {}", object.name, error.detail())))
+            }
+            Err(error) => Err(error),
+        }
+    })?;
+    pace.moved(object, object.bytes);
+    Ok(wrong)
+}
+
+/// So many percent of the objects, at least one, by chance and in their order.
+fn sample<'a>(
+    objects: &'a [Stored],
+    percent: Option<u8>,
+    random: &Randomness,
+) -> Result<Vec<&'a Stored>, Failure> {
+    let Some(percent) = percent else { return Ok(objects.iter().collect()) };
+    if !(1..=100).contains(&percent) {
+        return Err(fail::permanent("invalid", format!("{percent} percent cannot be"), "write 1 to 100"));
+    }
+    let mut left = (objects.len() * usize::from(percent)).div_ceil(100).max(1);
+    let mut chosen = Vec::with_capacity(left);
+    for (object, behind) in objects.iter().zip((1..=objects.len()).rev()) {
+        let mut bytes = [0; 8];
+        let drawn = random.fill(&mut bytes);
+        drawn.map_err(|why| fail::temporary("internal", format!("no random bytes: {why}"), ""))?;
+        // With a chance of `left` in `behind`: each choice of that many is equally likely.
+        if u64::from_le_bytes(bytes) % (behind as u64) < left as u64 {
+            chosen.push(object);
+            left -= 1;
+        }
+    }
+    Ok(chosen)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sample_has_as_many_objects_as_asked_in_their_order() {
+        let object = |number: u64| Stored {
+            name: number.to_string(),
+            bytes: 1,
+            md5: String::new(),
+            sha256: String::new(),
+            frames: 1,
+        };
+        let objects: Vec<Stored> = (0..40).map(object).collect();
+        for (percent, wanted) in [(1, 1), (10, 4), (11, 5), (100, 40)] {
+            let chosen = sample(&objects, Some(percent), &Randomness::system()).unwrap();
+            assert_eq!(chosen.len(), wanted);
+            let numbers: Vec<u64> = chosen.iter().map(|object| object.name.parse().unwrap()).collect();
+            assert!(numbers.is_sorted(), "{numbers:?}");
+        }
+        assert_eq!(sample(&objects, None, &Randomness::system()).unwrap().len(), 40);
+        assert!(sample(&objects, Some(0), &Randomness::system()).is_err());
+    }
+}

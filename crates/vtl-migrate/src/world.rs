@@ -1,0 +1,141 @@
+//! What engines need of the program around them.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+use vtl_codec::{Key, Method, PrivateKey, PublicKey, Randomness};
+use vtl_jobs::{Failure, Ticket};
+use vtl_library::LibraryError;
+use vtl_meta::Tx;
+use vtl_remote::{Limiter, Mode, Remote};
+use vtl_store::Store;
+use vtl_transfer::Trouble;
+use vtl_types::{CartridgeId, Label};
+
+/// How things move.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where objects stay on their way; each job has a folder of its own in it.
+    pub staging: PathBuf,
+    /// So much of its file system is left free.
+    pub margin_bytes: u64,
+    /// Objects of one job that are on their way at once.
+    pub slots: usize,
+    /// How fast, all transfers together.
+    pub limiter: Limiter,
+    /// How what was sent is verified.
+    pub verify: Mode,
+    /// What requests need not say.
+    pub defaults: Defaults,
+}
+
+/// What a request that does not say it means.
+#[derive(Clone, Debug)]
+pub struct Defaults {
+    /// Where to.
+    pub remote: Option<String>,
+    /// For whom.
+    pub key: Option<String>,
+    /// The most that an object may have.
+    pub chunk_bytes: u64,
+    /// What frames are tried with.
+    pub compress: Method,
+    /// Whether a cartridge goes when its export is proved.
+    pub delete_after_export: bool,
+}
+
+/// The program around the engines.
+pub trait World: Send + Sync {
+    /// Where cartridges are.
+    ///
+    /// # Errors
+    /// The program is about to end.
+    fn store(&self) -> Result<Store, Failure>;
+
+    /// The store that a cartridge which is listed is in.
+    ///
+    /// # Errors
+    /// It is not open.
+    fn store_of(&self, _cartridge: CartridgeId) -> Result<Store, Failure> {
+        self.store()
+    }
+
+    /// Where calls to remotes run.
+    ///
+    /// # Errors
+    /// The program is about to end.
+    fn runtime(&self) -> Result<Handle, Failure>;
+
+    /// How things move now.
+    ///
+    /// # Errors
+    /// The program is about to end.
+    fn settings(&self) -> Result<Settings, Failure>;
+
+    /// The remote of this name.
+    ///
+    /// # Errors
+    /// There is none, or it cannot be opened.
+    fn remote(&self, name: &str) -> Result<Arc<dyn Remote>, Failure>;
+
+    /// The public key of this name.
+    ///
+    /// # Errors
+    /// There is none, or it cannot be read.
+    fn public_key(&self, name: &str) -> Result<PublicKey, Failure>;
+
+    /// The private key that has one of these fingerprints (hexadecimal).
+    ///
+    /// # Errors
+    /// There is none here, or it cannot be read.
+    fn private_key(&self, fingerprints: &[String]) -> Result<PrivateKey, Failure>;
+
+    /// What data keys in checkpoints are sealed with. It stays the same over restarts.
+    ///
+    /// # Errors
+    /// It cannot be read or made.
+    fn checkpoint_key(&self) -> Result<Key, Failure>;
+
+    /// Where random bytes come from.
+    fn random(&self) -> Randomness;
+
+    /// Seconds since 1970.
+    fn unix_s(&self) -> u64;
+
+    /// Runs `work` once in a transaction on the inventory.
+    ///
+    /// # Errors
+    /// Whatever `work` returns; nothing has changed then.
+    fn change(
+        &self,
+        work: &mut dyn FnMut(&mut Tx<'_>) -> Result<(), LibraryError>,
+    ) -> Result<(), LibraryError>;
+
+    /// Runs `work` once on a view of the inventory.
+    ///
+    /// # Errors
+    /// Whatever `work` returns.
+    fn read(&self, work: &mut dyn FnMut(&Tx<'_>) -> Result<(), LibraryError>) -> Result<(), LibraryError>;
+
+    /// Removes a cartridge here for good, unless it was written since this generation, is in a drive, or is kept. That it is gone already is no error.
+    ///
+    /// # Errors
+    /// Why it stays.
+    fn delete_here(&self, id: CartridgeId, generation: u64) -> Result<(), Failure>;
+
+    /// A removed owner of the store has left bytes that nobody needs.
+    fn freed(&self);
+
+    /// A cartridge has been put out of a library and is in the vault: what the site wants to be done before anything is sent. May be asked more than once.
+    ///
+    /// # Errors
+    /// Nothing is to be sent, or a stop is wanted.
+    fn vaulted(&self, ticket: &Ticket, label: Label, library: &str, used_bytes: u64) -> Result<(), Trouble>;
+
+    /// Folders, with their remotes, that jobs which have not ended write to.
+    ///
+    /// # Errors
+    /// The list of jobs cannot be read.
+    fn written_to(&self) -> Result<Vec<(String, String)>, Failure>;
+}

@@ -1,0 +1,438 @@
+//! The engines with their job manager: what is exported comes back, whatever fails on the way, and a crash at any step loses and doubles nothing.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+mod common;
+
+use std::sync::Arc;
+
+use common::{Bench, KEY, NOW_S, Watched, done, ended, failed, files, noise, submit, tape};
+use serde_json::{Value, json};
+use vtl_jobs::{JobId, Manager, State};
+use vtl_migrate::{EXPORT, IMPORT, PRUNE, VERIFY};
+use vtl_remote::{FaultyRemote, FolderRemote, Mode, Plan};
+
+const LABEL: &str = "VTL001L8";
+const FOLDER: &str = "VTL001L8-20261126_031500";
+
+fn export(manager: &Manager, request: &Value) -> JobId {
+    submit(manager, EXPORT, Some(LABEL), &request.to_string())
+}
+
+fn import(manager: &Manager, folder: &str) -> JobId {
+    submit(manager, IMPORT, None, &json!({ "remote": "r", "folder": folder }).to_string())
+}
+
+#[test]
+fn what_was_exported_for_a_key_comes_back_on_another_server_and_is_clean_then() {
+    let place = tempfile::tempdir().unwrap();
+    let here = Bench::with_folder(place.path());
+    here.cartridge(LABEL, &tape(1));
+    let manager = here.start();
+    let result = done(&manager, export(&manager, &json!({ "key": KEY })));
+    assert_eq!(
+        (&result["exported"], &result["folder"], &result["remote"]),
+        (&json!(true), &json!(FOLDER), &json!("r"))
+    );
+    assert!(result["objects"].as_u64().unwrap() >= 3 && here.staging_is_empty());
+    let all: Vec<u8> = files(place.path()).iter().flat_map(|file| std::fs::read(file).unwrap()).collect();
+    assert!(!all.windows(15).any(|window| window == b"text on a tape "), "it is encrypted");
+    let again = done(&manager, export(&manager, &json!({})));
+    assert_eq!(
+        (&again["exported"], &again["skipped"], &again["folder"]),
+        (&json!(false), &json!("unchanged"), &json!(FOLDER))
+    );
+
+    let there = Bench::with_folder(place.path());
+    let other = there.start();
+    let result = done(&other, import(&other, FOLDER));
+    assert_eq!((&result["label"], &result["known"]), (&json!(LABEL), &json!(false)));
+    assert_eq!(there.tape(LABEL), tape(1));
+    assert!(there.staging_is_empty());
+    let (row, original) = (&there.rows()[0], &here.rows()[0]);
+    assert_eq!((row.generation, &row.manifest_sha256), (original.generation, &original.manifest_sha256));
+    assert_eq!(done(&other, export(&other, &json!({})))["skipped"], "unchanged");
+    there.append(there.id_of(LABEL).unwrap(), &[Some(b"one block more".to_vec())]);
+    let dirty = done(&other, export(&other, &json!({})));
+    assert_eq!((&dirty["exported"], &dirty["folder"]), (&json!(true), &json!("VTL001L8-20261126_031501")));
+}
+
+#[test]
+fn a_blank_cartridge_is_skipped_and_what_cannot_be_is_refused_with_its_remedy() {
+    let place = tempfile::tempdir().unwrap();
+    let here = Bench::with_folder(place.path());
+    here.cartridge(LABEL, &[]);
+    let manager = here.start();
+    assert_eq!(done(&manager, export(&manager, &json!({})))["skipped"], "blank");
+    here.append(here.id_of(LABEL).unwrap(), &tape(2));
+    for (request, words) in [
+        (json!({ "remote": "nowhere" }), "no remote nowhere"),
+        (json!({ "key": "nobody" }), "no such key"),
+        (json!({ "compress": "gzip" }), "no compression"),
+        (json!({ "chunk_bytes": 5 }), "chunk size"),
+    ] {
+        let trouble = failed(&manager, export(&manager, &request));
+        assert!(trouble.message.contains(words), "{request}: {trouble:?}");
+    }
+    let unknown = failed(&manager, submit(&manager, EXPORT, Some("VTL009L8"), "{}"));
+    assert_eq!(unknown.code, "not-found");
+    assert!(files(place.path()).is_empty() && here.rows().is_empty() && here.staging_is_empty());
+}
+
+#[test]
+fn a_crash_at_any_change_of_the_inventory_leaves_an_export_that_goes_on_and_sends_nothing_confirmed_twice() {
+    let mut lived = false;
+    for changes in 0..200 {
+        let place = tempfile::tempdir().unwrap();
+        let here = Bench::new();
+        let remote = Watched::on(place.path());
+        here.put_remote(remote.clone());
+        here.set(|settings| settings.slots = 1);
+        here.cartridge(LABEL, &tape(3));
+        let manager = here.start();
+        let key = if changes % 2 == 0 { json!({ "key": KEY }) } else { json!({}) };
+        let id = export(&manager, &key);
+        here.dies_after(changes);
+        let ended_before = manager
+            .wait_until(id, Some(common::PATIENCE), |job| here.is_dead() || job.state.is_terminal())
+            .unwrap()
+            .is_some_and(|job| job.state == State::Completed);
+        manager.stop();
+        drop(manager);
+        let manager = here.start();
+        let row = manager.show(id).unwrap().job;
+        let confirmed: Vec<String> = serde_json::from_slice::<Value>(&row.checkpoint)
+            .ok()
+            .and_then(|course| {
+                Some(
+                    course["done"]
+                        .as_array()?
+                        .iter()
+                        .map(|one| one["name"].as_str().unwrap().to_owned())
+                        .collect(),
+                )
+            })
+            .unwrap_or_default();
+        let before = remote.puts.lock().unwrap().len();
+        let result = done(&manager, id);
+        let sent_after: Vec<String> = remote.puts.lock().unwrap().split_off(before);
+        if !ended_before && row.attempts > 0 {
+            assert!(
+                sent_after.iter().all(|name| !confirmed.contains(name)),
+                "after {changes}: {confirmed:?} {sent_after:?}"
+            );
+        }
+        assert_eq!(result["exported"], json!(true), "after {changes}: {result}");
+        assert_eq!((here.rows().len(), here.staging_is_empty()), (1, true), "after {changes}");
+        let found = here.found();
+        assert_eq!(found.len(), 1, "after {changes}: {found:?}");
+        assert!(found[0].complete);
+        let folder = result["folder"].as_str().unwrap();
+        let there = Bench::with_folder(place.path());
+        let other = there.start();
+        done(&other, import(&other, folder));
+        assert_eq!(there.tape(LABEL), tape(3), "after {changes}");
+        lived = ended_before;
+        if lived {
+            break;
+        }
+    }
+    assert!(lived, "some number of changes is enough");
+}
+
+#[test]
+fn a_crash_at_any_change_of_the_inventory_leaves_an_import_that_goes_on_and_one_cartridge() {
+    let place = tempfile::tempdir().unwrap();
+    let source = Bench::with_folder(place.path());
+    source.cartridge(LABEL, &tape(4));
+    let manager = source.start();
+    done(&manager, export(&manager, &json!({})));
+    let mut lived = false;
+    for changes in 0..60 {
+        let here = Bench::with_folder(place.path());
+        let manager = here.start();
+        let id = import(&manager, FOLDER);
+        here.dies_after(changes);
+        lived = manager
+            .wait_until(id, Some(common::PATIENCE), |job| here.is_dead() || job.state.is_terminal())
+            .unwrap()
+            .is_some_and(|job| job.state == State::Completed);
+        manager.stop();
+        drop(manager);
+        let manager = here.start();
+        done(&manager, id);
+        assert_eq!(here.tape(LABEL), tape(4), "after {changes}");
+        assert_eq!(
+            (here.rows().len(), here.store.owners().len(), here.staging_is_empty()),
+            (1, 1, true),
+            "after {changes}"
+        );
+        if lived {
+            break;
+        }
+    }
+    assert!(lived, "some number of changes is enough");
+}
+
+#[test]
+fn through_a_remote_that_fails_by_plan_an_export_is_whole_or_says_that_it_failed() {
+    let mut whole = 0;
+    for seed in 1..=6 {
+        let place = tempfile::tempdir().unwrap();
+        let folder = Arc::new(FolderRemote::open("r", place.path()).unwrap());
+        let here = Bench::new();
+        here.put_remote(Arc::new(FaultyRemote::new(folder, Plan::Seeded { seed, per_mille: 60 })));
+        here.cartridge(LABEL, &tape(5));
+        let manager = here.start();
+        let job = ended(&manager, export(&manager, &json!({})));
+        assert!(here.staging_is_empty());
+        if job.state != State::Completed {
+            assert!(here.rows().is_empty() && !job.trouble.unwrap().message.is_empty());
+            continue;
+        }
+        whole += 1;
+        let there = Bench::with_folder(place.path());
+        let other = there.start();
+        let folder = here.rows()[0].folder.clone();
+        done(&other, import(&other, &folder));
+        assert_eq!(there.tape(LABEL), tape(5), "seed {seed}");
+    }
+    assert!(whole > 0, "some got through");
+}
+
+#[test]
+fn a_cancel_takes_the_folder_back_and_the_cartridge_stays() {
+    let place = tempfile::tempdir().unwrap();
+    let here = Bench::new();
+    let remote = Watched::on(place.path());
+    here.put_remote(remote.clone());
+    here.cartridge(LABEL, &tape(6));
+    let manager = here.start();
+    // Something is there already when the rest is held up.
+    *remote.held.lock().unwrap() = true;
+    let id = export(&manager, &json!({}));
+    while remote.puts.lock().unwrap().is_empty() {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    assert!(!here.staging_is_empty());
+    manager.cancel(id).unwrap();
+    assert_eq!(ended(&manager, id).state, State::Cancelled);
+    *remote.held.lock().unwrap() = false;
+    assert_eq!((here.found().len(), files(place.path()).len(), here.staging_is_empty()), (0, 0, true));
+    assert_eq!(here.tape(LABEL), tape(6));
+    assert!(done(&manager, export(&manager, &json!({})))["exported"] == json!(true));
+}
+
+#[test]
+fn what_was_written_between_two_attempts_goes_to_another_folder_and_the_first_one_goes() {
+    let place = tempfile::tempdir().unwrap();
+    let here = Bench::new();
+    let remote = Watched::on(place.path());
+    here.put_remote(remote.clone());
+    let id = here.cartridge(LABEL, &tape(7));
+    let manager = here.start();
+    *remote.held.lock().unwrap() = true;
+    let job = export(&manager, &json!({}));
+    while remote.puts.lock().unwrap().is_empty() {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    manager.pause(job).unwrap();
+    manager.wait_until(job, Some(common::PATIENCE), |job| job.state == State::Paused).unwrap().unwrap();
+    *remote.held.lock().unwrap() = false;
+    // An object of the first attempt, as one that was on its way may arrive late.
+    std::fs::create_dir_all(place.path().join(FOLDER)).unwrap();
+    std::fs::write(place.path().join(FOLDER).join("VTL001L8.img.000001"), b"late").unwrap();
+    here.append(id, &[Some(noise(9, 1000))]);
+    manager.resume(job).unwrap();
+    let result = done(&manager, job);
+    assert_eq!(here.found().len(), 1);
+    let there = Bench::with_folder(place.path());
+    let other = there.start();
+    done(&other, import(&other, result["folder"].as_str().unwrap()));
+    assert_eq!(there.tape(LABEL), [tape(7), vec![Some(noise(9, 1000))]].concat());
+}
+
+#[test]
+fn a_cartridge_goes_here_only_when_what_is_there_is_proved_by_hashes_kept_here() {
+    let place = tempfile::tempdir().unwrap();
+    let here = Bench::with_folder(place.path());
+    let id = here.cartridge(LABEL, &tape(8));
+    let manager = here.start();
+    let result = done(&manager, export(&manager, &json!({ "delete_after_export": true })));
+    assert_eq!(
+        (&result["deleted_here"], here.deleted.lock().unwrap().as_slice()),
+        (&json!(true), &[(id, here.rows()[0].generation)][..])
+    );
+
+    // The same with a remote whose content changes behind the back of an export that does not look.
+    let other_place = tempfile::tempdir().unwrap();
+    let there = Bench::new();
+    let folder = Arc::new(FolderRemote::open("r", other_place.path()).unwrap());
+    let corrupt = Plan::script([(vtl_remote::Doing::Put, vtl_remote::Fault::Corrupt)]);
+    there.put_remote(Arc::new(FaultyRemote::new(folder, corrupt)));
+    there.set(|settings| settings.verify = Mode::None);
+    there.cartridge(LABEL, &tape(8));
+    let manager = there.start();
+    let job = ended(&manager, export(&manager, &json!({ "delete_after_export": true })));
+    assert_eq!(there.deleted.lock().unwrap().len(), 0, "{job:?}");
+    assert_eq!(job.state, State::Failed);
+}
+
+#[test]
+fn a_damaged_missing_or_exchanged_object_is_found_by_verify_and_no_import_leaves_anything_of_it() {
+    let place = tempfile::tempdir().unwrap();
+    let source = Bench::with_folder(place.path());
+    source.cartridge(LABEL, &tape(10));
+    let manager = source.start();
+    done(&manager, export(&manager, &json!({ "key": KEY })));
+    let request = json!({ "remote": "r", "folder": FOLDER }).to_string();
+    let good = done(&manager, submit(&manager, VERIFY, None, &request));
+    assert_eq!((&good["checked"], &good["known"]), (&good["objects"], &json!(true)));
+    let home = place.path().join(FOLDER);
+    let object = |number: u32| home.join(format!("VTL001L8.img.{number:06}"));
+    let (second, third) = (std::fs::read(object(2)).unwrap(), std::fs::read(object(3)).unwrap());
+    let mut flipped = second.clone();
+    let middle = flipped.len() / 2;
+    flipped[middle] ^= 1;
+    let wrongs: [(&str, Option<&[u8]>); 4] = [
+        ("flipped", Some(&flipped)),
+        ("cut", Some(&second[..second.len() - 1])),
+        ("exchanged", Some(&third)),
+        ("missing", None),
+    ];
+    for (what, bytes) in wrongs {
+        match bytes {
+            Some(bytes) => std::fs::write(object(2), bytes).unwrap(),
+            None => std::fs::remove_file(object(2)).unwrap(),
+        }
+        let trouble = failed(&manager, submit(&manager, VERIFY, None, &request));
+        assert!(trouble.message.contains("VTL001L8.img.000002"), "{what}: {trouble:?}");
+        let there = Bench::with_folder(place.path());
+        let other = there.start();
+        let trouble = failed(&other, import(&other, FOLDER));
+        assert!(trouble.message.contains("VTL001L8.img.000002"), "{what}: {trouble:?}");
+        assert!(
+            there.id_of(LABEL).is_none() && there.store.owners().is_empty() && there.rows().is_empty(),
+            "{what}"
+        );
+        assert!(there.staging_is_empty());
+        std::fs::write(object(2), &second).unwrap();
+    }
+    // The manifest of another bundle is not the one that was written here.
+    let manifest = home.join("VTL001L8.manifest");
+    let mut text = std::fs::read(&manifest).unwrap();
+    text.truncate(text.len() - 2);
+    std::fs::write(&manifest, text).unwrap();
+    failed(&manager, submit(&manager, VERIFY, None, &request));
+}
+
+#[test]
+fn a_label_that_is_taken_is_refused_and_another_one_is_taken() {
+    let place = tempfile::tempdir().unwrap();
+    let here = Bench::with_folder(place.path());
+    here.cartridge(LABEL, &tape(11));
+    let manager = here.start();
+    done(&manager, export(&manager, &json!({})));
+    let trouble = failed(&manager, import(&manager, FOLDER));
+    assert!(trouble.code == "exists" && trouble.remedy.unwrap().contains("--as"));
+    let as_label = |label: &str| {
+        let request = json!({ "remote": "r", "folder": FOLDER, "as_label": label }).to_string();
+        submit(&manager, IMPORT, None, &request)
+    };
+    assert!(failed(&manager, as_label("VTL002LY")).message.contains("another kind"));
+    let result = done(&manager, as_label("VTL002L8"));
+    assert_eq!((&result["label"], &result["known"]), (&json!("VTL002L8"), &json!(true)));
+    assert_eq!(here.tape("VTL002L8"), tape(11));
+    assert_eq!((here.store.owners().len(), here.rows().len()), (2, 2));
+    let unknown = failed(&manager, import(&manager, "VTL003L8-20261126_031500"));
+    assert_eq!(unknown.code, "not-found");
+    for odd in ["../VTL001L8-20261126_031500", "VTL001L8", ""] {
+        assert_eq!(failed(&manager, import(&manager, odd)).code, "invalid", "{odd}");
+    }
+}
+
+#[test]
+fn only_what_is_incomplete_and_old_is_pruned_and_a_complete_folder_wants_its_name_twice() {
+    let place = tempfile::tempdir().unwrap();
+    let here = Bench::with_folder(place.path());
+    here.cartridge(LABEL, &tape(12));
+    let manager = here.start();
+    done(&manager, export(&manager, &json!({})));
+    for folder in ["VTL002L8-20261101_000000", "VTL003L8-20261126_000000", "notes"] {
+        std::fs::create_dir(place.path().join(folder)).unwrap();
+        std::fs::write(place.path().join(folder).join("VTL002L8.img.000001"), b"x").unwrap();
+    }
+    let prune = |request: Value| submit(&manager, PRUNE, None, &request.to_string());
+    let result = done(&manager, prune(json!({ "remote": "r" })));
+    assert_eq!(result["folders"], json!(["VTL002L8-20261101_000000"]));
+    assert_eq!(result["left"], json!(["VTL003L8-20261126_000000"]));
+    assert!(place.path().join("notes/VTL002L8.img.000001").exists());
+    assert!(
+        failed(&manager, prune(json!({ "remote": "r", "folder": FOLDER })))
+            .remedy
+            .unwrap()
+            .contains("--confirm")
+    );
+    assert_eq!(here.rows().len(), 1);
+    done(&manager, prune(json!({ "remote": "r", "folder": FOLDER, "confirm": FOLDER })));
+    assert_eq!((here.rows().len(), here.found().len()), (0, 1));
+    *here.now_s.lock().unwrap() = NOW_S + 60;
+    assert_eq!(done(&manager, export(&manager, &json!({})))["exported"], json!(true));
+}
+
+#[test]
+fn the_site_is_told_of_a_cartridge_that_was_put_out_before_anything_is_sent_and_may_hold_it_back() {
+    let place = tempfile::tempdir().unwrap();
+    let here = Bench::with_folder(place.path());
+    here.set(|settings| settings.defaults.key = Some("nobody".into()));
+    here.cartridge(LABEL, &[Some(b"on the tape".to_vec())]);
+    let manager = here.start();
+    let told =
+        |class| vtl_jobs::Failure { class, code: "conflict".into(), message: "not now".into(), remedy: None };
+    let asked =
+        json!({ "label": LABEL, "library": "lib0", "remote": "r", "key": "none", "verify": "readback" });
+    *here.hook_fails.lock().unwrap() = Some(told(vtl_jobs::Class::Permanent));
+    assert_eq!(failed(&manager, export(&manager, &asked)).message, "not now");
+    assert!(files(place.path()).is_empty());
+    *here.hook_fails.lock().unwrap() = Some(told(vtl_jobs::Class::Temporary));
+    let result = done(&manager, export(&manager, &asked));
+    assert_eq!((&result["exported"], &result["proof"]), (&json!(true), &json!("verified by reading back")));
+    // What is skipped is not sent, and nobody is told.
+    assert_eq!(done(&manager, export(&manager, &asked))["skipped"], "unchanged");
+    assert_eq!(*here.vaulted.lock().unwrap(), ["VTL001L8 of lib0, 11 bytes"; 3]);
+}
+
+#[test]
+fn a_bundle_that_somebody_has_removed_is_no_reason_to_skip() {
+    let place = tempfile::tempdir().unwrap();
+    let here = Bench::with_folder(place.path());
+    here.cartridge(LABEL, &tape(14));
+    let manager = here.start();
+    done(&manager, export(&manager, &json!({})));
+    assert_eq!(done(&manager, export(&manager, &json!({})))["skipped"], "unchanged");
+    std::fs::remove_dir_all(place.path().join(FOLDER)).unwrap();
+    assert_eq!(done(&manager, export(&manager, &json!({})))["exported"], true);
+    assert_eq!((here.rows().len(), here.found().len()), (1, 1));
+}
+
+#[test]
+fn without_a_staging_folder_nothing_is_sent() {
+    let place = tempfile::tempdir().unwrap();
+    let here = Bench::with_folder(place.path());
+    std::fs::write(here.folder.path().join("file"), b"").unwrap();
+    let inside = here.folder.path().join("file/staging");
+    here.set(|settings| settings.staging = inside);
+    here.cartridge(LABEL, &tape(13));
+    let new = here.clone();
+    std::fs::remove_file(here.folder.path().join("file")).unwrap();
+    let manager = new.start();
+    std::fs::write(here.folder.path().join("file"), b"").unwrap();
+    let trouble = failed(&manager, export(&manager, &json!({})));
+    assert!(trouble.message.contains("staging"), "{trouble:?}");
+    assert!(files(place.path()).is_empty());
+}

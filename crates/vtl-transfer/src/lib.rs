@@ -1,0 +1,46 @@
+//! Moves the objects of a bundle between this machine and a remote. `docs/export.md` is the design.
+//!
+//! ```text
+//! bundle writer -> Outbox (staging, slots + 1 objects) -> put, verify: a thread and a permit for each -> Pace::confirmed, in order
+//! remote -> get, hash: a thread and a permit for each -> Inbox (staging, slots + 1 objects) -> bundle reader
+//! ```
+//!
+//! Who uses it: the engines of exports and imports, on a job's thread. Nothing is tried twice here: what failed is told with its class, and the job
+//! is tried again. A call comes back within a few seconds when it is to stop.
+//!
+//! What a crash leaves: files in the staging folder, which the next start empties; objects on the remote, of which the ones that were confirmed are
+//! right; a half-sent object, whose checkpoint was kept.
+
+mod pace;
+mod receive;
+mod send;
+mod staging;
+mod trouble;
+
+pub use pace::{Confirmed, Pace, Permission, of_ticket};
+pub use receive::{Inbox, Staged, receive};
+pub use send::{Outbox, content_of, on_remote, send};
+pub use staging::{Staging, empty};
+pub use trouble::{Trouble, failure};
+
+use tokio::runtime::Handle;
+use vtl_remote::{Folder, Limiter, Mode, Remote};
+
+/// What all transfers of a job have in common.
+#[derive(Clone, Copy)]
+pub struct Line<'a> {
+    /// Where calls to remotes run.
+    pub runtime: &'a Handle,
+    /// The other end.
+    pub remote: &'a dyn Remote,
+    /// The bundle's folder there.
+    pub folder: &'a Folder,
+    /// Where objects stay on their way.
+    pub staging: &'a Staging,
+    /// How many objects of this job are on their way at once.
+    pub slots: usize,
+    /// How fast.
+    pub limiter: &'a Limiter,
+    /// How what was sent is verified.
+    pub verify: Mode,
+}

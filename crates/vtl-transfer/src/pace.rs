@@ -1,0 +1,81 @@
+//! What a transfer asks of the job that it is part of.
+
+use std::any::Any;
+use std::time::Duration;
+
+use vtl_bundle::Stored;
+use vtl_jobs::{Failure, Ticket, Wanted};
+use vtl_remote::Proof;
+
+/// An object that is on the remote.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Confirmed {
+    /// The object.
+    pub object: Stored,
+    /// What the remote gave back, as text: needed to verify it once more.
+    pub receipt: String,
+    /// What was proved.
+    pub proof: Proof,
+}
+
+/// The right to one transfer; dropping it gives it back.
+pub type Permission = Box<dyn Any + Send>;
+
+/// The job, as its transfers see it. Calls come from several threads.
+pub trait Pace: Sync {
+    /// Whether to go on. Asked several times a second.
+    fn goes_on(&self) -> bool;
+
+    /// Waits so long, or until there is a reason to stop; whether to go on.
+    fn wait(&self, time: Duration) -> bool;
+
+    /// Waits for the right to one transfer; none: stop.
+    fn permit(&self) -> Option<Permission>;
+
+    /// The next object in order is on the remote. Durable when it returns.
+    ///
+    /// # Errors
+    /// It could not be kept.
+    fn confirmed(&self, object: &Confirmed) -> Result<(), Failure>;
+
+    /// An upload has begun that leaves something when it is cut off: what removes it. Durable when it returns.
+    ///
+    /// # Errors
+    /// It could not be kept.
+    fn began(&self, object: &str, checkpoint: &str) -> Result<(), Failure>;
+
+    /// The manifest with this SHA-256 (hexadecimal) is about to be written. Durable when it returns.
+    ///
+    /// # Errors
+    /// It could not be kept.
+    fn sealing(&self, sha256: &str) -> Result<(), Failure>;
+
+    /// So many bytes of this object have moved since it was told last.
+    fn moved(&self, object: &Stored, bytes: u64);
+
+    /// Something that the operator should know.
+    fn note(&self, text: &str);
+}
+
+/// What every job does in the same way.
+pub mod of_ticket {
+    use super::{Duration, Permission, Ticket, Wanted};
+
+    /// Whether to go on.
+    #[must_use]
+    pub fn goes_on(ticket: &Ticket) -> bool {
+        ticket.wanted() == Wanted::GoOn
+    }
+
+    /// Waits.
+    #[must_use]
+    pub fn wait(ticket: &Ticket, time: Duration) -> bool {
+        ticket.wait(time) == Wanted::GoOn
+    }
+
+    /// Waits for a permit.
+    #[must_use]
+    pub fn permit(ticket: &Ticket) -> Option<Permission> {
+        ticket.transfer().map(|permit| Box::new(permit) as Permission)
+    }
+}

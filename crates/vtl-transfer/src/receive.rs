@@ -1,0 +1,233 @@
+//! Objects from a remote to the bundle's reader: each is fetched whole and compared with its hashes before a byte of it is read.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{Builder, Scope};
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use vtl_bundle::{Manifest, Source, Stored};
+use vtl_remote::{Span, verified};
+
+use crate::Line;
+use crate::pace::Pace;
+use crate::send::{content_of, named, on_remote};
+use crate::staging::Kept;
+use crate::trouble::{Trouble, local};
+
+const LOOK: Duration = Duration::from_millis(200);
+
+/// Fetches the objects of a bundle for `work`, which reads them in order.
+///
+/// # Errors
+/// What stopped it.
+pub fn receive<T>(
+    line: Line<'_>,
+    manifest: &Manifest,
+    pace: &dyn Pace,
+    work: impl FnOnce(&mut Inbox<'_, '_>) -> Result<T, Trouble>,
+) -> Result<T, Trouble> {
+    let board = Board { state: Mutex::default(), changed: Condvar::new() };
+    let done = std::thread::scope(|scope| {
+        let mut inbox = Inbox { scope, line, pace, board: &board, objects: &manifest.objects, next: 0 };
+        let done = work(&mut inbox);
+        if let Err(trouble) = &done {
+            board.fail(trouble.clone());
+        }
+        board.change(|state| state.over = true);
+        done
+    });
+    let state = board.state.into_inner().unwrap_or_else(PoisonError::into_inner);
+    match (state.trouble, done) {
+        (Some(trouble), Err(_)) | (None, Err(trouble)) => Err(trouble),
+        (_, Ok(done)) => Ok(done),
+    }
+}
+
+/// An object that is here and right. Dropping it removes the file.
+#[derive(Debug)]
+pub struct Staged {
+    file: File,
+    _kept: Kept,
+}
+
+impl Read for Staged {
+    fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
+        self.file.read(room)
+    }
+}
+
+impl Seek for Staged {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.file.seek(to)
+    }
+}
+
+#[derive(Default)]
+struct State {
+    here: BTreeMap<usize, Staged>,
+    trouble: Option<Trouble>,
+    over: bool,
+}
+
+struct Board {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+impl Board {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change(&self, work: impl FnOnce(&mut State)) {
+        work(&mut self.lock());
+        self.changed.notify_all();
+    }
+
+    fn fail(&self, trouble: Trouble) {
+        self.change(|state| {
+            state.trouble.get_or_insert(trouble);
+        });
+    }
+
+    /// Whether nobody wants what is fetched any more.
+    fn is_over(&self) -> bool {
+        let state = self.lock();
+        state.over || state.trouble.is_some()
+    }
+
+    fn take(&self, at: usize, pace: &dyn Pace) -> Result<Staged, Trouble> {
+        let mut state = self.lock();
+        loop {
+            if let Some(staged) = state.here.remove(&at) {
+                return Ok(staged);
+            }
+            if let Some(trouble) = &state.trouble {
+                return Err(trouble.clone());
+            }
+            if !pace.goes_on() {
+                return Err(Trouble::Stopped);
+            }
+            let waited = self.changed.wait_timeout(state, LOOK);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}
+
+/// Where the bundle's reader takes its objects from.
+pub struct Inbox<'scope, 'env> {
+    scope: &'scope Scope<'scope, 'env>,
+    line: Line<'env>,
+    pace: &'env dyn Pace,
+    board: &'env Board,
+    objects: &'env [Stored],
+    /// The next object to be fetched.
+    next: usize,
+}
+
+impl Source for &mut Inbox<'_, '_> {
+    type Object = Staged;
+
+    fn open(&mut self, name: &str) -> io::Result<Staged> {
+        let at = self.objects.iter().position(|object| object.name == name);
+        let at = at.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
+        self.take(at).map_err(|trouble| {
+            self.board.fail(trouble);
+            io::Error::other("the transfer has ended")
+        })
+    }
+}
+
+impl Inbox<'_, '_> {
+    /// This object, while those after it are fetched.
+    fn take(&mut self, at: usize) -> Result<Staged, Trouble> {
+        // The one that is being read is in the folder, too.
+        let until = at.saturating_add(self.line.slots).saturating_add(1).min(self.objects.len());
+        while self.next < until {
+            self.fetch(self.next)?;
+            self.next += 1;
+        }
+        self.board.take(at, self.pace)
+    }
+
+    fn fetch(&self, at: usize) -> Result<(), Trouble> {
+        let Some(object) = self.objects.get(at) else { return Ok(()) };
+        let (line, pace, board) = (self.line, self.pace, self.board);
+        let spawned = Builder::new().name("download".to_owned()).spawn_scoped(self.scope, move || {
+            let watched = Until { pace, board };
+            match fetch(line, &watched, object) {
+                Ok(staged) => board.change(|state| {
+                    state.here.insert(at, staged);
+                }),
+                Err(trouble) => board.fail(trouble),
+            }
+        });
+        spawned.map(drop).map_err(|error| local("a thread for a download", &error).into())
+    }
+}
+
+fn fetch(line: Line<'_>, pace: &dyn Pace, object: &Stored) -> Result<Staged, Trouble> {
+    let name = named(&line, &object.name)?;
+    let content = content_of(object)?;
+    let _permit = pace.permit().ok_or(Trouble::Stopped)?;
+    line.staging.wait_for_room(object.bytes, pace)?;
+    let mut writing = line.staging.create(&object.name)?;
+    let mut stream = on_remote(line.runtime, pace, line.remote.get(&name, Span::whole()))?;
+    stream = verified(line.limiter.paced(stream), content);
+    loop {
+        let piece = on_remote(line.runtime, pace, async {
+            let piece = stream.next().await.transpose();
+            // What compares the bytes knows neither remote nor object.
+            piece.map_err(|error| error.on(line.remote.name()).of(name.as_str()))
+        })?;
+        let Some(piece) = piece else { break };
+        writing.write(&piece, pace)?;
+        pace.moved(object, piece.len() as u64);
+    }
+    let (kept, mut file) = writing.finish();
+    file.seek(SeekFrom::Start(0)).map_err(|error| local(&format!("staging {}", object.name), &error))?;
+    Ok(Staged { file, _kept: kept })
+}
+
+/// The job's pace, until nobody wants what is fetched any more.
+struct Until<'a> {
+    pace: &'a dyn Pace,
+    board: &'a Board,
+}
+
+impl Pace for Until<'_> {
+    fn goes_on(&self) -> bool {
+        self.pace.goes_on() && !self.board.is_over()
+    }
+
+    fn wait(&self, time: Duration) -> bool {
+        self.pace.wait(time) && self.goes_on()
+    }
+
+    fn permit(&self) -> Option<crate::Permission> {
+        self.pace.permit().filter(|_| self.goes_on())
+    }
+
+    fn confirmed(&self, object: &crate::Confirmed) -> Result<(), vtl_jobs::Failure> {
+        self.pace.confirmed(object)
+    }
+
+    fn began(&self, object: &str, checkpoint: &str) -> Result<(), vtl_jobs::Failure> {
+        self.pace.began(object, checkpoint)
+    }
+
+    fn sealing(&self, sha256: &str) -> Result<(), vtl_jobs::Failure> {
+        self.pace.sealing(sha256)
+    }
+
+    fn moved(&self, object: &Stored, bytes: u64) {
+        self.pace.moved(object, bytes);
+    }
+
+    fn note(&self, text: &str) {
+        self.pace.note(text);
+    }
+}

@@ -1,0 +1,366 @@
+//! Objects from the bundle's writer to the remote: one fills while others are sent.
+//!
+//! An object that is sent is *confirmed* when it was verified and all before it are confirmed. The first failure ends everything: what is on its
+//! way may end, nothing new begins. The manifest waits until all objects are confirmed.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::io;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{Builder, Scope};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::runtime::Handle;
+use vtl_bundle::{Sink, Stored};
+use vtl_jobs::Failure;
+use vtl_remote::{
+    Checkpoint, Class, Content, FileBody, Mode, ObjectName, Put, Receipt, Watch, create_or_same, from_hex,
+    verify,
+};
+
+use crate::Line;
+use crate::pace::{Confirmed, Pace};
+use crate::staging::{Kept, Writing};
+use crate::trouble::{Trouble, local};
+
+/// So often a call to a remote is interrupted to look whether a stop is wanted.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// What the threads share.
+#[derive(Default)]
+struct State {
+    /// Objects in the staging folder, with the one that is being filled.
+    staged: usize,
+    /// Uploads that have not ended.
+    running: usize,
+    /// Sent and verified, but something before them is not.
+    early: BTreeMap<u64, Confirmed>,
+    /// The place of the next object to be confirmed.
+    next: u64,
+    trouble: Option<Trouble>,
+}
+
+struct Board {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+impl Board {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change<T>(&self, work: impl FnOnce(&mut State) -> T) -> T {
+        let done = work(&mut self.lock());
+        self.changed.notify_all();
+        done
+    }
+
+    /// The first trouble is the one that is told.
+    fn fail(&self, trouble: Trouble) {
+        self.change(|state| state.trouble.get_or_insert(trouble).clone());
+    }
+
+    /// Waits until it is so; the trouble, if there is any before.
+    fn until(&self, pace: &dyn Pace, so: impl Fn(&State) -> bool) -> Result<(), Trouble> {
+        let mut state = self.lock();
+        loop {
+            if let Some(trouble) = &state.trouble {
+                return Err(trouble.clone());
+            }
+            if so(&state) {
+                return Ok(());
+            }
+            if !pace.goes_on() {
+                return Err(Trouble::Stopped);
+            }
+            let waited = self.changed.wait_timeout(state, LOOK);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}
+
+/// Sends what `work` gives to the outbox. `first`: so many objects of the bundle are confirmed already. It returns when nothing is on its way any more.
+///
+/// # Errors
+/// What stopped it. Objects that were confirmed stay.
+pub fn send<T>(
+    line: Line<'_>,
+    first: u64,
+    pace: &dyn Pace,
+    work: impl FnOnce(&mut Outbox<'_, '_>) -> Result<T, Trouble>,
+) -> Result<T, Trouble> {
+    let board =
+        Board { state: Mutex::new(State { next: first, ..State::default() }), changed: Condvar::new() };
+    let done = std::thread::scope(|scope| {
+        let mut outbox = Outbox { scope, line, pace, board: &board, next: first, open: Open::Nothing };
+        let done = work(&mut outbox);
+        drop(outbox);
+        if let Err(trouble) = &done {
+            board.fail(trouble.clone());
+        }
+        done
+    });
+    let state = board.state.into_inner().unwrap_or_else(PoisonError::into_inner);
+    match (state.trouble, done) {
+        (Some(trouble), _) | (None, Err(trouble)) => Err(trouble),
+        (None, Ok(done)) => Ok(done),
+    }
+}
+
+/// Where the bundle's writer puts its objects.
+pub struct Outbox<'scope, 'env> {
+    scope: &'scope Scope<'scope, 'env>,
+    line: Line<'env>,
+    pace: &'env dyn Pace,
+    board: &'env Board,
+    next: u64,
+    open: Open<'env>,
+}
+
+/// What is being written.
+enum Open<'a> {
+    Nothing,
+    Chunk(Writing<'a>),
+    Manifest(Vec<u8>),
+}
+
+impl Sink for &mut Outbox<'_, '_> {
+    fn begin(&mut self, name: &str) -> io::Result<()> {
+        let opened = if name.ends_with(".manifest") {
+            Ok(Open::Manifest(Vec::new()))
+        } else {
+            self.begin_chunk(name).map(Open::Chunk)
+        };
+        self.open = opened.map_err(|trouble| self.stop(trouble))?;
+        Ok(())
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let written = match &mut self.open {
+            Open::Nothing => Ok(()),
+            Open::Chunk(file) if self.pace.goes_on() => file.write(bytes, self.pace),
+            Open::Chunk(_) => Err(Trouble::Stopped),
+            Open::Manifest(held) => {
+                held.extend_from_slice(bytes);
+                Ok(())
+            }
+        };
+        written.map_err(|trouble| self.stop(trouble))
+    }
+
+    fn end(&mut self, object: &Stored) -> io::Result<()> {
+        let ended = match std::mem::replace(&mut self.open, Open::Nothing) {
+            Open::Nothing => Ok(()),
+            Open::Chunk(file) => self.upload(file.finish().0, object),
+            Open::Manifest(bytes) => self.put_manifest(object, bytes.into()),
+        };
+        ended.map_err(|trouble| self.stop(trouble))
+    }
+}
+
+impl<'env> Outbox<'_, 'env> {
+    /// The writer only needs to know that it ends here; what it was is told at the end.
+    fn stop(&self, trouble: Trouble) -> io::Error {
+        self.board.fail(trouble);
+        io::Error::other("the transfer has ended")
+    }
+
+    fn begin_chunk(&self, name: &str) -> Result<Writing<'env>, Trouble> {
+        let slots = self.line.slots;
+        self.board.until(self.pace, |state| state.staged <= slots)?;
+        self.board.change(|state| state.staged += 1);
+        self.line.staging.create(name)
+    }
+
+    fn upload(&mut self, kept: Kept, object: &Stored) -> Result<(), Trouble> {
+        let number = self.next;
+        self.next += 1;
+        self.board.change(|state| state.running += 1);
+        let (line, pace, board, object) = (self.line, self.pace, self.board, object.clone());
+        let spawned = Builder::new().name("upload".to_owned()).spawn_scoped(self.scope, move || {
+            let sent = upload(line, pace, &kept, &object);
+            drop(kept);
+            match sent.and_then(|confirmed| confirm(board, pace, number, confirmed)) {
+                Ok(()) => board
+                    .change(|state| (state.staged, state.running) = (state.staged - 1, state.running - 1)),
+                Err(trouble) => {
+                    board.fail(trouble);
+                    board.change(|state| state.running -= 1);
+                }
+            }
+        });
+        spawned.map(drop).map_err(|error| local("a thread for an upload", &error).into())
+    }
+
+    fn put_manifest(&self, object: &Stored, bytes: Bytes) -> Result<(), Trouble> {
+        self.board.until(self.pace, |state| state.running == 0)?;
+        let name = named(&self.line, &object.name)?;
+        self.pace.sealing(&object.sha256)?;
+        let line = self.line;
+        let content = content_of(object)?;
+        interruptible(line, self.pace, async {
+            create_or_same(line.remote, &name, bytes).await?;
+            let mode = if line.verify == Mode::None { Mode::None } else { Mode::Readback };
+            match verify(line.remote, &name, &content, &Receipt::whole(), mode).await {
+                Err(error) if error.class() == Class::Damaged => {
+                    // A manifest says that all is there: one that is wrong must not stay.
+                    line.remote.delete(&name).await?;
+                    Err(error)
+                }
+                outcome => outcome.map(drop),
+            }
+        })
+    }
+}
+
+/// Notes what has arrived, in the order of the objects.
+fn confirm(board: &Board, pace: &dyn Pace, number: u64, confirmed: Confirmed) -> Result<(), Trouble> {
+    let mut state = board.lock();
+    state.early.insert(number, confirmed);
+    loop {
+        let next = state.next;
+        let Some(confirmed) = state.early.get(&next) else { return Ok(()) };
+        // Under the lock: they are kept one after the other.
+        pace.confirmed(confirmed)?;
+        state.early.remove(&next);
+        state.next += 1;
+    }
+}
+
+fn upload(line: Line<'_>, pace: &dyn Pace, kept: &Kept, object: &Stored) -> Result<Confirmed, Trouble> {
+    let name = named(&line, &object.name)?;
+    let content = content_of(object)?;
+    let _permit = pace.permit().ok_or(Trouble::Stopped)?;
+    let watch = Telling { pace, object, kept: Mutex::new(None) };
+    let body = FileBody::new(kept.path());
+    let sent = interruptible(line, pace, async {
+        let put = Put {
+            name: &name,
+            content: &content,
+            body: &body,
+            resume: None,
+            watch: &watch,
+            limiter: line.limiter,
+        };
+        let receipt = line.remote.put(put).await?;
+        let proof = verify(line.remote, &name, &content, &receipt, line.verify).await?;
+        Ok((receipt, proof))
+    });
+    match sent {
+        Ok((receipt, proof)) => Ok(Confirmed { object: object.clone(), receipt: receipt.to_string(), proof }),
+        Err(trouble) => {
+            watch.abandon(line);
+            Err(trouble)
+        }
+    }
+}
+
+fn interruptible<T>(
+    line: Line<'_>,
+    pace: &dyn Pace,
+    calls: impl Future<Output = Result<T, vtl_remote::Error>>,
+) -> Result<T, Trouble> {
+    on_remote(line.runtime, pace, calls)
+}
+
+/// Runs calls to a remote until they are done or a stop is wanted; then they are dropped. Not to be called from a thread of the runtime.
+///
+/// # Errors
+/// What the calls fail with, or [`Trouble::Stopped`].
+pub fn on_remote<T>(
+    runtime: &Handle,
+    pace: &dyn Pace,
+    calls: impl Future<Output = Result<T, vtl_remote::Error>>,
+) -> Result<T, Trouble> {
+    runtime.block_on(async {
+        let mut calls = std::pin::pin!(calls);
+        loop {
+            tokio::select! {
+                done = &mut calls => return done.map_err(Trouble::from),
+                () = tokio::time::sleep(LOOK) => {
+                    if !pace.goes_on() {
+                        return Err(Trouble::Stopped);
+                    }
+                }
+            }
+        }
+    })
+}
+
+pub(crate) fn named(line: &Line<'_>, name: &str) -> Result<ObjectName, Trouble> {
+    line.folder.object(name).map_err(|error| {
+        let message = error.to_string();
+        Trouble::Failed(Failure {
+            class: vtl_jobs::Class::Permanent,
+            code: "invalid".to_owned(),
+            message,
+            remedy: Some("the folder's name is none of an export".to_owned()),
+        })
+    })
+}
+
+/// Length and hashes of an object, as remotes are asked for them.
+///
+/// # Errors
+/// Its hashes are none.
+pub fn content_of(object: &Stored) -> Result<Content, Trouble> {
+    let hashes = from_hex(&object.md5).zip(from_hex(&object.sha256));
+    let (md5, sha256) = hashes.ok_or_else(|| {
+        Trouble::Failed(Failure {
+            class: vtl_jobs::Class::Permanent,
+            code: "invalid".to_owned(),
+            message: format!("{}: its hashes are none", object.name),
+            remedy: None,
+        })
+    })?;
+    Ok(Content { size: object.bytes, md5, sha256 })
+}
+
+/// Tells the job how an upload goes, and knows what to remove when it is cut off.
+struct Telling<'a> {
+    pace: &'a dyn Pace,
+    object: &'a Stored,
+    kept: Mutex<Option<Checkpoint>>,
+}
+
+impl std::fmt::Debug for Telling<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Telling").field("object", &self.object.name).finish_non_exhaustive()
+    }
+}
+
+impl Watch for Telling<'_> {
+    fn sent(&self, bytes: u64) {
+        self.pace.moved(self.object, bytes);
+    }
+
+    fn keep(&self, checkpoint: &Checkpoint) -> Result<(), String> {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        // The first one says what is to be removed; an object that is made again has other bytes, so none of it could be used.
+        if kept.is_none() {
+            self.pace.began(&self.object.name, checkpoint.as_str()).map_err(|failure| failure.message)?;
+        }
+        *kept = Some(checkpoint.clone());
+        Ok(())
+    }
+}
+
+impl Telling<'_> {
+    /// As far as that is possible now; the job knows of it too.
+    fn abandon(&self, line: Line<'_>) {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(checkpoint) = kept {
+            let abandoned = line
+                .runtime
+                .block_on(async { tokio::time::timeout(ABANDON, line.remote.abandon(&checkpoint)).await });
+            if !matches!(abandoned, Ok(Ok(()))) {
+                tracing::warn!(object = self.object.name, "a half-sent object stays on the remote for now");
+            }
+        }
+    }
+}
+
+/// Longer nobody waits for the removal of what was half sent: a cancel is to be quick.
+const ABANDON: Duration = Duration::from_secs(3);

@@ -1,0 +1,342 @@
+//! Objects on their way: how many are staged at most, what a full disk, a stop and a failure leave, and that nothing is read before it is verified.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+use std::io::Read as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::runtime::Runtime;
+use vtl_bundle::{Sink as _, Source as _, Stored};
+use vtl_jobs::{Class, Failure};
+use vtl_remote::{
+    Content, Doing, Fault, FaultyRemote, Folder, FolderRemote, Limiter, Mode, Plan, Remote, hex,
+};
+use vtl_transfer::{Confirmed, Line, Pace, Permission, Staging, Trouble, receive, send};
+
+const FOLDER: &str = "VTL001L8-20261126_031500";
+
+/// A job of its own: it stops when it is told to, and looks into the staging folder whenever it is asked anything.
+#[derive(Default)]
+struct Job {
+    stop: AtomicBool,
+    staging: Mutex<Option<std::path::PathBuf>>,
+    most_staged: AtomicUsize,
+    confirmed: Mutex<Vec<String>>,
+    notes: Mutex<Vec<String>>,
+    refuses_to_keep: AtomicBool,
+}
+
+impl Job {
+    fn look(&self) {
+        if let Some(path) = &*self.staging.lock().unwrap() {
+            let count = std::fs::read_dir(path).map_or(0, Iterator::count);
+            self.most_staged.fetch_max(count, Ordering::SeqCst);
+        }
+    }
+}
+
+impl Pace for Job {
+    fn goes_on(&self) -> bool {
+        self.look();
+        !self.stop.load(Ordering::SeqCst)
+    }
+
+    fn wait(&self, _time: Duration) -> bool {
+        // Nobody makes room: the operator gives up.
+        self.stop.store(true, Ordering::SeqCst);
+        false
+    }
+
+    fn permit(&self) -> Option<Permission> {
+        self.look();
+        Some(Box::new(()))
+    }
+
+    fn confirmed(&self, object: &Confirmed) -> Result<(), Failure> {
+        if self.refuses_to_keep.load(Ordering::SeqCst) {
+            let message = "the disk is full".to_owned();
+            return Err(Failure { class: Class::Temporary, code: "internal".into(), message, remedy: None });
+        }
+        self.confirmed.lock().unwrap().push(object.object.name.clone());
+        Ok(())
+    }
+
+    fn began(&self, _object: &str, _checkpoint: &str) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn sealing(&self, _sha256: &str) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn moved(&self, _object: &Stored, _bytes: u64) {}
+
+    fn note(&self, text: &str) {
+        self.notes.lock().unwrap().push(text.to_owned());
+    }
+}
+
+struct Desk {
+    runtime: Runtime,
+    home: tempfile::TempDir,
+    place: tempfile::TempDir,
+    limiter: Limiter,
+    folder: Folder,
+}
+
+impl Desk {
+    fn new() -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        let (home, place) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let folder = Folder::new(FOLDER).unwrap();
+        Self { runtime: runtime.unwrap(), home, place, limiter: Limiter::unlimited(), folder }
+    }
+
+    fn remote(&self) -> Arc<FolderRemote> {
+        Arc::new(FolderRemote::open("r", self.place.path()).unwrap())
+    }
+
+    fn staging(&self, job: &Job, margin_bytes: u64) -> Staging {
+        let staging = Staging::open(&self.home.path().join("staging"), "job-1", margin_bytes).unwrap();
+        *job.staging.lock().unwrap() = Some(self.home.path().join("staging/job-1"));
+        staging
+    }
+
+    fn line<'a>(&'a self, remote: &'a dyn Remote, staging: &'a Staging) -> Line<'a> {
+        Line {
+            runtime: self.runtime.handle(),
+            remote,
+            folder: &self.folder,
+            staging,
+            slots: 2,
+            limiter: &self.limiter,
+            verify: Mode::RemoteHash,
+        }
+    }
+
+    fn is_clean(&self) -> bool {
+        let parent = self.home.path().join("staging");
+        std::fs::read_dir(parent).map_or(true, |mut entries| entries.next().is_none())
+    }
+}
+
+fn object(number: u32) -> (Stored, Vec<u8>) {
+    let bytes = vec![number as u8; 100_000 + number as usize];
+    let content = Content::of(&bytes);
+    let stored = Stored {
+        name: format!("VTL001L8.img.{number:06}"),
+        bytes: content.size,
+        md5: hex(&content.md5),
+        sha256: hex(&content.sha256),
+        frames: 1,
+    };
+    (stored, bytes)
+}
+
+fn send_all(
+    desk: &Desk,
+    remote: &dyn Remote,
+    job: &Job,
+    margin_bytes: u64,
+    count: u32,
+) -> Result<(), Trouble> {
+    let staging = desk.staging(job, margin_bytes);
+    send(desk.line(remote, &staging), 0, job, |mut outbox| {
+        for number in 1..=count {
+            let (stored, bytes) = object(number);
+            let begun = outbox.begin(&stored.name);
+            let sent = begun.and_then(|()| outbox.write(&bytes)).and_then(|()| outbox.end(&stored));
+            if sent.is_err() {
+                // What it was is told by the transfer.
+                return Err(Trouble::Stopped);
+            }
+        }
+        Ok(())
+    })
+}
+
+fn names(count: u32) -> Vec<String> {
+    (1..=count).map(|number| object(number).0.name).collect()
+}
+
+fn files(place: &Path) -> Vec<String> {
+    let Ok(entries) = std::fs::read_dir(place.join(FOLDER)) else { return Vec::new() };
+    let name = |entry: std::io::Result<std::fs::DirEntry>| entry.unwrap().file_name().into_string().unwrap();
+    let mut names: Vec<String> = entries.map(name).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn one_object_more_than_slots_is_staged_at_most_and_all_are_confirmed_in_their_order() {
+    let (desk, job) = (Desk::new(), Job::default());
+    let slow = Plan::script((0..8).map(|_| (Doing::Put, Fault::Slow(Duration::from_millis(150)))));
+    let remote = FaultyRemote::new(desk.remote(), slow);
+    send_all(&desk, &remote, &job, 0, 8).unwrap();
+    assert_eq!(*job.confirmed.lock().unwrap(), names(8));
+    assert_eq!(files(desk.place.path()), names(8));
+    assert_eq!(job.most_staged.load(Ordering::SeqCst), 3, "two are sent and one fills");
+    assert!(desk.is_clean());
+}
+
+#[test]
+fn without_room_a_transfer_waits_and_says_so_and_does_not_fail() {
+    let (desk, job) = (Desk::new(), Job::default());
+    let remote = desk.remote();
+    assert_eq!(send_all(&desk, &*remote, &job, u64::MAX / 2, 1), Err(Trouble::Stopped));
+    let notes = job.notes.lock().unwrap();
+    assert!(notes.len() == 1 && notes[0].contains("waits for room"), "{notes:?}");
+    assert!(files(desk.place.path()).is_empty() && desk.is_clean());
+}
+
+#[test]
+fn what_fails_is_told_with_its_class_and_nothing_after_it_is_confirmed() {
+    for (fault, again) in [(Fault::Drop, true), (Fault::Corrupt, true), (Fault::Lose, false)] {
+        let (desk, job) = (Desk::new(), Job::default());
+        let remote = FaultyRemote::new(desk.remote(), Plan::script([(Doing::Put, fault)]));
+        let told = send_all(&desk, &remote, &job, 0, 6);
+        let Err(Trouble::Failed(failure)) = told else { panic!("{fault:?} passed") };
+        assert_eq!(failure.class == Class::Temporary, again, "{fault:?}: {failure:?}");
+        let confirmed = job.confirmed.lock().unwrap();
+        // Which upload meets the fault is not known, but they are a beginning.
+        assert!(confirmed.len() < 6 && names(6).starts_with(&confirmed), "{confirmed:?}");
+        assert!(desk.is_clean());
+    }
+}
+
+#[test]
+fn what_could_not_be_kept_is_not_confirmed() {
+    let (desk, job) = (Desk::new(), Job::default());
+    job.refuses_to_keep.store(true, Ordering::SeqCst);
+    let remote = desk.remote();
+    let told = send_all(&desk, &*remote, &job, 0, 3);
+    assert!(
+        matches!(&told, Err(Trouble::Failed(failure)) if failure.message == "the disk is full"),
+        "{told:?}"
+    );
+    assert!(job.confirmed.lock().unwrap().is_empty() && desk.is_clean());
+}
+
+#[test]
+fn a_stop_ends_it_soon_and_leaves_no_file() {
+    let (desk, job) = (Desk::new(), Job::default());
+    let slow = Plan::script((0..8).map(|_| (Doing::Put, Fault::Slow(Duration::from_secs(3600)))));
+    let remote = FaultyRemote::new(desk.remote(), slow);
+    let told = std::thread::scope(|scope| {
+        let sending = scope.spawn(|| send_all(&desk, &remote, &job, 0, 8));
+        while job.most_staged.load(Ordering::SeqCst) < 3 {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        job.stop.store(true, Ordering::SeqCst);
+        sending.join().unwrap()
+    });
+    assert_eq!(told, Err(Trouble::Stopped));
+    assert!(job.confirmed.lock().unwrap().is_empty() && desk.is_clean());
+}
+
+#[test]
+fn staged_files_are_for_the_owner_alone_and_a_start_empties_the_folder_of_jobs_and_of_nothing_else() {
+    let (desk, job) = (Desk::new(), Job::default());
+    let remote = desk.remote();
+    let staging = desk.staging(&job, 0);
+    let parent = desk.home.path().join("staging");
+    let mode = |path: &str| std::fs::metadata(parent.join(path)).unwrap().permissions().mode() & 0o777;
+    send(desk.line(&*remote, &staging), 0, &job, |mut outbox| {
+        outbox.begin("VTL001L8.img.000001").unwrap();
+        outbox.write(b"secret").unwrap();
+        assert_eq!((mode("job-1"), mode("job-1/VTL001L8.img.000001")), (0o700, 0o600));
+        Ok(())
+    })
+    .unwrap();
+    // As a crash would.
+    std::mem::forget(staging);
+    std::fs::create_dir(parent.join("other")).unwrap();
+    vtl_transfer::empty(&parent).unwrap();
+    let left: Vec<_> = std::fs::read_dir(&parent).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["other"]);
+    vtl_transfer::empty(&desk.home.path().join("nowhere")).unwrap();
+}
+
+struct OnDisk(std::path::PathBuf, Option<std::fs::File>);
+
+impl vtl_bundle::Sink for OnDisk {
+    fn begin(&mut self, name: &str) -> std::io::Result<()> {
+        self.1 = Some(std::fs::File::create(self.0.join(name))?);
+        Ok(())
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        std::io::Write::write_all(self.1.as_mut().unwrap(), bytes)
+    }
+
+    fn end(&mut self, _object: &Stored) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A bundle of three objects in the remote's folder.
+fn bundle(desk: &Desk) -> vtl_bundle::Manifest {
+    let settings = vtl_bundle::Settings {
+        label: "VTL001L8".parse().unwrap(),
+        created: "20261126_031500".parse().unwrap(),
+        generation: 1,
+        attributes: vtl_bundle::Attributes::default(),
+        codec: vtl_codec::Method::Raw,
+        level: 1,
+        chunk_bytes: 1 << 20,
+        recipients: Vec::new(),
+        signing: None,
+        random: vtl_codec::Randomness::system(),
+    };
+    let home = desk.place.path().join(FOLDER);
+    std::fs::create_dir_all(&home).unwrap();
+    let mut writer = vtl_bundle::Writer::new(settings, OnDisk(home, None)).unwrap();
+    (0..10).for_each(|at| writer.block(&vec![at; 250_000]).unwrap());
+    writer.finish().unwrap().0
+}
+
+#[test]
+fn no_byte_of_an_object_is_read_that_is_not_what_the_manifest_says() {
+    let desk = Desk::new();
+    let manifest = bundle(&desk);
+    assert!(manifest.objects.len() >= 3);
+    let remote = desk.remote();
+    let read = |job: &Job| {
+        let staging = desk.staging(job, 0);
+        receive(desk.line(&*remote, &staging), &manifest, job, |mut inbox| {
+            let mut all = 0;
+            for object in &manifest.objects {
+                let Ok(mut staged) = inbox.open(&object.name) else { return Err(Trouble::Stopped) };
+                let mut bytes = Vec::new();
+                staged.read_to_end(&mut bytes).unwrap();
+                assert_eq!(hex(&Content::of(&bytes).sha256), object.sha256);
+                all += bytes.len() as u64;
+            }
+            Ok(all)
+        })
+    };
+    let job = Job::default();
+    assert_eq!(read(&job), Ok(manifest.objects.iter().map(|object| object.bytes).sum()));
+    assert!(job.most_staged.load(Ordering::SeqCst) <= 3 && desk.is_clean());
+    let name = &manifest.objects[1].name;
+    let path = desk.place.path().join(FOLDER).join(name);
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[1000] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    let Err(Trouble::Failed(failure)) = read(&Job::default()) else { panic!("a wrong bit passed") };
+    assert!(failure.class == Class::Temporary && failure.message.contains(name.as_str()), "{failure:?}");
+    std::fs::remove_file(&path).unwrap();
+    let Err(Trouble::Failed(failure)) = read(&Job::default()) else { panic!("a missing object passed") };
+    assert_eq!((failure.class, failure.code.as_str()), (Class::Permanent, "not-found"));
+    assert!(failure.message.contains(name.as_str()), "{failure:?}");
+    assert!(desk.is_clean());
+}

@@ -1,0 +1,218 @@
+//! Requests about exports and imports. What they do stands in `docs/export.md`; the engines are in `vtl-migrate`.
+
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+use vtl_api::{
+    ApiError, ErrorCode, ExportCartridge, ExportFolder, ImportCartridge, JobDetail, PruneExports,
+    VerifyExport,
+};
+use vtl_jobs::{JobId, State};
+use vtl_library::CartridgeState;
+use vtl_migrate::{
+    EXPORT, ExportRequest, ExportResult, FolderName, IMPORT, ImportRequest, PRUNE, PruneRequest, Row, VERIFY,
+    VerifyRequest,
+};
+use vtl_types::{CartridgeId, Label};
+
+use crate::daemon::{Daemon, internal, invalid};
+use crate::jobs::not_done;
+use crate::library_settings::Effective;
+
+impl Daemon {
+    /// Where objects stay on their way.
+    pub(crate) fn staging(&self) -> PathBuf {
+        let configured = self.config().migrate.staging_dir.clone();
+        configured.unwrap_or_else(|| self.state.path().join("staging"))
+    }
+
+    /// A job that exports a cartridge, or what it would do.
+    pub(crate) fn cartridge_export(&self, label: &str, asked: &ExportCartridge) -> Result<Value, ApiError> {
+        let label: Label =
+            label.parse().map_err(|why: vtl_types::LabelError| invalid(why.to_string(), ""))?;
+        let cartridge =
+            self.meta.read(|tx| vtl_library::cartridge(tx, label)).map_err(|e| crate::api::refused(&e))?;
+        if cartridge.state != CartridgeState::Normal {
+            return Err(ApiError {
+                code: ErrorCode::Conflict,
+                message: format!("{label} is in the trash"),
+                remedy: Some(format!("take it back first: vtl cartridge restore {label}")),
+            });
+        }
+        let settings = self.settings_for(cartridge.library.as_ref())?;
+        self.check_export(asked, &settings)?;
+        let otherwise = settings.request(label, None);
+        let request = ExportRequest {
+            remote: asked.remote.clone().or(otherwise.remote),
+            key: asked.key.clone().or(otherwise.key),
+            chunk_bytes: asked.chunk_size_bytes.or(otherwise.chunk_bytes),
+            compress: asked.compress.clone().or(otherwise.compress),
+            ..otherwise
+        };
+        let request = serde_json::to_string(&request).map_err(|why| internal(&why.to_string()))?;
+        if asked.plan {
+            return Ok(json!(self.job_plan(EXPORT, &request)?));
+        }
+        let id = self.jobs.submit(EXPORT, Some(label.to_string()), request)?;
+        Ok(json!(self.job_show(&id.to_string())?))
+    }
+
+    /// What is wrong is told at once, and not by a job that fails.
+    fn check_export(&self, asked: &ExportCartridge, settings: &Effective) -> Result<(), ApiError> {
+        let remote = asked.remote.as_deref().or_else(|| settings.remote());
+        let Some(remote) = remote else {
+            return Err(invalid(
+                "no remote is named".to_owned(),
+                "name one with --remote, or set migrate.remote; vtl remote ls shows them",
+            ));
+        };
+        self.remotes.open(remote).map_err(crate::remotes::refused)?;
+        let key = asked.key.as_deref().or_else(|| settings.key());
+        if let Some(key) = key.filter(|key| *key != "none") {
+            self.keys.public(key).map_err(crate::keys::refused)?;
+        }
+        let sizes = vtl_migrate::CHUNK_SIZES;
+        if asked.chunk_size_bytes.is_some_and(|bytes| !sizes.contains(&bytes)) {
+            return Err(invalid("an object cannot be of this size".to_owned(), "write a size from 1m to 1t"));
+        }
+        match asked.compress.as_deref() {
+            None | Some("zstd" | "lz4" | "none") => Ok(()),
+            Some(other) => Err(invalid(format!("'{other}' is no compression"), "write zstd, lz4 or none")),
+        }
+    }
+
+    /// A job that imports a cartridge.
+    pub(crate) fn cartridge_import(&self, asked: &ImportCartridge) -> Result<JobDetail, ApiError> {
+        if asked.lazy {
+            return Err(ApiError {
+                code: ErrorCode::Unsupported,
+                message: "a cartridge whose blocks are fetched when they are read cannot be made yet"
+                    .to_owned(),
+                remedy: Some("leave out --lazy: the whole cartridge is fetched then".to_owned()),
+            });
+        }
+        let (remote, folder) = match (asked.job, &asked.remote, &asked.folder) {
+            (Some(job), None, None) => self.exported_by(JobId(job))?,
+            (None, Some(remote), Some(folder)) => (remote.clone(), folder.clone()),
+            _ => {
+                return Err(invalid(
+                    "what is to be imported is not named".to_owned(),
+                    "name either a job, or a remote and a folder on it",
+                ));
+            }
+        };
+        let name = parse_folder(&folder)?;
+        self.remotes.open(&remote).map_err(crate::remotes::refused)?;
+        let label = asked.as_label.clone().unwrap_or_else(|| name.label.to_string());
+        let label: Label =
+            label.parse().map_err(|why: vtl_types::LabelError| invalid(why.to_string(), ""))?;
+        if self.meta.read(|tx| vtl_library::cartridge(tx, label)).is_ok() {
+            return Err(ApiError {
+                code: ErrorCode::Exists,
+                message: format!("a cartridge {label} is here already"),
+                remedy: Some(
+                    "take it in under another label: --as LABEL; or remove the one that is here".to_owned(),
+                ),
+            });
+        }
+        let request = ImportRequest { remote, folder, as_label: asked.as_label.clone() };
+        self.begin(IMPORT, Some(label.to_string()), &request)
+    }
+
+    /// Where the bundle lies that an export job has made, or found.
+    fn exported_by(&self, id: JobId) -> Result<(String, String), ApiError> {
+        let job = self.jobs.manager()?.show(id).map_err(|error| not_done(Some(id), &error))?.job;
+        let none = |why: &str| ApiError {
+            code: ErrorCode::Conflict,
+            message: format!("job {id} {why}"),
+            remedy: Some(
+                "name a remote and a folder on it; vtl export ls --remote REMOTE shows them".to_owned(),
+            ),
+        };
+        if job.kind != EXPORT {
+            return Err(none("is no export"));
+        }
+        if job.state != State::Completed {
+            return Err(none(&format!("is {}", job.state.word())));
+        }
+        let result: Option<ExportResult> = job.result.and_then(|text| serde_json::from_str(&text).ok());
+        let place = result.and_then(|result| Some((result.remote, result.folder?)));
+        place.ok_or_else(|| none("has made nothing: the cartridge was blank"))
+    }
+
+    /// Folders of exports on a remote.
+    pub(crate) fn export_list(&self, remote: &str) -> Result<Vec<ExportFolder>, ApiError> {
+        let opened = self.remotes.open(remote).map_err(crate::remotes::refused)?;
+        let listed = self.remotes.wait(vtl_migrate::found_in(&*opened)).map_err(crate::remotes::refused)?;
+        let found = listed.map_err(|error| {
+            let vtl_jobs::Failure { code, message, remedy, .. } = vtl_transfer::failure(&error);
+            crate::jobs::refusal(&vtl_jobs::Trouble { code, message, remedy })
+        })?;
+        let known = self.meta.read(|tx| Ok(vtl_migrate::all(tx)?)).map_err(|e| crate::api::refused(&e))?;
+        let row = |one: vtl_migrate::Found| {
+            let folder = one.name.to_string();
+            let rows: Vec<&Row> =
+                known.iter().filter(|row| row.remote == remote && row.folder == folder).collect();
+            ExportFolder {
+                label: one.name.label.to_string(),
+                objects: one.objects,
+                bytes: one.bytes,
+                complete: one.complete,
+                known: !rows.is_empty(),
+                cartridge: rows.iter().find_map(|row| self.has_content(row)),
+                folder,
+            }
+        };
+        Ok(found.into_iter().map(row).collect())
+    }
+
+    /// The label of the cartridge here that has the content of a row still.
+    fn has_content(&self, row: &Row) -> Option<String> {
+        let found = self.meta.read(|tx| vtl_library::cartridge_by_id(tx, row.cartridge)).ok()??;
+        let pool = self.pools.of(row.cartridge).ok()?;
+        let facts = vtl_cartridge::Cartridge::inspect(&pool.store, row.cartridge).ok()?;
+        (facts.generation == row.generation).then(|| found.label.to_string())
+    }
+
+    /// Complete copies of a cartridge, as the list of cartridges shows them; none when that cannot be read, which the status tells.
+    pub(crate) fn exports_of(&self, id: CartridgeId) -> Vec<String> {
+        let rows = self.meta.read(|tx| Ok(vtl_migrate::of_cartridge(tx, id)?));
+        let place = |row: Row| format!("{}/{}", row.remote, row.folder);
+        rows.map(|rows| rows.into_iter().map(place).collect()).unwrap_or_default()
+    }
+
+    /// A job that compares what is on a remote with its hashes.
+    pub(crate) fn export_verify(&self, asked: &VerifyExport) -> Result<JobDetail, ApiError> {
+        let name = parse_folder(&asked.folder)?;
+        self.remotes.open(&asked.remote).map_err(crate::remotes::refused)?;
+        if asked.sample_percent.is_some_and(|percent| !(1..=100).contains(&percent)) {
+            return Err(invalid("no such share can be verified".to_owned(), "write 1 to 100 percent"));
+        }
+        let VerifyExport { remote, folder, sample_percent } = asked.clone();
+        let request = VerifyRequest { remote, folder, sample_percent };
+        self.begin(VERIFY, Some(name.label.to_string()), &request)
+    }
+
+    /// A job that removes folders from a remote.
+    pub(crate) fn export_prune(&self, asked: &PruneExports) -> Result<JobDetail, ApiError> {
+        let name = asked.folder.as_deref().map(parse_folder).transpose()?;
+        self.remotes.open(&asked.remote).map_err(crate::remotes::refused)?;
+        let PruneExports { remote, folder, confirm } = asked.clone();
+        self.begin(PRUNE, name.map(|name| name.label.to_string()), &PruneRequest { remote, folder, confirm })
+    }
+
+    fn begin(
+        &self,
+        kind: &str,
+        label: Option<String>,
+        request: &impl serde::Serialize,
+    ) -> Result<JobDetail, ApiError> {
+        let request = serde_json::to_string(request).map_err(|why| internal(&why.to_string()))?;
+        let id = self.jobs.submit(kind, label, request)?;
+        self.job_show(&id.to_string())
+    }
+}
+
+fn parse_folder(text: &str) -> Result<FolderName, ApiError> {
+    text.parse().map_err(|why| invalid(why, "see vtl export ls --remote REMOTE"))
+}

@@ -1,0 +1,252 @@
+//! What the engines of exports and imports are given of this daemon: the adapter behind [`vtl_migrate::World`].
+
+use std::sync::{Arc, Mutex, Weak};
+
+use tokio::runtime::Handle;
+use vtl_api::ErrorCode;
+use vtl_cartridge::Cartridge;
+use vtl_codec::{Key, Method, PrivateKey, PublicKey, Randomness};
+use vtl_conf::{Compress, Config};
+use vtl_jobs::{Class, Failure, Ticket, Wanted};
+use vtl_library::LibraryError;
+use vtl_meta::Tx;
+use vtl_migrate::{Defaults, Settings, World};
+use vtl_remote::{Limiter, Remote, Schedule};
+use vtl_store::Store;
+use vtl_transfer::Trouble;
+use vtl_types::{CartridgeId, Label};
+
+use super::{failure, upgrade};
+use crate::daemon::{Daemon, internal, lock};
+use crate::hook::{Ending, Vaulted};
+use crate::remotes::RemoteRefused;
+
+/// So much of the staging folder's file system is left for others: as much as makes a pool low.
+const MARGIN_BYTES: u64 = crate::daemon::LOW_POOL_BYTES;
+
+/// The daemon, as engines see it.
+pub(super) struct Outside {
+    daemon: Weak<Daemon>,
+    /// One for all transfers, until bandwidth or number change.
+    limiter: Mutex<Option<(String, u32, Limiter)>>,
+}
+
+impl Outside {
+    pub(super) fn new(daemon: Weak<Daemon>) -> Self {
+        Self { daemon, limiter: Mutex::default() }
+    }
+
+    fn limiter(&self, config: &Config) -> Result<Limiter, Failure> {
+        let (text, sharers) = (&config.transfer.bandwidth, config.jobs.max_transfers);
+        let mut limiter = lock(&self.limiter);
+        if let Some((old, among, limiter)) = &*limiter
+            && (old, *among) == (text, sharers)
+        {
+            return Ok(limiter.clone());
+        }
+        let schedule: Schedule = text.parse().map_err(|why: vtl_remote::ScheduleError| {
+            failure(Class::Permanent, internal(&why.to_string()))
+        })?;
+        let fresh = Limiter::new(schedule, sharers.into(), Arc::new(crate::clock::minute_of_day));
+        *limiter = Some((text.clone(), sharers, fresh.clone()));
+        Ok(fresh)
+    }
+}
+
+impl World for Outside {
+    fn store(&self) -> Result<Store, Failure> {
+        Ok(upgrade(&self.daemon)?.pools.default().store.clone())
+    }
+
+    fn store_of(&self, id: CartridgeId) -> Result<Store, Failure> {
+        let pool = upgrade(&self.daemon)?.pools.of(id);
+        pool.map(|pool| pool.store.clone()).map_err(|error| failure(Class::Permanent, error.into()))
+    }
+
+    fn runtime(&self) -> Result<Handle, Failure> {
+        upgrade(&self.daemon)?.remotes.runtime().cloned().map_err(no_remote)
+    }
+
+    fn settings(&self) -> Result<Settings, Failure> {
+        let daemon = upgrade(&self.daemon)?;
+        let config = daemon.config();
+        let migrate = &config.migrate;
+        let verify =
+            migrate.verify.parse().map_err(|why: String| failure(Class::Permanent, internal(&why)))?;
+        Ok(Settings {
+            staging: daemon.staging(),
+            margin_bytes: MARGIN_BYTES,
+            slots: usize::try_from(config.jobs.max_transfers).unwrap_or(1),
+            limiter: self.limiter(&config)?,
+            verify,
+            defaults: Defaults {
+                remote: migrate.remote.clone(),
+                key: migrate.key.clone(),
+                chunk_bytes: migrate.chunk_size.0,
+                compress: match migrate.compress {
+                    Compress::Zstd => Method::Zstd,
+                    Compress::Lz4 => Method::Lz4,
+                    Compress::None => Method::Raw,
+                },
+                delete_after_export: migrate.delete_after_export,
+            },
+        })
+    }
+
+    fn remote(&self, name: &str) -> Result<Arc<dyn Remote>, Failure> {
+        let daemon = upgrade(&self.daemon)?;
+        // Drivers may want the runtime already when they are made.
+        let runtime = daemon.remotes.runtime().cloned().map_err(no_remote)?;
+        let _inside = runtime.enter();
+        daemon.remotes.open(name).map_err(no_remote)
+    }
+
+    fn public_key(&self, name: &str) -> Result<PublicKey, Failure> {
+        let key = upgrade(&self.daemon)?.keys.public(name);
+        key.map_err(|refused| failure(Class::Permanent, crate::keys::refused(refused)))
+    }
+
+    fn private_key(&self, fingerprints: &[String]) -> Result<PrivateKey, Failure> {
+        let keys = upgrade(&self.daemon)?;
+        let refused = |refused| failure(Class::Permanent, crate::keys::refused(refused));
+        for (name, key) in keys.keys.all().map_err(refused)? {
+            let fits = key.is_ok_and(|key| {
+                key.is_private()
+                    && fingerprints.contains(&crate::state::hexadecimal(&key.public().fingerprint()))
+            });
+            if fits {
+                return keys.keys.private(name.as_str()).map_err(refused);
+            }
+        }
+        Err(failure(
+            Class::Permanent,
+            vtl_api::ApiError {
+                code: ErrorCode::NotFound,
+                message: format!(
+                    "the bundle is encrypted, and no private key that opens it is here: {}",
+                    fingerprints.join(", ")
+                ),
+                remedy: Some(
+                    "import the private key with one of these fingerprints: vtl key import FILE --name K"
+                        .to_owned(),
+                ),
+            },
+        ))
+    }
+
+    fn checkpoint_key(&self) -> Result<Key, Failure> {
+        let key = upgrade(&self.daemon)?.state.checkpoint_key();
+        key.map_err(|why| failure(Class::Temporary, internal(&why.to_string())))
+    }
+
+    fn random(&self) -> Randomness {
+        Randomness::system()
+    }
+
+    fn unix_s(&self) -> u64 {
+        crate::clock::unix_seconds()
+    }
+
+    fn change(
+        &self,
+        work: &mut dyn FnMut(&mut Tx<'_>) -> Result<(), LibraryError>,
+    ) -> Result<(), LibraryError> {
+        self.daemon.upgrade().ok_or(LibraryError::NotInstalled)?.meta.change(|tx| work(tx))
+    }
+
+    fn read(&self, work: &mut dyn FnMut(&Tx<'_>) -> Result<(), LibraryError>) -> Result<(), LibraryError> {
+        self.daemon.upgrade().ok_or(LibraryError::NotInstalled)?.meta.read(|tx| work(tx))
+    }
+
+    fn delete_here(&self, id: CartridgeId, generation: u64) -> Result<(), Failure> {
+        let daemon = upgrade(&self.daemon)?;
+        daemon.delete_exported(id, generation).map_err(|refused| failure(Class::Permanent, refused))
+    }
+
+    fn freed(&self) {
+        if let Some(daemon) = self.daemon.upgrade() {
+            daemon.pools.default().keeper.removed();
+        }
+    }
+
+    fn vaulted(&self, ticket: &Ticket, label: Label, library: &str, used_bytes: u64) -> Result<(), Trouble> {
+        let Some(hook) = upgrade(&self.daemon)?.post_vault_hook() else { return Ok(()) };
+        let about = Vaulted {
+            label: label.to_string(),
+            library: Some(library.to_owned()),
+            job: ticket.id().0,
+            bytes: used_bytes,
+        };
+        let run = hook.run(&about, &|| ticket.wanted() == Wanted::Stop);
+        if !run.said.is_empty() {
+            ticket.note(&format!("the post-vault hook said: {}", run.said));
+        }
+        match run.ending {
+            Ending::Done => Ok(()),
+            Ending::Stopped => Err(Trouble::Stopped),
+            Ending::Failed(failure) => Err(failure.into()),
+        }
+    }
+
+    fn written_to(&self) -> Result<Vec<(String, String)>, Failure> {
+        let daemon = upgrade(&self.daemon)?;
+        let manager = daemon.jobs.manager().map_err(|why| failure(Class::Temporary, why))?;
+        let unfinished = manager.unfinished();
+        let unfinished = unfinished.map_err(|why| failure(Class::Temporary, super::not_done(None, &why)))?;
+        Ok(unfinished.iter().filter_map(|job| vtl_migrate::written_to(&job.checkpoint)).collect())
+    }
+}
+
+/// What is said of a remote that a driver cannot reach now passes; what is wrong with its settings does not.
+fn no_remote(refused: RemoteRefused) -> Failure {
+    let class = match &refused {
+        RemoteRefused::Driver(error) if error.is_retryable() => Class::Temporary,
+        _ => Class::Permanent,
+    };
+    failure(class, crate::remotes::refused(refused))
+}
+
+impl Daemon {
+    /// Removes a cartridge whose copy elsewhere has been proved: unless it was written since that generation, is in a drive, or is kept.
+    fn delete_exported(&self, id: CartridgeId, generation: u64) -> Result<(), vtl_api::ApiError> {
+        let _one_at_a_time = lock(&self.changes);
+        let found =
+            self.meta.read(|tx| vtl_library::cartridge_by_id(tx, id)).map_err(|e| crate::api::refused(&e))?;
+        let Some(cartridge) = found else { return Ok(()) };
+        self.refuse_kept(&cartridge)?;
+        let label = cartridge.label;
+        self.refuse_written(&cartridge, generation)?;
+        let going = self
+            .meta
+            .change(|tx| vtl_library::begin_remove(tx, label))
+            .map_err(|e| crate::api::refused(&e))?;
+        if let Some(live) = cartridge.library.as_ref().and_then(|name| self.library(name)) {
+            live.contents_changed();
+        }
+        // From here on no drive gets it; one may have had it since it was looked at.
+        if let Err(written) = self.refuse_written(&cartridge, generation) {
+            self.meta
+                .change(|tx| vtl_library::cancel_remove(tx, label))
+                .map_err(|e| crate::api::refused(&e))?;
+            return Err(written);
+        }
+        self.destroy(&going)
+    }
+
+    fn refuse_written(
+        &self,
+        cartridge: &vtl_library::Cartridge,
+        generation: u64,
+    ) -> Result<(), vtl_api::ApiError> {
+        let pool = self.pools.of(cartridge.id)?;
+        let facts = Cartridge::inspect(&pool.store, cartridge.id).map_err(|e| internal(&e.to_string()))?;
+        if facts.generation == generation {
+            return Ok(());
+        }
+        Err(vtl_api::ApiError {
+            code: ErrorCode::Conflict,
+            message: format!("{} was written since it was exported", cartridge.label),
+            remedy: Some(format!("export it once more: vtl cartridge export {}", cartridge.label)),
+        })
+    }
+}

@@ -1,0 +1,322 @@
+//! Exports and imports as an operator meets them: written over iSCSI, sent to a folder with a key, taken in by another server with the private key,
+//! read over iSCSI again; and the same with the server killed at any moment.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::support::scsi::{CHANGER, DRIVE, ONE_FILEMARK, REWIND};
+use crate::support::{Initiator, Server, eventually, noise, rounds};
+
+const LABEL: &str = "VTL001L8";
+const BLOCK: usize = 1 << 18;
+
+/// A block, or a filemark.
+type Thing = Option<Vec<u8>>;
+
+fn tape(seed: u64, blocks: u64) -> Vec<Thing> {
+    let mut tape = vec![None];
+    tape.extend((0..blocks).map(|at| Some(noise(seed * 1000 + at, BLOCK))));
+    tape.extend([None, None]);
+    tape.extend((1..30).map(|at| Some(b"text on a tape ".repeat(at * 11))));
+    tape.push(None);
+    tape
+}
+
+fn write(host: &mut Initiator, tape: &[Thing]) {
+    for thing in tape {
+        match thing {
+            Some(block) => host.write(DRIVE, block).good(),
+            None => host.run(DRIVE, &ONE_FILEMARK, 0, &[]).good(),
+        };
+    }
+}
+
+fn read(host: &mut Initiator) -> Vec<Thing> {
+    host.attentions(DRIVE);
+    host.run(DRIVE, &REWIND, 0, &[]).good();
+    let mut things = Vec::new();
+    loop {
+        // Any length is right.
+        let outcome = host.run(DRIVE, &[0x08, 0x02, 4, 0, 0, 0], BLOCK, &[]);
+        match (outcome.status, outcome.code()) {
+            (0, _) => things.push(Some(outcome.good())),
+            (_, (0x00, 0x00, 0x01)) => things.push(None),
+            (_, (0x08, 0x00, 0x05)) => return things,
+            other => panic!("object {}: {other:02x?}", things.len()),
+        }
+    }
+}
+
+fn remote(server: &Server, place: &Path) {
+    server.api("POST", "/remotes", &json!({ "name": "r", "type": "folder", "path": place }));
+}
+
+fn key(server: &Server, folder: &Path) {
+    let file = folder.join("key.pem");
+    if !file.exists() {
+        let made = Command::new("openssl").args(["genrsa", "-out"]).arg(&file).arg("2048").output().unwrap();
+        assert!(made.status.success(), "{made:?}");
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    server.api("POST", "/keys", &json!({ "name": "k", "file": file }));
+}
+
+fn until_ended(server: &Server, id: &Value) -> Value {
+    eventually(&format!("job {id} ends"), || {
+        let job = server.get(&format!("/jobs/{id}"));
+        ["completed", "failed", "cancelled"].contains(&job["state"].as_str().unwrap()).then_some(job)
+    })
+}
+
+fn done(server: &Server, id: &Value) -> Value {
+    let job = until_ended(server, id);
+    assert_eq!(job["state"], "completed", "{job}");
+    job["result"].clone()
+}
+
+fn export(server: &Server, body: &Value) -> Value {
+    server.api("POST", &format!("/cartridges/{LABEL}/export"), body)["id"].clone()
+}
+
+fn import(server: &Server, body: &Value) -> Value {
+    server.api("POST", "/imports", body)["id"].clone()
+}
+
+fn staging_is_empty(server: &Server) -> bool {
+    fs::read_dir(server.state().join("staging")).map_or(true, |mut entries| entries.next().is_none())
+}
+
+/// A second server without a library of its own: it gets one with the cartridge's slot.
+fn second() -> Server {
+    let server = Server::start(&["--set", "library.default=none"]);
+    let library =
+        json!({ "name": "lib0", "profile": "ibm-03584l32", "drives": 1, "slots": 4, "mailslots": 1 });
+    server.api("POST", "/libraries", &library);
+    server
+}
+
+fn load_from_vault(server: &Server) -> Initiator {
+    server.api("POST", &format!("/vault/{LABEL}/load"), &json!({ "library": "lib0" }));
+    let mut host = server.session(2);
+    host.load(1, 0);
+    host
+}
+
+#[test]
+fn a_cartridge_goes_to_a_folder_for_a_key_and_every_block_and_mark_comes_back_on_another_server() {
+    let (keys, place) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let server = Server::start(&["--set", "cartridge.size=1g"]);
+    remote(&server, place.path());
+    key(&server, keys.path());
+    let mut host = server.session(1);
+    host.load(1, 0);
+    write(&mut host, &tape(1, 12));
+    // It may stay in the drive, and be written meanwhile: what comes after is not in it.
+    let asked = json!({ "remote": "r", "key": "k", "chunk_size_bytes": 1 << 20, "compress": "zstd" });
+    let plan =
+        server.api("POST", &format!("/cartridges/{LABEL}/export"), &json!({ "remote": "r", "plan": true }));
+    assert!(plan["tasks"][0]["total_bytes"].as_u64().unwrap() > 12 * BLOCK as u64, "{plan}");
+    let id = export(&server, &asked);
+    let result = done(&server, &id);
+    host.write(DRIVE, b"after the export").good();
+    host.run(DRIVE, &ONE_FILEMARK, 0, &[]).good();
+    let folder = result["folder"].as_str().unwrap().to_owned();
+    assert!(staging_is_empty(&server) && result["objects"].as_u64().unwrap() >= 3, "{result}");
+    let shown = server.get(&format!("/cartridges/{LABEL}"));
+    assert_eq!(shown["exports"], json!([format!("r/{folder}")]));
+    let listed = server.get("/exports?remote=r");
+    assert_eq!(
+        (&listed[0]["folder"], &listed[0]["complete"], &listed[0]["known"], &listed[0]["cartridge"]),
+        (&json!(folder), &json!(true), &json!(true), &Value::Null),
+        "the cartridge has other content by now"
+    );
+    let verify = server.api("POST", "/exports/verify", &json!({ "remote": "r", "folder": folder }));
+    assert_eq!(done(&server, &verify["id"])["known"], true);
+
+    let other = second();
+    remote(&other, place.path());
+    let without = import(&other, &json!({ "remote": "r", "folder": folder }));
+    let refused = until_ended(&other, &without);
+    assert_eq!(refused["state"], "failed");
+    assert!(refused["remedy"].as_str().unwrap().contains("vtl key import"), "{refused}");
+    assert_eq!(other.get("/cartridges"), json!([]));
+    key(&other, keys.path());
+    let result = done(&other, &import(&other, &json!({ "remote": "r", "folder": folder })));
+    assert_eq!(result["label"], LABEL);
+    assert_eq!(other.get("/vault")[0]["label"], LABEL);
+    assert!(staging_is_empty(&other));
+    let mut host = load_from_vault(&other);
+    assert!(read(&mut host) == tape(1, 12), "every block and mark");
+}
+
+#[test]
+fn what_cannot_be_is_refused_at_once_with_its_remedy_and_an_unchanged_cartridge_is_skipped() {
+    let place = tempfile::tempdir().unwrap();
+    let server = Server::start(&["--set", "cartridge.size=1g"]);
+    let path = format!("/cartridges/{LABEL}/export");
+    let refused = |method: &str, path: &str, body: Value, status: u16| {
+        let (found, told) = server.ask(method, path, &body);
+        assert_eq!(found, status, "{path} {body}: {told}");
+        assert!(told["message"].is_string(), "{told}");
+    };
+    refused("POST", &path, json!({}), 400);
+    refused("POST", &path, json!({ "remote": "nowhere" }), 404);
+    remote(&server, place.path());
+    refused("POST", &path, json!({ "remote": "r", "key": "nobody" }), 404);
+    refused("POST", &path, json!({ "remote": "r", "chunk_size_bytes": 1 }), 400);
+    refused("POST", &path, json!({ "remote": "r", "compress": "gzip" }), 400);
+    refused("POST", "/cartridges/VTL099L8/export", json!({ "remote": "r" }), 404);
+    refused("POST", "/imports", json!({}), 400);
+    refused("POST", "/imports", json!({ "remote": "r", "folder": "../x" }), 400);
+    refused(
+        "POST",
+        "/imports",
+        json!({ "remote": "r", "folder": "VTL099L8-20261126_000000", "lazy": true }),
+        501,
+    );
+    refused("POST", "/imports", json!({ "job": 99 }), 404);
+    refused("GET", "/exports?remote=nowhere", Value::Null, 404);
+    assert_eq!(done(&server, &export(&server, &json!({ "remote": "r" })))["skipped"], "blank");
+    let mut host = server.session(1);
+    host.load(1, 0);
+    write(&mut host, &tape(2, 2));
+    let first = export(&server, &json!({ "remote": "r" }));
+    let folder = done(&server, &first)["folder"].clone();
+    let again = done(&server, &export(&server, &json!({ "remote": "r" })));
+    assert_eq!((&again["skipped"], &again["folder"]), (&json!("unchanged"), &folder));
+    refused("POST", "/imports", json!({ "job": first }), 409);
+    let copy = server.api("POST", "/imports", &json!({ "job": first, "as_label": "VTL050L8" }));
+    assert_eq!(done(&server, &copy["id"])["label"], "VTL050L8");
+}
+
+#[test]
+fn a_cartridge_whose_export_is_proved_goes_here_when_that_is_wanted_and_comes_back() {
+    let place = tempfile::tempdir().unwrap();
+    let server = Server::start(&["--set", "cartridge.size=1g", "--set", "migrate.delete_after_export=true"]);
+    remote(&server, place.path());
+    let mut host = server.session(1);
+    host.load(1, 0);
+    write(&mut host, &tape(3, 2));
+    let kept = done(&server, &export(&server, &json!({ "remote": "r" })));
+    assert!(kept["kept_because"].as_str().unwrap().contains("drive"), "{kept}");
+    host.write(DRIVE, b"more").good();
+    host.run(DRIVE, &ONE_FILEMARK, 0, &[]).good();
+    server.api("POST", &format!("/cartridges/{LABEL}/move"), &json!({ "to": "slot:1" }));
+    let gone = done(&server, &export(&server, &json!({ "remote": "r" })));
+    assert_eq!(gone["deleted_here"], true, "{gone}");
+    let (status, _) = server.ask("GET", &format!("/cartridges/{LABEL}"), &Value::Null);
+    assert_eq!(status, 404);
+    done(&server, &import(&server, &json!({ "remote": "r", "folder": gone["folder"] })));
+    assert_eq!(server.get("/vault")[0]["label"], LABEL);
+}
+
+#[test]
+fn what_a_host_puts_into_a_mailslot_is_exported_from_the_vault_after_the_hook_and_not_again_when_it_comes_unchanged()
+ {
+    let (keys, place) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let hook = keys.path().join("hook");
+    let said = keys.path().join("said");
+    fs::write(
+        &hook,
+        format!("#!/bin/sh\necho \"$VTL_LABEL of $VTL_LIBRARY, job $VTL_JOB\" >> {}\n", said.display()),
+    )
+    .unwrap();
+    fs::set_permissions(&hook, fs::Permissions::from_mode(0o700)).unwrap();
+    let named = format!("hooks.post_vault=\"{}\"", hook.display());
+    let server = Server::start(&["--set", "cartridge.size=1g", "--set", &named]);
+    remote(&server, place.path());
+    key(&server, keys.path());
+    let settings = json!({ "settings": { "migrate.remote": "r", "migrate.key": "k", "migrate.chunk_size": "1m", "migrate.verify": "readback" } });
+    server.api("PATCH", "/libraries/lib0", &settings);
+    let mut host = server.session(1);
+    host.load(1, 0);
+    write(&mut host, &tape(5, 6));
+    server.api("POST", &format!("/cartridges/{LABEL}/move"), &json!({ "to": "slot:1" }));
+    let library = server.get("/libraries/lib0");
+    let mailslot =
+        library["elements"].as_array().unwrap().iter().find(|one| one["kind"] == "mailslot").unwrap();
+    let address = u16::try_from(mailslot["address"].as_u64().unwrap()).unwrap();
+    let put_out = |host: &mut Initiator| {
+        host.attentions(CHANGER);
+        let from = host.elements().storage;
+        host.move_medium(from, address).good();
+        assert_eq!(server.get("/vault")[0]["label"], LABEL);
+        let jobs = server.get("/jobs");
+        jobs.as_array().unwrap().last().unwrap()["id"].clone()
+    };
+    let id = put_out(&mut host);
+    let result = done(&server, &id);
+    assert_eq!(
+        (&result["exported"], &result["proof"]),
+        (&json!(true), &json!("verified by reading back")),
+        "{result}"
+    );
+    assert_eq!(fs::read_to_string(&said).unwrap(), format!("{LABEL} of lib0, job {id}\n"));
+    server.api("POST", &format!("/vault/{LABEL}/load"), &json!({ "library": "lib0" }));
+    let again = put_out(&mut host);
+    assert_ne!(again, id);
+    assert_eq!(done(&server, &again)["skipped"], "unchanged");
+    assert_eq!(fs::read_to_string(&said).unwrap().lines().count(), 1, "nothing was sent");
+}
+
+/// Kills the server some time after `begun`, starts it again, until the job has ended.
+fn kill_until_ended(server: &mut Server, id: &Value, kills: u32, seed: u64) -> Value {
+    for kill in 0..kills {
+        std::thread::sleep(Duration::from_millis((seed * 7919 + u64::from(kill) * 104_729) % 180));
+        server.kill();
+        server.start_again();
+        let job = server.get(&format!("/jobs/{id}"));
+        if ["completed", "failed", "cancelled"].contains(&job["state"].as_str().unwrap()) {
+            break;
+        }
+    }
+    done(server, id)
+}
+
+#[test]
+fn killed_at_any_moment_an_export_and_an_import_lose_and_double_nothing() {
+    let (keys, place) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let set = ["--set", "cartridge.size=1g", "--set", "transfer.retry.pause=1s"];
+    let mut server = Server::start(&set);
+    remote(&server, place.path());
+    key(&server, keys.path());
+    let mut host = server.session(1);
+    host.load(1, 0);
+    write(&mut host, &tape(4, 24));
+    drop(host);
+    let asked = json!({ "remote": "r", "key": "k", "chunk_size_bytes": 1 << 20 });
+    for round in 0..u64::from(rounds(1, 16)) {
+        if round > 0 {
+            let mut host = server.session(1);
+            host.attentions(DRIVE);
+            host.run(DRIVE, &REWIND, 0, &[]).good();
+            write(&mut host, &tape(4 + round, 24));
+        }
+        let id = export(&server, &asked);
+        let result = kill_until_ended(&mut server, &id, 3, round);
+        assert_eq!(result["exported"], true, "round {round}: {result}");
+        let folder = result["folder"].clone();
+        let listed = server.get("/exports?remote=r");
+        assert!(
+            listed.as_array().unwrap().iter().all(|one| one["complete"] == true),
+            "round {round}: {listed}"
+        );
+        assert!(staging_is_empty(&server), "round {round}");
+
+        let mut other = second();
+        remote(&other, place.path());
+        key(&other, keys.path());
+        let id = import(&other, &json!({ "remote": "r", "folder": folder }));
+        kill_until_ended(&mut other, &id, 3, round + 50);
+        assert_eq!(other.get("/cartridges").as_array().unwrap().len(), 1, "round {round}");
+        assert!(staging_is_empty(&other), "round {round}");
+        let mut host = load_from_vault(&other);
+        assert!(read(&mut host) == tape(4 + round, 24), "round {round}");
+        assert_eq!(other.api("POST", "/store/check", &Value::Null)["damage"], json!([]));
+    }
+}

@@ -1,0 +1,159 @@
+//! Exports, imports, and what lies on remotes.
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+use vtl_api::{ExportCartridge, ImportCartridge, PruneExports, VerifyExport};
+
+use super::{Call, PLAN, Then, call, get, parse_size, path};
+use crate::http::{Failure, Method, segment};
+use crate::print::View;
+
+/// Arguments of `vtl cartridge export`. What is left out is as configured.
+#[derive(Args)]
+pub struct ExportArguments {
+    /// Label of the cartridge.
+    label: String,
+    /// Name of the remote.
+    #[arg(long)]
+    remote: Option<String>,
+    /// Name of the key for whose owner it is encrypted.
+    #[arg(long)]
+    key: Option<String>,
+    /// The most that an object may have, such as 512m.
+    #[arg(long, value_name = "SIZE")]
+    chunk_size: Option<String>,
+    /// What bytes are compressed with before they are encrypted.
+    #[arg(long, value_parser = ["zstd", "lz4", "none"])]
+    compress: Option<String>,
+    /// Wait for its end.
+    #[arg(long)]
+    wait: bool,
+    /// Send nothing; print what would be done.
+    #[arg(long, conflicts_with = "wait")]
+    plan: bool,
+}
+
+/// Arguments of `vtl cartridge import`.
+#[derive(Args)]
+pub struct ImportArguments {
+    /// Number of the export job that made it.
+    #[arg(long, conflicts_with_all = ["remote", "folder"], required_unless_present_all = ["remote", "folder"])]
+    job: Option<u64>,
+    /// Name of the remote.
+    #[arg(long, requires = "folder")]
+    remote: Option<String>,
+    /// Folder on the remote, such as VTL001L8-20261126_031500.
+    #[arg(long, requires = "remote")]
+    folder: Option<String>,
+    /// Label here, when it is not to be the one that it had.
+    #[arg(long = "as", value_name = "LABEL")]
+    as_label: Option<String>,
+    /// Loadable at once, blocks fetched when they are read. Not supported by this version.
+    #[arg(long)]
+    lazy: bool,
+    /// Wait for its end.
+    #[arg(long)]
+    wait: bool,
+}
+
+/// Verbs of `vtl export`.
+#[derive(Subcommand)]
+pub enum ExportVerb {
+    /// List folders of exports on a remote, whoever wrote them.
+    Ls {
+        /// Name of the remote.
+        #[arg(long)]
+        remote: String,
+    },
+    /// Fetch objects and compare them with their hashes; waits for the end. No key is needed.
+    Verify {
+        /// Name of the remote.
+        #[arg(long)]
+        remote: String,
+        /// Folder on the remote.
+        #[arg(long)]
+        folder: String,
+        /// So many percent of the objects, by chance, such as 10%.
+        #[arg(long, value_name = "N%", value_parser = percent)]
+        sample: Option<u8>,
+    },
+    /// Remove incomplete folders that are a week old, or one folder; waits for the end.
+    Prune {
+        /// Name of the remote.
+        #[arg(long)]
+        remote: String,
+        /// Only this folder, however old.
+        #[arg(long)]
+        folder: Option<String>,
+        /// The folder once more, when it is complete.
+        #[arg(long, value_name = "FOLDER", requires = "folder")]
+        confirm: Option<String>,
+    },
+}
+
+impl ExportArguments {
+    pub(super) fn call(&self) -> Result<Call, Failure> {
+        let body = ExportCartridge {
+            remote: self.remote.clone(),
+            key: self.key.clone(),
+            chunk_size_bytes: self.chunk_size.as_deref().map(parse_size).transpose()?,
+            compress: self.compress.clone(),
+            plan: self.plan,
+        };
+        let path = format!("{}/export", path("cartridges", &self.label));
+        let view = if self.plan { PLAN } else { job_view(self.wait) };
+        Ok(Call { then: then(self.wait), ..call(Method::Post, path, Some(json!(body)), view) })
+    }
+}
+
+impl ImportArguments {
+    pub(super) fn call(&self) -> Call {
+        let body = ImportCartridge {
+            job: self.job,
+            remote: self.remote.clone(),
+            folder: self.folder.clone(),
+            as_label: self.as_label.clone(),
+            lazy: self.lazy,
+        };
+        let request = call(Method::Post, "/imports".to_owned(), Some(json!(body)), job_view(self.wait));
+        Call { then: then(self.wait), ..request }
+    }
+}
+
+impl ExportVerb {
+    pub(super) fn call(&self) -> Call {
+        let job = |path: &str, body| Call {
+            then: Then::Job,
+            ..call(Method::Post, path.to_owned(), Some(body), job_view(true))
+        };
+        match self {
+            Self::Ls { remote } => get(&format!("/exports?remote={}", segment(remote)), View::Table(COLUMNS)),
+            Self::Verify { remote, folder, sample } => {
+                let body =
+                    VerifyExport { remote: remote.clone(), folder: folder.clone(), sample_percent: *sample };
+                job("/exports/verify", json!(body))
+            }
+            Self::Prune { remote, folder, confirm } => {
+                let body =
+                    PruneExports { remote: remote.clone(), folder: folder.clone(), confirm: confirm.clone() };
+                job("/exports/prune", json!(body))
+            }
+        }
+    }
+}
+
+const COLUMNS: &[&str] = &["folder", "label", "objects", "bytes", "complete", "known", "cartridge"];
+
+fn then(wait: bool) -> Then {
+    if wait { Then::Job } else { Then::Print }
+}
+
+fn job_view(wait: bool) -> View {
+    if wait { View::Job } else { View::JobLine }
+}
+
+/// `10%`, or the number alone.
+fn percent(text: &str) -> Result<u8, String> {
+    let number = text.strip_suffix('%').unwrap_or(text).parse::<u8>().ok();
+    number.filter(|number| (1..=100).contains(number)).ok_or_else(|| "write 1% to 100%".to_owned())
+}
