@@ -401,6 +401,8 @@ impl<'a> Driver<'a> {
         self.scrubber.hold(false);
         self.asked = rate;
         self.planned_at = None;
+        // What was read at another rate is not waited for at this one.
+        self.pacer = Pacer::default();
         self.pool.scrub.state().held = None;
     }
 

@@ -197,7 +197,7 @@ pub enum CartridgeVerb {
         /// How many; labels count up.
         #[arg(long, default_value_t = 1)]
         count: u32,
-        /// Pool for their bytes; the library's when left out. They stay in it: to move one, export and import it.
+        /// Pool for their bytes; the library's when left out. They stay in it; an import goes to the pool `default`.
         #[arg(long)]
         pool: Option<String>,
     },
