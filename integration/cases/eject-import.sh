@@ -47,14 +47,15 @@ compare() {
     rm -rf /tmp/back
 }
 
-# eject SLOT LABEL JOB: by the robot to the first mailslot, and its job to the end.
+# eject SLOT LABEL: by the robot to the first mailslot, and its job, JOB, to the end.
 eject() {
     changer transfer "$1" 25
+    JOB=$(host vtl job ls | grep -o '"id": *[0-9]*' | tail -1 | grep -o '[0-9]*$')
     contains "mailslot" "$(changer status)" "Storage Element 25 IMPORT/EXPORT:Empty"
     contains "impexp -l" "$(host impexp -l)" "$2"
     contains "vault" "$(host vtl vault ls)" "$2"
-    host vtl job wait "$3"
-    is "state" completed "$(host vtl job show "$3" | field state)"
+    host vtl job wait "$JOB"
+    is "state" completed "$(host vtl job show "$JOB" | field state)"
 }
 
 step "a key, a remote of each kind on both servers, and a second server"
@@ -81,10 +82,10 @@ for remote in folder s3 rclone; do
     host vtl library set lib0 migrate.remote=$remote
     at_home
     write $label $n
-    eject $n $label $n
+    eject $n $label
     contains "impexp -L" "$(host impexp -L)" "$remote"
     logout
-    folder=$(host vtl job show $n | field folder)
+    folder=$(host vtl job show "$JOB" | field folder)
 
     step "$remote: verified without the key, removed here, imported on the other server, the same there"
     host vtl export verify --remote $remote --folder "$folder"
