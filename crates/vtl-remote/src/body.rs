@@ -149,6 +149,16 @@ pub fn verified(stream: ByteStream, content: Content) -> ByteStream {
     checked(stream, content, Class::Damaged, call)
 }
 
+/// The SHA-256 of all of it.
+pub(crate) async fn sha256_of(mut stream: ByteStream) -> Result<Sha256Bytes, Error> {
+    let mut digester = Sha256::new();
+    while let Some(piece) = stream.next().await {
+        let piece = piece?;
+        digester = blocking(move || digester.chain_update(&piece)).await?;
+    }
+    Ok(digester.finalize().into())
+}
+
 /// Hashes a whole stream.
 pub(crate) async fn digest_all(mut stream: ByteStream) -> Result<Content, Error> {
     let mut digester = Digester::default();
