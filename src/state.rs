@@ -111,18 +111,21 @@ impl StateFolder {
             Err(error) => return Err(fail(error)),
         }
         let key = vtl_codec::Key::random(&vtl_codec::Randomness::system()).map_err(fail)?;
-        let fresh = self.path.join("checkpoint.key.new");
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&fresh)
-            .map_err(fail)?;
-        file.write_all(key.expose()).and_then(|()| file.sync_all()).map_err(fail)?;
-        fs::rename(&fresh, &path).map_err(fail)?;
-        File::open(&self.path).and_then(|folder| folder.sync_all()).map_err(fail)?;
+        self.keep(CHECKPOINT_KEY, key.expose())?;
         Ok(key)
+    }
+
+    /// A file of this folder that nobody else may read: all of it or nothing, over a power cut too.
+    fn keep(&self, name: &str, bytes: &[u8]) -> Result<(), StateError> {
+        let (path, fresh) = (self.path.join(name), self.path.join(format!("{name}.new")));
+        let written = || {
+            let mut file =
+                OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
+            file.write_all(bytes).and_then(|()| file.sync_all())?;
+            fs::rename(&fresh, &path)?;
+            File::open(&self.path)?.sync_all()
+        };
+        written().map_err(|error| StateError::Io(path.clone(), error))
     }
 
     /// The API's token: made at first start, then the same for ever (or as the operator writes it).
@@ -143,16 +146,7 @@ impl StateFolder {
         let mut bytes = [0; TOKEN_BYTES];
         crate::random::fill(&mut bytes);
         let token = hexadecimal(&bytes);
-        let fresh = self.path.join("api.token.new");
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&fresh)
-            .map_err(fail)?;
-        writeln!(file, "{token}").and_then(|()| file.sync_all()).map_err(fail)?;
-        fs::rename(&fresh, &path).map_err(fail)?;
+        self.keep("api.token", format!("{token}\n").as_bytes())?;
         Ok(token)
     }
 }
