@@ -45,7 +45,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info};
 use vtl_conf::{Config, Surroundings};
 
@@ -105,6 +105,8 @@ fn start_log(config: &Config) {
 }
 
 async fn serve(daemon: &Arc<Daemon>, token: String) -> Result<(), String> {
+    // Before anybody hears that we are ready: a signal that comes then must find its handler.
+    let signals = Signals::handled()?;
     let config = daemon.config();
     let listeners = portal::bind(&config.iscsi.listen).await?;
     let api = TcpListener::bind(config.api.listen).await.map_err(|e| {
@@ -122,14 +124,14 @@ async fn serve(daemon: &Arc<Daemon>, token: String) -> Result<(), String> {
     tasks.push(tokio::spawn(api::serve(api, daemon.clone(), token)));
     tasks.push(tokio::spawn(keep_ballast(daemon.clone())));
     print_ready(&daemon.welcome(api_address));
-    let outcome = wait_for_signals(daemon).await;
+    signals.wait(daemon).await;
     daemon.listeners().close_all();
     for task in tasks {
         task.abort();
     }
     daemon.sessions().close_all();
     daemon.sessions().ended(SESSIONS_END).await;
-    outcome
+    Ok(())
 }
 
 /// Space for a start on a full file system is kept again as soon as there is room for it.
@@ -153,25 +155,40 @@ fn print_ready(welcome: &str) {
     }
 }
 
-async fn wait_for_signals(daemon: &Arc<Daemon>) -> Result<(), String> {
-    let handler = |kind| signal(kind).map_err(|e| format!("cannot handle signals: {e}"));
-    let mut terminate = handler(SignalKind::terminate())?;
-    let mut interrupt = handler(SignalKind::interrupt())?;
-    let mut reload = handler(SignalKind::hangup())?;
-    loop {
-        tokio::select! {
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
-            _ = reload.recv() => {
-                let daemon = daemon.clone();
-                match tokio::task::spawn_blocking(move || daemon.reload()).await {
-                    Ok(Ok(message)) => info!("{message}"),
-                    Ok(Err(refused)) => error!(message = refused.message, "the configuration stays as it was"),
-                    Err(failed) => error!(%failed, "reload failed"),
+/// What the operator says to the process.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    reload: Signal,
+}
+
+impl Signals {
+    /// From now on they are ours; one that comes before [`Signals::wait`] is kept.
+    fn handled() -> Result<Self, String> {
+        let handler = |kind| signal(kind).map_err(|e| format!("cannot handle signals: {e}"));
+        Ok(Self {
+            terminate: handler(SignalKind::terminate())?,
+            interrupt: handler(SignalKind::interrupt())?,
+            reload: handler(SignalKind::hangup())?,
+        })
+    }
+
+    /// Reloads when that is asked for; returns when the end is.
+    async fn wait(mut self, daemon: &Arc<Daemon>) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => break,
+                _ = self.interrupt.recv() => break,
+                _ = self.reload.recv() => {
+                    let daemon = daemon.clone();
+                    match tokio::task::spawn_blocking(move || daemon.reload()).await {
+                        Ok(Ok(message)) => info!("{message}"),
+                        Ok(Err(refused)) => error!(message = refused.message, "the configuration stays as it was"),
+                        Err(failed) => error!(%failed, "reload failed"),
+                    }
                 }
             }
         }
+        info!("stopping");
     }
-    info!("stopping");
-    Ok(())
 }

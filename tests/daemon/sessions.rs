@@ -1,5 +1,7 @@
 //! Sessions: discovery, reinstatement, handles, logout, what a lost nexus leaves behind.
 
+use rustix::process::Signal;
+
 use crate::support::scsi::{CHANGER, DRIVE, RESERVE, REWIND, TEST_UNIT_READY};
 use crate::support::{DIAG, Initiator, LIB0, Login, Server, eventually, initiator::LoginError};
 
@@ -164,6 +166,16 @@ fn a_clean_stop_ends_sessions_and_the_program_with_code_zero() {
     let mut host = server.session(1);
     host.attentions(DRIVE);
     assert_eq!(host.position(DRIVE).0, 1, "a clean stop makes everything durable");
+}
+
+#[test]
+fn a_signal_that_comes_with_the_line_ready_finds_its_handler() {
+    let mut server = Server::start(&[]);
+    for _ in 0..5 {
+        server.signal(Signal::HUP);
+        assert_eq!(server.stop(), Some(0), "neither signal has its default effect");
+        server.start_again();
+    }
 }
 
 #[test]
