@@ -17,34 +17,34 @@ elsewhere() { TARGET=iqn.2026-11.internal.vtl:other PORTAL=$HOME_PORTAL:3261; lo
 # write LABEL: a tree, half random, half text, and behind a filemark the sums of its files.
 write() {
     local n
-    rm -rf /tmp/tree && mkdir -p /tmp/tree
+    rm -rf /run/share/tree && mkdir -p /run/share/tree
     for n in $(seq 1 $((MIB / 8))); do
-        pattern 4194304 "random $1 $n" >/tmp/tree/random$n
-        block_of 4194304 "$n" "$1" >"/tmp/tree/text $n"
+        pattern 4194304 "random $1 $n" >/run/share/tree/random$n
+        block_of 4194304 "$n" "$1" >"/run/share/tree/text $n"
     done
-    (cd /tmp/tree && find . -type f -print0 | sort -z | xargs -0 sha256sum) >/tmp/sums
+    (cd /run/share/tree && find . -type f -print0 | sort -z | xargs -0 sha256sum) >/tmp/sums
     load "$1"
     tape setblk 0
-    tar -b 512 -C /tmp/tree -cf "$TAPE0" .
+    tar -b 512 -C /run/share/tree -cf "$TAPE0" .
     tar -b 128 -C /tmp -cf "$TAPE0" sums
     tape rewind
     changer unload "$2"
-    rm -rf /tmp/tree
+    rm -rf /run/share/tree
 }
 
 # compare LABEL: what a drive elsewhere gives.
 compare() {
-    rm -rf /tmp/back && mkdir /tmp/back
+    rm -rf /run/share/back && mkdir /run/share/back
     load "$1"
-    tar -b 512 -C /tmp/back -xf "$TAPE0"
-    (cd /tmp/back && sha256sum --quiet -c /tmp/sums)
-    is "files restored" $((MIB / 4)) "$(find /tmp/back -type f | wc -l)"
+    tar -b 512 -C /run/share/back -xf "$TAPE0"
+    (cd /run/share/back && sha256sum --quiet -c /tmp/sums)
+    is "files restored" $((MIB / 4)) "$(find /run/share/back -type f | wc -l)"
     tape rewind
     tape fsf 1
-    tar -b 128 -C /tmp/back -xf "$TAPE0"
-    cmp /tmp/sums /tmp/back/sums
+    tar -b 128 -C /run/share/back -xf "$TAPE0"
+    cmp /tmp/sums /run/share/back/sums
     changer unload
-    rm -rf /tmp/back
+    rm -rf /run/share/back
 }
 
 # eject SLOT LABEL: by the robot to the first mailslot, and its job, JOB, to the end.
