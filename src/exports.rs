@@ -28,8 +28,9 @@ impl Daemon {
 
     /// A job that exports a cartridge, or what it would do.
     pub(crate) fn cartridge_export(&self, label: &str, asked: &ExportCartridge) -> Result<Value, ApiError> {
-        let label: Label =
-            label.parse().map_err(|why: vtl_types::LabelError| invalid(why.to_string(), ""))?;
+        let label: Label = label.parse().map_err(|why: vtl_types::LabelError| {
+            invalid(why.to_string(), "write six characters and a media id, such as ABC123L8")
+        })?;
         let cartridge =
             self.meta.read(|tx| vtl_library::cartridge(tx, label)).map_err(|e| crate::api::refused(&e))?;
         if cartridge.state != CartridgeState::Normal {
@@ -72,8 +73,9 @@ impl Daemon {
             self.keys.public(key).map_err(crate::keys::refused)?;
         }
         let sizes = vtl_migrate::CHUNK_SIZES;
-        if asked.chunk_size_bytes.is_some_and(|bytes| !sizes.contains(&bytes)) {
-            return Err(invalid("an object cannot be of this size".to_owned(), "write a size from 1m to 1t"));
+        if let Some(bytes) = asked.chunk_size_bytes.filter(|bytes| !sizes.contains(bytes)) {
+            let why = format!("chunk_size_bytes: objects of {bytes} bytes cannot be");
+            return Err(invalid(why, "write a size from 1m to 1t"));
         }
         match asked.compress.as_deref() {
             None | Some("zstd" | "lz4" | "none") => Ok(()),

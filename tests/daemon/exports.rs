@@ -169,6 +169,8 @@ fn what_cannot_be_is_refused_at_once_with_its_remedy_and_an_unchanged_cartridge_
     remote(&server, place.path());
     refused("POST", &path, json!({ "remote": "r", "key": "nobody" }), 404);
     refused("POST", &path, json!({ "remote": "r", "chunk_size_bytes": 1 }), 400);
+    let (_, told) = server.ask("POST", &path, &json!({ "remote": "r", "chunk_size_bytes": 1 }));
+    assert_eq!(told["message"], "chunk_size_bytes: objects of 1 bytes cannot be");
     refused("POST", &path, json!({ "remote": "r", "compress": "gzip" }), 400);
     refused("POST", "/cartridges/VTL099L8/export", json!({ "remote": "r" }), 404);
     refused("POST", "/imports", json!({}), 400);

@@ -55,7 +55,7 @@ impl RealDisk {
         }
         let op = if how == Open::Create { "create" } else { "open" };
         let file = options.open(path).map_err(|error| DiskError::new(op, path, error))?;
-        Ok(RealFile { file, path: path.to_path_buf(), direct: AtomicBool::new(false) })
+        Ok(RealFile { file, path: path.to_path_buf(), direct: AtomicBool::new(false), past: None })
     }
 }
 
@@ -70,7 +70,8 @@ impl Disk for RealDisk {
             // A copy in memory serves a read as well, where there is one.
             let past = Self::open_file(path, how)?;
             past.set_direct(true);
-            return Ok(if past.is_direct() { Arc::new(ReadFile { file, past }) } else { Arc::new(file) });
+            let past = past.is_direct().then(|| Box::new(past));
+            return Ok(Arc::new(RealFile { past, ..file }));
         }
         // Asked of the open file: a file system that refuses it leaves a new file behind when the opening asks.
         file.set_direct(true);
@@ -137,6 +138,8 @@ struct RealFile {
     file: fs::File,
     path: PathBuf,
     direct: AtomicBool,
+    /// The same file, to be read past the system's copies of it in memory, where there are none.
+    past: Option<Box<RealFile>>,
 }
 
 impl RealFile {
@@ -162,6 +165,13 @@ thread_local! {
 }
 
 impl RealFile {
+    /// Whether the system has a copy of this byte, or there is no such byte.
+    fn has_copy(&self, offset: u64) -> bool {
+        let mut byte = [0];
+        let mut room = [IoSliceMut::new(&mut byte)];
+        preadv2(&self.file, &mut room, offset, ReadWriteFlags::NOWAIT).is_ok()
+    }
+
     /// Reads the whole pages around what is wanted, and copies that out of them.
     fn read_direct(&self, offset: u64, len: usize, out: &mut Vec<u8>) -> Result<usize, Errno> {
         ARRIVALS.with_borrow_mut(|pages| {
@@ -191,8 +201,13 @@ impl RealFile {
 
 impl DiskFile for RealFile {
     fn read_at(&self, offset: u64, len: usize, out: &mut Vec<u8>) -> Result<usize, DiskError> {
+        let last = offset.saturating_add((len as u64).saturating_sub(1));
+        // A hint, and not more: either way the bytes are right.
+        if let Some(past) = self.past.as_ref().filter(|_| !(self.has_copy(offset) && self.has_copy(last))) {
+            return past.read_at(offset, len, out);
+        }
         let start = out.len();
-        if self.is_direct() {
+        if self.direct.load(Ordering::Acquire) {
             match self.read_direct(offset, len, out) {
                 // It wants more alignment than there is.
                 Err(Errno::INVAL) => self.set_direct(false),
@@ -244,7 +259,7 @@ impl DiskFile for RealFile {
     }
 
     fn is_direct(&self) -> bool {
-        self.direct.load(Ordering::Acquire)
+        self.past.is_some() || self.direct.load(Ordering::Acquire)
     }
 
     fn size(&self) -> Result<u64, DiskError> {
@@ -279,63 +294,6 @@ impl DiskFile for RealFile {
             Err(fs::TryLockError::WouldBlock) => Ok(false),
             Err(fs::TryLockError::Error(error)) => Err(self.error("lock", error)),
         }
-    }
-}
-
-/// A file that is read past the system's copies of it in memory, and from them where they are there.
-#[derive(Debug)]
-struct ReadFile {
-    file: RealFile,
-    past: RealFile,
-}
-
-impl ReadFile {
-    /// Whether the system has a copy of this byte, or no such byte.
-    fn has_copy(&self, offset: u64) -> bool {
-        let mut byte = [0];
-        let mut room = [IoSliceMut::new(&mut byte)];
-        preadv2(&self.file.file, &mut room, offset, ReadWriteFlags::NOWAIT).is_ok()
-    }
-}
-
-impl DiskFile for ReadFile {
-    fn read_at(&self, offset: u64, len: usize, out: &mut Vec<u8>) -> Result<usize, DiskError> {
-        let last = offset.saturating_add((len as u64).saturating_sub(1));
-        // A hint, and not more: either way the bytes are right.
-        let way = if self.has_copy(offset) && self.has_copy(last) { &self.file } else { &self.past };
-        way.read_at(offset, len, out)
-    }
-
-    fn write_at(&self, offset: u64, parts: &[IoSlice<'_>]) -> Result<(), DiskError> {
-        self.file.write_at(offset, parts)
-    }
-
-    fn is_direct(&self) -> bool {
-        true
-    }
-
-    fn size(&self) -> Result<u64, DiskError> {
-        self.file.size()
-    }
-
-    fn set_size(&self, bytes: u64) -> Result<(), DiskError> {
-        self.file.set_size(bytes)
-    }
-
-    fn allocate(&self, bytes: u64) -> Result<(), DiskError> {
-        self.file.allocate(bytes)
-    }
-
-    fn sync_data(&self) -> Result<(), DiskError> {
-        self.file.sync_data()
-    }
-
-    fn forget_cached(&self, offset: u64, len: u64) {
-        self.file.forget_cached(offset, len);
-    }
-
-    fn try_lock(&self) -> Result<bool, DiskError> {
-        self.file.try_lock()
     }
 }
 
