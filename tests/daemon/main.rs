@@ -13,6 +13,7 @@ mod support;
 mod doors;
 mod durability;
 mod exports;
+mod formats;
 mod full;
 mod hooks;
 mod jobs;
