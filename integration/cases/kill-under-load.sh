@@ -1,8 +1,8 @@
 # kill -9 under load, again and again: every byte up to the last acknowledged filemark is there.
 #: limit: 800
-#: long-limit: 7200
+#: long-limit: 3600
 . /run/share/guest/lib.sh
-if [ "$LONG" = 1 ]; then rounds=200; else rounds=5; fi
+if [ "$LONG" = 1 ]; then rounds=50; else rounds=5; fi
 iscsi_up
 discover
 node_set node.session.timeo.replacement_timeout 60
