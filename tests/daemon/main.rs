@@ -23,6 +23,7 @@ mod kill;
 mod limits;
 mod live;
 mod management;
+mod policies;
 mod pools;
 mod remotes;
 mod sessions;
