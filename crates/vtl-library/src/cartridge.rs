@@ -9,6 +9,7 @@ use crate::{
     error::LibraryError,
     library::{self, Library},
     moves::{MoveFault, Mover},
+    quarantine,
     schema::{CARTRIDGES, LIBRARIES},
 };
 
@@ -317,7 +318,7 @@ pub fn finish_remove(tx: &mut Tx<'_>, id: CartridgeId) -> Result<(), LibraryErro
         None => Ok(()),
         Some(Cartridge { state: CartridgeState::Removing, .. }) => {
             tx.delete(&CARTRIDGES, &[Value::Blob(id.0.to_vec())])?;
-            Ok(())
+            quarantine::forget_quarantine(tx, id)
         }
         Some(other) => Err(LibraryError::NotRemoving(other.label)),
     }

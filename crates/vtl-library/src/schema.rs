@@ -5,8 +5,18 @@ use vtl_meta::{Migration, Module, Table};
 /// What this crate keeps in the inventory file.
 pub const MODULE: Module = Module {
     name: "library",
-    migrations: &[Migration { number: 1, sql: MIGRATION_1 }],
-    tables: &[&INSTALLATION, &LIBRARIES, &DRIVES, &CARTRIDGES, &SETTINGS, &TARGETS, &CHAP, &INITIATORS],
+    migrations: &[Migration { number: 1, sql: MIGRATION_1 }, Migration { number: 2, sql: MIGRATION_2 }],
+    tables: &[
+        &INSTALLATION,
+        &LIBRARIES,
+        &DRIVES,
+        &CARTRIDGES,
+        &SETTINGS,
+        &TARGETS,
+        &CHAP,
+        &INITIATORS,
+        &QUARANTINE,
+    ],
 };
 
 pub(crate) static INSTALLATION: Table =
@@ -54,6 +64,9 @@ pub(crate) static CHAP: Table =
 
 pub(crate) static INITIATORS: Table =
     Table { name: "initiators", columns: &["iqn", "initiator"], key_len: 2 };
+
+pub(crate) static QUARANTINE: Table =
+    Table { name: "quarantine", columns: &["cartridge", "why"], key_len: 1 };
 
 const MIGRATION_1: &str = "
     CREATE TABLE installation (
@@ -138,5 +151,14 @@ const MIGRATION_1: &str = "
         initiator TEXT NOT NULL,
         row_sum BLOB NOT NULL,
         PRIMARY KEY (iqn, initiator)
+    ) STRICT, WITHOUT ROWID;
+";
+
+/// No reference to `cartridges`: a mark is there before its cartridge is listed.
+const MIGRATION_2: &str = "
+    CREATE TABLE quarantine (
+        cartridge BLOB PRIMARY KEY NOT NULL CHECK (length(cartridge) = 16),
+        why TEXT NOT NULL,
+        row_sum BLOB NOT NULL
     ) STRICT, WITHOUT ROWID;
 ";
