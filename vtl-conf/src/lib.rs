@@ -20,9 +20,9 @@ mod tests;
 use std::{collections::BTreeMap, ffi::OsString, path::Path};
 
 pub use config::{
-    Api, CartridgeDefaults, Collections, Compress, Config, DefaultLibrary, Digest, DirectIo, Hooks, Iscsi,
-    Jobs, Library, Log, LogLevel, Migrate, Retention, Setting, Store, StoreEncryption, TargetAccess,
-    Transfer, Trigger,
+    Api, CartridgeDefaults, Collections, Compress, Config, DefaultLibrary, Digest, DirectIo, ForeignBundles,
+    Hooks, Iscsi, Jobs, Library, Log, LogLevel, Migrate, Retention, Setting, Store, StoreEncryption,
+    TargetAccess, Transfer, Trigger,
 };
 pub use document::Assignment;
 pub use doors::TargetDoor;

@@ -9,8 +9,8 @@ use std::{
 };
 
 use crate::{
-    Assignment, Collections, ConfErrors, Config, DefaultLibrary, Digest, DirectIo, KEYS, LogLevel, Origin,
-    StoreEncryption, Surroundings, TargetDoor, check, load,
+    Assignment, Collections, ConfErrors, Config, DefaultLibrary, Digest, DirectIo, ForeignBundles, KEYS,
+    LogLevel, Origin, StoreEncryption, Surroundings, TargetDoor, check, load,
 };
 use tempfile::TempDir;
 use vtl_types::ByteCount;
@@ -700,7 +700,24 @@ fn the_first_pause_is_not_longer_than_the_longest_and_what_is_not_set_of_exports
     let migrate = desk.load("", &[]).unwrap().migrate;
     assert_eq!((migrate.remote, migrate.key, migrate.staging_dir), (None, None, None));
     assert_eq!((migrate.chunk_size, migrate.delete_after_export), (ByteCount(10_737_418_240), false));
+    for (text, key) in [
+        ("migrate.key = \"a\"", "a"),
+        ("migrate.key = \"a, b\"", "a,b"),
+        ("migrate.key = [\"a\", \"b\"]", "a,b"),
+    ] {
+        assert_eq!(desk.load(text, &[]).unwrap().migrate.key.as_deref(), Some(key), "{text}");
+    }
+    let signed = desk.load("[migrate]\nsign_with = \"s\"\nforeign_bundles = \"quarantine\"", &[]);
+    let signed = signed.unwrap().migrate;
+    assert_eq!(signed.sign_with.as_deref(), Some("s"));
+    assert_eq!(signed.foreign_bundles, ForeignBundles::Quarantine);
+    assert_eq!((migrate.sign_with, migrate.foreign_bundles), (None, ForeignBundles::Accept));
+    let many = format!("migrate.key = \"{}\"", ["k"; 17].join(","));
     for wrong in [
+        many.as_str(),
+        "migrate.key = \"a,,b\"",
+        "migrate.key = []",
+        "migrate.foreign_bundles = \"maybe\"",
         "migrate.remote = \"\"",
         "migrate.staging_dir = \"here\"",
         "migrate.chunk_size = \"1k\"",
