@@ -421,6 +421,7 @@ impl Daemon {
             used_bytes,
             generation: media.generation.number(),
             exports: self.exports_of(cartridge.id),
+            quarantined: self.quarantine_of(cartridge.id),
             pool: self.pools.name_of(cartridge.id).map_or_else(|_| String::new(), |name| name.to_string()),
             write_protected: cartridge.write_protected,
             worm: media.form == MediaForm::Worm,
