@@ -426,6 +426,7 @@ impl Daemon {
             generation: media.generation.number(),
             exports,
             exports_problem,
+            quarantined: self.quarantine_of(cartridge.id),
             pool: self.pools.name_of(cartridge.id).map_or_else(|_| String::new(), |name| name.to_string()),
             write_protected: cartridge.write_protected,
             worm: media.form == MediaForm::Worm,

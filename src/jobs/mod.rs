@@ -59,7 +59,9 @@ impl Jobs {
             Arc::new(vtl_migrate::Export::new(world.clone())),
             Arc::new(vtl_migrate::Import::new(world.clone())),
             Arc::new(vtl_migrate::Verify::new(world.clone())),
-            Arc::new(vtl_migrate::Prune::new(world)),
+            Arc::new(vtl_migrate::Prune::new(world.clone())),
+            Arc::new(vtl_migrate::Fetch::new(world.clone())),
+            Arc::new(vtl_migrate::Rewrap::new(world)),
         ];
         let opened =
             Manager::open(Box::new(daemon.meta.clone()), Box::new(Clocks), works, settings(&daemon.config()));

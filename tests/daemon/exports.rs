@@ -325,3 +325,126 @@ fn killed_at_any_moment_an_export_and_an_import_lose_and_double_nothing() {
         assert_eq!(other.api("POST", "/store/check", &Value::Null)["damage"], json!([]));
     }
 }
+
+/// Two servers on one remote; the first has exported, signed, for its key.
+fn signed_export(place: &Path, keys: &Path) -> (Server, String) {
+    let server = Server::start(&["--set", "cartridge.size=1g"]);
+    remote(&server, place);
+    key(&server, keys);
+    server.api("POST", "/keys/signer", &json!({ "type": "ed25519" }));
+    let mut host = server.session(1);
+    host.load(1, 0);
+    write(&mut host, &tape(4, 3));
+    let result =
+        done(&server, &export(&server, &json!({ "remote": "r", "key": "k", "sign_with": "signer" })));
+    assert_eq!(result["signed_with"], "signer");
+    let folder = result["folder"].as_str().unwrap().to_owned();
+    (server, folder)
+}
+
+#[test]
+fn a_foreign_cartridge_cannot_be_loaded_until_it_is_released_and_that_of_a_known_signer_can() {
+    let (keys, place) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (server, folder) = signed_export(place.path(), keys.path());
+    let mut other =
+        Server::start(&["--set", "library.default=none", "--set", "migrate.foreign_bundles=quarantine"]);
+    let library =
+        json!({ "name": "lib0", "profile": "ibm-03584l32", "drives": 1, "slots": 4, "mailslots": 1 });
+    other.api("POST", "/libraries", &library);
+    remote(&other, place.path());
+    key(&other, keys.path());
+    let asked = json!({ "remote": "r", "folder": folder });
+    assert!(
+        done(&other, &import(&other, &asked))["quarantined"].as_str().unwrap().contains("not known here")
+    );
+    other.kill();
+    other.start_again();
+    let row = other.get("/cartridges")[0].clone();
+    assert!(row["quarantined"].as_str().unwrap().contains("foreign"), "{row}");
+    let load = |method: &str, path: String, body: Value| {
+        let (status, told) = other.ask(method, &path, &body);
+        assert!(
+            status == 409 && told["message"].as_str().unwrap().contains("vtl cartridge release"),
+            "{told}"
+        );
+    };
+    load("POST", format!("/vault/{LABEL}/load"), json!({ "library": "lib0" }));
+    load("POST", format!("/cartridges/{LABEL}/move"), json!({ "to": "drive:0", "library": "lib0" }));
+    let refused = until_ended(&other, &export(&other, &json!({ "remote": "r" })));
+    assert_eq!(
+        (&refused["state"], &refused["remedy"]),
+        (&json!("failed"), &json!("vtl cartridge release VTL001L8"))
+    );
+    other.api("POST", &format!("/cartridges/{LABEL}/release"), &Value::Null);
+    let (status, _) = other.ask("POST", &format!("/cartridges/{LABEL}/release"), &Value::Null);
+    assert_eq!((status, &other.get("/cartridges")[0]["quarantined"]), (409, &Value::Null));
+    let mut host = load_from_vault(&other);
+    assert!(read(&mut host) == tape(4, 3));
+
+    let pem = keys.path().join("signer.pem");
+    fs::write(&pem, server.get("/keys/signer/public")["pem"].as_str().unwrap()).unwrap();
+    other.api("POST", "/keys", &json!({ "name": "site-a", "file": pem }));
+    let copy = json!({ "remote": "r", "folder": folder, "as_label": "VTL050L8" });
+    let result = done(&other, &import(&other, &copy));
+    assert_eq!((&result["signed"], result.get("quarantined")), (&json!("signed by site-a"), None));
+    other.api("POST", "/vault/VTL050L8/load", &json!({ "library": "lib0" }));
+}
+
+#[test]
+fn an_export_is_looked_into_copied_for_other_programs_and_given_to_another_key() {
+    let (keys, place, home) =
+        (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (server, folder) = signed_export(place.path(), keys.path());
+    let path = format!("/exports/show?remote=r&folder={folder}");
+    let shown = server.get(&path);
+    assert_eq!(
+        (&shown["label"], &shown["made_by"], &shown["known"]),
+        (&json!(LABEL), &json!("exported from this server"), &json!(true))
+    );
+    assert_eq!(
+        (&shown["recipients"][0]["key"], &shown["recipients"][0]["private"]),
+        (&json!("k"), &json!(true))
+    );
+    // A mark; three blocks of noise; two marks; 29 blocks of text; a mark.
+    let inside = &shown["inside"];
+    assert_eq!((&inside["blocks"], &inside["filemarks"]), (&json!(32), &json!(4)));
+    assert_eq!((&inside["smallest_block"], &inside["largest_block"]), (&json!(165), &json!(BLOCK)));
+    let files: Vec<u64> =
+        inside["files"].as_array().unwrap().iter().map(|file| file["blocks"].as_u64().unwrap()).collect();
+    assert_eq!(files, [0, 3, 0, 29]);
+
+    let to = json!({ "remote": "r", "folder": folder, "to": home.path() });
+    let fetched = server.api("POST", "/exports/fetch", &to);
+    assert_eq!(done(&server, &fetched["id"])["known"], true);
+    let copy = home.path().join(&folder);
+    let same = Command::new("diff").arg("-r").arg(&copy).arg(place.path().join(&folder)).output().unwrap();
+    assert!(same.status.success(), "{same:?}");
+    assert_eq!(fs::metadata(&copy).unwrap().permissions().mode() & 0o777, 0o700);
+    let (status, _) =
+        server.ask("POST", "/exports/fetch", &json!({ "remote": "r", "folder": folder, "to": "here" }));
+    assert_eq!(status, 400);
+
+    let other_key = keys.path().join("other.pem");
+    let made = Command::new("openssl").args(["genrsa", "-out"]).arg(&other_key).arg("2048").output().unwrap();
+    assert!(made.status.success(), "{made:?}");
+    fs::set_permissions(&other_key, fs::Permissions::from_mode(0o600)).unwrap();
+    server.api("POST", "/keys", &json!({ "name": "other", "file": other_key }));
+    let rewrap =
+        server.api("POST", "/exports/rewrap", &json!({ "remote": "r", "folder": folder, "key": "other" }));
+    assert_eq!(done(&server, &rewrap["id"])["signed_with"], "signer");
+    let shown = server.get(&path);
+    assert_eq!(
+        (&shown["recipients"][0]["key"], &shown["recipients"][1], &shown["known"]),
+        (&json!("other"), &Value::Null, &json!(true))
+    );
+    server.api("DELETE", "/keys/other", &json!({ "confirm": "other" }));
+    let shown = server.get(&path);
+    assert!(
+        shown["inside"].is_null() && shown["inside_problem"].as_str().unwrap().contains("encrypted"),
+        "{shown}"
+    );
+    // Whoever kept the old manifest and its key can still read: so says docs/export.md.
+    server.api("POST", "/keys", &json!({ "name": "other", "file": other_key }));
+    let copy = json!({ "remote": "r", "folder": folder, "as_label": "VTL050L8" });
+    assert_eq!(done(&server, &import(&server, &copy))["label"], "VTL050L8");
+}

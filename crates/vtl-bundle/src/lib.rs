@@ -29,7 +29,7 @@ pub use frame::{End, FRAME_BYTES, FrameHeader, HEADER_BYTES as FRAME_HEADER_BYTE
 pub use image::{Event, Image};
 pub use manifest::{
     Attributes, Inside, MAX_MANIFEST_BYTES, MAX_RECIPIENTS, Manifest, ManifestError, Recipient, Signed,
-    Stamp, Stored, manifest_name, object_name,
+    Stamp, Stored, counting, manifest_name, new_manifest_name, object_name,
 };
 pub use map::{Entry, MAX_BLOCK_BYTES, MAX_FILEMARKS, Map, MapError};
 pub use verify::{Source, verify};

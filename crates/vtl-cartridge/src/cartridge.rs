@@ -110,7 +110,7 @@ impl Cartridge {
         Ok(store.create(OwnerId(id.0), &head.encode_snapshot())?)
     }
 
-    /// The copy is whole, and has the write generation of what it is a copy of. Durable when it returns, in one record; then it is a cartridge as
+    /// The copy is whole, and has the write generation of what it is a copy of, at most [`crate::MAX_COPIED_GENERATION`]. Durable when it returns, in one record; then it is a cartridge as
     /// others are.
     pub fn finish_copy(mut self, generation: u64) -> Result<(), CartridgeError> {
         self.flush()?;

@@ -24,7 +24,7 @@ mod spec;
 
 pub use cartridge::{Cartridge, Object, Position, Written};
 pub use error::{CartridgeError, Lost};
-pub use head::{MAX_ATTRIBUTES_BYTES, MAX_SERIAL_BYTES, PlaceHint};
+pub use head::{MAX_ATTRIBUTES_BYTES, MAX_COPIED_GENERATION, MAX_SERIAL_BYTES, PlaceHint};
 pub use map::{MAX_BLOCK_BYTES, Spaced, Stop};
 pub use protection::{Now, Protection, Retention};
 pub use reading::Reading;

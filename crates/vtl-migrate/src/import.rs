@@ -1,8 +1,9 @@
 //! Imports.
 //!
 //! An attempt, in this order:
-//! 1. the manifest; its label must be free here, or another one be given;
-//! 2. the id of the cartridge to be goes into the checkpoint, then the store gets a copy with this id that says of itself that it is unfinished;
+//! 1. the manifest; its label must be free here, or another one be given; what nobody known has made is taken, held or refused, as the settings say;
+//! 2. the id of the cartridge to be goes into the checkpoint, then its mark into the inventory when it is to be in quarantine, then the store gets a
+//!    copy with this id that says of itself that it is unfinished;
 //! 3. objects, each verified before a byte of it is read; their blocks and marks go to the copy;
 //! 4. when the hash of the whole is right the copy is finished, in one record;
 //! 5. the cartridge appears in the vault, with its row of the catalogue, in one transaction.
@@ -16,8 +17,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use vtl_bundle::{Event, Image, Manifest, Signed};
-use vtl_cartridge::{Cartridge, CartridgeError, CartridgeSpec};
+use vtl_bundle::{Event, Image, Manifest};
+use vtl_cartridge::{Cartridge, CartridgeError, CartridgeSpec, MAX_COPIED_GENERATION};
 use vtl_jobs::{Failure, Outcome, Plan, PlannedTask, Ticket, Work};
 use vtl_library::{LibraryError, NewCartridges, NewPlace};
 use vtl_store::{OwnerId, Store, StoreError};
@@ -28,8 +29,12 @@ use crate::catalogue::{self, Origin, Row, StoredObject};
 use crate::fail;
 use crate::folder::FolderName;
 use crate::job::{End, InUse, Opened, Plain, change, hex, id_of, outcome, read as look, unhex};
+use crate::maker::{Maker, signature_told};
 use crate::request::{IMPORT, ImportRequest, ImportResult, read, told};
-use crate::world::World;
+use crate::world::{ForeignRule, World};
+
+/// No medium has more (`cartridge.size`); a bundle that says so is not believed.
+const MAX_CAPACITY_BYTES: u64 = 64 << 40;
 
 /// The engine.
 pub struct Import {
@@ -85,7 +90,16 @@ fn is_listed(world: &dyn World, id: CartridgeId) -> Result<bool, Failure> {
     look(world, |tx| vtl_library::cartridge_by_id(tx, id)).map(|found| found.is_some())
 }
 
+/// Removes a copy that nothing leads to, and its mark after it.
 fn remove_copy(world: &dyn World, store: &Store, id: CartridgeId) -> Result<(), Failure> {
+    remove_owner(world, store, id)?;
+    if look(world, |tx| vtl_library::quarantined(tx, id))?.is_some() {
+        change(world, |tx| vtl_library::forget_quarantine(tx, id))?;
+    }
+    Ok(())
+}
+
+fn remove_owner(world: &dyn World, store: &Store, id: CartridgeId) -> Result<(), Failure> {
     match store.remove(OwnerId(id.0)) {
         Ok(()) => {
             world.freed();
@@ -120,6 +134,8 @@ impl Import {
         ticket.set_tasks(&["fetch"]);
         let opened = end.opened(world, &Plain::new(ticket, 0))?;
         same_media(label, opened.manifest.label)?;
+        within_bounds(&opened.manifest)?;
+        let quarantined = quarantine_of(world, &end, &opened)?;
         let pace = Plain::new(ticket, opened.manifest.image_bytes);
         let id = self.id(ticket)?;
         let store = world.store_of_new()?;
@@ -129,7 +145,7 @@ impl Import {
                 return Err(taken.into());
             }
             if !is_finished(&store, id) {
-                self.make(ticket, &end, &opened, label, id, &pace)?;
+                self.make(ticket, &end, &opened, label, id, quarantined.as_deref(), &pace)?;
             }
         }
         list(world, &store, &end, &opened, label, id)?;
@@ -141,11 +157,9 @@ impl Import {
             folder: request.folder,
             image_bytes: opened.manifest.image_bytes,
             generation: opened.manifest.generation,
-            signed: match opened.signed {
-                Signed::No => "not signed: who wrote it is not known".to_owned(),
-                Signed::By(_) => "signed by a key that is not known here".to_owned(),
-            },
+            signed: signature_told(&world.signers()?, opened.signed),
             known: opened.known,
+            quarantined: look(world, |tx| vtl_library::quarantined(tx, id))?,
         })
     }
 
@@ -162,6 +176,7 @@ impl Import {
     }
 
     /// The copy is whole when this returns; else there is none.
+    #[allow(clippy::too_many_arguments, reason = "what one import is about; nobody else calls it")]
     fn make(
         &self,
         ticket: &Ticket,
@@ -169,11 +184,16 @@ impl Import {
         opened: &Opened,
         label: Label,
         id: CartridgeId,
+        quarantined: Option<&str>,
         pace: &Plain<'_>,
     ) -> Result<(), Trouble> {
         let world = &*self.world;
         let store = world.store_of_new()?;
         remove_copy(world, &store, id)?;
+        // Before there is a copy: no crash lists the cartridge without its mark.
+        if let Some(why) = quarantined {
+            change(world, |tx| vtl_library::quarantine(tx, id, why))?;
+        }
         let made = self.fetch(ticket, end, &opened.manifest, label, id, pace, &store);
         if made.is_err()
             && let Err(left) = remove_copy(world, &store, id)
@@ -255,7 +275,8 @@ fn spec(
 ) -> CartridgeSpec {
     let number = |name: &str| attributes.get(name).and_then(|text| text.parse::<u64>().ok());
     let native = label.media().generation.native_capacity().0;
-    let capacity = number("capacity_bytes").unwrap_or(native).max(manifest.image_bytes);
+    let stated = number("capacity_bytes").map_or(native, |bytes| bytes.min(MAX_CAPACITY_BYTES));
+    let capacity = stated.max(manifest.image_bytes);
     let created = attributes.get("created_s").and_then(|text| text.parse().ok());
     let serial = attributes.get("serial").filter(|_| label == manifest.label).cloned();
     let own = || hex(&id.0).chars().take(10).collect::<String>().to_uppercase();
@@ -286,6 +307,20 @@ fn host_attributes(attributes: &BTreeMap<String, String>) -> impl Iterator<Item 
     })
 }
 
+/// Why the cartridge is to be in quarantine, if it is.
+fn quarantine_of(world: &dyn World, end: &End, opened: &Opened) -> Result<Option<String>, Failure> {
+    let Maker::Foreign(why) = Maker::find(world, &opened.sha256, opened.signed)? else { return Ok(None) };
+    match end.settings.foreign {
+        ForeignRule::Accept => Ok(None),
+        ForeignRule::Quarantine => Ok(Some(format!("what it was made of is foreign: {why}"))),
+        ForeignRule::Refuse => Err(fail::permanent(
+            "forbidden",
+            format!("folder {} is foreign: {why}, and migrate.foreign_bundles is refuse", end.name),
+            "if you know who signed it, make the signer known: vtl key import PUBLIC.pem --name K; else migrate.foreign_bundles=quarantine takes it in and holds it",
+        )),
+    }
+}
+
 fn is_finished(store: &Store, id: CartridgeId) -> bool {
     Cartridge::inspect(store, id).is_ok_and(|facts| !facts.unfinished)
 }
@@ -297,6 +332,19 @@ fn same_media(label: Label, original: Label) -> Result<(), Failure> {
     }
     let text = format!("{label} is another kind of medium than {original}");
     Err(fail::permanent("invalid", text, "choose a label that ends as the original's does"))
+}
+
+/// No cartridge can have more, whatever a bundle says.
+fn within_bounds(manifest: &Manifest) -> Result<(), Failure> {
+    let bounds = [
+        ("bytes", manifest.image_bytes, MAX_CAPACITY_BYTES),
+        ("write generation", manifest.generation, MAX_COPIED_GENERATION),
+    ];
+    let beyond = bounds.into_iter().find(|(_, found, most)| found > most);
+    beyond.map_or(Ok(()), |(what, found, most)| {
+        let text = format!("the bundle says {what} {found}, no cartridge has more than {most}");
+        Err(fail::permanent("invalid", text, "no server has written that: do not trust where it comes from"))
+    })
 }
 
 fn is_free(world: &dyn World, label: Label) -> Result<(), Failure> {

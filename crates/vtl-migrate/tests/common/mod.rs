@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::runtime::{Handle, Runtime};
 use vtl_cartridge::{Cartridge, CartridgeSpec, Object, Reading};
-use vtl_codec::{Key, Method, PrivateKey, PublicKey, Randomness};
+use vtl_codec::{Key, Method, PrivateKey, PublicKey, Randomness, SigningKey, VerifyingKey};
 use vtl_durable::SimDisk;
 use vtl_jobs::{
     Class, Failure, Job, JobError, JobId, Ledger, Machine, Manager, NewJob, RetryRule, RetryRules, Ticket,
@@ -19,7 +19,9 @@ use vtl_jobs::{
 };
 use vtl_library::{Counts, InstallationId, LibraryError, NewCartridges, NewLibrary, NewPlace};
 use vtl_meta::{Meta, MetaError, Module, Tx};
-use vtl_migrate::{Blank, Defaults, Export, Import, Prune, Settings, Verify, World};
+use vtl_migrate::{
+    Blank, Defaults, Export, Fetch, ForeignRule, Import, Prune, Rewrap, Settings, Verify, World,
+};
 use vtl_remote::{
     Abilities, ByteStream, Checkpoint, Error, Folder, FolderRemote, Head, Limiter, Mode, ObjectName, Page,
     Put, Receipt, Remote, Span, StoredHash,
@@ -32,9 +34,31 @@ pub const PATIENCE: Duration = Duration::from_secs(600);
 pub const KEY: &str = "k";
 static MODULES: [Module; 3] = [vtl_library::MODULE, vtl_jobs::MODULE, vtl_migrate::MODULE];
 
+/// Another key.
+pub const OTHER_KEY: &str = "l";
+
 pub fn private_key() -> PrivateKey {
-    PrivateKey::from_pem(include_bytes!("../../../vtl-bundle/tests/vectors/none-sealed/made-up-key-1.pem"))
-        .unwrap()
+    private_key_of(KEY).unwrap()
+}
+
+/// Made-up keys by name.
+pub fn private_key_of(name: &str) -> Option<PrivateKey> {
+    let pem: &[u8] = match name {
+        KEY => include_bytes!("../../../vtl-bundle/tests/vectors/none-sealed/made-up-key-1.pem"),
+        OTHER_KEY => include_bytes!("../../../vtl-bundle/tests/vectors/zstd-sealed/made-up-key-2.pem"),
+        _ => return None,
+    };
+    Some(PrivateKey::from_pem(pem).unwrap())
+}
+
+/// Made-up keys that sign, by name: `s` and `t`.
+pub fn signing_key(name: &str) -> Option<SigningKey> {
+    let seed = name.bytes().next().filter(|byte| matches!(byte, b's' | b't'))?;
+    let random = Randomness::from_fn(move |bytes| {
+        bytes.fill(seed);
+        Ok(())
+    });
+    Some(SigningKey::from_pem(&SigningKey::new_pem(&random).unwrap()).unwrap())
 }
 
 /// What outlives every process of one server.
@@ -49,6 +73,9 @@ pub struct Bench {
     pub settings: Mutex<Settings>,
     /// Cartridges that were removed here, with their generations.
     pub deleted: Mutex<Vec<(CartridgeId, u64)>>,
+    /// Names of keys whose private parts are here, of both sorts; and of signers whose public parts are.
+    pub private: Mutex<Vec<&'static str>>,
+    pub signers: Mutex<Vec<&'static str>>,
     pub now_s: Mutex<u64>,
     /// What the site was told of, and what it answers the next time.
     pub vaulted: Mutex<Vec<String>>,
@@ -69,9 +96,11 @@ impl Bench {
             slots: 3,
             limiter: Limiter::unlimited(),
             verify: Mode::RemoteHash,
+            foreign: ForeignRule::Accept,
             defaults: Defaults {
                 remote: Some("r".into()),
                 key: None,
+                sign_with: None,
                 chunk_bytes: 1 << 20,
                 compress: Method::Zstd,
                 delete_after_export: false,
@@ -90,6 +119,8 @@ impl Bench {
             remotes: Mutex::default(),
             settings: Mutex::new(settings),
             deleted: Mutex::default(),
+            private: Mutex::new(vec![KEY]),
+            signers: Mutex::default(),
             now_s: Mutex::new(NOW_S),
             vaulted: Mutex::default(),
             hook_fails: Mutex::default(),
@@ -143,7 +174,9 @@ impl Bench {
             Arc::new(Export::new(world.clone())),
             Arc::new(Import::new(world.clone())),
             Arc::new(Verify::new(world.clone())),
-            Arc::new(Prune::new(world)),
+            Arc::new(Prune::new(world.clone())),
+            Arc::new(Fetch::new(world.clone())),
+            Arc::new(Rewrap::new(world)),
         ];
         let at_once = RetryRule { attempts: Some(3), pause_s: 0, max_pause_s: 0 };
         let settings = vtl_jobs::Settings {
@@ -240,6 +273,12 @@ impl Bench {
 
     pub fn rows(&self) -> Vec<vtl_migrate::Row> {
         self.meta.lock().unwrap().read(vtl_migrate::all).unwrap()
+    }
+
+    /// Why a cartridge is in quarantine.
+    pub fn quarantined(&self, label: &str) -> Option<String> {
+        let id = self.id_of(label).expect("the cartridge is here");
+        self.meta.lock().unwrap().read(|tx| vtl_library::quarantined(tx, id)).unwrap()
     }
 
     pub fn staging_is_empty(&self) -> bool {
@@ -359,16 +398,29 @@ impl World for Outside {
     }
 
     fn public_key(&self, name: &str) -> Result<PublicKey, Failure> {
-        if name != KEY {
-            return Err(missing("there is no such key"));
-        }
-        Ok(PublicKey::from_der(private_key().public().der()).unwrap())
+        let key = private_key_of(name).ok_or_else(|| missing("there is no such key"))?;
+        Ok(PublicKey::from_der(key.public().der()).unwrap())
     }
 
     fn private_key(&self, fingerprints: &[String]) -> Result<PrivateKey, Failure> {
-        let key = private_key();
-        let own: String = key.public().fingerprint().iter().map(|byte| format!("{byte:02x}")).collect();
-        if fingerprints.contains(&own) { Ok(key) } else { Err(missing("there is no such key")) }
+        let private = self.0.private.lock().unwrap().clone();
+        let fits = |key: &PrivateKey| {
+            let own: String = key.public().fingerprint().iter().map(|byte| format!("{byte:02x}")).collect();
+            fingerprints.contains(&own)
+        };
+        let found = private.into_iter().filter_map(private_key_of).find(fits);
+        found.ok_or_else(|| missing("there is no such key"))
+    }
+
+    fn signing_key(&self, name: &str) -> Result<SigningKey, Failure> {
+        let is_here = self.0.private.lock().unwrap().contains(&name);
+        signing_key(name).filter(|_| is_here).ok_or_else(|| missing("there is no such key"))
+    }
+
+    fn signers(&self) -> Result<Vec<(String, VerifyingKey)>, Failure> {
+        let names = self.0.signers.lock().unwrap().clone();
+        let known = |name: &str| (name.to_owned(), signing_key(name).unwrap().verifying().unwrap());
+        Ok(names.into_iter().map(known).collect())
     }
 
     fn checkpoint_key(&self) -> Result<Key, Failure> {
