@@ -203,7 +203,8 @@ impl Daemon {
         self.begin(PRUNE, name.map(|name| name.label.to_string()), &PruneRequest { remote, folder, confirm })
     }
 
-    fn begin(
+    /// A job of this kind, and what it is at its beginning.
+    pub(crate) fn begin(
         &self,
         kind: &str,
         label: Option<String>,

@@ -72,7 +72,7 @@ impl Work for Import {
 }
 
 /// The id that earlier attempts have chosen.
-fn begun(ticket: &Ticket) -> Result<Option<CartridgeId>, Failure> {
+pub(crate) fn begun(ticket: &Ticket) -> Result<Option<CartridgeId>, Failure> {
     let bytes = ticket.checkpoint();
     if bytes.is_empty() {
         return Ok(None);
@@ -81,11 +81,24 @@ fn begun(ticket: &Ticket) -> Result<Option<CartridgeId>, Failure> {
     id_of(&course.cartridge).map(Some)
 }
 
-fn is_listed(world: &dyn World, id: CartridgeId) -> Result<bool, Failure> {
+/// The id of the cartridge to be; it is in the checkpoint when this returns.
+pub(crate) fn chosen(world: &dyn World, ticket: &Ticket) -> Result<CartridgeId, Trouble> {
+    if let Some(id) = begun(ticket)? {
+        return Ok(id);
+    }
+    let mut id = [0; 16];
+    let filled = world.random().fill(&mut id);
+    filled.map_err(|why| fail::temporary("internal", format!("no random bytes: {why}"), ""))?;
+    let course = Course { cartridge: hex(&id) };
+    ticket.save(serde_json::to_vec(&course).map_err(|why| fail::unreadable("checkpoint", why))?)?;
+    Ok(CartridgeId(id))
+}
+
+pub(crate) fn is_listed(world: &dyn World, id: CartridgeId) -> Result<bool, Failure> {
     look(world, |tx| vtl_library::cartridge_by_id(tx, id)).map(|found| found.is_some())
 }
 
-fn remove_copy(world: &dyn World, store: &Store, id: CartridgeId) -> Result<(), Failure> {
+pub(crate) fn remove_copy(world: &dyn World, store: &Store, id: CartridgeId) -> Result<(), Failure> {
     match store.remove(OwnerId(id.0)) {
         Ok(()) => {
             world.freed();
@@ -121,7 +134,7 @@ impl Import {
         let opened = end.opened(world, &Plain::new(ticket, 0))?;
         same_media(label, opened.manifest.label)?;
         let pace = Plain::new(ticket, opened.manifest.image_bytes);
-        let id = self.id(ticket)?;
+        let id = chosen(world, ticket)?;
         let store = world.store_of_new()?;
         if !is_listed(world, id)? {
             if let Err(taken) = is_free(world, label) {
@@ -147,18 +160,6 @@ impl Import {
             },
             known: opened.known,
         })
-    }
-
-    fn id(&self, ticket: &Ticket) -> Result<CartridgeId, Trouble> {
-        if let Some(id) = begun(ticket)? {
-            return Ok(id);
-        }
-        let mut id = [0; 16];
-        let filled = self.world.random().fill(&mut id);
-        filled.map_err(|why| fail::temporary("internal", format!("no random bytes: {why}"), ""))?;
-        let course = Course { cartridge: hex(&id) };
-        ticket.save(serde_json::to_vec(&course).map_err(|why| fail::unreadable("checkpoint", why))?)?;
-        Ok(CartridgeId(id))
     }
 
     /// The copy is whole when this returns; else there is none.
@@ -258,10 +259,9 @@ fn spec(
     let capacity = number("capacity_bytes").unwrap_or(native).max(manifest.image_bytes);
     let created = attributes.get("created_s").and_then(|text| text.parse().ok());
     let serial = attributes.get("serial").filter(|_| label == manifest.label).cloned();
-    let own = || hex(&id.0).chars().take(10).collect::<String>().to_uppercase();
     CartridgeSpec {
         label,
-        serial: serial.filter(|text| is_serial(text)).unwrap_or_else(own),
+        serial: serial.filter(|text| is_serial(text)).unwrap_or_else(|| own_serial(id)),
         kind: label.media(),
         capacity: ByteCount(capacity),
         early_warning: number("early_warning_bytes").filter(|bytes| *bytes <= capacity).map(ByteCount),
@@ -269,6 +269,11 @@ fn spec(
         created_s: created.unwrap_or_else(|| i64::try_from(now_s).unwrap_or(0)),
         place: None,
     }
+}
+
+/// A serial number that follows from the cartridge's id.
+pub(crate) fn own_serial(id: CartridgeId) -> String {
+    hex(&id.0).chars().take(10).collect::<String>().to_uppercase()
 }
 
 fn is_serial(text: &str) -> bool {
@@ -286,7 +291,7 @@ fn host_attributes(attributes: &BTreeMap<String, String>) -> impl Iterator<Item 
     })
 }
 
-fn is_finished(store: &Store, id: CartridgeId) -> bool {
+pub(crate) fn is_finished(store: &Store, id: CartridgeId) -> bool {
     Cartridge::inspect(store, id).is_ok_and(|facts| !facts.unfinished)
 }
 
@@ -299,7 +304,7 @@ fn same_media(label: Label, original: Label) -> Result<(), Failure> {
     Err(fail::permanent("invalid", text, "choose a label that ends as the original's does"))
 }
 
-fn is_free(world: &dyn World, label: Label) -> Result<(), Failure> {
+pub(crate) fn is_free(world: &dyn World, label: Label) -> Result<(), Failure> {
     let taken = look(world, |tx| match vtl_library::cartridge(tx, label) {
         Ok(_) => Ok(true),
         Err(LibraryError::UnknownCartridge(_)) => Ok(false),

@@ -3,6 +3,7 @@
 //! ```text
 //! Export: Reading (a snapshot) -> bundle writer -> vtl-transfer -> remote, manifest last -> catalogue -> delete here, if that is wanted
 //! Import: manifest -> vtl-transfer -> bundle reader -> a copy that says it is unfinished -> finished -> inventory and catalogue, in one transaction
+//! Ingest: a tape device of this machine -> a copy that says it is unfinished -> finished -> inventory
 //! Verify, Prune: what lies on a remote, against what is known of it
 //! ```
 //!
@@ -14,9 +15,11 @@ mod export;
 mod fail;
 mod folder;
 mod import;
+mod ingest;
 mod job;
 mod prune;
 mod request;
+mod tape;
 mod verify;
 mod whereabouts;
 mod world;
@@ -25,11 +28,13 @@ pub use catalogue::{MODULE, Origin, Row, StoredObject, all, of_cartridge, of_fol
 pub use export::{Export, written_to};
 pub use folder::{FolderName, Found, found_in};
 pub use import::Import;
+pub use ingest::{INGEST, Ingest, IngestRequest, IngestResult, Tapes};
 pub use prune::Prune;
 pub use request::{
     EXPORT, ExportRequest, ExportResult, IMPORT, ImportRequest, ImportResult, PRUNE, PruneRequest,
     PruneResult, VERIFY, VerifyRequest, VerifyResult,
 };
+pub use tape::{Found as FoundOnTape, TapeDevice};
 pub use verify::Verify;
 pub use vtl_bundle::CHUNK_SIZES;
 pub use whereabouts::Whereabouts;
