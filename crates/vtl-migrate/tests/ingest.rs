@@ -234,6 +234,8 @@ fn a_cancel_leaves_nothing_and_a_pause_begins_anew() {
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
     assert_eq!(here.id_of(LABEL), None, "it is not listed before it is whole");
+    let shown = manager.show(id).unwrap();
+    assert_eq!((shown.job.total_bytes, shown.left_s), (0, None), "nobody knows how much there is");
     manager.pause(id).unwrap();
     st.held.store(false, Ordering::SeqCst);
     manager.wait_until(id, Some(PATIENCE), |job| job.state == State::Paused).unwrap().unwrap();
