@@ -10,11 +10,14 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod crashes;
 mod doors;
 mod durability;
 mod exports;
 mod full;
+mod history;
 mod hooks;
+mod ingest;
 mod jobs;
 mod kept;
 mod keys;
