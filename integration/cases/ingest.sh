@@ -59,12 +59,11 @@ expect_fail here cartridge ingest --from-device /dev/null --label P00001L8
 contains refusal "$REFUSAL" "is no SCSI tape device"
 expect_fail here cartridge ingest --from-device "${TAPE0/nst/st}" --label P00001L8
 contains refusal "$REFUSAL" "rewinds whenever it is closed"
-sleep 60 <"$TAPE0" &
-HOLDS=$!
+exec 7<"$TAPE0"
 here cartridge ingest --from-device "$TAPE0" --label P00001L8 --library here
 busy() { here job show 1 | grep -q busy; }
 until_true 20 busy
-kill $HOLDS
+exec 7<&-
 here job wait 1
 
 step "it is in a slot, and a drive reads the same records and filemarks from it"
