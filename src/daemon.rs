@@ -636,7 +636,7 @@ impl Daemon {
         let first_start_done = self.meta.flag(FIRST_START_DONE).map_err(|e| internal(&e.to_string()))?;
         let (unfinished, heads): (Vec<_>, Vec<_>) = heads.into_iter().partition(|head| head.unfinished);
         for head in unfinished {
-            info!(label = %head.row.label, "an import that was cut off is removed; its job begins anew");
+            info!(label = %head.row.label, "an import or ingest that was cut off is removed; its job begins anew");
             forget_unused(&*self.pools.named(&head.pool)?, &[head.row.id]);
         }
         let inventory_is_lost = !first_start_done && heads.iter().any(|head| !head.blank);

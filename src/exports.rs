@@ -255,7 +255,8 @@ impl Daemon {
         self.begin(REWRAP, Some(name.label.to_string()), &request)
     }
 
-    fn begin(
+    /// A job of this kind, and what it is at its beginning.
+    pub(crate) fn begin(
         &self,
         kind: &str,
         label: Option<String>,

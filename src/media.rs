@@ -33,7 +33,7 @@ pub struct ShelfHead {
     pub pool: PoolName,
     /// Nothing has ever been written to it, and nobody has listed it.
     pub blank: bool,
-    /// An import that was cut off: nobody may use it.
+    /// An import or ingest that was cut off: nobody may use it.
     pub unfinished: bool,
     /// Retention and hold.
     pub protection: Protection,

@@ -190,6 +190,7 @@ fn exports() -> Router<Arc<Daemon>> {
             }),
         )
         .route("/imports", post(|State(d): Shared, b: Bytes| run(d, move |d| d.cartridge_import(&body(&b)?))))
+        .route("/ingests", post(|State(d): Shared, b: Bytes| run(d, move |d| d.cartridge_ingest(&body(&b)?))))
         .route(
             "/exports",
             get(|State(d): Shared, Query(q): Query<OnRemote>| run(d, move |d| d.export_list(&q.remote))),

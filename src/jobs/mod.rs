@@ -18,6 +18,7 @@ use vtl_migrate::World;
 
 use crate::daemon::{Daemon, internal, invalid};
 use crate::pools::Pool;
+use crate::tape_device::LinuxTapes;
 
 pub(crate) use collect::KIND as COLLECT;
 pub(crate) use scrub::{KIND as SCRUB, pass_of};
@@ -55,9 +56,10 @@ impl Jobs {
         let world: Arc<dyn World> = Arc::new(outside::Outside::new(weak.clone()));
         let works: Vec<Arc<dyn Work>> = vec![
             Arc::new(collect::Collect(weak.clone())),
-            Arc::new(scrub::Pass(weak)),
+            Arc::new(scrub::Pass(weak.clone())),
             Arc::new(vtl_migrate::Export::new(world.clone())),
             Arc::new(vtl_migrate::Import::new(world.clone())),
+            Arc::new(vtl_migrate::Ingest::new(world.clone(), Arc::new(LinuxTapes(weak)))),
             Arc::new(vtl_migrate::Verify::new(world.clone())),
             Arc::new(vtl_migrate::Prune::new(world.clone())),
             Arc::new(vtl_migrate::Fetch::new(world.clone())),

@@ -1,24 +1,23 @@
 //! Exports and imports as an operator meets them: written over iSCSI, sent to a folder with a key, taken in by another server with the private key,
-//! read over iSCSI again; and the same with the server killed at any moment.
+//! read over iSCSI again; `crashes` does it with a server that is killed.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::support::scsi::{CHANGER, DRIVE, ONE_FILEMARK, REWIND};
-use crate::support::{Initiator, Server, eventually, noise, rounds};
+use crate::support::{Initiator, Server, eventually, noise};
 
-const LABEL: &str = "VTL001L8";
+pub const LABEL: &str = "VTL001L8";
 const BLOCK: usize = 1 << 18;
 
 /// A block, or a filemark.
-type Thing = Option<Vec<u8>>;
+pub type Thing = Option<Vec<u8>>;
 
-fn tape(seed: u64, blocks: u64) -> Vec<Thing> {
+pub fn tape(seed: u64, blocks: u64) -> Vec<Thing> {
     let mut tape = vec![None];
     tape.extend((0..blocks).map(|at| Some(noise(seed * 1000 + at, BLOCK))));
     tape.extend([None, None]);
@@ -27,7 +26,7 @@ fn tape(seed: u64, blocks: u64) -> Vec<Thing> {
     tape
 }
 
-fn write(host: &mut Initiator, tape: &[Thing]) {
+pub fn write(host: &mut Initiator, tape: &[Thing]) {
     for thing in tape {
         match thing {
             Some(block) => host.write(DRIVE, block).good(),
@@ -36,7 +35,7 @@ fn write(host: &mut Initiator, tape: &[Thing]) {
     }
 }
 
-fn read(host: &mut Initiator) -> Vec<Thing> {
+pub fn read(host: &mut Initiator) -> Vec<Thing> {
     host.attentions(DRIVE);
     host.run(DRIVE, &REWIND, 0, &[]).good();
     let mut things = Vec::new();
@@ -52,11 +51,11 @@ fn read(host: &mut Initiator) -> Vec<Thing> {
     }
 }
 
-fn remote(server: &Server, place: &Path) {
+pub fn remote(server: &Server, place: &Path) {
     server.api("POST", "/remotes", &json!({ "name": "r", "type": "folder", "path": place }));
 }
 
-fn key(server: &Server, folder: &Path) {
+pub fn key(server: &Server, folder: &Path) {
     let file = folder.join("key.pem");
     if !file.exists() {
         let made = Command::new("openssl").args(["genrsa", "-out"]).arg(&file).arg("2048").output().unwrap();
@@ -66,33 +65,33 @@ fn key(server: &Server, folder: &Path) {
     server.api("POST", "/keys", &json!({ "name": "k", "file": file }));
 }
 
-fn until_ended(server: &Server, id: &Value) -> Value {
+pub fn until_ended(server: &Server, id: &Value) -> Value {
     eventually(&format!("job {id} ends"), || {
         let job = server.get(&format!("/jobs/{id}"));
         ["completed", "failed", "cancelled"].contains(&job["state"].as_str().unwrap()).then_some(job)
     })
 }
 
-fn done(server: &Server, id: &Value) -> Value {
+pub fn done(server: &Server, id: &Value) -> Value {
     let job = until_ended(server, id);
     assert_eq!(job["state"], "completed", "{job}");
     job["result"].clone()
 }
 
-fn export(server: &Server, body: &Value) -> Value {
+pub fn export(server: &Server, body: &Value) -> Value {
     server.api("POST", &format!("/cartridges/{LABEL}/export"), body)["id"].clone()
 }
 
-fn import(server: &Server, body: &Value) -> Value {
+pub fn import(server: &Server, body: &Value) -> Value {
     server.api("POST", "/imports", body)["id"].clone()
 }
 
-fn staging_is_empty(server: &Server) -> bool {
+pub fn staging_is_empty(server: &Server) -> bool {
     fs::read_dir(server.state().join("staging")).map_or(true, |mut entries| entries.next().is_none())
 }
 
 /// A second server without a library of its own: it gets one with the cartridge's slot.
-fn second() -> Server {
+pub fn second() -> Server {
     let server = Server::start(&["--set", "library.default=none"]);
     let library =
         json!({ "name": "lib0", "profile": "ibm-03584l32", "drives": 1, "slots": 4, "mailslots": 1 });
@@ -100,7 +99,7 @@ fn second() -> Server {
     server
 }
 
-fn load_from_vault(server: &Server) -> Initiator {
+pub fn load_from_vault(server: &Server) -> Initiator {
     server.api("POST", &format!("/vault/{LABEL}/load"), &json!({ "library": "lib0" }));
     let mut host = server.session(2);
     host.load(1, 0);
@@ -268,64 +267,6 @@ fn what_a_host_puts_into_a_mailslot_is_exported_from_the_vault_after_the_hook_an
     assert_eq!(done(&server, &again)["skipped"], "unchanged");
     assert_eq!(fs::read_to_string(&said).unwrap().lines().count(), 1, "nothing was sent");
 }
-
-/// Kills the server some time after `begun`, starts it again, until the job has ended.
-fn kill_until_ended(server: &mut Server, id: &Value, kills: u32, seed: u64) -> Value {
-    for kill in 0..kills {
-        std::thread::sleep(Duration::from_millis((seed * 7919 + u64::from(kill) * 104_729) % 180));
-        server.kill();
-        server.start_again();
-        let job = server.get(&format!("/jobs/{id}"));
-        if ["completed", "failed", "cancelled"].contains(&job["state"].as_str().unwrap()) {
-            break;
-        }
-    }
-    done(server, id)
-}
-
-#[test]
-fn killed_at_any_moment_an_export_and_an_import_lose_and_double_nothing() {
-    let (keys, place) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let set = ["--set", "cartridge.size=1g", "--set", "transfer.retry.pause=1s"];
-    let mut server = Server::start(&set);
-    remote(&server, place.path());
-    key(&server, keys.path());
-    let mut host = server.session(1);
-    host.load(1, 0);
-    write(&mut host, &tape(4, 24));
-    drop(host);
-    let asked = json!({ "remote": "r", "key": "k", "chunk_size_bytes": 1 << 20 });
-    for round in 0..u64::from(rounds(1, 17)) {
-        if round > 0 {
-            let mut host = server.session(1);
-            host.attentions(DRIVE);
-            host.run(DRIVE, &REWIND, 0, &[]).good();
-            write(&mut host, &tape(4 + round, 24));
-        }
-        let id = export(&server, &asked);
-        let result = kill_until_ended(&mut server, &id, 3, round);
-        assert_eq!(result["exported"], true, "round {round}: {result}");
-        let folder = result["folder"].clone();
-        let listed = server.get("/exports?remote=r");
-        assert!(
-            listed.as_array().unwrap().iter().all(|one| one["complete"] == true),
-            "round {round}: {listed}"
-        );
-        assert!(staging_is_empty(&server), "round {round}");
-
-        let mut other = second();
-        remote(&other, place.path());
-        key(&other, keys.path());
-        let id = import(&other, &json!({ "remote": "r", "folder": folder }));
-        kill_until_ended(&mut other, &id, 3, round + 50);
-        assert_eq!(other.get("/cartridges").as_array().unwrap().len(), 1, "round {round}");
-        assert!(staging_is_empty(&other), "round {round}");
-        let mut host = load_from_vault(&other);
-        assert!(read(&mut host) == tape(4 + round, 24), "round {round}");
-        assert_eq!(other.api("POST", "/store/check", &Value::Null)["damage"], json!([]));
-    }
-}
-
 /// Two servers on one remote; the first has exported, signed, for its key.
 fn signed_export(place: &Path, keys: &Path) -> (Server, String) {
     let server = Server::start(&["--set", "cartridge.size=1g"]);

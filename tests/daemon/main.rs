@@ -10,12 +10,15 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod crashes;
 mod doors;
 mod durability;
 mod exports;
 mod formats;
 mod full;
+mod history;
 mod hooks;
+mod ingest;
 mod jobs;
 mod kept;
 mod keys;

@@ -458,6 +458,22 @@ pub struct ImportCartridge {
     pub lazy: bool,
 }
 
+/// `POST /ingests`: what is on a tape in a device of the server's machine.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IngestCartridge {
+    /// The device's file, one without rewind, such as `/dev/nst0`.
+    pub device: String,
+    /// Label of the cartridge to be.
+    pub label: String,
+    /// The library that it is to appear in; the vault when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub library: Option<String>,
+    /// What it is to hold; as for new cartridges when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size_bytes: Option<u64>,
+}
+
 /// `GET /exports?remote=NAME`, one row: a folder of an export, whoever wrote it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExportFolder {

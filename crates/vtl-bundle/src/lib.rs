@@ -32,5 +32,5 @@ pub use manifest::{
     Stamp, Stored, counting, manifest_name, new_manifest_name, object_name,
 };
 pub use map::{Entry, MAX_BLOCK_BYTES, MAX_FILEMARKS, Map, MapError};
-pub use verify::{Source, verify};
+pub use verify::{Source, verify, verify_at};
 pub use writer::{CHUNK_SIZES, Identity, Settings, Sink, WriteError, Writer};

@@ -37,6 +37,14 @@ pub fn verify(
     findings
 }
 
+/// One object, by its place in the manifest.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn verify_at(manifest: &Manifest, at: usize, source: &mut impl Source) -> Result<(), Finding> {
+    verify_object(manifest, at, &manifest.first_frames(), source)
+}
+
 /// One object, by its place in the manifest, whose first frames `firsts` are.
 ///
 /// # Errors

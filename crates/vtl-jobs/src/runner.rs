@@ -354,7 +354,8 @@ impl Shared {
             false => (live.done_bytes(), live.total_bytes()),
         };
         let rate = live.meter.rate(self.now(), done_bytes);
-        let left_s = Meter::left_s(rate, total_bytes.saturating_sub(done_bytes));
+        let is_known = total_bytes > 0;
+        let left_s = is_known.then(|| Meter::left_s(rate, total_bytes.saturating_sub(done_bytes))).flatten();
         Shown { job: Job { done_bytes, total_bytes, ..job }, rate, left_s }
     }
 

@@ -185,13 +185,14 @@ impl Ticket {
         lock(&self.live).tasks = names.iter().map(task).collect();
     }
 
-    /// How far the part with this number (from 0) is.
+    /// How far the part with this number (from 0) is. A total of 0 is one that is not known.
     pub fn progress(&self, task: usize, done_bytes: u64, total_bytes: u64) {
         let now = self.shared.now();
         let mut live = lock(&self.live);
         if let Some(task) = live.tasks.get_mut(task) {
             task.state = TaskState::Running;
-            (task.done_bytes, task.total_bytes) = (done_bytes, total_bytes.max(done_bytes));
+            task.done_bytes = done_bytes;
+            task.total_bytes = if total_bytes == 0 { 0 } else { total_bytes.max(done_bytes) };
         }
         let done = live.done_bytes();
         live.meter.add(now, done);

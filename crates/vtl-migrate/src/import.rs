@@ -77,7 +77,7 @@ impl Work for Import {
 }
 
 /// The id that earlier attempts have chosen.
-fn begun(ticket: &Ticket) -> Result<Option<CartridgeId>, Failure> {
+pub(crate) fn begun(ticket: &Ticket) -> Result<Option<CartridgeId>, Failure> {
     let bytes = ticket.checkpoint();
     if bytes.is_empty() {
         return Ok(None);
@@ -86,12 +86,25 @@ fn begun(ticket: &Ticket) -> Result<Option<CartridgeId>, Failure> {
     id_of(&course.cartridge).map(Some)
 }
 
-fn is_listed(world: &dyn World, id: CartridgeId) -> Result<bool, Failure> {
+/// The id of the cartridge to be; it is in the checkpoint when this returns.
+pub(crate) fn chosen(world: &dyn World, ticket: &Ticket) -> Result<CartridgeId, Trouble> {
+    if let Some(id) = begun(ticket)? {
+        return Ok(id);
+    }
+    let mut id = [0; 16];
+    let filled = world.random().fill(&mut id);
+    filled.map_err(|why| fail::temporary("internal", format!("no random bytes: {why}"), ""))?;
+    let course = Course { cartridge: hex(&id) };
+    ticket.save(serde_json::to_vec(&course).map_err(|why| fail::unreadable("checkpoint", why))?)?;
+    Ok(CartridgeId(id))
+}
+
+pub(crate) fn is_listed(world: &dyn World, id: CartridgeId) -> Result<bool, Failure> {
     look(world, |tx| vtl_library::cartridge_by_id(tx, id)).map(|found| found.is_some())
 }
 
 /// Removes a copy that nothing leads to, and its mark after it.
-fn remove_copy(world: &dyn World, store: &Store, id: CartridgeId) -> Result<(), Failure> {
+pub(crate) fn remove_copy(world: &dyn World, store: &Store, id: CartridgeId) -> Result<(), Failure> {
     remove_owner(world, store, id)?;
     if look(world, |tx| vtl_library::quarantined(tx, id))?.is_some() {
         change(world, |tx| vtl_library::forget_quarantine(tx, id))?;
@@ -137,7 +150,7 @@ impl Import {
         within_bounds(&opened.manifest)?;
         let quarantined = quarantine_of(world, &end, &opened)?;
         let pace = Plain::new(ticket, opened.manifest.image_bytes);
-        let id = self.id(ticket)?;
+        let id = chosen(world, ticket)?;
         let store = world.store_of_new()?;
         if !is_listed(world, id)? {
             if let Err(taken) = is_free(world, label) {
@@ -161,18 +174,6 @@ impl Import {
             known: opened.known,
             quarantined: look(world, |tx| vtl_library::quarantined(tx, id))?,
         })
-    }
-
-    fn id(&self, ticket: &Ticket) -> Result<CartridgeId, Trouble> {
-        if let Some(id) = begun(ticket)? {
-            return Ok(id);
-        }
-        let mut id = [0; 16];
-        let filled = self.world.random().fill(&mut id);
-        filled.map_err(|why| fail::temporary("internal", format!("no random bytes: {why}"), ""))?;
-        let course = Course { cartridge: hex(&id) };
-        ticket.save(serde_json::to_vec(&course).map_err(|why| fail::unreadable("checkpoint", why))?)?;
-        Ok(CartridgeId(id))
     }
 
     /// The copy is whole when this returns; else there is none.
@@ -279,10 +280,9 @@ fn spec(
     let capacity = stated.max(manifest.image_bytes);
     let created = attributes.get("created_s").and_then(|text| text.parse().ok());
     let serial = attributes.get("serial").filter(|_| label == manifest.label).cloned();
-    let own = || hex(&id.0).chars().take(10).collect::<String>().to_uppercase();
     CartridgeSpec {
         label,
-        serial: serial.filter(|text| is_serial(text)).unwrap_or_else(own),
+        serial: serial.filter(|text| is_serial(text)).unwrap_or_else(|| own_serial(id)),
         kind: label.media(),
         capacity: ByteCount(capacity),
         early_warning: number("early_warning_bytes").filter(|bytes| *bytes <= capacity).map(ByteCount),
@@ -290,6 +290,11 @@ fn spec(
         created_s: created.unwrap_or_else(|| i64::try_from(now_s).unwrap_or(0)),
         place: None,
     }
+}
+
+/// A serial number that follows from the cartridge's id.
+pub(crate) fn own_serial(id: CartridgeId) -> String {
+    hex(&id.0).chars().take(10).collect::<String>().to_uppercase()
 }
 
 fn is_serial(text: &str) -> bool {
@@ -321,7 +326,7 @@ fn quarantine_of(world: &dyn World, end: &End, opened: &Opened) -> Result<Option
     }
 }
 
-fn is_finished(store: &Store, id: CartridgeId) -> bool {
+pub(crate) fn is_finished(store: &Store, id: CartridgeId) -> bool {
     Cartridge::inspect(store, id).is_ok_and(|facts| !facts.unfinished)
 }
 
@@ -347,7 +352,7 @@ fn within_bounds(manifest: &Manifest) -> Result<(), Failure> {
     })
 }
 
-fn is_free(world: &dyn World, label: Label) -> Result<(), Failure> {
+pub(crate) fn is_free(world: &dyn World, label: Label) -> Result<(), Failure> {
     let taken = look(world, |tx| match vtl_library::cartridge(tx, label) {
         Ok(_) => Ok(true),
         Err(LibraryError::UnknownCartridge(_)) => Ok(false),

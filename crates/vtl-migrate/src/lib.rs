@@ -3,6 +3,7 @@
 //! ```text
 //! Export: Reading (a snapshot) -> bundle writer -> vtl-transfer -> remote, manifest last -> catalogue -> delete here, if that is wanted
 //! Import: manifest -> vtl-transfer -> bundle reader -> a copy that says it is unfinished -> finished -> inventory and catalogue, in one transaction
+//! Ingest: a tape device of this machine -> a copy that says it is unfinished -> finished -> inventory
 //! Verify, Prune: what lies on a remote, against what is known of it
 //! Fetch: what lies on a remote to a folder of this machine;   Rewrap: the manifest there for other keys
 //! ```
@@ -17,12 +18,14 @@ mod fail;
 mod fetch;
 mod folder;
 mod import;
+mod ingest;
 mod job;
 mod maker;
 mod prune;
 mod request;
 mod rewrap;
 mod spare;
+mod tape;
 mod verify;
 mod whereabouts;
 mod world;
@@ -35,6 +38,7 @@ pub use export::{Export, written_to};
 pub use fetch::Fetch;
 pub use folder::{FolderName, Found, found_in, manifest_of};
 pub use import::Import;
+pub use ingest::{INGEST, Ingest, IngestRequest, IngestResult, Tapes};
 pub use job::sha256;
 pub use maker::Maker;
 pub use prune::Prune;
@@ -45,6 +49,7 @@ pub use request::{
 };
 pub use rewrap::Rewrap;
 pub use spare::SpareRequest;
+pub use tape::{Found as FoundOnTape, TapeDevice};
 pub use verify::Verify;
 pub use vtl_bundle::{CHUNK_SIZES, MAX_RECIPIENTS, Stored};
 pub use whereabouts::Whereabouts;

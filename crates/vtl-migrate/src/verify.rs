@@ -3,11 +3,11 @@
 
 use std::sync::Arc;
 
-use vtl_bundle::Stored;
+use vtl_bundle::{Manifest, Stored};
 use vtl_codec::Randomness;
 use vtl_jobs::{Failure, Outcome, Plan, PlannedTask, Ticket, Work};
 use vtl_remote::{Class, Mode, Receipt, verify};
-use vtl_transfer::{Pace, Trouble, content_of, on_remote};
+use vtl_transfer::{Pace, Trouble, content_of, examine, on_remote};
 
 use crate::fail;
 use crate::folder::FolderName;
@@ -60,10 +60,13 @@ impl Verify {
         let opened = end.opened(world, &Plain::new(ticket, 0))?;
         let objects = &opened.manifest.objects;
         let chosen = sample(objects, request.sample_percent, &world.random())?;
+        let place = |object: &Stored| objects.iter().position(|one| one.name == object.name);
         let pace = Plain::new(ticket, chosen.iter().map(|object| image_bytes_of(object)).sum());
         let mut wrong = Vec::new();
         for object in &chosen {
-            wrong.extend(compare(&end, object, &pace)?);
+            let Some(said) = compare(&end, object, &pace)? else { continue };
+            let frame = place(object).and_then(|at| whereabouts(&end, &opened.manifest, at, &pace));
+            wrong.push(frame.unwrap_or(said));
         }
         ticket.task_done(0);
         if !wrong.is_empty() {
@@ -74,12 +77,9 @@ impl Verify {
                 chosen.len(),
                 end.name
             );
-            return Err(fail::permanent(
-                "conflict",
-                text,
-                "export the cartridge once more while it is here; vtl-decode tells which frames are damaged",
-            )
-            .into());
+            return Err(
+                fail::permanent("conflict", text, "export the cartridge once more while it is here").into()
+            );
         }
         Ok(VerifyResult {
             checked: chosen.len() as u64,
@@ -89,6 +89,13 @@ impl Verify {
             signed: signature_told(&world.signers()?, opened.signed),
         })
     }
+}
+
+/// What is wrong with an object that is not what it should be, with the frame if it is in one.
+fn whereabouts(end: &End, manifest: &Manifest, at: usize, pace: &Plain<'_>) -> Option<String> {
+    let name = end.folder.object(&manifest.objects.get(at)?.name).ok()?;
+    let _permit = pace.permit()?;
+    examine(&end.runtime, &*end.remote, &end.settings.limiter, &name, manifest, at, pace)
 }
 
 /// What is wrong with an object, if anything is.

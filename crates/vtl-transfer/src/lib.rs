@@ -11,12 +11,14 @@
 //! What a crash leaves: files in the staging folder, which the next start empties; objects on the remote, of which the ones that were confirmed are
 //! right; a half-sent object, whose checkpoint was kept.
 
+mod examine;
 mod pace;
 mod receive;
 mod send;
 mod staging;
 mod trouble;
 
+pub use examine::examine;
 pub use pace::{Confirmed, Pace, Permission, of_ticket};
 pub use receive::{Inbox, Staged, receive};
 pub use send::{Outbox, content_of, on_remote, send};

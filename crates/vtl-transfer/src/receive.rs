@@ -9,9 +9,11 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use vtl_bundle::{Manifest, Source, Stored};
-use vtl_remote::{Span, verified};
+use vtl_jobs::Failure;
+use vtl_remote::{Class, Span, verified};
 
 use crate::Line;
+use crate::examine::examine;
 use crate::pace::Pace;
 use crate::send::{content_of, named, on_remote};
 use crate::staging::Kept;
@@ -31,7 +33,7 @@ pub fn receive<T>(
 ) -> Result<T, Trouble> {
     let board = Board { state: Mutex::default(), changed: Condvar::new() };
     let done = std::thread::scope(|scope| {
-        let mut inbox = Inbox { scope, line, pace, board: &board, objects: &manifest.objects, next: 0 };
+        let mut inbox = Inbox { scope, line, pace, board: &board, manifest, next: 0 };
         let done = work(&mut inbox);
         if let Err(trouble) = &done {
             board.fail(trouble.clone());
@@ -123,7 +125,7 @@ pub struct Inbox<'scope, 'env> {
     line: Line<'env>,
     pace: &'env dyn Pace,
     board: &'env Board,
-    objects: &'env [Stored],
+    manifest: &'env Manifest,
     /// The next object to be fetched.
     next: usize,
 }
@@ -132,7 +134,7 @@ impl Source for &mut Inbox<'_, '_> {
     type Object = Staged;
 
     fn open(&mut self, name: &str) -> io::Result<Staged> {
-        let at = self.objects.iter().position(|object| object.name == name);
+        let at = self.manifest.objects.iter().position(|object| object.name == name);
         let at = at.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
         self.take(at).map_err(|trouble| {
             self.board.fail(trouble);
@@ -145,7 +147,7 @@ impl Inbox<'_, '_> {
     /// This object, while those after it are fetched.
     fn take(&mut self, at: usize) -> Result<Staged, Trouble> {
         // The one that is being read is in the folder, too.
-        let until = at.saturating_add(self.line.slots).saturating_add(1).min(self.objects.len());
+        let until = at.saturating_add(self.line.slots).saturating_add(1).min(self.manifest.objects.len());
         while self.next < until {
             self.fetch(self.next)?;
             self.next += 1;
@@ -154,11 +156,12 @@ impl Inbox<'_, '_> {
     }
 
     fn fetch(&self, at: usize) -> Result<(), Trouble> {
-        let Some(object) = self.objects.get(at) else { return Ok(()) };
+        let manifest = self.manifest;
+        let Some(object) = manifest.objects.get(at) else { return Ok(()) };
         let (line, pace, board) = (self.line, self.pace, self.board);
         let spawned = Builder::new().name("download".to_owned()).spawn_scoped(self.scope, move || {
             let watched = Until { pace, board };
-            match fetch(line, &watched, object) {
+            match fetch(line, &watched, manifest, at, object) {
                 Ok(staged) => board.change(|state| {
                     state.here.insert(at, staged);
                 }),
@@ -169,7 +172,13 @@ impl Inbox<'_, '_> {
     }
 }
 
-fn fetch(line: Line<'_>, pace: &dyn Pace, object: &Stored) -> Result<Staged, Trouble> {
+fn fetch(
+    line: Line<'_>,
+    pace: &dyn Pace,
+    manifest: &Manifest,
+    at: usize,
+    object: &Stored,
+) -> Result<Staged, Trouble> {
     let name = named(&line, &object.name)?;
     let content = content_of(object)?;
     let _permit = pace.permit().ok_or(Trouble::Stopped)?;
@@ -178,11 +187,22 @@ fn fetch(line: Line<'_>, pace: &dyn Pace, object: &Stored) -> Result<Staged, Tro
     let mut stream = on_remote(line.runtime, pace, line.remote.get(&name, Span::whole()))?;
     stream = verified(line.limiter.paced(stream), content);
     loop {
+        let mut damaged = false;
         let piece = on_remote(line.runtime, pace, async {
             let piece = stream.next().await.transpose();
             // What compares the bytes knows neither remote nor object.
-            piece.map_err(|error| error.on(line.remote.name()).of(name.as_str()))
-        })?;
+            piece.map_err(|error| {
+                damaged = error.class() == Class::Damaged;
+                error.on(line.remote.name()).of(name.as_str())
+            })
+        });
+        let piece = match piece {
+            Err(Trouble::Failed(failure)) if damaged => {
+                let found = examine(line.runtime, line.remote, line.limiter, &name, manifest, at, pace);
+                return Err(with_its_place(failure, found).into());
+            }
+            piece => piece?,
+        };
         let Some(piece) = piece else { break };
         writing.write(&piece, pace)?;
         pace.moved(object, piece.len() as u64);
@@ -190,6 +210,13 @@ fn fetch(line: Line<'_>, pace: &dyn Pace, object: &Stored) -> Result<Staged, Tro
     let (kept, mut file) = writing.finish();
     file.seek(SeekFrom::Start(0)).map_err(|error| local(&format!("staging {}", object.name), &error))?;
     Ok(Staged { file, _kept: kept })
+}
+
+/// Damage is told with its frame.
+fn with_its_place(failure: Failure, found: Option<String>) -> Failure {
+    let message =
+        found.map_or_else(|| failure.message.clone(), |found| format!("{}; {found}", failure.message));
+    Failure { message, ..failure }
 }
 
 /// The job's pace, until nobody wants what is fetched any more.

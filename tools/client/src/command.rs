@@ -1,6 +1,7 @@
 //! The command line, and the request that each command is.
 
 mod export;
+mod ingest;
 mod key;
 mod remote;
 
@@ -18,6 +19,7 @@ use vtl_api::{
 use crate::http::{Failure, Method, Request, segment};
 use crate::print::View;
 pub use export::{ExportArguments, ExportVerb, ImportArguments};
+pub use ingest::IngestArguments;
 pub use key::KeyVerb;
 pub use remote::RemoteVerb;
 
@@ -247,6 +249,8 @@ pub enum CartridgeVerb {
     Export(ExportArguments),
     /// Make a cartridge of what lies on a remote, as a job; it appears in the vault.
     Import(ImportArguments),
+    /// Make a cartridge of what is on a tape in a device of the server's machine, as a job.
+    Ingest(IngestArguments),
     /// Change settings: write-protect=on|off retain-until=TIME hold=on|off.
     Set {
         /// Its label.
@@ -925,6 +929,7 @@ impl CartridgeVerb {
             }
             Self::Export(arguments) => arguments.call()?,
             Self::Import(arguments) => arguments.call(),
+            Self::Ingest(arguments) => arguments.call()?,
             Self::Set { label, settings } => {
                 let mut body = SetCartridge::default();
                 for setting in settings {
@@ -1198,6 +1203,11 @@ mod tests {
                 "vtl cartridge import --remote r --folder VTL001L8-20261126_031500 --lazy",
                 Method::Post,
                 "/imports",
+            ),
+            (
+                "vtl cartridge ingest --from-device /dev/nst0 --label ABC123L8 --library lib0 --wait",
+                Method::Post,
+                "/ingests",
             ),
             ("vtl export ls --remote r", Method::Get, "/exports?remote=r"),
             ("vtl export show --remote r --folder F", Method::Get, "/exports/show?remote=r&folder=F"),

@@ -161,6 +161,23 @@ impl Bench {
 
     /// A process of this server; what an earlier one has left is cleared away as the daemon does.
     pub fn start(self: &Arc<Self>) -> Manager {
+        let world = self.world();
+        self.start_with(vec![
+            Arc::new(Export::new(world.clone())),
+            Arc::new(Import::new(world.clone())),
+            Arc::new(Verify::new(world.clone())),
+            Arc::new(Prune::new(world.clone())),
+            Arc::new(Fetch::new(world.clone())),
+            Arc::new(Rewrap::new(world)),
+        ])
+    }
+
+    pub fn world(self: &Arc<Self>) -> Arc<dyn World> {
+        Arc::new(Outside(Arc::clone(self)))
+    }
+
+    /// The same with these engines.
+    pub fn start_with(self: &Arc<Self>, works: Vec<Arc<dyn Work>>) -> Manager {
         self.left.store(i64::MAX, Ordering::SeqCst);
         vtl_transfer::empty(&self.settings.lock().unwrap().staging).unwrap();
         for owner in self.store.owners() {
@@ -169,15 +186,6 @@ impl Bench {
                 self.store.remove(owner).unwrap();
             }
         }
-        let world: Arc<dyn World> = Arc::new(Outside(Arc::clone(self)));
-        let works: Vec<Arc<dyn Work>> = vec![
-            Arc::new(Export::new(world.clone())),
-            Arc::new(Import::new(world.clone())),
-            Arc::new(Verify::new(world.clone())),
-            Arc::new(Prune::new(world.clone())),
-            Arc::new(Fetch::new(world.clone())),
-            Arc::new(Rewrap::new(world)),
-        ];
         let at_once = RetryRule { attempts: Some(3), pause_s: 0, max_pause_s: 0 };
         let settings = vtl_jobs::Settings {
             retry: RetryRules { temporary: at_once, busy: RetryRule { attempts: None, ..at_once } },

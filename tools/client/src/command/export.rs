@@ -212,11 +212,11 @@ fn names(keys: &[String]) -> Option<String> {
 
 const COLUMNS: &[&str] = &["folder", "label", "objects", "bytes", "complete", "known", "cartridge"];
 
-fn then(wait: bool) -> Then {
+pub(super) fn then(wait: bool) -> Then {
     if wait { Then::Job } else { Then::Print }
 }
 
-fn job_view(wait: bool) -> View {
+pub(super) fn job_view(wait: bool) -> View {
     if wait { View::Job } else { View::JobLine }
 }
 

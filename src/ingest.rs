@@ -1,0 +1,60 @@
+//! Requests about ingests. What they do stands in `docs/ingest.md`; the engine is in `vtl-migrate`.
+
+use vtl_api::{ApiError, ErrorCode, IngestCartridge, JobDetail};
+use vtl_jobs::{Failure, Trouble};
+use vtl_library::{LibraryError, NewCartridges, NewPlace};
+use vtl_migrate::{INGEST, IngestRequest};
+use vtl_types::{ByteCount, Label, LibraryName};
+
+use crate::daemon::{Daemon, invalid};
+
+impl Daemon {
+    /// A job that makes a cartridge of what is on a tape in a device of this machine. What is wrong is told at once, as far as it shows.
+    pub(crate) fn cartridge_ingest(&self, asked: &IngestCartridge) -> Result<JobDetail, ApiError> {
+        let label: Label = asked.label.parse().map_err(|why: vtl_types::LabelError| {
+            invalid(why.to_string(), "write six characters and a media id, such as ABC123L8")
+        })?;
+        let library = asked.library.as_deref().map(|name| self.library_named(name)).transpose()?;
+        crate::tape_device::look(&asked.device).map_err(refused)?;
+        let new = NewCartridges {
+            first: label,
+            count: 1,
+            place: if library.is_some() { NewPlace::Slot } else { NewPlace::Vault },
+            library,
+        };
+        self.meta.read(|tx| vtl_library::plan_cartridges(tx, &new)).map_err(|error| match error {
+            LibraryError::LabelTaken(_) => ApiError {
+                code: ErrorCode::Exists,
+                message: format!("a cartridge {label} is here already"),
+                remedy: Some("choose another label, or remove the one that is here".to_owned()),
+            },
+            error => crate::api::refused(&error),
+        })?;
+        let defaults = self.config().cartridge.clone();
+        let native = label.media().generation.native_capacity();
+        let capacity = asked.size_bytes.map(ByteCount).or(defaults.size).unwrap_or(native);
+        let request = IngestRequest {
+            label: label.to_string(),
+            device: asked.device.clone(),
+            library: new.library.map(|name| name.to_string()),
+            capacity_bytes: capacity.0,
+            early_warning_bytes: defaults.early_warning(capacity).0,
+        };
+        self.begin(INGEST, Some(label.to_string()), &request)
+    }
+
+    fn library_named(&self, name: &str) -> Result<LibraryName, ApiError> {
+        let unknown = || ApiError {
+            code: ErrorCode::NotFound,
+            message: format!("no library '{name}'"),
+            remedy: Some("see vtl library ls".to_owned()),
+        };
+        let name: LibraryName = name.parse().map_err(|_| unknown())?;
+        self.library(&name).map(|live| live.name.clone()).ok_or_else(unknown)
+    }
+}
+
+fn refused(failure: Failure) -> ApiError {
+    let Failure { code, message, remedy, .. } = failure;
+    crate::jobs::refusal(&Trouble { code, message, remedy })
+}
