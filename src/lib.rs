@@ -21,6 +21,7 @@ mod jobs;
 mod keeper;
 mod kept;
 mod keys;
+mod lazy;
 mod library;
 mod library_settings;
 mod listeners;

@@ -32,7 +32,8 @@ impl From<JobError> for NotTold {
     }
 }
 
-/// Libraries whose setting `migrate.NOUN` is this name, and jobs that have not ended whose request has a field `NOUN` with it.
+/// Libraries whose setting `migrate.NOUN` is this name, jobs that have not ended whose request has a field `NOUN` with it, and for a remote
+/// cartridges whose rest is there.
 ///
 /// # Errors
 /// See [`NotTold`].
@@ -51,7 +52,25 @@ pub fn by(tx: &Tx<'_>, noun: &str, name: &str) -> Result<Vec<String>, NotTold> {
             users.push(format!("job {}", job.id));
         }
     }
+    if noun == "remote" {
+        let rows = vtl_migrate::lazy_all(tx)?.into_iter().filter(|row| row.remote == name);
+        users.extend(rows.map(|row| partly_here(&row)));
+    }
     Ok(users)
+}
+
+/// Cartridges whose rest opens with the key that has this fingerprint (hexadecimal).
+///
+/// # Errors
+/// See [`NotTold`].
+pub fn by_fingerprint(tx: &Tx<'_>, fingerprint: &str) -> Result<Vec<String>, NotTold> {
+    let rows = vtl_migrate::lazy_all(tx)?;
+    let needs = rows.iter().filter(|row| row.keys.iter().any(|key| key == fingerprint));
+    Ok(needs.map(partly_here).collect())
+}
+
+fn partly_here(row: &vtl_migrate::LazyRow) -> String {
+    format!("cartridge {}, which is not all here yet", row.label)
 }
 
 /// As the API tells it.

@@ -46,12 +46,12 @@ impl Jobs {
                 remedy: "remove the folders in it whose names begin with job-".to_owned(),
             });
         }
-        let world: Arc<dyn World> = Arc::new(outside::Outside::new(weak.clone()));
+        let world = world(weak.clone());
         let works: Vec<Arc<dyn Work>> = vec![
             Arc::new(collect::Collect(weak.clone())),
             Arc::new(scrub::Pass(weak)),
             Arc::new(vtl_migrate::Export::new(world.clone())),
-            Arc::new(vtl_migrate::Import::new(world.clone())),
+            Arc::new(vtl_migrate::Import::new(world.clone(), daemon.lazies.clone())),
             Arc::new(vtl_migrate::Verify::new(world.clone())),
             Arc::new(vtl_migrate::Prune::new(world)),
         ];
@@ -186,6 +186,11 @@ impl Jobs {
         }
         Ok(job)
     }
+}
+
+/// The daemon, as engines see it.
+pub(crate) fn world(daemon: Weak<Daemon>) -> Arc<dyn World> {
+    Arc::new(outside::Outside::new(daemon))
 }
 
 /// What a job that has ended comes to for whoever waited.

@@ -79,6 +79,7 @@ impl World for Outside {
             slots: usize::try_from(config.jobs.max_transfers).unwrap_or(1),
             limiter: self.limiter(&config)?,
             verify,
+            read_wait: migrate.read_wait,
             defaults: Defaults {
                 remote: migrate.remote.clone(),
                 key: migrate.key.clone(),

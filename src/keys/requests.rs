@@ -56,7 +56,16 @@ impl Daemon {
     }
 
     fn not_in_use(&self, name: &GivenName) -> Result<(), ApiError> {
-        let by = self.meta.with(|meta| meta.read(|tx| crate::used::by(tx, "key", name.as_str())));
+        // One that cannot be read opens nothing.
+        let public = self.keys.public(name.as_str()).ok();
+        let fingerprint = public.map(|key| hexadecimal(&key.fingerprint())).unwrap_or_default();
+        let by = self.meta.with(|meta| {
+            meta.read(|tx| {
+                let mut by = crate::used::by(tx, "key", name.as_str())?;
+                by.extend(crate::used::by_fingerprint(tx, &fingerprint)?);
+                Ok(by)
+            })
+        });
         let by: Vec<String> = by
             .map_err(crate::used::refused)?
             .into_iter()

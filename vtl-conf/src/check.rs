@@ -490,6 +490,7 @@ impl Checker<'_> {
             create_spare,
             triggers,
             staging_dir,
+            read_wait,
         } = mirror;
         let remote = self.optional("migrate.remote", remote, name);
         let key = self.optional("migrate.key", key, name);
@@ -503,6 +504,7 @@ impl Checker<'_> {
         let no_spare = self.take("migrate.create_spare", create_spare, only_false);
         let triggers = self.take("migrate.triggers", triggers, triggers_of);
         let staging_dir = self.optional("migrate.staging_dir", staging_dir, absolute_path);
+        let read_wait = self.take("migrate.read_wait", read_wait, |value| time(value, 1..=600));
         Some(Migrate {
             remote: remote?,
             key: key?,
@@ -512,6 +514,7 @@ impl Checker<'_> {
             delete_after_export: delete_after_export?,
             triggers: no_clean.and(no_spare).and(triggers)?,
             staging_dir: staging_dir?,
+            read_wait: read_wait?,
         })
     }
 

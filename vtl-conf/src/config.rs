@@ -264,6 +264,8 @@ pub struct Migrate {
     pub triggers: Vec<Trigger>,
     /// Where objects stay on their way; none: in the state folder.
     pub staging_dir: Option<PathBuf>,
+    /// How long a host's read waits for a block that is not here.
+    pub read_wait: Duration,
 }
 
 /// What begins an export by itself.

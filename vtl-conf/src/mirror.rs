@@ -163,6 +163,7 @@ pub(crate) struct MigrateMirror {
     pub create_spare: Option<Value>,
     pub triggers: Option<Value>,
     pub staging_dir: Option<Value>,
+    pub read_wait: Option<Value>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -34,6 +34,7 @@ use crate::job::{
     End, InUse, Meter, Plain, change, hex, id_of, image_bytes_of, known, outcome, read as look,
     remove_folder, unhex,
 };
+use crate::lazy;
 use crate::request::{EXPORT, ExportRequest, ExportResult, codec, codec_word, read, told};
 use crate::world::{Settings, World};
 
@@ -237,10 +238,17 @@ fn parse(label: &str) -> Result<Label, Failure> {
     })
 }
 
-/// The id of a cartridge that can be used.
+/// The id of a cartridge that can be used, and is here as a whole.
 fn find(world: &dyn World, label: Label) -> Result<CartridgeId, Failure> {
-    let cartridge = look(world, |tx| vtl_library::cartridge(tx, label))?;
+    let (cartridge, lazy) = look(world, |tx| {
+        let cartridge = vtl_library::cartridge(tx, label)?;
+        let lazy = lazy::of(tx, cartridge.id)?;
+        Ok((cartridge, lazy))
+    })?;
     match cartridge.state {
+        CartridgeState::Normal if lazy.is_some() => {
+            Err(fail::busy(format!("not all of {label} is here: it is exported when its import has ended")))
+        }
         CartridgeState::Normal => Ok(cartridge.id),
         CartridgeState::Removing => Err(fail::permanent(
             "conflict",

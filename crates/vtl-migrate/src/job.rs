@@ -105,7 +105,7 @@ impl End {
             )
             .into());
         }
-        Ok(Opened { manifest, signed, sha256, known: !known.is_empty() })
+        Ok(Opened { manifest, signed, bytes, sha256, known: !known.is_empty() })
     }
 
     /// Proves at this moment that what a row says is there, by hashes kept here.
@@ -144,6 +144,8 @@ impl End {
 pub(crate) struct Opened {
     pub(crate) manifest: Manifest,
     pub(crate) signed: Signed,
+    /// As it is there.
+    pub(crate) bytes: bytes::Bytes,
     pub(crate) sha256: String,
     /// Hashes kept here say that it is what was written or read here.
     pub(crate) known: bool,

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! Export: Reading (a snapshot) -> bundle writer -> vtl-transfer -> remote, manifest last -> catalogue -> delete here, if that is wanted
+//! Import, lazily: manifest -> the cartridge appears; pieces as they are read, then all of them -> finished
 //! Import: manifest -> vtl-transfer -> bundle reader -> a copy that says it is unfinished -> finished -> inventory and catalogue, in one transaction
 //! Verify, Prune: what lies on a remote, against what is known of it
 //! ```
@@ -15,6 +16,7 @@ mod fail;
 mod folder;
 mod import;
 mod job;
+mod lazy;
 mod prune;
 mod request;
 mod verify;
@@ -25,6 +27,7 @@ pub use catalogue::{MODULE, Origin, Row, StoredObject, all, of_cartridge, of_fol
 pub use export::{Export, written_to};
 pub use folder::{FolderName, Found, found_in};
 pub use import::Import;
+pub use lazy::{LAZY_MODULE, Lazies, Lazy, LazyRow, lazy_all, lazy_forget, lazy_of};
 pub use prune::Prune;
 pub use request::{
     EXPORT, ExportRequest, ExportResult, IMPORT, ImportRequest, ImportResult, PRUNE, PruneRequest,

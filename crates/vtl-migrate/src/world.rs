@@ -26,6 +26,8 @@ pub struct Settings {
     pub limiter: Limiter,
     /// How what was sent is verified.
     pub verify: Mode,
+    /// How long a host's read waits for a block that is not here.
+    pub read_wait: std::time::Duration,
     /// What requests need not say.
     pub defaults: Defaults,
 }
