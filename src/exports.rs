@@ -89,14 +89,6 @@ impl Daemon {
 
     /// A job that imports a cartridge.
     pub(crate) fn cartridge_import(&self, asked: &ImportCartridge) -> Result<JobDetail, ApiError> {
-        if asked.lazy {
-            return Err(ApiError {
-                code: ErrorCode::Unsupported,
-                message: "a cartridge whose blocks are fetched when they are read cannot be made yet"
-                    .to_owned(),
-                remedy: Some("leave out --lazy: the whole cartridge is fetched then".to_owned()),
-            });
-        }
         let (remote, folder) = match (asked.job, &asked.remote, &asked.folder) {
             (Some(job), None, None) => self.exported_by(JobId(job))?,
             (None, Some(remote), Some(folder)) => (remote.clone(), folder.clone()),
@@ -112,7 +104,11 @@ impl Daemon {
         let label = asked.as_label.clone().unwrap_or_else(|| name.label.to_string());
         let label: Label =
             label.parse().map_err(|why: vtl_types::LabelError| invalid(why.to_string(), ""))?;
-        if self.meta.read(|tx| vtl_library::cartridge(tx, label)).is_ok() {
+        let here = self.meta.read(|tx| vtl_library::cartridge(tx, label)).ok();
+        // One that is here in part is gone on with.
+        let is_begun = here.as_ref().and_then(|here| self.lazy_row(here.id));
+        let is_begun = is_begun.is_some_and(|row| row.remote == remote && row.folder == folder);
+        if here.is_some() && !is_begun {
             return Err(ApiError {
                 code: ErrorCode::Exists,
                 message: format!("a cartridge {label} is here already"),
@@ -121,7 +117,7 @@ impl Daemon {
                 ),
             });
         }
-        let request = ImportRequest { remote, folder, as_label: asked.as_label.clone() };
+        let request = ImportRequest { remote, folder, as_label: asked.as_label.clone(), lazy: asked.lazy };
         self.begin(IMPORT, Some(label.to_string()), &request)
     }
 

@@ -160,6 +160,7 @@ pub fn defaults(config: &Config) -> Defaults {
         triggers,
         staging_dir: _,
         foreign_bundles: _,
+        read_wait: _,
     } = &config.migrate;
     let compress = match compress {
         Compress::Zstd => "zstd",

@@ -32,8 +32,8 @@ impl From<JobError> for NotTold {
     }
 }
 
-/// Libraries whose setting `migrate.NOUN` has this name, and jobs that have not ended whose request has a field `NOUN` with it. There may be several
-/// names with commas between them.
+/// Libraries whose setting `migrate.NOUN` has this name, jobs that have not ended whose request has a field `NOUN` with it, and for a remote
+/// cartridges whose rest is there. There may be several names with commas between them.
 ///
 /// # Errors
 /// See [`NotTold`].
@@ -52,12 +52,30 @@ pub fn by(tx: &Tx<'_>, noun: &str, name: &str) -> Result<Vec<String>, NotTold> {
             users.push(format!("job {}", job.id));
         }
     }
+    if noun == "remote" {
+        let rows = vtl_migrate::lazy_all(tx)?.into_iter().filter(|row| row.remote == name);
+        users.extend(rows.map(|row| partly_here(&row)));
+    }
     Ok(users)
 }
 
 /// Whether a name is in a list with commas.
 pub fn has(list: &str, name: &str) -> bool {
     list.split(',').any(|one| one.trim() == name)
+}
+
+/// Cartridges whose rest opens with the key that has this fingerprint (hexadecimal).
+///
+/// # Errors
+/// See [`NotTold`].
+pub fn by_fingerprint(tx: &Tx<'_>, fingerprint: &str) -> Result<Vec<String>, NotTold> {
+    let rows = vtl_migrate::lazy_all(tx)?;
+    let needs = rows.iter().filter(|row| row.keys.iter().any(|key| key == fingerprint));
+    Ok(needs.map(partly_here).collect())
+}
+
+fn partly_here(row: &vtl_migrate::LazyRow) -> String {
+    format!("cartridge {}, which is not all here yet", row.label)
 }
 
 /// As the API tells it.

@@ -85,6 +85,7 @@ impl World for Outside {
                 ForeignBundles::Quarantine => ForeignRule::Quarantine,
                 ForeignBundles::Refuse => ForeignRule::Refuse,
             },
+            read_wait: migrate.read_wait,
             defaults: Defaults {
                 remote: migrate.remote.clone(),
                 key: migrate.key.clone(),

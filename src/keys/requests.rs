@@ -78,6 +78,12 @@ impl Daemon {
             by.extend(users.map_err(crate::used::refused)?);
             by.extend(self.is_configured(noun, name.as_str()));
         }
+        // One that cannot be read opens nothing.
+        if let Ok(public) = self.keys.public(name.as_str()) {
+            let fingerprint = hexadecimal(&public.fingerprint());
+            let needs = self.meta.with(|meta| meta.read(|tx| crate::used::by_fingerprint(tx, &fingerprint)));
+            by.extend(needs.map_err(crate::used::refused)?);
+        }
         match by.as_slice() {
             [] => Ok(()),
             by => Err(ApiError {

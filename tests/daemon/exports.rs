@@ -5,17 +5,18 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::support::scsi::{CHANGER, DRIVE, ONE_FILEMARK, REWIND};
 use crate::support::{Initiator, Server, eventually, noise};
 
-pub const LABEL: &str = "VTL001L8";
-const BLOCK: usize = 1 << 18;
+pub(crate) const LABEL: &str = "VTL001L8";
+pub(crate) const BLOCK: usize = 1 << 18;
 
 /// A block, or a filemark.
-pub type Thing = Option<Vec<u8>>;
+pub(crate) type Thing = Option<Vec<u8>>;
 
 pub fn tape(seed: u64, blocks: u64) -> Vec<Thing> {
     let mut tape = vec![None];
@@ -26,7 +27,7 @@ pub fn tape(seed: u64, blocks: u64) -> Vec<Thing> {
     tape
 }
 
-pub fn write(host: &mut Initiator, tape: &[Thing]) {
+pub(crate) fn write(host: &mut Initiator, tape: &[Thing]) {
     for thing in tape {
         match thing {
             Some(block) => host.write(DRIVE, block).good(),
@@ -35,7 +36,7 @@ pub fn write(host: &mut Initiator, tape: &[Thing]) {
     }
 }
 
-pub fn read(host: &mut Initiator) -> Vec<Thing> {
+pub(crate) fn read(host: &mut Initiator) -> Vec<Thing> {
     host.attentions(DRIVE);
     host.run(DRIVE, &REWIND, 0, &[]).good();
     let mut things = Vec::new();
@@ -51,11 +52,11 @@ pub fn read(host: &mut Initiator) -> Vec<Thing> {
     }
 }
 
-pub fn remote(server: &Server, place: &Path) {
+pub(crate) fn remote(server: &Server, place: &Path) {
     server.api("POST", "/remotes", &json!({ "name": "r", "type": "folder", "path": place }));
 }
 
-pub fn key(server: &Server, folder: &Path) {
+pub(crate) fn key(server: &Server, folder: &Path) {
     let file = folder.join("key.pem");
     if !file.exists() {
         let made = Command::new("openssl").args(["genrsa", "-out"]).arg(&file).arg("2048").output().unwrap();
@@ -65,33 +66,33 @@ pub fn key(server: &Server, folder: &Path) {
     server.api("POST", "/keys", &json!({ "name": "k", "file": file }));
 }
 
-pub fn until_ended(server: &Server, id: &Value) -> Value {
+pub(crate) fn until_ended(server: &Server, id: &Value) -> Value {
     eventually(&format!("job {id} ends"), || {
         let job = server.get(&format!("/jobs/{id}"));
         ["completed", "failed", "cancelled"].contains(&job["state"].as_str().unwrap()).then_some(job)
     })
 }
 
-pub fn done(server: &Server, id: &Value) -> Value {
+pub(crate) fn done(server: &Server, id: &Value) -> Value {
     let job = until_ended(server, id);
     assert_eq!(job["state"], "completed", "{job}");
     job["result"].clone()
 }
 
-pub fn export(server: &Server, body: &Value) -> Value {
+pub(crate) fn export(server: &Server, body: &Value) -> Value {
     server.api("POST", &format!("/cartridges/{LABEL}/export"), body)["id"].clone()
 }
 
-pub fn import(server: &Server, body: &Value) -> Value {
+pub(crate) fn import(server: &Server, body: &Value) -> Value {
     server.api("POST", "/imports", body)["id"].clone()
 }
 
-pub fn staging_is_empty(server: &Server) -> bool {
+pub(crate) fn staging_is_empty(server: &Server) -> bool {
     fs::read_dir(server.state().join("staging")).map_or(true, |mut entries| entries.next().is_none())
 }
 
 /// A second server without a library of its own: it gets one with the cartridge's slot.
-pub fn second() -> Server {
+pub(crate) fn second() -> Server {
     let server = Server::start(&["--set", "library.default=none"]);
     let library =
         json!({ "name": "lib0", "profile": "ibm-03584l32", "drives": 1, "slots": 4, "mailslots": 1 });
@@ -99,7 +100,7 @@ pub fn second() -> Server {
     server
 }
 
-pub fn load_from_vault(server: &Server) -> Initiator {
+pub(crate) fn load_from_vault(server: &Server) -> Initiator {
     server.api("POST", &format!("/vault/{LABEL}/load"), &json!({ "library": "lib0" }));
     let mut host = server.session(2);
     host.load(1, 0);
@@ -175,12 +176,6 @@ fn what_cannot_be_is_refused_at_once_with_its_remedy_and_an_unchanged_cartridge_
     refused("POST", "/cartridges/VTL099L8/export", json!({ "remote": "r" }), 404);
     refused("POST", "/imports", json!({}), 400);
     refused("POST", "/imports", json!({ "remote": "r", "folder": "../x" }), 400);
-    refused(
-        "POST",
-        "/imports",
-        json!({ "remote": "r", "folder": "VTL099L8-20261126_000000", "lazy": true }),
-        501,
-    );
     refused("POST", "/imports", json!({ "job": 99 }), 404);
     refused("GET", "/exports?remote=nowhere", Value::Null, 404);
     assert_eq!(done(&server, &export(&server, &json!({ "remote": "r" })))["skipped"], "blank");
@@ -267,6 +262,20 @@ fn what_a_host_puts_into_a_mailslot_is_exported_from_the_vault_after_the_hook_an
     assert_eq!(done(&server, &again)["skipped"], "unchanged");
     assert_eq!(fs::read_to_string(&said).unwrap().lines().count(), 1, "nothing was sent");
 }
+/// Kills the server some time after `begun`, starts it again, until the job has ended.
+pub(crate) fn kill_until_ended(server: &mut Server, id: &Value, kills: u32, seed: u64) -> Value {
+    for kill in 0..kills {
+        std::thread::sleep(Duration::from_millis((seed * 7919 + u64::from(kill) * 104_729) % 180));
+        server.kill();
+        server.start_again();
+        let job = server.get(&format!("/jobs/{id}"));
+        if ["completed", "failed", "cancelled"].contains(&job["state"].as_str().unwrap()) {
+            break;
+        }
+    }
+    done(server, id)
+}
+
 /// Two servers on one remote; the first has exported, signed, for its key.
 fn signed_export(place: &Path, keys: &Path) -> (Server, String) {
     let server = Server::start(&["--set", "cartridge.size=1g"]);

@@ -496,6 +496,7 @@ impl Checker<'_> {
             spare_label,
             triggers,
             staging_dir,
+            read_wait,
         } = mirror;
         let remote = self.optional("migrate.remote", remote, name);
         let key = self.optional("migrate.key", key, key_names);
@@ -518,6 +519,7 @@ impl Checker<'_> {
         let spare_label = self.take("migrate.spare_label", spare_label, template);
         let triggers = self.take("migrate.triggers", triggers, triggers_of);
         let staging_dir = self.optional("migrate.staging_dir", staging_dir, absolute_path);
+        let read_wait = self.take("migrate.read_wait", read_wait, |value| time(value, 1..=600));
         Some(Migrate {
             remote: remote?,
             key: key?,
@@ -532,6 +534,7 @@ impl Checker<'_> {
             spare_label: spare_label?,
             triggers: triggers?,
             staging_dir: staging_dir?,
+            read_wait: read_wait?,
         })
     }
 

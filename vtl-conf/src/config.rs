@@ -274,6 +274,8 @@ pub struct Migrate {
     pub triggers: Vec<Trigger>,
     /// Where objects stay on their way; none: in the state folder.
     pub staging_dir: Option<PathBuf>,
+    /// How long a host's read waits for a block that is not here.
+    pub read_wait: Duration,
 }
 
 /// What becomes of a bundle that was not made here and that nobody known here has signed.

@@ -410,6 +410,12 @@ pub const KEYS: &[Key] = &[
         "write an absolute path",
         "`staging` in the state folder: objects stay there until they are sent",
     ),
+    key(
+        "migrate.read_wait",
+        "\"30s\"",
+        "write a time from 1s to 10m, such as \"30s\"",
+        "a read of a block that is not here waits so long for its remote, and less than hosts wait for a drive (sg: 60 s)",
+    ),
     unset(
         "hooks.post_vault",
         "write the absolute path of an executable file that only root or the server's user can change",

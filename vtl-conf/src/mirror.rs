@@ -166,6 +166,7 @@ pub(crate) struct MigrateMirror {
     pub spare_label: Option<Value>,
     pub triggers: Option<Value>,
     pub staging_dir: Option<Value>,
+    pub read_wait: Option<Value>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -265,6 +265,9 @@ pub struct CartridgeInfo {
     pub retention_ends: Option<String>,
     /// When it was made.
     pub created: String,
+    /// What is here of one that is imported lazily; none when all of it is here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lazy: Option<LazyInfo>,
     /// Bytes of its stream in the store; none when the store cannot read it.
     #[serde(default)]
     pub logical_bytes: Option<u64>,
@@ -277,6 +280,22 @@ pub struct CartridgeInfo {
     /// Bytes on disk that it needs and others too, nearly, of the same moment.
     #[serde(default)]
     pub shared_bytes: Option<u64>,
+}
+
+/// A cartridge that is here in part.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LazyInfo {
+    /// Remote that has the rest.
+    pub remote: String,
+    /// Folder there.
+    pub folder: String,
+    /// Bytes of its blocks that are here.
+    pub here_bytes: u64,
+    /// Bytes of all its blocks.
+    pub image_bytes: u64,
+    /// What is wrong with it: all was fetched, and it is not what it should be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
 }
 
 /// `POST /cartridges`.
@@ -453,7 +472,7 @@ pub struct ImportCartridge {
     /// Label here, when it is not to be the bundle's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub as_label: Option<String>,
-    /// Loadable at once, blocks fetched on read. Not supported by this version.
+    /// Loadable at once, blocks fetched when they are read.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub lazy: bool,
 }

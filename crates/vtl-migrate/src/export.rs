@@ -35,6 +35,7 @@ use crate::job::{
     End, InUse, Meter, Plain, change, hex, id_of, image_bytes_of, known, outcome, read as look,
     remove_folder, unhex,
 };
+use crate::lazy;
 use crate::request::{EXPORT, ExportRequest, ExportResult, codec, codec_word, read, told};
 use crate::spare::{self, SpareRequest, SpareWanted};
 use crate::world::{Settings, World};
@@ -262,14 +263,18 @@ fn parse(label: &str) -> Result<Label, Failure> {
     })
 }
 
-/// The id of a cartridge that can be used.
+/// The id of a cartridge that can be used, and is here as a whole.
 fn find(world: &dyn World, label: Label) -> Result<CartridgeId, Failure> {
-    let (cartridge, quarantined) = look(world, |tx| {
+    let (cartridge, quarantined, lazy) = look(world, |tx| {
         let cartridge = vtl_library::cartridge(tx, label)?;
         let quarantined = vtl_library::quarantined(tx, cartridge.id)?;
-        Ok((cartridge, quarantined))
+        let lazy = lazy::of(tx, cartridge.id)?;
+        Ok((cartridge, quarantined, lazy))
     })?;
     match cartridge.state {
+        CartridgeState::Normal if lazy.is_some() => {
+            Err(fail::busy(format!("not all of {label} is here: it is exported when its import has ended")))
+        }
         CartridgeState::Normal => match quarantined {
             None => Ok(cartridge.id),
             // An export would be ours, and signed as ours.

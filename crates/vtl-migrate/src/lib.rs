@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! Export: Reading (a snapshot) -> bundle writer -> vtl-transfer -> remote, manifest last -> catalogue -> delete here, if that is wanted
+//! Import, lazily: manifest -> the cartridge appears; pieces as they are read, then all of them -> finished
 //! Import: manifest -> vtl-transfer -> bundle reader -> a copy that says it is unfinished -> finished -> inventory and catalogue, in one transaction
 //! Ingest: a tape device of this machine -> a copy that says it is unfinished -> finished -> inventory
 //! Verify, Prune: what lies on a remote, against what is known of it
@@ -20,6 +21,7 @@ mod folder;
 mod import;
 mod ingest;
 mod job;
+mod lazy;
 mod maker;
 mod prune;
 mod request;
@@ -40,6 +42,7 @@ pub use folder::{FolderName, Found, found_in, manifest_of};
 pub use import::Import;
 pub use ingest::{INGEST, Ingest, IngestRequest, IngestResult, Tapes};
 pub use job::sha256;
+pub use lazy::{LAZY_MODULE, Lazies, Lazy, LazyRow, lazy_all, lazy_forget, lazy_of};
 pub use maker::Maker;
 pub use prune::Prune;
 pub use request::{

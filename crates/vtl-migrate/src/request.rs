@@ -109,6 +109,9 @@ pub struct ImportRequest {
     /// Label here, when it is not to be the bundle's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub as_label: Option<String>,
+    /// Loadable at once, blocks fetched when they are read.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub lazy: bool,
 }
 
 /// How an import ended.

@@ -28,6 +28,8 @@ pub struct Settings {
     pub verify: Mode,
     /// What becomes of a bundle that nobody known here has made.
     pub foreign: ForeignRule,
+    /// How long a host's read waits for a block that is not here.
+    pub read_wait: std::time::Duration,
     /// What requests need not say.
     pub defaults: Defaults,
 }

@@ -20,7 +20,8 @@ use vtl_jobs::{
 use vtl_library::{Counts, InstallationId, LibraryError, NewCartridges, NewLibrary, NewPlace};
 use vtl_meta::{Meta, MetaError, Module, Tx};
 use vtl_migrate::{
-    Blank, Defaults, Export, Fetch, ForeignRule, Import, Prune, Rewrap, Settings, Verify, World,
+    Blank, Defaults, Export, Fetch, ForeignRule, Import, Lazies, LazyRow, Prune, Rewrap, Settings, Verify,
+    World,
 };
 use vtl_remote::{
     Abilities, ByteStream, Checkpoint, Error, Folder, FolderRemote, Head, Limiter, Mode, ObjectName, Page,
@@ -32,7 +33,8 @@ use vtl_types::{ByteCount, CartridgeId, Generation, Label, LibraryName, Place};
 
 pub const PATIENCE: Duration = Duration::from_secs(600);
 pub const KEY: &str = "k";
-static MODULES: [Module; 3] = [vtl_library::MODULE, vtl_jobs::MODULE, vtl_migrate::MODULE];
+static MODULES: [Module; 4] =
+    [vtl_library::MODULE, vtl_jobs::MODULE, vtl_migrate::MODULE, vtl_migrate::LAZY_MODULE];
 
 /// Another key.
 pub const OTHER_KEY: &str = "l";
@@ -80,6 +82,8 @@ pub struct Bench {
     /// What the site was told of, and what it answers the next time.
     pub vaulted: Mutex<Vec<String>>,
     pub hook_fails: Mutex<Option<Failure>>,
+    /// Of the process that was started last.
+    pub lazies: Mutex<Option<Arc<Lazies>>>,
 }
 
 /// 2026-11-26 03:15:00 UTC.
@@ -87,8 +91,30 @@ pub const NOW_S: u64 = 1_795_662_900;
 
 impl Bench {
     pub fn new() -> Arc<Self> {
+        Self::with(Options::small())
+    }
+
+    /// For tapes of many MiB.
+    pub fn roomy() -> Arc<Self> {
+        const KIB: usize = 1 << 10;
+        Self::with(Options {
+            chunk_bytes: 16 * KIB,
+            fixed_bytes: 64 * KIB,
+            region_bytes: 128 * KIB,
+            batch_bytes: 64 * KIB,
+            pack_bytes: 4 << 20,
+            write_bytes: 64 * KIB,
+            in_flight_bytes: 4 << 20,
+            segment_bytes: 1 << 20,
+            cache_bytes: 1 << 20,
+            memory_bytes: 64 << 20,
+            ..Options::small()
+        })
+    }
+
+    fn with(options: Options) -> Arc<Self> {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(Arc::new(SimDisk::new(1)), Path::new("/pool"), Options::small()).unwrap();
+        let store = Store::open(Arc::new(SimDisk::new(1)), Path::new("/pool"), options).unwrap();
         let meta = Meta::open(&folder.path().join("db"), &MODULES).unwrap();
         let settings = Settings {
             staging: folder.path().join("staging"),
@@ -97,6 +123,7 @@ impl Bench {
             limiter: Limiter::unlimited(),
             verify: Mode::RemoteHash,
             foreign: ForeignRule::Accept,
+            read_wait: PATIENCE,
             defaults: Defaults {
                 remote: Some("r".into()),
                 key: None,
@@ -124,6 +151,7 @@ impl Bench {
             now_s: Mutex::new(NOW_S),
             vaulted: Mutex::default(),
             hook_fails: Mutex::default(),
+            lazies: Mutex::default(),
         })
     }
 
@@ -162,9 +190,11 @@ impl Bench {
     /// A process of this server; what an earlier one has left is cleared away as the daemon does.
     pub fn start(self: &Arc<Self>) -> Manager {
         let world = self.world();
+        let lazies = Arc::new(Lazies::new(world.clone()));
+        *self.lazies.lock().unwrap() = Some(lazies.clone());
         self.start_with(vec![
             Arc::new(Export::new(world.clone())),
-            Arc::new(Import::new(world.clone())),
+            Arc::new(Import::new(world.clone(), lazies)),
             Arc::new(Verify::new(world.clone())),
             Arc::new(Prune::new(world.clone())),
             Arc::new(Fetch::new(world.clone())),
@@ -180,9 +210,12 @@ impl Bench {
     pub fn start_with(self: &Arc<Self>, works: Vec<Arc<dyn Work>>) -> Manager {
         self.left.store(i64::MAX, Ordering::SeqCst);
         vtl_transfer::empty(&self.settings.lock().unwrap().staging).unwrap();
+        let named: Vec<CartridgeId> =
+            self.lazy_rows().iter().flat_map(|row| [row.cartridge, row.pieces]).collect();
         for owner in self.store.owners() {
-            let facts = Cartridge::inspect(&self.store, CartridgeId(owner.0)).unwrap();
-            if facts.unfinished {
+            let id = CartridgeId(owner.0);
+            let facts = Cartridge::inspect(&self.store, id).unwrap();
+            if facts.unfinished && !named.contains(&id) {
                 self.store.remove(owner).unwrap();
             }
         }
@@ -287,6 +320,19 @@ impl Bench {
     pub fn quarantined(&self, label: &str) -> Option<String> {
         let id = self.id_of(label).expect("the cartridge is here");
         self.meta.lock().unwrap().read(|tx| vtl_library::quarantined(tx, id)).unwrap()
+    }
+
+    pub fn lazy_rows(&self) -> Vec<LazyRow> {
+        self.meta.lock().unwrap().read(vtl_migrate::lazy_all).unwrap()
+    }
+
+    /// A cartridge that is here in part, as a drive has it.
+    pub fn in_drive(&self, label: &str) -> Cartridge {
+        let id = self.id_of(label).unwrap();
+        let lazies = self.lazies.lock().unwrap().clone().unwrap();
+        let lazy = lazies.of(id).unwrap().unwrap();
+        let settings = vtl_cartridge::Settings::default();
+        Cartridge::open_absent(&self.store, id, settings, lazy.objects(), lazy.absent()).unwrap()
     }
 
     pub fn staging_is_empty(&self) -> bool {
@@ -507,18 +553,29 @@ fn missing(text: &str) -> Failure {
     Failure { class: Class::Permanent, code: "not-found".into(), message: text.into(), remedy: None }
 }
 
+/// An object, and where and how many bytes of it were read.
+pub type Got = (String, Option<(u64, u64)>);
+
 /// A remote that notes what is put, and may hold puts up until it is told to let them go.
 #[derive(Debug)]
 pub struct Watched {
     pub inner: FolderRemote,
     pub puts: Mutex<Vec<String>>,
     pub held: Mutex<bool>,
+    /// What was read.
+    pub gets: Mutex<Vec<Got>>,
+    /// Chunk objects are not given out for now.
+    pub gets_held: Mutex<bool>,
+    /// Nothing is reached.
+    pub gone: Mutex<bool>,
 }
 
 impl Watched {
     pub fn on(place: &Path) -> Arc<Self> {
         let inner = FolderRemote::open("r", place).unwrap();
-        Arc::new(Self { inner, puts: Mutex::default(), held: Mutex::new(false) })
+        let no = || Mutex::new(false);
+        let (puts, gets) = (Mutex::default(), Mutex::default());
+        Arc::new(Self { inner, puts, held: no(), gets, gets_held: no(), gone: no() })
     }
 }
 
@@ -545,6 +602,18 @@ impl Remote for Watched {
     }
 
     async fn get(&self, name: &ObjectName, span: Span) -> Result<ByteStream, Error> {
+        let object = name.as_str().rsplit('/').next().unwrap().to_owned();
+        while *self.gets_held.lock().unwrap() && object.contains(".img.") {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        if *self.gone.lock().unwrap() {
+            return Err(Error::new(
+                vtl_remote::Class::Unavailable,
+                vtl_remote::Doing::Get,
+                "made to be away",
+            ));
+        }
+        self.gets.lock().unwrap().push((object, span.range()));
         self.inner.get(name, span).await
     }
 

@@ -56,7 +56,7 @@ pub struct ImportArguments {
     /// Label here, when it is not to be the one that it had.
     #[arg(long = "as", value_name = "LABEL")]
     as_label: Option<String>,
-    /// Loadable at once, blocks fetched when they are read. Not supported by this version.
+    /// Loadable at once; blocks are fetched when they are read, and the rest meanwhile.
     #[arg(long)]
     lazy: bool,
     /// Wait for its end.
