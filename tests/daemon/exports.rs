@@ -12,13 +12,13 @@ use serde_json::{Value, json};
 use crate::support::scsi::{CHANGER, DRIVE, ONE_FILEMARK, REWIND};
 use crate::support::{Initiator, Server, eventually, noise, rounds};
 
-const LABEL: &str = "VTL001L8";
+pub const LABEL: &str = "VTL001L8";
 const BLOCK: usize = 1 << 18;
 
 /// A block, or a filemark.
-type Thing = Option<Vec<u8>>;
+pub type Thing = Option<Vec<u8>>;
 
-fn tape(seed: u64, blocks: u64) -> Vec<Thing> {
+pub fn tape(seed: u64, blocks: u64) -> Vec<Thing> {
     let mut tape = vec![None];
     tape.extend((0..blocks).map(|at| Some(noise(seed * 1000 + at, BLOCK))));
     tape.extend([None, None]);
@@ -27,7 +27,7 @@ fn tape(seed: u64, blocks: u64) -> Vec<Thing> {
     tape
 }
 
-fn write(host: &mut Initiator, tape: &[Thing]) {
+pub fn write(host: &mut Initiator, tape: &[Thing]) {
     for thing in tape {
         match thing {
             Some(block) => host.write(DRIVE, block).good(),
@@ -36,7 +36,7 @@ fn write(host: &mut Initiator, tape: &[Thing]) {
     }
 }
 
-fn read(host: &mut Initiator) -> Vec<Thing> {
+pub fn read(host: &mut Initiator) -> Vec<Thing> {
     host.attentions(DRIVE);
     host.run(DRIVE, &REWIND, 0, &[]).good();
     let mut things = Vec::new();
@@ -52,11 +52,11 @@ fn read(host: &mut Initiator) -> Vec<Thing> {
     }
 }
 
-fn remote(server: &Server, place: &Path) {
+pub fn remote(server: &Server, place: &Path) {
     server.api("POST", "/remotes", &json!({ "name": "r", "type": "folder", "path": place }));
 }
 
-fn key(server: &Server, folder: &Path) {
+pub fn key(server: &Server, folder: &Path) {
     let file = folder.join("key.pem");
     if !file.exists() {
         let made = Command::new("openssl").args(["genrsa", "-out"]).arg(&file).arg("2048").output().unwrap();
@@ -66,33 +66,33 @@ fn key(server: &Server, folder: &Path) {
     server.api("POST", "/keys", &json!({ "name": "k", "file": file }));
 }
 
-fn until_ended(server: &Server, id: &Value) -> Value {
+pub fn until_ended(server: &Server, id: &Value) -> Value {
     eventually(&format!("job {id} ends"), || {
         let job = server.get(&format!("/jobs/{id}"));
         ["completed", "failed", "cancelled"].contains(&job["state"].as_str().unwrap()).then_some(job)
     })
 }
 
-fn done(server: &Server, id: &Value) -> Value {
+pub fn done(server: &Server, id: &Value) -> Value {
     let job = until_ended(server, id);
     assert_eq!(job["state"], "completed", "{job}");
     job["result"].clone()
 }
 
-fn export(server: &Server, body: &Value) -> Value {
+pub fn export(server: &Server, body: &Value) -> Value {
     server.api("POST", &format!("/cartridges/{LABEL}/export"), body)["id"].clone()
 }
 
-fn import(server: &Server, body: &Value) -> Value {
+pub fn import(server: &Server, body: &Value) -> Value {
     server.api("POST", "/imports", body)["id"].clone()
 }
 
-fn staging_is_empty(server: &Server) -> bool {
+pub fn staging_is_empty(server: &Server) -> bool {
     fs::read_dir(server.state().join("staging")).map_or(true, |mut entries| entries.next().is_none())
 }
 
 /// A second server without a library of its own: it gets one with the cartridge's slot.
-fn second() -> Server {
+pub fn second() -> Server {
     let server = Server::start(&["--set", "library.default=none"]);
     let library =
         json!({ "name": "lib0", "profile": "ibm-03584l32", "drives": 1, "slots": 4, "mailslots": 1 });
@@ -100,7 +100,7 @@ fn second() -> Server {
     server
 }
 
-fn load_from_vault(server: &Server) -> Initiator {
+pub fn load_from_vault(server: &Server) -> Initiator {
     server.api("POST", &format!("/vault/{LABEL}/load"), &json!({ "library": "lib0" }));
     let mut host = server.session(2);
     host.load(1, 0);
@@ -267,7 +267,7 @@ fn what_a_host_puts_into_a_mailslot_is_exported_from_the_vault_after_the_hook_an
 }
 
 /// Kills the server some time after `begun`, starts it again, until the job has ended.
-fn kill_until_ended(server: &mut Server, id: &Value, kills: u32, seed: u64) -> Value {
+pub fn kill_until_ended(server: &mut Server, id: &Value, kills: u32, seed: u64) -> Value {
     for kill in 0..kills {
         std::thread::sleep(Duration::from_millis((seed * 7919 + u64::from(kill) * 104_729) % 180));
         server.kill();
@@ -313,9 +313,18 @@ fn killed_at_any_moment_an_export_and_an_import_lose_and_double_nothing() {
         let mut other = second();
         remote(&other, place.path());
         key(&other, keys.path());
-        let id = import(&other, &json!({ "remote": "r", "folder": folder }));
+        // Into a pool of its own in every second round.
+        let pool = if round % 2 == 0 { "far" } else { "default" };
+        let disk = tempfile::tempdir().unwrap();
+        other.api("POST", "/pools", &json!({ "name": "far", "paths": [disk.path().join("home")] }));
+        let id = import(&other, &json!({ "remote": "r", "folder": folder, "pool": pool }));
         kill_until_ended(&mut other, &id, 3, round + 50);
-        assert_eq!(other.get("/cartridges").as_array().unwrap().len(), 1, "round {round}");
+        let listed = other.get("/cartridges");
+        assert_eq!(
+            (listed.as_array().unwrap().len(), &listed[0]["pool"]),
+            (1, &json!(pool)),
+            "round {round}"
+        );
         assert!(staging_is_empty(&other), "round {round}");
         let mut host = load_from_vault(&other);
         assert!(read(&mut host) == tape(4 + round, 24), "round {round}");

@@ -3,6 +3,7 @@
 //! ```text
 //! Export: Reading (a snapshot) -> bundle writer -> vtl-transfer -> remote, manifest last -> catalogue -> delete here, if that is wanted
 //! Import: manifest -> vtl-transfer -> bundle reader -> a copy that says it is unfinished -> finished -> inventory and catalogue, in one transaction
+//! Repair: what chunks lack -> only frames that hold it -> the store, which compares each with its fingerprint
 //! Verify, Prune: what lies on a remote, against what is known of it
 //! ```
 //!
@@ -13,9 +14,11 @@ mod catalogue;
 mod export;
 mod fail;
 mod folder;
+mod heal;
 mod import;
 mod job;
 mod prune;
+mod reach;
 mod request;
 mod verify;
 mod whereabouts;
@@ -24,13 +27,14 @@ mod world;
 pub use catalogue::{MODULE, Origin, Row, StoredObject, all, of_cartridge, of_folder};
 pub use export::{Export, written_to};
 pub use folder::{FolderName, Found, found_in};
+pub use heal::Repair;
 pub use import::Import;
 pub use prune::Prune;
 pub use request::{
     EXPORT, ExportRequest, ExportResult, IMPORT, ImportRequest, ImportResult, PRUNE, PruneRequest,
-    PruneResult, VERIFY, VerifyRequest, VerifyResult,
+    PruneResult, REPAIR, RepairRequest, RepairResult, Repaired, VERIFY, VerifyRequest, VerifyResult,
 };
 pub use verify::Verify;
 pub use vtl_bundle::CHUNK_SIZES;
 pub use whereabouts::Whereabouts;
-pub use world::{Defaults, Settings, World};
+pub use world::{Defaults, Held, Settings, World};
