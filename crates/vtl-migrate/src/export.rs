@@ -557,8 +557,8 @@ impl Export {
         if course.delete_after_export {
             let end = course.end(&*self.world)?;
             let pace = Plain::new(ticket, row.image_bytes);
-            let gone = end
-                .prove(row, mode(&course.verify)?, &pace)
+            let gone = real(&end)
+                .and_then(|()| end.prove(row, mode(&course.verify)?, &pace))
                 .and_then(|()| Ok(self.world.delete_here(row.cartridge, row.generation)?));
             match gone {
                 Ok(()) => result.deleted_here = true,
@@ -573,6 +573,15 @@ impl Export {
         ticket.task_done(0);
         Ok(result)
     }
+}
+
+/// What lies on a remote for rehearsals is no reason to delete anything here.
+fn real(end: &End) -> Result<(), Trouble> {
+    if !end.remote.is_rehearsal() {
+        return Ok(());
+    }
+    let text = format!("remote {} is for rehearsals: nothing is deleted for what it has", end.remote.name());
+    Err(fail::permanent("conflict", text, "export to a remote without faults").into())
 }
 
 /// Removes what attempts before have half sent: it is made anew.

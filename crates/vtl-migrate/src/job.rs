@@ -10,7 +10,7 @@ use vtl_bundle::{FRAME_BYTES, MAX_MANIFEST_BYTES, Manifest, Signed, Stored, mani
 use vtl_jobs::{Failure, Outcome, Ticket};
 use vtl_library::LibraryError;
 use vtl_meta::Tx;
-use vtl_remote::{Class, Folder, Mode, Receipt, Remote, Span, collect, verify};
+use vtl_remote::{Class, Folder, Mode, Receipt, Remote, Span, collect, verify_or_read_back};
 use vtl_transfer::{Confirmed, Line, Pace, Permission, Staging, Trouble, content_of, of_ticket, on_remote};
 use vtl_types::CartridgeId;
 
@@ -120,14 +120,11 @@ impl End {
                 .parse::<Receipt>()
                 .map_err(|why: String| fail::unreadable("catalogue", why))?;
             let _permit = pace.permit().ok_or(Trouble::Stopped)?;
-            on_remote(&self.runtime, pace, async {
-                match verify(&*self.remote, &name, &content, &receipt, mode).await {
-                    Err(error) if error.class() == Class::Unverifiable => {
-                        verify(&*self.remote, &name, &content, &receipt, Mode::Readback).await
-                    }
-                    outcome => outcome,
-                }
-            })?;
+            on_remote(
+                &self.runtime,
+                pace,
+                verify_or_read_back(&*self.remote, &name, &content, &receipt, mode),
+            )?;
         }
         match self.manifest(pace)? {
             Some(bytes) if hex(&Sha256::digest(&bytes)) == row.manifest_sha256 => Ok(()),
