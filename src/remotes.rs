@@ -3,7 +3,9 @@
 //! Drivers are async and belong to the daemon's runtime. A thread of its own, such as a job's, waits for a call with [`Remotes::wait`]; a
 //! request of the API runs beside the runtime and may do the same. A task of the runtime must not: it would wait for itself.
 
+mod clouds;
 mod definition;
+mod rehearsal;
 mod requests;
 mod rows;
 
@@ -19,14 +21,16 @@ use vtl_jobs::JobError;
 use vtl_library::LibraryError;
 use vtl_meta::{MetaError, Tx};
 use vtl_remote::{
-    DEFAULT_RETRY_EXIT_CODES, FolderRemote, RcloneConfig, RcloneRemote, Remote, S3Config, S3Remote,
+    AzureConfig, DEFAULT_RETRY_EXIT_CODES, FaultyRemote, FolderRemote, GcsConfig, RcloneConfig, RcloneRemote,
+    Remote, S3Config, WebDavConfig,
 };
 
 use crate::given_name::{BadName, GivenName};
 use crate::meta::SharedMeta;
 use crate::pools::Pools;
 use crate::used::NotTold;
-use definition::{Bucket, Definition};
+use definition::{Bucket, Definition, refuse};
+use rehearsal::Plans;
 pub(crate) use requests::refused;
 pub use rows::MODULE;
 use rows::Row;
@@ -47,6 +51,7 @@ pub struct Remotes {
     runtime: OnceLock<Handle>,
     /// Exit codes of rclone after which it is tried again.
     retry_on: RwLock<Vec<u8>>,
+    plans: Plans,
 }
 
 /// Why a remote is not defined, opened or removed.
@@ -172,6 +177,7 @@ impl Remotes {
             pools,
             runtime: OnceLock::new(),
             retry_on: RwLock::new(DEFAULT_RETRY_EXIT_CODES.to_vec()),
+            plans: Plans::default(),
         })
     }
 
@@ -225,7 +231,7 @@ impl Remotes {
                 self.refuse_own(path)?;
                 Arc::new(FolderRemote::open(&name, path)?)
             }
-            Definition::S3(bucket) => Arc::new(S3Remote::open(s3_config(name, bucket))?),
+            Definition::S3(bucket) => Arc::new(s3_config(name, bucket).open()?),
             Definition::Rclone { remote, flags } => Arc::new(RcloneRemote::open(RcloneConfig {
                 name,
                 program: PathBuf::from(RCLONE),
@@ -234,6 +240,17 @@ impl Remotes {
                 spool: self.spool.clone(),
                 retry_exit_codes: self.retry_on.read().unwrap_or_else(PoisonError::into_inner).clone(),
             })?),
+            Definition::Azure(config) => Arc::new(AzureConfig { name, ..config.clone() }.open()?),
+            Definition::Gcs(config) => Arc::new(GcsConfig { name, ..config.clone() }.open()?),
+            Definition::WebDav(config) => Arc::new(WebDavConfig { name, ..config.clone() }.open()?),
+            Definition::Faulty(rehearsal) => {
+                let over = self.row(&given(&rehearsal.over)?)?;
+                if let Definition::Faulty(_) = over.definition {
+                    return Err(refuse("over", &rehearsal.over, "it has faults itself: name one that works"));
+                }
+                let plan = self.plans.of(&name, rehearsal)?;
+                Arc::new(FaultyRemote::rehearsing(&name, self.connect(&over.name, &over.definition)?, plan))
+            }
         })
     }
 

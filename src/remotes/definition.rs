@@ -4,9 +4,10 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use vtl_api::CreateRemote;
-use vtl_remote::{DEFAULT_PART_SIZE, Style};
+use vtl_remote::{AzureConfig, DEFAULT_PART_SIZE, GcsConfig, Style, WebDavConfig};
 
-use super::RemoteRefused;
+use super::rehearsal::Rehearsal;
+use super::{RemoteRefused, clouds};
 
 /// A remote as it was defined.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +26,14 @@ pub enum Definition {
         /// On every call.
         flags: Vec<String>,
     },
+    /// A container of Azure, or a prefix in one.
+    Azure(AzureConfig),
+    /// A bucket of Google, or a prefix in one.
+    Gcs(GcsConfig),
+    /// A folder on a WebDAV server.
+    WebDav(WebDavConfig),
+    /// Another remote, with faults.
+    Faulty(Rehearsal),
 }
 
 /// Settings of an S3 remote. Credentials are in files that are named here.
@@ -45,6 +54,7 @@ pub struct Bucket {
 }
 
 const STYLES: [(&str, Style); 2] = [("path", Style::Path), ("virtual-host", Style::VirtualHost)];
+const NO_TYPE: &str = "there is no such type: write folder, s3, azure, gcs, webdav, rclone or faulty";
 const DEFAULT_REGION: &str = "us-east-1";
 /// Settings are names and paths.
 const MAX_VALUE: usize = 4096;
@@ -70,9 +80,11 @@ impl Definition {
             "folder" => Self::Folder { path: settings.path("path")? },
             "s3" => Self::S3(Bucket::read(&mut settings)?),
             "rclone" => Self::Rclone { remote: settings.need("rclone_remote")?, flags: settings.flags()? },
-            _ => {
-                return Err(refuse("type", kind, "there is no such type: write folder, s3 or rclone"));
-            }
+            "azure" => Self::Azure(clouds::read_azure(&mut settings)?),
+            "gcs" => Self::Gcs(clouds::read_gcs(&mut settings)?),
+            "webdav" => Self::WebDav(clouds::read_webdav(&mut settings)?),
+            "faulty" => Self::Faulty(Rehearsal::read(&mut settings)?),
+            _ => return Err(refuse("type", kind, NO_TYPE)),
         };
         settings.end()?;
         Ok(definition)
@@ -84,6 +96,10 @@ impl Definition {
             Self::Folder { .. } => "folder",
             Self::S3(_) => "s3",
             Self::Rclone { .. } => "rclone",
+            Self::Azure(_) => "azure",
+            Self::Gcs(_) => "gcs",
+            Self::WebDav(_) => "webdav",
+            Self::Faulty(_) => "faulty",
         }
     }
 
@@ -96,6 +112,10 @@ impl Definition {
             Self::Rclone { remote, flags } => std::iter::once(row("rclone_remote", remote.clone()))
                 .chain(flags.iter().map(|flag| row("rclone_flag", flag.clone())))
                 .collect(),
+            Self::Azure(config) => clouds::azure_rows(config),
+            Self::Gcs(config) => clouds::gcs_rows(config),
+            Self::WebDav(config) => clouds::webdav_rows(config),
+            Self::Faulty(rehearsal) => rehearsal.rows(),
         }
     }
 }
@@ -111,6 +131,15 @@ impl fmt::Display for Definition {
                 write!(f, "{endpoint}/{}{slash}{}", bucket.bucket, bucket.prefix)
             }
             Self::Rclone { remote, .. } => f.write_str(remote),
+            Self::Azure(AzureConfig { account, container, prefix, endpoint, .. }) => {
+                let default = format!("https://{account}.blob.core.windows.net");
+                f.write_str(&clouds::place(endpoint.as_deref(), &default, [container, prefix]))
+            }
+            Self::Gcs(GcsConfig { bucket, prefix, endpoint, .. }) => {
+                f.write_str(&clouds::place(endpoint.as_deref(), "gs:/", [bucket, prefix]))
+            }
+            Self::WebDav(WebDavConfig { endpoint, .. }) => f.write_str(endpoint),
+            Self::Faulty(rehearsal) => write!(f, "{}, with faults", rehearsal.over),
         }
     }
 }
@@ -152,7 +181,7 @@ impl Bucket {
 }
 
 /// Paths come from texts, so they are texts.
-fn text_of(path: &Path) -> String {
+pub(super) fn text_of(path: &Path) -> String {
     path.display().to_string()
 }
 
@@ -174,6 +203,14 @@ fn given(request: &CreateRemote) -> Rows {
         secret_key_file,
         rclone_remote,
         rclone_flags,
+        account,
+        container,
+        credentials_file,
+        user,
+        password_file,
+        over,
+        faults,
+        seed,
     } = request;
     let texts = [
         ("path", path),
@@ -186,29 +223,38 @@ fn given(request: &CreateRemote) -> Rows {
         ("access_key_file", access_key_file),
         ("secret_key_file", secret_key_file),
         ("rclone_remote", rclone_remote),
+        ("account", account),
+        ("container", container),
+        ("credentials_file", credentials_file),
+        ("user", user),
+        ("password_file", password_file),
+        ("over", over),
     ];
     let others = [
         ("allow_http", allow_http.map(|on| on.to_string())),
         ("checksums", checksums.map(|on| on.to_string())),
         ("part_size", part_size_bytes.map(|bytes| bytes.to_string())),
+        ("seed", seed.map(|seed| seed.to_string())),
     ];
     let flags = rclone_flags.iter().map(|flag| ("rclone_flag", Some(flag.clone())));
-    let all = texts.into_iter().map(|(key, value)| (key, value.clone())).chain(others).chain(flags);
+    let faults = faults.iter().map(|fault| ("fault", Some(fault.clone())));
+    let lists = flags.chain(faults);
+    let all = texts.into_iter().map(|(key, value)| (key, value.clone())).chain(others).chain(lists);
     all.filter_map(|(key, value)| Some((key.to_owned(), value?))).collect()
 }
 
-fn refuse(key: &str, value: &str, why: &str) -> RemoteRefused {
+pub(super) fn refuse(key: &str, value: &str, why: &str) -> RemoteRefused {
     RemoteRefused::Setting { key: key.to_owned(), value: value.to_owned(), why: why.to_owned() }
 }
 
 /// Settings that nobody has taken yet.
-struct Settings<'k> {
+pub(super) struct Settings<'k> {
     kind: &'k str,
     rows: Rows,
 }
 
 impl Settings<'_> {
-    fn take(&mut self, key: &str) -> Result<Option<String>, RemoteRefused> {
+    pub(super) fn take(&mut self, key: &str) -> Result<Option<String>, RemoteRefused> {
         let mut found = self.all(key)?;
         match (found.pop(), found.pop()) {
             (Some(_), Some(second)) => Err(refuse(key, &second, "it is given twice: keep one")),
@@ -216,7 +262,7 @@ impl Settings<'_> {
         }
     }
 
-    fn all(&mut self, key: &str) -> Result<Vec<String>, RemoteRefused> {
+    pub(super) fn all(&mut self, key: &str) -> Result<Vec<String>, RemoteRefused> {
         let found: Vec<String> =
             self.rows.extract_if(.., |(own, _)| own == key).map(|(_, value)| value).collect();
         let bad = |value: &&String| value.len() > MAX_VALUE || value.chars().any(char::is_control);
@@ -226,23 +272,23 @@ impl Settings<'_> {
         }
     }
 
-    fn need(&mut self, key: &str) -> Result<String, RemoteRefused> {
+    pub(super) fn need(&mut self, key: &str) -> Result<String, RemoteRefused> {
         match self.take(key)? {
             Some(value) if !value.is_empty() => Ok(value),
             _ => Err(refuse(key, "", &format!("a remote of type {} needs it", self.kind))),
         }
     }
 
-    fn path(&mut self, key: &str) -> Result<PathBuf, RemoteRefused> {
+    pub(super) fn path(&mut self, key: &str) -> Result<PathBuf, RemoteRefused> {
         let path = self.need(key)?;
         absolute(key, &path)
     }
 
-    fn maybe_path(&mut self, key: &str) -> Result<Option<PathBuf>, RemoteRefused> {
+    pub(super) fn maybe_path(&mut self, key: &str) -> Result<Option<PathBuf>, RemoteRefused> {
         self.take(key)?.map(|path| absolute(key, &path)).transpose()
     }
 
-    fn switch(&mut self, key: &str, default: bool) -> Result<bool, RemoteRefused> {
+    pub(super) fn switch(&mut self, key: &str, default: bool) -> Result<bool, RemoteRefused> {
         match self.take(key)?.as_deref() {
             None => Ok(default),
             Some("true") => Ok(true),
@@ -257,7 +303,7 @@ impl Settings<'_> {
         found.ok_or_else(|| refuse("style", &asked, "write path or virtual-host"))
     }
 
-    fn part_size(&mut self) -> Result<u64, RemoteRefused> {
+    pub(super) fn part_size(&mut self) -> Result<u64, RemoteRefused> {
         let Some(asked) = self.take("part_size")? else { return Ok(DEFAULT_PART_SIZE) };
         asked.parse().map_err(|_| refuse("part_size", &asked, "write a size such as 16m"))
     }
@@ -351,8 +397,41 @@ mod tests {
     }
 
     #[test]
+    fn each_type_comes_back_from_its_rows_and_says_where_it_is() {
+        for (kind, pairs, place) in [
+            (
+                "azure",
+                &[("account", "tapes"), ("container", "c"), ("prefix", "p"), ("secret_key_file", "/k")][..],
+                "https://tapes.blob.core.windows.net/c/p",
+            ),
+            ("gcs", &[("bucket", "tapes"), ("credentials_file", "/k.json")], "gs://tapes"),
+            (
+                "webdav",
+                &[("endpoint", "https://h/dav"), ("user", "u"), ("password_file", "/p")],
+                "https://h/dav",
+            ),
+            (
+                "faulty",
+                &[("over", "cloud"), ("fault", "drop:5%"), ("fault", "slow:1%:2s")],
+                "cloud, with faults",
+            ),
+        ] {
+            let read = Definition::read(kind, rows(pairs)).unwrap();
+            assert_eq!((read.kind(), read.to_string().as_str()), (kind, place));
+            assert_eq!(Definition::read(kind, read.rows()).unwrap(), read);
+        }
+        let dav = [("endpoint", "https://h")];
+        assert!(
+            why("webdav", &[&dav[..], &[("user", "u")]].concat()).contains("password_file: a user needs one")
+        );
+        assert!(why("webdav", &[&dav[..], &[("password_file", "/p")]].concat()).contains("name the user"));
+        assert!(why("faulty", &[("over", "x")]).contains("such as drop:5%"));
+        assert!(why("azure", &[("container", "c")]).contains("account: a remote of type azure needs it"));
+    }
+
+    #[test]
     fn a_wrong_setting_is_named_with_what_would_be_right() {
-        assert!(why("tape", &[]).contains("write folder, s3 or rclone"));
+        assert!(why("tape", &[]).contains("write folder, s3, azure, gcs, webdav, rclone or faulty"));
         assert!(why("folder", &[]).contains("path: a remote of type folder needs it"));
         assert!(why("folder", &[("path", "here")]).contains("'here': write an absolute path"));
         assert!(

@@ -124,12 +124,22 @@ impl Remotes {
                 true => Ok(()),
                 false => Err(RemoteRefused::Unknown(name.clone())),
             }
-        })
+        })?;
+        self.plans.forget(name.as_str());
+        Ok(())
     }
 }
 
 fn users_in(tx: &vtl_meta::Tx<'_>, name: &GivenName) -> Result<Vec<String>, RemoteRefused> {
-    Ok(crate::used::by(tx, "remote", name.as_str())?)
+    let over = |row: Row| match row.definition {
+        Definition::Faulty(rehearsal) if rehearsal.over == name.as_str() => {
+            Some(format!("remote {}", row.name))
+        }
+        _ => None,
+    };
+    let mut by = crate::used::by(tx, "remote", name.as_str())?;
+    by.extend(rows::all(tx)?.into_iter().filter_map(over));
+    Ok(by)
 }
 
 fn info(row: &Row) -> RemoteInfo {
@@ -149,7 +159,9 @@ fn shown(definition: &Definition) -> BTreeMap<String, Value> {
     }
     all.into_iter()
         .map(|(key, mut values)| match values.len() {
-            1 if key != "rclone_flag" => (key, values.pop().map_or(Value::Null, Value::String)),
+            1 if key != "rclone_flag" && key != "fault" => {
+                (key, values.pop().map_or(Value::Null, Value::String))
+            }
             _ => (key, values.into()),
         })
         .collect()

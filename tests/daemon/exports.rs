@@ -398,3 +398,35 @@ fn an_export_is_looked_into_copied_for_other_programs_and_given_to_another_key()
     let copy = json!({ "remote": "r", "folder": folder, "as_label": "VTL050L8" });
     assert_eq!(done(&server, &import(&server, &copy))["label"], "VTL050L8");
 }
+
+#[test]
+fn a_rehearsal_with_faults_ends_well_by_retries_and_deletes_nothing_here() {
+    let place = tempfile::tempdir().unwrap();
+    let server = Server::start(&[
+        "--set",
+        "cartridge.size=1g",
+        "--set",
+        "migrate.delete_after_export=true",
+        "--set",
+        "transfer.retry.pause=1s",
+        "--set",
+        "transfer.retry.max_pause=1s",
+        "--set",
+        "transfer.retry.attempts=100",
+    ]);
+    remote(&server, place.path());
+    let faults =
+        ["drop:10%", "drop-answer:10%", "error:10%", "corrupt:5%", "half:5%", "throttle:5%", "slow:5%:0s"];
+    let drill = json!({ "name": "drill", "type": "faulty", "over": "r", "faults": faults, "seed": 3 });
+    server.api("POST", "/remotes", &drill);
+    let mut host = server.session(1);
+    host.load(1, 0);
+    write(&mut host, &tape(7, 3));
+    server.api("POST", &format!("/cartridges/{LABEL}/move"), &json!({ "to": "slot:1" }));
+    let sent = done(&server, &export(&server, &json!({ "remote": "drill" })));
+    assert_eq!((&sent["exported"], &sent["deleted_here"]), (&json!(true), &json!(false)), "{sent}");
+    assert!(sent["kept_because"].as_str().unwrap().contains("for rehearsals"), "{sent}");
+    // What went through the faults is whole on the remote that has none.
+    let body = json!({ "remote": "r", "folder": sent["folder"] });
+    done(&server, &server.api("POST", "/exports/verify", &body)["id"].clone());
+}

@@ -137,3 +137,76 @@ fn credentials_stay_in_their_files() {
         assert!(!found, "{}", entry.path().display());
     }
 }
+
+#[test]
+fn a_remote_with_faults_is_over_one_that_works_and_keeps_it_from_being_forgotten() {
+    let mut server = Server::start(&[]);
+    let place = tempfile::tempdir().unwrap();
+    let drill = |name: &str, over: &str, faults: &[&str]| json!({ "name": name, "type": "faulty", "over": over, "faults": faults });
+    let told = create(&server, &drill("drill", "real", &["drop:100%"]));
+    assert!(told.0 == 404 && message(&told).contains("no remote 'real'"), "{told:?}");
+    server.api("POST", "/remotes", &json!({ "name": "real", "type": "folder", "path": place.path() }));
+    for (faults, why) in [(&[][..], "such as drop:5%"), (&["melt:5%"], "one of drop, drop-answer")] {
+        let told = create(&server, &drill("drill", "real", faults));
+        assert!(told.0 == 400 && message(&told).contains(why), "{told:?}");
+    }
+    server.api("POST", "/remotes", &drill("drill", "real", &["drop:100%", "slow:1%:2s"]));
+    let told = create(&server, &drill("other", "drill", &["drop:1%"]));
+    assert!(told.0 == 400 && message(&told).contains("name one that works"), "{told:?}");
+    server.kill();
+    server.start_again();
+    let shown = server.get("/remotes/drill");
+    assert_eq!(shown["settings"]["fault"], json!(["drop:100%", "slow:1%:2s"]));
+    assert_eq!(shown["place"], "real, with faults");
+    let test = server.api("POST", "/remotes/drill/test", &json!({}));
+    assert_eq!(test["usable"], false, "{test}");
+    assert!(test["steps"][0]["why"].as_str().unwrap().contains("by plan"), "{test}");
+    let told = server.ask("DELETE", "/remotes/real", &Value::Null);
+    assert!(told.0 == 409 && message(&told).contains("remote drill"), "{told:?}");
+    server.api("DELETE", "/remotes/drill", &Value::Null);
+    server.api("DELETE", "/remotes/real", &Value::Null);
+}
+
+#[test]
+fn remotes_of_each_cloud_are_defined_with_their_keys_in_files_and_say_where_they_are() {
+    let server = Server::start(&[]);
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        path
+    };
+    // `made-up-secret` in base64.
+    let key = file("key", "bWFkZS11cC1zZWNyZXQ=");
+    let password = file("password", "made-up-secret");
+    let account = file(
+        "account.json",
+        r#"{"client_email": "x@example.com", "private_key": "", "private_key_id": "", "disable_oauth": true}"#,
+    );
+    let asked = [
+        json!({ "name": "a", "type": "azure", "account": "tapes", "container": "exports", "prefix": "p", "secret_key_file": key }),
+        json!({ "name": "g", "type": "gcs", "bucket": "tapes", "credentials_file": account }),
+        json!({
+            "name": "w", "type": "webdav", "endpoint": "http://127.0.0.1:1/dav", "allow_http": true,
+            "user": "u", "password_file": password
+        }),
+    ];
+    for body in &asked {
+        server.api("POST", "/remotes", body);
+    }
+    let places: Vec<Value> =
+        server.get("/remotes").as_array().unwrap().iter().map(|row| row["place"].clone()).collect();
+    assert_eq!(
+        places,
+        ["https://tapes.blob.core.windows.net/exports/p", "gs://tapes", "http://127.0.0.1:1/dav"]
+    );
+    let test = server.api("POST", "/remotes/w/test", &json!({}));
+    assert_eq!((&test["usable"], &test["steps"][0]["finding"]), (&json!(false), &json!("failed")), "{test}");
+    for text in [server.get("/remotes/a").to_string(), server.get("/remotes/w").to_string(), server.log()] {
+        assert!(!text.contains("bWFkZS11") && !text.contains("made-up-secret"), "{text}");
+    }
+    let told =
+        create(&server, &json!({ "name": "b", "type": "azure", "account": "tapes", "container": "exports" }));
+    assert!(told.0 == 400 && message(&told).contains("secret_key_file"), "{told:?}");
+}

@@ -1222,7 +1222,7 @@ pub struct BackupFile {
 pub struct CreateRemote {
     /// Its name.
     pub name: String,
-    /// `folder`, `s3` or `rclone`.
+    /// `folder`, `s3`, `azure`, `gcs`, `webdav`, `rclone` or `faulty`.
     #[serde(rename = "type")]
     pub kind: String,
     /// The folder.
@@ -1267,6 +1267,30 @@ pub struct CreateRemote {
     /// Flags put on every call of rclone.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rclone_flags: Vec<String>,
+    /// The storage account.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+    /// Container, which must be there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<String>,
+    /// Key file of a service account, mode 0600.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credentials_file: Option<String>,
+    /// Who logs in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// File with the user's password, mode 0600.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password_file: Option<String>,
+    /// The remote that faults are put on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub over: Option<String>,
+    /// Faults with their chances, such as `drop:5%`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<String>,
+    /// Where the sequence of faults begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
 }
 
 /// `GET /remotes`, one row.
@@ -1274,7 +1298,7 @@ pub struct CreateRemote {
 pub struct RemoteInfo {
     /// Its name.
     pub name: String,
-    /// `folder`, `s3` or `rclone`.
+    /// `folder`, `s3`, `azure`, `gcs`, `webdav`, `rclone` or `faulty`.
     #[serde(rename = "type")]
     pub kind: String,
     /// Where it is.

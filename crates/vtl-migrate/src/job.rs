@@ -10,7 +10,7 @@ use vtl_bundle::{FRAME_BYTES, Manifest, Signed, Stored};
 use vtl_jobs::{Failure, Outcome, Ticket};
 use vtl_library::LibraryError;
 use vtl_meta::Tx;
-use vtl_remote::{Class, Folder, Mode, Receipt, Remote, verify};
+use vtl_remote::{Folder, Mode, Receipt, Remote, verify_or_read_back};
 use vtl_transfer::{Confirmed, Line, Pace, Permission, Staging, Trouble, content_of, of_ticket, on_remote};
 use vtl_types::CartridgeId;
 
@@ -99,8 +99,15 @@ impl End {
         Ok(Opened { manifest, bytes, signed, sha256, known: !known.is_empty() })
     }
 
-    /// Proves at this moment that what a row says is there, by hashes kept here.
+    /// Proves at this moment that what a row says is there, by hashes kept here. A remote for rehearsals proves nothing.
     pub(crate) fn prove(&self, row: &Row, wanted: Mode, pace: &dyn Pace) -> Result<(), Trouble> {
+        if self.remote.is_rehearsal() {
+            let text = format!(
+                "remote {} is for rehearsals: nothing is deleted for what it has",
+                self.remote.name()
+            );
+            return Err(fail::permanent("conflict", text, "export to a remote without faults").into());
+        }
         let mode = if wanted == Mode::Readback { Mode::Readback } else { Mode::RemoteHash };
         for stored in &row.objects {
             let name = self.folder.object(&stored.object.name);
@@ -111,14 +118,11 @@ impl End {
                 .parse::<Receipt>()
                 .map_err(|why: String| fail::unreadable("catalogue", why))?;
             let _permit = pace.permit().ok_or(Trouble::Stopped)?;
-            on_remote(&self.runtime, pace, async {
-                match verify(&*self.remote, &name, &content, &receipt, mode).await {
-                    Err(error) if error.class() == Class::Unverifiable => {
-                        verify(&*self.remote, &name, &content, &receipt, Mode::Readback).await
-                    }
-                    outcome => outcome,
-                }
-            })?;
+            on_remote(
+                &self.runtime,
+                pace,
+                verify_or_read_back(&*self.remote, &name, &content, &receipt, mode),
+            )?;
         }
         match self.manifest(pace)? {
             Some(bytes) if row.has_manifest(&sha256(&bytes)) => Ok(()),

@@ -216,6 +216,23 @@ pub(crate) fn exact(stream: ByteStream, length: u64, call: Call) -> ByteStream {
     .boxed()
 }
 
+/// Gives each piece when the next one has come, and the last one when the stream has ended without an error: who has all bytes
+/// knows that they were checked.
+#[cfg(feature = "http")]
+pub(crate) fn last_when_done(stream: ByteStream) -> ByteStream {
+    stream::try_unfold((stream.fuse(), None), |(mut stream, mut held)| async move {
+        loop {
+            match (stream.next().await.transpose()?, held.take()) {
+                (Some(piece), None) => held = Some(piece),
+                (Some(piece), Some(before)) => return Ok(Some((before, (stream, Some(piece))))),
+                (None, Some(last)) => return Ok(Some((last, (stream, None)))),
+                (None, None) => return Ok(None),
+            }
+        }
+    })
+    .boxed()
+}
+
 /// Everything of a stream that is known to be short.
 ///
 /// # Errors
@@ -257,6 +274,21 @@ mod tests {
         ] {
             let outcome = collect(checked(stream(&pieces), content, Class::Source, call()), 100).await;
             assert_eq!(outcome.map_err(|error| error.class()).err(), (!fits).then_some(Class::Source));
+        }
+    }
+
+    #[cfg(feature = "http")]
+    #[tokio::test]
+    async fn the_last_piece_is_given_when_all_are_checked() {
+        for (pieces, given) in
+            [(vec![&b"abc"[..], b"def"], 6), (vec![&b"abc"[..], b"deg"], 3), (vec![&b"abcdeg"[..]], 0)]
+        {
+            let checked = checked(stream(&pieces), Content::of(b"abcdef"), Class::Source, call());
+            let (mut got, mut all) = (0, last_when_done(checked));
+            while let Some(Ok(piece)) = all.next().await {
+                got += piece.len();
+            }
+            assert_eq!(got, given);
         }
     }
 

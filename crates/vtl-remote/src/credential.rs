@@ -12,6 +12,9 @@ use crate::error::{Class, Doing, Error};
 
 /// The longest credential, in bytes.
 const MAX_LENGTH: u64 = 4_096;
+/// The longest credential that is a file of lines, in bytes.
+#[cfg(feature = "http")]
+const MAX_TEXT: u64 = 65_536;
 /// Rights that nobody but the owner may have.
 const OTHERS: u32 = 0o077;
 
@@ -22,9 +25,32 @@ const OTHERS: u32 = 0o077;
 /// [`Class::Misconfigured`]: the file is missing, is not a file, belongs to somebody else, can be read by others, is empty,
 /// longer than 4 KiB, or has more than one line of printable ASCII.
 pub fn read(path: &Path) -> Result<Secret, Error> {
-    let refuse = |why: String| {
-        Error::new(Class::Misconfigured, Doing::Open, format!("credential file {}: {why}", path.display()))
-    };
+    one_line(read_private(path, MAX_LENGTH)?).map_err(|why| refuse(path, why))
+}
+
+/// Reads a credential that is a whole file of ASCII, such as a key in JSON.
+///
+/// # Errors
+///
+/// As [`read`]; it may have lines, and 64 KiB.
+#[cfg(feature = "http")]
+pub(crate) fn read_text(path: &Path) -> Result<Secret, Error> {
+    let secret = Secret::new(read_private(path, MAX_TEXT)?);
+    let fits = secret.len() as u64 <= MAX_TEXT && secret.expose().is_ascii();
+    if fits {
+        Ok(secret)
+    } else {
+        Err(refuse(path, "it must hold the credential as at most 64 KiB of ASCII"))
+    }
+}
+
+fn refuse(path: &Path, why: impl std::fmt::Display) -> Error {
+    Error::new(Class::Misconfigured, Doing::Open, format!("credential file {}: {why}", path.display()))
+}
+
+/// The bytes of a file that only its owner may read: as many as may be, and two more.
+fn read_private(path: &Path, most: u64) -> Result<Vec<u8>, Error> {
+    let refuse = |why: String| refuse(path, why);
     let unreadable = |error: std::io::Error| refuse(error.to_string());
     // Opening a pipe would wait for its writer, so ask first; what is then opened is asked again.
     if !std::fs::metadata(path).map_err(unreadable)?.is_file() {
@@ -41,9 +67,9 @@ pub fn read(path: &Path) -> Result<Secret, Error> {
         return Err(refuse(format!("it belongs to user {} and not to {us}: chown it", about.uid())));
     }
     // The room is there from the beginning: no copy stays behind when it grows.
-    let mut bytes = Vec::with_capacity(MAX_LENGTH as usize * 2);
-    file.take(MAX_LENGTH + 2).read_to_end(&mut bytes).map_err(unreadable)?;
-    one_line(bytes).map_err(|why| refuse(why.to_owned()))
+    let mut bytes = Vec::with_capacity(most as usize * 2);
+    file.take(most + 2).read_to_end(&mut bytes).map_err(unreadable)?;
+    Ok(bytes)
 }
 
 fn one_line(mut bytes: Vec<u8>) -> Result<Secret, &'static str> {
@@ -66,7 +92,7 @@ fn one_line(mut bytes: Vec<u8>) -> Result<Secret, &'static str> {
 }
 
 /// The text of a credential, for the one place that signs with it.
-#[cfg(feature = "s3")]
+#[cfg(feature = "http")]
 pub(crate) fn text(secret: &Secret) -> String {
     // `read` lets only ASCII pass.
     String::from_utf8_lossy(secret.expose()).into_owned()

@@ -70,6 +70,13 @@ pub enum Plan {
         /// 0 to 1,000.
         per_mille: u16,
     },
+    /// Each fault comes with its own chance in a thousand; the first that does is the one.
+    Chances {
+        /// Where the sequence begins.
+        seed: u64,
+        /// Faults, each with 0 to 1,000.
+        chances: Vec<(Fault, u16)>,
+    },
     /// Each entry waits for the next call of its kind; then nothing fails any more.
     Script(VecDeque<(Doing, Fault)>),
 }
@@ -85,6 +92,17 @@ impl Plan {
             Self::Script(faults) => {
                 let next = faults.iter().position(|(kind, _)| *kind == doing)?;
                 faults.remove(next).map(|(_, fault)| fault)
+            }
+            Self::Chances { seed, chances } => {
+                let mut drawn = None;
+                // As many numbers for each call, whatever it is: a sequence does not hang on what is asked.
+                for (fault, per_mille) in chances {
+                    let comes = next(seed) % 1_000 < u64::from(*per_mille);
+                    if comes && drawn.is_none() && fault.happens(doing) {
+                        drawn = Some(*fault);
+                    }
+                }
+                drawn
             }
             Self::Seeded { seed, per_mille } => {
                 let (chance, choice) = (next(seed), next(seed));
@@ -109,23 +127,37 @@ const fn next(state: &mut u64) -> u64 {
     z ^ (z >> 31)
 }
 
+/// A plan that goes on from one use of a remote to the next.
+pub type SharedPlan = Arc<Mutex<Plan>>;
+
 /// A remote around another.
 #[derive(Debug)]
 pub struct FaultyRemote {
+    /// Its own name, when it has one.
+    name: Option<String>,
     inner: Arc<dyn Remote>,
-    plan: Mutex<Plan>,
+    plan: SharedPlan,
 }
 
 impl FaultyRemote {
     /// `inner`, failing as `plan` says.
     pub fn new(inner: Arc<dyn Remote>, plan: Plan) -> Self {
-        Self { inner, plan: Mutex::new(plan) }
+        Self { name: None, inner, plan: Arc::new(Mutex::new(plan)) }
+    }
+
+    /// `inner` under a name of its own, for rehearsals; the plan is kept by who opens it.
+    pub fn rehearsing(name: &str, inner: Arc<dyn Remote>, plan: SharedPlan) -> Self {
+        Self { name: Some(name.to_owned()), inner, plan }
+    }
+
+    fn own_name(&self) -> &str {
+        self.name.as_deref().unwrap_or_else(|| self.inner.name())
     }
 
     /// The fault of this call, after what can be done before it has been: waiting, and failing at once.
     async fn before(&self, doing: Doing, object: &str) -> Result<Option<Fault>, Error> {
         let fault = self.plan.lock().unwrap_or_else(PoisonError::into_inner).draw(doing);
-        let fail = |class, text: &str| Err(Error::new(class, doing, text).on(self.inner.name()).of(object));
+        let fail = |class, text: &str| Err(Error::new(class, doing, text).on(self.own_name()).of(object));
         match fault.filter(|fault| fault.happens(doing)) {
             Some(Fault::Drop) => fail(Class::Unavailable, "the connection was dropped, by plan"),
             Some(Fault::Throttle) => fail(Class::Throttled, "too many requests, by plan"),
@@ -144,7 +176,7 @@ impl FaultyRemote {
             return Ok(answer);
         }
         Err(Error::new(Class::Unavailable, doing, "the answer was lost, by plan")
-            .on(self.inner.name())
+            .on(self.own_name())
             .of(object))
     }
 
@@ -210,7 +242,11 @@ fn turn_once(piece: Bytes, turned: &mut bool) -> Bytes {
 #[async_trait]
 impl Remote for FaultyRemote {
     fn name(&self) -> &str {
-        self.inner.name()
+        self.own_name()
+    }
+
+    fn is_rehearsal(&self) -> bool {
+        self.name.is_some()
     }
 
     fn abilities(&self) -> Abilities {
@@ -241,7 +277,7 @@ impl Remote for FaultyRemote {
         let fault = self.before(Doing::Get, name.as_str()).await?;
         let stream = self.inner.get(name, span).await?;
         let cut = Error::new(Class::Interrupted, Doing::Get, "the stream was cut off, by plan")
-            .on(self.inner.name())
+            .on(self.own_name())
             .of(name);
         let stream = match fault {
             Some(change @ (Fault::Corrupt | Fault::Half)) => change_fetched(stream, change, cut),
@@ -298,6 +334,17 @@ mod tests {
             assert!(draw(7).contains(&Some(*fault)), "{fault:?}");
         }
         assert!(draw(7).contains(&None));
+    }
+
+    #[test]
+    fn faults_come_as_often_as_their_chances_say_and_only_where_they_can() {
+        let chances = vec![(Fault::Lose, 1_000), (Fault::Throttle, 100)];
+        let mut plan = Plan::Chances { seed: 3, chances };
+        let drawn: Vec<Option<Fault>> = (0..1_000).map(|_| plan.draw(Doing::Head)).collect();
+        let throttled = drawn.iter().filter(|fault| **fault == Some(Fault::Throttle)).count();
+        assert!((60..140).contains(&throttled), "{throttled}");
+        assert!(!drawn.contains(&Some(Fault::Lose)));
+        assert_eq!(plan.draw(Doing::Put), Some(Fault::Lose));
     }
 
     #[test]

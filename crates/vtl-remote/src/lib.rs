@@ -1,17 +1,21 @@
 //! Places where exported objects lie: one trait, and its drivers.
 //!
-//! A [`Remote`] holds objects: bytes under a name, put whole, read in ranges, never changed. Drivers are a folder, S3 and
-//! what speaks like it, and whatever rclone reaches; [`FaultyRemote`] wraps any of them and fails by plan. What each can do,
+//! A [`Remote`] holds objects: bytes under a name, put whole, read in ranges, never changed. Drivers are a folder, S3
+//! and what speaks like it, Azure, Google, WebDAV, and whatever rclone reaches; [`FaultyRemote`] wraps any of them and fails by plan. What each can do,
 //! what its errors mean and what a crash leaves stands in `docs/remotes.md`. The crate knows neither tapes nor bundles.
 //!
 //! Async, on tokio: networks are waited for here, and disks are left to threads of their own.
 
 mod body;
+#[cfg(feature = "http")]
+mod cloud;
 mod content;
 pub mod credential;
 mod error;
 mod faulty;
 mod folder;
+#[cfg(feature = "http")]
+mod http_setup;
 mod limit;
 mod listing;
 mod name;
@@ -19,16 +23,20 @@ mod probe;
 mod random;
 mod rclone;
 mod remote;
-#[cfg(feature = "s3")]
-mod s3;
+#[cfg(feature = "http")]
+mod status;
 mod verify;
+#[cfg(feature = "http")]
+mod webdav;
 
 pub use body::{Body, ByteStream, BytesBody, FileBody, PIECE, collect, verified};
+#[cfg(feature = "http")]
+pub use cloud::{AzureConfig, CloudRemote, DEFAULT_PART_SIZE, GcsConfig, S3Config, Style};
 pub use content::{
     Comparison, Content, Digester, Md5Bytes, Receipt, Sha256Bytes, StoredHash, compare, from_hex, hex,
 };
 pub use error::{Class, Doing, Error};
-pub use faulty::{Fault, FaultyRemote, Plan};
+pub use faulty::{Fault, FaultyRemote, Plan, SharedPlan};
 pub use folder::FolderRemote;
 pub use limit::{Limiter, MinuteOfDay, Rate, Schedule, ScheduleError};
 pub use name::{Folder, MAX_NAME, MAX_SEGMENT, NameError, ObjectName, PART_MARK, key, rclone_path};
@@ -37,6 +45,6 @@ pub use rclone::{DEFAULT_RETRY_EXIT_CODES, RcloneConfig, RcloneRemote};
 pub use remote::{
     Abilities, Checkpoint, CreateOnly, Entry, Head, Page, Put, Remote, Span, Unwatched, Watch, create_or_same,
 };
-#[cfg(feature = "s3")]
-pub use s3::{DEFAULT_PART_SIZE, S3Config, S3Remote, Style};
-pub use verify::{Mode, Proof, verify};
+pub use verify::{Mode, Proof, verify, verify_or_read_back};
+#[cfg(feature = "http")]
+pub use webdav::{WebDavConfig, WebDavRemote};

@@ -50,13 +50,13 @@ impl Pager {
     }
 
     /// How many objects the page may have.
-    #[cfg(feature = "s3")]
+    #[cfg(feature = "http")]
     pub const fn most(&self) -> usize {
         self.most
     }
 
     /// True when the page has all that it may have and something comes after it.
-    #[cfg(feature = "s3")]
+    #[cfg(feature = "http")]
     pub const fn is_full(&self) -> bool {
         self.more
     }

@@ -23,6 +23,11 @@ pub trait Remote: Send + Sync + fmt::Debug {
     /// What this driver can do.
     fn abilities(&self) -> Abilities;
 
+    /// Whether what happens here is a rehearsal: then nothing here is given up for what lies there.
+    fn is_rehearsal(&self) -> bool {
+        false
+    }
+
     /// Sends an object; one of that name is replaced. The object appears when it is complete and not before.
     /// The body is checked against `content` on its way, and nothing appears when they differ.
     async fn put(&self, put: Put<'_>) -> Result<Receipt, Error>;

@@ -86,6 +86,26 @@ pub async fn verify(
     }
 }
 
+/// The same; an object of which the remote tells no hash is read back.
+///
+/// # Errors
+///
+/// As [`verify`], but for [`Class::Unverifiable`].
+pub async fn verify_or_read_back(
+    remote: &dyn Remote,
+    name: &ObjectName,
+    content: &Content,
+    receipt: &Receipt,
+    mode: Mode,
+) -> Result<Proof, Error> {
+    match verify(remote, name, content, receipt, mode).await {
+        Err(error) if error.class() == Class::Unverifiable => {
+            verify(remote, name, content, receipt, Mode::Readback).await
+        }
+        outcome => outcome,
+    }
+}
+
 async fn by_hash(
     remote: &dyn Remote,
     name: &ObjectName,

@@ -16,7 +16,7 @@ use vtl_bundle::{Sink, Stored};
 use vtl_jobs::Failure;
 use vtl_remote::{
     Checkpoint, Class, Content, FileBody, Mode, ObjectName, Put, Receipt, Watch, create_or_same, from_hex,
-    verify,
+    verify, verify_or_read_back,
 };
 
 use crate::Line;
@@ -245,7 +245,7 @@ fn upload(line: Line<'_>, pace: &dyn Pace, kept: &Kept, object: &Stored) -> Resu
             limiter: line.limiter,
         };
         let receipt = line.remote.put(put).await?;
-        let proof = verify(line.remote, &name, &content, &receipt, line.verify).await?;
+        let proof = verify_or_read_back(line.remote, &name, &content, &receipt, line.verify).await?;
         Ok((receipt, proof))
     });
     match sent {

@@ -14,6 +14,7 @@
 
 mod deps;
 mod packages;
+mod servers;
 mod steps;
 mod tools;
 
@@ -31,7 +32,7 @@ fn main() -> ExitCode {
         ["test"] => steps::test(false),
         ["test", "--long"] => steps::test(true),
         ["packages"] => packages::install_missing().map(|text| println!("{text}")),
-        ["servers"] => tools::servers().map(|text| println!("{text}")),
+        ["servers"] => servers::install().map(|text| println!("{text}")),
         ["deps"] => deps::check().map(|text| println!("{text}")),
         ["fuzz"] => tools::fuzz(false).map(|text| println!("{text}")),
         ["fuzz", "--long"] => tools::fuzz(true).map(|text| println!("{text}")),

@@ -29,15 +29,19 @@ const PACKAGES: &[(&str, &str)] = &[
     ("zstd", "the second decoder of bundles"),
 ];
 
+/// Package, its program and what needs it: for programs that often come from elsewhere.
+const PROGRAMS: &[(&str, &str, &str)] = &[("npm", "npm", "the Azure server")];
+
 /// While it exists, Debian starts no service at installation; tests start what they need, in a namespace.
 const POLICY: &str = "/usr/sbin/policy-rc.d";
 
 /// Installs what is missing; the text says what was done.
 pub fn install_missing() -> Outcome<String> {
-    let missing: Vec<&str> =
-        PACKAGES.iter().map(|(name, _)| *name).filter(|name| !is_installed(name)).collect();
+    let packages = PACKAGES.iter().map(|(name, _)| *name).filter(|name| !is_installed(name));
+    let programs = PROGRAMS.iter().filter(|(_, program, _)| !is_in_path(program)).map(|(name, ..)| *name);
+    let missing: Vec<&str> = packages.chain(programs).collect();
     if missing.is_empty() {
-        return Ok(format!("{} packages present", PACKAGES.len()));
+        return Ok(format!("{} packages present", PACKAGES.len() + PROGRAMS.len()));
     }
     println!("installing: {}", missing.join(" "));
     let ours = forbid_services();
@@ -60,6 +64,11 @@ fn is_installed(name: &str) -> bool {
         .stdin(Stdio::null())
         .output()
         .is_ok_and(|output| output.stdout == b"installed")
+}
+
+fn is_in_path(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(program).exists())
 }
 
 /// True when the policy file is ours to remove.

@@ -5,7 +5,7 @@ use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use crate::{Outcome, deps, packages, tools};
+use crate::{Outcome, deps, packages, servers, tools};
 
 /// Tests of one step or of all.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -69,7 +69,7 @@ const STEPS: &[Step] = &[
         work: Work::Cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]),
     },
     Step { name: "lints of the schedules", needs: None, work: Work::Cargo(SCHEDULES_LINTS) },
-    Step { name: "servers", needs: Some("packages"), work: Work::Own(tools::servers) },
+    Step { name: "servers", needs: Some("packages"), work: Work::Own(servers::install) },
     Step {
         name: "unit and whole-daemon tests",
         needs: None,

@@ -24,28 +24,6 @@ const SECONDS: u32 = 5;
 /// With `--long`.
 const LONG_SECONDS: u32 = 60;
 
-/// The S3 server that tests of remotes talk to, by its name in the Python package index. Pinned: another version is a change to
-/// look at.
-const S3_SERVER: &str = "moto[server]==5.2.5";
-
-/// Installs the servers of tests that no Debian package has, each into a folder of its own.
-pub fn servers() -> Outcome<String> {
-    let folder = target_folder().join("tools/moto");
-    // The program is the last thing that an installation makes.
-    if folder.join("bin/moto_server").exists() {
-        return Ok(format!("{S3_SERVER} present"));
-    }
-    let mut command = Command::new("python3");
-    command.args(["-m", "venv", "--clear"]).arg(&folder).stdin(Stdio::null());
-    run(command, "a folder for Python packages")?;
-    let mut command = Command::new(folder.join("bin/pip"));
-    command
-        .args(["install", "--quiet", "--disable-pip-version-check", "--only-binary", ":all:", S3_SERVER])
-        .stdin(Stdio::null());
-    run(command, &format!("installing {S3_SERVER}"))?;
-    Ok(format!("installed {S3_SERVER}"))
-}
-
 /// Every fuzz target for a while. What it finds lies in `tools/fuzz/artifacts` and becomes a test of the crate concerned.
 pub fn fuzz(long: bool) -> Outcome<String> {
     let tools = installed("cargo-fuzz")?;
@@ -139,7 +117,8 @@ fn cargo(tools: &Path) -> Command {
     command
 }
 
-fn run(mut command: Command, what: &str) -> Outcome<()> {
+/// Runs it to its end.
+pub fn run(mut command: Command, what: &str) -> Outcome<()> {
     match command.status() {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => Err(format!("{what}: {status}")),
@@ -151,7 +130,8 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-fn target_folder() -> PathBuf {
+/// Where cargo puts what it makes.
+pub fn target_folder() -> PathBuf {
     let folder = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from);
     root().join(folder)
 }

@@ -2,69 +2,45 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
+use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
-use std::time::Duration;
 
 use bytes::Bytes;
 use tempfile::TempDir;
 use vtl_remote::{
-    BytesBody, Checkpoint, Class, Content, Error, Limiter, Mode, Put, Receipt, Remote, S3Config, S3Remote,
+    BytesBody, Checkpoint, Class, CloudRemote, Content, Error, Limiter, Mode, Put, Receipt, Remote, S3Config,
     Span, Style, Watch, verify,
 };
 
 use super::places::{Place, private_file};
 use super::proxy::{Mischief, Proxy};
+use super::server::{Server, tool};
 use super::suite::{LARGE, bytes, get, name, put};
 
 /// The smallest part that S3 takes.
 const PART: u64 = 5 << 20;
-/// Looks for the server's port, 100 ms apart: two minutes for a busy machine.
-const MAX_LOOKS: u32 = 1_200;
 
-/// One server for all tests of this process. It ends when its input does, that is with this process.
-struct Server {
+/// One server for all tests of this process.
+static SERVER: LazyLock<Moto> = LazyLock::new(|| Moto::start(&[]));
+
+struct Moto {
     port: u16,
-    _process: Mutex<Child>,
-    _folder: TempDir,
+    _server: Server,
 }
 
-static SERVER: LazyLock<Server> = LazyLock::new(|| Server::start(&[]));
-
-impl Server {
+impl Moto {
     fn start(flags: &[&str]) -> Self {
-        let program = program();
-        assert!(
-            program.exists(),
-            "the S3 server is not installed at {}; `cargo xtask servers` installs it",
-            program.display()
-        );
-        let folder = TempDir::new().unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let script =
-            r#""$0" -H 127.0.0.1 "$@" >log 2>&1 & server=$!; cat >/dev/null; kill $server; wait $server"#;
-        let process = Command::new("sh")
-            .args(["-c", script])
-            .arg(&program)
-            .args(["-p", &port.to_string()])
-            .args(flags)
-            .current_dir(folder.path())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let server = Self { port, _process: Mutex::new(process), _folder: folder };
-        for _ in 0..MAX_LOOKS {
-            if TcpStream::connect(("127.0.0.1", port)).is_ok() {
-                return server;
-            }
-            std::thread::sleep(Duration::from_millis(100));
-        }
-        let log = std::fs::read_to_string(server._folder.path().join("log")).unwrap_or_default();
-        panic!("the S3 server did not come up: {log}");
+        let server = Server::start(&tool("moto/bin/moto_server"), |port, _| {
+            let port = port.to_string();
+            [&["-H", "127.0.0.1", "-p", port.as_str()], flags]
+                .concat()
+                .into_iter()
+                .map(str::to_owned)
+                .collect()
+        });
+        Self { port: server.port, _server: server }
     }
 
     /// Makes a bucket that no other test has.
@@ -82,11 +58,6 @@ impl Server {
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
         bucket
     }
-}
-
-fn program() -> PathBuf {
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from);
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(target).join("tools/moto/bin/moto_server")
 }
 
 /// A bucket, and the files with its keys.
@@ -120,8 +91,8 @@ impl Scene {
         }
     }
 
-    fn open(&self, port: u16) -> S3Remote {
-        S3Remote::open(self.config(port)).unwrap()
+    fn open(&self, port: u16) -> CloudRemote {
+        self.config(port).open().unwrap()
     }
 }
 
@@ -272,7 +243,7 @@ async fn a_bucket_that_is_not_there_is_a_matter_of_settings() {
     let scene = Scene::new();
     let mut config = scene.config(SERVER.port);
     config.bucket = "no-such-bucket".to_owned();
-    let remote = S3Remote::open(config).unwrap();
+    let remote = config.open().unwrap();
     let error = put(&remote, "x", &bytes(10, 8)).await.unwrap_err();
     assert_eq!(error.class(), Class::Misconfigured, "{error}");
     assert!(error.to_string().contains("create the bucket"), "{error}");
@@ -284,12 +255,66 @@ async fn an_object_lies_under_the_prefix_and_others_are_not_seen() {
     let remote = scene.open(SERVER.port);
     let mut config = scene.config(SERVER.port);
     config.prefix = String::new();
-    let whole = S3Remote::open(config).unwrap();
+    let whole = config.open().unwrap();
     put(&remote, "e/one", &bytes(10, 9)).await.unwrap();
     put(&whole, "elsewhere", &bytes(10, 10)).await.unwrap();
     assert!(get(&whole, "exports/here/e/one", Span::whole()).await.is_ok());
     let page = remote.list(&vtl_remote::Folder::all(), None, 10).await.unwrap();
     assert_eq!((page.entries.len(), page.entries[0].name.as_str()), (1, "e/one"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_checks_signatures_takes_the_right_key_and_refuses_every_other() {
+    let server = Server::start(&tool("rclone/bin/rclone"), |port, folder| {
+        std::fs::create_dir_all(folder.join("root/tapes")).unwrap();
+        let (address, root) = (format!("127.0.0.1:{port}"), folder.join("root").display().to_string());
+        [
+            "serve",
+            "s3",
+            "--addr",
+            &address,
+            "--auth-key",
+            "testkey,made-up-secret",
+            "--dir-cache-time",
+            "0s",
+            &root,
+        ]
+        .map(str::to_owned)
+        .to_vec()
+    });
+    let folder = TempDir::new().unwrap();
+    private_file(&folder.path().join("access"), "testkey");
+    private_file(&folder.path().join("secret"), "made-up-secret");
+    private_file(&folder.path().join("other"), "another-secret");
+    let scene = Scene { folder, bucket: "tapes".to_owned() };
+    let remote = scene.open(server.port);
+    for (to, size) in [("e/small", 10_000), ("e/large", LARGE)] {
+        let sent = bytes(size, 11);
+        put(&remote, to, &sent).await.unwrap();
+        assert!(get(&remote, to, Span::whole()).await.unwrap() == sent, "{to}");
+    }
+    remote.create(&name("e/new"), Bytes::from_static(b"m")).await.unwrap();
+    assert_eq!(remote.list(&vtl_remote::Folder::all(), None, 10).await.unwrap().entries.len(), 3);
+    remote.delete(&name("e/small")).await.unwrap();
+    for (access, secret) in [("access", "other"), ("other", "secret")] {
+        let mut config = scene.config(server.port);
+        config.access_key_file = scene.folder.path().join(access);
+        config.secret_key_file = scene.folder.path().join(secret);
+        let remote = config.open().unwrap();
+        let outcomes = [
+            put(&remote, "e/x", &bytes(10, 12)).await.map(drop),
+            put(&remote, "e/x", &bytes(LARGE, 12)).await.map(drop),
+            get(&remote, "e/large", Span::whole()).await.map(drop),
+            remote.list(&vtl_remote::Folder::all(), None, 10).await.map(drop),
+            remote.delete(&name("e/large")).await,
+        ];
+        for outcome in outcomes {
+            let error = outcome.unwrap_err();
+            assert_eq!(error.class(), Class::Denied, "{error}");
+            assert!(!error.to_string().contains("secret-"), "{error}");
+        }
+    }
+    assert_eq!(remote.head(&name("e/large")).await.unwrap().size, LARGE as u64);
 }
 
 /// A made-up authority and a certificate of it for this machine, by openssl.
@@ -309,7 +334,7 @@ async fn a_server_is_trusted_only_when_its_authority_is() {
     let folder = TempDir::new().unwrap();
     certificates(folder.path());
     let file = |name: &str| folder.path().join(name).display().to_string();
-    let server = Server::start(&["-c", &file("cert.pem"), "-k", &file("key.pem")]);
+    let server = Moto::start(&["-c", &file("cert.pem"), "-k", &file("key.pem")]);
     private_file(&folder.path().join("access"), "testkey");
     private_file(&folder.path().join("secret"), "made-up-secret");
     let ca_file = folder.path().join("ca.pem");
@@ -318,7 +343,7 @@ async fn a_server_is_trusted_only_when_its_authority_is() {
     config.endpoint = format!("https://127.0.0.1:{}", server.port);
     config.allow_http = false;
     let list = async |config: &S3Config| {
-        let remote = S3Remote::open(config.clone()).unwrap();
+        let remote = config.clone().open().unwrap();
         remote.list(&vtl_remote::Folder::all(), None, 1).await.unwrap_err()
     };
     let error = list(&config).await;

@@ -50,37 +50,37 @@ pub struct NewRemote {
     /// folder: the folder, which must be there.
     #[arg(long, value_name = "DIR")]
     path: Option<String>,
-    /// s3: https://HOST[:PORT], without the bucket.
+    /// s3, azure, gcs: https://HOST[:PORT], without the bucket; webdav: https://HOST/PATH of the folder.
     #[arg(long, value_name = "URL")]
     endpoint: Option<String>,
     /// s3: part of every signature; us-east-1 when left out.
     #[arg(long)]
     region: Option<String>,
-    /// s3: the bucket, which must be there.
+    /// s3, gcs: the bucket, which must be there.
     #[arg(long)]
     bucket: Option<String>,
-    /// s3: in front of every object's name.
+    /// s3, azure, gcs: in front of every object's name.
     #[arg(long)]
     prefix: Option<String>,
     /// s3: where the bucket's name stands: path or virtual-host.
     #[arg(long)]
     style: Option<String>,
-    /// s3: certificates to trust beside the system's, PEM.
+    /// s3, azure, gcs, webdav: certificates to trust beside the system's, PEM.
     #[arg(long, value_name = "FILE")]
     ca_file: Option<String>,
-    /// s3: allow http://, so that everybody on the way can read.
+    /// s3, azure, gcs, webdav: allow http://, so that everybody on the way can read.
     #[arg(long)]
     allow_http: bool,
     /// s3: send no checksum header, for servers that refuse it.
     #[arg(long)]
     no_checksums: bool,
-    /// s3: size of the parts of large objects, from 5m; 8m when left out.
+    /// s3, azure, gcs: size of the parts of large objects, from 5m; 8m when left out.
     #[arg(long, value_name = "SIZE")]
     part_size: Option<String>,
     /// s3: file with the access key id, mode 0600.
     #[arg(long, value_name = "FILE")]
     access_key_file: Option<String>,
-    /// s3: file with the secret key, mode 0600.
+    /// s3: file with the secret key; azure: with a key of the account. Mode 0600.
     #[arg(long, value_name = "FILE")]
     secret_key_file: Option<String>,
     /// rclone: a remote of rclone's configuration and a path on it.
@@ -89,6 +89,30 @@ pub struct NewRemote {
     /// rclone: a flag on every call; may be given several times.
     #[arg(long = "rclone-flag", value_name = "FLAG", allow_hyphen_values = true)]
     rclone_flags: Vec<String>,
+    /// azure: the storage account.
+    #[arg(long)]
+    account: Option<String>,
+    /// azure: the container, which must be there.
+    #[arg(long)]
+    container: Option<String>,
+    /// gcs: key file of a service account, mode 0600.
+    #[arg(long, value_name = "FILE")]
+    credentials_file: Option<String>,
+    /// webdav: who logs in.
+    #[arg(long)]
+    user: Option<String>,
+    /// webdav: file with the user's password, mode 0600.
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<String>,
+    /// faulty: the remote that faults are put on, for rehearsals.
+    #[arg(long, value_name = "REMOTE")]
+    over: Option<String>,
+    /// faulty: drop, drop-answer, throttle, error, corrupt, half or lose with a chance (drop:5%), or slow:5%:2s; several times.
+    #[arg(long = "fault", value_name = "FAULT:PERCENT")]
+    faults: Vec<String>,
+    /// faulty: where the sequence of faults begins; 1 when left out.
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
 }
 
 /// Types of remotes.
@@ -98,8 +122,16 @@ enum Type {
     Folder,
     /// S3 and what speaks like it.
     S3,
+    /// Azure's blob storage.
+    Azure,
+    /// Google's cloud storage.
+    Gcs,
+    /// A folder on a WebDAV server.
+    Webdav,
     /// Whatever rclone reaches.
     Rclone,
+    /// Another remote, with faults: for rehearsals.
+    Faulty,
 }
 
 impl Type {
@@ -107,7 +139,11 @@ impl Type {
         match self {
             Self::Folder => "folder",
             Self::S3 => "s3",
+            Self::Azure => "azure",
+            Self::Gcs => "gcs",
+            Self::Webdav => "webdav",
             Self::Rclone => "rclone",
+            Self::Faulty => "faulty",
         }
     }
 }
@@ -131,6 +167,14 @@ impl NewRemote {
             secret_key_file: self.secret_key_file.clone(),
             rclone_remote: self.rclone_remote.clone(),
             rclone_flags: self.rclone_flags.clone(),
+            account: self.account.clone(),
+            container: self.container.clone(),
+            credentials_file: self.credentials_file.clone(),
+            user: self.user.clone(),
+            password_file: self.password_file.clone(),
+            over: self.over.clone(),
+            faults: self.faults.clone(),
+            seed: self.seed,
         })
     }
 }
@@ -215,6 +259,22 @@ mod tests {
                 "vtl remote create r --type rclone --rclone-remote x:b --rclone-flag --config --rclone-flag /etc/r.conf"
             ),
             json!({ "name": "r", "type": "rclone", "rclone_remote": "x:b", "rclone_flags": ["--config", "/etc/r.conf"] })
+        );
+        assert_eq!(
+            body("vtl remote create a --type azure --account t --container c --secret-key-file /k"),
+            json!({ "name": "a", "type": "azure", "account": "t", "container": "c", "secret_key_file": "/k" })
+        );
+        assert_eq!(
+            body("vtl remote create g --type gcs --bucket b --credentials-file /k.json"),
+            json!({ "name": "g", "type": "gcs", "bucket": "b", "credentials_file": "/k.json" })
+        );
+        assert_eq!(
+            body("vtl remote create w --type webdav --endpoint https://h/d --user u --password-file /p"),
+            json!({ "name": "w", "type": "webdav", "endpoint": "https://h/d", "user": "u", "password_file": "/p" })
+        );
+        assert_eq!(
+            body("vtl remote create f --type faulty --over s --fault drop:5% --fault slow:1%:2s --seed 7"),
+            json!({ "name": "f", "type": "faulty", "over": "s", "faults": ["drop:5%", "slow:1%:2s"], "seed": 7 })
         );
         assert!(Cli::try_parse_from(["vtl", "remote", "create", "x", "--type", "tape"]).is_err());
     }

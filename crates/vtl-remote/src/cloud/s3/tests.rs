@@ -1,10 +1,17 @@
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt as _;
+use std::sync::Arc;
 
 use object_store::client::{DnsFuture, DnsResolver};
 
+use bytes::Bytes;
+
 use super::*;
+use crate::cloud::DEFAULT_PART_SIZE;
+use crate::error::Class;
+use crate::name::ObjectName;
+use crate::remote::Remote as _;
 
 fn config(folder: &std::path::Path) -> S3Config {
     for (file, text) in [("access", "testkey"), ("secret", "made-up-secret")] {
@@ -62,7 +69,7 @@ async fn head_of_a_create(style: Style) -> String {
     config.prefix = "p/".to_owned();
     config.style = style;
     let options = ClientOptions::new().with_dns_resolver(Arc::new(Here));
-    let remote = S3Remote::open_with(config, options).unwrap();
+    let remote = config.open_with(options).unwrap();
     remote.create(&ObjectName::new("m").unwrap(), Bytes::new()).await.unwrap();
     server.join().unwrap()
 }
@@ -99,7 +106,7 @@ fn settings_that_cannot_work_are_refused_with_the_remedy() {
     let refused = |change: &dyn Fn(&mut S3Config)| {
         let mut config = config(folder.path());
         change(&mut config);
-        let error = S3Remote::open(config).unwrap_err();
+        let error = config.open().unwrap_err();
         assert_eq!(error.class(), Class::Misconfigured);
         error.to_string()
     };
@@ -121,5 +128,5 @@ fn settings_that_cannot_work_are_refused_with_the_remedy() {
         assert!(text.contains(remedy), "{remedy} in {text}");
         assert!(!text.contains("made-up-secret"));
     }
-    assert!(S3Remote::open(config(folder.path())).is_ok());
+    assert!(config(folder.path()).open().is_ok());
 }

@@ -7,28 +7,26 @@
 //! A later try reads the body again from its start, and sends only parts that the checkpoint does not have with the same
 //! hashes: what was sent before is known to be the same, and not only believed. What a crash leaves is an upload that is
 //! begun, which costs room at the provider until it is resumed or abandoned; one whose id was never kept is left to the
-//! bucket's rule for incomplete uploads.
+//! bucket's rule for incomplete uploads (at Azure it goes by itself after a week, and cannot be abandoned before).
 
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use object_store::PutPayload;
-use object_store::multipart::{MultipartStore as _, PartId};
+use object_store::multipart::PartId;
 use object_store::path::Path;
 use serde::{Deserialize, Serialize};
 use tokio::task::{JoinError, JoinSet};
 
-use super::failure::{INVALID_PART, NO_SUCH_UPLOAD, error_of, failure_of};
-use super::{PARTS_AT_ONCE, S3Remote};
+use super::failure::{error_of, is_gone};
+use super::{CloudRemote, PARTS_AT_ONCE, Place};
 use crate::body::{self, ByteStream, blocking};
-use crate::content::{Comparison, Content, Digester, Receipt, compare, from_hex, hex};
+use crate::content::{Comparison, Content, Digester, Receipt, StoredHash, compare, from_hex, hex};
 use crate::error::{Call, Class, Doing, Error};
 use crate::name::ObjectName;
 use crate::remote::{Checkpoint, Put, Remote as _};
 
-/// What a checkpoint of this driver begins with; JSON follows.
-const CHECKPOINT: &str = "s3 ";
 /// S3 takes no more parts of one object.
 const MAX_PARTS: u64 = 10_000;
 /// Parts are whole multiples of this.
@@ -69,13 +67,14 @@ impl Part {
 }
 
 impl Begun {
-    fn checkpoint(&self) -> Checkpoint {
+    /// The driver's word, and JSON.
+    fn checkpoint(&self, kind: &str) -> Checkpoint {
         // Strings and numbers always have a JSON form.
-        Checkpoint::new(format!("{CHECKPOINT}{}", serde_json::to_string(self).unwrap_or_default()))
+        Checkpoint::new(format!("{kind} {}", serde_json::to_string(self).unwrap_or_default()))
     }
 
-    fn read(checkpoint: &Checkpoint) -> Option<Self> {
-        serde_json::from_str(checkpoint.as_str().strip_prefix(CHECKPOINT)?).ok()
+    fn read(checkpoint: &Checkpoint, kind: &str) -> Option<Self> {
+        serde_json::from_str(checkpoint.as_str().strip_prefix(kind)?.strip_prefix(' ')?).ok()
     }
 
     /// Whether this is the upload of that body to that place.
@@ -105,7 +104,7 @@ fn part_size(size: u64, wanted: u64) -> u64 {
 
 /// Sends an object in parts.
 pub(super) async fn in_parts(
-    remote: &S3Remote,
+    remote: &CloudRemote,
     put: &Put<'_>,
     path: &Path,
     call: &Call,
@@ -134,15 +133,16 @@ pub(super) async fn in_parts(
 }
 
 /// Gives up an upload.
-pub(super) async fn abandon(remote: &S3Remote, checkpoint: &Checkpoint) -> Result<(), Error> {
-    let Some(begun) = Begun::read(checkpoint).filter(|begun| begun.bucket == remote.config.bucket) else {
+pub(super) async fn abandon(remote: &CloudRemote, checkpoint: &Checkpoint) -> Result<(), Error> {
+    let Place { remote: own, kind, bucket, .. } = &*remote.place;
+    let Some(begun) = Begun::read(checkpoint, kind).filter(|begun| begun.bucket == *bucket) else {
         return Ok(());
     };
-    let named = |error: Error| error.on(&remote.config.name).of(&begun.key);
+    let named = |error: Error| error.on(own).of(&begun.key);
     let call = Call::unnamed(Doing::Abandon);
     let path =
         Path::parse(&begun.key).map_err(|error| named(call.fail(Class::Refused, error.to_string())))?;
-    match remote.writer.abort_multipart(&path, &begun.upload).await.map_err(|error| error_of(&error, &call)) {
+    match remote.store.abort_multipart(&path, &begun.upload).await.map_err(|error| error_of(&error, &call)) {
         Err(error) if error.class() != Class::NotThere => Err(named(error)),
         _ => Ok(()),
     }
@@ -178,14 +178,8 @@ impl From<object_store::Error> for Failed {
     }
 }
 
-/// Some servers say of an upload that they do not know that it is forbidden.
-fn is_gone(error: &object_store::Error) -> bool {
-    const CODES: [&str; 3] = [NO_SUCH_UPLOAD, INVALID_PART, "AccessDenied"];
-    failure_of(error).is_some_and(|failure| CODES.contains(&failure.code.as_str()))
-}
-
 struct Upload<'a> {
-    remote: &'a S3Remote,
+    remote: &'a CloudRemote,
     put: &'a Put<'a>,
     path: &'a Path,
     call: &'a Call,
@@ -198,9 +192,9 @@ impl Upload<'_> {
     /// The upload of an earlier try. One of another body is given up.
     async fn resumed(&self) -> Result<Option<Begun>, Error> {
         let Some(checkpoint) = self.put.resume else { return Ok(None) };
-        let begun = Begun::read(checkpoint);
+        let begun = Begun::read(checkpoint, self.remote.place.kind);
         if let Some(begun) = begun
-            && begun.is_of(&self.remote.config.bucket, self.path, self.put.content)
+            && begun.is_of(&self.remote.place.bucket, self.path, self.put.content)
         {
             return Ok(Some(begun));
         }
@@ -209,14 +203,14 @@ impl Upload<'_> {
     }
 
     async fn begin(&self) -> Result<Begun, Error> {
-        let begun = self.remote.writer.create_multipart(self.path).await;
+        let begun = self.remote.store.create_multipart(self.path).await;
         let begun = Begun {
             upload: begun.map_err(|error| error_of(&error, self.call))?,
-            bucket: self.remote.config.bucket.clone(),
+            bucket: self.remote.place.bucket.clone(),
             key: self.path.to_string(),
             sha256: hex(&self.put.content.sha256),
             size: self.put.content.size,
-            part_size: part_size(self.put.content.size, self.remote.config.part_size),
+            part_size: part_size(self.put.content.size, self.remote.place.part_size),
             parts: BTreeMap::new(),
         };
         self.keep(&begun)?;
@@ -224,7 +218,7 @@ impl Upload<'_> {
     }
 
     fn keep(&self, begun: &Begun) -> Result<(), Error> {
-        let kept = self.put.watch.keep(&begun.checkpoint());
+        let kept = self.put.watch.keep(&begun.checkpoint(self.remote.place.kind));
         kept.map_err(|why| self.call.fail(Class::Local, format!("the checkpoint cannot be kept: {why}")))
     }
 
@@ -269,9 +263,9 @@ impl Upload<'_> {
         content: Content,
         pieces: Vec<Bytes>,
     ) -> impl Future<Output = Sent> + Send + use<> {
-        let (writer, path, upload) = (self.remote.writer.clone(), self.path.clone(), begun.upload.clone());
+        let (store, path, upload) = (self.remote.store.clone(), self.path.clone(), begun.upload.clone());
         let payload = PutPayload::from_iter(pieces);
-        async move { (number, content, writer.put_part(&path, &upload, number, payload).await) }
+        async move { (number, content, store.put_part(&path, &upload, number, payload).await) }
     }
 
     fn note(&self, begun: &mut Begun, sent: Option<Result<Sent, JoinError>>) -> Result<(), Failed> {
@@ -290,7 +284,7 @@ impl Upload<'_> {
             .receipt()
             .ok_or_else(|| self.call.fail(Class::Source, "the checkpoint has a part without a hash"))?;
         let ids = begun.parts.values().map(|part| PartId { content_id: part.id.clone() }).collect();
-        match self.remote.writer.complete_multipart(self.path, &begun.upload, ids).await {
+        match self.remote.store.complete_multipart(self.path, &begun.upload, ids).await {
             Ok(_) => Ok(receipt),
             Err(error) => Err(self.unless_gone(Failed::There(error), begun)),
         }
@@ -310,7 +304,7 @@ impl Upload<'_> {
     async fn completed_before(&self, last: &Begun) -> Result<Option<Receipt>, Error> {
         let sizes: u64 = last.parts.values().map(|part| part.size).sum();
         let Some(receipt) = last.receipt().filter(|_| sizes == last.size) else { return Ok(None) };
-        match self.told(self.put.name).await? {
+        match told(self.remote, self.put.name, self.call).await? {
             Some((size, told)) if size == last.size => {
                 let same = compare(self.put.content, &receipt, &told);
                 Ok(matches!(same, Comparison::Equal(_)).then_some(receipt))
@@ -318,12 +312,17 @@ impl Upload<'_> {
             _ => Ok(None),
         }
     }
+}
 
-    async fn told(&self, name: &ObjectName) -> Result<Option<(u64, Vec<crate::StoredHash>)>, Error> {
-        match self.remote.ask(name, self.call).await {
-            Err(error) if error.class() == Class::NotThere => Ok(None),
-            outcome => outcome.map(Some),
-        }
+/// Size and hashes of an object, when it is there.
+pub(super) async fn told(
+    remote: &CloudRemote,
+    name: &ObjectName,
+    call: &Call,
+) -> Result<Option<(u64, Vec<StoredHash>)>, Error> {
+    match remote.ask(name, call).await {
+        Err(error) if error.class() == Class::NotThere => Ok(None),
+        outcome => outcome.map(Some),
     }
 }
 
@@ -403,12 +402,13 @@ mod tests {
             upload: "id".to_owned(),
             parts: BTreeMap::from([(0, Part::new(&content, PartId { content_id: "\"e\"".to_owned() }))]),
         };
-        assert_eq!(Begun::read(&begun.checkpoint()), Some(begun.clone()));
+        assert_eq!(Begun::read(&begun.checkpoint("s3"), "s3"), Some(begun.clone()));
+        assert_eq!(Begun::read(&begun.checkpoint("azure"), "s3"), None);
         assert!(begun.is_of("bucket", &path, &content) && begun.has(0, &content));
         assert!(!begun.is_of("other", &path, &content) && !begun.is_of("bucket", &Path::from("a"), &content));
         assert!(!begun.is_of("bucket", &path, &Content::of(b"Body")) && !begun.has(0, &Content::of(b"x")));
-        for text in ["", "s3 ", "s3 {}", "folder x"] {
-            assert_eq!(Begun::read(&Checkpoint::new(text)), None, "{text}");
+        for text in ["", "s3", "s3 ", "s3 {}", "folder x"] {
+            assert_eq!(Begun::read(&Checkpoint::new(text), "s3"), None, "{text}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What a server's refusal means. The table goes by status and S3's error code; what is not in it goes by the status alone.
+//! What a server's refusal means. The table goes by status and the server's error code; what is not in it goes by the status alone.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -6,22 +6,20 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use http::StatusCode;
-use http::header::RETRY_AFTER;
 use object_store::client::HttpResponse;
+use serde::Deserialize;
 
 use crate::error::{Call, Class, Doing, Error};
+use crate::status::{MAX_REFUSAL, class_of_status, retry_after};
 
-/// So much of an answer is looked at for a reason.
-const MAX_ANSWER: usize = 16 << 10;
-/// The longest wait that a server may ask for.
-const MAX_RETRY_AFTER: Duration = Duration::from_secs(3_600);
+/// Codes of an upload that the server does not know, or not its parts. Some servers say of one that it is forbidden.
+const GONE: &[&str] =
+    &["NoSuchUpload", "InvalidPart", "AccessDenied", "InvalidBlockList", "InvalidBlobOrBlock"];
+/// Azure says its code in a header, too: an answer to HEAD has no body.
+const CODE_HEADER: &str = "x-ms-error-code";
 
-/// The code of an upload that the server does not know, or no longer.
-pub(super) const NO_SUCH_UPLOAD: &str = "NoSuchUpload";
-/// The code of a list of parts that the server does not have so.
-pub(super) const INVALID_PART: &str = "InvalidPart";
-
-/// S3's error codes whose meaning differs from that of their status.
+/// Error codes whose meaning differs from that of their status: S3's and Google's, then Azure's, then those of Google's
+/// service for tokens.
 const CODES: &[(&str, Class, &str)] = &[
     ("NoSuchBucket", Class::Misconfigured, "create the bucket, or correct its name"),
     ("PermanentRedirect", Class::Misconfigured, "the bucket is elsewhere: correct endpoint and region"),
@@ -39,33 +37,35 @@ const CODES: &[(&str, Class, &str)] = &[
     ("XAmzContentSHA256Mismatch", Class::Damaged, "it changed on the way"),
     ("XAmzContentChecksumMismatch", Class::Damaged, "it changed on the way"),
     ("IncompleteBody", Class::Interrupted, ""),
+    ("ContainerNotFound", Class::Misconfigured, "create the container, or correct its name"),
+    ("ContainerBeingDeleted", Class::Unavailable, ""),
+    ("AuthenticationFailed", Class::Denied, "the key is not the account's, or this machine's clock is wrong"),
+    (
+        "AuthorizationFailure",
+        Class::Denied,
+        "the key is not the account's, or the account refuses this machine",
+    ),
+    ("BlobAlreadyExists", Class::AlreadyThere, ""),
+    ("BlobArchived", Class::Refused, "the object is archived: bring it back at the provider first"),
+    ("BlobBeingRehydrated", Class::Unavailable, ""),
+    ("BlobImmutableDueToPolicy", Class::Refused, "the container keeps what is in it"),
+    ("Md5Mismatch", Class::Damaged, "it changed on the way"),
+    ("ServerBusy", Class::Throttled, ""),
+    ("OperationTimedOut", Class::Unavailable, ""),
+    (
+        "invalid_grant",
+        Class::Denied,
+        "the service account's key is not known there, or this machine's clock is wrong",
+    ),
+    ("invalid_client", Class::Denied, "the service account is not known there"),
 ];
-
-/// The class of a status.
-const fn class_of_status(status: u16, doing: Doing) -> Class {
-    match status {
-        401 | 403 => Class::Denied,
-        404 => Class::NotThere,
-        408 => Class::Unavailable,
-        // Somebody else is writing this very object.
-        409 => Class::Unavailable,
-        412 if matches!(doing, Doing::Create) => Class::AlreadyThere,
-        416 => Class::OutOfRange,
-        429 => Class::Throttled,
-        501 => Class::Unsupported,
-        507 => Class::Full,
-        300..=399 => Class::Misconfigured,
-        500..=599 => Class::Unavailable,
-        _ => Class::Refused,
-    }
-}
 
 /// An answer that is no success.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Failure {
     status: u16,
-    /// S3's code, empty when there is none: an answer to HEAD has no body.
-    pub code: String,
+    /// Empty when there is none.
+    code: String,
     message: String,
     retry_after: Option<Duration>,
 }
@@ -74,30 +74,46 @@ impl Failure {
     /// Reads the answer's reason.
     pub async fn read(answer: HttpResponse) -> Self {
         let (parts, body) = answer.into_parts();
-        let seconds =
-            parts.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
-        let retry_after = seconds.map(|seconds| Duration::from_secs(seconds).min(MAX_RETRY_AFTER));
+        let retry_after = retry_after(&parts.headers);
         let mut text = Vec::new();
         let mut body = body.bytes_stream();
         while let Some(Ok(piece)) = body.next().await {
             text.extend_from_slice(&piece);
-            if text.len() > MAX_ANSWER {
+            if text.len() > MAX_REFUSAL {
                 break;
             }
         }
         let text = String::from_utf8_lossy(&text);
-        Self::new(parts.status, &text, retry_after)
+        let mut failure = Self::new(parts.status, &text, retry_after);
+        if failure.code.is_empty()
+            && let Some(code) = parts.headers.get(CODE_HEADER)
+        {
+            failure.code = code.to_str().unwrap_or_default().to_owned();
+        }
+        failure
     }
 
     fn new(status: StatusCode, text: &str, retry_after: Option<Duration>) -> Self {
         let element = |name| element(text, name).unwrap_or("").to_owned();
-        Self { status: status.as_u16(), code: element("Code"), message: element("Message"), retry_after }
+        let (code, message) = match serde_json::from_str::<Token>(text) {
+            Ok(token) => (token.error, token.error_description),
+            Err(_) => (element("Code"), element("Message")),
+        };
+        Self { status: status.as_u16(), code, message, retry_after }
     }
 
     fn class(&self, doing: Doing) -> (Class, &'static str) {
         let listed = CODES.iter().find(|(code, ..)| *code == self.code);
         listed.map_or((class_of_status(self.status, doing), ""), |(_, class, remedy)| (*class, *remedy))
     }
+}
+
+/// What a service for tokens says.
+#[derive(Deserialize)]
+struct Token {
+    error: String,
+    #[serde(default)]
+    error_description: String,
 }
 
 /// The text of the first element of a name. The answers are short and flat; nothing depends on them but words.
@@ -120,8 +136,13 @@ impl fmt::Display for Failure {
 
 impl StdError for Failure {}
 
+/// Whether the server does not know the upload, or not its parts.
+pub(super) fn is_gone(error: &object_store::Error) -> bool {
+    failure_of(error).is_some_and(|failure| GONE.contains(&failure.code.as_str()))
+}
+
 /// The server's refusal in an error of the library, when it is one.
-pub(super) fn failure_of(error: &object_store::Error) -> Option<&Failure> {
+fn failure_of(error: &object_store::Error) -> Option<&Failure> {
     causes(error).find_map(|cause| cause.downcast_ref())
 }
 
@@ -137,6 +158,8 @@ pub(super) fn error_of(error: &object_store::Error, call: &Call) -> Error {
         return call.fail(class, text).with_retry_after(failure.retry_after);
     }
     let class = match error {
+        // One of several that were asked to be removed with one request.
+        object_store::Error::NotFound { .. } => Class::NotThere,
         object_store::Error::NotSupported { .. } | object_store::Error::NotImplemented { .. } => {
             Class::Unsupported
         }
@@ -192,6 +215,18 @@ mod tests {
             (400, code("EntityTooLarge"), Doing::Put, Class::Refused),
             (301, code("PermanentRedirect"), Doing::List, Class::Misconfigured),
             (507, String::new(), Doing::Put, Class::Full),
+            (404, code("ContainerNotFound"), Doing::Head, Class::Misconfigured),
+            (404, code("BlobNotFound"), Doing::Head, Class::NotThere),
+            (403, code("AuthenticationFailed"), Doing::Put, Class::Denied),
+            (409, code("BlobAlreadyExists"), Doing::Create, Class::AlreadyThere),
+            (409, code("BlobArchived"), Doing::Get, Class::Refused),
+            (503, code("ServerBusy"), Doing::Put, Class::Throttled),
+            (
+                400,
+                r#"{"error": "invalid_grant", "error_description": "m"}"#.to_owned(),
+                Doing::Put,
+                Class::Denied,
+            ),
         ] {
             assert_eq!(class(status, &text, doing), expected, "{status} {text}");
         }

@@ -12,18 +12,37 @@ pub(super) struct Told {
     pub hashes: Vec<StoredHash>,
 }
 
-impl Told {
-    pub fn read(headers: &HeaderMap) -> Self {
-        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-        let etag = text("etag").and_then(etag);
-        let in_parts = matches!(etag, Some(StoredHash::Md5OfParts { .. }));
-        let is_of_all = !in_parts || text("x-amz-checksum-type") == Some("FULL_OBJECT");
-        // Of an object in parts, a checksum without their number may be of the whole or of the parts: nobody knows.
-        let is_clear = |hash: &StoredHash| is_of_all || !matches!(hash, StoredHash::Sha256(_));
-        let checksum = text("x-amz-checksum-sha256").and_then(sha256).filter(is_clear);
-        let etag = etag.filter(|_| is_etag_an_md5(headers));
-        Self { hashes: checksum.into_iter().chain(etag).collect() }
-    }
+/// S3 tells an MD5 as ETag, and a SHA-256 when one was sent along.
+pub(super) fn of_s3(headers: &HeaderMap) -> Told {
+    let etag = text(headers, "etag").and_then(etag);
+    let in_parts = matches!(etag, Some(StoredHash::Md5OfParts { .. }));
+    let is_of_all = !in_parts || text(headers, "x-amz-checksum-type") == Some("FULL_OBJECT");
+    // Of an object in parts, a checksum without their number may be of the whole or of the parts: nobody knows.
+    let is_clear = |hash: &StoredHash| is_of_all || !matches!(hash, StoredHash::Sha256(_));
+    let checksum = text(headers, "x-amz-checksum-sha256").and_then(sha256).filter(is_clear);
+    let etag = etag.filter(|_| is_etag_an_md5(headers));
+    Told { hashes: checksum.into_iter().chain(etag).collect() }
+}
+
+/// Azure tells the MD5 of an object that came in one request.
+pub(super) fn of_azure(headers: &HeaderMap) -> Told {
+    Told { hashes: text(headers, "content-md5").and_then(md5).into_iter().collect() }
+}
+
+/// Google tells `crc32c=B64,md5=B64` in one header or in several; the MD5 not of objects in parts.
+pub(super) fn of_gcs(headers: &HeaderMap) -> Told {
+    let all = headers.get_all("x-goog-hash").iter().filter_map(|value| value.to_str().ok());
+    let md5 = all.flat_map(|line| line.split(',')).find_map(|hash| md5(hash.trim().strip_prefix("md5=")?));
+    Told { hashes: md5.into_iter().collect() }
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+/// In base64.
+fn md5(text: &str) -> Option<StoredHash> {
+    Some(StoredHash::Md5(BASE64_STANDARD.decode(text).ok()?.try_into().ok()?))
 }
 
 /// The ETag is an MD5 unless the server encrypts with a key of its key service or of the customer's.
@@ -64,12 +83,32 @@ mod tests {
     use super::*;
     use http::{HeaderName, HeaderValue};
 
+    fn map(headers: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut all = HeaderMap::new();
+        for (name, value) in headers {
+            all.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        all
+    }
+
     fn told(headers: &[(&'static str, &'static str)]) -> Vec<&'static str> {
-        let headers = headers
-            .iter()
-            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
-            .collect();
-        Told::read(&headers).hashes.iter().map(StoredHash::word).collect()
+        of_s3(&map(headers)).hashes.iter().map(StoredHash::word).collect()
+    }
+
+    /// RFC 1321, A.5: of `abc`, as base64.
+    const ABC: &str = "kAFQmDzST7DWlj99KOF/cg==";
+
+    #[test]
+    fn azure_and_google_tell_an_md5_in_base64_or_nothing() {
+        let abc = [StoredHash::Md5(from_hex("900150983cd24fb0d6963f7d28e17f72").unwrap())];
+        assert_eq!(of_azure(&map(&[("content-md5", ABC), ("etag", "\"0x8D\"")])).hashes, abc);
+        assert!(of_azure(&map(&[("content-md5", "short")])).hashes.is_empty());
+        let both = "crc32c=NhCmhg==,md5=kAFQmDzST7DWlj99KOF/cg==";
+        assert_eq!(of_gcs(&map(&[("x-goog-hash", both)])).hashes, abc);
+        let second = [("x-goog-hash", "crc32c=NhCmhg=="), ("x-goog-hash", "md5=kAFQmDzST7DWlj99KOF/cg==")];
+        assert_eq!(of_gcs(&map(&second)).hashes, abc);
+        let in_parts = [("x-goog-hash", "crc32c=NhCmhg=="), ("etag", "\"900150983cd24fb0d6963f7d28e17f72\"")];
+        assert!(of_gcs(&map(&in_parts)).hashes.is_empty());
     }
 
     #[test]

@@ -1,0 +1,114 @@
+//! What all drivers that speak HTTP are set up with: where the server is, whom to trust, how long to wait.
+
+use std::path::Path;
+use std::time::Duration;
+
+use crate::error::{Class, Doing, Error};
+
+/// How long a connection may take.
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long nothing may come: also the time for sending one part of 8 MiB, at 28 KB/s at least.
+pub(crate) const SILENCE: Duration = Duration::from_secs(300);
+/// The largest file of certificates that is read, in bytes.
+const MAX_CA_FILE: u64 = 1 << 20;
+
+/// What may come after the host of an endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum After {
+    /// Nothing but a port.
+    HostOnly,
+    /// A path, too.
+    Path,
+}
+
+/// Settings that cannot work.
+pub(crate) fn refuse(why: impl AsRef<str>) -> Error {
+    Error::new(Class::Misconfigured, Doing::Open, why)
+}
+
+/// Checks an endpoint: `https://HOST`, with a port perhaps, or `http://` when that is allowed.
+pub(crate) fn check_endpoint(endpoint: &str, allow_http: bool, after: After) -> Result<(), Error> {
+    let host = match (endpoint.strip_prefix("https://"), endpoint.strip_prefix("http://")) {
+        (Some(host), _) => host,
+        (None, Some(_)) if !allow_http => {
+            return Err(refuse(format!(
+                "the endpoint {endpoint} would send everything in clear: write https://, or set allow_http"
+            )));
+        }
+        (None, Some(host)) => host,
+        (None, None) => {
+            return Err(refuse(format!(
+                "the endpoint '{}' is no address: write https://HOST or https://HOST:PORT",
+                endpoint.escape_debug()
+            )));
+        }
+    };
+    if host.contains('@') {
+        return Err(refuse("the endpoint has credentials in it: they belong into files of their own"));
+    }
+    let (host, path) = host.split_once('/').unwrap_or((host, ""));
+    let in_host = |c: char| c.is_ascii_alphanumeric() || "-.:[]_".contains(c);
+    if host.is_empty() || !host.chars().all(in_host) {
+        return Err(refuse(format!(
+            "the endpoint '{}' has no host: write https://HOST or https://HOST:PORT",
+            endpoint.escape_debug()
+        )));
+    }
+    match after {
+        After::HostOnly if !path.is_empty() => Err(refuse(format!(
+            "the endpoint '{}' has more than a host and a port: the bucket and the prefix are settings of their own",
+            endpoint.escape_debug()
+        ))),
+        After::Path if path.chars().any(|c| c.is_control() || "?#\\".contains(c)) => Err(refuse(format!(
+            "the endpoint '{}' has more than a host and a path: leave out what comes after ? and #",
+            endpoint.escape_debug()
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Certificates of authorities as PEM, and what to call them in an error.
+pub(crate) fn read_certificates(path: &Path) -> Result<Vec<u8>, Error> {
+    let wrong = |why: String| wrong_certificates(path, &why);
+    let about = std::fs::metadata(path).map_err(|error| wrong(error.to_string()))?;
+    if !about.is_file() || about.len() > MAX_CA_FILE {
+        return Err(wrong("it is no file of at most 1 MiB".to_owned()));
+    }
+    let pem = std::fs::read(path).map_err(|error| wrong(error.to_string()))?;
+    if !String::from_utf8_lossy(&pem).contains("-----BEGIN CERTIFICATE-----") {
+        return Err(wrong("there is none; PEM begins with -----BEGIN CERTIFICATE-----".to_owned()));
+    }
+    Ok(pem)
+}
+
+/// Certificates that cannot be used.
+pub(crate) fn wrong_certificates(path: &Path, why: &str) -> Error {
+    refuse(format!("the certificates in {}: {why}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_endpoint_is_a_host_and_where_it_may_be_a_path() {
+        for endpoint in ["https://h", "https://h:9000/", "https://[::1]:9000"] {
+            assert!(check_endpoint(endpoint, false, After::HostOnly).is_ok(), "{endpoint}");
+        }
+        assert!(check_endpoint("http://h/dav/a b", true, After::Path).is_ok());
+        for (endpoint, allow_http, after, why) in [
+            ("http://h", false, After::HostOnly, "allow_http"),
+            ("h:9000", true, After::HostOnly, "https://HOST"),
+            ("https://", true, After::HostOnly, "no host"),
+            ("https:///x", true, After::Path, "no host"),
+            ("https://u:p@h", true, After::Path, "files of their own"),
+            ("https://h/bucket", true, After::HostOnly, "settings of their own"),
+            ("https://h/a?b", true, After::Path, "after ?"),
+            ("https://h/a#b", true, After::Path, "after ?"),
+        ] {
+            let error = check_endpoint(endpoint, allow_http, after).unwrap_err();
+            assert_eq!(error.class(), Class::Misconfigured);
+            assert!(error.to_string().contains(why), "{endpoint}: {error}");
+        }
+    }
+}
