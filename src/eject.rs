@@ -320,8 +320,9 @@ mod tests {
         assert_eq!(
             request,
             json!({
-                "label": "VTL001L8", "library": "lib0", "remote": "cloud", "key": "k", "chunk_bytes": 67_108_864,
-                "compress": "zstd", "delete_after_export": false, "verify": "remote-hash"
+                "label": "VTL001L8", "library": "lib0", "remote": "cloud", "key": "k", "sign_with": "none",
+                "chunk_bytes": 67_108_864, "compress": "zstd", "delete_after_export": false,
+                "verify": "remote-hash"
             })
         );
         crate::jobs::Jobs::open(&bench.daemon);

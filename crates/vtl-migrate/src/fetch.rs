@@ -211,3 +211,35 @@ fn local(path: &Path, error: &io::Error) -> Failure {
         _ => fail::temporary("internal", text, "check the disk and its room; it is tried again"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_step_on_the_disk_that_fails_is_told_with_its_path_and_what_is_there_stays() {
+        let home = tempfile::tempdir().unwrap();
+        let path = |name: &str| home.path().join(name);
+        // A write that fails.
+        let full = keep(&path("a"), |_| Err(io::Error::from(io::ErrorKind::StorageFull))).unwrap_err();
+        let told = local(&path("a"), &full);
+        assert!(told.message.contains("/a: ") && told.class == vtl_jobs::Class::Temporary, "{told:?}");
+        // A file that is there already, and a folder that is not.
+        fs::write(path("b"), b"mine").unwrap();
+        assert_eq!(keep(&path("b"), |_| Ok(())).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        let nowhere = keep(&path("no/file"), |_| Ok(())).unwrap_err();
+        assert_eq!(local(&path("no/file"), &nowhere).class, vtl_jobs::Class::Permanent);
+        // The last name is taken, also by a link that leads nowhere.
+        fs::create_dir(path("part")).unwrap();
+        std::os::unix::fs::symlink("nowhere", path("link")).unwrap();
+        for taken in ["b", "link"] {
+            let refused = rename(&path("part"), &path(taken)).unwrap_err();
+            assert!(refused.message.contains("is there already") && path("part").exists(), "{refused:?}");
+        }
+        assert_eq!(fs::read(path("b")).unwrap(), b"mine");
+        assert!(rename(&path("gone"), &path("c")).unwrap_err().message.contains("/c: "));
+        // What cannot be cleared away is named.
+        assert!(clear(&path("b")).unwrap_err().message.contains("/b: what was fetched so far"));
+        assert!(clear(&path("part")).is_ok() && clear(&path("part")).is_ok() && !path("part").exists());
+    }
+}

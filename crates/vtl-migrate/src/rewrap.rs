@@ -178,11 +178,15 @@ impl Rewrap {
             Some(name) => return world.signing_key(name).map(Some),
             None => {}
         }
-        if let Maker::Foreign(why) = Maker::find(world, &opened.sha256, opened.signed)? {
-            ticket.note(&format!(
-                "the new manifest is not signed: {why}; --sign-with KEY signs it all the same"
-            ));
-            return Ok(None);
+        match (Maker::find(world, &opened.sha256, opened.signed)?, opened.signed) {
+            (Maker::Foreign(_), Signed::By(_)) => return Err(not_signed_anew()),
+            (Maker::Foreign(why), Signed::No) => {
+                ticket.note(&format!(
+                    "the new manifest is not signed: {why}; --sign-with KEY signs it all the same"
+                ));
+                return Ok(None);
+            }
+            _ => {}
         }
         if let Some(name) = world.settings()?.defaults.sign_with.filter(|name| name != NOBODY) {
             return world.signing_key(&name).map(Some);
@@ -190,11 +194,7 @@ impl Rewrap {
         match (signer(&world.signers()?, opened.signed), opened.signed) {
             (_, Signed::No) => Ok(None),
             (Some(name), _) => world.signing_key(name).map(Some),
-            (None, Signed::By(_)) => Err(fail::permanent(
-                "not-found",
-                "the manifest is signed, and the key that signed it is not here to sign the new one",
-                "name a key with --sign-with KEY, or --sign-with none to leave it unsigned",
-            )),
+            (None, Signed::By(_)) => Err(not_signed_anew()),
         }
     }
 
@@ -233,6 +233,15 @@ impl Rewrap {
             manifest_sha256: sha256(bytes),
         })
     }
+}
+
+/// A signature is not lost by accident.
+fn not_signed_anew() -> Failure {
+    fail::permanent(
+        "not-found",
+        "the manifest is signed, and the key that signed it is not here to sign the new one",
+        "name a key with --sign-with KEY, or --sign-with none to leave it unsigned",
+    )
 }
 
 /// Whether an earlier attempt got so far that only the catalogue was left.

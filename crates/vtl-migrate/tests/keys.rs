@@ -361,6 +361,15 @@ fn a_foreign_bundle_is_not_signed_by_a_rewrap_unless_somebody_says_so() {
     assert_eq!((result.get("signed_with"), manifest(place.path()).1), (None, Signed::No));
     let result = done(&manager, of_folder(&manager, REWRAP, &json!({ "key": OTHER_KEY, "sign_with": "s" })));
     assert_eq!(result["signed_with"], "s");
+
+    // A signature of somebody who is not known is not lost by accident.
+    let place = tempfile::tempdir().unwrap();
+    exported(place.path(), &["t"], &json!({ "key": KEY, "sign_with": "t" }));
+    there.put_remote(Arc::new(FolderRemote::open("r", place.path()).unwrap()));
+    let refused = failed(&manager, of_folder(&manager, REWRAP, &json!({ "key": OTHER_KEY })));
+    assert!(refused.remedy.unwrap().contains("--sign-with none"));
+    let request = json!({ "key": OTHER_KEY, "sign_with": "none" });
+    assert_eq!(done(&manager, of_folder(&manager, REWRAP, &request)).get("signed_with"), None);
 }
 
 #[test]
