@@ -876,13 +876,19 @@ pub(crate) mod tests {
             let state = StateFolder::open(&config.state).unwrap();
             Daemon::open_on(args, config, state, machine.clone())
         };
+        let is_held = |why: &str| why.contains("another process uses this");
         for _ in 0..1000 {
             match try_it() {
-                Err(why) if why.contains("another process uses this pool") => {
-                    std::thread::sleep(std::time::Duration::from_millis(10));
+                Err(why) if is_held(&why) => {}
+                opened => {
+                    let daemon = opened.unwrap();
+                    if !daemon.pools.closed_ones().iter().any(|closed| is_held(&closed.why)) {
+                        return daemon;
+                    }
+                    daemon.stop();
                 }
-                opened => return opened.unwrap(),
             }
+            std::thread::sleep(std::time::Duration::from_millis(10));
         }
         panic!("the daemon before does not let go of the store");
     }

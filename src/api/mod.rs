@@ -271,6 +271,12 @@ fn store() -> Router<Arc<Daemon>> {
                 |State(d): Shared, Path(n): Name, b: Bytes| run(d, move |d| d.pool_remove(&n, body(&b)?)),
             ),
         )
+        .route(
+            "/pools/{name}/folders",
+            post(|State(d): Shared, Path(n): Name, b: Bytes| {
+                run(d, move |d| d.pool_add_folder(&n, &body(&b)?))
+            }),
+        )
         .route("/pools/{name}/open", post(|State(d): Shared, Path(n): Name| run(d, move |d| d.pool_open(&n))))
         .route(
             "/pools/{name}/drain",

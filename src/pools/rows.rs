@@ -157,6 +157,14 @@ pub(crate) fn update(tx: &mut Tx<'_>, row: &PoolRow) -> Result<(), MetaError> {
     tx.update(&POOLS, &values(row))
 }
 
+/// A folder is the pool's from now on; it may be already.
+pub(crate) fn add_folder(tx: &mut Tx<'_>, pool: &PoolName, folder: &Path) -> Result<(), MetaError> {
+    match tx.get(&FOLDERS, &[path(folder)])? {
+        Some(row) if named(&row, "pool")? == *pool => Ok(()),
+        _ => tx.insert(&FOLDERS, &[path(folder), text(pool.as_str())]),
+    }
+}
+
 /// A folder is none of the pool's any more.
 pub(crate) fn drop_folder(tx: &mut Tx<'_>, folder: &Path) -> Result<bool, MetaError> {
     tx.delete(&FOLDERS, &[path(folder)])

@@ -97,3 +97,39 @@ fn a_closed_pool_is_opened_when_its_disk_is_back_and_the_drive_that_stayed_empty
     assert_eq!((server.stop(), server.start_again()), (Some(0), ()));
     assert_eq!(state(&server), "ok");
 }
+
+#[test]
+fn a_pool_gets_a_folder_while_a_drive_writes_to_it_and_a_kill_at_any_moment_leaves_it_in_or_away() {
+    let (folder, disks) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut server = Server::start_at(folder.path(), &["--set", "cartridge.size=1g"]);
+    server.api("POST", "/pools", &json!({ "name": "p1", "paths": [disks.path().join("home")] }));
+    server.api("POST", "/cartridges", &json!({ "label": "ADD001L8", "pool": "p1" }));
+    let mut host = server.session(1);
+    host.load(11, 0);
+    let whole = tape(8, 24);
+    let (before, after) = whole.split_at(whole.len() / 2);
+    write(&mut host, before);
+    let added = server.api("POST", "/pools/p1/folders", &json!({ "path": disks.path().join("far") }));
+    assert_eq!(added["names"], json!(["p1"]));
+    write(&mut host, after);
+    assert!(read(&mut host) == whole);
+    drop(host);
+    let folders = |server: &Server| server.get("/pools/p1")["folders"].as_array().unwrap().len();
+    assert_eq!(folders(&server), 2);
+    for round in 0..4 {
+        let path = disks.path().join(format!("more{round}"));
+        let had = folders(&server);
+        let _unanswered = server.send("POST", "/pools/p1/folders", &json!({ "path": path }));
+        std::thread::sleep(std::time::Duration::from_millis(round * 7));
+        server.kill();
+        server.start_again();
+        assert_eq!(server.get("/pools/p1")["state"], "ok", "round {round}");
+        if folders(&server) == had {
+            server.api("POST", "/pools/p1/folders", &json!({ "path": path }));
+        }
+        assert_eq!(folders(&server), had + 1, "round {round}");
+    }
+    assert_eq!(server.api("POST", "/store/check", &json!({ "pool": "p1" }))["damage"], json!([]));
+    let mut host = server.session(2);
+    assert!(read(&mut host) == whole, "in the drive where it was");
+}

@@ -864,6 +864,14 @@ pub struct RemovePool {
     pub forget: bool,
 }
 
+/// `POST /pools/{name}/folders`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AddFolder {
+    /// The folder, empty or still to be made; its absolute path.
+    pub path: String,
+}
+
 /// `POST /pools/{name}/drain`, what is asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -52,8 +52,8 @@ pub(crate) struct Members {
     disk: Arc<dyn Disk>,
     home: PathBuf,
     home_member: Arc<Member>,
-    /// The home first, then by number.
-    all: Vec<Arc<Member>>,
+    /// The home first, then by number. It grows while the pool is used, at its end only.
+    all: Mutex<Arc<[Arc<Member>]>>,
     missing: Vec<Entry>,
     roster: Mutex<Roster>,
     reserve_bytes: u64,
@@ -107,7 +107,7 @@ impl Members {
             home: home.to_path_buf(),
             home_member,
             credits: Mutex::new(vec![0; all.len()]),
-            all,
+            all: Mutex::new(all.into()),
             missing,
             roster: Mutex::new(roster),
             reserve_bytes: options.reserve_bytes,
@@ -115,8 +115,53 @@ impl Members {
         })
     }
 
-    pub(crate) fn all(&self) -> &[Arc<Member>] {
-        &self.all
+    pub(crate) fn all(&self) -> Arc<[Arc<Member>]> {
+        Arc::clone(&lock(&self.all))
+    }
+
+    /// Takes a further folder in while the pool is used.
+    ///
+    /// In this order: it is looked at; it is marked; it is locked; the home notes it; packs may go there. A crash leaves a folder that is blank, marked
+    /// or noted, and a start that names it takes it in from any of these.
+    pub(crate) fn add(&self, folder: &Path, store_id: [u8; 16], options: &Options) -> Result<(), StoreError> {
+        if folder.starts_with(&self.home) {
+            return Err(in_home(folder));
+        }
+        let mut roster = lock(&self.roster);
+        let number = match roster::look(&*self.disk, folder, store_id)? {
+            Seen::Blank => self.mark_next(&roster, folder, store_id)?,
+            Seen::Member(number) if self.all().iter().any(|member| member.number == number) => {
+                return Err(refused(
+                    folder,
+                    "it is a folder of this pool already (see vtl pool ls)".to_owned(),
+                ));
+            }
+            Seen::Member(number) => number,
+        };
+        let member = Member::open(&self.disk, number, folder, Stage::InUse, options)?;
+        if !member.folder.list()?.is_empty() {
+            let why =
+                "it was a folder of this pool and holds packs, which a start has to look at (restart vtld)";
+            return Err(refused(folder, why.to_owned()));
+        }
+        let mut next = roster.clone();
+        next.enter(number, folder);
+        next.set_stage(number, Stage::InUse);
+        next.save(&*self.disk, &self.home)?;
+        *roster = next;
+        lock(&self.credits).push(0);
+        let mut all = lock(&self.all);
+        *all = all.iter().cloned().chain([Arc::new(member)]).collect();
+        tracing::info!(folder = %folder.display(), number, "the pool has a new folder for packs");
+        Ok(())
+    }
+
+    /// Marks a blank folder with a number that none has had.
+    fn mark_next(&self, roster: &Roster, folder: &Path, store_id: [u8; 16]) -> Result<u32, StoreError> {
+        let last = self.all().last().map_or(0, |member| member.number);
+        let number = roster.next_number().max(last.saturating_add(1));
+        roster::mark(&*self.disk, folder, store_id, number)?;
+        Ok(number)
     }
 
     /// Folders that the pool was opened without.
@@ -141,7 +186,8 @@ impl Members {
 
     /// The folder for a new pack. When none has room it is the one that has most: what was taken from a caller has to go somewhere.
     pub(crate) fn for_new_pack(&self) -> Arc<Member> {
-        let [home] = &*self.all else {
+        let all = self.all();
+        let [home] = &*all else {
             let rooms = self.rooms(|member| self.room(member));
             let roomy: Vec<_> = rooms.iter().copied().filter(|(_, room)| *room >= self.pack_bytes).collect();
             let best = rooms.iter().filter(|(_, room)| *room > 0).max_by_key(|(_, room)| *room);
@@ -154,7 +200,7 @@ impl Members {
     /// The folder for the next generation of a pack of this length, if any has room for it twice. It may live on the reserve: it frees more.
     pub(crate) fn for_next(&self, bytes: u64) -> Result<Option<Arc<Member>>, DiskError> {
         let enough = bytes.saturating_mul(2);
-        if let [home] = &*self.all {
+        if let [home] = &*self.all() {
             return Ok((home.folder.free_bytes()? >= enough).then(|| Arc::clone(home)));
         }
         let mut rooms = self.rooms(|member| member.folder.free_bytes());
@@ -171,7 +217,7 @@ impl Members {
 
     /// Whether a pack that is being written here should be ended, because there is no room for so many bytes and another folder has some.
     pub(crate) fn is_better_left(&self, member: &Member, bytes: u64) -> bool {
-        if self.all.len() == 1 {
+        if self.all().len() == 1 {
             return false;
         }
         if self.takes_packs(member) && self.take_grant(member, bytes) {
@@ -196,7 +242,8 @@ impl Members {
     /// What may still be stored in all folders together.
     pub(crate) fn free_bytes(&self) -> Result<u64, DiskError> {
         let home = self.disk.free_bytes(&self.home)?;
-        if self.all.len() == 1 {
+        let all = self.all();
+        if all.len() == 1 {
             return Ok(home.saturating_sub(self.reserve_bytes));
         }
         // Without room in the home nothing can be committed, wherever the bytes are.
@@ -205,7 +252,7 @@ impl Members {
         }
         let mut rooms = BTreeMap::new();
         for (at, room) in self.rooms(|member| self.room(member)) {
-            let file_system = self.all.get(at).map(|member| member.file_system);
+            let file_system = all.get(at).map(|member| member.file_system);
             let most = rooms.entry(file_system).or_insert(0);
             *most = room.max(*most);
         }
@@ -219,7 +266,7 @@ impl Members {
         } else {
             Trouble::Failed(error.to_string())
         };
-        if self.all.len() > 1 && matches!(trouble, Trouble::Failed(_)) {
+        if self.all().len() > 1 && matches!(trouble, Trouble::Failed(_)) {
             tracing::error!(folder = %member.path.display(), %error, "a folder of the pool gets no new packs until the next start");
         }
         *lock(&member.trouble) = Some(trouble);
@@ -243,7 +290,8 @@ impl Members {
 
     /// Members that take packs, by their place, with the room that `room` says.
     fn rooms(&self, room: impl Fn(&Member) -> Result<u64, DiskError>) -> Vec<(usize, u64)> {
-        let taking = self.all.iter().enumerate().filter(|(_, member)| self.takes_packs(member));
+        let all = self.all();
+        let taking = all.iter().enumerate().filter(|(_, member)| self.takes_packs(member));
         taking.map(|(at, member)| (at, room(member).unwrap_or(0))).collect()
     }
 
@@ -251,7 +299,8 @@ impl Members {
     pub(crate) fn room(&self, member: &Member) -> Result<u64, DiskError> {
         let mut kept = self.reserve_bytes;
         if member.number == 0 {
-            let others = self.all.iter().filter(|other| other.file_system != member.file_system);
+            let all = self.all();
+            let others = all.iter().filter(|other| other.file_system != member.file_system);
             let free = others.map(|other| other.folder.free_bytes().unwrap_or(0));
             kept = kept.saturating_add(free.fold(0, u64::saturating_add) / HOME_SHARE);
         }
@@ -282,18 +331,18 @@ impl Members {
             let sound = !matches!(self.trouble(member), Some(Trouble::Failed(_)));
             (sound && !member.is_leaving(), member.folder.free_bytes().unwrap_or(0))
         };
-        let all = self.all.iter().enumerate().rev();
-        all.max_by_key(|(_, member)| free(member)).map_or(0, |(at, _)| at)
+        let all = self.all();
+        all.iter().enumerate().rev().max_by_key(|(_, member)| free(member)).map_or(0, |(at, _)| at)
     }
 
     /// The folder with this number; the home for a number that no folder has.
     pub(crate) fn by_number(&self, number: u32) -> Arc<Member> {
-        let found = self.all.iter().find(|member| member.number == number);
-        Arc::clone(found.unwrap_or(&self.home_member))
+        let all = self.all();
+        Arc::clone(all.iter().find(|member| member.number == number).unwrap_or(&self.home_member))
     }
 
     fn at(&self, at: usize) -> Arc<Member> {
-        Arc::clone(self.all.get(at).unwrap_or(&self.home_member))
+        Arc::clone(self.all().get(at).unwrap_or(&self.home_member))
     }
 }
 
@@ -368,6 +417,11 @@ impl Member {
     }
 }
 
+fn in_home(folder: &Path) -> StoreError {
+    let why = "this folder lies in the pool's home, which is a place for packs already (name one outside)";
+    refused(folder, why.to_owned())
+}
+
 /// What the configured folders turned out to be.
 struct Sighting {
     members: BTreeMap<u32, PathBuf>,
@@ -379,8 +433,7 @@ impl Sighting {
         let mut sighting = Self { members: BTreeMap::new(), blank: Vec::new() };
         for folder in &options.folders {
             if folder.starts_with(home) {
-                let why = "this folder lies in the pool's home, which is a place for packs already (name one outside)";
-                return Err(refused(folder, why.to_owned()));
+                return Err(in_home(folder));
             }
             match roster::look(disk, folder, store_id) {
                 Ok(seen) => sighting.note(folder, seen)?,

@@ -205,7 +205,7 @@ impl Packs {
     pub(crate) fn settle_deletions(&self) -> Result<(), DiskError> {
         // One that fails does not keep the others from being settled.
         let mut result = Ok(());
-        for member in self.members.all() {
+        for member in self.members.all().iter() {
             result = result.and(member.folder.settle());
         }
         result

@@ -819,7 +819,7 @@ struct FoundPacks {
 impl FoundPacks {
     fn list(members: Arc<Members>) -> Result<Self, StoreError> {
         let mut files: BTreeMap<PackName, Vec<u32>> = BTreeMap::new();
-        for member in members.all() {
+        for member in members.all().iter() {
             for name in member.folder.list()? {
                 files.entry(name).or_default().push(member.number);
             }
@@ -829,7 +829,7 @@ impl FoundPacks {
 
     /// A folder that was empty for good and has packs, because somebody put them there, is needed again.
     fn doubt_empty_folders(&self) -> Result<(), StoreError> {
-        for member in self.members.all() {
+        for member in self.members.all().iter() {
             let has_packs = || self.files.values().flatten().any(|number| *number == member.number);
             if self.members.stage(member.number) == Stage::Empty && has_packs() {
                 self.members.set_stage(member, Stage::Leaving)?;

@@ -263,6 +263,16 @@ impl Store {
         drain::folders(&self.core)
     }
 
+    /// Takes a further, blank folder for packs in, while the pool is in use; each later opening has to name it. Done again after a crash or an error it
+    /// goes on.
+    ///
+    /// # Errors
+    /// It is not blank, or in the home; the pool takes no writes; the disk failed.
+    pub fn add_folder(&self, folder: &Path) -> Result<(), StoreError> {
+        self.core.writable()?;
+        self.core.packs.members.add(folder, self.id(), &self.core.options)
+    }
+
     /// How packs are written that streams append to: what the last write in each folder did, before one what an open promises.
     pub fn pack_writes(&self) -> PackWrites {
         let folders = self.core.packs.members.all();

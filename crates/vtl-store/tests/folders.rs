@@ -501,3 +501,79 @@ fn without_room_elsewhere_a_folder_keeps_its_packs() {
     disk.set_capacity(1 << 40);
     serves(&disk, &options(), &data);
 }
+
+/// Every opening from now on names the third folder.
+fn with_third() -> Options {
+    Options { folders: vec![NEAR.into(), FAR.into(), THIRD.into()], ..options() }
+}
+
+const THIRD: &str = "/third";
+
+fn three_with_a_blank_one(seed: u64) -> (SimDisk, Store, Vec<u8>) {
+    let disk = disk_for(seed, &options());
+    disk.create_folder(Path::new(THIRD)).unwrap();
+    disk.sync_folder(Path::new("/")).unwrap();
+    let store = open(&disk, &options()).unwrap();
+    let data = fill(&store, 1, 60_000);
+    (disk, store, data)
+}
+
+#[test]
+fn a_folder_that_is_added_gets_packs_at_once_and_is_one_of_the_pool_from_then_on() {
+    let (disk, store, data) = three_with_a_blank_one(3);
+    let mut stream = store.open_stream(owner(1)).unwrap();
+    store.add_folder(Path::new(THIRD)).unwrap();
+    stream.append(&[Bytes::from(noise(9, 300_000))], false).unwrap();
+    stream.commit(b"").unwrap();
+    drop(stream);
+    assert!(!packs_in(&disk, THIRD).is_empty());
+    assert_eq!(store.folders().iter().map(|folder| folder.number).collect::<Vec<_>>(), [0, 1, 2, 3]);
+    assert_eq!(store.check().findings, []);
+    for refused in [THIRD, NEAR, "/pool/below", "/nowhere"] {
+        assert!(matches!(store.add_folder(Path::new(refused)), Err(StoreError::Folder { .. })), "{refused}");
+    }
+    drop(store);
+    serves(&disk, &with_third(), &[data, noise(9, 300_000)].concat());
+    refused(&disk, &options(), THIRD, "does not name it");
+}
+
+#[test]
+fn a_power_cut_while_a_folder_is_added_leaves_one_that_the_next_start_takes_in() {
+    for seed in 0..4 {
+        for step in 0.. {
+            let (disk, store, data) = three_with_a_blank_one(seed);
+            disk.crash_at(disk.steps() + step);
+            let added = store.add_folder(Path::new(THIRD)).is_ok() && !disk.has_crashed();
+            let after = disk.after_crash(seed * 1000 + step);
+            serves(&after, &with_third(), &data);
+            assert_eq!(open(&after, &with_third()).unwrap().folders().len(), 4, "seed {seed}, step {step}");
+            if added {
+                assert!(step > 3, "it takes hardly any steps");
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn a_disk_that_fails_at_any_call_of_adding_a_folder_costs_nothing_and_it_is_added_the_next_time() {
+    for call in 0.. {
+        let (disk, store, data) = three_with_a_blank_one(5);
+        disk.fail_call(disk.calls() + call, vtl_durable::Fault::Eio);
+        let added = store.add_folder(Path::new(THIRD));
+        let failed = disk.has_failed();
+        disk.heal();
+        assert!(added.is_ok() || failed, "call {call}: {added:?}");
+        assert_eq!(observe(&store, 1).unwrap().bytes, data, "call {call}");
+        if added.is_err() {
+            // Now, or by the next start.
+            let _ = store.add_folder(Path::new(THIRD));
+        }
+        drop(store);
+        serves(&disk, &with_third(), &data);
+        if !failed {
+            assert!(call > 3, "it makes hardly any calls");
+            break;
+        }
+    }
+}

@@ -540,3 +540,77 @@ fn one_that_is_being_made_is_made_whole_by_opening_it_and_one_that_is_being_remo
     assert!(refused.remedy.unwrap().contains("vtl pool rm p1"), "{}", refused.message);
     daemon.stop();
 }
+
+fn add_folder(daemon: &Daemon, pool: &str, path: &Path) -> Result<vtl_api::Done, ApiError> {
+    daemon.pool_add_folder(pool, &vtl_api::AddFolder { path: path.display().to_string() })
+}
+
+#[test]
+fn a_folder_is_added_to_a_pool_in_use_and_is_there_after_a_start() {
+    let place = Place::new();
+    let daemon = place.daemon(&[]);
+    daemon.pool_create(&place.request("p1", &["home"])).unwrap();
+    std::fs::create_dir(place.path("full")).unwrap();
+    std::fs::write(place.path("full/file"), b"somebody's").unwrap();
+    for (pool, path, code) in [
+        ("default", place.path("far"), ErrorCode::Conflict),
+        ("none", place.path("far"), ErrorCode::NotFound),
+        ("p1", place.path("home"), ErrorCode::Conflict),
+        ("p1", place.path("home/below"), ErrorCode::Conflict),
+        ("p1", place.path("state/below"), ErrorCode::Conflict),
+        ("p1", place.path("full"), ErrorCode::Conflict),
+        ("p1", place.path("not/there"), ErrorCode::Invalid),
+    ] {
+        let refused = add_folder(&daemon, pool, &path).unwrap_err();
+        assert_eq!(refused.code, code, "{pool}, {}: {}", path.display(), refused.message);
+    }
+    assert!(place.files("far").is_empty() && place.files("full") == ["file"]);
+    add_folder(&daemon, "p1", &place.path("far")).unwrap();
+    for _ in 0..2 {
+        assert_eq!(daemon.pool_show("p1").unwrap().folders.len(), 2);
+        assert_eq!(add_folder(&daemon, "p1", &place.path("far")).unwrap_err().code, ErrorCode::Conflict);
+    }
+    daemon.stop();
+    drop(daemon);
+    let daemon = place.daemon(&[]);
+    assert_eq!(state(&daemon, "p1").as_deref(), Some("ok"), "{:?}", daemon.problems());
+    assert_eq!(daemon.pool_show("p1").unwrap().folders.len(), 2);
+    works_and_goes(&place, &daemon);
+    daemon.stop();
+}
+
+#[test]
+fn a_crash_at_any_step_of_adding_a_folder_leaves_it_away_or_in_and_the_same_request_ends_it() {
+    for steps in 0..=3 {
+        let place = Place::new();
+        let daemon = place.daemon(&[]);
+        daemon.pool_create(&place.request("p1", &["home"])).unwrap();
+        let far = place.path("far");
+        if steps >= 1 {
+            std::fs::create_dir(&far).unwrap();
+        }
+        if steps >= 2 {
+            daemon.meta.change(|tx| Ok(rows::add_folder(tx, &name("p1"), &far)?)).unwrap();
+        }
+        if steps >= 3 {
+            // The mark is made, and the home does not know of it.
+            let members = place.path("home/members");
+            let before = std::fs::read(&members);
+            daemon.pools.named(&name("p1")).unwrap().store.add_folder(&far).unwrap();
+            match before {
+                Ok(bytes) => std::fs::write(&members, bytes).unwrap(),
+                Err(_) => std::fs::remove_file(&members).unwrap(),
+            }
+        }
+        daemon.stop();
+        drop(daemon);
+        let daemon = place.daemon(&[]);
+        assert_eq!(state(&daemon, "p1").as_deref(), Some("ok"), "{steps}: {:?}", daemon.problems());
+        assert_eq!(daemon.pool_show("p1").unwrap().folders.len(), if steps >= 2 { 2 } else { 1 }, "{steps}");
+        if steps < 2 {
+            add_folder(&daemon, "p1", &far).unwrap();
+        }
+        works_and_goes(&place, &daemon);
+        daemon.stop();
+    }
+}

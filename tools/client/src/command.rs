@@ -11,9 +11,9 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Parser, Subcommand};
 use serde_json::{Value, json};
 use vtl_api::{
-    AddInitiator, AddPortal, BackupFile, CollectStore, CreateCartridges, CreateLibrary, CreatePool, Drain,
-    ExportStoreKey, MoveCartridge, OnPool, RemoveCartridge, RemovePool, RepairStore, RotateStoreKey,
-    ScrubStore, SetCartridge, SetChap, SetLibrary,
+    AddFolder, AddInitiator, AddPortal, BackupFile, CollectStore, CreateCartridges, CreateLibrary,
+    CreatePool, Drain, ExportStoreKey, MoveCartridge, OnPool, RemoveCartridge, RemovePool, RepairStore,
+    RotateStoreKey, ScrubStore, SetCartridge, SetChap, SetLibrary,
 };
 
 use crate::http::{Failure, Method, Request, segment};
@@ -537,6 +537,14 @@ pub enum PoolVerb {
         /// Its name.
         name: String,
     },
+    /// Give a pool one more folder for packs, while it is in use.
+    AddFolder {
+        /// Its name.
+        name: String,
+        /// The folder, empty or still to be made.
+        #[arg(long)]
+        path: PathBuf,
+    },
     /// Move all packs of a folder to the others, so that the pool can do without it.
     Drain {
         /// The folder.
@@ -1037,6 +1045,10 @@ impl PoolVerb {
                 let body = json!(RemovePool { forget: *forget });
                 call(Method::Delete, path("pools", name), Some(body), View::Message)
             }
+            Self::AddFolder { name, path: folder } => {
+                let body = json!(AddFolder { path: absolute(folder)? });
+                call(Method::Post, format!("{}/folders", path("pools", name)), Some(body), View::Message)
+            }
             Self::Open { name } => {
                 call(Method::Post, format!("{}/open", path("pools", name)), None, View::Message)
             }
@@ -1274,6 +1286,7 @@ mod tests {
             ("vtl pool show fast", Method::Get, "/pools/fast"),
             ("vtl pool rm fast", Method::Delete, "/pools/fast"),
             ("vtl pool open fast", Method::Post, "/pools/fast/open"),
+            ("vtl pool add-folder fast --path /d3", Method::Post, "/pools/fast/folders"),
             ("vtl pool rm fast --forget", Method::Delete, "/pools/fast"),
             ("vtl store stats --pool fast", Method::Get, "/store/stats?pool=fast"),
             ("vtl store scrub --status --pool fast", Method::Get, "/store/scrub?pool=fast"),

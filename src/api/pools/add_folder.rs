@@ -1,0 +1,90 @@
+//! Giving a pool one more folder while it is in use.
+
+use std::path::Path;
+
+use vtl_api::{AddFolder, ApiError, Done, ErrorCode};
+use vtl_durable::{Disk, RealDisk};
+use vtl_store::site::{self, Site};
+use vtl_store::{Health, StoreError};
+
+use super::refused;
+use crate::daemon::{Daemon, internal, invalid, lock};
+use crate::pools::{Pool, rows};
+
+impl Daemon {
+    /// Adds a folder for packs to a pool that the inventory lists:
+    ///
+    /// 1. everything that may be wrong with it is found, and nothing is written;
+    /// 2. it is made, if it is not there;
+    /// 3. the inventory lists it as the pool's;
+    /// 4. the store takes it in, and packs may go there.
+    ///
+    /// After a crash between 3 and 4 the next start takes it in, as it takes in a new one of the configuration for the default pool.
+    ///
+    /// # Errors
+    /// Why not, with what helps. After an error in 4 the next start tries again, and so does the same request.
+    pub(crate) fn pool_add_folder(&self, name: &str, asked: &AddFolder) -> Result<Done, ApiError> {
+        let _one_at_a_time = lock(&self.changes);
+        let pool = self.pools.one(Some(name))?;
+        let conflict = |message: String, remedy: &str| ApiError {
+            code: ErrorCode::Conflict,
+            message,
+            remedy: Some(remedy.to_owned()),
+        };
+        if pool.name.is_default() {
+            return Err(conflict(
+                "the folders of pool default are those of the configuration".to_owned(),
+                "name it in store.folders, and restart vtld",
+            ));
+        }
+        if let Health::ReadOnly { why } = pool.store.health() {
+            return Err(conflict(
+                format!("pool {name} takes no writes: {why}"),
+                "check the disk, then restart vtld: it verifies the pool",
+            ));
+        }
+        let folder = self.new_folder(&asked.path, &[])?;
+        refuse_used(&pool, &folder)?;
+        make(&folder)
+            .map_err(|error| invalid(error.to_string(), "its parent must be there, and writable"))?;
+        self.meta
+            .change(|tx| Ok(rows::add_folder(tx, &pool.name, &folder)?))
+            .map_err(|error| refused(&error))?;
+        pool.store.add_folder(&folder).map_err(|error| not_taken_in(&error))?;
+        let message = format!("pool {name} has {} for packs, too", folder.display());
+        Ok(Done { message, names: vec![pool.name.to_string()] })
+    }
+}
+
+/// A folder that holds anything is refused, unless it is what an earlier attempt has left of it.
+fn refuse_used(pool: &Pool, folder: &Path) -> Result<(), ApiError> {
+    let what = match site::look(&RealDisk::new(), folder).map_err(|error| invalid(error.to_string(), ""))? {
+        Site::Missing | Site::Blank => return Ok(()),
+        Site::Member(id) if id == pool.store.id() => return Ok(()),
+        Site::Home(_) | Site::Member(_) => "a pool is here already, and is not overwritten".to_owned(),
+        // What is left when the making of its mark is cut off.
+        Site::Other(name) if name == "packs" || name == "member.tmp" => return Ok(()),
+        Site::Other(name) => format!("this holds {name}"),
+    };
+    Err(ApiError {
+        code: ErrorCode::Conflict,
+        message: format!("{}: {what}", folder.display()),
+        remedy: Some("name an empty folder, or one that is still to be made".to_owned()),
+    })
+}
+
+fn make(folder: &Path) -> Result<(), vtl_durable::DiskError> {
+    let disk = RealDisk::new();
+    disk.create_folder(folder)?;
+    disk.sync_folder(folder.parent().unwrap_or(folder))
+}
+
+fn not_taken_in(error: &StoreError) -> ApiError {
+    match error {
+        StoreError::Folder { .. } => invalid(error.to_string(), "name an empty folder"),
+        _ => ApiError {
+            remedy: Some("check its disk, then ask again; the next start takes it in as well".to_owned()),
+            ..internal(&error.to_string())
+        },
+    }
+}
