@@ -41,6 +41,7 @@ pub fn private_key() -> PrivateKey {
 /// What outlives every process of one server.
 pub struct Bench {
     pub folder: tempfile::TempDir,
+    pub disk: SimDisk,
     pub store: Store,
     pub meta: Arc<Mutex<Meta>>,
     /// So many changes of the inventory are left before the process is gone.
@@ -86,7 +87,8 @@ impl Bench {
 
     fn with(options: Options) -> Arc<Self> {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(Arc::new(SimDisk::new(1)), Path::new("/pool"), options).unwrap();
+        let disk = SimDisk::new(1);
+        let store = Store::open(Arc::new(disk.clone()), Path::new("/pool"), options).unwrap();
         let meta = Meta::open(&folder.path().join("db"), &MODULES).unwrap();
         let settings = Settings {
             staging: folder.path().join("staging"),
@@ -105,6 +107,7 @@ impl Bench {
         };
         Arc::new(Self {
             folder,
+            disk,
             store,
             meta: Arc::new(Mutex::new(meta)),
             left: Arc::new(AtomicI64::new(i64::MAX)),
