@@ -248,6 +248,7 @@ impl Daemon {
         }));
         problems.extend(self.jobs.problems());
         problems.extend(self.policies.problems());
+        problems.extend(self.lazy_problems());
         problems.extend(self.sessions.targets().iter().flat_map(|target| target.failures()).map(|failure| {
             Problem {
                 subject: failure.unit,

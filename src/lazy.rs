@@ -1,12 +1,12 @@
 //! Cartridges that are here in part, as the daemon sees them: in drives, in lists, at start, and when they go. What they are stands in `docs/lazy.md`; the
 //! engine is in `vtl-migrate`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tracing::warn;
-use vtl_api::{ApiError, LazyInfo};
+use vtl_api::{ApiError, LazyInfo, Problem};
 use vtl_cartridge::{Cartridge, Settings};
 use vtl_migrate::{Lazies, Lazy, LazyRow};
 use vtl_store::{OwnerId, Store, StoreError};
@@ -23,6 +23,8 @@ const LETTING_GO_TIMES: u32 = 100;
 pub(crate) struct Part {
     lazy: Arc<Lazy>,
     again: Box<dyn Fn() -> Result<Cartridge, String> + Send>,
+    /// How the write-protect switch was turned meanwhile.
+    protect: Option<bool>,
 }
 
 impl Part {
@@ -40,7 +42,7 @@ impl Part {
         let Some(lazy) = lazy.filter(|lazy| !lazy.is_whole()) else { return Ok(None) };
         let opened = Cartridge::open_absent(store, id, Settings::default(), lazy.objects(), lazy.absent());
         let cartridge = opened.map_err(|error| error.to_string())?;
-        Ok(Some((cartridge, Self { lazy, again: Box::new(again) })))
+        Ok(Some((cartridge, Self { lazy, again: Box::new(again), protect: None })))
     }
 
     /// All of it is here.
@@ -48,9 +50,17 @@ impl Part {
         self.lazy.is_whole()
     }
 
+    /// The switch is turned when all of it is here.
+    pub(crate) fn set_write_protected(&mut self, on: bool) {
+        self.protect = Some(on);
+    }
+
     /// Opens it as an ordinary cartridge, which stands where `now` stands.
     pub(crate) fn whole(&self, now: &Cartridge) -> Result<Cartridge, String> {
         let mut whole = (self.again)()?;
+        if let Some(on) = self.protect {
+            whole.set_write_protected(on).map_err(|error| error.to_string())?;
+        }
         whole.locate_object(now.position().object);
         Ok(whole)
     }
@@ -82,6 +92,54 @@ impl Daemon {
             image_bytes: row.image_bytes,
             problem: row.wrong.clone(),
         }
+    }
+
+    /// The cartridge whose pieces an owner of the store has, for each such owner.
+    pub(crate) fn owners_of_pieces(&self) -> BTreeMap<[u8; 16], [u8; 16]> {
+        let rows = self.meta.read(|tx| Ok(vtl_migrate::lazy_all(tx)?)).unwrap_or_default();
+        rows.into_iter().map(|row| (row.pieces.0, row.cartridge.0)).collect()
+    }
+
+    /// Cartridges that are here in part, and would stay so.
+    pub(crate) fn lazy_problems(&self) -> Vec<Problem> {
+        let rows = self.meta.read(|tx| Ok(vtl_migrate::lazy_all(tx)?)).unwrap_or_default();
+        if rows.is_empty() {
+            return Vec::new();
+        }
+        let jobs = self.jobs.manager().ok().and_then(|manager| manager.unfinished().ok()).unwrap_or_default();
+        let is_at = |row: &LazyRow| {
+            let label = Some(row.label.as_str());
+            jobs.iter().any(|job| job.kind == vtl_migrate::IMPORT && job.label.as_deref() == label)
+        };
+        let told = |row: &LazyRow| match &row.wrong {
+            Some(wrong) => Some((
+                format!("nothing of it is served: {wrong}"),
+                format!(
+                    "see vtl export verify; then vtl cartridge rm {}, and import it once more",
+                    row.label
+                ),
+            )),
+            None if is_at(row) => None,
+            None => {
+                let own = if row.folder.starts_with(row.label.as_str()) {
+                    String::new()
+                } else {
+                    format!(" --as {}", row.label)
+                };
+                Some((
+                    "not all of it is here, and no job fetches the rest".to_owned(),
+                    format!(
+                        "vtl cartridge import --remote {} --folder {}{own} --lazy goes on",
+                        row.remote, row.folder
+                    ),
+                ))
+            }
+        };
+        let problem = |row: &LazyRow| {
+            let (message, remedy) = told(row)?;
+            Some(Problem { subject: row.label.to_string(), message, remedy })
+        };
+        rows.iter().filter_map(problem).collect()
     }
 
     /// Owners of the store that have what is here of cartridges. A row of a cartridge that is whole, and whose pieces are gone, goes.

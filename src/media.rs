@@ -222,6 +222,10 @@ impl CartridgeMedium {
 
     /// Turns the write-protect switch.
     pub fn set_write_protected(&mut self, on: bool) {
+        self.grow();
+        if let Some(part) = &mut self.part {
+            return part.set_write_protected(on);
+        }
         if let Err(error) = self.cartridge.set_write_protected(on) {
             warn!(label = %self.cartridge.label(), %error, "the write-protect switch is set at the next load");
         }

@@ -456,8 +456,10 @@ impl Daemon {
             return Vec::new();
         }
         let listed = self.meta.read(vtl_library::cartridges).unwrap_or_default();
+        let pieces = self.owners_of_pieces();
         let name = |owner: [u8; 16]| {
-            let found = listed.iter().find(|one| one.id.0 == owner);
+            let id = pieces.get(&owner).unwrap_or(&owner);
+            let found = listed.iter().find(|one| one.id.0 == *id);
             found.map_or_else(|| hexadecimal(&owner), |one| one.label.to_string())
         };
         let damage = |one: vtl_store::ScrubFinding| Damage {

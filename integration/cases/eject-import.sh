@@ -1,4 +1,4 @@
-# Trees go to a mailslot and from there, sealed for a key, to a folder, an S3 server and rclone; another server imports them with the key, and every file is the same.
+# Trees go to a mailslot and from there, sealed for a key, to a folder, an S3 server and rclone; another server imports them with the key, whole and lazily, and every file is the same.
 #: limit: 600
 #: long-limit: 3600
 . /run/share/guest/lib.sh
@@ -94,6 +94,18 @@ for remote in folder s3 rclone; do
     host vtl2 vault load $label --library other
     elsewhere
     compare $label
+    logout
+
+    step "$remote: once more and lazily, loaded while its blocks come, the same"
+    lazy=VTL10${n}L8
+    host vtl2 cartridge import --remote $remote --folder "$folder" --as $lazy --lazy
+    for _ in $(seq 300); do
+        host vtl2 vault ls | grep -q $lazy && break
+        sleep 0.2
+    done
+    host vtl2 vault load $lazy --library other
+    elsewhere
+    compare $lazy
     logout
 done
 

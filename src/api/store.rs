@@ -252,8 +252,10 @@ impl Daemon {
 
     pub(super) fn store_check(&self, on: &OnPool) -> Answer<StoreCheck> {
         let labels = self.meta.read(vtl_library::cartridges).map_err(|e| refused(&e))?;
+        let pieces = self.owners_of_pieces();
         let name = |owner: [u8; 16]| {
-            let found = labels.iter().find(|c| c.id.0 == owner);
+            let id = pieces.get(&owner).unwrap_or(&owner);
+            let found = labels.iter().find(|c| c.id.0 == *id);
             found.map_or_else(|| hexadecimal(&owner), |c| c.label.to_string())
         };
         let mut sum = StoreCheck::default();

@@ -95,6 +95,12 @@ fn a_cartridge_is_read_where_it_is_needed_first_and_is_an_ordinary_one_when_all_
     let here = other.get(&format!("/cartridges/{LABEL}"))["lazy"]["here_bytes"].clone();
     assert_eq!(here, json!(4 * BLOCK), "nothing else was fetched");
 
+    // An operator hears that nothing fetches the rest. A switch that is turned counts when all is here.
+    let problems = other.get("/system/status")["problems"].clone();
+    let told = problems.as_array().unwrap().iter().find(|problem| problem["subject"] == LABEL).unwrap();
+    assert!(told["remedy"].as_str().unwrap().contains(&folder), "{told}");
+    other.api("PATCH", &format!("/cartridges/{LABEL}"), &json!({ "write_protect": true }));
+
     // What needs it is refused.
     let refused = |method: &str, path: &str, body: &Value| {
         let (status, told) = other.ask(method, path, body);
@@ -139,6 +145,8 @@ fn a_cartridge_is_read_where_it_is_needed_first_and_is_an_ordinary_one_when_all_
     assert_eq!((&shown["lazy"], &shown["exports"]), (&Value::Null, &json!([format!("r/{folder}")])));
     // The drive has had it all the while.
     assert!(read(&mut host) == content, "every block and mark");
+    assert_eq!(host.write(DRIVE, b"x").check(), (0x07, 0x27, 0x00));
+    other.api("PATCH", &format!("/cartridges/{LABEL}"), &json!({ "write_protect": false }));
     host.write(DRIVE, b"it takes writes").good();
     host.run(DRIVE, &ONE_FILEMARK, 0, &[]).good();
     assert_eq!(read(&mut host).len(), content.len() + 2);

@@ -488,3 +488,55 @@ fn a_tape_of_marks_alone_and_a_tape_of_one_byte_come_whole() {
         assert_eq!((here.tape(LABEL), here.lazy_rows().len(), here.store.owners().len()), (content, 0, 1));
     }
 }
+
+#[test]
+fn what_an_attempt_before_has_written_is_written_anew_and_a_finished_copy_is_only_settled() {
+    let place = tempfile::tempdir().unwrap();
+    let content = tape(12, 2);
+    bundle(place.path(), &content, &json!({ "key": KEY }));
+    let (here, remote) = (Bench::roomy(), Watched::on(place.path()));
+    here.put_remote(remote.clone());
+    let manager = here.start();
+    let id = begun(&here, &remote, &manager);
+    let row = here.lazy_rows().remove(0);
+    // As if the server had been killed while the copy was written.
+    here.append(row.cartridge, &[Some(noise(1, 5_000)), None, Some(noise(2, 70_000))]);
+    assert_eq!(read_all(&mut here.in_drive(LABEL)), content, "a drive takes no notice of it");
+    manager.resume(id).unwrap();
+    done(&manager, id);
+    assert_eq!((here.tape(LABEL), here.store.owners().len()), (content.clone(), 1));
+
+    // And between the last record of the copy and the inventory.
+    let (here, remote) = (Bench::roomy(), Watched::on(place.path()));
+    here.put_remote(remote.clone());
+    let manager = here.start();
+    let id = begun(&here, &remote, &manager);
+    let row = here.lazy_rows().remove(0);
+    here.append(row.cartridge, &content);
+    let copy = Cartridge::open(&here.store, row.cartridge, vtl_cartridge::Settings::default()).unwrap();
+    copy.finish_copy(7).unwrap();
+    manager.resume(id).unwrap();
+    done(&manager, id);
+    assert!(remote.gets.lock().unwrap().is_empty(), "nothing is fetched any more");
+    assert_eq!((here.tape(LABEL), here.rows().len(), here.lazy_rows().len()), (content, 1, 0));
+    assert_eq!((here.rows()[0].generation, here.store.owners().len()), (7, 1));
+}
+
+#[test]
+fn a_store_that_is_full_serves_what_it_cannot_keep() {
+    let place = tempfile::tempdir().unwrap();
+    let content = tape(13, 6);
+    bundle(place.path(), &content, &json!({ "key": KEY }));
+    let (here, remote) = (Bench::roomy(), Watched::on(place.path()));
+    here.put_remote(remote.clone());
+    let manager = here.start();
+    let id = begun(&here, &remote, &manager);
+    here.disk.set_capacity(3 << 20);
+    assert_eq!(read_all(&mut here.in_drive(LABEL)), content);
+    manager.resume(id).unwrap();
+    let trouble = failed(&manager, id);
+    assert!(trouble.code == "full" || trouble.message.contains("no storage space"), "{trouble:?}");
+    here.disk.set_capacity(u64::MAX);
+    done(&manager, import(&manager, true));
+    assert_eq!((here.tape(LABEL), here.store.owners().len()), (content, 1));
+}

@@ -410,13 +410,8 @@ impl Lazy {
         if matches!(raw, Err(Unread::Away(_))) {
             *self.line.lock().unwrap_or_else(PoisonError::into_inner) = None;
         }
-        let mut raw = Bytes::from(raw?);
-        let mut cut = Vec::new();
-        while !raw.is_empty() {
-            let len = raw.len().min(PIECE_BYTES as usize);
-            cut.push(raw.split_to(len));
-        }
-        Ok(cut)
+        // Each for itself: one that stays in memory holds no others.
+        Ok(raw?.chunks(PIECE_BYTES as usize).map(Bytes::copy_from_slice).collect())
     }
 
     fn line(&self) -> Result<Arc<Line>, Unread> {
