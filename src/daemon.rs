@@ -13,6 +13,7 @@ use vtl_durable::RealDisk;
 use vtl_library::{
     CartridgeState, Counts, InstallationId, LibraryError, NewCartridges, NewLibrary, NewPlace,
 };
+use vtl_meta::Tx;
 use vtl_store::{Health, OwnerId, Store};
 use vtl_types::{ByteCount, CartridgeId, Generation, Label, LibraryName, PoolName};
 
@@ -25,6 +26,7 @@ use crate::library::{LiveLibrary, personality};
 use crate::listeners::{Listeners, Wanted};
 use crate::media::{Shelf, ShelfHead};
 use crate::meta::SharedMeta;
+use crate::policies::Policies;
 use crate::pools::{Pool, PoolError, Pools, REOPEN, rows, subject};
 use crate::portal::{DIAGNOSTIC_TARGET, portal, target_doors};
 use crate::remotes::Remotes;
@@ -74,6 +76,7 @@ pub struct Daemon {
     pub(crate) remotes: Remotes,
     pub(crate) keys: Keys,
     pub(crate) ejection: Ejection,
+    pub(crate) policies: Policies,
 }
 
 impl Daemon {
@@ -102,6 +105,7 @@ impl Daemon {
         let remotes = Remotes::new(meta.clone(), state.path(), pools.clone()).map_err(|e| e.to_string())?;
         let keys = Keys::open(Arc::new(RealDisk::new()), state.path()).map_err(|e| e.to_string())?;
         let shelf = Shelf::new(pools.clone(), config.cartridge.clone(), retention.clone());
+        let ejection = Ejection::new(pools.clone());
         let sessions = Sessions::new(vtl_iscsi::config::Portal {
             targets: Vec::new(),
             discovery_auth: vtl_iscsi::config::Auth::default(),
@@ -127,7 +131,8 @@ impl Daemon {
             me: me.clone(),
             remotes,
             keys,
-            ejection: Ejection::default(),
+            ejection,
+            policies: Policies::default(),
         });
         daemon.heed();
         daemon.note_names();
@@ -140,6 +145,11 @@ impl Daemon {
         daemon.publish().map_err(|e| e.to_string())?;
         daemon.ballast().fill_if_there_is_room();
         Ok(daemon)
+    }
+
+    /// For threads and work that may outlive it.
+    pub(crate) fn weak(&self) -> Weak<Self> {
+        self.me.clone()
     }
 
     /// The space kept for a start on a full file system.
@@ -228,6 +238,7 @@ impl Daemon {
             ),
         }));
         problems.extend(self.jobs.problems());
+        problems.extend(self.policies.problems());
         problems.extend(self.sessions.targets().iter().flat_map(|target| target.failures()).map(|failure| {
             Problem {
                 subject: failure.unit,
@@ -365,6 +376,7 @@ impl Daemon {
     /// Unloads every drive, so that everything is durable and closed. Jobs come to a safe point and go on with the next start; a collection ends after the
     /// pack in hand.
     pub fn stop(&self) {
+        self.policies.stop();
         self.jobs.stop();
         let pools = self.pools.open_ones();
         pools.iter().for_each(|pool| pool.stop());
@@ -502,6 +514,17 @@ impl Daemon {
         new: &NewCartridges,
         size: Option<ByteCount>,
     ) -> Result<Vec<vtl_library::Cartridge>, vtl_api::ApiError> {
+        self.make_cartridges_with(pool, new, size, |_| Ok(()))
+    }
+
+    /// The same, with something else in the transaction that lists them.
+    pub(crate) fn make_cartridges_with(
+        &self,
+        pool: &Pool,
+        new: &NewCartridges,
+        size: Option<ByteCount>,
+        also: impl FnOnce(&mut Tx<'_>) -> Result<(), LibraryError>,
+    ) -> Result<Vec<vtl_library::Cartridge>, vtl_api::ApiError> {
         let size = size
             .or(self.config().cartridge.size)
             .unwrap_or_else(|| new.first.media().generation.native_capacity());
@@ -523,6 +546,7 @@ impl Daemon {
         }
         let created = i64::try_from(created_s).unwrap_or(0);
         let made = self.meta.change(|tx| {
+            also(tx)?;
             ids.iter().try_for_each(|id| rows::put_in(tx, *id, &pool.name))?;
             vtl_library::create_cartridges(tx, new, &ids, size, created)
         });

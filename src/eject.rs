@@ -12,20 +12,26 @@ use tracing::info;
 use vtl_jobs::{JobError, NewJob};
 use vtl_library::{LibraryError, Moved};
 use vtl_meta::Tx;
-use vtl_migrate::EXPORT;
-use vtl_types::{Label, LibraryName, Place};
+use vtl_migrate::{Clean, EXPORT};
+use vtl_types::{CartridgeId, Label, LibraryName, Place};
 
 use crate::library_settings::{Defaults, Effective};
+use crate::policies::{note_import, rows};
+use crate::pools::Pools;
+use crate::pools::rows::pool_of;
 
 /// What every library does with what is put into its mailslots.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Ejection(Arc<Shared>);
 
-#[derive(Default)]
 struct Shared {
+    pools: Arc<Pools>,
     defaults: RwLock<Defaults>,
-    wake: OnceLock<Box<dyn Fn() + Send + Sync>>,
+    wake: OnceLock<Box<Wake>>,
 }
+
+/// Hears what was moved, and whether something of it was ejected.
+type Wake = dyn Fn(&[Moved], bool) + Send + Sync;
 
 impl fmt::Debug for Ejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -38,7 +44,25 @@ impl fmt::Debug for Ejection {
 pub struct Event {
     id: String,
     /// As the last try of its transaction had it.
-    ejected: RefCell<Vec<Label>>,
+    ejected: RefCell<Vec<(Label, Ending)>>,
+}
+
+/// What follows for a cartridge that was put out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    /// Its export is queued.
+    Queued,
+    /// It is a clean import: there is nothing to export.
+    Clean,
+}
+
+impl Ending {
+    const fn words(self) -> &'static str {
+        match self {
+            Self::Queued => "element-cleared, vaulted, job queued",
+            Self::Clean => "element-cleared, vaulted, a clean import",
+        }
+    }
 }
 
 impl Event {
@@ -49,13 +73,18 @@ impl Event {
 }
 
 impl Ejection {
+    /// With the cartridges of these pools.
+    pub(crate) fn new(pools: Arc<Pools>) -> Self {
+        Self(Arc::new(Shared { pools, defaults: RwLock::default(), wake: OnceLock::new() }))
+    }
+
     /// What the configuration says from now on.
     pub fn heed(&self, defaults: Defaults) {
         *self.0.defaults.write().unwrap_or_else(PoisonError::into_inner) = defaults;
     }
 
-    /// Who is told that there is a job. Said once.
-    pub fn tell(&self, wake: impl Fn() + Send + Sync + 'static) {
+    /// Who is told of movements. Said once.
+    pub fn tell(&self, wake: impl Fn(&[Moved], bool) + Send + Sync + 'static) {
         drop(self.0.wake.set(Box::new(wake)));
     }
 
@@ -84,20 +113,47 @@ impl Ejection {
             return Ok(moved);
         }
         let eject = |one: Moved| match is_put_out(&one) {
-            true => export(tx, one, library, &settings, event),
+            true => self.put_out(tx, one, library, &settings, event),
             false => Ok(one),
         };
         moved.into_iter().map(eject).collect()
     }
 
+    fn put_out(
+        &self,
+        tx: &mut Tx<'_>,
+        put: Moved,
+        library: &LibraryName,
+        settings: &Effective,
+        event: &Event,
+    ) -> Result<Moved, LibraryError> {
+        match self.clean_import(tx, put.cartridge.id, settings)? {
+            Some(clean) => come_back(tx, put, settings, &clean, event),
+            None => export(tx, put, library, settings, event),
+        }
+    }
+
+    /// Whether a cartridge came from a remote and is there still, unchanged. Of one that cannot be read its job says why.
+    fn clean_import(
+        &self,
+        tx: &Tx<'_>,
+        id: CartridgeId,
+        settings: &Effective,
+    ) -> Result<Option<Clean>, LibraryError> {
+        let Some(remote) = settings.remote() else { return Ok(None) };
+        let pool = self.0.pools.named(&pool_of(tx, id)?);
+        let generation = || Some(vtl_cartridge::Cartridge::inspect(&pool.ok()?.store, id).ok()?.generation);
+        Ok(vtl_migrate::clean_import(tx, id, remote, generation)?)
+    }
+
     /// What a movement did is durable; whether it has ejected something.
-    pub fn done(&self, library: &LibraryName, event: &Event) -> bool {
-        for label in event.ejected.borrow().iter() {
-            info!(%library, %label, "element-cleared, vaulted, job queued");
+    pub fn done(&self, library: &LibraryName, event: &Event, moved: &[Moved]) -> bool {
+        for (label, ending) in event.ejected.borrow().iter() {
+            info!(%library, %label, "{}", ending.words());
         }
         let is_any = !event.ejected.borrow().is_empty();
-        if let Some(wake) = self.0.wake.get().filter(|_| is_any) {
-            wake();
+        if let Some(wake) = self.0.wake.get() {
+            wake(moved, is_any);
         }
         is_any
     }
@@ -106,6 +162,30 @@ impl Ejection {
 /// What comes from the vault is brought in by an operator, and not put out.
 fn is_put_out(moved: &Moved) -> bool {
     matches!(moved.to, Place::Mailslot(_)) && moved.from != Place::Vault
+}
+
+/// There is nothing to export, and so no job. With `migrate.delete_clean_import` it goes when the copy is proved.
+fn come_back(
+    tx: &mut Tx<'_>,
+    put: Moved,
+    settings: &Effective,
+    clean: &Clean,
+    event: &Event,
+) -> Result<Moved, LibraryError> {
+    let label = put.cartridge.label;
+    let vaulted = vtl_library::eject(tx, put)?;
+    let goes = settings.deletes_clean_imports();
+    if goes {
+        rows::let_go(tx, vaulted.cartridge.id, clean)?;
+    }
+    let then = if goes { "it is removed here when that is proved" } else { "it stays in the vault" };
+    let told = format!(
+        "{label} was put out unchanged: it lies in folder {} of remote {}, and {then}",
+        clean.folder, clean.remote
+    );
+    note_import(tx, label, crate::clock::unix_seconds(), "clean-skip", &told)?;
+    event.ejected.borrow_mut().push((label, Ending::Clean));
+    Ok(vaulted)
 }
 
 fn export(
@@ -117,7 +197,7 @@ fn export(
 ) -> Result<Moved, LibraryError> {
     let (label, mailslot) = (put.cartridge.label, put.to);
     let vaulted = vtl_library::eject(tx, put)?;
-    let request = settings.request(label, Some(library));
+    let request = settings.request_of_ejected(label, library);
     let follow = |why: String| LibraryError::Follow { label, why };
     let new = NewJob {
         key: format!("eject:{}:{}", vaulted.cartridge.id, event.id),
@@ -132,7 +212,7 @@ fn export(
     };
     match vtl_jobs::enqueue(tx, &new, crate::clock::unix_seconds()) {
         Ok(_) => {
-            event.ejected.borrow_mut().push(label);
+            event.ejected.borrow_mut().push((label, Ending::Queued));
             Ok(vaulted)
         }
         Err(JobError::Meta(error)) => Err(error.into()),
@@ -332,7 +412,7 @@ mod tests {
         });
         moved.unwrap();
         assert_eq!(killed_now(&state), after, "committed, and nobody told");
-        assert!(ejection.done(&lib0(), &event));
+        assert!(ejection.done(&lib0(), &event, &[]));
         assert_eq!(killed_now(&state), after);
         bench.daemon.stop();
     }

@@ -42,12 +42,13 @@ impl Daemon {
         }
         let settings = self.settings_for(cartridge.library.as_ref())?;
         self.check_export(asked, &settings)?;
-        let otherwise = settings.request(label, None);
+        let otherwise = settings.request(label, cartridge.library.as_ref());
         let request = ExportRequest {
             remote: asked.remote.clone().or(otherwise.remote),
             key: asked.key.clone().or(otherwise.key),
             chunk_bytes: asked.chunk_size_bytes.or(otherwise.chunk_bytes),
             compress: asked.compress.clone().or(otherwise.compress),
+            verify: asked.verify.clone().or(otherwise.verify),
             ..otherwise
         };
         let request = serde_json::to_string(&request).map_err(|why| internal(&why.to_string()))?;
@@ -77,10 +78,8 @@ impl Daemon {
             let why = format!("chunk_size_bytes: objects of {bytes} bytes cannot be");
             return Err(invalid(why, "write a size from 1m to 1t"));
         }
-        match asked.compress.as_deref() {
-            None | Some("zstd" | "lz4" | "none") => Ok(()),
-            Some(other) => Err(invalid(format!("'{other}' is no compression"), "write zstd, lz4 or none")),
-        }
+        is_one_of(asked.compress.as_deref(), &["zstd", "lz4", "none"], "compression")?;
+        is_one_of(asked.verify.as_deref(), &["remote-hash", "readback", "none"], "way to verify")
     }
 
     /// A job that imports a cartridge.
@@ -176,11 +175,20 @@ impl Daemon {
         (facts.generation == row.generation).then(|| found.label.to_string())
     }
 
-    /// Complete copies of a cartridge, as the list of cartridges shows them; none when that cannot be read, which the status tells.
-    pub(crate) fn exports_of(&self, id: CartridgeId) -> Vec<String> {
+    /// Complete copies of a cartridge, as the list of cartridges shows them.
+    ///
+    /// # Errors
+    /// The catalogue cannot be read: nobody knows then, which is not the same as none.
+    pub(crate) fn exports_of(&self, id: CartridgeId) -> Result<Vec<String>, ApiError> {
         let rows = self.meta.read(|tx| Ok(vtl_migrate::of_cartridge(tx, id)?));
         let place = |row: Row| format!("{}/{}", row.remote, row.folder);
-        rows.map(|rows| rows.into_iter().map(place).collect()).unwrap_or_default()
+        match rows {
+            Ok(rows) => Ok(rows.into_iter().map(place).collect()),
+            Err(error) => {
+                tracing::error!(cartridge = %id, %error, "where a cartridge was exported to cannot be read");
+                Err(crate::api::refused(&error))
+            }
+        }
     }
 
     /// A job that compares what is on a remote with its hashes.
@@ -216,6 +224,75 @@ impl Daemon {
     }
 }
 
+fn is_one_of(asked: Option<&str>, words: &[&str], what: &str) -> Result<(), ApiError> {
+    match asked {
+        Some(other) if !words.contains(&other) => Err(invalid(
+            format!("'{}' is no {what}", other.escape_debug()),
+            &format!("write one of {}", words.join(", ")),
+        )),
+        _ => Ok(()),
+    }
+}
+
 fn parse_folder(text: &str) -> Result<FolderName, ApiError> {
     text.parse().map_err(|why| invalid(why, "see vtl export ls --remote REMOTE"))
+}
+
+#[cfg(test)]
+mod tests {
+    use vtl_meta::{Table, Value};
+
+    /// The catalogue with two columns exchanged, so that what is written by it has no right checksum.
+    static EXCHANGED: Table = Table {
+        name: "exports",
+        columns: &[
+            "remote",
+            "folder",
+            "cartridge",
+            "label",
+            "generation",
+            "origin",
+            "made_s",
+            "image_bytes",
+            "stored_bytes",
+            "manifest_sha256",
+            "objects",
+            "proof",
+        ],
+        key_len: 3,
+    };
+
+    #[test]
+    fn copies_that_cannot_be_told_are_a_problem_and_not_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let daemon = crate::daemon::tests::open(folder.path(), &[]);
+        let id = |label: &str| {
+            daemon.meta.read(|tx| vtl_library::cartridge(tx, label.parse().unwrap())).unwrap().id
+        };
+        let (damaged, other) = (id("VTL001L8"), id("VTL002L8"));
+        let text = |text: &str| Value::Text(text.to_owned());
+        let one = Value::Integer(1);
+        let row = [
+            text("r"),
+            text("VTL001L8-20261126_031500"),
+            Value::Blob(damaged.0.to_vec()),
+            text("VTL001L8"),
+            one.clone(),
+            text("export"),
+            one.clone(),
+            one.clone(),
+            one,
+            text("00"),
+            text("[]"),
+            text("verified"),
+        ];
+        daemon.meta.change(|tx| Ok(tx.insert(&EXCHANGED, &row)?)).unwrap();
+        let told = daemon.exports_of(damaged).unwrap_err();
+        assert!(
+            told.message.contains("exports") && told.message.contains("VTL001L8-20261126_031500"),
+            "{told:?}"
+        );
+        assert_eq!(daemon.exports_of(other).unwrap(), Vec::<String>::new());
+        daemon.stop();
+    }
 }

@@ -206,7 +206,7 @@ impl LibraryInventory {
                     self.tell_place(moved);
                     info!(library = %self.name, label = %moved.cartridge.label, from = %moved.from, to = %moved.to, "moved");
                 }
-                self.ejected = self.ejection.done(&self.name, &event);
+                self.ejected = self.ejection.done(&self.name, &event, &done);
                 Ok(done)
             }
             Err(error) => {

@@ -6,11 +6,11 @@ mod requests;
 
 use std::collections::BTreeMap;
 
-use vtl_conf::{Compress, Config, Migrate};
+use vtl_conf::{Compress, Config, Migrate, Trigger, parse_triggers, split_triggers, triggers_text};
 use vtl_library::LibraryError;
 use vtl_meta::Tx;
-use vtl_migrate::{CHUNK_SIZES, ExportRequest};
-use vtl_types::{ByteCount, Label, LibraryName};
+use vtl_migrate::{CHUNK_SIZES, ExportRequest, SpareRequest};
+use vtl_types::{ByteCount, Label, LabelTemplate, LibraryName};
 
 use crate::given_name::GivenName;
 
@@ -23,29 +23,34 @@ enum Form {
     Key,
     /// Size of an object.
     Chunk,
+    /// How labels look.
+    Template,
+    /// What begins exports.
+    Triggers,
     /// One of these words.
     Word(&'static [&'static str]),
-    /// Of this version only the default.
-    Only(&'static str),
 }
 
 const SWITCH: Form = Form::Word(&["true", "false"]);
 /// A remote or a key that is not there, whatever the configuration says.
 const NONE: &str = "none";
-/// The one trigger there is.
-const MAILSLOT: &str = "mailslot";
 
 /// Key, form, and how a right value looks.
-const KEYS: [(&str, Form, &str); 9] = [
+const KEYS: [(&str, Form, &str); 10] = [
     ("migrate.remote", Form::Remote, "the name of a remote (vtl remote ls), or none"),
     ("migrate.key", Form::Key, "the name of a key (vtl key ls), or none"),
     ("migrate.chunk_size", Form::Chunk, "a size with its unit from 1m to 1t, such as 10240m"),
     ("migrate.compress", Form::Word(&["zstd", "lz4", "none"]), "zstd, lz4 or none"),
     ("migrate.delete_after_export", SWITCH, "true or false"),
-    ("migrate.delete_clean_import", Form::Only("false"), "false in this version"),
-    ("migrate.create_spare", Form::Only("false"), "false in this version"),
+    ("migrate.delete_clean_import", SWITCH, "true or false"),
+    ("migrate.create_spare", SWITCH, "true or false"),
+    ("migrate.spare_label", Form::Template, "series, or six characters of A-Z, 0-9 and #, such as SPR###"),
     ("migrate.verify", Form::Word(&["remote-hash", "readback", "none"]), "remote-hash, readback or none"),
-    ("migrate.triggers", Form::Word(&[MAILSLOT, NONE]), "mailslot or none in this version"),
+    (
+        "migrate.triggers",
+        Form::Triggers,
+        "mailslot, full, idle:TIME and schedule:[TZ=ZONE ]CRON, joined by commas, such as mailslot,idle:7d; or none",
+    ),
 ];
 
 /// Why a setting is refused: key, value, and what would be right.
@@ -96,9 +101,13 @@ pub fn check(key: &str, value: &str) -> Result<Checked, BadSetting> {
         Form::Remote => name().map(Checked::Remote),
         Form::Key => name().map(Checked::Key),
         Form::Chunk if has_unit(value) && chunk_bytes(value).is_some() => as_it_is(),
+        Form::Template if value.parse::<LabelTemplate>().is_ok() => as_it_is(),
+        Form::Triggers => match parse_triggers(value) {
+            Ok(_) => as_it_is(),
+            Err(why) => Err(BadSetting { message: format!("{key}: {why}"), ..bad() }),
+        },
         Form::Word(words) if words.contains(&value) => as_it_is(),
-        Form::Only(only) if *only == value => as_it_is(),
-        Form::Chunk | Form::Word(_) | Form::Only(_) => Err(bad()),
+        Form::Chunk | Form::Template | Form::Word(_) => Err(bad()),
     }
 }
 
@@ -123,24 +132,35 @@ pub type Defaults = BTreeMap<&'static str, String>;
 
 /// Those of a configuration.
 pub fn defaults(config: &Config) -> Defaults {
-    let Migrate { remote, key, chunk_size, compress, verify, delete_after_export, triggers, .. } =
-        &config.migrate;
+    let Migrate {
+        remote,
+        key,
+        chunk_size,
+        compress,
+        verify,
+        delete_after_export,
+        delete_clean_import,
+        create_spare,
+        spare_label,
+        triggers,
+        staging_dir: _,
+    } = &config.migrate;
     let compress = match compress {
         Compress::Zstd => "zstd",
         Compress::Lz4 => "lz4",
         Compress::None => "none",
     };
-    let triggers = if triggers.is_empty() { NONE } else { MAILSLOT };
     let rows = [
         ("migrate.remote", remote.clone()),
         ("migrate.key", key.clone()),
         ("migrate.chunk_size", Some(size_text(chunk_size.0))),
         ("migrate.compress", Some(compress.to_owned())),
         ("migrate.delete_after_export", Some(delete_after_export.to_string())),
-        ("migrate.delete_clean_import", Some(false.to_string())),
-        ("migrate.create_spare", Some(false.to_string())),
+        ("migrate.delete_clean_import", Some(delete_clean_import.to_string())),
+        ("migrate.create_spare", Some(create_spare.to_string())),
+        ("migrate.spare_label", Some(spare_label.to_string())),
         ("migrate.verify", Some((*verify).to_owned())),
-        ("migrate.triggers", Some(triggers.to_owned())),
+        ("migrate.triggers", Some(triggers_text(triggers))),
     ];
     rows.into_iter().filter_map(|(key, value)| Some((key, value?))).collect()
 }
@@ -197,24 +217,51 @@ impl Effective {
         self.named("migrate.key")
     }
 
-    /// What the engine is asked for a cartridge, with nothing left open. `ejected_by`: the library that the cartridge has left by itself.
-    pub fn request(&self, label: Label, ejected_by: Option<&LibraryName>) -> ExportRequest {
+    fn is_on(&self, key: &str) -> bool {
+        self.get(key) == Some("true")
+    }
+
+    /// What the engine is asked for a cartridge, with nothing left open. `library`: the one that it is in.
+    pub fn request(&self, label: Label, library: Option<&LibraryName>) -> ExportRequest {
         let text = |key: &str| self.get(key).map(str::to_owned);
+        let spare = |library: &LibraryName| SpareRequest {
+            library: library.to_string(),
+            label: text("migrate.spare_label").unwrap_or_else(|| LabelTemplate::Series.to_string()),
+        };
         ExportRequest {
             label: Some(label.to_string()),
             remote: self.remote().map(str::to_owned),
             key: Some(self.key().unwrap_or(NONE).to_owned()),
             chunk_bytes: self.get("migrate.chunk_size").and_then(chunk_bytes),
             compress: text("migrate.compress"),
-            delete_after_export: Some(self.get("migrate.delete_after_export") == Some("true")),
+            delete_after_export: Some(self.is_on("migrate.delete_after_export")),
             verify: text("migrate.verify"),
-            library: ejected_by.map(ToString::to_string),
+            library: None,
+            spare: library.filter(|_| self.is_on("migrate.create_spare")).map(spare),
+        }
+    }
+
+    /// The same for one that has left this library by itself.
+    pub fn request_of_ejected(&self, label: Label, library: &LibraryName) -> ExportRequest {
+        ExportRequest { library: Some(library.to_string()), ..self.request(label, Some(library)) }
+    }
+
+    /// Whether a clean import that is put out goes here.
+    pub fn deletes_clean_imports(&self) -> bool {
+        self.is_on("migrate.delete_clean_import")
+    }
+
+    /// What begins exports; and what cannot be read any more, with the reason.
+    pub fn triggers(&self) -> Vec<Result<Trigger, String>> {
+        match self.get("migrate.triggers") {
+            None => vec![Ok(Trigger::Mailslot)],
+            Some(text) => split_triggers(text).iter().map(|one| one.parse()).collect(),
         }
     }
 
     /// Whether a move to a mailslot begins an export.
     pub fn is_ejecting(&self) -> bool {
-        self.remote().is_some() && self.get("migrate.triggers").is_none_or(|trigger| trigger == MAILSLOT)
+        self.remote().is_some() && self.triggers().contains(&Ok(Trigger::Mailslot))
     }
 }
 
@@ -231,9 +278,12 @@ mod tests {
             ("migrate.chunk_size", "1t"),
             ("migrate.compress", "lz4"),
             ("migrate.delete_after_export", "true"),
-            ("migrate.create_spare", "false"),
+            ("migrate.create_spare", "true"),
+            ("migrate.spare_label", "SPR###"),
+            ("migrate.spare_label", "series"),
             ("migrate.verify", "readback"),
             ("migrate.triggers", "none"),
+            ("migrate.triggers", "mailslot,full,idle:7d,schedule:0 3,15 * * *"),
             ("migrate.remote", "none"),
         ] {
             assert_eq!(check(key, good), value(good), "{key}={good}");
@@ -246,8 +296,10 @@ mod tests {
             ("migrate.chunk_size", "0m", "from 1m"),
             ("migrate.chunk_size", "2t", "to 1t"),
             ("migrate.compress", "gzip", "zstd, lz4 or none"),
-            ("migrate.create_spare", "true", "in this version"),
-            ("migrate.triggers", "full", "mailslot or none"),
+            ("migrate.create_spare", "1", "true or false"),
+            ("migrate.spare_label", "SPARE1", "such as SPR###"),
+            ("migrate.triggers", "never", "idle:7d"),
+            ("migrate.triggers", "schedule:0 0 31 2 *", "joined by commas"),
             ("migrate.remote", "../x", "vtl remote ls"),
             ("shelves", "3", "known are: migrate.remote"),
         ] {
@@ -280,5 +332,7 @@ mod tests {
         assert_eq!(own.all()[..2], [("migrate.remote", "here", true), ("migrate.key", "none", true)]);
         assert!(!with(&[("migrate.remote", "none")]).is_ejecting());
         assert!(!with(&[("migrate.triggers", "none")]).is_ejecting());
+        assert!(!with(&[("migrate.triggers", "full,idle:7d")]).is_ejecting());
+        assert!(with(&[("migrate.triggers", "full,mailslot")]).is_ejecting());
     }
 }

@@ -51,13 +51,14 @@ const DAEMON: &str = "vtld";
 const TRASH: &str = "trash";
 const KEPT: &str = "kept";
 
-static MODULES: [Module; 6] = [
+static MODULES: [Module; 7] = [
     vtl_library::MODULE,
     DEVICES,
     vtl_jobs::MODULE,
     crate::remotes::MODULE,
     vtl_migrate::MODULE,
     crate::pools::rows::MODULE,
+    crate::policies::rows::MODULE,
 ];
 
 impl SharedMeta {

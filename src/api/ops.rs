@@ -413,6 +413,10 @@ impl Daemon {
         let share = usage.and_then(|usage| usage.share);
         let (used_bytes, protection) = self.summary(cartridge);
         let now = self.retention.now();
+        let (exports, exports_problem) = match self.exports_of(cartridge.id) {
+            Ok(exports) => (exports, None),
+            Err(error) => (Vec::new(), Some(error.message)),
+        };
         CartridgeInfo {
             label: cartridge.label.to_string(),
             library: cartridge.library.as_ref().map(ToString::to_string),
@@ -420,7 +424,8 @@ impl Daemon {
             capacity_bytes: cartridge.capacity.0,
             used_bytes,
             generation: media.generation.number(),
-            exports: self.exports_of(cartridge.id),
+            exports,
+            exports_problem,
             pool: self.pools.name_of(cartridge.id).map_or_else(|_| String::new(), |name| name.to_string()),
             write_protected: cartridge.write_protected,
             worm: media.form == MediaForm::Worm,

@@ -35,7 +35,13 @@ impl Jobs {
         let weak = Arc::downgrade(daemon);
         daemon.ejection.tell({
             let daemon = weak.clone();
-            move || daemon.upgrade().iter().for_each(|daemon| daemon.jobs.poke())
+            move |moved, ejected| {
+                let Some(daemon) = daemon.upgrade() else { return };
+                if ejected {
+                    daemon.jobs.poke();
+                }
+                daemon.policies.moved(moved, ejected);
+            }
         });
         if let Err(error) = vtl_transfer::empty(&daemon.staging()) {
             daemon.note_problem(Problem {
@@ -213,7 +219,7 @@ pub(crate) fn refusal(trouble: &Trouble) -> ApiError {
 }
 
 /// The same the other way.
-fn failure(class: Class, error: ApiError) -> Failure {
+pub(crate) fn failure(class: Class, error: ApiError) -> Failure {
     let code = serde_json::to_value(error.code).ok().and_then(|word| word.as_str().map(str::to_owned));
     Failure {
         class,
@@ -289,6 +295,11 @@ fn instead(state: State, id: Option<JobId>) -> String {
         State::Queued | State::Running => format!("vtl job pause {id}, or vtl job cancel {id}"),
         State::Pausing | State::Stopping => format!("it comes to a safe point: vtl job show {id}"),
     }
+}
+
+/// The daemon as engines see it, for work of theirs that is no job.
+pub(crate) fn world(daemon: Weak<Daemon>) -> Arc<dyn World> {
+    Arc::new(outside::Outside::new(daemon))
 }
 
 /// This machine's clocks and chance.

@@ -10,11 +10,11 @@ use vtl_conf::{Compress, Config};
 use vtl_jobs::{Class, Failure, Ticket, Wanted};
 use vtl_library::LibraryError;
 use vtl_meta::Tx;
-use vtl_migrate::{Defaults, Settings, World};
+use vtl_migrate::{Blank, Defaults, Settings, World};
 use vtl_remote::{Limiter, Remote, Schedule};
 use vtl_store::Store;
 use vtl_transfer::Trouble;
-use vtl_types::{CartridgeId, Label};
+use vtl_types::{CartridgeId, Label, Place};
 
 use super::{failure, upgrade};
 use crate::daemon::{Daemon, internal, lock};
@@ -160,7 +160,17 @@ impl World for Outside {
 
     fn delete_here(&self, id: CartridgeId, generation: u64) -> Result<(), Failure> {
         let daemon = upgrade(&self.daemon)?;
-        daemon.delete_exported(id, generation).map_err(|refused| failure(Class::Permanent, refused))
+        daemon
+            .delete_exported(id, generation, Here::Anywhere)
+            .map_err(|refused| failure(Class::Permanent, refused))
+    }
+
+    fn make_blank(
+        &self,
+        new: &Blank,
+        also: &mut dyn FnMut(&mut Tx<'_>) -> Result<(), LibraryError>,
+    ) -> Result<(), Failure> {
+        upgrade(&self.daemon)?.make_blank(new, also).map_err(|refused| failure(Class::Permanent, refused))
     }
 
     fn freed(&self) {
@@ -206,9 +216,23 @@ fn no_remote(refused: RemoteRefused) -> Failure {
     failure(class, crate::remotes::refused(refused))
 }
 
+/// Where a cartridge that is to go must be.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Here {
+    /// Not in a drive.
+    Anywhere,
+    /// Nobody has taken it back into a library.
+    InVault,
+}
+
 impl Daemon {
+    /// Removes a clean import that is in the vault, whose copy elsewhere has been proved: unless it was written since that generation, or is kept.
+    pub(crate) fn delete_returned(&self, id: CartridgeId, generation: u64) -> Result<(), vtl_api::ApiError> {
+        self.delete_exported(id, generation, Here::InVault)
+    }
+
     /// Removes a cartridge whose copy elsewhere has been proved: unless it was written since that generation, is in a drive, or is kept.
-    fn delete_exported(&self, id: CartridgeId, generation: u64) -> Result<(), vtl_api::ApiError> {
+    fn delete_exported(&self, id: CartridgeId, generation: u64, here: Here) -> Result<(), vtl_api::ApiError> {
         let _one_at_a_time = lock(&self.changes);
         let found =
             self.meta.read(|tx| vtl_library::cartridge_by_id(tx, id)).map_err(|e| crate::api::refused(&e))?;
@@ -218,7 +242,13 @@ impl Daemon {
         self.refuse_written(&cartridge, generation)?;
         let going = self
             .meta
-            .change(|tx| vtl_library::begin_remove(tx, label))
+            .change(|tx| {
+                let place = vtl_library::cartridge(tx, label)?.place;
+                match here {
+                    Here::InVault if place != Place::Vault => Err(LibraryError::NotInVault { label, place }),
+                    Here::InVault | Here::Anywhere => vtl_library::begin_remove(tx, label),
+                }
+            })
             .map_err(|e| crate::api::refused(&e))?;
         if let Some(live) = cartridge.library.as_ref().and_then(|name| self.library(name)) {
             live.contents_changed();

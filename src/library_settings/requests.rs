@@ -38,6 +38,7 @@ impl Daemon {
             set.try_for_each(|(key, value)| vtl_library::set_setting(tx, library, key, value.as_deref()))
         };
         self.meta.change(write).map_err(|error| crate::api::refused(&error))?;
+        self.policies.settings_changed();
         let told = |(key, value): &(String, Option<String>)| match value {
             Some(value) => format!("{key} is {value}"),
             None => format!("{key} is as the configuration says"),
@@ -92,6 +93,7 @@ impl Daemon {
     pub(crate) fn heed(&self) {
         let config = self.config();
         self.ejection.heed(super::defaults(&config));
+        self.policies.settings_changed();
         self.remotes.retry_on(&config.transfer.retry_on_exit_codes);
     }
 

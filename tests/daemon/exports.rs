@@ -171,6 +171,7 @@ fn what_cannot_be_is_refused_at_once_with_its_remedy_and_an_unchanged_cartridge_
     let (_, told) = server.ask("POST", &path, &json!({ "remote": "r", "chunk_size_bytes": 1 }));
     assert_eq!(told["message"], "chunk_size_bytes: objects of 1 bytes cannot be");
     refused("POST", &path, json!({ "remote": "r", "compress": "gzip" }), 400);
+    refused("POST", &path, json!({ "remote": "r", "verify": "md5" }), 400);
     refused("POST", "/cartridges/VTL099L8/export", json!({ "remote": "r" }), 404);
     refused("POST", "/imports", json!({}), 400);
     refused("POST", "/imports", json!({ "remote": "r", "folder": "../x" }), 400);
@@ -186,8 +187,10 @@ fn what_cannot_be_is_refused_at_once_with_its_remedy_and_an_unchanged_cartridge_
     let mut host = server.session(1);
     host.load(1, 0);
     write(&mut host, &tape(2, 2));
-    let first = export(&server, &json!({ "remote": "r" }));
-    let folder = done(&server, &first)["folder"].clone();
+    let first = export(&server, &json!({ "remote": "r", "verify": "readback" }));
+    let result = done(&server, &first);
+    assert_eq!(result["proof"], "verified by reading back");
+    let folder = result["folder"].clone();
     let again = done(&server, &export(&server, &json!({ "remote": "r" })));
     assert_eq!((&again["skipped"], &again["folder"]), (&json!("unchanged"), &folder));
     refused("POST", "/imports", json!({ "job": first }), 409);

@@ -9,7 +9,7 @@ use crate::support::scsi::CHANGER;
 use crate::support::{Server, eventually, rounds};
 
 /// A remote, and the library set to use it.
-fn exporting(server: &Server) -> tempfile::TempDir {
+pub(crate) fn exporting(server: &Server) -> tempfile::TempDir {
     let place = tempfile::tempdir().unwrap();
     server.api("POST", "/remotes", &json!({ "name": "off-site", "type": "folder", "path": place.path() }));
     let settings = json!({ "settings": { "migrate.remote": "off-site", "migrate.chunk_size": "64m" } });
@@ -21,11 +21,11 @@ fn label(number: u16) -> String {
     format!("VTL{number:03}L8")
 }
 
-fn place(server: &Server, number: u16) -> Value {
+pub(crate) fn place(server: &Server, number: u16) -> Value {
     server.get(&format!("/cartridges/{}", label(number)))["place"].clone()
 }
 
-fn exports_of(server: &Server, number: u16) -> Vec<Value> {
+pub(crate) fn exports_of(server: &Server, number: u16) -> Vec<Value> {
     let jobs = server.get("/jobs");
     let mine = |job: &&Value| job["kind"] == "export" && job["label"] == json!(label(number));
     jobs.as_array().unwrap().iter().filter(mine).cloned().collect()
@@ -84,7 +84,7 @@ fn a_tape_that_a_host_puts_into_a_mailslot_is_in_the_vault_at_once_and_its_expor
     assert_eq!(ended(&server, &again[1]["id"])["result"]["skipped"], "unchanged");
 }
 
-fn ended(server: &Server, id: &Value) -> Value {
+pub(crate) fn ended(server: &Server, id: &Value) -> Value {
     eventually("the job ends", || {
         let job = server.get(&format!("/jobs/{id}"));
         ["completed", "failed"].contains(&job["state"].as_str().unwrap()).then_some(job)
@@ -126,6 +126,56 @@ fn the_hook_of_the_site_runs_before_anything_is_sent_and_may_hold_the_export_bac
     assert_eq!((&done["state"], &done["result"]["exported"]), (&json!("completed"), &json!(true)), "{done}");
 }
 
+/// Settings of the library beside those of [`exporting`].
+pub(crate) fn set(server: &Server, settings: &[(&str, &str)]) {
+    let settings: Value = settings.iter().map(|(key, value)| ((*key).to_owned(), json!(value))).collect();
+    server.api("PATCH", "/libraries/lib0", &json!({ "settings": settings }));
+}
+
+/// Blank cartridges in slots, by the slot's number.
+fn blanks(server: &Server) -> Vec<(u16, String)> {
+    let all = server.get("/cartridges");
+    let blank = |one: &&Value| one["used_bytes"] == 0 && one["place"]["kind"] == "slot";
+    let row = |one: &Value| {
+        let number = one["place"]["number"].as_u64().unwrap();
+        (u16::try_from(number).unwrap(), one["label"].as_str().unwrap().to_owned())
+    };
+    let mut blanks: Vec<_> = all.as_array().unwrap().iter().filter(blank).map(row).collect();
+    blanks.sort();
+    blanks
+}
+
+#[test]
+fn written_put_out_and_exported_twenty_times_a_library_has_as_many_blanks_as_before_and_no_label_twice() {
+    let server = Server::start(&["--set", "cartridge.size=64m"]);
+    let _remote = exporting(&server);
+    set(&server, &[("migrate.delete_after_export", "true"), ("migrate.create_spare", "true")]);
+    let mut host = server.session(1);
+    host.attentions(CHANGER);
+    let elements = host.elements();
+    let mut labels: Vec<String> = blanks(&server).into_iter().map(|(_, label)| label).collect();
+    assert_eq!(labels.len(), 10);
+    for round in 0..20 {
+        let (slot, label) = blanks(&server)[0].clone();
+        host.attentions(CHANGER);
+        host.load(slot, 0);
+        host.write(1, &[round; 512]).good();
+        host.move_medium(elements.drive, elements.import_export).good();
+        let jobs = server.get("/jobs");
+        let done = ended(&server, &jobs.as_array().unwrap().last().unwrap()["id"]);
+        let result = &done["result"];
+        assert_eq!((&done["label"], &result["deleted_here"]), (&json!(label), &json!(true)), "{done}");
+        let spare = result["spare"].as_str().unwrap().to_owned();
+        assert!(!labels.contains(&spare) && spare.ends_with("L8"), "{spare}");
+        labels.push(spare);
+        assert_eq!(blanks(&server).len(), 10, "round {round}");
+    }
+    assert_eq!(server.get("/cartridges").as_array().unwrap().len(), 10);
+    assert_eq!(labels.last().unwrap(), "VTL030L8");
+    assert_eq!(server.get("/vault"), json!([]));
+    assert!(host.attentions(CHANGER).contains(&(0x28, 0x01)), "hosts hear of a new cartridge");
+}
+
 #[test]
 fn what_a_library_uses_cannot_be_removed_and_what_is_not_there_cannot_be_set() {
     let server = Server::start(&[]);
@@ -140,7 +190,8 @@ fn what_a_library_uses_cannot_be_removed_and_what_is_not_there_cannot_be_set() {
         ("migrate.remote", "nowhere", 404),
         ("migrate.key", "nobody", 404),
         ("migrate.chunk_size", "64", 400),
-        ("migrate.create_spare", "true", 400),
+        ("migrate.create_spare", "1", 400),
+        ("migrate.spare_label", "SPARE1", 400),
         ("migrate.shelves", "3", 400),
     ] {
         let (status, told) = server.ask("PATCH", "/libraries/lib0", &json!({ "settings": { key: value } }));

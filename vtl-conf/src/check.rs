@@ -9,14 +9,14 @@ use std::{
 };
 
 use toml::Value;
-use vtl_types::{ByteCount, ChapAccount, ChapError, ChapLogin, IscsiName, Secret};
+use vtl_types::{ByteCount, ChapAccount, ChapError, ChapLogin, IscsiName, LabelTemplate, Secret};
 
 use crate::{
     Surroundings,
     config::{
         Api, CartridgeDefaults, Collections, Compress, Config, DefaultLibrary, Digest, DirectIo, Hooks,
         Iscsi, Jobs, Library, Log, LogLevel, Migrate, Retention, Setting, Store, StoreEncryption,
-        TargetAccess, Transfer, Trigger,
+        TargetAccess, Transfer,
     },
     document::{self, Documents, one_line},
     doors,
@@ -28,6 +28,7 @@ use crate::{
         TransferMirror,
     },
     secrets::{self, Wrong},
+    trigger::{self, Trigger},
 };
 
 const K: u64 = 1 << 10;
@@ -488,6 +489,7 @@ impl Checker<'_> {
             delete_after_export,
             delete_clean_import,
             create_spare,
+            spare_label,
             triggers,
             staging_dir,
         } = mirror;
@@ -499,8 +501,9 @@ impl Checker<'_> {
         let ways = ["remote-hash", "readback", "none"].map(|way| (way, way));
         let verify = self.take("migrate.verify", verify, |value| word(value, &ways));
         let delete_after_export = self.take("migrate.delete_after_export", delete_after_export, boolean);
-        let no_clean = self.take("migrate.delete_clean_import", delete_clean_import, only_false);
-        let no_spare = self.take("migrate.create_spare", create_spare, only_false);
+        let delete_clean_import = self.take("migrate.delete_clean_import", delete_clean_import, boolean);
+        let create_spare = self.take("migrate.create_spare", create_spare, boolean);
+        let spare_label = self.take("migrate.spare_label", spare_label, template);
         let triggers = self.take("migrate.triggers", triggers, triggers_of);
         let staging_dir = self.optional("migrate.staging_dir", staging_dir, absolute_path);
         Some(Migrate {
@@ -510,7 +513,10 @@ impl Checker<'_> {
             compress: compress?,
             verify: verify?,
             delete_after_export: delete_after_export?,
-            triggers: no_clean.and(no_spare).and(triggers)?,
+            delete_clean_import: delete_clean_import?,
+            create_spare: create_spare?,
+            spare_label: spare_label?,
+            triggers: triggers?,
             staging_dir: staging_dir?,
         })
     }
@@ -756,31 +762,24 @@ fn size(value: &Value) -> Parsed<u64> {
 
 /// A number with its unit: s, m, h or d.
 fn time(value: &Value, range: RangeInclusive<u64>) -> Parsed<Duration> {
-    const UNITS: [(char, u64); 4] = [('s', 1), ('m', 60), ('h', HOUR_S), ('d', DAY_S)];
-    let text = text(value)?;
-    let unit = UNITS.iter().find_map(|(unit, seconds)| Some((text.strip_suffix(*unit)?, seconds)));
-    let (number, seconds) = unit.ok_or_else(|| "this has no unit: s, m, h or d".to_owned())?;
-    let digits = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
-    let number =
-        number.parse::<u64>().ok().filter(|_| digits).and_then(|number| number.checked_mul(*seconds));
-    match number.ok_or_else(|| "this is no whole number with a unit".to_owned())? {
+    match trigger::seconds(text(value)?)? {
         found if range.contains(&found) => Ok(Duration::from_secs(found)),
         _ => Err("this is too short or too long".to_owned()),
     }
 }
 
-/// What this version does not do can be said not to be wanted.
-fn only_false(value: &Value) -> Parsed<()> {
-    match boolean(value)? {
-        false => Ok(()),
-        true => Err("this version does not do that".to_owned()),
-    }
+fn template(value: &Value) -> Parsed<LabelTemplate> {
+    text(value)?.parse().map_err(|_| "this is no template of labels".to_owned())
 }
 
 fn triggers_of(value: &Value) -> Parsed<Vec<Trigger>> {
     match value {
         Value::Array(values) if values.is_empty() => Ok(Vec::new()),
-        value => list(value, |one| word(one, &[("mailslot", Trigger::Mailslot)])),
+        value => {
+            let all = list(value, |one| text(one)?.parse())?;
+            trigger::not_twice(&all)?;
+            Ok(all)
+        }
     }
 }
 

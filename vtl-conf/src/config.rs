@@ -8,9 +8,9 @@ use std::{
     time::Duration,
 };
 
-use vtl_types::{ByteCount, ChapAccount, IscsiName, Secret};
+use vtl_types::{ByteCount, ChapAccount, IscsiName, LabelTemplate, Secret};
 
-use crate::error::Origin;
+use crate::{error::Origin, trigger::Trigger};
 
 /// Everything, checked.
 #[derive(Clone, Debug)]
@@ -260,17 +260,16 @@ pub struct Migrate {
     pub verify: &'static str,
     /// Whether a cartridge goes when its export is proved.
     pub delete_after_export: bool,
+    /// Whether one that comes back unchanged from its import goes.
+    pub delete_clean_import: bool,
+    /// Whether a blank cartridge takes its place.
+    pub create_spare: bool,
+    /// How the labels of such look.
+    pub spare_label: LabelTemplate,
     /// What begins an export by itself.
     pub triggers: Vec<Trigger>,
     /// Where objects stay on their way; none: in the state folder.
     pub staging_dir: Option<PathBuf>,
-}
-
-/// What begins an export by itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Trigger {
-    /// A cartridge is put into a mailslot.
-    Mailslot,
 }
 
 /// What exports are compressed with.

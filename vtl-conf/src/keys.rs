@@ -373,19 +373,25 @@ pub const KEYS: &[Key] = &[
     key(
         "migrate.delete_clean_import",
         "false",
-        "write false: no other is possible in this version",
-        "what is not changed since its import stays until somebody removes it",
+        "write true or false",
+        "what is not changed since its import stays until somebody removes it; true: it goes when it is put out and its copy is proved",
     ),
     key(
         "migrate.create_spare",
         "false",
-        "write false: no other is possible in this version",
-        "blank cartridges are made by vtl cartridge create",
+        "write true or false",
+        "how many blank cartridges a library has is somebody's decision; true: each cartridge that is exported is followed by a new one",
+    ),
+    key(
+        "migrate.spare_label",
+        "\"series\"",
+        "write \"series\", or six characters of A-Z, 0-9 and #, such as \"SPR###\"",
+        "the digits of the exported cartridge's label count on; each # is a digit of a number",
     ),
     key(
         "migrate.triggers",
         "[\"mailslot\"]",
-        "write [\"mailslot\"] or []: others are not possible in this version",
+        "write a list of \"mailslot\", \"full\", \"idle:TIME\" such as \"idle:7d\", and \"schedule:[TZ=ZONE ]CRON\" such as \"schedule:0 3 * * *\"; or []",
         "who puts a tape into a mailslot wants it elsewhere; nothing happens without migrate.remote",
     ),
     unset(

@@ -16,18 +16,20 @@ mod mirror;
 mod secrets;
 #[cfg(test)]
 mod tests;
+mod trigger;
 
 use std::{collections::BTreeMap, ffi::OsString, path::Path};
 
 pub use config::{
     Api, CartridgeDefaults, Collections, Compress, Config, DefaultLibrary, Digest, DirectIo, Hooks, Iscsi,
     Jobs, Library, Log, LogLevel, Migrate, Retention, Setting, Store, StoreEncryption, TargetAccess,
-    Transfer, Trigger,
+    Transfer,
 };
 pub use document::Assignment;
 pub use doors::TargetDoor;
 pub use error::{ConfError, ConfErrors, Origin};
 pub use keys::{KEYS, Key};
+pub use trigger::{Schedule, Trigger, parse_triggers, split_triggers, triggers_text};
 
 /// What the defaults depend on: who we are and the environment, as values, so that a test can say them.
 #[derive(Clone, Debug, Default)]

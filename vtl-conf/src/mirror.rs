@@ -161,6 +161,7 @@ pub(crate) struct MigrateMirror {
     pub delete_after_export: Option<Value>,
     pub delete_clean_import: Option<Value>,
     pub create_spare: Option<Value>,
+    pub spare_label: Option<Value>,
     pub triggers: Option<Value>,
     pub staging_dir: Option<Value>,
 }

@@ -700,11 +700,20 @@ fn the_first_pause_is_not_longer_than_the_longest_and_what_is_not_set_of_exports
     let migrate = desk.load("", &[]).unwrap().migrate;
     assert_eq!((migrate.remote, migrate.key, migrate.staging_dir), (None, None, None));
     assert_eq!((migrate.chunk_size, migrate.delete_after_export), (ByteCount(10_737_418_240), false));
+    let text =
+        "migrate.triggers = [\"full\", \"idle:12h\", \"schedule:0 3,15 * * *\"]\nmigrate.create_spare = true";
+    let migrate = desk.load(text, &[]).unwrap().migrate;
+    assert_eq!(triggers_text(&migrate.triggers), "full,idle:12h,schedule:0 3,15 * * *");
+    assert!(migrate.create_spare && !migrate.delete_clean_import);
     for wrong in [
         "migrate.remote = \"\"",
         "migrate.staging_dir = \"here\"",
         "migrate.chunk_size = \"1k\"",
         "migrate.verify = \"md5\"",
+        "migrate.spare_label = \"SPARE\"",
+        "migrate.triggers = \"never\"",
+        "migrate.triggers = [\"full\", \"full\"]",
+        "migrate.triggers = \"schedule:0 0 31 2 *\"",
     ] {
         assert!(desk.load(wrong, &[]).is_err(), "{wrong}");
     }

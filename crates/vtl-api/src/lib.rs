@@ -244,6 +244,9 @@ pub struct CartridgeInfo {
     pub generation: u8,
     /// Complete copies elsewhere, as `REMOTE/FOLDER`, of what was on it at the time in the folder's name.
     pub exports: Vec<String>,
+    /// Why that cannot be told: then `exports` says nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exports_problem: Option<String>,
     /// Pool that its bytes are in.
     #[serde(default)]
     pub pool: String,
@@ -420,6 +423,9 @@ pub struct ExportCartridge {
     /// `zstd`, `lz4` or `none`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compress: Option<String>,
+    /// How what is sent is verified: `remote-hash`, `readback` or `none`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verify: Option<String>,
     /// Make no job; answer what it would do ([`JobPlan`]).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub plan: bool,

@@ -16,7 +16,7 @@ use crate::retry::RetryRules;
 use crate::runner::{Inner, Shared, WAIT_LOOK, lock};
 use crate::state::{Event, State};
 use crate::table::{self, Enqueued, Job, JobId, LogEntry, NewJob, TaskRow, apply, enqueue};
-use crate::work::{Failure, Plan, Wanted, Work};
+use crate::work::{Failure, Permit, Plan, Wanted, Work};
 
 /// Jobs that are told to stop get so long to come to a safe point before the server stops without them.
 const STOP_WAIT: Duration = Duration::from_secs(60);
@@ -333,6 +333,12 @@ impl Manager {
             }
             self.shared.wait(WAIT_LOOK, || lock(&self.shared.inner).news != news);
         }
+    }
+
+    /// Waits for a turn among the transfers of all jobs, for something that is none; nothing when it is given up or the manager stops.
+    pub fn transfer(&self, given_up: impl Fn() -> bool) -> Option<Permit> {
+        let stopped = || lock(&self.shared.inner).stopped;
+        Shared::take_transfer(&self.shared, || given_up() || stopped())
     }
 
     /// Removes what has ended; how many.

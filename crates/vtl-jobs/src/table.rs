@@ -286,6 +286,42 @@ pub(crate) fn log(tx: &mut Tx<'_>, id: JobId, now_s: u64, event: &str, told: &st
     Ok(())
 }
 
+/// Whether a job of this key was enqueued, as far as history goes.
+///
+/// # Errors
+/// The file fails.
+pub fn is_known(tx: &Tx<'_>, key: &str) -> Result<bool, JobError> {
+    Ok(tx.get(&KEYS, &[text(key)])?.is_some())
+}
+
+/// Whether a job of this kind about this has not ended.
+///
+/// # Errors
+/// The file fails.
+pub fn is_about(tx: &Tx<'_>, kind: &str, label: &str) -> Result<bool, JobError> {
+    let open = "kind = ?1 AND label = ?2 AND finished_s IS NULL";
+    Ok(tx.count(&JOBS, open, &[text(kind), text(label)])? > 0)
+}
+
+/// Adds to the log of the last job of this kind about this, if there is one in the list; a part of somebody's transaction.
+///
+/// # Errors
+/// The file fails.
+pub fn note_last(
+    tx: &mut Tx<'_>,
+    kind: &str,
+    label: &str,
+    now_s: u64,
+    event: &str,
+    told: &str,
+) -> Result<(), JobError> {
+    let last = "id = (SELECT max(id) FROM jobs WHERE kind = ?1 AND label = ?2)";
+    match tx.find(&JOBS, last, &[text(kind), text(label)])?.first() {
+        Some(row) => log(tx, JobId(number(row, "id")?), now_s, event, told),
+        None => Ok(()),
+    }
+}
+
 pub(crate) fn set_tasks(tx: &mut Tx<'_>, id: JobId, tasks: &[TaskRow]) -> Result<(), JobError> {
     let before = tx.count(&TASKS, "job = ?1", &[int(id.0)])?;
     for (at, task) in (0_u64..).zip(tasks) {
@@ -348,7 +384,11 @@ pub(crate) fn tasks(tx: &Tx<'_>, id: JobId) -> Result<Vec<TaskRow>, JobError> {
     Ok(tx.find(&TASKS, "job = ?1", &[int(id.0)])?.iter().map(task).collect::<Result<_, _>>()?)
 }
 
-pub(crate) fn events(tx: &Tx<'_>, id: JobId) -> Result<Vec<LogEntry>, JobError> {
+/// The log of a job, oldest line first.
+///
+/// # Errors
+/// The file fails.
+pub fn events(tx: &Tx<'_>, id: JobId) -> Result<Vec<LogEntry>, JobError> {
     let entry = |row: &Row| {
         Ok::<_, MetaError>(LogEntry {
             at_s: number(row, "at_s")?,

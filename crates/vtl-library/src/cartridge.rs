@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use vtl_meta::{Row, Tx, Value};
+use vtl_meta::{MetaError, Row, Tx, Value};
 use vtl_types::{ByteCount, CartridgeId, Label, LibraryName, Place};
 
 use crate::{
     error::LibraryError,
     library::{self, Library},
     moves::{MoveFault, Mover},
-    schema::{CARTRIDGES, LIBRARIES},
+    schema::{CARTRIDGES, LIBRARIES, RETIRED_LABELS},
 };
 
 /// Most cartridges in one request; more than the largest library has slots.
@@ -308,19 +308,32 @@ pub fn cancel_remove(tx: &mut Tx<'_>, label: Label) -> Result<Cartridge, Library
     Ok(kept)
 }
 
-/// Second half: the row goes, the label is free again. Harmless when it is gone already.
+/// Second half: the row goes. The label may be given again by somebody who names it, and is in [`used_labels`] for ever. Harmless when it is
+/// gone already.
 ///
 /// # Errors
 /// [`LibraryError::NotRemoving`] without the first half.
 pub fn finish_remove(tx: &mut Tx<'_>, id: CartridgeId) -> Result<(), LibraryError> {
     match cartridge_by_id(tx, id)? {
         None => Ok(()),
-        Some(Cartridge { state: CartridgeState::Removing, .. }) => {
+        Some(Cartridge { state: CartridgeState::Removing, label, .. }) => {
             tx.delete(&CARTRIDGES, &[Value::Blob(id.0.to_vec())])?;
-            Ok(())
+            let retired = [label.to_string().into()];
+            tx.delete(&RETIRED_LABELS, &retired)?;
+            Ok(tx.insert(&RETIRED_LABELS, &retired)?)
         }
         Some(other) => Err(LibraryError::NotRemoving(other.label)),
     }
+}
+
+/// Labels of all cartridges that are here, and of those that were: none of them is made up again.
+///
+/// # Errors
+/// A damaged row; a failure of the file.
+pub fn used_labels(tx: &Tx<'_>) -> Result<BTreeSet<Label>, LibraryError> {
+    let rows = [tx.all(&CARTRIDGES)?, tx.all(&RETIRED_LABELS)?];
+    let label = |row: &Row| row.get::<String>("label")?.parse().map_err(|_| row.damaged());
+    Ok(rows.iter().flatten().map(label).collect::<Result<_, MetaError>>()?)
 }
 
 impl Cartridge {

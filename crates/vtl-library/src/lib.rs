@@ -35,6 +35,7 @@ pub use access::{
 pub use cartridge::{
     Cartridge, CartridgeState, NewCartridges, NewPlace, Planned, begin_remove, cancel_remove, cartridge,
     cartridge_by_id, cartridges, create_cartridges, finish_remove, plan_cartridges, set_write_protect,
+    used_labels,
 };
 pub use element::{Element, elements};
 pub use error::LibraryError;

@@ -5,8 +5,18 @@ use vtl_meta::{Migration, Module, Table};
 /// What this crate keeps in the inventory file.
 pub const MODULE: Module = Module {
     name: "library",
-    migrations: &[Migration { number: 1, sql: MIGRATION_1 }],
-    tables: &[&INSTALLATION, &LIBRARIES, &DRIVES, &CARTRIDGES, &SETTINGS, &TARGETS, &CHAP, &INITIATORS],
+    migrations: &[Migration { number: 1, sql: MIGRATION_1 }, Migration { number: 2, sql: MIGRATION_2 }],
+    tables: &[
+        &INSTALLATION,
+        &LIBRARIES,
+        &DRIVES,
+        &CARTRIDGES,
+        &SETTINGS,
+        &TARGETS,
+        &CHAP,
+        &INITIATORS,
+        &RETIRED_LABELS,
+    ],
 };
 
 pub(crate) static INSTALLATION: Table =
@@ -54,6 +64,16 @@ pub(crate) static CHAP: Table =
 
 pub(crate) static INITIATORS: Table =
     Table { name: "initiators", columns: &["iqn", "initiator"], key_len: 2 };
+
+/// Labels of cartridges that are gone.
+pub(crate) static RETIRED_LABELS: Table = Table { name: "retired_labels", columns: &["label"], key_len: 1 };
+
+const MIGRATION_2: &str = "
+    CREATE TABLE retired_labels (
+        label TEXT PRIMARY KEY NOT NULL,
+        row_sum BLOB NOT NULL
+    ) STRICT, WITHOUT ROWID;
+";
 
 const MIGRATION_1: &str = "
     CREATE TABLE installation (

@@ -8,8 +8,14 @@ use vtl_meta::{MetaError, Migration, Module, Row as MetaRow, Table, Tx, Value};
 use vtl_types::{CartridgeId, Label};
 
 /// What this crate keeps in the inventory file.
-pub const MODULE: Module =
-    Module { name: "exports", migrations: &[Migration { number: 1, sql: MIGRATION_1 }], tables: &[&EXPORTS] };
+pub const MODULE: Module = Module {
+    name: "exports",
+    migrations: &[
+        Migration { number: 1, sql: MIGRATION_1 },
+        Migration { number: 2, sql: crate::spare::MIGRATION },
+    ],
+    tables: &[&EXPORTS, &crate::spare::SPARES],
+};
 
 static EXPORTS: Table = Table {
     name: "exports",
@@ -184,6 +190,25 @@ fn rows(found: Vec<MetaRow>) -> Result<Vec<Row>, MetaError> {
 /// A damaged row; a failure of the file.
 pub fn all(tx: &Tx<'_>) -> Result<Vec<Row>, MetaError> {
     rows(tx.all(&EXPORTS)?)
+}
+
+/// Whether this generation of a cartridge is complete on this remote.
+///
+/// # Errors
+/// A failure of the file.
+pub fn is_exported(tx: &Tx<'_>, id: CartridgeId, remote: &str, generation: u64) -> Result<bool, MetaError> {
+    let key = [
+        Value::Blob(id.0.to_vec()),
+        Value::Text(remote.to_owned()),
+        Value::Integer(i64::try_from(generation).unwrap_or(i64::MAX)),
+    ];
+    Ok(tx.count(&EXPORTS, "cartridge = ?1 AND remote = ?2 AND generation = ?3", &key)? > 0)
+}
+
+/// Labels of all that was ever complete.
+pub(crate) fn labels(tx: &Tx<'_>) -> Result<Vec<Label>, MetaError> {
+    let label = |row: &MetaRow| row.get::<String>("label")?.parse().map_err(|_| row.damaged());
+    tx.all(&EXPORTS)?.iter().map(label).collect()
 }
 
 /// What is known of a folder: one row for each cartridge here that has its content.

@@ -7,7 +7,8 @@
 //!    makes the rest anew, with new salts. When the cartridge was written since, the folder is removed and another one begun;
 //! 4. the hash of the manifest into the checkpoint, then the manifest;
 //! 5. the row of the catalogue, in one transaction;
-//! 6. if that is wanted, proof by the row's hashes, then the cartridge goes here.
+//! 6. if that is wanted, proof by the row's hashes, then the cartridge goes here;
+//! 7. if that is wanted, a spare, once for each cartridge ([`crate::spare`]).
 
 use std::collections::BTreeMap;
 use std::num::NonZero;
@@ -35,6 +36,7 @@ use crate::job::{
     remove_folder, unhex,
 };
 use crate::request::{EXPORT, ExportRequest, ExportResult, codec, codec_word, read, told};
+use crate::spare::{self, SpareRequest, SpareWanted};
 use crate::world::{Settings, World};
 
 /// Threads that compress for one job: more than this the hashing of what they give back does not keep up with.
@@ -69,6 +71,8 @@ struct Course {
     compress: String,
     verify: String,
     delete_after_export: bool,
+    #[serde(default)]
+    spare: Option<SpareWanted>,
     folder: String,
     bundle: String,
     /// Sealed, base64.
@@ -199,6 +203,7 @@ struct Wanted {
     compress: String,
     verify: Mode,
     delete_after_export: bool,
+    spare: Option<SpareRequest>,
 }
 
 impl Wanted {
@@ -223,6 +228,7 @@ impl Wanted {
             compress: compress.to_owned(),
             verify,
             delete_after_export: request.delete_after_export.unwrap_or(defaults.delete_after_export),
+            spare: request.spare.clone(),
         })
     }
 }
@@ -396,6 +402,7 @@ impl Export {
             compress: wanted.compress,
             verify: wanted.verify.to_string(),
             delete_after_export: wanted.delete_after_export,
+            spare: wanted.spare.map(|spare| SpareWanted::new(spare, facts.capacity_bytes)),
             folder: name.to_string(),
             bundle: hex(&identity.bundle),
             data_key,
@@ -551,8 +558,7 @@ impl Export {
             stored_bytes: row.stored_bytes,
             image_bytes: row.image_bytes,
             proof: Some(row.proof.clone()),
-            deleted_here: false,
-            kept_because: None,
+            ..ExportResult::default()
         };
         if course.delete_after_export {
             let end = course.end(&*self.world)?;
@@ -567,6 +573,15 @@ impl Export {
                     result.kept_because = Some(failure.message);
                 }
                 Err(trouble) => return Err(trouble),
+            }
+        }
+        if let Some(wanted) = &course.spare {
+            match spare::make(&*self.world, ticket, (row.cartridge, row.label), wanted) {
+                Ok(label) => result.spare = Some(label),
+                Err(why) => {
+                    ticket.note(&format!("there is no spare: {why}"));
+                    result.no_spare_because = Some(why);
+                }
             }
         }
         ticket.progress(0, row.image_bytes, row.image_bytes);

@@ -11,6 +11,7 @@
 //! catalogue; so a crash at any step leaves a job that goes on.
 
 mod catalogue;
+mod clean;
 mod export;
 mod fail;
 mod folder;
@@ -19,12 +20,14 @@ mod ingest;
 mod job;
 mod prune;
 mod request;
+mod spare;
 mod tape;
 mod verify;
 mod whereabouts;
 mod world;
 
-pub use catalogue::{MODULE, Origin, Row, StoredObject, all, of_cartridge, of_folder};
+pub use catalogue::{MODULE, Origin, Row, StoredObject, all, is_exported, of_cartridge, of_folder};
+pub use clean::{Clean, clean_import, prove};
 pub use export::{Export, written_to};
 pub use folder::{FolderName, Found, found_in};
 pub use import::Import;
@@ -34,8 +37,9 @@ pub use request::{
     EXPORT, ExportRequest, ExportResult, IMPORT, ImportRequest, ImportResult, PRUNE, PruneRequest,
     PruneResult, VERIFY, VerifyRequest, VerifyResult,
 };
+pub use spare::SpareRequest;
 pub use tape::{Found as FoundOnTape, TapeDevice};
 pub use verify::Verify;
-pub use vtl_bundle::CHUNK_SIZES;
+pub use vtl_bundle::{CHUNK_SIZES, Stored};
 pub use whereabouts::Whereabouts;
-pub use world::{Defaults, Settings, World};
+pub use world::{Blank, Defaults, Settings, World};

@@ -6,6 +6,7 @@ use vtl_codec::Method;
 use vtl_jobs::Failure;
 
 use crate::fail::{permanent, unreadable};
+use crate::spare::SpareRequest;
 
 /// Kind of exports.
 pub const EXPORT: &str = "export";
@@ -44,6 +45,9 @@ pub struct ExportRequest {
     /// The library that it was put out of, when that is why it is exported.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub library: Option<String>,
+    /// The spare that is wanted when it is exported.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub spare: Option<SpareRequest>,
 }
 
 /// How an export ended.
@@ -75,6 +79,12 @@ pub struct ExportResult {
     /// Why it was not, although that was wanted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kept_because: Option<String>,
+    /// Label of the blank cartridge that was made for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub spare: Option<String>,
+    /// Why there is none, although that was wanted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub no_spare_because: Option<String>,
 }
 
 /// An import.

@@ -11,7 +11,7 @@ use vtl_meta::Tx;
 use vtl_remote::{Limiter, Mode, Remote};
 use vtl_store::Store;
 use vtl_transfer::Trouble;
-use vtl_types::{CartridgeId, Label};
+use vtl_types::{ByteCount, CartridgeId, Label, LibraryName};
 
 /// How things move.
 #[derive(Clone, Debug)]
@@ -43,6 +43,17 @@ pub struct Defaults {
     pub compress: Method,
     /// Whether a cartridge goes when its export is proved.
     pub delete_after_export: bool,
+}
+
+/// A cartridge with nothing on it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Blank {
+    /// Its label.
+    pub label: Label,
+    /// Where it is to be.
+    pub library: LibraryName,
+    /// What it may hold.
+    pub capacity: ByteCount,
 }
 
 /// The program around the engines.
@@ -121,6 +132,16 @@ pub trait World: Send + Sync {
     /// # Errors
     /// Why it stays.
     fn delete_here(&self, id: CartridgeId, generation: u64) -> Result<(), Failure>;
+
+    /// Makes a blank cartridge in the first empty slot of its library. `also` is a part of the transaction that lists it.
+    ///
+    /// # Errors
+    /// There is none then. `exists`: the label is taken; `full`: no slot is empty.
+    fn make_blank(
+        &self,
+        new: &Blank,
+        also: &mut dyn FnMut(&mut Tx<'_>) -> Result<(), LibraryError>,
+    ) -> Result<(), Failure>;
 
     /// A removed owner of the store of new cartridges has left bytes that nobody needs.
     fn freed(&self);

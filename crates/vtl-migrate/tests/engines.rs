@@ -283,6 +283,95 @@ fn a_cartridge_goes_here_only_when_what_is_there_is_proved_by_hashes_kept_here()
     assert_eq!(job.state, State::Failed);
 }
 
+fn spare() -> Value {
+    json!({ "library": "lib0", "label": "series" })
+}
+
+#[test]
+fn an_exported_cartridge_is_followed_by_one_blank_of_its_kind_with_a_label_that_nobody_ever_had() {
+    let place = tempfile::tempdir().unwrap();
+    let here = Bench::with_folder(place.path());
+    here.library(2);
+    let id = here.cartridge(LABEL, &tape(1));
+    // One that was exported from here once, and is only on the remote now.
+    let gone = here.cartridge("VTL004L8", &tape(2));
+    let manager = here.start();
+    done(&manager, submit(&manager, EXPORT, Some("VTL004L8"), "{}"));
+    let mut meta = here.meta.lock().unwrap();
+    meta.transaction(|tx| vtl_library::begin_remove(tx, "VTL004L8".parse().unwrap())).unwrap();
+    meta.transaction(|tx| vtl_library::finish_remove(tx, gone)).unwrap();
+    drop(meta);
+
+    let result = done(&manager, export(&manager, &json!({ "spare": spare() })));
+    assert_eq!((&result["spare"], &result["no_spare_because"]), (&json!("VTL005L8"), &Value::Null));
+    assert_eq!(here.in_slots(), ["VTL005L8"]);
+    let made = here.meta.lock().unwrap().read(vtl_library::cartridges).unwrap();
+    assert_eq!(made.iter().map(|one| one.capacity.0).max(), Some(1 << 30), "as large as the exported one");
+    // Unchanged: nothing is exported, and there is no spare for that.
+    let again = done(&manager, export(&manager, &json!({ "spare": spare() })));
+    assert_eq!((&again["skipped"], &again["spare"]), (&json!("unchanged"), &Value::Null));
+    // Exported once more, it takes no other blank.
+    here.append(id, &[Some(noise(1, 100))]);
+    let once_more = done(&manager, export(&manager, &json!({ "spare": spare() })));
+    assert_eq!(once_more["exported"], true);
+    assert!(once_more["no_spare_because"].as_str().unwrap().contains("VTL005L8"), "{once_more}");
+    assert_eq!(here.in_slots(), ["VTL005L8"]);
+}
+
+#[test]
+fn without_an_empty_slot_or_a_free_label_the_export_is_done_and_says_why_there_is_no_spare() {
+    let place = tempfile::tempdir().unwrap();
+    let here = Bench::with_folder(place.path());
+    here.library(1);
+    here.cartridge("VTL001L8", &tape(1));
+    here.cartridge("VTL002L8", &tape(2));
+    here.cartridge("SPARE0L8", &tape(3));
+    let manager = here.start();
+    let asked = |label: &str, pattern: &str| {
+        let request = json!({ "spare": { "library": "lib0", "label": pattern } }).to_string();
+        done(&manager, submit(&manager, EXPORT, Some(label), &request))
+    };
+    assert_eq!(asked("VTL001L8", "SPARE#")["spare"], "SPARE1L8");
+    let full = asked("VTL002L8", "SPARE#");
+    assert_eq!((&full["exported"], &full["spare"]), (&json!(true), &Value::Null));
+    assert!(full["no_spare_because"].as_str().unwrap().contains("0 empty slots"), "{full}");
+    let nowhere = json!({ "spare": { "library": "lib9", "label": "series" } }).to_string();
+    let nowhere = done(&manager, submit(&manager, EXPORT, Some("SPARE0L8"), &nowhere));
+    assert!(nowhere["no_spare_because"].as_str().unwrap().contains("lib9"), "{nowhere}");
+    assert_eq!(here.in_slots(), ["SPARE1L8"]);
+}
+
+#[test]
+fn a_crash_at_any_change_of_the_inventory_leaves_one_spare() {
+    let mut lived = false;
+    for changes in 0..60 {
+        let place = tempfile::tempdir().unwrap();
+        let here = Bench::with_folder(place.path());
+        here.library(4);
+        here.cartridge(LABEL, &[Some(noise(changes, 1000))]);
+        let manager = here.start();
+        let id = export(&manager, &json!({ "spare": spare(), "delete_after_export": true }));
+        here.dies_after(i64::try_from(changes).unwrap());
+        lived = manager
+            .wait_until(id, Some(common::PATIENCE), |job| here.is_dead() || job.state.is_terminal())
+            .unwrap()
+            .is_some_and(|job| job.state == State::Completed);
+        manager.stop();
+        drop(manager);
+        let manager = here.start();
+        let result = done(&manager, id);
+        assert_eq!(
+            (&result["spare"], here.in_slots()),
+            (&json!("VTL002L8"), vec!["VTL002L8".to_owned()]),
+            "after {changes}"
+        );
+        if lived {
+            break;
+        }
+    }
+    assert!(lived, "some number of changes is enough");
+}
+
 #[test]
 fn a_damaged_missing_or_exchanged_object_is_found_by_verify_and_no_import_leaves_anything_of_it() {
     let place = tempfile::tempdir().unwrap();

@@ -3,12 +3,13 @@
 
 mod common;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use common::{Random, cases, encrypted, observe, owner};
-use vtl_durable::RealDisk;
+use vtl_durable::{Fault, RealDisk, SimDisk};
 use vtl_store::{GcRule, Options, Store};
 
 fn options() -> Options {
@@ -116,4 +117,58 @@ fn files_of_a_pool_are_for_the_service_alone() {
         files, 10,
         "lock, pool, journal, head and its mark, pack and what packs remember, two of the index, place of the scrub"
     );
+}
+
+/// A pool of some hundred packs of noise, closed.
+fn many_packs(disk: &SimDisk, options: &Options) -> Vec<u8> {
+    let store = Store::open(Arc::new(disk.clone()), Path::new("/pool"), options.clone()).unwrap();
+    store.create(owner(1), b"").unwrap();
+    let mut stream = store.open_stream(owner(1)).unwrap();
+    let bytes = Random(5).bytes_of_noise(700_000);
+    stream.append(&[Bytes::from(bytes.clone())], false).unwrap();
+    stream.commit(b"d").unwrap();
+    assert!(store.stats().packs > 100, "{:?}", store.stats());
+    bytes
+}
+
+fn small_packs() -> Options {
+    Options { workers: 0, pack_bytes: 4096, segment_bytes: 64 << 10, ..Options::small() }
+}
+
+#[test]
+fn a_start_with_threads_finds_what_a_start_without_finds() {
+    let disk = SimDisk::new(1);
+    let bytes = many_packs(&disk, &small_packs());
+    let start = |workers| {
+        let options = Options { workers, ..small_packs() };
+        let store = Store::open(Arc::new(disk.clone()), Path::new("/pool"), options).unwrap();
+        assert_eq!(observe(&store, 1).unwrap().bytes, bytes);
+        assert_eq!(store.check().findings, []);
+        vtl_store::Stats { memory_bytes: 0, ..store.stats() }
+    };
+    let alone = start(0);
+    assert_eq!(start(2), alone);
+}
+
+#[test]
+fn a_read_that_fails_in_a_start_with_threads_loses_nothing() {
+    let disk = SimDisk::new(2);
+    let bytes = many_packs(&disk, &small_packs());
+    let options = Options { workers: 2, ..small_packs() };
+    let begin = disk.calls();
+    drop(Store::open(Arc::new(disk.clone()), Path::new("/pool"), options.clone()).unwrap());
+    let calls = disk.calls() - begin;
+    let mut refused = 0;
+    for call in (0..cases(16)).map(|n| n * calls / cases(16)) {
+        disk.fail_call(disk.calls() + call, Fault::Eio);
+        // A pack without a table is no reason to refuse; anything else says what failed.
+        if let Err(error) = Store::open(Arc::new(disk.clone()), Path::new("/pool"), options.clone()) {
+            assert!(error.to_string().contains("/pool"), "{error}");
+            refused += 1;
+        }
+        disk.heal();
+        let store = Store::open(Arc::new(disk.clone()), Path::new("/pool"), options.clone()).unwrap();
+        assert_eq!(observe(&store, 1).unwrap().bytes, bytes);
+    }
+    assert!(refused > 4, "{refused}");
 }

@@ -12,6 +12,7 @@ mod name;
 mod place;
 mod secret;
 mod size;
+mod template;
 
 pub use iscsi::{ChapAccount, ChapError, ChapLogin, IscsiName, IscsiNameError};
 pub use label::{Label, LabelError};
@@ -20,3 +21,4 @@ pub use name::{CartridgeId, LibraryName, LibraryNameError, PoolName, PoolNameErr
 pub use place::Place;
 pub use secret::Secret;
 pub use size::{ByteCount, SizeError};
+pub use template::{LabelTemplate, TemplateError};

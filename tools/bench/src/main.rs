@@ -8,6 +8,7 @@ mod export;
 mod initiator;
 mod limits;
 mod meter;
+mod scale;
 mod server;
 mod sets;
 mod store;
@@ -36,8 +37,11 @@ struct Cli {
 enum What {
     Store(store::Args),
     Export(export::Args),
+    Scale(scale::Args),
     #[command(hide = true)]
     StoreAlone(store::Alone),
+    #[command(hide = true)]
+    ScaleStart(scale::StartOnly),
 }
 
 #[derive(Parser)]
@@ -80,8 +84,10 @@ fn main() -> io::Result<()> {
     let start = Instant::now();
     match &cli.what {
         Some(What::StoreAlone(args)) => return store::alone(args),
+        Some(What::ScaleStart(args)) => return scale::start_only(args),
         Some(What::Store(args)) => store::run(args)?,
         Some(What::Export(args)) => export::run(args)?,
+        Some(What::Scale(args)) => scale::run(args)?,
         None => drives(&cli.drives)?,
     }
     println!("{:.0} seconds in all", start.elapsed().as_secs_f64());

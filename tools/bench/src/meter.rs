@@ -83,6 +83,11 @@ pub fn reset_peak() -> io::Result<u64> {
     Ok(memory_kib("self", "VmRSS:"))
 }
 
+/// The memory that this process holds, in KiB.
+pub fn resident_kib() -> u64 {
+    memory_kib("self", "VmRSS:")
+}
+
 /// The most memory that a process has held, in KiB.
 pub fn peak_kib(process: &str) -> u64 {
     memory_kib(process, "VmHWM:")

@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 use clap::ValueEnum;
 
 use files::{Sizes, Tree};
-use random::Random;
+pub use random::Random;
 
 const MIB: u64 = 1 << 20;
 /// The sizes that the sets are named for go with this `--mib`.

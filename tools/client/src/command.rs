@@ -681,6 +681,13 @@ pub enum ConfigVerb {
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
     },
+    /// Print what the configuration files of an older product are here, and the commands that come first; asks no server. Fails when a line is not taken
+    /// over; each such line is named.
+    ImportQuadstor {
+        /// quadstor.conf, and rclone.conf of its migration script.
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+    },
     /// Print the configuration.
     Show {
         /// Every key with its value and where the value comes from.
@@ -799,6 +806,17 @@ impl Noun {
             Self::Iscsi(noun) => noun.call(),
             Self::Config(verb) => verb.call(),
             Self::System(verb) => verb.call(),
+        }
+    }
+}
+
+impl Noun {
+    /// Files to read, when the command asks no server.
+    #[must_use]
+    pub fn files_to_import(&self) -> Option<&[PathBuf]> {
+        match self {
+            Self::Config(ConfigVerb::ImportQuadstor { files }) => Some(files),
+            _ => None,
         }
     }
 }
@@ -1013,6 +1031,7 @@ impl ConfigVerb {
                 ))
             }
             Self::Show { .. } => Ok(get("/config/effective", View::Table(&["key", "value", "origin"]))),
+            Self::ImportQuadstor { .. } => Err(Failure::Local("this asks no server".to_owned())),
         }
     }
 }
@@ -1241,9 +1260,10 @@ mod tests {
     fn an_export_says_what_was_typed_and_leaves_the_rest_to_the_server() {
         let body = |line: &str| request(line).body.unwrap();
         assert_eq!(body("vtl cartridge export VTL001L8"), json!({}));
-        let all =
-            body("vtl cartridge export VTL001L8 --remote r --key k --chunk-size 64m --compress lz4 --plan");
-        let wanted = json!({ "remote": "r", "key": "k", "chunk_size_bytes": 67_108_864, "compress": "lz4", "plan": true });
+        let all = body(
+            "vtl cartridge export VTL001L8 --remote r --key k --chunk-size 64m --compress lz4 --verify readback --plan",
+        );
+        let wanted = json!({ "remote": "r", "key": "k", "chunk_size_bytes": 67_108_864, "compress": "lz4", "verify": "readback", "plan": true });
         assert_eq!(all, wanted);
         assert_eq!(body("vtl cartridge import --job 7"), json!({ "job": 7 }));
         let folder = body("vtl cartridge import --remote r --folder F --as VTL009L8");
@@ -1255,6 +1275,7 @@ mod tests {
             "import --job 7 --remote r --folder F",
             "import --remote r",
             "export VTL001L8 --compress gzip",
+            "export VTL001L8 --verify md5",
         ] {
             let words = format!("vtl cartridge {wrong}");
             assert!(Cli::try_parse_from(words.split_whitespace()).is_err(), "{wrong}");

@@ -4,3 +4,4 @@ pub mod command;
 pub mod follow;
 pub mod http;
 pub mod print;
+pub mod quadstor;

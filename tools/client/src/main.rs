@@ -1,12 +1,15 @@
 //! `vtl`: every command is one request to the management API, and its answer printed as a table or as JSON.
 
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
 use vtl_client::command::{Cli, Then, scrub_status};
 use vtl_client::follow::to_the_end;
 use vtl_client::http::{Client, Failure};
-use vtl_client::print;
+use vtl_client::{print, quadstor};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -20,6 +23,9 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: &Cli) -> Result<ExitCode, Failure> {
+    if let Some(files) = cli.command.files_to_import() {
+        return import(files, cli.json);
+    }
     let call = cli.command.call()?;
     let client = Client::new(&cli.connection)?;
     let answer = client.send(&call.request)?;
@@ -33,4 +39,29 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
     };
     print::answer(&answer, &call.view, cli.json);
     Ok(print::exit_code(&answer, &call.view))
+}
+
+/// Longer files are no configuration.
+const MAX_FILE: u64 = 1 << 20;
+
+fn import(files: &[PathBuf], json: bool) -> Result<ExitCode, Failure> {
+    let texts = files.iter().map(|file| Ok((file.display().to_string(), text_of(file)?)));
+    let imported = quadstor::import(&texts.collect::<Result<Vec<_>, Failure>>()?);
+    print::text(&if json {
+        serde_json::json!(imported).to_string()
+    } else {
+        imported.text().trim_end().to_owned()
+    });
+    Ok(if imported.not_taken_over.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn text_of(file: &Path) -> Result<String, Failure> {
+    let mut text = String::new();
+    let read = File::open(file).and_then(|open| open.take(MAX_FILE + 1).read_to_string(&mut text));
+    let failed = |why: &str| Failure::Local(format!("cannot read {}: {why}", file.display()));
+    match read {
+        Ok(bytes) if bytes as u64 > MAX_FILE => Err(failed("it is longer than 1 MiB")),
+        Ok(_) => Ok(text),
+        Err(error) => Err(failed(&error.to_string())),
+    }
 }

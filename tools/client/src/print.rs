@@ -101,6 +101,11 @@ pub fn exit_code(answer: &Value, view: &View) -> ExitCode {
     if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
+/// Prints a text as it is.
+pub fn text(text: &str) {
+    line(text);
+}
+
 /// Prints a failure to standard error.
 pub fn failure(program: &str, failure: &Failure, json: bool) {
     match failure {

@@ -331,6 +331,24 @@ fn a_removal_has_two_halves_and_a_crash_between_them_is_found() {
 }
 
 #[test]
+fn the_label_of_a_cartridge_that_is_gone_counts_as_used_for_ever() {
+    let mut desk = Desk::new();
+    let here: Vec<Label> = desk.meta.read(cartridges).unwrap().iter().map(|c| c.label).collect();
+    assert_eq!(desk.meta.read(used_labels).unwrap().into_iter().collect::<Vec<_>>(), here);
+    let remove = |desk: &mut Desk| {
+        let id = desk.run(|tx| begin_remove(tx, label("VTL001L8"))).unwrap().id;
+        desk.run(|tx| finish_remove(tx, id)).unwrap();
+    };
+    remove(&mut desk);
+    assert!(desk.meta.read(used_labels).unwrap().contains(&label("VTL001L8")));
+    // Somebody who names it may have it again, and remove it again.
+    desk.run(|tx| make(tx, "VTL001L8", 1, None, NewPlace::Vault)).unwrap();
+    remove(&mut desk);
+    assert_eq!(desk.meta.read(used_labels).unwrap().into_iter().collect::<Vec<_>>(), here);
+    desk.assert_sound();
+}
+
+#[test]
 fn a_removal_that_was_taken_back_leaves_the_cartridge_in_the_vault() {
     let mut desk = Desk::new();
     let before = desk.cartridge("VTL001L8");

@@ -17,16 +17,16 @@ use vtl_jobs::{
     Class, Failure, Job, JobError, JobId, Ledger, Machine, Manager, NewJob, RetryRule, RetryRules, Ticket,
     Work,
 };
-use vtl_library::{LibraryError, NewCartridges, NewPlace};
+use vtl_library::{Counts, InstallationId, LibraryError, NewCartridges, NewLibrary, NewPlace};
 use vtl_meta::{Meta, MetaError, Module, Tx};
-use vtl_migrate::{Defaults, Export, Import, Prune, Settings, Verify, World};
+use vtl_migrate::{Blank, Defaults, Export, Import, Prune, Settings, Verify, World};
 use vtl_remote::{
     Abilities, ByteStream, Checkpoint, Error, Folder, FolderRemote, Head, Limiter, Mode, ObjectName, Page,
     Put, Receipt, Remote, Span, StoredHash,
 };
 use vtl_store::{Options, OwnerId, Store};
 use vtl_transfer::Trouble;
-use vtl_types::{ByteCount, CartridgeId, Label};
+use vtl_types::{ByteCount, CartridgeId, Generation, Label, LibraryName, Place};
 
 pub const PATIENCE: Duration = Duration::from_secs(600);
 pub const KEY: &str = "k";
@@ -187,6 +187,32 @@ impl Bench {
         drop(meta);
         self.append(id, tape);
         id
+    }
+
+    /// Library `lib0` with so many slots, all empty.
+    pub fn library(&self, slots: u16) {
+        let name: LibraryName = "lib0".parse().unwrap();
+        let new = NewLibrary {
+            target: vtl_library::default_target(&name).unwrap(),
+            name,
+            profile: "p".into(),
+            drive_profile: "d".into(),
+            drive_generation: Generation::Lto8,
+            counts: Counts { drives: 1, slots, mailslots: 1 },
+        };
+        let mut meta = self.meta.lock().unwrap();
+        meta.transaction(|tx| {
+            vtl_library::install(tx, InstallationId([3; 16]))?;
+            vtl_library::create_library(tx, &new)
+        })
+        .unwrap();
+    }
+
+    /// Labels of all that is in a slot.
+    pub fn in_slots(&self) -> Vec<String> {
+        let all = self.meta.lock().unwrap().read(vtl_library::cartridges).unwrap();
+        let in_slot = all.iter().filter(|one| matches!(one.place, Place::Slot(_)));
+        in_slot.map(|one| one.label.to_string()).collect()
     }
 
     pub fn append(&self, id: CartridgeId, tape: &[Option<Vec<u8>>]) {
@@ -380,6 +406,34 @@ impl World for Outside {
     fn delete_here(&self, id: CartridgeId, generation: u64) -> Result<(), Failure> {
         self.0.deleted.lock().unwrap().push((id, generation));
         Ok(())
+    }
+
+    fn make_blank(
+        &self,
+        new: &Blank,
+        also: &mut dyn FnMut(&mut Tx<'_>) -> Result<(), LibraryError>,
+    ) -> Result<(), Failure> {
+        let refused = |error: LibraryError| Failure {
+            class: Class::Permanent,
+            code: if matches!(error, LibraryError::LabelTaken(_)) { "exists".into() } else { "full".into() },
+            message: error.to_string(),
+            remedy: None,
+        };
+        self.0.dead().map_err(|error| refused(error.into()))?;
+        let mut id = [1; 16];
+        id[..8].copy_from_slice(new.label.as_str().as_bytes());
+        let wanted = NewCartridges {
+            first: new.label,
+            count: 1,
+            library: Some(new.library.clone()),
+            place: NewPlace::Slot,
+        };
+        let mut meta = self.0.meta.lock().unwrap();
+        let made = meta.transaction(|tx| {
+            also(tx)?;
+            vtl_library::create_cartridges(tx, &wanted, &[CartridgeId(id)], new.capacity, 1)
+        });
+        made.map(drop).map_err(refused)
     }
 
     fn freed(&self) {}

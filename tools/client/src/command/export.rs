@@ -25,6 +25,9 @@ pub struct ExportArguments {
     /// What bytes are compressed with before they are encrypted.
     #[arg(long, value_parser = ["zstd", "lz4", "none"])]
     compress: Option<String>,
+    /// How what is sent is verified: by the remote's own hash, by fetching it again, or not.
+    #[arg(long, value_parser = ["remote-hash", "readback", "none"])]
+    verify: Option<String>,
     /// Wait for its end.
     #[arg(long)]
     wait: bool,
@@ -98,6 +101,7 @@ impl ExportArguments {
             key: self.key.clone(),
             chunk_size_bytes: self.chunk_size.as_deref().map(parse_size).transpose()?,
             compress: self.compress.clone(),
+            verify: self.verify.clone(),
             plan: self.plan,
         };
         let path = format!("{}/export", path("cartridges", &self.label));
