@@ -14,6 +14,7 @@ use vtl_library::{
     CartridgeState, Counts, InstallationId, LibraryError, NewCartridges, NewLibrary, NewPlace,
 };
 use vtl_meta::Tx;
+use vtl_migrate::Lazies;
 use vtl_store::{Health, OwnerId, Store};
 use vtl_types::{ByteCount, CartridgeId, Generation, Label, LibraryName, PoolName};
 
@@ -77,6 +78,7 @@ pub struct Daemon {
     pub(crate) keys: Keys,
     pub(crate) ejection: Ejection,
     pub(crate) policies: Policies,
+    pub(crate) lazies: Arc<Lazies>,
 }
 
 impl Daemon {
@@ -104,7 +106,8 @@ impl Daemon {
         let retention = Arc::new(retention);
         let remotes = Remotes::new(meta.clone(), state.path(), pools.clone()).map_err(|e| e.to_string())?;
         let keys = Keys::open(Arc::new(RealDisk::new()), state.path()).map_err(|e| e.to_string())?;
-        let shelf = Shelf::new(pools.clone(), config.cartridge.clone(), retention.clone());
+        let (of_shelf, defaults, clock) = (pools.clone(), config.cartridge.clone(), retention.clone());
+        let new_shelf = |lazies| Shelf::new(of_shelf, defaults, clock, lazies);
         let ejection = Ejection::new(pools.clone());
         let sessions = Sessions::new(vtl_iscsi::config::Portal {
             targets: Vec::new(),
@@ -112,27 +115,32 @@ impl Daemon {
             limits: vtl_iscsi::config::Limits::default(),
         });
         let listeners = Listeners::new(config.iscsi.max_connections);
-        let daemon = Arc::new_cyclic(|me| Self {
-            args,
-            config: RwLock::new(Arc::new(config)),
-            state,
-            meta,
-            pools,
-            shelf,
-            retention,
-            sessions,
-            libraries: RwLock::default(),
-            listeners,
-            installation,
-            started_unix_s: crate::clock::unix_seconds(),
-            standing: Mutex::default(),
-            changes: Mutex::new(()),
-            jobs: Jobs::default(),
-            me: me.clone(),
-            remotes,
-            keys,
-            ejection,
-            policies: Policies::default(),
+        let world = |me: &Weak<Self>| crate::jobs::world(me.clone());
+        let daemon = Arc::new_cyclic(|me| {
+            let lazies = Arc::new(Lazies::new(world(me)));
+            Self {
+                args,
+                shelf: new_shelf(Arc::clone(&lazies)),
+                lazies,
+                config: RwLock::new(Arc::new(config)),
+                state,
+                meta,
+                pools,
+                retention,
+                sessions,
+                libraries: RwLock::default(),
+                listeners,
+                installation,
+                started_unix_s: crate::clock::unix_seconds(),
+                standing: Mutex::default(),
+                changes: Mutex::new(()),
+                jobs: Jobs::default(),
+                me: me.clone(),
+                remotes,
+                keys,
+                ejection,
+                policies: Policies::default(),
+            }
         });
         daemon.heed();
         daemon.note_names();
@@ -377,6 +385,7 @@ impl Daemon {
     /// pack in hand.
     pub fn stop(&self) {
         self.policies.stop();
+        self.lazies.stop();
         self.jobs.stop();
         let pools = self.pools.open_ones();
         pools.iter().for_each(|pool| pool.stop());
@@ -634,7 +643,9 @@ impl Daemon {
     /// can tell it from one that was in use.
     fn take_in(&self, heads: Vec<ShelfHead>) -> Result<(), vtl_api::ApiError> {
         let first_start_done = self.meta.flag(FIRST_START_DONE).map_err(|e| internal(&e.to_string()))?;
-        let (unfinished, heads): (Vec<_>, Vec<_>) = heads.into_iter().partition(|head| head.unfinished);
+        let pieces = self.pieces()?;
+        let heads = heads.into_iter().filter(|head| !pieces.contains(&head.row.id));
+        let (unfinished, heads): (Vec<_>, Vec<_>) = heads.partition(|head| head.unfinished);
         for head in unfinished {
             info!(label = %head.row.label, "an import or ingest that was cut off is removed; its job begins anew");
             forget_unused(&*self.pools.named(&head.pool)?, &[head.row.id]);
@@ -718,9 +729,7 @@ impl Daemon {
         self.refuse_kept(cartridge)?;
         match self.pools.of(cartridge.id) {
             Ok(pool) => {
-                if pool.has(cartridge.id) {
-                    pool.store.remove(OwnerId(cartridge.id.0)).map_err(|e| internal(&e.to_string()))?;
-                }
+                self.remove_from(&pool, cartridge.id)?;
                 pool.keeper.removed();
             }
             // Who asks for this gives the listing up. The data is in the pool, and is listed again with it.
@@ -730,6 +739,7 @@ impl Daemon {
         self.meta
             .change(|tx| {
                 rows::take_out(tx, cartridge.id)?;
+                vtl_migrate::lazy_forget(tx, cartridge.id)?;
                 vtl_library::finish_remove(tx, cartridge.id)
             })
             .map_err(|e| crate::api::refused(&e))?;

@@ -1,17 +1,19 @@
 //! Requests about exports and imports. What they do stands in `docs/export.md`; the engines are in `vtl-migrate`.
 
-use std::path::PathBuf;
+mod show;
+
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use vtl_api::{
-    ApiError, ErrorCode, ExportCartridge, ExportFolder, ImportCartridge, JobDetail, PruneExports,
-    VerifyExport,
+    ApiError, Done, ErrorCode, ExportCartridge, ExportFolder, FetchExport, ImportCartridge, JobDetail,
+    PruneExports, RewrapExport, VerifyExport,
 };
 use vtl_jobs::{JobId, State};
 use vtl_library::CartridgeState;
 use vtl_migrate::{
-    EXPORT, ExportRequest, ExportResult, FolderName, IMPORT, ImportRequest, PRUNE, PruneRequest, Row, VERIFY,
-    VerifyRequest,
+    EXPORT, ExportRequest, ExportResult, FETCH, FetchRequest, FolderName, IMPORT, ImportRequest, PRUNE,
+    PruneRequest, REWRAP, RewrapRequest, Row, VERIFY, VerifyRequest,
 };
 use vtl_types::{CartridgeId, Label};
 
@@ -28,9 +30,7 @@ impl Daemon {
 
     /// A job that exports a cartridge, or what it would do.
     pub(crate) fn cartridge_export(&self, label: &str, asked: &ExportCartridge) -> Result<Value, ApiError> {
-        let label: Label = label.parse().map_err(|why: vtl_types::LabelError| {
-            invalid(why.to_string(), "write six characters and a media id, such as ABC123L8")
-        })?;
+        let label = parse_label(label)?;
         let cartridge =
             self.meta.read(|tx| vtl_library::cartridge(tx, label)).map_err(|e| crate::api::refused(&e))?;
         if cartridge.state != CartridgeState::Normal {
@@ -46,6 +46,7 @@ impl Daemon {
         let request = ExportRequest {
             remote: asked.remote.clone().or(otherwise.remote),
             key: asked.key.clone().or(otherwise.key),
+            sign_with: asked.sign_with.clone().or(otherwise.sign_with),
             chunk_bytes: asked.chunk_size_bytes.or(otherwise.chunk_bytes),
             compress: asked.compress.clone().or(otherwise.compress),
             verify: asked.verify.clone().or(otherwise.verify),
@@ -71,7 +72,11 @@ impl Daemon {
         self.remotes.open(remote).map_err(crate::remotes::refused)?;
         let key = asked.key.as_deref().or_else(|| settings.key());
         if let Some(key) = key.filter(|key| *key != "none") {
-            self.keys.public(key).map_err(crate::keys::refused)?;
+            self.keys.publics(key).map_err(crate::keys::refused)?;
+        }
+        let signer = asked.sign_with.as_deref().or_else(|| settings.sign_with());
+        if let Some(signer) = signer.filter(|signer| *signer != "none") {
+            self.keys.signing(signer).map_err(crate::keys::refused)?;
         }
         let sizes = vtl_migrate::CHUNK_SIZES;
         if let Some(bytes) = asked.chunk_size_bytes.filter(|bytes| !sizes.contains(bytes)) {
@@ -84,14 +89,6 @@ impl Daemon {
 
     /// A job that imports a cartridge.
     pub(crate) fn cartridge_import(&self, asked: &ImportCartridge) -> Result<JobDetail, ApiError> {
-        if asked.lazy {
-            return Err(ApiError {
-                code: ErrorCode::Unsupported,
-                message: "a cartridge whose blocks are fetched when they are read cannot be made yet"
-                    .to_owned(),
-                remedy: Some("leave out --lazy: the whole cartridge is fetched then".to_owned()),
-            });
-        }
         let (remote, folder) = match (asked.job, &asked.remote, &asked.folder) {
             (Some(job), None, None) => self.exported_by(JobId(job))?,
             (None, Some(remote), Some(folder)) => (remote.clone(), folder.clone()),
@@ -107,7 +104,11 @@ impl Daemon {
         let label = asked.as_label.clone().unwrap_or_else(|| name.label.to_string());
         let label: Label =
             label.parse().map_err(|why: vtl_types::LabelError| invalid(why.to_string(), ""))?;
-        if self.meta.read(|tx| vtl_library::cartridge(tx, label)).is_ok() {
+        let here = self.meta.read(|tx| vtl_library::cartridge(tx, label)).ok();
+        // One that is here in part is gone on with.
+        let is_begun = here.as_ref().and_then(|here| self.lazy_row(here.id));
+        let is_begun = is_begun.is_some_and(|row| row.remote == remote && row.folder == folder);
+        if here.is_some() && !is_begun {
             return Err(ApiError {
                 code: ErrorCode::Exists,
                 message: format!("a cartridge {label} is here already"),
@@ -116,7 +117,7 @@ impl Daemon {
                 ),
             });
         }
-        let request = ImportRequest { remote, folder, as_label: asked.as_label.clone() };
+        let request = ImportRequest { remote, folder, as_label: asked.as_label.clone(), lazy: asked.lazy };
         self.begin(IMPORT, Some(label.to_string()), &request)
     }
 
@@ -145,10 +146,7 @@ impl Daemon {
     pub(crate) fn export_list(&self, remote: &str) -> Result<Vec<ExportFolder>, ApiError> {
         let opened = self.remotes.open(remote).map_err(crate::remotes::refused)?;
         let listed = self.remotes.wait(vtl_migrate::found_in(&*opened)).map_err(crate::remotes::refused)?;
-        let found = listed.map_err(|error| {
-            let vtl_jobs::Failure { code, message, remedy, .. } = vtl_transfer::failure(&error);
-            crate::jobs::refusal(&vtl_jobs::Trouble { code, message, remedy })
-        })?;
+        let found = listed.map_err(|error| not_listed(&error))?;
         let known = self.meta.read(|tx| Ok(vtl_migrate::all(tx)?)).map_err(|e| crate::api::refused(&e))?;
         let row = |one: vtl_migrate::Found| {
             let folder = one.name.to_string();
@@ -191,6 +189,21 @@ impl Daemon {
         }
     }
 
+    /// Why a cartridge is in quarantine; nothing when that cannot be read, which the status tells: it is not let out of the vault then either.
+    pub(crate) fn quarantine_of(&self, id: CartridgeId) -> Option<String> {
+        self.meta.read(|tx| vtl_library::quarantined(tx, id)).ok().flatten()
+    }
+
+    /// Takes a cartridge out of quarantine.
+    pub(crate) fn cartridge_release(&self, label: &str) -> Result<Done, ApiError> {
+        let label = parse_label(label)?;
+        let released =
+            self.meta.change(|tx| vtl_library::release(tx, label)).map_err(|e| crate::api::refused(&e))?;
+        let label = released.label.to_string();
+        tracing::info!(label, "a cartridge is released from quarantine");
+        Ok(Done { message: format!("{label} is released: it can be loaded"), names: vec![label] })
+    }
+
     /// A job that compares what is on a remote with its hashes.
     pub(crate) fn export_verify(&self, asked: &VerifyExport) -> Result<JobDetail, ApiError> {
         let name = parse_folder(&asked.folder)?;
@@ -209,6 +222,33 @@ impl Daemon {
         self.remotes.open(&asked.remote).map_err(crate::remotes::refused)?;
         let PruneExports { remote, folder, confirm } = asked.clone();
         self.begin(PRUNE, name.map(|name| name.label.to_string()), &PruneRequest { remote, folder, confirm })
+    }
+
+    /// A job that copies a folder of a remote to this machine.
+    pub(crate) fn export_fetch(&self, asked: &FetchExport) -> Result<JobDetail, ApiError> {
+        let name = parse_folder(&asked.folder)?;
+        self.remotes.open(&asked.remote).map_err(crate::remotes::refused)?;
+        if !Path::new(&asked.to).is_absolute() {
+            return Err(invalid(
+                format!("'{}' is no absolute path", asked.to),
+                "write an absolute path, since the server has its own working folder",
+            ));
+        }
+        let FetchExport { remote, folder, to } = asked.clone();
+        self.begin(FETCH, Some(name.label.to_string()), &FetchRequest { remote, folder, to })
+    }
+
+    /// A job that wraps the data key of a bundle for other keys.
+    pub(crate) fn export_rewrap(&self, asked: &RewrapExport) -> Result<JobDetail, ApiError> {
+        let name = parse_folder(&asked.folder)?;
+        self.remotes.open(&asked.remote).map_err(crate::remotes::refused)?;
+        self.keys.publics(&asked.key).map_err(crate::keys::refused)?;
+        if let Some(signer) = asked.sign_with.as_deref().filter(|signer| *signer != "none") {
+            self.keys.signing(signer).map_err(crate::keys::refused)?;
+        }
+        let RewrapExport { remote, folder, key, sign_with } = asked.clone();
+        let request = RewrapRequest { remote, folder, key, sign_with };
+        self.begin(REWRAP, Some(name.label.to_string()), &request)
     }
 
     /// A job of this kind, and what it is at its beginning.
@@ -232,6 +272,18 @@ fn is_one_of(asked: Option<&str>, words: &[&str], what: &str) -> Result<(), ApiE
         )),
         _ => Ok(()),
     }
+}
+
+/// What a remote says to a request that is no job.
+fn not_listed(error: &vtl_remote::Error) -> ApiError {
+    let vtl_jobs::Failure { code, message, remedy, .. } = vtl_transfer::failure(error);
+    crate::jobs::refusal(&vtl_jobs::Trouble { code, message, remedy })
+}
+
+fn parse_label(text: &str) -> Result<Label, ApiError> {
+    text.parse().map_err(|why: vtl_types::LabelError| {
+        invalid(why.to_string(), "write six characters and a media id, such as ABC123L8")
+    })
 }
 
 fn parse_folder(text: &str) -> Result<FolderName, ApiError> {

@@ -173,6 +173,10 @@ fn not_kept(cartridge: &Cartridge, error: &CartridgeError) -> ApiError {
         CartridgeError::PoolReadOnly { .. } | CartridgeError::Store(StoreError::ReadOnly { .. }) => {
             conflict(error.to_string(), "check the disk, then restart vtld: it verifies the pool")
         }
+        CartridgeError::Incomplete => conflict(
+            format!("{label}: {error}"),
+            "wait for its import: vtl job ls; or import it once more, which fetches the rest",
+        ),
         other => internal(&other.to_string()),
     }
 }

@@ -1,4 +1,5 @@
-//! RSA keys by name: exports are wrapped for the public part, imports need the private one. `docs/keys.md` is the design.
+//! Keys by name. RSA: exports are wrapped for the public part, imports need the private one. Ed25519: the private part signs manifests, and whose
+//! public part is here is a known signer. `docs/keys.md` is the design.
 //!
 //! Each key is one sealed file, `keys/NAME.key` in the state folder, replaced as a whole: a crash leaves the old file, the new one or none. What a
 //! private key says is in memory only while it is used, in buffers that are wiped, and in no answer, log or error.
@@ -14,7 +15,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use vtl_codec::{KeyError, PrivateKey, PublicKey};
+use vtl_codec::{KeyError, PrivateKey, PublicKey, Randomness, SigningKey, VerifyingKey};
 use vtl_durable::sealed::{self, Kind, ReplaceError, SealedError};
 use vtl_durable::{Disk, DiskError};
 use zeroize::Zeroizing;
@@ -25,7 +26,7 @@ pub(crate) use requests::refused;
 /// `docs/keys.md`.
 const FILE: Kind = Kind { magic: *b"VTLRSAK\0", version: 0 };
 const SUFFIX: &str = ".key";
-/// No RSA key of at most 8192 bits is longer as PEM.
+/// No key that is taken is longer as PEM.
 const MAX_PEM: u64 = 64 << 10;
 /// Rights that nobody else may have on the file of a private key.
 const OTHERS: u32 = 0o077;
@@ -48,6 +49,15 @@ pub enum KeyRefused {
     Exists(GivenName),
     /// Only its public part is here.
     PublicOnly(GivenName),
+    /// It is of another sort than what is wanted needs.
+    Sort {
+        /// The key.
+        name: GivenName,
+        /// What it is.
+        found: Sort,
+    },
+    /// There are no random bytes to make a key of.
+    Random(String),
     /// A file that is to be imported.
     File {
         /// The file.
@@ -73,8 +83,15 @@ impl fmt::Display for KeyRefused {
             Self::Unknown(name) => write!(f, "there is no key '{name}'"),
             Self::Exists(name) => write!(f, "another key has the name '{name}'"),
             Self::PublicOnly(name) => {
-                write!(f, "of key '{name}' only the public part is here: it can wrap, and cannot open")
+                write!(f, "of key '{name}' only the public part is here: it can neither open nor sign")
             }
+            Self::Sort { name, found: Sort::Rsa } => {
+                write!(f, "key '{name}' is an RSA key: it encrypts, and cannot sign")
+            }
+            Self::Sort { name, found: Sort::Ed25519 } => {
+                write!(f, "key '{name}' is an Ed25519 key: it signs, and cannot encrypt")
+            }
+            Self::Random(why) => write!(f, "no key could be made: there are no random bytes: {why}"),
             Self::File { path, why } => write!(f, "{}: {why}", path.display()),
             Self::Damaged { name, why } => write!(f, "the file of key '{name}' is damaged: {why}"),
             Self::Disk(error) => error.fmt(f),
@@ -93,16 +110,47 @@ impl From<DiskError> for KeyRefused {
 /// A key of the list, or why it cannot be used.
 pub type Listed = (GivenName, Result<AnyKey, KeyRefused>);
 
+/// What a key is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sort {
+    /// Wraps data keys, and opens them.
+    Rsa,
+    /// Signs manifests, and verifies signatures.
+    Ed25519,
+}
+
+impl Sort {
+    /// As operators write it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Rsa => "rsa",
+            Self::Ed25519 => "ed25519",
+        }
+    }
+}
+
 /// A key, whole or its public part.
 pub enum AnyKey {
-    /// Both parts.
+    /// RSA, both parts.
     Private(Box<PrivateKey>),
-    /// One part.
+    /// RSA, one part.
     Public(Box<PublicKey>),
+    /// Ed25519, both parts.
+    Signing(Box<SigningKey>, VerifyingKey),
+    /// Ed25519, one part.
+    Verifying(VerifyingKey),
 }
 
 impl AnyKey {
     fn from_pem(text: &[u8]) -> Result<Self, KeyError> {
+        if let Ok(key) = VerifyingKey::from_pem(text) {
+            return Ok(Self::Verifying(key));
+        }
+        if let Ok(key) = SigningKey::from_pem(text)
+            && let Some(verifying) = key.verifying()
+        {
+            return Ok(Self::Signing(Box::new(key), verifying));
+        }
         match PrivateKey::from_pem(text) {
             Ok(key) => Ok(Self::Private(Box::new(key))),
             // A file of another kind: perhaps a public key. Its refusal is the one to tell, unless it is of another kind, too.
@@ -114,17 +162,52 @@ impl AnyKey {
         }
     }
 
-    /// The part that wraps.
-    pub fn public(&self) -> &PublicKey {
+    /// What it is for.
+    pub fn sort(&self) -> Sort {
         match self {
-            Self::Private(key) => key.public(),
-            Self::Public(key) => key,
+            Self::Private(_) | Self::Public(_) => Sort::Rsa,
+            Self::Signing(..) | Self::Verifying(_) => Sort::Ed25519,
         }
     }
 
-    /// Whether it can open what was wrapped.
+    /// Its length.
+    pub fn bits(&self) -> usize {
+        match self {
+            Self::Private(key) => key.public().bits(),
+            Self::Public(key) => key.bits(),
+            Self::Signing(..) | Self::Verifying(_) => 8 * vtl_codec::VERIFYING_KEY_BYTES,
+        }
+    }
+
+    /// SHA-256 of the SubjectPublicKeyInfo of its public part.
+    pub fn fingerprint(&self) -> [u8; 32] {
+        match self {
+            Self::Private(key) => key.public().fingerprint(),
+            Self::Public(key) => key.fingerprint(),
+            Self::Signing(_, key) | Self::Verifying(key) => key.fingerprint(),
+        }
+    }
+
+    /// Its public part, PEM.
+    pub fn public_pem(&self) -> String {
+        match self {
+            Self::Private(key) => key.public().to_pem(),
+            Self::Public(key) => key.to_pem(),
+            Self::Signing(_, key) | Self::Verifying(key) => key.to_pem(),
+        }
+    }
+
+    /// Whether it can open what was wrapped, or sign.
     pub fn is_private(&self) -> bool {
-        matches!(self, Self::Private(_))
+        matches!(self, Self::Private(_) | Self::Signing(..))
+    }
+
+    /// What verifies its signatures, if it is of that sort.
+    pub fn verifying(&self) -> Option<VerifyingKey> {
+        match self {
+            Self::Signing(_, key) | Self::Verifying(key) => Some(*key),
+            Self::Private(_) | Self::Public(_) => None,
+        }
     }
 }
 
@@ -149,28 +232,90 @@ impl Keys {
         Ok(Self { disk, folder })
     }
 
-    /// The public part of a key.
+    /// A key of any sort.
     ///
     /// # Errors
     /// There is no such key; its file is damaged.
+    pub fn any(&self, name: &str) -> Result<AnyKey, KeyRefused> {
+        self.read(&given(name)?)
+    }
+
+    /// The public part of an RSA key.
+    ///
+    /// # Errors
+    /// There is no such key; it is of another sort; its file is damaged.
     pub fn public(&self, name: &str) -> Result<PublicKey, KeyRefused> {
         let name = given(name)?;
         match self.read(&name)? {
             AnyKey::Public(key) => Ok(*key),
             AnyKey::Private(key) => PublicKey::from_der(key.public().der()).map_err(|e| damaged(&name, &e)),
+            other => Err(KeyRefused::Sort { name, found: other.sort() }),
         }
     }
 
-    /// A key with its private part.
+    /// The public parts of RSA keys whose names stand in a text, with commas between them.
     ///
     /// # Errors
-    /// There is no such key, or only its public part; its file is damaged.
+    /// As [`Self::public`], of the first that is refused.
+    pub fn publics(&self, names: &str) -> Result<Vec<PublicKey>, KeyRefused> {
+        names.split(',').map(|name| self.public(name.trim())).collect()
+    }
+
+    /// An RSA key with its private part.
+    ///
+    /// # Errors
+    /// There is no such key, or only its public part; it is of another sort; its file is damaged.
     pub fn private(&self, name: &str) -> Result<PrivateKey, KeyRefused> {
         let name = given(name)?;
         match self.read(&name)? {
             AnyKey::Private(key) => Ok(*key),
             AnyKey::Public(_) => Err(KeyRefused::PublicOnly(name)),
+            other => Err(KeyRefused::Sort { name, found: other.sort() }),
         }
+    }
+
+    /// An Ed25519 key with its private part.
+    ///
+    /// # Errors
+    /// As [`Self::private`].
+    pub fn signing(&self, name: &str) -> Result<SigningKey, KeyRefused> {
+        let name = given(name)?;
+        match self.read(&name)? {
+            AnyKey::Signing(key, _) => Ok(*key),
+            AnyKey::Verifying(_) => Err(KeyRefused::PublicOnly(name)),
+            other => Err(KeyRefused::Sort { name, found: other.sort() }),
+        }
+    }
+
+    /// Every known signer. One whose file is damaged is not known.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub fn signers(&self) -> Result<Vec<(GivenName, VerifyingKey)>, KeyRefused> {
+        let known = |(name, key): Listed| Some((name, key.ok()?.verifying()?));
+        Ok(self.all()?.into_iter().filter_map(known).collect())
+    }
+
+    /// Makes an Ed25519 key and keeps it under a name that is free.
+    ///
+    /// # Errors
+    /// Another key has the name; no random bytes; the disk.
+    pub fn create(&self, name: &str, random: &Randomness) -> Result<AnyKey, KeyRefused> {
+        let name = given(name)?;
+        match self.read(&name) {
+            Err(KeyRefused::Unknown(_)) => {}
+            Ok(_) => return Err(KeyRefused::Exists(name)),
+            Err(error) => return Err(error),
+        }
+        let pem = SigningKey::new_pem(random).map_err(|why| KeyRefused::Random(why.to_string()))?;
+        let key = AnyKey::from_pem(&pem).map_err(|error| damaged(&name, &error))?;
+        self.keep(&name, &pem)?;
+        Ok(key)
+    }
+
+    fn keep(&self, name: &GivenName, pem: &[u8]) -> Result<(), KeyRefused> {
+        let kept = sealed::replace(self.disk.as_ref(), &self.folder, &file_name(name), FILE, pem);
+        Ok(kept.map_err(ReplaceError::into_inner)?)
     }
 
     /// Every key by name; one whose file is damaged with the reason.
@@ -203,8 +348,7 @@ impl Keys {
             Ok(_) => return Err(KeyRefused::Exists(name)),
             Err(error) => return Err(error),
         }
-        sealed::replace(self.disk.as_ref(), &self.folder, &file_name(&name), FILE, &pem)
-            .map_err(ReplaceError::into_inner)?;
+        self.keep(&name, &pem)?;
         Ok(key)
     }
 
@@ -239,7 +383,7 @@ impl Keys {
 
 /// The same key again, or its private part beside its public one.
 fn may_replace(there: &AnyKey, new: &AnyKey) -> bool {
-    let same = there.public().fingerprint() == new.public().fingerprint();
+    let same = there.sort() == new.sort() && there.fingerprint() == new.fingerprint();
     same && (new.is_private() || !there.is_private())
 }
 

@@ -22,6 +22,7 @@ mod jobs;
 mod keeper;
 mod kept;
 mod keys;
+mod lazy;
 mod library;
 mod library_settings;
 mod listeners;

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use vtl_conf::{Compress, Config, Migrate, Trigger, parse_triggers, split_triggers, triggers_text};
 use vtl_library::LibraryError;
 use vtl_meta::Tx;
-use vtl_migrate::{CHUNK_SIZES, ExportRequest, SpareRequest};
+use vtl_migrate::{CHUNK_SIZES, ExportRequest, MAX_RECIPIENTS, SpareRequest};
 use vtl_types::{ByteCount, Label, LabelTemplate, LibraryName};
 
 use crate::given_name::GivenName;
@@ -19,8 +19,10 @@ use crate::given_name::GivenName;
 enum Form {
     /// Name of a remote, or `none`.
     Remote,
-    /// Name of a key, or `none`.
+    /// Names of keys, with commas between them, or `none`.
     Key,
+    /// Name of a key that signs, or `none`.
+    Signer,
     /// Size of an object.
     Chunk,
     /// How labels look.
@@ -36,9 +38,10 @@ const SWITCH: Form = Form::Word(&["true", "false"]);
 const NONE: &str = "none";
 
 /// Key, form, and how a right value looks.
-const KEYS: [(&str, Form, &str); 10] = [
+const KEYS: [(&str, Form, &str); 11] = [
     ("migrate.remote", Form::Remote, "the name of a remote (vtl remote ls), or none"),
-    ("migrate.key", Form::Key, "the name of a key (vtl key ls), or none"),
+    ("migrate.key", Form::Key, "the name of a key (vtl key ls), up to 16 with commas between them, or none"),
+    ("migrate.sign_with", Form::Signer, "the name of an Ed25519 key (vtl key ls), or none"),
     ("migrate.chunk_size", Form::Chunk, "a size with its unit from 1m to 1t, such as 10240m"),
     ("migrate.compress", Form::Word(&["zstd", "lz4", "none"]), "zstd, lz4 or none"),
     ("migrate.delete_after_export", SWITCH, "true or false"),
@@ -71,8 +74,10 @@ pub enum Checked {
     Value(String),
     /// The name of a remote.
     Remote(GivenName),
-    /// The name of a key.
-    Key(GivenName),
+    /// The names of keys, with commas between them.
+    Keys(String),
+    /// The name of a key that signs.
+    Signer(GivenName),
 }
 
 /// Checks a value for a key; an empty one resets it.
@@ -97,9 +102,10 @@ pub fn check(key: &str, value: &str) -> Result<Checked, BadSetting> {
     let name = || value.parse::<GivenName>().map_err(|_| bad());
     let as_it_is = || Ok(Checked::Value(value.to_owned()));
     match form {
-        Form::Remote | Form::Key if value == NONE => as_it_is(),
+        Form::Remote | Form::Key | Form::Signer if value == NONE => as_it_is(),
         Form::Remote => name().map(Checked::Remote),
-        Form::Key => name().map(Checked::Key),
+        Form::Key => key_names(value).map(Checked::Keys).ok_or_else(bad),
+        Form::Signer => name().map(Checked::Signer),
         Form::Chunk if has_unit(value) && chunk_bytes(value).is_some() => as_it_is(),
         Form::Template if value.parse::<LabelTemplate>().is_ok() => as_it_is(),
         Form::Triggers => match parse_triggers(value) {
@@ -109,6 +115,14 @@ pub fn check(key: &str, value: &str) -> Result<Checked, BadSetting> {
         Form::Word(words) if words.contains(&value) => as_it_is(),
         Form::Chunk | Form::Template | Form::Word(_) => Err(bad()),
     }
+}
+
+/// Each is a name, and there are no more than a bundle can have recipients.
+fn key_names(text: &str) -> Option<String> {
+    let names =
+        text.split(',').map(|name| name.trim().parse::<GivenName>().ok().map(|name| name.to_string()));
+    let names = names.collect::<Option<Vec<_>>>()?;
+    (names.len() <= MAX_RECIPIENTS).then(|| names.join(","))
 }
 
 /// A number alone may mean bytes to one and megabytes to another, so it has a unit.
@@ -135,6 +149,7 @@ pub fn defaults(config: &Config) -> Defaults {
     let Migrate {
         remote,
         key,
+        sign_with,
         chunk_size,
         compress,
         verify,
@@ -144,6 +159,8 @@ pub fn defaults(config: &Config) -> Defaults {
         spare_label,
         triggers,
         staging_dir: _,
+        foreign_bundles: _,
+        read_wait: _,
     } = &config.migrate;
     let compress = match compress {
         Compress::Zstd => "zstd",
@@ -153,6 +170,7 @@ pub fn defaults(config: &Config) -> Defaults {
     let rows = [
         ("migrate.remote", remote.clone()),
         ("migrate.key", key.clone()),
+        ("migrate.sign_with", sign_with.clone()),
         ("migrate.chunk_size", Some(size_text(chunk_size.0))),
         ("migrate.compress", Some(compress.to_owned())),
         ("migrate.delete_after_export", Some(delete_after_export.to_string())),
@@ -221,6 +239,11 @@ impl Effective {
         self.get(key) == Some("true")
     }
 
+    /// Who signs them.
+    pub fn sign_with(&self) -> Option<&str> {
+        self.named("migrate.sign_with")
+    }
+
     /// What the engine is asked for a cartridge, with nothing left open. `library`: the one that it is in.
     pub fn request(&self, label: Label, library: Option<&LibraryName>) -> ExportRequest {
         let text = |key: &str| self.get(key).map(str::to_owned);
@@ -232,6 +255,7 @@ impl Effective {
             label: Some(label.to_string()),
             remote: self.remote().map(str::to_owned),
             key: Some(self.key().unwrap_or(NONE).to_owned()),
+            sign_with: Some(self.sign_with().unwrap_or(NONE).to_owned()),
             chunk_bytes: self.get("migrate.chunk_size").and_then(chunk_bytes),
             compress: text("migrate.compress"),
             delete_after_export: Some(self.is_on("migrate.delete_after_export")),
@@ -289,7 +313,9 @@ mod tests {
             assert_eq!(check(key, good), value(good), "{key}={good}");
         }
         assert_eq!(check("migrate.remote", "off-site"), Ok(Checked::Remote("off-site".parse().unwrap())));
-        assert_eq!(check("migrate.key", "k"), Ok(Checked::Key("k".parse().unwrap())));
+        assert_eq!(check("migrate.key", "k"), Ok(Checked::Keys("k".to_owned())));
+        assert_eq!(check("migrate.key", "k, l"), Ok(Checked::Keys("k,l".to_owned())));
+        assert_eq!(check("migrate.sign_with", "s"), Ok(Checked::Signer("s".parse().unwrap())));
         assert_eq!(check("migrate.key", ""), Ok(Checked::Reset));
         for (key, bad, right) in [
             ("migrate.chunk_size", "64", "with its unit"),
@@ -301,6 +327,9 @@ mod tests {
             ("migrate.triggers", "never", "idle:7d"),
             ("migrate.triggers", "schedule:0 0 31 2 *", "joined by commas"),
             ("migrate.remote", "../x", "vtl remote ls"),
+            ("migrate.key", "k,,l", "with commas"),
+            ("migrate.key", "a,b,c,d,e,f,g,h,i,j,k,l,m,n,o,p,q", "up to 16"),
+            ("migrate.sign_with", "s,t", "the name of an Ed25519 key"),
             ("shelves", "3", "known are: migrate.remote"),
         ] {
             let refused = check(key, bad).unwrap_err();
@@ -329,6 +358,7 @@ mod tests {
         assert_eq!((own.remote(), own.key()), (Some("here"), None));
         let request = own.request("VTL001L8".parse().unwrap(), None);
         assert_eq!((request.chunk_bytes, request.key.as_deref()), (Some(67_108_864), Some("none")));
+        assert_eq!(request.sign_with.as_deref(), Some("none"));
         assert_eq!(own.all()[..2], [("migrate.remote", "here", true), ("migrate.key", "none", true)]);
         assert!(!with(&[("migrate.remote", "none")]).is_ejecting());
         assert!(!with(&[("migrate.triggers", "none")]).is_ejecting());

@@ -9,10 +9,12 @@ use tracing::{error, warn};
 use vtl_cartridge::{Cartridge, CartridgeError, CartridgeSpec, Now, Protection, Settings};
 use vtl_conf::CartridgeDefaults;
 use vtl_library::{Head, Planned};
+use vtl_migrate::Lazies;
 use vtl_store::{OwnerId, Store, StoreError};
 use vtl_types::{ByteCount, CartridgeId, LibraryName, Place, PoolName};
 
 use crate::clock;
+use crate::lazy::{Part, row_of};
 use crate::pools::{Pool, Pools};
 use crate::retention_clock::RetentionClock;
 use crate::state::hexadecimal;
@@ -23,6 +25,7 @@ pub struct Shelf {
     pools: Arc<Pools>,
     defaults: CartridgeDefaults,
     retention: Arc<RetentionClock>,
+    lazies: Arc<Lazies>,
 }
 
 /// What a cartridge says of itself.
@@ -45,8 +48,9 @@ impl Shelf {
         pools: Arc<Pools>,
         defaults: CartridgeDefaults,
         retention: Arc<RetentionClock>,
+        lazies: Arc<Lazies>,
     ) -> Self {
-        Self { pools, defaults, retention }
+        Self { pools, defaults, retention, lazies }
     }
 
     /// The store that a cartridge is in.
@@ -79,6 +83,19 @@ impl Shelf {
 
     /// Opens a cartridge for a drive.
     pub fn open(&self, row: &vtl_library::Cartridge) -> Result<CartridgeMedium, String> {
+        let (shelf, again) = (self.clone(), row.clone());
+        let again = move || shelf.open_whole(&again);
+        if let Some((mut cartridge, part)) = Part::open(&self.lazies, &self.store_of(row.id)?, row.id, again)?
+        {
+            cartridge.count_load();
+            return Ok(CartridgeMedium { cartridge, retention: self.retention.clone(), part: Some(part) });
+        }
+        let cartridge = self.open_whole(row)?;
+        Ok(CartridgeMedium { cartridge, retention: self.retention.clone(), part: None })
+    }
+
+    /// One of which all is here.
+    fn open_whole(&self, row: &vtl_library::Cartridge) -> Result<Cartridge, String> {
         let mut cartridge = Cartridge::load(&self.store_of(row.id)?, row.id, Settings::default())
             .map_err(|e| e.to_string())?;
         if cartridge.write_protected() != row.write_protected {
@@ -88,7 +105,7 @@ impl Shelf {
         if let Err(error) = cartridge.set_place(place) {
             warn!(label = %row.label, %error, "a cartridge could not be told its place; only a rebuild would miss it");
         }
-        Ok(CartridgeMedium { cartridge, retention: self.retention.clone() })
+        Ok(cartridge)
     }
 
     /// Does something with a cartridge that no drive has; it is closed again afterwards.
@@ -97,9 +114,13 @@ impl Shelf {
         id: CartridgeId,
         work: impl FnOnce(&mut CartridgeMedium) -> T,
     ) -> Result<T, String> {
-        let opened =
-            Cartridge::open(&self.store_of(id)?, id, Settings::default()).map_err(|e| e.to_string())?;
-        let mut medium = CartridgeMedium { cartridge: opened, retention: self.retention.clone() };
+        let store = self.store_of(id)?;
+        let open = move || Cartridge::open(&store, id, Settings::default()).map_err(|e| e.to_string());
+        let (cartridge, part) = match Part::open(&self.lazies, &self.store_of(id)?, id, open.clone())? {
+            Some((cartridge, part)) => (cartridge, Some(part)),
+            None => (open()?, None),
+        };
+        let mut medium = CartridgeMedium { cartridge, retention: self.retention.clone(), part };
         let done = work(&mut medium);
         medium.close();
         Ok(done)
@@ -139,17 +160,17 @@ impl Shelf {
 
     /// Bytes of host data on a cartridge, and what it is kept by; nothing when it cannot be read, which `store check` tells.
     pub fn summary(&self, id: CartridgeId) -> (u64, Protection) {
-        let facts = self.store_of(id).ok().and_then(|store| Cartridge::inspect(&store, id).ok());
-        facts.map_or_else(
-            || (0, Protection::default()),
-            |facts| (facts.used_bytes, facts.protection.at(self.retention.now())),
-        )
+        let Ok(store) = self.store_of(id) else { return (0, Protection::default()) };
+        let Ok(facts) = Cartridge::inspect(&store, id) else { return (0, Protection::default()) };
+        let absent = facts.unfinished.then(|| row_of(&self.lazies, &store, id)).flatten();
+        let used_bytes = absent.map_or(facts.used_bytes, |row| row.image_bytes);
+        (used_bytes, facts.protection.at(self.retention.now()))
     }
 
     /// A cartridge is told where it is now, for rebuilding the inventory. Only a hint: failing is no failure.
     pub fn tell_place(&self, id: CartridgeId, place: Option<(LibraryName, Place)>) {
         let Ok(store) = self.store_of(id) else { return };
-        if !store.owners().contains(&OwnerId(id.0)) {
+        if !store.owners().contains(&OwnerId(id.0)) || row_of(&self.lazies, &store, id).is_some() {
             return;
         }
         let told = Cartridge::open(&store, id, Settings::default())
@@ -169,6 +190,8 @@ fn medium_serial(id: CartridgeId) -> String {
 pub struct CartridgeMedium {
     cartridge: Cartridge,
     retention: Arc<RetentionClock>,
+    /// While not all of it is here.
+    part: Option<Part>,
 }
 
 impl CartridgeMedium {
@@ -188,6 +211,10 @@ impl CartridgeMedium {
 
     /// It learns where it is, for rebuilding the inventory. Only a hint: failing is no failure.
     pub fn tell_place(&mut self, place: (LibraryName, Place)) {
+        self.grow();
+        if self.part.is_some() {
+            return;
+        }
         if let Err(error) = self.cartridge.set_place(Some(place)) {
             warn!(label = %self.cartridge.label(), %error, "a cartridge could not be told its place; only a rebuild would miss it");
         }
@@ -224,6 +251,7 @@ impl CartridgeMedium {
         let label = self.cartridge.label();
         match error {
             CartridgeError::EndOfPartition | CartridgeError::WriteProtected | CartridgeError::WriteOnce => {}
+            CartridgeError::Away { .. } => warn!(%label, why = %error, "a read waited in vain"),
             other => error!(%label, error = %other, "a drive reports a fault of its cartridge"),
         }
         fault_of(error)
@@ -233,7 +261,24 @@ impl CartridgeMedium {
         &mut self,
         work: impl FnOnce(&mut Cartridge) -> Result<T, CartridgeError>,
     ) -> Result<T, Fault> {
+        self.grow();
         work(&mut self.cartridge).map_err(|error| self.fault(&error))
+    }
+
+    /// A cartridge of which all is here by now is opened as the ordinary one that it is; whether it was just now.
+    fn grow(&mut self) -> bool {
+        let Some(part) = self.part.take_if(|part| part.is_over()) else { return false };
+        match part.whole(&self.cartridge) {
+            Ok(whole) => {
+                self.cartridge = whole;
+                true
+            }
+            Err(why) => {
+                warn!(label = %self.cartridge.label(), why, "all of a cartridge is here, and it cannot be opened yet");
+                self.part = Some(part);
+                false
+            }
+        }
     }
 
     /// Writes when what has waited long enough is durable: a loss that this finds ends the call before it has done anything.
@@ -262,11 +307,14 @@ pub fn summary(medium: &CartridgeMedium) -> (u64, Protection) {
 fn fault_of(error: &CartridgeError) -> Fault {
     match error {
         CartridgeError::Unreadable { object, .. } => Fault::Unreadable { object: *object },
+        CartridgeError::Away { .. } => Fault::Away,
         CartridgeError::LateWrite(_) => Fault::LateWrite,
         CartridgeError::WriteFailed { .. } => Fault::WriteFailed,
         CartridgeError::EndOfPartition => Fault::EndOfPartition,
         CartridgeError::PoolFull => Fault::PoolFull,
-        CartridgeError::PoolReadOnly { .. } | CartridgeError::WriteProtected => Fault::WriteProtected,
+        CartridgeError::PoolReadOnly { .. } | CartridgeError::WriteProtected | CartridgeError::Incomplete => {
+            Fault::WriteProtected
+        }
         CartridgeError::WriteOnce => Fault::WriteOnce,
         CartridgeError::FormatCorrupted { .. } => Fault::FormatCorrupted,
         CartridgeError::Store(StoreError::Full { .. }) => Fault::PoolFull,
@@ -319,7 +367,13 @@ impl Medium for CartridgeMedium {
     }
 
     fn read(&mut self, limit: u32) -> Result<Object, Fault> {
-        let object = self.do_it(|cartridge| cartridge.read(limit))?;
+        self.grow();
+        let mut read = self.cartridge.read(limit);
+        // The last of it may have come in this moment.
+        if matches!(read, Err(CartridgeError::Away { .. })) && self.grow() {
+            read = self.cartridge.read(limit);
+        }
+        let object = read.map_err(|error| self.fault(&error))?;
         Ok(match object {
             vtl_cartridge::Object::Block { length, data } => Object::Block { length, data },
             vtl_cartridge::Object::Filemark => Object::Filemark,
@@ -393,8 +447,10 @@ impl Medium for CartridgeMedium {
     }
 
     fn set_host_attribute(&mut self, id: u16, value: &[u8]) -> Result<(), AttributeFault> {
+        self.grow();
         self.cartridge.set_host_attribute(id, value).map_err(|error| match error {
             CartridgeError::AttributesFull { .. } => AttributeFault::NoRoom,
+            CartridgeError::Incomplete => AttributeFault::Protected,
             other => {
                 error!(label = %self.cartridge.label(), error = %other, "a host attribute is not stored");
                 AttributeFault::NotStored

@@ -51,12 +51,13 @@ const DAEMON: &str = "vtld";
 const TRASH: &str = "trash";
 const KEPT: &str = "kept";
 
-static MODULES: [Module; 7] = [
+static MODULES: [Module; 8] = [
     vtl_library::MODULE,
     DEVICES,
     vtl_jobs::MODULE,
     crate::remotes::MODULE,
     vtl_migrate::MODULE,
+    vtl_migrate::LAZY_MODULE,
     crate::pools::rows::MODULE,
     crate::policies::rows::MODULE,
 ];

@@ -104,6 +104,8 @@ pub enum Fault {
         /// Which one.
         object: u64,
     },
+    /// The bytes of the block at the position are elsewhere and cannot be reached now. The position is before it; the same read may succeed later.
+    Away,
     /// A write that had been acknowledged failed later: reported once, as deferred. What was not durable is
     /// lost and the position is at the new end of data.
     LateWrite,
@@ -128,6 +130,8 @@ pub enum Fault {
 pub enum AttributeFault {
     /// It could not be made durable.
     NotStored,
+    /// Nothing of the cartridge can be changed now.
+    Protected,
     /// No more room in medium auxiliary memory.
     NoRoom,
 }
@@ -143,7 +147,7 @@ pub trait Medium {
     /// Reads the object at the position and moves behind it. `limit`: bytes wanted at most.
     ///
     /// # Errors
-    /// [`Fault::Unreadable`], [`Fault::LateWrite`], [`Fault::Hardware`].
+    /// [`Fault::Unreadable`], [`Fault::Away`], [`Fault::LateWrite`], [`Fault::Hardware`].
     fn read(&mut self, limit: u32) -> Result<Object, Fault>;
 
     /// Writes one block at the position; whatever was behind the position is gone. Buffered: durable with the
@@ -151,7 +155,7 @@ pub trait Medium {
     /// `compress`: the drive's data compression is on.
     ///
     /// # Errors
-    /// Any [`Fault`] but `Unreadable`.
+    /// Any [`Fault`] but `Unreadable` and `Away`.
     fn write(&mut self, block: &[Bytes], compress: bool) -> Result<Written, Fault>;
 
     /// Writes `count` filemarks (up to 16,777,215, so it must be cheap) at the position, buffered: all of

@@ -107,6 +107,8 @@ pub enum Check {
     Attention(UnitAttention),
     /// B/00/00: aborted, no further reason.
     Aborted,
+    /// B/08/00: logical unit communication failure. The block is elsewhere and cannot be reached now; the command may be sent again.
+    BlockAway { left: Option<i64> },
     /// B/4B/00: less (or more) data than the command needs.
     DataPhaseError,
     /// E/1D/00: VERIFY found other bytes.
@@ -198,6 +200,7 @@ impl Check {
             Self::WormOverwrite => (K::DataProtect, 0x30, 0x0c),
             Self::EndOfData { .. } => (K::BlankCheck, 0x00, 0x05),
             Self::Aborted => (K::AbortedCommand, 0x00, 0x00),
+            Self::BlockAway { .. } => (K::AbortedCommand, 0x08, 0x00),
             Self::DataPhaseError => (K::AbortedCommand, 0x4b, 0x00),
             Self::EndOfPartition { .. } => (K::VolumeOverflow, 0x00, 0x02),
             Self::Miscompare { .. } => (K::Miscompare, 0x1d, 0x00),
@@ -230,6 +233,7 @@ impl Check {
                 ..none
             },
             Self::UnrecoveredRead { left: information }
+            | Self::BlockAway { left: information }
             | Self::WriteError { left: information }
             | Self::Miscompare { at: information } => Extras { information, ..none },
             Self::InvalidFieldInCdb { byte, bit } => {

@@ -152,6 +152,10 @@ fn cartridges() -> Router<Arc<Daemon>> {
             "/cartridges/{label}/restore",
             post(|State(d): Shared, Path(l): Name| run(d, move |d| d.cartridge_restore(&l))),
         )
+        .route(
+            "/cartridges/{label}/release",
+            post(|State(d): Shared, Path(l): Name| run(d, move |d| d.cartridge_release(&l))),
+        )
         .route("/vault", get(|State(d): Shared| run(d, Daemon::vault_list)))
         .route(
             "/vault/{label}/load",
@@ -169,6 +173,13 @@ struct OnRemote {
     remote: String,
 }
 
+/// Which export.
+#[derive(serde::Deserialize)]
+struct OneExport {
+    remote: String,
+    folder: String,
+}
+
 /// Exports, imports, and what lies on remotes.
 fn exports() -> Router<Arc<Daemon>> {
     Router::new()
@@ -183,6 +194,20 @@ fn exports() -> Router<Arc<Daemon>> {
         .route(
             "/exports",
             get(|State(d): Shared, Query(q): Query<OnRemote>| run(d, move |d| d.export_list(&q.remote))),
+        )
+        .route(
+            "/exports/show",
+            get(|State(d): Shared, Query(q): Query<OneExport>| {
+                run(d, move |d| d.export_show(&q.remote, &q.folder))
+            }),
+        )
+        .route(
+            "/exports/fetch",
+            post(|State(d): Shared, b: Bytes| run(d, move |d| d.export_fetch(&body(&b)?))),
+        )
+        .route(
+            "/exports/rewrap",
+            post(|State(d): Shared, b: Bytes| run(d, move |d| d.export_rewrap(&body(&b)?))),
         )
         .route(
             "/exports/verify",
@@ -285,7 +310,7 @@ fn remotes() -> Router<Arc<Daemon>> {
         )
 }
 
-/// RSA keys of exports.
+/// Keys of exports.
 fn keys() -> Router<Arc<Daemon>> {
     Router::new()
         .route(
@@ -295,7 +320,10 @@ fn keys() -> Router<Arc<Daemon>> {
         )
         .route(
             "/keys/{name}",
-            delete(|State(d): Shared, Path(n): Name, b: Bytes| run(d, move |d| d.key_remove(&n, &body(&b)?))),
+            post(|State(d): Shared, Path(n): Name, b: Bytes| run(d, move |d| d.key_create(&n, &body(&b)?)))
+                .delete(|State(d): Shared, Path(n): Name, b: Bytes| {
+                    run(d, move |d| d.key_remove(&n, &body(&b)?))
+                }),
         )
         .route(
             "/keys/{name}/public",
@@ -495,6 +523,8 @@ pub fn refused(error: &LibraryError) -> ApiError {
         LibraryError::Move(_)
         | LibraryError::NotInVault { .. }
         | LibraryError::NotEmpty { .. }
+        | LibraryError::Quarantined { .. }
+        | LibraryError::NotQuarantined(_)
         | LibraryError::Occupied { .. }
         | LibraryError::Loaded { .. } => ErrorCode::Conflict,
         LibraryError::Meta(_) => ErrorCode::Internal,

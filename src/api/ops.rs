@@ -409,7 +409,9 @@ impl Daemon {
         let media = cartridge.label.media();
         // A damaged one is told by check and status.
         let pool = self.pools.of(cartridge.id).ok();
-        let usage = pool.and_then(|pool| pool.store.usage(OwnerId(cartridge.id.0)).ok());
+        let lazy = self.lazy_row(cartridge.id);
+        let owner = lazy.as_ref().map_or(cartridge.id, |row| row.pieces);
+        let usage = pool.and_then(|pool| pool.store.usage(OwnerId(owner.0)).ok());
         let share = usage.and_then(|usage| usage.share);
         let (used_bytes, protection) = self.summary(cartridge);
         let now = self.retention.now();
@@ -426,6 +428,7 @@ impl Daemon {
             generation: media.generation.number(),
             exports,
             exports_problem,
+            quarantined: self.quarantine_of(cartridge.id),
             pool: self.pools.name_of(cartridge.id).map_or_else(|_| String::new(), |name| name.to_string()),
             write_protected: cartridge.write_protected,
             worm: media.form == MediaForm::Worm,
@@ -433,6 +436,7 @@ impl Daemon {
             retain_until: protection.retention.map(|retention| rfc3339(retention.until_s)),
             retention_ends: protection.retention.map(|retention| rfc3339(retention.ends_s(now))),
             created: rfc3339(u64::try_from(cartridge.created_s).unwrap_or(0)),
+            lazy: lazy.as_ref().map(|row| self.lazy_info(row)),
             logical_bytes: usage.map(|usage| usage.logical_bytes),
             arrived_bytes: usage.map(|usage| usage.arrived_bytes),
             exclusive_bytes: share.map(|share| share.exclusive_bytes),

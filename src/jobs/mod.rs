@@ -53,15 +53,17 @@ impl Jobs {
                 remedy: "remove the folders in it whose names begin with job-".to_owned(),
             });
         }
-        let world: Arc<dyn World> = Arc::new(outside::Outside::new(weak.clone()));
+        let world = world(weak.clone());
         let works: Vec<Arc<dyn Work>> = vec![
             Arc::new(collect::Collect(weak.clone())),
             Arc::new(scrub::Pass(weak.clone())),
             Arc::new(vtl_migrate::Export::new(world.clone())),
-            Arc::new(vtl_migrate::Import::new(world.clone())),
+            Arc::new(vtl_migrate::Import::new(world.clone(), daemon.lazies.clone())),
             Arc::new(vtl_migrate::Ingest::new(world.clone(), Arc::new(LinuxTapes(weak)))),
             Arc::new(vtl_migrate::Verify::new(world.clone())),
-            Arc::new(vtl_migrate::Prune::new(world)),
+            Arc::new(vtl_migrate::Prune::new(world.clone())),
+            Arc::new(vtl_migrate::Fetch::new(world.clone())),
+            Arc::new(vtl_migrate::Rewrap::new(world)),
         ];
         let opened =
             Manager::open(Box::new(daemon.meta.clone()), Box::new(Clocks), works, settings(&daemon.config()));
@@ -196,6 +198,11 @@ impl Jobs {
     }
 }
 
+/// The daemon, as engines see it.
+pub(crate) fn world(daemon: Weak<Daemon>) -> Arc<dyn World> {
+    Arc::new(outside::Outside::new(daemon))
+}
+
 /// What a job that has ended comes to for whoever waited.
 fn outcome(job: &Job) -> Result<String, ApiError> {
     match (job.state, &job.trouble) {
@@ -295,11 +302,6 @@ fn instead(state: State, id: Option<JobId>) -> String {
         State::Queued | State::Running => format!("vtl job pause {id}, or vtl job cancel {id}"),
         State::Pausing | State::Stopping => format!("it comes to a safe point: vtl job show {id}"),
     }
-}
-
-/// The daemon as engines see it, for work of theirs that is no job.
-pub(crate) fn world(daemon: Weak<Daemon>) -> Arc<dyn World> {
-    Arc::new(outside::Outside::new(daemon))
 }
 
 /// This machine's clocks and chance.

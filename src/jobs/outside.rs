@@ -5,12 +5,12 @@ use std::sync::{Arc, Mutex, Weak};
 use tokio::runtime::Handle;
 use vtl_api::ErrorCode;
 use vtl_cartridge::Cartridge;
-use vtl_codec::{Key, Method, PrivateKey, PublicKey, Randomness};
-use vtl_conf::{Compress, Config};
+use vtl_codec::{Key, Method, PrivateKey, PublicKey, Randomness, SigningKey, VerifyingKey};
+use vtl_conf::{Compress, Config, ForeignBundles};
 use vtl_jobs::{Class, Failure, Ticket, Wanted};
 use vtl_library::LibraryError;
 use vtl_meta::Tx;
-use vtl_migrate::{Blank, Defaults, Settings, World};
+use vtl_migrate::{Blank, Defaults, ForeignRule, Settings, World};
 use vtl_remote::{Limiter, Remote, Schedule};
 use vtl_store::Store;
 use vtl_transfer::Trouble;
@@ -19,6 +19,7 @@ use vtl_types::{CartridgeId, Label, Place};
 use super::{failure, upgrade};
 use crate::daemon::{Daemon, internal, lock};
 use crate::hook::{Ending, Vaulted};
+use crate::keys::Sort;
 use crate::remotes::RemoteRefused;
 
 /// So much of the staging folder's file system is left for others: as much as makes a pool low.
@@ -79,9 +80,16 @@ impl World for Outside {
             slots: usize::try_from(config.jobs.max_transfers).unwrap_or(1),
             limiter: self.limiter(&config)?,
             verify,
+            foreign: match migrate.foreign_bundles {
+                ForeignBundles::Accept => ForeignRule::Accept,
+                ForeignBundles::Quarantine => ForeignRule::Quarantine,
+                ForeignBundles::Refuse => ForeignRule::Refuse,
+            },
+            read_wait: migrate.read_wait,
             defaults: Defaults {
                 remote: migrate.remote.clone(),
                 key: migrate.key.clone(),
+                sign_with: migrate.sign_with.clone(),
                 chunk_bytes: migrate.chunk_size.0,
                 compress: match migrate.compress {
                     Compress::Zstd => Method::Zstd,
@@ -111,8 +119,9 @@ impl World for Outside {
         let refused = |refused| failure(Class::Permanent, crate::keys::refused(refused));
         for (name, key) in keys.keys.all().map_err(refused)? {
             let fits = key.is_ok_and(|key| {
-                key.is_private()
-                    && fingerprints.contains(&crate::state::hexadecimal(&key.public().fingerprint()))
+                key.sort() == Sort::Rsa
+                    && key.is_private()
+                    && fingerprints.contains(&crate::state::hexadecimal(&key.fingerprint()))
             });
             if fits {
                 return keys.keys.private(name.as_str()).map_err(refused);
@@ -132,6 +141,17 @@ impl World for Outside {
                 ),
             },
         ))
+    }
+
+    fn signing_key(&self, name: &str) -> Result<SigningKey, Failure> {
+        let key = upgrade(&self.daemon)?.keys.signing(name);
+        key.map_err(|refused| failure(Class::Permanent, crate::keys::refused(refused)))
+    }
+
+    fn signers(&self) -> Result<Vec<(String, VerifyingKey)>, Failure> {
+        let all = upgrade(&self.daemon)?.keys.signers();
+        let all = all.map_err(|refused| failure(Class::Temporary, crate::keys::refused(refused)))?;
+        Ok(all.into_iter().map(|(name, key)| (name.to_string(), key)).collect())
     }
 
     fn checkpoint_key(&self) -> Result<Key, Failure> {

@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
-use vtl_api::{ApiError, Done, ErrorCode, ImportKey, KeyInfo, KeyText, RemoveKey};
+use vtl_api::{ApiError, CreateKey, Done, ErrorCode, ImportKey, KeyInfo, KeyText, RemoveKey};
+use vtl_codec::Randomness;
 
-use super::{AnyKey, KeyRefused, given};
+use super::{AnyKey, KeyRefused, Sort, given};
 use crate::daemon::{Daemon, invalid, lock};
 use crate::given_name::GivenName;
 use crate::state::hexadecimal;
@@ -20,22 +21,33 @@ impl Daemon {
     pub(crate) fn key_import(&self, request: &ImportKey) -> Result<Done, ApiError> {
         let _one_at_a_time = lock(&self.changes);
         let key = self.keys.import(Path::new(&request.file), &request.name).map_err(refused)?;
-        let part = if key.is_private() { "public and private part" } else { "public part" };
-        Ok(Done {
-            message: format!(
-                "key {} is here, {part}: {} bits, SHA-256 {}",
-                request.name,
-                key.public().bits(),
-                hexadecimal(&key.public().fingerprint())
-            ),
-            names: vec![request.name.clone()],
-        })
+        Ok(is_here(&request.name, &key))
+    }
+
+    /// Makes a key that signs.
+    pub(crate) fn key_create(&self, name: &str, request: &CreateKey) -> Result<Done, ApiError> {
+        let _one_at_a_time = lock(&self.changes);
+        match request.sort.as_deref().unwrap_or(Sort::Ed25519.word()) {
+            "ed25519" => {}
+            "rsa" => {
+                return Err(ApiError {
+                    code: ErrorCode::Unsupported,
+                    message: "an RSA key that is here alone would be lost with this server, and with it what was encrypted for it".to_owned(),
+                    remedy: Some(format!(
+                        "make it with openssl genrsa -out key.pem 3072, keep that file elsewhere, and vtl key import key.pem --name {name}"
+                    )),
+                });
+            }
+            other => return Err(invalid(format!("'{other}' is no sort of key"), "write ed25519")),
+        }
+        let key = self.keys.create(name, &Randomness::system()).map_err(refused)?;
+        Ok(is_here(name, &key))
     }
 
     /// The public part of a key as text.
     pub(crate) fn key_public(&self, name: &str) -> Result<KeyText, ApiError> {
-        let key = self.keys.public(name).map_err(refused)?;
-        Ok(KeyText { name: name.to_owned(), pem: key.to_pem() })
+        let key = self.keys.any(name).map_err(refused)?;
+        Ok(KeyText { name: name.to_owned(), pem: key.public_pem() })
     }
 
     /// Forgets a key that nothing uses.
@@ -44,10 +56,14 @@ impl Daemon {
         let name = given(name).map_err(refused)?;
         self.not_in_use(&name)?;
         if request.confirm.as_deref() != Some(name.as_str()) {
+            let lost = match self.keys.any(name.as_str()).map(|key| key.sort()) {
+                Ok(Sort::Ed25519) => {
+                    "nothing is signed with it any more, and what it has signed is foreign here"
+                }
+                _ => "what was encrypted for it and has no other recipient can never be read again",
+            };
             return Err(invalid(
-                format!(
-                    "without key {name}, what was encrypted for it and has no other recipient can never be read again"
-                ),
+                format!("without key {name}, {lost}"),
                 &format!("see that the key is kept elsewhere, and type its name once more: --confirm {name}"),
             ));
         }
@@ -56,12 +72,18 @@ impl Daemon {
     }
 
     fn not_in_use(&self, name: &GivenName) -> Result<(), ApiError> {
-        let by = self.meta.with(|meta| meta.read(|tx| crate::used::by(tx, "key", name.as_str())));
-        let by: Vec<String> = by
-            .map_err(crate::used::refused)?
-            .into_iter()
-            .chain(self.is_configured("key", name.as_str()))
-            .collect();
+        let mut by = Vec::new();
+        for noun in ["key", "sign_with"] {
+            let users = self.meta.with(|meta| meta.read(|tx| crate::used::by(tx, noun, name.as_str())));
+            by.extend(users.map_err(crate::used::refused)?);
+            by.extend(self.is_configured(noun, name.as_str()));
+        }
+        // One that cannot be read opens nothing.
+        if let Ok(public) = self.keys.public(name.as_str()) {
+            let fingerprint = hexadecimal(&public.fingerprint());
+            let needs = self.meta.with(|meta| meta.read(|tx| crate::used::by_fingerprint(tx, &fingerprint)));
+            by.extend(needs.map_err(crate::used::refused)?);
+        }
         match by.as_slice() {
             [] => Ok(()),
             by => Err(ApiError {
@@ -75,6 +97,15 @@ impl Daemon {
     }
 }
 
+fn is_here(name: &str, key: &AnyKey) -> Done {
+    let part = if key.is_private() { "public and private part" } else { "public part" };
+    let (sort, bits, print) = (key.sort().word(), key.bits(), hexadecimal(&key.fingerprint()));
+    Done {
+        message: format!("key {name} is here, {part}: {sort}, {bits} bits, SHA-256 {print}"),
+        names: vec![name.to_owned()],
+    }
+}
+
 fn info(name: &GivenName, key: &Result<AnyKey, KeyRefused>) -> KeyInfo {
     let (known, problem) = match key {
         Ok(key) => (Some(key), None),
@@ -82,8 +113,9 @@ fn info(name: &GivenName, key: &Result<AnyKey, KeyRefused>) -> KeyInfo {
     };
     KeyInfo {
         name: name.to_string(),
-        bits: known.and_then(|key| u32::try_from(key.public().bits()).ok()),
-        fingerprint: known.map(|key| hexadecimal(&key.public().fingerprint())),
+        sort: known.map(|key| key.sort().word().to_owned()),
+        bits: known.and_then(|key| u32::try_from(key.bits()).ok()),
+        fingerprint: known.map(|key| hexadecimal(&key.fingerprint())),
         private: known.map(AnyKey::is_private),
         problem,
     }
@@ -98,6 +130,13 @@ pub(crate) fn refused(error: KeyRefused) -> ApiError {
         KeyRefused::PublicOnly(_) => {
             (ErrorCode::Conflict, "import the private key under the same name: vtl key import")
         }
+        KeyRefused::Sort { found: Sort::Rsa, .. } => {
+            (ErrorCode::Invalid, "name an Ed25519 key: vtl key ls; vtl key create NAME makes one")
+        }
+        KeyRefused::Sort { found: Sort::Ed25519, .. } => {
+            (ErrorCode::Invalid, "name an RSA key: vtl key ls; openssl genrsa makes one")
+        }
+        KeyRefused::Random(_) => (ErrorCode::Internal, "try again"),
         KeyRefused::Damaged { .. } => (
             ErrorCode::Internal,
             "remove its file from the folder keys of the state folder, and import the key again",

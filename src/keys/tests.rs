@@ -89,11 +89,11 @@ fn a_file_that_others_can_read_or_that_is_no_key_is_refused_with_what_would_be_r
     }
     files.mode("key.pem", 0o600);
     files.openssl(&["genrsa", "-out", "short.pem", "1024"]);
-    files.openssl(&["genpkey", "-algorithm", "ed25519", "-out", "ed.pem"]);
+    files.openssl(&["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", "ec.pem"]);
     files.openssl(&["pkcs8", "-topk8", "-in", "key.pem", "-passout", "pass:made-up", "-out", "locked.pem"]);
     std::fs::write(files.path("note"), "no key").unwrap();
     assert!(import("short.pem").contains("2048"));
-    assert!(import("ed.pem").contains("RSA"));
+    assert!(import("ec.pem").contains("RSA"));
     assert!(import("locked.pem").contains("passphrase"));
     assert!(import("note").contains("openssl genrsa"));
     assert!(import("missing").contains("No such file"));
@@ -104,6 +104,61 @@ fn a_file_that_others_can_read_or_that_is_no_key_is_refused_with_what_would_be_r
         assert!(said(keys.private(name)).contains("is no name"), "{name}");
     }
     assert_eq!(names(&keys), []);
+}
+
+#[test]
+fn a_key_that_signs_is_made_or_imported_and_each_sort_is_refused_where_the_other_is_needed() {
+    let (files, disk) = (Files::new(), SimDisk::new(1));
+    files.openssl(&["genpkey", "-algorithm", "ed25519", "-out", "sign.pem"]);
+    files.openssl(&["pkey", "-in", "sign.pem", "-pubout", "-out", "sign.pub"]);
+    let first = keys(&disk);
+    let made = first.create("made", &Randomness::system()).unwrap();
+    assert_eq!((made.sort(), made.is_private(), made.bits()), (Sort::Ed25519, true, 256));
+    assert!(matches!(first.create("made", &Randomness::system()), Err(KeyRefused::Exists(_))));
+    assert!(matches!(first.import(&files.path("sign.pem"), "made"), Err(KeyRefused::Exists(_))));
+    first.import(&files.path("sign.pub"), "theirs").unwrap();
+    first.import(&files.path("key.pem"), "rsa").unwrap();
+    files.mode("sign.pem", 0o640);
+    assert!(said(first.import(&files.path("sign.pem"), "theirs")).contains("chmod 600"));
+
+    let keys = keys(&disk.after_crash(1));
+    let known: Vec<String> = keys.signers().unwrap().iter().map(|(name, _)| name.to_string()).collect();
+    assert_eq!(known, ["made", "theirs"]);
+    let signature = keys.signing("made").unwrap().sign(b"manifest").unwrap();
+    assert!(made.verifying().unwrap().verifies(b"manifest", &signature));
+    assert!(said(keys.signing("theirs")).contains("only the public part"));
+    assert!(said(keys.signing("rsa")).contains("is an RSA key"));
+    for refused in [said(keys.public("made")), said(keys.private("theirs"))] {
+        assert!(refused.contains("is an Ed25519 key"), "{refused}");
+    }
+    let pem = std::fs::read_to_string(files.path("sign.pub")).unwrap();
+    assert_eq!(keys.any("theirs").unwrap().public_pem(), pem);
+    files.mode("sign.pem", 0o600);
+    keys.import(&files.path("sign.pem"), "theirs").unwrap();
+    assert!(keys.signing("theirs").is_ok(), "the private part joins the public one");
+    assert_eq!(keys.publics("rsa, rsa").unwrap().len(), 2);
+    assert!(said(keys.publics("rsa,nobody").map(drop)).contains("no key 'nobody'"));
+}
+
+#[test]
+fn a_key_that_cannot_be_made_or_kept_is_not_there() {
+    let disk = SimDisk::new(1);
+    let keys = keys(&disk);
+    let broken = Randomness::from_fn(|_| Err(std::io::Error::other("no chance")));
+    assert!(said(keys.create("k", &broken)).contains("no random bytes"));
+    for call in 1.. {
+        disk.fail_call(disk.calls() + call, Fault::Eio);
+        let made = keys.create("k", &Randomness::system());
+        if !disk.has_failed() {
+            assert!(made.is_ok());
+            break;
+        }
+        disk.heal();
+        assert!(made.is_ok() || matches!(made, Err(KeyRefused::Disk(_))), "{made:?}");
+        // After the rename it may be there, and is whole then.
+        assert!(names(&keys).len() <= 1, "{call}");
+        let _ = keys.remove(&"k".parse().unwrap());
+    }
 }
 
 #[test]

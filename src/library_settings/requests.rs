@@ -58,8 +58,12 @@ impl Daemon {
                 self.remotes.open(name.as_str()).map_err(crate::remotes::refused)?;
                 Some(name.to_string())
             }
-            Checked::Key(name) => {
-                self.keys.public(name.as_str()).map_err(crate::keys::refused)?;
+            Checked::Keys(names) => {
+                self.keys.publics(&names).map_err(crate::keys::refused)?;
+                Some(names)
+            }
+            Checked::Signer(name) => {
+                self.keys.signing(name.as_str()).map_err(crate::keys::refused)?;
                 Some(name.to_string())
             }
         };
@@ -100,9 +104,11 @@ impl Daemon {
     /// The remote and the key that a configuration names must be there.
     pub(crate) fn check_names(&self, config: &Config) -> Result<(), ApiError> {
         let remote = config.migrate.remote.as_deref().map(|name| self.remotes.is_known(name));
-        let key = config.migrate.key.as_deref().map(|name| self.keys.public(name));
+        let key = config.migrate.key.as_deref().map(|names| self.keys.publics(names));
+        let signer = config.migrate.sign_with.as_deref().map(|name| self.keys.signing(name));
         remote.transpose().map_err(|error| at("migrate.remote", crate::remotes::refused(error)))?;
         key.transpose().map_err(|error| at("migrate.key", crate::keys::refused(error)))?;
+        signer.transpose().map_err(|error| at("migrate.sign_with", crate::keys::refused(error)))?;
         Ok(())
     }
 
@@ -120,8 +126,13 @@ impl Daemon {
     /// Whether the configuration names this remote or key.
     pub(crate) fn is_configured(&self, noun: &str, name: &str) -> Option<String> {
         let config = self.config();
-        let configured = if noun == "remote" { &config.migrate.remote } else { &config.migrate.key };
-        (configured.as_deref() == Some(name)).then(|| format!("the configuration (migrate.{noun})"))
+        let migrate = &config.migrate;
+        let nouns = [("remote", &migrate.remote), ("key", &migrate.key), ("sign_with", &migrate.sign_with)];
+        let mut values =
+            nouns.into_iter().filter(|(own, _)| *own == noun).filter_map(|(_, value)| value.as_deref());
+        values
+            .any(|value| crate::used::has(value, name))
+            .then(|| format!("the configuration (migrate.{noun})"))
     }
 }
 

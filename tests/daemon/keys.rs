@@ -40,7 +40,7 @@ fn a_key_of_openssl_is_kept_over_a_crash_told_without_its_secret_and_removed_onl
     assert_eq!(
         list,
         json!([{
-            "name": "off-site", "bits": 2048, "private": true, "problem": null,
+            "name": "off-site", "type": "rsa", "bits": 2048, "private": true, "problem": null,
             "fingerprint": digest.split(' ').next().unwrap()
         }])
     );
@@ -59,4 +59,40 @@ fn a_key_of_openssl_is_kept_over_a_crash_told_without_its_secret_and_removed_onl
     assert_eq!(server.get("/keys"), json!([]));
     let (status, _) = server.ask("GET", "/keys/off-site/public", &Value::Null);
     assert_eq!(status, 404);
+}
+
+#[test]
+fn a_key_that_signs_is_made_here_given_away_in_public_and_kept_while_somebody_signs_with_it() {
+    let server = Server::start(&[]);
+    server.api("POST", "/keys/signer", &json!({}));
+    let (status, told) = server.ask("POST", "/keys/signer", &json!({ "type": "ed25519" }));
+    assert_eq!(status, 409, "{told}");
+    let (status, told) = server.ask("POST", "/keys/k", &json!({ "type": "rsa" }));
+    assert!(status == 501 && told["remedy"].as_str().unwrap().contains("openssl genrsa"), "{told}");
+    let list = server.get("/keys");
+    assert_eq!(
+        (&list[0]["type"], &list[0]["private"], &list[0]["bits"]),
+        (&json!("ed25519"), &json!(true), &json!(256))
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let pem = server.get("/keys/signer/public")["pem"].as_str().unwrap().to_owned();
+    fs::write(folder.path().join("signer.pem"), pem).unwrap();
+    let text = openssl(folder.path(), &["pkey", "-pubin", "-in", "signer.pem", "-noout", "-text"]);
+    assert!(String::from_utf8(text).unwrap().to_uppercase().contains("ED25519"));
+
+    let set = |value: &str| {
+        server.ask("PATCH", "/libraries/lib0", &json!({ "settings": { "migrate.sign_with": value } }))
+    };
+    assert_eq!(set("signer").0, 200);
+    let (status, told) = server.ask("DELETE", "/keys/signer", &json!({ "confirm": "signer" }));
+    assert!(status == 409 && told["message"].as_str().unwrap().contains("library lib0"), "{told}");
+    let (status, told) =
+        server.ask("PATCH", "/libraries/lib0", &json!({ "settings": { "migrate.key": "signer" } }));
+    assert!(
+        status == 400 && told["message"].as_str().unwrap().contains("it signs, and cannot encrypt"),
+        "{told}"
+    );
+    assert_eq!(set("").0, 200);
+    server.api("DELETE", "/keys/signer", &json!({ "confirm": "signer" }));
+    assert_eq!(set("signer").0, 404);
 }

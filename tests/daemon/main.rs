@@ -23,6 +23,7 @@ mod jobs;
 mod kept;
 mod keys;
 mod kill;
+mod lazy;
 mod limits;
 mod live;
 mod management;

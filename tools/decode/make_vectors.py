@@ -2,9 +2,9 @@
 """Makes the test vectors of docs/formats/bundle.md, without a line of the product.
 
     python3 -m venv v && v/bin/pip install cryptography zstandard lz4 blake3
-    v/bin/python tools/decode/make_vectors.py crates/vtl-bundle/tests/vectors
+    v/bin/python tools/decode/make_vectors.py crates/vtl-bundle/tests/vectors [NAME...]
 
-Everything is made up, the keys too. RSA keys and OAEP are random, so each run gives other bytes; the committed ones stay.
+Everything is made up, the keys too. RSA keys and OAEP are random, so each run gives other bytes; the committed ones stay. With names only these are made.
 """
 
 import base64
@@ -114,6 +114,8 @@ def write(folder, name, data, mode=0o644):
 
 
 def make(root, name, spec, image):
+    if len(sys.argv) > 2 and name not in sys.argv[2:]:
+        return
     folder = os.path.join(root, name, f"{spec['label']}-20261126_031500")
     os.makedirs(folder)
     bundle, key = os.urandom(16), os.urandom(32) if spec["recipients"] else None
@@ -134,25 +136,34 @@ def make(root, name, spec, image):
         "cipher": "aes-256-gcm" if key else "none",
         "image_bytes": len(image),
         "objects": stored,
-        "recipients": [recipient(key, private) for private in privates],
+        "recipients": [recipient(key, private) for private in privates[: spec.get("first", 16)]],
         "inside": inside(spec, bundle, key, image, stored),
     }
-    first = json.dumps(manifest, separators=(",", ":")).encode()
-    second = {"sha256": hashlib.sha256(first).hexdigest()}
-    if spec["signed"]:
-        signing = Ed25519PrivateKey.generate()
-        public = signing.public_key()
-        raw = public.public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
-        second["signer"] = base64.b64encode(raw).decode()
-        second["signature"] = base64.b64encode(signing.sign(b"vtl bundle manifest v0\n" + first)).decode()
-        spki = public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-        write(os.path.join(root, name), "signer.pub.pem", spki)
-    lines = first + b"\n" + json.dumps(second, separators=(",", ":")).encode() + b"\n"
-    write(folder, f"{spec['label']}.manifest", lines)
+    signing = Ed25519PrivateKey.generate() if spec["signed"] else None
+    if signing:
+        form = (serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+        write(os.path.join(root, name), "signer.pub.pem", signing.public_key().public_bytes(*form))
+    ending = ".new" if "first" in spec else ""
+    write(folder, f"{spec['label']}.manifest{ending}", lines(manifest, signing))
+    if ending:
+        # The replacement was cut off: the old manifest, for the other key, is there still.
+        manifest["recipients"] = [recipient(key, private) for private in privates[spec["first"] :]]
+        write(folder, f"{spec['label']}.manifest", lines(manifest, signing))
     for number, private in enumerate(privates, 1):
         write(os.path.join(root, name), f"made-up-key-{number}.pem", private.private_bytes(*ENCODINGS), 0o600)
     told = {"data_key": key.hex() if key else None, "image_sha256": hashlib.sha256(image).hexdigest()}
     write(os.path.join(root, name), "expected.json", json.dumps(told, indent=2).encode() + b"\n")
+
+
+def lines(manifest, signing):
+    """The two lines of a manifest."""
+    first = json.dumps(manifest, separators=(",", ":")).encode()
+    second = {"sha256": hashlib.sha256(first).hexdigest()}
+    if signing:
+        raw = signing.public_key().public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
+        second["signer"] = base64.b64encode(raw).decode()
+        second["signature"] = base64.b64encode(signing.sign(b"vtl bundle manifest v0\n" + first)).decode()
+    return first + b"\n" + json.dumps(second, separators=(",", ":")).encode() + b"\n"
 
 
 def noise(length):
@@ -171,6 +182,8 @@ def main():
     plain = [(128, 1), (0, 1), (100, 1), (0, 2)]
     make(root, "none-plain", spec | {"codec": "none", "recipients": 0, "signed": True, "map": plain}, small)
     make(root, "none-sealed", spec | {"codec": "none", "recipients": 1, "signed": False, "map": plain}, small)
+    replaced = spec | {"codec": "none", "recipients": 2, "first": 1, "signed": True, "map": plain}
+    make(root, "replaced", replaced, small)
     make(root, "marks-only", spec | {"codec": "zstd", "recipients": 0, "signed": False, "map": [(0, 3)]}, b"")
 
 

@@ -5,6 +5,8 @@
     vtl_decode.py verify FOLDER
     vtl_decode.py decode FOLDER --out FILE [--key KEY.pem] [--file N]
 
+With `--signer PUBLIC.pem` only what that Ed25519 key has signed is taken.
+
 It needs `cryptography` for bundles with a key; for Zstandard `zstandard` or the program `zstd`. LZ4 is unpacked with `lz4` when it is there,
 and by hand otherwise. The BLAKE3 of the image is checked when `blake3` is there.
 """
@@ -176,6 +178,14 @@ def check_signature(first, second):
         raise Wrong("the manifest has a signature that is not of this manifest") from error
 
 
+def is_signed_by(second, public_pem):
+    from cryptography.hazmat.primitives import serialization
+
+    encoding, form = serialization.Encoding.Raw, serialization.PublicFormat.Raw
+    raw = serialization.load_pem_public_key(public_pem).public_bytes(encoding, form)
+    return decode_base64(second["signer"]) == raw
+
+
 # The manifest.
 
 
@@ -185,7 +195,7 @@ class Manifest:
         parts = data.split(b"\n")
         need(len(parts) == 3 and parts[2] == b"", "the manifest has not two lines")
         first, second = parts[0], json.loads(parts[1], object_pairs_hook=strict)
-        self.is_signed = "signer" in second
+        self.is_signed, self.second = "signer" in second, second
         fields(second, "sha256 signer signature" if self.is_signed else "sha256", "the manifest's second line")
         need(json.dumps(second, separators=(",", ":")).encode() == parts[1], "the manifest's second line is damaged")
         need(hashlib.sha256(first).hexdigest() == second["sha256"], "the manifest is damaged")
@@ -349,11 +359,26 @@ def decode(manifest, folder, data_key, start, end, write):
 # Commands.
 
 
+def counting_manifest(folder, name):
+    """The one that replaces it, when that is there and whole."""
+
+    def read(name):
+        with open(os.path.join(folder, name), "rb") as file:
+            return Manifest(file.read(MAX_MANIFEST + 1))
+
+    try:
+        return read(name + ".new")
+    except (Wrong, OSError, ValueError) as error:
+        if os.path.exists(os.path.join(folder, name)):
+            return read(name)
+        raise error
+
+
 def read_manifest(folder):
-    names = [name for name in os.listdir(folder) if name.endswith(".manifest")]
+    names = {name.removesuffix(".new") for name in os.listdir(folder)}
+    names = [name for name in names if name.endswith(".manifest")]
     need(len(names) == 1, f"{folder} has {len(names)} manifests, a bundle has one")
-    with open(os.path.join(folder, names[0]), "rb") as file:
-        manifest = Manifest(file.read(MAX_MANIFEST + 1))
+    manifest = counting_manifest(folder, names[0])
     need(names[0] == f"{manifest.label}.manifest", "the manifest has another label than its name")
     known = {item["name"] for item in manifest.objects}
     for name in sorted(os.listdir(folder)):
@@ -363,6 +388,10 @@ def read_manifest(folder):
 
 def open_bundle(arguments):
     manifest, data_key = read_manifest(arguments.folder), None
+    if arguments.signer:
+        need(manifest.is_signed, "the manifest is not signed, and a signer is expected")
+        with open(arguments.signer, "rb") as file:
+            need(is_signed_by(manifest.second, file.read()), "the manifest was signed by another")
     if manifest.is_sealed and arguments.key:
         need(os.stat(arguments.key).st_mode & 0o077 == 0, f"{arguments.key}: others may read it (chmod 600)")
         with open(arguments.key, "rb") as file:
@@ -376,6 +405,7 @@ def run(arguments):
     manifest, data_key = open_bundle(arguments)
     if arguments.command == "list":
         told = {name: getattr(manifest, name) for name in ("label", "created", "generation", "codec", "cipher", "image_bytes")}
+        told["signer"] = manifest.second.get("signer")
         told["objects"], told["inside"] = manifest.objects, getattr(manifest, "told", None)
         print(json.dumps(told, indent=2))
     elif arguments.command == "verify":
@@ -396,6 +426,7 @@ def main():
     parser.add_argument("command", choices=["list", "verify", "decode"])
     parser.add_argument("folder")
     parser.add_argument("--key", help="private key, PEM")
+    parser.add_argument("--signer", help="public key of who must have signed it, PEM")
     parser.add_argument("--out", help="where the content goes")
     parser.add_argument("--file", type=int, help="only this file, from 0, between filemarks")
     arguments = parser.parse_args()

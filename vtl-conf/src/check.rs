@@ -14,9 +14,9 @@ use vtl_types::{ByteCount, ChapAccount, ChapError, ChapLogin, IscsiName, LabelTe
 use crate::{
     Surroundings,
     config::{
-        Api, CartridgeDefaults, Collections, Compress, Config, DefaultLibrary, Digest, DirectIo, Hooks,
-        Iscsi, Jobs, Library, Log, LogLevel, Migrate, Retention, Setting, Store, StoreEncryption,
-        TargetAccess, Transfer,
+        Api, CartridgeDefaults, Collections, Compress, Config, DefaultLibrary, Digest, DirectIo,
+        ForeignBundles, Hooks, Iscsi, Jobs, Library, Log, LogLevel, Migrate, Retention, Setting, Store,
+        StoreEncryption, TargetAccess, Transfer,
     },
     document::{self, Documents, one_line},
     doors,
@@ -39,6 +39,8 @@ const T: u64 = 1 << 40;
 const LONGEST_CLOCK_STEP_S: u64 = 7 * 24 * 60 * 60;
 const HOUR_S: u64 = 60 * 60;
 const DAY_S: u64 = 24 * HOUR_S;
+/// For so many keys one export can be encrypted (docs/formats/bundle.md).
+const MAX_RECIPIENTS: usize = 16;
 /// Ten years.
 const LONGEST_HISTORY_S: u64 = 3650 * DAY_S;
 /// RFC 7143, 13.12 to 13.14: 512 to 2^24 - 1.
@@ -483,6 +485,8 @@ impl Checker<'_> {
         let MigrateMirror {
             remote,
             key,
+            sign_with,
+            foreign_bundles,
             chunk_size,
             compress,
             verify,
@@ -492,9 +496,18 @@ impl Checker<'_> {
             spare_label,
             triggers,
             staging_dir,
+            read_wait,
         } = mirror;
         let remote = self.optional("migrate.remote", remote, name);
-        let key = self.optional("migrate.key", key, name);
+        let key = self.optional("migrate.key", key, key_names);
+        let sign_with = self.optional("migrate.sign_with", sign_with, name);
+        let ways = [
+            ("accept", ForeignBundles::Accept),
+            ("quarantine", ForeignBundles::Quarantine),
+            ("refuse", ForeignBundles::Refuse),
+        ];
+        let foreign_bundles =
+            self.take("migrate.foreign_bundles", foreign_bundles, |value| word(value, &ways));
         let chunk_size = self.size("migrate.chunk_size", chunk_size, M..=T);
         let codecs = [("zstd", Compress::Zstd), ("lz4", Compress::Lz4), ("none", Compress::None)];
         let compress = self.take("migrate.compress", compress, |value| word(value, &codecs));
@@ -506,9 +519,12 @@ impl Checker<'_> {
         let spare_label = self.take("migrate.spare_label", spare_label, template);
         let triggers = self.take("migrate.triggers", triggers, triggers_of);
         let staging_dir = self.optional("migrate.staging_dir", staging_dir, absolute_path);
+        let read_wait = self.take("migrate.read_wait", read_wait, |value| time(value, 1..=600));
         Some(Migrate {
             remote: remote?,
             key: key?,
+            sign_with: sign_with?,
+            foreign_bundles: foreign_bundles?,
             chunk_size: chunk_size?,
             compress: compress?,
             verify: verify?,
@@ -518,6 +534,7 @@ impl Checker<'_> {
             spare_label: spare_label?,
             triggers: triggers?,
             staging_dir: staging_dir?,
+            read_wait: read_wait?,
         })
     }
 
@@ -798,6 +815,17 @@ fn name(value: &Value) -> Parsed<String> {
     match text(value)? {
         "" => Err("this is no name".to_owned()),
         name => Ok(name.to_owned()),
+    }
+}
+
+/// One name, or several in a list or with commas between them; as text with commas.
+fn key_names(value: &Value) -> Parsed<String> {
+    let names = list(value, name)?.join(",");
+    let parts: Vec<&str> = names.split(',').map(str::trim).collect();
+    match (parts.len() <= MAX_RECIPIENTS, parts.iter().any(|part| part.is_empty())) {
+        (false, _) => Err(format!("these are {} names", parts.len())),
+        (true, true) => Err("one of the names is empty".to_owned()),
+        (true, false) => Ok(parts.join(",")),
     }
 }
 

@@ -250,8 +250,12 @@ pub struct Transfer {
 pub struct Migrate {
     /// Name of a remote.
     pub remote: Option<String>,
-    /// Name of a key.
+    /// Names of keys, with commas between them.
     pub key: Option<String>,
+    /// Name of the key that signs.
+    pub sign_with: Option<String>,
+    /// What becomes of a bundle that nobody known here has made.
+    pub foreign_bundles: ForeignBundles,
     /// The most that an object may have.
     pub chunk_size: ByteCount,
     /// What frames are tried with.
@@ -270,6 +274,19 @@ pub struct Migrate {
     pub triggers: Vec<Trigger>,
     /// Where objects stay on their way; none: in the state folder.
     pub staging_dir: Option<PathBuf>,
+    /// How long a host's read waits for a block that is not here.
+    pub read_wait: Duration,
+}
+
+/// What becomes of a bundle that was not made here and that nobody known here has signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ForeignBundles {
+    /// It is taken as any other.
+    Accept,
+    /// It is taken, and cannot be loaded until somebody releases it.
+    Quarantine,
+    /// It is not taken.
+    Refuse,
 }
 
 /// What exports are compressed with.

@@ -343,8 +343,19 @@ pub const KEYS: &[Key] = &[
     ),
     unset(
         "migrate.key",
-        "write the name of a key",
+        "write the name of a key, or up to 16 names as a list or with commas between them",
         "for whom an export is encrypted that does not say it; without one it is not encrypted",
+    ),
+    unset(
+        "migrate.sign_with",
+        "write the name of an Ed25519 key whose private part is here",
+        "an export says who made it when somebody has made a key for that: vtl key create NAME",
+    ),
+    key(
+        "migrate.foreign_bundles",
+        "\"accept\"",
+        "write \"accept\", \"quarantine\" or \"refuse\"",
+        "an import names its folder, and on the day of a disaster it has to work on a server that knows nobody yet; quarantine or refuse where others can write to the remote",
     ),
     key(
         "migrate.chunk_size",
@@ -398,6 +409,12 @@ pub const KEYS: &[Key] = &[
         "migrate.staging_dir",
         "write an absolute path",
         "`staging` in the state folder: objects stay there until they are sent",
+    ),
+    key(
+        "migrate.read_wait",
+        "\"30s\"",
+        "write a time from 1s to 10m, such as \"30s\"",
+        "a read of a block that is not here waits so long for its remote, and less than hosts wait for a drive (sg: 60 s)",
     ),
     unset(
         "hooks.post_vault",

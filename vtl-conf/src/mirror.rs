@@ -155,6 +155,8 @@ pub(crate) struct RetryMirror {
 pub(crate) struct MigrateMirror {
     pub remote: Option<Value>,
     pub key: Option<Value>,
+    pub sign_with: Option<Value>,
+    pub foreign_bundles: Option<Value>,
     pub chunk_size: Option<Value>,
     pub compress: Option<Value>,
     pub verify: Option<Value>,
@@ -164,6 +166,7 @@ pub(crate) struct MigrateMirror {
     pub spare_label: Option<Value>,
     pub triggers: Option<Value>,
     pub staging_dir: Option<Value>,
+    pub read_wait: Option<Value>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -9,8 +9,8 @@ use std::{
 };
 
 use crate::{
-    Assignment, Collections, ConfErrors, Config, DefaultLibrary, Digest, DirectIo, KEYS, LogLevel, Origin,
-    StoreEncryption, Surroundings, TargetDoor, check, load,
+    Assignment, Collections, ConfErrors, Config, DefaultLibrary, Digest, DirectIo, ForeignBundles, KEYS,
+    LogLevel, Origin, StoreEncryption, Surroundings, TargetDoor, check, load,
 };
 use tempfile::TempDir;
 use vtl_types::ByteCount;
@@ -703,9 +703,26 @@ fn the_first_pause_is_not_longer_than_the_longest_and_what_is_not_set_of_exports
     let text =
         "migrate.triggers = [\"full\", \"idle:12h\", \"schedule:0 3,15 * * *\"]\nmigrate.create_spare = true";
     let migrate = desk.load(text, &[]).unwrap().migrate;
-    assert_eq!(triggers_text(&migrate.triggers), "full,idle:12h,schedule:0 3,15 * * *");
+    assert_eq!(crate::triggers_text(&migrate.triggers), "full,idle:12h,schedule:0 3,15 * * *");
     assert!(migrate.create_spare && !migrate.delete_clean_import);
+    for (text, key) in [
+        ("migrate.key = \"a\"", "a"),
+        ("migrate.key = \"a, b\"", "a,b"),
+        ("migrate.key = [\"a\", \"b\"]", "a,b"),
+    ] {
+        assert_eq!(desk.load(text, &[]).unwrap().migrate.key.as_deref(), Some(key), "{text}");
+    }
+    let signed = desk.load("[migrate]\nsign_with = \"s\"\nforeign_bundles = \"quarantine\"", &[]);
+    let signed = signed.unwrap().migrate;
+    assert_eq!(signed.sign_with.as_deref(), Some("s"));
+    assert_eq!(signed.foreign_bundles, ForeignBundles::Quarantine);
+    assert_eq!((migrate.sign_with, migrate.foreign_bundles), (None, ForeignBundles::Accept));
+    let many = format!("migrate.key = \"{}\"", ["k"; 17].join(","));
     for wrong in [
+        many.as_str(),
+        "migrate.key = \"a,,b\"",
+        "migrate.key = []",
+        "migrate.foreign_bundles = \"maybe\"",
         "migrate.remote = \"\"",
         "migrate.staging_dir = \"here\"",
         "migrate.chunk_size = \"1k\"",

@@ -247,6 +247,9 @@ pub struct CartridgeInfo {
     /// Why that cannot be told: then `exports` says nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exports_problem: Option<String>,
+    /// Why it is in quarantine: it cannot leave the vault until it is released.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quarantined: Option<String>,
     /// Pool that its bytes are in.
     #[serde(default)]
     pub pool: String,
@@ -262,6 +265,9 @@ pub struct CartridgeInfo {
     pub retention_ends: Option<String>,
     /// When it was made.
     pub created: String,
+    /// What is here of one that is imported lazily; none when all of it is here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lazy: Option<LazyInfo>,
     /// Bytes of its stream in the store; none when the store cannot read it.
     #[serde(default)]
     pub logical_bytes: Option<u64>,
@@ -274,6 +280,22 @@ pub struct CartridgeInfo {
     /// Bytes on disk that it needs and others too, nearly, of the same moment.
     #[serde(default)]
     pub shared_bytes: Option<u64>,
+}
+
+/// A cartridge that is here in part.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LazyInfo {
+    /// Remote that has the rest.
+    pub remote: String,
+    /// Folder there.
+    pub folder: String,
+    /// Bytes of its blocks that are here.
+    pub here_bytes: u64,
+    /// Bytes of all its blocks.
+    pub image_bytes: u64,
+    /// What is wrong with it: all was fetched, and it is not what it should be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
 }
 
 /// `POST /cartridges`.
@@ -414,9 +436,12 @@ pub struct ExportCartridge {
     /// Name of the remote.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remote: Option<String>,
-    /// Name of the key for whose owner it is encrypted.
+    /// Name of the key for whose owner it is encrypted, or up to 16 names with commas between them; `none`: not encrypted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
+    /// Name of the Ed25519 key that signs it; `none`: not signed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sign_with: Option<String>,
     /// The most bytes that an object may have.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chunk_size_bytes: Option<u64>,
@@ -447,7 +472,7 @@ pub struct ImportCartridge {
     /// Label here, when it is not to be the bundle's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub as_label: Option<String>,
-    /// Loadable at once, blocks fetched on read. Not supported by this version.
+    /// Loadable at once, blocks fetched when they are read.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub lazy: bool,
 }
@@ -486,6 +511,117 @@ pub struct ExportFolder {
     /// Label of the cartridge here that has this content, if one has it still.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cartridge: Option<String>,
+}
+
+/// `GET /exports/show?remote=NAME&folder=F`: what the manifest of a folder says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExportDetail {
+    /// The folder.
+    pub folder: String,
+    /// Label of the cartridge.
+    pub label: String,
+    /// Date and time of the export in UTC, as in the folder's name.
+    pub created: String,
+    /// The cartridge's write generation.
+    pub generation: u64,
+    /// What frames were tried with.
+    pub codec: String,
+    /// Whether a key is needed to read it.
+    pub encrypted: bool,
+    /// Bytes of all blocks.
+    pub image_bytes: u64,
+    /// Chunk objects.
+    pub objects: u64,
+    /// Bytes of them.
+    pub stored_bytes: u64,
+    /// Of the manifest's bytes, hexadecimal.
+    pub manifest_sha256: String,
+    /// Whether the folder has the name that its manifest says.
+    pub folder_fits: bool,
+    /// Whether this manifest is the one that was written or read here.
+    pub known: bool,
+    /// Who signed it: SHA-256 of the DER of the public key, hexadecimal.
+    pub signer: Option<String>,
+    /// Who made it, as far as that is known here, in words.
+    pub made_by: String,
+    /// Who can open it.
+    pub recipients: Vec<ExportRecipient>,
+    /// What is in it.
+    pub inside: Option<ExportContent>,
+    /// Why that cannot be told.
+    pub inside_problem: Option<String>,
+}
+
+/// Who can open an export.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExportRecipient {
+    /// Name of the key here.
+    pub key: Option<String>,
+    /// Whether its private part is here.
+    pub private: bool,
+    /// Length of its modulus.
+    pub bits: u32,
+    /// SHA-256 of the DER of its SubjectPublicKeyInfo, hexadecimal.
+    pub fingerprint: String,
+}
+
+/// What is in an export.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExportContent {
+    /// Blocks.
+    pub blocks: u64,
+    /// Filemarks.
+    pub filemarks: u64,
+    /// Entries of the block map: equal neighbours are one.
+    pub map_entries: u64,
+    /// Bytes of the shortest block.
+    pub smallest_block: Option<u32>,
+    /// Bytes of the longest block.
+    pub largest_block: Option<u32>,
+    /// BLAKE3 of all blocks, hexadecimal.
+    pub blake3: String,
+    /// Serial number and what else belongs to the cartridge.
+    pub attributes: std::collections::BTreeMap<String, String>,
+    /// What stands between filemarks: the first hundred.
+    pub files: Vec<ExportFile>,
+}
+
+/// What stands between two filemarks.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExportFile {
+    /// From 0, which is before the first filemark.
+    pub number: u64,
+    /// Its blocks.
+    pub blocks: u64,
+    /// Bytes of them.
+    pub bytes: u64,
+}
+
+/// `POST /exports/fetch`: objects and manifest to a folder of the server's machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FetchExport {
+    /// Name of a remote.
+    pub remote: String,
+    /// A folder there.
+    pub folder: String,
+    /// Absolute path of a folder; one with the export's name is made in it.
+    pub to: String,
+}
+
+/// `POST /exports/rewrap`: the same bundle for other keys. No object is sent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RewrapExport {
+    /// Name of a remote.
+    pub remote: String,
+    /// A folder there.
+    pub folder: String,
+    /// Names of the keys for whose owners it is encrypted then, with commas between them: these and no others.
+    pub key: String,
+    /// Name of the Ed25519 key that signs the new manifest; `none`: nobody; without it as exports are signed, or as the old one was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sign_with: Option<String>,
 }
 
 /// `POST /exports/verify`.
@@ -1188,11 +1324,14 @@ pub struct RemoteStep {
 pub struct KeyInfo {
     /// Its name.
     pub name: String,
-    /// Length of the modulus.
+    /// What it is for: `rsa` encrypts and opens, `ed25519` signs and verifies.
+    #[serde(rename = "type", default)]
+    pub sort: Option<String>,
+    /// Length: of an RSA key that of the modulus.
     pub bits: Option<u32>,
     /// SHA-256 of the DER of its SubjectPublicKeyInfo, hexadecimal.
     pub fingerprint: Option<String>,
-    /// Whether the private part is here, which opens what was encrypted.
+    /// Whether the private part is here, which opens what was encrypted, or signs.
     pub private: Option<bool>,
     /// Why the others are not known.
     pub problem: Option<String>,
@@ -1206,6 +1345,15 @@ pub struct ImportKey {
     pub name: String,
     /// Absolute path on the machine of the daemon.
     pub file: String,
+}
+
+/// `POST /keys/{name}`: makes a key that signs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CreateKey {
+    /// `ed25519`, which is meant without it.
+    #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
+    pub sort: Option<String>,
 }
 
 /// `GET /keys/{name}/public`.

@@ -42,15 +42,7 @@ impl<'a, S: Source> Image<'a, S> {
         private: Option<&PrivateKey>,
         source: S,
     ) -> Result<Self, BundleError> {
-        let data_key = match (manifest.sealed, private) {
-            (false, _) => None,
-            (true, Some(private)) => Some(manifest.data_key(private)?),
-            (true, None) => {
-                let recipients = manifest.recipients.iter().map(|recipient| recipient.key.clone()).collect();
-                return Err(BundleError::NeedsKey { recipients });
-            }
-        };
-        let inside = manifest.inside(data_key.as_ref())?;
+        let (data_key, inside) = unlock(manifest, private)?;
         Ok(Self {
             manifest,
             firsts: manifest.first_frames(),
@@ -205,6 +197,23 @@ impl<'a, S: Source> Image<'a, S> {
     }
 }
 
+/// The data key, if there is one, and the inside that it opens.
+pub(crate) fn unlock(
+    manifest: &Manifest,
+    private: Option<&PrivateKey>,
+) -> Result<(Option<Key>, Inside), BundleError> {
+    let data_key = match (manifest.sealed, private) {
+        (false, _) => None,
+        (true, Some(private)) => Some(manifest.data_key(private)?),
+        (true, None) => {
+            let recipients = manifest.recipients.iter().map(|recipient| recipient.key.clone()).collect();
+            return Err(BundleError::NeedsKey { recipients });
+        }
+    };
+    let inside = manifest.inside(data_key.as_ref())?;
+    Ok((data_key, inside))
+}
+
 fn frames_of(range: &Range<u64>) -> Range<u64> {
     if range.is_empty() {
         return 0..0;
@@ -212,7 +221,7 @@ fn frames_of(range: &Range<u64>) -> Range<u64> {
     range.start / FRAME_BYTES as u64..range.end.div_ceil(FRAME_BYTES as u64)
 }
 
-fn cipher(chunk: &ChunkHeader, data_key: Option<&Key>) -> Result<Option<Cipher>, Fault> {
+pub(crate) fn cipher(chunk: &ChunkHeader, data_key: Option<&Key>) -> Result<Option<Cipher>, Fault> {
     match data_key {
         Some(key) if chunk.sealed => chunk.cipher(key).map(Some).map_err(|_| Fault::Refused),
         _ => Ok(None),
@@ -240,7 +249,8 @@ impl<R: Read + Seek> Object<R> {
         reader.read_exact(&mut chunk_bytes).map_err(|error| object(read_fault(error)))?;
         let chunk = expected.chunk(&chunk_bytes).map_err(object)?;
         let cipher = cipher(&chunk, data_key).map_err(object)?;
-        let places = places(&mut reader, expected).map_err(object)?;
+        let places = table_of(&mut reader, expected).and_then(|table| places(&table, expected));
+        let places = places.map_err(object)?;
         Ok(Self { reader, chunk_bytes, cipher, places })
     }
 
@@ -269,20 +279,27 @@ impl<R: Read + Seek> Object<R> {
     }
 }
 
-/// Where frames begin, by the table at the object's end.
-fn places(reader: &mut (impl Read + Seek), expected: &Expected<'_>) -> Result<Vec<u64>, Fault> {
+/// The frame table at the object's end.
+fn table_of(reader: &mut (impl Read + Seek), expected: &Expected<'_>) -> Result<Vec<u8>, Fault> {
     let frames = expected.end - expected.first;
     let end = expected.stored.bytes.checked_sub(table::len(frames)).ok_or(Fault::Malformed("frame table"))?;
     reader.seek(SeekFrom::Start(end)).map_err(read_fault)?;
     let mut bytes = Vec::new();
     reader.take(table::len(frames)).read_to_end(&mut bytes).map_err(read_fault)?;
+    Ok(bytes)
+}
+
+/// Where frames begin and the last one ends, by the table.
+pub(crate) fn places(table: &[u8], expected: &Expected<'_>) -> Result<Vec<u64>, Fault> {
+    let frames = expected.end - expected.first;
     let mut at = CHUNK_HEADER_BYTES as u64;
     let mut places = vec![at];
-    for length in table::decode(&bytes, frames)? {
+    for length in table::decode(table, frames)? {
         at += HEADER_BYTES as u64 + u64::from(length);
         places.push(at);
     }
-    if at == end { Ok(places) } else { Err(Fault::Malformed("frame table")) }
+    let end = expected.stored.bytes.checked_sub(table::len(frames));
+    if Some(at) == end { Ok(places) } else { Err(Fault::Malformed("frame table")) }
 }
 
 /// Cuts the image into blocks again.

@@ -49,6 +49,21 @@ pub fn manifest_name(label: Label) -> String {
     format!("{label}.manifest")
 }
 
+/// Name of a manifest that replaces the one that is there, until it has that one's name.
+pub fn new_manifest_name(label: Label) -> String {
+    format!("{label}.manifest.new")
+}
+
+/// Which manifest of a folder counts: the new one when it is whole, since the other is about to go; then the one that has the name.
+pub fn counting<T: AsRef<[u8]>>(named: Option<T>, new: Option<T>) -> Option<T> {
+    let is_whole = |bytes: &T| Manifest::decode(bytes.as_ref(), None).is_ok();
+    match (named, new) {
+        (_, Some(new)) if is_whole(&new) => Some(new),
+        (Some(named), _) => Some(named),
+        (None, new) => new,
+    }
+}
+
 /// Why bytes are no manifest, or not one that may be used.
 #[derive(Debug)]
 pub enum ManifestError {

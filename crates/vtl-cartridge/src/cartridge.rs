@@ -9,6 +9,7 @@
 //! - `keep` is what stands on the tape unchanged since the last commit; a delta holds exactly what is behind it;
 //! - the cursor was made by the map as it is.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,9 +17,10 @@ use vtl_store::{Health, OwnerId, ReadError, Store, StoreError, Stream};
 use vtl_types::{CartridgeId, Label, MediaForm, Place};
 
 use crate::{
+    absent::{Absent, NotHere},
     error::{CartridgeError, Lost},
     head::{Changes, Head, MAX_ATTRIBUTES_BYTES, PlaceHint, set_attribute},
-    map::{Cursor, Entry, MAX_BLOCK_BYTES, Point, Run, Spaced, Stop},
+    map::{BlockMap, Cursor, Entry, MAX_BLOCK_BYTES, Point, Run, Spaced, Stop},
     protection::{Now, Protection},
     spec::{CartridgeSpec, Facts, Settings},
 };
@@ -75,8 +77,10 @@ pub struct Cartridge {
     store: Store,
     owner: OwnerId,
     settings: Settings,
-    /// None only after the stream could not be opened again.
+    /// None after the stream could not be opened again, and while the bytes are elsewhere.
     stream: Option<Stream>,
+    /// Who has the bytes, when the store does not have them yet.
+    absent: Option<Arc<dyn Absent>>,
     head: Head,
     cursor: Cursor,
     /// End of data as last committed.
@@ -110,7 +114,7 @@ impl Cartridge {
         Ok(store.create(OwnerId(id.0), &head.encode_snapshot())?)
     }
 
-    /// The copy is whole, and has the write generation of what it is a copy of. Durable when it returns, in one record; then it is a cartridge as
+    /// The copy is whole, and has the write generation of what it is a copy of, at most [`crate::MAX_COPIED_GENERATION`]. Durable when it returns, in one record; then it is a cartridge as
     /// others are.
     pub fn finish_copy(mut self, generation: u64) -> Result<(), CartridgeError> {
         self.flush()?;
@@ -140,6 +144,7 @@ impl Cartridge {
             owner,
             settings,
             stream: Some(stream),
+            absent: None,
             cursor: head.map.start_cursor(),
             committed: head.map.end(),
             keep: head.map.end(),
@@ -156,6 +161,38 @@ impl Cartridge {
         cartridge.changes.protection = cartridge.stream()?.is_guarded() != cartridge.head.protection.is_on();
         cartridge.look_at_pool();
         Ok(cartridge)
+    }
+
+    /// One whose bytes are elsewhere, at the beginning of its tape.
+    pub(crate) fn with_head(
+        store: &Store,
+        owner: OwnerId,
+        settings: Settings,
+        head: Head,
+        absent: Arc<dyn Absent>,
+    ) -> Self {
+        Self {
+            store: store.clone(),
+            owner,
+            settings,
+            stream: None,
+            absent: Some(absent),
+            cursor: head.map.start_cursor(),
+            committed: head.map.end(),
+            keep: head.map.end(),
+            keep_encoded: head.map.encoded_len(),
+            head,
+            changes: Changes::default(),
+            deltas_bytes: 0,
+            waits_since: None,
+            pool_low: false,
+            untold: None,
+            broken: None,
+        }
+    }
+
+    pub(crate) fn map(&self) -> &BlockMap {
+        &self.head.map
     }
 
     /// Opens a cartridge for a drive: the load is counted, durably if the pool takes writes. When it does not, the
@@ -247,16 +284,38 @@ impl Cartridge {
     /// found without a search, and bytes are handed on as the store has them.
     pub fn read(&mut self, limit: u32) -> Result<Object, CartridgeError> {
         self.usable()?;
-        let object = self.cursor.at().object;
+        let before = self.cursor;
+        let object = before.at().object;
         match self.head.map.step(&mut self.cursor) {
             None => Ok(Object::EndOfData),
             Some(Entry::Filemark) => Ok(Object::Filemark),
             Some(Entry::Block { offset, length }) => {
                 let wanted = length.min(limit);
-                let data = if wanted == 0 { Vec::new() } else { self.read_bytes(object, offset, wanted)? };
+                let data = match (wanted, self.absent.clone()) {
+                    (0, _) => Vec::new(),
+                    (_, None) => self.read_bytes(object, offset, wanted)?,
+                    (_, Some(absent)) => self.fetch_bytes(&*absent, before, offset, wanted)?,
+                };
                 Ok(Object::Block { length, data })
             }
         }
+    }
+
+    /// What cannot be reached now may be asked for once more: the position is before it again.
+    fn fetch_bytes(
+        &mut self,
+        absent: &dyn Absent,
+        before: Cursor,
+        offset: u64,
+        len: u32,
+    ) -> Result<Vec<Bytes>, CartridgeError> {
+        absent.read(offset, u64::from(len)).map_err(|not_here| match not_here {
+            NotHere::Away { why } => {
+                self.cursor = before;
+                CartridgeError::Away { object: before.at().object, why }
+            }
+            NotHere::Damaged { why } => CartridgeError::Unreadable { object: before.at().object, why },
+        })
     }
 
     fn read_bytes(&mut self, object: u64, offset: u64, len: u32) -> Result<Vec<Bytes>, CartridgeError> {
@@ -427,7 +486,7 @@ impl Cartridge {
     /// before. The write-protect switch is not asked: it is the tape's, and this is the chip. When writes are lost on the way,
     /// the next reading or writing call says so.
     pub fn set_host_attribute(&mut self, id: u16, value: &[u8]) -> Result<(), CartridgeError> {
-        self.usable_but_untold()?;
+        self.changeable()?;
         if !set_attribute(&mut self.head.attributes, id, value) {
             return Err(CartridgeError::AttributesFull { limit: MAX_ATTRIBUTES_BYTES });
         }
@@ -438,7 +497,7 @@ impl Cartridge {
 
     /// Turns the write-protect switch; durable when it returns.
     pub fn set_write_protected(&mut self, on: bool) -> Result<(), CartridgeError> {
-        self.usable_but_untold()?;
+        self.changeable()?;
         if self.head.write_protected == on {
             return Ok(());
         }
@@ -448,13 +507,13 @@ impl Cartridge {
 
     /// Keeps what is on the tape until `until_s` (seconds since 1970 UTC) at least; durable when it returns, with all that was written before.
     pub fn retain(&mut self, until_s: u64, now: Now) -> Result<(), CartridgeError> {
-        self.usable_but_untold()?;
+        self.changeable()?;
         self.protect(self.head.protection.retained(until_s, now)?)
     }
 
     /// Puts the hold on, or lifts it; durable when it returns.
     pub fn set_hold(&mut self, on: bool) -> Result<(), CartridgeError> {
-        self.usable_but_untold()?;
+        self.changeable()?;
         self.protect(self.head.protection.held(on)?)
     }
 
@@ -475,7 +534,7 @@ impl Cartridge {
 
     /// Notes where the cartridge is; durable when it returns. For rebuilding a lost inventory only.
     pub fn set_place(&mut self, place: PlaceHint) -> Result<(), CartridgeError> {
-        self.usable_but_untold()?;
+        self.changeable()?;
         let place = place.filter(|(_, place)| *place != Place::Vault);
         if self.head.place == place {
             return Ok(());
@@ -505,6 +564,14 @@ impl Cartridge {
     fn usable(&mut self) -> Result<(), CartridgeError> {
         match self.untold.take() {
             Some(lost) => Err(CartridgeError::LateWrite(lost)),
+            None => self.usable_but_untold(),
+        }
+    }
+
+    /// Whether anything but blocks and marks may be changed.
+    fn changeable(&self) -> Result<(), CartridgeError> {
+        match self.absent {
+            Some(_) => Err(CartridgeError::Incomplete),
             None => self.usable_but_untold(),
         }
     }
@@ -596,6 +663,9 @@ impl Cartridge {
 
     /// One record in the store's journal: the stream up to here, and what it means.
     fn commit(&mut self) -> Result<(), CartridgeError> {
+        if self.absent.is_some() {
+            return Err(CartridgeError::Incomplete);
+        }
         self.changes.content_from = self.is_pending().then_some(self.keep.object);
         if self.changes.is_empty() {
             return Ok(());

@@ -30,6 +30,15 @@ pub enum CartridgeError {
         /// What the store says.
         why: String,
     },
+    /// The bytes of one block are elsewhere, and cannot be reached now. The position is before it; a later read may succeed.
+    Away {
+        /// Its object number.
+        object: u64,
+        /// What who has them says.
+        why: String,
+    },
+    /// Not before all of it is here: blocks of it are elsewhere.
+    Incomplete,
     /// Writes that had been taken before failed now. The tape ends at its last commit, and so does the position. What
     /// was asked for has not been done. Told once.
     LateWrite(Lost),
@@ -109,6 +118,10 @@ impl fmt::Display for CartridgeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unreadable { object, why } => write!(f, "block {object} cannot be read: {why}"),
+            Self::Away { object, why } => write!(f, "block {object} is not here yet: {why}"),
+            Self::Incomplete => {
+                f.write_str("not all of the cartridge is here yet: it can be changed when it is")
+            }
             Self::LateWrite(lost) => write!(
                 f,
                 "{} objects ({} bytes) that had been taken were lost, the tape ends at object {}: {}",

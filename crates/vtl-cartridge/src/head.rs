@@ -23,6 +23,8 @@ pub(crate) const DELTA_MAGIC: [u8; 4] = *b"VTCD";
 const VERSION: u16 = 0;
 /// Beyond what any cartridge counts to.
 const MAX_COUNTER: u64 = 1 << 62;
+/// The highest write generation that a copy may begin with: it can grow from there for longer than anybody writes.
+pub const MAX_COPIED_GENERATION: u64 = 1 << 61;
 /// Bytes of a snapshot before its first part of variable length.
 const SNAPSHOT_FIXED: usize = 132;
 const WRITE_PROTECTED: u8 = 0x01;

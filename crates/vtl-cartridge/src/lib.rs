@@ -12,6 +12,7 @@
 //! rest) is taken up to the last byte of capacity, and [`Written::early_warning`] says so each time. A block that does
 //! not fit whole is refused and nothing of it is written.
 
+mod absent;
 mod cartridge;
 mod error;
 mod head;
@@ -22,9 +23,10 @@ mod protection;
 mod reading;
 mod spec;
 
+pub use absent::{Absent, NotHere};
 pub use cartridge::{Cartridge, Object, Position, Written};
 pub use error::{CartridgeError, Lost};
-pub use head::{MAX_ATTRIBUTES_BYTES, MAX_SERIAL_BYTES, PlaceHint};
+pub use head::{MAX_ATTRIBUTES_BYTES, MAX_COPIED_GENERATION, MAX_SERIAL_BYTES, PlaceHint};
 pub use map::{MAX_BLOCK_BYTES, Spaced, Stop};
 pub use protection::{Now, Protection, Retention};
 pub use reading::Reading;

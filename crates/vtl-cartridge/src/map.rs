@@ -152,6 +152,11 @@ impl BlockMap {
         self.encode_from(0)
     }
 
+    /// All runs, in order.
+    pub fn runs(&self) -> impl Iterator<Item = Run> {
+        self.scan(0, Point::default()).map(|found| found.run)
+    }
+
     /// The runs behind the first `keep` objects, as they stand in a delta.
     pub fn encode_from(&self, keep: u64) -> Vec<u8> {
         let Some(found) = self.find(|end| end.object > keep) else { return Vec::new() };

@@ -1,9 +1,15 @@
 //! Signatures: Ed25519 (RFC 8032), with keys as `openssl genpkey -algorithm ed25519` writes them.
 
 use std::fmt;
+use std::io;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use zeroize::Zeroizing;
 
+use crate::key::Randomness;
 use crate::pem::{self, KeyError};
 
 /// Bytes of a signature.
@@ -13,6 +19,14 @@ pub const VERIFYING_KEY_BYTES: usize = 32;
 
 /// What stands before the 32 bytes in a SubjectPublicKeyInfo (RFC 8410).
 const SPKI: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
+/// What stands before the 32 bytes in a private key of PKCS#8 without a public half (RFC 8410, 7).
+const PKCS8: [u8; 16] =
+    [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
+const SEED_BYTES: usize = 32;
+const BEGIN: &[u8] = b"-----BEGIN PRIVATE KEY-----\n";
+const END: &[u8] = b"\n-----END PRIVATE KEY-----\n";
+/// Base64 of all 48 bytes.
+const LINE_BYTES: usize = 64;
 const WANTED_PUBLIC: &str = "an Ed25519 key, 'PUBLIC KEY' (`openssl pkey -in sign.pem -pubout`)";
 const WANTED_PRIVATE: &str =
     "an Ed25519 key, 'PRIVATE KEY' (`openssl genpkey -algorithm ed25519 -out sign.pem`)";
@@ -32,6 +46,25 @@ impl SigningKey {
         }
         let refused = |why: String| KeyError::Refused { why, wanted: WANTED_PRIVATE };
         Ed25519KeyPair::from_pkcs8(&block.der).map(Self).map_err(|error| refused(error.to_string()))
+    }
+
+    /// The PEM (PKCS#8) of a new key, as `openssl genpkey -algorithm ed25519` writes it; wiped when it is dropped.
+    ///
+    /// # Errors
+    /// There are no random bytes.
+    pub fn new_pem(random: &Randomness) -> io::Result<Zeroizing<Vec<u8>>> {
+        let mut der = Zeroizing::new([0; PKCS8.len() + SEED_BYTES]);
+        let (front, seed) = der.split_at_mut(PKCS8.len());
+        front.copy_from_slice(&PKCS8);
+        random.fill(seed)?;
+        // All of it has room from the beginning, and base64 of 48 bytes is one line: no copy stays behind.
+        let mut text = Zeroizing::new(Vec::with_capacity(BEGIN.len() + LINE_BYTES + END.len()));
+        text.extend_from_slice(BEGIN);
+        text.resize(BEGIN.len() + LINE_BYTES, 0);
+        let line = text.get_mut(BEGIN.len()..).unwrap_or_default();
+        STANDARD.encode_slice(*der, line).map_err(io::Error::other)?;
+        text.extend_from_slice(END);
+        Ok(text)
     }
 
     /// What verifies its signatures.
@@ -80,6 +113,23 @@ impl VerifyingKey {
             }
             _ => Err(KeyError::Other { found: block.label, wanted: WANTED_PUBLIC }),
         }
+    }
+
+    /// The DER of its SubjectPublicKeyInfo.
+    pub fn der(&self) -> Vec<u8> {
+        [&SPKI[..], &self.0].concat()
+    }
+
+    /// Its SubjectPublicKeyInfo as PEM.
+    pub fn to_pem(&self) -> String {
+        pem::encode("PUBLIC KEY", &self.der())
+    }
+
+    /// SHA-256 of its SubjectPublicKeyInfo, by which keys are told apart.
+    pub fn fingerprint(&self) -> [u8; 32] {
+        let mut print = [0; 32];
+        print.iter_mut().zip(digest(&SHA256, &self.der()).as_ref()).for_each(|(to, from)| *to = *from);
+        print
     }
 
     /// Its bytes.

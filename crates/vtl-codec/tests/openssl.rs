@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use vtl_codec::{Key, KeyError, PrivateKey, PublicKey, SigningKey, VerifyingKey};
+use vtl_codec::{Key, KeyError, PrivateKey, PublicKey, Randomness, SigningKey, VerifyingKey};
 
 /// Runs in the folder; what came out.
 fn openssl(folder: &Path, args: &[&str]) -> Vec<u8> {
@@ -112,4 +112,25 @@ fn signatures_are_those_that_openssl_verifies_and_makes() {
     assert!(!verifying.verifies(b"filemark", &signature[1..]));
     assert!(SigningKey::from_pem(&read(folder, "sign.pub")).is_err());
     assert!(VerifyingKey::from_pem(&read(folder, "sign.pem")).is_err());
+}
+
+#[test]
+fn a_key_that_was_made_here_is_one_of_openssl_and_its_public_part_is_told_as_openssl_tells_it() {
+    let scratch = tempfile::tempdir().unwrap();
+    let folder = scratch.path();
+    let pem = SigningKey::new_pem(&Randomness::system()).unwrap();
+    std::fs::write(folder.join("sign.pem"), &*pem).unwrap();
+    openssl(folder, &["pkey", "-in", "sign.pem", "-out", "again.pem"]);
+    assert_eq!(read(folder, "again.pem"), *pem, "as openssl writes it");
+    openssl(folder, &["pkey", "-in", "sign.pem", "-pubout", "-out", "sign.pub"]);
+    openssl(folder, &["pkey", "-in", "sign.pem", "-pubout", "-outform", "DER", "-out", "sign.der"]);
+    let key = SigningKey::from_pem(&pem).unwrap().verifying().unwrap();
+    assert_eq!(key.to_pem().as_bytes(), read(folder, "sign.pub"));
+    assert_eq!(key.der(), read(folder, "sign.der"));
+    let print: String = key.fingerprint().iter().map(|byte| format!("{byte:02x}")).collect();
+    let told = String::from_utf8(openssl(folder, &["dgst", "-sha256", "-r", "sign.der"])).unwrap();
+    assert_eq!(told.split(' ').next(), Some(print.as_str()));
+    assert_ne!(*SigningKey::new_pem(&Randomness::system()).unwrap(), *pem);
+    let broken = Randomness::from_fn(|_| Err(std::io::Error::other("no chance")));
+    assert!(SigningKey::new_pem(&broken).is_err());
 }

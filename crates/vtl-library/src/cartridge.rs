@@ -9,6 +9,7 @@ use crate::{
     error::LibraryError,
     library::{self, Library},
     moves::{MoveFault, Mover},
+    quarantine,
     schema::{CARTRIDGES, LIBRARIES, RETIRED_LABELS},
 };
 
@@ -318,6 +319,7 @@ pub fn finish_remove(tx: &mut Tx<'_>, id: CartridgeId) -> Result<(), LibraryErro
         None => Ok(()),
         Some(Cartridge { state: CartridgeState::Removing, label, .. }) => {
             tx.delete(&CARTRIDGES, &[Value::Blob(id.0.to_vec())])?;
+            quarantine::forget_quarantine(tx, id)?;
             let retired = [label.to_string().into()];
             tx.delete(&RETIRED_LABELS, &retired)?;
             Ok(tx.insert(&RETIRED_LABELS, &retired)?)

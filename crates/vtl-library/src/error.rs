@@ -113,6 +113,15 @@ pub enum LibraryError {
         /// What, why not, and what helps.
         why: String,
     },
+    /// The cartridge stays in the vault until somebody releases it.
+    Quarantined {
+        /// The cartridge.
+        label: Label,
+        /// Why.
+        why: String,
+    },
+    /// The cartridge is not in quarantine.
+    NotQuarantined(Label),
     /// A setting's key or value that cannot be kept.
     Setting {
         /// The key.
@@ -203,6 +212,13 @@ impl fmt::Display for LibraryError {
                 write!(f, "'{name}' is too long for a target's name: the library's own must be shorter")
             }
             Self::Follow { label, why } => write!(f, "'{label}' stays where it is: {why}"),
+            Self::Quarantined { label, why } => write!(
+                f,
+                "cartridge '{label}' is in quarantine: {why}; when you know where it comes from: vtl cartridge release {label}"
+            ),
+            Self::NotQuarantined(label) => {
+                write!(f, "cartridge '{label}' is not in quarantine: it can be used as it is")
+            }
             Self::Setting { key } => write!(
                 f,
                 "setting '{key}' cannot be kept: a key has words of a-z, 0-9 and '_' joined by '.', \

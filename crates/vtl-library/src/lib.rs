@@ -22,6 +22,7 @@ mod error;
 mod identity;
 mod library;
 pub mod moves;
+mod quarantine;
 mod rebuild;
 mod schema;
 #[cfg(test)]
@@ -45,6 +46,7 @@ pub use library::{
     libraries, library, remove_library, set_counts, set_layout, set_setting, settings,
 };
 pub use moves::{Gates, MoveFault, Mover};
+pub use quarantine::{forget_quarantine, quarantine, quarantined, release};
 pub use rebuild::{Head, Placement, Reconciliation, Verdict, plan_rebuild, rebuild, reconcile};
 pub use schema::MODULE;
 pub use transfer::{Moved, eject, exchange, load_from_vault, move_label, move_medium, plan_move};

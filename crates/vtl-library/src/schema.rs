@@ -5,7 +5,11 @@ use vtl_meta::{Migration, Module, Table};
 /// What this crate keeps in the inventory file.
 pub const MODULE: Module = Module {
     name: "library",
-    migrations: &[Migration { number: 1, sql: MIGRATION_1 }, Migration { number: 2, sql: MIGRATION_2 }],
+    migrations: &[
+        Migration { number: 1, sql: MIGRATION_1 },
+        Migration { number: 2, sql: MIGRATION_2 },
+        Migration { number: 3, sql: MIGRATION_3 },
+    ],
     tables: &[
         &INSTALLATION,
         &LIBRARIES,
@@ -16,6 +20,7 @@ pub const MODULE: Module = Module {
         &CHAP,
         &INITIATORS,
         &RETIRED_LABELS,
+        &QUARANTINE,
     ],
 };
 
@@ -74,6 +79,8 @@ const MIGRATION_2: &str = "
         row_sum BLOB NOT NULL
     ) STRICT, WITHOUT ROWID;
 ";
+pub(crate) static QUARANTINE: Table =
+    Table { name: "quarantine", columns: &["cartridge", "why"], key_len: 1 };
 
 const MIGRATION_1: &str = "
     CREATE TABLE installation (
@@ -158,5 +165,14 @@ const MIGRATION_1: &str = "
         initiator TEXT NOT NULL,
         row_sum BLOB NOT NULL,
         PRIMARY KEY (iqn, initiator)
+    ) STRICT, WITHOUT ROWID;
+";
+
+/// No reference to `cartridges`: a mark is there before its cartridge is listed.
+const MIGRATION_3: &str = "
+    CREATE TABLE quarantine (
+        cartridge BLOB PRIMARY KEY NOT NULL CHECK (length(cartridge) = 16),
+        why TEXT NOT NULL,
+        row_sum BLOB NOT NULL
     ) STRICT, WITHOUT ROWID;
 ";

@@ -8,6 +8,7 @@ use crate::{
     error::LibraryError,
     library::{self, Library},
     moves::{self, End, Gates, MoveFault, Mover},
+    quarantine,
 };
 
 /// A move that was done, or is about to be.
@@ -128,6 +129,9 @@ pub fn move_label(
         (Some(own), Some(asked)) if own == asked => own.clone(),
         (Some(_), Some(_)) => return Err(MoveFault::NoSuchMove { from: found.place, to }.into()),
     };
+    if found.place == Place::Vault {
+        quarantine::check(tx, &found)?;
+    }
     let library = library::library(tx, &name)?;
     let from = end(&library, found.place, Some(&found));
     moves::check(from, destination(tx, &library, to)?, Mover::Operator, gates)?;
@@ -165,6 +169,7 @@ pub fn load_from_vault(
     if found.place != Place::Vault {
         return Err(LibraryError::NotInVault { label, place: found.place });
     }
+    quarantine::check(tx, &found)?;
     let target = library::library(tx, library)?;
     let kind = if into == NewPlace::Mailslot { "mailslot" } else { "slot" };
     match cartridge::free_places(tx, &target, into)?.first() {

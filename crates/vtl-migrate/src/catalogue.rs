@@ -100,7 +100,7 @@ pub struct Row {
     pub image_bytes: u64,
     /// Bytes of all chunk objects.
     pub stored_bytes: u64,
-    /// Of the manifest's bytes, hexadecimal.
+    /// Of the manifest's bytes, hexadecimal; while another one takes its place two, the old and the new, with a space between them.
     pub manifest_sha256: String,
     /// What was proved, in words.
     pub proof: String,
@@ -109,6 +109,12 @@ pub struct Row {
 }
 
 impl Row {
+    /// Whether a manifest with this hash is the one that was written or read here.
+    #[must_use]
+    pub fn has_manifest(&self, sha256: &str) -> bool {
+        self.manifest_sha256.split(' ').any(|own| own == sha256)
+    }
+
     fn key(&self) -> [Value; 3] {
         [
             Value::Text(self.remote.clone()),
@@ -170,6 +176,32 @@ impl Row {
 pub(crate) fn put(tx: &mut Tx<'_>, row: &Row) -> Result<(), MetaError> {
     tx.delete(&EXPORTS, &row.key())?;
     tx.insert(&EXPORTS, &row.values())
+}
+
+/// Enters another manifest of a folder, by its hash, or by two while it takes the place of another one.
+pub(crate) fn set_manifest(
+    tx: &mut Tx<'_>,
+    remote: &str,
+    folder: &str,
+    sha256: &str,
+) -> Result<(), MetaError> {
+    for row in of_folder(tx, remote, folder)? {
+        put(tx, &Row { manifest_sha256: sha256.to_owned(), ..row })?;
+    }
+    Ok(())
+}
+
+/// Whether a bundle with this manifest was exported from here.
+///
+/// # Errors
+/// A damaged row; a failure of the file.
+pub fn made_here(tx: &Tx<'_>, sha256: &str) -> Result<bool, MetaError> {
+    let found = tx.find(
+        &EXPORTS,
+        "origin = 'export' AND instr(manifest_sha256, ?1) > 0",
+        &[Value::Text(sha256.to_owned())],
+    )?;
+    Ok(rows(found)?.iter().any(|row| row.has_manifest(sha256)))
 }
 
 /// Forgets all that is known of a folder.

@@ -19,11 +19,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
-use vtl_bundle::{Attributes, Identity, Manifest, Stored, Writer};
+use vtl_bundle::{Attributes, Identity, MAX_RECIPIENTS, Manifest, Stored, Writer};
 use vtl_cartridge::{Facts, Object, Reading};
-use vtl_codec::{Key, Sealer};
+use vtl_codec::{Key, PublicKey, Sealer};
 use vtl_jobs::{Class, Failure, Outcome, Plan, PlannedTask, Ticket, Work};
-use vtl_library::CartridgeState;
+use vtl_library::{CartridgeState, LibraryError};
 use vtl_remote::{Checkpoint, Mode};
 use vtl_transfer::{Confirmed, Line, Outbox, Pace, Permission, Trouble, of_ticket, on_remote, send};
 use vtl_types::{CartridgeId, Label};
@@ -35,6 +35,7 @@ use crate::job::{
     End, InUse, Meter, Plain, change, hex, id_of, image_bytes_of, known, outcome, read as look,
     remove_folder, unhex,
 };
+use crate::lazy;
 use crate::request::{EXPORT, ExportRequest, ExportResult, codec, codec_word, read, told};
 use crate::spare::{self, SpareRequest, SpareWanted};
 use crate::world::{Settings, World};
@@ -49,7 +50,7 @@ fn compressing_threads() -> usize {
 /// zstd's level: more costs more time than the network saves.
 const LEVEL: i32 = 1;
 /// A key that is none.
-const NOBODY: &str = "none";
+pub(crate) const NOBODY: &str = "none";
 /// What data keys in checkpoints are sealed along with.
 const ABOUT: &[u8] = b"vtl export data key v0";
 
@@ -67,6 +68,8 @@ struct Course {
     remote: String,
     #[serde(default)]
     key: Option<String>,
+    #[serde(default)]
+    sign_with: Option<String>,
     chunk_bytes: u64,
     compress: String,
     verify: String,
@@ -110,10 +113,17 @@ impl Course {
     }
 }
 
+/// What checkpoints of all jobs that write to a folder have in common.
+#[derive(Deserialize)]
+struct Place {
+    remote: String,
+    folder: String,
+}
+
 /// The remote and the folder that a job with this checkpoint writes to.
 #[must_use]
 pub fn written_to(checkpoint: &[u8]) -> Option<(String, String)> {
-    serde_json::from_slice::<Course>(checkpoint).ok().map(|course| (course.remote, course.folder))
+    serde_json::from_slice::<Place>(checkpoint).ok().map(|place| (place.remote, place.folder))
 }
 
 /// What is to be done.
@@ -138,11 +148,15 @@ impl Work for Export {
         let facts = reading.facts();
         let wanted = Wanted::of(&request, &settings)?;
         let mut notes = vec![format!(
-            "to remote {}, objects of at most {} bytes, compression {}, {}",
+            "to remote {}, objects of at most {} bytes, compression {}, {}, {}",
             wanted.remote,
             wanted.chunk_bytes,
             wanted.compress,
-            wanted.key.as_ref().map_or_else(|| "not encrypted".to_owned(), |key| format!("for key {key}"))
+            wanted.key.as_ref().map_or_else(|| "not encrypted".to_owned(), |key| format!("for key {key}")),
+            wanted
+                .sign_with
+                .as_ref()
+                .map_or_else(|| "not signed".to_owned(), |key| format!("signed with {key}"))
         )];
         let bytes = match self.skip(&facts, cartridge, &wanted.remote)? {
             Some((skipped, _)) => {
@@ -199,6 +213,7 @@ fn prune(course: &Course) -> String {
 struct Wanted {
     remote: String,
     key: Option<String>,
+    sign_with: Option<String>,
     chunk_bytes: u64,
     compress: String,
     verify: Mode,
@@ -223,7 +238,8 @@ impl Wanted {
         };
         Ok(Self {
             remote,
-            key: request.key.clone().or_else(|| defaults.key.clone()).filter(|key| key != NOBODY),
+            key: named(request.key.as_ref(), defaults.key.as_ref()),
+            sign_with: named(request.sign_with.as_ref(), defaults.sign_with.as_ref()),
             chunk_bytes: request.chunk_bytes.unwrap_or(defaults.chunk_bytes),
             compress: compress.to_owned(),
             verify,
@@ -231,6 +247,10 @@ impl Wanted {
             spare: request.spare.clone(),
         })
     }
+}
+
+fn named(asked: Option<&String>, otherwise: Option<&String>) -> Option<String> {
+    asked.or(otherwise).filter(|name| *name != NOBODY).cloned()
 }
 
 fn mode(word: &str) -> Result<Mode, Failure> {
@@ -243,11 +263,23 @@ fn parse(label: &str) -> Result<Label, Failure> {
     })
 }
 
-/// The id of a cartridge that can be used.
+/// The id of a cartridge that can be used, and is here as a whole.
 fn find(world: &dyn World, label: Label) -> Result<CartridgeId, Failure> {
-    let cartridge = look(world, |tx| vtl_library::cartridge(tx, label))?;
+    let (cartridge, quarantined, lazy) = look(world, |tx| {
+        let cartridge = vtl_library::cartridge(tx, label)?;
+        let quarantined = vtl_library::quarantined(tx, cartridge.id)?;
+        let lazy = lazy::of(tx, cartridge.id)?;
+        Ok((cartridge, quarantined, lazy))
+    })?;
     match cartridge.state {
-        CartridgeState::Normal => Ok(cartridge.id),
+        CartridgeState::Normal if lazy.is_some() => {
+            Err(fail::busy(format!("not all of {label} is here: it is exported when its import has ended")))
+        }
+        CartridgeState::Normal => match quarantined {
+            None => Ok(cartridge.id),
+            // An export would be ours, and signed as ours.
+            Some(why) => Err(fail::inventory(&LibraryError::Quarantined { label, why })),
+        },
         CartridgeState::Removing => Err(fail::permanent(
             "conflict",
             format!("{label} is in the trash"),
@@ -327,7 +359,7 @@ impl Export {
         let world = &*self.world;
         let end = End::open(world, &row.remote, FolderName::asked(&row.folder)?)?;
         let found = end.manifest(&Plain::new(ticket, 0))?.map(|bytes| hex(&Sha256::digest(&bytes)));
-        if found.as_ref() == Some(&row.manifest_sha256) {
+        if found.is_some_and(|sha256| row.has_manifest(&sha256)) {
             return Ok(true);
         }
         ticket.note(&format!("folder {} is not there any more as it was: it is exported anew", row.folder));
@@ -386,9 +418,8 @@ impl Export {
         let pace = Plain::new(ticket, facts.used_bytes);
         let name =
             on_remote(&world.runtime()?, &pace, free_name(&*remote, facts.label, world.unix_s(), used))??;
-        if let Some(key) = &wanted.key {
-            world.public_key(key)?;
-        }
+        recipients(world, wanted.key.as_deref())?;
+        wanted.sign_with.as_ref().map(|name| world.signing_key(name)).transpose()?;
         let no_random =
             |why: std::io::Error| fail::temporary("internal", format!("no random bytes: {why}"), "");
         let identity = Identity::new(&world.random(), wanted.key.is_some()).map_err(no_random)?;
@@ -398,6 +429,7 @@ impl Export {
             generation: facts.generation,
             remote: wanted.remote,
             key: wanted.key,
+            sign_with: wanted.sign_with,
             chunk_bytes: wanted.chunk_bytes,
             compress: wanted.compress,
             verify: wanted.verify.to_string(),
@@ -521,8 +553,8 @@ impl Export {
     ) -> Result<(), Trouble> {
         let course = pace.course().clone();
         let done: Vec<Stored> = course.done.iter().map(|stored| stored.object.clone()).collect();
-        let recipients =
-            course.key.iter().map(|name| self.world.public_key(name)).collect::<Result<_, _>>()?;
+        let recipients = recipients(&*self.world, course.key.as_deref())?;
+        let signing = course.sign_with.as_ref().map(|name| self.world.signing_key(name)).transpose()?;
         let settings = vtl_bundle::Settings {
             label: facts.label,
             created: end.name.created.clone(),
@@ -532,7 +564,7 @@ impl Export {
             level: LEVEL,
             chunk_bytes: course.chunk_bytes,
             recipients,
-            signing: None,
+            signing,
             random: self.world.random(),
         };
         let identity = self.identity(&course)?;
@@ -558,6 +590,7 @@ impl Export {
             stored_bytes: row.stored_bytes,
             image_bytes: row.image_bytes,
             proof: Some(row.proof.clone()),
+            signed_with: course.sign_with.clone(),
             ..ExportResult::default()
         };
         if course.delete_after_export {
@@ -588,6 +621,28 @@ impl Export {
         ticket.task_done(0);
         Ok(result)
     }
+}
+
+/// The keys of a list with commas.
+///
+/// # Errors
+/// One is not here; a key stands there twice; they are more than a bundle can have.
+pub(crate) fn recipients(world: &dyn World, names: Option<&str>) -> Result<Vec<PublicKey>, Failure> {
+    let names: Vec<&str> = names.into_iter().flat_map(|names| names.split(',')).map(str::trim).collect();
+    if names.len() > MAX_RECIPIENTS {
+        let text = format!("{} keys are named, one export takes {MAX_RECIPIENTS}", names.len());
+        return Err(fail::permanent("invalid", text, "leave some of them out"));
+    }
+    let mut keys: Vec<PublicKey> = Vec::with_capacity(names.len());
+    for name in names {
+        let key = world.public_key(name)?;
+        if keys.iter().any(|other| other.fingerprint() == key.fingerprint()) {
+            let text = format!("key {name} is named twice, or another one with the same content is");
+            return Err(fail::permanent("invalid", text, "name each key once"));
+        }
+        keys.push(key);
+    }
+    Ok(keys)
 }
 
 /// Removes what attempts before have half sent: it is made anew.

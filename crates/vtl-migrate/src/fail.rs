@@ -33,6 +33,9 @@ pub(crate) fn inventory(error: &LibraryError) -> Failure {
             format!("a cartridge {label} is here already"),
             "take it in under another label: --as LABEL; or remove the one that is here",
         ),
+        LibraryError::Quarantined { label, .. } => {
+            permanent("conflict", error.to_string(), &format!("vtl cartridge release {label}"))
+        }
         LibraryError::UnknownCartridge(_) => {
             permanent("not-found", error.to_string(), "see vtl cartridge ls")
         }

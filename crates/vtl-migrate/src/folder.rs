@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
-use vtl_bundle::{Stamp, manifest_name};
+use bytes::Bytes;
+use vtl_bundle::{MAX_MANIFEST_BYTES, Stamp, counting, manifest_name, new_manifest_name};
 use vtl_jobs::Failure;
-use vtl_remote::{Checkpoint, Class, Doing, Error, Folder, Remote};
+use vtl_remote::{Checkpoint, Class, Doing, Error, Folder, Limiter, Remote, Span, collect};
 use vtl_types::Label;
 
 use crate::fail::permanent;
@@ -79,6 +80,74 @@ pub struct Found {
     pub complete: bool,
 }
 
+/// Names that a manifest may have.
+fn manifests(label: Label) -> [String; 2] {
+    [new_manifest_name(label), manifest_name(label)]
+}
+
+fn object(folder: &Folder, name: &str, doing: Doing) -> Result<vtl_remote::ObjectName, Error> {
+    folder.object(name).map_err(|why| Error::new(Class::Refused, doing, why.to_string()))
+}
+
+/// The manifests that are there: the one that has the name, and the one that is to take its place.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Manifests {
+    pub(crate) named: Option<Bytes>,
+    pub(crate) new: Option<Bytes>,
+}
+
+impl Manifests {
+    pub(crate) async fn fetch(
+        remote: &dyn Remote,
+        name: &FolderName,
+        folder: &Folder,
+        limiter: &Limiter,
+    ) -> Result<Self, Error> {
+        let [new, named] = manifests(name.label);
+        let new = fetch(remote, &object(folder, &new, Doing::Get)?, limiter).await?;
+        let named = fetch(remote, &object(folder, &named, Doing::Get)?, limiter).await?;
+        Ok(Self { named, new })
+    }
+
+    /// The one that counts.
+    pub(crate) fn counting(self) -> Option<Bytes> {
+        counting(self.named, self.new)
+    }
+}
+
+async fn fetch(
+    remote: &dyn Remote,
+    name: &vtl_remote::ObjectName,
+    limiter: &Limiter,
+) -> Result<Option<Bytes>, Error> {
+    match remote.get(name, Span::whole()).await {
+        Ok(stream) => collect(limiter.paced(stream), MAX_MANIFEST_BYTES).await.map(Some),
+        Err(error) if error.class() == Class::NotThere => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The manifest of a folder that counts, as bytes; none when there is none.
+///
+/// # Errors
+/// The remote; a manifest that is longer than any.
+pub async fn manifest_of(
+    remote: &dyn Remote,
+    name: &FolderName,
+    limiter: &Limiter,
+) -> Result<Option<Bytes>, Error> {
+    let folder = Folder::new(&name.to_string())
+        .map_err(|why| Error::new(Class::Refused, Doing::Get, why.to_string()))?;
+    // The new one may have taken the other's place between the two looks: it is found with the second try.
+    for _ in 0..2 {
+        let found = Manifests::fetch(remote, name, &folder, limiter).await?.counting();
+        if found.is_some() {
+            return Ok(found);
+        }
+    }
+    Ok(None)
+}
+
 /// All folders of bundles on a remote, whoever wrote them, by name.
 ///
 /// # Errors
@@ -91,7 +160,7 @@ pub async fn found_in(remote: &dyn Remote) -> Result<Vec<Found>, Error> {
         for entry in &page.entries {
             let Some((folder, object)) = entry.name.as_str().split_once('/') else { continue };
             let Ok(name) = folder.parse::<FolderName>() else { continue };
-            let complete = object == manifest_name(name.label);
+            let complete = manifests(name.label).iter().any(|manifest| object == manifest);
             let one = found.entry(folder.to_owned()).or_insert_with(|| Found {
                 name,
                 objects: 0,
@@ -155,8 +224,9 @@ pub(crate) async fn remove(
     folder: &Folder,
     half_sent: impl Iterator<Item = &str>,
 ) -> Result<(u64, u64), Error> {
-    let refused = |why: vtl_remote::NameError| Error::new(Class::Refused, Doing::Delete, why.to_string());
-    remote.delete(&folder.object(&manifest_name(name.label)).map_err(refused)?).await?;
+    for manifest in manifests(name.label) {
+        remote.delete(&object(folder, &manifest, Doing::Delete)?).await?;
+    }
     for checkpoint in half_sent {
         remote.abandon(&Checkpoint::new(checkpoint)).await?;
     }

@@ -1,8 +1,9 @@
 //! Imports.
 //!
-//! An attempt, in this order:
-//! 1. the manifest; its label must be free here, or another one be given;
-//! 2. the id of the cartridge to be goes into the checkpoint, then the store gets a copy with this id that says of itself that it is unfinished;
+//! An attempt, in this order (a lazy one has its own, see `lazy/job.rs`):
+//! 1. the manifest; its label must be free here, or another one be given; what nobody known has made is taken, held or refused, as the settings say;
+//! 2. the id of the cartridge to be goes into the checkpoint, then its mark into the inventory when it is to be in quarantine, then the store gets a
+//!    copy with this id that says of itself that it is unfinished;
 //! 3. objects, each verified before a byte of it is read; their blocks and marks go to the copy;
 //! 4. when the hash of the whole is right the copy is finished, in one record;
 //! 5. the cartridge appears in the vault, with its row of the catalogue, in one transaction.
@@ -17,7 +18,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use vtl_bundle::{Event, Image, Manifest, Signed};
-use vtl_cartridge::{Cartridge, CartridgeError, CartridgeSpec};
+use vtl_cartridge::{Cartridge, CartridgeError, CartridgeSpec, MAX_COPIED_GENERATION};
 use vtl_jobs::{Failure, Outcome, Plan, PlannedTask, Ticket, Work};
 use vtl_library::{LibraryError, NewCartridges, NewPlace};
 use vtl_store::{OwnerId, Store, StoreError};
@@ -28,12 +29,18 @@ use crate::catalogue::{self, Origin, Row, StoredObject};
 use crate::fail;
 use crate::folder::FolderName;
 use crate::job::{End, InUse, Opened, Plain, change, hex, id_of, outcome, read as look, unhex};
+use crate::lazy::{self, Lazies, LazyRow};
+use crate::maker::{Maker, signature_told};
 use crate::request::{IMPORT, ImportRequest, ImportResult, read, told};
-use crate::world::World;
+use crate::world::{ForeignRule, World};
+
+/// No medium has more (`cartridge.size`); a bundle that says so is not believed.
+const MAX_CAPACITY_BYTES: u64 = 64 << 40;
 
 /// The engine.
 pub struct Import {
     world: Arc<dyn World>,
+    lazies: Arc<Lazies>,
     labels: InUse,
 }
 
@@ -41,6 +48,31 @@ pub struct Import {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Course {
     cartridge: String,
+    /// The owner of what is here of a cartridge that is imported lazily.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pieces: Option<String>,
+}
+
+impl Course {
+    fn load(ticket: &Ticket) -> Result<Option<Self>, Failure> {
+        let bytes = ticket.checkpoint();
+        if bytes.is_empty() {
+            return Ok(None);
+        }
+        serde_json::from_slice(&bytes).map(Some).map_err(|why| fail::unreadable("checkpoint", why))
+    }
+
+    fn save(&self, ticket: &Ticket) -> Result<(), Failure> {
+        ticket.save(serde_json::to_vec(self).map_err(|why| fail::unreadable("checkpoint", why))?)
+    }
+
+    fn cartridge(&self) -> Result<CartridgeId, Failure> {
+        id_of(&self.cartridge)
+    }
+
+    fn pieces(&self) -> Result<Option<CartridgeId>, Failure> {
+        self.pieces.as_deref().map(id_of).transpose()
+    }
 }
 
 impl Work for Import {
@@ -51,10 +83,13 @@ impl Work for Import {
     fn plan(&self, request: &str) -> Result<Plan, Failure> {
         let request: ImportRequest = read(request)?;
         let name = FolderName::asked(&request.folder)?;
-        let notes = vec![format!(
+        let mut notes = vec![format!(
             "from folder {name} of remote {}; its size is known when its manifest is fetched",
             request.remote
         )];
+        if request.lazy {
+            notes.push("it can be loaded at once; blocks are fetched when they are read".to_owned());
+        }
         Ok(Plan { tasks: vec![PlannedTask { name: "fetch".to_owned(), bytes: 0 }], notes })
     }
 
@@ -63,42 +98,53 @@ impl Work for Import {
     }
 
     fn undo(&self, ticket: &Ticket) -> Result<(), Failure> {
-        let Some(id) = begun(ticket)? else { return Ok(()) };
+        let Some(course) = Course::load(ticket)? else { return Ok(()) };
+        let id = course.cartridge()?;
         if is_listed(&*self.world, id)? {
+            if self.lazies.row(id)?.is_some() {
+                ticket.note("the cartridge stays, and what is not here is fetched when it is read; to fetch the rest, import it once more");
+            }
             return Ok(());
         }
-        remove_copy(&*self.world, &self.world.store_of_new()?, id)
+        lazy::unbegin(&*self.world, id, course.pieces()?)
     }
 }
 
 /// The id that earlier attempts have chosen.
 pub(crate) fn begun(ticket: &Ticket) -> Result<Option<CartridgeId>, Failure> {
-    let bytes = ticket.checkpoint();
-    if bytes.is_empty() {
-        return Ok(None);
-    }
-    let course: Course = serde_json::from_slice(&bytes).map_err(|why| fail::unreadable("checkpoint", why))?;
-    id_of(&course.cartridge).map(Some)
+    Course::load(ticket)?.map(|course| course.cartridge()).transpose()
 }
 
-/// The id of the cartridge to be; it is in the checkpoint when this returns.
-pub(crate) fn chosen(world: &dyn World, ticket: &Ticket) -> Result<CartridgeId, Trouble> {
+/// The id of the cartridge to be, and of its pieces when it is imported lazily; they are in the checkpoint when this returns.
+pub(crate) fn chosen(world: &dyn World, ticket: &Ticket, lazy: bool) -> Result<CartridgeId, Trouble> {
     if let Some(id) = begun(ticket)? {
         return Ok(id);
     }
-    let mut id = [0; 16];
-    let filled = world.random().fill(&mut id);
-    filled.map_err(|why| fail::temporary("internal", format!("no random bytes: {why}"), ""))?;
-    let course = Course { cartridge: hex(&id) };
-    ticket.save(serde_json::to_vec(&course).map_err(|why| fail::unreadable("checkpoint", why))?)?;
-    Ok(CartridgeId(id))
+    let fresh = || {
+        let mut id = [0; 16];
+        let filled = world.random().fill(&mut id);
+        filled.map_err(|why| fail::temporary("internal", format!("no random bytes: {why}"), ""))?;
+        Ok::<_, Failure>(CartridgeId(id))
+    };
+    let (id, pieces) = (fresh()?, if lazy { Some(fresh()?) } else { None });
+    Course { cartridge: hex(&id.0), pieces: pieces.map(|pieces| hex(&pieces.0)) }.save(ticket)?;
+    Ok(id)
 }
 
 pub(crate) fn is_listed(world: &dyn World, id: CartridgeId) -> Result<bool, Failure> {
     look(world, |tx| vtl_library::cartridge_by_id(tx, id)).map(|found| found.is_some())
 }
 
+/// Removes a copy that nothing leads to, and its mark after it.
 pub(crate) fn remove_copy(world: &dyn World, store: &Store, id: CartridgeId) -> Result<(), Failure> {
+    remove_owner(world, store, id)?;
+    if look(world, |tx| vtl_library::quarantined(tx, id))?.is_some() {
+        change(world, |tx| vtl_library::forget_quarantine(tx, id))?;
+    }
+    Ok(())
+}
+
+fn remove_owner(world: &dyn World, store: &Store, id: CartridgeId) -> Result<(), Failure> {
     match store.remove(OwnerId(id.0)) {
         Ok(()) => {
             world.freed();
@@ -115,8 +161,8 @@ pub(crate) fn remove_copy(world: &dyn World, store: &Store, id: CartridgeId) -> 
 
 impl Import {
     /// An engine in this world.
-    pub fn new(world: Arc<dyn World>) -> Self {
-        Self { world, labels: InUse::default() }
+    pub fn new(world: Arc<dyn World>, lazies: Arc<Lazies>) -> Self {
+        Self { world, lazies, labels: InUse::default() }
     }
 
     fn attempt(&self, ticket: &Ticket) -> Result<ImportResult, Trouble> {
@@ -130,39 +176,122 @@ impl Import {
             None => end.name.label,
         };
         let _alone = self.labels.take(label.as_str())?;
+        if let Some(row) = self.begun_lazily(ticket, &request, label)? {
+            return self.rest(ticket, request, &row);
+        }
         ticket.set_tasks(&["fetch"]);
         let opened = end.opened(world, &Plain::new(ticket, 0))?;
         same_media(label, opened.manifest.label)?;
+        within_bounds(&opened.manifest)?;
+        let quarantined = quarantine_of(world, &end, &opened)?;
         let pace = Plain::new(ticket, opened.manifest.image_bytes);
-        let id = chosen(world, ticket)?;
+        let id = chosen(world, ticket, request.lazy)?;
         let store = world.store_of_new()?;
+        if request.lazy && !is_listed(world, id)? {
+            // Before there is a cartridge: no crash lists it without its mark.
+            if let Some(why) = &quarantined {
+                change(world, |tx| vtl_library::quarantine(tx, id, why))?;
+            }
+            let row = self.begin_lazily(ticket, &request, &opened, label)?;
+            return self.rest(ticket, request, &row);
+        }
         if !is_listed(world, id)? {
             if let Err(taken) = is_free(world, label) {
                 remove_copy(world, &store, id)?;
                 return Err(taken.into());
             }
             if !is_finished(&store, id) {
-                self.make(ticket, &end, &opened, label, id, &pace)?;
+                self.make(ticket, &end, &opened, label, id, quarantined.as_deref(), &pace)?;
             }
         }
         list(world, &store, &end, &opened, label, id)?;
         ticket.progress(0, opened.manifest.image_bytes, opened.manifest.image_bytes);
         ticket.task_done(0);
+        let manifest = &opened.manifest;
+        let whole = (manifest.image_bytes, manifest.generation);
+        self.told(id, label, request, whole, opened.signed, opened.known)
+    }
+
+    /// What the job says at its end; `whole`: bytes and write generation.
+    fn told(
+        &self,
+        id: CartridgeId,
+        label: Label,
+        request: ImportRequest,
+        (image_bytes, generation): (u64, u64),
+        signed: Signed,
+        known: bool,
+    ) -> Result<ImportResult, Trouble> {
         Ok(ImportResult {
             label: label.to_string(),
             remote: request.remote,
             folder: request.folder,
-            image_bytes: opened.manifest.image_bytes,
-            generation: opened.manifest.generation,
-            signed: match opened.signed {
-                Signed::No => "not signed: who wrote it is not known".to_owned(),
-                Signed::By(_) => "signed by a key that is not known here".to_owned(),
-            },
-            known: opened.known,
+            image_bytes,
+            generation,
+            signed: signature_told(&self.world.signers()?, signed),
+            known,
+            quarantined: look(&*self.world, |tx| vtl_library::quarantined(tx, id))?,
         })
     }
 
+    /// The cartridge that this job, or another one before it, has begun lazily of the same folder.
+    fn begun_lazily(
+        &self,
+        ticket: &Ticket,
+        request: &ImportRequest,
+        label: Label,
+    ) -> Result<Option<LazyRow>, Failure> {
+        if let Some(course) = Course::load(ticket)? {
+            return self.lazies.row(course.cartridge()?);
+        }
+        let rows = look(&*self.world, |tx| Ok(lazy::from_folder(tx, &request.remote, &request.folder)?))?;
+        let Some(row) = rows.into_iter().find(|row| row.label == label) else { return Ok(None) };
+        let pieces = Some(hex(&row.pieces.0));
+        Course { cartridge: hex(&row.cartridge.0), pieces }.save(ticket)?;
+        Ok(Some(row))
+    }
+
+    fn begin_lazily(
+        &self,
+        ticket: &Ticket,
+        request: &ImportRequest,
+        opened: &Opened,
+        label: Label,
+    ) -> Result<LazyRow, Trouble> {
+        let course = Course::load(ticket)?.ok_or_else(|| fail::unreadable("checkpoint", "there is none"))?;
+        let cartridge = course.cartridge()?;
+        let pieces = course.pieces()?.ok_or_else(|| fail::unreadable("checkpoint", "it has no pieces"))?;
+        is_free(&*self.world, label)?;
+        let now_s = self.world.unix_s();
+        let new = lazy::Begin {
+            remote: &request.remote,
+            folder: &request.folder,
+            manifest: &opened.manifest,
+            manifest_bytes: &opened.bytes,
+            manifest_sha256: &opened.sha256,
+            cartridge,
+            pieces,
+            label,
+            spec: &|frames| spec(label, cartridge, frames.manifest(), &frames.inside().attributes, now_s),
+            attributes: &|frames| host_attributes(&frames.inside().attributes).collect(),
+        };
+        let row = lazy::begin(&*self.world, &new)?;
+        ticket.note(&format!(
+            "{label} is in the vault and can be loaded; what is not here is fetched when it is read"
+        ));
+        Ok(row)
+    }
+
+    fn rest(&self, ticket: &Ticket, request: ImportRequest, row: &LazyRow) -> Result<ImportResult, Trouble> {
+        let lazy = self.lazies.of(row.cartridge)?;
+        let lazy = lazy.ok_or_else(|| fail::busy(format!("{} has just become whole", row.label)))?;
+        let rested = lazy.rest(ticket)?;
+        let whole = (rested.image_bytes, rested.generation);
+        self.told(row.cartridge, row.label, request, whole, rested.signed, rested.known)
+    }
+
     /// The copy is whole when this returns; else there is none.
+    #[allow(clippy::too_many_arguments, reason = "what one import is about; nobody else calls it")]
     fn make(
         &self,
         ticket: &Ticket,
@@ -170,11 +299,16 @@ impl Import {
         opened: &Opened,
         label: Label,
         id: CartridgeId,
+        quarantined: Option<&str>,
         pace: &Plain<'_>,
     ) -> Result<(), Trouble> {
         let world = &*self.world;
         let store = world.store_of_new()?;
         remove_copy(world, &store, id)?;
+        // Before there is a copy: no crash lists the cartridge without its mark.
+        if let Some(why) = quarantined {
+            change(world, |tx| vtl_library::quarantine(tx, id, why))?;
+        }
         let made = self.fetch(ticket, end, &opened.manifest, label, id, pace, &store);
         if made.is_err()
             && let Err(left) = remove_copy(world, &store, id)
@@ -256,7 +390,8 @@ fn spec(
 ) -> CartridgeSpec {
     let number = |name: &str| attributes.get(name).and_then(|text| text.parse::<u64>().ok());
     let native = label.media().generation.native_capacity().0;
-    let capacity = number("capacity_bytes").unwrap_or(native).max(manifest.image_bytes);
+    let stated = number("capacity_bytes").map_or(native, |bytes| bytes.min(MAX_CAPACITY_BYTES));
+    let capacity = stated.max(manifest.image_bytes);
     let created = attributes.get("created_s").and_then(|text| text.parse().ok());
     let serial = attributes.get("serial").filter(|_| label == manifest.label).cloned();
     CartridgeSpec {
@@ -291,6 +426,20 @@ fn host_attributes(attributes: &BTreeMap<String, String>) -> impl Iterator<Item 
     })
 }
 
+/// Why the cartridge is to be in quarantine, if it is.
+fn quarantine_of(world: &dyn World, end: &End, opened: &Opened) -> Result<Option<String>, Failure> {
+    let Maker::Foreign(why) = Maker::find(world, &opened.sha256, opened.signed)? else { return Ok(None) };
+    match end.settings.foreign {
+        ForeignRule::Accept => Ok(None),
+        ForeignRule::Quarantine => Ok(Some(format!("what it was made of is foreign: {why}"))),
+        ForeignRule::Refuse => Err(fail::permanent(
+            "forbidden",
+            format!("folder {} is foreign: {why}, and migrate.foreign_bundles is refuse", end.name),
+            "if you know who signed it, make the signer known: vtl key import PUBLIC.pem --name K; else migrate.foreign_bundles=quarantine takes it in and holds it",
+        )),
+    }
+}
+
 pub(crate) fn is_finished(store: &Store, id: CartridgeId) -> bool {
     Cartridge::inspect(store, id).is_ok_and(|facts| !facts.unfinished)
 }
@@ -302,6 +451,19 @@ fn same_media(label: Label, original: Label) -> Result<(), Failure> {
     }
     let text = format!("{label} is another kind of medium than {original}");
     Err(fail::permanent("invalid", text, "choose a label that ends as the original's does"))
+}
+
+/// No cartridge can have more, whatever a bundle says.
+fn within_bounds(manifest: &Manifest) -> Result<(), Failure> {
+    let bounds = [
+        ("bytes", manifest.image_bytes, MAX_CAPACITY_BYTES),
+        ("write generation", manifest.generation, MAX_COPIED_GENERATION),
+    ];
+    let beyond = bounds.into_iter().find(|(_, found, most)| found > most);
+    beyond.map_or(Ok(()), |(what, found, most)| {
+        let text = format!("the bundle says {what} {found}, no cartridge has more than {most}");
+        Err(fail::permanent("invalid", text, "no server has written that: do not trust where it comes from"))
+    })
 }
 
 pub(crate) fn is_free(world: &dyn World, label: Label) -> Result<(), Failure> {

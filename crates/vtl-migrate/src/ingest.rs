@@ -143,7 +143,7 @@ impl Ingest {
         let _alone = self.labels.take(label.as_str())?;
         let _mine = self.devices.take(&request.device)?;
         ticket.set_tasks(&["read the tape"]);
-        let id = chosen(world, ticket)?;
+        let id = chosen(world, ticket, false)?;
         let store = world.store_of_new()?;
         if !is_listed(world, id)? {
             if let Err(taken) = is_free(world, label) {

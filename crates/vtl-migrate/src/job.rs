@@ -6,17 +6,18 @@ use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 use tokio::runtime::Handle;
-use vtl_bundle::{FRAME_BYTES, MAX_MANIFEST_BYTES, Manifest, Signed, Stored, manifest_name};
+use vtl_bundle::{FRAME_BYTES, Manifest, Signed, Stored};
 use vtl_jobs::{Failure, Outcome, Ticket};
 use vtl_library::LibraryError;
 use vtl_meta::Tx;
-use vtl_remote::{Class, Folder, Mode, Receipt, Remote, Span, collect, verify};
+use vtl_remote::{Class, Folder, Mode, Receipt, Remote, verify};
 use vtl_transfer::{Confirmed, Line, Pace, Permission, Staging, Trouble, content_of, of_ticket, on_remote};
 use vtl_types::CartridgeId;
 
 use crate::catalogue::{self, Row};
 use crate::fail;
-use crate::folder::FolderName;
+use crate::folder::{FolderName, manifest_of};
+use crate::maker::signer;
 use crate::world::{Settings, World};
 
 /// The other end of a job: everything that its calls need.
@@ -58,19 +59,8 @@ impl End {
 
     /// The manifest that is there, as bytes; none when there is none.
     pub(crate) fn manifest(&self, pace: &dyn Pace) -> Result<Option<bytes::Bytes>, Trouble> {
-        let name = self.folder.object(&manifest_name(self.name.label));
-        let name = name.map_err(|why| fail::permanent("invalid", why.to_string(), ""))?;
         let _permit = pace.permit().ok_or(Trouble::Stopped)?;
-        on_remote(&self.runtime, pace, async {
-            match self.remote.get(&name, Span::whole()).await {
-                Ok(stream) => {
-                    let paced = self.settings.limiter.paced(stream);
-                    collect(paced, MAX_MANIFEST_BYTES).await.map(Some)
-                }
-                Err(error) if error.class() == Class::NotThere => Ok(None),
-                Err(error) => Err(error),
-            }
-        })
+        on_remote(&self.runtime, pace, manifest_of(&*self.remote, &self.name, &self.settings.limiter))
     }
 
     /// The manifest of a complete bundle, that it is the one of this folder, and what is known of it here.
@@ -92,9 +82,10 @@ impl End {
             return Err(fail::permanent("conflict", text, "give the folder its right name again").into());
         }
         let known = known(world, self.remote.name(), &self.name.to_string())?;
-        let sha256 = hex(&Sha256::digest(&bytes));
+        let sha256 = sha256(&bytes);
         if let Some(row) = known.first()
-            && row.manifest_sha256 != sha256
+            && !row.has_manifest(&sha256)
+            && !is_rewrapped(world, row, &manifest, signed)?
         {
             let text =
                 format!("the manifest in folder {} is not the one that was written or read here", self.name);
@@ -105,7 +96,7 @@ impl End {
             )
             .into());
         }
-        Ok(Opened { manifest, signed, sha256, known: !known.is_empty() })
+        Ok(Opened { manifest, bytes, signed, sha256, known: !known.is_empty() })
     }
 
     /// Proves at this moment that what a row says is there, by hashes kept here.
@@ -130,7 +121,7 @@ impl End {
             })?;
         }
         match self.manifest(pace)? {
-            Some(bytes) if hex(&Sha256::digest(&bytes)) == row.manifest_sha256 => Ok(()),
+            Some(bytes) if row.has_manifest(&sha256(&bytes)) => Ok(()),
             found => {
                 let word = if found.is_some() { "another one" } else { "gone" };
                 let text = format!("the manifest in folder {} is {word}", self.name);
@@ -140,9 +131,17 @@ impl End {
     }
 }
 
+/// Whether another server has given a bundle that is known here other recipients: a known signer says so, and the objects are those of the row.
+fn is_rewrapped(world: &dyn World, row: &Row, manifest: &Manifest, signed: Signed) -> Result<bool, Failure> {
+    let same = row.objects.iter().map(|stored| &stored.object).eq(&manifest.objects);
+    Ok(same && signer(&world.signers()?, signed).is_some())
+}
+
 /// A manifest that may be used.
 pub(crate) struct Opened {
     pub(crate) manifest: Manifest,
+    /// As it was fetched.
+    pub(crate) bytes: bytes::Bytes,
     pub(crate) signed: Signed,
     pub(crate) sha256: String,
     /// Hashes kept here say that it is what was written or read here.
@@ -191,6 +190,12 @@ pub(crate) fn outcome(attempt: Result<String, Trouble>) -> Result<Outcome, Failu
 
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// As manifests are told apart.
+#[must_use]
+pub fn sha256(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
 }
 
 pub(crate) fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {

@@ -2,9 +2,11 @@
 //!
 //! ```text
 //! Export: Reading (a snapshot) -> bundle writer -> vtl-transfer -> remote, manifest last -> catalogue -> delete here, if that is wanted
+//! Import, lazily: manifest -> the cartridge appears; pieces as they are read, then all of them -> finished
 //! Import: manifest -> vtl-transfer -> bundle reader -> a copy that says it is unfinished -> finished -> inventory and catalogue, in one transaction
 //! Ingest: a tape device of this machine -> a copy that says it is unfinished -> finished -> inventory
 //! Verify, Prune: what lies on a remote, against what is known of it
+//! Fetch: what lies on a remote to a folder of this machine;   Rewrap: the manifest there for other keys
 //! ```
 //!
 //! Who uses it: the daemon, which is the [`World`]. Engines keep nothing between two calls but what is in a job's checkpoint, the store and the
@@ -14,32 +16,44 @@ mod catalogue;
 mod clean;
 mod export;
 mod fail;
+mod fetch;
 mod folder;
 mod import;
 mod ingest;
 mod job;
+mod lazy;
+mod maker;
 mod prune;
 mod request;
+mod rewrap;
 mod spare;
 mod tape;
 mod verify;
 mod whereabouts;
 mod world;
 
-pub use catalogue::{MODULE, Origin, Row, StoredObject, all, is_exported, of_cartridge, of_folder};
+pub use catalogue::{
+    MODULE, Origin, Row, StoredObject, all, is_exported, made_here, of_cartridge, of_folder,
+};
 pub use clean::{Clean, clean_import, prove};
 pub use export::{Export, written_to};
-pub use folder::{FolderName, Found, found_in};
+pub use fetch::Fetch;
+pub use folder::{FolderName, Found, found_in, manifest_of};
 pub use import::Import;
 pub use ingest::{INGEST, Ingest, IngestRequest, IngestResult, Tapes};
+pub use job::sha256;
+pub use lazy::{LAZY_MODULE, Lazies, Lazy, LazyRow, lazy_all, lazy_forget, lazy_of};
+pub use maker::Maker;
 pub use prune::Prune;
 pub use request::{
-    EXPORT, ExportRequest, ExportResult, IMPORT, ImportRequest, ImportResult, PRUNE, PruneRequest,
-    PruneResult, VERIFY, VerifyRequest, VerifyResult,
+    EXPORT, ExportRequest, ExportResult, FETCH, FetchRequest, FetchResult, IMPORT, ImportRequest,
+    ImportResult, PRUNE, PruneRequest, PruneResult, REWRAP, RewrapRequest, RewrapResult, VERIFY,
+    VerifyRequest, VerifyResult,
 };
+pub use rewrap::Rewrap;
 pub use spare::SpareRequest;
 pub use tape::{Found as FoundOnTape, TapeDevice};
 pub use verify::Verify;
-pub use vtl_bundle::{CHUNK_SIZES, Stored};
+pub use vtl_bundle::{CHUNK_SIZES, MAX_RECIPIENTS, Stored};
 pub use whereabouts::Whereabouts;
-pub use world::{Blank, Defaults, Settings, World};
+pub use world::{Blank, Defaults, ForeignRule, Settings, World};

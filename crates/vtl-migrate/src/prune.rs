@@ -10,7 +10,8 @@ use vtl_transfer::{Trouble, on_remote};
 
 use crate::fail;
 use crate::folder::{FolderName, Found, found_in};
-use crate::job::{End, Plain, outcome, remove_folder};
+use crate::job::{End, Plain, outcome, read as look, remove_folder};
+use crate::lazy;
 use crate::request::{PRUNE, PruneRequest, PruneResult, read, told};
 use crate::world::World;
 
@@ -72,6 +73,7 @@ impl Prune {
             let name = one.name.to_string();
             match verdict(&request, &one, in_use(&one), world.unix_s()) {
                 Verdict::Goes => {
+                    not_needed(world, &request.remote, &name)?;
                     let end = End::open(world, &request.remote, one.name)?;
                     let (objects, bytes) = remove_folder(world, &end, &pace, &[])?;
                     result.folders.push(name);
@@ -92,6 +94,19 @@ impl Prune {
             .into()),
             _ => Ok(result),
         }
+    }
+}
+
+/// A cartridge that is here in part has its rest there.
+fn not_needed(world: &dyn World, remote: &str, folder: &str) -> Result<(), Failure> {
+    let rows = look(world, |tx| Ok(lazy::from_folder(tx, remote, folder)?))?;
+    match rows.first() {
+        None => Ok(()),
+        Some(row) => Err(fail::permanent(
+            "conflict",
+            format!("{folder} is needed: {} is here in part, and the rest of it is there", row.label),
+            "let its import end, or remove the cartridge for good: vtl cartridge rm LABEL --now",
+        )),
     }
 }
 

@@ -17,6 +17,11 @@ pub const VERIFY: &str = "verify";
 /// Kind of removals from a remote.
 pub const PRUNE: &str = "prune";
 
+/// Kind of fetches to a folder of this machine.
+pub const FETCH: &str = "fetch";
+/// Kind of new manifests for other keys.
+pub const REWRAP: &str = "rewrap";
+
 /// An export; the job's label says of what.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -27,9 +32,12 @@ pub struct ExportRequest {
     /// Name of the remote.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remote: Option<String>,
-    /// Name of the public key; `none`: not encrypted, whatever the settings say.
+    /// Names of public keys, with commas between them; `none`: not encrypted, whatever the settings say.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
+    /// Name of the key that signs; `none`: not signed, whatever the settings say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sign_with: Option<String>,
     /// The most that an object may have, in bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub chunk_bytes: Option<u64>,
@@ -74,6 +82,9 @@ pub struct ExportResult {
     /// How what was sent was verified, in words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub proof: Option<String>,
+    /// Name of the key that signed it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signed_with: Option<String>,
     /// Whether the cartridge was removed here.
     pub deleted_here: bool,
     /// Why it was not, although that was wanted.
@@ -98,6 +109,9 @@ pub struct ImportRequest {
     /// Label here, when it is not to be the bundle's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub as_label: Option<String>,
+    /// Loadable at once, blocks fetched when they are read.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub lazy: bool,
 }
 
 /// How an import ended.
@@ -117,6 +131,9 @@ pub struct ImportResult {
     pub signed: String,
     /// Whether hashes kept here said that it is what was written here.
     pub known: bool,
+    /// Why it is in quarantine, if it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quarantined: Option<String>,
 }
 
 /// A verification.
@@ -143,6 +160,8 @@ pub struct VerifyResult {
     pub bytes: u64,
     /// Whether the hashes were those kept here, and not only the manifest's.
     pub known: bool,
+    /// Who signed the manifest, in words.
+    pub signed: String,
 }
 
 /// A removal.
@@ -170,6 +189,70 @@ pub struct PruneResult {
     pub bytes: u64,
     /// Incomplete folders that stay, because something may still write to them.
     pub left: Vec<String>,
+}
+
+/// A fetch to a folder of this machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FetchRequest {
+    /// Name of the remote.
+    pub remote: String,
+    /// The bundle's folder there.
+    pub folder: String,
+    /// A folder here, an absolute path; the bundle's folder is made in it.
+    pub to: String,
+}
+
+/// How a fetch ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FetchResult {
+    /// Name of the remote.
+    pub remote: String,
+    /// The bundle's folder there.
+    pub folder: String,
+    /// Where it is now.
+    pub place: String,
+    /// Chunk objects.
+    pub objects: u64,
+    /// Bytes of them.
+    pub bytes: u64,
+    /// Who signed the manifest, in words.
+    pub signed: String,
+    /// Whether the hashes were those kept here, and not only the manifest's.
+    pub known: bool,
+}
+
+/// The data key of a bundle for other recipients.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RewrapRequest {
+    /// Name of the remote.
+    pub remote: String,
+    /// The bundle's folder there.
+    pub folder: String,
+    /// Names of public keys, with commas between them: all who can open it then.
+    pub key: String,
+    /// Name of the key that signs the new manifest; `none`: nobody. Without it: as exports are signed, or as the old one was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sign_with: Option<String>,
+}
+
+/// How a rewrap ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RewrapResult {
+    /// Name of the remote.
+    pub remote: String,
+    /// The bundle's folder there.
+    pub folder: String,
+    /// Names of the keys, with commas between them.
+    pub key: String,
+    /// Their fingerprints, hexadecimal.
+    pub recipients: Vec<String>,
+    /// Name of the key that signed the new manifest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed_with: Option<String>,
+    /// Hash of the new manifest, hexadecimal.
+    pub manifest_sha256: String,
 }
 
 /// Reads a request.

@@ -12,6 +12,7 @@ use vtl_transfer::{Pace, Trouble, content_of, examine, on_remote};
 use crate::fail;
 use crate::folder::FolderName;
 use crate::job::{End, Plain, image_bytes_of, outcome};
+use crate::maker::signature_told;
 use crate::request::{VERIFY, VerifyRequest, VerifyResult, read, told};
 use crate::world::World;
 
@@ -85,6 +86,7 @@ impl Verify {
             objects: objects.len() as u64,
             bytes: chosen.iter().map(|object| object.bytes).sum(),
             known: opened.known,
+            signed: signature_told(&world.signers()?, opened.signed),
         })
     }
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::runtime::Handle;
-use vtl_codec::{Key, Method, PrivateKey, PublicKey, Randomness};
+use vtl_codec::{Key, Method, PrivateKey, PublicKey, Randomness, SigningKey, VerifyingKey};
 use vtl_jobs::{Failure, Ticket};
 use vtl_library::LibraryError;
 use vtl_meta::Tx;
@@ -26,8 +26,23 @@ pub struct Settings {
     pub limiter: Limiter,
     /// How what was sent is verified.
     pub verify: Mode,
+    /// What becomes of a bundle that nobody known here has made.
+    pub foreign: ForeignRule,
+    /// How long a host's read waits for a block that is not here.
+    pub read_wait: std::time::Duration,
     /// What requests need not say.
     pub defaults: Defaults,
+}
+
+/// What becomes of a bundle that was not exported from here and that no known signer has signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ForeignRule {
+    /// It is taken as any other.
+    Accept,
+    /// It is taken, and stays in the vault until somebody releases it.
+    Quarantine,
+    /// It is not taken.
+    Refuse,
 }
 
 /// What a request that does not say it means.
@@ -35,8 +50,10 @@ pub struct Settings {
 pub struct Defaults {
     /// Where to.
     pub remote: Option<String>,
-    /// For whom.
+    /// For whom: names of keys, with commas between them.
     pub key: Option<String>,
+    /// Who signs.
+    pub sign_with: Option<String>,
     /// The most that an object may have.
     pub chunk_bytes: u64,
     /// What frames are tried with.
@@ -99,6 +116,18 @@ pub trait World: Send + Sync {
     /// # Errors
     /// There is none here, or it cannot be read.
     fn private_key(&self, fingerprints: &[String]) -> Result<PrivateKey, Failure>;
+
+    /// The key of this name that signs.
+    ///
+    /// # Errors
+    /// There is none, or it cannot be read.
+    fn signing_key(&self, name: &str) -> Result<SigningKey, Failure>;
+
+    /// Names and keys of everybody whose signature is known here.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    fn signers(&self) -> Result<Vec<(String, VerifyingKey)>, Failure>;
 
     /// What data keys in checkpoints are sealed with. It stays the same over restarts.
     ///

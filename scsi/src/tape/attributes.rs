@@ -172,6 +172,7 @@ pub(super) fn write<M: Medium>(deck: &mut Deck<M>, list: &[u8]) -> Result<(), Ch
         deck.medium_mut().set_host_attribute(change.id, &stored).map_err(|fault| match fault {
             AttributeFault::NoRoom => Check::AttributeMemoryFull,
             AttributeFault::NotStored => Check::InternalFailure,
+            AttributeFault::Protected => Check::WriteProtected,
         })?;
     }
     Ok(())

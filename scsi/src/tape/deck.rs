@@ -403,6 +403,7 @@ impl<M: Medium> Deck<M> {
             Fault::Unreadable { .. } => {
                 Halt::from(Check::UnrecoveredRead { left }).raising(Alert::ReadFailure)
             }
+            Fault::Away => Check::BlockAway { left }.into(),
             Fault::LateWrite => {
                 self.buffered = Buffered::default();
                 Halt::deferred(Check::WriteError { left: None }).raising(Alert::WriteFailure)

@@ -285,6 +285,7 @@ impl Medium for TestMedium {
         match self.fault() {
             Ok(()) => {}
             Err(Fault::PoolFull) => return Err(AttributeFault::NoRoom),
+            Err(Fault::WriteProtected) => return Err(AttributeFault::Protected),
             Err(_) => return Err(AttributeFault::NotStored),
         }
         if value.is_empty() {

@@ -385,6 +385,23 @@ fn a_damaged_block_is_a_medium_error_that_does_not_take_others_with_it() {
 }
 
 #[test]
+fn a_block_that_is_elsewhere_aborts_the_command_before_it_and_may_be_asked_for_again() {
+    let mut bench = Bench::loaded();
+    for seed in 0..2 {
+        bench.write_block(&pattern(100, seed));
+    }
+    bench.rewind();
+    bench.medium().next_fault = Some(Fault::Away);
+    assert_eq!(bench.sense(&[0x08, 0, 0, 0, 100, 0]), Told::error(0xb, 0x08, 0).left(100));
+    assert_eq!(bench.place(), (0, 0));
+    assert_eq!(bench.good(&[0x08, 0, 0, 0, 100, 0]), pattern(100, 0));
+    bench.set_block_length(100);
+    bench.medium().next_fault = Some(Fault::Away);
+    assert_eq!(bench.sense(&[0x08, 1, 0, 0, 1, 0]), Told::error(0xb, 0x08, 0).left(1));
+    assert_eq!(bench.good(&[0x08, 1, 0, 0, 1, 0]), pattern(100, 1));
+}
+
+#[test]
 fn verify_reads_without_transfer() {
     let mut bench = Bench::loaded();
     bench.write_block(&pattern(100, 0));

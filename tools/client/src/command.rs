@@ -100,7 +100,7 @@ pub enum Noun {
     /// Remotes: places where exported objects lie.
     #[command(subcommand)]
     Remote(RemoteVerb),
-    /// RSA keys of exports.
+    /// Keys of exports: RSA encrypts, Ed25519 signs.
     #[command(subcommand)]
     Key(KeyVerb),
     /// Programs of the site that the server runs.
@@ -223,6 +223,11 @@ pub enum CartridgeVerb {
     },
     /// Take a removed cartridge back from the trash, into the vault.
     Restore {
+        /// Its label.
+        label: String,
+    },
+    /// Let an imported cartridge out of quarantine: it can be loaded then.
+    Release {
         /// Its label.
         label: String,
     },
@@ -734,6 +739,7 @@ const CARTRIDGE_COLUMNS: &[&str] = &[
     "write_protected",
     "retain_until",
     "hold",
+    "quarantined",
 ];
 const DRIVE_COLUMNS: &[&str] =
     &["library", "number", "target", "lun", "serial", "profile", "state", "cartridge", "block", "file"];
@@ -764,7 +770,7 @@ impl Noun {
             Self::Drive(verb) => verb.call(),
             Self::Cartridge(verb) => verb.call(),
             Self::Vault(verb) => Ok(verb.call()),
-            Self::Export(verb) => Ok(verb.call()),
+            Self::Export(verb) => verb.call(),
             Self::Store(StoreVerb::Stats(of)) => Ok(get(&of.ask("/store/stats"), STATS)),
             Self::Store(StoreVerb::Account(of)) => {
                 Ok(call(Method::Post, "/store/account".to_owned(), Some(of.body()), STATS))
@@ -913,6 +919,9 @@ impl CartridgeVerb {
             }
             Self::Restore { label } => {
                 call(Method::Post, format!("{}/restore", path("cartridges", label)), None, View::Message)
+            }
+            Self::Release { label } => {
+                call(Method::Post, format!("{}/release", path("cartridges", label)), None, View::Message)
             }
             Self::Move { label, to, library, force } => {
                 let body = MoveCartridge { to: to.clone(), library: library.clone(), force: *force };
@@ -1201,6 +1210,11 @@ mod tests {
                 "/ingests",
             ),
             ("vtl export ls --remote r", Method::Get, "/exports?remote=r"),
+            ("vtl export show --remote r --folder F", Method::Get, "/exports/show?remote=r&folder=F"),
+            ("vtl export fetch --remote r --folder F --to /keep", Method::Post, "/exports/fetch"),
+            ("vtl export rewrap --remote r --folder F --key k", Method::Post, "/exports/rewrap"),
+            ("vtl cartridge release VTL001L8", Method::Post, "/cartridges/VTL001L8/release"),
+            ("vtl key create s", Method::Post, "/keys/s"),
             (
                 "vtl export verify --remote r --folder VTL001L8-20261126_031500 --sample 10%",
                 Method::Post,
@@ -1265,6 +1279,12 @@ mod tests {
         );
         let wanted = json!({ "remote": "r", "key": "k", "chunk_size_bytes": 67_108_864, "compress": "lz4", "verify": "readback", "plan": true });
         assert_eq!(all, wanted);
+        let several = body("vtl cartridge export VTL001L8 --key k --key l --sign-with s");
+        assert_eq!(several, json!({ "key": "k,l", "sign_with": "s" }));
+        let rewrap = body("vtl export rewrap --remote r --folder F --key l --key m --sign-with none");
+        assert_eq!(rewrap, json!({ "remote": "r", "folder": "F", "key": "l,m", "sign_with": "none" }));
+        let fetch = body("vtl export fetch --remote r --folder F --to /keep");
+        assert_eq!(fetch, json!({ "remote": "r", "folder": "F", "to": "/keep" }));
         assert_eq!(body("vtl cartridge import --job 7"), json!({ "job": 7 }));
         let folder = body("vtl cartridge import --remote r --folder F --as VTL009L8");
         assert_eq!(folder, json!({ "remote": "r", "folder": "F", "as_label": "VTL009L8" }));

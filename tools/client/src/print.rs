@@ -27,6 +27,8 @@ pub enum View {
     Job,
     /// A job in one line.
     JobLine,
+    /// An export: its fields, who can open it, what is in it.
+    Export,
     /// An array of objects, each shown so.
     Each(&'static str, &'static [&'static str]),
     /// This field as it is.
@@ -65,6 +67,14 @@ pub fn answer(answer: &Value, view: &View, json: bool) {
             table(&answer["tasks"], &["name", "state", "done_bytes", "total_bytes"]);
             table(&answer["events"], &["at", "event", "text"]);
         }
+        View::Export => {
+            fields(answer, &["recipients", "inside"]);
+            table(&answer["recipients"], &["key", "private", "bits", "fingerprint"]);
+            let inside = &answer["inside"];
+            fields(inside, &["attributes", "files"]);
+            inner_fields(inside, "attributes");
+            table(&inside["files"], &["number", "blocks", "bytes"]);
+        }
         View::Each(inner, columns) => {
             for one in answer.as_array().into_iter().flatten() {
                 fields(one, &[inner]);
@@ -94,6 +104,7 @@ pub fn exit_code(answer: &Value, view: &View) -> ExitCode {
         | View::Inner(..)
         | View::Job
         | View::JobLine
+        | View::Export
         | View::Each(..)
         | View::Text(_)
         | View::Message => true,

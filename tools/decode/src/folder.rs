@@ -1,11 +1,12 @@
 //! A bundle in a folder, and key files.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use vtl_bundle::{MAX_MANIFEST_BYTES, Manifest, Signed, Source};
+use vtl_bundle::{MAX_MANIFEST_BYTES, Manifest, Signed, Source, counting};
 use vtl_codec::{PrivateKey, Secret, VerifyingKey};
 
 /// No key file is longer.
@@ -34,22 +35,13 @@ impl Source for Objects {
 impl Bundle {
     pub fn open(folder: PathBuf, signer: Option<&VerifyingKey>) -> Result<Self, String> {
         let names = names(&folder)?;
-        let manifests: Vec<&String> = names.iter().filter(|name| name.ends_with(".manifest")).collect();
-        let [name] = manifests[..] else {
-            return Err(format!(
-                "{} has {} manifests: a bundle has one, and a folder without one is an export that was cut off",
-                folder.display(),
-                manifests.len()
-            ));
-        };
-        let path = folder.join(name);
-        let bytes = read(&path, MAX_MANIFEST_BYTES as u64)?;
+        let (name, path, bytes) = counting_manifest(&folder, &names)?;
         let decoded = Manifest::decode(&bytes, signer);
         let (manifest, signed) = decoded.map_err(|error| format!("{}: {error}", path.display()))?;
         let wanted = vtl_bundle::manifest_name(manifest.label);
-        if *name != wanted {
+        if name != wanted {
             return Err(format!(
-                "{}: it is the manifest of {} (rename it to {wanted})",
+                "{}: it is the manifest of {} (rename it to {wanted}, or what has .new behind that to this)",
                 path.display(),
                 manifest.label
             ));
@@ -68,6 +60,40 @@ impl Bundle {
         strangers.retain(|name| name.contains(".img.") && !known(name));
         strangers.sort();
         Ok(strangers)
+    }
+}
+
+/// The manifest that counts: what its name would be when it has taken the other one's place, its path and its bytes.
+fn counting_manifest(folder: &Path, names: &[String]) -> Result<(String, PathBuf, Vec<u8>), String> {
+    let stem = |name: &String| name.strip_suffix(".new").unwrap_or(name).to_owned();
+    let found: BTreeSet<String> = names.iter().map(stem).filter(|name| name.ends_with(".manifest")).collect();
+    let [name] = Vec::from_iter(found).try_into().map_err(|found: Vec<String>| {
+        format!(
+            "{} has {} manifests: a bundle has one, and a folder without one is an export that was cut off",
+            folder.display(),
+            found.len()
+        )
+    })?;
+    let both = [folder.join(&name), folder.join(format!("{name}.new"))];
+    let [named, new] = both.map(|path| match path.exists() {
+        true => read(&path, MAX_MANIFEST_BYTES as u64).map(|bytes| Some(Found { path, bytes })),
+        false => Ok(None),
+    });
+    match counting(named?, new?) {
+        Some(Found { path, bytes }) => Ok((name, path, bytes)),
+        None => Err(format!("{}: its manifest is gone", folder.display())),
+    }
+}
+
+/// A manifest, and where it is.
+struct Found {
+    path: PathBuf,
+    bytes: Vec<u8>,
+}
+
+impl AsRef<[u8]> for Found {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
     }
 }
 

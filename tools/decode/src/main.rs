@@ -103,6 +103,10 @@ fn list(folder: PathBuf, key: Option<PathBuf>, signer: Option<PathBuf>, as_json:
         "codec": manifest.codec_name(),
         "encrypted": manifest.sealed,
         "signed": bundle.signed != Signed::No,
+        "signer": match bundle.signed {
+            Signed::No => None,
+            Signed::By(key) => Some(key.fingerprint().iter().map(|byte| format!("{byte:02x}")).collect::<String>()),
+        },
         "image_bytes": manifest.image_bytes,
         "recipients": manifest.recipients,
         "objects": manifest.objects,
@@ -122,6 +126,7 @@ fn list(folder: PathBuf, key: Option<PathBuf>, signer: Option<PathBuf>, as_json:
 fn print_fields(told: &Value) {
     for (name, value) in told.as_object().into_iter().flatten() {
         match value {
+            Value::Null if name == "signer" => println!("{name}: nobody"),
             Value::Null => println!("{name}: (give a key to see it)"),
             Value::Array(rows) => {
                 println!("{name}: {}", rows.len());

@@ -12,7 +12,8 @@ use vtl_bundle::{Settings, Sink, Stored, Writer};
 use vtl_codec::{Method, PrivateKey, PublicKey, Randomness};
 
 const NAME: &str = "VTL001L8-20261126_031500";
-const VECTORS: [&str; 5] = ["lz4-plain", "marks-only", "none-plain", "none-sealed", "zstd-sealed"];
+const VECTORS: [&str; 6] =
+    ["lz4-plain", "marks-only", "none-plain", "none-sealed", "replaced", "zstd-sealed"];
 
 /// A copy of a vector, its keys with the right mode.
 struct Case {
@@ -216,6 +217,58 @@ fn a_folder_without_a_manifest_and_a_signer_who_did_not_sign_are_refused() {
     fs::remove_file(case.folder.join("VTL001L8.manifest")).unwrap();
     let error = refused(case.run(&["list", NAME]));
     assert!(error.contains("has 0 manifests") && error.contains("cut off"), "{error}");
+}
+
+#[test]
+fn a_manifest_that_replaces_another_one_counts_when_it_is_whole_and_not_before() {
+    let case = Case::new("replaced");
+    let (named, new) = (case.folder.join("VTL001L8.manifest"), case.folder.join("VTL001L8.manifest.new"));
+    // The new one is for the first key, the old one for the second.
+    let decode = |key: &str, out: &str| case.run(&["decode", NAME, "--key", key, "--out", out]);
+    let python = |key: &str, out: &str| case.python(&["decode", NAME, "--key", key, "--out", out]);
+    assert!(refused(decode("made-up-key-2.pem", "no")).contains("no data key for this private key"));
+    let whole = fs::read(&new).unwrap();
+    fs::rename(&named, case.path("old")).unwrap();
+    ok(decode("made-up-key-1.pem", "alone"));
+    if has_python() {
+        assert!(refused(python("made-up-key-2.pem", "no")).contains("no data key for this private key"));
+        ok(python("made-up-key-1.pem", "python-alone"));
+    }
+    fs::rename(case.path("old"), &named).unwrap();
+    for cut in [0, 1, whole.len() / 2, whole.len() - 1] {
+        fs::write(&new, &whole[..cut]).unwrap();
+        let out = format!("cut-{cut}");
+        ok(decode("made-up-key-2.pem", &out));
+        assert_eq!(sha256(&case.path(&out)), case.image_sha256(), "{cut}");
+        if has_python() {
+            ok(python("made-up-key-2.pem", &format!("python-{out}")));
+        }
+    }
+    fs::remove_file(&named).unwrap();
+    assert!(refused(decode("made-up-key-1.pem", "no")).contains("the manifest "), "nothing else is left");
+}
+
+#[test]
+fn both_decoders_take_only_what_the_signer_signed_who_is_named() {
+    let (signed, other, plain) = (Case::new("replaced"), Case::new("none-plain"), Case::new("lz4-plain"));
+    let theirs = other.path("signer.pub.pem");
+    let theirs = theirs.to_str().unwrap();
+    let told = ok(signed.run(&["list", NAME, "--json", "--signer", "signer.pub.pem"]));
+    let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+    // SHA-256 of the public key as openssl writes it.
+    let der = Command::new("openssl")
+        .args(["pkey", "-pubin", "-in", "signer.pub.pem", "-outform", "DER", "-out", "signer.der"])
+        .current_dir(signed.scratch.path())
+        .output()
+        .unwrap();
+    assert!(der.status.success(), "{der:?}");
+    assert_eq!(told["signer"], sha256(&signed.path("signer.der")));
+    assert!(refused(signed.run(&["verify", NAME, "--signer", theirs])).contains("signed by another"));
+    if has_python() {
+        ok(signed.python(&["verify", NAME, "--signer", "signer.pub.pem"]));
+        assert!(refused(signed.python(&["verify", NAME, "--signer", theirs])).contains("signed by another"));
+        assert!(refused(plain.python(&["verify", NAME, "--signer", theirs])).contains("is not signed"));
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Cursor};
 use std::path::{Path, PathBuf};
 
-use vtl_bundle::{Manifest, Signed, Sink, Source, Stored};
+use vtl_bundle::{Manifest, Signed, Sink, Source, Stored, counting};
 use vtl_codec::PrivateKey;
 
 /// A folder of objects.
@@ -57,8 +57,10 @@ impl Folder {
     }
 
     pub fn manifest(&self) -> (Manifest, Signed) {
-        let name = self.objects.keys().find(|name| name.ends_with(".manifest")).unwrap();
-        Manifest::decode(&self.objects[name], None).unwrap()
+        let named = self.objects.iter().find(|(name, _)| name.ends_with(".manifest"));
+        let new = self.objects.iter().find(|(name, _)| name.ends_with(".manifest.new"));
+        let bytes = counting(named.map(|(_, bytes)| bytes), new.map(|(_, bytes)| bytes));
+        Manifest::decode(bytes.unwrap(), None).unwrap()
     }
 }
 
@@ -73,7 +75,8 @@ pub struct Vector {
     pub expected: serde_json::Value,
 }
 
-pub const VECTORS: [&str; 5] = ["lz4-plain", "marks-only", "none-plain", "none-sealed", "zstd-sealed"];
+pub const VECTORS: [&str; 6] =
+    ["lz4-plain", "marks-only", "none-plain", "none-sealed", "replaced", "zstd-sealed"];
 
 pub fn vector(name: &str) -> Vector {
     let home = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors").join(name);

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::runtime::{Handle, Runtime};
 use vtl_cartridge::{Cartridge, CartridgeSpec, Object, Reading};
-use vtl_codec::{Key, Method, PrivateKey, PublicKey, Randomness};
+use vtl_codec::{Key, Method, PrivateKey, PublicKey, Randomness, SigningKey, VerifyingKey};
 use vtl_durable::SimDisk;
 use vtl_jobs::{
     Class, Failure, Job, JobError, JobId, Ledger, Machine, Manager, NewJob, RetryRule, RetryRules, Ticket,
@@ -19,7 +19,10 @@ use vtl_jobs::{
 };
 use vtl_library::{Counts, InstallationId, LibraryError, NewCartridges, NewLibrary, NewPlace};
 use vtl_meta::{Meta, MetaError, Module, Tx};
-use vtl_migrate::{Blank, Defaults, Export, Import, Prune, Settings, Verify, World};
+use vtl_migrate::{
+    Blank, Defaults, Export, Fetch, ForeignRule, Import, Lazies, LazyRow, Prune, Rewrap, Settings, Verify,
+    World,
+};
 use vtl_remote::{
     Abilities, ByteStream, Checkpoint, Error, Folder, FolderRemote, Head, Limiter, Mode, ObjectName, Page,
     Put, Receipt, Remote, Span, StoredHash,
@@ -30,11 +33,34 @@ use vtl_types::{ByteCount, CartridgeId, Generation, Label, LibraryName, Place};
 
 pub const PATIENCE: Duration = Duration::from_secs(600);
 pub const KEY: &str = "k";
-static MODULES: [Module; 3] = [vtl_library::MODULE, vtl_jobs::MODULE, vtl_migrate::MODULE];
+static MODULES: [Module; 4] =
+    [vtl_library::MODULE, vtl_jobs::MODULE, vtl_migrate::MODULE, vtl_migrate::LAZY_MODULE];
+
+/// Another key.
+pub const OTHER_KEY: &str = "l";
 
 pub fn private_key() -> PrivateKey {
-    PrivateKey::from_pem(include_bytes!("../../../vtl-bundle/tests/vectors/none-sealed/made-up-key-1.pem"))
-        .unwrap()
+    private_key_of(KEY).unwrap()
+}
+
+/// Made-up keys by name.
+pub fn private_key_of(name: &str) -> Option<PrivateKey> {
+    let pem: &[u8] = match name {
+        KEY => include_bytes!("../../../vtl-bundle/tests/vectors/none-sealed/made-up-key-1.pem"),
+        OTHER_KEY => include_bytes!("../../../vtl-bundle/tests/vectors/zstd-sealed/made-up-key-2.pem"),
+        _ => return None,
+    };
+    Some(PrivateKey::from_pem(pem).unwrap())
+}
+
+/// Made-up keys that sign, by name: `s` and `t`.
+pub fn signing_key(name: &str) -> Option<SigningKey> {
+    let seed = name.bytes().next().filter(|byte| matches!(byte, b's' | b't'))?;
+    let random = Randomness::from_fn(move |bytes| {
+        bytes.fill(seed);
+        Ok(())
+    });
+    Some(SigningKey::from_pem(&SigningKey::new_pem(&random).unwrap()).unwrap())
 }
 
 /// What outlives every process of one server.
@@ -49,10 +75,15 @@ pub struct Bench {
     pub settings: Mutex<Settings>,
     /// Cartridges that were removed here, with their generations.
     pub deleted: Mutex<Vec<(CartridgeId, u64)>>,
+    /// Names of keys whose private parts are here, of both sorts; and of signers whose public parts are.
+    pub private: Mutex<Vec<&'static str>>,
+    pub signers: Mutex<Vec<&'static str>>,
     pub now_s: Mutex<u64>,
     /// What the site was told of, and what it answers the next time.
     pub vaulted: Mutex<Vec<String>>,
     pub hook_fails: Mutex<Option<Failure>>,
+    /// Of the process that was started last.
+    pub lazies: Mutex<Option<Arc<Lazies>>>,
 }
 
 /// 2026-11-26 03:15:00 UTC.
@@ -60,8 +91,30 @@ pub const NOW_S: u64 = 1_795_662_900;
 
 impl Bench {
     pub fn new() -> Arc<Self> {
+        Self::with(Options::small())
+    }
+
+    /// For tapes of many MiB.
+    pub fn roomy() -> Arc<Self> {
+        const KIB: usize = 1 << 10;
+        Self::with(Options {
+            chunk_bytes: 16 * KIB,
+            fixed_bytes: 64 * KIB,
+            region_bytes: 128 * KIB,
+            batch_bytes: 64 * KIB,
+            pack_bytes: 4 << 20,
+            write_bytes: 64 * KIB,
+            in_flight_bytes: 4 << 20,
+            segment_bytes: 1 << 20,
+            cache_bytes: 1 << 20,
+            memory_bytes: 64 << 20,
+            ..Options::small()
+        })
+    }
+
+    fn with(options: Options) -> Arc<Self> {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(Arc::new(SimDisk::new(1)), Path::new("/pool"), Options::small()).unwrap();
+        let store = Store::open(Arc::new(SimDisk::new(1)), Path::new("/pool"), options).unwrap();
         let meta = Meta::open(&folder.path().join("db"), &MODULES).unwrap();
         let settings = Settings {
             staging: folder.path().join("staging"),
@@ -69,9 +122,12 @@ impl Bench {
             slots: 3,
             limiter: Limiter::unlimited(),
             verify: Mode::RemoteHash,
+            foreign: ForeignRule::Accept,
+            read_wait: PATIENCE,
             defaults: Defaults {
                 remote: Some("r".into()),
                 key: None,
+                sign_with: None,
                 chunk_bytes: 1 << 20,
                 compress: Method::Zstd,
                 delete_after_export: false,
@@ -90,9 +146,12 @@ impl Bench {
             remotes: Mutex::default(),
             settings: Mutex::new(settings),
             deleted: Mutex::default(),
+            private: Mutex::new(vec![KEY]),
+            signers: Mutex::default(),
             now_s: Mutex::new(NOW_S),
             vaulted: Mutex::default(),
             hook_fails: Mutex::default(),
+            lazies: Mutex::default(),
         })
     }
 
@@ -131,11 +190,15 @@ impl Bench {
     /// A process of this server; what an earlier one has left is cleared away as the daemon does.
     pub fn start(self: &Arc<Self>) -> Manager {
         let world = self.world();
+        let lazies = Arc::new(Lazies::new(world.clone()));
+        *self.lazies.lock().unwrap() = Some(lazies.clone());
         self.start_with(vec![
             Arc::new(Export::new(world.clone())),
-            Arc::new(Import::new(world.clone())),
+            Arc::new(Import::new(world.clone(), lazies)),
             Arc::new(Verify::new(world.clone())),
-            Arc::new(Prune::new(world)),
+            Arc::new(Prune::new(world.clone())),
+            Arc::new(Fetch::new(world.clone())),
+            Arc::new(Rewrap::new(world)),
         ])
     }
 
@@ -147,9 +210,12 @@ impl Bench {
     pub fn start_with(self: &Arc<Self>, works: Vec<Arc<dyn Work>>) -> Manager {
         self.left.store(i64::MAX, Ordering::SeqCst);
         vtl_transfer::empty(&self.settings.lock().unwrap().staging).unwrap();
+        let named: Vec<CartridgeId> =
+            self.lazy_rows().iter().flat_map(|row| [row.cartridge, row.pieces]).collect();
         for owner in self.store.owners() {
-            let facts = Cartridge::inspect(&self.store, CartridgeId(owner.0)).unwrap();
-            if facts.unfinished {
+            let id = CartridgeId(owner.0);
+            let facts = Cartridge::inspect(&self.store, id).unwrap();
+            if facts.unfinished && !named.contains(&id) {
                 self.store.remove(owner).unwrap();
             }
         }
@@ -248,6 +314,25 @@ impl Bench {
 
     pub fn rows(&self) -> Vec<vtl_migrate::Row> {
         self.meta.lock().unwrap().read(vtl_migrate::all).unwrap()
+    }
+
+    /// Why a cartridge is in quarantine.
+    pub fn quarantined(&self, label: &str) -> Option<String> {
+        let id = self.id_of(label).expect("the cartridge is here");
+        self.meta.lock().unwrap().read(|tx| vtl_library::quarantined(tx, id)).unwrap()
+    }
+
+    pub fn lazy_rows(&self) -> Vec<LazyRow> {
+        self.meta.lock().unwrap().read(vtl_migrate::lazy_all).unwrap()
+    }
+
+    /// A cartridge that is here in part, as a drive has it.
+    pub fn in_drive(&self, label: &str) -> Cartridge {
+        let id = self.id_of(label).unwrap();
+        let lazies = self.lazies.lock().unwrap().clone().unwrap();
+        let lazy = lazies.of(id).unwrap().unwrap();
+        let settings = vtl_cartridge::Settings::default();
+        Cartridge::open_absent(&self.store, id, settings, lazy.objects(), lazy.absent()).unwrap()
     }
 
     pub fn staging_is_empty(&self) -> bool {
@@ -367,16 +452,29 @@ impl World for Outside {
     }
 
     fn public_key(&self, name: &str) -> Result<PublicKey, Failure> {
-        if name != KEY {
-            return Err(missing("there is no such key"));
-        }
-        Ok(PublicKey::from_der(private_key().public().der()).unwrap())
+        let key = private_key_of(name).ok_or_else(|| missing("there is no such key"))?;
+        Ok(PublicKey::from_der(key.public().der()).unwrap())
     }
 
     fn private_key(&self, fingerprints: &[String]) -> Result<PrivateKey, Failure> {
-        let key = private_key();
-        let own: String = key.public().fingerprint().iter().map(|byte| format!("{byte:02x}")).collect();
-        if fingerprints.contains(&own) { Ok(key) } else { Err(missing("there is no such key")) }
+        let private = self.0.private.lock().unwrap().clone();
+        let fits = |key: &PrivateKey| {
+            let own: String = key.public().fingerprint().iter().map(|byte| format!("{byte:02x}")).collect();
+            fingerprints.contains(&own)
+        };
+        let found = private.into_iter().filter_map(private_key_of).find(fits);
+        found.ok_or_else(|| missing("there is no such key"))
+    }
+
+    fn signing_key(&self, name: &str) -> Result<SigningKey, Failure> {
+        let is_here = self.0.private.lock().unwrap().contains(&name);
+        signing_key(name).filter(|_| is_here).ok_or_else(|| missing("there is no such key"))
+    }
+
+    fn signers(&self) -> Result<Vec<(String, VerifyingKey)>, Failure> {
+        let names = self.0.signers.lock().unwrap().clone();
+        let known = |name: &str| (name.to_owned(), signing_key(name).unwrap().verifying().unwrap());
+        Ok(names.into_iter().map(known).collect())
     }
 
     fn checkpoint_key(&self) -> Result<Key, Failure> {
@@ -455,18 +553,29 @@ fn missing(text: &str) -> Failure {
     Failure { class: Class::Permanent, code: "not-found".into(), message: text.into(), remedy: None }
 }
 
+/// An object, and where and how many bytes of it were read.
+pub type Got = (String, Option<(u64, u64)>);
+
 /// A remote that notes what is put, and may hold puts up until it is told to let them go.
 #[derive(Debug)]
 pub struct Watched {
     pub inner: FolderRemote,
     pub puts: Mutex<Vec<String>>,
     pub held: Mutex<bool>,
+    /// What was read.
+    pub gets: Mutex<Vec<Got>>,
+    /// Chunk objects are not given out for now.
+    pub gets_held: Mutex<bool>,
+    /// Nothing is reached.
+    pub gone: Mutex<bool>,
 }
 
 impl Watched {
     pub fn on(place: &Path) -> Arc<Self> {
         let inner = FolderRemote::open("r", place).unwrap();
-        Arc::new(Self { inner, puts: Mutex::default(), held: Mutex::new(false) })
+        let no = || Mutex::new(false);
+        let (puts, gets) = (Mutex::default(), Mutex::default());
+        Arc::new(Self { inner, puts, held: no(), gets, gets_held: no(), gone: no() })
     }
 }
 
@@ -493,6 +602,18 @@ impl Remote for Watched {
     }
 
     async fn get(&self, name: &ObjectName, span: Span) -> Result<ByteStream, Error> {
+        let object = name.as_str().rsplit('/').next().unwrap().to_owned();
+        while *self.gets_held.lock().unwrap() && object.contains(".img.") {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        if *self.gone.lock().unwrap() {
+            return Err(Error::new(
+                vtl_remote::Class::Unavailable,
+                vtl_remote::Doing::Get,
+                "made to be away",
+            ));
+        }
+        self.gets.lock().unwrap().push((object, span.range()));
         self.inner.get(name, span).await
     }
 

@@ -1,10 +1,12 @@
 //! Exports, imports, and what lies on remotes.
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand};
 use serde_json::json;
-use vtl_api::{ExportCartridge, ImportCartridge, PruneExports, VerifyExport};
+use vtl_api::{ExportCartridge, FetchExport, ImportCartridge, PruneExports, RewrapExport, VerifyExport};
 
-use super::{Call, PLAN, Then, call, get, parse_size, path};
+use super::{Call, PLAN, Then, absolute, call, get, parse_size, path};
 use crate::http::{Failure, Method, segment};
 use crate::print::View;
 
@@ -16,9 +18,12 @@ pub struct ExportArguments {
     /// Name of the remote.
     #[arg(long)]
     remote: Option<String>,
-    /// Name of the key for whose owner it is encrypted.
+    /// Name of the key for whose owner it is encrypted; once for each, if there are several.
     #[arg(long)]
-    key: Option<String>,
+    key: Vec<String>,
+    /// Name of the Ed25519 key that signs it, or none.
+    #[arg(long, value_name = "KEY")]
+    sign_with: Option<String>,
     /// The most that an object may have, such as 512m.
     #[arg(long, value_name = "SIZE")]
     chunk_size: Option<String>,
@@ -51,7 +56,7 @@ pub struct ImportArguments {
     /// Label here, when it is not to be the one that it had.
     #[arg(long = "as", value_name = "LABEL")]
     as_label: Option<String>,
-    /// Loadable at once, blocks fetched when they are read. Not supported by this version.
+    /// Loadable at once; blocks are fetched when they are read, and the rest meanwhile.
     #[arg(long)]
     lazy: bool,
     /// Wait for its end.
@@ -67,6 +72,42 @@ pub enum ExportVerb {
         /// Name of the remote.
         #[arg(long)]
         remote: String,
+    },
+    /// What an export is, who can open it, and, when the key is here, what is in it.
+    Show {
+        /// Name of the remote.
+        #[arg(long)]
+        remote: String,
+        /// Folder on the remote.
+        #[arg(long)]
+        folder: String,
+    },
+    /// Copy an export as it is to a folder of the server's machine, each object verified, such as for vtl-decode; waits for the end. No key is needed.
+    Fetch {
+        /// Name of the remote.
+        #[arg(long)]
+        remote: String,
+        /// Folder on the remote.
+        #[arg(long)]
+        folder: String,
+        /// Where it goes: a folder that is there; one with the export's name is made in it.
+        #[arg(long, value_name = "DIR")]
+        to: PathBuf,
+    },
+    /// Encrypt an export for other keys without sending its objects again; waits for the end. A private key that opens it must be here.
+    Rewrap {
+        /// Name of the remote.
+        #[arg(long)]
+        remote: String,
+        /// Folder on the remote.
+        #[arg(long)]
+        folder: String,
+        /// Name of a key whose owner can open it then; once for each. Nobody else can.
+        #[arg(long, required = true)]
+        key: Vec<String>,
+        /// Name of the Ed25519 key that signs it, or none.
+        #[arg(long, value_name = "KEY")]
+        sign_with: Option<String>,
     },
     /// Fetch objects and compare them with their hashes; waits for the end. No key is needed.
     Verify {
@@ -98,7 +139,8 @@ impl ExportArguments {
     pub(super) fn call(&self) -> Result<Call, Failure> {
         let body = ExportCartridge {
             remote: self.remote.clone(),
-            key: self.key.clone(),
+            key: names(&self.key),
+            sign_with: self.sign_with.clone(),
             chunk_size_bytes: self.chunk_size.as_deref().map(parse_size).transpose()?,
             compress: self.compress.clone(),
             verify: self.verify.clone(),
@@ -125,12 +167,29 @@ impl ImportArguments {
 }
 
 impl ExportVerb {
-    pub(super) fn call(&self) -> Call {
+    pub(super) fn call(&self) -> Result<Call, Failure> {
         let job = |path: &str, body| Call {
             then: Then::Job,
             ..call(Method::Post, path.to_owned(), Some(body), job_view(true))
         };
-        match self {
+        Ok(match self {
+            Self::Show { remote, folder } => get(
+                &format!("/exports/show?remote={}&folder={}", segment(remote), segment(folder)),
+                View::Export,
+            ),
+            Self::Fetch { remote, folder, to } => {
+                let body = FetchExport { remote: remote.clone(), folder: folder.clone(), to: absolute(to)? };
+                job("/exports/fetch", json!(body))
+            }
+            Self::Rewrap { remote, folder, key, sign_with } => {
+                let body = RewrapExport {
+                    remote: remote.clone(),
+                    folder: folder.clone(),
+                    key: key.join(","),
+                    sign_with: sign_with.clone(),
+                };
+                job("/exports/rewrap", json!(body))
+            }
             Self::Ls { remote } => get(&format!("/exports?remote={}", segment(remote)), View::Table(COLUMNS)),
             Self::Verify { remote, folder, sample } => {
                 let body =
@@ -142,8 +201,13 @@ impl ExportVerb {
                     PruneExports { remote: remote.clone(), folder: folder.clone(), confirm: confirm.clone() };
                 job("/exports/prune", json!(body))
             }
-        }
+        })
     }
+}
+
+/// As the API has them.
+fn names(keys: &[String]) -> Option<String> {
+    (!keys.is_empty()).then(|| keys.join(","))
 }
 
 const COLUMNS: &[&str] = &["folder", "label", "objects", "bytes", "complete", "known", "cartridge"];

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 use serde_json::json;
-use vtl_api::{ImportKey, RemoveKey};
+use vtl_api::{CreateKey, ImportKey, RemoveKey};
 
 use super::{Call, absolute, call, get, path, post};
 use crate::http::{Failure, Method};
@@ -15,7 +15,16 @@ use crate::print::View;
 pub enum KeyVerb {
     /// List keys; no secrets.
     Ls,
-    /// Keep an RSA key of 2048 to 8192 bits, as `openssl genrsa` writes it; a public key is enough for exports. vtld reads the file.
+    /// Make an Ed25519 key that signs exports.
+    Create {
+        /// Its name.
+        name: String,
+        /// What it is for: ed25519 signs. An RSA key is made with openssl and imported, so that there is another copy of it.
+        #[arg(long = "type", value_name = "TYPE", default_value = "ed25519")]
+        sort: String,
+    },
+    /// Keep an RSA key of 2048 to 8192 bits, as `openssl genrsa` writes it (its public part is enough for exports), or an Ed25519 key: its private
+    /// part signs exports, its public part makes its owner a known signer. vtld reads the file.
     Import {
         /// The file; a private key has mode 0600.
         file: PathBuf,
@@ -41,7 +50,10 @@ pub enum KeyVerb {
 impl KeyVerb {
     pub(super) fn call(&self) -> Result<Call, Failure> {
         Ok(match self {
-            Self::Ls => get("/keys", View::Table(&["name", "bits", "private", "fingerprint", "problem"])),
+            Self::Ls => {
+                get("/keys", View::Table(&["name", "type", "bits", "private", "fingerprint", "problem"]))
+            }
+            Self::Create { name, sort } => post(path("keys", name), &CreateKey { sort: Some(sort.clone()) }),
             Self::Import { file, name } => {
                 post("/keys".to_owned(), &ImportKey { name: name.clone(), file: absolute(file)? })
             }
@@ -67,6 +79,9 @@ mod tests {
         let import = call("vtl key import /keep/key.pem --name off-site").request;
         assert_eq!((import.method, import.path.as_str()), (Method::Post, "/keys"));
         assert_eq!(import.body, Some(json!({ "name": "off-site", "file": "/keep/key.pem" })));
+        let create = call("vtl key create signer").request;
+        assert_eq!((create.method, create.path.as_str()), (Method::Post, "/keys/signer"));
+        assert_eq!(create.body, Some(json!({ "type": "ed25519" })));
         let remove = call("vtl key rm off-site --confirm off-site").request;
         assert_eq!((remove.method, remove.path.as_str()), (Method::Delete, "/keys/off-site"));
         assert_eq!(remove.body, Some(json!({ "confirm": "off-site" })));

@@ -1,0 +1,213 @@
+//! Fetches: a bundle as it lies on a remote, into a folder of this machine, each object compared with its hashes. No key is needed.
+//!
+//! It is made beside its place, as `FOLDER.part`, with the manifest last, and has its name when all of it is durable. A crash leaves the part, which the
+//! next attempt of the same job begins anew; nothing that is there already is touched.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use vtl_bundle::{Source as _, manifest_name};
+use vtl_jobs::{Failure, Outcome, Plan, PlannedTask, Ticket, Work};
+use vtl_transfer::{Inbox, Pace, Trouble, receive};
+
+use crate::fail;
+use crate::folder::FolderName;
+use crate::job::{End, Opened, Plain, outcome};
+use crate::maker::signature_told;
+use crate::request::{FETCH, FetchRequest, FetchResult, read, told};
+use crate::world::World;
+
+/// Bytes that are copied at once.
+const PIECE: usize = 1 << 20;
+
+/// The engine.
+pub struct Fetch {
+    world: Arc<dyn World>,
+}
+
+/// A job's checkpoint: it has made the part.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Course {
+    part: PathBuf,
+}
+
+impl Work for Fetch {
+    fn kind(&self) -> &'static str {
+        FETCH
+    }
+
+    fn plan(&self, request: &str) -> Result<Plan, Failure> {
+        let request: FetchRequest = read(request)?;
+        let name = FolderName::asked(&request.folder)?;
+        let notes = vec![format!("folder {name} of remote {} to {}", request.remote, request.to)];
+        Ok(Plan { tasks: vec![PlannedTask { name: "fetch".to_owned(), bytes: 0 }], notes })
+    }
+
+    fn run(&self, ticket: &Ticket) -> Result<Outcome, Failure> {
+        outcome(self.attempt(ticket).and_then(|result| Ok(told(&result)?)))
+    }
+
+    fn undo(&self, ticket: &Ticket) -> Result<(), Failure> {
+        begun(ticket)?.map_or(Ok(()), |course| clear(&course.part))
+    }
+}
+
+fn begun(ticket: &Ticket) -> Result<Option<Course>, Failure> {
+    let bytes = ticket.checkpoint();
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    serde_json::from_slice(&bytes).map(Some).map_err(|why| fail::unreadable("checkpoint", why))
+}
+
+impl Fetch {
+    /// An engine in this world.
+    pub fn new(world: Arc<dyn World>) -> Self {
+        Self { world }
+    }
+
+    fn attempt(&self, ticket: &Ticket) -> Result<FetchResult, Trouble> {
+        let world = &*self.world;
+        let request: FetchRequest = read(ticket.request())?;
+        let end = End::open(world, &request.remote, FolderName::asked(&request.folder)?)?;
+        ticket.set_tasks(&["fetch"]);
+        let opened = end.opened(world, &Plain::new(ticket, 0))?;
+        let place = Path::new(&request.to).join(end.name.to_string());
+        let part = Path::new(&request.to).join(format!("{}.part", end.name));
+        let begun_here = begun(ticket)?.is_some_and(|course| course.part == part);
+        // An earlier attempt of this job has got so far: the manifest came last, and the name after it.
+        let is_done = begun_here && has_manifest(&place, &opened);
+        if !is_done {
+            if place.symlink_metadata().is_ok() {
+                return Err(is_there(&place).into());
+            }
+            self.begin(ticket, &part, begun_here)?;
+            let fetched = fetch(ticket, &end, &opened, &part).and_then(|()| Ok(rename(&part, &place)?));
+            if fetched.is_err()
+                && let Err(left) = clear(&part)
+            {
+                ticket.note(&left.message);
+            }
+            fetched?;
+        }
+        ticket.task_done(0);
+        Ok(FetchResult {
+            remote: request.remote,
+            folder: request.folder,
+            place: place.to_string_lossy().into_owned(),
+            objects: opened.manifest.objects.len() as u64,
+            bytes: opened.manifest.objects.iter().map(|object| object.bytes).sum(),
+            signed: signature_told(&world.signers()?, opened.signed),
+            known: opened.known,
+        })
+    }
+
+    /// The part, empty. One that is there is cleared away only when this job has made it.
+    fn begin(&self, ticket: &Ticket, part: &Path, begun_here: bool) -> Result<(), Failure> {
+        if begun_here {
+            clear(part)?;
+        }
+        if part.symlink_metadata().is_ok() {
+            return Err(is_there(part));
+        }
+        let course = Course { part: part.to_owned() };
+        ticket.save(serde_json::to_vec(&course).map_err(|why| fail::unreadable("checkpoint", why))?)?;
+        DirBuilder::new().mode(0o700).create(part).map_err(|error| local(part, &error))
+    }
+}
+
+fn has_manifest(place: &Path, opened: &Opened) -> bool {
+    let found = fs::read(place.join(manifest_name(opened.manifest.label)));
+    found.is_ok_and(|bytes| bytes == opened.bytes)
+}
+
+fn fetch(ticket: &Ticket, end: &End, opened: &Opened, part: &Path) -> Result<(), Trouble> {
+    let manifest = &opened.manifest;
+    let pace = Plain::new(ticket, manifest.image_bytes);
+    let staging = end.staging(ticket)?;
+    receive(end.line(&staging), manifest, &pace, |inbox| {
+        for object in &manifest.objects {
+            copy(inbox, &object.name, &part.join(&object.name), &pace)?;
+        }
+        Ok(())
+    })?;
+    let path = part.join(manifest_name(manifest.label));
+    keep(&path, |file| file.write_all(&opened.bytes)).map_err(|error| local(&path, &error))?;
+    sync_folder(part).map_err(|error| local(part, &error))?;
+    Ok(())
+}
+
+/// One object, which has been compared with its hashes.
+fn copy(inbox: &mut Inbox<'_, '_>, name: &str, path: &Path, pace: &dyn Pace) -> Result<(), Trouble> {
+    let mut inbox = inbox;
+    // What it was is told by the transfer.
+    let mut object = inbox.open(name).map_err(|error| local(path, &error))?;
+    let mut stopped = false;
+    let kept = keep(path, |file| {
+        let mut piece = vec![0; PIECE];
+        loop {
+            if !pace.goes_on() {
+                stopped = true;
+                return Ok(());
+            }
+            match io::Read::read(&mut object, &mut piece)? {
+                0 => return Ok(()),
+                read => file.write_all(piece.get(..read).unwrap_or_default())?,
+            }
+        }
+    });
+    match (stopped, kept) {
+        (true, _) => Err(Trouble::Stopped),
+        (false, Err(error)) => Err(local(path, &error).into()),
+        (false, Ok(())) => Ok(()),
+    }
+}
+
+/// A new file for its owner alone; durable when this returns.
+fn keep(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    write(&mut file)?;
+    file.sync_all()
+}
+
+fn sync_folder(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+/// The part has its name, durably. What has come there meanwhile is not replaced, unless it is an empty folder.
+fn rename(part: &Path, place: &Path) -> Result<(), Failure> {
+    if place.symlink_metadata().is_ok() {
+        return Err(is_there(place));
+    }
+    let done = fs::rename(part, place).and_then(|()| place.parent().map_or(Ok(()), sync_folder));
+    done.map_err(|error| local(place, &error))
+}
+
+fn clear(part: &Path) -> Result<(), Failure> {
+    match fs::remove_dir_all(part) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            let text = format!("{}: what was fetched so far is still there: {error}", part.display());
+            Err(fail::temporary("internal", text, "remove it"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn is_there(path: &Path) -> Failure {
+    let text = format!("{} is there already", path.display());
+    fail::permanent("exists", text, "name another folder with --to, or remove what is there")
+}
+
+fn local(path: &Path, error: &io::Error) -> Failure {
+    let text = format!("{}: {error}", path.display());
+    match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::PermissionDenied => {
+            fail::permanent("invalid", text, "name a folder that is there and that the server may write to")
+        }
+        _ => fail::temporary("internal", text, "check the disk and its room; it is tried again"),
+    }
+}

@@ -1,0 +1,311 @@
+//! Rewraps: the data key of a bundle for other recipients. Objects stay as they are; the manifest is replaced (`docs/formats/bundle.md`).
+//!
+//! An attempt, in this order; whatever it ends at, the folder has a manifest that a reader takes:
+//! 1. the manifest that counts; its data key is unwrapped with a private key that is here, and opens its inside;
+//! 2. the hash of the new manifest goes into the checkpoint, then both hashes into the catalogue: from now on either is the right one;
+//! 3. the new manifest is created beside the old one and read back: now it counts;
+//! 4. the old one is deleted, the new one created under its name and read back, the one beside it deleted;
+//! 5. the catalogue has the new hash alone.
+//!
+//! Wrapping is random, so an attempt that finds no whole manifest of an earlier one makes another; one that does goes on with it at 4.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use vtl_bundle::{Manifest, Signed, counting, manifest_name, new_manifest_name};
+use vtl_codec::SigningKey;
+use vtl_jobs::{Failure, Outcome, Plan, PlannedTask, Ticket, Work};
+use vtl_remote::{Class, Doing, Error, ObjectName, Span, collect, create_or_same};
+use vtl_transfer::{Pace, Trouble, on_remote};
+
+use crate::catalogue;
+use crate::export::{NOBODY, recipients};
+use crate::fail;
+use crate::folder::{FolderName, Manifests};
+use crate::job::{End, InUse, Opened, Plain, change, known, outcome, sha256};
+use crate::maker::{Maker, signer};
+use crate::request::{REWRAP, RewrapRequest, RewrapResult, read, told};
+use crate::world::World;
+
+/// The engine.
+pub struct Rewrap {
+    world: Arc<dyn World>,
+    folders: InUse,
+}
+
+/// A job's checkpoint.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Course {
+    remote: String,
+    folder: String,
+    /// Hash of the manifest that was there before.
+    before: String,
+    /// Hashes of those that were about to be written.
+    after: Vec<String>,
+}
+
+impl Course {
+    fn load(ticket: &Ticket) -> Result<Option<Self>, Failure> {
+        let bytes = ticket.checkpoint();
+        if bytes.is_empty() {
+            return Ok(None);
+        }
+        serde_json::from_slice(&bytes).map(Some).map_err(|why| fail::unreadable("checkpoint", why))
+    }
+
+    fn save(&self, ticket: &Ticket) -> Result<(), Failure> {
+        ticket.save(serde_json::to_vec(self).map_err(|why| fail::unreadable("checkpoint", why))?)
+    }
+
+    fn wrote(&self, sha256: &str) -> bool {
+        self.after.iter().any(|own| own == sha256)
+    }
+}
+
+impl Work for Rewrap {
+    fn kind(&self) -> &'static str {
+        REWRAP
+    }
+
+    fn plan(&self, request: &str) -> Result<Plan, Failure> {
+        let request: RewrapRequest = read(request)?;
+        let name = FolderName::asked(&request.folder)?;
+        recipients(&*self.world, Some(&request.key))?;
+        let notes = vec![format!(
+            "the manifest of folder {name} of remote {} for key {}; no object is sent",
+            request.remote, request.key
+        )];
+        Ok(Plan { tasks: vec![PlannedTask { name: "rewrap".to_owned(), bytes: 0 }], notes })
+    }
+
+    fn run(&self, ticket: &Ticket) -> Result<Outcome, Failure> {
+        outcome(self.attempt(ticket).and_then(|result| Ok(told(&result)?)))
+    }
+
+    /// A new manifest that counts by now is not taken back: half of it is done, and the way on is as short as the way back.
+    fn undo(&self, ticket: &Ticket) -> Result<(), Failure> {
+        let Some(course) = Course::load(ticket)? else { return Ok(()) };
+        let end = End::open(&*self.world, &course.remote, FolderName::asked(&course.folder)?)?;
+        let undone = self.back(&end, &Plain::new(ticket, 0), &course);
+        undone.map_err(|trouble| match trouble {
+            Trouble::Failed(failure) => failure,
+            Trouble::Stopped => fail::temporary(
+                "conflict",
+                format!("the manifest of folder {} may be half replaced; it can be read", course.folder),
+                "ask for the rewrap once more",
+            ),
+        })
+    }
+}
+
+impl Rewrap {
+    /// An engine in this world.
+    pub fn new(world: Arc<dyn World>) -> Self {
+        Self { world, folders: InUse::default() }
+    }
+
+    fn attempt(&self, ticket: &Ticket) -> Result<RewrapResult, Trouble> {
+        let world = &*self.world;
+        let request: RewrapRequest = read(ticket.request())?;
+        let end = End::open(world, &request.remote, FolderName::asked(&request.folder)?)?;
+        let _alone = self.folders.take(&format!("folder {} of remote {}", request.folder, request.remote))?;
+        ticket.set_tasks(&["rewrap"]);
+        let pace = Plain::new(ticket, 0);
+        let course = Course::load(ticket)?;
+        // Nothing is touched in a folder whose manifest cannot be used.
+        end.opened(world, &pace)?;
+        let there = look(&end, &pace)?;
+        let left = there.new.clone().filter(|_| there.clone().counting() == there.new);
+        let bytes = match (left, course) {
+            (Some(new), Some(course)) if course.wrote(&sha256(&new)) => new,
+            (left, course) => {
+                // Another job, here or elsewhere, came so far: what it has written counts, and is not lost by ours.
+                match left {
+                    Some(new) => replace(&end, &pace, &new)?,
+                    None => delete(&end, &pace, &new_manifest_name(end.name.label))?,
+                }
+                match course.filter(|course| named_is_ours(&there, course)) {
+                    Some(_) => there.named.unwrap_or_default(),
+                    None => self.write(ticket, &end, &pace, &request)?,
+                }
+            }
+        };
+        replace(&end, &pace, &bytes)?;
+        self.enter(&end, &sha256(&bytes))?;
+        ticket.task_done(0);
+        self.result(&request, &bytes)
+    }
+
+    /// The new manifest; it counts when this returns.
+    fn write(
+        &self,
+        ticket: &Ticket,
+        end: &End,
+        pace: &Plain<'_>,
+        request: &RewrapRequest,
+    ) -> Result<Bytes, Trouble> {
+        let world = &*self.world;
+        let opened = end.opened(world, pace)?;
+        let next = rewrapped(world, request, &opened.manifest)?;
+        let signing = self.signing(ticket, request, &opened)?;
+        let bytes = Bytes::from(next.encode(signing.as_ref()).map_err(|error| fail::manifest(&error))?);
+        let course = Course::load(ticket)?;
+        let mut course = course.unwrap_or_else(|| Course {
+            remote: request.remote.clone(),
+            folder: request.folder.clone(),
+            before: opened.sha256.clone(),
+            after: Vec::new(),
+        });
+        course.before = opened.sha256;
+        course.after.push(sha256(&bytes));
+        course.save(ticket)?;
+        self.enter(end, &format!("{} {}", course.before, sha256(&bytes)))?;
+        put(end, pace, &new_manifest_name(end.name.label), &bytes)?;
+        Ok(bytes)
+    }
+
+    /// Who signs: who was asked to, or who is to sign exports, or who signed before. What nobody known has made is signed by nobody who was not asked.
+    fn signing(
+        &self,
+        ticket: &Ticket,
+        request: &RewrapRequest,
+        opened: &Opened,
+    ) -> Result<Option<SigningKey>, Failure> {
+        let world = &*self.world;
+        match request.sign_with.as_deref() {
+            Some(NOBODY) => return Ok(None),
+            Some(name) => return world.signing_key(name).map(Some),
+            None => {}
+        }
+        if let Maker::Foreign(why) = Maker::find(world, &opened.sha256, opened.signed)? {
+            ticket.note(&format!(
+                "the new manifest is not signed: {why}; --sign-with KEY signs it all the same"
+            ));
+            return Ok(None);
+        }
+        if let Some(name) = world.settings()?.defaults.sign_with.filter(|name| name != NOBODY) {
+            return world.signing_key(&name).map(Some);
+        }
+        match (signer(&world.signers()?, opened.signed), opened.signed) {
+            (_, Signed::No) => Ok(None),
+            (Some(name), _) => world.signing_key(name).map(Some),
+            (None, Signed::By(_)) => Err(fail::permanent(
+                "not-found",
+                "the manifest is signed, and the key that signed it is not here to sign the new one",
+                "name a key with --sign-with KEY, or --sign-with none to leave it unsigned",
+            )),
+        }
+    }
+
+    /// The hash of the manifest, or of two, into all rows of the folder.
+    fn enter(&self, end: &End, hashes: &str) -> Result<(), Failure> {
+        let (remote, folder) = (end.remote.name(), end.name.to_string());
+        change(&*self.world, |tx| Ok(catalogue::set_manifest(tx, remote, &folder, hashes)?))
+    }
+
+    fn back(&self, end: &End, pace: &Plain<'_>, course: &Course) -> Result<(), Trouble> {
+        let there = look(end, pace)?;
+        let counts = there.clone().counting().unwrap_or_default();
+        if course.wrote(&sha256(&counts)) {
+            replace(end, pace, &counts)?;
+            return Ok(self.enter(end, &sha256(&counts))?);
+        }
+        if there.new.is_some_and(|new| new != counts) {
+            delete(end, pace, &new_manifest_name(end.name.label))?;
+        }
+        // Rows of a folder that another job has replaced meanwhile are not ours to change.
+        let rows = known(&*self.world, &course.remote, &course.folder)?;
+        match rows.iter().any(|row| row.has_manifest(&course.before)) {
+            true => Ok(self.enter(end, &course.before)?),
+            false => Ok(()),
+        }
+    }
+
+    fn result(&self, request: &RewrapRequest, bytes: &[u8]) -> Result<RewrapResult, Trouble> {
+        let (manifest, signed) = Manifest::decode(bytes, None).map_err(|error| fail::manifest(&error))?;
+        Ok(RewrapResult {
+            remote: request.remote.clone(),
+            folder: request.folder.clone(),
+            key: request.key.clone(),
+            recipients: manifest.recipients.into_iter().map(|one| one.key).collect(),
+            signed_with: signer(&self.world.signers()?, signed).map(str::to_owned),
+            manifest_sha256: sha256(bytes),
+        })
+    }
+}
+
+/// Whether an earlier attempt got so far that only the catalogue was left.
+fn named_is_ours(there: &Manifests, course: &Course) -> bool {
+    there.new.is_none() && there.named.as_ref().is_some_and(|named| course.wrote(&sha256(named)))
+}
+
+/// The same manifest for other recipients.
+fn rewrapped(world: &dyn World, request: &RewrapRequest, manifest: &Manifest) -> Result<Manifest, Failure> {
+    if !manifest.sealed {
+        return Err(fail::permanent(
+            "conflict",
+            format!("folder {} is not encrypted: there is no key to wrap", request.folder),
+            "export the cartridge once more with --key",
+        ));
+    }
+    let publics = recipients(world, Some(&request.key))?;
+    let own: Vec<String> = manifest.recipients.iter().map(|one| one.key.clone()).collect();
+    let private = world.private_key(&own)?;
+    let wrong = |error| fail::manifest(&error);
+    let data_key = manifest.data_key(&private).map_err(wrong)?;
+    // What does not open the inside is not the data key, whoever wrapped it.
+    manifest.inside(Some(&data_key)).map_err(wrong)?;
+    let mut next = manifest.clone();
+    next.rewrap(&data_key, &publics).map_err(wrong)?;
+    Ok(next)
+}
+
+fn look(end: &End, pace: &Plain<'_>) -> Result<Manifests, Trouble> {
+    let _permit = pace.permit().ok_or(Trouble::Stopped)?;
+    let fetched = Manifests::fetch(&*end.remote, &end.name, &end.folder, &end.settings.limiter);
+    on_remote(&end.runtime, pace, fetched)
+}
+
+/// These bytes under the manifest's name, and nothing beside it. They count already, so a crash at any moment leaves a manifest.
+fn replace(end: &End, pace: &Plain<'_>, bytes: &Bytes) -> Result<(), Trouble> {
+    let there = look(end, pace)?;
+    let name = manifest_name(end.name.label);
+    if there.named.as_ref() != Some(bytes) {
+        if counting(None, there.new.as_ref()) != Some(bytes) {
+            put(end, pace, &new_manifest_name(end.name.label), bytes)?;
+        }
+        delete(end, pace, &name)?;
+        put(end, pace, &name, bytes)?;
+    }
+    delete(end, pace, &new_manifest_name(end.name.label))
+}
+
+/// Creates a manifest and reads it back.
+fn put(end: &End, pace: &Plain<'_>, name: &str, bytes: &Bytes) -> Result<(), Trouble> {
+    let name = named(end, name)?;
+    let _permit = pace.permit().ok_or(Trouble::Stopped)?;
+    on_remote(&end.runtime, pace, async {
+        create_or_same(&*end.remote, &name, bytes.clone()).await?;
+        let stream = end.remote.get(&name, Span::whole()).await?;
+        match collect(stream, bytes.len()).await {
+            Ok(there) if there == *bytes => Ok(()),
+            Err(error) if error.is_retryable() => Err(error),
+            _ => {
+                end.remote.delete(&name).await?;
+                let text = "what was read back is not what was written";
+                Err(Error::new(Class::Damaged, Doing::Get, text).on(end.remote.name()).of(name.as_str()))
+            }
+        }
+    })
+}
+
+fn delete(end: &End, pace: &Plain<'_>, name: &str) -> Result<(), Trouble> {
+    let name = named(end, name)?;
+    let _permit = pace.permit().ok_or(Trouble::Stopped)?;
+    on_remote(&end.runtime, pace, end.remote.delete(&name))
+}
+
+fn named(end: &End, name: &str) -> Result<ObjectName, Failure> {
+    end.folder.object(name).map_err(|why| fail::permanent("invalid", why.to_string(), ""))
+}

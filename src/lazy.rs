@@ -1,0 +1,122 @@
+//! Cartridges that are here in part, as the daemon sees them: in drives, in lists, at start, and when they go. What they are stands in `docs/lazy.md`; the
+//! engine is in `vtl-migrate`.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tracing::warn;
+use vtl_api::{ApiError, LazyInfo};
+use vtl_cartridge::{Cartridge, Settings};
+use vtl_migrate::{Lazies, Lazy, LazyRow};
+use vtl_store::{OwnerId, Store, StoreError};
+use vtl_types::CartridgeId;
+
+use crate::daemon::{Daemon, internal};
+use crate::pools::Pool;
+
+/// How long a removal waits for who has the cartridge open to let go of it.
+const LETTING_GO: Duration = Duration::from_millis(100);
+const LETTING_GO_TIMES: u32 = 100;
+
+/// What a drive has beside the cartridge while not all of it is here.
+pub(crate) struct Part {
+    lazy: Arc<Lazy>,
+    again: Box<dyn Fn() -> Result<Cartridge, String> + Send>,
+}
+
+impl Part {
+    /// The cartridge as far as it is here, if that is not all of it. `again` opens it when it is.
+    pub(crate) fn open(
+        lazies: &Lazies,
+        store: &Store,
+        id: CartridgeId,
+        again: impl Fn() -> Result<Cartridge, String> + Send + 'static,
+    ) -> Result<Option<(Cartridge, Self)>, String> {
+        if row_of(lazies, store, id).is_none() {
+            return Ok(None);
+        }
+        let lazy = lazies.of(id).map_err(|failure| failure.message)?;
+        let Some(lazy) = lazy.filter(|lazy| !lazy.is_whole()) else { return Ok(None) };
+        let opened = Cartridge::open_absent(store, id, Settings::default(), lazy.objects(), lazy.absent());
+        let cartridge = opened.map_err(|error| error.to_string())?;
+        Ok(Some((cartridge, Self { lazy, again: Box::new(again) })))
+    }
+
+    /// All of it is here.
+    pub(crate) fn is_over(&self) -> bool {
+        self.lazy.is_whole()
+    }
+
+    /// Opens it as an ordinary cartridge, which stands where `now` stands.
+    pub(crate) fn whole(&self, now: &Cartridge) -> Result<Cartridge, String> {
+        let mut whole = (self.again)()?;
+        whole.locate_object(now.position().object);
+        Ok(whole)
+    }
+}
+
+/// The row of a cartridge of which not all is here. One whose copy is finished is an ordinary cartridge, whatever rows say.
+pub(crate) fn row_of(lazies: &Lazies, store: &Store, id: CartridgeId) -> Option<LazyRow> {
+    let row = lazies.row(id).unwrap_or_else(|failure| {
+        warn!(cartridge = %id, why = failure.message, "whether all of a cartridge is here cannot be read");
+        None
+    })?;
+    let facts = Cartridge::inspect(store, id).ok()?;
+    facts.unfinished.then_some(row)
+}
+
+impl Daemon {
+    /// What is here of a cartridge, and where the rest is; none when all of it is here.
+    pub(crate) fn lazy_row(&self, id: CartridgeId) -> Option<LazyRow> {
+        let pool = self.pools.of(id).ok()?;
+        row_of(&self.lazies, &pool.store, id)
+    }
+
+    /// The same for lists.
+    pub(crate) fn lazy_info(&self, row: &LazyRow) -> LazyInfo {
+        LazyInfo {
+            remote: row.remote.clone(),
+            folder: row.folder.clone(),
+            here_bytes: self.lazies.here_bytes(row),
+            image_bytes: row.image_bytes,
+            problem: row.wrong.clone(),
+        }
+    }
+
+    /// Owners of the store that have what is here of cartridges. A row of a cartridge that is whole, and whose pieces are gone, goes.
+    pub(crate) fn pieces(&self) -> Result<BTreeSet<CartridgeId>, ApiError> {
+        let rows =
+            self.meta.read(|tx| Ok(vtl_migrate::lazy_all(tx)?)).map_err(|e| crate::api::refused(&e))?;
+        for row in &rows {
+            let settled = self.pools.of(row.cartridge).is_ok_and(|pool| {
+                let facts = Cartridge::inspect(&pool.store, row.cartridge);
+                !pool.has(row.pieces) && facts.is_ok_and(|facts| !facts.unfinished)
+            });
+            if settled {
+                let forgotten = self.meta.change(|tx| Ok(vtl_migrate::lazy_forget(tx, row.cartridge)?));
+                forgotten.map_err(|e| crate::api::refused(&e))?;
+            }
+        }
+        Ok(rows.into_iter().map(|row| row.pieces).collect())
+    }
+
+    /// Removes a cartridge from its pool, and what is here of it when that is not all.
+    pub(crate) fn remove_from(&self, pool: &Pool, id: CartridgeId) -> Result<(), ApiError> {
+        let row = self.lazies.row(id).map_err(|failure| internal(&failure.message))?;
+        if let Some(row) = &row {
+            self.lazies.give_up(row).map_err(|failure| internal(&failure.message))?;
+        }
+        if !pool.has(id) {
+            return Ok(());
+        }
+        let mut times = if row.is_some() { LETTING_GO_TIMES } else { 0 };
+        loop {
+            match pool.store.remove(OwnerId(id.0)) {
+                Err(StoreError::Busy { .. }) if times > 0 => std::thread::sleep(LETTING_GO),
+                done => return done.map_err(|e| internal(&e.to_string())),
+            }
+            times -= 1;
+        }
+    }
+}
