@@ -28,7 +28,7 @@ use crate::listeners::{Listeners, Wanted};
 use crate::media::{Shelf, ShelfHead};
 use crate::meta::SharedMeta;
 use crate::policies::Policies;
-use crate::pools::{Pool, PoolError, Pools, REOPEN, rows, subject};
+use crate::pools::{Pool, PoolError, Pools, rows, subject};
 use crate::portal::{DIAGNOSTIC_TARGET, portal, target_doors};
 use crate::remotes::Remotes;
 use crate::retention_clock::{Machine, RetentionClock, machine};
@@ -241,7 +241,8 @@ impl Daemon {
             subject: subject(&closed.row.name),
             message: format!("it is not open, so its cartridges cannot be loaded: {}", closed.why),
             remedy: format!(
-                "{REOPEN}; or, when nothing is in it, forget it: vtl pool rm {}",
+                "{}; or, when nothing is in it, forget it: vtl pool rm {}",
+                closed.remedy(),
                 closed.row.name
             ),
         }));
@@ -572,31 +573,36 @@ impl Daemon {
         let owners: Vec<CartridgeId> = pools.iter().flat_map(owners).collect();
         let found =
             self.meta.read(|tx| vtl_library::reconcile(tx, &owners)).map_err(|e| internal(&e.to_string()))?;
-        for cartridge in found.missing {
-            // What is in a pool that is not open is not lost.
-            if self.pools.of(cartridge.id).is_ok() {
-                self.note_problem(Problem {
-                    subject: cartridge.label.to_string(),
-                    message: "the inventory lists it, but the store has no data of it".to_owned(),
-                    remedy:
-                        "check that store.path is the right folder; otherwise restore the store from its copy"
-                            .to_owned(),
-                });
-            }
-        }
+        // What is in a pool that is not open is not lost.
+        found
+            .missing
+            .iter()
+            .filter(|one| self.pools.of(one.id).is_ok())
+            .for_each(|one| self.note_missing(one));
         self.empty_trash(found.to_finish);
         Ok(())
     }
 
-    /// Lists what is in these pools and not in the inventory.
+    pub(crate) fn note_missing(&self, cartridge: &vtl_library::Cartridge) {
+        self.note_problem(Problem {
+            subject: cartridge.label.to_string(),
+            message: "the inventory lists it, but the store has no data of it".to_owned(),
+            remedy: "check that store.path is the right folder; otherwise restore the store from its copy"
+                .to_owned(),
+        });
+    }
+
+    /// Lists what is in these pools and not in the inventory. One of them may be open and not among the others yet.
     pub(crate) fn list_what_is_in(&self, pools: &[Arc<Pool>]) -> Result<(), vtl_api::ApiError> {
-        self.note_pools(&self.pools.open_ones())?;
+        let mut all = self.pools.open_ones();
+        all.extend(pools.iter().filter(|pool| self.pools.named(&pool.name).is_err()).cloned());
+        self.note_pools(&all)?;
         let mut heads = Vec::new();
         for pool in pools {
             let found = self.meta.read(|tx| vtl_library::reconcile(tx, &owners(pool)));
             heads.extend(self.unlisted_heads(pool, found.map_err(|e| internal(&e.to_string()))?.unlisted));
         }
-        self.take_in(heads)?;
+        self.take_in(&all, heads)?;
         for pool in pools.iter().filter(|pool| pool.is_adopted) {
             self.pools.adopted(pool).map_err(|e| crate::api::refused(&e))?;
         }
@@ -641,21 +647,25 @@ impl Daemon {
 
     /// Lists cartridges again. A blank one is an interrupted creation and goes, unless the whole inventory is lost: then nobody
     /// can tell it from one that was in use.
-    fn take_in(&self, heads: Vec<ShelfHead>) -> Result<(), vtl_api::ApiError> {
+    fn take_in(&self, pools: &[Arc<Pool>], heads: Vec<ShelfHead>) -> Result<(), vtl_api::ApiError> {
+        let forget = |head: &ShelfHead| {
+            let its = pools.iter().filter(|pool| pool.name == head.pool);
+            its.for_each(|pool| forget_unused(pool, &[head.row.id]));
+        };
         let first_start_done = self.meta.flag(FIRST_START_DONE).map_err(|e| internal(&e.to_string()))?;
         let pieces = self.pieces()?;
         let heads = heads.into_iter().filter(|head| !pieces.contains(&head.row.id));
         let (unfinished, heads): (Vec<_>, Vec<_>) = heads.partition(|head| head.unfinished);
         for head in unfinished {
             info!(label = %head.row.label, "an import or ingest that was cut off is removed; its job begins anew");
-            forget_unused(&*self.pools.named(&head.pool)?, &[head.row.id]);
+            forget(&head);
         }
         let inventory_is_lost = !first_start_done && heads.iter().any(|head| !head.blank);
         let (blank, mut listed): (Vec<_>, Vec<_>) =
             heads.into_iter().partition(|head| head.blank && !head.protection.is_on() && !inventory_is_lost);
         for head in blank {
             info!(label = %head.row.label, "a cartridge whose creation was interrupted is removed");
-            forget_unused(&*self.pools.named(&head.pool)?, &[head.row.id]);
+            forget(&head);
         }
         if inventory_is_lost {
             self.note_problem(Problem {

@@ -17,7 +17,7 @@ use vtl_migrate::{
 };
 use vtl_types::{CartridgeId, Label};
 
-use crate::daemon::{Daemon, internal, invalid};
+use crate::daemon::{Daemon, internal, invalid, lock};
 use crate::jobs::not_done;
 use crate::library_settings::Effective;
 
@@ -117,7 +117,12 @@ impl Daemon {
                 ),
             });
         }
-        let request = ImportRequest { remote, folder, as_label: asked.as_label.clone(), lazy: asked.lazy };
+        // A removal of the pool comes before, and there is none, or after, and finds the job.
+        let _one_at_a_time = lock(&self.changes);
+        let pool = asked.pool.as_deref().map(|name| self.pools.one(Some(name))).transpose()?;
+        let pool = pool.map(|pool| pool.name.to_string());
+        let request =
+            ImportRequest { remote, folder, as_label: asked.as_label.clone(), pool, lazy: asked.lazy };
         self.begin(IMPORT, Some(label.to_string()), &request)
     }
 

@@ -19,7 +19,7 @@ use scsi::{DriveFacts, Element, ElementState, Geometry, Inventory, Occupant};
 use tracing::{error, info};
 use vtl_library::{Cartridge, Gates, Library, LibraryError, MoveFault, Moved, Mover};
 use vtl_meta::{MetaError, Tx};
-use vtl_types::{Label, LibraryName, MediaForm, Place};
+use vtl_types::{CartridgeId, Label, LibraryName, MediaForm, Place};
 
 use crate::drive::DriveUnit;
 use crate::eject::{Ejection, Event};
@@ -159,12 +159,18 @@ impl LibraryInventory {
     ///
     /// Gives what did not work: a drive that stays empty although its row names a cartridge, and why.
     pub fn fill_drives(&mut self) -> LeftOut {
+        self.fill_drives_with(|_| true)
+    }
+
+    /// The same with these cartridges only.
+    pub fn fill_drives_with(&mut self, wanted: impl Fn(CartridgeId) -> bool) -> LeftOut {
         let mut left_out = Vec::new();
         let cartridges = self.meta.read(|tx| vtl_library::elements(tx, &self.name)).unwrap_or_else(|error| {
             error!(library = %self.name, %error, "the inventory cannot be read");
             Vec::new()
         });
-        for cartridge in cartridges.into_iter().filter_map(|e| e.cartridge) {
+        let cartridges = cartridges.into_iter().filter_map(|e| e.cartridge);
+        for cartridge in cartridges.filter(|cartridge| wanted(cartridge.id)) {
             if let Place::Drive(number) = cartridge.place
                 && let Err(error) = self
                     .open(&cartridge)

@@ -6,7 +6,7 @@ use scsi::spc::Identity;
 use scsi::{Personality, UnitAttention};
 use tracing::error;
 use vtl_library::{Drive, Library, LibraryError, LibraryTargets};
-use vtl_types::LibraryName;
+use vtl_types::{CartridgeId, LibraryName};
 
 use crate::drive::{DriveUnit, new_drive};
 use crate::eject::Ejection;
@@ -179,6 +179,17 @@ impl LiveLibrary {
             target.remove(bay.lun);
         }
         own.extract_if(.., |target| gone.iter().any(|bay| is_in(target, bay))).collect()
+    }
+
+    /// Loads these cartridges where they should be in drives and could not be loaded before; those that still cannot, with the reason.
+    ///
+    /// # Errors
+    /// The changer has failed.
+    pub fn fill_drives_with(&self, cartridges: Vec<CartridgeId>) -> Result<LeftOut, LiveError> {
+        let fill = move |changer: &mut Changer| {
+            changer.inventory_mut().fill_drives_with(|id| cartridges.contains(&id))
+        };
+        Ok(self.changer.call(fill)?)
     }
 
     /// An operator changed what is in the elements: initiators must look again.

@@ -271,6 +271,7 @@ fn store() -> Router<Arc<Daemon>> {
                 |State(d): Shared, Path(n): Name, b: Bytes| run(d, move |d| d.pool_remove(&n, body(&b)?)),
             ),
         )
+        .route("/pools/{name}/open", post(|State(d): Shared, Path(n): Name| run(d, move |d| d.pool_open(&n))))
         .route(
             "/pools/{name}/drain",
             post(|State(d): Shared, Path(n): Name, b: Bytes| run(d, move |d| d.pool_drain(&n, &body(&b)?))),

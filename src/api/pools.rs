@@ -1,5 +1,6 @@
 //! Requests about pools: what there is, and making, taking in and removing one while the server runs.
 
+mod reopen;
 #[cfg(test)]
 mod tests;
 

@@ -11,9 +11,11 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use vtl_api::{
     ApiError, CollectStore, Damage, Done, ErrorCode, ExportStoreKey, OnPool, PoolScrub, PoolStats,
-    RotateStoreKey, ScrubStore, StoreCheck, StoreCollected, StoreKey, StoreRepaired, StoreScrub, StoreStats,
+    RepairStore, RotateStoreKey, ScrubStore, StoreCheck, StoreCollected, StoreKey, StoreRepaired, StoreScrub,
+    StoreStats,
 };
 use vtl_conf::StoreKeyMethod;
+use vtl_migrate::{REPAIR, RepairRequest};
 use vtl_store::{GcRule, PassphraseCost, StoreError};
 
 use super::refused;
@@ -269,10 +271,33 @@ impl Daemon {
         Ok(sum)
     }
 
-    /// Puts damaged chunks back whose content is elsewhere in their pool.
-    pub(super) fn store_repair(&self, on: &OnPool) -> Answer<StoreRepaired> {
+    /// Puts damaged chunks back whose content is elsewhere in their pool; from exports as well it is a job.
+    pub(super) fn store_repair(&self, asked: &RepairStore) -> Answer<Value> {
+        match (asked.from_exports, asked.plan) {
+            (true, _) => self.repair_from_exports(asked),
+            (false, false) => Ok(json!(self.repair_within(asked.pool.as_deref())?)),
+            (false, true) => Err(invalid(
+                "there is a plan only of a repair from exports".to_owned(),
+                "ask for the plan with from_exports, or leave it out",
+            )),
+        }
+    }
+
+    fn repair_from_exports(&self, asked: &RepairStore) -> Answer<Value> {
+        // As with an import: a removal of the pool comes before, or finds the job.
+        let _one_at_a_time = lock(&self.changes);
+        let pool = self.pool_asked(asked.pool.as_deref())?;
+        let request = json!(RepairRequest { pool: pool.clone() }).to_string();
+        if asked.plan {
+            return Ok(json!(self.job_plan(REPAIR, &request)?));
+        }
+        let id = self.jobs.submit(REPAIR, pool, request)?;
+        Ok(json!(self.job_show(&id.to_string())?))
+    }
+
+    fn repair_within(&self, pool: Option<&str>) -> Answer<StoreRepaired> {
         let mut sum = StoreRepaired::default();
-        for pool in self.pools.asked(on.pool.as_deref())? {
+        for pool in self.pools.asked(pool)? {
             let report = self.repair(&pool)?;
             sum.readable += report.readable;
             sum.healed += report.healed;

@@ -14,7 +14,7 @@ use vtl_jobs::{
     Class, Failure, Job, JobError, JobId, Machine, Manager, NewJob, RetryRule, RetryRules, Settings, State,
     Trouble, Work,
 };
-use vtl_migrate::World;
+use vtl_migrate::{IMPORT, ImportRequest, REPAIR, World};
 
 use crate::daemon::{Daemon, internal, invalid};
 use crate::pools::Pool;
@@ -60,6 +60,7 @@ impl Jobs {
             Arc::new(vtl_migrate::Export::new(world.clone())),
             Arc::new(vtl_migrate::Import::new(world.clone(), daemon.lazies.clone())),
             Arc::new(vtl_migrate::Ingest::new(world.clone(), Arc::new(LinuxTapes(weak)))),
+            Arc::new(vtl_migrate::Repair::new(world.clone())),
             Arc::new(vtl_migrate::Verify::new(world.clone())),
             Arc::new(vtl_migrate::Prune::new(world.clone())),
             Arc::new(vtl_migrate::Fetch::new(world.clone())),
@@ -167,8 +168,14 @@ impl Jobs {
     pub(crate) fn about(&self, label: &str) -> Result<Vec<JobId>, ApiError> {
         let Some(manager) = self.manager.get() else { return Ok(Vec::new()) };
         let unfinished = manager.unfinished().map_err(|error| not_done(None, &error))?;
-        let about = unfinished.into_iter().filter(|job| job.label.as_deref() == Some(label));
-        Ok(about.filter(|job| [COLLECT, SCRUB].contains(&job.kind.as_str())).map(|job| job.id).collect())
+        Ok(unfinished.iter().filter(|job| pool_of(job).as_deref() == Some(label)).map(|job| job.id).collect())
+    }
+
+    /// Passes through a pool that is opened now stand until their jobs say otherwise, as at a start.
+    pub(crate) fn hold_passes_in(&self, pool: &Pool) {
+        if let Some(Ok(unfinished)) = self.manager.get().map(Manager::unfinished) {
+            scrub::hold_in(pool, &unfinished);
+        }
     }
 
     /// Waits for the end of a job; what the engine says of it.
@@ -201,6 +208,15 @@ impl Jobs {
 /// The daemon, as engines see it.
 pub(crate) fn world(daemon: Weak<Daemon>) -> Arc<dyn World> {
     Arc::new(outside::Outside::new(daemon))
+}
+
+/// The pool that a job names, if it does.
+fn pool_of(job: &Job) -> Option<String> {
+    match job.kind.as_str() {
+        COLLECT | SCRUB | REPAIR => job.label.clone(),
+        IMPORT => ImportRequest::pool_of(&job.request),
+        _ => None,
+    }
 }
 
 /// What a job that has ended comes to for whoever waited.

@@ -10,9 +10,9 @@ use vtl_conf::{Compress, Config, ForeignBundles};
 use vtl_jobs::{Class, Failure, Ticket, Wanted};
 use vtl_library::LibraryError;
 use vtl_meta::Tx;
-use vtl_migrate::{Blank, Defaults, ForeignRule, Settings, World};
+use vtl_migrate::{Blank, Defaults, ForeignRule, Held, Settings, World};
 use vtl_remote::{Limiter, Remote, Schedule};
-use vtl_store::Store;
+use vtl_store::{Health, RepairReport, Store};
 use vtl_transfer::Trouble;
 use vtl_types::{CartridgeId, Label, Place};
 
@@ -20,6 +20,7 @@ use super::{failure, upgrade};
 use crate::daemon::{Daemon, internal, lock};
 use crate::hook::{Ending, Vaulted};
 use crate::keys::Sort;
+use crate::pools::Pool;
 use crate::remotes::RemoteRefused;
 
 /// So much of the staging folder's file system is left for others: as much as makes a pool low.
@@ -60,8 +61,42 @@ impl World for Outside {
         pool.map(|pool| pool.store.clone()).map_err(|why| failure(Class::Permanent, why.into()))
     }
 
-    fn store_of_new(&self) -> Result<Store, Failure> {
-        Ok(upgrade(&self.daemon)?.pools.default().store.clone())
+    fn store_of_new(&self, pool: Option<&str>) -> Result<Store, Failure> {
+        let pool = upgrade(&self.daemon)?.pools.one(pool);
+        pool.map(|pool| pool.store.clone()).map_err(|why| failure(Class::Permanent, why.into()))
+    }
+
+    fn note_pool(&self, tx: &mut Tx<'_>, id: CartridgeId, pool: Option<&str>) -> Result<(), LibraryError> {
+        crate::pools::note(tx, id, pool)
+    }
+
+    fn held(&self, pool: Option<&str>) -> Result<Vec<Held>, Failure> {
+        let daemon = upgrade(&self.daemon)?;
+        let mut held = Vec::new();
+        for pool in super::pools(&daemon, pool)? {
+            let listed = daemon.listed_in(&pool.name);
+            let listed = listed.map_err(|e| failure(Class::Temporary, crate::api::refused(&e)))?;
+            held.extend(listed.into_iter().map(|one| Held {
+                id: one.id,
+                label: one.label,
+                pool: pool.name.to_string(),
+                store: pool.store.clone(),
+            }));
+        }
+        Ok(held)
+    }
+
+    fn repair(&self, pool: Option<&str>) -> Result<Vec<RepairReport>, Failure> {
+        let daemon = upgrade(&self.daemon)?;
+        let pools = super::pools(&daemon, pool)?;
+        // What takes no writes is told when something is to be put back there.
+        let writable = pools.iter().filter(|pool| pool.store.health() == Health::Ok);
+        let class = |error: &vtl_api::ApiError| match error.code {
+            ErrorCode::Conflict => Class::Busy,
+            _ => Class::Temporary,
+        };
+        let repaired = |pool: &Arc<Pool>| daemon.repair(pool).map_err(|error| failure(class(&error), error));
+        writable.map(repaired).collect()
     }
 
     fn runtime(&self) -> Result<Handle, Failure> {
@@ -193,9 +228,19 @@ impl World for Outside {
         upgrade(&self.daemon)?.make_blank(new, also).map_err(|refused| failure(Class::Permanent, refused))
     }
 
-    fn freed(&self) {
-        if let Some(daemon) = self.daemon.upgrade() {
-            daemon.pools.default().keeper.removed();
+    fn freed(&self, pool: Option<&str>) {
+        if let Some(daemon) = self.daemon.upgrade()
+            && let Ok(pool) = daemon.pools.one(pool)
+        {
+            pool.keeper.removed();
+        }
+    }
+
+    fn freed_beside(&self, id: CartridgeId) {
+        if let Some(daemon) = self.daemon.upgrade()
+            && let Ok(pool) = daemon.pools.of(id)
+        {
+            pool.keeper.removed();
         }
     }
 

@@ -79,6 +79,12 @@ pub(super) fn hold(daemon: &Daemon, unfinished: &[Job]) {
     }
 }
 
+/// The same of a pool that is opened later.
+pub(super) fn hold_in(pool: &Pool, unfinished: &[Job]) {
+    let passes = unfinished.iter().filter(|job| job.kind == KIND).filter_map(|job| pass_of(&job.checkpoint));
+    passes.filter(|(name, _)| *name == pool.name).for_each(|(_, pass)| pool.scrub.hold_from_the_start(pass));
+}
+
 /// What there is to say of a pass that has ended.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Ended {

@@ -21,6 +21,7 @@ use vtl_api::{ApiError, ErrorCode};
 use vtl_conf::{Config, StoreEncryption};
 use vtl_durable::RealDisk;
 use vtl_library::LibraryError;
+use vtl_meta::Tx;
 use vtl_store::{DirectIo, Encryption, Options, OwnerId, PoolKey, Store, StoreError, site};
 use vtl_types::{CartridgeId, PoolName};
 
@@ -93,6 +94,17 @@ pub(crate) struct Closed {
     pub(crate) why: String,
 }
 
+impl Closed {
+    /// What helps.
+    pub(crate) fn remedy(&self) -> String {
+        let name = &self.row.name;
+        match self.row.state {
+            PoolState::Removing => format!("vtl pool rm {name} tries again"),
+            _ => format!("mount its disks, put its key file in its place, then: vtl pool open {name}"),
+        }
+    }
+}
+
 /// A pool beside the default one.
 #[derive(Clone)]
 enum Entry {
@@ -121,18 +133,15 @@ impl fmt::Display for PoolError {
 impl From<PoolError> for ApiError {
     fn from(error: PoolError) -> Self {
         let (code, remedy) = match &error {
-            PoolError::Unknown(_) => (ErrorCode::NotFound, "see vtl pool ls"),
-            PoolError::Closed(_) => (ErrorCode::Conflict, REOPEN),
+            PoolError::Unknown(_) => (ErrorCode::NotFound, "see vtl pool ls".to_owned()),
+            PoolError::Closed(closed) => (ErrorCode::Conflict, closed.remedy()),
             PoolError::Inventory(_) => {
-                (ErrorCode::Internal, "see the log, and check the disk of the state folder")
+                (ErrorCode::Internal, "see the log, and check the disk of the state folder".to_owned())
             }
         };
-        Self { code, message: error.to_string(), remedy: Some(remedy.to_owned()) }
+        Self { code, message: error.to_string(), remedy: Some(remedy) }
     }
 }
-
-/// What helps a closed pool.
-pub(crate) const REOPEN: &str = "mount its disks, put its key file in its place, and restart vtld";
 
 /// All pools.
 pub(crate) struct Pools {
@@ -184,15 +193,63 @@ impl Pools {
 
     /// Opens a pool, notes that it is there, and puts it with the others.
     fn open_row(&self, config: &Config, mut row: PoolRow, share: usize) -> Result<Arc<Pool>, String> {
-        let store = self.open_with_its_key(config, &mut row, share)?;
+        let pool = self.open_alone(config, &mut row, share)?;
+        self.enter(&pool);
+        Ok(pool)
+    }
+
+    /// From here on everybody finds it.
+    pub(crate) fn enter(&self, pool: &Arc<Pool>) {
+        self.write().insert(pool.name.clone(), Entry::Open(pool.clone()));
+    }
+
+    /// Opens a pool, and notes that it is there.
+    fn open_alone(&self, config: &Config, row: &mut PoolRow, share: usize) -> Result<Arc<Pool>, String> {
+        let store = self.open_with_its_key(config, row, share)?;
         let is_adopted = row.state == PoolState::Adopting;
         if row.state == PoolState::Making {
             (row.state, row.store_id) = (PoolState::Normal, Some(store.id()));
         }
-        self.meta.change(|tx| Ok(rows::update(tx, &row)?)).map_err(|error| error.to_string())?;
-        let pool = Pool::new(row.name.clone(), store, &row.home, share, is_adopted);
-        self.write().insert(row.name, Entry::Open(pool.clone()));
-        Ok(pool)
+        self.meta.change(|tx| Ok(rows::update(tx, row)?)).map_err(|error| error.to_string())?;
+        Ok(Pool::new(row.name.clone(), store, &row.home, share, is_adopted))
+    }
+
+    /// Opens one that was closed, as a start does. Nobody finds it before [`Pools::enter`]; who gives it up hands it to [`Pools::close_again`].
+    ///
+    /// # Errors
+    /// It stays closed, and the reason is the one of now.
+    pub(crate) fn reopen(&self, config: &Config, closed: &Closed) -> Result<(PoolRow, Arc<Pool>), ApiError> {
+        let share = self.share()?;
+        let mut row = closed.row.clone();
+        let opened = refuse_under_default(config, &row)
+            .and_then(|()| make_folders(&row))
+            .and_then(|()| self.open_alone(config, &mut row, share));
+        match opened {
+            Ok(pool) => Ok((row, pool)),
+            Err(why) => {
+                lock(&self.shares).give_back(share);
+                self.close(closed.row.clone(), why.clone());
+                let now = Closed { row: closed.row.clone(), why };
+                Err(PoolError::Closed(Arc::new(now)).into())
+            }
+        }
+    }
+
+    /// One that was opened and is not to be used after all.
+    pub(crate) fn close_again(&self, row: PoolRow, pool: Arc<Pool>, why: &str) {
+        let share = pool.memory_bytes;
+        drop(pool);
+        lock(&self.shares).give_back(share);
+        self.close(row, why.to_owned());
+    }
+
+    /// Memory for one pool more.
+    fn share(&self) -> Result<usize, ApiError> {
+        lock(&self.shares).take().ok_or_else(|| ApiError {
+            code: ErrorCode::Full,
+            message: "too little of store.memory is left for another pool until the next start".to_owned(),
+            remedy: Some("restart vtld, which shares it out anew; or raise store.memory".to_owned()),
+        })
     }
 
     /// The key that a rotation was to bring in may be in effect or not; the one that opens the pool is the one.
@@ -223,11 +280,7 @@ impl Pools {
     /// # Errors
     /// There is no pool then, unless what was made could not be removed: then it is closed, and the message says so.
     pub(crate) fn make(&self, config: &Config, row: PoolRow) -> Result<Arc<Pool>, ApiError> {
-        let share = lock(&self.shares).take().ok_or_else(|| ApiError {
-            code: ErrorCode::Full,
-            message: "too little of store.memory is left for another pool until the next start".to_owned(),
-            remedy: Some("restart vtld, which shares it out anew; or raise store.memory".to_owned()),
-        })?;
+        let share = self.share()?;
         let made = self
             .meta
             .change(|tx| Ok(rows::insert(tx, &row)?))
@@ -420,8 +473,14 @@ impl fmt::Debug for Pools {
     }
 }
 
+/// Notes that a new cartridge is in the pool of this name, which must be listed; in the default one without a name.
+pub(crate) fn note(tx: &mut Tx<'_>, id: CartridgeId, name: Option<&str>) -> Result<(), LibraryError> {
+    let pool = name.map(|text| text.parse().map_err(|_| absent(text)())).transpose()?;
+    Ok(rows::put_in(tx, id, &pool.unwrap_or_default())?)
+}
+
 /// A row that the daemon has and the inventory lacks.
-fn absent(name: &PoolName) -> impl Fn() -> LibraryError {
+fn absent(name: impl fmt::Display) -> impl Fn() -> LibraryError {
     let row = vtl_meta::RowName { table: "pools", key: format!("name={name}") };
     move || LibraryError::Meta(vtl_meta::MetaError::Absent(row.clone()))
 }

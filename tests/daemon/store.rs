@@ -328,7 +328,7 @@ fn a_reload_sets_the_keeper_free_and_says_which_settings_wait_for_the_next_start
 }
 
 /// All pack files of the store.
-fn packs(server: &Server) -> Vec<PathBuf> {
+pub fn packs(server: &Server) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(server.state().join("store/packs")).unwrap();
     let folders = entries.map(|entry| entry.unwrap().path()).filter(|path| path.is_dir());
     let files = folders.flat_map(|folder| std::fs::read_dir(folder).unwrap());
@@ -370,7 +370,7 @@ fn a_damaged_chunk_is_told_and_healed_when_a_backup_brings_its_content_again() {
 }
 
 /// Waits for the pass that begins now.
-fn scrub(server: &Server) -> Value {
+pub fn scrub(server: &Server) -> Value {
     let begun = server.api("POST", "/store/scrub", &json!({ "rate": "max" }));
     eventually("the pass ends", || {
         let now = server.get("/store/scrub");

@@ -472,6 +472,9 @@ pub struct ImportCartridge {
     /// Label here, when it is not to be the bundle's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub as_label: Option<String>,
+    /// Pool for its bytes; the default one when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<String>,
     /// Loadable at once, blocks fetched when they are read.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub lazy: bool,
@@ -896,6 +899,21 @@ pub struct CollectStore {
     /// A pack is written anew when at least so many percent of it are dead, 1 to 100; 100: only packs that nothing needs go. 25 when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dead_percent: Option<u8>,
+}
+
+/// `POST /store/repair`, what is asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RepairStore {
+    /// The pool; all that are open when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<String>,
+    /// Fetch from exports what is nowhere in the store: a job, which is the answer ([`JobDetail`]).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub from_exports: bool,
+    /// Make no job; answer what it would do ([`JobPlan`]).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub plan: bool,
 }
 
 /// `POST /store/repair`, what was done.

@@ -6,7 +6,7 @@
 //!    copy with this id that says of itself that it is unfinished;
 //! 3. objects, each verified before a byte of it is read; their blocks and marks go to the copy;
 //! 4. when the hash of the whole is right the copy is finished, in one record;
-//! 5. the cartridge appears in the vault, with its row of the catalogue, in one transaction.
+//! 5. the cartridge appears in the vault, with its pool and its row of the catalogue, in one transaction.
 //!
 //! An attempt that ends before 4 leaves nothing: it removes the copy, and after a crash the next start or the next attempt does. One that ends after it
 //! is gone on with at 5.
@@ -19,7 +19,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use vtl_bundle::{Event, Image, Manifest, Signed};
 use vtl_cartridge::{Cartridge, CartridgeError, CartridgeSpec, MAX_COPIED_GENERATION};
-use vtl_jobs::{Failure, Outcome, Plan, PlannedTask, Ticket, Work};
+use vtl_jobs::{Class, Failure, Outcome, Plan, PlannedTask, Ticket, Work};
 use vtl_library::{LibraryError, NewCartridges, NewPlace};
 use vtl_store::{OwnerId, Store, StoreError};
 use vtl_transfer::{Inbox, Pace, Trouble, receive};
@@ -106,7 +106,32 @@ impl Work for Import {
             }
             return Ok(());
         }
-        lazy::unbegin(&*self.world, id, course.pieces()?)
+        let request: ImportRequest = read(ticket.request())?;
+        match Home::open(&*self.world, request.pool) {
+            Ok(home) => lazy::unbegin(&*self.world, &home, id, course.pieces()?),
+            // It is removed when the pool is opened, since it says of itself that it is unfinished; it must not keep the pool from being forgotten.
+            Err(closed) if closed.class == Class::Permanent => {
+                ticket.note(&format!(
+                    "what was imported so far goes when its pool is opened: {}",
+                    closed.message
+                ));
+                Ok(())
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+}
+
+/// Where the new cartridge is made.
+pub(crate) struct Home {
+    pub(crate) store: Store,
+    /// Name of its pool; none: the one for those that nobody chose a pool for.
+    pub(crate) pool: Option<String>,
+}
+
+impl Home {
+    pub(crate) fn open(world: &dyn World, pool: Option<String>) -> Result<Self, Failure> {
+        Ok(Self { store: world.store_of_new(pool.as_deref())?, pool })
     }
 }
 
@@ -136,18 +161,18 @@ pub(crate) fn is_listed(world: &dyn World, id: CartridgeId) -> Result<bool, Fail
 }
 
 /// Removes a copy that nothing leads to, and its mark after it.
-pub(crate) fn remove_copy(world: &dyn World, store: &Store, id: CartridgeId) -> Result<(), Failure> {
-    remove_owner(world, store, id)?;
+pub(crate) fn remove_copy(world: &dyn World, home: &Home, id: CartridgeId) -> Result<(), Failure> {
+    remove_owner(world, home, id)?;
     if look(world, |tx| vtl_library::quarantined(tx, id))?.is_some() {
         change(world, |tx| vtl_library::forget_quarantine(tx, id))?;
     }
     Ok(())
 }
 
-fn remove_owner(world: &dyn World, store: &Store, id: CartridgeId) -> Result<(), Failure> {
-    match store.remove(OwnerId(id.0)) {
+fn remove_owner(world: &dyn World, home: &Home, id: CartridgeId) -> Result<(), Failure> {
+    match home.store.remove(OwnerId(id.0)) {
         Ok(()) => {
-            world.freed();
+            world.freed(home.pool.as_deref());
             Ok(())
         }
         Err(StoreError::UnknownOwner { .. }) => Ok(()),
@@ -168,6 +193,7 @@ impl Import {
     fn attempt(&self, ticket: &Ticket) -> Result<ImportResult, Trouble> {
         let world = &*self.world;
         let request: ImportRequest = read(ticket.request())?;
+        let home = Home::open(world, request.pool.clone())?;
         let end = End::open(world, &request.remote, FolderName::asked(&request.folder)?)?;
         let label = match &request.as_label {
             Some(label) => label
@@ -186,25 +212,25 @@ impl Import {
         let quarantined = quarantine_of(world, &end, &opened)?;
         let pace = Plain::new(ticket, opened.manifest.image_bytes);
         let id = chosen(world, ticket, request.lazy)?;
-        let store = world.store_of_new()?;
         if request.lazy && !is_listed(world, id)? {
             // Before there is a cartridge: no crash lists it without its mark.
             if let Some(why) = &quarantined {
                 change(world, |tx| vtl_library::quarantine(tx, id, why))?;
             }
-            let row = self.begin_lazily(ticket, &request, &opened, label)?;
+            let row = self.begin_lazily(ticket, &request, &opened, label, &home)?;
             return self.rest(ticket, request, &row);
         }
+        let new = New { label, id, home: &home, quarantined: quarantined.as_deref() };
         if !is_listed(world, id)? {
             if let Err(taken) = is_free(world, label) {
-                remove_copy(world, &store, id)?;
+                remove_copy(world, &home, id)?;
                 return Err(taken.into());
             }
-            if !is_finished(&store, id) {
-                self.make(ticket, &end, &opened, label, id, quarantined.as_deref(), &pace)?;
+            if !is_finished(&home.store, id) {
+                self.make(ticket, &end, &opened, &new, &pace)?;
             }
         }
-        list(world, &store, &end, &opened, label, id)?;
+        list(world, &end, &opened, &new)?;
         ticket.progress(0, opened.manifest.image_bytes, opened.manifest.image_bytes);
         ticket.task_done(0);
         let manifest = &opened.manifest;
@@ -226,6 +252,7 @@ impl Import {
             label: label.to_string(),
             remote: request.remote,
             folder: request.folder,
+            pool: request.pool,
             image_bytes,
             generation,
             signed: signature_told(&self.world.signers()?, signed),
@@ -257,6 +284,7 @@ impl Import {
         request: &ImportRequest,
         opened: &Opened,
         label: Label,
+        home: &Home,
     ) -> Result<LazyRow, Trouble> {
         let course = Course::load(ticket)?.ok_or_else(|| fail::unreadable("checkpoint", "there is none"))?;
         let cartridge = course.cartridge()?;
@@ -272,6 +300,7 @@ impl Import {
             cartridge,
             pieces,
             label,
+            home,
             spec: &|frames| spec(label, cartridge, frames.manifest(), &frames.inside().attributes, now_s),
             attributes: &|frames| host_attributes(&frames.inside().attributes).collect(),
         };
@@ -297,41 +326,34 @@ impl Import {
         ticket: &Ticket,
         end: &End,
         opened: &Opened,
-        label: Label,
-        id: CartridgeId,
-        quarantined: Option<&str>,
+        new: &New<'_>,
         pace: &Plain<'_>,
     ) -> Result<(), Trouble> {
         let world = &*self.world;
-        let store = world.store_of_new()?;
-        remove_copy(world, &store, id)?;
+        remove_copy(world, new.home, new.id)?;
         // Before there is a copy: no crash lists the cartridge without its mark.
-        if let Some(why) = quarantined {
-            change(world, |tx| vtl_library::quarantine(tx, id, why))?;
+        if let Some(why) = new.quarantined {
+            change(world, |tx| vtl_library::quarantine(tx, new.id, why))?;
         }
-        let made = self.fetch(ticket, end, &opened.manifest, label, id, pace, &store);
+        let made = self.fetch(ticket, end, &opened.manifest, new, pace);
         if made.is_err()
-            && let Err(left) = remove_copy(world, &store, id)
+            && let Err(left) = remove_copy(world, new.home, new.id)
         {
-            tracing::warn!(%label, why = left.message, "an unfinished import stays for now");
+            tracing::warn!(label = %new.label, why = left.message, "an unfinished import stays for now");
         }
         made
     }
 
-    #[allow(
-        clippy::too_many_arguments,
-        reason = "one step of `make`, cut out of it so that whatever fails is cleared away in one place"
-    )]
+    /// One step of `make`: whatever fails in it is cleared away there.
     fn fetch(
         &self,
         ticket: &Ticket,
         end: &End,
         manifest: &Manifest,
-        label: Label,
-        id: CartridgeId,
+        new: &New<'_>,
         pace: &Plain<'_>,
-        store: &Store,
     ) -> Result<(), Trouble> {
+        let New { label, id, home: Home { store, .. }, .. } = *new;
         let keys: Vec<String> = manifest.recipients.iter().map(|one| one.key.clone()).collect();
         let private = if manifest.sealed { Some(self.world.private_key(&keys)?) } else { None };
         let staging = end.staging(ticket)?;
@@ -350,6 +372,16 @@ impl Import {
             Ok(copy.finish_copy(manifest.generation).map_err(|error| fail::cartridge(&error))?)
         })
     }
+}
+
+/// The cartridge that is made.
+#[derive(Clone, Copy)]
+struct New<'a> {
+    label: Label,
+    id: CartridgeId,
+    home: &'a Home,
+    /// Why it is to be in quarantine, if it is.
+    quarantined: Option<&'a str>,
 }
 
 /// Blocks and marks of the image to the copy; what is wrong is known when this returns.
@@ -475,16 +507,10 @@ pub(crate) fn is_free(world: &dyn World, label: Label) -> Result<(), Failure> {
     if taken { Err(fail::inventory(&LibraryError::LabelTaken(label))) } else { Ok(()) }
 }
 
-/// The cartridge appears, unless a start after a crash has found it and listed it already; the catalogue has it in the same transaction.
-fn list(
-    world: &dyn World,
-    store: &Store,
-    end: &End,
-    opened: &Opened,
-    label: Label,
-    id: CartridgeId,
-) -> Result<(), Failure> {
-    let facts = Cartridge::inspect(store, id).map_err(|error| fail::cartridge(&error))?;
+/// The cartridge appears, unless a start after a crash has found it and listed it already; its pool and the catalogue have it in the same transaction.
+fn list(world: &dyn World, end: &End, opened: &Opened, new: &New<'_>) -> Result<(), Failure> {
+    let New { label, id, home, .. } = *new;
+    let facts = Cartridge::inspect(&home.store, id).map_err(|error| fail::cartridge(&error))?;
     let manifest = &opened.manifest;
     let object =
         |object: &vtl_bundle::Stored| StoredObject { object: object.clone(), receipt: String::new() };
@@ -502,17 +528,18 @@ fn list(
         proof: "every byte was fetched and compared".to_owned(),
         objects: manifest.objects.iter().map(object).collect(),
     };
-    let new = NewCartridges { first: label, count: 1, library: None, place: NewPlace::Vault };
+    let listing = NewCartridges { first: label, count: 1, library: None, place: NewPlace::Vault };
     let listed = change(world, |tx| {
         if vtl_library::cartridge_by_id(tx, id)?.is_none() {
             let capacity = ByteCount(facts.capacity_bytes);
-            vtl_library::create_cartridges(tx, &new, &[id], capacity, facts.created_s)?;
+            vtl_library::create_cartridges(tx, &listing, &[id], capacity, facts.created_s)?;
+            world.note_pool(tx, id, home.pool.as_deref())?;
         }
         Ok(catalogue::put(tx, &row)?)
     });
     // Somebody else took the label meanwhile: nothing leads to the copy any more.
     if listed.as_ref().is_err_and(|failure| failure.code == "exists") {
-        remove_copy(world, store, id)?;
+        remove_copy(world, home, id)?;
     }
     listed
 }

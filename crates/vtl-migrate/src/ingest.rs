@@ -22,7 +22,7 @@ use vtl_transfer::{Trouble, of_ticket};
 use vtl_types::{ByteCount, CartridgeId, Label, LibraryName, Place};
 
 use crate::fail;
-use crate::import::{begun, chosen, is_finished, is_free, is_listed, own_serial, remove_copy};
+use crate::import::{Home, begun, chosen, is_finished, is_free, is_listed, own_serial, remove_copy};
 use crate::job::{InUse, change, outcome, read as look};
 use crate::request::{read, told};
 use crate::tape::{Reader, TapeDevice, Thing};
@@ -118,7 +118,7 @@ impl Work for Ingest {
         if is_listed(&*self.world, id)? {
             return Ok(());
         }
-        remove_copy(&*self.world, &self.world.store_of_new()?, id)
+        remove_copy(&*self.world, &Home::open(&*self.world, None)?, id)
     }
 }
 
@@ -144,21 +144,22 @@ impl Ingest {
         let _mine = self.devices.take(&request.device)?;
         ticket.set_tasks(&["read the tape"]);
         let id = chosen(world, ticket, false)?;
-        let store = world.store_of_new()?;
+        let home = Home::open(world, None)?;
+        let store = &home.store;
         if !is_listed(world, id)? {
             if let Err(taken) = is_free(world, label) {
-                remove_copy(world, &store, id)?;
+                remove_copy(world, &home, id)?;
                 return Err(Failure { remedy: Some(ANOTHER.to_owned()), ..taken }.into());
             }
-            if !is_finished(&store, id) {
-                self.make(ticket, &request, label, id, &store)?;
+            if !is_finished(store, id) {
+                self.make(ticket, &request, label, id, &home)?;
             }
         }
-        let listed = list(world, &store, label, id, library.as_ref())?;
+        let listed = list(world, &home, label, id, library.as_ref())?;
         if let Some(library) = &listed.library {
             self.tapes.appeared(id, library, listed.place);
         }
-        let facts = Cartridge::inspect(&store, id).map_err(|error| fail::cartridge(&error))?;
+        let facts = Cartridge::inspect(store, id).map_err(|error| fail::cartridge(&error))?;
         ticket.progress(0, facts.used_bytes, facts.used_bytes);
         ticket.task_done(0);
         Ok(IngestResult {
@@ -180,13 +181,13 @@ impl Ingest {
         request: &IngestRequest,
         label: Label,
         id: CartridgeId,
-        store: &Store,
+        home: &Home,
     ) -> Result<(), Trouble> {
         let world = &*self.world;
-        remove_copy(world, store, id)?;
-        let made = self.copy(ticket, request, label, id, store);
+        remove_copy(world, home, id)?;
+        let made = self.copy(ticket, request, label, id, &home.store);
         if made.is_err()
-            && let Err(left) = remove_copy(world, store, id)
+            && let Err(left) = remove_copy(world, home, id)
         {
             tracing::warn!(%label, why = left.message, "an unfinished ingest stays for now");
         }
@@ -253,25 +254,26 @@ fn not_written(error: &CartridgeError, request: &IngestRequest) -> Failure {
 /// The cartridge appears. A start after a crash may have listed it in the vault already.
 fn list(
     world: &dyn World,
-    store: &Store,
+    home: &Home,
     label: Label,
     id: CartridgeId,
     library: Option<&LibraryName>,
 ) -> Result<Listed, Failure> {
-    let facts = Cartridge::inspect(store, id).map_err(|error| fail::cartridge(&error))?;
+    let facts = Cartridge::inspect(&home.store, id).map_err(|error| fail::cartridge(&error))?;
     let capacity = ByteCount(facts.capacity_bytes);
     let mut because = None;
     let listed = change(world, |tx| {
         if vtl_library::cartridge_by_id(tx, id)?.is_none() {
             let new = NewCartridges { first: label, count: 1, library: None, place: NewPlace::Vault };
             vtl_library::create_cartridges(tx, &new, &[id], capacity, facts.created_s)?;
+            world.note_pool(tx, id, home.pool.as_deref())?;
         }
         because = library.map_or(Ok(None), |library| from_vault(tx, id, library))?;
         Ok(())
     });
     // Somebody else took the label meanwhile: nothing leads to the copy any more.
     if listed.as_ref().is_err_and(|failure| failure.code == "exists") {
-        remove_copy(world, store, id)?;
+        remove_copy(world, home, id)?;
     }
     listed?;
     let row = look(world, |tx| vtl_library::cartridge_by_id(tx, id))?;

@@ -5,6 +5,7 @@
 //! Import, lazily: manifest -> the cartridge appears; pieces as they are read, then all of them -> finished
 //! Import: manifest -> vtl-transfer -> bundle reader -> a copy that says it is unfinished -> finished -> inventory and catalogue, in one transaction
 //! Ingest: a tape device of this machine -> a copy that says it is unfinished -> finished -> inventory
+//! Repair: what chunks lack -> only frames that hold it -> the store, which compares each with its fingerprint
 //! Verify, Prune: what lies on a remote, against what is known of it
 //! Fetch: what lies on a remote to a folder of this machine;   Rewrap: the manifest there for other keys
 //! ```
@@ -18,12 +19,14 @@ mod export;
 mod fail;
 mod fetch;
 mod folder;
+mod heal;
 mod import;
 mod ingest;
 mod job;
 mod lazy;
 mod maker;
 mod prune;
+mod reach;
 mod request;
 mod rewrap;
 mod spare;
@@ -39,6 +42,7 @@ pub use clean::{Clean, clean_import, prove};
 pub use export::{Export, written_to};
 pub use fetch::Fetch;
 pub use folder::{FolderName, Found, found_in, manifest_of};
+pub use heal::Repair;
 pub use import::Import;
 pub use ingest::{INGEST, Ingest, IngestRequest, IngestResult, Tapes};
 pub use job::sha256;
@@ -47,8 +51,8 @@ pub use maker::Maker;
 pub use prune::Prune;
 pub use request::{
     EXPORT, ExportRequest, ExportResult, FETCH, FetchRequest, FetchResult, IMPORT, ImportRequest,
-    ImportResult, PRUNE, PruneRequest, PruneResult, REWRAP, RewrapRequest, RewrapResult, VERIFY,
-    VerifyRequest, VerifyResult,
+    ImportResult, PRUNE, PruneRequest, PruneResult, REPAIR, REWRAP, RepairRequest, RepairResult, Repaired,
+    RewrapRequest, RewrapResult, VERIFY, VerifyRequest, VerifyResult,
 };
 pub use rewrap::Rewrap;
 pub use spare::SpareRequest;
@@ -56,4 +60,4 @@ pub use tape::{Found as FoundOnTape, TapeDevice};
 pub use verify::Verify;
 pub use vtl_bundle::{CHUNK_SIZES, MAX_RECIPIENTS, Stored};
 pub use whereabouts::Whereabouts;
-pub use world::{Blank, Defaults, ForeignRule, Settings, World};
+pub use world::{Blank, Defaults, ForeignRule, Held, Settings, World};

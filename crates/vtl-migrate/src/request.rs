@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 use vtl_codec::Method;
 use vtl_jobs::Failure;
+use vtl_types::Label;
 
 use crate::fail::{permanent, unreadable};
 use crate::spare::SpareRequest;
@@ -21,6 +22,8 @@ pub const PRUNE: &str = "prune";
 pub const FETCH: &str = "fetch";
 /// Kind of new manifests for other keys.
 pub const REWRAP: &str = "rewrap";
+/// Kind of repairs from exports.
+pub const REPAIR: &str = "repair";
 
 /// An export; the job's label says of what.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -112,6 +115,17 @@ pub struct ImportRequest {
     /// Loadable at once, blocks fetched when they are read.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub lazy: bool,
+    /// The pool that the cartridge is made in, when it is not to be the one for those that nobody chose a pool for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<String>,
+}
+
+impl ImportRequest {
+    /// The pool that an import is for, as its job's row tells it.
+    #[must_use]
+    pub fn pool_of(request: &str) -> Option<String> {
+        serde_json::from_str::<Self>(request).ok()?.pool
+    }
 }
 
 /// How an import ended.
@@ -123,6 +137,9 @@ pub struct ImportResult {
     pub remote: String,
     /// And the folder there.
     pub folder: String,
+    /// The pool that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<String>,
     /// Bytes of all blocks.
     pub image_bytes: u64,
     /// Its write generation.
@@ -253,6 +270,64 @@ pub struct RewrapResult {
     pub signed_with: Option<String>,
     /// Hash of the new manifest, hexadecimal.
     pub manifest_sha256: String,
+}
+
+/// A repair from exports.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RepairRequest {
+    /// Of this pool; of all that are open without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<String>,
+}
+
+/// How a repair ended. That something remains is no failure.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RepairResult {
+    /// Chunks that could be read after all.
+    pub readable: u64,
+    /// Chunks put back from the same content in their pool.
+    pub healed: u64,
+    /// Packs written anew because of damage beside their chunks.
+    pub mended: u64,
+    /// Cartridges that lacked something then.
+    pub cartridges: Vec<Repaired>,
+}
+
+/// What came of one cartridge.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Repaired {
+    /// Its label.
+    pub label: String,
+    /// Its pool.
+    pub pool: String,
+    /// Bytes of it that could not be read before.
+    pub damaged_bytes: u64,
+    /// Chunks put back from exports.
+    pub healed_chunks: u64,
+    /// Bytes in those.
+    pub healed_bytes: u64,
+    /// Bytes of it that still cannot be read.
+    pub remaining_bytes: u64,
+    /// Exports that helped, as `REMOTE/FOLDER`.
+    pub from: Vec<String>,
+    /// What stood in the way, in words.
+    pub why: Vec<String>,
+}
+
+impl Repaired {
+    pub(crate) fn of(label: Label, pool: &str, damaged_bytes: u64) -> Self {
+        Self {
+            label: label.to_string(),
+            pool: pool.to_owned(),
+            damaged_bytes,
+            healed_chunks: 0,
+            healed_bytes: 0,
+            remaining_bytes: damaged_bytes,
+            from: Vec::new(),
+            why: Vec::new(),
+        }
+    }
 }
 
 /// Reads a request.

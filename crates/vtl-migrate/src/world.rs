@@ -9,7 +9,7 @@ use vtl_jobs::{Failure, Ticket};
 use vtl_library::LibraryError;
 use vtl_meta::Tx;
 use vtl_remote::{Limiter, Mode, Remote};
-use vtl_store::Store;
+use vtl_store::{RepairReport, Store};
 use vtl_transfer::Trouble;
 use vtl_types::{ByteCount, CartridgeId, Label, LibraryName};
 
@@ -73,6 +73,19 @@ pub struct Blank {
     pub capacity: ByteCount,
 }
 
+/// A cartridge and where it is.
+#[derive(Debug)]
+pub struct Held {
+    /// Which.
+    pub id: CartridgeId,
+    /// Its label.
+    pub label: Label,
+    /// Name of its pool.
+    pub pool: String,
+    /// The store of that.
+    pub store: Store,
+}
+
 /// The program around the engines.
 pub trait World: Send + Sync {
     /// Where a cartridge is.
@@ -81,11 +94,17 @@ pub trait World: Send + Sync {
     /// Its store is not open; the program is about to end.
     fn store_of(&self, id: CartridgeId) -> Result<Store, Failure>;
 
-    /// Where cartridges are made.
+    /// Where a cartridge is made: in this pool, or in the one for those that nobody chose a pool for.
     ///
     /// # Errors
-    /// The program is about to end.
-    fn store_of_new(&self) -> Result<Store, Failure>;
+    /// There is no such pool, or it is not open; the program is about to end.
+    fn store_of_new(&self, pool: Option<&str>) -> Result<Store, Failure>;
+
+    /// Notes which pool a new cartridge is in, inside the transaction that lists it.
+    ///
+    /// # Errors
+    /// There is no such pool; the inventory cannot be written.
+    fn note_pool(&self, tx: &mut Tx<'_>, id: CartridgeId, pool: Option<&str>) -> Result<(), LibraryError>;
 
     /// Where calls to remotes run.
     ///
@@ -141,6 +160,18 @@ pub trait World: Send + Sync {
     /// Seconds since 1970.
     fn unix_s(&self) -> u64;
 
+    /// Cartridges of this pool, or of all that are open, those in the trash too.
+    ///
+    /// # Errors
+    /// There is no such pool, or it is not open; the inventory cannot be read.
+    fn held(&self, pool: Option<&str>) -> Result<Vec<Held>, Failure>;
+
+    /// Has this pool, or each that is open, put back what has another copy in it.
+    ///
+    /// # Errors
+    /// Something else changes packs, the pool takes no writes, or the disk failed.
+    fn repair(&self, pool: Option<&str>) -> Result<Vec<RepairReport>, Failure>;
+
     /// Runs `work` once in a transaction on the inventory.
     ///
     /// # Errors
@@ -172,8 +203,11 @@ pub trait World: Send + Sync {
         also: &mut dyn FnMut(&mut Tx<'_>) -> Result<(), LibraryError>,
     ) -> Result<(), Failure>;
 
-    /// A removed owner of the store of new cartridges has left bytes that nobody needs.
-    fn freed(&self);
+    /// What was made in this pool for a new cartridge and is removed has left bytes that nobody needs.
+    fn freed(&self, pool: Option<&str>);
+
+    /// The same in the pool of a cartridge.
+    fn freed_beside(&self, id: CartridgeId);
 
     /// A cartridge has been put out of a library and is in the vault: what the site wants to be done before anything is sent. May be asked more than once.
     ///

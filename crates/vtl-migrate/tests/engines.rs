@@ -10,12 +10,13 @@
 mod common;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use common::{Bench, KEY, NOW_S, Watched, done, ended, failed, files, noise, submit, tape};
 use serde_json::{Value, json};
 use vtl_jobs::{JobId, Manager, State};
-use vtl_migrate::{EXPORT, IMPORT, PRUNE, VERIFY};
-use vtl_remote::{FaultyRemote, FolderRemote, Mode, Plan};
+use vtl_migrate::{EXPORT, IMPORT, PRUNE, REPAIR, VERIFY};
+use vtl_remote::{Doing, Fault, FaultyRemote, FolderRemote, Mode, Plan};
 
 const LABEL: &str = "VTL001L8";
 const FOLDER: &str = "VTL001L8-20261126_031500";
@@ -524,4 +525,174 @@ fn without_a_staging_folder_nothing_is_sent() {
     let trouble = failed(&manager, export(&manager, &json!({})));
     assert!(trouble.message.contains("staging"), "{trouble:?}");
     assert!(files(place.path()).is_empty());
+}
+
+fn repair(manager: &Manager) -> JobId {
+    submit(manager, REPAIR, None, "{}")
+}
+
+#[test]
+fn what_was_lost_comes_back_from_an_export_also_from_an_older_one_as_far_as_the_tape_is_the_same() {
+    let place = tempfile::tempdir().unwrap();
+    let here = Bench::with_folder(place.path());
+    let id = here.cartridge(LABEL, &tape(20));
+    let manager = here.start();
+    assert_eq!(done(&manager, repair(&manager))["cartridges"], json!([]), "nothing is lost");
+    done(&manager, export(&manager, &json!({ "key": KEY })));
+    // What is only here, in packs of its own.
+    here.append(id, &[Some(noise(77, 300_000))]);
+    let plan = manager.plan(REPAIR, "{}").unwrap().unwrap();
+    assert!(plan.tasks.is_empty(), "{plan:?}");
+    let lost = here.damage(id);
+    assert!(lost > 0);
+    let plan = manager.plan(REPAIR, "{}").unwrap().unwrap();
+    assert!(plan.tasks[0].name.contains(LABEL) && plan.tasks[0].bytes > 0, "{plan:?}");
+    assert!(plan.notes[0].contains(FOLDER), "{plan:?}");
+
+    let result = done(&manager, repair(&manager));
+    let told = &result["cartridges"][0];
+    assert_eq!((&told["label"], &told["damaged_bytes"]), (&json!(LABEL), &json!(lost)));
+    assert_eq!(told["from"], json!([format!("r/{FOLDER}")]));
+    let left = told["remaining_bytes"].as_u64().unwrap();
+    assert_eq!(told["healed_bytes"].as_u64().unwrap() + left, lost, "{told}");
+    assert!(left > 0 && left < 300_000 && left == here.lost(id), "what came after the export: {told}");
+    assert!(told["why"].to_string().contains("not what was lost"), "{told}");
+    assert!(here.staging_is_empty());
+    let mut reading = vtl_cartridge::Reading::open(&here.store, id).unwrap();
+    for thing in tape(20) {
+        let found = match reading.next_object().unwrap() {
+            vtl_cartridge::Object::Block { data, .. } => Some(data.concat()),
+            _ => None,
+        };
+        assert!(found == thing);
+    }
+}
+
+#[test]
+fn what_an_export_has_in_place_of_what_was_lost_is_not_taken_when_it_is_other_content() {
+    let place = tempfile::tempdir().unwrap();
+    let here = Bench::with_folder(place.path());
+    let id = here.cartridge(LABEL, &tape(21));
+    let manager = here.start();
+    done(&manager, export(&manager, &json!({})));
+    let mut cartridge =
+        vtl_cartridge::Cartridge::open(&here.store, id, vtl_cartridge::Settings::default()).unwrap();
+    cartridge.rewind();
+    cartridge.erase().unwrap();
+    cartridge.close().unwrap();
+    let other: Vec<_> = (0..16).map(|at| Some(noise(9000 + at, 262_144))).collect();
+    here.append(id, &other);
+    let lost = here.damage(id);
+    let before = here.disk.files().into_iter().map(|file| (here.disk.contents(&file), file));
+    let before: Vec<_> =
+        before.filter(|(_, file)| file.extension().is_some_and(|end| end == "pack")).collect();
+    let result = done(&manager, repair(&manager));
+    let told = &result["cartridges"][0];
+    assert_eq!((&told["healed_chunks"], &told["remaining_bytes"]), (&json!(0), &json!(lost)), "{told}");
+    assert!(told["why"].to_string().contains("not what was lost"), "{told}");
+    for (bytes, file) in before {
+        assert!(here.disk.contents(&file) == bytes, "{} has changed", file.display());
+    }
+}
+
+#[test]
+fn a_damaged_export_gives_what_is_whole_of_it_and_the_rest_is_named_by_object_and_frame() {
+    let place = tempfile::tempdir().unwrap();
+    let here = Bench::with_folder(place.path());
+    let id = here.cartridge(LABEL, &tape(23));
+    let manager = here.start();
+    done(&manager, export(&manager, &json!({ "key": KEY })));
+    let object = place.path().join(FOLDER).join("VTL001L8.img.000002");
+    let whole = std::fs::read(&object).unwrap();
+    let mut flipped = whole.clone();
+    flipped[whole.len() / 2] ^= 1;
+    std::fs::write(&object, flipped).unwrap();
+    let lost = here.damage(id);
+    let told = done(&manager, repair(&manager))["cartridges"][0].clone();
+    let left = told["remaining_bytes"].as_u64().unwrap();
+    assert!(left > 0 && left < lost && left == here.lost(id), "{told}");
+    assert!(told["why"].to_string().contains("VTL001L8.img.000002, frame"), "{told}");
+
+    std::fs::remove_file(&object).unwrap();
+    let told = done(&manager, repair(&manager))["cartridges"][0].clone();
+    assert!(told["why"].to_string().contains("VTL001L8.img.000002"), "{told}");
+    assert_eq!((&told["remaining_bytes"], here.lost(id)), (&json!(left), left), "{told}");
+
+    std::fs::write(&object, whole).unwrap();
+    let told = done(&manager, repair(&manager))["cartridges"][0].clone();
+    assert_eq!((&told["remaining_bytes"], here.lost(id)), (&json!(0), 0), "{told}");
+    assert_eq!(here.tape(LABEL), tape(23));
+}
+
+#[test]
+fn a_manifest_that_somebody_has_exchanged_gives_nothing() {
+    let place = tempfile::tempdir().unwrap();
+    let here = Bench::with_folder(place.path());
+    let id = here.cartridge(LABEL, &tape(24));
+    let manager = here.start();
+    done(&manager, export(&manager, &json!({})));
+    let lost = here.damage(id);
+    // The same cartridge, exported by another server at the same time: all of it is right but for the hash that is kept here.
+    let elsewhere = tempfile::tempdir().unwrap();
+    let other = Bench::with_folder(elsewhere.path());
+    other.cartridge(LABEL, &tape(24));
+    let exporter = other.start();
+    done(&exporter, export(&exporter, &json!({})));
+    for file in files(elsewhere.path()) {
+        std::fs::copy(&file, place.path().join(FOLDER).join(file.file_name().unwrap())).unwrap();
+    }
+    let told = done(&manager, repair(&manager))["cartridges"][0].clone();
+    assert_eq!((&told["healed_chunks"], here.lost(id)), (&json!(0), lost), "{told}");
+    assert!(told["why"].to_string().contains("not the one that was written or read here"), "{told}");
+}
+
+#[test]
+fn through_a_remote_that_fails_by_plan_a_repair_brings_back_what_was_lost_or_says_what_is_left() {
+    let place = tempfile::tempdir().unwrap();
+    let tape = [Some(noise(25, 262_144)), None, Some(noise(26, 100_000))];
+    let mut whole = 0;
+    for seed in 1..=6 {
+        let here = Bench::with_folder(place.path());
+        let id = here.cartridge(LABEL, &tape);
+        let manager = here.start();
+        let result = done(&manager, export(&manager, &json!({})));
+        let good = here.remotes.lock().unwrap()["r"].clone();
+        here.put_remote(Arc::new(FaultyRemote::new(good.clone(), Plan::Seeded { seed, per_mille: 60 })));
+        let lost = here.damage(id);
+        let job = ended(&manager, repair(&manager));
+        let left = here.lost(id);
+        if job.state == State::Completed && left == 0 {
+            whole += 1;
+        } else {
+            let said = format!("{:?}{:?}", job.result, job.trouble);
+            assert!(left <= lost && said.contains(result["folder"].as_str().unwrap()), "seed {seed}: {said}");
+            here.put_remote(good);
+            done(&manager, repair(&manager));
+        }
+        assert!(here.tape(LABEL) == tape, "seed {seed}");
+        std::fs::remove_dir_all(place.path().join(result["folder"].as_str().unwrap())).unwrap();
+    }
+    assert!(whole > 0, "some got through");
+}
+
+#[test]
+fn a_repair_that_is_cancelled_keeps_what_is_back_and_leaves_the_rest_as_it_was() {
+    let place = tempfile::tempdir().unwrap();
+    let here = Bench::with_folder(place.path());
+    let id = here.cartridge(LABEL, &tape(26));
+    let manager = here.start();
+    done(&manager, export(&manager, &json!({})));
+    let lost = here.damage(id);
+    // Each read of an object takes a while, so that the cancel comes in between.
+    let good = here.remotes.lock().unwrap()["r"].clone();
+    let slow = (0..400).map(|_| (Doing::Get, Fault::Slow(Duration::from_millis(50))));
+    here.put_remote(Arc::new(FaultyRemote::new(good.clone(), Plan::script(slow))));
+    let job = repair(&manager);
+    manager.wait_until(job, Some(common::PATIENCE), |job| job.state == State::Running).unwrap();
+    manager.cancel(job).unwrap();
+    assert_eq!(ended(&manager, job).state, State::Cancelled);
+    assert!(here.lost(id) <= lost);
+    here.put_remote(good);
+    done(&manager, repair(&manager));
+    assert_eq!((here.lost(id), here.tape(LABEL) == tape(26)), (0, true));
 }

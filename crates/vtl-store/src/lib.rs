@@ -43,6 +43,7 @@ pub mod index;
 pub mod inspect;
 mod keyring;
 mod lane;
+mod lost;
 mod mark;
 mod members;
 mod newest;
@@ -75,7 +76,8 @@ pub use index::{IndexMode, IndexStats};
 pub use keyring::{
     Encryption, KeyStatus, MIN_KEY_FILE_BYTES, MIN_PASSPHRASE_BYTES, Method, PassphraseCost, PoolKey,
 };
-pub use repair::RepairReport;
+pub use lost::{Lost, LostChunk};
+pub use repair::{PutBack, RepairReport};
 pub use scrub::{Pass, ScrubFinding, ScrubStatus, ScrubStep, Scrubber};
 pub use snapshot::Snapshot;
 pub use store::Store;

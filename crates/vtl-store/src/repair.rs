@@ -2,7 +2,8 @@
 //!
 //! For each chunk in quarantine: it is read again, since not every error stays; if it is still wrong its content is looked for under its
 //! fingerprint. With it the pack is written anew as its next generation, with the chunk at its old raw address, so that every owner that lost it
-//! has it again. A chunk that nobody else has stays in quarantine; when a backup brings its content again, it is healed then.
+//! has it again. A chunk that nobody else has stays in quarantine; when a backup brings its content again, it is healed then. Who has its bytes from
+//! elsewhere ([`crate::lost`]) brings them.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -33,6 +34,19 @@ pub struct RepairReport {
     pub lost: u64,
     /// Bytes in those.
     pub lost_bytes: u64,
+}
+
+/// What became of bytes that were brought for lost chunks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PutBack {
+    /// Chunks that are back.
+    pub healed: u64,
+    /// Bytes in those.
+    pub healed_bytes: u64,
+    /// Chunks for which other bytes were brought than were lost: they stay as they were.
+    pub other: u64,
+    /// Chunks whose pack is still being written or cannot be written anew: they wait for another time.
+    pub waiting: u64,
 }
 
 /// Repairs what it can. It holds the gate of the collector: both rewrite packs.
@@ -101,15 +115,24 @@ fn repair_pack(
             report.lost_bytes += u64::from(damaged.len);
         }
     }
-    let Some(known) = core.packs.known(id).filter(|_| !good.is_empty()) else { return Ok(()) };
+    report.healed += heal(core, id, &good)?.len() as u64;
+    Ok(())
+}
+
+/// Chunks whose bytes are known, by their raw address.
+type Good = HashMap<u32, (Damaged, Bytes)>;
+
+/// Writes a pack anew with these chunks in their places; those that are back. One of which there is no sealed file stays as it is.
+fn heal(core: &Core, id: PackId, good: &Good) -> Result<Vec<Damaged>, StoreError> {
+    let Some(known) = core.packs.known(id).filter(|_| !good.is_empty()) else { return Ok(Vec::new()) };
     if known.state != PackState::Sealed || known.generation >= u16::MAX - 1 {
-        return Ok(());
+        return Ok(Vec::new());
     }
-    match write_healed(core, id, &good) {
+    match write_healed(core, id, good) {
         Ok(()) => {}
         Err(StoreError::LostChunk { why }) => {
             tracing::warn!(pack = %id, why, "a pack is repaired next time");
-            return Ok(());
+            return Ok(Vec::new());
         }
         Err(error) => return Err(error),
     }
@@ -119,11 +142,47 @@ fn repair_pack(
         found.is_some_and(|(_, found)| found.chunk.fingerprint == damaged.fingerprint)
     };
     // One that had no room stays for another time.
-    for (damaged, _) in good.values().filter(|(damaged, _)| is_back(damaged)) {
-        core.quarantine.release(id, damaged.at);
-        report.healed += 1;
+    let back: Vec<Damaged> =
+        good.values().map(|(damaged, _)| *damaged).filter(|damaged| is_back(damaged)).collect();
+    back.iter().for_each(|damaged| core.quarantine.release(id, damaged.at));
+    Ok(back)
+}
+
+/// Puts chunks back whose bytes somebody has brought, as far as they are those that were lost. It holds the gate of the collector.
+pub(crate) fn put_back(core: &Core, brought: Vec<(Damaged, Bytes)>) -> Result<PutBack, StoreError> {
+    core.writable()?;
+    if !core.dock.finder.gate.begin() {
+        return Err(StoreError::Collecting);
     }
-    Ok(())
+    let result = put_all_back(core, brought);
+    core.dock.finder.gate.end();
+    core.quarantine.save();
+    result
+}
+
+fn put_all_back(core: &Core, brought: Vec<(Damaged, Bytes)>) -> Result<PutBack, StoreError> {
+    let mut report = PutBack::default();
+    let mut packs: BTreeMap<PackId, Good> = BTreeMap::new();
+    for (damaged, bytes) in brought {
+        // Somebody else may have brought it meanwhile.
+        if !core.quarantine.holds(damaged.pack, damaged.at) {
+            continue;
+        }
+        if bytes.len() as u64 != u64::from(damaged.len)
+            || core.codec.prints().of(&bytes) != damaged.fingerprint
+        {
+            report.other += 1;
+            continue;
+        }
+        packs.entry(damaged.pack).or_default().insert(damaged.at, (damaged, bytes));
+    }
+    for (id, good) in packs {
+        let back = heal(core, id, &good)?;
+        report.healed += back.len() as u64;
+        report.healed_bytes += back.iter().map(|one| u64::from(one.len)).sum::<u64>();
+        report.waiting += (good.len() - back.len()) as u64;
+    }
+    Ok(report)
 }
 
 fn still_readable(core: &Core, damaged: &Damaged) -> bool {
@@ -150,7 +209,7 @@ fn read_chunk(core: &Core, view: &View, found: &Found<'_>) -> Option<Bytes> {
 
 /// The pack's next generation, with the good bytes in their places. What is damaged and not among them is left out; the quarantine
 /// remembers it.
-fn write_healed(core: &Core, id: PackId, good: &HashMap<u32, (Damaged, Bytes)>) -> Result<(), StoreError> {
+fn write_healed(core: &Core, id: PackId, good: &Good) -> Result<(), StoreError> {
     let view = core.packs.view(id)?;
     let old = core.packs.file(&view)?;
     let regions = plan(core, &view, &*old, good)?;
@@ -170,7 +229,7 @@ fn plan(
     core: &Core,
     view: &Arc<View>,
     old: &dyn DiskFile,
-    good: &HashMap<u32, (Damaged, Bytes)>,
+    good: &Good,
 ) -> Result<Vec<(Pieces, bool)>, StoreError> {
     let mut regions: BTreeMap<u32, (Pieces, bool)> = BTreeMap::new();
     let frame = core.packs.frame(view.id, view.generation);

@@ -34,6 +34,7 @@ use crate::workers::lock;
 
 use pack::{Reading, Seen};
 use record::{PACKS_DONE, Record};
+pub(crate) use walk::wrong_in;
 use walk::{Found, Walk};
 
 pub use record::Pass;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
 use vtl_durable::log::LogError;
 use vtl_durable::sealed::{self, ReplaceError};
 use vtl_durable::{Disk, DiskFile};
@@ -22,12 +23,13 @@ use crate::gc::{self, GcProgress, GcReport, GcRule};
 use crate::index::IndexStats;
 use crate::keyring::{KeyStatus, Keyring, PassphraseCost, PoolKey};
 use crate::lane::{Context, Lane};
+use crate::lost::{self, Lost, LostChunk};
 use crate::pack::{Chunk, PackId};
 use crate::packs::{Next, Packs, View};
 use crate::quarantine::{Damaged, Quarantine};
 use crate::recipe::{Begin, Change, Commit, Entry, Extent, HEAD_KIND, Note, Size, State};
 use crate::recovery;
-use crate::repair::{self, RepairReport};
+use crate::repair::{self, PutBack, RepairReport};
 use crate::scrub::{Scrub, ScrubFinding, ScrubStatus, Scrubber};
 use crate::snapshot::{Pinned, Snapshot};
 use crate::stream::Stream;
@@ -315,6 +317,25 @@ impl Store {
     /// Puts damaged chunks back whose content is elsewhere in the pool.
     pub fn repair(&self) -> Result<RepairReport, StoreError> {
         repair::repair(&self.core)
+    }
+
+    /// What an owner has lost, as far as it has been found.
+    ///
+    /// # Errors
+    /// There is no such owner, or its head cannot be read.
+    pub fn lost(&self, owner: OwnerId) -> Result<Lost, StoreError> {
+        lost::lost(&self.core, owner)
+    }
+
+    /// Puts lost chunks back with bytes from elsewhere. Each is compared with the chunk's fingerprint first: other bytes change nothing.
+    ///
+    /// # Errors
+    /// A collection runs, the pool takes no writes, or the disk failed; what is back by then stays.
+    pub fn put_back(&self, brought: Vec<(LostChunk, Bytes)>) -> Result<PutBack, StoreError> {
+        repair::put_back(
+            &self.core,
+            brought.into_iter().map(|(chunk, bytes)| (chunk.damaged, bytes)).collect(),
+        )
     }
 
     /// Who reads the whole pool again and again; none when there is one already.

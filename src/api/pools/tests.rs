@@ -404,3 +404,139 @@ fn a_rotation_that_was_cut_off_opens_with_whichever_key_is_in_effect() {
         daemon.stop();
     }
 }
+
+/// What an import leaves in the pool's store when it is cut off: a copy that is finished, or one that is not.
+fn copy_in(daemon: &Daemon, pool: &str, label: &str, finished: bool) -> vtl_types::CartridgeId {
+    use vtl_cartridge::{Cartridge, CartridgeSpec, Settings};
+    let store = daemon.pools.named(&name(pool)).unwrap().store.clone();
+    let id = vtl_types::CartridgeId(crate::random::id());
+    let label: vtl_types::Label = label.parse().unwrap();
+    let spec = CartridgeSpec {
+        label,
+        serial: "SERIAL01".to_owned(),
+        kind: label.media(),
+        capacity: vtl_types::ByteCount(1 << 30),
+        early_warning: None,
+        write_protected: false,
+        created_s: 1,
+        place: None,
+    };
+    Cartridge::begin_copy(&store, id, &spec).unwrap();
+    let mut copy = Cartridge::open(&store, id, Settings::default()).unwrap();
+    copy.write_block(&[bytes::Bytes::from_static(b"a block")], true).unwrap();
+    if finished {
+        copy.finish_copy(5).unwrap()
+    } else {
+        copy.close().unwrap()
+    }
+    id
+}
+
+#[test]
+fn an_import_that_was_cut_off_before_it_was_listed_is_in_its_pool_or_nowhere() {
+    let place = Place::new();
+    let daemon = place.daemon(&[]);
+    daemon.pool_create(&place.request("p1", &["home"])).unwrap();
+    copy_in(&daemon, "p1", "FIN001L8", true);
+    let unfinished = copy_in(&daemon, "p1", "UNF001L8", false);
+    daemon.stop();
+    drop(daemon);
+    let daemon = place.daemon(&[]);
+    let told = daemon.cartridge_show("FIN001L8").unwrap();
+    assert_eq!((told.pool.as_str(), told.place.kind.as_str()), ("p1", "vault"));
+    assert!(daemon.cartridge_show("UNF001L8").is_err());
+    assert!(!daemon.pools.named(&name("p1")).unwrap().has(unfinished));
+    daemon.stop();
+}
+
+#[test]
+fn a_pool_that_an_import_or_a_repair_is_for_is_not_removed_before_that_has_ended() {
+    use vtl_migrate::{IMPORT, ImportRequest, REPAIR};
+    let place = Place::new();
+    let daemon = place.daemon(&[]);
+    // Without being started: what is asked for waits.
+    crate::jobs::Jobs::open(&daemon);
+    daemon.pool_create(&place.request("p1", &["home"])).unwrap();
+    let import = ImportRequest {
+        remote: "r".to_owned(),
+        folder: "VTL001L8-20261126_031500".to_owned(),
+        as_label: None,
+        lazy: false,
+        pool: Some("p1".to_owned()),
+    };
+    let import = serde_json::to_string(&import).unwrap();
+    let waiting = [
+        daemon.jobs.submit(IMPORT, Some("VTL001L8".to_owned()), import).unwrap(),
+        daemon.jobs.submit(REPAIR, Some("p1".to_owned()), r#"{"pool":"p1"}"#.to_owned()).unwrap(),
+    ];
+    for id in waiting {
+        let refused = remove(&daemon, "p1").unwrap_err();
+        assert_eq!(refused.code, ErrorCode::Conflict);
+        assert!(refused.message.contains(&id.to_string()), "{}", refused.message);
+        daemon.job_cancel(&id.to_string()).unwrap();
+    }
+    remove(&daemon, "p1").unwrap();
+    daemon.stop();
+}
+
+#[test]
+fn what_is_in_a_pool_that_is_opened_later_is_listed_as_at_a_start_and_what_is_half_made_goes() {
+    let place = Place::new();
+    let daemon = place.daemon(&[]);
+    daemon.pool_create(&place.request("p1", &["home"])).unwrap();
+    daemon.cartridge_create(&cartridge("NEW001L8", Some("p1"))).unwrap();
+    copy_in(&daemon, "p1", "FIN001L8", true);
+    let unfinished = copy_in(&daemon, "p1", "UNF001L8", false);
+    daemon.stop();
+    drop(daemon);
+    std::fs::rename(place.path("home"), place.path("away")).unwrap();
+    let daemon = place.daemon(&[]);
+    assert_eq!(state(&daemon, "p1").as_deref(), Some("closed"));
+    let refused = daemon.pool_open("p1").unwrap_err();
+    assert_eq!(refused.code, ErrorCode::Conflict);
+    assert!(refused.message.contains("home") && refused.remedy.unwrap().contains("vtl pool open p1"));
+    assert!(daemon.cartridge_show("FIN001L8").is_err());
+    std::fs::rename(place.path("away"), place.path("home")).unwrap();
+    daemon.pool_open("p1").unwrap();
+    assert_eq!(state(&daemon, "p1").as_deref(), Some("ok"));
+    assert_eq!(daemon.cartridge_show("FIN001L8").unwrap().pool, "p1");
+    assert!(daemon.cartridge_show("UNF001L8").is_err());
+    assert!(!daemon.pools.named(&name("p1")).unwrap().has(unfinished));
+    assert!(
+        !daemon.problems().iter().any(|problem| problem.subject.contains("p1")),
+        "{:?}",
+        daemon.problems()
+    );
+    // Its memory is its own again: closing and opening costs nothing.
+    let total: usize = daemon.pools.open_ones().iter().map(|pool| pool.memory_bytes).sum();
+    assert!(total <= 512 << 20);
+    for label in ["NEW001L8", "FIN001L8"] {
+        remove_for_good(&daemon, label).unwrap();
+    }
+    remove(&daemon, "p1").unwrap();
+    daemon.stop();
+}
+
+#[test]
+fn one_that_is_being_made_is_made_whole_by_opening_it_and_one_that_is_being_removed_is_not_opened() {
+    let place = Place::new();
+    let row = PoolRow { home: place.path("disk/home"), ..place.row(PoolState::Making) };
+    place.list(&row);
+    let daemon = place.daemon(&[]);
+    assert_eq!(state(&daemon, "p1").as_deref(), Some("closed"));
+    std::fs::create_dir(place.path("disk")).unwrap();
+    daemon.pool_open("p1").unwrap();
+    assert_eq!(state(&daemon, "p1").as_deref(), Some("ok"));
+    remove(&daemon, "p1").unwrap();
+    daemon.stop();
+    drop(daemon);
+
+    let place = Place::new();
+    let row = PoolRow { store_id: Some(place.whole()), ..place.row(PoolState::Removing) };
+    place.list(&row);
+    std::fs::rename(place.path("far"), place.path("away")).unwrap();
+    let daemon = place.daemon(&[]);
+    let refused = daemon.pool_open("p1").unwrap_err();
+    assert!(refused.remedy.unwrap().contains("vtl pool rm p1"), "{}", refused.message);
+    daemon.stop();
+}

@@ -12,8 +12,8 @@ use clap::{Args, Parser, Subcommand};
 use serde_json::{Value, json};
 use vtl_api::{
     AddInitiator, AddPortal, BackupFile, CollectStore, CreateCartridges, CreateLibrary, CreatePool, Drain,
-    ExportStoreKey, MoveCartridge, OnPool, RemoveCartridge, RemovePool, RotateStoreKey, ScrubStore,
-    SetCartridge, SetChap, SetLibrary,
+    ExportStoreKey, MoveCartridge, OnPool, RemoveCartridge, RemovePool, RepairStore, RotateStoreKey,
+    ScrubStore, SetCartridge, SetChap, SetLibrary,
 };
 
 use crate::http::{Failure, Method, Request, segment};
@@ -199,7 +199,7 @@ pub enum CartridgeVerb {
         /// How many; labels count up.
         #[arg(long, default_value_t = 1)]
         count: u32,
-        /// Pool for their bytes; the library's when left out. They stay in it; an import goes to the pool `default`.
+        /// Pool for their bytes; the library's when left out. They stay in it.
         #[arg(long)]
         pool: Option<String>,
     },
@@ -294,7 +294,20 @@ pub enum StoreVerb {
     /// Read every chunk and compare it with its hash.
     Check(OfPool),
     /// Put damaged chunks back whose content is elsewhere in their pool.
-    Repair(OfPool),
+    Repair {
+        /// And fetch from exports what is nowhere in the pool: a job.
+        #[arg(long)]
+        from_exports: bool,
+        /// Wait for its end.
+        #[arg(long, requires = "from_exports")]
+        wait: bool,
+        /// Put nothing back; print what would be fetched.
+        #[arg(long, requires = "from_exports", conflicts_with = "wait")]
+        plan: bool,
+        /// Which pool.
+        #[command(flatten)]
+        of: OfPool,
+    },
     /// Make the index again from the packs; data does not depend on it.
     RebuildIndex(OfPool),
     /// Begin reading and verifying all that is stored, in the background.
@@ -518,6 +531,11 @@ pub enum PoolVerb {
         /// Leave its files alone, and only list it no more: for a pool whose folders are gone for good.
         #[arg(long)]
         forget: bool,
+    },
+    /// Open a pool that was closed, because a disk or its key was not there.
+    Open {
+        /// Its name.
+        name: String,
     },
     /// Move all packs of a folder to the others, so that the pool can do without it.
     Drain {
@@ -780,8 +798,8 @@ impl Noun {
                 let view = View::Findings("damage", &["cartridge", "offset", "length", "why"]);
                 Ok(call(Method::Post, "/store/check".to_owned(), Some(of.body()), view))
             }
-            Self::Store(StoreVerb::Repair(of)) => {
-                Ok(call(Method::Post, "/store/repair".to_owned(), Some(of.body()), View::Fields))
+            Self::Store(StoreVerb::Repair { from_exports, wait, plan, of }) => {
+                Ok(repair(*from_exports, *wait, *plan, of))
             }
             Self::Store(StoreVerb::Scrub { status: true, of, .. }) => Ok(get(&of.ask(SCRUB), scrub_view())),
             Self::Store(StoreVerb::Scrub { rate, wait, plan, of, .. }) => {
@@ -1019,6 +1037,9 @@ impl PoolVerb {
                 let body = json!(RemovePool { forget: *forget });
                 call(Method::Delete, path("pools", name), Some(body), View::Message)
             }
+            Self::Open { name } => {
+                call(Method::Post, format!("{}/open", path("pools", name)), None, View::Message)
+            }
             Self::Drain { path: folder, pool } => {
                 let body = json!(Drain { path: absolute(folder)? });
                 call(Method::Post, format!("{}/drain", path("pools", pool)), Some(body), View::Fields)
@@ -1072,6 +1093,17 @@ fn scrub(rate: Option<String>, wait: bool, plan: bool, of: &OfPool) -> Call {
     let body = ScrubStore { rate, plan, pool: of.pool.clone() };
     let begin = call(Method::Post, SCRUB.to_owned(), Some(json!(body)), view);
     if wait { Call { view: scrub_view(), then: Then::Scrub, ..begin } } else { begin }
+}
+
+fn repair(from_exports: bool, wait: bool, plan: bool, of: &OfPool) -> Call {
+    let body = RepairStore { pool: of.pool.clone(), from_exports, plan };
+    let (view, then) = match (plan, from_exports, wait) {
+        (true, ..) => (PLAN, Then::Print),
+        (_, true, true) => (View::Repair, Then::Job),
+        (_, true, false) => (View::JobLine, Then::Print),
+        _ => (View::Fields, Then::Print),
+    };
+    Call { then, ..call(Method::Post, "/store/repair".to_owned(), Some(json!(body)), view) }
 }
 
 fn scrub_view() -> View {
@@ -1241,6 +1273,7 @@ mod tests {
             ("vtl pool create old --path /d1 --adopt", Method::Post, "/pools"),
             ("vtl pool show fast", Method::Get, "/pools/fast"),
             ("vtl pool rm fast", Method::Delete, "/pools/fast"),
+            ("vtl pool open fast", Method::Post, "/pools/fast/open"),
             ("vtl pool rm fast --forget", Method::Delete, "/pools/fast"),
             ("vtl store stats --pool fast", Method::Get, "/store/stats?pool=fast"),
             ("vtl store scrub --status --pool fast", Method::Get, "/store/scrub?pool=fast"),
@@ -1286,6 +1319,7 @@ mod tests {
         let fetch = body("vtl export fetch --remote r --folder F --to /keep");
         assert_eq!(fetch, json!({ "remote": "r", "folder": "F", "to": "/keep" }));
         assert_eq!(body("vtl cartridge import --job 7"), json!({ "job": 7 }));
+        assert_eq!(body("vtl cartridge import --job 7 --pool fast"), json!({ "job": 7, "pool": "fast" }));
         let folder = body("vtl cartridge import --remote r --folder F --as VTL009L8");
         assert_eq!(folder, json!({ "remote": "r", "folder": "F", "as_label": "VTL009L8" }));
         let sampled = body("vtl export verify --remote r --folder F --sample 5%");
@@ -1314,6 +1348,8 @@ mod tests {
             ("vtl store gc --pool fast", json!({ "pool": "fast" })),
             ("vtl store scrub --pool fast", json!({ "pool": "fast" })),
             ("vtl store repair", json!({})),
+            ("vtl store repair --from-exports --pool fast", json!({ "pool": "fast", "from_exports": true })),
+            ("vtl store repair --from-exports --plan", json!({ "from_exports": true, "plan": true })),
             (
                 "vtl store key export /keep/keyring --pool fast",
                 json!({ "pool": "fast", "file": "/keep/keyring" }),

@@ -17,6 +17,8 @@ pub enum View {
     FieldsAndTable(&'static str, &'static [&'static str]),
     /// One object with another one inside: its fields, then those of the other one, named with both names.
     FieldsAndInner(&'static str),
+    /// The end of a repair from exports, as a job; fails when something cannot be read still.
+    Repair,
     /// A trial: a table of this array; fails when this field is false.
     Trial(&'static str, &'static str, &'static [&'static str]),
     /// One object: a line for each of its fields; fails when this one is false.
@@ -60,7 +62,7 @@ pub fn answer(answer: &Value, view: &View, json: bool) {
         }
         View::Inner(inner, columns) | View::Trial(_, inner, columns) => table(&answer[*inner], columns),
         View::JobLine => line(&crate::follow::line(answer)),
-        View::Job => {
+        View::Job | View::Repair => {
             fields(answer, &["tasks", "events", "request", "result"]);
             inner_fields(answer, "request");
             inner_fields(answer, "result");
@@ -97,6 +99,9 @@ pub fn exit_code(answer: &Value, view: &View) -> ExitCode {
         View::Status => answer["state"] == "ok",
         View::Findings(array, _) => answer[*array].as_array().is_none_or(Vec::is_empty),
         View::Trial(field, ..) | View::Outcome(field) => answer[*field] == true,
+        View::Repair => answer["result"]["cartridges"]
+            .as_array()
+            .is_none_or(|all| all.iter().all(|one| one["remaining_bytes"] == 0 && one["damaged_bytes"] != 0)),
         View::Table(_)
         | View::Fields
         | View::FieldsAndInner(_)
@@ -210,5 +215,17 @@ mod tests {
             format!("{:?}", exit_code(&json!({"damage": [{}]}), &view)),
             format!("{:?}", ExitCode::FAILURE)
         );
+    }
+
+    #[test]
+    fn a_repair_that_left_something_fails() {
+        let code = |cartridges: Value| {
+            format!("{:?}", exit_code(&json!({ "result": { "cartridges": cartridges } }), &View::Repair))
+        };
+        let one = |damaged: u64, left: u64| json!({ "damaged_bytes": damaged, "remaining_bytes": left });
+        let (good, bad) = (format!("{:?}", ExitCode::SUCCESS), format!("{:?}", ExitCode::FAILURE));
+        assert_eq!((code(json!([])), code(json!([one(5, 0)]))), (good.clone(), good));
+        // Of one whose head is lost nobody knows how much.
+        assert_eq!((code(json!([one(5, 0), one(9, 1)])), code(json!([one(0, 0)]))), (bad.clone(), bad));
     }
 }

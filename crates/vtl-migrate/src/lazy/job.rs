@@ -26,6 +26,7 @@ use super::kept::{self, Kept};
 use super::{Ended, Keep, Lazy, LazyRow, PIECE_BYTES, Unread, table};
 use crate::catalogue::{self, Origin, Row, StoredObject};
 use crate::fail;
+use crate::import::Home;
 use crate::job::{Plain, change, known, read as look};
 use crate::world::World;
 
@@ -49,6 +50,8 @@ pub(crate) struct Begin<'a> {
     pub(crate) cartridge: CartridgeId,
     pub(crate) pieces: CartridgeId,
     pub(crate) label: Label,
+    /// Where it is made.
+    pub(crate) home: &'a Home,
     /// Of what the bundle says of the cartridge.
     pub(crate) spec: &'a dyn Fn(&Frames) -> CartridgeSpec,
     /// And host attributes.
@@ -57,10 +60,10 @@ pub(crate) struct Begin<'a> {
 
 /// The cartridge is in the vault when this returns; on an error nothing is left of it.
 pub(crate) fn begin(world: &dyn World, new: &Begin<'_>) -> Result<LazyRow, Trouble> {
-    let store = world.store_of_new()?;
-    let begun = make(world, &store, new).and_then(|()| list(world, &store, new));
+    let store = &new.home.store;
+    let begun = make(world, store, new).and_then(|()| list(world, store, new));
     if begun.is_err() {
-        unbegin(world, new.cartridge, Some(new.pieces))?;
+        unbegin(world, new.home, new.cartridge, Some(new.pieces))?;
     }
     Ok(begun?)
 }
@@ -105,6 +108,7 @@ fn list(world: &dyn World, store: &Store, new: &Begin<'_>) -> Result<LazyRow, Fa
     change(world, |tx| {
         let capacity = ByteCount(facts.capacity_bytes);
         vtl_library::create_cartridges(tx, &place, &[new.cartridge], capacity, facts.created_s)?;
+        world.note_pool(tx, new.cartridge, new.home.pool.as_deref())?;
         Ok(table::put(tx, &row)?)
     })?;
     Ok(row)
@@ -113,12 +117,12 @@ fn list(world: &dyn World, store: &Store, new: &Begin<'_>) -> Result<LazyRow, Fa
 /// Removes what an attempt that did not come to its row has left.
 pub(crate) fn unbegin(
     world: &dyn World,
+    home: &Home,
     cartridge: CartridgeId,
     pieces: Option<CartridgeId>,
 ) -> Result<(), Failure> {
-    let store = world.store_of_new()?;
     for id in [Some(cartridge), pieces].into_iter().flatten() {
-        kept::remove(&store, id).map_err(|error| {
+        kept::remove(&home.store, id).map_err(|error| {
             fail::temporary(
                 "internal",
                 format!("what was imported so far could not be removed: {error}"),
@@ -129,7 +133,7 @@ pub(crate) fn unbegin(
     if look(world, |tx| vtl_library::quarantined(tx, cartridge))?.is_some() {
         change(world, |tx| vtl_library::forget_quarantine(tx, cartridge))?;
     }
-    world.freed();
+    world.freed(home.pool.as_deref());
     Ok(())
 }
 
@@ -302,7 +306,7 @@ impl Lazy {
         if let Err(error) = kept::remove(store, self.row.pieces) {
             tracing::warn!(label = %self.row.label, %error, "pieces that nobody needs stay for now");
         }
-        self.world.freed();
+        self.world.freed_beside(self.row.cartridge);
         Ok(())
     }
 }

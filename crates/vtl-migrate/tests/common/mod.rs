@@ -20,14 +20,14 @@ use vtl_jobs::{
 use vtl_library::{Counts, InstallationId, LibraryError, NewCartridges, NewLibrary, NewPlace};
 use vtl_meta::{Meta, MetaError, Module, Tx};
 use vtl_migrate::{
-    Blank, Defaults, Export, Fetch, ForeignRule, Import, Lazies, LazyRow, Prune, Rewrap, Settings, Verify,
-    World,
+    Blank, Defaults, Export, Fetch, ForeignRule, Held, Import, Lazies, LazyRow, Prune, Repair, Rewrap,
+    Settings, Verify, World,
 };
 use vtl_remote::{
     Abilities, ByteStream, Checkpoint, Error, Folder, FolderRemote, Head, Limiter, Mode, ObjectName, Page,
     Put, Receipt, Remote, Span, StoredHash,
 };
-use vtl_store::{Options, OwnerId, Store};
+use vtl_store::{Options, OwnerId, RepairReport, Store};
 use vtl_transfer::Trouble;
 use vtl_types::{ByteCount, CartridgeId, Generation, Label, LibraryName, Place};
 
@@ -66,6 +66,7 @@ pub fn signing_key(name: &str) -> Option<SigningKey> {
 /// What outlives every process of one server.
 pub struct Bench {
     pub folder: tempfile::TempDir,
+    pub disk: SimDisk,
     pub store: Store,
     pub meta: Arc<Mutex<Meta>>,
     /// So many changes of the inventory are left before the process is gone.
@@ -114,7 +115,8 @@ impl Bench {
 
     fn with(options: Options) -> Arc<Self> {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(Arc::new(SimDisk::new(1)), Path::new("/pool"), options).unwrap();
+        let disk = SimDisk::new(1);
+        let store = Store::open(Arc::new(disk.clone()), Path::new("/pool"), options).unwrap();
         let meta = Meta::open(&folder.path().join("db"), &MODULES).unwrap();
         let settings = Settings {
             staging: folder.path().join("staging"),
@@ -135,6 +137,7 @@ impl Bench {
         };
         Arc::new(Self {
             folder,
+            disk,
             store,
             meta: Arc::new(Mutex::new(meta)),
             left: Arc::new(AtomicI64::new(i64::MAX)),
@@ -195,6 +198,7 @@ impl Bench {
         self.start_with(vec![
             Arc::new(Export::new(world.clone())),
             Arc::new(Import::new(world.clone(), lazies)),
+            Arc::new(Repair::new(world.clone())),
             Arc::new(Verify::new(world.clone())),
             Arc::new(Prune::new(world.clone())),
             Arc::new(Fetch::new(world.clone())),
@@ -310,6 +314,24 @@ impl Bench {
                 Object::EndOfData => return all,
             }
         }
+    }
+
+    /// Damages each pack but the last, which may still be written to, in the middle; bytes of the cartridge that are lost.
+    pub fn damage(&self, id: CartridgeId) -> u64 {
+        let files = self.disk.files();
+        let mut packs: Vec<_> =
+            files.iter().filter(|file| file.extension().is_some_and(|end| end == "pack")).collect();
+        packs.sort();
+        for pack in packs.iter().rev().skip(1) {
+            let middle = self.disk.contents(pack).unwrap().len() as u64 / 2;
+            self.disk.flip_bit(pack, middle, 3);
+        }
+        self.store.check();
+        self.lost(id)
+    }
+
+    pub fn lost(&self, id: CartridgeId) -> u64 {
+        self.store.lost(OwnerId(id.0)).unwrap().bytes
     }
 
     pub fn rows(&self) -> Vec<vtl_migrate::Row> {
@@ -430,12 +452,35 @@ impl Machine for Clock {
 }
 
 impl World for Outside {
-    fn store_of_new(&self) -> Result<Store, Failure> {
-        Ok(self.0.store.clone())
+    fn store_of_new(&self, pool: Option<&str>) -> Result<Store, Failure> {
+        match pool {
+            None => Ok(self.0.store.clone()),
+            Some(name) => Err(missing(&format!("there is no pool {name}"))),
+        }
+    }
+
+    fn note_pool(&self, _: &mut Tx<'_>, _: CartridgeId, _: Option<&str>) -> Result<(), LibraryError> {
+        Ok(())
     }
 
     fn store_of(&self, _: CartridgeId) -> Result<Store, Failure> {
-        self.store_of_new()
+        self.store_of_new(None)
+    }
+
+    fn held(&self, _: Option<&str>) -> Result<Vec<Held>, Failure> {
+        let mut meta = self.0.meta.lock().unwrap();
+        let listed = meta.read(vtl_library::cartridges).unwrap();
+        let held = |one: vtl_library::Cartridge| Held {
+            id: one.id,
+            label: one.label,
+            pool: "default".into(),
+            store: self.0.store.clone(),
+        };
+        Ok(listed.into_iter().map(held).collect())
+    }
+
+    fn repair(&self, _: Option<&str>) -> Result<Vec<RepairReport>, Failure> {
+        Ok(vec![self.0.store.repair().unwrap()])
     }
 
     fn runtime(&self) -> Result<Handle, Failure> {
@@ -534,7 +579,9 @@ impl World for Outside {
         made.map(drop).map_err(refused)
     }
 
-    fn freed(&self) {}
+    fn freed(&self, _: Option<&str>) {}
+
+    fn freed_beside(&self, _: CartridgeId) {}
 
     fn vaulted(&self, _: &Ticket, label: Label, library: &str, used_bytes: u64) -> Result<(), Trouble> {
         self.0.vaulted.lock().unwrap().push(format!("{label} of {library}, {used_bytes} bytes"));

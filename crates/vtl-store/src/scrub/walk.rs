@@ -200,7 +200,7 @@ impl Owner {
 }
 
 /// Raw addresses of an extent that are known to be damaged, or that no table has. Neighbours with one reason become one.
-fn wrong_in(core: &Core, view: &View, extent: &Extent) -> Vec<(Range<u64>, String)> {
+pub(crate) fn wrong_in(core: &Core, view: &View, extent: &Extent) -> Vec<(Range<u64>, String)> {
     const DAMAGED: &str = "the chunk's bytes do not match their fingerprint, or cannot be read";
     const LOST: &str = "a chunk's header is lost";
     let (start, end) = (u64::from(extent.at), extent.raw_end());

@@ -56,6 +56,9 @@ pub struct ImportArguments {
     /// Label here, when it is not to be the one that it had.
     #[arg(long = "as", value_name = "LABEL")]
     as_label: Option<String>,
+    /// Pool for its bytes; the default one when left out.
+    #[arg(long, value_name = "NAME")]
+    pool: Option<String>,
     /// Loadable at once; blocks are fetched when they are read, and the rest meanwhile.
     #[arg(long)]
     lazy: bool,
@@ -159,6 +162,7 @@ impl ImportArguments {
             remote: self.remote.clone(),
             folder: self.folder.clone(),
             as_label: self.as_label.clone(),
+            pool: self.pool.clone(),
             lazy: self.lazy,
         };
         let request = call(Method::Post, "/imports".to_owned(), Some(json!(body)), job_view(self.wait));
