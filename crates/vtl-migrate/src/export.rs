@@ -128,7 +128,7 @@ pub fn written_to(checkpoint: &[u8]) -> Option<(String, String)> {
 
 /// What is to be done.
 enum Begun {
-    Skipped(ExportResult),
+    Skipped(Box<ExportResult>),
     Course(Box<Course>),
 }
 
@@ -319,7 +319,7 @@ impl Export {
         let course = match self.course(ticket, &request, before, id, &facts)? {
             Begun::Skipped(result) => {
                 ticket.task_done(0);
-                return Ok(result);
+                return Ok(*result);
             }
             Begun::Course(course) => *course,
         };
@@ -390,7 +390,7 @@ impl Export {
         if let Some((result, row)) = self.skip(facts, id, &wanted.remote)?
             && row.map_or(Ok(true), |row| self.is_there(ticket, &row))?
         {
-            return Ok(Begun::Skipped(result));
+            return Ok(Begun::Skipped(Box::new(result)));
         }
         if let Some(library) = &request.library {
             world.vaulted(ticket, facts.label, library, facts.used_bytes)?;
