@@ -75,7 +75,6 @@ pub struct Daemon {
     pub(crate) remotes: Remotes,
     pub(crate) keys: Keys,
     pub(crate) ejection: Ejection,
-    pub(crate) lazies: Arc<Lazies>,
 }
 
 impl Daemon {
@@ -104,38 +103,36 @@ impl Daemon {
         let remotes = Remotes::new(meta.clone(), state.path(), pools.clone()).map_err(|e| e.to_string())?;
         let keys = Keys::open(Arc::new(RealDisk::new()), state.path()).map_err(|e| e.to_string())?;
         let (of_shelf, defaults, clock) = (pools.clone(), config.cartridge.clone(), retention.clone());
-        let new_shelf = |lazies| Shelf::new(of_shelf, defaults, clock, lazies);
+        let new_shelf = |me: &Weak<Self>| {
+            let lazies = Arc::new(Lazies::new(crate::jobs::world(me.clone())));
+            Shelf::new(of_shelf, defaults, clock, lazies)
+        };
         let sessions = Sessions::new(vtl_iscsi::config::Portal {
             targets: Vec::new(),
             discovery_auth: vtl_iscsi::config::Auth::default(),
             limits: vtl_iscsi::config::Limits::default(),
         });
         let listeners = Listeners::new(config.iscsi.max_connections);
-        let world = |me: &Weak<Self>| crate::jobs::world(me.clone());
-        let daemon = Arc::new_cyclic(|me| {
-            let lazies = Arc::new(Lazies::new(world(me)));
-            Self {
-                args,
-                shelf: new_shelf(Arc::clone(&lazies)),
-                lazies,
-                config: RwLock::new(Arc::new(config)),
-                state,
-                meta,
-                pools,
-                retention,
-                sessions,
-                libraries: RwLock::default(),
-                listeners,
-                installation,
-                started_unix_s: crate::clock::unix_seconds(),
-                standing: Mutex::default(),
-                changes: Mutex::new(()),
-                jobs: Jobs::default(),
-                me: me.clone(),
-                remotes,
-                keys,
-                ejection: Ejection::default(),
-            }
+        let daemon = Arc::new_cyclic(|me| Self {
+            args,
+            config: RwLock::new(Arc::new(config)),
+            state,
+            meta,
+            pools,
+            shelf: new_shelf(me),
+            retention,
+            sessions,
+            libraries: RwLock::default(),
+            listeners,
+            installation,
+            started_unix_s: crate::clock::unix_seconds(),
+            standing: Mutex::default(),
+            changes: Mutex::new(()),
+            jobs: Jobs::default(),
+            me: me.clone(),
+            remotes,
+            keys,
+            ejection: Ejection::default(),
         });
         daemon.heed();
         daemon.note_names();
@@ -374,7 +371,7 @@ impl Daemon {
     /// Unloads every drive, so that everything is durable and closed. Jobs come to a safe point and go on with the next start; a collection ends after the
     /// pack in hand.
     pub fn stop(&self) {
-        self.lazies.stop();
+        self.shelf.lazies().stop();
         self.jobs.stop();
         let pools = self.pools.open_ones();
         pools.iter().for_each(|pool| pool.stop());

@@ -51,7 +51,7 @@ impl Jobs {
             Arc::new(collect::Collect(weak.clone())),
             Arc::new(scrub::Pass(weak)),
             Arc::new(vtl_migrate::Export::new(world.clone())),
-            Arc::new(vtl_migrate::Import::new(world.clone(), daemon.lazies.clone())),
+            Arc::new(vtl_migrate::Import::new(world.clone(), daemon.shelf.lazies().clone())),
             Arc::new(vtl_migrate::Verify::new(world.clone())),
             Arc::new(vtl_migrate::Prune::new(world)),
         ];
