@@ -78,7 +78,6 @@ pub struct Daemon {
     pub(crate) keys: Keys,
     pub(crate) ejection: Ejection,
     pub(crate) policies: Policies,
-    pub(crate) lazies: Arc<Lazies>,
 }
 
 impl Daemon {
@@ -107,7 +106,10 @@ impl Daemon {
         let remotes = Remotes::new(meta.clone(), state.path(), pools.clone()).map_err(|e| e.to_string())?;
         let keys = Keys::open(Arc::new(RealDisk::new()), state.path()).map_err(|e| e.to_string())?;
         let (of_shelf, defaults, clock) = (pools.clone(), config.cartridge.clone(), retention.clone());
-        let new_shelf = |lazies| Shelf::new(of_shelf, defaults, clock, lazies);
+        let new_shelf = |me: &Weak<Self>| {
+            let lazies = Arc::new(Lazies::new(crate::jobs::world(me.clone())));
+            Shelf::new(of_shelf, defaults, clock, lazies)
+        };
         let ejection = Ejection::new(pools.clone());
         let sessions = Sessions::new(vtl_iscsi::config::Portal {
             targets: Vec::new(),
@@ -115,32 +117,27 @@ impl Daemon {
             limits: vtl_iscsi::config::Limits::default(),
         });
         let listeners = Listeners::new(config.iscsi.max_connections);
-        let world = |me: &Weak<Self>| crate::jobs::world(me.clone());
-        let daemon = Arc::new_cyclic(|me| {
-            let lazies = Arc::new(Lazies::new(world(me)));
-            Self {
-                args,
-                shelf: new_shelf(Arc::clone(&lazies)),
-                lazies,
-                config: RwLock::new(Arc::new(config)),
-                state,
-                meta,
-                pools,
-                retention,
-                sessions,
-                libraries: RwLock::default(),
-                listeners,
-                installation,
-                started_unix_s: crate::clock::unix_seconds(),
-                standing: Mutex::default(),
-                changes: Mutex::new(()),
-                jobs: Jobs::default(),
-                me: me.clone(),
-                remotes,
-                keys,
-                ejection,
-                policies: Policies::default(),
-            }
+        let daemon = Arc::new_cyclic(|me| Self {
+            args,
+            config: RwLock::new(Arc::new(config)),
+            state,
+            meta,
+            pools,
+            shelf: new_shelf(me),
+            retention,
+            sessions,
+            libraries: RwLock::default(),
+            listeners,
+            installation,
+            started_unix_s: crate::clock::unix_seconds(),
+            standing: Mutex::default(),
+            changes: Mutex::new(()),
+            jobs: Jobs::default(),
+            me: me.clone(),
+            remotes,
+            keys,
+            ejection,
+            policies: Policies::default(),
         });
         daemon.heed();
         daemon.note_names();
@@ -387,7 +384,7 @@ impl Daemon {
     /// pack in hand.
     pub fn stop(&self) {
         self.policies.stop();
-        self.lazies.stop();
+        self.shelf.lazies().stop();
         self.jobs.stop();
         let pools = self.pools.open_ones();
         pools.iter().for_each(|pool| pool.stop());

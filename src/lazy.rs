@@ -80,7 +80,7 @@ impl Daemon {
     /// What is here of a cartridge, and where the rest is; none when all of it is here.
     pub(crate) fn lazy_row(&self, id: CartridgeId) -> Option<LazyRow> {
         let pool = self.pools.of(id).ok()?;
-        row_of(&self.lazies, &pool.store, id)
+        row_of(self.shelf.lazies(), &pool.store, id)
     }
 
     /// The same for lists.
@@ -88,7 +88,7 @@ impl Daemon {
         LazyInfo {
             remote: row.remote.clone(),
             folder: row.folder.clone(),
-            here_bytes: self.lazies.here_bytes(row),
+            here_bytes: self.shelf.lazies().here_bytes(row),
             image_bytes: row.image_bytes,
             problem: row.wrong.clone(),
         }
@@ -161,9 +161,9 @@ impl Daemon {
 
     /// Removes a cartridge from its pool, and what is here of it when that is not all.
     pub(crate) fn remove_from(&self, pool: &Pool, id: CartridgeId) -> Result<(), ApiError> {
-        let row = self.lazies.row(id).map_err(|failure| internal(&failure.message))?;
+        let row = self.shelf.lazies().row(id).map_err(|failure| internal(&failure.message))?;
         if let Some(row) = &row {
-            self.lazies.give_up(row).map_err(|failure| internal(&failure.message))?;
+            self.shelf.lazies().give_up(row).map_err(|failure| internal(&failure.message))?;
         }
         if !pool.has(id) {
             return Ok(());

@@ -53,6 +53,11 @@ impl Shelf {
         Self { pools, defaults, retention, lazies }
     }
 
+    /// Cartridges that are here in part.
+    pub(crate) fn lazies(&self) -> &Arc<Lazies> {
+        &self.lazies
+    }
+
     /// The store that a cartridge is in.
     fn store_of(&self, id: CartridgeId) -> Result<Store, String> {
         self.pools.of(id).map(|pool| pool.store.clone()).map_err(|error| error.to_string())

@@ -58,7 +58,7 @@ impl Jobs {
             Arc::new(collect::Collect(weak.clone())),
             Arc::new(scrub::Pass(weak.clone())),
             Arc::new(vtl_migrate::Export::new(world.clone())),
-            Arc::new(vtl_migrate::Import::new(world.clone(), daemon.lazies.clone())),
+            Arc::new(vtl_migrate::Import::new(world.clone(), daemon.shelf.lazies().clone())),
             Arc::new(vtl_migrate::Ingest::new(world.clone(), Arc::new(LinuxTapes(weak)))),
             Arc::new(vtl_migrate::Repair::new(world.clone())),
             Arc::new(vtl_migrate::Verify::new(world.clone())),
