@@ -703,7 +703,7 @@ fn the_first_pause_is_not_longer_than_the_longest_and_what_is_not_set_of_exports
     let text =
         "migrate.triggers = [\"full\", \"idle:12h\", \"schedule:0 3,15 * * *\"]\nmigrate.create_spare = true";
     let migrate = desk.load(text, &[]).unwrap().migrate;
-    assert_eq!(triggers_text(&migrate.triggers), "full,idle:12h,schedule:0 3,15 * * *");
+    assert_eq!(crate::triggers_text(&migrate.triggers), "full,idle:12h,schedule:0 3,15 * * *");
     assert!(migrate.create_spare && !migrate.delete_clean_import);
     for wrong in [
         "migrate.remote = \"\"",
