@@ -18,6 +18,7 @@ mod import;
 mod job;
 mod prune;
 mod request;
+mod sent;
 mod spare;
 mod verify;
 mod whereabouts;
@@ -33,6 +34,7 @@ pub use request::{
     EXPORT, ExportRequest, ExportResult, IMPORT, ImportRequest, ImportResult, PRUNE, PruneRequest,
     PruneResult, VERIFY, VerifyRequest, VerifyResult,
 };
+pub use sent::confirmed;
 pub use spare::SpareRequest;
 pub use verify::Verify;
 pub use vtl_bundle::{CHUNK_SIZES, Stored};
