@@ -210,7 +210,7 @@ pub(crate) fn seconds(text: &str) -> Result<u64, String> {
 
 /// As people write it.
 fn time_text(time_s: u64) -> String {
-    let whole = UNITS.iter().find(|(_, unit_s)| time_s % unit_s == 0);
+    let whole = UNITS.iter().find(|(_, unit_s)| time_s.is_multiple_of(*unit_s));
     whole.map_or_else(|| format!("{time_s}s"), |(unit, unit_s)| format!("{}{unit}", time_s / unit_s))
 }
 
