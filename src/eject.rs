@@ -227,7 +227,7 @@ mod tests {
     use serde_json::{Value, json};
     use vtl_jobs::{Job, State};
     use vtl_library::{Cartridge, Gates, Mover};
-    use vtl_meta::MetaError;
+    use vtl_meta::{MetaError, Table, Value as MetaValue};
 
     use super::*;
     use crate::daemon::Daemon;
@@ -415,6 +415,95 @@ mod tests {
         assert_eq!(killed_now(&state), after, "committed, and nobody told");
         assert!(ejection.done(&lib0(), &event, &[]));
         assert_eq!(killed_now(&state), after);
+        bench.daemon.stop();
+    }
+
+    /// The catalogue's rows, as `docs/formats/inventory.md` has them.
+    static CATALOGUE: Table = Table {
+        name: "exports",
+        columns: &[
+            "remote",
+            "folder",
+            "cartridge",
+            "label",
+            "generation",
+            "origin",
+            "made_s",
+            "image_bytes",
+            "stored_bytes",
+            "manifest_sha256",
+            "proof",
+            "objects",
+        ],
+        key_len: 3,
+    };
+
+    /// Cartridge 1 was imported from there as it is, as far as the catalogue says.
+    fn call_imported(meta: &SharedMeta, remote: &str) {
+        let text = |text: &str| MetaValue::Text(text.to_owned());
+        let number = MetaValue::Integer;
+        let values = [
+            text(remote),
+            text("VTL001L8-20261126_031500"),
+            MetaValue::Blob(row(meta, 1).id.0.to_vec()),
+            text("VTL001L8"),
+            number(0),
+            text("import"),
+            number(1),
+            number(0),
+            number(0),
+            text("00"),
+            text("every byte"),
+            text("[]"),
+        ];
+        meta.change(|tx| Ok(tx.insert(&CATALOGUE, &values)?)).unwrap();
+    }
+
+    fn notes(meta: &SharedMeta) -> Vec<(CartridgeId, Clean)> {
+        meta.read(|tx| Ok(rows::returns(tx)?)).unwrap()
+    }
+
+    #[test]
+    fn a_clean_import_leaves_with_the_note_that_it_is_to_go_and_without_a_job_in_one_transaction() {
+        let bench = Bench::exporting();
+        let meta = &bench.daemon.meta;
+        let set = |tx: &mut Tx<'_>| {
+            vtl_library::set_setting(tx, &lib0(), "migrate.delete_clean_import", Some("true"))
+        };
+        meta.change(set).unwrap();
+        call_imported(meta, "cloud");
+        let state = bench.folder.path().join("state");
+        let note = Clean {
+            remote: "cloud".to_owned(),
+            folder: "VTL001L8-20261126_031500".to_owned(),
+            generation: 0,
+        };
+        let event = Event::new();
+        let moved: Result<(), LibraryError> = meta.change(|tx| {
+            let moved =
+                vtl_library::move_medium(tx, &lib0(), slot(1), MAILSLOT, Mover::Robot, &Gates::open())?;
+            bench.daemon.ejection.follow(tx, &lib0(), vec![moved], &event)?;
+            assert_eq!(killed_now(&state), (slot(1), 0), "not committed");
+            assert_eq!(rows::returns(tx)?, [(row_id(tx), note.clone())]);
+            Ok(())
+        });
+        moved.unwrap();
+        assert_eq!(killed_now(&state), (Place::Vault, 0));
+        assert_eq!(notes(meta), [(bench.row(1).id, note)]);
+        bench.daemon.stop();
+    }
+
+    fn row_id(tx: &Tx<'_>) -> CartridgeId {
+        vtl_library::cartridge(tx, "VTL001L8".parse().unwrap()).unwrap().id
+    }
+
+    #[test]
+    fn an_import_of_another_remote_is_exported_to_the_one_of_the_library() {
+        let bench = Bench::exporting();
+        call_imported(&bench.daemon.meta, "elsewhere");
+        bench.robot(slot(1), MAILSLOT).unwrap();
+        let queued = jobs(&bench.daemon.meta).len();
+        assert_eq!((bench.row(1).place, queued, notes(&bench.daemon.meta)), (Place::Vault, 1, vec![]));
         bench.daemon.stop();
     }
 

@@ -11,7 +11,17 @@ impl Daemon {
     /// All jobs.
     pub(crate) fn job_list(&self) -> Result<Vec<JobInfo>, ApiError> {
         let all = self.jobs.manager()?.list().map_err(|error| not_done(None, &error))?;
-        Ok(all.into_iter().map(info).collect())
+        Ok(all.into_iter().map(|shown| self.counted(info(shown))).collect())
+    }
+
+    /// With the objects that an export has confirmed so far.
+    fn counted(&self, job: JobInfo) -> JobInfo {
+        let (Some(remote), Some(folder), None) = (&job.remote, &job.folder, job.objects) else { return job };
+        if job.kind != vtl_migrate::EXPORT {
+            return job;
+        }
+        let objects = self.meta.read(|tx| Ok(vtl_migrate::confirmed(tx, remote, folder)?)).ok();
+        JobInfo { objects, ..job }
     }
 
     /// One job with its parts and its log.
@@ -87,7 +97,7 @@ impl Daemon {
         };
         let (request, result) = (shown.job.request.clone(), shown.job.result.clone());
         Ok(JobDetail {
-            info: info(shown),
+            info: self.counted(info(shown)),
             request: json(&request),
             result: result.as_deref().map(json),
             tasks: tasks.into_iter().map(task).collect(),

@@ -146,7 +146,7 @@ pub(crate) fn let_go(tx: &mut Tx<'_>, cartridge: CartridgeId, clean: &Clean) -> 
 }
 
 /// Those that are to go.
-pub(super) fn returns(tx: &Tx<'_>) -> Result<Vec<(CartridgeId, Clean)>, MetaError> {
+pub(crate) fn returns(tx: &Tx<'_>) -> Result<Vec<(CartridgeId, Clean)>, MetaError> {
     tx.all(&RETURNS)?.iter().map(read_return).collect()
 }
 

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use support::{Clock, Engine, File, OPEN, eventually, failure, new, open, start, until, until_state};
-use vtl_jobs::{Class, JobError, JobId, Ledger, Priority, RetryRule, RetryRules, Settings, State, enqueue};
+use vtl_jobs::{
+    Class, JobError, JobId, Ledger, NewJob, Priority, RetryRule, RetryRules, Settings, State, enqueue,
+};
 
 fn setting() -> (tempfile::TempDir, File, Arc<Engine>) {
     let folder = tempfile::tempdir().unwrap();
@@ -330,4 +332,42 @@ fn a_crash_between_any_two_writes_leaves_each_job_done_or_going_on_once() {
         }
     }
     assert!(survived, "the last life had no crash");
+}
+
+#[test]
+fn a_job_is_known_by_its_key_and_by_what_it_is_about_and_the_last_one_of_a_label_gets_the_line() {
+    let (_folder, file, engine) = setting();
+    let manager = start(&file, &engine, Settings::default());
+    let about = |key: &str, label: &str| NewJob { label: Some(label.into()), ..new(key, "any", "steps:0") };
+    let ids = ["one", "two"].map(|key| manager.submit(&about(key, "A")).unwrap().id);
+    let other = manager.submit(&about("three", "B")).unwrap().id;
+    for id in [ids[0], ids[1], other] {
+        until_state(&manager, id, State::Completed);
+    }
+    file.change(&mut |tx| {
+        assert!(vtl_jobs::is_known(tx, "one")? && !vtl_jobs::is_known(tx, "four")?);
+        assert!(!vtl_jobs::is_about(tx, "any", "A")?, "they have ended");
+        enqueue(tx, &about("four", "A"), 1000)?;
+        assert!(vtl_jobs::is_about(tx, "any", "A")? && !vtl_jobs::is_about(tx, "other", "A")?);
+        vtl_jobs::note_last(tx, "any", "B", 1000, "kept", "it stays")?;
+        // One that is not there, or not any more, is no failure.
+        vtl_jobs::note_last(tx, "any", "C", 1000, "kept", "it stays")
+    })
+    .unwrap();
+    let noted = |id| manager.detail(id).unwrap().1.iter().any(|line| line.event == "kept");
+    assert_eq!((noted(ids[0]), noted(ids[1]), noted(other)), (false, false, true));
+}
+
+#[test]
+fn what_is_no_job_takes_its_turn_among_the_transfers_until_it_is_given_up() {
+    let (_folder, file, engine) = setting();
+    let manager = start(&file, &engine, Settings { max_transfers: 1, ..Settings::default() });
+    let held = manager.transfer(|| false).unwrap();
+    let asked = std::sync::atomic::AtomicUsize::new(0);
+    let gives_up = || asked.fetch_add(1, Ordering::SeqCst) > 0;
+    assert!(manager.transfer(gives_up).is_none());
+    drop(held);
+    assert!(manager.transfer(|| false).is_some());
+    manager.stop();
+    assert!(manager.transfer(|| false).is_none());
 }

@@ -13,8 +13,9 @@ pub const MODULE: Module = Module {
     migrations: &[
         Migration { number: 1, sql: MIGRATION_1 },
         Migration { number: 2, sql: crate::spare::MIGRATION },
+        Migration { number: 3, sql: crate::sent::MIGRATION },
     ],
-    tables: &[&EXPORTS, &crate::spare::SPARES],
+    tables: &[&EXPORTS, &crate::spare::SPARES, &crate::sent::SENT],
 };
 
 static EXPORTS: Table = Table {
@@ -172,8 +173,9 @@ impl Row {
     }
 }
 
-/// Enters a bundle; the same again replaces the row.
+/// Enters a bundle; the same again replaces the row. What was noted of it on its way goes.
 pub(crate) fn put(tx: &mut Tx<'_>, row: &Row) -> Result<(), MetaError> {
+    crate::sent::forget(tx, &row.remote, &row.folder)?;
     tx.delete(&EXPORTS, &row.key())?;
     tx.insert(&EXPORTS, &row.values())
 }
@@ -206,6 +208,7 @@ pub fn made_here(tx: &Tx<'_>, sha256: &str) -> Result<bool, MetaError> {
 
 /// Forgets all that is known of a folder.
 pub(crate) fn forget(tx: &mut Tx<'_>, remote: &str, folder: &str) -> Result<(), MetaError> {
+    crate::sent::forget(tx, remote, folder)?;
     for row in of_folder(tx, remote, folder)? {
         tx.delete(&EXPORTS, &row.key())?;
     }

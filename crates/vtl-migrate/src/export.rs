@@ -3,7 +3,7 @@
 //! An attempt, in this order:
 //! 1. a snapshot of the cartridge; a blank one, and one whose generation lies complete on that remote already, is skipped;
 //! 2. a folder that nothing has; folder, bundle id and the sealed data key go into the checkpoint before anything is sent;
-//! 3. objects, each confirmed one in the checkpoint; an attempt that goes on reads the snapshot from its beginning, passes over what is confirmed and
+//! 3. objects, each confirmed one in a row of its own; an attempt that goes on reads the snapshot from its beginning, passes over what is confirmed and
 //!    makes the rest anew, with new salts. When the cartridge was written since, the folder is removed and another one begun;
 //! 4. the hash of the manifest into the checkpoint, then the manifest;
 //! 5. the row of the catalogue, in one transaction;
@@ -37,6 +37,7 @@ use crate::job::{
 };
 use crate::lazy;
 use crate::request::{EXPORT, ExportRequest, ExportResult, codec, codec_word, read, told};
+use crate::sent::{self, Sent};
 use crate::spare::{self, SpareRequest, SpareWanted};
 use crate::world::{Settings, World};
 
@@ -81,7 +82,8 @@ struct Course {
     /// Sealed, base64.
     #[serde(default)]
     data_key: Option<String>,
-    /// Confirmed objects, in order.
+    /// Confirmed objects, in order: only those of a checkpoint of before each had a row ([`crate::sent`]). What came after them has.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     done: Vec<StoredObject>,
     #[serde(default)]
     proof: Option<String>,
@@ -106,6 +108,19 @@ impl Course {
 
     fn half_sent(&self) -> Vec<String> {
         self.began.values().cloned().collect()
+    }
+
+    /// Confirmed objects, in order, and what was proved of the last one.
+    fn confirmed(&self, world: &dyn World) -> Result<(Vec<StoredObject>, Option<String>), Failure> {
+        let rows = look(world, |tx| Ok(sent::all(tx, &self.remote, &self.folder)?))?;
+        let proof = rows.last().map(|last| last.proof.clone()).or_else(|| self.proof.clone());
+        Ok((self.done.iter().cloned().chain(rows.into_iter().map(|row| row.object)).collect(), proof))
+    }
+
+    /// How many they are; none when that cannot be told.
+    fn count(&self, world: &dyn World) -> u64 {
+        let rows = look(world, |tx| Ok(sent::confirmed(tx, &self.remote, &self.folder)?));
+        self.done.len() as u64 + rows.unwrap_or(0)
     }
 
     fn end(&self, world: &dyn World) -> Result<End, Failure> {
@@ -169,10 +184,11 @@ impl Work for Export {
     }
 
     fn run(&self, ticket: &Ticket) -> Result<Outcome, Failure> {
-        let before = Course::load(ticket)?.map_or(0, |course| course.done.len());
+        let count = |course: Option<Course>| course.map_or(0, |course| course.count(&*self.world));
+        let before = count(Course::load(ticket)?);
         let attempt = self.attempt(ticket).and_then(|result| Ok(told(&result)?));
         outcome(attempt).map_err(|failure| {
-            let after = Course::load(ticket).ok().flatten().map_or(0, |course| course.done.len());
+            let after = count(Course::load(ticket).ok().flatten());
             let further = failure.class == Class::Temporary && after > before;
             if further { Failure { class: Class::Further, ..failure } } else { failure }
         })
@@ -396,6 +412,8 @@ impl Export {
             world.vaulted(ticket, facts.label, library, facts.used_bytes)?;
         }
         let course = self.begin(ticket, wanted, id, facts)?;
+        // Of an export that had this folder once, and whose folder somebody else has removed.
+        change(world, |tx| Ok(sent::forget(tx, &course.remote, &course.folder)?))?;
         course.save(ticket)?;
         Ok(Begun::Course(Box::new(course)))
     }
@@ -477,14 +495,17 @@ impl Export {
     fn complete(
         &self,
         ticket: &Ticket,
-        course: Course,
+        mut course: Course,
         reading: Reading,
         facts: &Facts,
     ) -> Result<Row, Trouble> {
         let world = &*self.world;
         let end = course.end(world)?;
         let image_bytes = facts.used_bytes;
-        let pace = Exporting::new(ticket, course, image_bytes);
+        let (done, proof) = course.confirmed(world)?;
+        // What is confirmed is complete, whatever an older checkpoint says: nothing of it is to be abandoned.
+        course.began.retain(|name, _| !done.iter().any(|stored| stored.object.name == *name));
+        let pace = Exporting::new(ticket, world, course, done, proof, image_bytes);
         let sealed = self.sealed_before(&end, &pace)?;
         let sha256 = match sealed {
             Some(sha256) => sha256,
@@ -494,6 +515,7 @@ impl Export {
             }
         };
         let course = pace.course().clone();
+        let Done { objects, proof } = pace.done().clone();
         let row = Row {
             remote: course.remote.clone(),
             folder: course.folder.clone(),
@@ -503,10 +525,10 @@ impl Export {
             origin: Origin::Export,
             made_s: world.unix_s(),
             image_bytes,
-            stored_bytes: course.done.iter().map(|stored| stored.object.bytes).sum(),
+            stored_bytes: objects.iter().map(|stored| stored.object.bytes).sum(),
             manifest_sha256: sha256,
-            proof: course.proof.clone().unwrap_or_default(),
-            objects: course.done,
+            proof: proof.unwrap_or_default(),
+            objects,
         };
         change(world, |tx| Ok(catalogue::put(tx, &row)?))?;
         Ok(row)
@@ -552,7 +574,7 @@ impl Export {
         facts: &Facts,
     ) -> Result<(), Trouble> {
         let course = pace.course().clone();
-        let done: Vec<Stored> = course.done.iter().map(|stored| stored.object.clone()).collect();
+        let done: Vec<Stored> = pace.done().objects.iter().map(|stored| stored.object.clone()).collect();
         let recipients = recipients(&*self.world, course.key.as_deref())?;
         let signing = course.sign_with.as_ref().map(|name| self.world.signing_key(name)).transpose()?;
         let settings = vtl_bundle::Settings {
@@ -696,17 +718,38 @@ fn attributes(reading: &Reading, facts: &Facts) -> Attributes {
     fixed.into_iter().map(|(name, value)| (name.to_owned(), value)).chain(of_host).collect()
 }
 
-/// An export on its way: what its transfers tell it goes into the checkpoint.
+/// An export on its way: what its transfers tell it goes into the checkpoint, and confirmed objects into rows of their own.
 struct Exporting<'a> {
     ticket: &'a Ticket,
+    world: &'a dyn World,
     course: Mutex<Course>,
+    done: Mutex<Done>,
     meter: Meter<'a>,
 }
 
+/// What is confirmed.
+#[derive(Clone, Debug)]
+struct Done {
+    objects: Vec<StoredObject>,
+    proof: Option<String>,
+}
+
 impl<'a> Exporting<'a> {
-    fn new(ticket: &'a Ticket, course: Course, image_bytes: u64) -> Self {
-        let done = course.done.iter().map(|stored| image_bytes_of(&stored.object)).sum();
-        Self { ticket, course: Mutex::new(course), meter: Meter::new(ticket, done, image_bytes) }
+    fn new(
+        ticket: &'a Ticket,
+        world: &'a dyn World,
+        course: Course,
+        objects: Vec<StoredObject>,
+        proof: Option<String>,
+        image_bytes: u64,
+    ) -> Self {
+        let done = objects.iter().map(|stored| image_bytes_of(&stored.object)).sum();
+        let meter = Meter::new(ticket, done, image_bytes);
+        Self { ticket, world, course: Mutex::new(course), done: Mutex::new(Done { objects, proof }), meter }
+    }
+
+    fn done(&self) -> MutexGuard<'_, Done> {
+        self.done.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn course(&self) -> MutexGuard<'_, Course> {
@@ -738,12 +781,20 @@ impl Pace for Exporting<'_> {
     }
 
     fn confirmed(&self, confirmed: &Confirmed) -> Result<(), Failure> {
-        self.keep(|course| {
+        let (object, receipt) = (confirmed.object.clone(), confirmed.receipt.clone());
+        let sent = Sent { object: StoredObject { object, receipt }, proof: confirmed.proof.to_string() };
+        let mut done = self.done();
+        // What began of it is complete. The checkpoint on the disk has it until it is written next; who reads both goes by the row.
+        let (remote, folder, before) = {
+            let mut course = self.course();
             course.began.remove(&confirmed.object.name);
-            course.proof = Some(confirmed.proof.to_string());
-            let (object, receipt) = (confirmed.object.clone(), confirmed.receipt.clone());
-            course.done.push(StoredObject { object, receipt });
-        })
+            (course.remote.clone(), course.folder.clone(), course.done.len())
+        };
+        let number = (done.objects.len() - before.min(done.objects.len())) as u64;
+        change(self.world, |tx| Ok(sent::add(tx, &remote, &folder, number, &sent)?))?;
+        done.proof = Some(sent.proof);
+        done.objects.push(sent.object);
+        Ok(())
     }
 
     fn began(&self, object: &str, checkpoint: &str) -> Result<(), Failure> {

@@ -29,6 +29,7 @@ mod prune;
 mod reach;
 mod request;
 mod rewrap;
+mod sent;
 mod spare;
 mod tape;
 mod verify;
@@ -55,6 +56,7 @@ pub use request::{
     RewrapRequest, RewrapResult, VERIFY, VerifyRequest, VerifyResult,
 };
 pub use rewrap::Rewrap;
+pub use sent::confirmed;
 pub use spare::SpareRequest;
 pub use tape::{Found as FoundOnTape, TapeDevice};
 pub use verify::Verify;

@@ -65,3 +65,21 @@ fn text_of(file: &Path) -> Result<String, Failure> {
         Err(error) => Err(failed(&error.to_string())),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_not_there_is_too_long_or_no_text_is_named_with_the_reason() {
+        for (file, why) in [
+            ("/there/is/none", "No such file"),
+            ("/dev/zero", "longer than 1 MiB"),
+            ("/proc/self/exe", "UTF-8"),
+            ("/", "directory"),
+        ] {
+            let Err(Failure::Local(told)) = text_of(Path::new(file)) else { panic!("{file} was read") };
+            assert!(told.contains(file) && told.contains(why), "{told}");
+        }
+    }
+}

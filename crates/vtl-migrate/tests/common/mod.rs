@@ -357,6 +357,11 @@ impl Bench {
         Cartridge::open_absent(&self.store, id, settings, lazy.objects(), lazy.absent()).unwrap()
     }
 
+    /// Objects of an export to a folder of `r` that are confirmed, and not in the catalogue yet.
+    pub fn confirmed(&self, folder: &str) -> u64 {
+        self.meta.lock().unwrap().read(|tx| vtl_migrate::confirmed(tx, "r", folder)).unwrap()
+    }
+
     pub fn staging_is_empty(&self) -> bool {
         let staging = self.settings.lock().unwrap().staging.clone();
         std::fs::read_dir(staging).map_or(true, |mut entries| entries.next().is_none())
