@@ -22,6 +22,7 @@ mod kill;
 mod limits;
 mod live;
 mod management;
+mod parts;
 mod pools;
 mod remotes;
 mod sessions;

@@ -3,8 +3,8 @@
 //! An attempt, in this order:
 //! 1. a snapshot of the cartridge; a blank one, and one whose generation lies complete on that remote already, is skipped;
 //! 2. a folder that nothing has; folder, bundle id and the sealed data key go into the checkpoint before anything is sent;
-//! 3. objects, each confirmed one in the checkpoint; an attempt that goes on reads the snapshot from its beginning, passes over what is confirmed and
-//!    makes the rest anew, with new salts. When the cartridge was written since, the folder is removed and another one begun;
+//! 3. objects, each confirmed one in the checkpoint, and each that is whole in the staging folder; an attempt that goes on reads the snapshot from its
+//!    beginning, passes over what is confirmed and what lies whole in the staging folder, sends that, and makes the rest anew, with new salts. When the cartridge was written since, the folder is removed and another one begun;
 //! 4. the hash of the manifest into the checkpoint, then the manifest;
 //! 5. the row of the catalogue, in one transaction;
 //! 6. if that is wanted, proof by the row's hashes, then the cartridge goes here.
@@ -24,7 +24,7 @@ use vtl_codec::{Key, Sealer};
 use vtl_jobs::{Class, Failure, Outcome, Plan, PlannedTask, Ticket, Work};
 use vtl_library::CartridgeState;
 use vtl_remote::{Checkpoint, Mode};
-use vtl_transfer::{Confirmed, Line, Outbox, Pace, Permission, Trouble, of_ticket, on_remote, send};
+use vtl_transfer::{Confirmed, Left, Line, Outbox, Pace, Permission, Trouble, of_ticket, on_remote, send};
 use vtl_types::{CartridgeId, Label};
 
 use crate::catalogue::{self, Origin, Row, StoredObject};
@@ -32,7 +32,7 @@ use crate::fail;
 use crate::folder::{FolderName, free_name};
 use crate::job::{
     End, InUse, Meter, Plain, change, hex, id_of, image_bytes_of, known, outcome, read as look,
-    remove_folder, unhex,
+    remove_folder, staging_of, unhex,
 };
 use crate::request::{EXPORT, ExportRequest, ExportResult, codec, codec_word, read, told};
 use crate::world::{Settings, World};
@@ -80,6 +80,9 @@ struct Course {
     proof: Option<String>,
     /// What removes half-sent objects.
     began: BTreeMap<String, String>,
+    /// Objects that are whole in the staging folder and not confirmed, in order.
+    #[serde(default)]
+    staged: Vec<Stored>,
     /// Hashes of manifests that were about to be written; the last one is the newest.
     manifests: Vec<String>,
 }
@@ -153,6 +156,14 @@ impl Work for Export {
     fn run(&self, ticket: &Ticket) -> Result<Outcome, Failure> {
         let before = Course::load(ticket)?.map_or(0, |course| course.done.len());
         let attempt = self.attempt(ticket).and_then(|result| Ok(told(&result)?));
+        let goes_on = match &attempt {
+            Ok(_) => false,
+            Err(Trouble::Stopped) => true,
+            Err(Trouble::Failed(failure)) => failure.class != Class::Permanent,
+        };
+        if !goes_on {
+            discard(&*self.world, ticket)?;
+        }
         outcome(attempt).map_err(|failure| {
             let after = Course::load(ticket).ok().flatten().map_or(0, |course| course.done.len());
             let further = failure.class == Class::Temporary && after > before;
@@ -163,6 +174,7 @@ impl Work for Export {
     fn undo(&self, ticket: &Ticket) -> Result<(), Failure> {
         let Some(course) = Course::load(ticket)? else { return Ok(()) };
         let world = &*self.world;
+        discard(world, ticket)?;
         if recorded(world, &course)?.is_some() {
             // It was complete; what was cancelled is what would have come after.
             return Ok(());
@@ -178,6 +190,18 @@ impl Work for Export {
             }),
         }
     }
+}
+
+/// Removes what a crash has left in the staging folder of a job that does not go on.
+fn discard(world: &dyn World, ticket: &Ticket) -> Result<(), Failure> {
+    let staging = world.settings()?.staging;
+    vtl_transfer::discard(&staging, &staging_of(ticket.id())).map_err(|error| {
+        fail::temporary(
+            "internal",
+            format!("the staging folder {}: {error}", staging.display()),
+            "check its disk",
+        )
+    })
 }
 
 fn left_behind(course: &Course) -> String {
@@ -402,6 +426,7 @@ impl Export {
             done: Vec::new(),
             proof: None,
             began: BTreeMap::new(),
+            staged: Vec::new(),
             manifests: Vec::new(),
         })
     }
@@ -513,7 +538,10 @@ impl Export {
         facts: &Facts,
     ) -> Result<(), Trouble> {
         let course = pace.course().clone();
-        let done: Vec<Stored> = course.done.iter().map(|stored| stored.object.clone()).collect();
+        let (staging, left) = end.staging_again(ticket, &course.staged, pace)?;
+        let confirmed = course.done.len() as u64;
+        let mut done: Vec<Stored> = course.done.iter().map(|stored| stored.object.clone()).collect();
+        done.extend(left.iter().map(|left| left.object().clone()));
         let recipients =
             course.key.iter().map(|name| self.world.public_key(name)).collect::<Result<_, _>>()?;
         let settings = vtl_bundle::Settings {
@@ -529,10 +557,9 @@ impl Export {
             random: self.world.random(),
         };
         let identity = self.identity(&course)?;
-        abandon(end, pace, &course)?;
-        let staging = end.staging(ticket)?;
+        abandon(end, pace, &course, &left)?;
         let line = Line { verify: mode(&course.verify)?, ..end.line(&staging) };
-        send(line, done.len() as u64, pace, |outbox| {
+        send(line, confirmed, left, pace, |outbox| {
             let writer = Writer::resume(settings, identity, done, outbox);
             let writer = writer.map_err(|error| fail::write(&error))?;
             pack(writer.with_threads(compressing_threads()), &mut reading, pace)
@@ -584,18 +611,22 @@ fn real(end: &End) -> Result<(), Trouble> {
     Err(fail::permanent("conflict", text, "export to a remote without faults").into())
 }
 
-/// Removes what attempts before have half sent: it is made anew.
-fn abandon(end: &End, pace: &Exporting<'_>, course: &Course) -> Result<(), Trouble> {
-    if course.began.is_empty() {
+/// Removes what attempts before have half sent, but for what is gone on with: it is made anew.
+fn abandon(end: &End, pace: &Exporting<'_>, course: &Course, left: &[Left]) -> Result<(), Trouble> {
+    let goes_on = |name: &str| left.iter().any(|left| left.object().name == name);
+    if course.staged.len() == left.len() && course.began.keys().all(|name| goes_on(name)) {
         return Ok(());
     }
     on_remote(&end.runtime, pace, async {
-        for checkpoint in course.began.values() {
+        for (_, checkpoint) in course.began.iter().filter(|(name, _)| !goes_on(name)) {
             end.remote.abandon(&Checkpoint::new(checkpoint.clone())).await?;
         }
         Ok(())
     })?;
-    Ok(pace.keep(|course| course.began.clear())?)
+    Ok(pace.keep(|course| {
+        course.began.retain(|name, _| goes_on(name));
+        course.staged.retain(|object| goes_on(&object.name));
+    })?)
 }
 
 /// Everything that is on the tape, through the writer.
@@ -679,10 +710,15 @@ impl Pace for Exporting<'_> {
     fn confirmed(&self, confirmed: &Confirmed) -> Result<(), Failure> {
         self.keep(|course| {
             course.began.remove(&confirmed.object.name);
+            course.staged.retain(|object| object.name != confirmed.object.name);
             course.proof = Some(confirmed.proof.to_string());
             let (object, receipt) = (confirmed.object.clone(), confirmed.receipt.clone());
             course.done.push(StoredObject { object, receipt });
         })
+    }
+
+    fn staged(&self, object: &Stored) -> Result<(), Failure> {
+        self.keep(|course| course.staged.push(object.clone()))
     }
 
     fn began(&self, object: &str, checkpoint: &str) -> Result<(), Failure> {

@@ -25,6 +25,7 @@ pub use catalogue::{MODULE, Origin, Row, StoredObject, all, of_cartridge, of_fol
 pub use export::{Export, written_to};
 pub use folder::{FolderName, Found, found_in};
 pub use import::Import;
+pub use job::staging_of;
 pub use prune::Prune;
 pub use request::{
     EXPORT, ExportRequest, ExportResult, IMPORT, ImportRequest, ImportResult, PRUNE, PruneRequest,

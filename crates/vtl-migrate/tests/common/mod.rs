@@ -131,7 +131,7 @@ impl Bench {
     /// A process of this server; what an earlier one has left is cleared away as the daemon does.
     pub fn start(self: &Arc<Self>) -> Manager {
         self.left.store(i64::MAX, Ordering::SeqCst);
-        vtl_transfer::empty(&self.settings.lock().unwrap().staging).unwrap();
+        vtl_transfer::empty(&self.settings.lock().unwrap().staging, &[]).unwrap();
         for owner in self.store.owners() {
             let facts = Cartridge::inspect(&self.store, CartridgeId(owner.0)).unwrap();
             if facts.unfinished {
