@@ -23,6 +23,22 @@ use crate::tape_device::LinuxTapes;
 pub(crate) use collect::KIND as COLLECT;
 pub(crate) use scrub::{KIND as SCRUB, pass_of};
 
+/// What an earlier run has left on its way goes, unless an export may go on with it.
+fn empty_staging(daemon: &Daemon, unfinished: &[Job]) {
+    let exports = unfinished.iter().filter(|job| job.kind == vtl_migrate::EXPORT);
+    let but_for: Vec<String> = exports.map(|job| vtl_migrate::staging_of(job.id)).collect();
+    if let Err(error) = vtl_transfer::empty(&daemon.staging(), &but_for) {
+        daemon.note_problem(Problem {
+            subject: "staging".to_owned(),
+            message: format!(
+                "what an earlier run left in {} is still there: {error}",
+                daemon.staging().display()
+            ),
+            remedy: "remove the folders in it whose names begin with job-".to_owned(),
+        });
+    }
+}
+
 /// The manager, as soon as it is open.
 #[derive(Debug, Default)]
 pub struct Jobs {
@@ -43,16 +59,6 @@ impl Jobs {
                 daemon.policies.moved(moved, ejected);
             }
         });
-        if let Err(error) = vtl_transfer::empty(&daemon.staging()) {
-            daemon.note_problem(Problem {
-                subject: "staging".to_owned(),
-                message: format!(
-                    "what an earlier run left in {} is still there: {error}",
-                    daemon.staging().display()
-                ),
-                remedy: "remove the folders in it whose names begin with job-".to_owned(),
-            });
-        }
         let world = world(weak.clone());
         let works: Vec<Arc<dyn Work>> = vec![
             Arc::new(collect::Collect(weak.clone())),
@@ -69,7 +75,9 @@ impl Jobs {
         let opened =
             Manager::open(Box::new(daemon.meta.clone()), Box::new(Clocks), works, settings(&daemon.config()));
         let held = opened.and_then(|manager| {
-            scrub::hold(daemon, &manager.unfinished()?);
+            let unfinished = manager.unfinished()?;
+            scrub::hold(daemon, &unfinished);
+            empty_staging(daemon, &unfinished);
             Ok(manager)
         });
         match held {

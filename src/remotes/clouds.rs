@@ -91,7 +91,7 @@ pub(super) fn webdav_rows(config: &WebDavConfig) -> Rows {
 
 /// Where a container or a bucket is: the endpoint when one is set, and a path.
 pub(super) fn place(endpoint: Option<&str>, default: &str, path: [&str; 2]) -> String {
-    let endpoint = endpoint.unwrap_or(default).trim_end_matches('/');
+    let endpoint = endpoint.map_or(default, |endpoint| endpoint.trim_end_matches('/'));
     let [container, prefix] = path;
     let slash = if prefix.is_empty() { "" } else { "/" };
     format!("{endpoint}/{container}{slash}{prefix}")

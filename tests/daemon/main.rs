@@ -28,6 +28,7 @@ mod lazy;
 mod limits;
 mod live;
 mod management;
+mod parts;
 mod policies;
 mod pool_work;
 mod pools;

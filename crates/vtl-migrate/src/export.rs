@@ -3,8 +3,9 @@
 //! An attempt, in this order:
 //! 1. a snapshot of the cartridge; a blank one, and one whose generation lies complete on that remote already, is skipped;
 //! 2. a folder that nothing has; folder, bundle id and the sealed data key go into the checkpoint before anything is sent;
-//! 3. objects, each confirmed one in a row of its own; an attempt that goes on reads the snapshot from its beginning, passes over what is confirmed and
-//!    makes the rest anew, with new salts. When the cartridge was written since, the folder is removed and another one begun;
+//! 3. objects, each that is whole in the staging folder in the checkpoint, each confirmed one in a row of its own; an attempt that goes on reads the
+//!    snapshot from its beginning, passes over what is confirmed and what lies whole in the staging folder, sends that, and makes the rest anew, with new
+//!    salts. When the cartridge was written since, the folder is removed and another one begun;
 //! 4. the hash of the manifest into the checkpoint, then the manifest;
 //! 5. the row of the catalogue, in one transaction;
 //! 6. if that is wanted, proof by the row's hashes, then the cartridge goes here;
@@ -25,7 +26,7 @@ use vtl_codec::{Key, PublicKey, Sealer};
 use vtl_jobs::{Class, Failure, Outcome, Plan, PlannedTask, Ticket, Work};
 use vtl_library::{CartridgeState, LibraryError};
 use vtl_remote::{Checkpoint, Mode};
-use vtl_transfer::{Confirmed, Line, Outbox, Pace, Permission, Trouble, of_ticket, on_remote, send};
+use vtl_transfer::{Confirmed, Left, Line, Outbox, Pace, Permission, Trouble, of_ticket, on_remote, send};
 use vtl_types::{CartridgeId, Label};
 
 use crate::catalogue::{self, Origin, Row, StoredObject};
@@ -33,7 +34,7 @@ use crate::fail;
 use crate::folder::{FolderName, free_name};
 use crate::job::{
     End, InUse, Meter, Plain, change, hex, id_of, image_bytes_of, known, outcome, read as look,
-    remove_folder, unhex,
+    remove_folder, staging_of, unhex,
 };
 use crate::lazy;
 use crate::request::{EXPORT, ExportRequest, ExportResult, codec, codec_word, read, told};
@@ -89,6 +90,9 @@ struct Course {
     proof: Option<String>,
     /// What removes half-sent objects.
     began: BTreeMap<String, String>,
+    /// Objects that are whole in the staging folder and not confirmed, in order.
+    #[serde(default)]
+    staged: Vec<Stored>,
     /// Hashes of manifests that were about to be written; the last one is the newest.
     manifests: Vec<String>,
 }
@@ -187,6 +191,14 @@ impl Work for Export {
         let count = |course: Option<Course>| course.map_or(0, |course| course.count(&*self.world));
         let before = count(Course::load(ticket)?);
         let attempt = self.attempt(ticket).and_then(|result| Ok(told(&result)?));
+        let goes_on = match &attempt {
+            Ok(_) => false,
+            Err(Trouble::Stopped) => true,
+            Err(Trouble::Failed(failure)) => failure.class != Class::Permanent,
+        };
+        if !goes_on {
+            discard(&*self.world, ticket)?;
+        }
         outcome(attempt).map_err(|failure| {
             let after = count(Course::load(ticket).ok().flatten());
             let further = failure.class == Class::Temporary && after > before;
@@ -197,6 +209,7 @@ impl Work for Export {
     fn undo(&self, ticket: &Ticket) -> Result<(), Failure> {
         let Some(course) = Course::load(ticket)? else { return Ok(()) };
         let world = &*self.world;
+        discard(world, ticket)?;
         if recorded(world, &course)?.is_some() {
             // It was complete; what was cancelled is what would have come after.
             return Ok(());
@@ -212,6 +225,18 @@ impl Work for Export {
             }),
         }
     }
+}
+
+/// Removes what a crash has left in the staging folder of a job that does not go on.
+fn discard(world: &dyn World, ticket: &Ticket) -> Result<(), Failure> {
+    let staging = world.settings()?.staging;
+    vtl_transfer::discard(&staging, &staging_of(ticket.id())).map_err(|error| {
+        fail::temporary(
+            "internal",
+            format!("the staging folder {}: {error}", staging.display()),
+            "check its disk",
+        )
+    })
 }
 
 fn left_behind(course: &Course) -> String {
@@ -459,6 +484,7 @@ impl Export {
             done: Vec::new(),
             proof: None,
             began: BTreeMap::new(),
+            staged: Vec::new(),
             manifests: Vec::new(),
         })
     }
@@ -504,7 +530,9 @@ impl Export {
         let image_bytes = facts.used_bytes;
         let (done, proof) = course.confirmed(world)?;
         // What is confirmed is complete, whatever an older checkpoint says: nothing of it is to be abandoned.
-        course.began.retain(|name, _| !done.iter().any(|stored| stored.object.name == *name));
+        let is_done = |name: &str| done.iter().any(|stored| stored.object.name == name);
+        course.began.retain(|name, _| !is_done(name));
+        course.staged.retain(|object| !is_done(&object.name));
         let pace = Exporting::new(ticket, world, course, done, proof, image_bytes);
         let sealed = self.sealed_before(&end, &pace)?;
         let sha256 = match sealed {
@@ -574,7 +602,10 @@ impl Export {
         facts: &Facts,
     ) -> Result<(), Trouble> {
         let course = pace.course().clone();
-        let done: Vec<Stored> = pace.done().objects.iter().map(|stored| stored.object.clone()).collect();
+        let (staging, left) = end.staging_again(ticket, &course.staged, pace)?;
+        let mut done: Vec<Stored> = pace.done().objects.iter().map(|stored| stored.object.clone()).collect();
+        let confirmed = done.len() as u64;
+        done.extend(left.iter().map(|left| left.object().clone()));
         let recipients = recipients(&*self.world, course.key.as_deref())?;
         let signing = course.sign_with.as_ref().map(|name| self.world.signing_key(name)).transpose()?;
         let settings = vtl_bundle::Settings {
@@ -590,10 +621,9 @@ impl Export {
             random: self.world.random(),
         };
         let identity = self.identity(&course)?;
-        abandon(end, pace, &course)?;
-        let staging = end.staging(ticket)?;
+        abandon(end, pace, &course, &left)?;
         let line = Line { verify: mode(&course.verify)?, ..end.line(&staging) };
-        send(line, done.len() as u64, pace, |outbox| {
+        send(line, confirmed, left, pace, |outbox| {
             let writer = Writer::resume(settings, identity, done, outbox);
             let writer = writer.map_err(|error| fail::write(&error))?;
             pack(writer.with_threads(compressing_threads()), &mut reading, pace)
@@ -667,18 +697,22 @@ pub(crate) fn recipients(world: &dyn World, names: Option<&str>) -> Result<Vec<P
     Ok(keys)
 }
 
-/// Removes what attempts before have half sent: it is made anew.
-fn abandon(end: &End, pace: &Exporting<'_>, course: &Course) -> Result<(), Trouble> {
-    if course.began.is_empty() {
+/// Removes what attempts before have half sent, but for what is gone on with: it is made anew.
+fn abandon(end: &End, pace: &Exporting<'_>, course: &Course, left: &[Left]) -> Result<(), Trouble> {
+    let goes_on = |name: &str| left.iter().any(|left| left.object().name == name);
+    if course.staged.len() == left.len() && course.began.keys().all(|name| goes_on(name)) {
         return Ok(());
     }
     on_remote(&end.runtime, pace, async {
-        for checkpoint in course.began.values() {
+        for (_, checkpoint) in course.began.iter().filter(|(name, _)| !goes_on(name)) {
             end.remote.abandon(&Checkpoint::new(checkpoint.clone())).await?;
         }
         Ok(())
     })?;
-    Ok(pace.keep(|course| course.began.clear())?)
+    Ok(pace.keep(|course| {
+        course.began.retain(|name, _| goes_on(name));
+        course.staged.retain(|object| goes_on(&object.name));
+    })?)
 }
 
 /// Everything that is on the tape, through the writer.
@@ -788,6 +822,7 @@ impl Pace for Exporting<'_> {
         let (remote, folder, before) = {
             let mut course = self.course();
             course.began.remove(&confirmed.object.name);
+            course.staged.retain(|object| object.name != confirmed.object.name);
             (course.remote.clone(), course.folder.clone(), course.done.len())
         };
         let number = (done.objects.len() - before.min(done.objects.len())) as u64;
@@ -795,6 +830,10 @@ impl Pace for Exporting<'_> {
         done.proof = Some(sent.proof);
         done.objects.push(sent.object);
         Ok(())
+    }
+
+    fn staged(&self, object: &Stored) -> Result<(), Failure> {
+        self.keep(|course| course.staged.push(object.clone()))
     }
 
     fn began(&self, object: &str, checkpoint: &str) -> Result<(), Failure> {

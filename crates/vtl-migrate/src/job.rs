@@ -7,11 +7,13 @@ use std::time::Duration;
 use sha2::{Digest as _, Sha256};
 use tokio::runtime::Handle;
 use vtl_bundle::{FRAME_BYTES, Manifest, Signed, Stored};
-use vtl_jobs::{Failure, Outcome, Ticket};
+use vtl_jobs::{Failure, JobId, Outcome, Ticket};
 use vtl_library::LibraryError;
 use vtl_meta::Tx;
 use vtl_remote::{Folder, Mode, Receipt, Remote, verify_or_read_back};
-use vtl_transfer::{Confirmed, Line, Pace, Permission, Staging, Trouble, content_of, of_ticket, on_remote};
+use vtl_transfer::{
+    Confirmed, Left, Line, Pace, Permission, Staging, Trouble, content_of, of_ticket, on_remote,
+};
 use vtl_types::CartridgeId;
 
 use crate::catalogue::{self, Row};
@@ -42,7 +44,18 @@ impl End {
     }
 
     pub(crate) fn staging(&self, ticket: &Ticket) -> Result<Staging, Trouble> {
-        Staging::open(&self.settings.staging, &format!("job-{}", ticket.id()), self.settings.margin_bytes)
+        Staging::open(&self.settings.staging, &staging_of(ticket.id()), self.settings.margin_bytes)
+    }
+
+    /// The same with what a crash has left of these objects.
+    pub(crate) fn staging_again(
+        &self,
+        ticket: &Ticket,
+        objects: &[Stored],
+        pace: &dyn Pace,
+    ) -> Result<(Staging, Vec<Left>), Trouble> {
+        let (parent, margin) = (&self.settings.staging, self.settings.margin_bytes);
+        Staging::reopen(parent, &staging_of(ticket.id()), margin, objects, pace)
     }
 
     pub(crate) fn line<'a>(&'a self, staging: &'a Staging) -> Line<'a> {
@@ -139,6 +152,12 @@ impl End {
 fn is_rewrapped(world: &dyn World, row: &Row, manifest: &Manifest, signed: Signed) -> Result<bool, Failure> {
     let same = row.objects.iter().map(|stored| &stored.object).eq(&manifest.objects);
     Ok(same && signer(&world.signers()?, signed).is_some())
+}
+
+/// The name of a job's folder in the staging folder.
+#[must_use]
+pub fn staging_of(job: JobId) -> String {
+    format!("job-{job}")
 }
 
 /// A manifest that may be used.

@@ -8,8 +8,8 @@
 //! Who uses it: the engines of exports and imports, on a job's thread. Nothing is tried twice here: what failed is told with its class, and the job
 //! is tried again. A call comes back within a few seconds when it is to stop.
 //!
-//! What a crash leaves: files in the staging folder, which the next start empties; objects on the remote, of which the ones that were confirmed are
-//! right; a half-sent object, whose checkpoint was kept.
+//! What a crash leaves: files in the staging folder, of which those that are whole are sent by the next attempt and the others made anew; objects on the
+//! remote, of which the ones that were confirmed are right; a half-sent object, whose checkpoint was kept.
 
 mod examine;
 mod pace;
@@ -22,7 +22,7 @@ pub use examine::examine;
 pub use pace::{Confirmed, Pace, Permission, of_ticket};
 pub use receive::{Inbox, Staged, receive};
 pub use send::{Outbox, content_of, on_remote, send};
-pub use staging::{Staging, empty};
+pub use staging::{Left, Staging, discard, empty};
 pub use trouble::{Trouble, failure};
 
 use tokio::runtime::Handle;

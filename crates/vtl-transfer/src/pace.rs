@@ -32,6 +32,15 @@ pub trait Pace: Sync {
     /// Waits for the right to one transfer; none: stop.
     fn permit(&self) -> Option<Permission>;
 
+    /// An object is whole in the staging folder and about to be sent. Durable when it returns.
+    ///
+    /// # Errors
+    /// It could not be kept.
+    fn staged(&self, object: &Stored) -> Result<(), Failure> {
+        let _ = object;
+        Ok(())
+    }
+
     /// The next object in order is on the remote. Durable when it returns.
     ///
     /// # Errors

@@ -21,7 +21,7 @@ use vtl_remote::{
 
 use crate::Line;
 use crate::pace::{Confirmed, Pace};
-use crate::staging::{Kept, Writing};
+use crate::staging::{Kept, Left, Writing};
 use crate::trouble::{Trouble, local};
 
 /// So often a call to a remote is interrupted to look whether a stop is wanted.
@@ -81,13 +81,15 @@ impl Board {
     }
 }
 
-/// Sends what `work` gives to the outbox. `first`: so many objects of the bundle are confirmed already. It returns when nothing is on its way any more.
+/// Sends what `work` gives to the outbox. `first`: so many objects of the bundle are confirmed already; `left`: the next ones, which an attempt before has
+/// staged, are sent first. It returns when nothing is on its way any more.
 ///
 /// # Errors
 /// What stopped it. Objects that were confirmed stay.
 pub fn send<T>(
     line: Line<'_>,
     first: u64,
+    left: Vec<Left>,
     pace: &dyn Pace,
     work: impl FnOnce(&mut Outbox<'_, '_>) -> Result<T, Trouble>,
 ) -> Result<T, Trouble> {
@@ -95,7 +97,7 @@ pub fn send<T>(
         Board { state: Mutex::new(State { next: first, ..State::default() }), changed: Condvar::new() };
     let done = std::thread::scope(|scope| {
         let mut outbox = Outbox { scope, line, pace, board: &board, next: first, open: Open::Nothing };
-        let done = work(&mut outbox);
+        let done = outbox.go_on(left).and_then(|()| work(&mut outbox));
         drop(outbox);
         if let Err(trouble) = &done {
             board.fail(trouble.clone());
@@ -153,7 +155,10 @@ impl Sink for &mut Outbox<'_, '_> {
     fn end(&mut self, object: &Stored) -> io::Result<()> {
         let ended = match std::mem::replace(&mut self.open, Open::Nothing) {
             Open::Nothing => Ok(()),
-            Open::Chunk(file) => self.upload(file.finish().0, object),
+            Open::Chunk(file) => {
+                let kept = file.finish().0;
+                self.pace.staged(object).map_err(Trouble::from).and_then(|()| self.upload(kept, object, None))
+            }
             Open::Manifest(bytes) => self.put_manifest(object, bytes.into()),
         };
         ended.map_err(|trouble| self.stop(trouble))
@@ -174,13 +179,19 @@ impl<'env> Outbox<'_, 'env> {
         self.line.staging.create(name)
     }
 
-    fn upload(&mut self, kept: Kept, object: &Stored) -> Result<(), Trouble> {
+    /// Sends what an attempt before has staged.
+    fn go_on(&mut self, left: Vec<Left>) -> Result<(), Trouble> {
+        self.board.change(|state| state.staged += left.len());
+        left.into_iter().try_for_each(|Left { object, kept, upload }| self.upload(kept, &object, upload))
+    }
+
+    fn upload(&mut self, kept: Kept, object: &Stored, resume: Option<Checkpoint>) -> Result<(), Trouble> {
         let number = self.next;
         self.next += 1;
         self.board.change(|state| state.running += 1);
         let (line, pace, board, object) = (self.line, self.pace, self.board, object.clone());
         let spawned = Builder::new().name("upload".to_owned()).spawn_scoped(self.scope, move || {
-            let sent = upload(line, pace, &kept, &object);
+            let sent = upload(line, pace, &kept, &object, resume.as_ref());
             drop(kept);
             match sent.and_then(|confirmed| confirm(board, pace, number, confirmed)) {
                 Ok(()) => board
@@ -229,21 +240,21 @@ fn confirm(board: &Board, pace: &dyn Pace, number: u64, confirmed: Confirmed) ->
     }
 }
 
-fn upload(line: Line<'_>, pace: &dyn Pace, kept: &Kept, object: &Stored) -> Result<Confirmed, Trouble> {
+fn upload(
+    line: Line<'_>,
+    pace: &dyn Pace,
+    kept: &Kept,
+    object: &Stored,
+    resume: Option<&Checkpoint>,
+) -> Result<Confirmed, Trouble> {
     let name = named(&line, &object.name)?;
     let content = content_of(object)?;
     let _permit = pace.permit().ok_or(Trouble::Stopped)?;
-    let watch = Telling { pace, object, kept: Mutex::new(None) };
+    let watch = Telling { pace, object, staged: kept, kept: Mutex::new(None) };
     let body = FileBody::new(kept.path());
     let sent = interruptible(line, pace, async {
-        let put = Put {
-            name: &name,
-            content: &content,
-            body: &body,
-            resume: None,
-            watch: &watch,
-            limiter: line.limiter,
-        };
+        let put =
+            Put { name: &name, content: &content, body: &body, resume, watch: &watch, limiter: line.limiter };
         let receipt = line.remote.put(put).await?;
         let proof = verify_or_read_back(line.remote, &name, &content, &receipt, line.verify).await?;
         Ok((receipt, proof))
@@ -322,6 +333,7 @@ pub fn content_of(object: &Stored) -> Result<Content, Trouble> {
 struct Telling<'a> {
     pace: &'a dyn Pace,
     object: &'a Stored,
+    staged: &'a Kept,
     kept: Mutex<Option<Checkpoint>>,
 }
 
@@ -338,9 +350,11 @@ impl Watch for Telling<'_> {
 
     fn keep(&self, checkpoint: &Checkpoint) -> Result<(), String> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        // The first one says what is to be removed; an object that is made again has other bytes, so none of it could be used.
+        // The first one says what is to be removed, and the job keeps it; how far it came since lies beside the object.
         if kept.is_none() {
             self.pace.began(&self.object.name, checkpoint.as_str()).map_err(|failure| failure.message)?;
+        } else if let Err(error) = self.staged.note(checkpoint) {
+            tracing::warn!(object = self.object.name, %error, "how far an upload came is not noted");
         }
         *kept = Some(checkpoint.clone());
         Ok(())

@@ -1,16 +1,29 @@
 //! The folder in which objects stay on their way: one folder for each job, files for the owner only, room left for others.
+//!
+//! Beside an object that is sent in parts lies how far its upload came (`NAME.upload`): a wish and not a promise. It is not synced, since
+//! what was lost with it is sent again, and the job knows how to remove what is on the remote.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io;
+use std::io::{self, Read as _};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use sha2::{Digest as _, Sha256};
+use vtl_bundle::Stored;
+use vtl_remote::{Checkpoint, hex};
+
 use crate::pace::Pace;
 use crate::trouble::{Trouble, local};
 
+/// The folders of jobs begin so.
+const JOB: &str = "job-";
 /// How often it is looked whether there is room again.
 const LOOK: Duration = Duration::from_secs(1);
+/// What is added to an object's name for how far its upload came.
+const UPLOAD: &str = ".upload";
+/// A file is read in pieces of so many bytes.
+const PIECE: usize = 1 << 20;
 /// After so many bytes of a file it is looked whether there is room for more.
 const ROOM_STEP: u64 = 8 << 20;
 
@@ -31,6 +44,44 @@ impl Staging {
         let made = remove(&path).and_then(|()| DirBuilder::new().recursive(true).mode(0o700).create(&path));
         made.map_err(|error| local(&format!("the staging folder {}", path.display()), &error))?;
         Ok(Self { path, margin_bytes })
+    }
+
+    /// The same, with what a crash has left of these objects, which follow each other: as many from the first on as lie there whole, with
+    /// the hash that is known of them. Everything else in the folder goes.
+    ///
+    /// # Errors
+    /// The folder cannot be made or read; or a stop is wanted.
+    pub fn reopen(
+        parent: &Path,
+        name: &str,
+        margin_bytes: u64,
+        objects: &[Stored],
+        pace: &dyn Pace,
+    ) -> Result<(Self, Vec<Left>), Trouble> {
+        let path = parent.join(name);
+        let failed = |error: io::Error| local(&format!("the staging folder {}", path.display()), &error);
+        let mut left = Vec::new();
+        for object in objects {
+            match left_of(&path, object, pace) {
+                Ok(Some(one)) => left.push(one),
+                Ok(None) => break,
+                Err(trouble) => {
+                    drop(left);
+                    remove(&path).map_err(failed)?;
+                    return Err(trouble);
+                }
+            }
+        }
+        if left.is_empty() {
+            return Ok((Self::open(parent, name, margin_bytes)?, left));
+        }
+        for entry in fs::read_dir(&path).map_err(failed)? {
+            let there = entry.map_err(failed)?.path();
+            if !left.iter().any(|one| one.kept.has(&there)) {
+                fs::remove_file(&there).map_err(failed)?;
+            }
+        }
+        Ok((Self { path, margin_bytes }, left))
     }
 
     fn has_room(&self, bytes: u64) -> bool {
@@ -74,21 +125,36 @@ impl Drop for Staging {
     }
 }
 
-/// Removes what earlier processes have left in the staging folder. To be called before any job runs.
+/// Removes what earlier processes have left in the staging folder, but for the folders of these jobs, which may go on with it. To be called
+/// before any job runs.
 ///
 /// # Errors
 /// Something stays.
-pub fn empty(parent: &Path) -> io::Result<()> {
-    match fs::read_dir(parent) {
-        Ok(entries) => entries.into_iter().try_for_each(|entry| remove(&entry?.path())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error),
+pub fn empty(parent: &Path, but_for: &[String]) -> io::Result<()> {
+    let entries = match fs::read_dir(parent) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let path = entry?.path();
+        if !but_for.iter().any(|name| path.ends_with(name)) {
+            remove(&path)?;
+        }
     }
+    Ok(())
+}
+
+/// Removes what a job that does not go on may have left.
+///
+/// # Errors
+/// Something stays.
+pub fn discard(parent: &Path, name: &str) -> io::Result<()> {
+    remove(&parent.join(name))
 }
 
 /// Removes a job's folder, when it has the name of one: the operator may have put other things beside.
 fn remove(path: &Path) -> io::Result<()> {
-    let ours = path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with("job-"));
+    let ours = path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(JOB));
     if !ours {
         return Ok(());
     }
@@ -98,7 +164,7 @@ fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
-/// A file that is removed when this is dropped.
+/// A file that is removed when this is dropped, with what lies beside it.
 #[derive(Debug)]
 pub(crate) struct Kept(PathBuf);
 
@@ -106,16 +172,107 @@ impl Kept {
     pub(crate) fn path(&self) -> &Path {
         &self.0
     }
+
+    fn upload(&self) -> PathBuf {
+        let mut path = self.0.clone().into_os_string();
+        path.push(UPLOAD);
+        path.into()
+    }
+
+    fn has(&self, path: &Path) -> bool {
+        path == self.0 || path == self.upload()
+    }
+
+    /// Notes how far the upload came: whole or not at all.
+    pub(crate) fn note(&self, checkpoint: &Checkpoint) -> io::Result<()> {
+        let upload = self.upload();
+        let new = upload.with_extension("new");
+        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new);
+        file.and_then(|mut file| io::Write::write_all(&mut file, checkpoint.as_str().as_bytes()))?;
+        fs::rename(&new, &upload)
+    }
+
+    fn noted(&self) -> Option<Checkpoint> {
+        fs::read_to_string(self.upload()).ok().filter(|text| !text.is_empty()).map(Checkpoint::new)
+    }
 }
 
 impl Drop for Kept {
     fn drop(&mut self) {
-        if let Err(error) = fs::remove_file(&self.0)
-            && error.kind() != io::ErrorKind::NotFound
-        {
-            tracing::warn!(path = %self.0.display(), %error, "a staged object stays until its job ends");
+        for path in [&self.upload(), &self.0] {
+            if let Err(error) = fs::remove_file(path)
+                && error.kind() != io::ErrorKind::NotFound
+            {
+                tracing::warn!(path = %path.display(), %error, "a staged object stays until its job ends");
+            }
         }
     }
+}
+
+/// A staged object that a crash has left whole.
+#[derive(Debug)]
+pub struct Left {
+    pub(crate) object: Stored,
+    pub(crate) kept: Kept,
+    /// How far its upload came, as far as that is known here.
+    pub(crate) upload: Option<Checkpoint>,
+}
+
+impl Left {
+    /// What it is.
+    #[must_use]
+    pub const fn object(&self) -> &Stored {
+        &self.object
+    }
+}
+
+/// What is left of an object, when it is whole.
+fn left_of(folder: &Path, object: &Stored, pace: &dyn Pace) -> Result<Option<Left>, Trouble> {
+    // A name that came from a checkpoint is a plain one, or it is none of ours.
+    if object.name.contains('/') || object.name.starts_with('.') {
+        return Ok(None);
+    }
+    let kept = Kept(folder.join(&object.name));
+    let hash = match hash_of(kept.path(), object.bytes, pace) {
+        Ok(hash) => hash,
+        Err(Unread::Stopped) => return Err(Trouble::Stopped),
+        Err(Unread::Io) => return Ok(None),
+    };
+    if hash != object.sha256 {
+        pace.note(&format!("{} in the staging folder is not what it was: it is made anew", object.name));
+        return Ok(None);
+    }
+    let upload = kept.noted();
+    Ok(Some(Left { object: object.clone(), kept, upload }))
+}
+
+enum Unread {
+    Stopped,
+    Io,
+}
+
+impl From<io::Error> for Unread {
+    fn from(_: io::Error) -> Self {
+        Self::Io
+    }
+}
+
+/// The SHA-256 of a file of this length, in hexadecimal.
+fn hash_of(path: &Path, bytes: u64, pace: &dyn Pace) -> Result<String, Unread> {
+    let mut file = File::open(path)?;
+    if file.metadata()?.len() != bytes {
+        return Err(Unread::Io);
+    }
+    let (mut hash, mut piece) = (Sha256::new(), vec![0; PIECE]);
+    loop {
+        let count = file.read(&mut piece)?;
+        let Some(read) = piece.get(..count).filter(|read| !read.is_empty()) else { break };
+        hash.update(read);
+        if !pace.goes_on() {
+            return Err(Unread::Stopped);
+        }
+    }
+    Ok(hex(&hash.finalize()))
 }
 
 /// A file that is being written.

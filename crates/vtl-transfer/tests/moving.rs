@@ -150,7 +150,7 @@ fn send_all(
     count: u32,
 ) -> Result<(), Trouble> {
     let staging = desk.staging(job, margin_bytes);
-    send(desk.line(remote, &staging), 0, job, |mut outbox| {
+    send(desk.line(remote, &staging), 0, Vec::new(), job, |mut outbox| {
         for number in 1..=count {
             let (stored, bytes) = object(number);
             let begun = outbox.begin(&stored.name);
@@ -250,7 +250,7 @@ fn staged_files_are_for_the_owner_alone_and_a_start_empties_the_folder_of_jobs_a
     let staging = desk.staging(&job, 0);
     let parent = desk.home.path().join("staging");
     let mode = |path: &str| std::fs::metadata(parent.join(path)).unwrap().permissions().mode() & 0o777;
-    send(desk.line(&*remote, &staging), 0, &job, |mut outbox| {
+    send(desk.line(&*remote, &staging), 0, Vec::new(), &job, |mut outbox| {
         outbox.begin("VTL001L8.img.000001").unwrap();
         outbox.write(b"secret").unwrap();
         assert_eq!((mode("job-1"), mode("job-1/VTL001L8.img.000001")), (0o700, 0o600));
@@ -260,10 +260,80 @@ fn staged_files_are_for_the_owner_alone_and_a_start_empties_the_folder_of_jobs_a
     // As a crash would.
     std::mem::forget(staging);
     std::fs::create_dir(parent.join("other")).unwrap();
-    vtl_transfer::empty(&parent).unwrap();
+    vtl_transfer::empty(&parent, &[]).unwrap();
     let left: Vec<_> = std::fs::read_dir(&parent).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left, ["other"]);
-    vtl_transfer::empty(&desk.home.path().join("nowhere")).unwrap();
+    vtl_transfer::empty(&desk.home.path().join("nowhere"), &[]).unwrap();
+}
+
+/// What a crash leaves of these objects, each as it says: whole, damaged, cut off or gone.
+fn left_by_a_crash(desk: &Desk, objects: &[(u32, &str)]) -> Vec<Stored> {
+    let folder = desk.home.path().join("staging/job-1");
+    std::fs::create_dir_all(&folder).unwrap();
+    let write = |(number, how): &(u32, &str)| {
+        let (stored, mut bytes) = object(*number);
+        match *how {
+            "damaged" => bytes[5] ^= 1,
+            "cut off" => bytes.truncate(10),
+            _ => {}
+        }
+        if *how != "gone" {
+            std::fs::write(folder.join(&stored.name), bytes).unwrap();
+        }
+        stored
+    };
+    objects.iter().map(write).collect()
+}
+
+#[test]
+fn of_what_a_crash_left_as_much_as_is_whole_is_sent_as_it_is_and_the_rest_goes() {
+    for (objects, whole) in [
+        (&[(3, "whole"), (4, "whole")][..], 2),
+        (&[(3, "whole"), (4, "damaged"), (5, "whole")], 1),
+        (&[(3, "cut off"), (4, "whole")], 0),
+        (&[(3, "whole"), (4, "gone"), (5, "whole")], 1),
+        (&[(3, "gone")], 0),
+    ] {
+        let (desk, job) = (Desk::new(), Job::default());
+        let known = left_by_a_crash(&desk, objects);
+        let parent = desk.home.path().join("staging");
+        std::fs::write(parent.join("job-1/VTL001L8.img.000009"), "half").unwrap();
+        let (staging, left) = Staging::reopen(&parent, "job-1", 0, &known, &job).unwrap();
+        assert_eq!(left.len(), whole, "{objects:?}");
+        assert_eq!(std::fs::read_dir(parent.join("job-1")).unwrap().count(), whole, "{objects:?}");
+        let names: Vec<String> = left.iter().map(|left| left.object().name.clone()).collect();
+        let remote = desk.remote();
+        send(desk.line(&*remote, &staging), 2, left, &job, |_| Ok(())).unwrap();
+        assert_eq!(*job.confirmed.lock().unwrap(), names);
+        assert_eq!(files(desk.place.path()), names);
+        drop(staging);
+        assert!(desk.is_clean());
+    }
+}
+
+#[test]
+fn a_name_that_leads_out_of_the_staging_folder_is_nothing_that_a_crash_left() {
+    let (desk, job) = (Desk::new(), Job::default());
+    let parent = desk.home.path().join("staging");
+    let (stored, bytes) = object(1);
+    std::fs::create_dir_all(parent.join("job-1")).unwrap();
+    std::fs::write(parent.join(&stored.name), bytes).unwrap();
+    let outside = Stored { name: format!("../{}", stored.name), ..stored.clone() };
+    let (_staging, left) = Staging::reopen(&parent, "job-1", 0, &[outside], &job).unwrap();
+    assert!(left.is_empty() && parent.join(&stored.name).exists());
+}
+
+#[test]
+fn a_start_leaves_what_a_job_may_go_on_with_and_a_job_that_ends_takes_it_along() {
+    let desk = Desk::new();
+    left_by_a_crash(&desk, &[(1, "whole")]);
+    let parent = desk.home.path().join("staging");
+    std::fs::create_dir(parent.join("job-11")).unwrap();
+    vtl_transfer::empty(&parent, &["job-1".to_owned()]).unwrap();
+    assert!(parent.join("job-1/VTL001L8.img.000001").exists() && !parent.join("job-11").exists());
+    vtl_transfer::discard(&parent, "job-1").unwrap();
+    vtl_transfer::discard(&parent, "job-1").unwrap();
+    assert!(desk.is_clean());
 }
 
 struct OnDisk(std::path::PathBuf, Option<std::fs::File>);

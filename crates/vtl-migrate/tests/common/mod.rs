@@ -213,7 +213,7 @@ impl Bench {
     /// The same with these engines.
     pub fn start_with(self: &Arc<Self>, works: Vec<Arc<dyn Work>>) -> Manager {
         self.left.store(i64::MAX, Ordering::SeqCst);
-        vtl_transfer::empty(&self.settings.lock().unwrap().staging).unwrap();
+        vtl_transfer::empty(&self.settings.lock().unwrap().staging, &[]).unwrap();
         let named: Vec<CartridgeId> =
             self.lazy_rows().iter().flat_map(|row| [row.cartridge, row.pieces]).collect();
         for owner in self.store.owners() {
