@@ -154,7 +154,7 @@ fn killed_in_the_middle_of_an_upload_in_parts_it_goes_on_with_what_is_whole_and_
         }
         let log = fs::read_to_string(s3.folder.path().join("log")).unwrap();
         let folder = job["result"]["folder"].as_str().unwrap();
-        let given_up = format!("\"DELETE /tapes/{folder}/{LABEL}.img.000001?uploadId=");
+        let given_up = format!("DELETE /tapes/{folder}/{LABEL}.img.000001?uploadId=");
         assert_eq!(log.contains(&given_up), damage, "{log}");
         if !damage {
             assert!(sent.iter().all(|number| times(*number) == 1), "{sent:?}: {all:?}");

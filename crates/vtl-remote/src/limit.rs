@@ -254,4 +254,18 @@ mod tests {
         let free = Limiter::new("00:00,1k 00:01,off".parse().unwrap(), 2, limiter.minute_of_day.clone());
         free.pass(1 << 40).await;
     }
+
+    #[tokio::test]
+    async fn a_transfer_on_its_way_feels_the_next_rule() {
+        let minute = Arc::new(std::sync::atomic::AtomicU16::new(0));
+        let clock = minute.clone();
+        let clock = Arc::new(move || clock.load(std::sync::atomic::Ordering::Relaxed));
+        let limiter = Limiter::new("00:00,1k 00:01,off".parse().unwrap(), 1, clock);
+        // Thirty years at the first rate.
+        let transfer = tokio::spawn(async move { limiter.pass(1 << 40).await });
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        assert!(!transfer.is_finished());
+        minute.store(1, std::sync::atomic::Ordering::Relaxed);
+        transfer.await.unwrap();
+    }
 }
