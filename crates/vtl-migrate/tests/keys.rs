@@ -188,12 +188,21 @@ fn what_was_exported_from_here_is_not_foreign_but_what_was_imported_here_before_
 
 #[test]
 fn a_crash_at_any_change_of_the_inventory_leaves_no_foreign_cartridge_without_its_mark() {
+    foreign_with_crashes(&json!({}));
+}
+
+#[test]
+fn nor_one_that_is_here_in_part() {
+    foreign_with_crashes(&json!({ "lazy": true }));
+}
+
+fn foreign_with_crashes(request: &Value) {
     let place = tempfile::tempdir().unwrap();
     exported(place.path(), &[], &json!({}));
     let mut lived = false;
     for changes in 0..60 {
         let (there, manager) = another(place.path(), ForeignRule::Quarantine, &[]);
-        let id = import(&manager);
+        let id = of_folder(&manager, IMPORT, request);
         there.dies_after(changes);
         manager
             .wait_until(id, Some(common::PATIENCE), |job| there.is_dead() || job.state.is_terminal())
@@ -201,6 +210,8 @@ fn a_crash_at_any_change_of_the_inventory_leaves_no_foreign_cartridge_without_it
         lived = !there.is_dead();
         manager.stop();
         drop(manager);
+        // A lazy one is listed before it is finished.
+        assert!(there.id_of(LABEL).is_none() || there.quarantined(LABEL).is_some(), "{changes}");
         // What a start lists: every copy that is finished.
         for owner in there.store.owners() {
             let id = CartridgeId(owner.0);
