@@ -33,7 +33,7 @@ use crate::catalogue::{self, Origin, Row, StoredObject};
 use crate::fail;
 use crate::folder::{FolderName, free_name};
 use crate::job::{
-    End, InUse, Meter, Plain, change, hex, id_of, image_bytes_of, known, outcome, read as look,
+    self, End, InUse, Meter, Plain, change, hex, id_of, image_bytes_of, known, outcome, read as look,
     remove_folder, staging_of, unhex,
 };
 use crate::lazy;
@@ -99,15 +99,11 @@ struct Course {
 
 impl Course {
     fn load(ticket: &Ticket) -> Result<Option<Self>, Failure> {
-        let bytes = ticket.checkpoint();
-        if bytes.is_empty() {
-            return Ok(None);
-        }
-        serde_json::from_slice(&bytes).map(Some).map_err(|why| fail::unreadable("checkpoint", why))
+        job::checkpoint(ticket)
     }
 
     fn save(&self, ticket: &Ticket) -> Result<(), Failure> {
-        ticket.save(serde_json::to_vec(self).map_err(|why| fail::unreadable("checkpoint", why))?)
+        job::save_checkpoint(ticket, self)
     }
 
     fn half_sent(&self) -> Vec<String> {

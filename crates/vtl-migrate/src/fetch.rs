@@ -16,7 +16,7 @@ use vtl_transfer::{Inbox, Pace, Trouble, receive};
 
 use crate::fail;
 use crate::folder::FolderName;
-use crate::job::{End, Opened, Plain, outcome};
+use crate::job::{self, End, Opened, Plain, outcome};
 use crate::maker::signature_told;
 use crate::request::{FETCH, FetchRequest, FetchResult, read, told};
 use crate::world::World;
@@ -57,11 +57,7 @@ impl Work for Fetch {
 }
 
 fn begun(ticket: &Ticket) -> Result<Option<Course>, Failure> {
-    let bytes = ticket.checkpoint();
-    if bytes.is_empty() {
-        return Ok(None);
-    }
-    serde_json::from_slice(&bytes).map(Some).map_err(|why| fail::unreadable("checkpoint", why))
+    job::checkpoint(ticket)
 }
 
 impl Fetch {
@@ -115,7 +111,7 @@ impl Fetch {
             return Err(is_there(part));
         }
         let course = Course { part: part.to_owned() };
-        ticket.save(serde_json::to_vec(&course).map_err(|why| fail::unreadable("checkpoint", why))?)?;
+        job::save_checkpoint(ticket, &course)?;
         DirBuilder::new().mode(0o700).create(part).map_err(|error| local(part, &error))
     }
 }

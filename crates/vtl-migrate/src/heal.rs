@@ -25,7 +25,7 @@ use vtl_transfer::{Pace, Trouble};
 use crate::catalogue::{self, Row};
 use crate::fail;
 use crate::folder::FolderName;
-use crate::job::{End, Plain, outcome, read as look};
+use crate::job::{self, End, Plain, outcome, read as look};
 use crate::reach::Reach;
 use crate::request::{REPAIR, RepairRequest, RepairResult, Repaired, read, told};
 use crate::world::{Held, World};
@@ -271,7 +271,7 @@ fn is_of_one_object(failure: &Failure) -> bool {
 
 /// Remembers what has been told, for the next attempt.
 fn save(ticket: &Ticket, result: &RepairResult) -> Result<(), Failure> {
-    ticket.save(serde_json::to_vec(result).map_err(|why| fail::unreadable("checkpoint", why))?)
+    job::save_checkpoint(ticket, result)
 }
 
 /// Waits for whatever else changes packs: a while here, and then as the manager does.

@@ -28,7 +28,7 @@ use vtl_types::{ByteCount, CartridgeId, Label};
 use crate::catalogue::{self, Origin, Row, StoredObject};
 use crate::fail;
 use crate::folder::FolderName;
-use crate::job::{End, InUse, Opened, Plain, change, hex, id_of, outcome, read as look, unhex};
+use crate::job::{self, End, InUse, Opened, Plain, change, hex, id_of, outcome, read as look, unhex};
 use crate::lazy::{self, Lazies, LazyRow};
 use crate::maker::{Maker, signature_told};
 use crate::request::{IMPORT, ImportRequest, ImportResult, read, told};
@@ -55,15 +55,11 @@ struct Course {
 
 impl Course {
     fn load(ticket: &Ticket) -> Result<Option<Self>, Failure> {
-        let bytes = ticket.checkpoint();
-        if bytes.is_empty() {
-            return Ok(None);
-        }
-        serde_json::from_slice(&bytes).map(Some).map_err(|why| fail::unreadable("checkpoint", why))
+        job::checkpoint(ticket)
     }
 
     fn save(&self, ticket: &Ticket) -> Result<(), Failure> {
-        ticket.save(serde_json::to_vec(self).map_err(|why| fail::unreadable("checkpoint", why))?)
+        job::save_checkpoint(ticket, self)
     }
 
     fn cartridge(&self) -> Result<CartridgeId, Failure> {

@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use sha2::{Digest as _, Sha256};
 use tokio::runtime::Handle;
 use vtl_bundle::{FRAME_BYTES, Manifest, Signed, Stored};
@@ -223,6 +225,20 @@ pub fn sha256(bytes: &[u8]) -> String {
 
 pub(crate) fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
     vtl_remote::from_hex(text)
+}
+
+/// What a job has kept of itself; none before it has.
+pub(crate) fn checkpoint<T: DeserializeOwned>(ticket: &Ticket) -> Result<Option<T>, Failure> {
+    let bytes = ticket.checkpoint();
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    serde_json::from_slice(&bytes).map(Some).map_err(|why| fail::unreadable("checkpoint", why))
+}
+
+/// It is durable when this returns.
+pub(crate) fn save_checkpoint<T: Serialize>(ticket: &Ticket, course: &T) -> Result<(), Failure> {
+    ticket.save(serde_json::to_vec(course).map_err(|why| fail::unreadable("checkpoint", why))?)
 }
 
 pub(crate) fn id_of(text: &str) -> Result<CartridgeId, Failure> {

@@ -23,7 +23,7 @@ use crate::catalogue;
 use crate::export::{NOBODY, recipients};
 use crate::fail;
 use crate::folder::{FolderName, Manifests};
-use crate::job::{End, InUse, Opened, Plain, change, known, outcome, sha256};
+use crate::job::{self, End, InUse, Opened, Plain, change, known, outcome, sha256};
 use crate::maker::{Maker, signer};
 use crate::request::{REWRAP, RewrapRequest, RewrapResult, read, told};
 use crate::world::World;
@@ -47,15 +47,11 @@ struct Course {
 
 impl Course {
     fn load(ticket: &Ticket) -> Result<Option<Self>, Failure> {
-        let bytes = ticket.checkpoint();
-        if bytes.is_empty() {
-            return Ok(None);
-        }
-        serde_json::from_slice(&bytes).map(Some).map_err(|why| fail::unreadable("checkpoint", why))
+        job::checkpoint(ticket)
     }
 
     fn save(&self, ticket: &Ticket) -> Result<(), Failure> {
-        ticket.save(serde_json::to_vec(self).map_err(|why| fail::unreadable("checkpoint", why))?)
+        job::save_checkpoint(ticket, self)
     }
 
     fn wrote(&self, sha256: &str) -> bool {
