@@ -109,6 +109,10 @@ for remote in folder s3 rclone; do
     logout
 done
 
+step "a listing is that of rclone, line by line"
+is "vtl remote ls" "$(host sh 'rclone --config rclone.conf ls disk: | awk "{ print \$2, \$1 }" | LC_ALL=C sort')" \
+    "$(host vtl remote ls rclone | grep -o '"\(name\|size_bytes\)": *"\{0,1\}[^",}]*' | sed 's/^"[^"]*": *"\{0,1\}//' | paste -d' ' - -)"
+
 step "what lies in the folder says nothing without the key, and opens with openssl and vtl-decode"
 host sh '! grep -rqF sums remote/*/*.img.*'
 is "objects" "VTL001L8.img.000001" "$(host sh 'ls remote/* | head -1')"
