@@ -173,9 +173,8 @@ impl Row {
     }
 }
 
-/// Enters a bundle; the same again replaces the row. What was noted of it on its way goes.
+/// Enters a bundle; the same again replaces the row.
 pub(crate) fn put(tx: &mut Tx<'_>, row: &Row) -> Result<(), MetaError> {
-    crate::sent::forget(tx, &row.remote, &row.folder)?;
     tx.delete(&EXPORTS, &row.key())?;
     tx.insert(&EXPORTS, &row.values())
 }

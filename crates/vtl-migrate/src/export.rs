@@ -20,7 +20,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
-use vtl_bundle::{Attributes, Identity, MAX_RECIPIENTS, Manifest, Stored, Writer};
+use vtl_bundle::{Attributes, Identity, MAX_RECIPIENTS, Manifest, Stored, Writer, object_name};
 use vtl_cartridge::{Facts, Object, Reading};
 use vtl_codec::{Key, PublicKey, Sealer};
 use vtl_jobs::{Class, Failure, Outcome, Plan, PlannedTask, Ticket, Work};
@@ -31,7 +31,7 @@ use vtl_types::{CartridgeId, Label};
 
 use crate::catalogue::{self, Origin, Row, StoredObject};
 use crate::fail;
-use crate::folder::{FolderName, free_name};
+use crate::folder::{FolderName, free_name, sizes_in};
 use crate::job::{
     self, End, InUse, Meter, Plain, change, hex, id_of, image_bytes_of, known, outcome, read as look,
     remove_folder, staging_of, unhex,
@@ -210,8 +210,22 @@ impl Work for Export {
             // It was complete; what was cancelled is what would have come after.
             return Ok(());
         }
-        let end = course.end(world)?;
-        match remove_folder(world, &end, &Plain::new(ticket, 0), &course.half_sent()) {
+        let end = match course.end(world) {
+            Ok(end) => end,
+            Err(failure) => {
+                // What is there cannot be reached; nothing goes on with it.
+                change(world, |tx| Ok(sent::forget(tx, &course.remote, &course.folder)?))?;
+                return Err(failure);
+            }
+        };
+        let pace = Plain::new(ticket, 0);
+        let removed = match self.settled(&end, &course, &pace) {
+            // Complete, and only not entered yet: what was cancelled is what would have come after.
+            Ok(Some(_)) => return Ok(()),
+            Ok(None) => remove_folder(world, &end, &pace, &course.half_sent()),
+            Err(trouble) => Err(trouble),
+        };
+        match removed {
             Ok(_) => Ok(()),
             Err(Trouble::Stopped) => Err(fail::temporary("conflict", left_behind(&course), &prune(&course))),
             Err(Trouble::Failed(failure)) => Err(Failure {
@@ -415,12 +429,15 @@ impl Export {
     ) -> Result<Begun, Trouble> {
         let world = &*self.world;
         if let Some(course) = before {
-            let same = course.cartridge == id.to_string() && course.generation == facts.generation;
-            if same && self.identity(&course).is_ok() {
+            let (end, pace) = (course.end(world)?, Plain::new(ticket, 0));
+            let Some(why) = self.given_up(&end, &course, id, facts, &pace)? else {
                 return Ok(Begun::Course(Box::new(course)));
+            };
+            // One that is complete stays, and is what it was: of the generation that it began with.
+            if self.settled(&end, &course, &pace)?.is_none() {
+                ticket.note(&format!("{why}; the folder is given up and another one begun"));
+                remove_folder(world, &end, &pace, &course.half_sent())?;
             }
-            ticket.note("the cartridge was written since; the folder is given up and another one begun");
-            remove_folder(world, &course.end(world)?, &Plain::new(ticket, 0), &course.half_sent())?;
         }
         let settings = world.settings()?;
         let wanted = Wanted::of(request, &settings)?;
@@ -529,16 +546,14 @@ impl Export {
         let is_done = |name: &str| done.iter().any(|stored| stored.object.name == name);
         course.began.retain(|name, _| !is_done(name));
         course.staged.retain(|object| !is_done(&object.name));
+        course.staged.truncate(next_in_order(facts.label, done.len(), &course.staged));
+        if let Some(row) = self.settled(&end, &course, &Plain::new(ticket, image_bytes))? {
+            return Ok(row);
+        }
         let pace = Exporting::new(ticket, world, course, done, proof, image_bytes);
-        let sealed = self.sealed_before(&end, &pace)?;
-        let sha256 = match sealed {
-            Some(sha256) => sha256,
-            None => {
-                self.send(ticket, &end, &pace, reading, facts)?;
-                pace.course().manifests.last().cloned().unwrap_or_default()
-            }
-        };
+        self.send(ticket, &end, &pace, reading, facts)?;
         let course = pace.course().clone();
+        let sha256 = course.manifests.last().cloned().unwrap_or_default();
         let Done { objects, proof } = pace.done().clone();
         let row = Row {
             remote: course.remote.clone(),
@@ -554,39 +569,84 @@ impl Export {
             proof: proof.unwrap_or_default(),
             objects,
         };
-        change(world, |tx| Ok(catalogue::put(tx, &row)?))?;
+        self.enter(&row)?;
         Ok(row)
     }
 
-    /// Whether an attempt before has written the manifest: its hash.
-    fn sealed_before(&self, end: &End, pace: &Exporting<'_>) -> Result<Option<String>, Trouble> {
-        let course = pace.course().clone();
+    /// The row of a bundle that is complete; what was noted of it on its way goes.
+    fn enter(&self, row: &Row) -> Result<(), Failure> {
+        change(&*self.world, |tx| {
+            sent::forget(tx, &row.remote, &row.folder)?;
+            Ok(catalogue::put(tx, row)?)
+        })
+    }
+
+    /// What an attempt before has completed without entering it: its row, which is there now.
+    fn settled(&self, end: &End, course: &Course, pace: &dyn Pace) -> Result<Option<Row>, Trouble> {
         if course.manifests.is_empty() {
             return Ok(None);
         }
         let Some(bytes) = end.manifest(pace)? else { return Ok(None) };
-        let sha256 = hex(&Sha256::digest(&bytes));
-        if course.manifests.contains(&sha256) {
-            return Ok(Some(sha256));
-        }
-        match Manifest::decode(&bytes, None) {
-            Ok((manifest, _)) if hex(&manifest.bundle) != course.bundle => Err(fail::permanent(
-                "exists",
-                format!(
-                    "folder {} of remote {} has the manifest of another bundle",
-                    course.folder, course.remote
-                ),
-                "export once more: another folder is chosen then",
-            )
-            .into()),
+        let Ok((manifest, _)) = Manifest::decode(&bytes, None) else {
             // Ours, damaged on its way: it is written anew.
-            _ => {
-                let name = end.folder.object(&vtl_bundle::manifest_name(end.name.label));
-                let name = name.map_err(|why| fail::permanent("invalid", why.to_string(), ""))?;
-                on_remote(&end.runtime, pace, end.remote.delete(&name))?;
-                Ok(None)
-            }
+            let name = end.folder.object(&vtl_bundle::manifest_name(end.name.label));
+            let name = name.map_err(|why| fail::permanent("invalid", why.to_string(), ""))?;
+            on_remote(&end.runtime, pace, end.remote.delete(&name))?;
+            return Ok(None);
+        };
+        let wrong = |what: &str| {
+            let text =
+                format!("folder {} of remote {} has the manifest of {what}", course.folder, course.remote);
+            fail::permanent("exists", text, "export once more: another folder is chosen then")
+        };
+        if hex(&manifest.bundle) != course.bundle {
+            return Err(wrong("another bundle").into());
         }
+        let (objects, proof) = course.confirmed(&*self.world)?;
+        if !objects.iter().map(|stored| &stored.object).eq(&manifest.objects) {
+            return Err(wrong("other objects than those that were confirmed").into());
+        }
+        if missing(end, &objects, pace)?.is_some() {
+            return Ok(None);
+        }
+        let row = Row {
+            remote: course.remote.clone(),
+            folder: course.folder.clone(),
+            cartridge: id_of(&course.cartridge)?,
+            label: manifest.label,
+            generation: course.generation,
+            origin: Origin::Export,
+            made_s: self.world.unix_s(),
+            image_bytes: manifest.image_bytes,
+            stored_bytes: objects.iter().map(|stored| stored.object.bytes).sum(),
+            manifest_sha256: hex(&Sha256::digest(&bytes)),
+            proof: proof.unwrap_or_default(),
+            objects,
+        };
+        self.enter(&row)?;
+        Ok(Some(row))
+    }
+
+    /// Why a course is not gone on with; nothing when it is.
+    fn given_up(
+        &self,
+        end: &End,
+        course: &Course,
+        id: CartridgeId,
+        facts: &Facts,
+        pace: &dyn Pace,
+    ) -> Result<Option<String>, Trouble> {
+        if course.cartridge != id.to_string() || course.generation != facts.generation {
+            return Ok(Some("the cartridge was written since".to_owned()));
+        }
+        match self.identity(course) {
+            Ok(_) => {}
+            Err(failure) if failure.class == Class::Permanent => return Ok(Some(failure.message)),
+            Err(failure) => return Err(failure.into()),
+        }
+        let (objects, _) = course.confirmed(&*self.world)?;
+        let missing = missing(end, &objects, pace)?;
+        Ok(missing.map(|name| format!("{name} is not on the remote as it was confirmed")))
     }
 
     fn send(
@@ -602,6 +662,12 @@ impl Export {
         let mut done: Vec<Stored> = pace.done().objects.iter().map(|stored| stored.object.clone()).collect();
         let confirmed = done.len() as u64;
         done.extend(left.iter().map(|left| left.object().clone()));
+        // The first word of an upload is in the checkpoint alone.
+        let left = left.into_iter().map(|one| {
+            let began = course.began.get(&one.object().name);
+            one.or_upload(began.map(|text| Checkpoint::new(text.clone())))
+        });
+        let left: Vec<Left> = left.collect();
         let recipients = recipients(&*self.world, course.key.as_deref())?;
         let signing = course.sign_with.as_ref().map(|name| self.world.signing_key(name)).transpose()?;
         let settings = vtl_bundle::Settings {
@@ -641,7 +707,11 @@ impl Export {
             signed_with: course.sign_with.clone(),
             ..ExportResult::default()
         };
-        if course.delete_after_export {
+        let is_here = look(&*self.world, |tx| vtl_library::cartridge_by_id(tx, row.cartridge))?.is_some();
+        if course.delete_after_export && !is_here {
+            // Before a crash.
+            result.deleted_here = true;
+        } else if course.delete_after_export {
             let end = course.end(&*self.world)?;
             let pace = Plain::new(ticket, row.image_bytes);
             let gone = end
@@ -691,6 +761,22 @@ pub(crate) fn recipients(world: &dyn World, names: Option<&str>) -> Result<Vec<P
         keys.push(key);
     }
     Ok(keys)
+}
+
+/// The first confirmed object that is not there: the remote of this name may be another place by now, and others can remove a folder.
+fn missing(end: &End, objects: &[StoredObject], pace: &dyn Pace) -> Result<Option<String>, Trouble> {
+    if objects.is_empty() {
+        return Ok(None);
+    }
+    let there = on_remote(&end.runtime, pace, sizes_in(&*end.remote, &end.folder))?;
+    let gone = objects.iter().find(|one| there.get(&one.object.name) != Some(&one.object.bytes));
+    Ok(gone.map(|one| one.object.name.clone()))
+}
+
+/// How many of these come one after the other behind so many that are confirmed.
+fn next_in_order(label: Label, confirmed: usize, staged: &[Stored]) -> usize {
+    let names = (confirmed..).map(|at| u32::try_from(at + 1).map(|number| object_name(label, number)));
+    staged.iter().zip(names).take_while(|(object, name)| name.as_ref() == Ok(&object.name)).count()
 }
 
 /// Removes what attempts before have half sent, but for what is gone on with: it is made anew.
@@ -814,15 +900,17 @@ impl Pace for Exporting<'_> {
         let (object, receipt) = (confirmed.object.clone(), confirmed.receipt.clone());
         let sent = Sent { object: StoredObject { object, receipt }, proof: confirmed.proof.to_string() };
         let mut done = self.done();
-        // What began of it is complete. The checkpoint on the disk has it until it is written next; who reads both goes by the row.
         let (remote, folder, before) = {
-            let mut course = self.course();
-            course.began.remove(&confirmed.object.name);
-            course.staged.retain(|object| object.name != confirmed.object.name);
+            let course = self.course();
             (course.remote.clone(), course.folder.clone(), course.done.len())
         };
         let number = (done.objects.len() - before.min(done.objects.len())) as u64;
         change(self.world, |tx| Ok(sent::add(tx, &remote, &folder, number, &sent)?))?;
+        // After the row, so that no checkpoint lacks what no row has. The one on the disk has it until it is written next; who reads both goes by the row.
+        let mut course = self.course();
+        course.began.remove(&confirmed.object.name);
+        course.staged.retain(|object| object.name != confirmed.object.name);
+        drop(course);
         done.proof = Some(sent.proof);
         done.objects.push(sent.object);
         Ok(())

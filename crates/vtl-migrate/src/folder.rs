@@ -185,6 +185,23 @@ pub async fn found_in(remote: &dyn Remote) -> Result<Vec<Found>, Error> {
     }
 }
 
+/// Names and lengths of what is in a folder.
+pub(crate) async fn sizes_in(remote: &dyn Remote, folder: &Folder) -> Result<BTreeMap<String, u64>, Error> {
+    let (mut sizes, mut after) = (BTreeMap::new(), None);
+    loop {
+        let page = remote.list(folder, after.as_ref(), PAGE).await?;
+        for entry in &page.entries {
+            if let Some((_, object)) = entry.name.as_str().rsplit_once('/') {
+                sizes.insert(object.to_owned(), entry.size);
+            }
+        }
+        match page.next {
+            Some(next) if (sizes.len() as u64) < MOST_LISTED => after = Some(next),
+            _ => return Ok(sizes),
+        }
+    }
+}
+
 /// A name that nothing on the remote has, and nobody here has used: of this second, or of one of the next.
 pub(crate) async fn free_name(
     remote: &dyn Remote,

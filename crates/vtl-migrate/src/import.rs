@@ -51,6 +51,9 @@ struct Course {
     /// The owner of what is here of a cartridge that is imported lazily.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pieces: Option<String>,
+    /// Hash of the manifest that the copy is made of, once there may be one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    manifest: Option<String>,
 }
 
 impl Course {
@@ -148,7 +151,8 @@ pub(crate) fn chosen(world: &dyn World, ticket: &Ticket, lazy: bool) -> Result<C
         Ok::<_, Failure>(CartridgeId(id))
     };
     let (id, pieces) = (fresh()?, if lazy { Some(fresh()?) } else { None });
-    Course { cartridge: hex(&id.0), pieces: pieces.map(|pieces| hex(&pieces.0)) }.save(ticket)?;
+    Course { cartridge: hex(&id.0), pieces: pieces.map(|pieces| hex(&pieces.0)), manifest: None }
+        .save(ticket)?;
     Ok(id)
 }
 
@@ -217,6 +221,7 @@ impl Import {
             return self.rest(ticket, request, &row);
         }
         let new = New { label, id, home: &home, quarantined: quarantined.as_deref() };
+        self.of_one_manifest(ticket, &opened.sha256, &new)?;
         if !is_listed(world, id)? {
             if let Err(taken) = is_free(world, label) {
                 remove_copy(world, &home, id)?;
@@ -270,7 +275,7 @@ impl Import {
         let rows = look(&*self.world, |tx| Ok(lazy::from_folder(tx, &request.remote, &request.folder)?))?;
         let Some(row) = rows.into_iter().find(|row| row.label == label) else { return Ok(None) };
         let pieces = Some(hex(&row.pieces.0));
-        Course { cartridge: hex(&row.cartridge.0), pieces }.save(ticket)?;
+        Course { cartridge: hex(&row.cartridge.0), pieces, manifest: None }.save(ticket)?;
         Ok(Some(row))
     }
 
@@ -313,6 +318,27 @@ impl Import {
         let rested = lazy.rest(ticket)?;
         let whole = (rested.image_bytes, rested.generation);
         self.told(row.cartridge, row.label, request, whole, rested.signed, rested.known)
+    }
+
+    /// A copy that an attempt before has made is of this manifest when this returns, or there is none.
+    fn of_one_manifest(&self, ticket: &Ticket, sha256: &str, new: &New<'_>) -> Result<(), Trouble> {
+        let mut course =
+            Course::load(ticket)?.ok_or_else(|| fail::unreadable("checkpoint", "there is none"))?;
+        if course.manifest.as_deref() == Some(sha256) {
+            return Ok(());
+        }
+        if course.manifest.is_some() {
+            if is_listed(&*self.world, new.id)? {
+                let text =
+                    format!("{} is here already, of another manifest than the folder has now", new.label);
+                return Err(
+                    fail::permanent("conflict", text, "import the folder once more, with --as").into()
+                );
+            }
+            remove_copy(&*self.world, new.home, new.id)?;
+        }
+        course.manifest = Some(sha256.to_owned());
+        Ok(course.save(ticket)?)
     }
 
     /// The copy is whole when this returns; else there is none.
@@ -515,7 +541,8 @@ fn list(world: &dyn World, end: &End, opened: &Opened, new: &New<'_>) -> Result<
         folder: end.name.to_string(),
         cartridge: id,
         label,
-        generation: facts.generation,
+        // Of the bundle: a host may have written meanwhile.
+        generation: manifest.generation.max(1),
         origin: Origin::Import,
         made_s: world.unix_s(),
         image_bytes: manifest.image_bytes,

@@ -124,6 +124,10 @@ impl End {
             return Err(fail::permanent("conflict", text, "export to a remote without faults").into());
         }
         let mode = if wanted == Mode::Readback { Mode::Readback } else { Mode::RemoteHash };
+        if row.objects.is_empty() {
+            let text = format!("nothing is known here of the objects in folder {}", self.name);
+            return Err(fail::permanent("conflict", text, "export the cartridge once more").into());
+        }
         for stored in &row.objects {
             let name = self.folder.object(&stored.object.name);
             let name = name.map_err(|why| fail::permanent("invalid", why.to_string(), ""))?;

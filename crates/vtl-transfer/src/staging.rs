@@ -224,6 +224,13 @@ impl Left {
     pub const fn object(&self) -> &Stored {
         &self.object
     }
+
+    /// The same with this word of its upload, when none lies beside it.
+    #[must_use]
+    pub fn or_upload(mut self, noted: Option<Checkpoint>) -> Self {
+        self.upload = self.upload.or(noted);
+        self
+    }
 }
 
 /// What is left of an object, when it is whole.
