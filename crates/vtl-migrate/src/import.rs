@@ -342,7 +342,6 @@ impl Import {
     }
 
     /// The copy is whole when this returns; else there is none.
-    #[allow(clippy::too_many_arguments, reason = "what one import is about; nobody else calls it")]
     fn make(
         &self,
         ticket: &Ticket,

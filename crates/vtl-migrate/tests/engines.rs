@@ -9,14 +9,17 @@
 
 mod common;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use common::{Bench, KEY, NOW_S, Watched, done, ended, failed, files, noise, submit, tape};
 use serde_json::{Value, json};
+use vtl_cartridge::Cartridge;
 use vtl_jobs::{JobId, Manager, State};
 use vtl_migrate::{EXPORT, IMPORT, PRUNE, REPAIR, VERIFY};
 use vtl_remote::{Doing, Fault, FaultyRemote, FolderRemote, Mode, Plan};
+use vtl_types::CartridgeId;
 
 const LABEL: &str = "VTL001L8";
 const FOLDER: &str = "VTL001L8-20261126_031500";
@@ -171,6 +174,120 @@ fn a_crash_at_any_change_of_the_inventory_leaves_an_import_that_goes_on_and_one_
         }
     }
     assert!(lived, "some number of changes is enough");
+}
+
+/// Runs an export that dies at each change of the inventory in turn, and `meanwhile` before it goes on; how often that did something.
+fn exports_that_die(meanwhile: impl Fn(&Arc<Bench>, &Path, &str) -> bool) -> u32 {
+    let mut times = 0;
+    for changes in 0..200 {
+        let place = tempfile::tempdir().unwrap();
+        let here = Bench::with_folder(place.path());
+        here.set(|settings| settings.slots = 1);
+        here.cartridge(LABEL, &tape(3));
+        let manager = here.start();
+        let id = export(&manager, &json!({ "key": KEY }));
+        here.dies_after(changes);
+        let lived = manager
+            .wait_until(id, Some(common::PATIENCE), |job| here.is_dead() || job.state.is_terminal())
+            .unwrap()
+            .is_some_and(|job| job.state == State::Completed);
+        manager.stop();
+        let course: Value =
+            serde_json::from_slice(&manager.show(id).unwrap().job.checkpoint).unwrap_or_default();
+        drop(manager);
+        if lived {
+            break;
+        }
+        here.dies_after(i64::MAX);
+        if !meanwhile(&here, place.path(), course["folder"].as_str().unwrap_or_default()) {
+            continue;
+        }
+        times += 1;
+        let manager = here.start();
+        let result = done(&manager, id);
+        assert_eq!(result["exported"], json!(true), "after {changes}: {result}");
+        let rows = here.rows();
+        let row = rows.iter().find(|row| row.folder == result["folder"].as_str().unwrap()).unwrap();
+        assert!(!row.objects.is_empty(), "after {changes}");
+        let there = Bench::with_folder(place.path());
+        let other = there.start();
+        done(&other, import(&other, &row.folder));
+        assert_eq!(there.tape(LABEL), tape(3), "after {changes}");
+    }
+    times
+}
+
+#[test]
+fn what_was_confirmed_and_is_not_there_when_an_export_goes_on_is_exported_anew() {
+    let gone = exports_that_die(|here, place, folder| {
+        here.rows().is_empty()
+            && here.confirmed(folder) > 0
+            && std::fs::remove_file(place.join(folder).join(format!("{LABEL}.img.000001"))).is_ok()
+    });
+    assert!(gone > 2, "{gone}");
+}
+
+#[test]
+fn an_import_of_a_bundle_that_is_complete_and_not_entered_yet_takes_nothing_from_its_export() {
+    let imported = exports_that_die(|here, _, folder| {
+        if !here.rows().is_empty() || !here.found().iter().any(|found| found.complete) {
+            return false;
+        }
+        let lazies = Arc::new(vtl_migrate::Lazies::new(here.world()));
+        let manager = here.start_with(vec![Arc::new(vtl_migrate::Import::new(here.world(), lazies))]);
+        let request = json!({ "remote": "r", "folder": folder, "as_label": "VTL099L8" });
+        done(&manager, submit(&manager, IMPORT, None, &request.to_string()));
+        manager.stop();
+        true
+    });
+    assert!(imported > 0);
+}
+
+#[test]
+fn what_a_host_has_written_on_an_import_before_its_job_ended_is_not_taken_for_exported() {
+    let place = tempfile::tempdir().unwrap();
+    let source = Bench::with_folder(place.path());
+    source.cartridge(LABEL, &tape(4));
+    let manager = source.start();
+    done(&manager, export(&manager, &json!({})));
+    let mut written = 0;
+    for changes in 0..60 {
+        let here = Bench::with_folder(place.path());
+        let manager = here.start();
+        let id = import(&manager, FOLDER);
+        here.dies_after(changes);
+        let lived = manager
+            .wait_until(id, Some(common::PATIENCE), |job| here.is_dead() || job.state.is_terminal())
+            .unwrap()
+            .is_some_and(|job| job.state == State::Completed);
+        let unlisted = || {
+            let owners = here.store.owners();
+            let finished =
+                |id: &CartridgeId| Cartridge::inspect(&here.store, *id).is_ok_and(|facts| !facts.unfinished);
+            owners.iter().map(|owner| CartridgeId(owner.0)).find(finished).filter(|_| here.rows().is_empty())
+        };
+        // It goes on until it finds that nothing can be written any more.
+        (0..100).take_while(|_| !lived && unlisted().is_none()).for_each(|_| {
+            std::thread::sleep(Duration::from_millis(10));
+        });
+        manager.stop();
+        drop(manager);
+        if lived {
+            break;
+        }
+        here.dies_after(i64::MAX);
+        let Some(copy) = unlisted().filter(|_| here.id_of(LABEL).is_none()) else { continue };
+        // As a start lists it, before its job goes on; then a host writes.
+        here.list(copy, LABEL);
+        here.append(copy, &[Some(b"more".to_vec())]);
+        written += 1;
+        let manager = here.start();
+        done(&manager, id);
+        let row = here.rows().remove(0);
+        let now = Cartridge::inspect(&here.store, copy).unwrap().generation;
+        assert!(row.generation < now, "after {changes}: {} {now}", row.generation);
+    }
+    assert!(written > 0);
 }
 
 #[test]

@@ -250,11 +250,7 @@ impl Bench {
             place: None,
         };
         Cartridge::create(&self.store, id, &spec).unwrap();
-        let new = NewCartridges { first: label, count: 1, library: None, place: NewPlace::Vault };
-        let mut meta = self.meta.lock().unwrap();
-        meta.transaction(|tx| vtl_library::create_cartridges(tx, &new, &[id], ByteCount(1 << 30), 1))
-            .unwrap();
-        drop(meta);
+        self.list(id, label.as_str());
         self.append(id, tape);
         id
     }
@@ -283,6 +279,15 @@ impl Bench {
         let all = self.meta.lock().unwrap().read(vtl_library::cartridges).unwrap();
         let in_slot = all.iter().filter(|one| matches!(one.place, Place::Slot(_)));
         in_slot.map(|one| one.label.to_string()).collect()
+    }
+
+    /// Lists what is in the store under a label, in the vault.
+    pub fn list(&self, id: CartridgeId, label: &str) {
+        let new =
+            NewCartridges { first: label.parse().unwrap(), count: 1, library: None, place: NewPlace::Vault };
+        let mut meta = self.meta.lock().unwrap();
+        meta.transaction(|tx| vtl_library::create_cartridges(tx, &new, &[id], ByteCount(1 << 30), 1))
+            .unwrap();
     }
 
     pub fn append(&self, id: CartridgeId, tape: &[Option<Vec<u8>>]) {
