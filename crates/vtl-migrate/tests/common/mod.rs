@@ -71,6 +71,8 @@ pub struct Bench {
     pub meta: Arc<Mutex<Meta>>,
     /// So many changes of the inventory are left before the process is gone.
     left: Arc<AtomicI64>,
+    /// Changes of engines alone until each of them is refused.
+    engines_left: AtomicI64,
     pub runtime: Runtime,
     pub remotes: Mutex<BTreeMap<String, Arc<dyn Remote>>>,
     pub settings: Mutex<Settings>,
@@ -141,6 +143,7 @@ impl Bench {
             store,
             meta: Arc::new(Mutex::new(meta)),
             left: Arc::new(AtomicI64::new(i64::MAX)),
+            engines_left: AtomicI64::new(i64::MAX),
             runtime: tokio::runtime::Builder::new_multi_thread()
                 .worker_threads(2)
                 .enable_all()
@@ -179,6 +182,21 @@ impl Bench {
 
     pub fn is_dead(&self) -> bool {
         self.left.load(Ordering::SeqCst) <= 0
+    }
+
+    /// So many changes of engines are taken; their jobs go on to know what they are at.
+    pub fn refuses_after(&self, changes: i64) {
+        self.engines_left.store(changes, Ordering::SeqCst);
+    }
+
+    fn refused(&self) -> Result<(), MetaError> {
+        match self.engines_left.fetch_sub(1, Ordering::SeqCst) {
+            ..=0 => {
+                let source = std::io::Error::other("the disk is gone");
+                Err(MetaError::Io { operation: "write", path: "db".into(), source })
+            }
+            _ => Ok(()),
+        }
     }
 
     fn dead(&self) -> Result<(), MetaError> {
@@ -549,6 +567,7 @@ impl World for Outside {
         work: &mut dyn FnMut(&mut Tx<'_>) -> Result<(), LibraryError>,
     ) -> Result<(), LibraryError> {
         self.0.dead()?;
+        self.0.refused()?;
         self.0.meta.lock().unwrap().transaction(|tx| work(tx))
     }
 
