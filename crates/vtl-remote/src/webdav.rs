@@ -29,7 +29,8 @@ use crate::content::{Content, Receipt, StoredHash};
 use crate::credential;
 use crate::error::{Call, Class, Doing, Error, printable};
 use crate::http_setup::{
-    After, CONNECT_TIMEOUT, SILENCE, check_endpoint, read_certificates, refuse, wrong_certificates,
+    After, CONNECT_TIMEOUT, SILENCE, check_endpoint, read_certificates, refuse, shown, without_query,
+    wrong_certificates,
 };
 use crate::listing::Pager;
 use crate::name::{Folder, ObjectName, PART_MARK};
@@ -101,7 +102,7 @@ impl WebDavConfig {
         check_endpoint(&self.endpoint, self.allow_http, After::Path)?;
         let base = format!("{}/", self.endpoint.trim_end_matches('/'));
         let base = Url::parse(&base)
-            .map_err(|error| refuse(format!("the endpoint '{}': {error}", self.endpoint.escape_debug())))?;
+            .map_err(|error| refuse(format!("the endpoint{}: {error}", shown(&self.endpoint))))?;
         let login = match &self.login {
             None => None,
             Some((user, _))
@@ -413,7 +414,8 @@ async fn succeeded(answer: Response, call: &Call) -> Result<Response, Error> {
     let wait = retry_after(answer.headers());
     let text = match answer.headers().get(LOCATION).filter(|_| status.is_redirection()) {
         Some(place) => {
-            format!("it is at {}: correct the endpoint", String::from_utf8_lossy(place.as_bytes()))
+            let place = String::from_utf8_lossy(place.as_bytes());
+            format!("it is at {}: correct the endpoint", printable(without_query(&place), 300))
         }
         None => reason(answer).await,
     };
@@ -622,19 +624,32 @@ mod tests {
     #[test]
     fn settings_that_cannot_work_are_refused_with_the_remedy() {
         type Change<'a> = &'a dyn Fn(&mut WebDavConfig);
-        let cases: [(Change<'_>, &str); 5] = [
+        let cases: [(Change<'_>, &str); 6] = [
             (&|config| config.endpoint = "http://h/dav".to_owned(), "allow_http"),
             (&|config| config.endpoint = "https://h/dav?x".to_owned(), "after ?"),
+            (&|config| config.endpoint = "https://u:made-up/2@h".to_owned(), "invalid port"),
             (&|config| config.login = Some(("a:b".to_owned(), "/none".into())), "without ':'"),
             (&|config| config.login = Some(("u".to_owned(), "/none/such".into())), "/none/such"),
             (&|config| config.ca_file = Some("/none/such".into()), "/none/such"),
         ];
         for (change, remedy) in cases {
             let text = open(change).unwrap_err();
-            assert!(text.contains(remedy), "{remedy} in {text}");
+            assert!(text.contains(remedy) && !text.contains("made-up"), "{remedy} in {text}");
         }
         let shown = format!("{:?}", open(|_| {}).unwrap());
         assert!(shown.contains("https://h/dav/my%20tapes/") && !shown.contains("made-up"), "{shown}");
+    }
+
+    fn answer(status: u16, text: &'static str) -> Response {
+        let built = http::Response::builder().status(status).header(LOCATION, "https://h/login?token=hush");
+        built.body(text).unwrap().into()
+    }
+
+    #[tokio::test]
+    async fn where_a_server_sends_us_is_told_without_what_comes_after_the_path() {
+        let error = succeeded(answer(302, ""), &Call::unnamed(Doing::Head)).await.unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains("https://h/login:") && !text.contains("hush"), "{text}");
     }
 
     #[test]
