@@ -43,7 +43,7 @@ impl Daemon {
             encrypted: manifest.sealed,
             image_bytes: manifest.image_bytes,
             objects: manifest.objects.len() as u64,
-            stored_bytes: manifest.objects.iter().map(|object| object.bytes).sum(),
+            stored_bytes: manifest.stored_bytes(),
             manifest_sha256: sha256.clone(),
             folder_fits: manifest.folder() == name.to_string(),
             known: rows.iter().any(|row| row.has_manifest(&sha256)),

@@ -18,6 +18,7 @@ use vtl_types::Label;
 
 use crate::frame::FRAME_BYTES;
 use crate::map::{Map, MapError};
+use crate::writer::CHUNK_SIZES;
 
 /// A longer manifest is refused.
 pub const MAX_MANIFEST_BYTES: usize = 256 << 20;
@@ -325,6 +326,11 @@ impl Manifest {
         codec_name(self.codec)
     }
 
+    /// Length of all objects together.
+    pub fn stored_bytes(&self) -> u64 {
+        self.objects.iter().fold(0, |sum, object| sum.saturating_add(object.bytes))
+    }
+
     /// Number of the first frame of each object, and behind the last one.
     pub fn first_frames(&self) -> Vec<u64> {
         let mut next = 0;
@@ -452,6 +458,10 @@ impl Manifest {
             }
             unhex::<16>(&object.md5, &format!("{place}.md5"))?;
             unhex::<32>(&object.sha256, &format!("{place}.sha256"))?;
+            let most = *CHUNK_SIZES.end();
+            if object.bytes > most {
+                return Err(field(place, format!("has {} bytes, at most {most} are possible", object.bytes)));
+            }
             if object.frames == 0 {
                 return Err(field(place, "has no frames"));
             }

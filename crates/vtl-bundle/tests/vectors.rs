@@ -39,6 +39,20 @@ fn every_vector_is_verified_without_a_key_and_gives_its_image() {
 }
 
 #[test]
+fn an_object_longer_than_the_format_knows_is_refused() {
+    let plain = vector("none-plain");
+    let (mut manifest, _) = Manifest::decode(&plain.folder.objects["VTL001L8.manifest"], None).unwrap();
+    for (bytes, is_taken) in [(1 << 40, true), ((1 << 40) + 1, false), (u64::MAX, false)] {
+        manifest.objects[0].bytes = bytes;
+        let decoded = Manifest::decode(&manifest.encode(None).unwrap(), None);
+        assert_eq!(decoded.is_ok(), is_taken, "{bytes}: {decoded:?}");
+        if let Err(error) = decoded {
+            assert!(error.to_string().contains("objects[0] has"), "{error}");
+        }
+    }
+}
+
+#[test]
 fn blocks_and_filemarks_come_in_the_order_that_the_maker_wrote() {
     let vector = vector("none-plain");
     let mut image = Image::open(&vector.manifest, None, &vector.folder).unwrap();

@@ -96,7 +96,7 @@ impl Fetch {
             folder: request.folder,
             place: place.to_string_lossy().into_owned(),
             objects: opened.manifest.objects.len() as u64,
-            bytes: opened.manifest.objects.iter().map(|object| object.bytes).sum(),
+            bytes: opened.manifest.stored_bytes(),
             signed: signature_told(&world.signers()?, opened.signed),
             known: opened.known,
         })

@@ -545,7 +545,7 @@ fn list(world: &dyn World, end: &End, opened: &Opened, new: &New<'_>) -> Result<
         origin: Origin::Import,
         made_s: world.unix_s(),
         image_bytes: manifest.image_bytes,
-        stored_bytes: manifest.objects.iter().map(|object| object.bytes).sum(),
+        stored_bytes: manifest.stored_bytes(),
         manifest_sha256: opened.sha256.clone(),
         proof: "every byte was fetched and compared".to_owned(),
         objects: manifest.objects.iter().map(object).collect(),

@@ -61,7 +61,7 @@ impl Verify {
         let objects = &opened.manifest.objects;
         let chosen = sample(objects, request.sample_percent, &world.random())?;
         let place = |object: &Stored| objects.iter().position(|one| one.name == object.name);
-        let pace = Plain::new(ticket, chosen.iter().map(|object| image_bytes_of(object)).sum());
+        let pace = Plain::new(ticket, image_bytes(&chosen));
         let mut wrong = Vec::new();
         for object in &chosen {
             let Some(said) = compare(&end, object, &pace)? else { continue };
@@ -89,6 +89,11 @@ impl Verify {
             signed: signature_told(&world.signers()?, opened.signed),
         })
     }
+}
+
+/// How much of the image they hold, as their manifest says, which may say anything.
+fn image_bytes(objects: &[&Stored]) -> u64 {
+    objects.iter().fold(0, |sum, object| sum.saturating_add(image_bytes_of(object)))
 }
 
 /// What is wrong with an object that is not what it should be, with the frame if it is in one.
@@ -145,6 +150,19 @@ fn sample<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_manifest_that_claims_more_frames_than_there_can_be_is_counted_without_a_panic() {
+        let object = |frames| Stored {
+            name: String::new(),
+            bytes: 1,
+            md5: String::new(),
+            sha256: String::new(),
+            frames,
+        };
+        assert_eq!(image_bytes(&[&object(1), &object(2)]), 3 << 18);
+        assert_eq!(image_bytes(&[&object(1 << 46), &object(1)]), u64::MAX);
+    }
 
     #[test]
     fn a_sample_has_as_many_objects_as_asked_in_their_order() {

@@ -50,6 +50,8 @@ pub const DEFAULT_PART_SIZE: u64 = 8 << 20;
 const PARTS_AT_ONCE: usize = 2;
 /// The most names that a server gives at a time.
 const MAX_PAGE: usize = 1_000;
+/// The most pages that one listing goes through: a hundred million names.
+const MAX_PAGES: u64 = 100_000;
 
 /// What the library's stores have in common, as far as it is used here.
 trait Store: ObjectStore + MultipartStore + PaginatedListStore {}
@@ -261,15 +263,11 @@ impl Remote for CloudRemote {
         };
         let mut pager = Pager::new(after, most);
         let mut token = None;
+        let mut turns = Turns::default();
         loop {
-            let next = self.list_one(&prefix, after, token.clone(), &mut pager, &call).await?;
-            if next.is_none() || pager.is_full() {
-                return Ok(pager.page());
-            }
-            if next == token {
-                return Err(call.fail(Class::Refused, "the server gives the same page again and again"));
-            }
-            token = next;
+            token = self.list_one(&prefix, after, token, &mut pager, &call).await?;
+            let Some(next) = token.as_deref().filter(|_| !pager.is_full()) else { return Ok(pager.page()) };
+            turns.on_to(next).map_err(|why| call.fail(Class::Refused, why))?;
         }
     }
 
@@ -284,6 +282,30 @@ impl Remote for CloudRemote {
 
     async fn abandon(&self, checkpoint: &Checkpoint) -> Result<(), Error> {
         upload::abandon(self, checkpoint).await
+    }
+}
+
+/// The pages of one listing. A server that leads in a circle is found by one token that is remembered, each time twice as
+/// long (R. P. Brent, 1980).
+#[derive(Debug, Default)]
+struct Turns {
+    count: u64,
+    remembered: Option<String>,
+}
+
+impl Turns {
+    fn on_to(&mut self, token: &str) -> Result<(), &'static str> {
+        if self.remembered.as_deref() == Some(token) {
+            return Err("the server gives the same pages again and again");
+        }
+        self.count += 1;
+        if self.count >= MAX_PAGES {
+            return Err("the list has no end: give the remote a bucket or a prefix of its own");
+        }
+        if self.count.is_power_of_two() {
+            self.remembered = Some(token.to_owned());
+        }
+        Ok(())
     }
 }
 
@@ -323,4 +345,21 @@ fn client_options(
 /// Each call is tried once.
 fn once() -> RetryConfig {
     RetryConfig { max_retries: 0, ..RetryConfig::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_in_a_circle_or_without_an_end_is_given_up() {
+        for circle in [1, 2, 3, 7, 100] {
+            let mut turns = Turns::default();
+            let stopped = (0..10 * circle).find_map(|at| turns.on_to(&(at % circle).to_string()).err());
+            assert_eq!(stopped, Some("the server gives the same pages again and again"), "{circle}");
+        }
+        let mut turns = Turns::default();
+        let went = (0_u64..).take_while(|at| turns.on_to(&at.to_string()).is_ok()).count();
+        assert_eq!(went as u64, MAX_PAGES - 1);
+    }
 }

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use futures_util::stream::{self, StreamExt as _};
 
-use crate::body::{Body, ByteStream, BytesBody, digest_all};
+use crate::body::{Body, ByteStream, digest_all};
 use crate::content::{Receipt, StoredHash};
 use crate::error::{Class, Doing, Error};
 use crate::name::{Folder, ObjectName};
@@ -182,8 +182,7 @@ impl FaultyRemote {
 
     /// An upload whose bytes change on the way, as a remote that does not check would take them.
     async fn put_changed(&self, put: &Put<'_>, change: Fault) -> Result<Receipt, Error> {
-        let bytes = changed(put.body.open(), change).await?;
-        let body = BytesBody(bytes);
+        let body = Changed { inner: put.body, change, middle: put.content.size / 2 };
         let content = digest_all(body.open()).await?;
         let Put { name, watch, limiter, .. } = *put;
         // No checkpoint of the changed upload is kept: it must not be resumed with the right bytes.
@@ -195,19 +194,48 @@ impl FaultyRemote {
     }
 }
 
-/// The bytes of a stream, changed.
-async fn changed(stream: ByteStream, change: Fault) -> Result<Bytes, Error> {
-    let mut bytes = BytesMut::from(&crate::body::collect(stream, usize::MAX).await?[..]);
-    let middle = bytes.len() / 2;
-    match change {
-        Fault::Half => bytes.truncate(middle),
-        _ => {
-            if let Some(byte) = bytes.get_mut(middle) {
-                *byte ^= 0x10;
-            }
-        }
+/// A body that is changed at its middle, piece by piece: an object may be longer than memory.
+#[derive(Debug)]
+struct Changed<'a> {
+    inner: &'a dyn Body,
+    change: Fault,
+    /// The byte that is turned, or the first that is cut off.
+    middle: u64,
+}
+
+impl Body for Changed<'_> {
+    fn open(&self) -> ByteStream {
+        let (change, middle) = (self.change, self.middle);
+        self.inner
+            .open()
+            .scan(0, move |at: &mut u64, piece| {
+                let from = *at;
+                let changed = match piece {
+                    Ok(piece) => {
+                        *at += piece.len() as u64;
+                        change_piece(piece, from, change, middle).map(Ok)
+                    }
+                    Err(error) => Some(Err(error)),
+                };
+                async move { changed }
+            })
+            .boxed()
     }
-    Ok(bytes.freeze())
+}
+
+/// A piece that begins at `from`; none: what is sent ends before it.
+fn change_piece(piece: Bytes, from: u64, change: Fault, middle: u64) -> Option<Bytes> {
+    if change == Fault::Half {
+        let left = usize::try_from(middle.checked_sub(from)?).unwrap_or(usize::MAX);
+        return (left > 0).then(|| piece.slice(..piece.len().min(left)));
+    }
+    let place = middle.checked_sub(from).and_then(|place| usize::try_from(place).ok());
+    let Some(place) = place.filter(|place| *place < piece.len()) else { return Some(piece) };
+    let mut bytes = BytesMut::from(&piece[..]);
+    if let Some(byte) = bytes.get_mut(place) {
+        *byte ^= 0x10;
+    }
+    Some(bytes.freeze())
 }
 
 /// What is fetched, with a bit turned in its first piece that has any, or cut off after half of it.
@@ -345,6 +373,41 @@ mod tests {
         assert!((60..140).contains(&throttled), "{throttled}");
         assert!(!drawn.contains(&Some(Fault::Lose)));
         assert_eq!(plan.draw(Doing::Put), Some(Fault::Lose));
+    }
+
+    /// Pieces of three bytes, counted as they are taken.
+    #[derive(Debug, Default)]
+    struct Counted(Arc<std::sync::atomic::AtomicUsize>);
+
+    impl Body for Counted {
+        fn open(&self) -> ByteStream {
+            let count = Arc::clone(&self.0);
+            let count_one = move |piece: &&'static [u8]| {
+                count.fetch_add(piece.len(), std::sync::atomic::Ordering::SeqCst);
+            };
+            let pieces: [&'static [u8]; 4] = [b"abc", b"def", b"ghi", b"jk"];
+            stream::iter(pieces).inspect(count_one).map(|piece| Ok(Bytes::from_static(piece))).boxed()
+        }
+    }
+
+    #[tokio::test]
+    async fn an_upload_is_changed_piece_by_piece_and_never_whole_in_memory() {
+        for (change, expected) in [(Fault::Corrupt, "abcdevghijk"), (Fault::Half, "abcde")] {
+            let inner = Counted::default();
+            let body = Changed { inner: &inner, change, middle: 5 };
+            let mut stream = body.open();
+            let first = stream.next().await.unwrap().unwrap();
+            assert_eq!(
+                inner.0.load(std::sync::atomic::Ordering::SeqCst),
+                3,
+                "{change:?}: more than is passed on"
+            );
+            let rest = crate::body::collect(stream, 100).await.unwrap();
+            assert_eq!([&first[..], &rest[..]].concat(), expected.as_bytes(), "{change:?}");
+        }
+        let inner = Counted::default();
+        let nothing = Changed { inner: &inner, change: Fault::Half, middle: 0 };
+        assert!(nothing.open().next().await.is_none());
     }
 
     #[test]

@@ -28,43 +28,59 @@ pub(crate) fn refuse(why: impl AsRef<str>) -> Error {
 
 /// Checks an endpoint: `https://HOST`, with a port perhaps, or `http://` when that is allowed.
 pub(crate) fn check_endpoint(endpoint: &str, allow_http: bool, after: After) -> Result<(), Error> {
+    let shown = shown(endpoint);
+    if authority(endpoint).contains('@') {
+        return Err(refuse("the endpoint has credentials in it: they belong into files of their own"));
+    }
     let host = match (endpoint.strip_prefix("https://"), endpoint.strip_prefix("http://")) {
         (Some(host), _) => host,
         (None, Some(_)) if !allow_http => {
             return Err(refuse(format!(
-                "the endpoint {endpoint} would send everything in clear: write https://, or set allow_http"
+                "the endpoint{shown} would send everything in clear: write https://, or set allow_http"
             )));
         }
         (None, Some(host)) => host,
         (None, None) => {
             return Err(refuse(format!(
-                "the endpoint '{}' is no address: write https://HOST or https://HOST:PORT",
-                endpoint.escape_debug()
+                "the endpoint{shown} is no address: write https://HOST or https://HOST:PORT"
             )));
         }
     };
-    if host.contains('@') {
-        return Err(refuse("the endpoint has credentials in it: they belong into files of their own"));
-    }
     let (host, path) = host.split_once('/').unwrap_or((host, ""));
     let in_host = |c: char| c.is_ascii_alphanumeric() || "-.:[]_".contains(c);
     if host.is_empty() || !host.chars().all(in_host) {
         return Err(refuse(format!(
-            "the endpoint '{}' has no host: write https://HOST or https://HOST:PORT",
-            endpoint.escape_debug()
+            "the endpoint{shown} has no host: write https://HOST or https://HOST:PORT"
         )));
     }
     match after {
         After::HostOnly if !path.is_empty() => Err(refuse(format!(
-            "the endpoint '{}' has more than a host and a port: the bucket and the prefix are settings of their own",
-            endpoint.escape_debug()
+            "the endpoint{shown} has more than a host and a port: the bucket and the prefix are settings of their own"
         ))),
         After::Path if path.chars().any(|c| c.is_control() || "?#\\".contains(c)) => Err(refuse(format!(
-            "the endpoint '{}' has more than a host and a path: leave out what comes after ? and #",
-            endpoint.escape_debug()
+            "the endpoint{shown} has more than a host and a path: leave out what comes after ? and #"
         ))),
         _ => Ok(()),
     }
+}
+
+/// What stands where the host does: all before the path.
+fn authority(endpoint: &str) -> &str {
+    let rest = endpoint.split_once("://").map_or(endpoint, |(_, rest)| rest);
+    rest.split(['/', '?', '#']).next().unwrap_or(rest)
+}
+
+/// An endpoint as it stands in an error: nothing of one with an `@`, since a password with a `/` looks like a path, nor what comes after `?`.
+pub(crate) fn shown(endpoint: &str) -> String {
+    match endpoint.contains('@') {
+        true => String::new(),
+        false => format!(" '{}'", without_query(endpoint).escape_debug()),
+    }
+}
+
+/// An address without what comes after `?` and `#`, where keys may stand.
+pub(crate) fn without_query(address: &str) -> &str {
+    address.split(['?', '#']).next().unwrap_or(address)
 }
 
 /// Certificates of authorities as PEM, and what to call them in an error.
@@ -91,17 +107,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_endpoint_is_a_host_and_where_it_may_be_a_path() {
+    fn an_endpoint_is_a_host_and_where_it_may_be_a_path_and_no_secret_in_it_is_repeated() {
         for endpoint in ["https://h", "https://h:9000/", "https://[::1]:9000"] {
             assert!(check_endpoint(endpoint, false, After::HostOnly).is_ok(), "{endpoint}");
         }
-        assert!(check_endpoint("http://h/dav/a b", true, After::Path).is_ok());
+        for endpoint in ["http://h/dav/a b", "https://h/remote.php/dav/files/me@home/tapes"] {
+            assert!(check_endpoint(endpoint, true, After::Path).is_ok(), "{endpoint}");
+        }
         for (endpoint, allow_http, after, why) in [
             ("http://h", false, After::HostOnly, "allow_http"),
             ("h:9000", true, After::HostOnly, "https://HOST"),
             ("https://", true, After::HostOnly, "no host"),
             ("https:///x", true, After::Path, "no host"),
-            ("https://u:p@h", true, After::Path, "files of their own"),
+            ("https://u:hush@h", true, After::Path, "files of their own"),
+            ("http://u:hush@h", false, After::Path, "files of their own"),
+            ("u:hush@h", true, After::Path, "files of their own"),
+            ("ftp://u:hush@h", true, After::Path, "files of their own"),
+            ("https://u:1/hush@h", true, After::HostOnly, "settings of their own"),
+            ("https://h/a?key=hush", true, After::Path, "after ?"),
             ("https://h/bucket", true, After::HostOnly, "settings of their own"),
             ("https://h/a?b", true, After::Path, "after ?"),
             ("https://h/a#b", true, After::Path, "after ?"),
@@ -109,6 +132,7 @@ mod tests {
             let error = check_endpoint(endpoint, allow_http, after).unwrap_err();
             assert_eq!(error.class(), Class::Misconfigured);
             assert!(error.to_string().contains(why), "{endpoint}: {error}");
+            assert!(!error.to_string().contains("hush"), "{error}");
         }
     }
 }

@@ -29,7 +29,8 @@ use crate::content::{Content, Receipt, StoredHash};
 use crate::credential;
 use crate::error::{Call, Class, Doing, Error, printable};
 use crate::http_setup::{
-    After, CONNECT_TIMEOUT, SILENCE, check_endpoint, read_certificates, refuse, wrong_certificates,
+    After, CONNECT_TIMEOUT, SILENCE, check_endpoint, read_certificates, refuse, shown, without_query,
+    wrong_certificates,
 };
 use crate::listing::Pager;
 use crate::name::{Folder, ObjectName, PART_MARK};
@@ -101,7 +102,7 @@ impl WebDavConfig {
         check_endpoint(&self.endpoint, self.allow_http, After::Path)?;
         let base = format!("{}/", self.endpoint.trim_end_matches('/'));
         let base = Url::parse(&base)
-            .map_err(|error| refuse(format!("the endpoint '{}': {error}", self.endpoint.escape_debug())))?;
+            .map_err(|error| refuse(format!("the endpoint{}: {error}", shown(&self.endpoint))))?;
         let login = match &self.login {
             None => None,
             Some((user, _))
@@ -216,6 +217,7 @@ impl Place {
     async fn file(&self, name: &ObjectName, call: &Call) -> Result<(u64, Vec<StoredHash>), Error> {
         match self.stat(name.as_str(), call).await? {
             Some(Thing { kind: Kind::File { size }, hashes, .. }) => Ok((size, hashes)),
+            Some(Thing { kind: Kind::Unknown, .. }) => Err(no_size(call)),
             _ => Err(call.fail(Class::NotThere, "there is no such object")),
         }
     }
@@ -307,12 +309,13 @@ impl Place {
         let request = self.request("MOVE", self.url(part), call)?;
         let request =
             request.header("Destination", self.url(name.as_str()).as_str()).header("Overwrite", overwrite);
-        succeeded(send(request, call).await?, call).await.map(drop)
+        done(send(request, call).await?, call).await
     }
 
     async fn remove(&self, path: &str, call: &Call) -> Result<(), Error> {
         match self.stat(path, call).await? {
             Some(Thing { kind: Kind::File { .. }, .. }) => {}
+            Some(Thing { kind: Kind::Unknown, .. }) => return Err(no_size(call)),
             // A folder is no object, and would be removed with all that is in it.
             _ => return Ok(()),
         }
@@ -320,7 +323,7 @@ impl Place {
         if answer.status() == StatusCode::NOT_FOUND {
             return Ok(());
         }
-        succeeded(answer, call).await.map(drop)
+        done(answer, call).await
     }
 
     /// Takes what is right in a folder into the pager; the folders in it.
@@ -338,6 +341,7 @@ impl Place {
                 (Ok(below), Kind::Folder) => folders.push(below),
                 (Ok(below), Kind::File { size }) if !is_part(&below) => pager.take(&below, size),
                 (Ok(_), Kind::File { .. }) => {}
+                (Ok(below), Kind::Unknown) => pager.take_foreign(&below),
                 (Err(elsewhere), _) => pager.take_foreign(&elsewhere),
             }
         }
@@ -413,11 +417,37 @@ async fn succeeded(answer: Response, call: &Call) -> Result<Response, Error> {
     let wait = retry_after(answer.headers());
     let text = match answer.headers().get(LOCATION).filter(|_| status.is_redirection()) {
         Some(place) => {
-            format!("it is at {}: correct the endpoint", String::from_utf8_lossy(place.as_bytes()))
+            let place = String::from_utf8_lossy(place.as_bytes());
+            format!("it is at {}: correct the endpoint", printable(without_query(&place), 300))
         }
         None => reason(answer).await,
     };
     Err(call.fail(class, format!("status {status}: {text}")).with_retry_after(wait))
+}
+
+/// The end of a call that changes something. An answer of several says success and may hold a failure.
+async fn done(answer: Response, call: &Call) -> Result<(), Error> {
+    let answer = succeeded(answer, call).await?;
+    if answer.status() != StatusCode::MULTI_STATUS {
+        return Ok(());
+    }
+    let blame = call.clone();
+    let stream = answer.bytes_stream().map_err(move |error| unreachable_server(&error, &blame));
+    let bytes = collect(stream.boxed(), MAX_REFUSAL).await.map_err(|error| call.name(error))?;
+    match answer::failed_status(&String::from_utf8_lossy(&bytes)) {
+        Ok(None) => Ok(()),
+        Ok(Some(status)) => {
+            Err(call.fail(class_of_status(status, call.doing), format!("it failed in part, status {status}")))
+        }
+        Err(why) => {
+            let why = format!("it failed in part, and how is not understood: {why}");
+            Err(call.fail(Class::Unavailable, why))
+        }
+    }
+}
+
+fn no_size(call: &Call) -> Error {
+    call.fail(Class::Unsupported, "the server does not tell its size: look at it there")
 }
 
 /// What the server says of a refusal, without the marks of HTML and XML.
@@ -564,19 +594,11 @@ impl Remote for WebDavRemote {
     async fn list(&self, folder: &Folder, after: Option<&ObjectName>, most: usize) -> Result<Page, Error> {
         let call = Call::on_folder(&self.place.name, Doing::List, folder);
         let mut pager = Pager::new(after, most);
-        let mut open = vec![folder.as_str().unwrap_or("").to_owned()];
-        let mut seen = 0;
-        while let Some(path) = open.pop() {
-            seen += 1;
-            if seen > MAX_FOLDERS {
-                let why =
-                    format!("there are more than {MAX_FOLDERS} folders: give the remote a folder of its own");
-                return Err(call.fail(Class::Refused, why));
-            }
+        let mut folders = Folders::from(folder.as_str().unwrap_or(""));
+        while let Some(path) = folders.next.pop() {
             let below = self.place.list_one(&path, &mut pager, &call).await?;
-            open.extend(
-                below.into_iter().filter(|folder| after.is_none_or(|after| comes_after(folder, after))),
-            );
+            let below = below.into_iter().filter(|below| after.is_none_or(|after| comes_after(below, after)));
+            folders.add(below).map_err(|why| call.fail(Class::Refused, why))?;
         }
         Ok(pager.page())
     }
@@ -590,6 +612,33 @@ impl Remote for WebDavRemote {
         let call = Call::unnamed(Doing::Abandon);
         let removed = self.place.remove(path, &call).await;
         removed.map_err(|error| error.on(&self.place.name).of(path))
+    }
+}
+
+/// The folders of one listing: how many were found, and those that are still to be asked for.
+struct Folders {
+    found: usize,
+    next: Vec<String>,
+}
+
+impl From<&str> for Folders {
+    fn from(first: &str) -> Self {
+        Self { found: 1, next: vec![first.to_owned()] }
+    }
+}
+
+impl Folders {
+    fn add(&mut self, below: impl Iterator<Item = String>) -> Result<(), String> {
+        for path in below {
+            self.found += 1;
+            if self.found > MAX_FOLDERS {
+                return Err(format!(
+                    "there are more than {MAX_FOLDERS} folders: give the remote a folder of its own"
+                ));
+            }
+            self.next.push(path);
+        }
+        Ok(())
     }
 }
 
@@ -622,19 +671,57 @@ mod tests {
     #[test]
     fn settings_that_cannot_work_are_refused_with_the_remedy() {
         type Change<'a> = &'a dyn Fn(&mut WebDavConfig);
-        let cases: [(Change<'_>, &str); 5] = [
+        let cases: [(Change<'_>, &str); 6] = [
             (&|config| config.endpoint = "http://h/dav".to_owned(), "allow_http"),
             (&|config| config.endpoint = "https://h/dav?x".to_owned(), "after ?"),
+            (&|config| config.endpoint = "https://u:made-up/2@h".to_owned(), "invalid port"),
             (&|config| config.login = Some(("a:b".to_owned(), "/none".into())), "without ':'"),
             (&|config| config.login = Some(("u".to_owned(), "/none/such".into())), "/none/such"),
             (&|config| config.ca_file = Some("/none/such".into()), "/none/such"),
         ];
         for (change, remedy) in cases {
             let text = open(change).unwrap_err();
-            assert!(text.contains(remedy), "{remedy} in {text}");
+            assert!(text.contains(remedy) && !text.contains("made-up"), "{remedy} in {text}");
         }
         let shown = format!("{:?}", open(|_| {}).unwrap());
         assert!(shown.contains("https://h/dav/my%20tapes/") && !shown.contains("made-up"), "{shown}");
+    }
+
+    fn answer(status: u16, text: &'static str) -> Response {
+        let built = http::Response::builder().status(status).header(LOCATION, "https://h/login?token=hush");
+        built.body(text).unwrap().into()
+    }
+
+    #[tokio::test]
+    async fn where_a_server_sends_us_is_told_without_what_comes_after_the_path() {
+        let error = succeeded(answer(302, ""), &Call::unnamed(Doing::Head)).await.unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains("https://h/login:") && !text.contains("hush"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn a_success_of_several_that_holds_a_failure_is_one() {
+        let call = Call::unnamed(Doing::Delete);
+        let locked = "<multistatus><response><href>/a</href><status>HTTP/1.1 423 Locked</status></response></multistatus>";
+        let forbidden = "<multistatus><response><href>/a</href><status>HTTP/1.1 403 Forbidden</status></response></multistatus>";
+        for (text, class) in
+            [(locked, Class::Unavailable), (forbidden, Class::Denied), ("what?", Class::Unavailable)]
+        {
+            assert_eq!(done(answer(207, text), &call).await.unwrap_err().class(), class, "{text}");
+        }
+        let fine =
+            "<multistatus><response><href>/a</href><status>HTTP/1.1 200 OK</status></response></multistatus>";
+        assert_eq!(done(answer(207, fine), &call).await, Ok(()));
+        assert_eq!(done(answer(204, ""), &call).await, Ok(()));
+    }
+
+    #[test]
+    fn folders_that_wait_to_be_listed_count_among_the_most_there_may_be() {
+        let mut folders = Folders::from("");
+        let many = (1..MAX_FOLDERS).map(|number| number.to_string());
+        assert_eq!(folders.add(many), Ok(()));
+        assert!(folders.add(["one more".to_owned()].into_iter()).unwrap_err().contains("of its own"));
+        assert_eq!(folders.next.len(), MAX_FOLDERS);
     }
 
     #[test]

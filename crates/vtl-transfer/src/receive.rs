@@ -1,4 +1,7 @@
 //! Objects from a remote to the bundle's reader: each is fetched whole and compared with its hashes before a byte of it is read.
+//!
+//! Room for an object is found, and kept for it, before it has the right to a transfer: who waits for room holds nothing that others need to make
+//! some. Objects get their room in order, so that what the reader waits for never waits for what comes after it.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -16,7 +19,7 @@ use crate::Line;
 use crate::examine::examine;
 use crate::pace::Pace;
 use crate::send::{content_of, named, on_remote};
-use crate::staging::Kept;
+use crate::staging::{Kept, Room};
 use crate::trouble::{Trouble, local};
 
 const LOOK: Duration = Duration::from_millis(200);
@@ -70,6 +73,8 @@ impl Seek for Staged {
 #[derive(Default)]
 struct State {
     here: BTreeMap<usize, Staged>,
+    /// The next object to get room.
+    turn: usize,
     trouble: Option<Trouble>,
     over: bool,
 }
@@ -102,15 +107,33 @@ impl Board {
     }
 
     fn take(&self, at: usize, pace: &dyn Pace) -> Result<Staged, Trouble> {
+        self.until(pace, |state| state.here.remove(&at))
+    }
+
+    /// Finds room for an object when all before it have theirs.
+    fn in_turn(
+        &self,
+        at: usize,
+        pace: &dyn Pace,
+        room: impl FnOnce() -> Result<Room, Trouble>,
+    ) -> Result<Room, Trouble> {
+        self.until(pace, |state| (state.turn == at).then_some(()))?;
+        let room = room()?;
+        self.change(|state| state.turn += 1);
+        Ok(room)
+    }
+
+    /// Waits until there is what is looked for; the trouble, if there is any before.
+    fn until<T>(&self, pace: &dyn Pace, mut look: impl FnMut(&mut State) -> Option<T>) -> Result<T, Trouble> {
         let mut state = self.lock();
         loop {
-            if let Some(staged) = state.here.remove(&at) {
-                return Ok(staged);
+            if let Some(found) = look(&mut state) {
+                return Ok(found);
             }
             if let Some(trouble) = &state.trouble {
                 return Err(trouble.clone());
             }
-            if !pace.goes_on() {
+            if state.over || !pace.goes_on() {
                 return Err(Trouble::Stopped);
             }
             let waited = self.changed.wait_timeout(state, LOOK);
@@ -161,7 +184,8 @@ impl Inbox<'_, '_> {
         let (line, pace, board) = (self.line, self.pace, self.board);
         let spawned = Builder::new().name("download".to_owned()).spawn_scoped(self.scope, move || {
             let watched = Until { pace, board };
-            match fetch(line, &watched, manifest, at, object) {
+            let room = board.in_turn(at, pace, || line.staging.promise(object.bytes, &watched));
+            match room.and_then(|room| fetch(line, &watched, manifest, at, object, room)) {
                 Ok(staged) => board.change(|state| {
                     state.here.insert(at, staged);
                 }),
@@ -178,12 +202,12 @@ fn fetch(
     manifest: &Manifest,
     at: usize,
     object: &Stored,
+    room: Room,
 ) -> Result<Staged, Trouble> {
     let name = named(&line, &object.name)?;
     let content = content_of(object)?;
     let _permit = pace.permit().ok_or(Trouble::Stopped)?;
-    line.staging.wait_for_room(object.bytes, pace)?;
-    let mut writing = line.staging.create(&object.name)?;
+    let mut writing = line.staging.create_in(&object.name, Some(room))?;
     let mut stream = on_remote(line.runtime, pace, line.remote.get(&name, Span::whole()))?;
     stream = verified(line.limiter.paced(stream), content);
     loop {

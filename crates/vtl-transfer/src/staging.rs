@@ -3,10 +3,12 @@
 //! Beside an object that is sent in parts lies how far its upload came (`NAME.upload`): a wish and not a promise. It is not synced, since
 //! what was lost with it is sent again, and the job knows how to remove what is on the remote.
 
+use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read as _};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
@@ -26,6 +28,14 @@ const UPLOAD: &str = ".upload";
 const PIECE: usize = 1 << 20;
 /// After so many bytes of a file it is looked whether there is room for more.
 const ROOM_STEP: u64 = 8 << 20;
+
+/// Bytes that are promised to files and not yet in them, by the folder that the jobs' folders are in. One count for all jobs of the process: they
+/// share the file system, and two that each count for themselves could both wait for ever.
+static PROMISED: Mutex<BTreeMap<PathBuf, u64>> = Mutex::new(BTreeMap::new());
+
+fn promised() -> MutexGuard<'static, BTreeMap<PathBuf, u64>> {
+    PROMISED.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// The staging folder of one job. Dropping it removes it with all that is in it.
 #[derive(Debug)]
@@ -84,21 +94,39 @@ impl Staging {
         Ok((Self { path, margin_bytes }, left))
     }
 
-    fn has_room(&self, bytes: u64) -> bool {
+    fn has_room(&self, bytes: u64, promised: u64) -> bool {
         let free = rustix::fs::statvfs(&self.path)
             .map(|about| about.f_bavail.saturating_mul(about.f_frsize))
             // Who cannot tell is not believed to be full; a write that fails says so.
             .unwrap_or(u64::MAX);
-        free >= self.margin_bytes.saturating_add(bytes)
+        free >= self.margin_bytes.saturating_add(promised).saturating_add(bytes)
     }
 
-    /// Waits until so much can be written and the margin is left.
-    pub(crate) fn wait_for_room(&self, bytes: u64, pace: &dyn Pace) -> Result<(), Trouble> {
+    /// Waits until so much can be written, with the margin and what is promised to others left.
+    fn wait_for_room(&self, bytes: u64, pace: &dyn Pace) -> Result<(), Trouble> {
+        self.promise(bytes, pace).map(drop)
+    }
+
+    /// The same, and keeps the room.
+    pub(crate) fn promise(&self, bytes: u64, pace: &dyn Pace) -> Result<Room, Trouble> {
         let mut told = false;
-        while !self.has_room(bytes) {
+        loop {
+            if let Some(room) = self.try_promise(bytes) {
+                return Ok(room);
+            }
             self.wait(&mut told, pace)?;
         }
-        Ok(())
+    }
+
+    fn try_promise(&self, bytes: u64) -> Option<Room> {
+        let parent = self.path.parent().unwrap_or(&self.path);
+        let mut all = promised();
+        let now = all.get(parent).copied().unwrap_or(0);
+        if !self.has_room(bytes, now) {
+            return None;
+        }
+        all.insert(parent.to_path_buf(), now.saturating_add(bytes));
+        Some(Room { parent: parent.to_path_buf(), left: bytes })
     }
 
     fn wait(&self, told: &mut bool, pace: &dyn Pace) -> Result<(), Trouble> {
@@ -110,10 +138,44 @@ impl Staging {
 
     /// A new file for an object. `name` has been checked: it is a plain file name.
     pub(crate) fn create(&self, name: &str) -> Result<Writing<'_>, Trouble> {
+        self.create_in(name, None)
+    }
+
+    /// The same, in room that was promised to it: it is not waited for again.
+    pub(crate) fn create_in(&self, name: &str, room: Option<Room>) -> Result<Writing<'_>, Trouble> {
         let path = self.path.join(name);
         let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path);
         let file = file.map_err(|error| local(&format!("staging {name}"), &error))?;
-        Ok(Writing { staging: self, kept: Kept(path), file, bytes: 0, room_for: 0, name: name.to_owned() })
+        let room_for = room.as_ref().map_or(0, |room| room.left);
+        Ok(Writing { staging: self, kept: Kept(path), file, bytes: 0, room_for, room, name: name.to_owned() })
+    }
+}
+
+/// Room that is kept for one file. What is not used is given back when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Room {
+    parent: PathBuf,
+    left: u64,
+}
+
+impl Room {
+    /// So much of it is in the file now, and the file system knows of it.
+    fn used(&mut self, bytes: u64) {
+        let bytes = bytes.min(self.left);
+        self.left -= bytes;
+        let mut all = promised();
+        if let Some(sum) = all.get_mut(&self.parent) {
+            *sum = sum.saturating_sub(bytes);
+            if *sum == 0 {
+                all.remove(&self.parent);
+            }
+        }
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.used(self.left);
     }
 }
 
@@ -291,6 +353,7 @@ pub(crate) struct Writing<'a> {
     bytes: u64,
     /// Up to here there was room at the last look.
     room_for: u64,
+    room: Option<Room>,
 }
 
 impl Writing<'_> {
@@ -310,11 +373,36 @@ impl Writing<'_> {
             self.staging.wait(&mut told, pace)?;
         }
         self.bytes = end;
+        if let Some(room) = &mut self.room {
+            room.used(bytes.len() as u64);
+        }
         Ok(())
     }
 
     /// The whole file, open for reading.
     pub(crate) fn finish(self) -> (Kept, File) {
         (self.kept, self.file)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn room_that_is_promised_is_promised_once_among_all_jobs_and_what_is_not_used_is_given_back() {
+        let home = tempfile::tempdir().unwrap();
+        let of_job = |name| Staging::open(home.path(), name, 0).unwrap();
+        let (first, second) = (of_job("job-1"), of_job("job-2"));
+        let about = rustix::fs::statvfs(home.path()).unwrap();
+        // Other tests write meanwhile, but not so much.
+        let most = about.f_bavail * about.f_frsize / 3 * 2;
+        let mut room = first.try_promise(most).unwrap();
+        assert!(first.try_promise(most).is_none() && second.try_promise(most).is_none());
+        room.used(most - 5);
+        assert_eq!(promised().get(home.path()), Some(&5));
+        assert!(second.try_promise(most).is_some());
+        drop(room);
+        assert_eq!(promised().get(home.path()), None);
     }
 }

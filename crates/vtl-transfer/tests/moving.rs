@@ -33,6 +33,7 @@ struct Job {
     confirmed: Mutex<Vec<String>>,
     notes: Mutex<Vec<String>>,
     refuses_to_keep: AtomicBool,
+    permits: AtomicUsize,
 }
 
 impl Job {
@@ -58,6 +59,7 @@ impl Pace for Job {
 
     fn permit(&self) -> Option<Permission> {
         self.look();
+        self.permits.fetch_add(1, Ordering::SeqCst);
         Some(Box::new(()))
     }
 
@@ -409,4 +411,19 @@ fn no_byte_of_an_object_is_read_that_is_not_what_the_manifest_says() {
     assert_eq!((failure.class, failure.code.as_str()), (Class::Permanent, "not-found"));
     assert!(failure.message.contains(name.as_str()), "{failure:?}");
     assert!(desk.is_clean());
+}
+
+#[test]
+fn a_download_that_waits_for_room_has_no_right_to_a_transfer_and_those_after_it_wait_behind_it() {
+    let (desk, job) = (Desk::new(), Job::default());
+    let manifest = bundle(&desk);
+    let remote = desk.remote();
+    let staging = desk.staging(&job, u64::MAX / 2);
+    let received = receive(desk.line(&*remote, &staging), &manifest, &job, |mut inbox| {
+        inbox.open(&manifest.objects[0].name).map(drop).map_err(|_| Trouble::Stopped)
+    });
+    assert_eq!(received, Err(Trouble::Stopped));
+    let notes = job.notes.lock().unwrap();
+    assert!(notes.len() == 1 && notes[0].contains("waits for room"), "{notes:?}");
+    assert_eq!(job.permits.load(Ordering::SeqCst), 0);
 }

@@ -292,7 +292,7 @@ impl Lazy {
             origin: Origin::Import,
             made_s: self.world.unix_s(),
             image_bytes: manifest.image_bytes,
-            stored_bytes: manifest.objects.iter().map(|object| object.bytes).sum(),
+            stored_bytes: manifest.stored_bytes(),
             manifest_sha256: self.row.manifest_sha256.clone(),
             proof: "every frame was fetched and checked, and the hash of the whole compared".to_owned(),
             objects: manifest.objects.iter().map(object).collect(),

@@ -24,6 +24,9 @@ struct MultiStatus {
 #[derive(Debug, Deserialize)]
 struct Response {
     href: String,
+    /// Of the whole thing, in place of properties.
+    #[serde(default)]
+    status: String,
     #[serde(default)]
     propstat: Vec<PropStat>,
 }
@@ -73,7 +76,11 @@ pub(super) struct Thing {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Folder,
-    File { size: u64 },
+    File {
+        size: u64,
+    },
+    /// It is there, and the server does not tell how long it is.
+    Unknown,
 }
 
 /// Reads an answer. `base` is the remote's own folder.
@@ -82,11 +89,29 @@ pub(super) enum Kind {
 /// What is wrong with it.
 pub(super) fn read(text: &str, base: &Url) -> Result<Vec<Thing>, String> {
     let all: MultiStatus = quick_xml::de::from_str(text).map_err(|error| error.to_string())?;
-    all.response.into_iter().map(|response| thing(response, base)).collect()
+    let there = all.response.into_iter().filter(|response| status_of(&response.status) != Some(404));
+    Ok(there.map(|response| thing(response, base)).collect())
 }
 
-fn thing(response: Response, base: &Url) -> Result<Thing, String> {
-    let Response { href, propstat } = response;
+/// The first status in an answer of several that is no success: what a MOVE or a DELETE has failed with in part.
+///
+/// # Errors
+/// It is no such answer.
+pub(super) fn failed_status(text: &str) -> Result<Option<u16>, String> {
+    let all: MultiStatus = quick_xml::de::from_str(text).map_err(|error| error.to_string())?;
+    let own = all.response.into_iter().flat_map(|response| {
+        std::iter::once(response.status).chain(response.propstat.into_iter().map(|one| one.status))
+    });
+    Ok(own.filter_map(|status| status_of(&status)).find(|status| !(200..300).contains(status)))
+}
+
+/// The number in `HTTP/1.1 404 Not Found`.
+fn status_of(line: &str) -> Option<u16> {
+    line.split_whitespace().nth(1)?.parse().ok()
+}
+
+fn thing(response: Response, base: &Url) -> Thing {
+    let Response { href, propstat, .. } = response;
     let found = |status: &str| status.is_empty() || status.contains(" 200");
     let mut prop = Prop::default();
     for PropStat { prop: more, status } in propstat {
@@ -101,10 +126,10 @@ fn thing(response: Response, base: &Url) -> Result<Thing, String> {
     let kind = match (is_folder, size) {
         (true, _) => Kind::Folder,
         (false, Some(size)) => Kind::File { size },
-        (false, None) => return Err(format!("it tells no size of {href}")),
+        (false, None) => Kind::Unknown,
     };
     let hashes = prop.checksums.map(|sums| hashes(&sums.checksum)).unwrap_or_default();
-    Ok(Thing { path: path(&href, base).ok_or(href), kind, hashes })
+    Thing { path: path(&href, base).ok_or(href), kind, hashes }
 }
 
 /// The path below the base that a reference means: an address, or a path from the server's root.
@@ -195,9 +220,44 @@ mod tests {
     }
 
     #[test]
+    fn a_thing_without_a_size_is_unknown_one_that_is_gone_is_left_out_and_the_others_are_told() {
+        let odd = ANSWER.replace("<D:getcontentlength>4</D:getcontentlength>", "").replace(
+            "</D:multistatus>",
+            concat!(
+                "<D:response><D:href>/dav/tapes/gone</D:href><D:status>HTTP/1.1 404 Not Found</D:status></D:response>",
+                "<D:response><D:href>/dav/tapes/shut</D:href><D:status>HTTP/1.1 403 Forbidden</D:status></D:response>",
+                "</D:multistatus>"
+            ),
+        );
+        let kinds: Vec<_> =
+            read(&odd, &base()).unwrap().into_iter().map(|thing| (thing.path, thing.kind)).collect();
+        assert_eq!(
+            kinds,
+            [
+                (Ok(String::new()), Kind::Folder),
+                (Ok("a b/ü%25".to_owned()), Kind::File { size: 3 }),
+                (Err("/dav/other/x".to_owned()), Kind::Unknown),
+                (Ok("shut".to_owned()), Kind::Unknown),
+            ]
+        );
+    }
+
+    #[test]
+    fn the_first_failure_of_several_is_found() {
+        let answer = |status: &str| {
+            format!(
+                "<multistatus><response><href>/a</href><status>HTTP/1.1 200 OK</status></response>\
+                <response><href>/b</href><status>{status}</status></response></multistatus>"
+            )
+        };
+        assert_eq!(failed_status(&answer("HTTP/1.1 423 Locked")), Ok(Some(423)));
+        assert_eq!(failed_status(&answer("HTTP/1.1 204 No Content")), Ok(None));
+        assert!(failed_status("no xml").is_err());
+    }
+
+    #[test]
     fn what_is_no_answer_is_refused() {
-        let no_size = ANSWER.replace("<D:getcontentlength>3</D:getcontentlength>", "");
-        for text in ["", "no xml", "<a>", no_size.as_str()] {
+        for text in ["", "no xml", "<a>"] {
             assert!(read(text, &base()).is_err(), "{text}");
         }
     }
