@@ -44,12 +44,13 @@ fn on_folder(place: &Path) -> Arc<Bench> {
     here
 }
 
-/// A bundle in `place`.
-fn bundle(place: &Path, tape: &[Thing], request: &Value) {
+/// A bundle in `place`; the write generation of what is in it.
+fn bundle(place: &Path, tape: &[Thing], request: &Value) -> u64 {
     let source = on_folder(place);
     source.cartridge(LABEL, tape);
     let manager = source.start();
     assert_eq!(done(&manager, submit(&manager, EXPORT, Some(LABEL), &request.to_string()))["folder"], FOLDER);
+    source.rows()[0].generation
 }
 
 fn import(manager: &Manager, lazy: bool) -> JobId {
@@ -493,7 +494,7 @@ fn a_tape_of_marks_alone_and_a_tape_of_one_byte_come_whole() {
 fn what_an_attempt_before_has_written_is_written_anew_and_a_finished_copy_is_only_settled() {
     let place = tempfile::tempdir().unwrap();
     let content = tape(12, 2);
-    bundle(place.path(), &content, &json!({ "key": KEY }));
+    let generation = bundle(place.path(), &content, &json!({ "key": KEY }));
     let (here, remote) = (Bench::roomy(), Watched::on(place.path()));
     here.put_remote(remote.clone());
     let manager = here.start();
@@ -514,12 +515,19 @@ fn what_an_attempt_before_has_written_is_written_anew_and_a_finished_copy_is_onl
     let row = here.lazy_rows().remove(0);
     here.append(row.cartridge, &content);
     let copy = Cartridge::open(&here.store, row.cartridge, vtl_cartridge::Settings::default()).unwrap();
-    copy.finish_copy(7).unwrap();
+    copy.finish_copy(generation).unwrap();
+    // It is an ordinary cartridge by then, and a host writes to it.
+    here.append(row.cartridge, &[None]);
     manager.resume(id).unwrap();
     done(&manager, id);
     assert!(remote.gets.lock().unwrap().is_empty(), "nothing is fetched any more");
-    assert_eq!((here.tape(LABEL), here.rows().len(), here.lazy_rows().len()), (content, 1, 0));
-    assert_eq!((here.rows()[0].generation, here.store.owners().len()), (7, 1));
+    assert_eq!(
+        (here.tape(LABEL).len(), here.rows().len(), here.lazy_rows().len()),
+        (content.len() + 1, 1, 0)
+    );
+    assert_eq!((here.rows()[0].generation, here.store.owners().len()), (generation, 1));
+    let again = done(&manager, submit(&manager, EXPORT, Some(LABEL), "{}"));
+    assert!(again["skipped"].is_null(), "it is another one than the bundle has: {again}");
 }
 
 #[test]
