@@ -183,6 +183,36 @@ fn who_reads_on_has_all_of_it_and_finds_what_was_fetched_ahead() {
 }
 
 #[test]
+fn of_what_comes_slowly_each_piece_is_read_when_it_is_there_and_what_came_stays() {
+    let place = tempfile::tempdir().unwrap();
+    let content = tape(14, 4);
+    bundle(place.path(), &content, &json!({ "chunk_bytes": 16 << 20, "compress": "none" }));
+    let (here, remote) = (Bench::roomy(), Watched::on(place.path()));
+    here.put_remote(remote.clone());
+    let manager = here.start();
+    let id = begun(&here, &remote, &manager);
+    let here_bytes = || here.lazies.lock().unwrap().as_ref().unwrap().here_bytes(&here.lazy_rows()[0]);
+    // All of it is one object, and its pieces are asked for at once.
+    *remote.flows.lock().unwrap() = Some(7 << 19);
+    manager.resume(id).unwrap();
+    eventually("what has come is kept", || here_bytes() == 2 << 20);
+    here.set(|settings| settings.read_wait = Duration::from_millis(200));
+    let mut drive = here.in_drive(LABEL);
+    for wanted in &content[..8] {
+        assert_eq!(read(&mut drive).unwrap(), *wanted);
+    }
+    drive.locate_file(4);
+    assert!(matches!(read(&mut drive), Err(CartridgeError::Away { .. })), "what has not come is waited for");
+    manager.pause(id).unwrap();
+    manager.wait_until(id, Some(common::PATIENCE), |job| job.state == State::Paused).unwrap().unwrap();
+    assert_eq!(here_bytes(), 2 << 20);
+    *remote.flows.lock().unwrap() = None;
+    manager.resume(id).unwrap();
+    done(&manager, id);
+    assert_eq!(here.tape(LABEL), content);
+}
+
+#[test]
 fn a_remote_that_is_away_costs_a_read_its_time_and_nothing_else() {
     let place = tempfile::tempdir().unwrap();
     let content = tape(3, 8);
