@@ -587,7 +587,9 @@ impl Cartridge {
         if self.head.write_protected {
             return Err(CartridgeError::WriteProtected);
         }
-        let appends_only = self.head.kind.form == MediaForm::Worm || self.head.protection.is_on();
+        // A copy that nobody has had yet may be begun anew.
+        let once = self.head.kind.form == MediaForm::Worm || self.head.protection.is_on();
+        let appends_only = once && !self.head.unfinished;
         if appends_only && !at_end {
             return Err(CartridgeError::WriteOnce);
         }

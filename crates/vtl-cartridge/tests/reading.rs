@@ -67,3 +67,19 @@ fn a_copy_says_that_it_is_unfinished_until_it_is_whole_and_has_the_generation_of
     used.flush().unwrap();
     assert_eq!(used.facts().generation, 78);
 }
+
+#[test]
+fn an_unfinished_copy_of_a_worm_tape_is_begun_anew_and_a_finished_one_is_written_once() {
+    let store = open_store(&SimDisk::new(3)).unwrap();
+    Cartridge::begin_copy(&store, ID, &spec("VTL001LY", 1 << 20, 0)).unwrap();
+    let mut copy = Cartridge::open(&store, ID, settings()).unwrap();
+    copy.write_block(&[block(1, 9_000)], true).unwrap();
+    copy.close().unwrap();
+    let mut copy = Cartridge::open(&store, ID, settings()).unwrap();
+    copy.erase().unwrap();
+    copy.write_block(&[block(2, 7_000)], true).unwrap();
+    copy.finish_copy(1).unwrap();
+    let mut tape = Cartridge::open(&store, ID, settings()).unwrap();
+    assert_eq!(tape.used_bytes(), 7_000);
+    assert!(matches!(tape.erase(), Err(CartridgeError::WriteOnce)));
+}

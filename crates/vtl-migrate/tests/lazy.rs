@@ -44,12 +44,13 @@ fn on_folder(place: &Path) -> Arc<Bench> {
     here
 }
 
-/// A bundle in `place`.
-fn bundle(place: &Path, tape: &[Thing], request: &Value) {
+/// A bundle in `place`; the write generation of what is in it.
+fn bundle(place: &Path, tape: &[Thing], request: &Value) -> u64 {
     let source = on_folder(place);
     source.cartridge(LABEL, tape);
     let manager = source.start();
     assert_eq!(done(&manager, submit(&manager, EXPORT, Some(LABEL), &request.to_string()))["folder"], FOLDER);
+    source.rows()[0].generation
 }
 
 fn import(manager: &Manager, lazy: bool) -> JobId {
@@ -179,6 +180,36 @@ fn who_reads_on_has_all_of_it_and_finds_what_was_fetched_ahead() {
     let bytes: u64 = gets.iter().filter_map(|(_, span)| span.map(|(_, len)| len)).sum();
     let stored: u64 = common::files(place.path()).iter().map(|file| file.metadata().unwrap().len()).sum();
     assert!(bytes <= stored, "{bytes} of {stored}");
+}
+
+#[test]
+fn of_what_comes_slowly_each_piece_is_read_when_it_is_there_and_what_came_stays() {
+    let place = tempfile::tempdir().unwrap();
+    let content = tape(14, 4);
+    bundle(place.path(), &content, &json!({ "chunk_bytes": 16 << 20, "compress": "none" }));
+    let (here, remote) = (Bench::roomy(), Watched::on(place.path()));
+    here.put_remote(remote.clone());
+    let manager = here.start();
+    let id = begun(&here, &remote, &manager);
+    let here_bytes = || here.lazies.lock().unwrap().as_ref().unwrap().here_bytes(&here.lazy_rows()[0]);
+    // All of it is one object, and its pieces are asked for at once.
+    *remote.flows.lock().unwrap() = Some(7 << 19);
+    manager.resume(id).unwrap();
+    eventually("what has come is kept", || here_bytes() == 2 << 20);
+    here.set(|settings| settings.read_wait = Duration::from_millis(200));
+    let mut drive = here.in_drive(LABEL);
+    for wanted in &content[..8] {
+        assert_eq!(read(&mut drive).unwrap(), *wanted);
+    }
+    drive.locate_file(4);
+    assert!(matches!(read(&mut drive), Err(CartridgeError::Away { .. })), "what has not come is waited for");
+    manager.pause(id).unwrap();
+    manager.wait_until(id, Some(common::PATIENCE), |job| job.state == State::Paused).unwrap().unwrap();
+    assert_eq!(here_bytes(), 2 << 20);
+    *remote.flows.lock().unwrap() = None;
+    manager.resume(id).unwrap();
+    done(&manager, id);
+    assert_eq!(here.tape(LABEL), content);
 }
 
 #[test]
@@ -493,7 +524,7 @@ fn a_tape_of_marks_alone_and_a_tape_of_one_byte_come_whole() {
 fn what_an_attempt_before_has_written_is_written_anew_and_a_finished_copy_is_only_settled() {
     let place = tempfile::tempdir().unwrap();
     let content = tape(12, 2);
-    bundle(place.path(), &content, &json!({ "key": KEY }));
+    let generation = bundle(place.path(), &content, &json!({ "key": KEY }));
     let (here, remote) = (Bench::roomy(), Watched::on(place.path()));
     here.put_remote(remote.clone());
     let manager = here.start();
@@ -514,12 +545,19 @@ fn what_an_attempt_before_has_written_is_written_anew_and_a_finished_copy_is_onl
     let row = here.lazy_rows().remove(0);
     here.append(row.cartridge, &content);
     let copy = Cartridge::open(&here.store, row.cartridge, vtl_cartridge::Settings::default()).unwrap();
-    copy.finish_copy(7).unwrap();
+    copy.finish_copy(generation).unwrap();
+    // It is an ordinary cartridge by then, and a host writes to it.
+    here.append(row.cartridge, &[None]);
     manager.resume(id).unwrap();
     done(&manager, id);
     assert!(remote.gets.lock().unwrap().is_empty(), "nothing is fetched any more");
-    assert_eq!((here.tape(LABEL), here.rows().len(), here.lazy_rows().len()), (content, 1, 0));
-    assert_eq!((here.rows()[0].generation, here.store.owners().len()), (7, 1));
+    assert_eq!(
+        (here.tape(LABEL).len(), here.rows().len(), here.lazy_rows().len()),
+        (content.len() + 1, 1, 0)
+    );
+    assert_eq!((here.rows()[0].generation, here.store.owners().len()), (generation, 1));
+    let again = done(&manager, submit(&manager, EXPORT, Some(LABEL), "{}"));
+    assert!(again["skipped"].is_null(), "it is another one than the bundle has: {again}");
 }
 
 #[test]

@@ -279,7 +279,6 @@ impl Lazy {
     }
 
     fn settle(&self, store: &Store) -> Result<(), Failure> {
-        let facts = Cartridge::inspect(store, self.row.cartridge).map_err(|error| fail::cartridge(&error))?;
         let manifest = self.frames.manifest();
         let object =
             |object: &vtl_bundle::Stored| StoredObject { object: object.clone(), receipt: String::new() };
@@ -288,7 +287,8 @@ impl Lazy {
             folder: self.row.folder.clone(),
             cartridge: self.row.cartridge,
             label: self.row.label,
-            generation: facts.generation,
+            // As `finish_copy` has set it: what a host has written since is not in the bundle.
+            generation: manifest.generation.max(1),
             origin: Origin::Import,
             made_s: self.world.unix_s(),
             image_bytes: manifest.image_bytes,

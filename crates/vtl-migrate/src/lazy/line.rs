@@ -3,13 +3,15 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt as _;
 use vtl_bundle::{Finding, Frames, Index};
-use vtl_remote::{Class, Span, collect};
+use vtl_remote::{ByteStream, Class, Doing, Error, ObjectName, Span};
 use vtl_transfer::{Pace, Trouble, failure, on_remote};
 
-use super::{LazyRow, Unread};
+use super::{LOOK, LazyRow, PIECE_FRAMES, Unread};
 use crate::fail;
 use crate::folder::FolderName;
 use crate::job::End;
@@ -30,21 +32,30 @@ impl Line {
         Ok(Self { end, indexes: Mutex::default() })
     }
 
-    /// The bytes of the image in these frames.
-    pub(super) fn raw(
+    /// The bytes of the image in these frames: a piece each time, as soon as all of it has come and is right. They begin where a piece does.
+    pub(super) fn pieces(
         &self,
         frames: &Frames,
         wanted: Range<u64>,
         pace: &dyn Pace,
-    ) -> Result<Vec<u8>, Unread> {
+        came: &mut dyn FnMut(Bytes) -> Result<(), Unread>,
+    ) -> Result<(), Unread> {
         let mut raw = Vec::new();
         for (at, part) in frames.parts(wanted) {
             let index = self.index(frames, at, pace)?;
             let range = index.range(&part).unwrap_or_default();
-            let bytes = self.get(frames, at, range, pace)?;
-            frames.raw(&index, part, &bytes, &mut raw).map_err(|finding| self.damaged(&finding))?;
+            let mut flow = self.flow(frames, at, range, pace)?;
+            for some in cut(part) {
+                let bytes = flow.take(index.range(&some).map_or(0, |range| len(&range)))?;
+                let (end, opened) = (some.end, frames.raw(&index, some, &bytes, &mut raw));
+                opened.map_err(|finding| self.damaged(&finding))?;
+                if end.is_multiple_of(PIECE_FRAMES) {
+                    came(std::mem::take(&mut raw).into())?;
+                }
+            }
+            flow.end()?;
         }
-        Ok(raw)
+        if raw.is_empty() { Ok(()) } else { came(raw.into()) }
     }
 
     fn index(&self, frames: &Frames, at: usize, pace: &dyn Pace) -> Result<Arc<Index>, Unread> {
@@ -67,25 +78,40 @@ impl Line {
     }
 
     fn get(&self, frames: &Frames, at: usize, range: Range<u64>, pace: &dyn Pace) -> Result<Bytes, Unread> {
+        let len = len(&range);
+        let mut flow = self.flow(frames, at, range, pace)?;
+        let bytes = flow.take(len)?;
+        flow.end()?;
+        Ok(bytes)
+    }
+
+    fn flow<'a>(
+        &'a self,
+        frames: &Frames,
+        at: usize,
+        range: Range<u64>,
+        pace: &'a dyn Pace,
+    ) -> Result<Flow<'a>, Unread> {
+        let (end, asked, looked) = (&self.end, len(&range), Instant::now());
         let name = frames.object(at).map_or("", |stored| &stored.name);
-        let name = self.end.folder.object(name);
+        let name = end.folder.object(name);
         let name = name.map_err(|why| fail::permanent("invalid", why.to_string(), ""))?;
-        let (len, end) = (range.end.saturating_sub(range.start), &self.end);
-        let most = usize::try_from(len).unwrap_or(usize::MAX);
-        let got = on_remote(&end.runtime, pace, async {
-            let read = async {
-                let stream = end.remote.get(&name, Span::of(range.start, len)).await?;
-                collect(end.settings.limiter.paced(stream), most).await
-            };
-            // What reads the stream knows neither remote nor object.
-            Ok(read.await.map_err(|error| error.on(end.remote.name()).of(name.as_str())))
-        });
-        match got {
-            Ok(Ok(bytes)) if bytes.len() == most => Ok(bytes),
-            Ok(Ok(bytes)) => {
-                let text = format!("{name}: {} of {len} bytes came", bytes.len());
-                Err(Unread::Away(fail::temporary("conflict", text, "check the network; it is tried again")))
-            }
+        let stream = async { end.remote.get(&name, Span::of(range.start, len_u64(&range))).await };
+        let stream = end.settings.limiter.paced(self.on(&name, pace, stream)?);
+        Ok(Flow { line: self, pace, name, stream, asked, left: asked, came: BytesMut::new(), looked })
+    }
+
+    fn on<T>(
+        &self,
+        name: &ObjectName,
+        pace: &dyn Pace,
+        call: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Unread> {
+        let end = &self.end;
+        // What reads a stream knows neither remote nor object.
+        let call = async { Ok(call.await.map_err(|error| error.on(end.remote.name()).of(name.as_str()))) };
+        match on_remote(&end.runtime, pace, call) {
+            Ok(Ok(done)) => Ok(done),
             Ok(Err(error)) if error.class() == Class::OutOfRange => {
                 let failure = failure(&error);
                 Err(Unread::Damaged(fail::permanent(
@@ -107,4 +133,82 @@ impl Line {
             "put the object back as it was, then vtl job retry ID; vtl export verify tells more",
         ))
     }
+}
+
+/// A range of an object, as it comes.
+struct Flow<'a> {
+    line: &'a Line,
+    pace: &'a dyn Pace,
+    name: ObjectName,
+    stream: ByteStream,
+    asked: usize,
+    /// Bytes that are still to come.
+    left: usize,
+    /// What came and was not taken.
+    came: BytesMut,
+    looked: Instant,
+}
+
+impl Flow<'_> {
+    /// The next bytes, so many, once they have come.
+    fn take(&mut self, len: usize) -> Result<Bytes, Unread> {
+        while self.came.len() < len {
+            if !self.more()? {
+                let came = self.asked.saturating_sub(self.left);
+                let text = format!("{}: {came} of {} bytes came", self.name, self.asked);
+                let remedy = "check the network; it is tried again";
+                return Err(Unread::Away(fail::temporary("conflict", text, remedy)));
+            }
+        }
+        // So many are here.
+        Ok(self.came.split_to(len).freeze())
+    }
+
+    /// Nothing follows.
+    fn end(&mut self) -> Result<(), Unread> {
+        while self.more()? {}
+        Ok(())
+    }
+
+    /// Waits for what comes next; false at the end.
+    fn more(&mut self) -> Result<bool, Unread> {
+        // A wait looks by itself; what always comes in time does not wait.
+        if self.looked.elapsed() >= LOOK {
+            self.looked = Instant::now();
+            if !self.pace.goes_on() {
+                return Err(Unread::Stopped);
+            }
+        }
+        let (stream, left, asked) = (&mut self.stream, self.left, self.asked);
+        let next = async {
+            match stream.next().await.transpose()? {
+                Some(bytes) if bytes.len() > left => {
+                    let text = format!("there are more than {asked} bytes");
+                    Err(Error::new(Class::Refused, Doing::Get, text))
+                }
+                next => Ok(next),
+            }
+        };
+        let Some(bytes) = self.line.on(&self.name, self.pace, next)? else { return Ok(false) };
+        self.left = left.saturating_sub(bytes.len());
+        self.came.extend_from_slice(&bytes);
+        Ok(true)
+    }
+}
+
+/// Frames, cut where pieces begin.
+fn cut(frames: Range<u64>) -> impl Iterator<Item = Range<u64>> {
+    let pieces = frames.start / PIECE_FRAMES..frames.end.div_ceil(PIECE_FRAMES);
+    pieces.map(move |piece| {
+        let start = piece.saturating_mul(PIECE_FRAMES);
+        start.max(frames.start)..start.saturating_add(PIECE_FRAMES).min(frames.end)
+    })
+}
+
+fn len(range: &Range<u64>) -> usize {
+    usize::try_from(len_u64(range)).unwrap_or(usize::MAX)
+}
+
+fn len_u64(range: &Range<u64>) -> u64 {
+    range.end.saturating_sub(range.start)
 }

@@ -320,8 +320,11 @@ impl Lazy {
                 Here::Yes(bytes) => return Ok(bytes),
                 Here::No => self.bring(wanted.clone(), pace, keep)?,
                 Here::Unreadable => {
-                    let fetched = self.fetch(wanted.start..wanted.start.saturating_add(1), pace)?;
-                    self.lock().remember(wanted.start, &fetched);
+                    let one = wanted.start..wanted.start.saturating_add(1);
+                    self.fetch(one, pace, &mut |bytes| {
+                        self.lock().remember(wanted.start, &bytes);
+                        Ok(())
+                    })?;
                 }
             }
         }
@@ -337,7 +340,7 @@ impl Lazy {
         }
         match state.kept.as_mut().map_or(Ok(None), |kept| kept.read(piece)) {
             Ok(Some(bytes)) => {
-                state.remember(piece, std::slice::from_ref(&bytes));
+                state.remember(piece, &bytes);
                 Ok(Here::Yes(bytes))
             }
             Ok(None) => Ok(Here::No),
@@ -348,25 +351,33 @@ impl Lazy {
         }
     }
 
-    /// Fetches the first of these pieces that are not here, as many as lie side by side, and keeps them. One that is on its way is waited for.
+    /// Fetches the first of these pieces that are not here, as many as lie side by side, and keeps each as it comes. One that is on its way is waited for.
     fn bring(&self, wanted: Range<u64>, pace: &dyn Pace, keep: Keep) -> Result<(), Unread> {
         let Some(run) = self.claim(wanted, pace)? else { return Ok(()) };
-        let fetched = self.fetch(run.clone(), pace);
+        let mut next = run.start;
+        let done = self.fetch(run.clone(), pace, &mut |bytes| {
+            let mut state = self.lock();
+            state.pending.remove(&next);
+            let kept = self.keep(&mut state, next, bytes, keep);
+            next = next.saturating_add(1);
+            drop(state);
+            self.changed.notify_all();
+            kept
+        });
         let mut state = self.lock();
-        run.clone().for_each(|piece| {
+        (next..run.end).for_each(|piece| {
             state.pending.remove(&piece);
         });
-        let done = fetched.and_then(|pieces| self.keep(&mut state, run.start, &pieces, keep));
         drop(state);
         self.changed.notify_all();
         done
     }
 
-    fn keep(&self, state: &mut State, first: u64, pieces: &[Bytes], keep: Keep) -> Result<(), Unread> {
+    fn keep(&self, state: &mut State, piece: u64, bytes: Bytes, keep: Keep) -> Result<(), Unread> {
         if let Some(end) = &state.end {
             return Err(self.ended(end));
         }
-        let kept = state.kept.as_mut().map_or(Ok(()), |kept| kept.put(first, pieces));
+        let kept = state.kept.as_mut().map_or(Ok(()), |kept| kept.put(piece, std::slice::from_ref(&bytes)));
         match (keep, kept) {
             (Keep::Must, Ok(())) => Ok(()),
             (Keep::Must, Err(error)) => Err(Unread::Away(fail::cartridge(&error))),
@@ -374,7 +385,7 @@ impl Lazy {
                 if let Err(error) = kept {
                     tracing::warn!(label = %self.row.label, %error, "what was fetched is served, and could not be kept");
                 }
-                state.remember(first, pieces);
+                state.remember(piece, &bytes);
                 Ok(())
             }
         }
@@ -402,16 +413,20 @@ impl Lazy {
         }
     }
 
-    /// Pieces from the remote, each frame checked.
-    fn fetch(&self, pieces: Range<u64>, pace: &dyn Pace) -> Result<Vec<Bytes>, Unread> {
+    /// Pieces from the remote, each frame checked; each as soon as all of it has come.
+    fn fetch(
+        &self,
+        pieces: Range<u64>,
+        pace: &dyn Pace,
+        came: &mut dyn FnMut(Bytes) -> Result<(), Unread>,
+    ) -> Result<(), Unread> {
         let line = self.line()?;
         let frames = pieces.start.saturating_mul(PIECE_FRAMES)..pieces.end.saturating_mul(PIECE_FRAMES);
-        let raw = line.raw(&self.frames, frames, pace);
-        if matches!(raw, Err(Unread::Away(_))) {
+        let fetched = line.pieces(&self.frames, frames, pace, came);
+        if matches!(fetched, Err(Unread::Away(_))) {
             *self.line.lock().unwrap_or_else(PoisonError::into_inner) = None;
         }
-        // Each for itself: one that stays in memory holds no others.
-        Ok(raw?.chunks(PIECE_BYTES as usize).map(Bytes::copy_from_slice).collect())
+        fetched
     }
 
     fn line(&self) -> Result<Arc<Line>, Unread> {
@@ -426,11 +441,9 @@ impl Lazy {
 }
 
 impl State {
-    fn remember(&mut self, first: u64, pieces: &[Bytes]) {
-        for (piece, bytes) in (first..).zip(pieces) {
-            self.recent.retain(|(number, _)| *number != piece);
-            self.recent.push_back((piece, bytes.clone()));
-        }
+    fn remember(&mut self, piece: u64, bytes: &Bytes) {
+        self.recent.retain(|(number, _)| *number != piece);
+        self.recent.push_back((piece, bytes.clone()));
         let over = self.recent.len().saturating_sub(RECENT);
         self.recent.drain(..over);
     }

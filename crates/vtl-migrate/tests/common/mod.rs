@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures_util::StreamExt as _;
 use tokio::runtime::{Handle, Runtime};
 use vtl_cartridge::{Cartridge, CartridgeSpec, Object, Reading};
 use vtl_codec::{Key, Method, PrivateKey, PublicKey, Randomness, SigningKey, VerifyingKey};
@@ -644,6 +645,8 @@ pub struct Watched {
     pub gets_held: Mutex<bool>,
     /// Nothing is reached.
     pub gone: Mutex<bool>,
+    /// So many bytes of chunk objects come, and no more for now.
+    pub flows: Arc<Mutex<Option<u64>>>,
 }
 
 impl Watched {
@@ -651,7 +654,29 @@ impl Watched {
         let inner = FolderRemote::open("r", place).unwrap();
         let no = || Mutex::new(false);
         let (puts, gets) = (Mutex::default(), Mutex::default());
-        Arc::new(Self { inner, puts, held: no(), gets, gets_held: no(), gone: no() })
+        Arc::new(Self { inner, puts, held: no(), gets, gets_held: no(), gone: no(), flows: Arc::default() })
+    }
+
+    fn flowing(&self, stream: ByteStream) -> ByteStream {
+        let flows = Arc::clone(&self.flows);
+        let is_held = move |len: u64| match &mut *flows.lock().unwrap() {
+            Some(left) if *left < len => true,
+            Some(left) => {
+                *left -= len;
+                false
+            }
+            None => false,
+        };
+        let paced = stream.then(move |bytes| {
+            let is_held = is_held.clone();
+            async move {
+                while bytes.as_ref().is_ok_and(|bytes| is_held(bytes.len() as u64)) {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+                bytes
+            }
+        });
+        paced.boxed()
     }
 }
 
@@ -689,8 +714,9 @@ impl Remote for Watched {
                 "made to be away",
             ));
         }
-        self.gets.lock().unwrap().push((object, span.range()));
-        self.inner.get(name, span).await
+        self.gets.lock().unwrap().push((object.clone(), span.range()));
+        let stream = self.inner.get(name, span).await?;
+        Ok(if object.contains(".img.") { self.flowing(stream) } else { stream })
     }
 
     async fn head(&self, name: &ObjectName) -> Result<Head, Error> {
