@@ -735,20 +735,24 @@ impl Daemon {
     /// The second half of a removal: the store frees it, then the row goes.
     pub(crate) fn destroy(&self, cartridge: &vtl_library::Cartridge) -> Result<(), vtl_api::ApiError> {
         self.refuse_kept(cartridge)?;
-        match self.pools.of(cartridge.id) {
+        let data_stays = match self.pools.of(cartridge.id) {
             Ok(pool) => {
                 self.remove_from(&pool, cartridge.id)?;
                 pool.keeper.removed();
+                false
             }
             // Who asks for this gives the listing up. The data is in the pool, and is listed again with it.
-            Err(PoolError::Closed(_)) => {}
+            Err(PoolError::Closed(_)) => true,
             Err(error) => return Err(error.into()),
-        }
+        };
         self.meta
             .change(|tx| {
                 rows::take_out(tx, cartridge.id)?;
                 vtl_migrate::lazy_forget(tx, cartridge.id)?;
-                vtl_library::finish_remove(tx, cartridge.id)
+                let mark = vtl_library::quarantined(tx, cartridge.id)?.filter(|_| data_stays);
+                vtl_library::finish_remove(tx, cartridge.id)?;
+                // What is listed again is in quarantine still.
+                mark.map_or(Ok(()), |why| vtl_library::quarantine(tx, cartridge.id, &why))
             })
             .map_err(|e| crate::api::refused(&e))?;
         self.meta.forget_trashed(cartridge.id);

@@ -93,7 +93,8 @@ impl Ejection {
         self.0.defaults.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Lets cartridges that were put into a mailslot, in this transaction and from inside the library, go on to the vault, and queues their jobs.
+    /// Lets cartridges that were put into a mailslot, in this transaction and from inside the library, go on to the vault, and queues their jobs. What
+    /// comes from the vault is not to go any more.
     ///
     /// # Errors
     /// They cannot; nothing of the transaction may be kept then.
@@ -105,6 +106,9 @@ impl Ejection {
         event: &Event,
     ) -> Result<Vec<Moved>, LibraryError> {
         event.ejected.borrow_mut().clear();
+        for one in moved.iter().filter(|one| one.from == Place::Vault) {
+            rows::forget_return(tx, one.cartridge.id)?;
+        }
         if !moved.iter().any(is_put_out) {
             return Ok(moved);
         }
@@ -127,6 +131,8 @@ impl Ejection {
         settings: &Effective,
         event: &Event,
     ) -> Result<Moved, LibraryError> {
+        // What an earlier ejection has noted was by the settings of that time.
+        rows::forget_return(tx, put.cartridge.id)?;
         match self.clean_import(tx, put.cartridge.id, settings)? {
             Some(clean) => come_back(tx, put, settings, &clean, event),
             None => export(tx, put, library, settings, event),
@@ -490,6 +496,37 @@ mod tests {
         moved.unwrap();
         assert_eq!(killed_now(&state), (Place::Vault, 0));
         assert_eq!(notes(meta), [(bench.row(1).id, note)]);
+        bench.daemon.stop();
+    }
+
+    #[test]
+    fn what_is_loaded_from_the_vault_or_put_out_again_under_other_settings_is_not_to_go_any_more() {
+        let bench = Bench::exporting();
+        let meta = &bench.daemon.meta;
+        let goes = |value: &'static str| {
+            let set = move |tx: &mut Tx<'_>| {
+                vtl_library::set_setting(tx, &lib0(), "migrate.delete_clean_import", Some(value))
+            };
+            meta.change(set).unwrap();
+        };
+        call_imported(meta, "cloud");
+        goes("true");
+        bench.robot(slot(1), MAILSLOT).unwrap();
+        let left = notes(meta);
+        assert_eq!(left.len(), 1);
+        let load = |tx: &mut Tx<'_>, gates: &Gates| {
+            let (label, into) = ("VTL001L8".parse().unwrap(), vtl_library::NewPlace::Slot);
+            vtl_library::load_from_vault(tx, label, &lib0(), into, gates).map(|moved| vec![moved])
+        };
+        bench.carry(&[], load).unwrap();
+        assert_eq!((bench.row(1).place, notes(meta)), (slot(1), vec![]));
+
+        // As a server before this rule has left it.
+        let (id, clean) = &left[0];
+        meta.change(|tx| Ok(rows::let_go(tx, *id, clean)?)).unwrap();
+        goes("false");
+        bench.robot(slot(1), MAILSLOT).unwrap();
+        assert_eq!((bench.row(1).place, notes(meta)), (Place::Vault, vec![]));
         bench.daemon.stop();
     }
 

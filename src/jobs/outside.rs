@@ -20,6 +20,7 @@ use super::{failure, upgrade};
 use crate::daemon::{Daemon, internal, lock};
 use crate::hook::{Ending, Vaulted};
 use crate::keys::Sort;
+use crate::policies::still_goes;
 use crate::pools::Pool;
 use crate::remotes::RemoteRefused;
 
@@ -286,7 +287,7 @@ fn no_remote(refused: RemoteRefused) -> Failure {
 enum Here {
     /// Not in a drive.
     Anywhere,
-    /// Nobody has taken it back into a library.
+    /// Nobody has taken it back into a library, or wants to export it.
     InVault,
 }
 
@@ -311,7 +312,11 @@ impl Daemon {
                 let place = vtl_library::cartridge(tx, label)?.place;
                 match here {
                     Here::InVault if place != Place::Vault => Err(LibraryError::NotInVault { label, place }),
-                    Here::InVault | Here::Anywhere => vtl_library::begin_remove(tx, label),
+                    Here::InVault => {
+                        still_goes(tx, id, label)?;
+                        vtl_library::begin_remove(tx, label)
+                    }
+                    Here::Anywhere => vtl_library::begin_remove(tx, label),
                 }
             })
             .map_err(|e| crate::api::refused(&e))?;

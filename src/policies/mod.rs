@@ -16,7 +16,7 @@ use vtl_api::Problem;
 
 use crate::daemon::Daemon;
 use returns::Returns;
-pub(crate) use returns::note_import;
+pub(crate) use returns::{note_import, still_goes};
 use triggers::Triggers;
 use vtl_library::Moved;
 

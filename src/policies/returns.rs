@@ -3,9 +3,9 @@
 //! The ejection notes them in its transaction. This thread proves at that moment that the copy on the remote is whole, and then removes the cartridge
 //! here. In this order:
 //!
-//! 1. it is in the vault still: who has loaded it again has changed his mind;
+//! 1. it is in the vault still: who has loaded it again has changed his mind, and its note went with the move; and no export of it is in the list;
 //! 2. every object is verified by hashes kept here, and the manifest is fetched and compared;
-//! 3. it is removed as after an export: not when it was written since, or is kept;
+//! 3. it is removed as after an export, and 1 holds still: not when it was written since, or is kept;
 //! 4. the note goes, and the job that imported it gets a line in its log.
 //!
 //! A crash before 4 leaves the note; the next start begins with 1 again. Nothing of it is a job: that would be one for each tape that goes round.
@@ -17,8 +17,9 @@ use std::time::Duration;
 use tracing::{info, warn};
 use vtl_api::Problem;
 use vtl_jobs::{Class, Failure};
-use vtl_library::{Cartridge, CartridgeState};
-use vtl_migrate::{Clean, IMPORT, Stored};
+use vtl_library::{Cartridge, CartridgeState, LibraryError};
+use vtl_meta::Tx;
+use vtl_migrate::{Clean, EXPORT, IMPORT, Stored};
 use vtl_transfer::{Confirmed, Pace, Permission, Trouble};
 use vtl_types::{CartridgeId, Label, Place};
 
@@ -161,6 +162,12 @@ impl Daemon {
         if cartridge.place != Place::Vault || cartridge.state != CartridgeState::Normal {
             return Settled::Void;
         }
+        // An export may be to another remote, and is not to find it gone.
+        match self.meta.read(|tx| is_being_exported(tx, cartridge.label)) {
+            Ok(false) => {}
+            Ok(true) => return Settled::Later("an export of it has not ended".to_owned()),
+            Err(error) => return Settled::Later(error.to_string()),
+        }
         let pace = Quiet { daemon: self, label: cartridge.label };
         let proved = self.proved(cartridge.id, clean, &pace).and_then(|()| {
             self.delete_returned(cartridge.id, clean.generation)
@@ -213,18 +220,38 @@ impl Daemon {
     }
 }
 
+/// Refuses a removal that nobody wants any more, or that an export is in the way of.
+pub(crate) fn still_goes(tx: &Tx<'_>, id: CartridgeId, label: Label) -> Result<(), LibraryError> {
+    let stays = |why: &str| Err(LibraryError::Follow { label, why: why.to_owned() });
+    if !rows::is_to_go(tx, id)? {
+        return stays("it was loaded since; put it out again");
+    }
+    match is_being_exported(tx, label)? {
+        true => stays("an export of it has not ended; put it out again after that"),
+        false => Ok(()),
+    }
+}
+
+fn is_being_exported(tx: &Tx<'_>, label: Label) -> Result<bool, LibraryError> {
+    match vtl_jobs::is_about(tx, EXPORT, label.as_str()) {
+        Ok(is_about) => Ok(is_about),
+        Err(vtl_jobs::JobError::Meta(error)) => Err(error.into()),
+        Err(error) => Err(LibraryError::Follow { label, why: error.to_string() }),
+    }
+}
+
 /// A line for the log of the last import of a cartridge, if it is in the list still.
 pub(crate) fn note_import(
-    tx: &mut vtl_meta::Tx<'_>,
+    tx: &mut Tx<'_>,
     label: Label,
     now_s: u64,
     event: &str,
     text: &str,
-) -> Result<(), vtl_library::LibraryError> {
+) -> Result<(), LibraryError> {
     match vtl_jobs::note_last(tx, IMPORT, label.as_str(), now_s, event, text) {
         Ok(()) => Ok(()),
         Err(vtl_jobs::JobError::Meta(error)) => Err(error.into()),
-        Err(error) => Err(vtl_library::LibraryError::Follow { label, why: error.to_string() }),
+        Err(error) => Err(LibraryError::Follow { label, why: error.to_string() }),
     }
 }
 
@@ -270,5 +297,48 @@ impl Pace for Quiet<'_> {
 
     fn note(&self, text: &str) {
         info!(label = %self.label, text);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use vtl_jobs::NewJob;
+
+    use super::*;
+    use crate::daemon::tests::open;
+
+    #[test]
+    fn what_is_not_to_go_any_more_and_what_an_export_is_at_is_not_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let daemon = open(folder.path(), &[]);
+        let label: Label = "VTL001L8".parse().unwrap();
+        let remove = |tx: &mut Tx<'_>| {
+            let row = vtl_library::begin_remove(tx, label)?;
+            vtl_library::cancel_remove(tx, label)?;
+            Ok::<_, LibraryError>(row)
+        };
+        let id = daemon.meta.change(remove).unwrap().id;
+        let cartridge = daemon.meta.read(|tx| vtl_library::cartridge(tx, label)).unwrap();
+        assert_eq!(cartridge.place, Place::Vault);
+        let refused = daemon.delete_returned(id, 0).unwrap_err();
+        assert!(refused.message.contains("was loaded since"), "{refused:?}");
+
+        let clean = Clean { remote: "cloud".to_owned(), folder: "f".to_owned(), generation: 0 };
+        daemon.meta.change(|tx| Ok(rows::let_go(tx, id, &clean)?)).unwrap();
+        let new = NewJob {
+            key: "asked".to_owned(),
+            kind: EXPORT.to_owned(),
+            label: Some(label.to_string()),
+            request: "{}".to_owned(),
+            ..NewJob::default()
+        };
+        daemon.meta.with(|meta| meta.transaction(|tx| vtl_jobs::enqueue(tx, &new, 1))).unwrap();
+        let refused = daemon.delete_returned(id, 0).unwrap_err();
+        assert!(refused.message.contains("has not ended"), "{refused:?}");
+        let waits = daemon.give_up(&cartridge, &clean);
+        assert!(matches!(&waits, Settled::Later(why) if why.contains("has not ended")), "{waits:?}");
+        let here = daemon.meta.read(|tx| vtl_library::cartridge(tx, label)).unwrap();
+        assert_eq!(here.state, CartridgeState::Normal);
+        daemon.stop();
     }
 }

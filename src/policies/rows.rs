@@ -150,8 +150,13 @@ pub(crate) fn returns(tx: &Tx<'_>) -> Result<Vec<(CartridgeId, Clean)>, MetaErro
     tx.all(&RETURNS)?.iter().map(read_return).collect()
 }
 
+/// Whether it is to go.
+pub(crate) fn is_to_go(tx: &Tx<'_>, cartridge: CartridgeId) -> Result<bool, MetaError> {
+    Ok(tx.get(&RETURNS, &[id(cartridge)])?.is_some())
+}
+
 /// It is gone, or stays.
-pub(super) fn forget_return(tx: &mut Tx<'_>, cartridge: CartridgeId) -> Result<(), MetaError> {
+pub(crate) fn forget_return(tx: &mut Tx<'_>, cartridge: CartridgeId) -> Result<(), MetaError> {
     tx.delete(&RETURNS, &[id(cartridge)]).map(drop)
 }
 

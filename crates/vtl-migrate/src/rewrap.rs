@@ -15,7 +15,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use vtl_bundle::{Manifest, Signed, counting, manifest_name, new_manifest_name};
 use vtl_codec::SigningKey;
-use vtl_jobs::{Failure, Outcome, Plan, PlannedTask, Ticket, Work};
+use vtl_jobs::{Failure, Job, JobError, JobId, Outcome, Plan, PlannedTask, Ticket, Work};
 use vtl_remote::{Class, Doing, Error, ObjectName, Span, collect, create_or_same};
 use vtl_transfer::{Pace, Trouble, on_remote};
 
@@ -23,9 +23,10 @@ use crate::catalogue;
 use crate::export::{NOBODY, recipients};
 use crate::fail;
 use crate::folder::{FolderName, Manifests};
-use crate::job::{self, End, InUse, Opened, Plain, change, known, outcome, sha256};
+use crate::job::{self, End, InUse, Opened, Plain, change, known, outcome, read as look_at, sha256};
+use crate::lazy;
 use crate::maker::{Maker, signer};
-use crate::request::{REWRAP, RewrapRequest, RewrapResult, read, told};
+use crate::request::{IMPORT, ImportRequest, REWRAP, RewrapRequest, RewrapResult, read, told};
 use crate::world::World;
 
 /// The engine.
@@ -109,6 +110,7 @@ impl Rewrap {
         ticket.set_tasks(&["rewrap"]);
         let pace = Plain::new(ticket, 0);
         let course = Course::load(ticket)?;
+        not_needed(world, &request)?;
         // Nothing is touched in a folder whose manifest cannot be used.
         end.opened(world, &pace)?;
         let there = look(&end, &pace)?;
@@ -229,6 +231,45 @@ impl Rewrap {
             manifest_sha256: sha256(bytes),
         })
     }
+}
+
+/// A cartridge that is here in part, and an import that has not ended, keep the hash of the manifest that they have begun with.
+fn not_needed(world: &dyn World, request: &RewrapRequest) -> Result<(), Failure> {
+    let lazy = look_at(world, |tx| Ok(lazy::from_folder(tx, &request.remote, &request.folder)?))?;
+    let needed = |who: &str, remedy: &str| {
+        let text = format!("the manifest of folder {} is needed as it is: {who}", request.folder);
+        Err(fail::permanent("conflict", text, remedy))
+    };
+    if let Some(row) = lazy.first() {
+        return needed(
+            &format!("{} is here in part, and the rest of it is there", row.label),
+            "let its import end, or remove the cartridge for good: vtl cartridge rm LABEL --now; then ask for the rewrap once more",
+        );
+    }
+    match importing(world, request)? {
+        Some(job) => needed(
+            &format!("job {job} imports it"),
+            "let that job end, or cancel it: vtl job cancel ID; then ask for the rewrap once more",
+        ),
+        None => Ok(()),
+    }
+}
+
+/// A job that imports the folder and has not ended.
+fn importing(world: &dyn World, request: &RewrapRequest) -> Result<Option<JobId>, Failure> {
+    let jobs = look_at(world, |tx| match vtl_jobs::unfinished(tx) {
+        Ok(jobs) => Ok(Ok(jobs)),
+        Err(JobError::Meta(error)) => Err(error.into()),
+        Err(error) => Ok(Err(error)),
+    })?;
+    let jobs = jobs.map_err(|error| fail::temporary("internal", error.to_string(), "see the log"))?;
+    let is_of_it = |job: &&Job| {
+        // One that cannot be read runs nowhere.
+        job.kind == IMPORT
+            && read::<ImportRequest>(&job.request)
+                .is_ok_and(|import| import.remote == request.remote && import.folder == request.folder)
+    };
+    Ok(jobs.iter().find(is_of_it).map(|job| job.id))
 }
 
 /// A signature is not lost by accident.

@@ -17,7 +17,7 @@ use common::{Bench, KEY, Watched, done, ended, failed, noise, submit};
 use serde_json::{Value, json};
 use vtl_cartridge::{Cartridge, CartridgeError, Object};
 use vtl_jobs::{JobId, Manager, State};
-use vtl_migrate::{EXPORT, IMPORT, PRUNE};
+use vtl_migrate::{EXPORT, IMPORT, PRUNE, REWRAP};
 use vtl_remote::{FaultyRemote, FolderRemote, Plan};
 
 const LABEL: &str = "VTL001L8";
@@ -464,6 +464,37 @@ fn what_is_here_in_part_keeps_its_folder_and_is_exported_when_it_is_whole() {
     manager.resume(id).unwrap();
     done(&manager, id);
     assert_eq!(done(&manager, export)["skipped"], "unchanged");
+}
+
+#[test]
+fn what_an_import_has_begun_with_is_not_rewrapped_before_that_has_ended() {
+    let place = tempfile::tempdir().unwrap();
+    let content = tape(9, 4);
+    bundle(place.path(), &content, &json!({ "key": KEY }));
+    let (here, remote) = (Bench::roomy(), Watched::on(place.path()));
+    here.put_remote(remote.clone());
+    let manager = here.start();
+    let request = json!({ "remote": "r", "folder": FOLDER, "key": common::OTHER_KEY }).to_string();
+    let refused = || failed(&manager, submit(&manager, REWRAP, None, &request));
+    let manifest = || std::fs::read(place.path().join(FOLDER).join(format!("{LABEL}.manifest"))).unwrap();
+    let before = manifest();
+    // One that is not lazy.
+    *remote.gets_held.lock().unwrap() = true;
+    let whole = import(&manager, false);
+    let trouble = refused();
+    assert!(trouble.message.contains(&format!("job {whole} imports it")), "{trouble:?}");
+    manager.cancel(whole).unwrap();
+    *remote.gets_held.lock().unwrap() = false;
+    ended(&manager, whole);
+
+    let id = begun(&here, &remote, &manager);
+    let trouble = refused();
+    assert!(trouble.message.contains("VTL001L8 is here in part") && manifest() == before, "{trouble:?}");
+    assert!(trouble.remedy.unwrap().contains("let its import end"));
+    manager.resume(id).unwrap();
+    done(&manager, id);
+    done(&manager, submit(&manager, REWRAP, None, &request));
+    assert_eq!((here.rows().len(), manifest() == before), (1, false));
 }
 
 #[test]

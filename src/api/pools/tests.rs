@@ -518,6 +518,36 @@ fn what_is_in_a_pool_that_is_opened_later_is_listed_as_at_a_start_and_what_is_ha
 }
 
 #[test]
+fn a_quarantined_cartridge_of_a_closed_pool_that_is_taken_off_the_list_comes_back_in_quarantine() {
+    let place = Place::new();
+    let daemon = place.daemon(&[]);
+    daemon.pool_create(&place.request("p1", &["home"])).unwrap();
+    daemon.cartridge_create(&cartridge("POL001L8", Some("p1"))).unwrap();
+    let find = |daemon: &Daemon| {
+        daemon.meta.read(|tx| vtl_library::cartridge(tx, "POL001L8".parse().unwrap())).map(|one| one.id)
+    };
+    let id = find(&daemon).unwrap();
+    let store = daemon.pools.named(&name("p1")).unwrap().store.clone();
+    let mut tape = vtl_cartridge::Cartridge::open(&store, id, vtl_cartridge::Settings::default()).unwrap();
+    tape.write_block(&[bytes::Bytes::from_static(b"a block")], true).unwrap();
+    tape.close().unwrap();
+    drop(store);
+    daemon.meta.change(|tx| vtl_library::quarantine(tx, id, "nobody signed it")).unwrap();
+    daemon.stop();
+    drop(daemon);
+    std::fs::rename(place.path("home"), place.path("away")).unwrap();
+    let daemon = place.daemon(&[]);
+    remove_for_good(&daemon, "POL001L8").unwrap();
+    assert!(find(&daemon).is_err());
+    std::fs::rename(place.path("away"), place.path("home")).unwrap();
+    daemon.pool_open("p1").unwrap();
+    assert_eq!(find(&daemon).unwrap(), id);
+    let mark = daemon.meta.read(|tx| vtl_library::quarantined(tx, id)).unwrap();
+    assert_eq!(mark.as_deref(), Some("nobody signed it"));
+    daemon.stop();
+}
+
+#[test]
 fn one_that_is_being_made_is_made_whole_by_opening_it_and_one_that_is_being_removed_is_not_opened() {
     let place = Place::new();
     let row = PoolRow { home: place.path("disk/home"), ..place.row(PoolState::Making) };
