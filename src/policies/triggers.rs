@@ -278,6 +278,7 @@ impl Daemon {
         let all = self.meta.read(vtl_library::cartridges)?;
         let mut found = Found::default();
         let ids: BTreeSet<CartridgeId> = all.iter().map(|one| one.id).collect();
+        lock(&self.policies.triggers.known).retain(|id, _| ids.contains(id));
         // A note of one that is gone is of no use.
         let idle = self.meta.read(|tx| Ok(rows::idle_ones(tx)?))?;
         let gone = idle.into_iter().filter(|id| !ids.contains(id));
@@ -336,12 +337,13 @@ impl Daemon {
         }
     }
 
-    /// What a cartridge says of itself; one in a drive is asked only when `also_loaded`. Nothing when it cannot be read, which the store's check tells.
+    /// What a cartridge says of itself; one in a drive is asked only when `also_loaded`. Nothing when it cannot be read, which the store's check tells, and
+    /// nothing of a copy before it is whole: it becomes so where it is.
     fn known(&self, cartridge: &Cartridge, also_loaded: bool) -> Option<Known> {
         let inspect = || {
             let pool = self.pools.of(cartridge.id).ok()?;
             let facts = vtl_cartridge::Cartridge::inspect(&pool.store, cartridge.id).ok()?;
-            Some(Known::from(&facts))
+            (!facts.unfinished).then(|| Known::from(&facts))
         };
         if is_drive(cartridge.place) {
             return if also_loaded { inspect() } else { None };
@@ -787,6 +789,35 @@ mod tests {
         bench.daemon().meta.change(|tx| unlist(tx, ghost)).unwrap();
         bench.look();
         assert_eq!(over(&bench), Some(bench.now.wall_s));
+    }
+
+    #[test]
+    fn a_copy_that_becomes_whole_where_it_is_is_asked_again_and_what_is_gone_is_not_remembered() {
+        let bench = Bench::new("full");
+        bench.look();
+        let store = bench.daemon().pools.default().store.clone();
+        let (id, label) = (CartridgeId([9; 16]), label(900));
+        let spec = vtl_cartridge::CartridgeSpec {
+            label,
+            serial: "SERIAL01".to_owned(),
+            kind: label.media(),
+            capacity: vtl_types::ByteCount(1 << 20),
+            early_warning: None,
+            write_protected: false,
+            created_s: 1,
+            place: None,
+        };
+        vtl_cartridge::Cartridge::begin_copy(&store, id, &spec).unwrap();
+        bench.daemon().meta.change(|tx| list(tx, id)).unwrap();
+        assert_eq!(bench.look(), []);
+        let mut copy =
+            vtl_cartridge::Cartridge::open(&store, id, vtl_cartridge::Settings::default()).unwrap();
+        copy.write_block(&[Bytes::from(vec![7; 930_000])], true).unwrap();
+        copy.finish_copy(5).unwrap();
+        assert_eq!(bench.look(), [(label.to_string(), "full".to_owned())]);
+        bench.daemon().meta.change(|tx| unlist(tx, id)).unwrap();
+        bench.look();
+        assert!(!lock(&bench.daemon().policies.triggers.known).contains_key(&id));
     }
 
     #[test]
