@@ -4,13 +4,14 @@
 //!
 //! 1. what its settings say, which of its times have come, and what is in it;
 //! 2. what each cartridge that is not in a drive says of itself; remembered until it was moved again;
-//! 3. those that a trigger concerns, that have content which is not complete on the remote, and that no export is at;
+//! 3. those that a trigger concerns, that have content which is not complete on the remote, and that no export is at. A time of a schedule is not over as
+//!    long as there is one that cannot be read, or that an export is at; the looks until then are for these alone;
 //! 4. in one transaction: their jobs, the times that are over, and since when each cartridge has been idle.
 //!
 //! A job's key is made of cartridge, remote and write generation, so there is one for each content, whatever trigger comes first and however often
 //! it looks. A crash before 4 leaves nothing, after it everything. Nothing is moved: the export is the one that `vtl cartridge export` asks for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -39,7 +40,34 @@ const SHORTEST: Duration = Duration::from_secs(1);
 pub(super) struct Triggers {
     bell: Bell,
     known: Mutex<BTreeMap<CartridgeId, Known>>,
+    late: Mutex<BTreeMap<LibraryName, Late>>,
     problems: Mutex<Vec<Problem>>,
+}
+
+/// Cartridges that wait for a time which has come and is not over. A restart forgets it: then that time comes for all once more.
+#[derive(Clone, Debug, Default)]
+struct Late {
+    /// When all were looked at, in seconds since 1970.
+    at_s: u64,
+    ids: BTreeSet<CartridgeId>,
+}
+
+/// Whom a time of a schedule is for, at one look.
+#[derive(Debug)]
+enum Fires {
+    Nobody,
+    These(BTreeSet<CartridgeId>),
+    All,
+}
+
+impl Fires {
+    fn concern(&self, id: CartridgeId) -> bool {
+        match self {
+            Self::Nobody => false,
+            Self::These(ids) => ids.contains(&id),
+            Self::All => true,
+        }
+    }
 }
 
 /// What a cartridge outside a drive said of itself: it stays so until somebody moves it.
@@ -103,6 +131,9 @@ struct Found {
     idle: Vec<(CartridgeId, Option<Idle>)>,
     /// Schedules, and up to when their times are over.
     times: Vec<(String, u64)>,
+    /// Schedules of which a time has come. It is over when nobody is late.
+    come: Vec<String>,
+    late: BTreeSet<CartridgeId>,
     next: Option<Duration>,
 }
 
@@ -246,34 +277,43 @@ impl Daemon {
         }
         let all = self.meta.read(vtl_library::cartridges)?;
         let mut found = Found::default();
+        let ids: BTreeSet<CartridgeId> = all.iter().map(|one| one.id).collect();
+        lock(&self.policies.triggers.known).retain(|id, _| ids.contains(id));
         // A note of one that is gone is of no use.
         let idle = self.meta.read(|tx| Ok(rows::idle_ones(tx)?))?;
-        let gone = idle.into_iter().filter(|id| !all.iter().any(|one| one.id == *id));
+        let gone = idle.into_iter().filter(|id| !ids.contains(id));
         found.idle.extend(gone.map(|id| (id, None)));
         let held: Vec<Cartridge> = all
             .into_iter()
             .filter(|one| one.library.as_ref() == Some(&library.name) && one.state == CartridgeState::Normal)
             .collect();
         let Some(remote) = settings.remote() else { return Ok(None) };
-        let fires = self.meta.read(|tx| times(tx, &library.name, rules, now, &mut found))?;
+        let late = lock(&self.policies.triggers.late).get(&library.name).cloned().unwrap_or_default();
+        let fires = self.meta.read(|tx| times(tx, &library.name, rules, now, late, &mut found))?;
         let facts: Vec<(&Cartridge, Option<Known>)> =
-            held.iter().map(|one| (one, self.known(one, fires))).collect();
+            held.iter().map(|one| (one, self.known(one, fires.concern(one.id)))).collect();
         self.meta.read(|tx| {
             for (cartridge, known) in &facts {
-                consider(tx, cartridge, *known, rules, fires, now, &mut found)?;
+                consider(tx, cartridge, *known, rules, &fires, now, &mut found)?;
             }
             let mut open = Vec::new();
             for one in std::mem::take(&mut found.jobs) {
-                if is_open(tx, remote, &one)? {
-                    open.push(one);
+                match standing(tx, remote, &one)? {
+                    Standing::Open => open.push(one),
+                    Standing::Waits if fires.concern(one.id) => drop(found.late.insert(one.id)),
+                    Standing::Waits | Standing::Done => {}
                 }
             }
             found.jobs = open;
             Ok(())
         })?;
+        if found.late.is_empty() {
+            found.times.extend(std::mem::take(&mut found.come).into_iter().map(|come| (come, now.wall_s)));
+        }
         if !found.is_empty() {
             self.meta.change(|tx| write(tx, &library.name, settings, remote, &found))?;
         }
+        self.note_late(&library.name, &fires, now, std::mem::take(&mut found.late));
         for one in &found.jobs {
             info!(label = %one.label, library = %library.name, why = one.why, "an export begins by itself");
         }
@@ -283,12 +323,27 @@ impl Daemon {
         Ok(found.next)
     }
 
-    /// What a cartridge says of itself; one in a drive is asked only when `also_loaded`. Nothing when it cannot be read, which the store's check tells.
+    /// Remembers who is late, once what was found is written down.
+    fn note_late(&self, library: &LibraryName, fires: &Fires, now: Now, ids: BTreeSet<CartridgeId>) {
+        let mut all = lock(&self.policies.triggers.late);
+        if ids.is_empty() {
+            all.remove(library);
+            return;
+        }
+        let late = all.entry(library.clone()).or_default();
+        late.ids = ids;
+        if matches!(fires, Fires::All) {
+            late.at_s = now.wall_s;
+        }
+    }
+
+    /// What a cartridge says of itself; one in a drive is asked only when `also_loaded`. Nothing when it cannot be read, which the store's check tells, and
+    /// nothing of a copy before it is whole: it becomes so where it is.
     fn known(&self, cartridge: &Cartridge, also_loaded: bool) -> Option<Known> {
         let inspect = || {
             let pool = self.pools.of(cartridge.id).ok()?;
             let facts = vtl_cartridge::Cartridge::inspect(&pool.store, cartridge.id).ok()?;
-            Some(Known::from(&facts))
+            (!facts.unfinished).then(|| Known::from(&facts))
         };
         if is_drive(cartridge.place) {
             return if also_loaded { inspect() } else { None };
@@ -303,29 +358,38 @@ impl Daemon {
     }
 }
 
-/// Which times have come: whether one has.
+/// Which times have come, and for whom.
 fn times(
     tx: &Tx<'_>,
     library: &LibraryName,
     rules: &Rules,
     now: Now,
+    late: Late,
     found: &mut Found,
-) -> Result<bool, LibraryError> {
-    let mut fires = false;
+) -> Result<Fires, LibraryError> {
+    let mut fires_anew = false;
     for schedule in &rules.schedules {
         let over = rows::schedule(tx, library, schedule.as_str())?;
         // A new one begins now; and so does one whose last time lies ahead, because the clock was set back.
         let from = over.filter(|over| *over <= now.wall_s);
-        let come = from.and_then(|from| schedule.next_after(from)).is_some_and(|next| next <= now.wall_s);
-        if come || from.is_none() {
-            found.times.push((schedule.as_str().to_owned(), now.wall_s));
+        let comes_after = |from: u64| schedule.next_after(from).is_some_and(|next| next <= now.wall_s);
+        match from {
+            None => found.times.push((schedule.as_str().to_owned(), now.wall_s)),
+            Some(from) if comes_after(from) => {
+                found.come.push(schedule.as_str().to_owned());
+                fires_anew |= comes_after(from.max(late.at_s));
+            }
+            Some(_) => {}
         }
-        fires |= come;
         if let Some(next) = schedule.next_after(now.wall_s) {
             found.look_in(Duration::from_secs(next - now.wall_s));
         }
     }
-    Ok(fires)
+    Ok(match found.come.is_empty() {
+        true => Fires::Nobody,
+        false if fires_anew => Fires::All,
+        false => Fires::These(late.ids),
+    })
 }
 
 /// What is to be done about one cartridge.
@@ -334,14 +398,18 @@ fn consider(
     cartridge: &Cartridge,
     known: Option<Known>,
     rules: &Rules,
-    fires: bool,
+    fires: &Fires,
     now: Now,
     found: &mut Found,
 ) -> Result<(), LibraryError> {
     let id = cartridge.id;
+    let fires = fires.concern(id);
     let is_loaded = is_drive(cartridge.place);
     if is_loaded && rules.idle.is_some() && rows::idle(tx, id)?.is_some() {
         found.idle.push((id, None));
+    }
+    if fires && known.is_none() {
+        found.late.insert(id);
     }
     let Some(known) = known.filter(|known| !known.is_blank) else { return Ok(()) };
     let is_idle = match rules.idle {
@@ -390,15 +458,29 @@ fn key(remote: &str, wanted: &Wanted) -> String {
     format!("policy:{}:{remote}:{}", wanted.id, wanted.generation)
 }
 
-/// Whether nobody exports it, has exported it, or was to export it by itself.
-fn is_open(tx: &Tx<'_>, remote: &str, wanted: &Wanted) -> Result<bool, LibraryError> {
-    if vtl_migrate::is_exported(tx, wanted.id, remote, wanted.generation)? {
-        return Ok(false);
-    }
+/// Where the export of a content stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    /// Nobody exports it, has exported it, or was to export it by itself.
+    Open,
+    /// Another export is at the cartridge.
+    Waits,
+    /// It is exported, or was to be by itself.
+    Done,
+}
+
+fn standing(tx: &Tx<'_>, remote: &str, wanted: &Wanted) -> Result<Standing, LibraryError> {
     let label = wanted.label;
     let failed = |error| not_queued(label, error);
-    let known = vtl_jobs::is_known(tx, &key(remote, wanted)).map_err(failed)?;
-    Ok(!known && !vtl_jobs::is_about(tx, EXPORT, label.as_str()).map_err(failed)?)
+    if vtl_migrate::is_exported(tx, wanted.id, remote, wanted.generation)?
+        || vtl_jobs::is_known(tx, &key(remote, wanted)).map_err(failed)?
+    {
+        return Ok(Standing::Done);
+    }
+    Ok(match vtl_jobs::is_about(tx, EXPORT, label.as_str()).map_err(failed)? {
+        true => Standing::Waits,
+        false => Standing::Open,
+    })
 }
 
 fn not_queued(label: Label, error: JobError) -> LibraryError {
@@ -426,7 +508,7 @@ fn write(
         // It may have gone, or been exported, since it was looked at.
         let here = vtl_library::cartridge_by_id(tx, wanted.id)?;
         let here = here.filter(|one| one.state == CartridgeState::Normal && one.label == wanted.label);
-        if here.is_none() || !is_open(tx, remote, wanted)? {
+        if here.is_none() || standing(tx, remote, wanted)? != Standing::Open {
             continue;
         }
         let failed = |error| not_queued(wanted.label, error);
@@ -545,6 +627,17 @@ mod tests {
             self.daemon().meta.with(|meta| meta.read(read)).unwrap()
         }
 
+        /// The export of a cartridge ends, without having done anything.
+        fn end(&self, number: u16) {
+            let label = label(number).to_string();
+            let jobs = self.daemon().meta.with(|meta| meta.read(vtl_jobs::unfinished)).unwrap();
+            let job = jobs.into_iter().find(|job| job.label.as_deref() == Some(&label)).unwrap();
+            if self.daemon().jobs.manager().is_err() {
+                crate::jobs::Jobs::open(self.daemon());
+            }
+            self.daemon().jobs.manager().unwrap().cancel(job.id).unwrap();
+        }
+
         fn after(&mut self, seconds: u64) {
             self.now.wall_s += seconds;
             self.now.counted_s += seconds;
@@ -561,6 +654,18 @@ mod tests {
         fn drop(&mut self) {
             self.daemon().stop();
         }
+    }
+
+    /// Cartridge 900 is in the library.
+    fn list(tx: &mut Tx<'_>, id: CartridgeId) -> Result<(), LibraryError> {
+        let (library, place) = (Some(lib0()), vtl_library::NewPlace::Slot);
+        let new = vtl_library::NewCartridges { first: label(900), count: 1, library, place };
+        vtl_library::create_cartridges(tx, &new, &[id], vtl_types::ByteCount(1 << 20), 0).map(drop)
+    }
+
+    fn unlist(tx: &mut Tx<'_>, id: CartridgeId) -> Result<(), LibraryError> {
+        vtl_library::begin_remove(tx, label(900))?;
+        vtl_library::finish_remove(tx, id)
     }
 
     fn one(number: u16, why: &str) -> (String, String) {
@@ -631,6 +736,88 @@ mod tests {
         bench.after(2 * DAY_S);
         bench.restart();
         assert_eq!(bench.look(), [one(1, "schedule"), one(2, "schedule")]);
+    }
+
+    #[test]
+    fn a_time_of_a_schedule_waits_for_a_cartridge_that_an_export_is_at_and_comes_for_no_other_meanwhile() {
+        let mut bench = Bench::new("full,schedule:0 4 * * *");
+        bench.write(1, 930_000);
+        assert_eq!(bench.look(), [one(1, "full")], "03:15");
+        bench.write(1, 10_000);
+        bench.write(2, 1000);
+        bench.after(60 * 60);
+        assert_eq!(bench.look(), [one(1, "full"), one(2, "schedule")], "one export is at cartridge 1");
+        bench.write(3, 1000);
+        bench.after(60);
+        assert_eq!(bench.look(), [one(1, "full"), one(2, "schedule")], "cartridge 3 was not late");
+        bench.end(1);
+        bench.after(60);
+        assert_eq!(bench.look(), [one(2, "schedule"), one(1, "schedule")], "the time was not over for it");
+        bench.end(1);
+        bench.write(1, 10_000);
+        bench.set("migrate.triggers", "schedule:0 4 * * *");
+        bench.after(60);
+        assert_eq!(bench.look(), [one(2, "schedule")], "and it is over now");
+        bench.write(2, 1000);
+        bench.after(DAY_S);
+        assert_eq!(bench.look(), [one(2, "schedule"), one(1, "schedule"), one(3, "schedule")]);
+        bench.write(4, 1000);
+        bench.after(DAY_S);
+        let all = [one(2, "schedule"), one(1, "schedule"), one(3, "schedule"), one(4, "schedule")];
+        assert_eq!(bench.look(), all, "a time that comes while one is late is for all again");
+        // A restart while one is late finds it.
+        bench.restart();
+        bench.end(2);
+        bench.after(60);
+        assert_eq!(bench.look()[3], one(2, "schedule"));
+    }
+
+    #[test]
+    fn a_time_of_a_schedule_waits_for_a_cartridge_that_cannot_be_read() {
+        let mut bench = Bench::new("schedule:0 4 * * *");
+        bench.look();
+        let ghost = CartridgeId([9; 16]);
+        let now = bench.now;
+        bench.daemon().meta.change(|tx| list(tx, ghost)).unwrap();
+        bench.after(DAY_S);
+        bench.look();
+        let over = |bench: &Bench| {
+            let read = |tx: &Tx<'_>| Ok(rows::schedule(tx, &lib0(), "0 4 * * *")?);
+            bench.daemon().meta.read(read).unwrap()
+        };
+        assert_eq!(over(&bench), Some(now.wall_s), "its pool may be opened yet");
+        bench.daemon().meta.change(|tx| unlist(tx, ghost)).unwrap();
+        bench.look();
+        assert_eq!(over(&bench), Some(bench.now.wall_s));
+    }
+
+    #[test]
+    fn a_copy_that_becomes_whole_where_it_is_is_asked_again_and_what_is_gone_is_not_remembered() {
+        let bench = Bench::new("full");
+        bench.look();
+        let store = bench.daemon().pools.default().store.clone();
+        let (id, label) = (CartridgeId([9; 16]), label(900));
+        let spec = vtl_cartridge::CartridgeSpec {
+            label,
+            serial: "SERIAL01".to_owned(),
+            kind: label.media(),
+            capacity: vtl_types::ByteCount(1 << 20),
+            early_warning: None,
+            write_protected: false,
+            created_s: 1,
+            place: None,
+        };
+        vtl_cartridge::Cartridge::begin_copy(&store, id, &spec).unwrap();
+        bench.daemon().meta.change(|tx| list(tx, id)).unwrap();
+        assert_eq!(bench.look(), []);
+        let mut copy =
+            vtl_cartridge::Cartridge::open(&store, id, vtl_cartridge::Settings::default()).unwrap();
+        copy.write_block(&[Bytes::from(vec![7; 930_000])], true).unwrap();
+        copy.finish_copy(5).unwrap();
+        assert_eq!(bench.look(), [(label.to_string(), "full".to_owned())]);
+        bench.daemon().meta.change(|tx| unlist(tx, id)).unwrap();
+        bench.look();
+        assert!(!lock(&bench.daemon().policies.triggers.known).contains_key(&id));
     }
 
     #[test]
