@@ -124,18 +124,9 @@ impl Members {
     /// In this order: it is looked at; it is marked; it is locked; the home notes it; packs may go there. A crash leaves a folder that is blank, marked
     /// or noted, and a start that names it takes it in from any of these.
     pub(crate) fn add(&self, folder: &Path, store_id: [u8; 16], options: &Options) -> Result<(), StoreError> {
-        if folder.starts_with(&self.home) {
-            return Err(in_home(folder));
-        }
         let mut roster = lock(&self.roster);
-        let number = match roster::look(&*self.disk, folder, store_id)? {
+        let number = match self.check(folder, store_id)? {
             Seen::Blank => self.mark_next(&roster, folder, store_id)?,
-            Seen::Member(number) if self.all().iter().any(|member| member.number == number) => {
-                return Err(refused(
-                    folder,
-                    "it is a folder of this pool already (see vtl pool ls)".to_owned(),
-                ));
-            }
             Seen::Member(number) => number,
         };
         let member = Member::open(&self.disk, number, folder, Stage::InUse, options)?;
@@ -154,6 +145,27 @@ impl Members {
         *all = all.iter().cloned().chain([Arc::new(member)]).collect();
         tracing::info!(folder = %folder.display(), number, "the pool has a new folder for packs");
         Ok(())
+    }
+
+    /// Looks at a folder that is to be taken in, and writes nothing.
+    pub(crate) fn check(&self, folder: &Path, store_id: [u8; 16]) -> Result<Seen, StoreError> {
+        if folder.starts_with(&self.home) {
+            return Err(in_home(folder));
+        }
+        match roster::look(&*self.disk, folder, store_id)? {
+            Seen::Member(number) if self.all().iter().any(|member| member.number == number) => {
+                Err(refused(folder, "it is a folder of this pool already (see vtl pool ls)".to_owned()))
+            }
+            seen => Ok(seen),
+        }
+    }
+
+    /// Whether the home's file has a folder.
+    pub(crate) fn has_noted(&self, folder: &Path, store_id: [u8; 16]) -> Result<bool, StoreError> {
+        let _not_while_it_is_written = lock(&self.roster);
+        let roster = Roster::read(&*self.disk, &self.home, store_id)?;
+        let path = noted(folder);
+        Ok(roster.entries.iter().any(|entry| entry.path == path))
     }
 
     /// Marks a blank folder with a number that none has had.

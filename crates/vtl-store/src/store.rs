@@ -273,6 +273,23 @@ impl Store {
         self.core.packs.members.add(folder, self.id(), &self.core.options)
     }
 
+    /// Refuses a folder that [`Store::add_folder`] would not take in, as far as that can be seen, and writes nothing.
+    ///
+    /// # Errors
+    /// As those of [`Store::add_folder`].
+    pub fn check_folder(&self, folder: &Path) -> Result<(), StoreError> {
+        self.core.writable()?;
+        self.core.packs.members.check(folder, self.id()).map(drop)
+    }
+
+    /// Whether the home has noted a folder on its disk: an opening has to name it then.
+    ///
+    /// # Errors
+    /// What the home has noted cannot be read.
+    pub fn has_noted(&self, folder: &Path) -> Result<bool, StoreError> {
+        self.core.packs.members.has_noted(folder, self.id())
+    }
+
     /// How packs are written that streams append to: what the last write in each folder did, before one what an open promises.
     pub fn pack_writes(&self) -> PackWrites {
         let folders = self.core.packs.members.all();

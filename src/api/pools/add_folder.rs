@@ -15,14 +15,15 @@ impl Daemon {
     /// Adds a folder for packs to a pool that the inventory lists:
     ///
     /// 1. everything that may be wrong with it is found, and nothing is written;
-    /// 2. it is made, if it is not there;
+    /// 2. it is made, if it is not there, and the store looks at it;
     /// 3. the inventory lists it as the pool's;
     /// 4. the store takes it in, and packs may go there.
     ///
     /// After a crash between 3 and 4 the next start takes it in, as it takes in a new one of the configuration for the default pool.
     ///
     /// # Errors
-    /// Why not, with what helps. After an error in 4 the next start tries again, and so does the same request.
+    /// Why not, with what helps. After an error in 4 the inventory lists it no more, unless the store has noted it: a start would find the
+    /// pool closed for a folder that the store refuses. The same request tries again.
     pub(crate) fn pool_add_folder(&self, name: &str, asked: &AddFolder) -> Result<Done, ApiError> {
         let _one_at_a_time = lock(&self.changes);
         let pool = self.pools.one(Some(name))?;
@@ -47,12 +48,26 @@ impl Daemon {
         refuse_used(&pool, &folder)?;
         make(&folder)
             .map_err(|error| invalid(error.to_string(), "its parent must be there, and writable"))?;
+        pool.store.check_folder(&folder).map_err(|error| not_taken_in(&error))?;
         self.meta
             .change(|tx| Ok(rows::add_folder(tx, &pool.name, &folder)?))
             .map_err(|error| refused(&error))?;
-        pool.store.add_folder(&folder).map_err(|error| not_taken_in(&error))?;
+        if let Err(error) = pool.store.add_folder(&folder) {
+            self.strike_out(&pool, &folder);
+            return Err(not_taken_in(&error));
+        }
         let message = format!("pool {name} has {} for packs, too", folder.display());
         Ok(Done { message, names: vec![pool.name.to_string()] })
+    }
+
+    /// Takes a folder off the inventory's list, unless the store has noted it, or may have.
+    fn strike_out(&self, pool: &Pool, folder: &Path) {
+        if pool.store.has_noted(folder).unwrap_or(true) {
+            return;
+        }
+        if let Err(error) = self.meta.change(|tx| Ok(rows::drop_folder(tx, folder).map(drop)?)) {
+            tracing::warn!(pool = %pool.name, folder = %folder.display(), %error, "a folder that the pool did not take stays on its list");
+        }
     }
 }
 
@@ -83,7 +98,7 @@ fn not_taken_in(error: &StoreError) -> ApiError {
     match error {
         StoreError::Folder { .. } => invalid(error.to_string(), "name an empty folder"),
         _ => ApiError {
-            remedy: Some("check its disk, then ask again; the next start takes it in as well".to_owned()),
+            remedy: Some("check its disk, then ask again".to_owned()),
             ..internal(&error.to_string())
         },
     }

@@ -610,6 +610,42 @@ fn a_folder_is_added_to_a_pool_in_use_and_is_there_after_a_start() {
 }
 
 #[test]
+fn a_folder_that_the_store_refuses_is_not_listed_and_the_next_start_finds_the_pool_open() {
+    let place = Place::new();
+    let daemon = place.daemon(&[]);
+    daemon.pool_create(&place.request("p1", &["home"])).unwrap();
+    // What a cut-off attempt may have left, with something in it that it has not.
+    std::fs::create_dir_all(place.path("other/packs")).unwrap();
+    std::fs::write(place.path("other/packs/file"), b"somebody's").unwrap();
+    // Once the pool's, and with a pack of then, which is seen only when it is taken in.
+    let far = place.path("far");
+    std::fs::create_dir(&far).unwrap();
+    let members = place.path("home/members");
+    assert!(!members.exists());
+    daemon.pools.named(&name("p1")).unwrap().store.add_folder(&far).unwrap();
+    std::fs::remove_file(&members).unwrap();
+    daemon.stop();
+    drop(daemon);
+    std::fs::create_dir(far.join("packs/01")).unwrap();
+    std::fs::write(far.join("packs/01/0102030405060708-0a0b0c01.0000.pack"), b"").unwrap();
+    let daemon = place.daemon(&[]);
+    for path in [place.path("other"), far] {
+        assert_eq!(
+            add_folder(&daemon, "p1", &path).unwrap_err().code,
+            ErrorCode::Invalid,
+            "{}",
+            path.display()
+        );
+        assert_eq!(daemon.pool_show("p1").unwrap().folders.len(), 1);
+    }
+    daemon.stop();
+    drop(daemon);
+    let daemon = place.daemon(&[]);
+    assert_eq!(state(&daemon, "p1").as_deref(), Some("ok"), "{:?}", daemon.problems());
+    daemon.stop();
+}
+
+#[test]
 fn a_crash_at_any_step_of_adding_a_folder_leaves_it_away_or_in_and_the_same_request_ends_it() {
     for steps in 0..=3 {
         let place = Place::new();
