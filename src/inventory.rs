@@ -655,6 +655,66 @@ mod tests {
         })
     }
 
+    /// The table of cartridges that are here in part.
+    static LAZY: vtl_meta::Table = vtl_meta::Table {
+        name: "lazy",
+        columns: &[
+            "cartridge",
+            "pieces",
+            "label",
+            "remote",
+            "folder",
+            "manifest_sha256",
+            "manifest_bytes",
+            "image_bytes",
+            "keys",
+            "wrong",
+        ],
+        key_len: 1,
+    };
+
+    /// A row whose label is none, as damage leaves it.
+    fn damaged_lazy_row(id: CartridgeId) -> Vec<vtl_meta::Value> {
+        let text = |text: &str| vtl_meta::Value::Text(text.to_owned());
+        let id = vtl_meta::Value::Blob(id.0.to_vec());
+        let bytes = vtl_meta::Value::Integer(1);
+        let (label, manifest) = (text("no label"), text("00"));
+        vec![id.clone(), id, label, text("r"), text("f"), manifest, bytes.clone(), bytes, text(""), text("")]
+    }
+
+    #[test]
+    fn a_cartridge_whose_rest_is_known_to_nobody_is_not_opened_as_a_blank_one() {
+        use vtl_cartridge::{Cartridge as Tape, CartridgeSpec};
+        let bench = Bench::new();
+        let row = bench.row(1);
+        let store = bench.daemon.pools.of(row.id).unwrap().store.clone();
+        store.remove(vtl_store::OwnerId(row.id.0)).unwrap();
+        let spec = CartridgeSpec {
+            label: row.label,
+            serial: "SERIAL01".to_owned(),
+            kind: row.label.media(),
+            capacity: vtl_types::ByteCount(1 << 30),
+            early_warning: None,
+            write_protected: false,
+            created_s: 1,
+            place: None,
+        };
+        Tape::begin_copy(&store, row.id, &spec).unwrap();
+        let shelf = &bench.daemon.shelf;
+        let refused = |part: &str| {
+            let opened = shelf.open(&row).map(CartridgeMedium::close).unwrap_err();
+            let used = shelf.use_closed(row.id, |_| ()).unwrap_err();
+            assert!(opened.contains(part) && used.contains(part), "{opened}; {used}");
+        };
+        refused("import it once more");
+        let values = damaged_lazy_row(row.id);
+        bench.daemon.meta.change(|tx| Ok::<(), LibraryError>(tx.insert(&LAZY, &values)?)).unwrap();
+        refused("whether all of it is here");
+        let load = bench.carry(&[Place::Slot(1)], from_to(Place::Slot(1), Place::Drive(0)));
+        assert!(matches!(load, Err(CarryError::Load { .. })));
+        assert_eq!((bench.row(1).place, bench.held(0)), (Place::Slot(1), None));
+    }
+
     #[test]
     fn a_cartridge_that_its_drive_refuses_is_listed_where_it_was() {
         let bench = Bench::new();

@@ -35,7 +35,7 @@ impl Part {
         id: CartridgeId,
         again: impl Fn() -> Result<Cartridge, String> + Send + 'static,
     ) -> Result<Option<(Cartridge, Self)>, String> {
-        if row_of(lazies, store, id).is_none() {
+        if row_of(lazies, store, id)?.is_none() {
             return Ok(None);
         }
         let lazy = lazies.of(id).map_err(|failure| failure.message)?;
@@ -67,20 +67,38 @@ impl Part {
 }
 
 /// The row of a cartridge of which not all is here. One whose copy is finished is an ordinary cartridge, whatever rows say.
-pub(crate) fn row_of(lazies: &Lazies, store: &Store, id: CartridgeId) -> Option<LazyRow> {
-    let row = lazies.row(id).unwrap_or_else(|failure| {
-        warn!(cartridge = %id, why = failure.message, "whether all of a cartridge is here cannot be read");
+pub(crate) fn row_of(lazies: &Lazies, store: &Store, id: CartridgeId) -> Result<Option<LazyRow>, String> {
+    let unread = |why: String| format!("whether all of it is here cannot be read: {why}");
+    let Some(row) = lazies.row(id).map_err(|failure| unread(failure.message))? else { return Ok(None) };
+    let facts = Cartridge::inspect(store, id).map_err(|error| unread(error.to_string()))?;
+    Ok(facts.unfinished.then_some(row))
+}
+
+/// The same for who only tells of it.
+pub(crate) fn row_if_read(lazies: &Lazies, store: &Store, id: CartridgeId) -> Option<LazyRow> {
+    row_of(lazies, store, id).unwrap_or_else(|why| {
+        warn!(cartridge = %id, why, "what is here of a cartridge is not told");
         None
-    })?;
-    let facts = Cartridge::inspect(store, id).ok()?;
-    facts.unfinished.then_some(row)
+    })
+}
+
+/// A copy that is not finished is no tape: what it lacks would look like blank tape, and take writes.
+pub(crate) fn is_finished(store: &Store, id: CartridgeId) -> Result<(), String> {
+    match Cartridge::inspect(store, id) {
+        Ok(facts) if facts.unfinished => Err(format!(
+            "not all of cartridge {} is here, and what says where the rest is was not found; remove it, and import it once more",
+            facts.label
+        )),
+        Ok(_) => Ok(()),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 impl Daemon {
     /// What is here of a cartridge, and where the rest is; none when all of it is here.
     pub(crate) fn lazy_row(&self, id: CartridgeId) -> Option<LazyRow> {
         let pool = self.pools.of(id).ok()?;
-        row_of(self.shelf.lazies(), &pool.store, id)
+        row_if_read(self.shelf.lazies(), &pool.store, id)
     }
 
     /// The same for lists.

@@ -14,7 +14,7 @@ use vtl_store::{OwnerId, Store, StoreError};
 use vtl_types::{ByteCount, CartridgeId, LibraryName, Place, PoolName};
 
 use crate::clock;
-use crate::lazy::{Part, row_of};
+use crate::lazy::{Part, is_finished, row_if_read, row_of};
 use crate::pools::{Pool, Pools};
 use crate::retention_clock::RetentionClock;
 use crate::state::hexadecimal;
@@ -101,8 +101,10 @@ impl Shelf {
 
     /// One of which all is here.
     fn open_whole(&self, row: &vtl_library::Cartridge) -> Result<Cartridge, String> {
-        let mut cartridge = Cartridge::load(&self.store_of(row.id)?, row.id, Settings::default())
-            .map_err(|e| e.to_string())?;
+        let store = self.store_of(row.id)?;
+        is_finished(&store, row.id)?;
+        let mut cartridge =
+            Cartridge::load(&store, row.id, Settings::default()).map_err(|e| e.to_string())?;
         if cartridge.write_protected() != row.write_protected {
             cartridge.set_write_protected(row.write_protected).map_err(|e| e.to_string())?;
         }
@@ -120,7 +122,10 @@ impl Shelf {
         work: impl FnOnce(&mut CartridgeMedium) -> T,
     ) -> Result<T, String> {
         let store = self.store_of(id)?;
-        let open = move || Cartridge::open(&store, id, Settings::default()).map_err(|e| e.to_string());
+        let open = move || {
+            is_finished(&store, id)?;
+            Cartridge::open(&store, id, Settings::default()).map_err(|e| e.to_string())
+        };
         let (cartridge, part) = match Part::open(&self.lazies, &self.store_of(id)?, id, open.clone())? {
             Some((cartridge, part)) => (cartridge, Some(part)),
             None => (open()?, None),
@@ -167,7 +172,7 @@ impl Shelf {
     pub fn summary(&self, id: CartridgeId) -> (u64, Protection) {
         let Ok(store) = self.store_of(id) else { return (0, Protection::default()) };
         let Ok(facts) = Cartridge::inspect(&store, id) else { return (0, Protection::default()) };
-        let absent = facts.unfinished.then(|| row_of(&self.lazies, &store, id)).flatten();
+        let absent = facts.unfinished.then(|| row_if_read(&self.lazies, &store, id)).flatten();
         let used_bytes = absent.map_or(facts.used_bytes, |row| row.image_bytes);
         (used_bytes, facts.protection.at(self.retention.now()))
     }
@@ -175,7 +180,8 @@ impl Shelf {
     /// A cartridge is told where it is now, for rebuilding the inventory. Only a hint: failing is no failure.
     pub fn tell_place(&self, id: CartridgeId, place: Option<(LibraryName, Place)>) {
         let Ok(store) = self.store_of(id) else { return };
-        if !store.owners().contains(&OwnerId(id.0)) || row_of(&self.lazies, &store, id).is_some() {
+        // What cannot be told from a part of a cartridge is left alone.
+        if !store.owners().contains(&OwnerId(id.0)) || !matches!(row_of(&self.lazies, &store, id), Ok(None)) {
             return;
         }
         let told = Cartridge::open(&store, id, Settings::default())
