@@ -27,6 +27,7 @@ fn is_appended_to(path: &Path) -> bool {
 
 #[test]
 fn a_pack_that_streams_append_to_is_written_in_whole_pages_and_no_page_twice() {
+    let mut written = 0;
     for seed in 0..cases(4) {
         let plain = Options { write_bytes: 8192, ..Options::small() };
         let options = if seed % 2 == 0 { plain } else { encrypted(&plain) };
@@ -47,12 +48,15 @@ fn a_pack_that_streams_append_to_is_written_in_whole_pages_and_no_page_twice() {
                 assert!(pages.insert((write.path.clone(), page)), "{}, page {page}", write.path.display());
             }
         }
-        assert!(pages.len() > 50, "{}", pages.len());
+        written += pages.len() as u64;
     }
+    // A script that removes much writes little.
+    assert!(written > 50 * cases(4), "{written}");
 }
 
 #[test]
 fn the_files_are_the_same_whichever_way_they_are_written() {
+    let mut appended_to = 0;
     for seed in 0..cases(3) {
         let files = |refused: bool, direct_io: DirectIo| {
             let disk = SimDisk::new(seed);
@@ -70,7 +74,7 @@ fn the_files_are_the_same_whichever_way_they_are_written() {
             files.map(|file| (file.clone(), run.disk.contents(&file).unwrap())).collect::<BTreeMap<_, _>>()
         };
         let direct = files(false, DirectIo::On);
-        assert!(direct.keys().any(|path| is_appended_to(path)));
+        appended_to += direct.keys().filter(|path| is_appended_to(path)).count();
         assert!(
             [(true, DirectIo::On), (false, DirectIo::Off), (false, DirectIo::Auto)]
                 .into_iter()
@@ -78,6 +82,7 @@ fn the_files_are_the_same_whichever_way_they_are_written() {
             "seed {seed}"
         );
     }
+    assert!(appended_to > 0);
 }
 
 #[test]
