@@ -117,6 +117,13 @@ impl Daemon {
                 ),
             });
         }
+        if asked.lazy && asked.pool.as_deref().is_some_and(|name| name != "default") {
+            return Err(ApiError {
+                code: ErrorCode::Unsupported,
+                message: "a lazy import into another pool than default is not supported".to_owned(),
+                remedy: Some("leave --lazy out, or --pool".to_owned()),
+            });
+        }
         // A removal of the pool comes before, and there is none, or after, and finds the job.
         let _one_at_a_time = lock(&self.changes);
         let pool = asked.pool.as_deref().map(|name| self.pools.one(Some(name))).transpose()?;

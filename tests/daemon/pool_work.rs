@@ -38,6 +38,11 @@ fn an_import_goes_into_the_pool_that_is_named_which_cannot_be_removed_meanwhile(
     assert!(read(&mut host) == tape(3, 12), "every block and mark");
     drop(host);
 
+    let lazily =
+        json!({ "remote": "r", "folder": folder, "pool": "far", "as_label": "VTL009L8", "lazy": true });
+    let (status, answer) = server.ask("POST", "/imports", &lazily);
+    assert!(status == 501 && answer["message"].as_str().unwrap().contains("lazy"), "{answer}");
+
     // Without its disk the pool takes nothing in.
     assert_eq!(server.stop(), Some(0));
     let (home, away) = (disks.path().join("home"), disks.path().join("away"));
