@@ -9,6 +9,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt;
+use tokio::sync::Semaphore;
 use tracing::error;
 use vtl_api::{BASE, ErrorCode, Refusal};
 
@@ -25,9 +26,13 @@ const BODY_TIME: Duration = Duration::from_secs(30);
 /// So much of a body that is too long is read before that is said.
 const HEARD_OUT: usize = 1 << 20;
 
+/// So many requests that only read are carried out at once; more wait. Each takes a thread.
+const MOST_LOOKS: usize = 64;
+
 /// All that requests share.
 pub(super) struct Api {
     daemon: Arc<Daemon>,
+    looks: Arc<Semaphore>,
     routes: Vec<Route>,
     things: Things,
     once: Once,
@@ -52,7 +57,8 @@ struct Good {
 
 impl Api {
     pub(super) fn new(daemon: Arc<Daemon>, routes: Vec<Route>) -> Self {
-        Self { daemon, routes, things: Things::default(), once: Once::default() }
+        let looks = Arc::new(Semaphore::new(MOST_LOOKS));
+        Self { daemon, looks, routes, things: Things::default(), once: Once::default() }
     }
 
     /// Answers a request for the route with this number.
@@ -84,7 +90,9 @@ impl Api {
         let body = if route.is_read() { Bytes::new() } else { read(&head, body, BODY_TIME).await? };
         let asked = Asked { path, query, body };
         let conditions = conditions(route, &head.headers, &asked)?;
+        let turn = if route.is_read() { self.looks.clone().acquire_owned().await.ok() } else { None };
         let worked = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
             let route = self.routes.get(at).ok_or_else(|| internal("the request has no route"))?;
             let good = self.carry_out(route, &asked, &conditions)?;
             respond(route, &asked, good)
