@@ -121,7 +121,7 @@ mod tests {
         for kind in ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", ""]
         {
             let refused = with(kind).unwrap_err();
-            assert_eq!((refused.code, refused.status), (ErrorCode::NotJson, 415), "{kind}");
+            assert_eq!((refused.code, refused.code.http_status()), (ErrorCode::NotJson, 415), "{kind}");
         }
     }
 }
