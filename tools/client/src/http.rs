@@ -113,6 +113,10 @@ impl Client {
         let mut tries = 1;
         loop {
             match self.once(request, &url, key) {
+                // The first time has not come to its end; nobody else has this key.
+                Ok(Err(Failure::Api(refused))) if tries > 1 && is_under_way(&refused) => {
+                    std::thread::sleep(PAUSE);
+                }
                 Ok(answer) => return answer,
                 Err(lost) if may_repeat && tries < TRIES && (tries > 1 || is_lost(&lost)) => {
                     std::thread::sleep(PAUSE * tries);
@@ -169,6 +173,10 @@ impl Client {
             })
         }))))
     }
+}
+
+fn is_under_way(refused: &Refusal) -> bool {
+    refused.code == ErrorCode::Conflict && refused.field.as_deref() == Some("Idempotency-Key")
 }
 
 /// A longer answer is none of ours.
