@@ -1,5 +1,6 @@
 //! The management API over HTTP: which request is which operation, and how refusals look. Who may ask is said in `admit`.
 
+mod access;
 mod admit;
 mod ops;
 mod pools;
@@ -7,7 +8,7 @@ mod store;
 
 use std::sync::Arc;
 
-use axum::Router;
+use axum::{Extension, Router};
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::{StatusCode, header};
@@ -23,21 +24,41 @@ use vtl_library::{LibraryError, MoveFault};
 
 use crate::daemon::Daemon;
 use crate::inventory::CarryError;
+use crate::tls::Peer;
 
 /// No request has a larger body.
 const BODY_LIMIT: usize = 64 << 10;
 
 /// Serves until the daemon stops.
-pub async fn serve(listener: TcpListener, daemon: Arc<Daemon>, token: String) {
-    let guard = Arc::new(admit::Guard::new(token));
-    let routes = routes(daemon)
-        .layer(DefaultBodyLimit::max(BODY_LIMIT))
-        .layer(middleware::map_response(in_our_words))
-        .layer(middleware::from_fn_with_state(guard, admit::admit));
-    let app = Router::new().nest(BASE, routes).fallback(|| async { not_found("there is no such page") });
-    if let Err(failed) = axum::serve(listener, app).await {
+pub async fn serve(listener: TcpListener, daemon: Arc<Daemon>) {
+    let app = app(&daemon).into_make_service_with_connect_info::<Peer>();
+    let served = match &daemon.tls {
+        None => axum::serve(listener, app).await,
+        Some(tls) => match tls.listen(listener) {
+            Ok(listener) => axum::serve(listener, app).await,
+            Err(failed) => Err(failed),
+        },
+    };
+    if let Err(failed) = served {
         error!(%failed, "the API has ended");
     }
+}
+
+/// Everything that is served, behind the door.
+fn app(daemon: &Arc<Daemon>) -> Router {
+    let (secure, inside) = (daemon.tls.is_some(), access::Inside::default());
+    let routes = routes(daemon.clone())
+        .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .layer(middleware::map_response(in_our_words))
+        .layer(Extension(access::Secure(secure)))
+        .layer(Extension(inside.clone()));
+    inside.is(Router::new().nest(BASE, routes.clone()));
+    let guard = Arc::new(admit::Guard::new(daemon.clone(), secure));
+    let routes = routes.layer(middleware::from_fn_with_state(guard, admit::admit));
+    Router::new()
+        .nest(BASE, routes)
+        .fallback(|| async { not_found("there is no such page") })
+        .layer(middleware::map_response(move |answer| async move { admit::protect(answer, secure) }))
 }
 
 /// Runs a blocking operation off the network threads.
@@ -78,6 +99,7 @@ fn routes(daemon: Arc<Daemon>) -> Router {
         jobs(),
         iscsi(),
         system(),
+        access::access(),
     ];
     nouns
         .into_iter()

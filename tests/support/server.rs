@@ -255,6 +255,7 @@ fn spawn(folder: &Path, arguments: &[String]) -> (Child, Vec<String>) {
 fn addresses(welcome: &[String]) -> (SocketAddr, SocketAddr) {
     let ready = welcome.last().unwrap();
     let portal = ready.rsplit_once(" on ").unwrap().1.split(", ").next().unwrap().parse().unwrap();
-    let api = welcome.iter().find_map(|line| line.split_once("http://")).unwrap().1;
+    let is_api = |line: &&String| line.starts_with("API and web address: ");
+    let api = welcome.iter().find(is_api).unwrap().split_once("://").unwrap().1;
     (portal, api.split(' ').next().unwrap().parse().unwrap())
 }

@@ -3,7 +3,11 @@
 //! Programs outside the project read these: fields are added, never renamed or removed. Bytes are integers, times RFC 3339.
 //! Every response is JSON; an error is an [`ApiError`] with an HTTP status of the 4xx or 5xx class.
 
+mod access;
+
 use serde::{Deserialize, Serialize};
+
+pub use access::*;
 
 /// Where the version 1 API begins.
 pub const BASE: &str = "/api/v1";
@@ -38,6 +42,8 @@ pub enum ErrorCode {
     Conflict,
     /// No room: 507.
     Full,
+    /// Too many attempts; the remedy says how long to wait: 429.
+    TooManyRequests,
     /// This version cannot do it: 501.
     Unsupported,
     /// Our fault or the disk's: 500.
@@ -55,6 +61,7 @@ impl ErrorCode {
             Self::Invalid => 400,
             Self::Exists | Self::Conflict => 409,
             Self::Full => 507,
+            Self::TooManyRequests => 429,
             Self::Unsupported => 501,
             Self::Internal => 500,
         }
