@@ -238,6 +238,20 @@ impl Access {
         self.note(Record { result, ..record });
     }
 
+    /// Cartridges were moved, by a host or as the entry before this one says.
+    pub(crate) fn note_moves(&self, moved: &[vtl_library::Moved]) {
+        for one in moved {
+            let library = one.cartridge.library.as_ref().map(ToString::to_string);
+            let detail = json!({
+                "label": one.cartridge.label.to_string(),
+                "from": one.from.to_string(),
+                "to": one.to.to_string(),
+                "library": library,
+            });
+            self.note_event("vtld", "move", detail, "ok".to_owned());
+        }
+    }
+
     fn note(&self, record: Record) {
         let what = record.what.clone();
         if let Err(error) = lock(&self.audit).append(record) {

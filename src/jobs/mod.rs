@@ -53,6 +53,7 @@ impl Jobs {
             let daemon = weak.clone();
             move |moved, ejected| {
                 let Some(daemon) = daemon.upgrade() else { return };
+                daemon.access.note_moves(moved);
                 if ejected {
                     daemon.jobs.poke();
                 }

@@ -10,6 +10,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod access;
+mod audit;
 mod crashes;
 mod doors;
 mod durability;

@@ -194,12 +194,25 @@ impl Server {
 
     /// A request with these headers; `Host` is this machine unless it is among them.
     pub fn ask_with(&self, method: &str, path: &str, body: &Value, headers: &[(&str, &str)]) -> (u16, Value) {
+        let (status, _, answer) = self.ask_whole(method, path, body, headers);
+        (status, answer)
+    }
+
+    /// The same with the answer's head, in small letters.
+    pub fn ask_whole(
+        &self,
+        method: &str,
+        path: &str,
+        body: &Value,
+        headers: &[(&str, &str)],
+    ) -> (u16, String, Value) {
         let mut socket = self.send_with(method, path, body, headers);
         let mut answer = String::new();
         socket.read_to_string(&mut answer).unwrap();
         let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        (status, serde_json::from_str(body).unwrap_or_else(|_| panic!("no JSON: {answer}")))
+        let body = serde_json::from_str(body).unwrap_or_else(|_| panic!("no JSON: {answer}"));
+        (status, head.to_owned(), body)
     }
 }
 
