@@ -145,7 +145,8 @@ fn load(tls: &vtl_conf::Tls, api: &Api, state: &StateFolder) -> Result<Shown, St
     let provider = aws_lc_rs::default_provider();
     match tls {
         vtl_conf::Tls::Files { cert, key } => {
-            let named = |what: &str, file: &Path, why: String| format!("api.tls.{what}: {}: {why}", file.display());
+            let named =
+                |what: &str, file: &Path, why: String| format!("api.tls.{what}: {}: {why}", file.display());
             let certificates = read(cert, false).map_err(|why| named("cert", cert, why))?;
             let private = read(key, true).map_err(|why| named("key", key, why))?;
             shown(&certificates, &private, &provider).map_err(|why| named("cert", cert, why))

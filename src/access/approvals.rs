@@ -35,9 +35,13 @@ fn shown(one: &Approval) -> ApprovalInfo {
 impl Access {
     /// Keeps a request until a second person decides.
     pub(crate) fn hold(&self, asked: Asked) -> Answer<Waits> {
-        let kept = self.change(|tx| vtl_auth::keep_approval(tx, asked, now().wall_s, &crate::random::fill))?;
+        let kept =
+            self.change(|tx| vtl_auth::keep_approval(tx, asked, now().wall_s, &crate::random::fill))?;
         Ok(Waits {
-            message: format!("another security officer has to approve this: vtl approval approve {}", kept.id),
+            message: format!(
+                "another security officer has to approve this: vtl approval approve {}",
+                kept.id
+            ),
             expires: rfc3339(kept.expires_s()),
             approval: kept.id,
         })

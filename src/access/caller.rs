@@ -117,7 +117,9 @@ impl Access {
             let user = owner.map(|name| vtl_auth::user(tx, &name)).transpose()?.flatten();
             Ok((token, user))
         })?;
-        let Some(token) = token.filter(|token| token.is_opened_by(bearer, now().wall_s)) else { return Ok(None) };
+        let Some(token) = token.filter(|token| token.is_opened_by(bearer, now().wall_s)) else {
+            return Ok(None);
+        };
         Ok(match (&token.user, user) {
             (None, _) => Some((Who::Program(token.name), token.roles, token.expires_s)),
             (Some(_), Some(user)) if !user.locked => {
@@ -135,7 +137,8 @@ impl Access {
             None => (Who::Root, session.roles),
             Some(name) => {
                 let (user, token) = self.read(|tx| {
-                    let token = session.token.as_deref().map(|id| vtl_auth::find_token(tx, id)).transpose()?;
+                    let token =
+                        session.token.as_deref().map(|id| vtl_auth::find_token(tx, id)).transpose()?;
                     Ok((vtl_auth::user(tx, name)?, token.map(|found| found.filter(is_in_time))))
                 })?;
                 let user = user.filter(|user| !user.locked && token != Some(None)).ok_or_else(nobody)?;

@@ -44,12 +44,21 @@ pub(super) fn hashed(user: &UserName, password: &str) -> Result<Hashed, ApiError
 
 /// The same words whatever was wrong.
 fn not_in() -> ApiError {
-    refusal(ErrorCode::Unauthorized, "the user, the password or the token is wrong", "try again, or ask an administrator")
+    refusal(
+        ErrorCode::Unauthorized,
+        "the user, the password or the token is wrong",
+        "try again, or ask an administrator",
+    )
 }
 
 impl Access {
     /// Opens a session. The session before, if the page had one, ends: nobody goes on with a session that another has given him.
-    pub(crate) fn log_in(&self, ask: &LogIn, from: IpAddr, before: Option<&str>) -> Result<LoggedIn, ApiError> {
+    pub(crate) fn log_in(
+        &self,
+        ask: &LogIn,
+        from: IpAddr,
+        before: Option<&str>,
+    ) -> Result<LoggedIn, ApiError> {
         let (who, outcome) = match ask {
             LogIn { user: Some(user), password: Some(password), token: None } => {
                 (user.clone(), self.with_password(user, password, from))
@@ -63,7 +72,7 @@ impl Access {
             }
         };
         let who = outcome.as_ref().map_or(who, |(who, ..)| who.text());
-        self.note_login("log in", &who, from, outcome.as_ref().map(drop))?;
+        self.note_login("log in", &who, from, outcome.as_ref().map(|_| ()))?;
         let (who, roles, token) = outcome?;
         self.log_out(before);
         Ok(self.open_session(&who, roles, token))
@@ -72,7 +81,10 @@ impl Access {
     fn open_session(&self, who: &Who, roles: Roles, token: Option<String>) -> LoggedIn {
         let whose = (who.user().cloned(), roles);
         let Opened { cookie, session } = lock(&self.sessions).open(whose, token, now(), &crate::random::fill);
-        LoggedIn { cookie: cookie.expose(), state: state(who, roles, Some(session.expires_s), Some(&session)) }
+        LoggedIn {
+            cookie: cookie.expose(),
+            state: state(who, roles, Some(session.expires_s), Some(&session)),
+        }
     }
 
     /// Ends the session of a cookie.
@@ -82,12 +94,7 @@ impl Access {
         }
     }
 
-    fn with_password(
-        &self,
-        user: &str,
-        password: &str,
-        from: IpAddr,
-    ) -> Result<Proved, ApiError> {
+    fn with_password(&self, user: &str, password: &str, from: IpAddr) -> Result<Proved, ApiError> {
         self.patiently(&[Subject::user(user), Subject::address(from)], || {
             let known = match user.parse::<UserName>() {
                 Ok(name) => self.read(|tx| vtl_auth::user(tx, &name))?,
@@ -137,7 +144,7 @@ impl Access {
     /// Makes the first user, who administers and is the security officer until he makes others, and logs him in.
     pub(crate) fn set_up(&self, ask: &FirstUser, from: IpAddr) -> Result<LoggedIn, ApiError> {
         let outcome = self.patiently(&[Subject::address(from)], || self.first_user(ask));
-        self.note_login("set up", &ask.user, from, outcome.as_ref().map(drop))?;
+        self.note_login("set up", &ask.user, from, outcome.as_ref().map(|_| ()))?;
         let name = outcome?;
         Ok(self.open_session(&Who::User(name), first_roles(), None))
     }
@@ -151,7 +158,8 @@ impl Access {
         let name = user_name(&ask.user)?;
         // Held until the user is there: one link makes one user.
         let mut setup = lock(&self.setup);
-        let is_it = setup.as_ref().zip(given.as_ref()).is_some_and(|(link, given)| link.is_opened_by(given, now()));
+        let is_it =
+            setup.as_ref().zip(given.as_ref()).is_some_and(|(link, given)| link.is_opened_by(given, now()));
         if !is_it {
             return Err(over());
         }

@@ -65,7 +65,8 @@ impl Access {
         let problems = report.faults.iter().map(|fault| Problem {
             subject: "audit log".to_owned(),
             message: fault.to_string(),
-            remedy: "find out who changed the files of the folder audit; see docs/access.md, \"Audit log\"".to_owned(),
+            remedy: "find out who changed the files of the folder audit; see docs/access.md, \"Audit log\""
+                .to_owned(),
         });
         Ok((access, problems.collect()))
     }

@@ -156,7 +156,8 @@ pub(crate) fn need(method: &str, route: &str) -> Option<Need> {
 /// What the fields of a body need beside that. Asked with a value or with null: a field that is named is meant.
 pub(crate) fn need_of_fields(method: &str, route: &str, body: &Value) -> Vec<Permission> {
     let route = route.strip_prefix(BASE).unwrap_or(route);
-    let rows = FIELDS.iter().filter(|(m, r, field, _)| *m == method && *r == route && body.get(field).is_some());
+    let rows =
+        FIELDS.iter().filter(|(m, r, field, _)| *m == method && *r == route && body.get(field).is_some());
     rows.map(|(.., permission)| *permission).collect()
 }
 

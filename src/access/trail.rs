@@ -193,8 +193,14 @@ impl Access {
         let at = rfc3339(now().wall_s);
         let record = Record { at, kind: EntryKind::Outcome, of: Some(number), result, ..record };
         lock(&self.audit).append(record).map(drop).map_err(|error| {
-            let why = format!("the change was done, and its outcome could not be written to the audit log: {error}");
-            refusal(ErrorCode::Internal, why, "look what is there now, and free space or check the disk of the state folder")
+            let why = format!(
+                "the change was done, and its outcome could not be written to the audit log: {error}"
+            );
+            refusal(
+                ErrorCode::Internal,
+                why,
+                "look what is there now, and free space or check the disk of the state folder",
+            )
         })
     }
 
@@ -228,7 +234,8 @@ impl Access {
 
     fn note_knock(&self, record: Record) {
         let Some(left_out) = lock(&self.knocks).knock(now().count_s) else { return };
-        let detail = if left_out > 0 { json!({ "left_out_before": left_out }) } else { record.detail.clone() };
+        let detail =
+            if left_out > 0 { json!({ "left_out_before": left_out }) } else { record.detail.clone() };
         self.note(Record { detail, ..record });
     }
 
@@ -269,7 +276,12 @@ impl Access {
         }
         let faults: Vec<String> = report.faults.iter().take(MOST_PARTS).map(ToString::to_string).collect();
         let result = if faults.is_empty() { "the log is whole" } else { "the log is not whole" };
-        self.note_event("vtld", "start", json!({ "entries": report.lines, "faults": faults }), result.to_owned());
+        self.note_event(
+            "vtld",
+            "start",
+            json!({ "entries": report.lines, "faults": faults }),
+            result.to_owned(),
+        );
         let head = lock(&self.audit).head();
         tracing::info!(number = head.number, head = head.hash_text(), "audit log");
     }

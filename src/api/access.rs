@@ -4,8 +4,8 @@ use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 
 use axum::body::{Body, Bytes};
-use axum::extract::{ConnectInfo, Path, Query, Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::extract::{ConnectInfo, Path, Query, State};
+use axum::http::{HeaderMap, HeaderValue, Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use axum::{Extension, Router};
@@ -14,7 +14,7 @@ use tower::ServiceExt as _;
 use vtl_api::{ApiError, AuditQuery, BASE, Done, FirstUser, LogIn};
 use vtl_auth::Approval;
 
-use super::admit::{From, cookie, set_cookie};
+use super::admit::{Source, cookie, set_cookie};
 use super::{Name, Shared, body, error_response, run};
 use crate::access::{Caller, LoggedIn};
 use crate::daemon::{Daemon, internal};
@@ -184,7 +184,7 @@ fn escaped(text: &str) -> String {
 async fn log_in(
     State(d): Shared,
     Extension(Secure(secure)): Extension<Secure>,
-    Extension(From(from)): Extension<From>,
+    Extension(Source(from)): Extension<Source>,
     headers: HeaderMap,
     b: Bytes,
 ) -> Response {
@@ -199,7 +199,7 @@ async fn log_in(
 async fn set_up(
     State(d): Shared,
     Extension(Secure(secure)): Extension<Secure>,
-    Extension(From(from)): Extension<From>,
+    Extension(Source(from)): Extension<Source>,
     b: Bytes,
 ) -> Response {
     let outcome = with_turn(d, move |d| {
@@ -212,7 +212,11 @@ async fn set_up(
 /// What the parser says of a body may have a part of it; here that could be a password.
 fn without_values(error: ApiError) -> ApiError {
     let message = "the request cannot be read: it has other fields than a log-in".to_owned();
-    ApiError { message, remedy: Some("send {user, password}, {token}, or for a first user all three".to_owned()), ..error }
+    ApiError {
+        message,
+        remedy: Some("send {user, password}, {token}, or for a first user all three".to_owned()),
+        ..error
+    }
 }
 
 fn logged_in(outcome: Result<LoggedIn, ApiError>, secure: bool) -> Response {

@@ -84,7 +84,7 @@ impl Guard {
             Some(route) => need(&knock.method, route).ok_or_else(|| without_a_row(&knock))?,
         };
         let Need::Of(permission) = need else {
-            request.extensions_mut().insert(From(knock.from));
+            request.extensions_mut().insert(Source(knock.from));
             return Ok(next.run(request).await);
         };
         let caller = self.caller(request.headers(), knock.from).await?;
@@ -118,12 +118,12 @@ impl Guard {
         let mut needs = vec![permission];
         needs.extend(need_of_fields(&knock.method, knock.route.as_deref().unwrap_or_default(), &body));
         if let Some(refused) = needs.iter().find_map(|need| may(&caller, *need).err()) {
-            let what = knock.what;
-            self.off(move |daemon| {
+            let what = knock.what.clone();
+            self.off::<()>(move |daemon| {
                 daemon.access.note_refused(&caller, &what, detail, &refused);
                 Err(refused)
             })
-            .await?
+            .await?;
         }
         let second = needs.into_iter().find(|need| self.wants_second(*need, &body));
         let (who, what) = (caller.clone(), knock.what.clone());
@@ -195,14 +195,15 @@ impl Guard {
 
     fn check_names(&self, headers: &HeaderMap) -> Result<(), ApiError> {
         let config = self.daemon.config();
-        let doors = Doors { hosts: &config.api.hosts, any_address: config.api.is_wide(), secure: self.secure };
+        let doors =
+            Doors { hosts: &config.api.hosts, any_address: config.api.is_wide(), secure: self.secure };
         doors.check(headers)
     }
 }
 
 /// Where a caller without a name comes from, for requests that prove by themselves who asks.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct From(pub(super) IpAddr);
+pub(super) struct Source(pub(super) IpAddr);
 
 fn may(caller: &Caller, permission: Permission) -> Result<(), ApiError> {
     if caller.may(permission) {
@@ -225,7 +226,11 @@ fn without_a_row(knock: &Knock) -> ApiError {
         );
     }
     error!(route, "a route has no permission");
-    refusal(ErrorCode::Forbidden, "nobody may do this: the route has no permission", "report this: it is a fault of vtld")
+    refusal(
+        ErrorCode::Forbidden,
+        "nobody may do this: the route has no permission",
+        "report this: it is a fault of vtld",
+    )
 }
 
 fn too_large() -> ApiError {
@@ -307,7 +312,8 @@ impl Doors<'_> {
             ));
         }
         let scheme = if self.secure { "https://" } else { "http://" };
-        let is_ours = |origin: &str| origin.strip_prefix(scheme).is_some_and(|from| from.eq_ignore_ascii_case(host));
+        let is_ours =
+            |origin: &str| origin.strip_prefix(scheme).is_some_and(|from| from.eq_ignore_ascii_case(host));
         match text(headers, header::ORIGIN) {
             Some(origin) if !is_ours(origin) => Err(refusal(
                 ErrorCode::Forbidden,
@@ -332,7 +338,8 @@ impl Doors<'_> {
             Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
             _ => host,
         };
-        name.eq_ignore_ascii_case("localhost") || self.hosts.iter().any(|known| known.eq_ignore_ascii_case(name))
+        name.eq_ignore_ascii_case("localhost")
+            || self.hosts.iter().any(|known| known.eq_ignore_ascii_case(name))
     }
 }
 
@@ -348,10 +355,19 @@ mod tests {
     fn on_loopback_only_names_of_this_machine_are_hosts() {
         let known = ["vtl.example".to_owned()];
         let doors = doors(&known, false, false);
-        for host in ["127.0.0.1:8460", "localhost", "LOCALHOST:8460", "[::1]:8460", "127.0.0.2", "VTL.example:8460"] {
+        for host in
+            ["127.0.0.1:8460", "localhost", "LOCALHOST:8460", "[::1]:8460", "127.0.0.2", "VTL.example:8460"]
+        {
             assert!(doors.is_this_machine(host), "{host}");
         }
-        for host in ["evil.example", "10.0.0.1:8460", "localhost.example:80", "127.0.0.1.example", "", "a.vtl.example"] {
+        for host in [
+            "evil.example",
+            "10.0.0.1:8460",
+            "localhost.example:80",
+            "127.0.0.1.example",
+            "",
+            "a.vtl.example",
+        ] {
             assert!(!doors.is_this_machine(host), "{host}");
         }
     }
@@ -381,10 +397,14 @@ mod tests {
     #[test]
     fn only_pages_of_this_very_host_port_and_scheme_may_ask() {
         for (host, origin, secure, may) in ORIGINS {
-            let found = doors(&[], false, secure).check(&headers(&[(header::HOST, host), (header::ORIGIN, origin)]));
+            let found =
+                doors(&[], false, secure).check(&headers(&[(header::HOST, host), (header::ORIGIN, origin)]));
             assert_eq!(found.is_ok(), may, "{origin} at {host}");
         }
-        assert!(doors(&[], false, false).check(&headers(&[(header::HOST, "localhost")])).is_ok(), "no page at all");
+        assert!(
+            doors(&[], false, false).check(&headers(&[(header::HOST, "localhost")])).is_ok(),
+            "no page at all"
+        );
     }
 
     #[test]

@@ -173,7 +173,8 @@ fn a_session_that_somebody_else_chose_is_not_gone_on_with() {
     let (_, head, _) = server.ask_whole("POST", "/session", &ask, &[("Cookie", &planted.cookie)]);
     assert_ne!(cookie(&head).unwrap(), planted.cookie);
     assert_eq!(planted.get("/session").0, 401, "the session before has ended");
-    let made_up = "vtl=vtls_0000000000000000_0000000000000000000000000000000000000000000000000000000000000000";
+    let made_up =
+        "vtl=vtls_0000000000000000_0000000000000000000000000000000000000000000000000000000000000000";
     let (_, head, _) = server.ask_whole("POST", "/session", &ask, &[("Cookie", made_up)]);
     assert_ne!(cookie(&head).unwrap(), made_up);
 }
@@ -193,7 +194,10 @@ fn every_answer_forbids_frames_and_foreign_scripts() {
             assert!(head.lines().any(|found| found == line), "{method} {path}: {line} in\n{head}");
         }
         let policy = head.lines().find_map(|line| line.strip_prefix("content-security-policy: ")).unwrap();
-        assert!(policy.contains("default-src 'self'") && policy.contains("frame-ancestors 'none'"), "{policy}");
+        assert!(
+            policy.contains("default-src 'self'") && policy.contains("frame-ancestors 'none'"),
+            "{policy}"
+        );
         assert!(!head.contains("strict-transport-security"), "without TLS it would lock browsers out");
     }
 }
@@ -244,7 +248,8 @@ fn a_token_opens_what_its_roles_and_its_user_may_until_it_is_revoked_or_over() {
     ] {
         assert!(stolen == token || get(&stolen) == 401, "{stolen}");
     }
-    let as_cookie = server.ask_with("GET", "/libraries", &Value::Null, &[("Cookie", &format!("vtl={token}"))]);
+    let as_cookie =
+        server.ask_with("GET", "/libraries", &Value::Null, &[("Cookie", &format!("vtl={token}"))]);
     assert_eq!(as_cookie.0, 401, "a token is no session");
     let sitting = page(&server, "/session", &json!({ "token": token }));
     assert_eq!(sitting.get("/session").1["roles"], json!(["viewer"]));
@@ -401,7 +406,10 @@ fn an_administrator_makes_himself_no_security_officer_by_any_request() {
         assert_eq!((status, &answer["code"]), (403, &json!("forbidden")), "{method} {path}: {answer}");
     }
     assert_eq!(ann.get("/users/ann").1["roles"], json!(["administrator"]));
-    assert_eq!(ann.ask("POST", "/users", &json!({ "name": "vic", "password": PASSWORD, "roles": ["viewer"] })).0, 200);
+    assert_eq!(
+        ann.ask("POST", "/users", &json!({ "name": "vic", "password": PASSWORD, "roles": ["viewer"] })).0,
+        200
+    );
 }
 
 #[test]

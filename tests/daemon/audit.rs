@@ -21,7 +21,10 @@ fn a_change_is_written_with_who_where_what_and_its_outcome_before_the_answer_com
     let rows = entries(&server, "?what=move&kind=outcome");
     assert_eq!(rows.len(), 2, "{rows:?}");
     let (failed, done) = (&rows[0], &rows[1]);
-    assert_eq!((&done["who"], &done["from"], &done["result"]), (&json!("root"), &json!("127.0.0.1"), &json!("ok")));
+    assert_eq!(
+        (&done["who"], &done["from"], &done["result"]),
+        (&json!("root"), &json!("127.0.0.1"), &json!("ok"))
+    );
     assert_eq!(done["what"], "POST /cartridges/{label}/move");
     assert_eq!(done["detail"], json!({ "path": "/cartridges/VTL001L8/move", "body": { "to": "slot:11" } }));
     assert!(failed["result"].as_str().unwrap().contains("404"), "{failed}");
@@ -64,7 +67,10 @@ fn a_move_by_a_host_is_written() {
     host.load(1, 0);
     let moves = entries(&server, "?kind=event&what=move");
     assert_eq!(moves[0]["detail"]["label"], "VTL001L8");
-    assert_eq!((&moves[0]["detail"]["from"], &moves[0]["detail"]["to"]), (&json!("slot:1"), &json!("drive:0")));
+    assert_eq!(
+        (&moves[0]["detail"]["from"], &moves[0]["detail"]["to"]),
+        (&json!("slot:1"), &json!("drive:0"))
+    );
 }
 
 #[test]
@@ -76,7 +82,8 @@ fn pages_follow_each_other_by_their_links_to_the_first_entry() {
     let bearer = format!("Bearer {}", server.token());
     let (mut path, mut seen) = ("/audit?limit=4".to_owned(), Vec::new());
     for _ in 0..20 {
-        let (status, head, rows) = server.ask_whole("GET", &path, &Value::Null, &[("Authorization", &bearer)]);
+        let (status, head, rows) =
+            server.ask_whole("GET", &path, &Value::Null, &[("Authorization", &bearer)]);
         assert_eq!(status, 200);
         assert!(rows.as_array().unwrap().len() <= 4);
         seen.extend(rows.as_array().unwrap().iter().map(|row| row["number"].as_u64().unwrap()));
@@ -106,7 +113,10 @@ fn a_log_that_somebody_changed_is_told_at_the_next_start_and_names_the_entry() {
     server.start_again();
     let report = server.get("/audit/verify");
     assert_eq!(report["whole"], false);
-    assert_eq!(report["faults"], json!([format!("entry {number} has been changed since the next one was written")]));
+    assert_eq!(
+        report["faults"],
+        json!([format!("entry {number} has been changed since the next one was written")])
+    );
     let problems = server.get("/system/status")["problems"].to_string();
     assert!(problems.contains("audit log") && problems.contains(&format!("entry {number} ")), "{problems}");
 }

@@ -39,4 +39,5 @@ mod sessions;
 mod store;
 mod targets;
 mod tasks;
+mod tls;
 mod vault;

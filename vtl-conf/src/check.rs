@@ -23,9 +23,9 @@ use crate::{
     error::{ConfError, ConfErrors, Origin},
     hooks, keys,
     mirror::{
-        AccessMirror, ApiMirror, CartridgeMirror, ChapMirror, HooksMirror, IscsiMirror, JobsMirror, LibraryMirror,
-        LogMirror, MigrateMirror, Mirror, RetentionMirror, RetryMirror, StoreMirror, TargetMirror, TlsMirror,
-        TransferMirror,
+        AccessMirror, ApiMirror, CartridgeMirror, ChapMirror, HooksMirror, IscsiMirror, JobsMirror,
+        LibraryMirror, LogMirror, MigrateMirror, Mirror, RetentionMirror, RetryMirror, StoreMirror,
+        TargetMirror, TlsMirror, TransferMirror,
     },
     secrets::{self, Wrong},
     trigger::{self, Trigger},
@@ -945,7 +945,10 @@ fn host_names(value: &Value) -> Parsed<Vec<String>> {
     let one = |value: &Value| {
         let name = text(value)?.to_ascii_lowercase();
         let is_address = name.parse::<std::net::IpAddr>().is_ok();
-        match (1..=253).contains(&name.len()) && name.chars().all(is_usual) && (is_address || !name.contains(':')) {
+        match (1..=253).contains(&name.len())
+            && name.chars().all(is_usual)
+            && (is_address || !name.contains(':'))
+        {
             true => Ok(name),
             false => Err("this is no name of a machine".to_owned()),
         }

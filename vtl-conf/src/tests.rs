@@ -578,7 +578,8 @@ fn one_guarded_target_does_not_guard_another() {
 #[test]
 fn the_api_listens_wider_than_loopback_only_with_tls() {
     let desk = Desk::new();
-    let with = |tls: &str| desk.load(&format!("api.listen = \"0.0.0.0:8460\"\n{tls}"), &[]).map(|c| c.api.tls);
+    let with =
+        |tls: &str| desk.load(&format!("api.listen = \"0.0.0.0:8460\"\n{tls}"), &[]).map(|c| c.api.tls);
     assert!(with("").is_err());
     assert!(with("api.tls.self_signed = false").is_err());
     assert_eq!(with("api.tls.self_signed = true").unwrap(), Some(crate::Tls::SelfSigned));

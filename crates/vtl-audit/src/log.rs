@@ -117,7 +117,8 @@ pub struct Filter {
 
 impl Filter {
     fn fits(&self, entry: &Entry) -> bool {
-        let has = |wanted: &Option<String>, text: &str| wanted.as_ref().is_none_or(|w| text.contains(w.as_str()));
+        let has =
+            |wanted: &Option<String>, text: &str| wanted.as_ref().is_none_or(|w| text.contains(w.as_str()));
         self.kind.is_none_or(|kind| kind == entry.kind)
             && self.who.as_ref().is_none_or(|who| *who == entry.who)
             && has(&self.what, &entry.what)
@@ -172,6 +173,9 @@ impl AuditLog {
             _ => report.head,
         };
         opened.reserve();
+        if is_new {
+            opened.write_head()?;
+        }
         Ok((opened, report))
     }
 
@@ -179,13 +183,24 @@ impl AuditLog {
     fn take_in(&mut self, anchor: Option<Head>) -> Result<Report, AuditError> {
         let mut verifier = Verifier::new(anchor);
         let (mut places, mut open) = (Places::default(), BTreeSet::new());
-        let end = each_line(self.log.as_ref(), 0, self.log.size()?, |offset, line| {
+        let mut take = |verifier: &mut Verifier, offset: u64, line: &[u8]| {
             places.add(offset);
             if let Some(entry) = verifier.line(line) {
                 note(&mut open, &entry);
             }
+        };
+        let mut held: Option<(u64, Vec<u8>)> = None;
+        let mut end = each_line(self.log.as_ref(), 0, self.log.size()?, |offset, line| {
+            if let Some((before, line)) = held.replace((offset, line.to_vec())) {
+                take(&mut verifier, before, &line);
+            }
             true
         })?;
+        match held {
+            Some((offset, line)) if is_torn(&verifier, anchor, &line) => end = offset,
+            Some((offset, line)) => take(&mut verifier, offset, &line),
+            None => {}
+        }
         (self.len, self.places, self.open) = (end, places, open);
         if self.log.size()? > end {
             self.log.set_size(end)?;
@@ -284,7 +299,9 @@ impl AuditLog {
             let step = (end - 1) / STEP;
             let lines = self.lines_of(step)?;
             let begin = step * STEP;
-            for (line, at) in lines.iter().zip(begin..end).rev() {
+            let wanted = usize::try_from(end - begin).unwrap_or(usize::MAX);
+            for (index, line) in lines.iter().enumerate().take(wanted).rev() {
+                let at = begin + index as u64;
                 if page.entries.len() >= limit || looked_at >= MOST_LOOKED_AT {
                     page.before = Some(at + 1);
                     return Ok(page);
@@ -342,6 +359,11 @@ impl AuditLog {
         })?;
         Ok(verifier.end())
     }
+}
+
+/// A last line that is none, and that the head does not know of: a crash wrote its end and not its beginning.
+fn is_torn(verifier: &Verifier, anchor: Option<Head>, line: &[u8]) -> bool {
+    anchor.is_some_and(|head| verifier.last() >= head.number) && Entry::parse(line).is_err()
 }
 
 fn note(open: &mut BTreeSet<u64>, entry: &Entry) {

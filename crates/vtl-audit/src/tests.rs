@@ -14,7 +14,7 @@ fn record(n: u64) -> Record {
         of: None,
         who: if n.is_multiple_of(2) { "alice" } else { "bob" }.to_owned(),
         from: "192.0.2.1".to_owned(),
-        what: format!("POST /cartridges/{{label}}/move"),
+        what: "POST /cartridges/{label}/move".to_owned(),
         detail: json!({ "label": format!("VTL{n:03}L8") }),
         result: "ok".to_owned(),
     }
@@ -53,7 +53,11 @@ fn an_entry_keeps_its_bytes_and_the_second_has_the_hash_of_the_first() {
         )
     );
     // printf %s LINE | sha256sum
-    assert!(lines[1].contains("\"prev\":\"c97f90656565b10d534c35f0b55c6df42cefc816dfc5250816184fadd116d847\""), "{}", lines[1]);
+    assert!(
+        lines[1].contains("\"prev\":\"c97f90656565b10d534c35f0b55c6df42cefc816dfc5250816184fadd116d847\""),
+        "{}",
+        lines[1]
+    );
     assert_eq!(head.hash_text(), "82d12f0755b053b1c7b4499ef54e3d2ac1ad029ae58730c0911e85f1fcd0c500");
 }
 
@@ -66,7 +70,8 @@ fn a_log_that_nobody_touched_is_whole() {
 
 fn names(fault: &Fault, n: u64) -> bool {
     match fault {
-        Fault::Damaged(at, _) | Fault::Changed(at) | Fault::OutOfOrder(at) => *at == n,
+        Fault::Damaged(at, _) | Fault::Changed(at) => *at == n,
+        Fault::OutOfOrder(at, behind) => *at == n || *behind == n,
         Fault::Missing(from, to) => (*from..=*to).contains(&n),
         Fault::NoHead => false,
     }
@@ -125,9 +130,9 @@ fn an_entry_that_is_put_in_twice_or_made_up_is_seen() {
     let (bytes, head) = written(6);
     let mut twice = lines(&bytes);
     twice.insert(3, twice[2].clone());
-    assert_eq!(verify(&twice.concat(), Some(head)).faults, [Fault::OutOfOrder(3)]);
+    assert_eq!(verify(&twice.concat(), Some(head)).faults, [Fault::OutOfOrder(3, 3)]);
     let made_up = [bytes.clone(), lines(&bytes)[5].clone()].concat();
-    assert_eq!(verify(&made_up, Some(head)).faults, [Fault::OutOfOrder(6)]);
+    assert_eq!(verify(&made_up, Some(head)).faults, [Fault::OutOfOrder(6, 6)]);
 }
 
 #[test]
@@ -261,7 +266,12 @@ fn filters_fit_kind_who_what_text_and_time() {
     let disk = SimDisk::new(1);
     let (mut log, _) = open(&disk);
     (1..=9).for_each(|n| drop(log.append(record(n)).unwrap()));
-    let login = Record { kind: EntryKind::Login, what: "log in".to_owned(), result: "refused".to_owned(), ..record(10) };
+    let login = Record {
+        kind: EntryKind::Login,
+        what: "log in".to_owned(),
+        result: "refused".to_owned(),
+        ..record(10)
+    };
     log.append(login).unwrap();
     let numbers = |filter: Filter| -> Vec<u64> {
         log.page(None, 100, &filter).unwrap().entries.iter().map(|entry| entry.n).collect()

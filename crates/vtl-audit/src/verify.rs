@@ -14,8 +14,8 @@ pub enum Fault {
     Changed(u64),
     /// These are not there.
     Missing(u64, u64),
-    /// This entry stands where it does not belong.
-    OutOfOrder(u64),
+    /// The first of these entries stands behind the second, where it does not belong.
+    OutOfOrder(u64, u64),
     /// The head is not there or is damaged: whether entries are missing at the end cannot be said.
     NoHead,
 }
@@ -27,8 +27,12 @@ impl fmt::Display for Fault {
             Self::Changed(n) => write!(f, "entry {n} has been changed since the next one was written"),
             Self::Missing(from, to) if from == to => write!(f, "entry {from} is missing"),
             Self::Missing(from, to) => write!(f, "entries {from} to {to} are missing"),
-            Self::OutOfOrder(n) => write!(f, "entry {n} stands in the wrong place"),
-            Self::NoHead => f.write_str("the head of the log is missing or damaged: a cut at the end cannot be seen"),
+            Self::OutOfOrder(n, behind) => {
+                write!(f, "entry {n} stands behind entry {behind}: the wrong place")
+            }
+            Self::NoHead => {
+                f.write_str("the head of the log is missing or damaged: a cut at the end cannot be seen")
+            }
         }
     }
 }
@@ -93,10 +97,15 @@ impl Verifier {
     fn place(&mut self, entry: &Entry) {
         match entry.n.cmp(&self.expected) {
             std::cmp::Ordering::Greater => self.fault(Fault::Missing(self.expected, entry.n - 1)),
-            std::cmp::Ordering::Less => self.fault(Fault::OutOfOrder(entry.n)),
+            std::cmp::Ordering::Less => self.fault(Fault::OutOfOrder(entry.n, self.expected - 1)),
             std::cmp::Ordering::Equal if self.broken || entry.prev == hexadecimal(&self.prev) => {}
             std::cmp::Ordering::Equal => self.fault(Fault::Changed(entry.n.saturating_sub(1).max(1))),
         }
+    }
+
+    /// Number of the last entry so far.
+    pub(crate) const fn last(&self) -> u64 {
+        self.expected - 1
     }
 
     fn fault(&mut self, fault: Fault) {

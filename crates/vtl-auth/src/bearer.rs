@@ -122,14 +122,18 @@ pub(crate) mod tests {
         let read = Bearer::parse(TEXT).unwrap();
         assert!(read.is(&made.digest()));
         // printf %s TEXT | sha256sum
-        assert_eq!(hexadecimal(&made.digest()), "9ec4922b6f6b8dfffab50d9ef49ec5f113c00e6a65b9dc29981c60143150575c");
+        assert_eq!(
+            hexadecimal(&made.digest()),
+            "9ec4922b6f6b8dfffab50d9ef49ec5f113c00e6a65b9dc29981c60143150575c"
+        );
         assert_eq!(format!("{made:?}"), "vtlt_0102030405060708_***");
     }
 
     #[test]
     fn the_same_secret_under_another_kind_or_id_opens_nothing() {
         let kept = Bearer::parse(TEXT).unwrap().digest();
-        for other in [TEXT.replace("vtlt", "vtls"), TEXT.replace("_01", "_02"), TEXT.replace("1f20", "1f21")] {
+        for other in [TEXT.replace("vtlt", "vtls"), TEXT.replace("_01", "_02"), TEXT.replace("1f20", "1f21")]
+        {
             assert!(!Bearer::parse(&other).unwrap().is(&kept), "{other}");
         }
     }
@@ -137,7 +141,16 @@ pub(crate) mod tests {
     #[test]
     fn what_looks_like_none_is_none() {
         let long = format!("{TEXT}0");
-        for text in ["", "vtlt", "vtlt__", "vtlx_0102030405060708_00", "_", "ä_ä_ä", &long, &TEXT.replace("1f20", "1fzz")] {
+        for text in [
+            "",
+            "vtlt",
+            "vtlt__",
+            "vtlx_0102030405060708_00",
+            "_",
+            "ä_ä_ä",
+            &long,
+            &TEXT.replace("1f20", "1fzz"),
+        ] {
             assert!(Bearer::parse(text).is_none(), "{text}");
         }
     }

@@ -54,6 +54,7 @@ impl fmt::Display for AuthError {
             Self::UserExists(name) => write!(f, "there is a user '{name}' already"),
             Self::Invalid(why) => f.write_str(why),
             Self::WeakPassword(why) => write!(f, "the password cannot be taken: {why}"),
+            Self::NotGoverned(roles) if roles.is_empty() => f.write_str("your roles govern nobody"),
             Self::NotGoverned(roles) => {
                 write!(f, "your roles do not govern {roles}: another must give, take or change that")
             }

@@ -15,9 +15,9 @@ mod role;
 mod schema;
 mod session;
 mod setup;
-mod throttle;
 #[cfg(test)]
 mod tests;
+mod throttle;
 mod token;
 mod user;
 
@@ -29,7 +29,9 @@ pub use name::UserName;
 pub use password::{COST, Cost, Hashed, MIN_PASSWORD, verify_nobody};
 pub use role::{Permission, Role, Roles};
 pub use schema::MODULE;
-pub use session::{ABSOLUTE_S, IDLE_S, MOST_SESSIONS, MOST_SESSIONS_OF_USER, Moment, Opened, Session, Sessions};
+pub use session::{
+    ABSOLUTE_S, IDLE_S, MOST_SESSIONS, MOST_SESSIONS_OF_USER, Moment, Opened, Session, Sessions,
+};
 pub use setup::{SETUP_S, Setup};
 pub use throttle::{Subject, Throttle};
 pub use token::{MOST_TOKENS, NewToken, Token, create_token, find_token, remove_token, tokens};

@@ -114,7 +114,9 @@ impl Roles {
     #[must_use]
     pub fn may(self, permission: Permission) -> bool {
         let row = TABLE.iter().find(|(listed, _)| *listed == permission);
-        row.is_some_and(|(_, columns)| Role::ALL.iter().zip(columns).any(|(role, may)| *may && self.has(*role)))
+        row.is_some_and(|(_, columns)| {
+            Role::ALL.iter().zip(columns).any(|(role, may)| *may && self.has(*role))
+        })
     }
 
     /// Everything that these roles may do.

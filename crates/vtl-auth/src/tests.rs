@@ -84,7 +84,10 @@ fn an_administrator_reaches_security_officer_by_no_way() {
     let by = (Some(&ann), caller);
     let other = || Hashed::new("sam", &Secret::new(b"another password".to_vec()), [4; 16]).unwrap();
     let ways: [(&str, Result<(), AuthError>); 6] = [
-        ("her own roles", meta.transaction(|tx| set_roles(tx, by, &ann, roles("administrator security-officer")))),
+        (
+            "her own roles",
+            meta.transaction(|tx| set_roles(tx, by, &ann, roles("administrator security-officer"))),
+        ),
         ("another's roles", meta.transaction(|tx| set_roles(tx, by, &sam, roles("viewer")))),
         ("his password", meta.transaction(|tx| set_password(tx, by, &sam, other()))),
         ("a lock on him", meta.transaction(|tx| set_locked(tx, by, &sam, true))),
@@ -181,7 +184,8 @@ fn asked(by: &str) -> Asked {
 #[test]
 fn a_request_is_approved_once_by_another_and_within_a_day() {
     let (_folder, mut meta) = inventory();
-    let mut keep = |seed| meta.transaction(|tx| keep_approval(tx, asked("sam"), 1000, &counting(seed))).unwrap().id;
+    let mut keep =
+        |seed| meta.transaction(|tx| keep_approval(tx, asked("sam"), 1000, &counting(seed))).unwrap().id;
     let (one, two, three) = (keep(1), keep(2), keep(3));
     let mut decide = |id: &str, yes, by: &str, now_s| meta.transaction(|tx| decide(tx, id, yes, by, now_s));
     assert!(matches!(decide(&one, true, "sam", 1001), Err(AuthError::OwnRequest)));

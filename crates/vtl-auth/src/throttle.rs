@@ -112,8 +112,8 @@ impl Throttle {
 /// 1, 2, 4 .. seconds from the first failure on that is not free.
 fn wait_s(failures: u32, free: u32) -> u64 {
     match failures.checked_sub(free) {
-        None | Some(0) if failures < free => 0,
-        beyond => 1_u64.checked_shl(beyond.unwrap_or(0)).unwrap_or(MOST_WAIT_S).min(MOST_WAIT_S),
+        None => 0,
+        Some(beyond) => 1_u64.checked_shl(beyond).unwrap_or(MOST_WAIT_S).min(MOST_WAIT_S),
     }
 }
 

@@ -140,7 +140,9 @@ fn check_name(name: &str) -> Result<(), AuthError> {
         return Ok(());
     }
     let shown: String = name.chars().take(MOST_NAME).flat_map(char::escape_debug).collect();
-    Err(AuthError::Invalid(format!("'{shown}' is no name of a token: write 1 to {MOST_NAME} printable characters")))
+    Err(AuthError::Invalid(format!(
+        "'{shown}' is no name of a token: write 1 to {MOST_NAME} printable characters"
+    )))
 }
 
 fn values(token: &Token) -> [Value; 7] {

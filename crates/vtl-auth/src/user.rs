@@ -6,8 +6,8 @@ use crate::error::AuthError;
 use crate::name::UserName;
 use crate::password::{Cost, Hashed};
 use crate::role::Roles;
-use crate::token::remove_tokens_of;
 use crate::schema::{USERS, count, number, parsed, text};
+use crate::token::remove_tokens_of;
 
 /// More are not kept: one server has a few dozen.
 pub const MOST_USERS: u64 = 1000;

@@ -25,22 +25,33 @@ pub fn kept_token() -> Option<PathBuf> {
 /// # Errors
 /// The API's refusal, or that the file cannot be written.
 pub fn log_in(connection: &Connection, ask: &LoginArguments) -> Result<PathBuf, Failure> {
-    let nowhere = || Failure::Local("there is no folder to keep the token in; name a file: --save FILE".to_owned());
+    let nowhere =
+        || Failure::Local("there is no folder to keep the token in; name a file: --save FILE".to_owned());
     let file = ask.save.clone().or_else(kept_token).ok_or_else(nowhere)?;
     let agent = crate::http::agent(connection)?;
     let base = format!("{}{BASE}", connection.api.trim_end_matches('/'));
-    let body = LogIn { user: Some(ask.user.clone()), password: Some(password(ask.password_file.as_ref())?), token: None };
+    let body = LogIn {
+        user: Some(ask.user.clone()),
+        password: Some(password(ask.password_file.as_ref())?),
+        token: None,
+    };
     let (session, cookie) = send(&agent, &format!("{base}/session"), &json!(body), &[])?;
     let cookie = cookie.ok_or_else(|| Failure::Local("the server gave no cookie; is it vtld?".to_owned()))?;
     let csrf = session["csrf"].as_str().unwrap_or_default().to_owned();
     let headers = [("cookie", cookie.as_str()), ("x-csrf-token", csrf.as_str())];
     let (token, _) = send(&agent, &format!("{base}/tokens"), &json!({ "name": name() }), &headers)?;
-    let text = token["token"].as_str().ok_or_else(|| Failure::Local("the server gave no token".to_owned()))?;
-    let end = agent.delete(format!("{base}/session")).header("cookie", &cookie).header("x-csrf-token", &csrf).call();
+    let text =
+        token["token"].as_str().ok_or_else(|| Failure::Local("the server gave no token".to_owned()))?;
+    let end = agent
+        .delete(format!("{base}/session"))
+        .header("cookie", &cookie)
+        .header("x-csrf-token", &csrf)
+        .call();
     if let Err(error) = end {
         eprintln!("vtl: the session that made the token was not ended: {error}");
     }
-    keep(&file, text).map_err(|e| Failure::Local(format!("cannot keep the token in {}: {e}", file.display())))?;
+    keep(&file, text)
+        .map_err(|e| Failure::Local(format!("cannot keep the token in {}: {e}", file.display())))?;
     Ok(file)
 }
 
@@ -60,7 +71,11 @@ fn send(
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    let lost = |e| Failure::Local(format!("no answer from {url}: {e}; is vtld running, and is --api or VTL_API its address?"));
+    let lost = |e| {
+        Failure::Local(format!(
+            "no answer from {url}: {e}; is vtld running, and is --api or VTL_API its address?"
+        ))
+    };
     let mut response = request.send(body.to_string()).map_err(lost)?;
     let cookie = response.headers().get("set-cookie").and_then(|value| value.to_str().ok());
     let cookie = cookie.and_then(|line| line.split(';').next()).map(str::to_owned);
@@ -68,7 +83,10 @@ fn send(
     let text = response.body_mut().read_to_string().map_err(lost)?;
     if good {
         let json = serde_json::from_str(&text);
-        return Ok((json.map_err(|e| Failure::Local(format!("the answer of {url} is not JSON: {e}")))?, cookie));
+        return Ok((
+            json.map_err(|e| Failure::Local(format!("the answer of {url} is not JSON: {e}")))?,
+            cookie,
+        ));
     }
     let refused = serde_json::from_str(&text).unwrap_or_else(|_| ApiError {
         code: ErrorCode::Internal,

@@ -53,7 +53,8 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
 fn export_audit(client: &Client) -> Result<ExitCode, Failure> {
     let mut after = 0;
     loop {
-        let request = Request { method: Method::Get, path: format!("/audit/export?after={after}"), body: None };
+        let request =
+            Request { method: Method::Get, path: format!("/audit/export?after={after}"), body: None };
         let answer = client.send(&request)?;
         let lines = answer["lines"].as_array().map(Vec::as_slice).unwrap_or_default();
         lines.iter().filter_map(|line| line.as_str()).for_each(print::text);

@@ -39,7 +39,9 @@ pub fn config(connection: &Connection) -> Result<Option<TlsConfig>, Failure> {
 
 fn authorities(file: &Path) -> Result<Vec<Certificate<'static>>, Failure> {
     let remedy = "name --ca-file FILE, or --pin with the fingerprint that vtld prints when it starts";
-    let told = |why: String| Failure::Local(format!("cannot read certificates from {}: {why}; {remedy}", file.display()));
+    let told = |why: String| {
+        Failure::Local(format!("cannot read certificates from {}: {why}; {remedy}", file.display()))
+    };
     let bytes = fs::read(file).map_err(|e| told(e.to_string()))?;
     let mut found = Vec::new();
     for item in parse_pem(&bytes) {
@@ -54,8 +56,13 @@ fn authorities(file: &Path) -> Result<Vec<Certificate<'static>>, Failure> {
 fn pinned(rest: &str, pin: &str) -> Result<Certificate<'static>, Failure> {
     let told = |why: String| Failure::Local(format!("https://{rest}: {why}"));
     let authority = rest.split(['/', '?']).next().unwrap_or_default();
-    let (host, port) = host_and_port(authority).ok_or_else(|| told("there is no host in it; see --api".to_owned()))?;
-    let seen = Arc::new(Seen { wanted: normal(pin), found: Mutex::default(), provider: aws_lc_rs::default_provider() });
+    let (host, port) =
+        host_and_port(authority).ok_or_else(|| told("there is no host in it; see --api".to_owned()))?;
+    let seen = Arc::new(Seen {
+        wanted: normal(pin),
+        found: Mutex::default(),
+        provider: aws_lc_rs::default_provider(),
+    });
     let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(|e| told(e.to_string()))?
@@ -65,7 +72,8 @@ fn pinned(rest: &str, pin: &str) -> Result<Certificate<'static>, Failure> {
     let name = ServerName::try_from(host.to_owned()).map_err(|e| told(e.to_string()))?;
     let mut tls = ClientConnection::new(Arc::new(config), name).map_err(|e| told(e.to_string()))?;
     let mut socket = TcpStream::connect((host, port)).map_err(|e| told(e.to_string()))?;
-    let timed = socket.set_read_timeout(Some(PATIENCE)).and_then(|()| socket.set_write_timeout(Some(PATIENCE)));
+    let timed =
+        socket.set_read_timeout(Some(PATIENCE)).and_then(|()| socket.set_write_timeout(Some(PATIENCE)));
     timed.map_err(|e| told(e.to_string()))?;
     let mut stream = Stream::new(&mut tls, &mut socket);
     // One request, so that the handshake is whole before the certificate is believed.
@@ -112,7 +120,10 @@ impl ServerCertVerifier for Seen {
     ) -> Result<ServerCertVerified, rustls::Error> {
         let found: String = Sha256::digest(certificate).iter().map(|b| format!("{b:02x}")).collect();
         if found != self.wanted {
-            return Err(rustls::Error::General(format!("the certificate's fingerprint is {found}, not {}", self.wanted)));
+            return Err(rustls::Error::General(format!(
+                "the certificate's fingerprint is {found}, not {}",
+                self.wanted
+            )));
         }
         let kept = Certificate::from_der(certificate).to_owned();
         *self.found.lock().unwrap_or_else(PoisonError::into_inner) = Some(kept);

@@ -92,7 +92,9 @@ pub fn password(file: Option<&PathBuf>) -> Result<String, Failure> {
     match file {
         Some(file) => read_secret(file),
         None => rpassword::prompt_password("Password: ").map_err(|e| {
-            Failure::Local(format!("no password can be asked for: {e}; put it into a file: --password-file FILE"))
+            Failure::Local(format!(
+                "no password can be asked for: {e}; put it into a file: --password-file FILE"
+            ))
         }),
     }
 }
@@ -163,7 +165,8 @@ impl ApprovalVerb {
         };
         match self {
             Self::Ls => {
-                let columns = &["id", "state", "method", "path", "asked_by", "asked", "expires", "decided_by"];
+                let columns =
+                    &["id", "state", "method", "path", "asked_by", "asked", "expires", "decided_by"];
                 get("/approvals", View::Table(columns))
             }
             Self::Show { id } => get(&path("approvals", id), View::Fields),
@@ -228,7 +231,8 @@ impl AuditVerb {
                 get(&format!("/audit{}", query(&ask)), View::Table(columns))
             }
             Self::Verify { against } => {
-                let question = against.as_deref().map_or_else(String::new, |head| format!("?against={}", segment(head)));
+                let question =
+                    against.as_deref().map_or_else(String::new, |head| format!("?against={}", segment(head)));
                 get(&format!("/audit/verify{question}"), View::Outcome("whole"))
             }
             Self::Export => get("/audit/export", View::Fields),
@@ -247,7 +251,8 @@ fn query(ask: &AuditQuery) -> String {
         ("since", &ask.since),
         ("until", &ask.until),
     ];
-    let given = pairs.iter().filter_map(|(name, value)| Some(format!("{name}={}", segment(value.as_deref()?))));
+    let given =
+        pairs.iter().filter_map(|(name, value)| Some(format!("{name}={}", segment(value.as_deref()?))));
     let given: Vec<String> = given.collect();
     if given.is_empty() { String::new() } else { format!("?{}", given.join("&")) }
 }
@@ -280,24 +285,41 @@ mod tests {
     fn a_password_goes_by_its_file_and_never_by_the_command_line() {
         let folder = std::env::temp_dir().join(format!("vtl-password-{}", std::process::id()));
         std::fs::write(&folder, "made-up password\n").unwrap();
-        let line = format!("vtl user add ann --role administrator --role viewer --password-file {}", folder.display());
+        let line = format!(
+            "vtl user add ann --role administrator --role viewer --password-file {}",
+            folder.display()
+        );
         let add = call_of(&line).request;
         std::fs::remove_file(&folder).unwrap();
         assert_eq!((add.method, add.path.as_str()), (Method::Post, "/users"));
-        let wanted = json!({ "name": "ann", "password": "made-up password", "roles": ["administrator", "viewer"] });
+        let wanted =
+            json!({ "name": "ann", "password": "made-up password", "roles": ["administrator", "viewer"] });
         assert_eq!(add.body, Some(wanted));
-        assert!(Cli::try_parse_from(["vtl", "user", "add", "ann", "--role", "viewer", "--password", "x"]).is_err());
+        assert!(
+            Cli::try_parse_from(["vtl", "user", "add", "ann", "--role", "viewer", "--password", "x"])
+                .is_err()
+        );
         assert!(Cli::try_parse_from(["vtl", "user", "add", "ann"]).is_err(), "it needs a role");
     }
 
     #[test]
     fn each_command_is_the_request_that_its_page_says() {
         for (line, method, path, body) in [
-            ("vtl user role ann viewer operator", Method::Patch, "/users/ann", json!({ "roles": ["viewer", "operator"] })),
+            (
+                "vtl user role ann viewer operator",
+                Method::Patch,
+                "/users/ann",
+                json!({ "roles": ["viewer", "operator"] }),
+            ),
             ("vtl user lock ann", Method::Patch, "/users/ann", json!({ "locked": true })),
             ("vtl user unlock ann", Method::Patch, "/users/ann", json!({ "locked": false })),
             ("vtl user rm ann", Method::Delete, "/users/ann", json!(null)),
-            ("vtl token create nightly --role viewer", Method::Post, "/tokens", json!({ "name": "nightly", "roles": ["viewer"] })),
+            (
+                "vtl token create nightly --role viewer",
+                Method::Post,
+                "/tokens",
+                json!({ "name": "nightly", "roles": ["viewer"] }),
+            ),
             ("vtl token rm 0123", Method::Delete, "/tokens/0123", json!(null)),
             ("vtl approval approve 0123", Method::Post, "/approvals/0123/approve", json!(null)),
             ("vtl approval refuse 0123", Method::Post, "/approvals/0123/refuse", json!(null)),
