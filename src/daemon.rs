@@ -22,6 +22,7 @@ use crate::access::Access;
 use crate::args::Args;
 use crate::ballast::Ballast;
 use crate::eject::Ejection;
+use crate::events::Bus;
 use crate::jobs::Jobs;
 use crate::keys::Keys;
 use crate::library::{LiveLibrary, personality};
@@ -86,6 +87,8 @@ pub struct Daemon {
     pub(crate) access: Access,
     /// None: the API speaks plain HTTP, on loopback.
     pub(crate) tls: Option<Tls>,
+    /// What happens, for whoever listens.
+    pub(crate) events: Arc<Bus>,
 }
 
 impl Daemon {
@@ -150,6 +153,7 @@ impl Daemon {
             policies: Policies::default(),
             access,
             tls,
+            events: Bus::new(crate::random::number()),
         });
         audit_problems.into_iter().for_each(|problem| daemon.note_problem(problem));
         daemon.heed();

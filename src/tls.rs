@@ -1,19 +1,14 @@
-//! TLS of the API: the certificate that it shows, and connections that have shaken hands.
+//! TLS of the API: the certificate that it shows.
 //!
 //! The certificate is the site's (`api.tls.cert`, `api.tls.key`), or one made here and kept in the state folder. A reload reads
-//! it again: connections that begin after that see the new one. Handshakes run beside each other, so many at once and so
-//! long at most: who connects and says nothing holds up nobody.
+//! it again: connections that begin after that see the new one.
 
 mod validity;
 
-use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
 
-use axum::extract::connect_info::Connected;
-use axum::serve::IncomingStream;
 use rustls::ServerConfig;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject;
@@ -21,11 +16,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use sha2::{Digest, Sha256};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc};
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
-use tracing::{debug, error};
 use vtl_conf::Api;
 
 use crate::state::{StateFolder, hexadecimal};
@@ -34,28 +25,8 @@ use crate::state::{StateFolder, hexadecimal};
 const SELF_MADE: &str = "api.pem";
 /// A pin is of no use when the certificate changes each year.
 const SELF_MADE_YEARS: i64 = 10;
-/// Handshakes at once.
-const HANDSHAKES: usize = 256;
-/// How long one may take.
-const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
 /// No certificate file is longer.
 const MOST_FILE: u64 = 1 << 20;
-
-/// Who is at the other end of a connection.
-#[derive(Clone, Copy, Debug)]
-pub struct Peer(pub SocketAddr);
-
-impl Connected<IncomingStream<'_, TcpListener>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, TcpListener>) -> Self {
-        Self(*stream.remote_addr())
-    }
-}
-
-impl Connected<IncomingStream<'_, TlsListener>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, TlsListener>) -> Self {
-        Self(*stream.remote_addr())
-    }
-}
 
 /// A certificate with its key.
 #[derive(Debug)]
@@ -131,13 +102,9 @@ impl Tls {
         self.current.get().expires_s
     }
 
-    /// Connections that have shaken hands.
-    pub fn listen(&self, tcp: TcpListener) -> io::Result<TlsListener> {
-        let address = tcp.local_addr()?;
-        let (hand_over, ready) = mpsc::channel(HANDSHAKES);
-        let acceptor = TlsAcceptor::from(self.server.clone());
-        let task = tokio::spawn(accept_all(tcp, acceptor, hand_over));
-        Ok(TlsListener { address, ready, task })
+    /// What shakes hands with those who connect.
+    pub fn acceptor(&self) -> TlsAcceptor {
+        TlsAcceptor::from(self.server.clone())
     }
 }
 
@@ -224,59 +191,4 @@ fn host_name() -> Option<String> {
     let name = rustix::system::uname().nodename().to_str().ok()?.to_ascii_lowercase();
     let is_usual = |b: u8| b.is_ascii_alphanumeric() || b"-.".contains(&b);
     (!name.is_empty() && name != "localhost" && name.bytes().all(is_usual)).then_some(name)
-}
-
-/// Connections that have shaken hands, for the HTTP server.
-pub struct TlsListener {
-    address: SocketAddr,
-    ready: mpsc::Receiver<(TlsStream<TcpStream>, SocketAddr)>,
-    task: tokio::task::JoinHandle<()>,
-}
-
-impl Drop for TlsListener {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-impl axum::serve::Listener for TlsListener {
-    type Io = TlsStream<TcpStream>;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
-        match self.ready.recv().await {
-            Some(connection) => connection,
-            // Nothing comes any more; the server is stopped from outside.
-            None => std::future::pending().await,
-        }
-    }
-
-    fn local_addr(&self) -> io::Result<Self::Addr> {
-        Ok(self.address)
-    }
-}
-
-async fn accept_all(
-    mut tcp: TcpListener,
-    acceptor: TlsAcceptor,
-    hand_over: mpsc::Sender<(TlsStream<TcpStream>, SocketAddr)>,
-) {
-    let places = Arc::new(Semaphore::new(HANDSHAKES));
-    loop {
-        let Ok(place) = places.clone().acquire_owned().await else {
-            error!("the API takes no more connections");
-            return;
-        };
-        // It waits and goes on when the system has no descriptors left.
-        let (socket, from) = axum::serve::Listener::accept(&mut tcp).await;
-        let (acceptor, hand_over) = (acceptor.clone(), hand_over.clone());
-        tokio::spawn(async move {
-            match tokio::time::timeout(HANDSHAKE_TIME, acceptor.accept(socket)).await {
-                Ok(Ok(stream)) => drop(hand_over.send((stream, from)).await),
-                Ok(Err(error)) => debug!(%from, %error, "a TLS handshake failed"),
-                Err(_late) => debug!(%from, "a TLS handshake took too long"),
-            }
-            drop(place);
-        });
-    }
 }

@@ -182,6 +182,16 @@ mod tests {
     }
 
     #[test]
+    fn every_route_of_the_api_has_a_row() {
+        let routes = crate::api::table();
+        assert!(routes.len() > 80, "{}", routes.len());
+        for route in routes {
+            let found = need(route.method.as_str(), route.path);
+            assert!(found.is_some(), "{} {} has no permission", route.method, route.path);
+        }
+    }
+
+    #[test]
     fn an_unknown_route_or_method_has_no_row() {
         assert_eq!(need("GET", "/api/v1/libraries"), Some(READ));
         assert_eq!(need("HEAD", "/libraries"), Some(READ));

@@ -1,21 +1,28 @@
 //! Sessions, users, tokens, approvals and the audit log.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 
 use axum::body::{Body, Bytes};
 use axum::extract::{ConnectInfo, Path, Query, State};
-use axum::http::{HeaderMap, HeaderValue, Request, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use axum::{Extension, Router};
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tower::ServiceExt as _;
-use vtl_api::{ApiError, AuditQuery, BASE, Done, FirstUser, LogIn};
+use vtl_api::{
+    AddUser, ApiError, ApprovalInfo, AuditEntry, AuditLines, AuditQuery, AuditReport, BASE, CreateToken,
+    Done, FirstUser, LogIn, NewTokenInfo, SessionState, SetPassword, SetUser, TokenInfo, UserInfo,
+};
 use vtl_auth::Approval;
 
 use super::admit::{Source, cookie, set_cookie};
-use super::{Name, Shared, body, error_response, run};
+use super::error_response;
+use super::route::{Nothing, Route, elsewhere};
 use crate::access::{Caller, LoggedIn};
 use crate::daemon::{Daemon, internal};
 
@@ -33,7 +40,56 @@ impl Inside {
 #[derive(Clone, Copy)]
 pub(super) struct Secure(pub(super) bool);
 
+type Shared = State<Arc<Daemon>>;
+type Name = Path<String>;
 type Who = Extension<Caller>;
+
+/// What the OpenAPI text says of them.
+pub(super) fn rows() -> Vec<Route> {
+    const GET: Method = Method::GET;
+    const POST: Method = Method::POST;
+    const DELETE: Method = Method::DELETE;
+    vec![
+        elsewhere::<Nothing, SessionState>(GET, "/session", "Who is asking, and what that one may"),
+        elsewhere::<LogIn, SessionState>(POST, "/session", "Log in"),
+        elsewhere::<Nothing, Done>(DELETE, "/session", "Log out"),
+        elsewhere::<FirstUser, SessionState>(POST, "/setup", "Make the first user"),
+        elsewhere::<Nothing, Vec<UserInfo>>(GET, "/users", "All users"),
+        elsewhere::<AddUser, Done>(POST, "/users", "Add a user"),
+        elsewhere::<Nothing, UserInfo>(GET, "/users/{name}", "One user"),
+        elsewhere::<SetUser, Done>(Method::PATCH, "/users/{name}", "Change a user's roles, or lock a user"),
+        elsewhere::<Nothing, Done>(DELETE, "/users/{name}", "Remove a user"),
+        elsewhere::<SetPassword, Done>(Method::PUT, "/users/{name}/password", "Set a password"),
+        elsewhere::<Nothing, Vec<TokenInfo>>(GET, "/tokens", "Tokens of the caller, or all"),
+        elsewhere::<CreateToken, NewTokenInfo>(POST, "/tokens", "Make a token").is_secret(),
+        elsewhere::<Nothing, Done>(DELETE, "/tokens/{id}", "Revoke a token"),
+        elsewhere::<Nothing, Vec<ApprovalInfo>>(GET, "/approvals", "What waits for a second person"),
+        elsewhere::<Nothing, ApprovalInfo>(GET, "/approvals/{id}", "One request that waits or waited"),
+        elsewhere::<Nothing, Value>(POST, "/approvals/{id}/approve", "Have it done"),
+        elsewhere::<Nothing, Done>(POST, "/approvals/{id}/refuse", "Have it not done"),
+        elsewhere::<AuditQuery, Vec<AuditEntry>>(GET, "/audit", "The audit log, the newest first"),
+        elsewhere::<Against, AuditReport>(GET, "/audit/verify", "Whether the audit log is whole"),
+        elsewhere::<Lines, AuditLines>(GET, "/audit/export", "The audit log as it is in its file"),
+    ]
+}
+
+/// Runs a blocking operation off the network threads.
+async fn run<T: Serialize + Send + 'static>(
+    daemon: Arc<Daemon>,
+    operation: impl FnOnce(&Daemon) -> Result<T, ApiError> + Send + 'static,
+) -> Response {
+    match blocking(daemon, operation).await {
+        Ok(answer) => axum::Json(answer).into_response(),
+        Err(refused) => error_response(&refused),
+    }
+}
+
+/// A body that must be JSON of this form.
+fn body<T: DeserializeOwned>(bytes: &Bytes) -> Result<T, ApiError> {
+    let text: &[u8] = if bytes.is_empty() { b"{}" } else { bytes };
+    serde_json::from_slice(text)
+        .map_err(|e| crate::daemon::invalid(format!("the request cannot be read: {e}"), ""))
+}
 
 pub(super) fn access() -> Router<Arc<Daemon>> {
     Router::new()
@@ -104,14 +160,14 @@ fn second_persons() -> Router<Arc<Daemon>> {
 }
 
 /// A head that was noted elsewhere.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Against {
     against: Option<String>,
 }
 
 /// Which lines.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Lines {
     #[serde(default)]
@@ -250,10 +306,10 @@ async fn approve(
     State(d): Shared,
     Extension(inside): Extension<Inside>,
     Extension(c): Who,
-    peer: ConnectInfo<crate::tls::Peer>,
+    peer: ConnectInfo<SocketAddr>,
     Path(id): Name,
 ) -> Response {
-    let (from, decided_by) = (peer.0.0.ip(), c.clone());
+    let (from, decided_by) = (peer.0.ip(), c.clone());
     let decided = blocking(d.clone(), move |d| d.access.decide(&decided_by, &id, true)).await;
     let done = match decided {
         Ok(approval) => perform(d, &inside, &approval, from, peer).await,
@@ -267,12 +323,12 @@ async fn perform(
     inside: &Inside,
     approval: &Approval,
     from: IpAddr,
-    peer: ConnectInfo<crate::tls::Peer>,
+    peer: ConnectInfo<SocketAddr>,
 ) -> Result<Response, ApiError> {
     let asked = &approval.asked;
     let caller = Caller::approved(&asked.by, from);
     let what = format!("{} approved by {}", asked.method, approval.decided_by.as_deref().unwrap_or_default());
-    let body = serde_json::from_slice(&asked.body).unwrap_or(serde_json::Value::Null);
+    let body = serde_json::from_slice(&asked.body).unwrap_or(Value::Null);
     let detail = crate::access::redacted(&asked.path, &body);
     let who = caller.clone();
     let begun = blocking(d.clone(), move |d| d.access.note_request(&who, &what, detail)).await?;
@@ -318,7 +374,7 @@ async fn with_turn<T: Send + 'static>(
     outcome
 }
 
-async fn costly<T: serde::Serialize + Send + 'static>(
+async fn costly<T: Serialize + Send + 'static>(
     daemon: Arc<Daemon>,
     operation: impl FnOnce(&Daemon) -> Result<T, ApiError> + Send + 'static,
 ) -> Response {

@@ -9,21 +9,21 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use axum::body::{Body, Bytes, to_bytes};
+use axum::body::{Body, Bytes};
 use axum::extract::{ConnectInfo, MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde_json::Value;
 use tracing::error;
-use vtl_api::{ApiError, BASE, ErrorCode};
+use vtl_api::{ApiError, BASE, ErrorCode, Refusal};
 use vtl_auth::{Asked, Permission};
 
-use super::{BODY_LIMIT, error_response, refusal};
+use super::call::whole_body;
+use super::{error_response, refusal, refuse};
 use crate::access::rules::{Need, need, need_of_fields, only_reads};
 use crate::access::{Caller, redacted};
 use crate::daemon::{Daemon, internal};
-use crate::tls::Peer;
 
 /// A page sends it with each change.
 const CSRF: &str = "x-csrf-token";
@@ -48,7 +48,7 @@ impl Guard {
 pub(super) async fn admit(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
     match guard.pass(request, next).await {
         Ok(answer) => answer,
-        Err(refused) => error_response(&refused),
+        Err(refused) => refuse(&refused),
     }
 }
 
@@ -69,25 +69,28 @@ impl Knock {
         let path = path.strip_prefix(BASE).map(str::to_owned).unwrap_or(path);
         let shown = route.as_deref().map_or("", |route| route.strip_prefix(BASE).unwrap_or(route));
         let method = request.method().as_str().to_owned();
-        let peer = request.extensions().get::<ConnectInfo<Peer>>();
-        let from = peer.map_or(IpAddr::from([0; 4]), |ConnectInfo(peer)| peer.0.ip().to_canonical());
+        let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
+        let from = peer.map_or(IpAddr::from([0; 4]), |ConnectInfo(peer)| peer.ip().to_canonical());
         Self { what: format!("{method} {shown}"), method, route, path, from }
     }
 }
 
 impl Guard {
-    async fn pass(self: Arc<Self>, mut request: Request, next: Next) -> Result<Response, ApiError> {
+    async fn pass(self: Arc<Self>, mut request: Request, next: Next) -> Result<Response, Refusal> {
         let knock = Knock::of(&request);
         self.check_names(request.headers())?;
         let need = match &knock.route {
-            None => Need::Of(Permission::Read),
-            Some(route) => need(&knock.method, route).ok_or_else(|| without_a_row(&knock))?,
+            None => Some(Need::Of(Permission::Read)),
+            Some(route) => need(&knock.method, route),
         };
-        let Need::Of(permission) = need else {
+        if need == Some(Need::Open) {
             request.extensions_mut().insert(Source(knock.from));
-            return Ok(next.run(request).await);
-        };
+            let (head, body) = request.into_parts();
+            let body = whole_body(&head, body).await?;
+            return Ok(next.run(Request::from_parts(head, Body::from(body))).await);
+        }
         let caller = self.caller(request.headers(), knock.from).await?;
+        let Some(Need::Of(permission)) = need else { return Ok(without_a_row(&knock)) };
         if !only_reads(&knock.method) {
             self.check_page(&caller, request.headers())?;
             // Who hangs up must not leave a change without its outcome.
@@ -110,20 +113,20 @@ impl Guard {
         permission: Permission,
         request: Request,
         next: Next,
-    ) -> Result<Response, ApiError> {
+    ) -> Result<Response, Refusal> {
         let (mut head, body) = request.into_parts();
-        let bytes = to_bytes(body, BODY_LIMIT).await.map_err(|_| too_large())?;
+        let bytes = whole_body(&head, body).await?;
         let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
         let detail = redacted(&knock.path, &body);
         let mut needs = vec![permission];
         needs.extend(need_of_fields(&knock.method, knock.route.as_deref().unwrap_or_default(), &body));
         if let Some(refused) = needs.iter().find_map(|need| may(&caller, *need).err()) {
             let what = knock.what.clone();
-            self.off::<()>(move |daemon| {
+            let note = move |daemon: &Daemon| {
                 daemon.access.note_refused(&caller, &what, detail, &refused);
                 Err(refused)
-            })
-            .await?;
+            };
+            return Err(self.off::<Refusal>(note).await?);
         }
         let second = needs.into_iter().find(|need| self.wants_second(*need, &body));
         let (who, what) = (caller.clone(), knock.what.clone());
@@ -215,27 +218,22 @@ fn may(caller: &Caller, permission: Permission) -> Result<(), ApiError> {
 }
 
 /// A method that the route does not have, or a route that nobody has given a permission: both are closed.
-fn without_a_row(knock: &Knock) -> ApiError {
+fn without_a_row(knock: &Knock) -> Response {
     let route = knock.route.as_deref().unwrap_or_default();
-    let methods = ["GET", "POST", "PUT", "PATCH", "DELETE"];
-    if methods.iter().any(|method| need(method, route).is_some()) {
-        return refusal(
-            ErrorCode::NotFound,
-            "there is no such request in this version of the API",
-            "see vtl --help for what there is",
-        );
+    let methods =
+        ["GET", "POST", "PUT", "PATCH", "DELETE"].into_iter().filter(|method| need(method, route).is_some());
+    let methods = methods.collect::<Vec<_>>().join(",");
+    if methods.is_empty() {
+        error!(route, "a route has no permission");
+        let why = "nobody may do this: the route has no permission";
+        return error_response(&refusal(ErrorCode::Forbidden, why, "report this: it is a fault of vtld"));
     }
-    error!(route, "a route has no permission");
-    refusal(
-        ErrorCode::Forbidden,
-        "nobody may do this: the route has no permission",
-        "report this: it is a fault of vtld",
-    )
-}
-
-fn too_large() -> ApiError {
-    let why = format!("the request has more than {BODY_LIMIT} bytes, or broke off");
-    refusal(ErrorCode::Invalid, &why, "ask for less at once")
+    let message = "the path does not have this method";
+    let mut told = error_response(&refusal(ErrorCode::MethodNotAllowed, message, &format!("use {methods}")));
+    if let Ok(methods) = HeaderValue::from_str(&methods) {
+        told.headers_mut().insert(header::ALLOW, methods);
+    }
+    told
 }
 
 fn result_of(answer: &Response) -> String {

@@ -12,6 +12,7 @@ mod support;
 
 mod access;
 mod audit;
+mod contract;
 mod crashes;
 mod doors;
 mod durability;
@@ -28,6 +29,7 @@ mod keys;
 mod kill;
 mod lazy;
 mod limits;
+mod listeners;
 mod live;
 mod management;
 mod parts;

@@ -16,7 +16,14 @@ use serde_json::{Value, json};
 use crate::support::{PATIENCE, Server, eventually};
 
 /// The answer to one request over TLS, by a client that believes this certificate alone; none: it does not believe the server.
-fn ask(server: &Server, pem: &str, method: &str, path: &str, headers: &str, body: &Value) -> Option<(u16, String)> {
+fn ask(
+    server: &Server,
+    pem: &str,
+    method: &str,
+    path: &str,
+    headers: &str,
+    body: &Value,
+) -> Option<(u16, String)> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(pem.as_bytes()).unwrap()).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -73,7 +80,8 @@ fn a_certificate_that_is_made_here_is_kept_for_its_owner_and_stays_the_same() {
     let pem = fs::read_to_string(&file).unwrap();
     assert_eq!(get(&server, &pem), Some(200));
     let printed = |server: &Server| {
-        let line = server.welcome.iter().find(|line| line.starts_with("certificate: SHA-256 ")).unwrap().clone();
+        let line =
+            server.welcome.iter().find(|line| line.starts_with("certificate: SHA-256 ")).unwrap().clone();
         line.split([' ', ',']).nth(2).unwrap().to_owned()
     };
     let first = printed(&server);

@@ -5,6 +5,7 @@ use serde_json::Value;
 
 /// `POST /session`: a user with a password, or a token; one of the two.
 #[derive(Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct LogIn {
     /// Name of the user.
@@ -20,6 +21,7 @@ pub struct LogIn {
 
 /// Answer of `POST /session`, `GET /session` and `POST /setup`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SessionState {
     /// Who is logged in; `root` with the token of the state folder.
     pub user: String,
@@ -37,6 +39,7 @@ pub struct SessionState {
 
 /// `POST /setup`: the first user.
 #[derive(Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct FirstUser {
     /// What the one-time link has behind `#setup=`.
@@ -49,6 +52,7 @@ pub struct FirstUser {
 
 /// `GET /users`, one row.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct UserInfo {
     /// The name.
     pub name: String,
@@ -64,6 +68,7 @@ pub struct UserInfo {
 
 /// `POST /users`.
 #[derive(Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct AddUser {
     /// The name: letters, digits, `.`, `_`, `-`, `@`.
@@ -76,6 +81,7 @@ pub struct AddUser {
 
 /// `PATCH /users/{name}`: what changes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct SetUser {
     /// All roles from now on.
@@ -88,6 +94,7 @@ pub struct SetUser {
 
 /// `PUT /users/{name}/password`.
 #[derive(Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct SetPassword {
     /// The present one; needed for one's own.
@@ -99,6 +106,7 @@ pub struct SetPassword {
 
 /// `GET /tokens`, one row: one's own, or all for who manages users.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct TokenInfo {
     /// What revokes it.
     pub id: String,
@@ -116,6 +124,7 @@ pub struct TokenInfo {
 
 /// `POST /tokens`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct CreateToken {
     /// What it is for.
@@ -133,6 +142,7 @@ pub struct CreateToken {
 
 /// Answer of `POST /tokens`: the only one that shows the secret.
 #[derive(Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct NewTokenInfo {
     /// The row of the list.
     #[serde(flatten)]
@@ -143,6 +153,7 @@ pub struct NewTokenInfo {
 
 /// `GET /approvals`, one row.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ApprovalInfo {
     /// What approves or refuses it.
     pub id: String,
@@ -172,6 +183,7 @@ pub struct ApprovalInfo {
 
 /// Status 202: a request that waits for a second person.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Waits {
     /// For people.
     pub message: String,
@@ -183,6 +195,7 @@ pub struct Waits {
 
 /// Parameters of `GET /audit`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct AuditQuery {
     /// At most so many, 1 to 1000; 100 when left out.
@@ -213,6 +226,7 @@ pub struct AuditQuery {
 
 /// `GET /audit`, one row; the newest first.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct AuditEntry {
     /// Its number, from 1.
     pub number: u64,
@@ -237,6 +251,7 @@ pub struct AuditEntry {
 
 /// Answer of `GET /audit/verify`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct AuditReport {
     /// No fault was found.
     pub whole: bool,
@@ -252,6 +267,7 @@ pub struct AuditReport {
 
 /// Answer of `GET /audit/export`: lines as they are in the file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct AuditLines {
     /// Each is one entry, JSON; the SHA-256 of one is in the next.
     pub lines: Vec<String>,

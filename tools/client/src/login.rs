@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
-use vtl_api::{ApiError, BASE, ErrorCode, LogIn};
+use vtl_api::{BASE, LogIn};
 
 use crate::command::{Connection, LoginArguments, password};
 use crate::http::Failure;
@@ -88,12 +88,10 @@ fn send(
             cookie,
         ));
     }
-    let refused = serde_json::from_str(&text).unwrap_or_else(|_| ApiError {
-        code: ErrorCode::Internal,
-        message: format!("{url} did not answer as vtld does"),
-        remedy: None,
-    });
-    Err(Failure::Api(refused))
+    Err(match serde_json::from_str(&text) {
+        Ok(refused) => Failure::Api(refused),
+        Err(_) => Failure::Local(format!("{url} did not answer as vtld does")),
+    })
 }
 
 /// All of it or nothing, for its owner only.
