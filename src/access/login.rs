@@ -125,7 +125,7 @@ impl Access {
     }
 
     /// One attempt, when those who try need not wait.
-    fn patiently<T>(
+    pub(super) fn patiently<T>(
         &self,
         subjects: &[Subject],
         attempt: impl FnOnce() -> Result<T, ApiError>,

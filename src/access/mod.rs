@@ -26,7 +26,7 @@ use crate::state::StateFolder;
 
 pub(crate) use caller::{Caller, Who};
 pub(crate) use login::LoggedIn;
-pub(crate) use trail::{Begun, redacted};
+pub(crate) use trail::redacted;
 
 /// Passwords that are hashed at once: each takes 19 MiB and a core.
 const HASHES_AT_ONCE: usize = 2;

@@ -259,6 +259,16 @@ impl Access {
         }
     }
 
+    /// A job has ended.
+    pub(crate) fn note_job(&self, job: &vtl_jobs::Job) {
+        if !job.state.is_terminal() {
+            return;
+        }
+        let detail = json!({ "id": job.id.0, "kind": job.kind, "label": job.label });
+        let why = job.trouble.as_ref().map_or_else(String::new, |trouble| format!(": {}", cut(&trouble.message)));
+        self.note_event("vtld", "job", detail, format!("{}{why}", job.state.word()));
+    }
+
     fn note(&self, record: Record) {
         let what = record.what.clone();
         if let Err(error) = lock(&self.audit).append(record) {

@@ -86,7 +86,12 @@ impl Jobs {
             let unfinished = manager.unfinished()?;
             scrub::hold(daemon, &unfinished);
             empty_staging(daemon, &unfinished);
-            daemon.jobs.told.follow(&daemon.events, &manager);
+            let weak = Arc::downgrade(daemon);
+            daemon.jobs.told.follow(&daemon.events, &manager, move |job| {
+                if let Some(daemon) = weak.upgrade() {
+                    daemon.access.note_job(job);
+                }
+            });
             Ok(manager)
         });
         match held {

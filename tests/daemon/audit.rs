@@ -74,6 +74,14 @@ fn a_move_by_a_host_is_written() {
 }
 
 #[test]
+fn the_end_of_a_job_is_written_with_what_came_of_it() {
+    let server = Server::start(&[]);
+    server.api("POST", "/store/gc", &json!({}));
+    let ends = entries(&server, "?kind=event&what=job");
+    assert_eq!((&ends[0]["detail"]["kind"], &ends[0]["result"]), (&json!("gc"), &json!("completed")), "{ends:?}");
+}
+
+#[test]
 fn pages_follow_each_other_by_their_links_to_the_first_entry() {
     let server = Server::start(&[]);
     (0..7).for_each(|n| {
