@@ -265,7 +265,8 @@ impl Access {
             return;
         }
         let detail = json!({ "id": job.id.0, "kind": job.kind, "label": job.label });
-        let why = job.trouble.as_ref().map_or_else(String::new, |trouble| format!(": {}", cut(&trouble.message)));
+        let why =
+            job.trouble.as_ref().map_or_else(String::new, |trouble| format!(": {}", cut(&trouble.message)));
         self.note_event("vtld", "job", detail, format!("{}{why}", job.state.word()));
     }
 

@@ -9,6 +9,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt;
+use tokio::sync::Semaphore;
 use tracing::error;
 use vtl_api::{BASE, ErrorCode, Refusal};
 
@@ -25,9 +26,13 @@ const BODY_TIME: Duration = Duration::from_secs(30);
 /// So much of a body that is too long is read before that is said.
 const HEARD_OUT: usize = 1 << 20;
 
+/// So many requests that only read are carried out at once; more wait. Each takes a thread.
+const MOST_LOOKS: usize = 64;
+
 /// All that requests share.
 pub(super) struct Api {
     daemon: Arc<Daemon>,
+    looks: Arc<Semaphore>,
     routes: Vec<Route>,
     things: Things,
     once: Once,
@@ -52,7 +57,8 @@ struct Good {
 
 impl Api {
     pub(super) fn new(daemon: Arc<Daemon>, routes: Vec<Route>) -> Self {
-        Self { daemon, routes, things: Things::default(), once: Once::default() }
+        let looks = Arc::new(Semaphore::new(MOST_LOOKS));
+        Self { daemon, looks, routes, things: Things::default(), once: Once::default() }
     }
 
     /// Answers a request for the route with this number.
@@ -84,7 +90,9 @@ impl Api {
         let body = if route.is_read() { Bytes::new() } else { read(&head, body, BODY_TIME).await? };
         let asked = Asked { path, query, body };
         let conditions = conditions(route, &head.headers, &asked)?;
+        let turn = if route.is_read() { self.looks.clone().acquire_owned().await.ok() } else { None };
         let worked = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
             let route = self.routes.get(at).ok_or_else(|| internal("the request has no route"))?;
             let good = self.carry_out(route, &asked, &conditions)?;
             respond(route, &asked, good)
@@ -163,12 +171,12 @@ fn conditions(route: &Route, headers: &HeaderMap, asked: &Asked) -> Result<Condi
     })
 }
 
-/// The body, when it is not too long, comes in time and says that it is JSON.
 /// The body of a request that changes something.
 pub(super) async fn whole_body(head: &Parts, body: Body) -> Result<Bytes, Refusal> {
     read(head, body, BODY_TIME).await
 }
 
+/// The body, when it is not too long, comes in time and says that it is JSON.
 async fn read(head: &Parts, body: Body, time: Duration) -> Result<Bytes, Refusal> {
     let collected = tokio::time::timeout(time, collect(body)).await.map_err(|_| {
         let message = format!("the body has not arrived within {} s", time.as_secs());
@@ -192,10 +200,11 @@ async fn collect(mut body: Body) -> Result<Option<Bytes>, axum::Error> {
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame?.into_data() else { continue };
         length += data.len();
-        match length {
-            0..=BODY_LIMIT => kept.extend_from_slice(&data),
-            ..=HEARD_OUT => {}
-            _ => return Ok(None),
+        if length > HEARD_OUT {
+            return Ok(None);
+        }
+        if length <= BODY_LIMIT {
+            kept.extend_from_slice(&data);
         }
     }
     Ok((length <= BODY_LIMIT).then(|| kept.into()))
@@ -235,6 +244,6 @@ mod tests {
         let slow = Body::from_stream(begun.chain(stream::pending()));
         let (head, ()) = Request::new(()).into_parts();
         let refused = runtime.block_on(read(&head, slow, Duration::from_millis(50))).unwrap_err();
-        assert_eq!((refused.code, refused.status), (ErrorCode::Timeout, 408));
+        assert_eq!((refused.code, refused.code.http_status()), (ErrorCode::Timeout, 408));
     }
 }

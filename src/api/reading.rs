@@ -41,9 +41,10 @@ fn not_read(what: &str, path: &str, told: &str) -> Refusal {
 /// Where it is, as far as serde tells.
 fn field_of(path: &str, told: &str) -> Option<String> {
     let named = NAMED.iter().find_map(|lead| told.strip_prefix(lead)?.split_once('`')).map(|(name, _)| name);
+    // It writes a question mark where it was in the middle of a name.
+    let path = path.trim_end_matches('?').trim_end_matches('.');
     match (path, named) {
-        (".", None) => None,
-        (".", Some(name)) => Some(name.to_owned()),
+        ("", name) => name.map(str::to_owned),
         (path, Some(name)) if path != name && !path.ends_with(&format!(".{name}")) => {
             Some(format!("{path}.{name}"))
         }
@@ -94,7 +95,8 @@ mod tests {
         assert_eq!(named(r#"{"odd":1}"#).as_deref(), Some("odd"));
         assert_eq!(named("").as_deref(), Some("inner"));
         assert_eq!(named(r#"{"inner":{"number":1}} {}"#), None);
-        assert_eq!(named("nonsense"), None);
+        assert_eq!((named("nonsense"), named("{"), named(r#"{"inner"#)), (None, None, None));
+        assert_eq!(named(r#"{"inner":{"nu"#).as_deref(), Some("inner"));
     }
 
     #[test]
@@ -119,7 +121,7 @@ mod tests {
         for kind in ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", ""]
         {
             let refused = with(kind).unwrap_err();
-            assert_eq!((refused.code, refused.status), (ErrorCode::NotJson, 415), "{kind}");
+            assert_eq!((refused.code, refused.code.http_status()), (ErrorCode::NotJson, 415), "{kind}");
         }
     }
 }

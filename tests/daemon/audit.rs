@@ -78,7 +78,11 @@ fn the_end_of_a_job_is_written_with_what_came_of_it() {
     let server = Server::start(&[]);
     server.api("POST", "/store/gc", &json!({}));
     let ends = entries(&server, "?kind=event&what=job");
-    assert_eq!((&ends[0]["detail"]["kind"], &ends[0]["result"]), (&json!("gc"), &json!("completed")), "{ends:?}");
+    assert_eq!(
+        (&ends[0]["detail"]["kind"], &ends[0]["result"]),
+        (&json!("gc"), &json!("completed")),
+        "{ends:?}"
+    );
 }
 
 #[test]

@@ -118,10 +118,10 @@ fn a_name_that_leads_out_of_its_folder_or_ends_a_header_is_refused_by_every_requ
         assert!((400..500).contains(&get(&server, path).status), "{path}");
     }
     let after = server.get("/system/diag");
-    for part in ["libraries", "drives", "pools", "trash"] {
+    for part in ["libraries", "drives", "trash"] {
         assert_eq!(before[part], after[part]);
     }
-    assert!(server.token().len() > 20, "the token is still there");
+    assert_eq!(server.get("/pools").as_array().unwrap().len(), 1);
 }
 
 #[test]
@@ -165,7 +165,7 @@ fn pages_follow_each_other_whatever_comes_and_goes_between_them() {
     let next = get(&server, &next(&newest).unwrap());
     assert_eq!(labels(&next.json()), ["VTL009L8"]);
     assert_eq!(labels(&server.get("/cartridges")).len(), 10);
-    is_refused(&get(&server, "/cartridges?library=none"), 404, "not-found", None);
+    is_refused(&get(&server, "/cartridges?library=lib9"), 404, "not-found", None);
 }
 
 #[test]

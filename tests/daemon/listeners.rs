@@ -93,7 +93,7 @@ fn moves_of_hosts_and_operators_and_each_state_of_a_job_are_told() {
             "to": { "kind": "slot", "number": 20 }
         })
     );
-    server.session(1).load(1, 1);
+    server.session(1).load(2, 0);
     let loaded = stream.next();
     assert_eq!(
         (&loaded.data["label"], &loaded.data["to"]),
