@@ -3,6 +3,7 @@
 //! Programs outside the project read these: fields are added, never renamed or removed. Bytes are integers, times RFC 3339.
 //! Every response is JSON; an error is a [`Refusal`] with an HTTP status of the 4xx or 5xx class.
 
+mod access;
 mod cartridge;
 mod error;
 mod export;
@@ -16,6 +17,7 @@ mod remote;
 mod store;
 mod system;
 
+pub use access::*;
 pub use cartridge::*;
 pub use error::*;
 pub use export::*;
