@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, Path, Query, State};
+use axum::extract::{DefaultBodyLimit, Path, Query, Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tracing::error;
-use vtl_api::{ApiError, BASE, ErrorCode, OnPool};
+use vtl_api::{ApiError, BASE, ErrorCode, HistorySince, OnPool};
 use vtl_library::{LibraryError, MoveFault};
 
 use crate::daemon::Daemon;
@@ -34,10 +34,15 @@ pub async fn serve(listener: TcpListener, daemon: Arc<Daemon>, token: String) {
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .layer(middleware::map_response(in_our_words))
         .layer(middleware::from_fn_with_state(guard, admit::admit));
-    let app = Router::new().nest(BASE, routes).fallback(|| async { not_found("there is no such page") });
+    let app = Router::new().nest(BASE, routes).fallback(page);
     if let Err(failed) = axum::serve(listener, app).await {
         error!(%failed, "the API has ended");
     }
+}
+
+/// What is not of the API is a web page, or nothing.
+async fn page(request: Request) -> Response {
+    crate::web::answer(&request).unwrap_or_else(|| not_found("there is no such page"))
 }
 
 /// Runs a blocking operation off the network threads.
@@ -153,6 +158,10 @@ fn cartridges() -> Router<Arc<Daemon>> {
             "/cartridges/{label}/release",
             post(|State(d): Shared, Path(l): Name| run(d, move |d| d.cartridge_release(&l))),
         )
+        .route(
+            "/cartridges/{label}/map",
+            get(|State(d): Shared, Path(l): Name| run(d, move |d| d.cartridge_map(&l))),
+        )
         .route("/vault", get(|State(d): Shared| run(d, Daemon::vault_list)))
         .route(
             "/vault/{label}/load",
@@ -222,6 +231,10 @@ fn store() -> Router<Arc<Daemon>> {
         .route(
             "/store/stats",
             get(|State(d): Shared, Query(q): Of| run(d, move |d| d.store_stats(q.pool.as_deref()))),
+        )
+        .route(
+            "/store/history",
+            get(|State(d): Shared, Query(q): Query<HistorySince>| run(d, move |d| d.store_history(&q))),
         )
         .route(
             "/store/account",

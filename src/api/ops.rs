@@ -29,6 +29,7 @@ use super::pools::set_pool;
 use super::{not_carried, refused};
 use crate::SESSIONS_END;
 use crate::clock::rfc3339;
+use crate::drive::Work;
 use crate::daemon::{Daemon, internal, invalid, lock, open_door};
 use crate::inventory::{Bay, Force};
 use crate::kept::{Keep, parse_time};
@@ -379,8 +380,10 @@ impl Daemon {
     }
 
     fn drive_row(&self, live: &LiveLibrary, number: u16, bay: &Bay) -> Answer<DriveInfo> {
-        let asked = bay.unit.call(|drive| (drive.status(), crate::drive::holder(drive)));
-        let (status, holder) = asked.map_or((None, None), |(status, holder)| (Some(status), holder));
+        let asked = bay.unit.call(|drive| (drive.status(), crate::drive::holder(drive), Work::of(drive))).ok();
+        let (status, holder, work) = asked.map_or((None, None, None), |(status, holder, work)| {
+            (Some(status), holder, Some(work))
+        });
         let profile = self
             .meta
             .read(|tx| vtl_library::library(tx, &live.name))
@@ -400,6 +403,10 @@ impl Daemon {
             block: loaded.map(|status| status.block),
             file: loaded.map(|status| status.file),
             partition: loaded.map(|status| status.partition),
+            position_bytes: loaded.and(work.as_ref()).and_then(|work| work.position_bytes),
+            written_bytes: work.as_ref().map(|work| work.totals.written_bytes),
+            read_bytes: work.as_ref().map(|work| work.totals.read_bytes),
+            compression: work.as_ref().map(|work| work.compresses),
             cartridge: status.and_then(|status| status.label),
             initiator: holder,
         })

@@ -110,7 +110,7 @@ impl Daemon {
     }
 
     /// What all pools take, and each; or one.
-    pub(super) fn store_stats(&self, pool: Option<&str>) -> Answer<StoreStats> {
+    pub(crate) fn store_stats(&self, pool: Option<&str>) -> Answer<StoreStats> {
         if pool.is_some() {
             return Ok(self.stats_of(&*self.pools.one(pool)?));
         }

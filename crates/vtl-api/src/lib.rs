@@ -3,7 +3,13 @@
 //! Programs outside the project read these: fields are added, never renamed or removed. Bytes are integers, times RFC 3339.
 //! Every response is JSON; an error is an [`ApiError`] with an HTTP status of the 4xx or 5xx class.
 
+mod history;
+mod tape_map;
+
 use serde::{Deserialize, Serialize};
+
+pub use history::{HistorySince, StoreSample};
+pub use tape_map::{CartridgeMap, TapeFiles};
 
 /// Where the version 1 API begins.
 pub const BASE: &str = "/api/v1";
@@ -214,6 +220,18 @@ pub struct DriveInfo {
     pub file: Option<u64>,
     /// Partition of the position.
     pub partition: Option<u8>,
+    /// Bytes of blocks before the position.
+    #[serde(default)]
+    pub position_bytes: Option<u64>,
+    /// Bytes that hosts have written to cartridges in it since the server started.
+    #[serde(default)]
+    pub written_bytes: Option<u64>,
+    /// Bytes that it has read for hosts since the server started.
+    #[serde(default)]
+    pub read_bytes: Option<u64>,
+    /// Whether data compression is enabled.
+    #[serde(default)]
+    pub compression: Option<bool>,
     /// Name of the initiator that holds a reservation.
     pub initiator: Option<String>,
 }

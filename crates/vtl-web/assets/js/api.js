@@ -15,6 +15,14 @@ export class Refusal extends Error {
   }
 }
 
+/** A request that a second person has to approve: it is kept, and not done yet. */
+export class Waiting extends Error {
+  constructor({ message, approval, expires }) {
+    super(message);
+    Object.assign(this, { status: 202, approval, expires });
+  }
+}
+
 /** Who asks; `session.js` sets it. */
 export const identity = { csrf: null, token: null, lost: () => {} };
 
@@ -36,6 +44,7 @@ async function send(method, path, body) {
   });
   const text = await response.text();
   const answer = text ? parse(text) : null;
+  if (response.status === 202 && answer?.approval) throw new Waiting(answer);
   if (response.ok) return { answer, next: nextOf(response) };
   if (response.status === 401) identity.lost();
   throw new Refusal(response.status, answer);
@@ -66,7 +75,9 @@ export const remove = (path, body) => ask('DELETE', path, body);
 
 /** A path from parts that are not to be trusted to be without slashes, and parameters. */
 export function path(parts, query = {}) {
-  const given = Object.entries(query).filter(([, value]) => value !== undefined && value !== null && value !== '');
+  const given = Object.entries(query).filter(
+    ([, value]) => value !== undefined && value !== null && value !== '',
+  );
   const text = parts.map((part) => `/${encodeURIComponent(part)}`).join('');
   return given.length ? `${text}?${new URLSearchParams(given)}` : text;
 }
@@ -86,3 +97,9 @@ export async function list(from, each = () => {}) {
 
 /** The first page's path of a list that may be long. */
 export const paged = (from) => `${from}${from.includes('?') ? '&' : '?'}limit=${PAGE_ROWS}`;
+
+/** The first rows of a list, and whether there are more. */
+export async function first(from) {
+  const { answer, next } = await send('GET', from);
+  return { rows: answer, more: next !== null };
+}

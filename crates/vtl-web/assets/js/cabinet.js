@@ -5,7 +5,7 @@
 import { h } from './dom.js';
 import { icon } from './icons.js';
 import { percent } from './format.js';
-import { t, word } from './text.js';
+import { count, t, word } from './text.js';
 import { badge } from './ui.js';
 import { placeText } from './moves.js';
 import { driveFacts } from './drives.js';
@@ -22,17 +22,41 @@ const DRAG = 'application/x-vtl-label';
 export function cabinet(library, view, act) {
   const of = (kind) => view.elements.filter((one) => one.kind === kind);
   const slots = of('slot');
-  return h('div', { class: 'cabinet', test: 'cabinet' },
-    h('div', { class: 'cabinet-head' }, h('span', { class: 'lamp good' }), h('strong', {}, library.name),
-      h('span', { class: 'plate' }, library.profile), h('span', { class: 'spring' }),
-      h('code', { class: 'plate only-wide' }, library.target)),
+  return h(
+    'div',
+    { class: 'cabinet', test: 'cabinet' },
+    h(
+      'div',
+      { class: 'cabinet-head' },
+      h('span', { class: 'lamp good' }),
+      h('strong', {}, library.name),
+      h('span', { class: 'plate' }, library.profile),
+      h('span', { class: 'spring' }),
+      h('code', { class: 'plate only-wide' }, library.target),
+    ),
     magazines(slots, view, act),
     rail(view, slots.length),
-    h('div', { class: 'lower' },
-      h('section', { class: 'drives', 'aria-label': t('library.drives') }, h('h3', {}, t('library.drives')),
-        of('drive').map((element) => drive(element, view, act))),
-      h('section', { class: 'station', 'aria-label': t('library.mailslots') }, h('h3', {}, t('library.mailslots')),
-        h('ul', { class: 'bays' }, of('mailslot').map((element) => place(element, view, act))))));
+    h(
+      'div',
+      { class: 'lower' },
+      h(
+        'section',
+        { class: 'drives', 'aria-label': t('library.drives') },
+        h('h3', {}, t('library.drives')),
+        of('drive').map((element) => drive(element, view, act)),
+      ),
+      h(
+        'section',
+        { class: 'station', 'aria-label': t('library.mailslots') },
+        h('h3', {}, t('library.mailslots')),
+        h(
+          'ul',
+          { class: 'bays' },
+          of('mailslot').map((element) => place(element, view, act)),
+        ),
+      ),
+    ),
+  );
 }
 
 function magazines(slots, view, act) {
@@ -41,19 +65,59 @@ function magazines(slots, view, act) {
   const banks = Math.ceil(all.length / DRAWN);
   const bank = Math.min(view.bank, banks - 1);
   const drawn = all.slice(bank * DRAWN, (bank + 1) * DRAWN);
-  return h('section', { class: 'magazines', 'aria-label': t('library.slots') },
-    banks > 1 && h('label', { class: 'bank' }, t('library.bank'), h('select', { value: bank, onchange: (event) => act.bank(Number(event.target.value)) },
-      Array.from({ length: banks }, (_, n) => h('option', { value: n }, t('library.bank_range', {
-        from: n * DRAWN * MAGAZINE + 1, to: Math.min(slots.length, (n + 1) * DRAWN * MAGAZINE) }))))),
-    drawn.map((magazine) => h('ul', { class: 'magazine', key: magazine[0]?.number }, magazine.map((one) => place(one, view, act)))));
+  return h(
+    'section',
+    { class: 'magazines', 'aria-label': t('library.slots') },
+    banks > 1 &&
+      h(
+        'label',
+        { class: 'bank' },
+        t('library.bank'),
+        h(
+          'select',
+          { value: bank, onchange: (event) => act.bank(Number(event.target.value)) },
+          Array.from({ length: banks }, (_, n) =>
+            h(
+              'option',
+              { value: n },
+              t('library.bank_range', {
+                from: n * DRAWN * MAGAZINE + 1,
+                to: Math.min(slots.length, (n + 1) * DRAWN * MAGAZINE),
+              }),
+            ),
+          ),
+        ),
+      ),
+    drawn.map((magazine) =>
+      h(
+        'ul',
+        { class: 'magazine', key: magazine[0]?.number },
+        magazine.map((one) => place(one, view, act)),
+      ),
+    ),
+  );
 }
 
 /** The robot stands where it has last put something. */
 function rail(view, slots) {
   const last = view.last;
-  const at = !last ? 0 : last.kind === 'slot' ? ((last.number - 1) % 12) / 12 : last.kind === 'drive' ? 0.2 : 0.9;
-  return h('div', { class: 'rail', 'aria-hidden': 'true' }, h('div', { class: 'robot', style: { '--at': slots ? at : 0 } },
-    h('span', { class: 'gripper' }), last && h('span', { class: 'robot-label' }, last.label)));
+  const at = !last
+    ? 0
+    : last.kind === 'slot'
+      ? ((last.number - 1) % 12) / 12
+      : last.kind === 'drive'
+        ? 0.2
+        : 0.9;
+  return h(
+    'div',
+    { class: 'rail', 'aria-hidden': 'true' },
+    h(
+      'div',
+      { class: 'robot', style: { '--at': slots ? at : 0 } },
+      h('span', { class: 'gripper' }),
+      last && h('span', { class: 'robot-label' }, last.label),
+    ),
+  );
 }
 
 function place(element, view, act) {
@@ -64,19 +128,44 @@ function place(element, view, act) {
 function full(element, view, act) {
   const { label } = element;
   const chosen = view.chosen === label;
-  return h('button', {
-    type: 'button', class: `bay full${chosen ? ' chosen' : ''}`, test: `cell-${element.kind}-${element.number}`, draggable: 'true', 'aria-pressed': String(chosen),
-    'aria-label': `${label}, ${placeText(element.kind, element.number)}`, onclick: () => act.choose(chosen ? null : label), ...drag(label),
-  }, h('span', { class: 'bay-number' }, String(element.number)), spine(label, view.cartridges.get(label)));
+  return h(
+    'button',
+    {
+      type: 'button',
+      class: `bay full${chosen ? ' chosen' : ''}`,
+      test: `cell-${element.kind}-${element.number}`,
+      draggable: 'true',
+      'aria-pressed': String(chosen),
+      'aria-label': `${label}, ${placeText(element.kind, element.number)}`,
+      onclick: () => act.choose(chosen ? null : label),
+      ...drag(label),
+    },
+    h('span', { class: 'bay-number' }, String(element.number)),
+    spine(label, view.cartridges.get(label)),
+  );
 }
 
 /** The back of a cartridge, with how full it is. */
 export function spine(label, cartridge) {
   const generation = cartridge ? `g${cartridge.generation}` : '';
-  return h('span', { class: `spine ${generation}` },
-    h('span', { class: 'spine-label' }, h('span', {}, label.slice(0, 6)), h('span', { class: 'media' }, label.slice(6))),
-    h('span', { class: 'spine-fill' }, h('span', { style: { width: `${cartridge ? percent(cartridge.used_bytes, cartridge.capacity_bytes) : 0}%` } })),
-    (cartridge?.write_protected || cartridge?.hold || cartridge?.worm) && icon('lock'));
+  return h(
+    'span',
+    { class: `spine ${generation}` },
+    h(
+      'span',
+      { class: 'spine-label' },
+      h('span', {}, label.slice(0, 6)),
+      h('span', { class: 'media' }, label.slice(6)),
+    ),
+    h(
+      'span',
+      { class: 'spine-fill' },
+      h('span', {
+        style: { width: `${cartridge ? percent(cartridge.used_bytes, cartridge.capacity_bytes) : 0}%` },
+      }),
+    ),
+    (cartridge?.write_protected || cartridge?.hold || cartridge?.worm) && icon('lock'),
+  );
 }
 
 function free(element, view, act) {
@@ -84,39 +173,116 @@ function free(element, view, act) {
   const test = `cell-${element.kind}-${element.number}`;
   const number = h('span', { class: 'bay-number' }, String(element.number));
   const drop = dropHere(element, act);
-  if (!view.chosen) return h('span', { class: 'bay', test, ...drop }, number, h('span', { class: 'unseen' }, t('library.free', { where })));
-  return h('button', {
-    type: 'button', class: 'bay target', test, 'aria-label': t('library.move_here', { label: view.chosen, where }), ...drop,
-    onclick: () => act.move(view.chosen, element),
-  }, number, icon('down'));
+  if (!view.chosen)
+    return h(
+      'span',
+      { class: 'bay', test, ...drop },
+      number,
+      h('span', { class: 'unseen' }, t('library.free', { where })),
+    );
+  return h(
+    'button',
+    {
+      type: 'button',
+      class: 'bay target',
+      test,
+      'aria-label': t('library.move_here', { label: view.chosen, where }),
+      ...drop,
+      onclick: () => act.move(view.chosen, element),
+    },
+    number,
+    icon('down'),
+  );
 }
 
 function drive(element, view, act) {
   const found = view.drives.find((one) => one.number === element.number);
   const state = found?.state ?? 'empty';
-  return h('article', { class: `drive ${state}`, key: `drive${element.number}`, test: `drive-${element.number}` },
-    h('header', {}, h('span', { class: `lamp ${state === 'failed' ? 'bad' : state === 'loaded' ? 'good' : ''}` }),
-      h('strong', {}, placeText('drive', element.number)), h('span', { class: 'plate' }, found?.profile), h('span', { class: 'spring' }),
-      badge(state, word('drive_state', state), { 'data-test': `drive-${element.number}-state` })),
+  return h(
+    'article',
+    { class: `drive is-${state}`, key: `drive${element.number}`, test: `drive-${element.number}` },
+    h(
+      'header',
+      {},
+      h('span', { class: `lamp ${state === 'failed' ? 'bad' : state === 'loaded' ? 'good' : ''}` }),
+      h('strong', {}, placeText('drive', element.number)),
+      h('span', { class: 'plate' }, found?.profile),
+      h('span', { class: 'spring' }),
+      badge(state, word('drive_state', state), { 'data-test': `drive-${element.number}-state` }),
+    ),
     h('div', { class: 'mouth' }, element.label ? full(element, view, act) : free(element, view, act)),
-    found && driveFacts(found, view.cartridges.get(element.label), view));
+    found && driveFacts(found, view.cartridges.get(element.label), view),
+  );
 }
 
 /** The shelf of cartridges that no host sees. */
 export function vault(view, act) {
   const shown = view.vault.slice(0, SHELF);
-  return h('section', { class: 'panel vault', test: 'vault', 'aria-label': t('library.vault'), ...dropHere({ kind: 'vault', number: null }, act) },
-    h('header', { class: 'panel-head' }, h('h2', {}, t('library.vault')), h('span', { class: 'muted' }, t('library.vault_number', { n: view.vault.length })),
-      h('span', { class: 'spring' }), view.chosen && !view.vault.some((one) => one.label === view.chosen)
-        && h('button', { type: 'button', class: 'button', test: 'to-vault', onclick: () => act.move(view.chosen, { kind: 'vault', number: null }) }, icon('down'),
-          h('span', {}, t('library.move_to_vault', { label: view.chosen })))),
-    shown.length === 0 ? h('p', { class: 'empty' }, t('library.vault_empty'))
-      : h('ul', { class: 'shelf' }, shown.map((one) => h('li', { key: one.label }, h('button', {
-        type: 'button', class: `bay full${view.chosen === one.label ? ' chosen' : ''}`, test: `vault-${one.label}`, draggable: 'true',
-        'aria-pressed': String(view.chosen === one.label), 'aria-label': `${one.label}, ${t('place.vault')}`,
-        onclick: () => act.choose(view.chosen === one.label ? null : one.label), ...drag(one.label),
-      }, spine(one.label, one))))),
-    view.vault.length > SHELF && h('p', {}, h('a', { href: '#/cartridges?place=vault' }, t('library.vault_more', { n: view.vault.length - SHELF }))));
+  return h(
+    'section',
+    {
+      class: 'panel vault',
+      test: 'vault',
+      'aria-label': t('library.vault'),
+      ...dropHere({ kind: 'vault', number: null }, act),
+    },
+    h(
+      'header',
+      { class: 'panel-head' },
+      h('h2', {}, t('library.vault')),
+      h('span', { class: 'muted' }, count('library.vault_number', view.vault.length)),
+      h('span', { class: 'spring' }),
+      view.chosen &&
+        !view.vault.some((one) => one.label === view.chosen) &&
+        h(
+          'button',
+          {
+            type: 'button',
+            class: 'button',
+            test: 'to-vault',
+            onclick: () => act.move(view.chosen, { kind: 'vault', number: null }),
+          },
+          icon('down'),
+          h('span', {}, t('library.move_to_vault', { label: view.chosen })),
+        ),
+    ),
+    shown.length === 0
+      ? h('p', { class: 'empty' }, t('library.vault_empty'))
+      : h(
+          'ul',
+          { class: 'shelf' },
+          shown.map((one) =>
+            h(
+              'li',
+              { key: one.label },
+              h(
+                'button',
+                {
+                  type: 'button',
+                  class: `bay full${view.chosen === one.label ? ' chosen' : ''}`,
+                  test: `vault-${one.label}`,
+                  draggable: 'true',
+                  'aria-pressed': String(view.chosen === one.label),
+                  'aria-label': `${one.label}, ${t('place.vault')}`,
+                  onclick: () => act.choose(view.chosen === one.label ? null : one.label),
+                  ...drag(one.label),
+                },
+                spine(one.label, one),
+              ),
+            ),
+          ),
+        ),
+    view.vault.length > SHELF &&
+      h(
+        'p',
+        {},
+        h(
+          'a',
+          { href: '#/cartridges?place=vault' },
+          t('library.vault_more', { n: view.vault.length - SHELF }),
+        ),
+      ),
+  );
 }
 
 function drag(label) {

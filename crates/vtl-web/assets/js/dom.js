@@ -38,7 +38,8 @@ function fill(element, props, children) {
 }
 
 function setStyle(element, style) {
-  for (const name of Object.keys(element.styles ?? {})) if (!(name in style)) element.style.removeProperty(name);
+  for (const name of Object.keys(element.styles ?? {}))
+    if (!(name in style)) element.style.removeProperty(name);
   for (const [name, value] of Object.entries(style)) element.style.setProperty(name, String(value));
   element.styles = style;
 }
@@ -51,7 +52,9 @@ function setInput(element) {
 
 /** What may stand between tags: nodes, texts, numbers, lists of them; nothing for null and false. */
 function nodes(children) {
-  return children.flat(Infinity).filter((one) => one !== null && one !== undefined && one !== false && one !== '')
+  return children
+    .flat(Infinity)
+    .filter((one) => one !== null && one !== undefined && one !== false && one !== '')
     .map((one) => (one instanceof Node ? one : document.createTextNode(String(one))));
 }
 
@@ -69,7 +72,8 @@ function morph(old, wanted) {
     if (!wanted.hasAttribute(name) && !kept(old, name)) old.removeAttribute(name);
   }
   for (const { name, value } of wanted.attributes) {
-    if (name !== 'style' && old.getAttribute(name) !== value && !kept(old, name)) old.setAttribute(name, value);
+    if (name !== 'style' && old.getAttribute(name) !== value && !kept(old, name))
+      old.setAttribute(name, value);
   }
   setStyle(old, wanted.styles ?? {});
   for (const name of Object.keys(old.handlers ?? {})) if (!wanted.handlers?.[name]) old[name] = null;
@@ -84,16 +88,25 @@ function morph(old, wanted) {
 
 /** What the browser or the reader has changed, not we. */
 function kept(element, name) {
-  return name === 'style' || name === 'aria-busy' || (name === 'open' && (element.tagName === 'DETAILS' || element.tagName === 'DIALOG'));
+  return (
+    name === 'style' ||
+    name === 'aria-busy' ||
+    (name === 'open' && (element.tagName === 'DETAILS' || element.tagName === 'DIALOG'))
+  );
 }
 
 function same(old, wanted) {
-  return old.nodeType === wanted.nodeType && old.nodeName === wanted.nodeName && old.dataset?.key === wanted.dataset?.key;
+  return (
+    old.nodeType === wanted.nodeType &&
+    old.nodeName === wanted.nodeName &&
+    old.dataset?.key === wanted.dataset?.key
+  );
 }
 
 function morphChildren(parent, wanted) {
   const keyed = new Map();
-  for (const child of parent.childNodes) if (child.dataset?.key !== undefined) keyed.set(child.dataset.key, child);
+  for (const child of parent.childNodes)
+    if (child.dataset?.key !== undefined) keyed.set(child.dataset.key, child);
   let at = parent.firstChild;
   for (const one of wanted) {
     const key = one.dataset?.key;

@@ -21,19 +21,36 @@ export function withRates(drives, now = performance.now()) {
 }
 
 export function driveFacts(drive, cartridge, view) {
-  const initiators = drive.initiator ? [drive.initiator] : view.sessions.filter((one) => one.target === drive.target).map((one) => one.initiator);
+  const initiators = drive.initiator
+    ? [drive.initiator]
+    : view.sessions.filter((one) => one.target === drive.target).map((one) => one.initiator);
   const compressed = cartridge?.arrived_bytes > 0 ? cartridge.logical_bytes / cartridge.arrived_bytes : NaN;
   const loaded = drive.state === 'loaded';
   return [
     loaded && tape(drive, cartridge),
-    facts([
-      loaded && [t('drive.block'), integer(drive.block)],
-      loaded && [t('drive.file'), integer(drive.file)],
-      loaded && [t('drive.write_rate'), rate(drive.write_rate)],
-      loaded && [t('drive.read_rate'), rate(drive.read_rate)],
-      loaded && [t('drive.compression'), [drive.compression === false ? t('drive.off') : t('drive.on'), ' ', Number.isFinite(compressed) ? ratio(compressed) : '']],
-      [t('drive.initiator'), initiators.length ? [...new Set(initiators)].map((one) => h('code', { class: 'iqn' }, one)) : t('drive.nobody')],
-    ], { class: 'facts small' }),
+    facts(
+      [
+        loaded && [t('drive.block'), integer(drive.block)],
+        loaded && [t('drive.file'), integer(drive.file)],
+        loaded && [t('drive.write_rate'), rate(drive.write_rate)],
+        loaded && [t('drive.read_rate'), rate(drive.read_rate)],
+        loaded && [
+          t('drive.compression'),
+          [
+            drive.compression === false ? t('drive.off') : t('drive.on'),
+            ' ',
+            Number.isFinite(compressed) ? ratio(compressed) : '',
+          ],
+        ],
+        [
+          t('drive.initiator'),
+          initiators.length
+            ? [...new Set(initiators)].map((one) => h('code', { class: 'iqn' }, one))
+            : t('drive.nobody'),
+        ],
+      ],
+      { class: 'facts small' },
+    ),
   ];
 }
 
@@ -43,8 +60,20 @@ function tape(drive, cartridge) {
   const position = drive.position_bytes ?? 0;
   const used = percent(cartridge?.used_bytes ?? 0, whole);
   const head = percent(position, whole);
-  const text = t('drive.position', { at: bytes(position), used: bytes(cartridge?.used_bytes ?? 0), whole: bytes(whole) });
-  return h('div', { class: 'tape', role: 'img', 'aria-label': text, test: `tape-${drive.number}` },
-    h('div', { class: 'tape-line' }, h('span', { class: 'tape-used', style: { width: `${used}%` } }), h('span', { class: 'tape-head', style: { left: `${head}%` } })),
-    h('span', { class: 'muted', 'aria-hidden': 'true' }, text));
+  const text = t('drive.position', {
+    at: bytes(position),
+    used: bytes(cartridge?.used_bytes ?? 0),
+    whole: bytes(whole),
+  });
+  return h(
+    'div',
+    { class: 'tape', role: 'img', 'aria-label': text, test: `tape-${drive.number}` },
+    h(
+      'div',
+      { class: 'tape-line' },
+      h('span', { class: 'tape-used', style: { width: `${used}%` } }),
+      h('span', { class: 'tape-head', style: { left: `${head}%` } }),
+    ),
+    h('span', { class: 'muted', 'aria-hidden': 'true' }, text),
+  );
 }

@@ -34,7 +34,12 @@ export function ratio(number) {
 /** Seconds → `3 min 20 s`. */
 export function duration(seconds) {
   if (seconds === null || seconds === undefined) return MISSING;
-  const parts = [['d', 86400], ['h', 3600], ['min', 60], ['s', 1]];
+  const parts = [
+    ['d', 86400],
+    ['h', 3600],
+    ['min', 60],
+    ['s', 1],
+  ];
   const out = [];
   let left = Math.max(0, Math.round(seconds));
   for (const [unit, size] of parts) {

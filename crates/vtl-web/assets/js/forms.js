@@ -4,7 +4,7 @@
 
 import { h, render } from './dom.js';
 import { t } from './text.js';
-import { button, failure, signButton } from './ui.js';
+import { button, failure, noteFailure, signButton } from './ui.js';
 import { parseSize } from './format.js';
 
 let numbers = 0;
@@ -14,7 +14,13 @@ const READ = {
   checkbox: (input) => input.checked,
   number: (input) => (input.value === '' ? undefined : Number(input.value)),
   size: (input) => (input.value === '' ? undefined : parseSize(input.value)),
-  list: (input) => { const lines = input.value.split('\n').map((one) => one.trim()).filter(Boolean); return lines.length ? lines : undefined; },
+  list: (input) => {
+    const lines = input.value
+      .split('\n')
+      .map((one) => one.trim())
+      .filter(Boolean);
+    return lines.length ? lines : undefined;
+  },
 };
 
 const TAGS = { select: 'select', list: 'textarea' };
@@ -25,19 +31,35 @@ function fieldOf(field, form) {
   const id = `${form.id}-${field.name}`;
   const hint = field.hint && h('small', { id: `${id}-hint`, class: 'hint' }, field.hint);
   const shared = {
-    id, name: field.name, test: `field-${field.name}`, required: field.required, 'aria-describedby': hint ? `${id}-hint` : null,
-    autocomplete: field.autocomplete ?? 'off', placeholder: field.placeholder, spellcheck: 'false', ...field.props,
+    id,
+    name: field.name,
+    test: `field-${field.name}`,
+    required: field.required,
+    'aria-describedby': hint ? `${id}-hint` : null,
+    autocomplete: field.autocomplete ?? 'off',
+    placeholder: field.placeholder,
+    spellcheck: 'false',
+    ...field.props,
   };
   const tag = TAGS[field.type] ?? 'input';
   const options = (field.options ?? []).map(([value, label]) => h('option', { value }, label));
-  const input = h(tag, {
-    ...shared, type: tag === 'input' ? INPUT_TYPES[field.type] ?? 'text' : null, rows: tag === 'textarea' ? '3' : null,
-    ...(field.type === 'checkbox' ? { checked: field.value ?? false } : { value: field.value ?? (tag === 'select' ? field.options?.[0]?.[0] : '') ?? '' }),
-  }, options);
+  const input = h(
+    tag,
+    {
+      ...shared,
+      type: tag === 'input' ? (INPUT_TYPES[field.type] ?? 'text') : null,
+      rows: tag === 'textarea' ? '3' : null,
+      ...(field.type === 'checkbox'
+        ? { checked: field.value ?? false }
+        : { value: field.value ?? (tag === 'select' ? field.options?.[0]?.[0] : '') ?? '' }),
+    },
+    options,
+  );
   const label = h('label', { for: id }, field.label);
-  const box = field.type === 'checkbox'
-    ? h('div', { class: 'field check' }, input, label, hint)
-    : h('div', { class: 'field' }, label, input, hint);
+  const box =
+    field.type === 'checkbox'
+      ? h('div', { class: 'field check' }, input, label, hint)
+      : h('div', { class: 'field' }, label, input, hint);
   box.field = field;
   return box;
 }
@@ -69,21 +91,41 @@ function settle(form) {
 }
 
 /** A form with one button. `submit(values)` may refuse. */
-export function form(fields, submit, { label = t('save'), test, before, kind = 'primary', extra = [] } = {}) {
+export function form(
+  fields,
+  submit,
+  { label = t('save'), test, before, kind = 'primary', extra = [], waits = noteFailure } = {},
+) {
   const said = h('div', {});
-  const element = h('form', { class: 'form', test, id: `form-${++numbers}`, oninput: () => settle(element), onsubmit: (event) => send(event) });
+  const element = h('form', {
+    class: 'form',
+    test,
+    id: `form-${++numbers}`,
+    oninput: () => settle(element),
+    onsubmit: (event) => send(event),
+  });
   const go = button(label, () => {}, { kind, test: test && `${test}-submit` });
   go.type = 'submit';
   go.onclick = null;
   async function send(event) {
     event.preventDefault();
-    const bad = fields.find((one) => one.type === 'size' && element.elements[one.name]?.value && parseSize(element.elements[one.name].value) === null);
+    const bad = fields.find(
+      (one) =>
+        one.type === 'size' &&
+        element.elements[one.name]?.value &&
+        parseSize(element.elements[one.name].value) === null,
+    );
     render(said);
-    if (bad) return render(said, failure({ message: t('form.bad_size', { name: bad.label }), remedy: t('form.size_hint') }));
+    if (bad)
+      return render(
+        said,
+        failure({ message: t('form.bad_size', { name: bad.label }), remedy: t('form.size_hint') }),
+      );
     go.setAttribute('aria-busy', 'true');
     try {
       await submit(valuesOf(element), element);
     } catch (failed) {
+      if (failed.approval) return waits(failed);
       render(said, failure(failed));
       pointAt(element, failed.field);
       if (failed.status === undefined) console.error(failed);
@@ -91,8 +133,12 @@ export function form(fields, submit, { label = t('save'), test, before, kind = '
       go.removeAttribute('aria-busy');
     }
   }
-  element.append(...(before ? [before] : []), ...fields.map((one) => fieldOf(one, element)), said,
-    h('div', { class: 'form-end' }, ...extra, go));
+  element.append(
+    ...(before ? [before] : []),
+    ...fields.map((one) => fieldOf(one, element)),
+    said,
+    h('div', { class: 'form-end' }, ...extra, go),
+  );
   settle(element);
   return element;
 }
@@ -115,10 +161,28 @@ export function dialog(title, content, { test, wide = false } = {}) {
   return new Promise((resolve) => {
     const id = `dialog-${++numbers}`;
     let result;
-    const box = h('dialog', { class: wide ? 'wide' : null, test, 'aria-labelledby': id, onclose: () => { box.remove(); resolve(result); } });
-    const close = (value) => { result = value; box.close(); };
-    box.append(h('header', { class: 'dialog-head' }, h('h2', { id }, title), signButton(t('close'), 'close', () => close(), { test: 'dialog-close' })),
-      h('div', { class: 'dialog-body' }, content(close)));
+    const box = h('dialog', {
+      class: wide ? 'wide' : null,
+      test,
+      'aria-labelledby': id,
+      onclose: () => {
+        box.remove();
+        resolve(result);
+      },
+    });
+    const close = (value) => {
+      result = value;
+      box.close();
+    };
+    box.append(
+      h(
+        'header',
+        { class: 'dialog-head' },
+        h('h2', { id }, title),
+        signButton(t('close'), 'close', () => close(), { test: 'dialog-close' }),
+      ),
+      h('div', { class: 'dialog-body' }, content(close)),
+    );
     document.body.append(box);
     box.showModal();
   });
@@ -126,12 +190,27 @@ export function dialog(title, content, { test, wide = false } = {}) {
 
 /** A form in a dialog; resolves with the answer of `submit`, or with undefined when it was closed. */
 export function ask(title, fields, submit, options = {}) {
-  return dialog(title, (close) => form(fields, async (values, element) => close(await submit(values, element) ?? true), {
-    ...options, extra: [button(t('cancel'), () => close(), { test: 'dialog-cancel' }), ...(options.extra ?? [])],
-  }), options);
+  return dialog(
+    title,
+    (close) =>
+      form(fields, async (values, element) => close((await submit(values, element)) ?? true), {
+        ...options,
+        waits: (failed) => {
+          close();
+          noteFailure(failed);
+        },
+        extra: [button(t('cancel'), () => close(), { test: 'dialog-cancel' }), ...(options.extra ?? [])],
+      }),
+    options,
+  );
 }
 
 /** A question; resolves with true when the answer is yes. */
 export function confirm(title, text, yes, { danger = false, test = 'confirm', act = async () => {} } = {}) {
-  return ask(title, [], act, { before: h('div', { class: 'question' }, text), label: yes, kind: danger ? 'danger' : 'primary', test });
+  return ask(title, [], act, {
+    before: h('div', { class: 'question' }, text),
+    label: yes,
+    kind: danger ? 'danger' : 'primary',
+    test,
+  });
 }

@@ -47,7 +47,8 @@ export function start() {
   };
   source.onerror = () => {
     startPoll();
-    if (source?.readyState === EventSource.CLOSED) setTimeout(() => state !== 'off' && start(), RETRY_MS * 12);
+    if (source?.readyState === EventSource.CLOSED)
+      setTimeout(() => state !== 'off' && start(), RETRY_MS * 12);
   };
 }
 

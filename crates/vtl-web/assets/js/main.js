@@ -22,9 +22,28 @@ let page = null;
 let setup = /^#setup=(.+)$/.exec(location.hash)?.[1] ?? null;
 
 function show() {
-  if (setup) return render(app, setUpPage(setup, () => { setup = null; location.hash = '#/library'; }), notes());
+  if (setup)
+    return render(
+      app,
+      setUpPage(setup, () => {
+        setup = null;
+        location.hash = '#/library';
+      }),
+      notes(),
+    );
   if (!session.current) return render(app, logInPage(), notes());
-  render(app, shell(around, () => { around.open = !around.open; show(); }, main), notes());
+  render(
+    app,
+    shell(
+      around,
+      () => {
+        around.open = !around.open;
+        show();
+      },
+      main,
+    ),
+    notes(),
+  );
 }
 
 /** `#/cartridges/VTL001L8?x=1` → name, parameters, query. */

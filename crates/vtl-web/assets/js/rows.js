@@ -39,7 +39,8 @@ export class Rows {
     const out = [];
     for (let n = 0; n < order.length; n += 1) {
       const at = order[down ? order.length - 1 - n : n];
-      if (words.every((word) => this.#texts[at].includes(word)) && wanted(this.#rows[at])) out.push(this.#rows[at]);
+      if (words.every((word) => this.#texts[at].includes(word)) && wanted(this.#rows[at]))
+        out.push(this.#rows[at]);
     }
     return out;
   }
@@ -74,9 +75,23 @@ export class LongTable {
     this.#head = h('div', { class: 'long-head', role: 'row', 'aria-rowindex': 1 });
     this.#body = h('div', { class: 'long-body', role: 'presentation' });
     this.#space = h('div', { class: 'long-space', role: 'presentation' }, this.#body);
-    this.element = h('div', {
-      class: 'long', test, key: test, keep: true, role: 'grid', 'aria-label': caption, 'aria-readonly': 'true', tabindex: '0', onscroll: () => this.#draw(), onkeydown: (event) => this.#keys(event),
-    }, h('div', { role: 'rowgroup', class: 'long-top' }, this.#head), h('div', { role: 'rowgroup' }, this.#space));
+    this.element = h(
+      'div',
+      {
+        class: 'long',
+        test,
+        key: test,
+        keep: true,
+        role: 'grid',
+        'aria-label': caption,
+        'aria-readonly': 'true',
+        tabindex: '0',
+        onscroll: () => this.#draw(),
+        onkeydown: (event) => this.#keys(event),
+      },
+      h('div', { role: 'rowgroup', class: 'long-top' }, this.#head),
+      h('div', { role: 'rowgroup' }, this.#space),
+    );
     this.order = order;
     new ResizeObserver(() => this.#draw(true)).observe(this.element);
   }
@@ -85,7 +100,10 @@ export class LongTable {
   show(rows, state) {
     this.#rows = rows;
     this.element.setAttribute('aria-rowcount', rows.length + 1);
-    render(this.#head, this.#columns.map((column) => this.#title(column, state)));
+    render(
+      this.#head,
+      this.#columns.map((column) => this.#title(column, state)),
+    );
     this.#space.style.setProperty('height', `${rows.length * ROW_PX}px`);
     this.#draw(true);
   }
@@ -93,10 +111,23 @@ export class LongTable {
   #title(column, state) {
     const sorted = state.column === column.id;
     const kind = `long-cell ${column.number ? 'number' : ''} ${column.class ?? ''}`;
-    const order = { role: 'columnheader', key: column.id, class: kind, 'aria-sort': sorted ? (state.down ? 'descending' : 'ascending') : 'none' };
+    const order = {
+      role: 'columnheader',
+      key: column.id,
+      class: kind,
+      'aria-sort': sorted ? (state.down ? 'descending' : 'ascending') : 'none',
+    };
     if (!column.sort) return h('div', { ...order, 'aria-sort': null }, column.name);
-    return h('div', order, h('button', { type: 'button', test: `sort-${column.id}`, onclick: () => this.order(column.id) }, column.name,
-      sorted && icon(state.down ? 'down' : 'up')));
+    return h(
+      'div',
+      order,
+      h(
+        'button',
+        { type: 'button', test: `sort-${column.id}`, onclick: () => this.order(column.id) },
+        column.name,
+        sorted && icon(state.down ? 'down' : 'up'),
+      ),
+    );
   }
 
   #draw(again = false) {
@@ -107,18 +138,47 @@ export class LongTable {
     if (!again && range === this.#shown) return;
     this.#shown = range;
     this.#body.style.setProperty('transform', `translateY(${from * ROW_PX}px)`);
-    render(this.#body, this.#rows.slice(from, to).map((row, n) => this.#row(row, from + n)));
+    render(
+      this.#body,
+      this.#rows.slice(from, to).map((row, n) => this.#row(row, from + n)),
+    );
   }
 
   #row(row, at) {
-    return h('div', { class: 'long-row', role: 'row', key: this.#key(row), 'aria-rowindex': at + 2, test: 'long-row', onclick: () => this.#open(row) },
-      this.#columns.map((column, n) => h('div', { role: n === 0 ? 'rowheader' : 'gridcell', class: `long-cell ${column.number ? 'number' : ''} ${column.class ?? ''}` }, column.show(row))));
+    return h(
+      'div',
+      {
+        class: 'long-row',
+        role: 'row',
+        key: this.#key(row),
+        'aria-rowindex': at + 2,
+        test: 'long-row',
+        onclick: () => this.#open(row),
+      },
+      this.#columns.map((column, n) =>
+        h(
+          'div',
+          {
+            role: n === 0 ? 'rowheader' : 'gridcell',
+            class: `long-cell ${column.number ? 'number' : ''} ${column.class ?? ''}`,
+          },
+          column.show(row),
+        ),
+      ),
+    );
   }
 
   #keys(event) {
     if (event.target !== this.element) return;
     const page = this.element.clientHeight - ROW_PX;
-    const by = { ArrowDown: ROW_PX, ArrowUp: -ROW_PX, PageDown: page, PageUp: -page, Home: -this.element.scrollHeight, End: this.element.scrollHeight }[event.key];
+    const by = {
+      ArrowDown: ROW_PX,
+      ArrowUp: -ROW_PX,
+      PageDown: page,
+      PageUp: -page,
+      Home: -this.element.scrollHeight,
+      End: this.element.scrollHeight,
+    }[event.key];
     if (by === undefined) return;
     event.preventDefault();
     this.element.scrollBy({ top: by });

@@ -49,10 +49,12 @@ export async function logIn(credentials) {
     // A server without sessions takes its token with each request.
     if (refusal.code !== 'not-found' || !credentials.token) throw refusal;
     api.identity.token = credentials.token;
-    set(await byToken().catch((failed) => {
-      api.identity.token = null;
-      throw failed;
-    }));
+    set(
+      await byToken().catch((failed) => {
+        api.identity.token = null;
+        throw failed;
+      }),
+    );
     sessionStorage.setItem(TOKEN_KEY, credentials.token);
   }
 }

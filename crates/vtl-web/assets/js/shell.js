@@ -12,27 +12,68 @@ import * as theme from './theme.js';
 export function shell({ here, status, open }, toggle, main) {
   const problems = status?.problems.length ?? 0;
   return [
-    h('a', { class: 'skip', href: '#main', onclick: (event) => { event.preventDefault(); document.querySelector('main h1')?.focus(); } }, t('shell.skip')),
-    h('header', { class: 'top' },
-      signButton(t('shell.menu'), open ? 'close' : 'menu', toggle, { test: 'menu', class: 'button sign only-small', 'aria-expanded': String(open), 'aria-controls': 'nav' }),
-      h('a', { class: 'brand', href: '#/library', 'aria-label': t('shell.home') }, mark(), h('span', {}, 'vtl')),
-      h('a', { class: `health ${problems ? 'bad' : 'good'}`, href: '#/alerts', test: 'health' },
-        h('span', { class: 'lamp' }), h('span', {}, health(status, problems))),
+    h(
+      'a',
+      {
+        class: 'skip',
+        href: '#main',
+        onclick: (event) => {
+          event.preventDefault();
+          document.querySelector('main h1')?.focus();
+        },
+      },
+      t('shell.skip'),
+    ),
+    h(
+      'header',
+      { class: 'top' },
+      signButton(t('shell.menu'), open ? 'close' : 'menu', toggle, {
+        test: 'menu',
+        class: 'button sign only-small',
+        'aria-expanded': String(open),
+        'aria-controls': 'nav',
+      }),
+      h(
+        'a',
+        { class: 'brand', href: '#/library', 'aria-label': t('shell.home') },
+        mark(),
+        h('span', {}, 'vtl'),
+      ),
+      h(
+        'a',
+        { class: `health ${problems ? 'bad' : 'good'}`, href: '#/alerts', test: 'health' },
+        h('span', { class: 'lamp' }),
+        h('span', {}, health(status, problems)),
+      ),
       h('span', { class: 'spring' }),
       themeButton(),
       h('span', { class: 'who', test: 'who' }, session.current?.user),
-      button(t('shell.log_out'), session.logOut, { test: 'log-out', sign: 'out', kind: 'plain quiet' })),
-    h('nav', { id: 'nav', class: open ? 'nav open' : 'nav', 'aria-label': t('shell.pages') },
-      h('ul', {}, PAGES.map((page) => h('li', { key: page.name }, link(page, here, problems)))),
-      h('p', { class: 'version muted' }, status && t('shell.version', { version: status.version }))),
+      button(t('shell.log_out'), session.logOut, { test: 'log-out', sign: 'out', kind: 'plain quiet' }),
+    ),
+    h(
+      'nav',
+      { id: 'nav', class: open ? 'nav open' : 'nav', 'aria-label': t('shell.pages') },
+      h(
+        'ul',
+        {},
+        PAGES.map((page) => h('li', { key: page.name }, link(page, here, problems))),
+      ),
+      h('p', { class: 'version muted' }, status && t('shell.version', { version: status.version })),
+    ),
     main,
   ];
 }
 
 function link(page, here, problems) {
-  const number = page.name === 'alerts' && problems > 0 && h('span', { class: 'nav-number' }, String(problems));
-  return h('a', { href: `#/${page.name}`, test: `nav-${page.name}`, 'aria-current': page.name === here ? 'page' : null },
-    icon(page.icon), h('span', {}, t(`${page.name}.title`)), number);
+  const number =
+    page.name === 'alerts' && problems > 0 && h('span', { class: 'nav-number' }, String(problems));
+  return h(
+    'a',
+    { href: `#/${page.name}`, test: `nav-${page.name}`, 'aria-current': page.name === here ? 'page' : null },
+    icon(page.icon),
+    h('span', {}, t(`${page.name}.title`)),
+    number,
+  );
 }
 
 function health(status, problems) {
@@ -44,7 +85,9 @@ function health(status, problems) {
 function themeButton() {
   const now = theme.current();
   const signs = { auto: 'auto', light: 'sun', dark: 'moon' };
-  return signButton(t('shell.theme', { now: t(`shell.theme_${now}`) }), signs[now], theme.next, { test: 'theme' });
+  return signButton(t('shell.theme', { now: t(`shell.theme_${now}`) }), signs[now], theme.next, {
+    test: 'theme',
+  });
 }
 
 export function mark() {
