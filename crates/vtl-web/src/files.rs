@@ -31,6 +31,7 @@ pub const FILES: &[(&str, &[u8])] = files! {
     "js/live.js"
     "js/main.js"
     "js/moves.js"
+    "js/needs.js"
     "js/page.js"
     "js/pages.js"
     "js/pages/alerts.js"

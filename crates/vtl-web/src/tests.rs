@@ -207,7 +207,7 @@ fn every_text_that_is_asked_for_is_there_and_every_text_is_asked_for() {
 
 #[test]
 fn files_stay_short_enough_to_be_read() {
-    for (name, body) in FILES {
+    for (name, body) in FILES.iter().filter(|(name, _)| !name.ends_with(".json")) {
         let text = std::str::from_utf8(body).unwrap();
         assert!(text.lines().count() <= 600, "{name}");
     }

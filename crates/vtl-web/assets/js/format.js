@@ -52,6 +52,7 @@ export function duration(seconds) {
 }
 
 const TIME = new Intl.DateTimeFormat('en-GB', { dateStyle: 'medium', timeStyle: 'medium' });
+const DAY = new Intl.DateTimeFormat('en-GB', { dateStyle: 'medium' });
 const SHORT = new Intl.DateTimeFormat('en-GB', { dateStyle: 'medium', timeStyle: 'short' });
 
 /** An RFC 3339 time in the reader's zone. */
@@ -61,6 +62,11 @@ export function time(text) {
 
 export function shortTime(text) {
   return text ? SHORT.format(new Date(text)) : MISSING;
+}
+
+/** The day alone. */
+export function day(text) {
+  return text ? DAY.format(new Date(text)) : MISSING;
 }
 
 /** How long ago. */

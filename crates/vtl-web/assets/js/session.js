@@ -47,7 +47,7 @@ export async function logIn(credentials) {
     set(await api.post('/session', credentials));
   } catch (refusal) {
     // A server without sessions takes its token with each request.
-    if (refusal.code !== 'not-found' || !credentials.token) throw refusal;
+    if (![401, 404].includes(refusal.status) || !credentials.token) throw refusal;
     api.identity.token = credentials.token;
     set(
       await byToken().catch((failed) => {

@@ -2,13 +2,13 @@
 
 import { h, render } from './dom.js';
 import { icon } from './icons.js';
-import { may } from './session.js';
+import { mayDo } from './needs.js';
 import { t } from './text.js';
 import { percent } from './format.js';
 
-/** A button. `act` may take time: the button waits, and a refusal becomes a note. `need`: none without that permission. */
-export function button(label, act, { test, sign, kind = 'plain', need, ...rest } = {}) {
-  if (need && !may(need)) return null;
+/** A button. `act` may take time: the button waits, and a refusal becomes a note. None when it may not be done. */
+export function button(label, act, { test, sign, kind = 'plain', ...rest } = {}) {
+  if (!mayDo(test)) return null;
   const onclick = async (event) => {
     const pressed = event.currentTarget;
     if (pressed.getAttribute('aria-busy') === 'true') return;

@@ -2,7 +2,7 @@
 
 import * as api from '../api.js';
 import { h } from '../dom.js';
-import { bytes, percent, shortTime } from '../format.js';
+import { bytes, percent, day } from '../format.js';
 import { LongTable, Rows } from '../rows.js';
 import { askCreate, marks, where } from '../cartridge.js';
 import { count, t } from '../text.js';
@@ -59,7 +59,7 @@ const COLUMNS = [
     id: 'created',
     name: t('cartridge.created'),
     sort: (row) => row.created,
-    show: (row) => shortTime(row.created),
+    show: (row) => day(row.created),
     class: 'only-wide',
   },
   {

@@ -11,11 +11,11 @@ import { button, note, pageHead, tabs } from '../ui.js';
 
 /** Tab and the jobs that are in it. */
 const TABS = {
+  all: () => true,
   running: isActive,
   completed: (job) => job.state === 'completed',
   cancelled: (job) => job.state === 'cancelled',
   failed: (job) => job.state === 'failed',
-  all: () => true,
 };
 
 /** So many rows of a tab are drawn; more come with a button. */
@@ -119,7 +119,7 @@ export default () => ({
   events: ['job'],
   every: 3,
   state: (query) => ({
-    tab: query.get('open') ? 'all' : 'running',
+    tab: 'all',
     kind: '',
     open: Number(query.get('open')) || null,
     rows: STEP,

@@ -1,0 +1,145 @@
+// The list of cartridges, also a very long one; and the page of one.
+
+import { equal, has } from './browser.mjs';
+
+const MANY = 100_000;
+/** More rows than a screen has are never there. */
+const MOST_ROWS = 60;
+
+const rows = (browser) => browser.at('long-row').count();
+const firstLabel = (browser) => browser.at('cartridge-link').first().textContent();
+
+export async function list(browser) {
+  await browser.go('cartridges');
+  const all = await browser.get('/cartridges');
+  equal(await rows(browser), all.length, 'rows of the list');
+  await browser.at('search').fill('vtl00 slot');
+  const wanted = all.filter((one) => one.label.startsWith('VTL00') && one.place.kind === 'slot').length;
+  await browser.until('the search is done', async () => (await rows(browser)) === wanted);
+  await browser.at('search').fill('');
+  await browser.at('filter').selectOption('written');
+  await browser.until(
+    'the filter is done',
+    async () => (await rows(browser)) === all.filter((one) => one.used_bytes > 0).length,
+  );
+  await browser.at('filter').selectOption('all');
+  const most = all.reduce((a, b) => (b.used_bytes > a.used_bytes ? b : a));
+  await browser.press('sort-used');
+  await browser.press('sort-used');
+  await browser.until('sorted by what is written', async () => (await firstLabel(browser)) === most.label);
+  for (const column of ['place', 'full', 'capacity', 'exports', 'created', 'label'])
+    await browser.press(`sort-${column}`);
+  await browser.until(
+    'sorted by label',
+    async () => (await firstLabel(browser)) === all.map((one) => one.label).sort()[0],
+  );
+  await browser.press('new-cartridges');
+  await browser.press('dialog-close');
+}
+
+/** A hundred thousand rows are searched and sorted, and only those in sight exist. */
+export async function longList(browser) {
+  const [one] = await browser.get('/cartridges');
+  const many = Array.from({ length: MANY }, (_, n) => ({
+    ...one,
+    label: `${String(n).padStart(6, '0')}L8`,
+    used_bytes: (n * 7919) % MANY,
+    library: 'lib0',
+    place: { kind: 'slot', number: n },
+  }));
+  const body = JSON.stringify(many);
+  const route = /\/api\/v1\/cartridges(\?|$)/;
+  await browser.page.route(route, (asked) => asked.fulfill({ contentType: 'application/json', body }));
+  await browser.page.reload();
+  await browser.go('cartridges');
+  await browser.page.waitForFunction(
+    (n) =>
+      document.querySelector('[data-test="cartridges"]')?.getAttribute('aria-rowcount') === String(n + 1),
+    MANY,
+  );
+  if ((await rows(browser)) > MOST_ROWS) throw new Error('rows that nobody sees are there');
+  await browser.at('search').fill('09999');
+  await browser.until(
+    'found among all',
+    async () => (await rows(browser)) > 0 && (await firstLabel(browser)) === '009999L8',
+  );
+  await browser.at('search').fill('');
+  await browser.press('sort-used');
+  await browser.press('sort-used');
+  const top = many.reduce((a, b) => (b.used_bytes > a.used_bytes ? b : a)).label;
+  await browser.until('sorted', async () => (await firstLabel(browser)) === top);
+  await browser.at('cartridges').evaluate((table) => {
+    table.scrollTop = table.scrollHeight;
+  });
+  await browser.until(
+    'the end is shown',
+    async () =>
+      (await browser.at('cartridge-link').last().textContent()) ===
+      many.find((row) => row.used_bytes === 0).label,
+  );
+  if ((await rows(browser)) > MOST_ROWS) throw new Error('rows that nobody sees are there');
+  await browser.page.unroute(route);
+  await browser.page.reload();
+}
+
+export async function page(browser) {
+  await browser.go('cartridges/VTL002L8');
+  const map = await browser.get('/cartridges/VTL002L8/map');
+  equal([map.filemarks, map.grouped], [4, false], 'the map of the tape');
+  await browser.press('map-file');
+  has(
+    await browser.page.locator('[data-test="map"] ~ p[role="status"]').textContent(),
+    'File 1',
+    'what is told of a part of the map',
+  );
+  await browser.page.locator('details:has([data-test="map-table"]) summary').click();
+  equal(await browser.at('map-table-row').count(), map.files.length, 'rows of the table of files');
+  await browser.press('export-show');
+  has(await browser.at('export-detail').textContent(), 'site-key', 'who can open the export');
+  await browser.press('dialog-close');
+}
+
+export async function exporting(browser) {
+  await browser.go('cartridges/VTL002L8');
+  await browser.press('do-export');
+  await browser.fill({ remote: 'second', key: 'none', chunk_size_bytes: '1m' });
+  await browser.press('export-plan');
+  await browser.at('plan').waitFor();
+  await browser.send('export');
+  has(await browser.note(), 'is queued', 'an export');
+  const it = await browser.until('the second copy is there', async () =>
+    (await browser.get('/cartridges/VTL002L8')).exports.find((one) => one.startsWith('second/')),
+  );
+  await browser.go('cartridges/VTL002L8');
+  const row = browser
+    .at('exports-row')
+    .filter({ hasText: it.split('/')[1] })
+    .filter({ hasText: 'second' });
+  await browser.press('export-verify', { within: row });
+  await browser.note();
+  await browser.press('export-import', { within: row });
+  await browser.send('import', { as_label: 'VTL202L8' });
+  await browser.note();
+  await browser.until('it is here twice', async () =>
+    (await browser.get('/cartridges')).some((one) => one.label === 'VTL202L8' && one.used_bytes > 0),
+  );
+  const sealed = browser.at('exports-row').filter({ hasText: 'off-site' });
+  await browser.press('export-rewrap', { within: sealed });
+  await browser.send('rewrap', { key: 'site-key' });
+  await browser.note();
+  await browser.press('export-prune', { within: row });
+  await browser.send('prune', { confirm: it.split('/')[1] });
+  await browser.note();
+  await browser.until(
+    'the second copy is gone',
+    async () => (await browser.get('/exports?remote=second')).length === 0,
+  );
+  await browser.go('cartridges/VTL202L8');
+  await browser.press('do-load');
+  await browser.send('load', { library: 'lib0' });
+  await browser.note();
+  await browser.until(
+    'it is in a slot',
+    async () => (await browser.get('/cartridges/VTL202L8')).place.kind === 'slot',
+  );
+}
