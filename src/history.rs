@@ -18,11 +18,8 @@ pub(crate) const EVERY_S: u64 = 300;
 /// So many rows are told at most.
 const MOST_TOLD: usize = 600;
 
-pub(crate) const MODULE: Module = Module {
-    name: "history",
-    migrations: &[Migration { number: 1, sql: MIGRATION_1 }],
-    tables: &[&SAMPLES],
-};
+pub(crate) const MODULE: Module =
+    Module { name: "history", migrations: &[Migration { number: 1, sql: MIGRATION_1 }], tables: &[&SAMPLES] };
 
 static SAMPLES: Table = Table {
     name: "store_samples",
@@ -67,7 +64,8 @@ impl Daemon {
 
     fn sample(&self) -> Result<Sample, ApiError> {
         let stats = self.store_stats(None)?;
-        let free = self.pools.open_ones().iter().map(|pool| pool.store.free_bytes()).fold(0, u64::saturating_add);
+        let free =
+            self.pools.open_ones().iter().map(|pool| pool.store.free_bytes()).fold(0, u64::saturating_add);
         Ok(Sample {
             at_s: unix_seconds(),
             logical_bytes: stats.logical_bytes,
@@ -220,11 +218,7 @@ mod tests {
 
     #[test]
     fn what_is_told_is_the_finest_that_is_there_for_each_time() {
-        let line = finest(vec![
-            vec![at(900), at(1200)],
-            vec![at(0), at(600), at(900)],
-            vec![at(0)],
-        ]);
+        let line = finest(vec![vec![at(900), at(1200)], vec![at(0), at(600), at(900)], vec![at(0)]]);
         assert_eq!(times(&line), [0, 600, 900, 1200]);
     }
 

@@ -12,7 +12,8 @@ const MOST_FILES: usize = 500;
 impl Daemon {
     /// Blocks and filemarks of a cartridge.
     pub(crate) fn cartridge_map(&self, label: &str) -> Result<CartridgeMap, ApiError> {
-        let parsed: Label = label.parse().map_err(|e: <Label as std::str::FromStr>::Err| invalid(e.to_string(), ""))?;
+        let parsed: Label =
+            label.parse().map_err(|e: <Label as std::str::FromStr>::Err| invalid(e.to_string(), ""))?;
         let cartridge =
             self.meta.read(|tx| vtl_library::cartridge(tx, parsed)).map_err(|e| crate::api::refused(&e))?;
         let pool = self.pools.of(cartridge.id)?;

@@ -14,11 +14,8 @@ pub fn answer(request: &Request<Body>) -> Option<Response> {
     let unchanged = known.filter_map(|value| value.to_str().ok()).any(|tags| names(tags, page.etag));
     let mut response =
         if unchanged { StatusCode::NOT_MODIFIED.into_response() } else { page.body.into_response() };
-    let own = [
-        ("content-type", page.content_type),
-        ("etag", page.etag),
-        ("cache-control", page.cache_control),
-    ];
+    let own =
+        [("content-type", page.content_type), ("etag", page.etag), ("cache-control", page.cache_control)];
     for (name, value) in own.iter().chain(vtl_web::HEADERS) {
         response.headers_mut().insert(HeaderName::from_static(name), HeaderValue::from_static(value));
     }
@@ -53,7 +50,8 @@ mod tests {
         assert_eq!(header(&page, "content-type"), "text/html; charset=utf-8");
         assert_eq!(header(&page, "x-frame-options"), "DENY");
         let policy = header(&page, "content-security-policy");
-        for part in ["default-src 'none'", "script-src 'self'", "style-src 'self'", "frame-ancestors 'none'"] {
+        for part in ["default-src 'none'", "script-src 'self'", "style-src 'self'", "frame-ancestors 'none'"]
+        {
             assert!(policy.split("; ").any(|own| own == part), "{part}: {policy}");
         }
         assert!(!policy.contains("unsafe"), "{policy}");

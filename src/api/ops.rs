@@ -29,8 +29,8 @@ use super::pools::set_pool;
 use super::{not_carried, refused};
 use crate::SESSIONS_END;
 use crate::clock::rfc3339;
-use crate::drive::Work;
 use crate::daemon::{Daemon, internal, invalid, lock, open_door};
+use crate::drive::Work;
 use crate::inventory::{Bay, Force};
 use crate::kept::{Keep, parse_time};
 use crate::library::LiveLibrary;
@@ -380,10 +380,10 @@ impl Daemon {
     }
 
     fn drive_row(&self, live: &LiveLibrary, number: u16, bay: &Bay) -> Answer<DriveInfo> {
-        let asked = bay.unit.call(|drive| (drive.status(), crate::drive::holder(drive), Work::of(drive))).ok();
-        let (status, holder, work) = asked.map_or((None, None, None), |(status, holder, work)| {
-            (Some(status), holder, Some(work))
-        });
+        let asked =
+            bay.unit.call(|drive| (drive.status(), crate::drive::holder(drive), Work::of(drive))).ok();
+        let (status, holder, work) =
+            asked.map_or((None, None, None), |(status, holder, work)| (Some(status), holder, Some(work)));
         let profile = self
             .meta
             .read(|tx| vtl_library::library(tx, &live.name))

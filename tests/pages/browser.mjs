@@ -98,8 +98,7 @@ export class Browser {
 
   async go(address) {
     await this.page.goto(`${this.settings.url}/#/${address}`);
-    await this.page.waitForSelector('main h1');
-    await this.page.waitForFunction(() => !document.querySelector('main .loading'));
+    await this.page.waitForFunction((wanted) => document.querySelector('main')?.dataset.address === wanted, `#/${address}`);
   }
 
   at(name) {

@@ -19,11 +19,9 @@ async function choose(browser, cell) {
 export async function moves(browser) {
   await browser.go('library');
   // Chosen, then its place: with the keyboard.
-  await browser.at('cell-slot-3').focus();
-  await browser.page.keyboard.press('Enter');
+  await browser.at('cell-slot-3').press('Enter');
   await browser.at('inspector').waitFor();
-  await browser.at('cell-slot-20').focus();
-  await browser.page.keyboard.press('Enter');
+  await browser.at('cell-slot-20').press('Enter');
   has(await browser.note(), 'VTL003L8 is in slot:20', 'a move by keyboard');
   equal(await place(browser, 'VTL003L8'), 'slot:20', 'a move by keyboard');
   // Dragged.

@@ -43,7 +43,10 @@ mod tests {
 
     fn tape(runs: &[(u32, u64)], filemarks: u64, most: usize) -> Vec<(u64, u64, u64, u64)> {
         let runs = runs.iter().map(|&(length, count)| Run { length, count });
-        files(runs, filemarks, most).iter().map(|row| (row.number, row.files, row.blocks, row.bytes)).collect()
+        files(runs, filemarks, most)
+            .iter()
+            .map(|row| (row.number, row.files, row.blocks, row.bytes))
+            .collect()
     }
 
     #[test]

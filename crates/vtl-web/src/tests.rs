@@ -120,8 +120,15 @@ fn nothing_is_inline_and_nothing_is_read_as_markup() {
     assert!(!text.contains("<style"), "{text}");
     assert_eq!(text.matches("<script").count(), 1);
     assert!(text.contains("></script>"));
-    let forbidden =
-        ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "new Function", "DOMParser"];
+    let forbidden = [
+        "innerHTML",
+        "outerHTML",
+        "insertAdjacentHTML",
+        "document.write",
+        "eval(",
+        "new Function",
+        "DOMParser",
+    ];
     for (name, text) in modules() {
         for word in forbidden {
             assert!(!text.contains(word), "{name} has {word}");

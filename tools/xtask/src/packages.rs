@@ -31,7 +31,8 @@ const PACKAGES: &[(&str, &str)] = &[
 ];
 
 /// Package, its program and what needs it: for programs that often come from elsewhere.
-const PROGRAMS: &[(&str, &str, &str)] = &[("npm", "npm", "the Azure server, and what drives the browser"), ("nodejs", "node", "the same")];
+const PROGRAMS: &[(&str, &str, &str)] =
+    &[("npm", "npm", "the Azure server, and what drives the browser"), ("nodejs", "node", "the same")];
 
 /// While it exists, Debian starts no service at installation; tests start what they need, in a namespace.
 const POLICY: &str = "/usr/sbin/policy-rc.d";

@@ -26,7 +26,8 @@ function fill(element, props, children) {
   setStyle(element, props.style ?? {});
   for (const [name, value] of Object.entries(props)) {
     if (OWN.has(name) || value === undefined || value === null || value === false) continue;
-    if (typeof value === 'function') element.handlers[name] = value;
+    // What a handler returns must not matter: false would keep the browser from doing its part.
+    if (typeof value === 'function') element.handlers[name] = (event) => void value(event);
     else element.setAttribute(name, value === true ? '' : String(value));
   }
   Object.assign(element, element.handlers);

@@ -57,7 +57,9 @@ function address() {
 async function go({ focus = true } = {}) {
   page?.end();
   page = null;
+  delete main.dataset.address;
   if (!session.current || setup) return show();
+  const here = location.hash;
   const { kind, params, query } = address();
   Object.assign(around, { here: kind.name, open: false });
   document.title = t('shell.document', { page: t(`${kind.name}.title`) });
@@ -68,6 +70,8 @@ async function go({ focus = true } = {}) {
   page = made;
   await made.start();
   if (page !== made) return;
+  // Whoever waits for the page finds here that it is whole.
+  main.dataset.address = here;
   window.scrollTo(0, 0);
   if (focus) main.querySelector('h1')?.focus({ preventScroll: true });
 }
