@@ -19,6 +19,8 @@ const app = document.getElementById('app');
 const main = h('main', { id: 'main', key: 'main', keep: true });
 const around = { here: '', status: null, open: false };
 let page = null;
+/** How often somebody has gone somewhere. */
+let turns = 0;
 let setup = /^#setup=(.+)$/.exec(location.hash)?.[1] ?? null;
 
 function show() {
@@ -49,9 +51,18 @@ function show() {
 /** `#/cartridges/VTL001L8?x=1` → name, parameters, query. */
 function address() {
   const [path, query] = location.hash.replace(/^#\/?/, '').split('?');
-  const [name, ...params] = path.split('/').map(decodeURIComponent);
+  const [name, ...params] = path.split('/').map(decoded);
   const found = PAGES.find((one) => one.name === name);
   return { kind: found ?? PAGES[0], params: found ? params : [], query: new URLSearchParams(query ?? '') };
+}
+
+/** What nobody has encoded is taken as it is. */
+function decoded(part) {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
 }
 
 async function go({ focus = true } = {}) {
@@ -64,9 +75,12 @@ async function go({ focus = true } = {}) {
   Object.assign(around, { here: kind.name, open: false });
   document.title = t('shell.document', { page: t(`${kind.name}.title`) });
   show();
+  turns += 1;
+  const turn = turns;
   const module = await kind.module();
+  // Somebody has gone on meanwhile.
+  if (turn !== turns) return;
   const made = new Page(module.default(params), main, params, query);
-  page?.end();
   page = made;
   await made.start();
   if (page !== made) return;
