@@ -65,13 +65,12 @@ export class Browser {
     if (state) await this.context.addCookies(state.cookies);
     await this.context.addInitScript(rememberButtons);
     if (state)
-      await this.context.addInitScript(
-        (stored) =>
-          Object.entries(stored).forEach(
-            ([name, value]) => sessionStorage.getItem(name) ?? sessionStorage.setItem(name, value),
-          ),
-        state.stored,
-      );
+      await this.context.addInitScript((stored) => {
+        if (sessionStorage.getItem('test.taken')) return;
+        Object.entries({ ...stored, 'test.taken': 'yes' }).forEach(([name, value]) =>
+          sessionStorage.setItem(name, value),
+        );
+      }, state.stored);
     this.page = await this.context.newPage();
     this.page.setDefaultTimeout(PATIENCE_MS);
     this.watch();
@@ -98,7 +97,10 @@ export class Browser {
 
   async go(address) {
     await this.page.goto(`${this.settings.url}/#/${address}`);
-    await this.page.waitForFunction((wanted) => document.querySelector('main')?.dataset.address === wanted, `#/${address}`);
+    await this.page.waitForFunction(
+      (wanted) => document.querySelector('main')?.dataset.address === wanted,
+      `#/${address}`,
+    );
   }
 
   at(name) {

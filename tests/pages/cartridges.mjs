@@ -92,7 +92,7 @@ export async function page(browser) {
   await browser.press('map-file');
   has(
     await browser.page.locator('[data-test="map"] ~ p[role="status"]').textContent(),
-    'File 1',
+    'File 0: 1.0 MiB in 4 blocks',
     'what is told of a part of the map',
   );
   await browser.page.locator('details:has([data-test="map-table"]) summary').click();

@@ -48,10 +48,17 @@ export async function moves(browser) {
 export async function drive(browser) {
   await browser.go('library');
   const text = await browser.at('drive-0').textContent();
-  const [it] = await browser.get('/drives');
-  has(text, it.block.toLocaleString('en'), 'the block of the drive');
+  // Thirteen blocks and four filemarks.
+  has(text, 'Block17', 'the block of the drive');
+  has(text, 'File4', 'the file of the drive');
   has(text, 'iqn.2026-11.test', 'the initiator of the drive');
-  has(await browser.at('tape-0').getAttribute('aria-label'), 'KiB', 'the position on the tape');
+  const [it] = await browser.get('/drives');
+  equal(
+    [it.block, it.file, it.position_bytes, it.compression],
+    [17, 4, 3280728, true],
+    'the drive in the API',
+  );
+  has(await browser.at('tape-0').getAttribute('aria-label'), 'At 3.1 MiB', 'the position on the tape');
 }
 
 /** A drag to a mailslot asks first, and says what will happen; then it does. */
@@ -125,6 +132,10 @@ export async function libraries(browser) {
   await browser.press('new-library');
   await browser.send('create-library', { name: 'lib1', drives: '1', slots: '4', mailslots: '1' });
   await browser.note();
+  await browser.press('tab-lib1');
+  await browser.page.waitForSelector('.cabinet-head:has-text("lib1")');
+  await browser.press('tab-lib0');
+  await browser.page.waitForSelector('.cabinet-head:has-text("lib0")');
   await browser.press('tab-lib1');
   await browser.page.waitForSelector('.cabinet-head:has-text("lib1")');
   await browser.press('remove-library');

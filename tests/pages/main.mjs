@@ -28,6 +28,9 @@ const WINDOWS = [
   [360, 740, 'dark'],
 ];
 
+/** Two windows have every layout and every colour. */
+const AXE = ['1920 light', '360 dark'];
+
 /** In this order: what one makes the next ones find. */
 const STEPS = [
   ['log in', logIn],
@@ -80,6 +83,7 @@ async function looks(browser) {
       });
       const over = await browser.page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
       if (over > 0) browser.faults.push(`${name} is ${over} pixels wider than ${width}`);
+      if (!AXE.includes(`${width} ${scheme}`)) continue;
       for (const found of await browser.violations())
         browser.faults.push(`${name} at ${width}, ${scheme}: ${found}`);
     }

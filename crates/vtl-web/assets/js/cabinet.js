@@ -42,13 +42,13 @@ export function cabinet(library, view, act) {
       h(
         'section',
         { class: 'drives', 'aria-label': t('library.drives') },
-        h('h3', {}, t('library.drives')),
+        h('h2', { class: 'small' }, t('library.drives')),
         of('drive').map((element) => drive(element, view, act)),
       ),
       h(
         'section',
         { class: 'station', 'aria-label': t('library.mailslots') },
-        h('h3', {}, t('library.mailslots')),
+        h('h2', { class: 'small' }, t('library.mailslots')),
         h(
           'ul',
           { class: 'bays' },
@@ -136,21 +136,25 @@ function full(element, view, act) {
       test: `cell-${element.kind}-${element.number}`,
       draggable: 'true',
       'aria-pressed': String(chosen),
-      'aria-label': `${label}, ${placeText(element.kind, element.number)}`,
       onclick: () => act.choose(chosen ? null : label),
       ...drag(label),
     },
-    h('span', { class: 'bay-number' }, String(element.number)),
+    said(`${label}, ${placeText(element.kind, element.number)}`),
+    plate(element.number),
     spine(label, view.cartridges.get(label)),
   );
 }
+
+/** What is heard in the place of what is drawn. */
+const said = (text) => h('span', { class: 'unseen' }, text);
+const plate = (number) => h('span', { class: 'bay-number', 'aria-hidden': 'true' }, String(number));
 
 /** The back of a cartridge, with how full it is. */
 export function spine(label, cartridge) {
   const generation = cartridge ? `g${cartridge.generation}` : '';
   return h(
     'span',
-    { class: `spine ${generation}` },
+    { class: `spine ${generation}`, 'aria-hidden': 'true' },
     h(
       'span',
       { class: 'spine-label' },
@@ -171,25 +175,20 @@ export function spine(label, cartridge) {
 function free(element, view, act) {
   const where = placeText(element.kind, element.number);
   const test = `cell-${element.kind}-${element.number}`;
-  const number = h('span', { class: 'bay-number' }, String(element.number));
+  const number = plate(element.number);
   const drop = dropHere(element, act);
   if (!view.chosen)
-    return h(
-      'span',
-      { class: 'bay', test, ...drop },
-      number,
-      h('span', { class: 'unseen' }, t('library.free', { where })),
-    );
+    return h('span', { class: 'bay', test, ...drop }, number, said(t('library.free', { where })));
   return h(
     'button',
     {
       type: 'button',
       class: 'bay target',
       test,
-      'aria-label': t('library.move_here', { label: view.chosen, where }),
       ...drop,
       onclick: () => act.move(view.chosen, element),
     },
+    said(t('library.move_here', { label: view.chosen, where })),
     number,
     icon('down'),
   );
@@ -263,10 +262,10 @@ export function vault(view, act) {
                   test: `vault-${one.label}`,
                   draggable: 'true',
                   'aria-pressed': String(view.chosen === one.label),
-                  'aria-label': `${one.label}, ${t('place.vault')}`,
                   onclick: () => act.choose(view.chosen === one.label ? null : one.label),
                   ...drag(one.label),
                 },
+                said(`${one.label}, ${t('place.vault')}`),
                 spine(one.label, one),
               ),
             ),

@@ -146,9 +146,8 @@ export function table(
   if (rows.length === 0) return h('p', { class: 'empty', test }, empty);
   const cell = (column, row, at) => {
     const props = { class: column.number ? 'number' : column.class, 'data-label': column.name };
-    return at === 0
-      ? h('th', { scope: 'row', ...props }, column.show(row))
-      : h('td', props, column.show(row));
+    const shown = h('div', { class: 'cell' }, column.show(row));
+    return at === 0 ? h('th', { scope: 'row', ...props }, shown) : h('td', props, shown);
   };
   return h(
     'div',

@@ -121,7 +121,7 @@ function tapeMap(map, page) {
       'div',
       { class: 'map-scale muted' },
       h('span', {}, t('map.beginning')),
-      h('span', {}, bytes(map.used_bytes)),
+      map.used_bytes > 0 && h('span', {}, bytes(map.used_bytes)),
       h('span', {}, bytes(map.capacity_bytes)),
     ),
     h('p', { role: 'status' }, found ? fileText(found) : count('map.number', map.filemarks)),
