@@ -22,21 +22,23 @@ export async function control(browser) {
   await browser.press('job-open', { within: row(browser, id) });
   has(await browser.at('job-log').textContent(), 'queued', 'the log of the job');
   await browser.press('job-pause', { within: row(browser, id) });
+  await browser.note();
   await browser.until('paused', async () => (await state(browser, id)) === 'paused');
   await browser.press('job-resume', { within: row(browser, id) });
+  await browser.note();
   await browser.until('resumed', async () => (await state(browser, id)) !== 'paused');
   await browser.press('job-cancel', { within: row(browser, id) });
+  await browser.note();
   await browser.until('cancelled', async () => (await state(browser, id)) === 'cancelled');
   await browser.press('tab-cancelled');
   await row(browser, id).waitFor();
   await browser.press('job-retry', { within: row(browser, id) });
-  has(await browser.at('note-good').last().textContent(), 'tries again', 'a retry');
+  has(await browser.note(), 'tries again', 'a retry');
   const again = await browser.until('a new job', async () =>
     (await browser.get('/jobs')).find((one) => one.remote === 'broken' && one.id > id),
   );
   await browser.request('POST', `/jobs/${again.id}/cancel`);
   await browser.until('cancelled, too', async () => (await state(browser, again.id)) === 'cancelled');
-  await browser.note();
 }
 
 /** What the tabs count is what the API has in these states. */

@@ -42,28 +42,27 @@ function view({ rows, more }, page) {
   ];
 }
 
+/** Made once, so that what is typed stays. */
 function filterForm(page) {
-  page.form ??= form(
-    [
-      { name: 'who', label: t('audit.who') },
-      { name: 'what', label: t('audit.what') },
-      { name: 'text', label: t('audit.text') },
-      {
-        name: 'kind',
-        type: 'select',
-        label: t('audit.kind'),
-        options: [['', t('audit.all_kinds')], ...KINDS.map((kind) => [kind, t(`audit_kind.${kind}`)])],
-      },
-      { name: 'since', label: t('audit.since'), placeholder: '2026-01-31T00:00:00Z' },
-    ],
-    async (filter) => {
-      page.state.filter = filter;
-      await page.refresh();
-      if (page.failed) throw page.failed;
-    },
-    { label: t('audit.filter'), test: 'audit-filter' },
+  const kinds = KINDS.map((kind) => [kind, t(`audit_kind.${kind}`)]);
+  const fields = [
+    { name: 'who', label: t('audit.who') },
+    { name: 'what', label: t('audit.what') },
+    { name: 'text', label: t('audit.text') },
+    { name: 'kind', type: 'select', label: t('audit.kind'), options: [['', t('audit.all_kinds')], ...kinds] },
+    { name: 'since', label: t('audit.since'), placeholder: '2026-01-31T00:00:00Z' },
+  ];
+  const filter = async (values) => {
+    page.state.filter = values;
+    await page.refresh();
+    if (page.failed) throw page.failed;
+  };
+  page.form ??= h(
+    'div',
+    { keep: true, key: 'filter', class: 'form-row' },
+    form(fields, filter, { label: t('audit.filter'), test: 'audit-filter' }),
   );
-  return h('div', { keep: true, key: 'filter', class: 'form-row' }, page.form);
+  return page.form;
 }
 
 const COLUMNS = [

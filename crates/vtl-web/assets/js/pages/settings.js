@@ -105,19 +105,19 @@ function view({ config, status, hooks }, page) {
 
 /** The one form of the page, made once so that what is typed stays. */
 function checkForm(page) {
-  page.check ??= form(
-    [
-      {
-        name: 'file',
-        label: t('settings.file'),
-        hint: t('settings.file_hint'),
-        placeholder: '/etc/vtl/vtl.toml',
-      },
-    ],
-    async (values) => note((await api.post('/config/check', values)).message),
-    { label: t('settings.check'), test: 'check-config' },
+  const file = {
+    name: 'file',
+    label: t('settings.file'),
+    hint: t('settings.file_hint'),
+    placeholder: '/etc/vtl/vtl.toml',
+  };
+  const check = async (values) => note((await api.post('/config/check', values)).message);
+  page.check ??= h(
+    'div',
+    { keep: true, key: 'check' },
+    form([file], check, { label: t('settings.check'), test: 'check-config' }),
   );
-  return h('div', { keep: true, key: 'check' }, page.check);
+  return page.check;
 }
 
 const HOOKS = [
