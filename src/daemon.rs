@@ -21,6 +21,7 @@ use vtl_types::{ByteCount, CartridgeId, Generation, Label, LibraryName, PoolName
 use crate::args::Args;
 use crate::ballast::Ballast;
 use crate::eject::Ejection;
+use crate::events::Bus;
 use crate::jobs::Jobs;
 use crate::keys::Keys;
 use crate::library::{LiveLibrary, personality};
@@ -78,6 +79,8 @@ pub struct Daemon {
     pub(crate) keys: Keys,
     pub(crate) ejection: Ejection,
     pub(crate) policies: Policies,
+    /// What happens, for whoever listens.
+    pub(crate) events: Arc<Bus>,
 }
 
 impl Daemon {
@@ -138,6 +141,7 @@ impl Daemon {
             keys,
             ejection,
             policies: Policies::default(),
+            events: Bus::new(crate::random::number()),
         });
         daemon.heed();
         daemon.note_names();

@@ -12,6 +12,7 @@ mod connection;
 mod daemon;
 mod drive;
 mod eject;
+mod events;
 mod exports;
 mod given_name;
 mod history;
@@ -52,6 +53,7 @@ use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info};
@@ -76,6 +78,7 @@ const BALLAST_LOOK: Duration = Duration::from_secs(60);
 pub fn run(args: &Args) -> Result<(), String> {
     let config = load(args)?;
     start_log(&config);
+    allow_descriptors();
     let state = StateFolder::open(&config.state).map_err(|e| e.to_string())?;
     let token = state.token().map_err(|e| e.to_string())?;
     let daemon = Daemon::open(args.clone(), config, state)?;
@@ -103,6 +106,14 @@ pub(crate) fn load(args: &Args) -> Result<Config, String> {
     let assignments = args.assignments().map_err(|e| e.to_string())?;
     vtl_conf::load(args.config.as_deref(), &assignments, &Surroundings::of_process(root))
         .map_err(|e| e.to_string())
+}
+
+/// A connection is a descriptor. The system's soft limit is for programs that use `select`; ours is the hard one.
+fn allow_descriptors() {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        info!(%error, "the limit of open files stays as it is");
+    }
 }
 
 fn start_log(config: &Config) {
@@ -133,6 +144,7 @@ async fn serve(daemon: &Arc<Daemon>, token: String) -> Result<(), String> {
     tasks.push(tokio::spawn(api::serve(api, daemon.clone(), token)));
     tasks.push(tokio::spawn(keep_ballast(daemon.clone())));
     tasks.push(tokio::spawn(keep_history(daemon.clone())));
+    tasks.push(tokio::spawn(jobs::tell_progress(daemon.clone())));
     print_ready(&daemon.welcome(api_address));
     signals.wait(daemon).await;
     daemon.listeners().close_all();

@@ -10,6 +10,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod contract;
 mod crashes;
 mod doors;
 mod durability;
@@ -26,6 +27,7 @@ mod keys;
 mod kill;
 mod lazy;
 mod limits;
+mod listeners;
 mod live;
 mod management;
 mod parts;

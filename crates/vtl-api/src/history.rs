@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// `GET /store/history?since=TIME`, one row: all pools that were open at that time. Oldest first, at most 600 rows; the last one is of now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct StoreSample {
     /// When.
     pub at: String,
@@ -19,6 +20,7 @@ pub struct StoreSample {
 
 /// Its parameters.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct HistorySince {
     /// RFC 3339; all that is kept when left out.

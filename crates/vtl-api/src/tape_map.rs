@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// `GET /cartridges/{label}/map`: the cartridge as it was last committed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct CartridgeMap {
     /// Bar code.
     pub label: String,
@@ -29,6 +30,7 @@ pub struct CartridgeMap {
 
 /// Files in a row: what stands before a filemark, or behind the last one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct TapeFiles {
     /// Number of the first, from 0.
     pub number: u64,
