@@ -186,11 +186,12 @@ function inspector(chosen, data, page) {
       h('span', { class: 'spring' }),
       signButton(t('close'), 'close', () => page.set({ chosen: null }), { test: 'inspector-close' }),
     ),
-    h(
-      'p',
-      { class: 'chips' },
-      marks(chosen).map(([name, text]) => h('span', { class: 'chip', key: name }, text)),
-    ),
+    marks(chosen).length > 0 &&
+      h(
+        'p',
+        { class: 'chips' },
+        marks(chosen).map(([name, text]) => h('span', { class: 'chip', key: name }, text)),
+      ),
     h('p', { class: 'hint' }, t('library.choose_target')),
     cartridgeFacts(chosen),
     h(
