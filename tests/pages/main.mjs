@@ -1,4 +1,5 @@
-// The web pages in a real browser, against a running server: every page and every action, as somebody would use them.
+// The web pages in a real browser, against a running server: every page and every action, as somebody would
+// use them.
 //
 // node main.mjs SETTINGS.json: see `main.rs`, which makes the server and what is in it.
 

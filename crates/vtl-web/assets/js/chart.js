@@ -1,4 +1,5 @@
-// Plots over time, drawn by hand: lines with an area below them, a scale, and the same numbers as a table for who cannot see them.
+// Plots over time, drawn by hand: lines with an area below them, a scale, and the same numbers as a table for
+// who cannot see them.
 
 import { h, svg } from './dom.js';
 import { bytes, shortTime } from './format.js';

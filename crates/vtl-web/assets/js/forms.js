@@ -1,6 +1,7 @@
 // Dialogs and the fields in them.
 //
-// A form is data: a list of fields. What was typed comes back as an object by the fields' names; what is empty is left out.
+// A form is data: a list of fields. What was typed comes back as an object by the fields' names; what is
+// empty is left out.
 
 import { h, render } from './dom.js';
 import { t } from './text.js';

@@ -1,11 +1,11 @@
 // A table of any length of which only what is in sight exists, with search, filters and order.
 //
-// The rows are sorted once for each column and order (numbers or words as they are, no rules of a language), and what is typed only goes over them:
+// The rows are sorted once for each column and order (numbers or words as they are, no rules of a language),
+// and what is typed only goes over them:
 // a hundred thousand rows are a few milliseconds.
 
 import { h, render } from './dom.js';
 import { icon } from './icons.js';
-import { t } from './text.js';
 
 const ROW_PX = 44;
 const MARGIN_ROWS = 8;

@@ -1,6 +1,6 @@
 // The parts that pages are made of: buttons, badges, tables, forms, dialogs, notes.
 
-import { h, render } from './dom.js';
+import { h } from './dom.js';
 import { icon } from './icons.js';
 import { mayDo } from './needs.js';
 import { t } from './text.js';
