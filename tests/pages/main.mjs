@@ -71,7 +71,8 @@ async function logIn(browser) {
   await browser.at('cabinet').waitFor();
 }
 
-/** Every page in each window: it fits, nothing is wrong with it for who cannot see or point, and a picture is kept. */
+/** Every page in each window: it fits, nothing is wrong with it for who cannot see or point, and a
+ *  picture is kept. */
 async function looks(browser) {
   const { out } = browser.settings;
   for (const [width, height, scheme] of WINDOWS) {

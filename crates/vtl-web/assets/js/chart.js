@@ -93,7 +93,8 @@ export function plot(title, samples, series, { test, format = bytes } = {}) {
   );
 }
 
-/** When something that grows so is full, in seconds; null when it does not grow. Least squares over the samples. */
+/** When something that grows so is full, in seconds; null when it does not grow. Least squares over the
+ *  samples. */
 export function fullIn(samples, name, free) {
   const n = samples.length;
   if (n < 2 || free <= 0) return null;

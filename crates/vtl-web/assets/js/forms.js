@@ -157,7 +157,8 @@ function pointAt(element, name) {
   }
 }
 
-/** A dialog over the page; `content(close)` makes what is in it. Resolves when it is closed, with what `close` was given. */
+/** A dialog over the page; `content(close)` makes what is in it. Resolves when it is closed, with what
+ *  `close` was given. */
 export function dialog(title, content, { test, wide = false } = {}) {
   return new Promise((resolve) => {
     const id = `dialog-${++numbers}`;

@@ -1,8 +1,8 @@
 // What has changed on the server: one place that knows how it is learnt.
 //
 // Changes of jobs, moves and alerts come as server-sent events. Where there is no stream (yet, or it broke),
-// the pages ask every few
-// seconds. Measured values, such as the position of a tape, have no events: a page asks for them by every().
+// the pages ask every few seconds. Measured values, such as the position of a tape, have no events: a page
+// asks for them by every().
 
 const POLL_MS = 2000;
 const RETRY_MS = 5000;
