@@ -109,7 +109,9 @@ async function colours(browser) {
 async function buttons(browser) {
   const [seen, pressed] = await browser.buttons();
   const may = (name) => pressed.includes(name) || /^(cell|vault)-/.test(name);
-  const left = seen.filter((name) => !may(name)).filter((name) => !['log-out', 'login-submit'].includes(name));
+  const left = seen
+    .filter((name) => !may(name))
+    .filter((name) => !['log-out', 'login-submit'].includes(name));
   if (left.length) throw new Error(`never pressed: ${left.join(', ')}`);
 }
 
