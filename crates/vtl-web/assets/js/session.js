@@ -18,6 +18,8 @@ export function onChange(then) {
 function set(session) {
   current = session;
   api.identity.csrf = session?.csrf ?? null;
+  api.identity.until?.abort();
+  api.identity.until = session && new AbortController();
   if (!session) live.stop();
   else if (api.identity.token) live.startPoll();
   else live.start();
