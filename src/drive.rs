@@ -2,7 +2,7 @@
 
 use scsi::Personality;
 use scsi::spc::Identity;
-use scsi::tape::{EjectFault, State, TapeDrive};
+use scsi::tape::{EjectFault, State, TapeDrive, Totals};
 
 use crate::media::CartridgeMedium;
 use crate::meta::DeviceState;
@@ -42,6 +42,27 @@ pub fn eject(drive: &mut Drive) -> Result<(), String> {
 /// Name of the initiator that holds a reservation.
 pub fn holder(drive: &Drive) -> Option<String> {
     drive.common().reservation_holder().map(|port| port.name.clone())
+}
+
+/// What a drive has done, beside its status.
+pub struct Work {
+    /// Bytes of blocks before the position of the cartridge in it.
+    pub position_bytes: Option<u64>,
+    /// Since the server started.
+    pub totals: Totals,
+    /// Data compression is enabled.
+    pub compresses: bool,
+}
+
+impl Work {
+    /// Asked on the drive's own thread.
+    pub fn of(drive: &Drive) -> Self {
+        Self {
+            position_bytes: drive.medium().map(crate::media::position_bytes),
+            totals: drive.tally().drive,
+            compresses: drive.compresses(),
+        }
+    }
 }
 
 /// The word of `drive ls`. A drive that has failed says nothing of its state.

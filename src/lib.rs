@@ -16,6 +16,7 @@ mod eject;
 mod events;
 mod exports;
 mod given_name;
+mod history;
 mod hook;
 mod in_flight;
 mod ingest;
@@ -43,10 +44,12 @@ mod sessions;
 mod spares;
 mod state;
 mod tape_device;
+mod tape_map;
 mod target;
 mod tls;
 mod unit;
 mod used;
+mod web;
 
 use std::io::Write;
 use std::sync::Arc;
@@ -142,6 +145,7 @@ async fn serve(daemon: &Arc<Daemon>) -> Result<(), String> {
     let api_address = api.local_addr().map_err(|e| e.to_string())?;
     tasks.push(tokio::spawn(api::serve(api, daemon.clone())));
     tasks.push(tokio::spawn(keep_ballast(daemon.clone())));
+    tasks.push(tokio::spawn(keep_history(daemon.clone())));
     tasks.push(tokio::spawn(jobs::tell_progress(daemon.clone())));
     print_ready(&daemon.welcome(api_address));
     signals.wait(daemon).await;
@@ -163,6 +167,18 @@ async fn keep_ballast(daemon: Arc<Daemon>) {
             tokio::task::spawn_blocking(move || daemon.ballast().fill_if_there_is_room()).await
         {
             error!(%failed, "the look at the free space failed");
+        }
+    }
+}
+
+/// How full the store is, for plots.
+async fn keep_history(daemon: Arc<Daemon>) {
+    let mut due = tokio::time::interval(Duration::from_secs(history::EVERY_S));
+    loop {
+        due.tick().await;
+        let daemon = daemon.clone();
+        if let Err(failed) = tokio::task::spawn_blocking(move || daemon.note_sample()).await {
+            error!(%failed, "the look at the store failed");
         }
     }
 }

@@ -313,6 +313,11 @@ pub fn go_to_end(medium: &mut CartridgeMedium) {
     medium.cartridge.space_to_end();
 }
 
+/// Bytes of blocks before the position.
+pub fn position_bytes(medium: &CartridgeMedium) -> u64 {
+    medium.cartridge.position_bytes()
+}
+
 /// Bytes of host data on a cartridge that is in a drive, and what it is kept by.
 pub fn summary(medium: &CartridgeMedium) -> (u64, Protection) {
     (medium.cartridge.used_bytes(), medium.cartridge.protection().at(medium.retention.now()))

@@ -23,6 +23,7 @@ pub(super) fn routes() -> Vec<Route> {
         list("/cartridges", "All cartridges", |d, (), q: ListCartridges| d.cartridge_list(&q)),
         post("/cartridges", "Make blank cartridges", |d, (), b: CreateCartridges| d.cartridge_create(&b)),
         get("/cartridges/{label}", "One cartridge", |d, l: String, _: Nothing| d.cartridge_show(&l)),
+        get("/cartridges/{label}/map", "What is on a tape", |d, l: String, _: Nothing| d.cartridge_map(&l)),
         patch("/cartridges/{label}", "Set what a cartridge is kept by", |d, l: String, b: SetCartridge| {
             d.cartridge_set(&l, &b)
         }),

@@ -5,6 +5,7 @@ use vtl_api::{ApiError, DriveInfo, ErrorCode};
 use super::route::{Nothing, Route, get};
 use super::{Answer, refused};
 use crate::daemon::Daemon;
+use crate::drive::Work;
 use crate::inventory::Bay;
 use crate::library::LiveLibrary;
 
@@ -45,8 +46,9 @@ impl Daemon {
     }
 
     fn drive_row(&self, live: &LiveLibrary, number: u16, bay: &Bay) -> Answer<DriveInfo> {
-        let asked = bay.unit.call(|drive| (drive.status(), crate::drive::holder(drive)));
-        let (status, holder) = asked.map_or((None, None), |(status, holder)| (Some(status), holder));
+        let asked = bay.unit.call(|drive| (drive.status(), crate::drive::holder(drive), Work::of(drive)));
+        let (status, holder, work) =
+            asked.map_or((None, None, None), |(status, holder, work)| (Some(status), holder, Some(work)));
         let profile = self
             .meta
             .read(|tx| vtl_library::library(tx, &live.name))
@@ -66,6 +68,10 @@ impl Daemon {
             block: loaded.map(|status| status.block),
             file: loaded.map(|status| status.file),
             partition: loaded.map(|status| status.partition),
+            position_bytes: loaded.and(work.as_ref()).and_then(|work| work.position_bytes),
+            written_bytes: work.as_ref().map(|work| work.totals.written_bytes),
+            read_bytes: work.as_ref().map(|work| work.totals.read_bytes),
+            compression: work.as_ref().map(|work| work.compresses),
             cartridge: status.and_then(|status| status.label),
             initiator: holder,
         })

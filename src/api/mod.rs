@@ -74,10 +74,12 @@ fn app(daemon: &Arc<Daemon>) -> Router {
     let guard = Arc::new(admit::Guard::new(daemon.clone(), secure));
     let routes = routes.layer(middleware::from_fn_with_state(guard, admit::admit));
     let protected = move |answer: Response| async move { admit::protect(answer, secure) };
-    Router::new()
-        .nest(BASE, routes)
-        .fallback(|| async { not_found("there is no such page") })
-        .layer(middleware::map_response(protected))
+    Router::new().nest(BASE, routes).fallback(web_page).layer(middleware::map_response(protected))
+}
+
+/// What is not of the API is a web page, or nothing.
+async fn web_page(request: Request) -> Response {
+    crate::web::answer(&request).unwrap_or_else(|| not_found("there is no such page"))
 }
 
 /// Every request that there is.

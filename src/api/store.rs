@@ -11,9 +11,9 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde_json::{Value, json};
 use vtl_api::{
-    ApiError, CollectStore, Damage, Done, ErrorCode, ExportStoreKey, JobDetail, OnPool, PoolScrub, PoolStats,
-    RepairStore, RotateStoreKey, ScrubStore, StoreCheck, StoreCollected, StoreKey, StoreRepaired, StoreScrub,
-    StoreStats,
+    ApiError, CollectStore, Damage, Done, ErrorCode, ExportStoreKey, HistorySince, JobDetail, OnPool,
+    PoolScrub, PoolStats, RepairStore, RotateStoreKey, ScrubStore, StoreCheck, StoreCollected, StoreKey,
+    StoreRepaired, StoreScrub, StoreStats,
 };
 use vtl_conf::StoreKeyMethod;
 use vtl_migrate::{REPAIR, RepairRequest};
@@ -91,6 +91,7 @@ fn lines<'a>(each: impl Iterator<Item = (&'a str, &'a str)>) -> String {
 pub(super) fn routes() -> Vec<Route> {
     vec![
         get("/store/stats", "What is stored", |d, (), q: OnPool| d.store_stats(q.pool.as_deref())),
+        get("/store/history", "How the store has grown", |d, (), q: HistorySince| d.store_history(&q)),
         post("/store/account", "Count what each cartridge needs", |d, (), b: OnPool| d.store_account(&b)),
         get("/store/key", "What may be told of the key of a pool", |d, (), q: OnPool| {
             d.store_key(q.pool.as_deref())
@@ -157,7 +158,7 @@ impl Daemon {
     }
 
     /// What all pools take, and each; or one.
-    pub(super) fn store_stats(&self, pool: Option<&str>) -> Answer<StoreStats> {
+    pub(crate) fn store_stats(&self, pool: Option<&str>) -> Answer<StoreStats> {
         if pool.is_some() {
             return Ok(self.stats_of(&*self.pools.one(pool)?));
         }

@@ -7,6 +7,7 @@ mod access;
 mod cartridge;
 mod error;
 mod export;
+mod history;
 mod iscsi;
 mod job;
 mod key;
@@ -16,11 +17,13 @@ mod pool;
 mod remote;
 mod store;
 mod system;
+mod tape_map;
 
 pub use access::*;
 pub use cartridge::*;
 pub use error::*;
 pub use export::*;
+pub use history::*;
 pub use iscsi::*;
 pub use job::*;
 pub use key::*;
@@ -30,6 +33,7 @@ pub use pool::*;
 pub use remote::*;
 pub use store::*;
 pub use system::*;
+pub use tape_map::*;
 
 /// Where the version 1 API begins.
 pub const BASE: &str = "/api/v1";

@@ -163,6 +163,18 @@ pub struct DriveInfo {
     pub file: Option<u64>,
     /// Partition of the position.
     pub partition: Option<u8>,
+    /// Bytes of blocks before the position.
+    #[serde(default)]
+    pub position_bytes: Option<u64>,
+    /// Bytes that hosts have written to cartridges in it since the server started.
+    #[serde(default)]
+    pub written_bytes: Option<u64>,
+    /// Bytes that it has read for hosts since the server started.
+    #[serde(default)]
+    pub read_bytes: Option<u64>,
+    /// Whether data compression is enabled.
+    #[serde(default)]
+    pub compression: Option<bool>,
     /// Name of the initiator that holds a reservation.
     pub initiator: Option<String>,
 }

@@ -262,6 +262,12 @@ impl Cartridge {
         self.head.load_count
     }
 
+    /// Bytes of blocks before the position.
+    #[must_use]
+    pub fn position_bytes(&self) -> u64 {
+        self.cursor.at().byte
+    }
+
     /// Where we are.
     #[must_use]
     pub fn position(&self) -> Position {

@@ -15,6 +15,7 @@
 mod absent;
 mod cartridge;
 mod error;
+mod files;
 mod head;
 pub mod inspect;
 mod leb;
@@ -26,6 +27,7 @@ mod spec;
 pub use absent::{Absent, NotHere};
 pub use cartridge::{Cartridge, Object, Position, Written};
 pub use error::{CartridgeError, Lost};
+pub use files::Files;
 pub use head::{MAX_ATTRIBUTES_BYTES, MAX_COPIED_GENERATION, MAX_SERIAL_BYTES, PlaceHint};
 pub use map::{MAX_BLOCK_BYTES, Spaced, Stop};
 pub use protection::{Now, Protection, Retention};

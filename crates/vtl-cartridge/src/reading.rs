@@ -7,6 +7,7 @@ use vtl_types::CartridgeId;
 
 use crate::cartridge::{Object, read_head};
 use crate::error::CartridgeError;
+use crate::files::{Files, files};
 use crate::head::Head;
 use crate::map::{Cursor, Entry};
 use crate::spec::Facts;
@@ -33,6 +34,12 @@ impl Reading {
     #[must_use]
     pub fn facts(&self) -> Facts {
         Facts::of(&self.head)
+    }
+
+    /// What stands between filemarks, in at most `most` rows.
+    #[must_use]
+    pub fn files(&self, most: usize) -> Vec<Files> {
+        files(self.head.map.runs(), self.head.map.end().file, most)
     }
 
     /// Host attributes by id, ascending.

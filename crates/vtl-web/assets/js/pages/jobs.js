@@ -1,0 +1,127 @@
+// Job management: exports and imports, and whatever else takes time.
+
+import * as api from '../api.js';
+import * as live from '../live.js';
+import { h } from '../dom.js';
+import { ask, confirm } from '../forms.js';
+import { isActive, jobDetail, jobTable } from '../jobs.js';
+import { askExport, askImport } from '../transfers.js';
+import { t, word } from '../text.js';
+import { button, note, pageHead, tabs } from '../ui.js';
+
+/** Tab and the jobs that are in it. */
+const TABS = {
+  all: () => true,
+  running: isActive,
+  completed: (job) => job.state === 'completed',
+  cancelled: (job) => job.state === 'cancelled',
+  failed: (job) => job.state === 'failed',
+};
+
+/** So many rows of a tab are drawn; more come with a button. */
+const STEP = 200;
+
+const TRANSFERS = ['export', 'import', 'ingest'];
+
+async function load(page) {
+  const { open } = page.state;
+  const [jobs, detail] = await Promise.all([
+    api.list(api.paged('/jobs')),
+    open
+      ? api
+          .get(api.path(['jobs', String(open)]))
+          .catch((refusal) => (refusal.code === 'not-found' ? null : Promise.reject(refusal)))
+      : null,
+  ]);
+  return { jobs: jobs.sort((a, b) => b.id - a.id), detail };
+}
+
+function view({ jobs, detail }, page) {
+  const { tab, kind, rows } = page.state;
+  const kinds = [...new Set(jobs.map((job) => job.kind))].sort();
+  const fit = jobs.filter(
+    (job) => !kind || (kind === 'transfers' ? TRANSFERS.includes(job.kind) : job.kind === kind),
+  );
+  const shown = fit.filter(TABS[tab]);
+  const ended = jobs.filter((job) => !isActive(job)).length;
+  return [
+    pageHead(
+      t('jobs.title'),
+      t('jobs.about'),
+      button(t('jobs.export'), chooseExport, { test: 'new-export', sign: 'up', kind: 'primary' }),
+      button(t('jobs.import'), async () => askImport(await api.get('/remotes')), {
+        test: 'new-import',
+        sign: 'down',
+      }),
+      button(t('jobs.clear'), () => clear(ended), { test: 'clear-jobs', disabled: ended === 0 }),
+    ),
+    h(
+      'div',
+      { class: 'tools' },
+      tabs(
+        t('jobs.states'),
+        Object.entries(TABS).map(([name, fits]) => [name, t(`jobs.tab_${name}`), fit.filter(fits).length]),
+        tab,
+        (name) => page.set({ tab: name, rows: STEP }),
+        'jobs-panel',
+      ),
+      h('span', { class: 'spring' }),
+      h(
+        'label',
+        {},
+        h('span', { class: 'unseen' }, t('job.kind')),
+        h(
+          'select',
+          { test: 'job-kind', value: kind, onchange: (event) => page.set({ kind: event.target.value }) },
+          h('option', { value: '' }, t('jobs.all_kinds')),
+          h('option', { value: 'transfers' }, t('jobs.transfers')),
+          kinds.map((one) => h('option', { value: one }, word('kind', one))),
+        ),
+      ),
+    ),
+    h(
+      'div',
+      { id: 'jobs-panel', role: 'tabpanel', 'aria-label': t(`jobs.tab_${tab}`), class: 'panel flush' },
+      jobTable(shown.slice(0, rows), page),
+      shown.length > rows &&
+        button(t('jobs.more', { n: shown.length - rows }), () => page.set({ rows: rows + STEP }), {
+          test: 'more-jobs',
+        }),
+    ),
+    detail && page.state.open === detail.id && jobDetail(detail),
+  ];
+}
+
+async function chooseExport() {
+  const label = await ask(
+    t('jobs.export'),
+    [{ name: 'label', label: t('cartridge.label'), required: true, placeholder: 'VTL001L8' }],
+    async (values) => api.get(api.path(['cartridges', values.label])),
+    { label: t('next'), test: 'choose-cartridge' },
+  );
+  if (label) await askExport(label);
+}
+
+function clear(ended) {
+  return confirm(t('jobs.clear_title'), t('jobs.clear_about', { n: ended }), t('jobs.clear'), {
+    test: 'confirm-clear',
+    act: async () => {
+      const { removed } = await api.remove('/jobs');
+      note(t('jobs.cleared', { n: removed }));
+      live.tell('job');
+    },
+  });
+}
+
+export default () => ({
+  load,
+  view,
+  events: ['job'],
+  every: 3,
+  state: (query) => ({
+    tab: 'all',
+    kind: '',
+    open: Number(query.get('open')) || null,
+    rows: STEP,
+  }),
+});

@@ -1,0 +1,149 @@
+// The list of cartridges, also a very long one; and the page of one.
+
+import { equal, has } from './browser.mjs';
+
+const MANY = 100_000;
+/** More rows than a screen has are never there. */
+const MOST_ROWS = 60;
+
+const rows = (browser) => browser.at('long-row').count();
+const firstLabel = (browser) => browser.at('cartridge-link').first().textContent();
+
+export async function list(browser) {
+  await browser.go('cartridges');
+  const all = await browser.get('/cartridges');
+  equal(await rows(browser), all.length, 'rows of the list');
+  await browser.at('search').fill('vtl00 slot');
+  const wanted = all.filter((one) => one.label.startsWith('VTL00') && one.place.kind === 'slot').length;
+  await browser.until('the search is done', async () => (await rows(browser)) === wanted);
+  await browser.at('search').fill('');
+  await browser.at('filter').selectOption('written');
+  await browser.until(
+    'the filter is done',
+    async () => (await rows(browser)) === all.filter((one) => one.used_bytes > 0).length,
+  );
+  await browser.at('filter').selectOption('all');
+  const most = Math.max(...all.map((one) => one.used_bytes));
+  const fullest = all.filter((one) => one.used_bytes === most).map((one) => one.label);
+  await browser.press('sort-used');
+  await browser.press('sort-used');
+  await browser.until('sorted by what is written', async () => fullest.includes(await firstLabel(browser)));
+  for (const column of ['place', 'full', 'capacity', 'exports', 'created', 'label'])
+    await browser.press(`sort-${column}`);
+  await browser.until(
+    'sorted by label',
+    async () => (await firstLabel(browser)) === all.map((one) => one.label).sort()[0],
+  );
+  await browser.press('new-cartridges');
+  await browser.press('dialog-close');
+}
+
+/** Runs in the page: the list of cartridges has this many, made of one. */
+function pretend({ one, many }) {
+  const ask = globalThis.fetch;
+  const rows = Array.from({ length: many }, (_, n) => ({
+    ...one,
+    label: `${String(n).padStart(6, '0')}L8`,
+    used_bytes: (n * 7919) % many,
+    library: 'lib0',
+    place: { kind: 'slot', number: n },
+  }));
+  const body = JSON.stringify(rows);
+  globalThis.fetch = (to, options) =>
+    /\/cartridges(\?|$)/.test(to) ? Promise.resolve(new Response(body)) : ask(to, options);
+}
+
+/** A hundred thousand rows are searched and sorted, and only those in sight exist. */
+export async function longList(browser) {
+  const [one] = await browser.get('/cartridges');
+  await browser.go('settings');
+  await browser.page.evaluate(pretend, { one, many: MANY });
+  await browser.go('cartridges');
+  await browser.until('all rows are there', async () => {
+    return (await browser.at('cartridges').getAttribute('aria-rowcount')) === '100001';
+  });
+  await fewRows(browser);
+  await browser.at('search').fill('09999');
+  await browser.until('found among all', async () => (await firstLabel(browser)) === '009999L8');
+  equal(await rows(browser), 11, 'rows with 09999 in them');
+  await browser.at('search').fill('');
+  await browser.press('sort-used');
+  await browser.press('sort-used');
+  // 82321 * 7919 ends in 99999: no other row has that many bytes.
+  await browser.until('sorted', async () => (await firstLabel(browser)) === '082321L8');
+  await browser.at('cartridges').evaluate((table) => {
+    table.scrollTop = table.scrollHeight;
+  });
+  await browser.until('the end is shown', async () => {
+    return (await browser.at('cartridge-link').last().textContent()) === '000000L8';
+  });
+  await fewRows(browser);
+  await browser.page.reload();
+}
+
+async function fewRows(browser) {
+  const found = await rows(browser);
+  if (found > MOST_ROWS) throw new Error(`${found} rows exist, and nobody sees them`);
+}
+
+export async function page(browser) {
+  await browser.go('cartridges/VTL002L8');
+  const map = await browser.get('/cartridges/VTL002L8/map');
+  equal([map.filemarks, map.grouped], [4, false], 'the map of the tape');
+  await browser.press('map-file');
+  has(
+    await browser.page.locator('[data-test="map"] ~ p[role="status"]').textContent(),
+    'File 0: 1.0 MiB in 4 blocks',
+    'what is told of a part of the map',
+  );
+  await browser.page.locator('details:has([data-test="map-table"]) summary').click();
+  equal(await browser.at('map-table-row').count(), map.files.length, 'rows of the table of files');
+  await browser.press('export-show');
+  has(await browser.at('export-detail').textContent(), 'site-key', 'who can open the export');
+  await browser.press('dialog-close');
+}
+
+export async function exporting(browser) {
+  await browser.go('cartridges/VTL002L8');
+  await browser.press('do-export');
+  await browser.fill({ remote: 'second', key: 'none', chunk_size_bytes: '1m' });
+  await browser.press('export-plan');
+  await browser.at('plan').waitFor();
+  await browser.send('export');
+  has(await browser.note(), 'is queued', 'an export');
+  const it = await browser.until('the second copy is there', async () =>
+    (await browser.get('/cartridges/VTL002L8')).exports.find((one) => one.startsWith('second/')),
+  );
+  await browser.go('cartridges/VTL002L8');
+  const row = browser
+    .at('exports-row')
+    .filter({ hasText: it.split('/')[1] })
+    .filter({ hasText: 'second' });
+  await browser.press('export-verify', { within: row });
+  await browser.note();
+  await browser.press('export-import', { within: row });
+  await browser.send('import', { as_label: 'VTL202L8' });
+  await browser.note();
+  await browser.until('it is here twice', async () =>
+    (await browser.get('/cartridges')).some((one) => one.label === 'VTL202L8' && one.used_bytes > 0),
+  );
+  const sealed = browser.at('exports-row').filter({ hasText: 'off-site' });
+  await browser.press('export-rewrap', { within: sealed });
+  await browser.send('rewrap', { key: 'site-key' });
+  await browser.note();
+  await browser.press('export-prune', { within: row });
+  await browser.send('prune', { confirm: it.split('/')[1] });
+  await browser.note();
+  await browser.until(
+    'the second copy is gone',
+    async () => (await browser.get('/exports?remote=second')).length === 0,
+  );
+  await browser.go('cartridges/VTL202L8');
+  await browser.press('do-load');
+  await browser.send('load', { library: 'lib0' });
+  await browser.note();
+  await browser.until(
+    'it is in a slot',
+    async () => (await browser.get('/cartridges/VTL202L8')).place.kind === 'slot',
+  );
+}

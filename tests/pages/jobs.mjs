@@ -1,0 +1,93 @@
+// Job management: one job in each state, all that can be asked of one, and the list cleared.
+
+import { equal, has } from './browser.mjs';
+
+const state = async (browser, id) => (await browser.get(`/jobs/${id}`)).state;
+const row = (browser, id) => browser.page.locator(`tr[data-job="${id}"]`);
+
+/** A remote that drops everything: its job waits for its next attempt, and can be asked anything. */
+export async function control(browser) {
+  await browser.go('jobs');
+  await browser.press('new-export');
+  await browser.send('choose-cartridge', { label: 'VTL002L8' });
+  await browser.send('export', { remote: 'broken', key: 'none' });
+  await browser.note();
+  const { id } = await browser.until('the job waits', async () =>
+    (await browser.get('/jobs')).find(
+      (one) => one.remote === 'broken' && one.state === 'queued' && one.next_attempt,
+    ),
+  );
+  await browser.press('tab-running');
+  await row(browser, id).waitFor();
+  await browser.press('job-open', { within: row(browser, id) });
+  has(await browser.at('job-log').textContent(), 'queued', 'the log of the job');
+  await browser.press('job-pause', { within: row(browser, id) });
+  await browser.note();
+  await browser.until('paused', async () => (await state(browser, id)) === 'paused');
+  await browser.press('job-resume', { within: row(browser, id) });
+  await browser.note();
+  await browser.until('resumed', async () => (await state(browser, id)) !== 'paused');
+  await browser.press('job-cancel', { within: row(browser, id) });
+  await browser.note();
+  await browser.until('cancelled', async () => (await state(browser, id)) === 'cancelled');
+  await browser.press('tab-cancelled');
+  await row(browser, id).waitFor();
+  await browser.press('job-retry', { within: row(browser, id) });
+  has(await browser.note(), 'tries again', 'a retry');
+  const again = await browser.until('a new job', async () =>
+    (await browser.get('/jobs')).find((one) => one.remote === 'broken' && one.id > id),
+  );
+  await browser.request('POST', `/jobs/${again.id}/cancel`);
+  await browser.until('cancelled, too', async () => (await state(browser, again.id)) === 'cancelled');
+}
+
+/** What the tabs count is what the API has in these states. */
+export async function tabs(browser) {
+  await browser.go('jobs');
+  const jobs = await browser.get('/jobs');
+  for (const name of ['completed', 'cancelled', 'failed']) {
+    const wanted = jobs.filter((job) => job.state === name).length;
+    if (wanted === 0) throw new Error(`there is no ${name} job to look at`);
+    await browser.press(`tab-${name}`);
+    await browser.until(`${name} jobs`, async () => (await browser.at('jobs-row').count()) === wanted);
+    equal(await browser.at('job-state').allTextContents(), Array(wanted).fill(name), 'states in the tab');
+  }
+  await browser.press('tab-all');
+  await browser.at('job-kind').selectOption('import');
+  await browser.until(
+    'imports alone',
+    async () => (await browser.at('jobs-row').count()) === jobs.filter((job) => job.kind === 'import').length,
+  );
+  await browser.at('job-kind').selectOption('');
+}
+
+export async function importing(browser) {
+  await browser.go('jobs');
+  const source = (await browser.get('/jobs')).find(
+    (job) =>
+      job.kind === 'export' &&
+      job.label === 'VTL002L8' &&
+      job.state === 'completed' &&
+      job.remote === 'off-site',
+  );
+  await browser.press('job-import', { within: row(browser, source.id) });
+  await browser.send('import-job', { as_label: 'VTL302L8' });
+  await browser.note();
+  await browser.until('it is here again', async () =>
+    (await browser.get('/cartridges')).some((one) => one.label === 'VTL302L8' && one.used_bytes > 0),
+  );
+  await browser.press('new-import');
+  await browser.send('import-remote', { remote: 'off-site' });
+  await browser.at('import-submit').waitFor();
+  await browser.send('import', { folder: source.folder, as_label: 'VTL303L8', lazy: true });
+  await browser.note();
+  await browser.until('it is here in part', async () =>
+    (await browser.get('/cartridges')).some((one) => one.label === 'VTL303L8'),
+  );
+  await browser.press('clear-jobs');
+  await browser.send('confirm-clear');
+  has(await browser.note(), 'removed', 'clearing');
+  await browser.until('only what runs is left', async () =>
+    (await browser.get('/jobs')).every((job) => !['completed', 'cancelled', 'failed'].includes(job.state)),
+  );
+}

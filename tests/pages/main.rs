@@ -1,0 +1,121 @@
+//! The web pages in Chromium: a real daemon with tapes, exports and jobs in it, and a browser that presses every button (`main.mjs`).
+//!
+//! Pictures of every page are left in `target/pages`. The browser is Debian's; what drives it is put below `target/tools` by `cargo xtask servers`.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, reason = "tests")]
+
+#[path = "../support/mod.rs"]
+#[allow(dead_code, unused_imports, reason = "shared with tests that need more of it")]
+mod support;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+
+use support::scsi::{CHANGER, DRIVE, ONE_FILEMARK};
+use support::{Initiator, Server, eventually, noise};
+
+const CHROMIUM: &str = "/usr/bin/chromium";
+
+fn target() -> PathBuf {
+    let folder = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)
+}
+
+/// Three files: two that differ, and one with the same content as the first.
+fn write_tape(host: &mut Initiator, seed: u64) {
+    for file in [seed, seed + 1, seed] {
+        for block in 0..4 {
+            host.write(DRIVE, &noise(file * 100 + block, 1 << 18)).good();
+        }
+        host.run(DRIVE, &ONE_FILEMARK, 0, &[]).good();
+    }
+    host.write(DRIVE, &b"text on a tape ".repeat(9000)).good();
+    host.run(DRIVE, &ONE_FILEMARK, 0, &[]).good();
+}
+
+fn key(server: &Server, folder: &Path) -> PathBuf {
+    let file = folder.join("key.pem");
+    let made = Command::new("openssl").args(["genrsa", "-out"]).arg(&file).arg("2048").output().unwrap();
+    assert!(made.status.success(), "{made:?}");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    server.api("POST", "/keys", &json!({ "name": "site-key", "file": file }));
+    file
+}
+
+fn remote(server: &Server, name: &str, place: &Path) {
+    fs::create_dir(place).unwrap();
+    server.api("POST", "/remotes", &json!({ "name": name, "type": "folder", "path": place }));
+}
+
+fn ended(server: &Server, job: &Value, state: &str) {
+    let id = &job["id"];
+    eventually(&format!("job {id} is {state}"), || {
+        (server.get(&format!("/jobs/{id}"))["state"] == state).then_some(())
+    });
+}
+
+/// A library in use: one tape exported, one in a drive with a host at it, a job that has failed.
+fn furnish(server: &Server, folder: &Path, host: &mut Initiator) -> PathBuf {
+    let file = key(server, folder);
+    remote(server, "off-site", &folder.join("off-site"));
+    remote(server, "second", &folder.join("second"));
+    let broken = json!({ "name": "broken", "type": "faulty", "over": "second", "faults": ["drop:100%"] });
+    server.api("POST", "/remotes", &broken);
+    let settings = json!({ "migrate.remote": "off-site", "migrate.key": "site-key" });
+    server.api("PATCH", "/libraries/lib0", &json!({ "settings": settings }));
+
+    host.attentions(CHANGER);
+    let elements = host.elements();
+    host.load(2, 0);
+    write_tape(host, 2);
+    host.move_medium(elements.drive, elements.storage + 1).good();
+    let exported = server.api("POST", "/cartridges/VTL002L8/export", &json!({}));
+    ended(server, &exported, "completed");
+
+    host.load(1, 0);
+    write_tape(host, 20);
+
+    let absent = json!({ "remote": "off-site", "folder": "VTL999L8-20260101_000000" });
+    let (status, failed) = server.ask("POST", "/imports", &absent);
+    assert_eq!(status, 200, "{failed}");
+    ended(server, &failed, "failed");
+    file
+}
+
+#[test]
+fn every_page_and_every_action_works_in_a_browser() {
+    let tools = target().join("tools/browser");
+    for needed in [Path::new(CHROMIUM), &tools.join("node_modules/axe-core/axe.js")] {
+        assert!(
+            needed.exists(),
+            "{} is missing: run cargo xtask packages and cargo xtask servers",
+            needed.display()
+        );
+    }
+    let out = target().join("pages");
+    drop(fs::remove_dir_all(&out));
+    fs::create_dir_all(&out).unwrap();
+
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("in-effect.toml");
+    fs::write(&config, "[log]\nlevel = \"info\"\n").unwrap();
+    let server = Server::start(&["--config", config.to_str().unwrap()]);
+    let mut host = server.session(1);
+    let key_file = furnish(&server, folder.path(), &mut host);
+
+    let settings = json!({
+        "url": format!("http://{}", server.api), "token": server.token(), "folder": folder.path(), "key_file": key_file,
+        "tools": tools, "chromium": CHROMIUM, "out": out,
+    });
+    let file = folder.path().join("settings.json");
+    fs::write(&file, settings.to_string()).unwrap();
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/pages/main.mjs");
+    let done = Command::new("node").arg(script).arg(&file).stdin(Stdio::null()).output().unwrap();
+    let said = String::from_utf8_lossy(&done.stdout);
+    println!("{said}");
+    let errors = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success(), "{said}\n{errors}\npictures are in {}", out.display());
+}
