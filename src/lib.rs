@@ -31,6 +31,7 @@ mod listeners;
 mod lobby;
 mod media;
 mod meta;
+mod own_files;
 mod policies;
 mod pools;
 mod portal;
