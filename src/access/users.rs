@@ -3,7 +3,7 @@
 use vtl_api::{
     AddUser, ApiError, CreateToken, Done, ErrorCode, NewTokenInfo, SetPassword, SetUser, TokenInfo, UserInfo,
 };
-use vtl_auth::{Bearer, Kind, NewToken, Permission, Roles, Subject, Token, User, UserName};
+use vtl_auth::{Bearer, Kind, NewToken, Permission, Role, Roles, Subject, Token, User, UserName};
 
 use super::login::{hashed, secret, user_name};
 use super::{Access, Caller, Who, now, refusal};
@@ -51,8 +51,15 @@ fn token_row(token: &Token) -> TokenInfo {
     }
 }
 
+/// Somebody, and the roles that count for what he does to users.
+type By<'c> = (Option<&'c UserName>, Roles);
+
+fn raising((who, roles): By<'_>, two_persons: bool) -> By<'_> {
+    (who, roles.raising(two_persons))
+}
+
 /// On whose behalf users are changed. A program governs nobody, whatever its token may do: a token that leaks makes no users.
-fn by(caller: &Caller) -> Answer<(Option<&UserName>, Roles)> {
+fn by(caller: &Caller) -> Answer<By<'_>> {
     match &caller.who {
         Who::Program(_) => Err(refusal(
             ErrorCode::Forbidden,
@@ -74,8 +81,9 @@ impl Access {
         found.as_ref().map(shown).ok_or_else(|| super::refused(&vtl_auth::AuthError::UnknownUser(name)))
     }
 
-    pub(crate) fn user_add(&self, caller: &Caller, ask: &AddUser) -> Answer<Done> {
-        let (_, roles) = by(caller)?;
+    /// `two_persons`: the rule is on.
+    pub(crate) fn user_add(&self, caller: &Caller, ask: &AddUser, two_persons: bool) -> Answer<Done> {
+        let (_, roles) = raising(by(caller)?, two_persons);
         let name = user_name(&ask.name)?;
         let password = Some(hashed(&name, &ask.password)?);
         let user =
@@ -85,9 +93,17 @@ impl Access {
         Ok(done(format!("user {} is {}", user.name, user.roles), user.name.as_str()))
     }
 
-    pub(crate) fn user_set(&self, caller: &Caller, name: &str, ask: &SetUser) -> Answer<Done> {
+    pub(crate) fn user_set(
+        &self,
+        caller: &Caller,
+        name: &str,
+        ask: &SetUser,
+        two_persons: bool,
+    ) -> Answer<Done> {
         let (by, name) = (by(caller)?, user_name(name)?);
         let roles = ask.roles.as_deref().map(roles_of).transpose()?;
+        let raises = roles.is_some_and(|roles| roles.has(Role::SecurityOfficer)) || ask.locked == Some(false);
+        let by = raising(by, two_persons && raises);
         self.change(|tx| {
             roles.map(|roles| vtl_auth::set_roles(tx, by, &name, roles)).transpose()?;
             ask.locked.map(|locked| vtl_auth::set_locked(tx, by, &name, locked)).transpose()?;
@@ -99,8 +115,14 @@ impl Access {
         Ok(done(format!("user {name} is changed"), name.as_str()))
     }
 
-    pub(crate) fn user_set_password(&self, caller: &Caller, name: &str, ask: &SetPassword) -> Answer<Done> {
-        let (by, name) = (by(caller)?, user_name(name)?);
+    pub(crate) fn user_set_password(
+        &self,
+        caller: &Caller,
+        name: &str,
+        ask: &SetPassword,
+        two_persons: bool,
+    ) -> Answer<Done> {
+        let (by, name) = (raising(by(caller)?, two_persons), user_name(name)?);
         let is_own = by.0 == Some(&name);
         if is_own {
             self.is_current(&name, ask.current.as_deref().unwrap_or_default(), caller)?;

@@ -449,6 +449,33 @@ fn with_the_two_person_rule_a_deletion_waits_for_another_security_officer() {
 }
 
 #[test]
+fn under_the_two_person_rule_a_security_officer_makes_himself_no_second_person() {
+    let server = Server::start(&["--set", "access.two_person=true"]);
+    add_user(&server, "sam", &["security-officer", "operator"]);
+    add_user(&server, "sue", &["security-officer"]);
+    add_user(&server, "both", &["administrator", "security-officer"]);
+    let sam = log_in(&server, "sam");
+    let puppet =
+        |name: &str| json!({ "name": name, "password": PASSWORD, "roles": ["security-officer"] });
+    let ways = [
+        ("POST", "/users", puppet("pup")),
+        ("PUT", "/users/sue/password", json!({ "password": OTHER })),
+        ("PATCH", "/users/sue", json!({ "locked": false })),
+        ("PATCH", "/users/sue", json!({ "roles": ["security-officer"] })),
+    ];
+    for (method, path, body) in ways {
+        let (status, answer) = sam.ask(method, path, &body);
+        assert_eq!((status, &answer["code"]), (403, &json!("forbidden")), "{method} {path}: {answer}");
+    }
+    assert_eq!(sam.ask("PATCH", "/users/sue", &json!({ "locked": true })).0, 200, "he may lock her out");
+    let both = log_in(&server, "both");
+    assert_eq!(both.ask("PATCH", "/users/sue", &json!({ "locked": false })).0, 200);
+    assert_eq!(both.ask("POST", "/users", &puppet("new")).0, 200, "who is administrator, too");
+    let own = json!({ "current": PASSWORD, "password": OTHER });
+    assert_eq!(sam.ask("PUT", "/users/sam/password", &own).0, 200, "one's own password stays one's own");
+}
+
+#[test]
 fn without_the_rule_one_security_officer_deletes_alone() {
     let server = Server::start(&[]);
     add_user(&server, "sam", &["security-officer"]);
