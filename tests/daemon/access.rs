@@ -386,6 +386,41 @@ fn retention_and_holds_are_the_security_officers_and_the_write_protect_switch_is
 }
 
 #[test]
+fn no_administrator_or_operator_has_cartridges_deleted_by_settings_of_a_library() {
+    let server = Server::start(&[]);
+    let place = tempfile::tempdir().unwrap();
+    for name in ["safe", "other"] {
+        fs::create_dir(place.path().join(name)).unwrap();
+        let remote = json!({ "name": name, "type": "folder", "path": place.path().join(name) });
+        server.api("POST", "/remotes", &remote);
+    }
+    add_user(&server, "ann", &["administrator"]);
+    add_user(&server, "both", &["administrator", "security-officer"]);
+    let (ann, both) = (log_in(&server, "ann"), log_in(&server, "both"));
+    let set = |page: &Page<'_>, key: &str, value: &str| {
+        page.ask("PATCH", "/libraries/lib0", &json!({ "settings": { key: value } }))
+    };
+    assert_eq!(set(&ann, "migrate.remote", "safe").0, 200, "nothing is deleted");
+    for key in ["migrate.delete_after_export", "migrate.delete_clean_import"] {
+        let (status, answer) = set(&ann, key, "true");
+        assert_eq!(status, 403);
+        assert!(answer["message"].as_str().unwrap().contains("'destroy'"), "{answer}");
+    }
+    let escaped = ann.ask("PATCH", "/libraries/lib%30", &json!({ "settings": { "migrate.delete_after_export": "true" } }));
+    assert_eq!(escaped.0, 403, "the same library");
+    assert_eq!(set(&both, "migrate.delete_after_export", "true").0, 200);
+    assert_eq!(set(&ann, "migrate.remote", "other").0, 403, "another place for the only copy");
+    assert_eq!(set(&ann, "migrate.compress", "lz4").0, 200);
+    let label = server.get("/cartridges")[0]["label"].as_str().unwrap().to_owned();
+    let export = |body: Value| ann.ask("POST", &format!("/cartridges/{label}/export"), &body);
+    assert_eq!(export(json!({ "remote": "other" })).0, 403);
+    assert_eq!(export(json!({ "remote": "other", "plan": true })).0, 200, "a plan deletes nothing");
+    assert_eq!(set(&ann, "migrate.delete_after_export", "false").0, 200, "switching it off");
+    assert_eq!(set(&ann, "migrate.remote", "other").0, 200);
+    assert_eq!(server.get(&format!("/cartridges/{label}"))["label"], json!(label));
+}
+
+#[test]
 fn an_administrator_makes_himself_no_security_officer_by_any_request() {
     let server = Server::start(&[]);
     add_user(&server, "ann", &["administrator"]);
