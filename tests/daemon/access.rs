@@ -386,6 +386,23 @@ fn retention_and_holds_are_the_security_officers_and_the_write_protect_switch_is
 }
 
 #[test]
+fn a_token_makes_no_successor_and_ends_with_the_password() {
+    let server = Server::start(&[]);
+    add_user(&server, "ann", &["administrator"]);
+    let (token, _) = token_of(&server, "ann", &json!({ "name": "stolen" }));
+    let more = json!({ "name": "successor" });
+    assert_eq!(with_token(&server, &token, "POST", "/tokens", &more).0, 403);
+    let by_token = page(&server, "/session", &json!({ "token": token }));
+    assert_eq!(by_token.ask("POST", "/tokens", &more).0, 403, "a session that it opened");
+    assert_eq!(by_token.get("/tokens").1.as_array().unwrap().len(), 1);
+    let own = json!({ "current": PASSWORD, "password": OTHER });
+    assert_eq!(log_in(&server, "ann").ask("PUT", "/users/ann/password", &own).0, 200);
+    assert_eq!(with_token(&server, &token, "GET", "/libraries", &Value::Null).0, 401);
+    assert_eq!(server.get("/tokens"), json!([]));
+    assert_eq!(server.ask("POST", "/tokens", &more).0, 200, "the token of the state folder makes others");
+}
+
+#[test]
 fn no_administrator_or_operator_has_cartridges_deleted_by_settings_of_a_library() {
     let server = Server::start(&[]);
     let place = tempfile::tempdir().unwrap();

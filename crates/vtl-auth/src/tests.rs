@@ -155,6 +155,22 @@ fn a_token_opens_until_its_end_and_goes_with_its_user() {
 }
 
 #[test]
+fn another_password_ends_the_tokens_of_its_user_and_of_nobody_else() {
+    let (_folder, mut meta) = inventory();
+    for text in ["oli", "vic"] {
+        added(&mut meta, "administrator", text, "viewer").unwrap();
+    }
+    let (oli, vic) = (name("oli"), name("vic"));
+    for (user, seed) in [(&oli, 1), (&oli, 2), (&vic, 3)] {
+        meta.transaction(|tx| new_token(tx, roles("viewer"), user, "viewer", seed)).unwrap();
+    }
+    let hashed = Hashed::new("oli", &Secret::new(b"another password".to_vec()), [9; 16]).unwrap();
+    meta.transaction(|tx| set_password(tx, (Some(&oli), roles("viewer")), &oli, hashed)).unwrap();
+    let left = meta.read(|tx| tokens(tx, None)).unwrap();
+    assert_eq!(left.iter().map(|token| token.name.as_str()).collect::<Vec<_>>(), ["token 3"]);
+}
+
+#[test]
 fn a_token_without_name_role_or_a_near_end_is_not_made() {
     let (_folder, mut meta) = inventory();
     let bearer = Bearer::new(Kind::Token, &counting(1));
