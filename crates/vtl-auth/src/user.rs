@@ -151,7 +151,7 @@ fn others((who, caller): (Option<&UserName>, Roles), user: &User) -> Result<(), 
     governed(caller, user.roles)
 }
 
-fn governed(caller: Roles, roles: Roles) -> Result<(), AuthError> {
+pub(crate) fn governed(caller: Roles, roles: Roles) -> Result<(), AuthError> {
     let beyond: Roles = roles.iter().filter(|role| !caller.governs().has(*role)).collect();
     // Without any role there is still somebody to govern: at least one role that governs is needed.
     match beyond.is_empty() && !caller.governs().is_empty() {
