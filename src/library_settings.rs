@@ -348,7 +348,10 @@ mod tests {
         }
         let on_for_all = || Defaults::from([(AFTER, "true".to_owned())]);
         assert!(settings(&[(AFTER, "false")], on_for_all()).would_delete(&pairs(&[(AFTER, "")])), "a reset");
-        assert!(settings(&[], on_for_all()).would_delete(&pairs(&[(REMOTE, "other")])), "the configuration's");
+        assert!(
+            settings(&[], on_for_all()).would_delete(&pairs(&[(REMOTE, "other")])),
+            "the configuration's"
+        );
     }
 
     #[test]

@@ -133,7 +133,10 @@ impl Access {
         let password = hashed(&name, &ask.password)?;
         self.change(|tx| vtl_auth::set_password(tx, by, &name, password))?;
         lock(&self.sessions).close_of(&name);
-        Ok(done(format!("user {name} has another password, is logged out everywhere, and has no tokens any more"), name.as_str()))
+        Ok(done(
+            format!("user {name} has another password, is logged out everywhere, and has no tokens any more"),
+            name.as_str(),
+        ))
     }
 
     /// A page that somebody left open must not give him away.
@@ -182,7 +185,11 @@ impl Access {
         let user = self.owner(caller)?;
         if caller.is_by_token() {
             let why = "a token makes no other token";
-            return Err(refusal(ErrorCode::Forbidden, why, "log in with your password: vtl login, or the pages"));
+            return Err(refusal(
+                ErrorCode::Forbidden,
+                why,
+                "log in with your password: vtl login, or the pages",
+            ));
         }
         let roles = match (&ask.role, &ask.roles) {
             (Some(role), None) => roles_of(std::slice::from_ref(role))?,

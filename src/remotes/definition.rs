@@ -495,7 +495,8 @@ mod tests {
                 let file = |name: &&str| (*name, text_of(if *name == bad { path } else { &id }));
                 let files: Vec<_> = files.iter().map(file).collect();
                 let files = files.iter().map(|(name, path)| (*name, path.as_str()));
-                Definition::read(kind, rows(&others.iter().copied().chain(files).collect::<Vec<_>>())).unwrap()
+                Definition::read(kind, rows(&others.iter().copied().chain(files).collect::<Vec<_>>()))
+                    .unwrap()
             };
             for name in files {
                 let refused = defined(name, &token).with_files(&state).unwrap_err().to_string();
@@ -504,7 +505,10 @@ mod tests {
             // Defined with a link that was fine, which shows the token when the remote is opened.
             let linked = defined(files[0], &link);
             let opened = linked.with_files(&state).unwrap();
-            assert!(!opened.rows().iter().any(|(_, value)| *value == text_of(&link)), "the file, not the link");
+            assert!(
+                !opened.rows().iter().any(|(_, value)| *value == text_of(&link)),
+                "the file, not the link"
+            );
             std::fs::remove_file(&link).unwrap();
             std::os::unix::fs::symlink(&token, &link).unwrap();
             assert!(linked.with_files(&state).is_err(), "{kind}");

@@ -423,7 +423,11 @@ fn no_administrator_or_operator_has_cartridges_deleted_by_settings_of_a_library(
         assert_eq!(status, 403);
         assert!(answer["message"].as_str().unwrap().contains("'destroy'"), "{answer}");
     }
-    let escaped = ann.ask("PATCH", "/libraries/lib%30", &json!({ "settings": { "migrate.delete_after_export": "true" } }));
+    let escaped = ann.ask(
+        "PATCH",
+        "/libraries/lib%30",
+        &json!({ "settings": { "migrate.delete_after_export": "true" } }),
+    );
     assert_eq!(escaped.0, 403, "the same library");
     assert_eq!(set(&both, "migrate.delete_after_export", "true").0, 200);
     assert_eq!(set(&ann, "migrate.remote", "other").0, 403, "another place for the only copy");
@@ -507,8 +511,7 @@ fn under_the_two_person_rule_a_security_officer_makes_himself_no_second_person()
     add_user(&server, "sue", &["security-officer"]);
     add_user(&server, "both", &["administrator", "security-officer"]);
     let sam = log_in(&server, "sam");
-    let puppet =
-        |name: &str| json!({ "name": name, "password": PASSWORD, "roles": ["security-officer"] });
+    let puppet = |name: &str| json!({ "name": name, "password": PASSWORD, "roles": ["security-officer"] });
     let ways = [
         ("POST", "/users", puppet("pup")),
         ("PUT", "/users/sue/password", json!({ "password": OTHER })),
