@@ -492,7 +492,7 @@ mod tests {
         std::os::unix::fs::symlink(&id, &link).unwrap();
         for (kind, others, files) in WITH_FILES {
             let defined = |bad: &str, path: &Path| {
-                let file = |name: &&str| (*name, text_of(if *name == bad { path } else { &id }));
+                let file = |name: &&'static str| (*name, text_of(if *name == bad { path } else { &id }));
                 let files: Vec<_> = files.iter().map(file).collect();
                 let files = files.iter().map(|(name, path)| (*name, path.as_str()));
                 Definition::read(kind, rows(&others.iter().copied().chain(files).collect::<Vec<_>>()))
