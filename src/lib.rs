@@ -32,6 +32,7 @@ mod listeners;
 mod lobby;
 mod media;
 mod meta;
+mod own_files;
 mod policies;
 mod pools;
 mod portal;

@@ -20,6 +20,8 @@ pub(crate) struct Caller {
     expires_s: Option<u64>,
     /// He came with a cookie.
     session: Option<Session>,
+    /// He has shown a token that somebody made, now or when he opened the session.
+    by_token: bool,
 }
 
 /// Whose request it is.
@@ -59,6 +61,11 @@ impl Caller {
         self.roles.may(permission)
     }
 
+    /// Whether a token that somebody made is all that he has shown. It makes no other: who has stolen one loses it at its end.
+    pub(crate) fn is_by_token(&self) -> bool {
+        self.by_token
+    }
+
     /// One who asked earlier, and whose request another has approved.
     pub(crate) fn approved(text: &str, from: IpAddr) -> Self {
         let who = match text.parse::<UserName>() {
@@ -66,7 +73,7 @@ impl Caller {
             _ => Who::Root,
         };
         let roles = Roles::NONE.with(vtl_auth::Role::SecurityOfficer).with(vtl_auth::Role::Administrator);
-        Self { who, roles, from, expires_s: None, session: None }
+        Self { who, roles, from, expires_s: None, session: None, by_token: false }
     }
 
     /// What `GET /session` answers.
@@ -99,14 +106,15 @@ impl Access {
     /// Who sends this `Authorization: Bearer` text.
     pub(crate) fn by_bearer(&self, text: &str, from: IpAddr) -> Result<Caller, ApiError> {
         if self.is_root(text) {
-            return Ok(Caller { who: Who::Root, roles: Roles::ALL, from, expires_s: None, session: None });
+            let (who, roles) = (Who::Root, Roles::ALL);
+            return Ok(Caller { who, roles, from, expires_s: None, session: None, by_token: false });
         }
         let found = match super::bearer(text, Kind::Token) {
             Some(bearer) => self.by_token(&bearer)?,
             None => None,
         };
         let (who, roles, expires_s) = found.ok_or_else(nobody)?;
-        Ok(Caller { who, roles, from, expires_s: Some(expires_s), session: None })
+        Ok(Caller { who, roles, from, expires_s: Some(expires_s), session: None, by_token: true })
     }
 
     /// Whose token this is, what it may do now, and when it ends.
@@ -145,7 +153,8 @@ impl Access {
                 (Who::User(user.name), session.roles.within(user.roles))
             }
         };
-        Ok(Caller { who, roles, from, expires_s: Some(session.expires_s), session: Some(session) })
+        let (expires_s, by_token) = (Some(session.expires_s), session.token.is_some());
+        Ok(Caller { who, roles, from, expires_s, session: Some(session), by_token })
     }
 }
 

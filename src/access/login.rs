@@ -20,8 +20,12 @@ pub(crate) struct LoggedIn {
 /// Who it is, what he may do, and by which token.
 type Proved = (Who, Roles, Option<String>);
 
+/// Whoever tries a token, in the log.
+const TOKEN: &str = "token";
+/// Whoever tries a name that no user has, in the log: what was typed there may be a password.
+const UNKNOWN: &str = "unknown";
 /// Names that mean somebody else already.
-const RESERVED: [&str; 2] = [ROOT, "vtld"];
+const RESERVED: [&str; 4] = [ROOT, "vtld", TOKEN, UNKNOWN];
 
 pub(super) fn user_name(text: &str) -> Result<UserName, ApiError> {
     let name: UserName = text.parse().map_err(|why: String| refusal(ErrorCode::Invalid, why, ""))?;
@@ -59,23 +63,32 @@ impl Access {
         from: IpAddr,
         before: Option<&str>,
     ) -> Result<LoggedIn, ApiError> {
-        let (who, outcome) = match ask {
+        let (tried, outcome) = match ask {
             LogIn { user: Some(user), password: Some(password), token: None } => {
-                (user.clone(), self.with_password(user, password, from))
+                (self.known_name(user), self.with_password(user, password, from))
             }
             LogIn { user: None, password: None, token: Some(token) } => {
-                ("token".to_owned(), self.with_token(token, from))
+                (TOKEN.to_owned(), self.with_token(token, from))
             }
             _ => {
                 let why = "a log-in has a user and a password, or a token";
                 return Err(refusal(ErrorCode::Invalid, why, "send {user, password} or {token}"));
             }
         };
-        let who = outcome.as_ref().map_or(who, |(who, ..)| who.text());
+        let who = outcome.as_ref().map_or(tried, |(who, ..)| who.text());
         self.note_login("log in", &who, from, outcome.as_ref().map(|_| ()))?;
         let (who, roles, token) = outcome?;
         self.log_out(before);
         Ok(self.open_session(&who, roles, token))
+    }
+
+    /// The name of a user as the log may have it.
+    fn known_name(&self, typed: &str) -> String {
+        let found = match typed.parse::<UserName>() {
+            Ok(name) => self.read(|tx| vtl_auth::user(tx, &name)).ok().flatten(),
+            Err(_) => None,
+        };
+        found.map_or_else(|| UNKNOWN.to_owned(), |user| user.name.to_string())
     }
 
     fn open_session(&self, who: &Who, roles: Roles, token: Option<String>) -> LoggedIn {
@@ -143,13 +156,14 @@ impl Access {
 
     /// Makes the first user, who administers and is the security officer until he makes others, and logs him in.
     pub(crate) fn set_up(&self, ask: &FirstUser, from: IpAddr) -> Result<LoggedIn, ApiError> {
-        let outcome = self.patiently(&[Subject::address(from)], || self.first_user(ask));
-        self.note_login("set up", &ask.user, from, outcome.as_ref().map(|_| ()))?;
+        let outcome = self.patiently(&[Subject::address(from)], || self.first_user(ask, from));
+        let who = outcome.as_ref().map_or_else(|_| UNKNOWN.to_owned(), ToString::to_string);
+        self.note_login("set up", &who, from, outcome.as_ref().map(|_| ()))?;
         let name = outcome?;
         Ok(self.open_session(&Who::User(name), first_roles(), None))
     }
 
-    fn first_user(&self, ask: &FirstUser) -> Result<UserName, ApiError> {
+    fn first_user(&self, ask: &FirstUser, from: IpAddr) -> Result<UserName, ApiError> {
         let over = || {
             let remedy = "take the link that vtld printed last, within an hour; restart vtld for a new one";
             refusal(ErrorCode::Unauthorized, "the one-time link is wrong, used or over", remedy)
@@ -166,15 +180,103 @@ impl Access {
         let password = Some(hashed(&name, &ask.password)?);
         let created_s = now().wall_s;
         let user = User { name: name.clone(), roles: first_roles(), locked: false, password, created_s };
+        let begun = self.note_first_user(&user, from)?;
         let made = self.change(|tx| match vtl_auth::any_user(tx)? {
             true => Ok(false),
             false => vtl_auth::add_user(tx, Roles::ALL, &user).map(|()| true),
-        })?;
-        *setup = None;
-        if made { Ok(name) } else { Err(over()) }
+        });
+        let made = made.and_then(|made| if made { Ok(name) } else { Err(over()) });
+        if made.is_ok() {
+            *setup = None;
+        }
+        self.note_outcome(begun, super::trail::result_of(made.as_ref()))?;
+        made
     }
 }
 
 fn first_roles() -> Roles {
     Roles::NONE.with(Role::Administrator).with(Role::SecurityOfficer)
+}
+
+#[cfg(test)]
+mod tests {
+    use vtl_api::AuditQuery;
+    use vtl_audit::AuditLog;
+    use vtl_durable::SimDisk;
+
+    use super::*;
+    use crate::daemon::Daemon;
+    use crate::daemon::tests::open;
+
+    const PASSWORD: &str = "made-up password one";
+
+    fn here() -> IpAddr {
+        IpAddr::from([127, 0, 0, 1])
+    }
+
+    fn first(daemon: &Daemon) -> FirstUser {
+        let link = daemon.access.new_setup().unwrap().unwrap();
+        FirstUser { token: link.to_string(), user: "ann".to_owned(), password: PASSWORD.to_owned() }
+    }
+
+    /// Kind, who, what and result of the newest entries, the oldest first.
+    fn newest(daemon: &Daemon, limit: u32) -> Vec<[String; 4]> {
+        let ask = AuditQuery { limit: Some(limit), ..AuditQuery::default() };
+        let (rows, _) = daemon.access.audit_page(&ask).unwrap();
+        rows.into_iter().rev().map(|row| [row.kind, row.who, row.what, row.result]).collect()
+    }
+
+    #[test]
+    fn the_first_user_is_in_the_log_before_he_is_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let daemon = open(folder.path(), &[]);
+        daemon.access.set_up(&first(&daemon), here()).map(drop).unwrap();
+        assert_eq!(
+            newest(&daemon, 3),
+            [
+                ["request", "ann", "POST /setup", ""],
+                ["outcome", "ann", "POST /setup", "ok"],
+                ["login", "ann", "set up", "ok"],
+            ]
+        );
+        daemon.stop();
+    }
+
+    #[test]
+    fn without_room_for_his_line_there_is_no_first_user() {
+        let folder = tempfile::tempdir().unwrap();
+        let daemon = open(folder.path(), &[]);
+        let ask = first(&daemon);
+        let disk = SimDisk::new(1);
+        *lock(&daemon.access.audit) = AuditLog::open(&disk, std::path::Path::new("/audit")).unwrap().0;
+        disk.fail_from(disk.calls(), vtl_durable::Fault::Enospc);
+        let refused = daemon.access.set_up(&ask, here()).map(drop).unwrap_err();
+        assert!(refused.message.contains("nothing was done"), "{}", refused.message);
+        assert!(daemon.access.user_list().unwrap().is_empty());
+        daemon.stop();
+    }
+
+    #[test]
+    fn what_no_user_is_called_is_not_written_when_it_is_tried() {
+        let folder = tempfile::tempdir().unwrap();
+        let daemon = open(folder.path(), &[]);
+        daemon.access.set_up(&first(&daemon), here()).map(drop).unwrap();
+        let log_in = |user: &str| {
+            let (user, password) = (Some(user.to_owned()), Some("wrong".to_owned()));
+            let outcome = daemon.access.log_in(&LogIn { user, password, token: None }, here(), None);
+            assert_eq!(outcome.map(drop).unwrap_err().code, ErrorCode::Unauthorized);
+        };
+        ["made-up password two", "madeup2", "Ann"].into_iter().for_each(log_in);
+        let setup =
+            FirstUser { token: "none".to_owned(), user: "madeup3".to_owned(), password: PASSWORD.to_owned() };
+        assert!(daemon.access.set_up(&setup, here()).is_err());
+        let names: Vec<_> = newest(&daemon, 4).into_iter().map(|[kind, who, ..]| [kind, who]).collect();
+        assert_eq!(
+            names,
+            [["login", "unknown"], ["login", "unknown"], ["login", "ann"], ["login", "unknown"]]
+        );
+        daemon.stop();
+        let text = std::fs::read_to_string(folder.path().join("state/audit/audit.log")).unwrap();
+        assert!(!text.contains("made-up") && !text.contains("madeup"), "{text}");
+    }
 }

@@ -125,6 +125,7 @@ fn refused(error: &AuthError) -> ApiError {
         AuthError::WeakPassword(_) => (ErrorCode::Invalid, "take a longer one; length is what counts"),
         AuthError::NotGoverned(_) => (ErrorCode::Forbidden, "see docs/access.md for who gives which role"),
         AuthError::OwnRoles => (ErrorCode::Forbidden, "ask another administrator or security officer"),
+        AuthError::ServersToken => (ErrorCode::Forbidden, "use the token of the state folder"),
         AuthError::MoreThanMaker(_) => (ErrorCode::Forbidden, "ask for no more than your own roles"),
         AuthError::Decided(_) => (ErrorCode::Conflict, "ask for it again"),
         AuthError::OwnRequest => (ErrorCode::Forbidden, "let another security officer approve it"),

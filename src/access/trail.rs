@@ -142,7 +142,7 @@ fn record(kind: EntryKind, who: &str, from: String, what: &str, detail: Value) -
     }
 }
 
-fn result_of<T>(outcome: Result<T, &ApiError>) -> String {
+pub(super) fn result_of<T>(outcome: Result<T, &ApiError>) -> String {
     match outcome {
         Ok(_) => "ok".to_owned(),
         Err(error) => format!("refused: {}", cut(&error.message)),
@@ -182,7 +182,16 @@ fn field((name, value): (&String, &Value)) -> (String, Value) {
 impl Access {
     /// A change is about to be done. Without this line it is not.
     pub(crate) fn note_request(&self, caller: &Caller, what: &str, detail: Value) -> Result<Begun, ApiError> {
-        let record = record(EntryKind::Request, &caller.who.text(), caller.from.to_string(), what, detail);
+        self.begin(record(EntryKind::Request, &caller.who.text(), caller.from.to_string(), what, detail))
+    }
+
+    /// The first user is about to be made, by the one-time link.
+    pub(super) fn note_first_user(&self, user: &vtl_auth::User, from: IpAddr) -> Result<Begun, ApiError> {
+        let detail = json!({ "path": "/setup", "roles": user.roles.to_string() });
+        self.begin(record(EntryKind::Request, user.name.as_str(), from.to_string(), "POST /setup", detail))
+    }
+
+    fn begin(&self, record: Record) -> Result<Begun, ApiError> {
         let number = lock(&self.audit).append(record.clone()).map_err(|error| not_written(&error))?;
         Ok(Begun { number, record })
     }

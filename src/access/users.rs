@@ -3,7 +3,7 @@
 use vtl_api::{
     AddUser, ApiError, CreateToken, Done, ErrorCode, NewTokenInfo, SetPassword, SetUser, TokenInfo, UserInfo,
 };
-use vtl_auth::{Bearer, Kind, NewToken, Permission, Roles, Subject, Token, User, UserName};
+use vtl_auth::{Bearer, Kind, NewToken, Permission, Role, Roles, Subject, Token, User, UserName};
 
 use super::login::{hashed, secret, user_name};
 use super::{Access, Caller, Who, now, refusal};
@@ -51,8 +51,15 @@ fn token_row(token: &Token) -> TokenInfo {
     }
 }
 
+/// Somebody, and the roles that count for what he does to users.
+type By<'c> = (Option<&'c UserName>, Roles);
+
+fn raising((who, roles): By<'_>, two_persons: bool) -> By<'_> {
+    (who, roles.raising(two_persons))
+}
+
 /// On whose behalf users are changed. A program governs nobody, whatever its token may do: a token that leaks makes no users.
-fn by(caller: &Caller) -> Answer<(Option<&UserName>, Roles)> {
+fn by(caller: &Caller) -> Answer<By<'_>> {
     match &caller.who {
         Who::Program(_) => Err(refusal(
             ErrorCode::Forbidden,
@@ -74,8 +81,9 @@ impl Access {
         found.as_ref().map(shown).ok_or_else(|| super::refused(&vtl_auth::AuthError::UnknownUser(name)))
     }
 
-    pub(crate) fn user_add(&self, caller: &Caller, ask: &AddUser) -> Answer<Done> {
-        let (_, roles) = by(caller)?;
+    /// `two_persons`: the rule is on.
+    pub(crate) fn user_add(&self, caller: &Caller, ask: &AddUser, two_persons: bool) -> Answer<Done> {
+        let (_, roles) = raising(by(caller)?, two_persons);
         let name = user_name(&ask.name)?;
         let password = Some(hashed(&name, &ask.password)?);
         let user =
@@ -85,9 +93,17 @@ impl Access {
         Ok(done(format!("user {} is {}", user.name, user.roles), user.name.as_str()))
     }
 
-    pub(crate) fn user_set(&self, caller: &Caller, name: &str, ask: &SetUser) -> Answer<Done> {
+    pub(crate) fn user_set(
+        &self,
+        caller: &Caller,
+        name: &str,
+        ask: &SetUser,
+        two_persons: bool,
+    ) -> Answer<Done> {
         let (by, name) = (by(caller)?, user_name(name)?);
         let roles = ask.roles.as_deref().map(roles_of).transpose()?;
+        let raises = roles.is_some_and(|roles| roles.has(Role::SecurityOfficer)) || ask.locked == Some(false);
+        let by = raising(by, two_persons && raises);
         self.change(|tx| {
             roles.map(|roles| vtl_auth::set_roles(tx, by, &name, roles)).transpose()?;
             ask.locked.map(|locked| vtl_auth::set_locked(tx, by, &name, locked)).transpose()?;
@@ -99,8 +115,14 @@ impl Access {
         Ok(done(format!("user {name} is changed"), name.as_str()))
     }
 
-    pub(crate) fn user_set_password(&self, caller: &Caller, name: &str, ask: &SetPassword) -> Answer<Done> {
-        let (by, name) = (by(caller)?, user_name(name)?);
+    pub(crate) fn user_set_password(
+        &self,
+        caller: &Caller,
+        name: &str,
+        ask: &SetPassword,
+        two_persons: bool,
+    ) -> Answer<Done> {
+        let (by, name) = (raising(by(caller)?, two_persons), user_name(name)?);
         let is_own = by.0 == Some(&name);
         if is_own {
             self.is_current(&name, ask.current.as_deref().unwrap_or_default(), caller)?;
@@ -111,7 +133,10 @@ impl Access {
         let password = hashed(&name, &ask.password)?;
         self.change(|tx| vtl_auth::set_password(tx, by, &name, password))?;
         lock(&self.sessions).close_of(&name);
-        Ok(done(format!("user {name} has another password, and is logged out everywhere"), name.as_str()))
+        Ok(done(
+            format!("user {name} has another password, is logged out everywhere, and has no tokens any more"),
+            name.as_str(),
+        ))
     }
 
     /// A page that somebody left open must not give him away.
@@ -158,6 +183,14 @@ impl Access {
 
     pub(crate) fn token_create(&self, caller: &Caller, ask: &CreateToken) -> Answer<NewTokenInfo> {
         let user = self.owner(caller)?;
+        if caller.is_by_token() {
+            let why = "a token makes no other token";
+            return Err(refusal(
+                ErrorCode::Forbidden,
+                why,
+                "log in with your password: vtl login, or the pages",
+            ));
+        }
         let roles = match (&ask.role, &ask.roles) {
             (Some(role), None) => roles_of(std::slice::from_ref(role))?,
             (None, Some(roles)) => roles_of(roles)?,
@@ -181,14 +214,8 @@ impl Access {
     }
 
     pub(crate) fn token_remove(&self, caller: &Caller, id: &str) -> Answer<Done> {
-        let owner = self.owner(caller)?;
-        let unknown = || super::refused(&vtl_auth::AuthError::UnknownToken(id.to_owned()));
-        let found = self.read(|tx| vtl_auth::find_token(tx, id))?.ok_or_else(unknown)?;
-        // Who may not know of others' tokens hears what he would hear of none.
-        if !caller.may(Permission::ManageUsers) && found.user.as_ref() != owner {
-            return Err(unknown());
-        }
-        self.change(|tx| vtl_auth::remove_token(tx, id))?;
+        let by = (self.owner(caller)?, caller.roles);
+        let found = self.change(|tx| vtl_auth::revoke_token(tx, by, id))?;
         Ok(done(format!("token {} opens nothing any more", found.name), id))
     }
 }

@@ -84,6 +84,10 @@ async fn run<T: Serialize + Send + 'static>(
     }
 }
 
+fn two_persons(daemon: &Daemon) -> bool {
+    daemon.config().access.two_person
+}
+
 /// A body that must be JSON of this form.
 fn body<T: DeserializeOwned>(bytes: &Bytes) -> Result<T, ApiError> {
     let text: &[u8] = if bytes.is_empty() { b"{}" } else { bytes };
@@ -102,7 +106,7 @@ pub(super) fn access() -> Router<Arc<Daemon>> {
             "/users",
             get(|State(d): Shared| run(d, |d| d.access.user_list())).post(
                 |State(d): Shared, Extension(c): Who, b: Bytes| {
-                    costly(d, move |d| d.access.user_add(&c, &body(&b)?))
+                    costly(d, move |d| d.access.user_add(&c, &body(&b)?, two_persons(d)))
                 },
             ),
         )
@@ -110,7 +114,7 @@ pub(super) fn access() -> Router<Arc<Daemon>> {
             "/users/{name}",
             get(|State(d): Shared, Path(n): Name| run(d, move |d| d.access.user_show(&n)))
                 .patch(|State(d): Shared, Extension(c): Who, Path(n): Name, b: Bytes| {
-                    run(d, move |d| d.access.user_set(&c, &n, &body(&b)?))
+                    run(d, move |d| d.access.user_set(&c, &n, &body(&b)?, two_persons(d)))
                 })
                 .delete(|State(d): Shared, Extension(c): Who, Path(n): Name| {
                     run(d, move |d| d.access.user_remove(&c, &n))
@@ -119,7 +123,7 @@ pub(super) fn access() -> Router<Arc<Daemon>> {
         .route(
             "/users/{name}/password",
             put(|State(d): Shared, Extension(c): Who, Path(n): Name, b: Bytes| {
-                costly(d, move |d| d.access.user_set_password(&c, &n, &body(&b)?))
+                costly(d, move |d| d.access.user_set_password(&c, &n, &body(&b)?, two_persons(d)))
             }),
         )
         .route(

@@ -10,7 +10,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
-use axum::extract::{ConnectInfo, MatchedPath, Request, State};
+use axum::extract::{ConnectInfo, FromRequestParts, MatchedPath, RawPathParams, Request, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -120,6 +121,7 @@ impl Guard {
         let detail = redacted(&knock.path, &body);
         let mut needs = vec![permission];
         needs.extend(need_of_fields(&knock.method, knock.route.as_deref().unwrap_or_default(), &body));
+        needs.extend(self.need_of_settings(&knock, &mut head, &body).await?);
         if let Some(refused) = needs.iter().find_map(|need| may(&caller, *need).err()) {
             let what = knock.what.clone();
             let note = move |daemon: &Daemon| {
@@ -141,6 +143,22 @@ impl Guard {
         let result = result_of(&answer);
         self.off(move |daemon| daemon.access.note_outcome(begun, result)).await?;
         Ok(answer)
+    }
+
+    /// What a library is set to may delete cartridges as well as a request does.
+    async fn need_of_settings(
+        &self,
+        knock: &Knock,
+        head: &mut Parts,
+        body: &Value,
+    ) -> Result<Option<Permission>, ApiError> {
+        let names = RawPathParams::from_request_parts(head, &()).await;
+        let name = names.ok().and_then(|names| names.iter().next().map(|(_, value)| value.to_owned()));
+        let (Some(route), Some(name)) = (knock.route.as_deref(), name) else { return Ok(None) };
+        let route = route.strip_prefix(BASE).unwrap_or(route).to_owned();
+        let (method, body) = (knock.method.clone(), body.clone());
+        let deletes = self.off(move |daemon| daemon.would_delete(&method, &route, &name, &body)).await?;
+        Ok(deletes.then_some(Permission::Destroy))
     }
 
     /// A plan changes nothing, and needs nobody's yes.

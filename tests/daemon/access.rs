@@ -386,6 +386,62 @@ fn retention_and_holds_are_the_security_officers_and_the_write_protect_switch_is
 }
 
 #[test]
+fn a_token_makes_no_successor_and_ends_with_the_password() {
+    let server = Server::start(&[]);
+    add_user(&server, "ann", &["administrator"]);
+    let (token, _) = token_of(&server, "ann", &json!({ "name": "stolen" }));
+    let more = json!({ "name": "successor" });
+    assert_eq!(with_token(&server, &token, "POST", "/tokens", &more).0, 403);
+    let by_token = page(&server, "/session", &json!({ "token": token }));
+    assert_eq!(by_token.ask("POST", "/tokens", &more).0, 403, "a session that it opened");
+    assert_eq!(by_token.get("/tokens").1.as_array().unwrap().len(), 1);
+    let own = json!({ "current": PASSWORD, "password": OTHER });
+    assert_eq!(log_in(&server, "ann").ask("PUT", "/users/ann/password", &own).0, 200);
+    assert_eq!(with_token(&server, &token, "GET", "/libraries", &Value::Null).0, 401);
+    assert_eq!(server.get("/tokens"), json!([]));
+    assert_eq!(server.ask("POST", "/tokens", &more).0, 200, "the token of the state folder makes others");
+}
+
+#[test]
+fn no_administrator_or_operator_has_cartridges_deleted_by_settings_of_a_library() {
+    let server = Server::start(&[]);
+    let place = tempfile::tempdir().unwrap();
+    for name in ["safe", "other"] {
+        fs::create_dir(place.path().join(name)).unwrap();
+        let remote = json!({ "name": name, "type": "folder", "path": place.path().join(name) });
+        server.api("POST", "/remotes", &remote);
+    }
+    add_user(&server, "ann", &["administrator"]);
+    add_user(&server, "both", &["administrator", "security-officer"]);
+    let (ann, both) = (log_in(&server, "ann"), log_in(&server, "both"));
+    let set = |page: &Page<'_>, key: &str, value: &str| {
+        page.ask("PATCH", "/libraries/lib0", &json!({ "settings": { key: value } }))
+    };
+    assert_eq!(set(&ann, "migrate.remote", "safe").0, 200, "nothing is deleted");
+    for key in ["migrate.delete_after_export", "migrate.delete_clean_import"] {
+        let (status, answer) = set(&ann, key, "true");
+        assert_eq!(status, 403);
+        assert!(answer["message"].as_str().unwrap().contains("'destroy'"), "{answer}");
+    }
+    let escaped = ann.ask(
+        "PATCH",
+        "/libraries/lib%30",
+        &json!({ "settings": { "migrate.delete_after_export": "true" } }),
+    );
+    assert_eq!(escaped.0, 403, "the same library");
+    assert_eq!(set(&both, "migrate.delete_after_export", "true").0, 200);
+    assert_eq!(set(&ann, "migrate.remote", "other").0, 403, "another place for the only copy");
+    assert_eq!(set(&ann, "migrate.compress", "lz4").0, 200);
+    let label = server.get("/cartridges")[0]["label"].as_str().unwrap().to_owned();
+    let export = |body: Value| ann.ask("POST", &format!("/cartridges/{label}/export"), &body);
+    assert_eq!(export(json!({ "remote": "other" })).0, 403);
+    assert_eq!(export(json!({ "remote": "other", "plan": true })).0, 200, "a plan deletes nothing");
+    assert_eq!(set(&ann, "migrate.delete_after_export", "false").0, 200, "switching it off");
+    assert_eq!(set(&ann, "migrate.remote", "other").0, 200);
+    assert_eq!(server.get(&format!("/cartridges/{label}"))["label"], json!(label));
+}
+
+#[test]
 fn an_administrator_makes_himself_no_security_officer_by_any_request() {
     let server = Server::start(&[]);
     add_user(&server, "ann", &["administrator"]);
@@ -446,6 +502,32 @@ fn with_the_two_person_rule_a_deletion_waits_for_another_security_officer() {
     assert_eq!(sue.ask("POST", &refuse, &Value::Null).0, 200);
     assert_eq!(server.get("/cartridges/VTL002L8")["label"], "VTL002L8");
     assert_eq!(sam.ask("PATCH", "/cartridges/VTL002L8", &json!({ "hold": true })).0, 403, "no operator");
+}
+
+#[test]
+fn under_the_two_person_rule_a_security_officer_makes_himself_no_second_person() {
+    let server = Server::start(&["--set", "access.two_person=true"]);
+    add_user(&server, "sam", &["security-officer", "operator"]);
+    add_user(&server, "sue", &["security-officer"]);
+    add_user(&server, "both", &["administrator", "security-officer"]);
+    let sam = log_in(&server, "sam");
+    let puppet = |name: &str| json!({ "name": name, "password": PASSWORD, "roles": ["security-officer"] });
+    let ways = [
+        ("POST", "/users", puppet("pup")),
+        ("PUT", "/users/sue/password", json!({ "password": OTHER })),
+        ("PATCH", "/users/sue", json!({ "locked": false })),
+        ("PATCH", "/users/sue", json!({ "roles": ["security-officer"] })),
+    ];
+    for (method, path, body) in ways {
+        let (status, answer) = sam.ask(method, path, &body);
+        assert_eq!((status, &answer["code"]), (403, &json!("forbidden")), "{method} {path}: {answer}");
+    }
+    assert_eq!(sam.ask("PATCH", "/users/sue", &json!({ "locked": true })).0, 200, "he may lock her out");
+    let both = log_in(&server, "both");
+    assert_eq!(both.ask("PATCH", "/users/sue", &json!({ "locked": false })).0, 200);
+    assert_eq!(both.ask("POST", "/users", &puppet("new")).0, 200, "who is administrator, too");
+    let own = json!({ "current": PASSWORD, "password": OTHER });
+    assert_eq!(sam.ask("PUT", "/users/sam/password", &own).0, 200, "one's own password stays one's own");
 }
 
 #[test]

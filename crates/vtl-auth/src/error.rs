@@ -28,6 +28,8 @@ pub enum AuthError {
     MoreThanMaker(Roles),
     /// There is no such token.
     UnknownToken(String),
+    /// A token of the server is not a user's to revoke.
+    ServersToken,
     /// There is a token of that name.
     TokenExists(String),
     /// There is no such approval.
@@ -61,6 +63,7 @@ impl fmt::Display for AuthError {
             Self::OwnRoles => f.write_str("nobody changes, locks or removes himself"),
             Self::MoreThanMaker(roles) => write!(f, "a token cannot have {roles}: its maker has not"),
             Self::UnknownToken(id) => write!(f, "there is no token '{id}'"),
+            Self::ServersToken => f.write_str("a token of the server is revoked by who can make one"),
             Self::TokenExists(name) => write!(f, "there is a token '{name}' already"),
             Self::UnknownApproval(id) => write!(f, "there is no approval '{id}'"),
             Self::Decided(state) => write!(f, "the request is {state} already"),

@@ -34,7 +34,7 @@ pub use session::{
 };
 pub use setup::{SETUP_S, Setup};
 pub use throttle::{Subject, Throttle};
-pub use token::{MOST_TOKENS, NewToken, Token, create_token, find_token, remove_token, tokens};
+pub use token::{MOST_TOKENS, NewToken, Token, create_token, find_token, revoke_token, tokens};
 pub use user::{
     MOST_USERS, User, add_user, any_user, remove_user, set_locked, set_password, set_roles, user, users,
 };

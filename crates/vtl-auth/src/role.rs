@@ -124,6 +124,17 @@ impl Roles {
         TABLE.iter().map(|(permission, _)| *permission).filter(move |permission| self.may(*permission))
     }
 
+    /// What counts of these when they make somebody more than he is: a security officer, one with another password, one who
+    /// is let in again. Under the two-person rule that somebody could be the second person, so whoever is security officer
+    /// and nothing else makes nobody that.
+    #[must_use]
+    pub fn raising(self, two_persons: bool) -> Self {
+        match two_persons && !self.has(Role::Administrator) {
+            true => self.iter().filter(|role| *role != Role::SecurityOfficer).collect(),
+            false => self,
+        }
+    }
+
     /// Roles that a caller with these may give and take, and whose bearers he may change.
     #[must_use]
     pub fn governs(self) -> Self {
@@ -253,6 +264,18 @@ mod tests {
         assert_eq!(governs("security-officer"), "security-officer");
         assert_eq!(governs("viewer operator"), "");
         assert_eq!(Roles::ALL.governs(), Roles::ALL);
+    }
+
+    #[test]
+    fn under_the_two_person_rule_a_security_officer_alone_raises_nobody() {
+        let governs = |role: &str, rule| role.parse::<Roles>().unwrap().raising(rule).governs().to_string();
+        assert_eq!(governs("security-officer", true), "");
+        assert_eq!(governs("operator security-officer", true), "");
+        assert_eq!(governs("security-officer", false), "security-officer");
+        assert_eq!(governs("administrator", true), "viewer operator administrator");
+        let both = "administrator security-officer";
+        assert_eq!(governs(both, true), "viewer operator administrator security-officer");
+        assert_eq!(Roles::ALL.raising(true), Roles::ALL);
     }
 
     #[test]

@@ -155,6 +155,67 @@ fn a_token_opens_until_its_end_and_goes_with_its_user() {
 }
 
 #[test]
+fn another_password_ends_the_tokens_of_its_user_and_of_nobody_else() {
+    let (_folder, mut meta) = inventory();
+    for text in ["oli", "vic"] {
+        added(&mut meta, "administrator", text, "viewer").unwrap();
+    }
+    let (oli, vic) = (name("oli"), name("vic"));
+    for (user, seed) in [(&oli, 1), (&oli, 2), (&vic, 3)] {
+        meta.transaction(|tx| new_token(tx, roles("viewer"), user, "viewer", seed)).unwrap();
+    }
+    let hashed = Hashed::new("oli", &Secret::new(b"another password".to_vec()), [9; 16]).unwrap();
+    meta.transaction(|tx| set_password(tx, (Some(&oli), roles("viewer")), &oli, hashed)).unwrap();
+    let left = meta.read(|tx| tokens(tx, None)).unwrap();
+    assert_eq!(left.iter().map(|token| token.name.as_str()).collect::<Vec<_>>(), ["token 3"]);
+}
+
+/// Caller, his roles, whose token, whether he revokes it.
+const REVOKES: [(Option<&str>, &str, Option<&str>, bool); 11] = [
+    (Some("vic"), "viewer", Some("vic"), true),
+    (Some("vic"), "viewer", Some("ann"), false),
+    (Some("ann"), "administrator", Some("vic"), true),
+    (Some("ann"), "administrator", Some("sam"), false),
+    (Some("ann"), "administrator", Some("two"), false),
+    (Some("ann"), "administrator", None, false),
+    (Some("sam"), "security-officer", Some("sue"), true),
+    (Some("sam"), "security-officer", Some("ann"), false),
+    (Some("two"), "administrator security-officer", Some("sam"), true),
+    (Some("two"), "administrator security-officer", None, false),
+    (None, "viewer operator administrator security-officer", None, true),
+];
+
+#[test]
+fn a_token_is_revoked_by_its_user_and_by_who_governs_him_and_the_servers_by_root_alone() {
+    for (caller, words, owner, may) in REVOKES {
+        let (_folder, mut meta) = inventory();
+        for (text, words) in [
+            ("vic", "viewer"),
+            ("ann", "administrator"),
+            ("sam", "security-officer"),
+            ("sue", "security-officer"),
+            ("two", "administrator security-officer"),
+        ] {
+            meta.transaction(|tx| add_user(tx, Roles::ALL, &someone(text, words))).unwrap();
+        }
+        let bearer = Bearer::new(Kind::Token, &counting(1));
+        let owner = owner.map(name);
+        let new = NewToken { name: "t", user: owner.as_ref(), roles: roles("viewer"), expires_s: 2000 };
+        let made = meta.transaction(|tx| create_token(tx, Roles::ALL, &new, &bearer, 1000)).unwrap();
+        let who = caller.map(name);
+        let outcome = meta.transaction(|tx| revoke_token(tx, (who.as_ref(), roles(words)), &made.id));
+        assert_eq!(outcome.is_ok(), may, "{caller:?} {words}: {outcome:?}");
+        assert_eq!(meta.read(|tx| find_token(tx, &made.id)).unwrap().is_none(), may);
+        if caller == Some("vic") && !may {
+            assert!(matches!(outcome, Err(AuthError::UnknownToken(_))), "he learns nothing: {outcome:?}");
+        }
+    }
+    let (_folder, mut meta) = inventory();
+    let none = meta.transaction(|tx| revoke_token(tx, (None, Roles::ALL), "none"));
+    assert!(matches!(none, Err(AuthError::UnknownToken(_))), "{none:?}");
+}
+
+#[test]
 fn a_token_without_name_role_or_a_near_end_is_not_made() {
     let (_folder, mut meta) = inventory();
     let bearer = Bearer::new(Kind::Token, &counting(1));

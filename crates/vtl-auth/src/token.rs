@@ -5,8 +5,9 @@ use vtl_meta::{MetaError, Row, Tx, Value};
 use crate::bearer::Bearer;
 use crate::error::AuthError;
 use crate::name::UserName;
-use crate::role::Roles;
+use crate::role::{Permission, Roles};
 use crate::schema::{TOKENS, count, number, parsed, text};
+use crate::user::{governed, user};
 
 /// Of one user; more are not kept.
 pub const MOST_TOKENS: u64 = 100;
@@ -118,11 +119,33 @@ pub fn find_token(tx: &Tx<'_>, id: &str) -> Result<Option<Token>, AuthError> {
     Ok(tx.get(&TOKENS, &[text(id)])?.map(|row| read(&row)).transpose()?)
 }
 
-/// It opens nothing from now on; false when there is none.
+/// A token opens nothing from now on, in the name of a caller with these roles. One's own is one's own affair; another's takes
+/// who governs that user, and the server's own the token of the state folder, which is nobody by name.
 ///
 /// # Errors
-/// It is not durable.
-pub fn remove_token(tx: &mut Tx<'_>, id: &str) -> Result<bool, AuthError> {
+/// There is none, or none that this caller may know of; the caller does not govern its user; it is not durable.
+pub fn revoke_token(
+    tx: &mut Tx<'_>,
+    (who, caller): (Option<&UserName>, Roles),
+    id: &str,
+) -> Result<Token, AuthError> {
+    let unknown = || AuthError::UnknownToken(id.to_owned());
+    let found = find_token(tx, id)?.ok_or_else(unknown)?;
+    if who.is_some() && found.user.as_ref() != who {
+        // Who may not know of others' tokens hears what he would hear of none.
+        if !caller.may(Permission::ManageUsers) {
+            return Err(unknown());
+        }
+        let owner = found.user.as_ref().ok_or(AuthError::ServersToken)?;
+        // Of a user who is gone nothing is known but what the token was for.
+        governed(caller, user(tx, owner)?.map_or(found.roles, |owner| owner.roles))?;
+    }
+    remove_token(tx, id)?;
+    Ok(found)
+}
+
+/// It opens nothing from now on; false when there is none.
+fn remove_token(tx: &mut Tx<'_>, id: &str) -> Result<bool, AuthError> {
     Ok(tx.delete(&TOKENS, &[text(id)])?)
 }
 

@@ -93,7 +93,7 @@ pub fn set_locked(
     change(tx, by, name, |user| user.locked = locked)
 }
 
-/// Gives a user another password: one's own is always one's own affair.
+/// Gives a user another password: one's own is always one's own affair. The user's tokens end: one of them may be why.
 ///
 /// # Errors
 /// As [`set_roles`].
@@ -108,6 +108,7 @@ pub fn set_password(
         governed(caller, found.roles)?;
     }
     found.password = Some(password);
+    remove_tokens_of(tx, name)?;
     Ok(tx.update(&USERS, &values(&found))?)
 }
 
@@ -150,7 +151,7 @@ fn others((who, caller): (Option<&UserName>, Roles), user: &User) -> Result<(), 
     governed(caller, user.roles)
 }
 
-fn governed(caller: Roles, roles: Roles) -> Result<(), AuthError> {
+pub(crate) fn governed(caller: Roles, roles: Roles) -> Result<(), AuthError> {
     let beyond: Roles = roles.iter().filter(|role| !caller.governs().has(*role)).collect();
     // Without any role there is still somebody to govern: at least one role that governs is needed.
     match beyond.is_empty() && !caller.governs().is_empty() {
