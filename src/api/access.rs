@@ -369,9 +369,12 @@ async fn with_turn<T: Send + 'static>(
 ) -> Result<T, ApiError> {
     let turn = daemon.access.hashing.clone().acquire_owned().await;
     let turn = turn.map_err(|_| internal("the server stops"))?;
-    let outcome = blocking(daemon, operation).await;
-    drop(turn);
-    outcome
+    // The turn goes with the work, which goes on when who asked for it hangs up.
+    let in_turn = move |daemon: &Daemon| {
+        let _turn = turn;
+        operation(daemon)
+    };
+    blocking(daemon, in_turn).await
 }
 
 async fn costly<T: Serialize + Send + 'static>(
@@ -381,5 +384,34 @@ async fn costly<T: Serialize + Send + 'static>(
     match with_turn(daemon, operation).await {
         Ok(answer) => (StatusCode::OK, axum::Json(answer)).into_response(),
         Err(refused) => error_response(&refused),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+    use crate::daemon::tests::open;
+
+    #[test]
+    fn who_hangs_up_while_a_password_is_hashed_does_not_give_the_turn_back_before_it_is_done() {
+        let folder = tempfile::tempdir().unwrap();
+        let daemon = open(folder.path(), &[]);
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
+        let turns = daemon.access.hashing.clone();
+        let ((begin, begun), (end, ended)) = (mpsc::channel(), mpsc::channel::<()>());
+        let asking = runtime.spawn(with_turn(daemon.clone(), move |_| {
+            begin.send(()).unwrap();
+            drop(ended.recv());
+            Ok(())
+        }));
+        begun.recv().unwrap();
+        asking.abort();
+        assert!(runtime.block_on(asking).unwrap_err().is_cancelled());
+        assert_eq!(turns.available_permits(), 1, "the work goes on");
+        end.send(()).unwrap();
+        drop(runtime.block_on(turns.acquire_many(2)).unwrap());
+        daemon.stop();
     }
 }
