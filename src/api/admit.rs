@@ -94,7 +94,7 @@ impl Guard {
         if !only_reads(&knock.method) {
             self.check_page(&caller, request.headers())?;
             // Who hangs up must not leave a change without its outcome.
-            let whole = tokio::spawn(self.change(knock, caller, permission, request, next));
+            let whole = tokio::spawn(self.change(knock, permission, request, next));
             return whole.await.map_err(|failed| {
                 error!(%failed, "an API operation failed");
                 internal("the operation failed; see the log")
@@ -109,13 +109,14 @@ impl Guard {
     async fn change(
         self: Arc<Self>,
         knock: Knock,
-        caller: Caller,
         permission: Permission,
         request: Request,
         next: Next,
     ) -> Result<Response, Refusal> {
         let (mut head, body) = request.into_parts();
         let bytes = whole_body(&head, body).await?;
+        // A body may take its time: what counts is what the caller may now.
+        let caller = self.caller(&head.headers, knock.from).await?;
         let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
         let detail = redacted(&knock.path, &body);
         let mut needs = vec![permission];
@@ -343,7 +344,53 @@ impl Doors<'_> {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::stream;
+    use serde_json::json;
+    use tower::ServiceExt as _;
+
     use super::*;
+    use crate::daemon::tests::open;
+
+    const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
+    fn root(daemon: &Daemon) -> Caller {
+        daemon.access.by_bearer(&daemon.state.token().unwrap(), HERE).unwrap()
+    }
+
+    fn add_user(daemon: &Daemon, name: &str, role: &str) {
+        let ask = json!({ "name": name, "password": "made-up password", "roles": [role] });
+        daemon.access.user_add(&root(daemon), &serde_json::from_value(ask).unwrap()).unwrap();
+    }
+
+    #[test]
+    fn who_is_locked_out_while_his_body_arrives_changes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let daemon = open(folder.path(), &[]);
+        add_user(&daemon, "ann", "administrator");
+        let log_in = json!({ "user": "ann", "password": "made-up password" });
+        let session = daemon.access.log_in(&serde_json::from_value(log_in).unwrap(), HERE, None).unwrap();
+        let locks = daemon.clone();
+        let body = stream::once(async move {
+            let locked = serde_json::from_value(json!({ "locked": true })).unwrap();
+            locks.access.user_set(&root(&locks), "ann", &locked).unwrap();
+            let text =
+                json!({ "name": "vic", "password": "made-up password", "roles": ["viewer"] }).to_string();
+            Ok::<_, std::io::Error>(Bytes::from(text))
+        });
+        let request = Request::post(format!("{BASE}/users"))
+            .header(header::HOST, "localhost")
+            .header(header::CONTENT_TYPE, "application/json")
+            .header(header::COOKIE, format!("vtl={}", *session.cookie))
+            .header(CSRF, session.state.csrf.unwrap())
+            .body(Body::from_stream(body))
+            .unwrap();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build().unwrap();
+        let answer = runtime.block_on(super::super::app(&daemon).oneshot(request)).unwrap();
+        assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
+        assert!(daemon.access.user_show("vic").is_err());
+        daemon.stop();
+    }
 
     fn doors<'c>(hosts: &'c [String], any_address: bool, secure: bool) -> Doors<'c> {
         Doors { hosts, any_address, secure }

@@ -155,6 +155,25 @@ fn a_token_opens_until_its_end_and_goes_with_its_user() {
 }
 
 #[test]
+fn no_token_is_made_for_a_user_who_was_removed_or_locked_in_the_meantime() {
+    let (_folder, mut meta) = inventory();
+    added(&mut meta, "administrator", "oli", "operator").unwrap();
+    let oli = name("oli");
+    let make = |meta: &mut Meta| meta.transaction(|tx| new_token(tx, roles("operator"), &oli, "operator", 1));
+    meta.transaction(|tx| set_locked(tx, (None, Roles::ALL), &oli, true)).unwrap();
+    assert!(matches!(make(&mut meta), Err(AuthError::UnknownUser(_))), "locked");
+    meta.transaction(|tx| remove_user(tx, (None, Roles::ALL), &oli)).unwrap();
+    assert!(matches!(make(&mut meta), Err(AuthError::UnknownUser(_))), "removed");
+    added(&mut meta, "administrator", "oli", "operator").unwrap();
+    assert_eq!(
+        meta.read(|tx| tokens(tx, None)).unwrap(),
+        [],
+        "who has the name now has no token of the other's"
+    );
+    make(&mut meta).unwrap();
+}
+
+#[test]
 fn a_token_without_name_role_or_a_near_end_is_not_made() {
     let (_folder, mut meta) = inventory();
     let bearer = Bearer::new(Kind::Token, &counting(1));
