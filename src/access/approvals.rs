@@ -5,6 +5,7 @@ use vtl_api::{ApiError, ApprovalInfo, AuditEntry, AuditLines, AuditQuery, AuditR
 use vtl_audit::{Entry, EntryKind, Filter};
 use vtl_auth::{Approval, Asked};
 
+use super::caller::asker;
 use super::{Access, Caller, Who, now, redacted, refusal};
 use crate::clock::rfc3339;
 use crate::daemon::lock;
@@ -47,13 +48,22 @@ impl Access {
         })
     }
 
-    /// Says yes or no; the request, for who does it.
-    pub(crate) fn decide(&self, caller: &Caller, id: &str, yes: bool) -> Answer<Approval> {
-        if yes && !matches!(caller.who, Who::User(_)) {
+    /// Says yes; the request and who asked for it, for who does it. Who asked must still be one who may.
+    pub(crate) fn approve(&self, caller: &Caller, id: &str) -> Answer<(Approval, Caller)> {
+        if !matches!(caller.who, Who::User(_)) {
             let why = "a second person is a user who is known by name";
             return Err(refusal(ErrorCode::Forbidden, why, "log in as a security officer: vtl login"));
         }
-        self.change(|tx| vtl_auth::decide(tx, id, yes, &caller.who.text(), now().wall_s))
+        self.change(|tx| {
+            let approval = vtl_auth::decide(tx, id, true, &caller.who.text(), now().wall_s)?;
+            let asker = asker(tx, &approval.asked)?;
+            Ok((approval, Caller::approved(asker, caller.from)))
+        })
+    }
+
+    /// Says no.
+    pub(crate) fn refuse(&self, caller: &Caller, id: &str) -> Answer<()> {
+        self.change(|tx| vtl_auth::decide(tx, id, false, &caller.who.text(), now().wall_s)).map(drop)
     }
 
     pub(crate) fn approval_list(&self) -> Answer<Vec<ApprovalInfo>> {

@@ -3,7 +3,8 @@
 use std::net::IpAddr;
 
 use vtl_api::{ApiError, ErrorCode, SessionState};
-use vtl_auth::{Bearer, Kind, Permission, Roles, Session, UserName};
+use vtl_auth::{Asked, AuthError, Bearer, Kind, Permission, Roles, Session, Token, UserName};
+use vtl_meta::Tx;
 
 use super::{Access, now, refusal};
 use crate::clock::rfc3339;
@@ -39,7 +40,16 @@ impl Who {
         match self {
             Self::Root => ROOT.to_owned(),
             Self::User(name) => name.to_string(),
-            Self::Program(name) => format!("token:{name}"),
+            Self::Program(name) => format!("{PROGRAM}{name}"),
+        }
+    }
+
+    /// Whose text that is.
+    fn of(text: &str) -> Option<Self> {
+        match text.strip_prefix(PROGRAM) {
+            Some(name) => Some(Self::Program(name.to_owned())),
+            None if text == ROOT => Some(Self::Root),
+            None => text.parse().ok().map(Self::User),
         }
     }
 
@@ -53,6 +63,8 @@ impl Who {
 
 /// The name of who has the token of the state folder.
 pub(crate) const ROOT: &str = "root";
+/// Before the name of a token of the server.
+const PROGRAM: &str = "token:";
 
 impl Caller {
     pub(crate) fn may(&self, permission: Permission) -> bool {
@@ -60,12 +72,7 @@ impl Caller {
     }
 
     /// One who asked earlier, and whose request another has approved.
-    pub(crate) fn approved(text: &str, from: IpAddr) -> Self {
-        let who = match text.parse::<UserName>() {
-            Ok(name) if text != ROOT => Who::User(name),
-            _ => Who::Root,
-        };
-        let roles = Roles::NONE.with(vtl_auth::Role::SecurityOfficer).with(vtl_auth::Role::Administrator);
+    pub(super) const fn approved((who, roles): (Who, Roles), from: IpAddr) -> Self {
         Self { who, roles, from, expires_s: None, session: None }
     }
 
@@ -147,6 +154,22 @@ impl Access {
         };
         Ok(Caller { who, roles, from, expires_s: Some(session.expires_s), session: Some(session) })
     }
+}
+
+/// Who asked, and what that one may do now of what he came with then.
+pub(super) fn asker(tx: &Tx<'_>, asked: &Asked) -> Result<(Who, Roles), AuthError> {
+    let may_not = || AuthError::AskerMayNot(asked.by.clone());
+    let who = Who::of(&asked.by).ok_or_else(may_not)?;
+    let now_has = match &who {
+        Who::Root => Some(Roles::ALL),
+        Who::User(name) => vtl_auth::user(tx, name)?.filter(|user| !user.locked).map(|user| user.roles),
+        Who::Program(name) => {
+            let is_it = |token: &Token| token.user.is_none() && token.name == *name && is_in_time(token);
+            vtl_auth::tokens(tx, None)?.into_iter().find(is_it).map(|token| token.roles)
+        }
+    };
+    let roles = asked.roles.within(now_has.ok_or_else(may_not)?);
+    if asked.may_be_done_with(roles) { Ok((who, roles)) } else { Err(may_not()) }
 }
 
 fn is_in_time(token: &vtl_auth::Token) -> bool {

@@ -128,6 +128,8 @@ fn refused(error: &AuthError) -> ApiError {
         AuthError::MoreThanMaker(_) => (ErrorCode::Forbidden, "ask for no more than your own roles"),
         AuthError::Decided(_) => (ErrorCode::Conflict, "ask for it again"),
         AuthError::OwnRequest => (ErrorCode::Forbidden, "let another security officer approve it"),
+        AuthError::AskerMayNot(_) => (ErrorCode::Forbidden, "refuse it, and let somebody ask who may"),
+        AuthError::KeyUsed => (ErrorCode::Conflict, "make up another key for each thing that is wanted"),
         AuthError::TooMany(..) => (ErrorCode::Full, "remove what nobody needs"),
     };
     refusal(code, error.to_string(), remedy)

@@ -20,10 +20,10 @@ use vtl_api::{ApiError, BASE, ErrorCode, Refusal};
 use vtl_auth::{Asked, Permission};
 
 use super::call::whole_body;
-use super::{error_response, refusal, refuse};
+use super::{error_response, once, refusal, refuse};
 use crate::access::rules::{Need, need, need_of_fields, only_reads};
 use crate::access::{Caller, redacted};
-use crate::daemon::{Daemon, internal};
+use crate::daemon::{Daemon, internal, invalid};
 
 /// A page sends it with each change.
 const CSRF: &str = "x-csrf-token";
@@ -129,11 +129,14 @@ impl Guard {
             };
             return Err(self.off::<Refusal>(note).await?);
         }
-        let second = needs.into_iter().find(|need| self.wants_second(*need, &body));
+        let second = needs.iter().copied().find(|need| self.wants_second(*need, &body));
         let (who, what) = (caller.clone(), knock.what.clone());
         let begun = self.off(move |daemon| daemon.access.note_request(&who, &what, detail)).await?;
         let answer = match second {
-            Some(need) => self.hold(&knock, &caller, need, &bytes).await,
+            Some(second) => match asked(&knock, &caller, (second, &needs), &head.headers, &bytes) {
+                Ok(asked) => self.hold(asked).await,
+                Err(refused) => refuse(&refused),
+            },
             None => {
                 head.extensions.insert(caller);
                 next.run(Request::from_parts(head, Body::from(bytes))).await
@@ -150,14 +153,7 @@ impl Guard {
         need.wants_two_persons() && !is_plan && self.daemon.config().access.two_person
     }
 
-    async fn hold(&self, knock: &Knock, caller: &Caller, need: Permission, body: &Bytes) -> Response {
-        let asked = Asked {
-            method: knock.method.clone(),
-            path: knock.path.clone(),
-            body: body.to_vec(),
-            permission: need.word().to_owned(),
-            by: caller.who.text(),
-        };
+    async fn hold(&self, asked: Asked) -> Response {
         match self.off(move |daemon| daemon.access.hold(asked)).await {
             Ok(waits) => (StatusCode::ACCEPTED, axum::Json(waits)).into_response(),
             Err(refused) => error_response(&refused),
@@ -208,6 +204,29 @@ impl Guard {
 /// Where a caller without a name comes from, for requests that prove by themselves who asks.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Source(pub(super) IpAddr);
+
+/// A request as it is kept for a second person: all of it that decides what it does.
+fn asked(
+    knock: &Knock,
+    caller: &Caller,
+    (second, needs): (Permission, &[Permission]),
+    headers: &HeaderMap,
+    body: &Bytes,
+) -> Result<Asked, Refusal> {
+    let if_match = headers.get(header::IF_MATCH).map(|value| value.to_str().map(str::to_owned)).transpose();
+    Ok(Asked {
+        method: knock.method.clone(),
+        path: knock.path.clone(),
+        body: body.to_vec(),
+        if_match: if_match
+            .map_err(|_| Refusal::from(invalid("If-Match is no text".to_owned(), "")).about("If-Match"))?,
+        key: once::text(headers)?.map(str::to_owned),
+        permission: second.word().to_owned(),
+        needs: needs.iter().map(|need| need.word()).collect::<Vec<_>>().join(" "),
+        by: caller.who.text(),
+        roles: caller.roles,
+    })
+}
 
 fn may(caller: &Caller, permission: Permission) -> Result<(), ApiError> {
     if caller.may(permission) {
@@ -344,53 +363,7 @@ impl Doors<'_> {
 
 #[cfg(test)]
 mod tests {
-    use futures_util::stream;
-    use serde_json::json;
-    use tower::ServiceExt as _;
-
     use super::*;
-    use crate::daemon::tests::open;
-
-    const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
-
-    fn root(daemon: &Daemon) -> Caller {
-        daemon.access.by_bearer(&daemon.state.token().unwrap(), HERE).unwrap()
-    }
-
-    fn add_user(daemon: &Daemon, name: &str, role: &str) {
-        let ask = json!({ "name": name, "password": "made-up password", "roles": [role] });
-        daemon.access.user_add(&root(daemon), &serde_json::from_value(ask).unwrap()).unwrap();
-    }
-
-    #[test]
-    fn who_is_locked_out_while_his_body_arrives_changes_nothing() {
-        let folder = tempfile::tempdir().unwrap();
-        let daemon = open(folder.path(), &[]);
-        add_user(&daemon, "ann", "administrator");
-        let log_in = json!({ "user": "ann", "password": "made-up password" });
-        let session = daemon.access.log_in(&serde_json::from_value(log_in).unwrap(), HERE, None).unwrap();
-        let locks = daemon.clone();
-        let body = stream::once(async move {
-            let locked = serde_json::from_value(json!({ "locked": true })).unwrap();
-            locks.access.user_set(&root(&locks), "ann", &locked).unwrap();
-            let text =
-                json!({ "name": "vic", "password": "made-up password", "roles": ["viewer"] }).to_string();
-            Ok::<_, std::io::Error>(Bytes::from(text))
-        });
-        let request = Request::post(format!("{BASE}/users"))
-            .header(header::HOST, "localhost")
-            .header(header::CONTENT_TYPE, "application/json")
-            .header(header::COOKIE, format!("vtl={}", *session.cookie))
-            .header(CSRF, session.state.csrf.unwrap())
-            .body(Body::from_stream(body))
-            .unwrap();
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build().unwrap();
-        let answer = runtime.block_on(super::super::app(&daemon).oneshot(request)).unwrap();
-        assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
-        assert!(daemon.access.user_show("vic").is_err());
-        daemon.stop();
-    }
 
     fn doors<'c>(hosts: &'c [String], any_address: bool, secure: bool) -> Doors<'c> {
         Doors { hosts, any_address, secure }
