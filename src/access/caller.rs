@@ -3,8 +3,11 @@
 use std::net::IpAddr;
 
 use vtl_api::{ApiError, ErrorCode, SessionState};
-use vtl_auth::{Asked, AuthError, Bearer, Kind, Permission, Roles, Session, Token, UserName};
+use vtl_auth::{
+    Asked, AuthError, Bearer, Kind, Moment, Permission, Roles, Session, Sessions, Token, UserName,
+};
 use vtl_meta::Tx;
+use zeroize::Zeroizing;
 
 use super::{Access, now, refusal};
 use crate::clock::rfc3339;
@@ -21,6 +24,15 @@ pub(crate) struct Caller {
     expires_s: Option<u64>,
     /// He came with a cookie.
     session: Option<Session>,
+}
+
+/// What somebody shows at the door.
+#[derive(Clone)]
+pub(crate) enum Shown {
+    /// The text behind `Authorization: Bearer`.
+    Bearer(Zeroizing<String>),
+    /// The value of our cookie.
+    Cookie(Zeroizing<String>),
 }
 
 /// Whose request it is.
@@ -136,10 +148,32 @@ impl Access {
         })
     }
 
+    /// Who has shown this, in a request.
+    pub(crate) fn by(&self, shown: &Shown, from: IpAddr) -> Result<Caller, ApiError> {
+        match shown {
+            Shown::Bearer(text) => self.by_bearer(text, from),
+            Shown::Cookie(text) => self.by_cookie(text, from, Sessions::find),
+        }
+    }
+
+    /// Whether it still opens the door, to look at what is there. No session lasts longer for being asked.
+    pub(crate) fn still_opens(&self, shown: &Shown, from: IpAddr) -> bool {
+        let caller = match shown {
+            Shown::Bearer(text) => self.by_bearer(text, from),
+            Shown::Cookie(text) => self.by_cookie(text, from, Sessions::look),
+        };
+        caller.is_ok_and(|caller| caller.may(Permission::Read))
+    }
+
     /// Whose session this cookie opens.
-    pub(crate) fn by_cookie(&self, text: &str, from: IpAddr) -> Result<Caller, ApiError> {
+    fn by_cookie(
+        &self,
+        text: &str,
+        from: IpAddr,
+        find: fn(&mut Sessions, &Bearer, Moment) -> Option<Session>,
+    ) -> Result<Caller, ApiError> {
         let cookie = super::bearer(text, Kind::Session).ok_or_else(nobody)?;
-        let session = crate::daemon::lock(&self.sessions).find(&cookie, now()).ok_or_else(nobody)?;
+        let session = find(&mut crate::daemon::lock(&self.sessions), &cookie, now()).ok_or_else(nobody)?;
         let (who, roles) = match &session.user {
             None => (Who::Root, session.roles),
             Some(name) => {

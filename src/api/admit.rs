@@ -18,11 +18,12 @@ use serde_json::Value;
 use tracing::error;
 use vtl_api::{ApiError, BASE, ErrorCode, Refusal};
 use vtl_auth::{Asked, Permission};
+use zeroize::Zeroizing;
 
 use super::call::whole_body;
 use super::{error_response, once, refusal, refuse};
 use crate::access::rules::{Need, need, need_of_fields, only_reads};
-use crate::access::{Caller, redacted};
+use crate::access::{Caller, Shown, redacted};
 use crate::daemon::{Daemon, internal, invalid};
 
 /// A page sends it with each change.
@@ -101,6 +102,9 @@ impl Guard {
             })?;
         }
         may(&caller, permission)?;
+        let shown = shown(request.headers(), self.secure);
+        let pass = Pass { daemon: self.daemon.clone(), shown, from: knock.from };
+        request.extensions_mut().insert(pass);
         request.extensions_mut().insert(caller);
         Ok(next.run(request).await)
     }
@@ -173,12 +177,8 @@ impl Guard {
     }
 
     async fn caller(&self, headers: &HeaderMap, from: IpAddr) -> Result<Caller, ApiError> {
-        if let Some(given) = text(headers, header::AUTHORIZATION) {
-            let token = given.strip_prefix("Bearer ").unwrap_or_default().to_owned();
-            return self.off(move |daemon| daemon.access.by_bearer(&token, from)).await;
-        }
-        let cookie = cookie(headers, self.secure).unwrap_or_default().to_owned();
-        self.off(move |daemon| daemon.access.by_cookie(&cookie, from)).await
+        let shown = shown(headers, self.secure);
+        self.off(move |daemon| daemon.access.by(&shown, from)).await
     }
 
     /// A form on another page can send the cookie, and cannot know this text.
@@ -226,6 +226,39 @@ fn asked(
         by: caller.who.text(),
         roles: caller.roles,
     })
+}
+
+/// What a request was let in with, for an answer that takes long.
+#[derive(Clone)]
+pub(super) struct Pass {
+    daemon: Arc<Daemon>,
+    shown: Shown,
+    from: IpAddr,
+}
+
+impl Pass {
+    /// On loopback without TLS.
+    #[cfg(test)]
+    pub(super) fn of(daemon: &Arc<Daemon>, headers: &HeaderMap, from: IpAddr) -> Self {
+        Self { daemon: daemon.clone(), shown: shown(headers, false), from }
+    }
+
+    /// Whether it still opens the door.
+    pub(super) async fn is_good(&self) -> bool {
+        let pass = self.clone();
+        let asked =
+            tokio::task::spawn_blocking(move || pass.daemon.access.still_opens(&pass.shown, pass.from));
+        asked.await.unwrap_or(false)
+    }
+}
+
+fn shown(headers: &HeaderMap, secure: bool) -> Shown {
+    match text(headers, header::AUTHORIZATION) {
+        Some(given) => {
+            Shown::Bearer(Zeroizing::new(given.strip_prefix("Bearer ").unwrap_or_default().to_owned()))
+        }
+        None => Shown::Cookie(Zeroizing::new(cookie(headers, secure).unwrap_or_default().to_owned())),
+    }
 }
 
 fn may(caller: &Caller, permission: Permission) -> Result<(), ApiError> {
