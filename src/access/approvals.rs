@@ -8,7 +8,6 @@ use vtl_auth::{Approval, Asked};
 use super::caller::asker;
 use super::{Access, Caller, Who, now, redacted, refusal};
 use crate::clock::rfc3339;
-use crate::daemon::lock;
 
 type Answer<T> = Result<T, ApiError>;
 
@@ -91,14 +90,14 @@ impl Access {
             until: ask.until.as_deref().map(time).transpose()?,
         };
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        let page = lock(&self.audit).page(before, limit, &filter).map_err(|error| unreadable(&error))?;
+        let page = self.reader().page(before, limit, &filter).map_err(|error| unreadable(&error))?;
         Ok((page.entries.into_iter().map(entry).collect(), page.before))
     }
 
     /// Looks at the whole log; `against`: `NUMBER:HASH`, a head that was noted elsewhere.
     pub(crate) fn audit_verify(&self, against: Option<&str>) -> Answer<AuditReport> {
         let anchor = against.map(head).transpose()?;
-        let report = lock(&self.audit).verify(anchor).map_err(|error| unreadable(&error))?;
+        let report = self.reader().verify(anchor).map_err(|error| unreadable(&error))?;
         Ok(AuditReport {
             whole: report.faults.is_empty(),
             entries: report.lines,
@@ -111,7 +110,7 @@ impl Access {
     /// Lines as they are in the file, after so many.
     pub(crate) fn audit_export(&self, after: u64, limit: usize) -> Answer<AuditLines> {
         let limit = limit.clamp(1, 1000);
-        let lines = lock(&self.audit).lines(after, limit).map_err(|error| unreadable(&error))?;
+        let lines = self.reader().lines(after, limit).map_err(|error| unreadable(&error))?;
         let next = (lines.len() == limit).then(|| after.saturating_add(lines.len() as u64));
         Ok(AuditLines { lines, next })
     }

@@ -84,7 +84,7 @@ impl Caller {
     }
 
     /// One who asked earlier, and whose request another has approved.
-    pub(super) const fn approved((who, roles): (Who, Roles), from: IpAddr) -> Self {
+    pub(super) fn approved((who, roles): (Who, Roles), from: IpAddr) -> Self {
         Self { who, roles, from, expires_s: None, session: None }
     }
 
