@@ -68,6 +68,8 @@ pub(crate) struct Route {
     pub is_secret: bool,
     /// It answers with a job ([`vtl_api::JobDetail`]).
     pub makes_job: bool,
+    /// It asks a remote, and waits for it.
+    pub is_far: bool,
     /// The `GET` of the thing that it changes, when its own path does not begin with that.
     pub about: Option<&'static str>,
 }
@@ -249,6 +251,7 @@ impl Route {
             is_paged: false,
             is_secret: false,
             makes_job: false,
+            is_far: false,
             about: None,
         }
     }
@@ -271,6 +274,11 @@ impl Route {
     /// Its answer is told once and not kept for a repeated request.
     pub(crate) fn tells_a_secret(self) -> Self {
         Self { is_secret: true, ..self }
+    }
+
+    /// It asks a remote, and waits for it.
+    pub(crate) fn is_far(self) -> Self {
+        Self { is_far: true, ..self }
     }
 
     /// Whether it only reads.

@@ -112,6 +112,10 @@ impl Client {
         let mut tries = 1;
         loop {
             match self.once(request, &url, key) {
+                // The first time has not come to its end; nobody else has this key.
+                Ok(Err(Failure::Api(refused))) if tries > 1 && is_under_way(&refused) => {
+                    std::thread::sleep(PAUSE);
+                }
                 Ok(answer) => return answer,
                 Err(lost) if may_repeat && tries < TRIES && (tries > 1 || is_lost(&lost)) => {
                     std::thread::sleep(PAUSE * tries);
@@ -177,6 +181,10 @@ pub(crate) fn agent(connection: &Connection) -> Result<ureq::Agent, Failure> {
         config = config.tls_config(tls).https_only(true);
     }
     Ok(config.build().into())
+}
+
+fn is_under_way(refused: &Refusal) -> bool {
+    refused.code == ErrorCode::Conflict && refused.field.as_deref() == Some("Idempotency-Key")
 }
 
 /// A longer answer is none of ours.
