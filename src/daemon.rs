@@ -431,6 +431,7 @@ impl Daemon {
         self.retention.write();
         // The units' threads end when the process does, and have the stores until then.
         pools.iter().for_each(|pool| pool.store.close());
+        self.access.stop();
         info!("stopped");
     }
 

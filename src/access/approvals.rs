@@ -5,9 +5,9 @@ use vtl_api::{ApiError, ApprovalInfo, AuditEntry, AuditLines, AuditQuery, AuditR
 use vtl_audit::{Entry, EntryKind, Filter};
 use vtl_auth::{Approval, Asked};
 
+use super::caller::asker;
 use super::{Access, Caller, Who, now, redacted, refusal};
 use crate::clock::rfc3339;
-use crate::daemon::lock;
 
 type Answer<T> = Result<T, ApiError>;
 
@@ -47,13 +47,22 @@ impl Access {
         })
     }
 
-    /// Says yes or no; the request, for who does it.
-    pub(crate) fn decide(&self, caller: &Caller, id: &str, yes: bool) -> Answer<Approval> {
-        if yes && !matches!(caller.who, Who::User(_)) {
+    /// Says yes; the request and who asked for it, for who does it. Who asked must still be one who may.
+    pub(crate) fn approve(&self, caller: &Caller, id: &str) -> Answer<(Approval, Caller)> {
+        if !matches!(caller.who, Who::User(_)) {
             let why = "a second person is a user who is known by name";
             return Err(refusal(ErrorCode::Forbidden, why, "log in as a security officer: vtl login"));
         }
-        self.change(|tx| vtl_auth::decide(tx, id, yes, &caller.who.text(), now().wall_s))
+        self.change(|tx| {
+            let approval = vtl_auth::decide(tx, id, true, &caller.who.text(), now().wall_s)?;
+            let asker = asker(tx, &approval.asked)?;
+            Ok((approval, Caller::approved(asker, caller.from)))
+        })
+    }
+
+    /// Says no.
+    pub(crate) fn refuse(&self, caller: &Caller, id: &str) -> Answer<()> {
+        self.change(|tx| vtl_auth::decide(tx, id, false, &caller.who.text(), now().wall_s)).map(drop)
     }
 
     pub(crate) fn approval_list(&self) -> Answer<Vec<ApprovalInfo>> {
@@ -81,14 +90,14 @@ impl Access {
             until: ask.until.as_deref().map(time).transpose()?,
         };
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        let page = lock(&self.audit).page(before, limit, &filter).map_err(|error| unreadable(&error))?;
+        let page = self.reader().page(before, limit, &filter).map_err(|error| unreadable(&error))?;
         Ok((page.entries.into_iter().map(entry).collect(), page.before))
     }
 
     /// Looks at the whole log; `against`: `NUMBER:HASH`, a head that was noted elsewhere.
     pub(crate) fn audit_verify(&self, against: Option<&str>) -> Answer<AuditReport> {
         let anchor = against.map(head).transpose()?;
-        let report = lock(&self.audit).verify(anchor).map_err(|error| unreadable(&error))?;
+        let report = self.reader().verify(anchor).map_err(|error| unreadable(&error))?;
         Ok(AuditReport {
             whole: report.faults.is_empty(),
             entries: report.lines,
@@ -101,7 +110,7 @@ impl Access {
     /// Lines as they are in the file, after so many.
     pub(crate) fn audit_export(&self, after: u64, limit: usize) -> Answer<AuditLines> {
         let limit = limit.clamp(1, 1000);
-        let lines = lock(&self.audit).lines(after, limit).map_err(|error| unreadable(&error))?;
+        let lines = self.reader().lines(after, limit).map_err(|error| unreadable(&error))?;
         let next = (lines.len() == limit).then(|| after.saturating_add(lines.len() as u64));
         Ok(AuditLines { lines, next })
     }

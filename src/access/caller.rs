@@ -3,7 +3,11 @@
 use std::net::IpAddr;
 
 use vtl_api::{ApiError, ErrorCode, SessionState};
-use vtl_auth::{Bearer, Kind, Permission, Roles, Session, UserName};
+use vtl_auth::{
+    Asked, AuthError, Bearer, Kind, Moment, Permission, Roles, Session, Sessions, Token, UserName,
+};
+use vtl_meta::Tx;
+use zeroize::Zeroizing;
 
 use super::{Access, now, refusal};
 use crate::clock::rfc3339;
@@ -24,6 +28,15 @@ pub(crate) struct Caller {
     by_token: bool,
 }
 
+/// What somebody shows at the door.
+#[derive(Clone)]
+pub(crate) enum Shown {
+    /// The text behind `Authorization: Bearer`.
+    Bearer(Zeroizing<String>),
+    /// The value of our cookie.
+    Cookie(Zeroizing<String>),
+}
+
 /// Whose request it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Who {
@@ -41,7 +54,16 @@ impl Who {
         match self {
             Self::Root => ROOT.to_owned(),
             Self::User(name) => name.to_string(),
-            Self::Program(name) => format!("token:{name}"),
+            Self::Program(name) => format!("{PROGRAM}{name}"),
+        }
+    }
+
+    /// Whose text that is.
+    fn of(text: &str) -> Option<Self> {
+        match text.strip_prefix(PROGRAM) {
+            Some(name) => Some(Self::Program(name.to_owned())),
+            None if text == ROOT => Some(Self::Root),
+            None => text.parse().ok().map(Self::User),
         }
     }
 
@@ -55,6 +77,8 @@ impl Who {
 
 /// The name of who has the token of the state folder.
 pub(crate) const ROOT: &str = "root";
+/// Before the name of a token of the server.
+const PROGRAM: &str = "token:";
 
 impl Caller {
     pub(crate) fn may(&self, permission: Permission) -> bool {
@@ -67,12 +91,7 @@ impl Caller {
     }
 
     /// One who asked earlier, and whose request another has approved.
-    pub(crate) fn approved(text: &str, from: IpAddr) -> Self {
-        let who = match text.parse::<UserName>() {
-            Ok(name) if text != ROOT => Who::User(name),
-            _ => Who::Root,
-        };
-        let roles = Roles::NONE.with(vtl_auth::Role::SecurityOfficer).with(vtl_auth::Role::Administrator);
+    pub(super) fn approved((who, roles): (Who, Roles), from: IpAddr) -> Self {
         Self { who, roles, from, expires_s: None, session: None, by_token: false }
     }
 
@@ -137,10 +156,32 @@ impl Access {
         })
     }
 
+    /// Who has shown this, in a request.
+    pub(crate) fn by(&self, shown: &Shown, from: IpAddr) -> Result<Caller, ApiError> {
+        match shown {
+            Shown::Bearer(text) => self.by_bearer(text, from),
+            Shown::Cookie(text) => self.by_cookie(text, from, Sessions::find),
+        }
+    }
+
+    /// Whether it still opens the door, to look at what is there. No session lasts longer for being asked.
+    pub(crate) fn still_opens(&self, shown: &Shown, from: IpAddr) -> bool {
+        let caller = match shown {
+            Shown::Bearer(text) => self.by_bearer(text, from),
+            Shown::Cookie(text) => self.by_cookie(text, from, Sessions::look),
+        };
+        caller.is_ok_and(|caller| caller.may(Permission::Read))
+    }
+
     /// Whose session this cookie opens.
-    pub(crate) fn by_cookie(&self, text: &str, from: IpAddr) -> Result<Caller, ApiError> {
+    fn by_cookie(
+        &self,
+        text: &str,
+        from: IpAddr,
+        find: fn(&mut Sessions, &Bearer, Moment) -> Option<Session>,
+    ) -> Result<Caller, ApiError> {
         let cookie = super::bearer(text, Kind::Session).ok_or_else(nobody)?;
-        let session = crate::daemon::lock(&self.sessions).find(&cookie, now()).ok_or_else(nobody)?;
+        let session = find(&mut crate::daemon::lock(&self.sessions), &cookie, now()).ok_or_else(nobody)?;
         let (who, roles) = match &session.user {
             None => (Who::Root, session.roles),
             Some(name) => {
@@ -156,6 +197,22 @@ impl Access {
         let (expires_s, by_token) = (Some(session.expires_s), session.token.is_some());
         Ok(Caller { who, roles, from, expires_s, session: Some(session), by_token })
     }
+}
+
+/// Who asked, and what that one may do now of what he came with then.
+pub(super) fn asker(tx: &Tx<'_>, asked: &Asked) -> Result<(Who, Roles), AuthError> {
+    let may_not = || AuthError::AskerMayNot(asked.by.clone());
+    let who = Who::of(&asked.by).ok_or_else(may_not)?;
+    let now_has = match &who {
+        Who::Root => Some(Roles::ALL),
+        Who::User(name) => vtl_auth::user(tx, name)?.filter(|user| !user.locked).map(|user| user.roles),
+        Who::Program(name) => {
+            let is_it = |token: &Token| token.user.is_none() && token.name == *name && is_in_time(token);
+            vtl_auth::tokens(tx, None)?.into_iter().find(is_it).map(|token| token.roles)
+        }
+    };
+    let roles = asked.roles.within(now_has.ok_or_else(may_not)?);
+    if asked.may_be_done_with(roles) { Ok((who, roles)) } else { Err(may_not()) }
 }
 
 fn is_in_time(token: &vtl_auth::Token) -> bool {

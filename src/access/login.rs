@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use vtl_api::{ApiError, ErrorCode, FirstUser, LogIn, SessionState};
-use vtl_auth::{Bearer, Hashed, Kind, Opened, Role, Roles, Subject, User, UserName};
+use vtl_auth::{Attempt, Bearer, Hashed, Kind, Opened, Role, Roles, User, UserName};
 use vtl_types::Secret;
 use zeroize::Zeroizing;
 
@@ -68,7 +68,7 @@ impl Access {
                 (self.known_name(user), self.with_password(user, password, from))
             }
             LogIn { user: None, password: None, token: Some(token) } => {
-                (TOKEN.to_owned(), self.with_token(token, from))
+                (TOKEN.to_owned(), self.with_token(token))
             }
             _ => {
                 let why = "a log-in has a user and a password, or a token";
@@ -108,7 +108,7 @@ impl Access {
     }
 
     fn with_password(&self, user: &str, password: &str, from: IpAddr) -> Result<Proved, ApiError> {
-        self.patiently(&[Subject::user(user), Subject::address(from)], || {
+        self.patiently(&Attempt::new(user, from), || {
             let known = match user.parse::<UserName>() {
                 Ok(name) => self.read(|tx| vtl_auth::user(tx, &name))?,
                 Err(_) => None,
@@ -123,40 +123,39 @@ impl Access {
         })
     }
 
-    fn with_token(&self, text: &str, from: IpAddr) -> Result<Proved, ApiError> {
-        self.patiently(&[Subject::address(from)], || {
-            if self.is_root(text) {
-                return Ok((Who::Root, Roles::ALL, None));
-            }
-            let given = bearer(text, Kind::Token).ok_or_else(not_in)?;
-            match self.by_token(&given)? {
-                // A program's token opens no session: nobody sits there.
-                Some((who @ Who::User(_), roles, _)) => Ok((who, roles, Some(given.id))),
-                _ => Err(not_in()),
-            }
-        })
+    /// Nobody waits here: 256 random bits are not guessed, and each attempt is one look-up.
+    fn with_token(&self, text: &str) -> Result<Proved, ApiError> {
+        if self.is_root(text) {
+            return Ok((Who::Root, Roles::ALL, None));
+        }
+        let given = bearer(text, Kind::Token).ok_or_else(not_in)?;
+        match self.by_token(&given)? {
+            // A program's token opens no session: nobody sits there.
+            Some((who @ Who::User(_), roles, _)) => Ok((who, roles, Some(given.id))),
+            _ => Err(not_in()),
+        }
     }
 
-    /// One attempt, when those who try need not wait.
+    /// One attempt at a password, when who tries need not wait.
     pub(super) fn patiently<T>(
         &self,
-        subjects: &[Subject],
+        who: &Attempt,
         attempt: impl FnOnce() -> Result<T, ApiError>,
     ) -> Result<T, ApiError> {
-        lock(&self.throttle).attempt(subjects, now().count_s).map_err(|wait_s| {
+        let trial = lock(&self.throttle).attempt(who, now().count_s).map_err(|wait_s| {
             let remedy = format!("wait {wait_s} seconds");
             refusal(ErrorCode::TooManyRequests, "too many attempts have failed", &remedy)
         })?;
         let outcome = attempt();
         if outcome.is_ok() {
-            lock(&self.throttle).succeeded(subjects);
+            lock(&self.throttle).succeeded(trial, now().count_s);
         }
         outcome
     }
 
     /// Makes the first user, who administers and is the security officer until he makes others, and logs him in.
     pub(crate) fn set_up(&self, ask: &FirstUser, from: IpAddr) -> Result<LoggedIn, ApiError> {
-        let outcome = self.patiently(&[Subject::address(from)], || self.first_user(ask, from));
+        let outcome = self.first_user(ask, from);
         let who = outcome.as_ref().map_or_else(|_| UNKNOWN.to_owned(), ToString::to_string);
         self.note_login("set up", &who, from, outcome.as_ref().map(|_| ()))?;
         let name = outcome?;

@@ -5,6 +5,7 @@
 
 mod approvals;
 mod caller;
+mod later;
 mod login;
 pub(crate) mod rules;
 mod trail;
@@ -20,11 +21,12 @@ use vtl_auth::{AuthError, Bearer, Kind, Moment, Sessions, Setup, Throttle};
 use vtl_durable::RealDisk;
 use zeroize::Zeroizing;
 
+use self::later::Later;
 use crate::daemon::lock;
 use crate::meta::SharedMeta;
 use crate::state::StateFolder;
 
-pub(crate) use caller::{Caller, Who};
+pub(crate) use caller::{Caller, Shown, Who};
 pub(crate) use login::LoggedIn;
 pub(crate) use trail::redacted;
 
@@ -38,7 +40,8 @@ pub(crate) struct Access {
     sessions: Mutex<Sessions>,
     throttle: Mutex<Throttle>,
     setup: Mutex<Option<Setup>>,
-    audit: Mutex<AuditLog>,
+    audit: Arc<Mutex<AuditLog>>,
+    later: Later,
     knocks: Mutex<trail::Knocks>,
     /// A turn for who hashes a password.
     pub(crate) hashing: Arc<Semaphore>,
@@ -51,13 +54,17 @@ impl Access {
         let folder = state.path().join("audit");
         let opened = AuditLog::open(&RealDisk::new(), &folder);
         let (audit, report) = opened.map_err(|e| format!("the audit log cannot be opened: {e}"))?;
+        let audit = Arc::new(Mutex::new(audit));
+        let later = trail::later(audit.clone())
+            .map_err(|e| format!("no thread can be had to write the audit log: {e}"))?;
         let access = Self {
             meta,
             root,
             sessions: Mutex::default(),
             throttle: Mutex::default(),
             setup: Mutex::default(),
-            audit: Mutex::new(audit),
+            audit,
+            later,
             knocks: Mutex::default(),
             hashing: Arc::new(Semaphore::new(HASHES_AT_ONCE)),
         };
@@ -69,6 +76,11 @@ impl Access {
                 .to_owned(),
         });
         Ok((access, problems.collect()))
+    }
+
+    /// Writes the events that wait for it.
+    pub(crate) fn stop(&self) {
+        self.later.stop();
     }
 
     /// The text of a one-time link, when no user is there. The one before opens nothing any more.
@@ -129,6 +141,8 @@ fn refused(error: &AuthError) -> ApiError {
         AuthError::MoreThanMaker(_) => (ErrorCode::Forbidden, "ask for no more than your own roles"),
         AuthError::Decided(_) => (ErrorCode::Conflict, "ask for it again"),
         AuthError::OwnRequest => (ErrorCode::Forbidden, "let another security officer approve it"),
+        AuthError::AskerMayNot(_) => (ErrorCode::Forbidden, "refuse it, and let somebody ask who may"),
+        AuthError::KeyUsed => (ErrorCode::Conflict, "make up another key for each thing that is wanted"),
         AuthError::TooMany(..) => (ErrorCode::Full, "remove what nobody needs"),
     };
     refusal(code, error.to_string(), remedy)

@@ -1,11 +1,14 @@
 //! Lines for the audit log: before a change, after it, and for what nobody asked for over the API.
 
+use std::io;
 use std::net::IpAddr;
+use std::sync::{Arc, Mutex};
 
 use serde_json::{Map, Value, json};
 use vtl_api::{ApiError, ErrorCode};
-use vtl_audit::{AuditError, EntryKind, Record, Report};
+use vtl_audit::{AuditError, AuditLog, EntryKind, Reader, Record, Report};
 
+use super::later::Later;
 use super::{Access, Caller, now, refusal};
 use crate::clock::rfc3339;
 use crate::daemon::lock;
@@ -142,6 +145,23 @@ fn record(kind: EntryKind, who: &str, from: String, what: &str, detail: Value) -
     }
 }
 
+fn event(what: &str, detail: Value, result: String) -> Record {
+    Record { result, ..record(EntryKind::Event, "vtld", String::new(), what, detail) }
+}
+
+fn write(audit: &Mutex<AuditLog>, record: Record) {
+    let what = record.what.clone();
+    if let Err(error) = lock(audit).append(record) {
+        tracing::error!(what, %error, "an entry is not in the audit log");
+    }
+}
+
+/// Writes events to this log. Those that found no room while it was slow are an entry of their own.
+pub(super) fn later(audit: Arc<Mutex<AuditLog>>) -> io::Result<Later> {
+    let lost = |count| event("events lost", json!({ "count": count }), "the disk was too slow".to_owned());
+    Later::start(move |record| write(&audit, record), lost)
+}
+
 pub(super) fn result_of<T>(outcome: Result<T, &ApiError>) -> String {
     match outcome {
         Ok(_) => "ok".to_owned(),
@@ -199,6 +219,8 @@ impl Access {
     /// What came of it.
     pub(crate) fn note_outcome(&self, begun: Begun, result: String) -> Result<(), ApiError> {
         let Begun { number, record } = begun;
+        // The moves that the change made come before its outcome.
+        self.later.flush();
         let at = rfc3339(now().wall_s);
         let record = Record { at, kind: EntryKind::Outcome, of: Some(number), result, ..record };
         lock(&self.audit).append(record).map(drop).map_err(|error| {
@@ -248,10 +270,11 @@ impl Access {
         self.note(Record { detail, ..record });
     }
 
-    /// Something that nobody asked for over the API: a move by a host, the end of a job.
-    pub(crate) fn note_event(&self, who: &str, what: &str, detail: Value, result: String) {
-        let record = record(EntryKind::Event, who, String::new(), what, detail);
-        self.note(Record { result, ..record });
+    /// Something that nobody asked for over the API: a move by a host, the end of a job. Nobody waits for it here.
+    fn note_event(&self, what: &str, detail: Value, result: String) {
+        if let Some(record) = self.later.add(event(what, detail, result)) {
+            self.note(record);
+        }
     }
 
     /// Cartridges were moved, by a host or as the entry before this one says.
@@ -264,7 +287,7 @@ impl Access {
                 "to": one.to.to_string(),
                 "library": library,
             });
-            self.note_event("vtld", "move", detail, "ok".to_owned());
+            self.note_event("move", detail, "ok".to_owned());
         }
     }
 
@@ -276,14 +299,17 @@ impl Access {
         let detail = json!({ "id": job.id.0, "kind": job.kind, "label": job.label });
         let why =
             job.trouble.as_ref().map_or_else(String::new, |trouble| format!(": {}", cut(&trouble.message)));
-        self.note_event("vtld", "job", detail, format!("{}{why}", job.state.word()));
+        self.note_event("job", detail, format!("{}{why}", job.state.word()));
     }
 
     fn note(&self, record: Record) {
-        let what = record.what.clone();
-        if let Err(error) = lock(&self.audit).append(record) {
-            tracing::error!(what, %error, "an entry is not in the audit log");
-        }
+        write(&self.audit, record);
+    }
+
+    /// The log with all events that came before, for who reads it without keeping others from writing.
+    pub(super) fn reader(&self) -> Reader {
+        self.later.flush();
+        lock(&self.audit).reader()
     }
 
     /// The log goes on: how it was found, and which changes nobody knows the end of.
@@ -296,12 +322,8 @@ impl Access {
         }
         let faults: Vec<String> = report.faults.iter().take(MOST_PARTS).map(ToString::to_string).collect();
         let result = if faults.is_empty() { "the log is whole" } else { "the log is not whole" };
-        self.note_event(
-            "vtld",
-            "start",
-            json!({ "entries": report.lines, "faults": faults }),
-            result.to_owned(),
-        );
+        let detail = json!({ "entries": report.lines, "faults": faults });
+        self.note(event("start", detail, result.to_owned()));
         let head = lock(&self.audit).head();
         tracing::info!(number = head.number, head = head.hash_text(), "audit log");
     }
@@ -344,6 +366,21 @@ mod tests {
         let many: Vec<_> = (0..1000).map(|_| long.clone()).collect();
         let body = json!({ "name": long, "roles": many, long.as_str(): 1 });
         assert!(redacted(&long, &body).to_string().len() < 10_000);
+    }
+
+    #[test]
+    fn a_move_or_the_end_of_a_job_does_not_wait_for_the_log_and_who_reads_then_finds_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let daemon = crate::daemon::tests::open(folder.path(), &[]);
+        let held = lock(&daemon.access.audit);
+        daemon.access.note_event("move", json!({ "label": "VTL001L8" }), "ok".to_owned());
+        drop(held);
+        let ask = vtl_api::AuditQuery { what: Some("move".to_owned()), ..Default::default() };
+        let found = daemon.access.audit_page(&ask).unwrap().0;
+        assert_eq!((found.len(), &found[0].detail["label"]), (1, &json!("VTL001L8")));
+        daemon.stop();
+        daemon.access.note_event("move", json!({ "label": "VTL002L8" }), "ok".to_owned());
+        assert_eq!(daemon.access.audit_page(&ask).unwrap().0.len(), 2, "also after the stop");
     }
 
     #[test]

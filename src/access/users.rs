@@ -3,7 +3,7 @@
 use vtl_api::{
     AddUser, ApiError, CreateToken, Done, ErrorCode, NewTokenInfo, SetPassword, SetUser, TokenInfo, UserInfo,
 };
-use vtl_auth::{Bearer, Kind, NewToken, Permission, Role, Roles, Subject, Token, User, UserName};
+use vtl_auth::{Attempt, Bearer, Kind, NewToken, Permission, Role, Roles, Token, User, UserName};
 
 use super::login::{hashed, secret, user_name};
 use super::{Access, Caller, Who, now, refusal};
@@ -141,8 +141,7 @@ impl Access {
 
     /// A page that somebody left open must not give him away.
     fn is_current(&self, name: &UserName, current: &str, caller: &Caller) -> Answer<()> {
-        let subjects = [Subject::user(name.as_str()), Subject::address(caller.from)];
-        self.patiently(&subjects, || {
+        self.patiently(&Attempt::new(name.as_str(), caller.from), || {
             let user = self.read(|tx| vtl_auth::user(tx, name))?;
             let kept = user.and_then(|user| user.password);
             match kept.is_some_and(|kept| kept.is(&secret(current))) {

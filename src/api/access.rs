@@ -1,6 +1,6 @@
 //! Sessions, users, tokens, approvals and the audit log.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 
 use axum::body::{Body, Bytes};
@@ -21,8 +21,8 @@ use vtl_api::{
 use vtl_auth::Approval;
 
 use super::admit::{Source, cookie, set_cookie};
-use super::error_response;
 use super::route::{Nothing, Route, elsewhere};
+use super::{error_response, once};
 use crate::access::{Caller, LoggedIn};
 use crate::daemon::{Daemon, internal};
 
@@ -157,7 +157,7 @@ fn second_persons() -> Router<Arc<Daemon>> {
             post(|State(d): Shared, Extension(c): Who, Path(i): Name| {
                 run(d, move |d| {
                     let message = format!("request {i} is refused");
-                    d.access.decide(&c, &i, false).map(|_| Done { message, names: vec![i.clone()] })
+                    d.access.refuse(&c, &i).map(|()| Done { message, names: vec![i.clone()] })
                 })
             }),
         )
@@ -313,10 +313,9 @@ async fn approve(
     peer: ConnectInfo<SocketAddr>,
     Path(id): Name,
 ) -> Response {
-    let (from, decided_by) = (peer.0.ip(), c.clone());
-    let decided = blocking(d.clone(), move |d| d.access.decide(&decided_by, &id, true)).await;
-    let done = match decided {
-        Ok(approval) => perform(d, &inside, &approval, from, peer).await,
+    let approved = blocking(d.clone(), move |d| d.access.approve(&c, &id)).await;
+    let done = match approved {
+        Ok((approval, asker)) => perform(d, &inside, &approval, asker, peer).await,
         Err(refused) => Err(refused),
     };
     done.unwrap_or_else(|refused| error_response(&refused))
@@ -326,21 +325,25 @@ async fn perform(
     d: Arc<Daemon>,
     inside: &Inside,
     approval: &Approval,
-    from: IpAddr,
+    caller: Caller,
     peer: ConnectInfo<SocketAddr>,
 ) -> Result<Response, ApiError> {
     let asked = &approval.asked;
-    let caller = Caller::approved(&asked.by, from);
     let what = format!("{} approved by {}", asked.method, approval.decided_by.as_deref().unwrap_or_default());
     let body = serde_json::from_slice(&asked.body).unwrap_or(Value::Null);
     let detail = crate::access::redacted(&asked.path, &body);
     let who = caller.clone();
     let begun = blocking(d.clone(), move |d| d.access.note_request(&who, &what, detail)).await?;
     let unusable = |_| internal("the request that was kept is none");
-    let request = Request::builder()
+    let conditions = [(header::IF_MATCH.as_str(), &asked.if_match), (once::HEADER, &asked.key)];
+    let conditions = conditions.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?)));
+    let request = conditions
+        .fold(Request::builder(), |request, (name, value)| request.header(name, value))
         .method(asked.method.as_str())
         .uri(format!("{BASE}{}", asked.path))
         .header(header::CONTENT_TYPE, "application/json")
+        // Whose key it is: the door is behind it, so this opens nothing.
+        .header(header::AUTHORIZATION, format!("asked by {}", asked.by))
         .extension(caller)
         .extension(peer)
         .body(Body::from(asked.body.clone()))
@@ -373,9 +376,12 @@ async fn with_turn<T: Send + 'static>(
 ) -> Result<T, ApiError> {
     let turn = daemon.access.hashing.clone().acquire_owned().await;
     let turn = turn.map_err(|_| internal("the server stops"))?;
-    let outcome = blocking(daemon, operation).await;
-    drop(turn);
-    outcome
+    // The turn goes with the work, which goes on when who asked for it hangs up.
+    let in_turn = move |daemon: &Daemon| {
+        let _turn = turn;
+        operation(daemon)
+    };
+    blocking(daemon, in_turn).await
 }
 
 async fn costly<T: Serialize + Send + 'static>(
@@ -385,5 +391,34 @@ async fn costly<T: Serialize + Send + 'static>(
     match with_turn(daemon, operation).await {
         Ok(answer) => (StatusCode::OK, axum::Json(answer)).into_response(),
         Err(refused) => error_response(&refused),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+    use crate::daemon::tests::open;
+
+    #[test]
+    fn who_hangs_up_while_a_password_is_hashed_does_not_give_the_turn_back_before_it_is_done() {
+        let folder = tempfile::tempdir().unwrap();
+        let daemon = open(folder.path(), &[]);
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
+        let turns = daemon.access.hashing.clone();
+        let ((begin, begun), (end, ended)) = (mpsc::channel(), mpsc::channel::<()>());
+        let asking = runtime.spawn(with_turn(daemon.clone(), move |_| {
+            begin.send(()).unwrap();
+            ended.recv().ok();
+            Ok(())
+        }));
+        begun.recv().unwrap();
+        asking.abort();
+        assert!(runtime.block_on(asking).unwrap_err().is_cancelled());
+        assert_eq!(turns.available_permits(), 1, "the work goes on");
+        end.send(()).unwrap();
+        drop(runtime.block_on(turns.acquire_many(2)).unwrap());
+        daemon.stop();
     }
 }

@@ -19,12 +19,13 @@ use serde_json::Value;
 use tracing::error;
 use vtl_api::{ApiError, BASE, ErrorCode, Refusal};
 use vtl_auth::{Asked, Permission};
+use zeroize::Zeroizing;
 
 use super::call::whole_body;
-use super::{error_response, refusal, refuse};
+use super::{error_response, once, refusal, refuse};
 use crate::access::rules::{Need, need, need_of_fields, only_reads};
-use crate::access::{Caller, redacted};
-use crate::daemon::{Daemon, internal};
+use crate::access::{Caller, Shown, redacted};
+use crate::daemon::{Daemon, internal, invalid};
 
 /// A page sends it with each change.
 const CSRF: &str = "x-csrf-token";
@@ -95,13 +96,16 @@ impl Guard {
         if !only_reads(&knock.method) {
             self.check_page(&caller, request.headers())?;
             // Who hangs up must not leave a change without its outcome.
-            let whole = tokio::spawn(self.change(knock, caller, permission, request, next));
+            let whole = tokio::spawn(self.change(knock, permission, request, next));
             return whole.await.map_err(|failed| {
                 error!(%failed, "an API operation failed");
                 internal("the operation failed; see the log")
             })?;
         }
         may(&caller, permission)?;
+        let shown = shown(request.headers(), self.secure);
+        let pass = Pass { daemon: self.daemon.clone(), shown, from: knock.from };
+        request.extensions_mut().insert(pass);
         request.extensions_mut().insert(caller);
         Ok(next.run(request).await)
     }
@@ -110,13 +114,14 @@ impl Guard {
     async fn change(
         self: Arc<Self>,
         knock: Knock,
-        caller: Caller,
         permission: Permission,
         request: Request,
         next: Next,
     ) -> Result<Response, Refusal> {
         let (mut head, body) = request.into_parts();
         let bytes = whole_body(&head, body).await?;
+        // A body may take its time: what counts is what the caller may now.
+        let caller = self.caller(&head.headers, knock.from).await?;
         let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
         let detail = redacted(&knock.path, &body);
         let mut needs = vec![permission];
@@ -130,11 +135,14 @@ impl Guard {
             };
             return Err(self.off::<Refusal>(note).await?);
         }
-        let second = needs.into_iter().find(|need| self.wants_second(*need, &body));
+        let second = needs.iter().copied().find(|need| self.wants_second(*need, &body));
         let (who, what) = (caller.clone(), knock.what.clone());
         let begun = self.off(move |daemon| daemon.access.note_request(&who, &what, detail)).await?;
         let answer = match second {
-            Some(need) => self.hold(&knock, &caller, need, &bytes).await,
+            Some(second) => match asked(&knock, &caller, (second, &needs), &head.headers, &bytes) {
+                Ok(asked) => self.hold(asked).await,
+                Err(refused) => refuse(&refused),
+            },
             None => {
                 head.extensions.insert(caller);
                 next.run(Request::from_parts(head, Body::from(bytes))).await
@@ -167,14 +175,7 @@ impl Guard {
         need.wants_two_persons() && !is_plan && self.daemon.config().access.two_person
     }
 
-    async fn hold(&self, knock: &Knock, caller: &Caller, need: Permission, body: &Bytes) -> Response {
-        let asked = Asked {
-            method: knock.method.clone(),
-            path: knock.path.clone(),
-            body: body.to_vec(),
-            permission: need.word().to_owned(),
-            by: caller.who.text(),
-        };
+    async fn hold(&self, asked: Asked) -> Response {
         match self.off(move |daemon| daemon.access.hold(asked)).await {
             Ok(waits) => (StatusCode::ACCEPTED, axum::Json(waits)).into_response(),
             Err(refused) => error_response(&refused),
@@ -194,12 +195,8 @@ impl Guard {
     }
 
     async fn caller(&self, headers: &HeaderMap, from: IpAddr) -> Result<Caller, ApiError> {
-        if let Some(given) = text(headers, header::AUTHORIZATION) {
-            let token = given.strip_prefix("Bearer ").unwrap_or_default().to_owned();
-            return self.off(move |daemon| daemon.access.by_bearer(&token, from)).await;
-        }
-        let cookie = cookie(headers, self.secure).unwrap_or_default().to_owned();
-        self.off(move |daemon| daemon.access.by_cookie(&cookie, from)).await
+        let shown = shown(headers, self.secure);
+        self.off(move |daemon| daemon.access.by(&shown, from)).await
     }
 
     /// A form on another page can send the cookie, and cannot know this text.
@@ -225,6 +222,62 @@ impl Guard {
 /// Where a caller without a name comes from, for requests that prove by themselves who asks.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Source(pub(super) IpAddr);
+
+/// A request as it is kept for a second person: all of it that decides what it does.
+fn asked(
+    knock: &Knock,
+    caller: &Caller,
+    (second, needs): (Permission, &[Permission]),
+    headers: &HeaderMap,
+    body: &Bytes,
+) -> Result<Asked, Refusal> {
+    let if_match = headers.get(header::IF_MATCH).map(|value| value.to_str().map(str::to_owned)).transpose();
+    Ok(Asked {
+        method: knock.method.clone(),
+        path: knock.path.clone(),
+        body: body.to_vec(),
+        if_match: if_match
+            .map_err(|_| Refusal::from(invalid("If-Match is no text".to_owned(), "")).about("If-Match"))?,
+        key: once::text(headers)?.map(str::to_owned),
+        permission: second.word().to_owned(),
+        needs: needs.iter().map(|need| need.word()).collect::<Vec<_>>().join(" "),
+        by: caller.who.text(),
+        roles: caller.roles,
+    })
+}
+
+/// What a request was let in with, for an answer that takes long.
+#[derive(Clone)]
+pub(super) struct Pass {
+    daemon: Arc<Daemon>,
+    shown: Shown,
+    from: IpAddr,
+}
+
+impl Pass {
+    /// On loopback without TLS.
+    #[cfg(test)]
+    pub(super) fn of(daemon: &Arc<Daemon>, headers: &HeaderMap, from: IpAddr) -> Self {
+        Self { daemon: daemon.clone(), shown: shown(headers, false), from }
+    }
+
+    /// Whether it still opens the door.
+    pub(super) async fn is_good(&self) -> bool {
+        let pass = self.clone();
+        let asked =
+            tokio::task::spawn_blocking(move || pass.daemon.access.still_opens(&pass.shown, pass.from));
+        asked.await.unwrap_or(false)
+    }
+}
+
+fn shown(headers: &HeaderMap, secure: bool) -> Shown {
+    match text(headers, header::AUTHORIZATION) {
+        Some(given) => {
+            Shown::Bearer(Zeroizing::new(given.strip_prefix("Bearer ").unwrap_or_default().to_owned()))
+        }
+        None => Shown::Cookie(Zeroizing::new(cookie(headers, secure).unwrap_or_default().to_owned())),
+    }
+}
 
 fn may(caller: &Caller, permission: Permission) -> Result<(), ApiError> {
     if caller.may(permission) {

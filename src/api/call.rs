@@ -13,6 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::error;
 use vtl_api::{BASE, ErrorCode, Refusal};
 
+use super::admit::Pass;
 use super::once::{self, Key, Once};
 use super::route::{Answered, Asked, Does, Route};
 use super::tag::Tag;
@@ -93,7 +94,9 @@ impl Api {
         let path = names.iter().map(|(_, value)| value.to_owned()).collect();
         let query = head.uri.query().unwrap_or_default().to_owned();
         if matches!(route.does, Does::Events) {
-            return stream::open(&self.daemon.events, &query, &head.headers);
+            let pass = head.extensions.get::<Pass>().cloned();
+            let pass = pass.ok_or_else(|| internal("a stream was not let in by the door"))?;
+            return stream::open(&self.daemon.events, &query, &head.headers, pass);
         }
         let body = if route.is_read() { Bytes::new() } else { read(&head, body, BODY_TIME).await? };
         let asked = Asked { path, query, body };

@@ -7,6 +7,8 @@ mod access;
 mod admit;
 mod call;
 mod cartridges;
+#[cfg(test)]
+mod door_tests;
 mod drives;
 mod exports;
 mod iscsi;

@@ -88,14 +88,7 @@ pub(super) struct Key {
 impl Key {
     /// The key that a request has.
     pub(super) fn of(route: &Route, headers: &HeaderMap, asked: &Asked) -> Result<Option<Self>, Refusal> {
-        let Some(value) = headers.get(HEADER) else { return Ok(None) };
-        let text = value.to_str().unwrap_or_default();
-        let is_right =
-            (1..=MOST_CHARACTERS).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
-        if !is_right {
-            let error = invalid("the key is not right".to_owned(), "send 1 to 128 visible characters");
-            return Err(Refusal::from(error).about("Idempotency-Key"));
-        }
+        let Some(text) = text(headers)? else { return Ok(None) };
         if route.is_secret {
             let error = invalid(
                 "an answer with a secret is told once and not kept".to_owned(),
@@ -111,6 +104,17 @@ impl Key {
         let request = [route.method.as_str().as_bytes(), route.path.as_bytes(), path.as_bytes(), &body];
         Ok(Some(Self { row: hash(caller.chain([text.as_bytes()])), request: hash(request.into_iter()) }))
     }
+}
+
+/// The key as it was sent.
+pub(super) fn text(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
+    let Some(value) = headers.get(HEADER) else { return Ok(None) };
+    let text = value.to_str().unwrap_or_default();
+    if (1..=MOST_CHARACTERS).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic()) {
+        return Ok(Some(text));
+    }
+    let error = invalid("the key is not right".to_owned(), "send 1 to 128 visible characters");
+    Err(Refusal::from(error).about("Idempotency-Key"))
 }
 
 /// Of parts, each with its length.

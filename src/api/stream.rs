@@ -8,13 +8,15 @@ use axum::http::HeaderMap;
 use axum::response::sse::{Event as Sent, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 use vtl_api::{ErrorCode, ListenTo, Refusal};
 
+use super::admit::Pass;
 use super::{reading, refusal};
 use crate::daemon::invalid;
 use crate::events::{Bus, Event, EventId, Kind, Listener, MOST_STREAMS};
 
-/// So often a comment says that the stream is alive.
+/// So often a comment says that the stream is alive, and it is asked whether who listens still may.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
 /// A stream and what it sends before it listens.
@@ -22,10 +24,42 @@ struct Open {
     listener: Listener,
     kinds: Vec<Kind>,
     first: Option<Sent>,
+    pass: Pass,
+    looks: Interval,
+}
+
+impl Open {
+    /// What is sent next. Nothing: who has missed something comes again, and is told so; who may listen no more comes again, and is refused.
+    async fn next(&mut self) -> Option<Sent> {
+        if let Some(first) = self.first.take() {
+            return Some(first);
+        }
+        loop {
+            tokio::select! {
+                biased;
+                _ = self.looks.tick() => if !self.pass.is_good().await { return None },
+                event = self.listener.next(&self.kinds) => return Some(told(&*event.ok()?)),
+            }
+        }
+    }
 }
 
 /// Begins a stream.
-pub(super) fn open(bus: &Arc<Bus>, query: &str, headers: &HeaderMap) -> Result<Response, Refusal> {
+pub(super) fn open(
+    bus: &Arc<Bus>,
+    query: &str,
+    headers: &HeaderMap,
+    pass: Pass,
+) -> Result<Response, Refusal> {
+    open_with(bus, query, headers, (pass, HEARTBEAT))
+}
+
+fn open_with(
+    bus: &Arc<Bus>,
+    query: &str,
+    headers: &HeaderMap,
+    (pass, heartbeat): (Pass, Duration),
+) -> Result<Response, Refusal> {
     let asked: ListenTo = reading::query(query)?;
     let kinds = kinds(asked.types.as_deref())?;
     let Some((listener, known)) = bus.listen(seen(headers)?) else {
@@ -33,16 +67,14 @@ pub(super) fn open(bus: &Arc<Bus>, query: &str, headers: &HeaderMap) -> Result<R
         return Err(refusal(ErrorCode::Busy, &message, "close one, or ask for lists now and then").into());
     };
     let reset = || Sent::default().event("reset").id(bus.last().to_string()).data("{}");
-    let open = Open { listener, kinds, first: known.is_err().then(reset) };
+    let mut looks = interval_at(Instant::now() + heartbeat, heartbeat);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let open = Open { listener, kinds, first: known.is_err().then(reset), pass, looks };
     let sent = stream::unfold(open, |mut open| async move {
-        let next = match open.first.take() {
-            Some(first) => first,
-            // Who has missed something comes again, and is told so.
-            None => told(&*open.listener.next(&open.kinds).await.ok()?),
-        };
+        let next = open.next().await?;
         Some((Ok::<_, Infallible>(next), open))
     });
-    let alive = KeepAlive::new().interval(HEARTBEAT).text("alive");
+    let alive = KeepAlive::new().interval(heartbeat).text("alive");
     Ok(Sse::new(sent).keep_alive(alive).into_response())
 }
 
@@ -65,4 +97,41 @@ fn seen(headers: &HeaderMap) -> Result<Option<EventId>, Refusal> {
     let Some(value) = headers.get("last-event-id") else { return Ok(None) };
     let read = value.to_str().ok().and_then(|text| text.parse().ok());
     Ok(Some(read.unwrap_or(EventId::UNKNOWN)))
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::to_bytes;
+    use axum::http::header;
+    use serde_json::json;
+
+    use super::*;
+    use crate::daemon::tests::open as daemon;
+
+    #[test]
+    fn a_stream_ends_when_the_token_that_opened_it_is_revoked() {
+        let folder = tempfile::tempdir().unwrap();
+        let daemon = daemon(folder.path(), &[]);
+        let from = std::net::IpAddr::from([127, 0, 0, 1]);
+        let root = daemon.access.by_bearer(&daemon.state.token().unwrap(), from).unwrap();
+        let ask = serde_json::from_value(json!({ "name": "screen", "role": "viewer" })).unwrap();
+        let made = daemon.access.token_create(&root, &ask).unwrap();
+        let headers = HeaderMap::from_iter([(
+            header::AUTHORIZATION,
+            format!("Bearer {}", made.token).parse().unwrap(),
+        )]);
+        let pass = Pass::of(&daemon, &headers, from);
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build().unwrap();
+        runtime.block_on(async {
+            assert!(pass.is_good().await);
+            let often = Duration::from_millis(10);
+            let answer = open_with(&daemon.events, "", &HeaderMap::new(), (pass.clone(), often)).unwrap();
+            let ended = tokio::spawn(to_bytes(answer.into_body(), 1 << 20));
+            daemon.access.token_remove(&root, &made.info.id).unwrap();
+            ended.await.unwrap().unwrap();
+            assert!(!pass.is_good().await);
+        });
+        daemon.stop();
+    }
 }

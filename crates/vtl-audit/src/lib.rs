@@ -13,11 +13,13 @@
 mod entry;
 mod head;
 mod log;
+mod reader;
 #[cfg(test)]
 mod tests;
 mod verify;
 
 pub use entry::{Entry, EntryKind, Record};
 pub use head::Head;
-pub use log::{AuditError, AuditLog, Filter, MOST_LINE, Page};
+pub use log::{AuditError, AuditLog, MOST_LINE};
+pub use reader::{Filter, Page, Reader};
 pub use verify::{Fault, Report, verify};

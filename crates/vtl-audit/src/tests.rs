@@ -34,7 +34,7 @@ fn written(entries: u64) -> (Vec<u8>, Head) {
     let (mut log, report) = open(&disk);
     assert_eq!(report.faults, []);
     (1..=entries).for_each(|n| assert_eq!(log.append(record(n)).unwrap(), n));
-    let lines = log.lines(0, 1000).unwrap();
+    let lines = log.reader().lines(0, 1000).unwrap();
     let bytes = lines.iter().flat_map(|line| [line.as_bytes(), b"\n"].concat()).collect();
     (bytes, log.head())
 }
@@ -144,8 +144,8 @@ fn a_chain_that_was_made_anew_from_some_entry_on_does_not_meet_a_head_that_was_n
         let who = if n == 4 { "mallory".to_owned() } else { record(n).who };
         log.append(Record { who, ..record(n) }).unwrap();
     }
-    assert_eq!(log.verify(None).unwrap().faults, [], "by itself it is whole");
-    assert_eq!(log.verify(Some(head)).unwrap().faults, [Fault::Changed(6)]);
+    assert_eq!(log.reader().verify(None).unwrap().faults, [], "by itself it is whole");
+    assert_eq!(log.reader().verify(Some(head)).unwrap().faults, [Fault::Changed(6)]);
 }
 
 #[test]
@@ -163,7 +163,7 @@ fn a_cut_at_the_end_is_seen_at_the_next_start_and_for_ever_after() {
     drop(log);
     let (log, report) = open(&disk);
     assert_eq!(report.faults, [Fault::Missing(5, 6)]);
-    assert_eq!(log.page(None, 10, &Filter::default()).unwrap().entries.len(), 5);
+    assert_eq!(log.reader().page(None, 10, &Filter::default()).unwrap().entries.len(), 5);
 }
 
 #[test]
@@ -197,7 +197,7 @@ fn whatever_a_power_cut_leaves_every_entry_that_was_acknowledged_is_there_and_th
             assert!(report.head.number >= acknowledged, "step {step}, seed {seed}");
             let next = log.append(record(9)).unwrap();
             assert_eq!(next, report.head.number + 1);
-            assert_eq!(log.verify(None).unwrap().faults, []);
+            assert_eq!(log.reader().verify(None).unwrap().faults, []);
         }
     }
 }
@@ -214,7 +214,7 @@ fn a_full_disk_refuses_an_entry_and_the_next_one_fits_when_there_is_room() {
     }
     disk.heal();
     assert_eq!(log.append(record(2)).unwrap(), 2);
-    assert_eq!(log.verify(None).unwrap().faults, []);
+    assert_eq!(log.reader().verify(None).unwrap().faults, []);
     drop(log);
     assert_eq!(open(&disk).1.faults, []);
 }
@@ -250,7 +250,7 @@ fn pages_go_from_new_to_old_without_gaps_also_while_entries_come() {
     (1..=200).for_each(|n| assert!(log.append(Record { at: format!("{n:04}"), ..record(n) }).is_ok()));
     let (mut before, mut seen) = (None, Vec::new());
     loop {
-        let page = log.page(before, 33, &Filter::default()).unwrap();
+        let page = log.reader().page(before, 33, &Filter::default()).unwrap();
         seen.extend(page.entries.iter().map(|entry| entry.n));
         log.append(record(1)).unwrap();
         before = page.before;
@@ -274,7 +274,7 @@ fn filters_fit_kind_who_what_text_and_time() {
     };
     log.append(login).unwrap();
     let numbers = |filter: Filter| -> Vec<u64> {
-        log.page(None, 100, &filter).unwrap().entries.iter().map(|entry| entry.n).collect()
+        log.reader().page(None, 100, &filter).unwrap().entries.iter().map(|entry| entry.n).collect()
     };
     let text = |text: &str| Some(text.to_owned());
     assert_eq!(numbers(Filter { kind: Some(EntryKind::Login), ..Filter::default() }), [10]);
@@ -311,4 +311,19 @@ fn an_entry_that_is_too_long_is_refused_and_a_file_of_rubbish_is_read_to_its_end
     file.write_at(0, &[std::io::IoSlice::new(&[0xff; 100_000])]).unwrap();
     let (_, report) = open(&disk);
     assert!(matches!(report.faults.first(), Some(Fault::Damaged(1, _))), "{report:?}");
+}
+
+#[test]
+fn who_reads_sees_the_log_of_one_moment_while_others_write() {
+    let disk = SimDisk::new(1);
+    let (mut log, _) = open(&disk);
+    (1..=70).for_each(|n| assert_eq!(log.append(record(n % 60)).unwrap(), n));
+    let (reader, head) = (log.reader(), log.head());
+    (71..=200).for_each(|n| assert_eq!(log.append(record(n % 60)).unwrap(), n));
+    let page = reader.page(None, 3, &Filter::default()).unwrap();
+    assert_eq!(page.entries.iter().map(|entry| entry.n).collect::<Vec<_>>(), [70, 69, 68]);
+    assert_eq!(reader.lines(60, 1000).unwrap().len(), 10);
+    let report = reader.verify(None).unwrap();
+    assert_eq!((report.faults, report.lines, report.head), (vec![], 70, head));
+    assert_eq!(log.reader().verify(Some(head)).unwrap().lines, 200);
 }

@@ -13,7 +13,8 @@ use vtl_meta::{MetaError, Row, Tx, Value};
 
 use crate::bearer::{Random, hexadecimal};
 use crate::error::AuthError;
-use crate::schema::{APPROVALS, count, number, text};
+use crate::role::Roles;
+use crate::schema::{APPROVALS, count, number, parsed, text};
 
 /// So long a request waits.
 pub const KEEP_S: u64 = 24 * 60 * 60;
@@ -57,10 +58,35 @@ pub struct Asked {
     pub path: String,
     /// Body; never of a route that takes secrets.
     pub body: Vec<u8>,
-    /// What it needs.
+    /// Its `If-Match`: what the thing must still be when it is done.
+    pub if_match: Option<String>,
+    /// Its `Idempotency-Key`.
+    pub key: Option<String>,
+    /// For what of all that it needs it waits.
     pub permission: String,
+    /// All permissions that it needs: words with a space between them.
+    pub needs: String,
     /// Who asked.
     pub by: String,
+    /// What he came with: a token may have less than its user.
+    pub roles: Roles,
+}
+
+impl Asked {
+    /// Whether these roles may do it.
+    #[must_use]
+    pub fn may_be_done_with(&self, roles: Roles) -> bool {
+        self.needs.split(' ').all(|need| roles.permissions().any(|permission| permission.word() == need))
+    }
+
+    fn is_by_key_of(&self, other: &Self) -> bool {
+        self.key.is_some() && self.key == other.key && self.by == other.by
+    }
+
+    fn wants_the_same_as(&self, other: &Self) -> bool {
+        let parts = |one: &Self| (one.method.clone(), one.path.clone(), one.body.clone());
+        parts(self) == parts(other)
+    }
 }
 
 /// A request that waits or waited.
@@ -88,17 +114,24 @@ impl Approval {
     }
 }
 
-/// Keeps a request until another decides.
+/// Keeps a request until another decides. One that waits already under its asker's key is given back.
 ///
 /// # Errors
-/// Too many wait.
+/// Too many wait, or another request waits under the key.
 pub fn keep(tx: &mut Tx<'_>, asked: Asked, now_s: u64, random: Random<'_>) -> Result<Approval, AuthError> {
     let known = approvals(tx, now_s)?;
     for old in known.iter().filter(|one| now_s > one.asked_s.saturating_add(HISTORY_S)) {
         tx.delete(&APPROVALS, &[text(&old.id)])?;
     }
-    let pending = known.iter().filter(|one| one.state == ApprovalState::Pending).count();
-    if u64::try_from(pending).unwrap_or(u64::MAX) >= MOST_PENDING {
+    let pending: Vec<_> = known.into_iter().filter(|one| one.state == ApprovalState::Pending).collect();
+    if let Some(waits) = pending.iter().find(|one| one.asked.is_by_key_of(&asked)) {
+        return if waits.asked.wants_the_same_as(&asked) {
+            Ok(waits.clone())
+        } else {
+            Err(AuthError::KeyUsed)
+        };
+    }
+    if u64::try_from(pending.len()).unwrap_or(u64::MAX) >= MOST_PENDING {
         return Err(AuthError::TooMany("requests that wait for approval", MOST_PENDING));
     }
     let mut id = [0; 8];
@@ -151,17 +184,22 @@ pub fn decide(tx: &mut Tx<'_>, id: &str, yes: bool, by: &str, now_s: u64) -> Res
     Ok(approval)
 }
 
-fn values(one: &Approval) -> [Value; 10] {
+fn values(one: &Approval) -> [Value; 14] {
+    let maybe = |word: &Option<String>| word.as_deref().map_or(Value::Null, text);
     [
         text(&one.id),
         text(&one.asked.method),
         text(&one.asked.path),
         Value::Blob(one.asked.body.clone()),
+        maybe(&one.asked.if_match),
+        maybe(&one.asked.key),
         text(&one.asked.permission),
+        text(&one.asked.needs),
         text(&one.asked.by),
+        text(&one.asked.roles.to_string()),
         number(one.asked_s),
         text(one.state.word()),
-        one.decided_by.as_deref().map_or(Value::Null, text),
+        maybe(&one.decided_by),
         one.decided_s.map_or(Value::Null, number),
     ]
 }
@@ -181,8 +219,12 @@ fn read(row: &Row, now_s: u64) -> Result<Approval, MetaError> {
             method: row.get("method")?,
             path: row.get("path")?,
             body: row.get("body")?,
+            if_match: row.get("if_match")?,
+            key: row.get("key")?,
             permission: row.get("permission")?,
+            needs: row.get("needs")?,
             by: row.get("asked_by")?,
+            roles: parsed(row, "roles")?,
         },
         asked_s,
         state,

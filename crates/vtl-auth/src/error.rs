@@ -38,6 +38,10 @@ pub enum AuthError {
     Decided(&'static str),
     /// Nobody approves what he asked for himself.
     OwnRequest,
+    /// Who asked may not do it any more, or is not there.
+    AskerMayNot(String),
+    /// Another request waits under the same key.
+    KeyUsed,
     /// A bound is reached: what there is too much of, and how many.
     TooMany(&'static str, u64),
 }
@@ -68,6 +72,8 @@ impl fmt::Display for AuthError {
             Self::UnknownApproval(id) => write!(f, "there is no approval '{id}'"),
             Self::Decided(state) => write!(f, "the request is {state} already"),
             Self::OwnRequest => f.write_str("nobody approves what he has asked for himself"),
+            Self::AskerMayNot(who) => write!(f, "'{who}' asked for it, and may not do it any more"),
+            Self::KeyUsed => f.write_str("the key was sent before with another request"),
             Self::TooMany(what, most) => write!(f, "there are {most} {what}, and more are not kept"),
         }
     }

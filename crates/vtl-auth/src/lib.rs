@@ -33,7 +33,7 @@ pub use session::{
     ABSOLUTE_S, IDLE_S, MOST_SESSIONS, MOST_SESSIONS_OF_USER, Moment, Opened, Session, Sessions,
 };
 pub use setup::{SETUP_S, Setup};
-pub use throttle::{Subject, Throttle};
+pub use throttle::{Attempt, Throttle, Trial};
 pub use token::{MOST_TOKENS, NewToken, Token, create_token, find_token, revoke_token, tokens};
 pub use user::{
     MOST_USERS, User, add_user, any_user, remove_user, set_locked, set_password, set_roles, user, users,

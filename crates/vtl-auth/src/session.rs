@@ -124,7 +124,15 @@ impl Sessions {
 
     /// The session that this cookie opens; it counts as used.
     pub fn find(&mut self, cookie: &Bearer, now: Moment) -> Option<Session> {
+        self.look(cookie, now)?;
         let session = self.open.get_mut(&cookie.id)?;
+        session.used_count_s = now.count_s;
+        Some(session.clone())
+    }
+
+    /// The same, and it counts as used no more than before.
+    pub fn look(&mut self, cookie: &Bearer, now: Moment) -> Option<Session> {
+        let session = self.open.get(&cookie.id)?;
         if cookie.kind != Kind::Session || !cookie.is(&session.digest) {
             return None;
         }
@@ -132,7 +140,6 @@ impl Sessions {
             self.open.remove(&cookie.id);
             return None;
         }
-        session.used_count_s = now.count_s;
         Some(session.clone())
     }
 
@@ -191,6 +198,15 @@ mod tests {
             assert!(sessions.find(&busy.cookie, at(count_s)).is_some(), "{count_s}");
         }
         assert!(sessions.find(&busy.cookie, at(53_200)).is_none(), "12 hours after log-in");
+    }
+
+    #[test]
+    fn a_look_at_a_session_does_not_keep_it_open() {
+        let mut sessions = Sessions::default();
+        let opened = open(&mut sessions, 0, 1);
+        assert!(sessions.look(&opened.cookie, at(1799)).is_some());
+        assert!(sessions.look(&opened.cookie, at(1800)).is_none());
+        assert!(sessions.is_empty());
     }
 
     #[test]

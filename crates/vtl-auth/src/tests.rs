@@ -216,6 +216,25 @@ fn a_token_is_revoked_by_its_user_and_by_who_governs_him_and_the_servers_by_root
 }
 
 #[test]
+fn no_token_is_made_for_a_user_who_was_removed_or_locked_in_the_meantime() {
+    let (_folder, mut meta) = inventory();
+    added(&mut meta, "administrator", "oli", "operator").unwrap();
+    let oli = name("oli");
+    let make = |meta: &mut Meta| meta.transaction(|tx| new_token(tx, roles("operator"), &oli, "operator", 1));
+    meta.transaction(|tx| set_locked(tx, (None, Roles::ALL), &oli, true)).unwrap();
+    assert!(matches!(make(&mut meta), Err(AuthError::UnknownUser(_))), "locked");
+    meta.transaction(|tx| remove_user(tx, (None, Roles::ALL), &oli)).unwrap();
+    assert!(matches!(make(&mut meta), Err(AuthError::UnknownUser(_))), "removed");
+    added(&mut meta, "administrator", "oli", "operator").unwrap();
+    assert_eq!(
+        meta.read(|tx| tokens(tx, None)).unwrap(),
+        [],
+        "who has the name now has no token of the other's"
+    );
+    make(&mut meta).unwrap();
+}
+
+#[test]
 fn a_token_without_name_role_or_a_near_end_is_not_made() {
     let (_folder, mut meta) = inventory();
     let bearer = Bearer::new(Kind::Token, &counting(1));
@@ -237,8 +256,12 @@ fn asked(by: &str) -> Asked {
         method: "DELETE".to_owned(),
         path: "/cartridges/VTL001L8".to_owned(),
         body: b"{}".to_vec(),
+        if_match: Some("\"tag\"".to_owned()),
+        key: None,
         permission: "destroy".to_owned(),
+        needs: "configure destroy".to_owned(),
         by: by.to_owned(),
+        roles: roles("administrator security-officer"),
     }
 }
 
@@ -272,4 +295,30 @@ fn requests_that_wait_are_bounded_and_old_ones_are_forgotten() {
     assert!(matches!(at(&mut meta, 256, 1000), Err(AuthError::TooMany(_, 256))));
     at(&mut meta, 257, 1000 + 31 * 86_400).unwrap();
     assert_eq!(meta.read(|tx| approvals(tx, 1000)).unwrap().len(), 1);
+}
+
+#[test]
+fn a_request_that_waits_under_a_key_is_given_back_to_who_sends_the_key_again() {
+    let (_folder, mut meta) = inventory();
+    let keyed = |by: &str| Asked { key: Some("made-up-key".to_owned()), ..asked(by) };
+    let mut keep =
+        |asked, seed, now_s| meta.transaction(|tx| keep_approval(tx, asked, now_s, &counting(seed)));
+    let first = keep(keyed("sam"), 1, 1000).unwrap();
+    assert_eq!(keep(keyed("sam"), 2, 1001).unwrap(), first);
+    let other = Asked { path: "/cartridges/VTL002L8".to_owned(), ..keyed("sam") };
+    assert!(matches!(keep(other, 3, 1001), Err(AuthError::KeyUsed)));
+    assert_ne!(keep(keyed("sue"), 4, 1001).unwrap().id, first.id, "another's key is another key");
+    assert_ne!(keep(asked("sam"), 5, 1001).unwrap().id, first.id, "without a key each is its own");
+    assert_ne!(keep(keyed("sam"), 6, 1000 + 86_400).unwrap().id, first.id, "the first has expired");
+}
+
+#[test]
+fn a_request_is_done_with_roles_that_may_do_all_that_it_needs() {
+    assert!(asked("sam").may_be_done_with(roles("administrator security-officer")));
+    assert!(!asked("sam").may_be_done_with(roles("administrator")));
+    assert!(!asked("sam").may_be_done_with(roles("security-officer")));
+    assert!(
+        !Asked { needs: String::new(), ..asked("sam") }.may_be_done_with(Roles::ALL),
+        "nobody knows what"
+    );
 }

@@ -58,7 +58,8 @@ pub struct NewToken<'a> {
 /// Keeps a token, in the name of a caller with these roles.
 ///
 /// # Errors
-/// Its name is none or taken, it would have more than its maker, its end is past or too far, or there are too many.
+/// Its name is none or taken, its user is not there or locked, it would have more than its maker, its end is past or too
+/// far, or there are too many.
 pub fn create_token(
     tx: &mut Tx<'_>,
     caller: Roles,
@@ -77,6 +78,11 @@ pub fn create_token(
     if new.expires_s <= now_s || new.expires_s > now_s.saturating_add(MOST_LIFE_S) {
         let why = "the end of a token lies in the future, and not more than ten years";
         return Err(AuthError::Invalid(why.to_owned()));
+    }
+    if let Some(name) = new.user {
+        // Who asked may have been removed or locked since he was let in.
+        let found = crate::user::user(tx, name)?.filter(|user| !user.locked);
+        found.ok_or_else(|| AuthError::UnknownUser(name.clone()))?;
     }
     let user = new.user.map_or("", UserName::as_str);
     let same = [text(user), text(new.name)];

@@ -1,0 +1,199 @@
+//! Requests through the door, in one process: what happens between a request's head and its end.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::{Body, Bytes, to_bytes};
+use axum::extract::{ConnectInfo, Request};
+use axum::http::{StatusCode, header};
+use futures_util::stream;
+use serde_json::{Value, json};
+use tokio::runtime::{Builder, Runtime};
+use tower::ServiceExt as _;
+use vtl_api::{AuditQuery, BASE};
+
+use crate::access::Caller;
+use crate::daemon::Daemon;
+use crate::daemon::tests::open;
+
+const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+const PASSWORD: &str = "made-up password";
+
+fn runtime() -> Runtime {
+    Builder::new_multi_thread().worker_threads(1).enable_time().build().unwrap()
+}
+
+fn root(daemon: &Daemon) -> Caller {
+    daemon.access.by_bearer(&daemon.state.token().unwrap(), HERE).unwrap()
+}
+
+fn add_user(daemon: &Daemon, name: &str, role: &str) {
+    let ask = json!({ "name": name, "password": PASSWORD, "roles": [role] });
+    daemon.access.user_add(&root(daemon), &serde_json::from_value(ask).unwrap(), false).unwrap();
+}
+
+fn set_user(daemon: &Daemon, name: &str, ask: Value) {
+    daemon.access.user_set(&root(daemon), name, &serde_json::from_value(ask).unwrap(), false).unwrap();
+}
+
+/// Cookie and the text of its page.
+fn log_in(daemon: &Daemon, name: &str) -> (String, String) {
+    let ask = json!({ "user": name, "password": PASSWORD });
+    let session = daemon.access.log_in(&serde_json::from_value(ask).unwrap(), HERE, None).unwrap();
+    (format!("vtl={}", *session.cookie), session.state.csrf.unwrap())
+}
+
+/// A daemon, what it serves, and the runtime that serves it.
+struct Door {
+    daemon: Arc<Daemon>,
+    app: Router,
+    runtime: Runtime,
+    _folder: tempfile::TempDir,
+}
+
+impl Door {
+    fn open(set: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let daemon = open(folder.path(), set);
+        let app = super::app(&daemon);
+        Self { daemon, app, runtime: runtime(), _folder: folder }
+    }
+
+    fn ask(&self, request: Request) -> (StatusCode, Value) {
+        self.runtime.block_on(async {
+            let answer = self.app.clone().oneshot(request).await.unwrap();
+            let status = answer.status();
+            let bytes = to_bytes(answer.into_body(), 1 << 20).await.unwrap();
+            (status, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
+        })
+    }
+
+    /// With headers beside those of who asks.
+    fn ask_as(&self, who: &[(&str, &str)], (method, path): (&str, &str), body: Body) -> (StatusCode, Value) {
+        let head = Request::builder().method(method).uri(format!("{BASE}{path}"));
+        let head = who.iter().fold(head, |head, (name, value)| head.header(*name, *value));
+        let request = head
+            .header(header::HOST, "localhost")
+            .header(header::CONTENT_TYPE, "application/json")
+            .extension(ConnectInfo(SocketAddr::new(HERE, 1)))
+            .body(body);
+        self.ask(request.unwrap())
+    }
+
+    /// By a user, or with a token.
+    fn ask_by(
+        &self,
+        who: &str,
+        at: (&str, &str),
+        body: &Value,
+        also: &[(&str, &str)],
+    ) -> (StatusCode, Value) {
+        let body = Body::from(body.to_string());
+        if who.starts_with("Bearer ") {
+            return self.ask_as(&[&[("authorization", who)], also].concat(), at, body);
+        }
+        let (cookie, csrf) = log_in(&self.daemon, who);
+        self.ask_as(&[&[("cookie", cookie.as_str()), ("x-csrf-token", &csrf)], also].concat(), at, body)
+    }
+
+    fn approve(&self, id: &Value) -> (StatusCode, Value) {
+        let path = format!("/approvals/{}/approve", id.as_str().unwrap());
+        self.ask_by("sue", ("POST", &path), &Value::Null, &[])
+    }
+
+    fn state_of(&self, id: &Value) -> String {
+        self.daemon.access.approval_show(id.as_str().unwrap()).unwrap().state
+    }
+}
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        self.daemon.stop();
+    }
+}
+
+#[test]
+fn who_is_locked_out_while_his_body_arrives_changes_nothing() {
+    let door = Door::open(&[]);
+    add_user(&door.daemon, "ann", "administrator");
+    let (cookie, csrf) = log_in(&door.daemon, "ann");
+    let locks = door.daemon.clone();
+    let body = stream::once(async move {
+        set_user(&locks, "ann", json!({ "locked": true }));
+        let text = json!({ "name": "vic", "password": PASSWORD, "roles": ["viewer"] }).to_string();
+        Ok::<_, std::io::Error>(Bytes::from(text))
+    });
+    let who = [("cookie", cookie.as_str()), ("x-csrf-token", &csrf)];
+    let (status, answer) = door.ask_as(&who, ("POST", "/users"), Body::from_stream(body));
+    assert_eq!(status, StatusCode::UNAUTHORIZED, "{answer}");
+    assert!(door.daemon.access.user_show("vic").is_err());
+}
+
+/// With the two-person rule, a security officer `sam`, and `sue`, who approves.
+fn with_two_persons() -> Door {
+    let door = Door::open(&["access.two_person=true"]);
+    ["sam", "sue"].into_iter().for_each(|name| add_user(&door.daemon, name, "security-officer"));
+    door
+}
+
+const DELETE: (&str, &str) = ("DELETE", "/cartridges/VTL001L8");
+
+#[test]
+fn an_approved_request_is_refused_when_the_thing_is_not_as_its_asker_saw_it() {
+    let door = with_two_persons();
+    let (status, waits) = door.ask_by("sam", DELETE, &json!({}), &[("if-match", "\"made-up\"")]);
+    assert_eq!(status, StatusCode::ACCEPTED, "{waits}");
+    let (status, answer) = door.approve(&waits["approval"]);
+    assert_eq!(status, StatusCode::PRECONDITION_FAILED, "{answer}");
+    assert_eq!(door.ask_by("sam", ("GET", DELETE.1), &Value::Null, &[]).0, StatusCode::OK, "still there");
+}
+
+#[test]
+fn a_request_that_comes_again_with_its_key_waits_once() {
+    let door = with_two_persons();
+    let key = [("idempotency-key", "made-up-key")];
+    let (status, first) = door.ask_by("sam", DELETE, &json!({}), &key);
+    assert_eq!(status, StatusCode::ACCEPTED, "{first}");
+    assert_eq!(door.ask_by("sam", DELETE, &json!({}), &key), (StatusCode::ACCEPTED, first));
+    let (status, answer) = door.ask_by("sam", ("DELETE", "/cartridges/VTL002L8"), &json!({}), &key);
+    assert_eq!(status, StatusCode::CONFLICT, "{answer}");
+    assert_eq!(door.daemon.access.approval_list().unwrap().len(), 1);
+    let (status, _) = door.ask_by("sam", DELETE, &json!({}), &[("idempotency-key", "two words")]);
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+}
+
+#[test]
+fn a_request_of_one_who_may_not_do_it_any_more_is_not_done_and_waits_on() {
+    let door = with_two_persons();
+    let waits = door.ask_by("sam", DELETE, &json!({}), &[]).1;
+    for change in [json!({ "locked": true }), json!({ "locked": false, "roles": ["viewer"] })] {
+        set_user(&door.daemon, "sam", change);
+        let (status, answer) = door.approve(&waits["approval"]);
+        assert_eq!(status, StatusCode::FORBIDDEN, "{answer}");
+        assert_eq!(door.state_of(&waits["approval"]), "pending");
+    }
+    set_user(&door.daemon, "sam", json!({ "roles": ["security-officer"] }));
+    let (status, answer) = door.approve(&waits["approval"]);
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    assert_eq!(door.state_of(&waits["approval"]), "approved");
+}
+
+#[test]
+fn what_a_program_asked_for_is_done_in_its_name_and_not_when_its_token_is_gone() {
+    let door = with_two_persons();
+    let ask = json!({ "name": "rotation", "role": "security-officer" });
+    let made = door.daemon.access.token_create(&root(&door.daemon), &serde_json::from_value(ask).unwrap());
+    let made = made.unwrap();
+    let bearer = format!("Bearer {}", made.token);
+    let waits = door.ask_by(&bearer, DELETE, &json!({}), &[]).1;
+    let later = door.ask_by(&bearer, ("DELETE", "/cartridges/VTL002L8"), &json!({}), &[]).1;
+    assert_eq!(door.approve(&waits["approval"]).0, StatusCode::OK);
+    let ask = AuditQuery { what: Some("DELETE approved by sue".to_owned()), ..AuditQuery::default() };
+    let lines = door.daemon.access.audit_page(&ask).unwrap().0;
+    let who: Vec<_> = lines.iter().map(|line| (line.who.as_str(), line.kind.as_str())).collect();
+    assert_eq!(who, [("token:rotation", "outcome"), ("token:rotation", "request")]);
+    door.daemon.access.token_remove(&root(&door.daemon), &made.info.id).unwrap();
+    assert_eq!(door.approve(&later["approval"]).0, StatusCode::FORBIDDEN);
+    assert_eq!(door.state_of(&later["approval"]), "pending");
+}
