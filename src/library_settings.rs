@@ -37,6 +37,11 @@ const SWITCH: Form = Form::Word(&["true", "false"]);
 /// A remote or a key that is not there, whatever the configuration says.
 const NONE: &str = "none";
 
+/// Settings that have cartridges deleted.
+const DELETING: [&str; 2] = ["migrate.delete_after_export", "migrate.delete_clean_import"];
+/// Where the copy is, for which a cartridge is deleted, and who can read it.
+const COPY: [&str; 2] = ["migrate.remote", "migrate.key"];
+
 /// Key, form, and how a right value looks.
 const KEYS: [(&str, Form, &str); 11] = [
     ("migrate.remote", Form::Remote, "the name of a remote (vtl remote ls), or none"),
@@ -239,6 +244,20 @@ impl Effective {
         self.get(key) == Some("true")
     }
 
+    /// Whether cartridges would be deleted that these settings leave alone, or for another copy than before: when other
+    /// settings are asked for, an empty value for the configuration's.
+    pub fn would_delete(&self, asked: &BTreeMap<String, String>) -> bool {
+        let mut after = self.clone();
+        for (key, value) in asked {
+            match value.is_empty() {
+                true => drop(after.own.remove(key)),
+                false => drop(after.own.insert(key.clone(), value.clone())),
+            }
+        }
+        let is_other_copy = COPY.iter().any(|key| after.get(key) != self.get(key));
+        DELETING.iter().any(|key| after.is_on(key) && (is_other_copy || !self.is_on(key)))
+    }
+
     /// Who signs them.
     pub fn sign_with(&self) -> Option<&str> {
         self.named("migrate.sign_with")
@@ -292,6 +311,48 @@ impl Effective {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn pairs(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    }
+
+    /// What a library has set, what is asked, whether that deletes.
+    type Deletes = (&'static [(&'static str, &'static str)], &'static [(&'static str, &'static str)], bool);
+
+    const AFTER: &str = "migrate.delete_after_export";
+    const CLEAN: &str = "migrate.delete_clean_import";
+    const REMOTE: &str = "migrate.remote";
+
+    #[test]
+    fn switching_deletion_on_deletes_and_so_does_another_place_for_the_copy() {
+        let cases: [Deletes; 14] = [
+            (&[], &[(AFTER, "true")], true),
+            (&[], &[(CLEAN, "true")], true),
+            (&[], &[(AFTER, "false"), ("migrate.verify", "none")], false),
+            (&[], &[(REMOTE, "other"), ("migrate.key", "mine")], false),
+            (&[(AFTER, "true")], &[(AFTER, "true")], false),
+            (&[(AFTER, "true")], &[(AFTER, "false"), (REMOTE, "other")], false),
+            (&[(AFTER, "true")], &[("migrate.compress", "lz4")], false),
+            (&[(AFTER, "true")], &[(REMOTE, "other")], true),
+            (&[(CLEAN, "true")], &[("migrate.key", "mine")], true),
+            (&[(CLEAN, "true"), (REMOTE, "safe")], &[(REMOTE, "safe")], false),
+            (&[(CLEAN, "true"), (REMOTE, "safe")], &[(REMOTE, "")], true),
+            (&[(AFTER, "true")], &[(CLEAN, "true")], true),
+            (&[(AFTER, "true")], &[(AFTER, "")], false),
+            (&[(AFTER, "true")], &[], false),
+        ];
+        let settings = |own: &[(&str, &str)], defaults| Effective { own: pairs(own), defaults };
+        for (own, asked, deletes) in cases {
+            let found = settings(own, Defaults::new()).would_delete(&pairs(asked));
+            assert_eq!(found, deletes, "{own:?} and then {asked:?}");
+        }
+        let on_for_all = || Defaults::from([(AFTER, "true".to_owned())]);
+        assert!(settings(&[(AFTER, "false")], on_for_all()).would_delete(&pairs(&[(AFTER, "")])), "a reset");
+        assert!(
+            settings(&[], on_for_all()).would_delete(&pairs(&[(REMOTE, "other")])),
+            "the configuration's"
+        );
+    }
 
     #[test]
     fn a_value_is_checked_by_its_key_and_refused_with_what_would_be_right() {

@@ -226,7 +226,8 @@ impl Remotes {
 
     fn connect(&self, name: &GivenName, definition: &Definition) -> Result<Arc<dyn Remote>, RemoteRefused> {
         let name = name.to_string();
-        Ok(match definition {
+        let definition = definition.with_files(&self.state)?;
+        Ok(match &definition {
             Definition::Folder { path } => {
                 self.refuse_own(path)?;
                 Arc::new(FolderRemote::open(&name, path)?)

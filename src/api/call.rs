@@ -9,7 +9,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::error;
 use vtl_api::{BASE, ErrorCode, Refusal};
 
@@ -26,13 +26,20 @@ const BODY_TIME: Duration = Duration::from_secs(30);
 /// So much of a body that is too long is read before that is said.
 const HEARD_OUT: usize = 1 << 20;
 
-/// So many requests that only read are carried out at once; more wait. Each takes a thread.
+/// So many requests of each sort are carried out at once; more wait. Each takes a thread, and the threads are also those of transfers.
 const MOST_LOOKS: usize = 64;
+const MOST_CHANGES: usize = 64;
+/// Of those that ask a remote, which may hang.
+const MOST_FAR: usize = 8;
+/// Who waits for longer is told so.
+const TURN_TIME: Duration = Duration::from_secs(30);
 
 /// All that requests share.
 pub(super) struct Api {
     daemon: Arc<Daemon>,
     looks: Arc<Semaphore>,
+    changes: Arc<Semaphore>,
+    far: Arc<Semaphore>,
     routes: Vec<Route>,
     things: Things,
     once: Once,
@@ -57,8 +64,9 @@ struct Good {
 
 impl Api {
     pub(super) fn new(daemon: Arc<Daemon>, routes: Vec<Route>) -> Self {
-        let looks = Arc::new(Semaphore::new(MOST_LOOKS));
-        Self { daemon, looks, routes, things: Things::default(), once: Once::default() }
+        let [looks, changes, far] =
+            [MOST_LOOKS, MOST_CHANGES, MOST_FAR].map(|most| Arc::new(Semaphore::new(most)));
+        Self { daemon, looks, changes, far, routes, things: Things::default(), once: Once::default() }
     }
 
     /// Answers a request for the route with this number.
@@ -90,7 +98,7 @@ impl Api {
         let body = if route.is_read() { Bytes::new() } else { read(&head, body, BODY_TIME).await? };
         let asked = Asked { path, query, body };
         let conditions = conditions(route, &head.headers, &asked)?;
-        let turn = if route.is_read() { self.looks.clone().acquire_owned().await.ok() } else { None };
+        let turn = self.turn(route).await?;
         let worked = tokio::task::spawn_blocking(move || {
             let _turn = turn;
             let route = self.routes.get(at).ok_or_else(|| internal("the request has no route"))?;
@@ -103,20 +111,40 @@ impl Api {
         })
     }
 
+    async fn turn(&self, route: &Route) -> Result<OwnedSemaphorePermit, Refusal> {
+        let turns = match (route.is_far, route.is_read()) {
+            (true, _) => &self.far,
+            (false, true) => &self.looks,
+            (false, false) => &self.changes,
+        };
+        let turn = tokio::time::timeout(TURN_TIME, turns.clone().acquire_owned()).await;
+        turn.ok().and_then(Result::ok).ok_or_else(|| {
+            let message = format!("{TURN_TIME:?} have passed, and others are still before this request");
+            refusal(ErrorCode::Busy, &message, "ask again in a moment; vtl system status tells what hangs")
+                .into()
+        })
+    }
+
     fn carry_out(&self, route: &Route, asked: &Asked, conditions: &Conditions) -> Result<Good, Refusal> {
         if route.is_read() {
             return self.look(route, asked, conditions);
         }
         let Some(thing) = thing_of(route, &self.routes) else {
-            return self.change(route, asked, conditions);
+            if conditions.if_match.is_some() {
+                return Err(no_tag());
+            }
+            return self.change(route, asked, conditions, || Ok(()));
         };
         let named = Asked { path: asked.path.clone(), ..Asked::default() };
         let name = of_path(thing, &named);
         match &conditions.if_match {
-            None => self.things.beside(&name, || self.change(route, asked, conditions)),
+            None => self.things.beside(&name, || self.change(route, asked, conditions, || Ok(()))),
             Some(tags) => self.things.alone(&name, || {
-                let now = Tag::of(&thing.run(&self.daemon, &named)?.json);
-                if now.holds(tags) { self.change(route, asked, conditions) } else { Err(changed(&name)) }
+                let holds = || {
+                    let now = Tag::of(&thing.run(&self.daemon, &named)?.json);
+                    if now.holds(tags) { Ok(()) } else { Err(changed(&name)) }
+                };
+                self.change(route, asked, conditions, holds)
             }),
         }
     }
@@ -131,8 +159,18 @@ impl Api {
         Ok(Good { answered, tag, is_known, is_replayed: false })
     }
 
-    fn change(&self, route: &Route, asked: &Asked, conditions: &Conditions) -> Result<Good, Refusal> {
-        let operation = || route.run(&self.daemon, asked);
+    /// What was done before, with this key, is only told again: whatever has changed since.
+    fn change(
+        &self,
+        route: &Route,
+        asked: &Asked,
+        conditions: &Conditions,
+        holds: impl FnOnce() -> Result<(), Refusal>,
+    ) -> Result<Good, Refusal> {
+        let operation = || {
+            holds()?;
+            route.run(&self.daemon, asked)
+        };
         let (answered, is_replayed) = match &conditions.key {
             Some(key) => self.once.carry_out(&self.daemon, route, key, operation)?,
             None => (operation()?, false),
@@ -149,6 +187,15 @@ fn of_path(route: &Route, asked: &Asked) -> String {
         false => part.to_owned(),
     };
     route.path.split('/').map(part).collect::<Vec<_>>().join("/")
+}
+
+fn no_tag() -> Refusal {
+    let error = refusal(
+        ErrorCode::Invalid,
+        "what this request changes has no ETag",
+        "send it without If-Match; docs/api.md says what has one",
+    );
+    Refusal::from(error).about("If-Match")
 }
 
 fn changed(name: &str) -> Refusal {
@@ -169,6 +216,11 @@ fn conditions(route: &Route, headers: &HeaderMap, asked: &Asked) -> Result<Condi
         if_none_match: text(header::IF_NONE_MATCH).transpose()?,
         key,
     })
+}
+
+/// The body of a request that changes something.
+pub(super) async fn whole_body(head: &Parts, body: Body) -> Result<Bytes, Refusal> {
+    read(head, body, BODY_TIME).await
 }
 
 /// The body, when it is not too long, comes in time and says that it is JSON.

@@ -166,15 +166,15 @@ impl Daemon {
             prefix: asked.label.clone(),
             order: order(sort),
             after: wanted.after.map(|cursor| (cursor.value, cursor.key)),
-            most: wanted.most.map(|most| most + 1),
+            most: Some(wanted.most + 1),
         };
         let mut rows = Vec::new();
         loop {
             let found = self.meta.read(|tx| vtl_library::select(tx, &select)).map_err(|e| refused(&e))?;
-            let was_all = select.most.is_none_or(|most| found.len() < most);
+            let was_all = found.len() <= wanted.most;
             select.after = found.last().map(|last| select.order.key_of(last));
             for cartridge in found {
-                if wanted.most.is_some_and(|most| rows.len() == most) {
+                if rows.len() == wanted.most {
                     return Ok(Page { next: rows.last().map(|row| cursor_of(sort, row)), rows: infos(rows) });
                 }
                 let row = self.cartridge_row(&cartridge);

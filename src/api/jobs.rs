@@ -30,14 +30,15 @@ impl Daemon {
             label: asked.label.clone(),
             down: sort == JobOrder::IdDown,
             after: wanted.after.and_then(|after| after.key.parse().ok()),
-            most: wanted.most.map(|most| most + 1),
+            most: Some(wanted.most + 1),
         };
         let mut rows = self.job_select(&select)?;
-        let next = wanted.most.filter(|most| rows.len() > *most).and_then(|most| {
-            rows.truncate(most);
-            let key = rows.last()?.id.to_string();
-            Some(Cursor { sort: sort.word().to_owned(), value: 0, key })
-        });
+        if rows.len() <= wanted.most {
+            return Ok(Page { rows, next: None });
+        }
+        rows.truncate(wanted.most);
+        let cursor = |key| Cursor { sort: sort.word().to_owned(), value: 0, key };
+        let next = rows.last().map(|last| cursor(last.id.to_string()));
         Ok(Page { rows, next })
     }
 }

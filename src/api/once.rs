@@ -60,21 +60,22 @@ pub(crate) const MODULE: Module = Module {
 };
 
 thread_local! {
-    /// What the request that this thread carries out is known by, and how many jobs it has made.
-    static EVENT: RefCell<Option<(String, u32)>> = const { RefCell::new(None) };
+    /// What the request that this thread carries out is known by, since when, and how many jobs it has made.
+    static EVENT: RefCell<Option<(String, u64, u32)>> = const { RefCell::new(None) };
 }
 
 /// What makes a job of this thread's request the same job when the request comes again.
 pub(crate) fn event() -> Option<String> {
     EVENT.with_borrow_mut(|event| {
-        let (key, made) = event.as_mut()?;
-        *made += 1;
-        Some(job_key(key, *made))
+        let (key, made_s, jobs) = event.as_mut()?;
+        *jobs += 1;
+        Some(job_key(key, *made_s, *jobs))
     })
 }
 
-fn job_key(key: &str, number: u32) -> String {
-    format!("request:{key}:{number}")
+/// When the key was entered is part of it: jobs are kept for longer than keys, and what comes with an old key is another request.
+fn job_key(key: &str, made_s: u64, number: u32) -> String {
+    format!("request:{key}:{made_s}:{number}")
 }
 
 /// A key as it is kept: who sent it and what it was are in a hash.
@@ -163,7 +164,7 @@ impl Once {
     ) -> Result<(Answered, bool), Refusal> {
         let _busy = self.take(key)?;
         let now_s = crate::clock::unix_seconds();
-        let known = daemon
+        let (known, made_s) = daemon
             .meta
             .with(|meta| meta.transaction(|tx| enter(tx, key, now_s)))
             .map_err(|e| not_kept(&e))?;
@@ -171,16 +172,16 @@ impl Once {
             Known::Answered(json) => return Ok((Answered { json, next: None }, true)),
             Known::Other => return Err(another()),
             Known::Cut if route.makes_job => {
-                if let Some(answered) = job_of(daemon, key)? {
-                    note(daemon, key, now_s, &answered.json);
+                if let Some(answered) = job_of(daemon, key, made_s)? {
+                    note(daemon, key, made_s, &answered.json);
                     return Ok((answered, true));
                 }
             }
             Known::New | Known::Cut => {}
         }
-        let outcome = as_event(key, operation);
+        let outcome = as_event(key, made_s, operation);
         match &outcome {
-            Ok(answered) => note(daemon, key, now_s, &answered.json),
+            Ok(answered) => note(daemon, key, made_s, &answered.json),
             Err(_) => forget(daemon, key),
         }
         Ok((outcome?, false))
@@ -200,7 +201,7 @@ impl Once {
 }
 
 /// Jobs that `operation` makes are those of the key.
-fn as_event<T>(key: &Key, operation: impl FnOnce() -> T) -> T {
+fn as_event<T>(key: &Key, made_s: u64, operation: impl FnOnce() -> T) -> T {
     /// Also when the operation panics: the thread is used again.
     struct Clear;
     impl Drop for Clear {
@@ -208,14 +209,14 @@ fn as_event<T>(key: &Key, operation: impl FnOnce() -> T) -> T {
             EVENT.set(None);
         }
     }
-    EVENT.set(Some((key.row.clone(), 0)));
+    EVENT.set(Some((key.row.clone(), made_s, 0)));
     let _clear = Clear;
     operation()
 }
 
 /// The job that the request made before the server ended.
-fn job_of(daemon: &Daemon, key: &Key) -> Result<Option<Answered>, Refusal> {
-    let known = daemon.meta.with(|meta| meta.read(|tx| vtl_jobs::known(tx, &job_key(&key.row, 1))));
+fn job_of(daemon: &Daemon, key: &Key, made_s: u64) -> Result<Option<Answered>, Refusal> {
+    let known = daemon.meta.with(|meta| meta.read(|tx| vtl_jobs::known(tx, &job_key(&key.row, made_s, 1))));
     let Some(id) = known.map_err(|why| internal(&why.to_string()))? else { return Ok(None) };
     // One that has been cleared from the list since cannot be shown.
     let Ok(job) = daemon.job_show(&id.to_string()) else { return Ok(None) };
@@ -223,25 +224,30 @@ fn job_of(daemon: &Daemon, key: &Key) -> Result<Option<Answered>, Refusal> {
     Ok(Some(Answered { json, next: None }))
 }
 
-fn enter(tx: &mut Tx<'_>, key: &Key, now_s: u64) -> Result<Known, MetaError> {
-    prune(tx, now_s)?;
+/// What is known of the key, and since when.
+fn enter(tx: &mut Tx<'_>, key: &Key, now_s: u64) -> Result<(Known, u64), MetaError> {
     let row = [Cell::Text(key.row.clone())];
-    match tx.get(&ANSWERS, &row)? {
-        None => {
-            let [name] = row;
-            tx.insert(&ANSWERS, &[name, Cell::Text(key.request.clone()), seconds(now_s), Cell::Null])?;
-            Ok(Known::New)
+    if let Some(found) = tx.get(&ANSWERS, &row)? {
+        let made_s = u64::try_from(found.get::<i64>("made_s")?).unwrap_or_default();
+        if made_s.saturating_add(KEPT_S) >= now_s {
+            let is_same = found.get::<String>("request")? == key.request;
+            let answer = found.get::<Option<Vec<u8>>>("answer")?;
+            let known = if is_same { answer.map_or(Known::Cut, Known::Answered) } else { Known::Other };
+            return Ok((known, made_s));
         }
-        Some(known) if known.get::<String>("request")? != key.request => Ok(Known::Other),
-        Some(known) => Ok(known.get::<Option<Vec<u8>>>("answer")?.map_or(Known::Cut, Known::Answered)),
     }
+    prune(tx, now_s)?;
+    let [name] = row;
+    tx.insert(&ANSWERS, &[name, Cell::Text(key.request.clone()), seconds(now_s), Cell::Null])?;
+    Ok((Known::New, now_s))
 }
 
-/// Old keys go, and the oldest when there are too many.
+/// Old keys go; and the oldest that is answered, when there are too many.
 fn prune(tx: &mut Tx<'_>, now_s: u64) -> Result<(), MetaError> {
     let mut old = tx.find(&ANSWERS, "made_s < ?1", &[seconds(now_s.saturating_sub(KEPT_S))])?;
     if tx.count(&ANSWERS, "TRUE", &[])? >= MOST_KEYS {
-        old.extend(tx.find(&ANSWERS, "key = (SELECT key FROM api_answers ORDER BY made_s LIMIT 1)", &[])?);
+        let oldest = "key = (SELECT key FROM api_answers WHERE answer IS NOT NULL ORDER BY made_s LIMIT 1)";
+        old.extend(tx.find(&ANSWERS, oldest, &[])?);
     }
     for row in old {
         tx.delete(&ANSWERS, &[Cell::Text(row.get("key")?)])?;
@@ -249,14 +255,14 @@ fn prune(tx: &mut Tx<'_>, now_s: u64) -> Result<(), MetaError> {
     Ok(())
 }
 
-fn note(daemon: &Daemon, key: &Key, now_s: u64, json: &[u8]) {
+fn note(daemon: &Daemon, key: &Key, made_s: u64, json: &[u8]) {
     let long = || {
         let message = "it was done; the answer was too long to be kept".to_owned();
         serde_json::to_vec(&Done { message, names: Vec::new() }).unwrap_or_default()
     };
     let kept = if json.len() <= MOST_BYTES { json.to_vec() } else { long() };
     let row =
-        [Cell::Text(key.row.clone()), Cell::Text(key.request.clone()), seconds(now_s), Cell::Blob(kept)];
+        [Cell::Text(key.row.clone()), Cell::Text(key.request.clone()), seconds(made_s), Cell::Blob(kept)];
     let noted = daemon.meta.with(|meta| meta.transaction(|tx| tx.update(&ANSWERS, &row)));
     if let Err(error) = noted {
         let error: MetaError = error;
@@ -300,7 +306,7 @@ mod tests {
     }
 
     fn entered(daemon: &Daemon, key: &Key, now_s: u64) -> Known {
-        daemon.meta.with(|meta| meta.transaction(|tx| enter(tx, key, now_s))).unwrap()
+        daemon.meta.with(|meta| meta.transaction(|tx| enter(tx, key, now_s))).unwrap().0
     }
 
     #[test]
@@ -313,19 +319,24 @@ mod tests {
         assert_eq!(entered(&daemon, &key("a", "other"), 1000 + day), Known::Other);
         note(&daemon, &key("a", "r"), 1000, b"{}");
         assert_eq!(entered(&daemon, &key("a", "r"), 1000 + day), Known::Answered(b"{}".to_vec()));
-        assert_eq!(entered(&daemon, &key("a", "r"), 1001 + day), Known::New, "it was old");
-        for number in 1..4096 {
+        assert_eq!(entered(&daemon, &key("a", "other"), 1001 + day), Known::New, "it was old");
+        entered(&daemon, &key("b", "r"), 1002 + day);
+        note(&daemon, &key("b", "r"), 1002 + day, b"{}");
+        for number in 2..4096 {
             entered(&daemon, &key(&format!("k{number}"), "r"), 2000 + day);
         }
+        let answered = Known::Answered(b"{}".to_vec());
+        assert_eq!(entered(&daemon, &key("b", "r"), 2000 + day), answered, "who is known takes no place");
         assert_eq!(entered(&daemon, &key("last", "r"), 2000 + day), Known::New);
-        assert_eq!(entered(&daemon, &key("a", "r"), 2000 + day), Known::New, "it was the oldest of 4096");
+        assert_eq!(entered(&daemon, &key("b", "r"), 2000 + day), Known::New, "the oldest that was answered");
+        assert_eq!(entered(&daemon, &key("a", "other"), 2000 + day), Known::Cut, "and none that was not");
         daemon.stop();
     }
 
     #[test]
     fn jobs_of_one_request_have_keys_of_their_own_and_the_next_request_has_none_of_them() {
-        let made = as_event(&key("a", "r"), || (event(), event()));
-        assert_eq!(made, (Some("request:a:1".to_owned()), Some("request:a:2".to_owned())));
+        let made = as_event(&key("a", "r"), 7, || (event(), event()));
+        assert_eq!(made, (Some("request:a:7:1".to_owned()), Some("request:a:7:2".to_owned())));
         assert_eq!(event(), None);
     }
 
@@ -337,17 +348,21 @@ mod tests {
         let gc = |route: &Route| route.path == "/store/gc";
         let route = crate::api::table().into_iter().find(gc).unwrap();
         let key = key("a", "r");
-        assert_eq!(entered(&daemon, &key, crate::clock::unix_seconds()), Known::New);
+        let now_s = crate::clock::unix_seconds();
+        assert_eq!(entered(&daemon, &key, now_s), Known::New);
         let request = r#"{"dead_percent":25}"#.to_owned();
-        let made = as_event(&key, || daemon.jobs.submit("gc", None, request)).unwrap();
+        let made = as_event(&key, now_s, || daemon.jobs.submit("gc", None, request.clone())).unwrap();
         // Here it ends, and comes again.
         let again =
             Once::default().carry_out(&daemon, &route, &key, || panic!("it is not carried out again"));
         let (answered, is_replayed) = again.unwrap();
         let job: Value = serde_json::from_slice(&answered.json).unwrap();
         assert_eq!((job["id"].as_u64(), is_replayed), (Some(made.0), true));
-        let jobs = daemon.jobs.manager().unwrap().list().unwrap();
-        assert_eq!(jobs.len(), 1);
+        let jobs = || daemon.jobs.manager().unwrap().list().unwrap().len();
+        assert_eq!(jobs(), 1);
+        // The same key a day later is another request.
+        let later = as_event(&key, now_s + 86_401, || daemon.jobs.submit("gc", None, request)).unwrap();
+        assert!(later != made && jobs() == 2);
         daemon.stop();
     }
 

@@ -9,7 +9,7 @@ use vtl_api::Refusal;
 
 use crate::daemon::invalid;
 
-/// The most rows in a page.
+/// The most rows in a page, and as many as it has when nobody says how many.
 pub(crate) const MOST_ROWS: u32 = 1000;
 
 /// Rows of a list, and where it goes on.
@@ -55,18 +55,17 @@ impl FromStr for Cursor {
 /// Which page is asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Wanted {
-    /// So many rows at most; none: all.
-    pub most: Option<usize>,
+    /// So many rows at most.
+    pub most: usize,
     pub after: Option<Cursor>,
 }
 
 impl Wanted {
     /// From the parameters `limit` and `cursor` of a list that goes by `sort`.
     pub(crate) fn of(limit: Option<u32>, cursor: Option<&str>, sort: &str) -> Result<Self, Refusal> {
-        let most = match limit {
-            None => None,
-            Some(rows) if (1..=MOST_ROWS).contains(&rows) => usize::try_from(rows).ok(),
-            Some(rows) => {
+        let most = match limit.unwrap_or(MOST_ROWS) {
+            rows if (1..=MOST_ROWS).contains(&rows) => rows as usize,
+            rows => {
                 let refused = invalid(format!("limit cannot be {rows}"), "write 1 to 1000");
                 return Err(Refusal::from(refused).about("limit"));
             }
@@ -88,10 +87,11 @@ impl Wanted {
         if let Some(after) = self.after {
             rows.retain(|row| key(row) > after.key);
         }
-        let next = self.most.filter(|most| rows.len() > *most).and_then(|most| {
-            rows.truncate(most);
-            rows.last().map(|last| Cursor { sort: sort.to_owned(), value: 0, key: key(last) })
-        });
+        if rows.len() <= self.most {
+            return Page { rows, next: None };
+        }
+        rows.truncate(self.most);
+        let next = rows.last().map(|last| Cursor { sort: sort.to_owned(), value: 0, key: key(last) });
         Page { rows, next }
     }
 }

@@ -23,6 +23,7 @@ use vtl_types::{LibraryName, PoolName};
 use super::refused;
 use super::route::{Nothing, Route, delete, get, post};
 use crate::daemon::{Daemon, internal, invalid, lock};
+use crate::own_files::not_ours;
 use crate::pools::rows::{self, KeyPlace, PoolRow, PoolState};
 use crate::pools::{Closed, MOST_POOLS, Pool, PoolError, overlap};
 use crate::state::hexadecimal;
@@ -183,7 +184,7 @@ impl Daemon {
                 remedy: Some("give a pool more folders, or remove one".to_owned()),
             });
         }
-        let key = key_place(request)?;
+        let key = key_place(request, self.state.path())?;
         let mut folders = Vec::new();
         for path in &request.paths {
             let folder = self.new_folder(path, &folders)?;
@@ -535,7 +536,7 @@ fn vacant_or_adopted(home: &Path, further: &[PathBuf], adopt: bool) -> Answer<Op
     Ok(None)
 }
 
-fn key_place(request: &CreatePool) -> Answer<Option<KeyPlace>> {
+fn key_place(request: &CreatePool, state: &Path) -> Answer<Option<KeyPlace>> {
     let place = |method, file: &String| {
         let path = Path::new(file);
         if !path.is_absolute() {
@@ -544,7 +545,8 @@ fn key_place(request: &CreatePool) -> Answer<Option<KeyPlace>> {
                 "name the file of the key with its whole path",
             ));
         }
-        vtl_conf::store_key(path, method).map_err(|why| invalid(why, ""))?;
+        let path = not_ours(state, path).map_err(|why| invalid(format!("{file}: {why}"), ""))?;
+        vtl_conf::store_key(&path, method).map_err(|why| invalid(why, ""))?;
         Ok(Some(KeyPlace { method, file: file.clone() }))
     };
     match (&request.key_file, &request.passphrase_file) {

@@ -12,7 +12,9 @@ pub(super) fn routes() -> Vec<Route> {
         delete("/remotes/{name}", "Forget a remote", |d, n: String, _: Nothing| d.remote_remove(&n)),
         get("/remotes/{name}/objects", "What lies on a remote", |d, n: String, q: ListObjects| {
             d.remote_objects(&n, q.folder.as_deref(), q.after.as_deref())
-        }),
-        post("/remotes/{name}/test", "Try a remote out", |d, n: String, _: Nothing| d.remote_test(&n)),
+        })
+        .is_far(),
+        post("/remotes/{name}/test", "Try a remote out", |d, n: String, _: Nothing| d.remote_test(&n))
+            .is_far(),
     ]
 }

@@ -23,6 +23,7 @@ use super::route::{Route, get, post};
 use super::{Planned, refused};
 use crate::daemon::{Daemon, internal, invalid, lock};
 use crate::jobs;
+use crate::own_files::not_ours;
 use crate::pools::rows::KeyPlace;
 use crate::pools::{Pool, pool_key};
 use crate::scrub::Rate;
@@ -202,7 +203,9 @@ impl Daemon {
             }
         };
         let pool = self.pools.one(request.pool.as_deref())?;
-        let read = vtl_conf::store_key(Path::new(file), method).map_err(|why| invalid(why, ""))?;
+        let path = not_ours(self.state.path(), Path::new(file))
+            .map_err(|why| invalid(format!("{file}: {why}"), ""))?;
+        let read = vtl_conf::store_key(&path, method).map_err(|why| invalid(why, ""))?;
         let Some(key) = pool_key(&read) else { return Err(internal("a key file gave no key")) };
         if pool.store.key_status().is_some() {
             let place = KeyPlace { method, file: file.clone() };

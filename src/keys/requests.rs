@@ -8,6 +8,7 @@ use vtl_codec::Randomness;
 use super::{AnyKey, KeyRefused, Sort, given};
 use crate::daemon::{Daemon, invalid, lock};
 use crate::given_name::GivenName;
+use crate::own_files::not_ours;
 use crate::state::hexadecimal;
 
 impl Daemon {
@@ -20,7 +21,10 @@ impl Daemon {
     /// Keeps a key that is in a file on this machine.
     pub(crate) fn key_import(&self, request: &ImportKey) -> Result<Done, ApiError> {
         let _one_at_a_time = lock(&self.changes);
-        let key = self.keys.import(Path::new(&request.file), &request.name).map_err(refused)?;
+        let file = Path::new(&request.file);
+        let file = not_ours(self.state.path(), file)
+            .map_err(|why| refused(KeyRefused::File { path: file.to_owned(), why }))?;
+        let key = self.keys.import(&file, &request.name).map_err(refused)?;
         Ok(is_here(&request.name, &key))
     }
 

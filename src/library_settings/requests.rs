@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::Value;
 use vtl_api::{ApiError, ErrorCode, LibrarySetting};
 use vtl_conf::Config;
 use vtl_migrate::EXPORT;
-use vtl_types::LibraryName;
+use vtl_types::{Label, LibraryName};
 
 use super::{Checked, Effective, check};
 use crate::daemon::{Daemon, invalid};
@@ -83,7 +84,53 @@ impl Daemon {
     }
 }
 
+/// Fields of an export's body, and the settings that they are in place of.
+const OF_EXPORT: [(&str, &str); 2] = [("remote", "migrate.remote"), ("key", "migrate.key")];
+
+/// What a request says in place of a library's settings. What it says wrongly is refused when it is done; a plan does nothing.
+fn asked(method: &str, route: &str, body: &Value) -> BTreeMap<String, String> {
+    match (method, route) {
+        _ if body.get("plan").and_then(Value::as_bool) == Some(true) => BTreeMap::new(),
+        ("PATCH", "/libraries/{name}") => {
+            body.get("settings").and_then(|map| serde_json::from_value(map.clone()).ok()).unwrap_or_default()
+        }
+        ("POST", "/cartridges/{label}/export") => {
+            let row = |(field, key): (&str, &str)| {
+                let value = body.get(field)?.as_str().filter(|text| !text.is_empty())?;
+                Some((key.to_owned(), value.to_owned()))
+            };
+            OF_EXPORT.into_iter().filter_map(row).collect()
+        }
+        _ => BTreeMap::new(),
+    }
+}
+
 impl Daemon {
+    /// Whether a request would have cartridges deleted by a library's settings, now or later. `name`: of the library or of
+    /// the cartridge that the route is about.
+    pub(crate) fn would_delete(
+        &self,
+        method: &str,
+        route: &str,
+        name: &str,
+        body: &Value,
+    ) -> Result<bool, ApiError> {
+        let asked = asked(method, route, body);
+        if asked.is_empty() {
+            return Ok(false);
+        }
+        let library = match method {
+            "PATCH" => name.parse().ok(),
+            _ => {
+                // No label: there is nothing that could be deleted, and the request will say so.
+                let Ok(label) = name.parse::<Label>() else { return Ok(false) };
+                let found = self.meta.read(|tx| vtl_library::cartridge(tx, label));
+                found.map_err(|error| crate::api::refused(&error))?.library
+            }
+        };
+        Ok(self.settings_for(library.as_ref())?.would_delete(&asked))
+    }
+
     /// What holds for a cartridge: the settings of the library that it is in, or the configuration's.
     pub(crate) fn settings_for(&self, library: Option<&LibraryName>) -> Result<Effective, ApiError> {
         let defaults = self.ejection.defaults();

@@ -8,6 +8,7 @@ use vtl_remote::{AzureConfig, DEFAULT_PART_SIZE, GcsConfig, Style, WebDavConfig}
 
 use super::rehearsal::Rehearsal;
 use super::{RemoteRefused, clouds};
+use crate::own_files::not_ours;
 
 /// A remote as it was defined.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,6 +57,8 @@ pub struct Bucket {
 const STYLES: [(&str, Style); 2] = [("path", Style::Path), ("virtual-host", Style::VirtualHost)];
 const NO_TYPE: &str = "there is no such type: write folder, s3, azure, gcs, webdav, rclone or faulty";
 const DEFAULT_REGION: &str = "us-east-1";
+/// Settings that end so name a file.
+const FILE: &str = "_file";
 /// Settings are names and paths.
 const MAX_VALUE: usize = 4096;
 const MAX_FLAGS: usize = 64;
@@ -101,6 +104,25 @@ impl Definition {
             Self::WebDav(_) => "webdav",
             Self::Faulty(_) => "faulty",
         }
+    }
+
+    /// The same with the real paths of its files, to open it with: none of them is the server's own, whatever links say
+    /// meanwhile.
+    pub(super) fn with_files(&self, state: &Path) -> Result<Self, RemoteRefused> {
+        let real = |(key, value): (String, String)| {
+            if !key.ends_with(FILE) {
+                return Ok((key, value));
+            }
+            let real = not_ours(state, Path::new(&value)).and_then(|real| {
+                real.into_os_string().into_string().map_err(|_| "its real path is no UTF-8".to_owned())
+            });
+            match real {
+                Ok(real) => Ok((key, real)),
+                Err(why) => Err(refuse(&key, &value, &why)),
+            }
+        };
+        let rows = self.rows().into_iter().map(real).collect::<Result<Rows, _>>()?;
+        Self::read(self.kind(), rows)
     }
 
     /// All settings, those that were left out with their defaults.
@@ -444,6 +466,55 @@ mod tests {
         assert!(why("s3", &with("style", "dns")).contains("write path or virtual-host"));
         assert!(why("s3", &with("allow_http", "yes")).contains("write true or false"));
         assert!(why("s3", &with("ca_file", "ca.pem")).contains("absolute"));
+    }
+
+    /// Type, settings, and which of them names a file.
+    const WITH_FILES: [(&str, &[(&str, &str)], &[&str]); 4] = [
+        (
+            "s3",
+            &[("endpoint", "http://h"), ("bucket", "tapes")],
+            &["access_key_file", "secret_key_file", "ca_file"],
+        ),
+        ("azure", &[("account", "tapes"), ("container", "c")], &["secret_key_file", "ca_file"]),
+        ("gcs", &[("bucket", "tapes")], &["credentials_file", "ca_file"]),
+        ("webdav", &[("endpoint", "http://h"), ("user", "u")], &["password_file", "ca_file"]),
+    ];
+
+    #[test]
+    fn no_file_of_the_state_folder_is_a_credential_of_a_remote_by_its_path_or_by_a_link() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = folder.path().join("state");
+        let (token, id) = (state.join("api.token"), folder.path().join("id"));
+        std::fs::create_dir(&state).unwrap();
+        std::fs::write(&token, "made-up").unwrap();
+        std::fs::write(&id, "made-up").unwrap();
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink(&id, &link).unwrap();
+        for (kind, others, files) in WITH_FILES {
+            let defined = |bad: &str, path: &Path| {
+                let file = |name: &&'static str| (*name, text_of(if *name == bad { path } else { &id }));
+                let files: Vec<_> = files.iter().map(file).collect();
+                let files = files.iter().map(|(name, path)| (*name, path.as_str()));
+                Definition::read(kind, rows(&others.iter().copied().chain(files).collect::<Vec<_>>()))
+                    .unwrap()
+            };
+            for name in files {
+                let refused = defined(name, &token).with_files(&state).unwrap_err().to_string();
+                assert!(refused.starts_with(name) && refused.contains("a folder of your own"), "{refused}");
+            }
+            // Defined with a link that was fine, which shows the token when the remote is opened.
+            let linked = defined(files[0], &link);
+            let opened = linked.with_files(&state).unwrap();
+            assert!(
+                !opened.rows().iter().any(|(_, value)| *value == text_of(&link)),
+                "the file, not the link"
+            );
+            std::fs::remove_file(&link).unwrap();
+            std::os::unix::fs::symlink(&token, &link).unwrap();
+            assert!(linked.with_files(&state).is_err(), "{kind}");
+            std::fs::remove_file(&link).unwrap();
+            std::os::unix::fs::symlink(&id, &link).unwrap();
+        }
     }
 
     #[test]

@@ -123,6 +123,8 @@ fn credentials_stay_in_their_files() {
     };
     let told = create(&server, &s3(&loose));
     assert!(told.0 == 400 && message(&told).contains("chmod 600"), "{told:?}");
+    let told = create(&server, &s3(&server.state().join("api.token")));
+    assert!(told.0 == 400 && message(&told).contains("a folder of your own"), "{told:?}");
     server.api("POST", "/remotes", &s3(&secret));
     let shown = server.get("/remotes/cloud");
     assert_eq!(shown["settings"]["secret_key_file"], json!(secret));

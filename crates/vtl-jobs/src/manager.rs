@@ -120,7 +120,8 @@ impl Manager {
         };
         let observer = OnceLock::new();
         let inner = Mutex::new(inner);
-        let shared = Shared { ledger, machine, works, inner, changed: Condvar::new(), observer };
+        let (changed, telling) = (Condvar::new(), Mutex::default());
+        let shared = Shared { ledger, machine, works, inner, changed, observer, telling };
         shared.recover()?;
         Ok(Self { shared: Arc::new(shared), thread: Mutex::new(None) })
     }
@@ -191,12 +192,14 @@ impl Manager {
     pub fn submit(&self, new: &NewJob) -> Result<Enqueued, JobError> {
         self.shared.work(&new.kind)?;
         let now_s = self.shared.machine.unix_s();
+        let order = self.shared.in_order();
         let (made, job) = self.shared.change(|tx| {
             let made = enqueue(tx, new, now_s)?;
             let job = if made.made { Some(table::job(tx, made.id)?) } else { None };
             Ok((made, job))
         })?;
         job.iter().for_each(|job| self.shared.announce(job));
+        drop(order);
         self.poke();
         Ok(made)
     }
@@ -247,6 +250,7 @@ impl Manager {
         event: impl Fn(&Job) -> Option<Event>,
     ) -> Result<Shown, JobError> {
         let now_s = self.shared.machine.unix_s();
+        let order = self.shared.in_order();
         let changed = self.shared.change(|tx| {
             let mut job = table::job(tx, id)?;
             let Some(event) = event(&job) else { return Ok(None) };
@@ -254,6 +258,7 @@ impl Manager {
             Ok(Some(job))
         })?;
         changed.iter().for_each(|job| self.shared.announce(job));
+        drop(order);
         self.shared.want(id, wanted);
         self.poke();
         self.show(id)
@@ -265,6 +270,7 @@ impl Manager {
     /// [`JobError::Unknown`], [`JobError::NotRetried`], as [`enqueue`].
     pub fn retry(&self, id: JobId) -> Result<Shown, JobError> {
         let now_s = self.shared.machine.unix_s();
+        let order = self.shared.in_order();
         let tried = self.shared.change(|tx| {
             let mut job = table::job(tx, id)?;
             match job.state {
@@ -282,6 +288,7 @@ impl Manager {
             }
         })?;
         self.shared.announce(&tried);
+        drop(order);
         self.poke();
         self.show(tried.id)
     }

@@ -36,6 +36,8 @@ pub(crate) struct Shared {
     pub(crate) inner: Mutex<Inner>,
     pub(crate) changed: Condvar,
     pub(crate) observer: OnceLock<Box<Observer>>,
+    /// See [`Shared::in_order`].
+    pub(crate) telling: Mutex<()>,
 }
 
 /// Hears of jobs whose state has changed.
@@ -98,6 +100,11 @@ impl Shared {
             Ok(())
         })?;
         value.ok_or(JobError::NotRun)
+    }
+
+    /// To be held over a change of a job and its telling, so that changes are told in their order. Observers change no job.
+    pub(crate) fn in_order(&self) -> MutexGuard<'_, ()> {
+        lock(&self.telling)
     }
 
     /// Tells of a change, which is durable.
@@ -247,6 +254,7 @@ impl Shared {
 
     fn write_start(&self, id: JobId) -> Result<(), JobError> {
         let now_s = self.machine.unix_s();
+        let _order = self.in_order();
         let started = self.change(|tx| {
             let mut job = table::job(tx, id)?;
             if !job.in_attempt {
@@ -272,6 +280,7 @@ impl Shared {
             Err(error) => {
                 // The row says running; nothing of it has been done.
                 let now_s = self.machine.unix_s();
+                let _order = self.in_order();
                 let stopped = self.change(|tx| {
                     let mut job = table::job(tx, id)?;
                     apply(tx, &mut job, Event::Stopped, now_s, "the system gave no thread")?;
@@ -351,6 +360,7 @@ impl Shared {
         let (now_s, random) = (self.machine.unix_s(), self.machine.random());
         let rules = lock(&self.inner).settings.retry;
         let live = self.live(id).unwrap_or_default();
+        let _order = self.in_order();
         let ended = self.change(|tx| {
             let mut job = table::job(tx, id)?;
             take_in(tx, &mut job, &live)?;

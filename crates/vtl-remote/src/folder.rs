@@ -74,7 +74,7 @@ impl FolderRemote {
         blocking(move || work(&place)).await?.map_err(|error| call.io(&error))
     }
 
-    /// Writes what the stream brings into a new unfinished file, and syncs it.
+    /// Writes what the stream brings into a new unfinished file.
     async fn write(
         &self,
         name: &ObjectName,

@@ -3,7 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use vtl_api::{ApiError, CreateCartridges, CreatePool, ErrorCode, OnPool, RemoveCartridge, RemovePool};
+use vtl_api::{
+    ApiError, CreateCartridges, CreatePool, ErrorCode, ImportKey, OnPool, RemoveCartridge, RemovePool,
+    RotateStoreKey,
+};
 use vtl_durable::RealDisk;
 use vtl_store::{Options, site};
 use vtl_types::PoolName;
@@ -369,6 +372,32 @@ fn all_pools_together_never_have_more_than_the_memory_that_is_configured() {
     remove(&daemon, "p0").unwrap();
     daemon.pool_create(&place.request("p0", &["home0"])).unwrap();
     check(&daemon);
+    daemon.stop();
+}
+
+#[test]
+fn no_file_of_the_state_folder_becomes_a_key_of_a_pool_or_of_exports() {
+    let place = Place::new();
+    let daemon = place.daemon(&[]);
+    let token = daemon.state.path().join("api.token");
+    let link = place.path("link");
+    std::os::unix::fs::symlink(&token, &link).unwrap();
+    for file in [&token, &link] {
+        let file = || Some(file.display().to_string());
+        let with_key = CreatePool { key_file: file(), ..place.request("p1", &["home"]) };
+        let with_words = CreatePool { passphrase_file: file(), ..place.request("p1", &["home"]) };
+        let rotate = RotateStoreKey { pool: None, key_file: None, passphrase_file: file() };
+        let import = ImportKey { file: file().unwrap(), name: "own".to_owned() };
+        for refused in [
+            daemon.pool_create(&with_key).unwrap_err(),
+            daemon.pool_create(&with_words).unwrap_err(),
+            daemon.store_key_rotate(&rotate).unwrap_err(),
+            daemon.key_import(&import).unwrap_err(),
+        ] {
+            assert_eq!(refused.code, ErrorCode::Invalid);
+            assert!(refused.message.contains("a folder of your own"), "{}", refused.message);
+        }
+    }
     daemon.stop();
 }
 

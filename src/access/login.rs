@@ -1,0 +1,282 @@
+//! Logging in and out, and the first user.
+
+use std::net::IpAddr;
+
+use vtl_api::{ApiError, ErrorCode, FirstUser, LogIn, SessionState};
+use vtl_auth::{Bearer, Hashed, Kind, Opened, Role, Roles, Subject, User, UserName};
+use vtl_types::Secret;
+use zeroize::Zeroizing;
+
+use super::caller::{ROOT, state};
+use super::{Access, Who, bearer, now, refusal};
+use crate::daemon::lock;
+
+/// What a log-in gives: the cookie's value, and what the page needs to know.
+pub(crate) struct LoggedIn {
+    pub(crate) cookie: Zeroizing<String>,
+    pub(crate) state: SessionState,
+}
+
+/// Who it is, what he may do, and by which token.
+type Proved = (Who, Roles, Option<String>);
+
+/// Whoever tries a token, in the log.
+const TOKEN: &str = "token";
+/// Whoever tries a name that no user has, in the log: what was typed there may be a password.
+const UNKNOWN: &str = "unknown";
+/// Names that mean somebody else already.
+const RESERVED: [&str; 4] = [ROOT, "vtld", TOKEN, UNKNOWN];
+
+pub(super) fn user_name(text: &str) -> Result<UserName, ApiError> {
+    let name: UserName = text.parse().map_err(|why: String| refusal(ErrorCode::Invalid, why, ""))?;
+    if RESERVED.contains(&name.as_str()) {
+        let why = format!("no user can be called '{name}'");
+        return Err(refusal(ErrorCode::Invalid, why, "choose another name"));
+    }
+    Ok(name)
+}
+
+pub(super) fn secret(text: &str) -> Secret {
+    Secret::new(text.as_bytes().to_vec())
+}
+
+pub(super) fn hashed(user: &UserName, password: &str) -> Result<Hashed, ApiError> {
+    let mut salt = [0; 16];
+    crate::random::fill(&mut salt);
+    Hashed::new(user.as_str(), &secret(password), salt).map_err(|error| super::refused(&error))
+}
+
+/// The same words whatever was wrong.
+fn not_in() -> ApiError {
+    refusal(
+        ErrorCode::Unauthorized,
+        "the user, the password or the token is wrong",
+        "try again, or ask an administrator",
+    )
+}
+
+impl Access {
+    /// Opens a session. The session before, if the page had one, ends: nobody goes on with a session that another has given him.
+    pub(crate) fn log_in(
+        &self,
+        ask: &LogIn,
+        from: IpAddr,
+        before: Option<&str>,
+    ) -> Result<LoggedIn, ApiError> {
+        let (tried, outcome) = match ask {
+            LogIn { user: Some(user), password: Some(password), token: None } => {
+                (self.known_name(user), self.with_password(user, password, from))
+            }
+            LogIn { user: None, password: None, token: Some(token) } => {
+                (TOKEN.to_owned(), self.with_token(token, from))
+            }
+            _ => {
+                let why = "a log-in has a user and a password, or a token";
+                return Err(refusal(ErrorCode::Invalid, why, "send {user, password} or {token}"));
+            }
+        };
+        let who = outcome.as_ref().map_or(tried, |(who, ..)| who.text());
+        self.note_login("log in", &who, from, outcome.as_ref().map(|_| ()))?;
+        let (who, roles, token) = outcome?;
+        self.log_out(before);
+        Ok(self.open_session(&who, roles, token))
+    }
+
+    /// The name of a user as the log may have it.
+    fn known_name(&self, typed: &str) -> String {
+        let found = match typed.parse::<UserName>() {
+            Ok(name) => self.read(|tx| vtl_auth::user(tx, &name)).ok().flatten(),
+            Err(_) => None,
+        };
+        found.map_or_else(|| UNKNOWN.to_owned(), |user| user.name.to_string())
+    }
+
+    fn open_session(&self, who: &Who, roles: Roles, token: Option<String>) -> LoggedIn {
+        let whose = (who.user().cloned(), roles);
+        let Opened { cookie, session } = lock(&self.sessions).open(whose, token, now(), &crate::random::fill);
+        LoggedIn {
+            cookie: cookie.expose(),
+            state: state(who, roles, Some(session.expires_s), Some(&session)),
+        }
+    }
+
+    /// Ends the session of a cookie.
+    pub(crate) fn log_out(&self, cookie: Option<&str>) {
+        if let Some(cookie) = cookie.and_then(|text| bearer(text, Kind::Session)) {
+            lock(&self.sessions).close(&cookie);
+        }
+    }
+
+    fn with_password(&self, user: &str, password: &str, from: IpAddr) -> Result<Proved, ApiError> {
+        self.patiently(&[Subject::user(user), Subject::address(from)], || {
+            let known = match user.parse::<UserName>() {
+                Ok(name) => self.read(|tx| vtl_auth::user(tx, &name))?,
+                Err(_) => None,
+            };
+            let password = secret(password);
+            let is_right = match known.as_ref().and_then(|known| known.password.as_ref()) {
+                Some(kept) => kept.is(&password),
+                None => vtl_auth::verify_nobody(&password),
+            };
+            let known = known.filter(|known| is_right && !known.locked).ok_or_else(not_in)?;
+            Ok((Who::User(known.name), known.roles, None))
+        })
+    }
+
+    fn with_token(&self, text: &str, from: IpAddr) -> Result<Proved, ApiError> {
+        self.patiently(&[Subject::address(from)], || {
+            if self.is_root(text) {
+                return Ok((Who::Root, Roles::ALL, None));
+            }
+            let given = bearer(text, Kind::Token).ok_or_else(not_in)?;
+            match self.by_token(&given)? {
+                // A program's token opens no session: nobody sits there.
+                Some((who @ Who::User(_), roles, _)) => Ok((who, roles, Some(given.id))),
+                _ => Err(not_in()),
+            }
+        })
+    }
+
+    /// One attempt, when those who try need not wait.
+    pub(super) fn patiently<T>(
+        &self,
+        subjects: &[Subject],
+        attempt: impl FnOnce() -> Result<T, ApiError>,
+    ) -> Result<T, ApiError> {
+        lock(&self.throttle).attempt(subjects, now().count_s).map_err(|wait_s| {
+            let remedy = format!("wait {wait_s} seconds");
+            refusal(ErrorCode::TooManyRequests, "too many attempts have failed", &remedy)
+        })?;
+        let outcome = attempt();
+        if outcome.is_ok() {
+            lock(&self.throttle).succeeded(subjects);
+        }
+        outcome
+    }
+
+    /// Makes the first user, who administers and is the security officer until he makes others, and logs him in.
+    pub(crate) fn set_up(&self, ask: &FirstUser, from: IpAddr) -> Result<LoggedIn, ApiError> {
+        let outcome = self.patiently(&[Subject::address(from)], || self.first_user(ask, from));
+        let who = outcome.as_ref().map_or_else(|_| UNKNOWN.to_owned(), ToString::to_string);
+        self.note_login("set up", &who, from, outcome.as_ref().map(|_| ()))?;
+        let name = outcome?;
+        Ok(self.open_session(&Who::User(name), first_roles(), None))
+    }
+
+    fn first_user(&self, ask: &FirstUser, from: IpAddr) -> Result<UserName, ApiError> {
+        let over = || {
+            let remedy = "take the link that vtld printed last, within an hour; restart vtld for a new one";
+            refusal(ErrorCode::Unauthorized, "the one-time link is wrong, used or over", remedy)
+        };
+        let given: Option<Bearer> = bearer(&ask.token, Kind::Setup);
+        let name = user_name(&ask.user)?;
+        // Held until the user is there: one link makes one user.
+        let mut setup = lock(&self.setup);
+        let is_it =
+            setup.as_ref().zip(given.as_ref()).is_some_and(|(link, given)| link.is_opened_by(given, now()));
+        if !is_it {
+            return Err(over());
+        }
+        let password = Some(hashed(&name, &ask.password)?);
+        let created_s = now().wall_s;
+        let user = User { name: name.clone(), roles: first_roles(), locked: false, password, created_s };
+        let begun = self.note_first_user(&user, from)?;
+        let made = self.change(|tx| match vtl_auth::any_user(tx)? {
+            true => Ok(false),
+            false => vtl_auth::add_user(tx, Roles::ALL, &user).map(|()| true),
+        });
+        let made = made.and_then(|made| if made { Ok(name) } else { Err(over()) });
+        if made.is_ok() {
+            *setup = None;
+        }
+        self.note_outcome(begun, super::trail::result_of(made.as_ref()))?;
+        made
+    }
+}
+
+fn first_roles() -> Roles {
+    Roles::NONE.with(Role::Administrator).with(Role::SecurityOfficer)
+}
+
+#[cfg(test)]
+mod tests {
+    use vtl_api::AuditQuery;
+    use vtl_audit::AuditLog;
+    use vtl_durable::SimDisk;
+
+    use super::*;
+    use crate::daemon::Daemon;
+    use crate::daemon::tests::open;
+
+    const PASSWORD: &str = "made-up password one";
+
+    fn here() -> IpAddr {
+        IpAddr::from([127, 0, 0, 1])
+    }
+
+    fn first(daemon: &Daemon) -> FirstUser {
+        let link = daemon.access.new_setup().unwrap().unwrap();
+        FirstUser { token: link.to_string(), user: "ann".to_owned(), password: PASSWORD.to_owned() }
+    }
+
+    /// Kind, who, what and result of the newest entries, the oldest first.
+    fn newest(daemon: &Daemon, limit: u32) -> Vec<[String; 4]> {
+        let ask = AuditQuery { limit: Some(limit), ..AuditQuery::default() };
+        let (rows, _) = daemon.access.audit_page(&ask).unwrap();
+        rows.into_iter().rev().map(|row| [row.kind, row.who, row.what, row.result]).collect()
+    }
+
+    #[test]
+    fn the_first_user_is_in_the_log_before_he_is_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let daemon = open(folder.path(), &[]);
+        daemon.access.set_up(&first(&daemon), here()).map(drop).unwrap();
+        assert_eq!(
+            newest(&daemon, 3),
+            [
+                ["request", "ann", "POST /setup", ""],
+                ["outcome", "ann", "POST /setup", "ok"],
+                ["login", "ann", "set up", "ok"],
+            ]
+        );
+        daemon.stop();
+    }
+
+    #[test]
+    fn without_room_for_his_line_there_is_no_first_user() {
+        let folder = tempfile::tempdir().unwrap();
+        let daemon = open(folder.path(), &[]);
+        let ask = first(&daemon);
+        let disk = SimDisk::new(1);
+        *lock(&daemon.access.audit) = AuditLog::open(&disk, std::path::Path::new("/audit")).unwrap().0;
+        disk.fail_from(disk.calls(), vtl_durable::Fault::Enospc);
+        let refused = daemon.access.set_up(&ask, here()).map(drop).unwrap_err();
+        assert!(refused.message.contains("nothing was done"), "{}", refused.message);
+        assert!(daemon.access.user_list().unwrap().is_empty());
+        daemon.stop();
+    }
+
+    #[test]
+    fn what_no_user_is_called_is_not_written_when_it_is_tried() {
+        let folder = tempfile::tempdir().unwrap();
+        let daemon = open(folder.path(), &[]);
+        daemon.access.set_up(&first(&daemon), here()).map(drop).unwrap();
+        let log_in = |user: &str| {
+            let (user, password) = (Some(user.to_owned()), Some("wrong".to_owned()));
+            let outcome = daemon.access.log_in(&LogIn { user, password, token: None }, here(), None);
+            assert_eq!(outcome.map(drop).unwrap_err().code, ErrorCode::Unauthorized);
+        };
+        ["made-up password two", "madeup2", "Ann"].into_iter().for_each(log_in);
+        let setup =
+            FirstUser { token: "none".to_owned(), user: "madeup3".to_owned(), password: PASSWORD.to_owned() };
+        assert!(daemon.access.set_up(&setup, here()).is_err());
+        let names: Vec<_> = newest(&daemon, 4).into_iter().map(|[kind, who, ..]| [kind, who]).collect();
+        assert_eq!(
+            names,
+            [["login", "unknown"], ["login", "unknown"], ["login", "ann"], ["login", "unknown"]]
+        );
+        daemon.stop();
+        let text = std::fs::read_to_string(folder.path().join("state/audit/audit.log")).unwrap();
+        assert!(!text.contains("made-up") && !text.contains("madeup"), "{text}");
+    }
+}
