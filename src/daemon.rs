@@ -18,6 +18,7 @@ use vtl_migrate::Lazies;
 use vtl_store::{Health, OwnerId, Store};
 use vtl_types::{ByteCount, CartridgeId, Generation, Label, LibraryName, PoolName};
 
+use crate::access::Access;
 use crate::args::Args;
 use crate::ballast::Ballast;
 use crate::eject::Ejection;
@@ -36,6 +37,7 @@ use crate::retention_clock::{Machine, RetentionClock, machine};
 use crate::sessions::Sessions;
 use crate::state::{StateFolder, hexadecimal};
 use crate::target::{Lun, Target};
+use crate::tls::Tls;
 use crate::unit::Unit;
 
 /// What an empty state begins with (the surface that stays).
@@ -51,6 +53,9 @@ pub const CHANGER_PROFILE: &str = "ibm-03584l32";
 pub const DRIVE_PROFILE: &str = "ibm-ult3580-td8";
 /// How long a removed cartridge stays in the trash.
 pub const TRASH_SECONDS: u64 = 7 * 24 * 60 * 60;
+
+/// So long before its end the status names a certificate.
+const CERTIFICATE_NEAR_END_S: u64 = 14 * 24 * 60 * 60;
 
 /// Below this the status says so; drives report early warning from the same figure on.
 pub(crate) const LOW_POOL_BYTES: u64 = 256 << 20;
@@ -79,6 +84,9 @@ pub struct Daemon {
     pub(crate) keys: Keys,
     pub(crate) ejection: Ejection,
     pub(crate) policies: Policies,
+    pub(crate) access: Access,
+    /// None: the API speaks plain HTTP, on loopback.
+    pub(crate) tls: Option<Tls>,
     /// What happens, for whoever listens.
     pub(crate) events: Arc<Bus>,
 }
@@ -101,6 +109,8 @@ impl Daemon {
     ) -> Result<Arc<Self>, String> {
         let meta = SharedMeta::open(&state.inventory()).map_err(|e| e.to_string())?;
         let installation = install(&meta)?;
+        let (access, audit_problems) = Access::open(meta.clone(), &state)?;
+        let tls = config.api.tls.as_ref().map(|tls| Tls::open(tls, &config.api, &state)).transpose()?;
         let pools = Arc::new(Pools::open(&config, &meta)?);
         let most_s = config.retention.max_clock_step_s;
         let (retention, time_lost) =
@@ -141,8 +151,11 @@ impl Daemon {
             keys,
             ejection,
             policies: Policies::default(),
+            access,
+            tls,
             events: Bus::new(crate::random::number()),
         });
+        audit_problems.into_iter().for_each(|problem| daemon.note_problem(problem));
         daemon.heed();
         daemon.note_names();
         time_lost.into_iter().for_each(|problem| daemon.note_problem(problem));
@@ -247,6 +260,7 @@ impl Daemon {
                 closed.row.name
             ),
         }));
+        problems.extend(self.certificate_problem());
         problems.extend(self.jobs.problems());
         problems.extend(self.policies.problems());
         problems.extend(self.lazy_problems());
@@ -261,6 +275,18 @@ impl Daemon {
             }
         }));
         problems
+    }
+
+    /// A certificate that nobody renewed.
+    fn certificate_problem(&self) -> Option<Problem> {
+        let ends_s = self.tls.as_ref()?.expires_s();
+        let is_near = ends_s.saturating_sub(crate::clock::unix_seconds()) < CERTIFICATE_NEAR_END_S;
+        is_near.then(|| Problem {
+            subject: "certificate".to_owned(),
+            message: format!("the certificate of the API ends at {}", crate::clock::rfc3339(ends_s)),
+            remedy: "renew it, then vtl system reload; for one made here: remove api.pem of the state folder, then vtl system reload"
+                .to_owned(),
+        })
     }
 
     /// What an operator should know of one pool.
@@ -355,7 +381,9 @@ impl Daemon {
         let fresh = crate::load(&self.args)
             .map_err(|message| invalid(message, "the old configuration stays in effect"))?;
         let old = self.config();
-        let listeners_moved = fresh.iscsi.listen != old.iscsi.listen || fresh.api.listen != old.api.listen;
+        let listeners_moved = fresh.iscsi.listen != old.iscsi.listen
+            || fresh.api.listen != old.api.listen
+            || fresh.api.tls.is_some() != self.tls.is_some();
         let known = target_doors(&fresh, &self.meta).map_err(|e| internal(&e.to_string()))?;
         fresh
             .check_doors(&known)
@@ -371,6 +399,10 @@ impl Daemon {
         };
         let store_changed = at_once != old.store;
         self.check_names(&fresh)?;
+        if let (Some(tls), Some(wanted)) = (&self.tls, &fresh.api.tls) {
+            tls.reload(wanted, &fresh.api, &self.state)
+                .map_err(|why| invalid(why, "the old configuration and certificate stay in effect"))?;
+        }
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(fresh);
         self.heed();
         self.publish().map_err(|e| internal(&e.to_string()))?;
@@ -417,10 +449,26 @@ impl Daemon {
             ));
         }
         lines.push(format!("log in:  iscsiadm -m discovery -t sendtargets -p {host} && iscsiadm -m node -l"));
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
         lines.push(format!(
-            "API and web address: http://{api} (token in {})",
+            "API and web address: {scheme}://{api} (token in {})",
             self.state.path().join("api.token").display()
         ));
+        if let Some(tls) = &self.tls {
+            lines.push(format!(
+                "certificate: SHA-256 {}, until {}",
+                tls.fingerprint(),
+                crate::clock::rfc3339(tls.expires_s())
+            ));
+        }
+        match self.access.new_setup() {
+            Ok(None) => {}
+            Ok(Some(token)) => {
+                let link = format!("{scheme}://{api}/#setup={}", token.as_str());
+                lines.push(format!("first user: {link} (counts for an hour, once)"));
+            }
+            Err(error) => warn!(%error, "no link for the first user can be made"),
+        }
         if let Some(open) = self.open_on_loopback() {
             lines.push(format!(
                 "note: {open} asks for no CHAP, so every local account can read and write its tapes"

@@ -3,6 +3,7 @@
 //! Start: configuration, state folder (which gives up its ballast when there is no space), store (which recovers), inventory, halves finished, libraries, listeners, `ready`.
 //! Stop: no new connections, sessions closed, jobs at a safe point, drives unloaded, so that everything is durable; a collection ends on the way.
 
+mod access;
 mod api;
 pub mod args;
 mod ballast;
@@ -45,6 +46,7 @@ mod state;
 mod tape_device;
 mod tape_map;
 mod target;
+mod tls;
 mod unit;
 mod used;
 mod web;
@@ -80,7 +82,7 @@ pub fn run(args: &Args) -> Result<(), String> {
     start_log(&config);
     allow_descriptors();
     let state = StateFolder::open(&config.state).map_err(|e| e.to_string())?;
-    let token = state.token().map_err(|e| e.to_string())?;
+    tls::use_one_provider();
     let daemon = Daemon::open(args.clone(), config, state)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -95,7 +97,7 @@ pub fn run(args: &Args) -> Result<(), String> {
     drop(pools);
     daemon.jobs.start()?;
     policies::Policies::start(&daemon)?;
-    let served = runtime.block_on(serve(&daemon, token));
+    let served = runtime.block_on(serve(&daemon));
     daemon.stop();
     runtime.shutdown_timeout(Duration::from_secs(1));
     served
@@ -124,7 +126,7 @@ fn start_log(config: &Config) {
     }
 }
 
-async fn serve(daemon: &Arc<Daemon>, token: String) -> Result<(), String> {
+async fn serve(daemon: &Arc<Daemon>) -> Result<(), String> {
     // Before anybody hears that we are ready: a signal that comes then must find its handler.
     let signals = Signals::handled()?;
     let config = daemon.config();
@@ -141,7 +143,7 @@ async fn serve(daemon: &Arc<Daemon>, token: String) -> Result<(), String> {
     daemon.open_remembered().await?;
     let mut tasks = Vec::new();
     let api_address = api.local_addr().map_err(|e| e.to_string())?;
-    tasks.push(tokio::spawn(api::serve(api, daemon.clone(), token)));
+    tasks.push(tokio::spawn(api::serve(api, daemon.clone())));
     tasks.push(tokio::spawn(keep_ballast(daemon.clone())));
     tasks.push(tokio::spawn(keep_history(daemon.clone())));
     tasks.push(tokio::spawn(jobs::tell_progress(daemon.clone())));

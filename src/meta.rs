@@ -51,7 +51,7 @@ const DAEMON: &str = "vtld";
 const TRASH: &str = "trash";
 const KEPT: &str = "kept";
 
-static MODULES: [Module; 10] = [
+static MODULES: [Module; 11] = [
     vtl_library::MODULE,
     DEVICES,
     vtl_jobs::MODULE,
@@ -61,6 +61,7 @@ static MODULES: [Module; 10] = [
     crate::pools::rows::MODULE,
     crate::policies::rows::MODULE,
     crate::history::MODULE,
+    vtl_auth::MODULE,
     crate::api::once::MODULE,
 ];
 

@@ -116,7 +116,7 @@ impl StateFolder {
     }
 
     /// A file of this folder that nobody else may read: all of it or nothing, over a power cut too.
-    fn keep(&self, name: &str, bytes: &[u8]) -> Result<(), StateError> {
+    pub(crate) fn keep(&self, name: &str, bytes: &[u8]) -> Result<(), StateError> {
         let (path, fresh) = (self.path.join(name), self.path.join(format!("{name}.new")));
         let written = || {
             let mut file =

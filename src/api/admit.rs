@@ -1,127 +1,425 @@
-//! Who may ask: the token, and the names that mean this machine.
+//! Who may ask: every request passes here, and nothing else decides.
 //!
-//! A browser page of another origin cannot use the API, and a name that does not mean this machine is refused (DNS rebinding).
+//! 1. The Host header names this machine (DNS rebinding), and a page that asks comes from it (Origin).
+//! 2. Who asks: the `Authorization` header, or else the cookie. A change by cookie shows the text that only its pages know (CSRF).
+//! 3. The table of routes (`src/access/rules.rs`) says what the request needs, and the caller's roles whether he may.
+//! 4. What wants a second person is kept until there is one.
+//! 5. A change is written to the audit log, done, and its outcome written; then the answer goes. Who hangs up does not stop that.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
-use axum::http::{HeaderMap, header};
+use axum::body::{Body, Bytes};
+use axum::extract::{ConnectInfo, MatchedPath, Request, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
-use axum::response::Response;
-use subtle::ConstantTimeEq;
-use vtl_api::{ApiError, ErrorCode};
+use axum::response::{IntoResponse, Response};
+use serde_json::Value;
+use tracing::error;
+use vtl_api::{ApiError, BASE, ErrorCode, Refusal};
+use vtl_auth::{Asked, Permission};
 
-use super::{error_response, refusal};
+use super::call::whole_body;
+use super::{error_response, refusal, refuse};
+use crate::access::rules::{Need, need, need_of_fields, only_reads};
+use crate::access::{Caller, redacted};
+use crate::daemon::{Daemon, internal};
 
-/// What a caller has to show.
+/// A page sends it with each change.
+const CSRF: &str = "x-csrf-token";
+/// The cookie with TLS: browsers take one of this name only from this very host, over TLS (RFC 6265bis, 4.1.3.2).
+const SECURE_COOKIE: &str = "__Host-vtl";
+/// The cookie on loopback without TLS.
+const PLAIN_COOKIE: &str = "vtl";
+
+/// What callers are held against.
 pub(super) struct Guard {
-    token: String,
+    daemon: Arc<Daemon>,
+    secure: bool,
+}
+
+impl Guard {
+    pub(super) fn new(daemon: Arc<Daemon>, secure: bool) -> Self {
+        Self { daemon, secure }
+    }
 }
 
 /// Lets a request pass, or answers in its place.
 pub(super) async fn admit(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
-    match guard.check(request.headers()) {
-        Ok(()) => next.run(request).await,
-        Err(refused) => error_response(&refused),
+    match guard.pass(request, next).await {
+        Ok(answer) => answer,
+        Err(refused) => refuse(&refused),
+    }
+}
+
+/// A request as it is looked at: what it is, and where it came from.
+struct Knock {
+    method: String,
+    /// Method and route, for the log.
+    what: String,
+    route: Option<String>,
+    path: String,
+    from: IpAddr,
+}
+
+impl Knock {
+    fn of(request: &Request) -> Self {
+        let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
+        let path = request.uri().path_and_query().map_or_else(String::new, ToString::to_string);
+        let path = path.strip_prefix(BASE).map(str::to_owned).unwrap_or(path);
+        let shown = route.as_deref().map_or("", |route| route.strip_prefix(BASE).unwrap_or(route));
+        let method = request.method().as_str().to_owned();
+        let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
+        let from = peer.map_or(IpAddr::from([0; 4]), |ConnectInfo(peer)| peer.ip().to_canonical());
+        Self { what: format!("{method} {shown}"), method, route, path, from }
     }
 }
 
 impl Guard {
-    pub(super) fn new(token: String) -> Self {
-        Self { token }
+    async fn pass(self: Arc<Self>, mut request: Request, next: Next) -> Result<Response, Refusal> {
+        let knock = Knock::of(&request);
+        self.check_names(request.headers())?;
+        let need = match &knock.route {
+            None => Some(Need::Of(Permission::Read)),
+            Some(route) => need(&knock.method, route),
+        };
+        if need == Some(Need::Open) {
+            request.extensions_mut().insert(Source(knock.from));
+            let (head, body) = request.into_parts();
+            let body = whole_body(&head, body).await?;
+            return Ok(next.run(Request::from_parts(head, Body::from(body))).await);
+        }
+        let caller = self.caller(request.headers(), knock.from).await?;
+        let Some(Need::Of(permission)) = need else { return Ok(without_a_row(&knock)) };
+        if !only_reads(&knock.method) {
+            self.check_page(&caller, request.headers())?;
+            // Who hangs up must not leave a change without its outcome.
+            let whole = tokio::spawn(self.change(knock, caller, permission, request, next));
+            return whole.await.map_err(|failed| {
+                error!(%failed, "an API operation failed");
+                internal("the operation failed; see the log")
+            })?;
+        }
+        may(&caller, permission)?;
+        request.extensions_mut().insert(caller);
+        Ok(next.run(request).await)
     }
 
-    fn check(&self, headers: &HeaderMap) -> Result<(), ApiError> {
-        let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or_default());
-        if !text(header::HOST).is_some_and(is_this_machine) {
-            return Err(refusal(
+    /// Something changes, or shall.
+    async fn change(
+        self: Arc<Self>,
+        knock: Knock,
+        caller: Caller,
+        permission: Permission,
+        request: Request,
+        next: Next,
+    ) -> Result<Response, Refusal> {
+        let (mut head, body) = request.into_parts();
+        let bytes = whole_body(&head, body).await?;
+        let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+        let detail = redacted(&knock.path, &body);
+        let mut needs = vec![permission];
+        needs.extend(need_of_fields(&knock.method, knock.route.as_deref().unwrap_or_default(), &body));
+        if let Some(refused) = needs.iter().find_map(|need| may(&caller, *need).err()) {
+            let what = knock.what.clone();
+            let note = move |daemon: &Daemon| {
+                daemon.access.note_refused(&caller, &what, detail, &refused);
+                Err(refused)
+            };
+            return Err(self.off::<Refusal>(note).await?);
+        }
+        let second = needs.into_iter().find(|need| self.wants_second(*need, &body));
+        let (who, what) = (caller.clone(), knock.what.clone());
+        let begun = self.off(move |daemon| daemon.access.note_request(&who, &what, detail)).await?;
+        let answer = match second {
+            Some(need) => self.hold(&knock, &caller, need, &bytes).await,
+            None => {
+                head.extensions.insert(caller);
+                next.run(Request::from_parts(head, Body::from(bytes))).await
+            }
+        };
+        let result = result_of(&answer);
+        self.off(move |daemon| daemon.access.note_outcome(begun, result)).await?;
+        Ok(answer)
+    }
+
+    /// A plan changes nothing, and needs nobody's yes.
+    fn wants_second(&self, need: Permission, body: &Value) -> bool {
+        let is_plan = body.get("plan").and_then(Value::as_bool) == Some(true);
+        need.wants_two_persons() && !is_plan && self.daemon.config().access.two_person
+    }
+
+    async fn hold(&self, knock: &Knock, caller: &Caller, need: Permission, body: &Bytes) -> Response {
+        let asked = Asked {
+            method: knock.method.clone(),
+            path: knock.path.clone(),
+            body: body.to_vec(),
+            permission: need.word().to_owned(),
+            by: caller.who.text(),
+        };
+        match self.off(move |daemon| daemon.access.hold(asked)).await {
+            Ok(waits) => (StatusCode::ACCEPTED, axum::Json(waits)).into_response(),
+            Err(refused) => error_response(&refused),
+        }
+    }
+
+    /// Work on disk, off the network threads.
+    async fn off<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Daemon) -> Result<T, ApiError> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let daemon = self.daemon.clone();
+        tokio::task::spawn_blocking(move || work(&daemon)).await.map_err(|failed| {
+            error!(%failed, "an API operation failed");
+            internal("the operation failed; see the log")
+        })?
+    }
+
+    async fn caller(&self, headers: &HeaderMap, from: IpAddr) -> Result<Caller, ApiError> {
+        if let Some(given) = text(headers, header::AUTHORIZATION) {
+            let token = given.strip_prefix("Bearer ").unwrap_or_default().to_owned();
+            return self.off(move |daemon| daemon.access.by_bearer(&token, from)).await;
+        }
+        let cookie = cookie(headers, self.secure).unwrap_or_default().to_owned();
+        self.off(move |daemon| daemon.access.by_cookie(&cookie, from)).await
+    }
+
+    /// A form on another page can send the cookie, and cannot know this text.
+    fn check_page(&self, caller: &Caller, headers: &HeaderMap) -> Result<(), ApiError> {
+        match caller.is_page(text(headers, CSRF).unwrap_or_default()) {
+            true => Ok(()),
+            false => Err(refusal(
                 ErrorCode::Forbidden,
-                "the Host header does not name this machine",
-                "use 127.0.0.1 or localhost",
-            ));
+                "a change by cookie needs the header X-CSRF-Token",
+                "send the value csrf of GET /api/v1/session",
+            )),
         }
-        if let Some(origin) = text(header::ORIGIN)
-            && !origin.strip_prefix("http://").is_some_and(is_this_machine)
-        {
-            return Err(refusal(
-                ErrorCode::Forbidden,
-                "pages of other origins may not use the API",
-                "use vtl, or a page of this daemon",
-            ));
-        }
-        let given =
-            text(header::AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
-        if bool::from(given.as_bytes().ct_eq(self.token.as_bytes())) {
-            return Ok(());
-        }
-        Err(refusal(
-            ErrorCode::Unauthorized,
-            "the token is missing or wrong",
-            "send the text of api.token: vtl --token-file FILE",
-        ))
+    }
+
+    fn check_names(&self, headers: &HeaderMap) -> Result<(), ApiError> {
+        let config = self.daemon.config();
+        let doors =
+            Doors { hosts: &config.api.hosts, any_address: config.api.is_wide(), secure: self.secure };
+        doors.check(headers)
     }
 }
 
-/// `localhost`, or a loopback address, with or without a port.
-fn is_this_machine(host: &str) -> bool {
-    if let Ok(address) = host.parse::<SocketAddr>() {
-        return address.ip().is_loopback();
+/// Where a caller without a name comes from, for requests that prove by themselves who asks.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Source(pub(super) IpAddr);
+
+fn may(caller: &Caller, permission: Permission) -> Result<(), ApiError> {
+    if caller.may(permission) {
+        return Ok(());
     }
-    let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
-    if let Ok(address) = bare.parse::<IpAddr>() {
-        return address.is_loopback();
+    let roles = permission.roles().iter().map(vtl_auth::Role::word).collect::<Vec<_>>().join(" or ");
+    let why = format!("{} may not do this: it needs '{}'", caller.who.text(), permission.word());
+    Err(refusal(ErrorCode::Forbidden, &why, &format!("ask somebody who is {roles}")))
+}
+
+/// A method that the route does not have, or a route that nobody has given a permission: both are closed.
+fn without_a_row(knock: &Knock) -> Response {
+    let route = knock.route.as_deref().unwrap_or_default();
+    let methods =
+        ["GET", "POST", "PUT", "PATCH", "DELETE"].into_iter().filter(|method| need(method, route).is_some());
+    let methods = methods.collect::<Vec<_>>().join(",");
+    if methods.is_empty() {
+        error!(route, "a route has no permission");
+        let why = "nobody may do this: the route has no permission";
+        return error_response(&refusal(ErrorCode::Forbidden, why, "report this: it is a fault of vtld"));
     }
-    let name = match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
-        _ => host,
-    };
-    name.eq_ignore_ascii_case("localhost")
+    let message = "the path does not have this method";
+    let mut told = error_response(&refusal(ErrorCode::MethodNotAllowed, message, &format!("use {methods}")));
+    if let Ok(methods) = HeaderValue::from_str(&methods) {
+        told.headers_mut().insert(header::ALLOW, methods);
+    }
+    told
+}
+
+fn result_of(answer: &Response) -> String {
+    let status = answer.status();
+    match status {
+        StatusCode::ACCEPTED => "waits for a second person".to_owned(),
+        status if status.is_success() => "ok".to_owned(),
+        status => format!("failed: {status}"),
+    }
+}
+
+fn text(headers: &HeaderMap, name: impl header::AsHeaderName) -> Option<&str> {
+    headers.get(name).map(|value| value.to_str().unwrap_or_default())
+}
+
+/// The value of our cookie.
+pub(super) fn cookie(headers: &HeaderMap, secure: bool) -> Option<&str> {
+    let name = if secure { SECURE_COOKIE } else { PLAIN_COOKIE };
+    let all = headers.get_all(header::COOKIE).into_iter().filter_map(|value| value.to_str().ok());
+    let mut pairs = all.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    pairs.find(|(found, _)| *found == name).map(|(_, value)| value)
+}
+
+/// `Set-Cookie` for a session, or for the end of one.
+pub(super) fn set_cookie(value: Option<&str>, secure: bool) -> Option<HeaderValue> {
+    let (name, with_tls) = if secure { (SECURE_COOKIE, "; Secure") } else { (PLAIN_COOKIE, "") };
+    let end = if value.is_none() { "; Max-Age=0" } else { "" };
+    let value = value.unwrap_or_default();
+    HeaderValue::from_str(&format!("{name}={value}; Path=/; HttpOnly; SameSite=Strict{with_tls}{end}")).ok()
+}
+
+/// Headers of every answer: no page of ours is framed, runs what is not ours, or tells others where it was.
+const ALWAYS: [(&str, &str); 6] = [
+    (
+        "content-security-policy",
+        "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'; object-src 'none'",
+    ),
+    ("x-frame-options", "DENY"),
+    ("x-content-type-options", "nosniff"),
+    ("referrer-policy", "no-referrer"),
+    ("cross-origin-opener-policy", "same-origin"),
+    ("cross-origin-resource-policy", "same-origin"),
+];
+/// With TLS: browsers never ask without it again, for a year.
+const WITH_TLS: (&str, &str) = ("strict-transport-security", "max-age=31536000");
+
+/// Puts the headers of every answer on this one.
+pub(super) fn protect(mut answer: Response, secure: bool) -> Response {
+    let also = secure.then_some(WITH_TLS);
+    for (name, value) in ALWAYS.into_iter().chain(also) {
+        answer.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
+    }
+    let headers = answer.headers_mut();
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    answer
+}
+
+/// The names that mean this machine.
+struct Doors<'c> {
+    hosts: &'c [String],
+    /// Others can reach it: by any address, which no name server can turn to us.
+    any_address: bool,
+    secure: bool,
+}
+
+impl Doors<'_> {
+    fn check(&self, headers: &HeaderMap) -> Result<(), ApiError> {
+        let host = text(headers, header::HOST).unwrap_or_default();
+        if !self.is_this_machine(host) {
+            return Err(refusal(
+                ErrorCode::Forbidden,
+                "the Host header does not name this machine",
+                "use 127.0.0.1 or localhost, or put the name into api.hosts",
+            ));
+        }
+        let scheme = if self.secure { "https://" } else { "http://" };
+        let is_ours =
+            |origin: &str| origin.strip_prefix(scheme).is_some_and(|from| from.eq_ignore_ascii_case(host));
+        match text(headers, header::ORIGIN) {
+            Some(origin) if !is_ours(origin) => Err(refusal(
+                ErrorCode::Forbidden,
+                "pages of other origins may not use the API",
+                "use vtl, or a page of this daemon",
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// `localhost`, a loopback address or a name of the configuration, with or without a port.
+    fn is_this_machine(&self, host: &str) -> bool {
+        let is_door = |address: IpAddr| self.any_address || address.to_canonical().is_loopback();
+        if let Ok(address) = host.parse::<SocketAddr>() {
+            return is_door(address.ip());
+        }
+        let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
+        if let Ok(address) = bare.parse::<IpAddr>() {
+            return is_door(address);
+        }
+        let name = match host.rsplit_once(':') {
+            Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
+            _ => host,
+        };
+        name.eq_ignore_ascii_case("localhost")
+            || self.hosts.iter().any(|known| known.eq_ignore_ascii_case(name))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn doors<'c>(hosts: &'c [String], any_address: bool, secure: bool) -> Doors<'c> {
+        Doors { hosts, any_address, secure }
+    }
+
     #[test]
-    fn only_names_of_this_machine_are_hosts() {
-        for host in ["127.0.0.1:8460", "localhost", "LOCALHOST:8460", "[::1]:8460", "127.0.0.2"] {
-            assert!(is_this_machine(host), "{host}");
+    fn on_loopback_only_names_of_this_machine_are_hosts() {
+        let known = ["vtl.example".to_owned()];
+        let doors = doors(&known, false, false);
+        for host in
+            ["127.0.0.1:8460", "localhost", "LOCALHOST:8460", "[::1]:8460", "127.0.0.2", "VTL.example:8460"]
+        {
+            assert!(doors.is_this_machine(host), "{host}");
         }
-        for host in ["vtl.example", "10.0.0.1:8460", "localhost.example:80", "127.0.0.1.example", ""] {
-            assert!(!is_this_machine(host), "{host}");
+        for host in [
+            "evil.example",
+            "10.0.0.1:8460",
+            "localhost.example:80",
+            "127.0.0.1.example",
+            "",
+            "a.vtl.example",
+        ] {
+            assert!(!doors.is_this_machine(host), "{host}");
         }
+    }
+
+    #[test]
+    fn a_wide_listener_is_called_by_its_address_and_still_by_no_name_that_nobody_gave_it() {
+        let doors = doors(&[], true, true);
+        assert!(doors.is_this_machine("192.0.2.10:8460") && doors.is_this_machine("[2001:db8::1]:8460"));
+        assert!(!doors.is_this_machine("evil.example:8460"));
     }
 
     fn headers(pairs: &[(header::HeaderName, &'static str)]) -> HeaderMap {
-        pairs.iter().map(|(name, value)| (name.clone(), header::HeaderValue::from_static(value))).collect()
+        pairs.iter().map(|(name, value)| (name.clone(), HeaderValue::from_static(value))).collect()
+    }
+
+    /// Host, origin, with TLS, whether it may ask.
+    const ORIGINS: [(&str, &str, bool, bool); 7] = [
+        ("localhost:8460", "http://localhost:8460", false, true),
+        ("localhost:8460", "http://localhost:3000", false, false),
+        ("localhost:8460", "http://evil.example", false, false),
+        ("localhost:8460", "https://localhost:8460", false, false),
+        ("localhost:8460", "null", false, false),
+        ("localhost:8460", "https://localhost:8460", true, true),
+        ("localhost:8460", "http://localhost:8460", true, false),
+    ];
+
+    #[test]
+    fn only_pages_of_this_very_host_port_and_scheme_may_ask() {
+        for (host, origin, secure, may) in ORIGINS {
+            let found =
+                doors(&[], false, secure).check(&headers(&[(header::HOST, host), (header::ORIGIN, origin)]));
+            assert_eq!(found.is_ok(), may, "{origin} at {host}");
+        }
+        assert!(
+            doors(&[], false, false).check(&headers(&[(header::HOST, "localhost")])).is_ok(),
+            "no page at all"
+        );
     }
 
     #[test]
-    fn without_the_token_nothing_is_answered() {
-        let guard = Guard { token: "0123456789abcdef".to_owned() };
-        let host = (header::HOST, "127.0.0.1:8460");
-        assert_eq!(
-            guard.check(&headers(std::slice::from_ref(&host))).map_err(|e| e.code),
-            Err(ErrorCode::Unauthorized)
-        );
-        let wrong = (header::AUTHORIZATION, "Bearer 0123456789abcdee");
-        assert_eq!(
-            guard.check(&headers(&[host.clone(), wrong])).map_err(|e| e.code),
-            Err(ErrorCode::Unauthorized)
-        );
-        let right = (header::AUTHORIZATION, "Bearer 0123456789abcdef");
-        assert_eq!(guard.check(&headers(&[host, right])), Ok(()));
+    fn the_cookie_is_found_among_others_by_its_whole_name() {
+        let all = headers(&[(header::COOKIE, "a=1; xvtl=no; vtl=right; __Host-vtl=secure")]);
+        assert_eq!(cookie(&all, false), Some("right"));
+        assert_eq!(cookie(&all, true), Some("secure"));
+        assert_eq!(cookie(&headers(&[(header::COOKIE, "vtl")]), false), None);
     }
 
     #[test]
-    fn a_page_of_another_origin_and_a_rebound_name_are_refused_even_with_the_token() {
-        let guard = Guard { token: "0123456789abcdef".to_owned() };
-        let token = (header::AUTHORIZATION, "Bearer 0123456789abcdef");
-        let foreign =
-            [(header::HOST, "localhost:8460"), (header::ORIGIN, "http://evil.example"), token.clone()];
-        assert_eq!(guard.check(&headers(&foreign)).map_err(|e| e.code), Err(ErrorCode::Forbidden));
-        let rebound = [(header::HOST, "evil.example:8460"), token];
-        assert_eq!(guard.check(&headers(&rebound)).map_err(|e| e.code), Err(ErrorCode::Forbidden));
+    fn the_cookie_is_for_this_host_alone_and_out_of_reach_of_scripts() {
+        assert_eq!(
+            set_cookie(Some("abc"), true).unwrap(),
+            "__Host-vtl=abc; Path=/; HttpOnly; SameSite=Strict; Secure"
+        );
+        assert_eq!(set_cookie(Some("abc"), false).unwrap(), "vtl=abc; Path=/; HttpOnly; SameSite=Strict");
+        assert_eq!(set_cookie(None, false).unwrap(), "vtl=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0");
     }
 }

@@ -3,6 +3,7 @@
 //! A request comes in by a connection (`server`), is let in (`admit`), finds its row in the table of routes ([`table`], a list for each noun), is read
 //! (`reading`), and is carried out on a thread that may wait (`call`). Rows that say what a request takes and answers also make the OpenAPI text.
 
+mod access;
 mod admit;
 mod call;
 mod cartridges;
@@ -31,12 +32,12 @@ use std::fmt::Display;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::{RawPathParams, Request};
 use axum::http::{StatusCode, header};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, on};
+use axum::{Extension, Router};
 use schemars::JsonSchema;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
@@ -44,9 +45,10 @@ use vtl_api::{ApiError, BASE, Done, ErrorCode, JobPlan, ListenTo, PROBLEM_JSON, 
 use vtl_library::{LibraryError, MoveFault};
 
 use self::call::Api;
-use self::route::{Nothing, Route, get};
+use self::route::{Does, Nothing, Route, get};
 use crate::daemon::{Daemon, internal, invalid};
 use crate::inventory::CarryError;
+use crate::tls::Tls;
 use crate::unit::Failed;
 
 type Answer<T> = Result<T, ApiError>;
@@ -55,13 +57,24 @@ type Answer<T> = Result<T, ApiError>;
 const BODY_LIMIT: usize = 64 << 10;
 
 /// Serves until the daemon stops.
-pub async fn serve(listener: TcpListener, daemon: Arc<Daemon>, token: String) {
-    let guard = Arc::new(admit::Guard::new(token));
-    let routes = routes(daemon)
+pub async fn serve(listener: TcpListener, daemon: Arc<Daemon>) {
+    let tls = daemon.tls.as_ref().map(Tls::acceptor);
+    server::serve(listener, tls, app(&daemon)).await;
+}
+
+/// Everything that is served, behind the door.
+fn app(daemon: &Arc<Daemon>) -> Router {
+    let (secure, inside) = (daemon.tls.is_some(), access::Inside::default());
+    let routes = routes(daemon.clone())
+        .merge(access::access().with_state(daemon.clone()))
         .layer(middleware::map_response(in_our_words))
-        .layer(middleware::from_fn_with_state(guard, admit::admit));
-    let app = Router::new().nest(BASE, routes).fallback(web_page);
-    server::serve(listener, app).await;
+        .layer(Extension(access::Secure(secure)))
+        .layer(Extension(inside.clone()));
+    inside.is(Router::new().nest(BASE, routes.clone()));
+    let guard = Arc::new(admit::Guard::new(daemon.clone(), secure));
+    let routes = routes.layer(middleware::from_fn_with_state(guard, admit::admit));
+    let protected = move |answer: Response| async move { admit::protect(answer, secure) };
+    Router::new().nest(BASE, routes).fallback(web_page).layer(middleware::map_response(protected))
 }
 
 /// What is not of the API is a web page, or nothing.
@@ -84,6 +97,7 @@ pub(crate) fn table() -> Vec<Route> {
         jobs::routes(),
         iscsi::routes(),
         system::routes(),
+        access::rows(),
         own(),
     ];
     nouns.into_iter().flatten().collect()
@@ -112,6 +126,9 @@ fn routes(daemon: Arc<Daemon>) -> Router {
     let api = Arc::new(Api::new(daemon, table()));
     let with = |router: Router, (at, route): (usize, Route)| {
         let api = api.clone();
+        if matches!(route.does, Does::Elsewhere) {
+            return router;
+        }
         let Ok(filter) = MethodFilter::try_from(route.method) else { return router };
         router.route(
             route.path,

@@ -158,7 +158,8 @@ fn headers(route: &Route, all: &[Route]) -> Vec<Value> {
     if !route.is_read() && super::thing_of(route, all).is_some() {
         headers.push(header("If-Match", "412 when the thing has another tag by now."));
     }
-    if route.method == axum::http::Method::POST && !route.is_secret {
+    let is_kept = !route.is_secret && !matches!(route.does, Does::Elsewhere);
+    if route.method == axum::http::Method::POST && is_kept {
         let mut key =
             header("Idempotency-Key", "The same key and request again gets the first answer again.");
         key["schema"] = json!({ "type": "string", "minLength": 1, "maxLength": 128, "pattern": "^[!-~]+$" });
@@ -180,7 +181,7 @@ fn body(route: &Route, makers: &mut Makers) -> Option<Value> {
 
 fn responses(route: &Route, makers: &mut Makers) -> Value {
     let media = match route.does {
-        Does::Operation(_) => "application/json",
+        Does::Operation(_) | Does::Elsewhere => "application/json",
         Does::Events => "text/event-stream",
     };
     let mut good = json!({

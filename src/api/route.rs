@@ -47,6 +47,8 @@ pub(crate) enum Does {
     Operation(Arc<Operation>),
     /// It becomes a stream of events.
     Events,
+    /// By a handler of its own, which sees headers and the caller: the row is for the OpenAPI text.
+    Elsewhere,
 }
 
 /// One request.
@@ -212,6 +214,15 @@ pub(crate) fn events<Q: JsonSchema, T: JsonSchema>(path: &'static str, summary: 
     Route { does: Does::Events, ..Route::new::<Q, T>(Method::GET, path, summary, Arc::new(no_operation)) }
 }
 
+/// A request that is served beside the table.
+pub(crate) fn elsewhere<I: JsonSchema, T: JsonSchema>(
+    method: Method,
+    path: &'static str,
+    summary: &'static str,
+) -> Route {
+    Route { does: Does::Elsewhere, ..Route::new::<I, T>(method, path, summary, Arc::new(no_operation)) }
+}
+
 fn no_operation(_: &Daemon, _: &Asked) -> Result<Answered, Refusal> {
     Err(internal("this request has no operation").into())
 }
@@ -258,7 +269,6 @@ impl Route {
     }
 
     /// Its answer is told once and not kept for a repeated request.
-    #[allow(dead_code, reason = "no answer has a secret yet")]
     pub(crate) fn is_secret(self) -> Self {
         Self { is_secret: true, ..self }
     }
@@ -270,7 +280,7 @@ impl Route {
 
     /// Whether it reads one thing.
     pub(crate) fn is_of_one(&self) -> bool {
-        self.is_read() && self.path.contains('{')
+        self.is_read() && self.path.contains('{') && !matches!(self.does, Does::Elsewhere)
     }
 
     /// Names of the path's parameters, in their order.
@@ -285,7 +295,7 @@ impl Route {
     pub(crate) fn run(&self, daemon: &Daemon, asked: &Asked) -> Result<Answered, Refusal> {
         match &self.does {
             Does::Operation(operation) => operation(daemon, asked),
-            Does::Events => no_operation(daemon, asked),
+            Does::Events | Does::Elsewhere => no_operation(daemon, asked),
         }
     }
 }

@@ -14,10 +14,11 @@ use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::Sleep;
+use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
 
 /// So many connections are served at once; more wait.
@@ -32,16 +33,19 @@ const STALL: Duration = Duration::from_secs(30);
 const NO_SOCKET: Duration = Duration::from_millis(100);
 
 /// Serves until it is dropped, and all its connections with it.
-pub(super) async fn serve(listener: TcpListener, app: Router) {
+pub(super) async fn serve(listener: TcpListener, tls: Option<TlsAcceptor>, app: Router) {
     let room = Arc::new(Semaphore::new(MOST_CONNECTIONS));
     let mut connections = JoinSet::new();
     while let Ok(place) = room.clone().acquire_owned().await {
         while connections.try_join_next().is_some() {}
         match listener.accept().await {
             Ok((socket, peer)) => {
-                let app = app.clone();
+                let (app, tls) = (app.clone(), tls.clone());
                 connections.spawn(async move {
-                    connection(socket, peer, app).await;
+                    match tls {
+                        None => connection(socket, peer, app).await,
+                        Some(tls) => shake_hands(socket, peer, &tls, app).await,
+                    }
                     drop(place);
                 });
             }
@@ -50,6 +54,15 @@ pub(super) async fn serve(listener: TcpListener, app: Router) {
                 tokio::time::sleep(NO_SOCKET).await;
             }
         }
+    }
+}
+
+/// The same with TLS; who connects and says nothing is given up.
+async fn shake_hands(socket: TcpStream, peer: SocketAddr, tls: &TlsAcceptor, app: Router) {
+    match tokio::time::timeout(HEAD_TIME, tls.accept(socket)).await {
+        Ok(Ok(stream)) => connection(stream, peer, app).await,
+        Ok(Err(error)) => debug!(%peer, %error, "a TLS handshake failed"),
+        Err(_late) => debug!(%peer, "a TLS handshake took too long"),
     }
 }
 

@@ -58,6 +58,7 @@ impl Jobs {
             let daemon = weak.clone();
             move |moved, ejected| {
                 let Some(daemon) = daemon.upgrade() else { return };
+                daemon.access.note_moves(moved);
                 moved.iter().for_each(|one| daemon.events.publish(Kind::Move, &told::a_move(one)));
                 if ejected {
                     daemon.jobs.poke();
@@ -85,7 +86,12 @@ impl Jobs {
             let unfinished = manager.unfinished()?;
             scrub::hold(daemon, &unfinished);
             empty_staging(daemon, &unfinished);
-            daemon.jobs.told.follow(&daemon.events, &manager);
+            let weak = Arc::downgrade(daemon);
+            daemon.jobs.told.follow(&daemon.events, &manager, move |job| {
+                if let Some(daemon) = weak.upgrade() {
+                    daemon.access.note_job(job);
+                }
+            });
             Ok(manager)
         });
         match held {

@@ -53,8 +53,13 @@ impl Numbers {
 }
 
 impl Told {
-    /// Hears of the manager's jobs from now on.
-    pub(super) fn follow(self: &Arc<Self>, bus: &Arc<Bus>, manager: &Manager) {
+    /// Hears of the manager's jobs from now on, and so does `also`.
+    pub(super) fn follow(
+        self: &Arc<Self>,
+        bus: &Arc<Bus>,
+        manager: &Manager,
+        also: impl Fn(&Job) + Send + Sync + 'static,
+    ) {
         let last = manager.select(&Select { down: true, most: Some(1), ..Select::default() });
         match last {
             Ok(last) => lock(&self.0).all_to = last.first().map_or(0, |shown| shown.job.id.0),
@@ -64,6 +69,7 @@ impl Told {
         manager.tell(move |job| {
             lock(&told.0).note(job.id.0);
             publish(&bus, job);
+            also(job);
         });
     }
 

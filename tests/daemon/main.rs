@@ -10,6 +10,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod access;
+mod audit;
 mod contract;
 mod crashes;
 mod doors;
@@ -39,4 +41,5 @@ mod sessions;
 mod store;
 mod targets;
 mod tasks;
+mod tls;
 mod vault;

@@ -230,12 +230,25 @@ impl Server {
 
     /// A request with these headers; `Host` is this machine unless it is among them.
     pub fn ask_with(&self, method: &str, path: &str, body: &Value, headers: &[(&str, &str)]) -> (u16, Value) {
+        let (status, _, answer) = self.ask_whole(method, path, body, headers);
+        (status, answer)
+    }
+
+    /// The same with the answer's head, in small letters.
+    pub fn ask_whole(
+        &self,
+        method: &str,
+        path: &str,
+        body: &Value,
+        headers: &[(&str, &str)],
+    ) -> (u16, String, Value) {
         let mut socket = self.send_with(method, path, body, headers);
         let mut answer = String::new();
         socket.read_to_string(&mut answer).unwrap();
         let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        (status, serde_json::from_str(body).unwrap_or_else(|_| panic!("no JSON: {answer}")))
+        let body = serde_json::from_str(body).unwrap_or_else(|_| panic!("no JSON: {answer}"));
+        (status, head.to_owned(), body)
     }
 }
 
@@ -291,6 +304,7 @@ fn spawn(folder: &Path, arguments: &[String]) -> (Child, Vec<String>) {
 fn addresses(welcome: &[String]) -> (SocketAddr, SocketAddr) {
     let ready = welcome.last().unwrap();
     let portal = ready.rsplit_once(" on ").unwrap().1.split(", ").next().unwrap().parse().unwrap();
-    let api = welcome.iter().find_map(|line| line.split_once("http://")).unwrap().1;
+    let is_api = |line: &&String| line.starts_with("API and web address: ");
+    let api = welcome.iter().find(is_api).unwrap().split_once("://").unwrap().1;
     (portal, api.split(' ').next().unwrap().parse().unwrap())
 }

@@ -14,18 +14,18 @@ use vtl_types::{ByteCount, ChapAccount, ChapError, ChapLogin, IscsiName, LabelTe
 use crate::{
     Surroundings,
     config::{
-        Api, CartridgeDefaults, Collections, Compress, Config, DefaultLibrary, Digest, DirectIo,
+        Access, Api, CartridgeDefaults, Collections, Compress, Config, DefaultLibrary, Digest, DirectIo,
         ForeignBundles, Hooks, Iscsi, Jobs, Library, Log, LogLevel, Migrate, Retention, Setting, Store,
-        StoreEncryption, TargetAccess, Transfer,
+        StoreEncryption, TargetAccess, Tls, Transfer,
     },
     document::{self, Documents, one_line},
     doors,
     error::{ConfError, ConfErrors, Origin},
     hooks, keys,
     mirror::{
-        ApiMirror, CartridgeMirror, ChapMirror, HooksMirror, IscsiMirror, JobsMirror, LibraryMirror,
-        LogMirror, MigrateMirror, Mirror, RetentionMirror, RetryMirror, StoreMirror, TargetMirror,
-        TransferMirror,
+        AccessMirror, ApiMirror, CartridgeMirror, ChapMirror, HooksMirror, IscsiMirror, JobsMirror,
+        LibraryMirror, LogMirror, MigrateMirror, Mirror, RetentionMirror, RetryMirror, StoreMirror,
+        TargetMirror, TlsMirror, TransferMirror,
     },
     secrets::{self, Wrong},
     trigger::{self, Trigger},
@@ -75,6 +75,7 @@ impl Checker<'_> {
             state,
             iscsi,
             api,
+            access,
             library,
             cartridge,
             store,
@@ -88,6 +89,7 @@ impl Checker<'_> {
         let state = self.state(state);
         let iscsi = self.iscsi(iscsi);
         let api = self.api(api);
+        let access = self.access(access);
         let library = self.library(library);
         let cartridge = self.cartridge(cartridge);
         let store = self.store(store, state.as_deref());
@@ -101,6 +103,7 @@ impl Checker<'_> {
             state: state?,
             iscsi: iscsi?,
             api: api?,
+            access: access?,
             library: library?,
             cartridge: cartridge?,
             store: store?,
@@ -361,18 +364,53 @@ impl Checker<'_> {
     }
 
     fn api(&mut self, mirror: ApiMirror) -> Option<Api> {
-        let ApiMirror { listen } = mirror;
+        let ApiMirror { listen, hosts, tls } = mirror;
+        let hosts = self.take("api.hosts", hosts, host_names);
+        let tls = self.tls(tls);
+        let has_tls = !matches!(tls, Some(None));
         let listen = self.take("api.listen", listen, |value| {
             let address = address(value)?;
-            match doors::is_loopback(&address) {
+            match has_tls || doors::is_loopback(&address) {
                 true => Ok(address),
                 false => {
-                    Err("the API is reachable from other machines only with TLS, which is not there yet"
+                    Err("the API is reachable from other machines only with TLS: passwords and tokens must not cross \
+                         a network in clear; set api.tls.cert and api.tls.key, or api.tls.self_signed = true"
                         .to_owned())
                 }
             }
         });
-        Some(Api { listen: listen? })
+        Some(Api { listen: listen?, hosts: hosts?, tls: tls? })
+    }
+
+    /// `None` only after an error.
+    fn tls(&mut self, mirror: TlsMirror) -> Option<Option<Tls>> {
+        let TlsMirror { cert, key, self_signed } = mirror;
+        let self_signed = self.take("api.tls.self_signed", self_signed, boolean)?;
+        let mut file = |name: &'static str, raw: Option<Value>| {
+            let path = raw.map(|raw| self.take(name, Some(raw), plain_text));
+            path.map(|text| text.map(|text| self.beside(&text)))
+        };
+        let (cert, key) = (file("api.tls.cert", cert), file("api.tls.key", key));
+        match (cert, key, self_signed) {
+            (None, None, false) => Some(None),
+            (None, None, true) => Some(Some(Tls::SelfSigned)),
+            (Some(cert), Some(key), false) => Some(Some(Tls::Files { cert: cert?, key: key? })),
+            (Some(_), Some(_), true) => self.refuse_tls("api.tls.self_signed", "there is a certificate, too"),
+            (Some(_), None, _) => self.refuse_tls("api.tls.cert", "there is no api.tls.key for it"),
+            (None, Some(_), _) => self.refuse_tls("api.tls.key", "there is no api.tls.cert for it"),
+        }
+    }
+
+    fn refuse_tls<T>(&mut self, key: &'static str, problem: &str) -> Option<T> {
+        let path: Vec<&str> = key.split('.').collect();
+        let remedy = "set api.tls.cert and api.tls.key, or api.tls.self_signed = true, or none of them";
+        self.refuse(&path, "", problem, Some(remedy));
+        None
+    }
+
+    fn access(&mut self, mirror: AccessMirror) -> Option<Access> {
+        let AccessMirror { two_person } = mirror;
+        Some(Access { two_person: self.take("access.two_person", two_person, boolean)? })
     }
 
     fn library(&mut self, mirror: LibraryMirror) -> Option<Library> {
@@ -899,6 +937,30 @@ fn addresses(value: &Value) -> Parsed<Vec<SocketAddr>> {
 fn digests(value: &Value) -> Parsed<Vec<Digest>> {
     let words = [("CRC32C", Digest::Crc32c), ("None", Digest::None)];
     list(value, |one| word(one, &words))
+}
+
+/// Names by which a machine is called, without a port; an empty list is no mistake.
+fn host_names(value: &Value) -> Parsed<Vec<String>> {
+    let is_usual = |c: char| c.is_ascii_alphanumeric() || "-._:".contains(c);
+    let one = |value: &Value| {
+        let name = text(value)?.to_ascii_lowercase();
+        let is_address = name.parse::<std::net::IpAddr>().is_ok();
+        match (1..=253).contains(&name.len())
+            && name.chars().all(is_usual)
+            && (is_address || !name.contains(':'))
+        {
+            true => Ok(name),
+            false => Err("this is no name of a machine".to_owned()),
+        }
+    };
+    match value {
+        Value::Array(values) if values.is_empty() => Ok(Vec::new()),
+        value => list(value, one),
+    }
+}
+
+fn plain_text(value: &Value) -> Parsed<String> {
+    text(value).map(str::to_owned)
 }
 
 fn names(value: &Value) -> Parsed<BTreeSet<IscsiName>> {

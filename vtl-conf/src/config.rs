@@ -21,6 +21,8 @@ pub struct Config {
     pub iscsi: Iscsi,
     /// The management API.
     pub api: Api,
+    /// Who may do what.
+    pub access: Access,
     /// What an empty state begins with.
     pub library: Library,
     /// New cartridges.
@@ -102,8 +104,41 @@ pub enum Digest {
 /// `api.*`
 #[derive(Clone, Debug)]
 pub struct Api {
-    /// Always loopback.
+    /// Loopback, unless there is TLS.
     pub listen: SocketAddr,
+    /// Names by which clients and browsers may call this machine, beside those of loopback.
+    pub hosts: Vec<String>,
+    /// None: plain HTTP.
+    pub tls: Option<Tls>,
+}
+
+impl Api {
+    /// Whether others than this machine can reach it.
+    #[must_use]
+    pub fn is_wide(&self) -> bool {
+        !crate::doors::is_loopback(&self.listen)
+    }
+}
+
+/// What the API shows that it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Tls {
+    /// A certificate made here, for whom nobody vouches.
+    SelfSigned,
+    /// PEM files: the certificate with its chain, and its key.
+    Files {
+        /// Certificates, the server's own first.
+        cert: PathBuf,
+        /// Its private key, for its owner only.
+        key: PathBuf,
+    },
+}
+
+/// `access.*`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Access {
+    /// Deletion, key export and retention want a second security officer.
+    pub two_person: bool,
 }
 
 /// `library.*`

@@ -179,8 +179,36 @@ pub const KEYS: &[Key] = &[
     key(
         "api.listen",
         "\"127.0.0.1:8460\"",
-        "write a loopback address and port, such as \"127.0.0.1:8460\"",
-        "loopback: there is no TLS yet, and a token must not cross a network in clear",
+        "write an address and port, such as \"127.0.0.1:8460\", or with TLS \"0.0.0.0:8460\"",
+        "loopback: a first start opens nothing to the network; another address wants api.tls",
+    ),
+    key(
+        "api.hosts",
+        "[]",
+        "write a list of names without ports, such as [\"vtl.example.com\"]",
+        "a name that nobody has said is this machine could be any page's on the Internet (DNS rebinding)",
+    ),
+    unset(
+        "api.tls.cert",
+        "name a PEM file with the certificate of this machine and its chain",
+        "with api.tls.key: the API speaks TLS only",
+    ),
+    unset(
+        "api.tls.key",
+        "name a PEM file with the certificate's private key, mode 0600",
+        "as api.tls.cert; a reload (SIGHUP) reads both again",
+    ),
+    key(
+        "api.tls.self_signed",
+        "false",
+        "write true or false",
+        "true: a certificate is made and kept in the state folder; clients trust it by its fingerprint",
+    ),
+    key(
+        "access.two_person",
+        "false",
+        "write true or false",
+        "a site with one operator could delete nothing; true: deletion, key export and retention want a second security officer",
     ),
     key(
         "library.default",

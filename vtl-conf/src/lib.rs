@@ -21,9 +21,9 @@ mod trigger;
 use std::{collections::BTreeMap, ffi::OsString, path::Path};
 
 pub use config::{
-    Api, CartridgeDefaults, Collections, Compress, Config, DefaultLibrary, Digest, DirectIo, ForeignBundles,
-    Hooks, Iscsi, Jobs, Library, Log, LogLevel, Migrate, Retention, Setting, Store, StoreEncryption,
-    TargetAccess, Transfer,
+    Access, Api, CartridgeDefaults, Collections, Compress, Config, DefaultLibrary, Digest, DirectIo,
+    ForeignBundles, Hooks, Iscsi, Jobs, Library, Log, LogLevel, Migrate, Retention, Setting, Store,
+    StoreEncryption, TargetAccess, Tls, Transfer,
 };
 pub use document::Assignment;
 pub use doors::TargetDoor;

@@ -12,6 +12,7 @@ pub(crate) struct Mirror {
     pub state: Option<Value>,
     pub iscsi: IscsiMirror,
     pub api: ApiMirror,
+    pub access: AccessMirror,
     pub library: LibraryMirror,
     pub cartridge: CartridgeMirror,
     pub store: StoreMirror,
@@ -90,6 +91,22 @@ impl TargetMirror {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct ApiMirror {
     pub listen: Option<Value>,
+    pub hosts: Option<Value>,
+    pub tls: TlsMirror,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct TlsMirror {
+    pub cert: Option<Value>,
+    pub key: Option<Value>,
+    pub self_signed: Option<Value>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct AccessMirror {
+    pub two_person: Option<Value>,
 }
 
 #[derive(Debug, Default, Deserialize)]

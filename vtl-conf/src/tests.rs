@@ -233,8 +233,23 @@ const REFUSALS: &[(&str, &str)] = &[
     ),
     (
         "api.listen = \"0.0.0.0:8460\"",
-        "vtl.toml:1: api.listen = \"0.0.0.0:8460\": the API is reachable from other machines only with TLS, which is \
-         not there yet; write a loopback address and port, such as \"127.0.0.1:8460\"",
+        "vtl.toml:1: api.listen = \"0.0.0.0:8460\": the API is reachable from other machines only with TLS: \
+         passwords and tokens must not cross a network in clear; set api.tls.cert and api.tls.key, or api.tls.self_signed = true; \
+         write an address and port, such as \"127.0.0.1:8460\", or with TLS \"0.0.0.0:8460\"",
+    ),
+    (
+        "api.hosts = [\"vtl.example.com:8460\"]",
+        "vtl.toml:1: api.hosts = [\"vtl.example.com:8460\"]: this is no name of a machine; write a list of names without ports, \
+         such as [\"vtl.example.com\"]",
+    ),
+    (
+        "api.tls.cert = \"cert.pem\"",
+        "vtl.toml:1: api.tls.cert: there is no api.tls.key for it; set api.tls.cert and api.tls.key, or \
+         api.tls.self_signed = true, or none of them",
+    ),
+    (
+        "access.two_person = \"yes\"",
+        "vtl.toml:1: access.two_person = \"yes\": this is a string, not true or false; write true or false",
     ),
     (
         "library.default = \"lib1\"",
@@ -558,6 +573,23 @@ fn one_guarded_target_does_not_guard_another() {
     let errors = config.check_doors(&doors).unwrap_err();
     assert_eq!(errors.0.len(), 1);
     assert!(errors.to_string().contains("vtl:diag is open to all"));
+}
+
+#[test]
+fn the_api_listens_wider_than_loopback_only_with_tls() {
+    let desk = Desk::new();
+    let with =
+        |tls: &str| desk.load(&format!("api.listen = \"0.0.0.0:8460\"\n{tls}"), &[]).map(|c| c.api.tls);
+    assert!(with("").is_err());
+    assert!(with("api.tls.self_signed = false").is_err());
+    assert_eq!(with("api.tls.self_signed = true").unwrap(), Some(crate::Tls::SelfSigned));
+    let files = with("api.tls.cert = \"cert.pem\"\napi.tls.key = \"/keep/key.pem\"").unwrap();
+    let folder = desk.file().parent().unwrap().to_owned();
+    let wanted = crate::Tls::Files { cert: folder.join("cert.pem"), key: "/keep/key.pem".into() };
+    assert_eq!(files, Some(wanted), "a relative path is relative to the file");
+    let both = "api.tls.cert = \"a\"\napi.tls.key = \"b\"\napi.tls.self_signed = true";
+    assert!(with(both).unwrap_err().to_string().contains("there is a certificate, too"));
+    assert!(desk.load("api.hosts = [\"VTL.example.com\", \"2001:db8::1\"]", &[]).is_ok());
 }
 
 #[test]

@@ -103,6 +103,8 @@ pub enum ErrorCode {
     TooLarge,
     /// The body is not JSON: 415.
     NotJson,
+    /// Too many attempts have failed; the remedy says how long to wait: 429.
+    TooManyRequests,
     /// No room: 507.
     Full,
     /// This version cannot do it: 501.
@@ -115,7 +117,7 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Unauthorized,
         Self::Forbidden,
         Self::NotFound,
@@ -127,6 +129,7 @@ impl ErrorCode {
         Self::Changed,
         Self::TooLarge,
         Self::NotJson,
+        Self::TooManyRequests,
         Self::Full,
         Self::Unsupported,
         Self::Busy,
@@ -147,6 +150,7 @@ impl ErrorCode {
             Self::Changed => ("changed", 412, "The thing has changed"),
             Self::TooLarge => ("too-large", 413, "The body is too long"),
             Self::NotJson => ("not-json", 415, "The body is not JSON"),
+            Self::TooManyRequests => ("too-many-requests", 429, "The caller has to wait"),
             Self::Full => ("full", 507, "There is no room"),
             Self::Unsupported => ("unsupported", 501, "This version cannot do it"),
             Self::Busy => ("busy", 503, "Too many ask at once"),

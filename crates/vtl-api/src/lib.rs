@@ -3,6 +3,7 @@
 //! Programs outside the project read these: fields are added, never renamed or removed. Bytes are integers, times RFC 3339.
 //! Every response is JSON; an error is a [`Refusal`] with an HTTP status of the 4xx or 5xx class.
 
+mod access;
 mod cartridge;
 mod error;
 mod export;
@@ -18,6 +19,7 @@ mod store;
 mod system;
 mod tape_map;
 
+pub use access::*;
 pub use cartridge::*;
 pub use error::*;
 pub use export::*;

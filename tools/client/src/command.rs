@@ -1,5 +1,6 @@
 //! The command line, and the request that each command is.
 
+mod access;
 mod export;
 mod ingest;
 mod key;
@@ -18,6 +19,7 @@ use vtl_api::{
 
 use crate::http::{Failure, Method, Request, segment};
 use crate::print::View;
+pub use access::{ApprovalVerb, AuditVerb, LoginArguments, TokenVerb, UserVerb, password};
 pub use export::{ExportArguments, ExportVerb, ImportArguments};
 pub use ingest::IngestArguments;
 pub use key::KeyVerb;
@@ -47,6 +49,12 @@ pub struct Connection {
     /// File that holds the API token.
     #[arg(long, global = true, env = "VTL_TOKEN_FILE", value_name = "FILE")]
     pub token_file: Option<PathBuf>,
+    /// File with the certificates of whoever vouches for the server, PEM; for an https address.
+    #[arg(long, global = true, env = "VTL_CA_FILE", value_name = "FILE")]
+    pub ca_file: Option<PathBuf>,
+    /// SHA-256 of the certificate that the server made for itself, as it prints it when it starts.
+    #[arg(long, global = true, env = "VTL_PIN", value_name = "FINGERPRINT")]
+    pub pin: Option<String>,
     /// State folder of vtld; its `api.token` is used.
     #[arg(long, global = true, value_name = "DIR")]
     pub state: Option<PathBuf>,
@@ -112,6 +120,20 @@ pub enum Noun {
     /// Targets, sessions and who may log in.
     #[command(subcommand)]
     Iscsi(IscsiNoun),
+    /// Users and their roles.
+    #[command(subcommand)]
+    User(UserVerb),
+    /// Tokens for programs.
+    #[command(subcommand)]
+    Token(TokenVerb),
+    /// Requests that wait for a second security officer.
+    #[command(subcommand)]
+    Approval(ApprovalVerb),
+    /// The audit log.
+    #[command(subcommand)]
+    Audit(AuditVerb),
+    /// Log in as a user: the commands that follow need no other token.
+    Login(LoginArguments),
     /// The configuration.
     #[command(subcommand)]
     Config(ConfigVerb),
@@ -836,6 +858,12 @@ impl Noun {
             Self::Job(verb) => Ok(verb.call()),
             Self::Pool(verb) => verb.call(),
             Self::Iscsi(noun) => noun.call(),
+            Self::User(verb) => verb.call(),
+            Self::Token(verb) => Ok(verb.call()),
+            Self::Approval(verb) => Ok(verb.call()),
+            Self::Audit(verb) => Ok(verb.call()),
+            // It is not one request: see `login`.
+            Self::Login(_) => Ok(get("/session", View::Fields)),
             Self::Config(verb) => verb.call(),
             Self::System(verb) => verb.call(),
         }
@@ -850,6 +878,21 @@ impl Noun {
             Self::Config(ConfigVerb::ImportQuadstor { files }) => Some(files),
             _ => None,
         }
+    }
+
+    /// What to log in with, when that is the command.
+    #[must_use]
+    pub fn login(&self) -> Option<&LoginArguments> {
+        match self {
+            Self::Login(arguments) => Some(arguments),
+            _ => None,
+        }
+    }
+
+    /// Whether it prints all lines of the audit log.
+    #[must_use]
+    pub fn exports_audit(&self) -> bool {
+        matches!(self, Self::Audit(AuditVerb::Export))
     }
 }
 

@@ -78,9 +78,8 @@ impl Client {
             Ok(token) => token,
             Err(_) => read_token(&token_path(connection))?,
         };
-        let config = ureq::Agent::config_builder().http_status_as_error(false).build();
         let base = format!("{}{BASE}", connection.api.trim_end_matches('/'));
-        Ok(Self { agent: config.into(), base, token })
+        Ok(Self { agent: agent(connection)?, base, token })
     }
 
     /// Sends one request; gives the JSON of a good answer. Of a list, all pages. What makes something is done once, also when it has to be sent again.
@@ -171,6 +170,15 @@ impl Client {
     }
 }
 
+/// What sends requests, as the connection's options say.
+pub(crate) fn agent(connection: &Connection) -> Result<ureq::Agent, Failure> {
+    let mut config = ureq::Agent::config_builder().http_status_as_error(false);
+    if let Some(tls) = crate::tls::config(connection)? {
+        config = config.tls_config(tls).https_only(true);
+    }
+    Ok(config.build().into())
+}
+
 /// A longer answer is none of ours.
 const MOST_BYTES: u64 = 256 << 20;
 
@@ -220,8 +228,10 @@ fn next_page(link: &str) -> Option<&str> {
 }
 
 fn token_path(connection: &Connection) -> PathBuf {
-    let state = || connection.state.clone().unwrap_or_else(default_state);
-    connection.token_file.clone().unwrap_or_else(|| state().join("api.token"))
+    let of_state = connection.state.as_ref().map(|state| state.join("api.token"));
+    let named = connection.token_file.clone().or(of_state);
+    let logged_in = || crate::login::kept_token().filter(|file| file.exists());
+    named.or_else(logged_in).unwrap_or_else(|| default_state().join("api.token"))
 }
 
 /// The state folder that vtld uses when it is not told another.

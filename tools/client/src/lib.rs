@@ -3,5 +3,7 @@
 pub mod command;
 pub mod follow;
 pub mod http;
+pub mod login;
 pub mod print;
 pub mod quadstor;
+mod tls;

@@ -8,8 +8,8 @@ use std::process::ExitCode;
 use clap::Parser;
 use vtl_client::command::{Cli, Then, scrub_status};
 use vtl_client::follow::to_the_end;
-use vtl_client::http::{Client, Failure};
-use vtl_client::{print, quadstor};
+use vtl_client::http::{Client, Failure, Method, Request};
+use vtl_client::{login, print, quadstor};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -26,6 +26,14 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
     if let Some(files) = cli.command.files_to_import() {
         return import(files, cli.json);
     }
+    if let Some(arguments) = cli.command.login() {
+        let file = login::log_in(&cli.connection, arguments)?;
+        print::text(&format!("logged in; the token is in {}", file.display()));
+        return Ok(ExitCode::SUCCESS);
+    }
+    if cli.command.exports_audit() {
+        return export_audit(&Client::new(&cli.connection)?);
+    }
     let call = cli.command.call()?;
     let client = Client::new(&cli.connection)?;
     let answer = client.send(&call.request)?;
@@ -39,6 +47,22 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
     };
     print::answer(&answer, &call.view, cli.json);
     Ok(print::exit_code(&answer, &call.view))
+}
+
+/// All lines of the audit log, as they are in its file.
+fn export_audit(client: &Client) -> Result<ExitCode, Failure> {
+    let mut after = 0;
+    loop {
+        let request =
+            Request { method: Method::Get, path: format!("/audit/export?after={after}"), body: None };
+        let answer = client.send(&request)?;
+        let lines = answer["lines"].as_array().map(Vec::as_slice).unwrap_or_default();
+        lines.iter().filter_map(|line| line.as_str()).for_each(print::text);
+        match answer["next"].as_u64() {
+            Some(next) if next > after => after = next,
+            _ => return Ok(ExitCode::SUCCESS),
+        }
+    }
 }
 
 /// Longer files are no configuration.

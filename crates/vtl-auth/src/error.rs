@@ -1,0 +1,73 @@
+//! Why something about users was not done.
+
+use std::fmt;
+
+use vtl_meta::MetaError;
+
+use crate::name::UserName;
+use crate::role::Roles;
+
+/// Each names what it is about.
+#[derive(Debug)]
+pub enum AuthError {
+    /// The inventory cannot be read or written.
+    Meta(MetaError),
+    /// There is no such user.
+    UnknownUser(UserName),
+    /// There is one already.
+    UserExists(UserName),
+    /// A text that is no name, role or time, with what is wrong.
+    Invalid(String),
+    /// No password for this use, with the reason.
+    WeakPassword(&'static str),
+    /// The caller does not govern these roles.
+    NotGoverned(Roles),
+    /// A user's own roles are changed by somebody else.
+    OwnRoles,
+    /// A token would have roles that its maker has not.
+    MoreThanMaker(Roles),
+    /// There is no such token.
+    UnknownToken(String),
+    /// There is a token of that name.
+    TokenExists(String),
+    /// There is no such approval.
+    UnknownApproval(String),
+    /// It has been decided, or its time is over: its state.
+    Decided(&'static str),
+    /// Nobody approves what he asked for himself.
+    OwnRequest,
+    /// A bound is reached: what there is too much of, and how many.
+    TooMany(&'static str, u64),
+}
+
+impl From<MetaError> for AuthError {
+    fn from(error: MetaError) -> Self {
+        Self::Meta(error)
+    }
+}
+
+impl fmt::Display for AuthError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Meta(error) => error.fmt(f),
+            Self::UnknownUser(name) => write!(f, "there is no user '{name}'"),
+            Self::UserExists(name) => write!(f, "there is a user '{name}' already"),
+            Self::Invalid(why) => f.write_str(why),
+            Self::WeakPassword(why) => write!(f, "the password cannot be taken: {why}"),
+            Self::NotGoverned(roles) if roles.is_empty() => f.write_str("your roles govern nobody"),
+            Self::NotGoverned(roles) => {
+                write!(f, "your roles do not govern {roles}: another must give, take or change that")
+            }
+            Self::OwnRoles => f.write_str("nobody changes, locks or removes himself"),
+            Self::MoreThanMaker(roles) => write!(f, "a token cannot have {roles}: its maker has not"),
+            Self::UnknownToken(id) => write!(f, "there is no token '{id}'"),
+            Self::TokenExists(name) => write!(f, "there is a token '{name}' already"),
+            Self::UnknownApproval(id) => write!(f, "there is no approval '{id}'"),
+            Self::Decided(state) => write!(f, "the request is {state} already"),
+            Self::OwnRequest => f.write_str("nobody approves what he has asked for himself"),
+            Self::TooMany(what, most) => write!(f, "there are {most} {what}, and more are not kept"),
+        }
+    }
+}
+
+impl std::error::Error for AuthError {}

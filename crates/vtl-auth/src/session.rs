@@ -1,0 +1,235 @@
+//! Sessions of people, in memory: a restart ends all of them.
+//!
+//! A session ends after 30 minutes without a request, or after 12 hours, whichever comes first; when its user is
+//! locked, removed or gets another password; and when its user has more than the bound: the one unused longest goes.
+
+use std::collections::BTreeMap;
+
+use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
+
+use crate::bearer::{Bearer, Kind, Random, hexadecimal};
+use crate::name::UserName;
+use crate::role::Roles;
+
+/// Without a request for so long it ends (OWASP: 15 to 30 minutes for such).
+pub const IDLE_S: u64 = 30 * 60;
+/// And after so long in any case: a working day.
+pub const ABSOLUTE_S: u64 = 12 * 60 * 60;
+/// In all.
+pub const MOST_SESSIONS: usize = 4096;
+/// Of one user.
+pub const MOST_SESSIONS_OF_USER: usize = 32;
+
+/// A time by two clocks: one that people read, and one that nobody sets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// Seconds since 1970 UTC.
+    pub wall_s: u64,
+    /// Seconds that only count up.
+    pub count_s: u64,
+}
+
+/// Who is logged in.
+#[derive(Clone, Debug)]
+pub struct Session {
+    /// The user; none: with the token of the state folder.
+    pub user: Option<UserName>,
+    /// The most that it may do: its user's roles bound it, too.
+    pub roles: Roles,
+    /// What a page sends with each change.
+    pub csrf: Zeroizing<String>,
+    /// When it ends at the latest, in seconds since 1970 UTC.
+    pub expires_s: u64,
+    /// The id of the token that opened it, with which it ends.
+    pub token: Option<String>,
+    digest: [u8; 32],
+    opened_count_s: u64,
+    used_count_s: u64,
+}
+
+impl Session {
+    /// Whether a page knows what only this session's pages know.
+    #[must_use]
+    pub fn is_page(&self, csrf: &str) -> bool {
+        csrf.as_bytes().ct_eq(self.csrf.as_bytes()).into()
+    }
+
+    const fn is_over(&self, now: Moment) -> bool {
+        now.count_s >= self.opened_count_s.saturating_add(ABSOLUTE_S)
+            || now.count_s >= self.used_count_s.saturating_add(IDLE_S)
+    }
+}
+
+/// What a log-in gives.
+#[derive(Debug)]
+pub struct Opened {
+    /// The cookie's value.
+    pub cookie: Bearer,
+    /// Who is logged in.
+    pub session: Session,
+}
+
+/// All sessions, by id.
+#[derive(Debug, Default)]
+pub struct Sessions {
+    open: BTreeMap<String, Session>,
+}
+
+impl Sessions {
+    /// A new session, with a name that nobody chose.
+    pub fn open(
+        &mut self,
+        (user, roles): (Option<UserName>, Roles),
+        token: Option<String>,
+        now: Moment,
+        random: Random<'_>,
+    ) -> Opened {
+        self.open.retain(|_, session| !session.is_over(now));
+        self.make_room(user.as_ref());
+        let cookie = Bearer::new(Kind::Session, random);
+        let mut csrf = [0; 32];
+        random(&mut csrf);
+        let session = Session {
+            user,
+            roles,
+            csrf: Zeroizing::new(hexadecimal(&csrf)),
+            expires_s: now.wall_s.saturating_add(ABSOLUTE_S),
+            token,
+            digest: cookie.digest(),
+            opened_count_s: now.count_s,
+            used_count_s: now.count_s,
+        };
+        self.open.insert(cookie.id.clone(), session.clone());
+        Opened { cookie, session }
+    }
+
+    fn make_room(&mut self, user: Option<&UserName>) {
+        let of_user = self.open.values().filter(|session| session.user.as_ref() == user).count();
+        if of_user >= MOST_SESSIONS_OF_USER {
+            self.drop_oldest(|session| session.user.as_ref() == user);
+        }
+        if self.open.len() >= MOST_SESSIONS {
+            self.drop_oldest(|_| true);
+        }
+    }
+
+    fn drop_oldest(&mut self, among: impl Fn(&Session) -> bool) {
+        let candidates = self.open.iter().filter(|(_, session)| among(session));
+        let oldest = candidates.min_by_key(|(_, session)| session.used_count_s).map(|(id, _)| id.clone());
+        if let Some(id) = oldest {
+            self.open.remove(&id);
+        }
+    }
+
+    /// The session that this cookie opens; it counts as used.
+    pub fn find(&mut self, cookie: &Bearer, now: Moment) -> Option<Session> {
+        let session = self.open.get_mut(&cookie.id)?;
+        if cookie.kind != Kind::Session || !cookie.is(&session.digest) {
+            return None;
+        }
+        if session.is_over(now) {
+            self.open.remove(&cookie.id);
+            return None;
+        }
+        session.used_count_s = now.count_s;
+        Some(session.clone())
+    }
+
+    /// Logs out; false when nobody was logged in with it.
+    pub fn close(&mut self, cookie: &Bearer) -> bool {
+        let is_it = self.open.get(&cookie.id).is_some_and(|session| cookie.is(&session.digest));
+        is_it && self.open.remove(&cookie.id).is_some()
+    }
+
+    /// Ends all sessions of a user.
+    pub fn close_of(&mut self, user: &UserName) {
+        self.open.retain(|_, session| session.user.as_ref() != Some(user));
+    }
+
+    /// How many are open.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.open.len()
+    }
+
+    /// Nobody is logged in.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.open.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bearer::tests::counting;
+    use crate::role::Role;
+
+    fn at(count_s: u64) -> Moment {
+        Moment { wall_s: 1_774_224_000 + count_s, count_s }
+    }
+
+    fn alice() -> Option<UserName> {
+        Some("alice".parse().unwrap())
+    }
+
+    fn open(sessions: &mut Sessions, at_s: u64, seed: u8) -> Opened {
+        sessions.open((alice(), Roles::NONE.with(Role::Viewer)), None, at(at_s), &counting(seed))
+    }
+
+    #[test]
+    fn a_session_ends_after_half_an_hour_without_a_request_and_after_twelve_hours_with_them() {
+        let mut sessions = Sessions::default();
+        let idle = open(&mut sessions, 0, 1);
+        assert!(sessions.find(&idle.cookie, at(1799)).is_some());
+        assert!(sessions.find(&idle.cookie, at(1799 + 1800)).is_none(), "30 minutes after its last use");
+        assert!(sessions.is_empty());
+        let busy = open(&mut sessions, 10_000, 2);
+        assert_eq!(busy.session.expires_s, 1_774_224_000 + 10_000 + 43_200);
+        for count_s in (10_000..53_200).step_by(600) {
+            assert!(sessions.find(&busy.cookie, at(count_s)).is_some(), "{count_s}");
+        }
+        assert!(sessions.find(&busy.cookie, at(53_200)).is_none(), "12 hours after log-in");
+    }
+
+    #[test]
+    fn a_wall_clock_that_is_set_back_keeps_nobody_logged_in() {
+        let mut sessions = Sessions::default();
+        let opened = open(&mut sessions, 0, 1);
+        assert!(sessions.find(&opened.cookie, Moment { wall_s: 0, count_s: 1800 }).is_none());
+    }
+
+    #[test]
+    fn a_known_id_with_another_secret_or_another_kind_opens_no_session() {
+        let mut sessions = Sessions::default();
+        let opened = open(&mut sessions, 0, 1);
+        let text = opened.cookie.expose().to_string();
+        let forged = Bearer::parse(&text.replace("1f20", "1f21")).unwrap();
+        assert!(sessions.find(&forged, at(1)).is_none() && !sessions.close(&forged));
+        let as_token = Bearer::parse(&text.replace("vtls", "vtlt")).unwrap();
+        assert!(sessions.find(&as_token, at(1)).is_none());
+        assert!(sessions.find(&opened.cookie, at(1)).is_some());
+        assert!(sessions.close(&opened.cookie));
+        assert!(sessions.find(&opened.cookie, at(1)).is_none(), "logged out");
+    }
+
+    #[test]
+    fn a_user_has_32_sessions_at_most_and_the_one_unused_longest_goes() {
+        let mut sessions = Sessions::default();
+        let all: Vec<_> = (1..=33_u8).map(|n| open(&mut sessions, n.into(), n)).collect();
+        assert_eq!(sessions.len(), 32);
+        assert!(sessions.find(&all[0].cookie, at(40)).is_none());
+        assert!(sessions.find(&all[1].cookie, at(40)).is_some());
+        sessions.close_of(&"alice".parse().unwrap());
+        assert!(sessions.is_empty());
+    }
+
+    #[test]
+    fn a_page_proves_itself_with_the_text_of_its_own_session() {
+        let mut sessions = Sessions::default();
+        let (one, two) = (open(&mut sessions, 0, 1), open(&mut sessions, 0, 99));
+        assert!(one.session.is_page(&one.session.csrf));
+        assert!(!one.session.is_page(&two.session.csrf) && !one.session.is_page(""));
+    }
+}

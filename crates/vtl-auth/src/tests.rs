@@ -1,0 +1,214 @@
+//! Users, tokens and approvals in a real inventory file.
+
+use vtl_meta::{Meta, Module};
+use vtl_types::Secret;
+
+use crate::bearer::tests::counting;
+use crate::*;
+
+static MODULES: [Module; 1] = [MODULE];
+
+fn inventory() -> (tempfile::TempDir, Meta) {
+    let folder = tempfile::tempdir().unwrap();
+    let meta = Meta::open(&folder.path().join("inventory.db"), &MODULES).unwrap();
+    (folder, meta)
+}
+
+fn roles(words: &str) -> Roles {
+    words.parse().unwrap()
+}
+
+fn name(text: &str) -> UserName {
+    text.parse().unwrap()
+}
+
+fn someone(text: &str, words: &str) -> User {
+    let secret = Secret::new(b"made-up password".to_vec());
+    let password = Some(Hashed::new(text, &secret, [3; 16]).unwrap());
+    User { name: name(text), roles: roles(words), locked: false, password, created_s: 1_774_224_000 }
+}
+
+fn added(meta: &mut Meta, caller: &str, text: &str, words: &str) -> Result<(), AuthError> {
+    meta.transaction(|tx| add_user(tx, roles(caller), &someone(text, words)))
+}
+
+#[test]
+fn a_user_is_read_as_written_and_his_password_is_not_in_the_file() {
+    let (folder, mut meta) = inventory();
+    added(&mut meta, "administrator", "alice", "operator").unwrap();
+    let found = meta.read(|tx| user(tx, &name("alice"))).unwrap().unwrap();
+    assert_eq!(found, someone("alice", "operator"));
+    drop(meta);
+    let meta = Meta::open(&folder.path().join("inventory.db"), &MODULES).unwrap();
+    let copy = folder.path().join("copy.db");
+    meta.copy_to(&copy).unwrap();
+    let bytes = std::fs::read(copy).unwrap();
+    assert!(bytes.windows(5).any(|w| w == b"alice"));
+    assert!(!bytes.windows(16).any(|w| w == b"made-up password"));
+}
+
+/// Caller, whom he would add, whether he may.
+const ADDS: [(&str, &str, bool); 12] = [
+    ("viewer", "viewer", false),
+    ("operator", "viewer", false),
+    ("viewer operator", "", false),
+    ("administrator", "viewer", true),
+    ("administrator", "", true),
+    ("administrator", "administrator", true),
+    ("administrator", "security-officer", false),
+    ("administrator", "viewer security-officer", false),
+    ("security-officer", "security-officer", true),
+    ("security-officer", "viewer", false),
+    ("security-officer", "administrator", false),
+    ("administrator security-officer", "operator security-officer", true),
+];
+
+#[test]
+fn nobody_adds_a_user_with_roles_that_he_does_not_govern() {
+    for (caller, words, may) in ADDS {
+        let (_folder, mut meta) = inventory();
+        let outcome = added(&mut meta, caller, "bob", words);
+        assert_eq!(outcome.is_ok(), may, "{caller} adds {words}: {outcome:?}");
+        if !may {
+            assert!(matches!(outcome, Err(AuthError::NotGoverned(_))));
+        }
+    }
+}
+
+#[test]
+fn an_administrator_reaches_security_officer_by_no_way() {
+    let (_folder, mut meta) = inventory();
+    added(&mut meta, "administrator", "ann", "administrator").unwrap();
+    added(&mut meta, "security-officer", "sam", "security-officer").unwrap();
+    let (ann, sam, caller) = (name("ann"), name("sam"), roles("administrator"));
+    let by = (Some(&ann), caller);
+    let other = || Hashed::new("sam", &Secret::new(b"another password".to_vec()), [4; 16]).unwrap();
+    let ways: [(&str, Result<(), AuthError>); 6] = [
+        (
+            "her own roles",
+            meta.transaction(|tx| set_roles(tx, by, &ann, roles("administrator security-officer"))),
+        ),
+        ("another's roles", meta.transaction(|tx| set_roles(tx, by, &sam, roles("viewer")))),
+        ("his password", meta.transaction(|tx| set_password(tx, by, &sam, other()))),
+        ("a lock on him", meta.transaction(|tx| set_locked(tx, by, &sam, true))),
+        ("his removal", meta.transaction(|tx| remove_user(tx, by, &sam))),
+        ("a helper", meta.transaction(|tx| add_user(tx, caller, &someone("hal", "security-officer")))),
+    ];
+    for (way, outcome) in ways {
+        assert!(matches!(outcome, Err(AuthError::NotGoverned(_))), "{way}: {outcome:?}");
+    }
+    let own = meta.transaction(|tx| set_roles(tx, by, &ann, roles("viewer")));
+    assert!(matches!(own, Err(AuthError::OwnRoles)), "{own:?}");
+    let token = meta.transaction(|tx| new_token(tx, caller, &ann, "security-officer", 1));
+    assert!(matches!(token, Err(AuthError::MoreThanMaker(_))), "{token:?}");
+    let after = meta.read(|tx| users(tx)).unwrap();
+    assert_eq!(after, [someone("ann", "administrator"), someone("sam", "security-officer")]);
+}
+
+#[test]
+fn everybody_changes_his_own_password_and_the_token_of_the_state_folder_changes_all() {
+    let (_folder, mut meta) = inventory();
+    added(&mut meta, "administrator", "vic", "viewer").unwrap();
+    let vic = name("vic");
+    let new = Secret::new(b"a longer password".to_vec());
+    let hashed = Hashed::new("vic", &new, [9; 16]).unwrap();
+    meta.transaction(|tx| set_password(tx, (Some(&vic), roles("viewer")), &vic, hashed)).unwrap();
+    let found = meta.read(|tx| user(tx, &vic)).unwrap().unwrap();
+    assert!(found.password.unwrap().is(&new));
+    meta.transaction(|tx| set_roles(tx, (None, Roles::ALL), &vic, Roles::ALL)).unwrap();
+    meta.transaction(|tx| set_locked(tx, (None, Roles::ALL), &vic, true)).unwrap();
+    assert!(meta.read(|tx| user(tx, &vic)).unwrap().unwrap().locked);
+    meta.transaction(|tx| remove_user(tx, (None, Roles::ALL), &vic)).unwrap();
+    assert!(!meta.read(|tx| any_user(tx)).unwrap());
+}
+
+fn new_token(
+    tx: &mut vtl_meta::Tx<'_>,
+    caller: Roles,
+    user: &UserName,
+    words: &str,
+    seed: u8,
+) -> Result<(Token, Bearer), AuthError> {
+    let bearer = Bearer::new(Kind::Token, &counting(seed));
+    let label = format!("token {seed}");
+    let new = NewToken { name: &label, user: Some(user), roles: roles(words), expires_s: 2000 };
+    create_token(tx, caller, &new, &bearer, 1000).map(|token| (token, bearer))
+}
+
+#[test]
+fn a_token_opens_until_its_end_and_goes_with_its_user() {
+    let (_folder, mut meta) = inventory();
+    added(&mut meta, "administrator", "oli", "operator").unwrap();
+    let oli = name("oli");
+    let (made, bearer) =
+        meta.transaction(|tx| new_token(tx, roles("operator"), &oli, "operator", 1)).unwrap();
+    let found = meta.read(|tx| find_token(tx, &bearer.id)).unwrap().unwrap();
+    assert_eq!(found, made);
+    assert!(found.is_opened_by(&bearer, 1999));
+    assert!(!found.is_opened_by(&bearer, 2000), "its time is over");
+    let forged = Bearer::parse(&bearer.expose().replace("1f20", "1f21")).unwrap();
+    assert!(!found.is_opened_by(&forged, 1000));
+    let again = meta.transaction(|tx| new_token(tx, roles("operator"), &oli, "operator", 1));
+    assert!(matches!(again, Err(AuthError::TokenExists(_))));
+    meta.transaction(|tx| remove_user(tx, (None, Roles::ALL), &oli)).unwrap();
+    assert_eq!(meta.read(|tx| tokens(tx, None)).unwrap(), []);
+}
+
+#[test]
+fn a_token_without_name_role_or_a_near_end_is_not_made() {
+    let (_folder, mut meta) = inventory();
+    let bearer = Bearer::new(Kind::Token, &counting(1));
+    for (label, words, expires_s) in [
+        ("", "viewer", 2000),
+        ("two\nlines", "viewer", 2000),
+        ("no role", "", 2000),
+        ("past", "viewer", 1000),
+        ("too far", "viewer", 1000 + 3650 * 86_400 + 1),
+    ] {
+        let new = NewToken { name: label, user: None, roles: roles(words), expires_s };
+        let outcome = meta.transaction(|tx| create_token(tx, Roles::ALL, &new, &bearer, 1000));
+        assert!(matches!(outcome, Err(AuthError::Invalid(_))), "{label}: {outcome:?}");
+    }
+}
+
+fn asked(by: &str) -> Asked {
+    Asked {
+        method: "DELETE".to_owned(),
+        path: "/cartridges/VTL001L8".to_owned(),
+        body: b"{}".to_vec(),
+        permission: "destroy".to_owned(),
+        by: by.to_owned(),
+    }
+}
+
+#[test]
+fn a_request_is_approved_once_by_another_and_within_a_day() {
+    let (_folder, mut meta) = inventory();
+    let mut keep =
+        |seed| meta.transaction(|tx| keep_approval(tx, asked("sam"), 1000, &counting(seed))).unwrap().id;
+    let (one, two, three) = (keep(1), keep(2), keep(3));
+    let mut decide = |id: &str, yes, by: &str, now_s| meta.transaction(|tx| decide(tx, id, yes, by, now_s));
+    assert!(matches!(decide(&one, true, "sam", 1001), Err(AuthError::OwnRequest)));
+    assert_eq!(decide(&one, true, "sue", 1001).unwrap().state, ApprovalState::Approved);
+    assert!(matches!(decide(&one, true, "sue", 1002), Err(AuthError::Decided("approved"))));
+    assert_eq!(decide(&two, false, "sam", 1001).unwrap().state, ApprovalState::Refused, "it was his own");
+    assert!(matches!(decide(&two, true, "sue", 1002), Err(AuthError::Decided("refused"))));
+    assert!(matches!(decide(&three, true, "sue", 1000 + 86_400), Err(AuthError::Decided("expired"))));
+    assert!(matches!(decide("none", true, "sue", 1000), Err(AuthError::UnknownApproval(_))));
+    let kept = meta.read(|tx| approvals(tx, 1000)).unwrap();
+    assert_eq!(kept[0].decided_by.as_deref(), Some("sue"));
+    assert_eq!(kept[0].asked, asked("sam"));
+}
+
+#[test]
+fn requests_that_wait_are_bounded_and_old_ones_are_forgotten() {
+    let (_folder, mut meta) = inventory();
+    let at = |meta: &mut Meta, n: u64, now_s| {
+        let id = move |bytes: &mut [u8]| bytes.copy_from_slice(&n.to_le_bytes());
+        meta.transaction(|tx| keep_approval(tx, asked("sam"), now_s, &id))
+    };
+    (0..256).for_each(|n| drop(at(&mut meta, n, 1000).unwrap()));
+    assert!(matches!(at(&mut meta, 256, 1000), Err(AuthError::TooMany(_, 256))));
+    at(&mut meta, 257, 1000 + 31 * 86_400).unwrap();
+    assert_eq!(meta.read(|tx| approvals(tx, 1000)).unwrap().len(), 1);
+}

@@ -1,0 +1,151 @@
+//! The two-person rule, and the audit log, as the API asks for them.
+
+use serde_json::Value;
+use vtl_api::{ApiError, ApprovalInfo, AuditEntry, AuditLines, AuditQuery, AuditReport, ErrorCode, Waits};
+use vtl_audit::{Entry, EntryKind, Filter};
+use vtl_auth::{Approval, Asked};
+
+use super::{Access, Caller, Who, now, redacted, refusal};
+use crate::clock::rfc3339;
+use crate::daemon::lock;
+
+type Answer<T> = Result<T, ApiError>;
+
+/// Entries of a page that nobody gave a length.
+const PAGE: u32 = 100;
+const MOST_PAGE: u32 = 1000;
+
+fn shown(one: &Approval) -> ApprovalInfo {
+    let body = serde_json::from_slice(&one.asked.body).unwrap_or(Value::Null);
+    ApprovalInfo {
+        id: one.id.clone(),
+        state: one.state.word().to_owned(),
+        method: one.asked.method.clone(),
+        path: one.asked.path.clone(),
+        body: redacted("", &body).get("body").cloned().unwrap_or(Value::Null),
+        permission: one.asked.permission.clone(),
+        asked_by: one.asked.by.clone(),
+        asked: rfc3339(one.asked_s),
+        expires: rfc3339(one.expires_s()),
+        decided_by: one.decided_by.clone(),
+        decided: one.decided_s.map(rfc3339),
+    }
+}
+
+impl Access {
+    /// Keeps a request until a second person decides.
+    pub(crate) fn hold(&self, asked: Asked) -> Answer<Waits> {
+        let kept =
+            self.change(|tx| vtl_auth::keep_approval(tx, asked, now().wall_s, &crate::random::fill))?;
+        Ok(Waits {
+            message: format!(
+                "another security officer has to approve this: vtl approval approve {}",
+                kept.id
+            ),
+            expires: rfc3339(kept.expires_s()),
+            approval: kept.id,
+        })
+    }
+
+    /// Says yes or no; the request, for who does it.
+    pub(crate) fn decide(&self, caller: &Caller, id: &str, yes: bool) -> Answer<Approval> {
+        if yes && !matches!(caller.who, Who::User(_)) {
+            let why = "a second person is a user who is known by name";
+            return Err(refusal(ErrorCode::Forbidden, why, "log in as a security officer: vtl login"));
+        }
+        self.change(|tx| vtl_auth::decide(tx, id, yes, &caller.who.text(), now().wall_s))
+    }
+
+    pub(crate) fn approval_list(&self) -> Answer<Vec<ApprovalInfo>> {
+        Ok(self.read(|tx| vtl_auth::approvals(tx, now().wall_s))?.iter().map(shown).collect())
+    }
+
+    pub(crate) fn approval_show(&self, id: &str) -> Answer<ApprovalInfo> {
+        self.read(|tx| vtl_auth::find_approval(tx, id, now().wall_s)).map(|one| shown(&one))
+    }
+
+    /// Entries, the newest first, and the cursor of the next page.
+    pub(crate) fn audit_page(&self, ask: &AuditQuery) -> Answer<(Vec<AuditEntry>, Option<u64>)> {
+        let limit = ask.limit.unwrap_or(PAGE);
+        if !(1..=MOST_PAGE).contains(&limit) {
+            let why = format!("limit cannot be {limit}");
+            return Err(refusal(ErrorCode::Invalid, why, "write a number from 1 to 1000"));
+        }
+        let before = ask.cursor.as_deref().map(cursor).transpose()?;
+        let filter = Filter {
+            kind: ask.kind.as_deref().map(kind).transpose()?,
+            who: ask.who.clone(),
+            what: ask.what.clone(),
+            text: ask.text.clone(),
+            since: ask.since.as_deref().map(time).transpose()?,
+            until: ask.until.as_deref().map(time).transpose()?,
+        };
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let page = lock(&self.audit).page(before, limit, &filter).map_err(|error| unreadable(&error))?;
+        Ok((page.entries.into_iter().map(entry).collect(), page.before))
+    }
+
+    /// Looks at the whole log; `against`: `NUMBER:HASH`, a head that was noted elsewhere.
+    pub(crate) fn audit_verify(&self, against: Option<&str>) -> Answer<AuditReport> {
+        let anchor = against.map(head).transpose()?;
+        let report = lock(&self.audit).verify(anchor).map_err(|error| unreadable(&error))?;
+        Ok(AuditReport {
+            whole: report.faults.is_empty(),
+            entries: report.lines,
+            number: report.head.number,
+            head: report.head.hash_text(),
+            faults: report.faults.iter().map(ToString::to_string).collect(),
+        })
+    }
+
+    /// Lines as they are in the file, after so many.
+    pub(crate) fn audit_export(&self, after: u64, limit: usize) -> Answer<AuditLines> {
+        let limit = limit.clamp(1, 1000);
+        let lines = lock(&self.audit).lines(after, limit).map_err(|error| unreadable(&error))?;
+        let next = (lines.len() == limit).then(|| after.saturating_add(lines.len() as u64));
+        Ok(AuditLines { lines, next })
+    }
+}
+
+fn unreadable(error: &vtl_audit::AuditError) -> ApiError {
+    let why = format!("the audit log cannot be read: {error}");
+    refusal(ErrorCode::Internal, why, "check the disk of the state folder")
+}
+
+fn entry(entry: Entry) -> AuditEntry {
+    AuditEntry {
+        number: entry.n,
+        at: entry.at,
+        kind: entry.kind.word().to_owned(),
+        of: entry.of,
+        who: entry.who,
+        from: entry.from,
+        what: entry.what,
+        detail: entry.detail,
+        result: entry.result,
+    }
+}
+
+fn cursor(text: &str) -> Answer<u64> {
+    let remedy = "send the cursor of an answer as it is, or none";
+    text.parse().map_err(|_| refusal(ErrorCode::Invalid, format!("'{text}' is no cursor"), remedy))
+}
+
+fn kind(text: &str) -> Answer<EntryKind> {
+    let known = EntryKind::ALL.into_iter().find(|kind| kind.word() == text);
+    let remedy = "write request, outcome, login or event";
+    known.ok_or_else(|| refusal(ErrorCode::Invalid, format!("kind cannot be '{text}'"), remedy))
+}
+
+fn time(text: &str) -> Answer<String> {
+    crate::kept::parse_time(text).map(rfc3339).map_err(|_| {
+        let remedy = "write a time such as 2030-01-31T00:00:00Z, or a date such as 2030-01-31";
+        refusal(ErrorCode::Invalid, format!("'{text}' is no time"), remedy)
+    })
+}
+
+fn head(text: &str) -> Answer<vtl_audit::Head> {
+    let parsed = text.split_once(':').and_then(|(number, hash)| vtl_audit::Head::parse(number, hash));
+    let remedy = "write NUMBER:HASH, as vtl audit verify printed them";
+    parsed.ok_or_else(|| refusal(ErrorCode::Invalid, format!("'{text}' is no head"), remedy))
+}

@@ -1,0 +1,194 @@
+//! Users and tokens, as the API asks for them.
+
+use vtl_api::{
+    AddUser, ApiError, CreateToken, Done, ErrorCode, NewTokenInfo, SetPassword, SetUser, TokenInfo, UserInfo,
+};
+use vtl_auth::{Bearer, Kind, NewToken, Permission, Roles, Subject, Token, User, UserName};
+
+use super::login::{hashed, secret, user_name};
+use super::{Access, Caller, Who, now, refusal};
+use crate::clock::rfc3339;
+use crate::daemon::lock;
+
+/// A token that nobody gave an end.
+const TOKEN_LIFE_S: u64 = 90 * 24 * 60 * 60;
+
+type Answer<T> = Result<T, ApiError>;
+
+fn done(message: String, name: &str) -> Done {
+    Done { message, names: vec![name.to_owned()] }
+}
+
+fn roles_of(words: &[String]) -> Answer<Roles> {
+    let parsed: Result<Roles, String> = words.iter().map(|word| word.parse::<vtl_auth::Role>()).collect();
+    parsed.map_err(|why| {
+        refusal(ErrorCode::Invalid, why, "write viewer, operator, administrator or security-officer")
+    })
+}
+
+fn words(roles: Roles) -> Vec<String> {
+    roles.iter().map(|role| role.word().to_owned()).collect()
+}
+
+fn shown(user: &User) -> UserInfo {
+    UserInfo {
+        name: user.name.to_string(),
+        roles: words(user.roles),
+        locked: user.locked,
+        origin: if user.password.is_some() { "local" } else { "oidc" }.to_owned(),
+        created: rfc3339(user.created_s),
+    }
+}
+
+fn token_row(token: &Token) -> TokenInfo {
+    TokenInfo {
+        id: token.id.clone(),
+        name: token.name.clone(),
+        user: token.user.as_ref().map_or_else(|| super::caller::ROOT.to_owned(), ToString::to_string),
+        roles: words(token.roles),
+        created: rfc3339(token.created_s),
+        expires: rfc3339(token.expires_s),
+    }
+}
+
+/// On whose behalf users are changed. A program governs nobody, whatever its token may do: a token that leaks makes no users.
+fn by(caller: &Caller) -> Answer<(Option<&UserName>, Roles)> {
+    match &caller.who {
+        Who::Program(_) => Err(refusal(
+            ErrorCode::Forbidden,
+            "a token of the server changes no users",
+            "use the token of a user, or that of the state folder",
+        )),
+        who => Ok((who.user(), caller.roles)),
+    }
+}
+
+impl Access {
+    pub(crate) fn user_list(&self) -> Answer<Vec<UserInfo>> {
+        Ok(self.read(|tx| vtl_auth::users(tx))?.iter().map(shown).collect())
+    }
+
+    pub(crate) fn user_show(&self, name: &str) -> Answer<UserInfo> {
+        let name = user_name(name)?;
+        let found = self.read(|tx| vtl_auth::user(tx, &name))?;
+        found.as_ref().map(shown).ok_or_else(|| super::refused(&vtl_auth::AuthError::UnknownUser(name)))
+    }
+
+    pub(crate) fn user_add(&self, caller: &Caller, ask: &AddUser) -> Answer<Done> {
+        let (_, roles) = by(caller)?;
+        let name = user_name(&ask.name)?;
+        let password = Some(hashed(&name, &ask.password)?);
+        let user =
+            User { roles: roles_of(&ask.roles)?, locked: false, password, created_s: now().wall_s, name };
+        self.change(|tx| vtl_auth::add_user(tx, roles, &user))?;
+        *lock(&self.setup) = None;
+        Ok(done(format!("user {} is {}", user.name, user.roles), user.name.as_str()))
+    }
+
+    pub(crate) fn user_set(&self, caller: &Caller, name: &str, ask: &SetUser) -> Answer<Done> {
+        let (by, name) = (by(caller)?, user_name(name)?);
+        let roles = ask.roles.as_deref().map(roles_of).transpose()?;
+        self.change(|tx| {
+            roles.map(|roles| vtl_auth::set_roles(tx, by, &name, roles)).transpose()?;
+            ask.locked.map(|locked| vtl_auth::set_locked(tx, by, &name, locked)).transpose()?;
+            Ok(())
+        })?;
+        if ask.locked == Some(true) {
+            lock(&self.sessions).close_of(&name);
+        }
+        Ok(done(format!("user {name} is changed"), name.as_str()))
+    }
+
+    pub(crate) fn user_set_password(&self, caller: &Caller, name: &str, ask: &SetPassword) -> Answer<Done> {
+        let (by, name) = (by(caller)?, user_name(name)?);
+        let is_own = by.0 == Some(&name);
+        if is_own {
+            self.is_current(&name, ask.current.as_deref().unwrap_or_default(), caller)?;
+        } else if !caller.may(Permission::ManageUsers) {
+            let why = "you may change your own password only";
+            return Err(refusal(ErrorCode::Forbidden, why, "ask an administrator"));
+        }
+        let password = hashed(&name, &ask.password)?;
+        self.change(|tx| vtl_auth::set_password(tx, by, &name, password))?;
+        lock(&self.sessions).close_of(&name);
+        Ok(done(format!("user {name} has another password, and is logged out everywhere"), name.as_str()))
+    }
+
+    /// A page that somebody left open must not give him away.
+    fn is_current(&self, name: &UserName, current: &str, caller: &Caller) -> Answer<()> {
+        let subjects = [Subject::user(name.as_str()), Subject::address(caller.from)];
+        self.patiently(&subjects, || {
+            let user = self.read(|tx| vtl_auth::user(tx, name))?;
+            let kept = user.and_then(|user| user.password);
+            match kept.is_some_and(|kept| kept.is(&secret(current))) {
+                true => Ok(()),
+                false => Err(refusal(
+                    ErrorCode::Forbidden,
+                    "the present password is missing or wrong",
+                    "send it as current",
+                )),
+            }
+        })
+    }
+
+    pub(crate) fn user_remove(&self, caller: &Caller, name: &str) -> Answer<Done> {
+        let (by, name) = (by(caller)?, user_name(name)?);
+        self.change(|tx| vtl_auth::remove_user(tx, by, &name))?;
+        lock(&self.sessions).close_of(&name);
+        Ok(done(format!("user {name} is removed, and so are the user's tokens"), name.as_str()))
+    }
+
+    pub(crate) fn token_list(&self, caller: &Caller) -> Answer<Vec<TokenInfo>> {
+        let of = if caller.may(Permission::ManageUsers) { None } else { Some(self.owner(caller)?) };
+        Ok(self.read(|tx| vtl_auth::tokens(tx, of.flatten()))?.iter().map(token_row).collect())
+    }
+
+    /// Whose tokens a caller makes: a user's own, or the server's.
+    fn owner<'c>(&self, caller: &'c Caller) -> Answer<Option<&'c UserName>> {
+        match &caller.who {
+            Who::Root => Ok(None),
+            Who::User(name) => Ok(Some(name)),
+            Who::Program(_) => Err(refusal(
+                ErrorCode::Forbidden,
+                "a token of the server makes and lists no tokens",
+                "use the token of the state folder",
+            )),
+        }
+    }
+
+    pub(crate) fn token_create(&self, caller: &Caller, ask: &CreateToken) -> Answer<NewTokenInfo> {
+        let user = self.owner(caller)?;
+        let roles = match (&ask.role, &ask.roles) {
+            (Some(role), None) => roles_of(std::slice::from_ref(role))?,
+            (None, Some(roles)) => roles_of(roles)?,
+            (None, None) => caller.roles,
+            (Some(_), Some(_)) => {
+                return Err(refusal(ErrorCode::Invalid, "there are role and roles", "send one of them"));
+            }
+        };
+        let now_s = now().wall_s;
+        let expires_s = match ask.expires.as_deref() {
+            None => now_s.saturating_add(TOKEN_LIFE_S),
+            Some(text) => crate::kept::parse_time(text).map_err(|_| {
+                let remedy = "write a time such as 2030-01-31T00:00:00Z, or a date such as 2030-01-31";
+                refusal(ErrorCode::Invalid, format!("expires cannot be '{text}'"), remedy)
+            })?,
+        };
+        let bearer = Bearer::new(Kind::Token, &crate::random::fill);
+        let new = NewToken { name: &ask.name, user, roles, expires_s };
+        let token = self.change(|tx| vtl_auth::create_token(tx, caller.roles, &new, &bearer, now_s))?;
+        Ok(NewTokenInfo { info: token_row(&token), token: bearer.expose().to_string() })
+    }
+
+    pub(crate) fn token_remove(&self, caller: &Caller, id: &str) -> Answer<Done> {
+        let owner = self.owner(caller)?;
+        let unknown = || super::refused(&vtl_auth::AuthError::UnknownToken(id.to_owned()));
+        let found = self.read(|tx| vtl_auth::find_token(tx, id))?.ok_or_else(unknown)?;
+        // Who may not know of others' tokens hears what he would hear of none.
+        if !caller.may(Permission::ManageUsers) && found.user.as_ref() != owner {
+            return Err(unknown());
+        }
+        self.change(|tx| vtl_auth::remove_token(tx, id))?;
+        Ok(done(format!("token {} opens nothing any more", found.name), id))
+    }
+}
