@@ -233,6 +233,7 @@ export function vault(view, act) {
       h('span', { class: 'muted' }, count('library.vault_number', view.vault.length)),
       h('span', { class: 'spring' }),
       view.chosen &&
+        mayDo('to-vault') &&
         !view.vault.some((one) => one.label === view.chosen) &&
         h(
           'button',
