@@ -1,4 +1,5 @@
-// A real browser, and what is watched while it is used: errors on the console, requests to other hosts, and which buttons were pressed.
+// A real browser, and what is watched while it is used: errors on the console, requests to other hosts, and
+// which buttons were pressed.
 
 import { createRequire } from 'node:module';
 import path from 'node:path';

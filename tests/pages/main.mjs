@@ -1,4 +1,5 @@
-// The web pages in a real browser, against a running server: every page and every action, as somebody would use them.
+// The web pages in a real browser, against a running server: every page and every action, as somebody would
+// use them.
 //
 // node main.mjs SETTINGS.json: see `main.rs`, which makes the server and what is in it.
 
@@ -72,7 +73,8 @@ async function logIn(browser) {
   await browser.at('cabinet').waitFor();
 }
 
-/** Every page in each window: it fits, nothing is wrong with it for who cannot see or point, and a picture is kept. */
+/** Every page in each window: it fits, nothing is wrong with it for who cannot see or point, and a
+ *  picture is kept. */
 async function looks(browser) {
   const { out } = browser.settings;
   for (const [width, height, scheme] of WINDOWS) {

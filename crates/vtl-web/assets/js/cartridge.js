@@ -1,4 +1,5 @@
-// One cartridge: what it is, and what can be done with it. The picture of the library and the page of a cartridge both show it.
+// One cartridge: what it is, and what can be done with it. The picture of the library and the page of a
+// cartridge both show it.
 
 import * as api from './api.js';
 import * as live from './live.js';

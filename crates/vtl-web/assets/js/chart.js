@@ -1,4 +1,5 @@
-// Plots over time, drawn by hand: lines with an area below them, a scale, and the same numbers as a table for who cannot see them.
+// Plots over time, drawn by hand: lines with an area below them, a scale, and the same numbers as a table for
+// who cannot see them.
 
 import { h, svg } from './dom.js';
 import { bytes, shortTime } from './format.js';
@@ -92,7 +93,8 @@ export function plot(title, samples, series, { test, format = bytes } = {}) {
   );
 }
 
-/** When something that grows so is full, in seconds; null when it does not grow. Least squares over the samples. */
+/** When something that grows so is full, in seconds; null when it does not grow. Least squares over the
+ *  samples. */
 export function fullIn(samples, name, free) {
   const n = samples.length;
   if (n < 2 || free <= 0) return null;

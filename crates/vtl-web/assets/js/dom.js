@@ -1,7 +1,8 @@
 // Elements and how a picture of them is brought up to date.
 //
-// h() makes an element from data; no text is ever read as markup. morph() changes what is shown into what is wanted and leaves
-// alone what is equal, so that focus, selection and scroll positions stay while numbers change under them.
+// h() makes an element from data; no text is ever read as markup. morph() changes what is shown into what is
+// wanted and leaves alone what is equal, so that focus, selection and scroll positions stay while numbers
+// change under them.
 
 const SVG = 'http://www.w3.org/2000/svg';
 const OWN = new Set(['class', 'test', 'key', 'style', 'value', 'checked', 'keep']);

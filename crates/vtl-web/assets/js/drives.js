@@ -8,7 +8,8 @@ import { facts } from './ui.js';
 /** What was counted when a drive was last looked at, by its serial number. */
 const seen = new Map();
 
-/** Rates since the drives were last looked at; they say how many bytes they have moved since the server started. */
+/** Rates since the drives were last looked at; they say how many bytes they have moved since the server
+ *  started. */
 export function withRates(drives, now = performance.now()) {
   return drives.map((drive) => {
     const before = seen.get(drive.serial);

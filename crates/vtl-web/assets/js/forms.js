@@ -1,6 +1,7 @@
 // Dialogs and the fields in them.
 //
-// A form is data: a list of fields. What was typed comes back as an object by the fields' names; what is empty is left out.
+// A form is data: a list of fields. What was typed comes back as an object by the fields' names; what is
+// empty is left out.
 
 import { h, render } from './dom.js';
 import { t } from './text.js';
@@ -156,7 +157,8 @@ function pointAt(element, name) {
   }
 }
 
-/** A dialog over the page; `content(close)` makes what is in it. Resolves when it is closed, with what `close` was given. */
+/** A dialog over the page; `content(close)` makes what is in it. Resolves when it is closed, with what
+ *  `close` was given. */
 export function dialog(title, content, { test, wide = false } = {}) {
   return new Promise((resolve) => {
     const id = `dialog-${++numbers}`;

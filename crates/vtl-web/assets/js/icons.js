@@ -1,4 +1,5 @@
-// Signs, drawn with strokes on a field of 24 by 24. They are beside words, and hidden from who hears the page.
+// Signs, drawn with strokes on a field of 24 by 24. They are beside words, and hidden from who hears the
+// page.
 
 import { svg } from './dom.js';
 

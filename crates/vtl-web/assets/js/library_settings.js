@@ -1,4 +1,5 @@
-// Settings of a library: how large it is, how its devices are told, and what becomes of what is put into its mailslots.
+// Settings of a library: how large it is, how its devices are told, and what becomes of what is put into its
+// mailslots.
 
 import * as api from './api.js';
 import * as live from './live.js';

@@ -1,7 +1,8 @@
 // What has changed on the server: one place that knows how it is learnt.
 //
-// Changes of jobs, moves and alerts come as server-sent events. Where there is no stream (yet, or it broke), the pages ask every few
-// seconds. Measured values, such as the position of a tape, have no events: a page asks for them by every().
+// Changes of jobs, moves and alerts come as server-sent events. Where there is no stream (yet, or it broke),
+// the pages ask every few seconds. Measured values, such as the position of a tape, have no events: a page
+// asks for them by every().
 
 const POLL_MS = 2000;
 const RETRY_MS = 5000;
@@ -28,9 +29,6 @@ export function every(seconds, then) {
   const id = setInterval(() => document.visibilityState === 'visible' && then(), seconds * 1000);
   return () => clearInterval(id);
 }
-
-/** `stream`, `poll` or `off`: for the sign in the header. */
-export const mode = () => state;
 
 /** Begins; who asks for a page again after a log-in calls it again. */
 export function start() {

@@ -52,7 +52,8 @@ async function moveNow(label, go) {
   }
 }
 
-/** A move to a mailslot may export the cartridge and delete it here: said before, from the library's settings. */
+/** A move to a mailslot may export the cartridge and delete it here: said before, from the library's
+ *  settings. */
 async function askEject(label, library, to, go) {
   const { settings } = await api.get(api.path(['libraries', library]));
   const of = Object.fromEntries(settings.map((one) => [one.key, one.value]));

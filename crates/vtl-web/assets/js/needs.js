@@ -1,4 +1,5 @@
-// What each action needs: one table. Who lacks a permission does not see its buttons; the server refuses in any case.
+// What each action needs: one table. Who lacks a permission does not see its buttons; the server refuses in
+// any case.
 
 import { may } from './session.js';
 

@@ -1,8 +1,8 @@
 // One page at a time: it is loaded, shown, and brought up to date until another one is.
 //
-// A page is an object: `load(page, reasons)` asks the API and gives data
-// (reasons: a set of `start`, `event`, `tick`); `view(data, page)` makes elements of it, without side effects;
-// `events` names the types of events after which it loads again, `every` the seconds; `enter(page)` and `leave(page)` are optional.
+// A page is an object: `load(page, reasons)` asks the API and gives data (reasons: a set of `start`, `event`,
+// `tick`); `view(data, page)` makes elements of it, without side effects; `events` names the types of events
+// after which it loads again, `every` the seconds; `enter(page)` and `leave(page)` are optional.
 
 import { h, render } from './dom.js';
 import * as live from './live.js';

@@ -1,16 +1,16 @@
 // A table of any length of which only what is in sight exists, with search, filters and order.
 //
-// The rows are sorted once for each column and order (numbers or words as they are, no rules of a language), and what is typed only goes over them:
-// a hundred thousand rows are a few milliseconds.
+// The rows are sorted once for each column and order (numbers or words as they are, no rules of a language),
+// and what is typed only goes over them: a hundred thousand rows are a few milliseconds.
 
 import { h, render } from './dom.js';
 import { icon } from './icons.js';
-import { t } from './text.js';
 
 const ROW_PX = 44;
 const MARGIN_ROWS = 8;
 
-/** What rows there are, in which order, and which of them are wanted. Plain data: no element is touched here. */
+/** What rows there are, in which order, and which of them are wanted. Plain data: no element is touched
+ *  here. */
 export class Rows {
   #rows = [];
   #columns;
@@ -57,7 +57,8 @@ export class Rows {
   }
 }
 
-/** The table. `columns`: `{id, name, sort?(row), show(row), number?, class?}`; `state`: `{column, down}` and what else the page keeps. */
+/** The table. `columns`: `{id, name, sort?(row), show(row), number?, class?}`; `state`: `{column, down}`
+ *  and what else the page keeps. */
 export class LongTable {
   #columns;
   #open;

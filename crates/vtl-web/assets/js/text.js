@@ -2,7 +2,8 @@
 
 const texts = await (await fetch(new URL('../texts.en.json', import.meta.url))).json();
 
-/** The text of a dotted key, with `{name}` filled in. A key that is missing is shown as it is, and reported. */
+/** The text of a dotted key, with `{name}` filled in. A key that is missing is shown as it is, and
+ *  reported. */
 export function t(key, values = {}) {
   const text = lookUp(key);
   if (text === undefined) {

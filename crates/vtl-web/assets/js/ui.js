@@ -1,12 +1,13 @@
 // The parts that pages are made of: buttons, badges, tables, forms, dialogs, notes.
 
-import { h, render } from './dom.js';
+import { h } from './dom.js';
 import { icon } from './icons.js';
 import { mayDo } from './needs.js';
 import { t } from './text.js';
 import { percent } from './format.js';
 
-/** A button. `act` may take time: the button waits, and a refusal becomes a note. None when it may not be done. */
+/** A button. `act` may take time: the button waits, and a refusal becomes a note. None when it may not be
+ *  done. */
 export function button(label, act, { test, sign, kind = 'plain', ...rest } = {}) {
   if (!mayDo(test)) return null;
   const onclick = async (event) => {

@@ -1,4 +1,5 @@
-// The audit log: who has done what, from where, and what came of it. Nobody can change it; whether somebody has is verified here.
+// The audit log: who has done what, from where, and what came of it. Nobody can change it; whether somebody
+// has is verified here.
 
 import * as api from '../api.js';
 import { h } from '../dom.js';

@@ -13,7 +13,8 @@ import { askLibrarySettings } from '../library_settings.js';
 import { t } from '../text.js';
 import { button, figure, note, noteFailure, pageHead, signButton, tabs } from '../ui.js';
 
-/** Above this many elements the picture says nothing of how full cartridges are: it would take a long list each time. */
+/** Above this many elements the picture says nothing of how full cartridges are: it would take a long
+ *  list each time. */
 const TELL_FILL = 1500;
 
 /** The drives are asked each time, the cartridges only when something has moved. */

@@ -1,4 +1,5 @@
-// Settings: what the configuration is and where each value comes from. The file is checked before it is taken.
+// Settings: what the configuration is and where each value comes from. The file is checked before it is
+// taken.
 
 import * as api from '../api.js';
 import { h } from '../dom.js';
