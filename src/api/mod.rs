@@ -191,7 +191,8 @@ fn error_response(refused: &ApiError) -> Response {
 
 /// A refusal as it is sent.
 fn refuse(refused: &Refusal) -> Response {
-    let status = StatusCode::from_u16(refused.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let status =
+        StatusCode::from_u16(refused.code.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let text = serde_json::to_string(refused).unwrap_or_default();
     (status, [(header::CONTENT_TYPE, PROBLEM_JSON)], text).into_response()
 }

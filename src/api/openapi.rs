@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
-use vtl_api::{BASE, PROBLEM_JSON, Refusal};
+use vtl_api::{BASE, PROBLEM_JSON, ProblemDetails};
 
 use super::route::{Does, Route};
 
@@ -14,7 +14,7 @@ const ABOUT: &str = "The management API of vtl. docs/api.md says what holds for 
 /// The whole text.
 pub(super) fn document(routes: &[Route]) -> Value {
     let mut makers = Makers::new();
-    let refused = makers.answers.subschema_for::<Refusal>();
+    let refused = makers.answers.subschema_for::<ProblemDetails>();
     let mut paths: BTreeMap<&str, Map<String, Value>> = BTreeMap::new();
     for route in routes {
         let method = route.method.as_str().to_ascii_lowercase();

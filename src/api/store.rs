@@ -122,7 +122,7 @@ pub(super) fn routes() -> Vec<Route> {
 #[allow(dead_code, reason = "a form of answers for the OpenAPI text")]
 enum RepairAnswer {
     Repaired(StoreRepaired),
-    Job(JobDetail),
+    Job(Box<JobDetail>),
 }
 
 /// What was collected, or the job that goes on.
@@ -131,7 +131,7 @@ enum RepairAnswer {
 #[allow(dead_code, reason = "a form of answers for the OpenAPI text")]
 enum CollectAnswer {
     Collected(StoreCollected),
-    Job(JobDetail),
+    Job(Box<JobDetail>),
 }
 
 impl Daemon {

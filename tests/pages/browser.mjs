@@ -16,14 +16,19 @@ const ARGUMENTS = [
 /** Longer than this nothing here takes. */
 const PATIENCE_MS = 20_000;
 
-/** Runs in the page: remembers over reloads which buttons there were, and which were pressed. */
+/** Runs in the page: remembers over reloads which buttons there were and which were pressed; and all notes. */
 function rememberButtons() {
   const keep = (list, name) => {
     const known = new Set(JSON.parse(sessionStorage.getItem(list) ?? '[]'));
     if (!known.has(name)) sessionStorage.setItem(list, JSON.stringify([...known.add(name)]));
   };
-  const look = () =>
+  globalThis.notesSeen = [];
+  const look = (changes) => {
     document.querySelectorAll('button[data-test]').forEach((one) => keep('test.seen', one.dataset.test));
+    const added = changes.flatMap((change) => [...change.addedNodes]);
+    for (const one of added.filter((node) => node.classList?.contains('note')))
+      globalThis.notesSeen.push({ name: one.dataset.test, text: one.textContent });
+  };
   new MutationObserver(look).observe(document, { childList: true, subtree: true });
   document.addEventListener(
     'click',
@@ -140,11 +145,14 @@ export class Browser {
     await this.press('login-token-submit');
   }
 
-  /** Waits for a note, says what it says, and takes it away. */
+  /** Waits for the newest note since the last look, and says what it says. It may be gone from the page again. */
   async note(tone = 'good') {
-    const note = this.at(`note-${tone}`).last();
-    const text = await note.textContent();
-    await this.page.evaluate(() => document.querySelectorAll('.note').forEach((one) => one.remove()));
+    const newest = (name) => globalThis.notesSeen.findLast((one) => one.name === name)?.text;
+    const text = await this.until(`a note (${tone})`, () => this.page.evaluate(newest, `note-${tone}`));
+    await this.page.evaluate(() => {
+      globalThis.notesSeen = [];
+      document.querySelectorAll('.note').forEach((one) => one.remove());
+    });
     return text;
   }
 

@@ -111,7 +111,7 @@ async function colours(browser) {
 async function buttons(browser) {
   const [seen, pressed] = await browser.buttons();
   const may = (name) => pressed.includes(name) || /^(cell|vault)-/.test(name);
-  const left = seen.filter((name) => !may(name)).filter((name) => !name !== 'log-out');
+  const left = seen.filter((name) => !may(name) && name !== 'log-out');
   if (left.length) throw new Error(`never pressed: ${left.join(', ')}`);
 }
 

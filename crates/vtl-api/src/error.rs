@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The media type of an answer that is a [`Refusal`].
+/// The media type of an answer that is an error.
 pub const PROBLEM_JSON: &str = "application/problem+json";
 
 /// An answer that is not the one asked for.
@@ -18,10 +18,24 @@ pub struct ApiError {
     pub remedy: Option<String>,
 }
 
+/// An error, and where in the request it is. On the wire it is [`ProblemDetails`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "ProblemDetails", from = "ProblemDetails")]
+pub struct Refusal {
+    /// A stable word that programs can test.
+    pub code: ErrorCode,
+    /// The thing, the value and what is wrong, for people.
+    pub message: String,
+    /// What to do about it.
+    pub remedy: Option<String>,
+    /// The member of the body, the parameter or the header that is wrong, where that is known.
+    pub field: Option<String>,
+}
+
 /// An error as it is sent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct Refusal {
+pub struct ProblemDetails {
     /// `urn:vtl:error:CODE`.
     #[serde(rename = "type", default)]
     pub kind: String,
@@ -54,9 +68,9 @@ impl Refusal {
     }
 }
 
-impl From<ApiError> for Refusal {
-    fn from(error: ApiError) -> Self {
-        let ApiError { code, message, remedy } = error;
+impl From<Refusal> for ProblemDetails {
+    fn from(refusal: Refusal) -> Self {
+        let Refusal { code, message, remedy, field } = refusal;
         Self {
             kind: format!("urn:vtl:error:{}", code.word()),
             title: code.title().to_owned(),
@@ -65,8 +79,22 @@ impl From<ApiError> for Refusal {
             code,
             message,
             remedy,
-            field: None,
+            field,
         }
+    }
+}
+
+impl From<ProblemDetails> for Refusal {
+    fn from(details: ProblemDetails) -> Self {
+        let ProblemDetails { code, message, remedy, field, .. } = details;
+        Self { code, message, remedy, field }
+    }
+}
+
+impl From<ApiError> for Refusal {
+    fn from(error: ApiError) -> Self {
+        let ApiError { code, message, remedy } = error;
+        Self { code, message, remedy, field: None }
     }
 }
 

@@ -24,7 +24,7 @@ export class Waiting extends Error {
 }
 
 /** Who asks; `session.js` sets it. */
-export const identity = { csrf: null, lost: () => {} };
+export const identity = { csrf: null, until: null, lost: () => {} };
 
 function headers(method, body) {
   const out = {};
@@ -40,6 +40,8 @@ async function send(method, path, body) {
     body: body === undefined ? undefined : JSON.stringify(body),
     credentials: 'same-origin',
     cache: 'no-store',
+    // What is still asked for when somebody logs out is given up.
+    signal: path === '/session' ? undefined : identity.until?.signal,
   });
   const text = await response.text();
   const answer = text ? parse(text) : null;

@@ -52,6 +52,7 @@ export class Page {
         this.data = await this.#kind.load(this, reasons);
         this.failed = null;
       } catch (failed) {
+        if (this.#gone) return;
         this.failed = failed;
         if (failed.status === undefined && !(failed instanceof TypeError)) console.error(failed);
       }

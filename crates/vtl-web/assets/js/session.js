@@ -16,6 +16,8 @@ export function onChange(then) {
 function set(session) {
   current = session;
   api.identity.csrf = session?.csrf ?? null;
+  api.identity.until?.abort();
+  api.identity.until = session && new AbortController();
   if (session) live.start();
   else live.stop();
   for (const then of changed) then(session);
