@@ -123,7 +123,7 @@ impl Access {
         Ok(match (&token.user, user) {
             (None, _) => Some((Who::Program(token.name), token.roles, token.expires_s)),
             (Some(_), Some(user)) if !user.locked => {
-                Some((Who::User(user.name), token.roles.and(user.roles), token.expires_s))
+                Some((Who::User(user.name), token.roles.within(user.roles), token.expires_s))
             }
             _ => None,
         })
@@ -142,7 +142,7 @@ impl Access {
                     Ok((vtl_auth::user(tx, name)?, token.map(|found| found.filter(is_in_time))))
                 })?;
                 let user = user.filter(|user| !user.locked && token != Some(None)).ok_or_else(nobody)?;
-                (Who::User(user.name), session.roles.and(user.roles))
+                (Who::User(user.name), session.roles.within(user.roles))
             }
         };
         Ok(Caller { who, roles, from, expires_s: Some(session.expires_s), session: Some(session) })

@@ -61,7 +61,7 @@ pub(super) fn rows() -> Vec<Route> {
         elsewhere::<Nothing, Done>(DELETE, "/users/{name}", "Remove a user"),
         elsewhere::<SetPassword, Done>(Method::PUT, "/users/{name}/password", "Set a password"),
         elsewhere::<Nothing, Vec<TokenInfo>>(GET, "/tokens", "Tokens of the caller, or all"),
-        elsewhere::<CreateToken, NewTokenInfo>(POST, "/tokens", "Make a token").is_secret(),
+        elsewhere::<CreateToken, NewTokenInfo>(POST, "/tokens", "Make a token").tells_a_secret(),
         elsewhere::<Nothing, Done>(DELETE, "/tokens/{id}", "Revoke a token"),
         elsewhere::<Nothing, Vec<ApprovalInfo>>(GET, "/approvals", "What waits for a second person"),
         elsewhere::<Nothing, ApprovalInfo>(GET, "/approvals/{id}", "One request that waits or waited"),

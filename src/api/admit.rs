@@ -220,8 +220,9 @@ fn may(caller: &Caller, permission: Permission) -> Result<(), ApiError> {
 /// A method that the route does not have, or a route that nobody has given a permission: both are closed.
 fn without_a_row(knock: &Knock) -> Response {
     let route = knock.route.as_deref().unwrap_or_default();
-    let methods =
-        ["GET", "POST", "PUT", "PATCH", "DELETE"].into_iter().filter(|method| need(method, route).is_some());
+    let methods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
+        .into_iter()
+        .filter(|method| need(method, route).is_some());
     let methods = methods.collect::<Vec<_>>().join(",");
     if methods.is_empty() {
         error!(route, "a route has no permission");

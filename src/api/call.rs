@@ -171,12 +171,12 @@ fn conditions(route: &Route, headers: &HeaderMap, asked: &Asked) -> Result<Condi
     })
 }
 
-/// The body, when it is not too long, comes in time and says that it is JSON.
 /// The body of a request that changes something.
 pub(super) async fn whole_body(head: &Parts, body: Body) -> Result<Bytes, Refusal> {
     read(head, body, BODY_TIME).await
 }
 
+/// The body, when it is not too long, comes in time and says that it is JSON.
 async fn read(head: &Parts, body: Body, time: Duration) -> Result<Bytes, Refusal> {
     let collected = tokio::time::timeout(time, collect(body)).await.map_err(|_| {
         let message = format!("the body has not arrived within {} s", time.as_secs());

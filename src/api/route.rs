@@ -269,7 +269,7 @@ impl Route {
     }
 
     /// Its answer is told once and not kept for a repeated request.
-    pub(crate) fn is_secret(self) -> Self {
+    pub(crate) fn tells_a_secret(self) -> Self {
         Self { is_secret: true, ..self }
     }
 

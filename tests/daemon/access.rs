@@ -419,7 +419,8 @@ fn with_the_two_person_rule_a_deletion_waits_for_another_security_officer() {
     add_user(&server, "sue", &["security-officer"]);
     let (sam, sue) = (log_in(&server, "sam"), log_in(&server, "sue"));
     let path = "/cartridges/VTL001L8";
-    let (status, answer) = sam.ask("DELETE", path, &json!({}));
+    let for_good = json!({ "now": true, "confirm": "VTL001L8" });
+    let (status, answer) = sam.ask("DELETE", path, &for_good);
     assert_eq!(status, 202, "{answer}");
     let id = answer["approval"].as_str().unwrap().to_owned();
     assert_eq!(server.get(path)["label"], "VTL001L8", "still there");

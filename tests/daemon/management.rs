@@ -34,12 +34,14 @@ fn pages_of_other_origins_and_rebound_names_are_refused() {
     let server = Server::start(&[]);
     let bearer = format!("Bearer {}", server.token());
     let token = ("Authorization", bearer.as_str());
+    let own = format!("http://{}", server.api);
     for (bad, expected) in [
         (("Host", "vtl.example"), 403),
         (("Host", "127.0.0.1.example:8460"), 403),
         (("Origin", "http://vtl.example"), 403),
         (("Origin", "null"), 403),
-        (("Origin", "http://localhost:8460"), 200),
+        (("Origin", "http://localhost:8460"), 403),
+        (("Origin", own.as_str()), 200),
         (("Host", "localhost"), 200),
     ] {
         let (status, _) = server.ask_with("GET", "/libraries", &Value::Null, &[token, bad]);

@@ -258,12 +258,8 @@ impl AuditLog {
 
     fn write_head(&mut self) -> Result<(), AuditError> {
         let slot = self.head.encode();
-        let written = self.head_file.write_at(self.head.offset(), &[IoSlice::new(&slot)]);
-        if let Err(error) = written {
-            // The entry is there, and the head of the entry before still tells true.
-            self.broken = true;
-            return Err(error.into());
-        }
+        // When it fails the head of an entry before still tells true, and the next entry brings it up.
+        self.head_file.write_at(self.head.offset(), &[IoSlice::new(&slot)])?;
         self.sync(false)
     }
 

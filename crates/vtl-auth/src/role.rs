@@ -86,22 +86,22 @@ impl Roles {
         Self(self.0 | role.bit())
     }
 
-    /// What both have.
+    /// Whether these may do all that this role may: an operator reads, too.
     #[must_use]
-    pub const fn and(self, other: Self) -> Self {
-        Self(self.0 & other.0)
+    pub fn covers(self, role: Role) -> bool {
+        Self::NONE.with(role).permissions().all(|permission| self.may(permission))
+    }
+
+    /// Of these the roles that whoever has `most` covers.
+    #[must_use]
+    pub fn within(self, most: Self) -> Self {
+        self.iter().filter(|role| most.covers(*role)).collect()
     }
 
     /// What either has.
     #[must_use]
     pub const fn or(self, other: Self) -> Self {
         Self(self.0 | other.0)
-    }
-
-    /// Whether all of it is in `other`.
-    #[must_use]
-    pub const fn is_within(self, other: Self) -> bool {
-        self.0 & !other.0 == 0
     }
 
     /// No role in it.
@@ -253,6 +253,16 @@ mod tests {
         assert_eq!(governs("security-officer"), "security-officer");
         assert_eq!(governs("viewer operator"), "");
         assert_eq!(Roles::ALL.governs(), Roles::ALL);
+    }
+
+    #[test]
+    fn a_role_covers_those_that_may_less_and_no_other() {
+        let covered = |words: &str| Roles::ALL.within(words.parse().unwrap()).to_string();
+        assert_eq!(covered("viewer"), "viewer");
+        assert_eq!(covered("operator"), "viewer operator");
+        assert_eq!(covered("administrator"), "viewer operator administrator");
+        assert_eq!(covered("security-officer"), "viewer security-officer");
+        assert_eq!(covered(""), "");
     }
 
     #[test]

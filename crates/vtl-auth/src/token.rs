@@ -66,7 +66,7 @@ pub fn create_token(
     now_s: u64,
 ) -> Result<Token, AuthError> {
     check_name(new.name)?;
-    let beyond: Roles = new.roles.iter().filter(|role| !caller.has(*role)).collect();
+    let beyond: Roles = new.roles.iter().filter(|role| !caller.covers(*role)).collect();
     if !beyond.is_empty() {
         return Err(AuthError::MoreThanMaker(beyond));
     }
