@@ -72,7 +72,7 @@ fn by(caller: &Caller) -> Answer<By<'_>> {
 
 impl Access {
     pub(crate) fn user_list(&self) -> Answer<Vec<UserInfo>> {
-        Ok(self.read(|tx| vtl_auth::users(tx))?.iter().map(shown).collect())
+        Ok(self.read(vtl_auth::users)?.iter().map(shown).collect())
     }
 
     pub(crate) fn user_show(&self, name: &str) -> Answer<UserInfo> {

@@ -21,11 +21,11 @@ pub(super) fn routes() -> Vec<Route> {
             .makes_job(),
         post("/ingests", "Take a tape of a device in", |d, (), b: IngestCartridge| d.cartridge_ingest(&b))
             .makes_job(),
-        list("/exports", "Exports on a remote", |d, (), q: ListExports| d.export_page(&q)).is_far(),
+        list("/exports", "Exports on a remote", |d, (), q: ListExports| d.export_page(&q)).asks_a_remote(),
         get("/exports/show", "What the manifest of an export says", |d, (), q: OneExport| {
             d.export_show(&q.remote, &q.folder)
         })
-        .is_far(),
+        .asks_a_remote(),
         post("/exports/fetch", "Copy an export to a folder", |d, (), b: FetchExport| d.export_fetch(&b))
             .makes_job(),
         post("/exports/rewrap", "Encrypt an export for other keys", |d, (), b: RewrapExport| {

@@ -13,8 +13,8 @@ pub(super) fn routes() -> Vec<Route> {
         get("/remotes/{name}/objects", "What lies on a remote", |d, n: String, q: ListObjects| {
             d.remote_objects(&n, q.folder.as_deref(), q.after.as_deref())
         })
-        .is_far(),
+        .asks_a_remote(),
         post("/remotes/{name}/test", "Try a remote out", |d, n: String, _: Nothing| d.remote_test(&n))
-            .is_far(),
+            .asks_a_remote(),
     ]
 }

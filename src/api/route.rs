@@ -277,7 +277,7 @@ impl Route {
     }
 
     /// It asks a remote, and waits for it.
-    pub(crate) fn is_far(self) -> Self {
+    pub(crate) fn asks_a_remote(self) -> Self {
         Self { is_far: true, ..self }
     }
 

@@ -469,7 +469,8 @@ mod tests {
     }
 
     /// Type, settings, and which of them names a file.
-    const WITH_FILES: [(&str, &[(&str, &str)], &[&str]); 4] = [
+    type WithFiles = (&'static str, &'static [(&'static str, &'static str)], &'static [&'static str]);
+    const WITH_FILES: [WithFiles; 4] = [
         (
             "s3",
             &[("endpoint", "http://h"), ("bucket", "tapes")],

@@ -44,7 +44,8 @@ export class Browser {
   constructor(settings) {
     this.settings = settings;
     this.faults = [];
-    this.expected = [];
+    // Nobody is logged in yet, or the credentials are wrong.
+    this.expected = [/401.*\/api\/v1\/session/];
   }
 
   async start() {
@@ -133,6 +134,15 @@ export class Browser {
     await this.fill(values);
     await this.press(`${form}-submit`);
     await this.at(`${form}-submit`).waitFor({ state: 'detached' });
+  }
+
+  /** Logs in with a token, that of the state folder unless another is meant. */
+  async byToken(token = this.settings.token) {
+    const form = this.at('login-by-token');
+    await form.waitFor();
+    if (!(await form.evaluate((one) => one.open))) await form.locator('summary').click();
+    await this.fill({ token });
+    await this.press('login-token-submit');
   }
 
   /** Waits for the newest note since the last look, and says what it says. It may be gone from the page again. */

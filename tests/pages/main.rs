@@ -106,7 +106,9 @@ fn every_page_and_every_action_works_in_a_browser() {
     let mut host = server.session(1);
     let key_file = furnish(&server, folder.path(), &mut host);
 
+    let link = server.welcome.iter().find_map(|line| line.split_once("first user: ")).unwrap().1;
     let settings = json!({
+        "setup": link.split(' ').next().unwrap(),
         "url": format!("http://{}", server.api), "token": server.token(), "folder": folder.path(), "key_file": key_file,
         "tools": tools, "chromium": CHROMIUM, "out": out,
     });

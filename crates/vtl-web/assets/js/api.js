@@ -24,12 +24,11 @@ export class Waiting extends Error {
 }
 
 /** Who asks; `session.js` sets it. */
-export const identity = { csrf: null, token: null, until: null, lost: () => {} };
+export const identity = { csrf: null, until: null, lost: () => {} };
 
 function headers(method, body) {
   const out = {};
   if (body !== undefined) out['Content-Type'] = 'application/json';
-  if (identity.token) out.Authorization = `Bearer ${identity.token}`;
   if (identity.csrf && method !== 'GET') out['X-CSRF-Token'] = identity.csrf;
   return out;
 }

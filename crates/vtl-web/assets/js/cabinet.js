@@ -8,6 +8,7 @@ import { percent } from './format.js';
 import { count, t, word } from './text.js';
 import { badge } from './ui.js';
 import { placeText } from './moves.js';
+import { mayDo } from './needs.js';
 import { driveFacts } from './drives.js';
 
 /** So many slots are one magazine, and so many magazines are drawn at once. */
@@ -134,7 +135,7 @@ function full(element, view, act) {
       type: 'button',
       class: `bay full${chosen ? ' chosen' : ''}`,
       test: `cell-${element.kind}-${element.number}`,
-      draggable: 'true',
+      draggable: String(mayDo('do-move')),
       'aria-pressed': String(chosen),
       onclick: () => act.choose(chosen ? null : label),
       ...drag(label),
@@ -177,7 +178,7 @@ function free(element, view, act) {
   const test = `cell-${element.kind}-${element.number}`;
   const number = plate(element.number);
   const drop = dropHere(element, act);
-  if (!view.chosen)
+  if (!view.chosen || !mayDo('do-move'))
     return h('span', { class: 'bay', test, ...drop }, number, said(t('library.free', { where })));
   return h(
     'button',
@@ -232,6 +233,7 @@ export function vault(view, act) {
       h('span', { class: 'muted' }, count('library.vault_number', view.vault.length)),
       h('span', { class: 'spring' }),
       view.chosen &&
+        mayDo('to-vault') &&
         !view.vault.some((one) => one.label === view.chosen) &&
         h(
           'button',
@@ -260,7 +262,7 @@ export function vault(view, act) {
                   type: 'button',
                   class: `bay full${view.chosen === one.label ? ' chosen' : ''}`,
                   test: `vault-${one.label}`,
-                  draggable: 'true',
+                  draggable: String(mayDo('do-move')),
                   'aria-pressed': String(view.chosen === one.label),
                   onclick: () => act.choose(view.chosen === one.label ? null : one.label),
                   ...drag(one.label),

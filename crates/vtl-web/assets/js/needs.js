@@ -7,6 +7,7 @@ const NEEDS = {
   operate: [
     'new-cartridges',
     'do-move',
+    'to-vault',
     'do-load',
     'do-export',
     'do-protect',

@@ -1,11 +1,9 @@
-// Who is logged in, and what they may do.
+// Who is logged in, and what they may do. The session is a cookie that no script can read; its token for changes is kept in memory only.
 
 import * as api from './api.js';
 import * as live from './live.js';
 
-const TOKEN_KEY = 'vtl.token';
-
-/** None while nobody is logged in: `{user, roles, permissions, expires}`. */
+/** None while nobody is logged in: `{user, roles, permissions, expires, csrf}`. */
 export let current = null;
 
 const changed = new Set();
@@ -20,66 +18,39 @@ function set(session) {
   api.identity.csrf = session?.csrf ?? null;
   api.identity.until?.abort();
   api.identity.until = session && new AbortController();
-  if (!session) live.stop();
-  else if (api.identity.token) live.startPoll();
-  else live.start();
+  if (session) live.start();
+  else live.stop();
   for (const then of changed) then(session);
 }
 
-/** Whether a permission is held; where the server tells none, it decides by itself. */
+/** Whether a permission is held. */
 export function may(permission) {
-  return !current?.permissions || current.permissions.includes(permission);
+  return current?.permissions.includes(permission) ?? false;
 }
 
 /** Takes up the session of this browser, if there is one. */
 export async function resume() {
   api.identity.lost = () => current && set(null);
-  api.identity.token = sessionStorage.getItem(TOKEN_KEY);
   try {
-    set(api.identity.token ? await byToken() : await api.get('/session'));
+    set(await api.get('/session'));
   } catch (refusal) {
     if (!(refusal instanceof api.Refusal)) throw refusal;
-    forget();
+    set(null);
   }
 }
 
 /** Logs in with `{user, password}` or `{token}`. */
 export async function logIn(credentials) {
-  try {
-    set(await api.post('/session', credentials));
-  } catch (refusal) {
-    // A server without sessions takes its token with each request.
-    if (![401, 404].includes(refusal.status) || !credentials.token) throw refusal;
-    api.identity.token = credentials.token;
-    set(
-      await byToken().catch((failed) => {
-        api.identity.token = null;
-        throw failed;
-      }),
-    );
-    sessionStorage.setItem(TOKEN_KEY, credentials.token);
-  }
+  set(await api.post('/session', credentials));
 }
 
-async function byToken() {
-  await api.get('/system/status');
-  return { user: 'api.token', roles: [], permissions: null };
-}
-
-/** Makes the first administrator, and logs in. */
+/** Makes the first user, who is logged in then. */
 export async function setUp(token, user, password) {
-  await api.post('/setup', { token, user, password });
-  await logIn({ user, password });
+  set(await api.post('/setup', { token, user, password }));
 }
 
 /** Ends the session here and on the server. */
 export async function logOut() {
-  if (!api.identity.token) await api.remove('/session').catch(() => {});
-  forget();
-}
-
-function forget() {
-  sessionStorage.removeItem(TOKEN_KEY);
-  api.identity.token = null;
+  await api.remove('/session').catch(() => {});
   set(null);
 }

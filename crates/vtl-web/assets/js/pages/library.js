@@ -8,6 +8,7 @@ import { cabinet, vault } from '../cabinet.js';
 import { askCreate, cartridgeActions, cartridgeFacts, marks } from '../cartridge.js';
 import { withRates } from '../drives.js';
 import { move } from '../moves.js';
+import { mayDo } from '../needs.js';
 import { askLibrarySettings } from '../library_settings.js';
 import { t } from '../text.js';
 import { button, figure, note, noteFailure, pageHead, signButton, tabs } from '../ui.js';
@@ -193,7 +194,7 @@ function inspector(chosen, data, page) {
         { class: 'chips' },
         marks(chosen).map(([name, text]) => h('span', { class: 'chip', key: name }, text)),
       ),
-    h('p', { class: 'hint' }, t('library.choose_target')),
+    mayDo('do-move') && h('p', { class: 'hint' }, t('library.choose_target')),
     cartridgeFacts(chosen),
     h(
       'p',

@@ -8,6 +8,8 @@ import { t, word } from '../text.js';
 import { badge, button, note, pageHead, table } from '../ui.js';
 import * as session from '../session.js';
 
+/** Who logs in with the token of the state folder. It is no user, and has no password. */
+const ROOT = 'root';
 const ROLES = ['viewer', 'operator', 'administrator', 'security-officer'];
 
 /** Each list is asked for by who may see it. */
@@ -44,9 +46,10 @@ function view({ users, tokens, approvals }, page) {
         sign: 'plus',
         kind: 'primary',
       }),
-      button(t('users.own_password'), () => askPassword(session.current.user, true), {
-        test: 'own-password',
-      }),
+      session.current.user !== ROOT &&
+        button(t('users.own_password'), () => askPassword(session.current.user, true), {
+          test: 'own-password',
+        }),
       button(t('users.new_token'), () => after(askToken()), { test: 'new-token' }),
     ),
     box(t('users.title'), 'users', USERS(after), users, (one) => one.name, t('users.none')),

@@ -1,0 +1,116 @@
+// Who may do what: the first administrator, users, tokens, what a role sees, the audit log.
+
+import { equal, has } from './browser.mjs';
+
+const PASSWORD = 'four quiet tapes in a row';
+const OTHER = 'five quiet tapes in a row';
+
+/** The one-time link of the first start makes the first administrator, and logs in. */
+export async function first(browser) {
+  await browser.page.goto(browser.settings.setup);
+  await browser.fill({ user: 'first', password: PASSWORD, again: OTHER });
+  await browser.press('setup-submit');
+  has(await browser.at('failure').textContent(), 'not the same', 'two passwords that differ');
+  await browser.fill({ again: PASSWORD });
+  await browser.press('setup-submit');
+  await browser.at('cabinet').waitFor();
+  equal(await browser.at('who').textContent(), 'first', 'who is logged in');
+  await browser.press('log-out');
+}
+
+export async function byPassword(browser, user, password) {
+  await browser.at('login-submit').waitFor();
+  await browser.fill({ user, password });
+  await browser.press('login-submit');
+}
+
+export async function users(browser) {
+  await browser.go('users');
+  await browser.press('add-user');
+  await browser.send('add-user-form', { name: 'ann', password: PASSWORD, viewer: true });
+  await browser.note();
+  const ann = async () => (await browser.get('/users')).find((one) => one.name === 'ann');
+  equal((await ann()).roles, ['viewer'], 'roles of a new user');
+  const row = browser.at('users-row').filter({ hasText: 'ann' });
+  await browser.press('user-lock', { within: row });
+  await browser.until('locked', async () => (await ann()).locked);
+  await browser.page.waitForSelector('[data-test="users-row"]:has-text("locked")');
+  await browser.press('user-lock', { within: row });
+  await browser.until('not locked', async () => !(await ann()).locked);
+  await browser.press('user-password', { within: row });
+  await browser.send('password-form', { password: OTHER });
+  await browser.note();
+  await browser.press('new-token');
+  await browser.send('token-form', { name: 'nightly', role: 'operator' });
+  const secret = await browser.at('token-secret').textContent();
+  await browser.press('dialog-close');
+  const answer = await fetch(`${browser.settings.url}/api/v1/jobs`, {
+    headers: { Authorization: `Bearer ${secret}` },
+  });
+  equal(answer.status, 200, 'a request with the new token');
+  await browser.press('token-revoke', { within: browser.at('tokens-row').filter({ hasText: 'nightly' }) });
+  await browser.send('confirm-revoke');
+  await browser.note();
+  const refused = await fetch(`${browser.settings.url}/api/v1/jobs`, {
+    headers: { Authorization: `Bearer ${secret}` },
+  });
+  equal(refused.status, 401, 'a request with a revoked token');
+}
+
+/** A viewer sees the pages and none of the buttons that change something. */
+export async function viewer(browser) {
+  await browser.press('log-out');
+  await byPassword(browser, 'ann', 'not her password');
+  await browser.at('failure').waitFor();
+  await byPassword(browser, 'ann', OTHER);
+  await browser.at('cabinet').waitFor();
+  equal(await browser.at('new-cartridges').count(), 0, 'a button that a viewer may not press');
+  await browser.at('cell-slot-2').click();
+  await browser.at('inspector').waitFor();
+  equal(await browser.at('do-move').count(), 0, 'a move that a viewer may not make');
+  equal(await browser.page.locator('.bay.target').count(), 0, 'places that a viewer may choose');
+  // The server does not rely on what a page shows.
+  browser.expect(/403.*\/cartridges\/VTL002L8\/move/);
+  const status = await browser.page.evaluate(async () => {
+    const { csrf } = await (await fetch('/api/v1/session')).json();
+    const headers = { 'Content-Type': 'application/json', 'X-CSRF-Token': csrf };
+    const body = JSON.stringify({ to: 'slot:29' });
+    return (await fetch('/api/v1/cartridges/VTL002L8/move', { method: 'POST', headers, body })).status;
+  });
+  equal(status, 403, 'a move by a viewer');
+  await browser.press('log-out');
+  await browser.byToken();
+  await browser.go('users');
+  const row = browser.at('users-row').filter({ hasText: 'ann' });
+  await browser.press('user-roles', { within: row });
+  await browser.send('roles-form', { operator: true });
+  await browser.note();
+  equal(
+    (await browser.get('/users')).find((one) => one.name === 'ann').roles,
+    ['viewer', 'operator'],
+    'roles that were changed',
+  );
+  await browser.press('user-remove', { within: row });
+  await browser.send('confirm-remove-user');
+  await browser.note();
+  equal(
+    (await browser.get('/users')).map((one) => one.name),
+    ['first'],
+    'users that are left',
+  );
+}
+
+export async function audit(browser) {
+  await browser.go('audit');
+  await browser.fill({ what: 'DELETE', who: 'root' });
+  await browser.press('audit-filter-submit');
+  const wanted = await browser.get('/audit?limit=100&who=root&what=DELETE');
+  await browser.until(
+    'the filter is done',
+    async () => (await browser.at('audit-row').count()) === wanted.length,
+  );
+  has(await browser.at('audit').textContent(), '/users/{name}', 'what was done');
+  await browser.press('audit-verify');
+  has(await browser.at('audit-whole').textContent(), 'The log is whole', 'the chain');
+  await browser.press('dialog-close');
+}
