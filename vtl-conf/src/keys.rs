@@ -177,12 +177,6 @@ pub const KEYS: &[Key] = &[
         "a name alone proves nothing: use it beside CHAP; adds to what `vtl iscsi initiator add` kept",
     ),
     key(
-        "api.listen",
-        "\"127.0.0.1:8460\"",
-        "write an address and port, such as \"127.0.0.1:8460\", or with TLS \"0.0.0.0:8460\"",
-        "loopback: a first start opens nothing to the network; another address wants api.tls",
-    ),
-    key(
         "api.hosts",
         "[]",
         "write a list of names without ports, such as [\"vtl.example.com\"]",
@@ -203,6 +197,12 @@ pub const KEYS: &[Key] = &[
         "false",
         "write true or false",
         "true: a certificate is made and kept in the state folder; clients trust it by its fingerprint",
+    ),
+    key(
+        "api.listen",
+        "\"127.0.0.1:8460\"",
+        "write an address and port, such as \"127.0.0.1:8460\", or with TLS \"0.0.0.0:8460\"",
+        "loopback: a first start opens nothing to the network; another address wants api.tls",
     ),
     key(
         "access.two_person",

@@ -249,7 +249,7 @@ const REFUSALS: &[(&str, &str)] = &[
     ),
     (
         "access.two_person = \"yes\"",
-        "vtl.toml:1: access.two_person = \"yes\": this is a string, not true or false; write true or false",
+        "vtl.toml:1: access.two_person = \"yes\": this is not a boolean, its type is string; write true or false",
     ),
     (
         "library.default = \"lib1\"",
