@@ -18,6 +18,7 @@ use vtl_migrate::Lazies;
 use vtl_store::{Health, OwnerId, Store};
 use vtl_types::{ByteCount, CartridgeId, Generation, Label, LibraryName, PoolName};
 
+use crate::alerts::Alerts;
 use crate::args::Args;
 use crate::ballast::Ballast;
 use crate::eject::Ejection;
@@ -78,6 +79,7 @@ pub struct Daemon {
     pub(crate) keys: Keys,
     pub(crate) ejection: Ejection,
     pub(crate) policies: Policies,
+    pub(crate) alerts: Alerts,
 }
 
 impl Daemon {
@@ -138,6 +140,7 @@ impl Daemon {
             keys,
             ejection,
             policies: Policies::default(),
+            alerts: Alerts::default(),
         });
         daemon.heed();
         daemon.note_names();
@@ -245,6 +248,7 @@ impl Daemon {
         }));
         problems.extend(self.jobs.problems());
         problems.extend(self.policies.problems());
+        problems.extend(self.alerts.problems());
         problems.extend(self.lazy_problems());
         problems.extend(self.sessions.targets().iter().flat_map(|target| target.failures()).map(|failure| {
             Problem {
@@ -371,6 +375,7 @@ impl Daemon {
         self.heed();
         self.publish().map_err(|e| internal(&e.to_string()))?;
         self.jobs.heed(&self.config());
+        self.alerts.heed(self);
         let later = match (listeners_moved, store_changed) {
             (false, false) => return Ok("configuration read".to_owned()),
             (true, false) => "addresses to listen on change",
@@ -383,6 +388,7 @@ impl Daemon {
     /// Unloads every drive, so that everything is durable and closed. Jobs come to a safe point and go on with the next start; a collection ends after the
     /// pack in hand.
     pub fn stop(&self) {
+        self.alerts.stop();
         self.policies.stop();
         self.shelf.lazies().stop();
         self.jobs.stop();

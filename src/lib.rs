@@ -3,6 +3,7 @@
 //! Start: configuration, state folder (which gives up its ballast when there is no space), store (which recovers), inventory, halves finished, libraries, listeners, `ready`.
 //! Stop: no new connections, sessions closed, jobs at a safe point, drives unloaded, so that everything is durable; a collection ends on the way.
 
+mod alerts;
 mod api;
 pub mod args;
 mod ballast;
@@ -27,8 +28,10 @@ mod library;
 mod library_settings;
 mod listeners;
 mod lobby;
+mod log;
 mod media;
 mod meta;
+mod metrics;
 mod policies;
 mod pools;
 mod portal;
@@ -72,7 +75,7 @@ const BALLAST_LOOK: Duration = Duration::from_secs(60);
 /// What stops the start, in words for the operator.
 pub fn run(args: &Args) -> Result<(), String> {
     let config = load(args)?;
-    start_log(&config);
+    log::start(&config.log);
     let state = StateFolder::open(&config.state).map_err(|e| e.to_string())?;
     let token = state.token().map_err(|e| e.to_string())?;
     let daemon = Daemon::open(args.clone(), config, state)?;
@@ -89,6 +92,7 @@ pub fn run(args: &Args) -> Result<(), String> {
     drop(pools);
     daemon.jobs.start()?;
     policies::Policies::start(&daemon)?;
+    alerts::Alerts::start(&daemon)?;
     let served = runtime.block_on(serve(&daemon, token));
     daemon.stop();
     runtime.shutdown_timeout(Duration::from_secs(1));
@@ -100,14 +104,6 @@ pub(crate) fn load(args: &Args) -> Result<Config, String> {
     let assignments = args.assignments().map_err(|e| e.to_string())?;
     vtl_conf::load(args.config.as_deref(), &assignments, &Surroundings::of_process(root))
         .map_err(|e| e.to_string())
-}
-
-fn start_log(config: &Config) {
-    let level = config.log.level.word().parse().unwrap_or(tracing::Level::INFO);
-    let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(level).with_ansi(false);
-    if log.try_init().is_err() {
-        eprintln!("vtld: a log is already set up in this process");
-    }
 }
 
 async fn serve(daemon: &Arc<Daemon>, token: String) -> Result<(), String> {

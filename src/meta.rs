@@ -51,7 +51,7 @@ const DAEMON: &str = "vtld";
 const TRASH: &str = "trash";
 const KEPT: &str = "kept";
 
-static MODULES: [Module; 8] = [
+static MODULES: [Module; 9] = [
     vtl_library::MODULE,
     DEVICES,
     vtl_jobs::MODULE,
@@ -60,6 +60,7 @@ static MODULES: [Module; 8] = [
     vtl_migrate::LAZY_MODULE,
     crate::pools::rows::MODULE,
     crate::policies::rows::MODULE,
+    vtl_alert::MODULE,
 ];
 
 impl SharedMeta {

@@ -32,7 +32,7 @@ impl Guard {
         Self { token }
     }
 
-    fn check(&self, headers: &HeaderMap) -> Result<(), ApiError> {
+    pub(super) fn check(&self, headers: &HeaderMap) -> Result<(), ApiError> {
         let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or_default());
         if !text(header::HOST).is_some_and(is_this_machine) {
             return Err(refusal(
@@ -64,7 +64,7 @@ impl Guard {
 }
 
 /// `localhost`, or a loopback address, with or without a port.
-fn is_this_machine(host: &str) -> bool {
+pub(crate) fn is_this_machine(host: &str) -> bool {
     if let Ok(address) = host.parse::<SocketAddr>() {
         return address.ip().is_loopback();
     }

@@ -1,10 +1,12 @@
 //! The management API over HTTP: which request is which operation, and how refusals look. Who may ask is said in `admit`.
 
 mod admit;
+mod diag;
 mod ops;
 mod pools;
 mod store;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
@@ -21,6 +23,8 @@ use tracing::error;
 use vtl_api::{ApiError, BASE, ErrorCode, OnPool};
 use vtl_library::{LibraryError, MoveFault};
 
+pub(crate) use admit::is_this_machine;
+
 use crate::daemon::Daemon;
 use crate::inventory::CarryError;
 
@@ -30,11 +34,15 @@ const BODY_LIMIT: usize = 64 << 10;
 /// Serves until the daemon stops.
 pub async fn serve(listener: TcpListener, daemon: Arc<Daemon>, token: String) {
     let guard = Arc::new(admit::Guard::new(token));
+    let watched = guard.clone();
+    let watch = crate::metrics::http::routes(daemon.clone(), move |headers| watched.check(headers));
     let routes = routes(daemon)
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .layer(middleware::map_response(in_our_words))
         .layer(middleware::from_fn_with_state(guard, admit::admit));
-    let app = Router::new().nest(BASE, routes).fallback(|| async { not_found("there is no such page") });
+    let app =
+        Router::new().nest(BASE, routes).merge(watch).fallback(|| async { not_found("there is no such page") });
+    let app = app.into_make_service_with_connect_info::<SocketAddr>();
     if let Err(failed) = axum::serve(listener, app).await {
         error!(%failed, "the API has ended");
     }
@@ -51,6 +59,18 @@ async fn run<T: Serialize + Send + 'static>(
         Err(failed) => {
             error!(%failed, "an API operation failed");
             error_response(&crate::daemon::internal("the operation failed; see the log"))
+        }
+    }
+}
+
+/// The one answer that is no JSON.
+async fn bundle(daemon: Arc<Daemon>) -> Response {
+    match tokio::task::spawn_blocking(move || daemon.diag_bundle()).await {
+        Ok(Ok(bytes)) => ([(header::CONTENT_TYPE, "application/gzip")], bytes).into_response(),
+        Ok(Err(refused)) => error_response(&refused),
+        Err(failed) => {
+            error!(%failed, "a diagnostic bundle could not be made");
+            error_response(&crate::daemon::internal("the bundle could not be made; see the log"))
         }
     }
 }
@@ -78,6 +98,7 @@ fn routes(daemon: Arc<Daemon>) -> Router {
         jobs(),
         iscsi(),
         system(),
+        alerts(),
     ];
     nouns
         .into_iter()
@@ -400,6 +421,7 @@ fn system() -> Router<Arc<Daemon>> {
         )
         .route("/system/status", get(|State(d): Shared| run(d, Daemon::system_status)))
         .route("/system/diag", get(|State(d): Shared| run(d, Daemon::system_diag)))
+        .route("/system/diag/bundle", get(|State(d): Shared| bundle(d)))
         .route("/system/reload", post(|State(d): Shared| run(d, Daemon::system_reload)))
         .route(
             "/system/backup",
@@ -412,6 +434,17 @@ fn system() -> Router<Arc<Daemon>> {
         .route(
             "/system/rebuild",
             post(|State(d): Shared, b: Bytes| run(d, move |d| d.system_rebuild(&body(&b)?))),
+        )
+}
+
+/// What somebody should act on.
+fn alerts() -> Router<Arc<Daemon>> {
+    Router::new()
+        .route("/alerts", get(|State(d): Shared| run(d, Daemon::alert_list)))
+        .route("/alerts/test", post(|State(d): Shared| run(d, Daemon::alert_test)))
+        .route(
+            "/alerts/{id}/ack",
+            post(|State(d): Shared, Path(i): Name| run(d, move |d| d.alert_acknowledge(&i))),
         )
 }
 
@@ -446,7 +479,7 @@ fn not_found(message: &str) -> Response {
     error_response(&refusal(ErrorCode::NotFound, message, "see vtl --help for what there is"))
 }
 
-fn error_response(refused: &ApiError) -> Response {
+pub(crate) fn error_response(refused: &ApiError) -> Response {
     let status =
         StatusCode::from_u16(refused.code.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     (status, axum::Json(refused)).into_response()

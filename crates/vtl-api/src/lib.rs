@@ -3,6 +3,9 @@
 //! Programs outside the project read these: fields are added, never renamed or removed. Bytes are integers, times RFC 3339.
 //! Every response is JSON; an error is an [`ApiError`] with an HTTP status of the 4xx or 5xx class.
 
+mod alert;
+
+pub use alert::{AlertInfo, AlertTest};
 use serde::{Deserialize, Serialize};
 
 /// Where the version 1 API begins.

@@ -190,7 +190,9 @@ impl<'env> Outbox<'_, 'env> {
         self.next += 1;
         self.board.change(|state| state.running += 1);
         let (line, pace, board, object) = (self.line, self.pace, self.board, object.clone());
+        let span = tracing::Span::current();
         let spawned = Builder::new().name("upload".to_owned()).spawn_scoped(self.scope, move || {
+            let _of_the_job = span.entered();
             let sent = upload(line, pace, &kept, &object, resume.as_ref());
             drop(kept);
             match sent.and_then(|confirmed| confirm(board, pace, number, confirmed)) {

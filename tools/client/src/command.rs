@@ -1,5 +1,6 @@
 //! The command line, and the request that each command is.
 
+mod alert;
 mod export;
 mod ingest;
 mod key;
@@ -18,6 +19,7 @@ use vtl_api::{
 
 use crate::http::{Failure, Method, Request, segment};
 use crate::print::View;
+pub use alert::AlertVerb;
 pub use export::{ExportArguments, ExportVerb, ImportArguments};
 pub use ingest::IngestArguments;
 pub use key::KeyVerb;
@@ -109,6 +111,9 @@ pub enum Noun {
     /// Jobs: what takes time and was asked for.
     #[command(subcommand)]
     Job(JobVerb),
+    /// Alerts: what somebody should act on.
+    #[command(subcommand)]
+    Alert(AlertVerb),
     /// Targets, sessions and who may log in.
     #[command(subcommand)]
     Iscsi(IscsiNoun),
@@ -734,8 +739,13 @@ pub enum SystemVerb {
     Status,
     /// Read the configuration file again.
     Reload,
-    /// Facts for a fault report; no secrets.
-    Diag,
+    /// Write a bundle for a fault report, without secrets: configuration, versions, status, jobs, metrics, the last of the log. With --json only
+    /// print the facts.
+    Diag {
+        /// The file to write, tar.gz, which must not be there yet; in this folder, with the time in its name, when left out.
+        #[arg(long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
     /// Copy the inventory to a file while the daemon runs.
     Backup {
         /// Where to.
@@ -796,6 +806,7 @@ impl Noun {
             Self::Drive(verb) => verb.call(),
             Self::Cartridge(verb) => verb.call(),
             Self::Vault(verb) => Ok(verb.call()),
+            Self::Alert(verb) => Ok(verb.call()),
             Self::Export(verb) => verb.call(),
             Self::Store(StoreVerb::Stats(of)) => Ok(get(&of.ask("/store/stats"), STATS)),
             Self::Store(StoreVerb::Account(of)) => {
@@ -848,6 +859,15 @@ impl Noun {
     pub fn files_to_import(&self) -> Option<&[PathBuf]> {
         match self {
             Self::Config(ConfigVerb::ImportQuadstor { files }) => Some(files),
+            _ => None,
+        }
+    }
+
+    /// The file to write, if one is named, when the command is to fetch a diagnostic bundle.
+    #[must_use]
+    pub fn bundle(&self) -> Option<Option<&Path>> {
+        match self {
+            Self::System(SystemVerb::Diag { output }) => Some(output.as_deref()),
             _ => None,
         }
     }
@@ -1083,7 +1103,7 @@ impl SystemVerb {
         Ok(match self {
             Self::Status => get("/system/status", View::Status),
             Self::Reload => call(Method::Post, "/system/reload".to_owned(), Some(json!({})), View::Message),
-            Self::Diag => get("/system/diag", View::Fields),
+            Self::Diag { .. } => get("/system/diag", View::Fields),
             Self::Backup { file } => post("/system/backup".to_owned(), &BackupFile { file: absolute(file)? }),
             Self::Restore { file } => {
                 post("/system/restore".to_owned(), &BackupFile { file: absolute(file)? })

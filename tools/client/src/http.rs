@@ -33,6 +33,9 @@ pub enum Method {
     Delete,
 }
 
+/// The largest answer that is a file.
+const MAX_FILE_BYTES: u64 = 256 << 20;
+
 /// Why a command did not succeed.
 #[derive(Debug)]
 pub enum Failure {
@@ -69,6 +72,44 @@ impl Client {
     /// # Errors
     /// The API's refusal, or that there is no API.
     pub fn send(&self, request: &Request) -> Result<Value, Failure> {
+        let url = format!("{}{}", self.base, request.path);
+        let mut response = self.answer(request, &url)?;
+        let status = response.status();
+        let text = response
+            .body_mut()
+            .read_to_string()
+            .map_err(|e| Failure::Local(format!("the answer of {url} broke off: {e}")))?;
+        if status.is_success() {
+            return serde_json::from_str(&text).map_err(|e| {
+                Failure::Local(format!("the answer of {url} is not JSON: {e}; is that address vtld's?"))
+            });
+        }
+        Err(refused(&url, status, &text))
+    }
+
+    /// Fetches a file.
+    ///
+    /// # Errors
+    /// As [`Client::send`].
+    pub fn fetch(&self, path: &str) -> Result<Vec<u8>, Failure> {
+        let request = Request { method: Method::Get, path: path.to_owned(), body: None };
+        let url = format!("{}{path}", self.base);
+        let mut response = self.answer(&request, &url)?;
+        let status = response.status();
+        let bytes = response
+            .body_mut()
+            .with_config()
+            .limit(MAX_FILE_BYTES)
+            .read_to_vec()
+            .map_err(|e| Failure::Local(format!("the answer of {url} broke off: {e}")))?;
+        if status.is_success() { Ok(bytes) } else { Err(refused(&url, status, &String::from_utf8_lossy(&bytes))) }
+    }
+
+    fn answer(
+        &self,
+        request: &Request,
+        url: &str,
+    ) -> Result<ureq::http::Response<ureq::Body>, Failure> {
         let method = match request.method {
             Method::Get => "GET",
             Method::Post => "POST",
@@ -76,37 +117,29 @@ impl Client {
             Method::Patch => "PATCH",
             Method::Delete => "DELETE",
         };
-        let url = format!("{}{}", self.base, request.path);
         let body = request.body.as_ref().map_or_else(String::new, Value::to_string);
         let http = ureq::http::Request::builder()
             .method(method)
-            .uri(&url)
+            .uri(url)
             .header("authorization", format!("Bearer {}", self.token))
             .header("content-type", "application/json")
             .body(body)
             .map_err(|e| Failure::Local(format!("'{url}' is not a usable address: {e}; see --api")))?;
-        let mut response = self.agent.run(http).map_err(|e| {
+        self.agent.run(http).map_err(|e| {
             Failure::Local(format!(
                 "no answer from {url}: {e}; is vtld running, and is --api or VTL_API its address?"
             ))
-        })?;
-        let good = response.status().is_success();
-        let status = response.status();
-        let text = response
-            .body_mut()
-            .read_to_string()
-            .map_err(|e| Failure::Local(format!("the answer of {url} broke off: {e}")))?;
-        if good {
-            return serde_json::from_str(&text).map_err(|e| {
-                Failure::Local(format!("the answer of {url} is not JSON: {e}; is that address vtld's?"))
-            });
-        }
-        Err(Failure::Api(serde_json::from_str(&text).unwrap_or_else(|_| ApiError {
-            code: ErrorCode::Internal,
-            message: format!("{url} answered {status}: {}", text.trim()),
-            remedy: None,
-        })))
+        })
     }
+}
+
+/// What the API says instead, or what somebody else does at its address.
+fn refused(url: &str, status: ureq::http::StatusCode, text: &str) -> Failure {
+    Failure::Api(serde_json::from_str(text).unwrap_or_else(|_| ApiError {
+        code: ErrorCode::Internal,
+        message: format!("{url} answered {status}: {}", text.trim()),
+        remedy: None,
+    }))
 }
 
 fn token_path(connection: &Connection) -> PathBuf {

@@ -1,9 +1,11 @@
 //! `vtl`: every command is one request to the management API, and its answer printed as a table or as JSON.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Parser;
 use vtl_client::command::{Cli, Then, scrub_status};
@@ -28,6 +30,9 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
     }
     let call = cli.command.call()?;
     let client = Client::new(&cli.connection)?;
+    if let Some(output) = cli.command.bundle().filter(|_| !cli.json) {
+        return bundle(&client, output);
+    }
     let answer = client.send(&call.request)?;
     let answer = match call.then {
         Then::Print => answer,
@@ -39,6 +44,18 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
     };
     print::answer(&answer, &call.view, cli.json);
     Ok(print::exit_code(&answer, &call.view))
+}
+
+/// Writes a diagnostic bundle, for the eyes of its owner first.
+fn bundle(client: &Client, output: Option<&Path>) -> Result<ExitCode, Failure> {
+    let bytes = client.fetch("/system/diag/bundle")?;
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let file = output.map_or_else(|| PathBuf::from(format!("vtl-diag-{seconds}.tar.gz")), Path::to_owned);
+    let made = File::options().write(true).create_new(true).mode(0o600).open(&file);
+    made.and_then(|mut open| open.write_all(&bytes))
+        .map_err(|error| Failure::Local(format!("cannot write {}: {error}", file.display())))?;
+    print::text(&file.display().to_string());
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Longer files are no configuration.
