@@ -14,6 +14,7 @@ mod daemon;
 mod drive;
 mod eject;
 mod exports;
+mod formats;
 mod given_name;
 mod hook;
 mod in_flight;
@@ -97,6 +98,16 @@ pub fn run(args: &Args) -> Result<(), String> {
     daemon.stop();
     runtime.shutdown_timeout(Duration::from_secs(1));
     served
+}
+
+/// What versions of formats lie in the state, for people; fails when a start would refuse them.
+///
+/// # Errors
+/// They cannot be read, or a start would refuse them.
+pub fn upgrade_plan(args: &Args) -> Result<String, String> {
+    let rows = formats::found(&load(args)?)?;
+    let table = formats::table(&rows);
+    if formats::is_refused(&rows) { Err(table) } else { Ok(table) }
 }
 
 pub(crate) fn load(args: &Args) -> Result<Config, String> {

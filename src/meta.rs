@@ -63,6 +63,13 @@ static MODULES: [Module; 9] = [
     vtl_alert::MODULE,
 ];
 
+/// The newest migration of each module.
+pub(crate) fn newest_migrations() -> Vec<(&'static str, u32)> {
+    let newest =
+        |module: &Module| module.migrations.iter().map(|migration| migration.number).max().unwrap_or(0);
+    MODULES.iter().map(|module| (module.name, newest(module))).collect()
+}
+
 impl SharedMeta {
     /// Opens or creates the file.
     ///

@@ -14,7 +14,9 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use scsi::{Check, Command, InitiatorPort, Instant, LogicalUnit, NexusId, Reply, Reset, UnitAttention, Vitals};
+use scsi::{
+    Check, Command, InitiatorPort, Instant, LogicalUnit, NexusId, Reply, Reset, UnitAttention, Vitals,
+};
 use tokio::sync::mpsc::UnboundedSender;
 use tracing::{Span, error};
 

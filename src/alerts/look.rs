@@ -17,7 +17,8 @@ const EXPORTS_LOOK_S: u64 = 60 * 60;
 impl Daemon {
     /// The rules that were looked at, and what was found.
     pub(super) fn findings(&self) -> (Vec<Rule>, Vec<Finding>) {
-        let mut looked = vec![Rule::Space, Rule::Damage, Rule::Certificate, Rule::TapeAlert, Rule::RemoteAway];
+        let mut looked =
+            vec![Rule::Space, Rule::Damage, Rule::Certificate, Rule::TapeAlert, Rule::RemoteAway];
         let pools = self.pools.open_ones();
         let limit = self.config().alerts.space_percent;
         let mut found: Vec<Finding> = pools.iter().filter_map(|pool| too_full(pool, limit)).collect();
@@ -40,7 +41,8 @@ impl Daemon {
         let now_s = unix_seconds();
         let ahead_s = u64::from(self.config().alerts.certificate_days) * DAY_S;
         let state = self.alerts.lock();
-        let ending = state.certificates.iter().filter(|(_, ends_s)| **ends_s <= now_s.saturating_add(ahead_s));
+        let ending =
+            state.certificates.iter().filter(|(_, ends_s)| **ends_s <= now_s.saturating_add(ahead_s));
         let finding = |(name, ends_s): (&String, &u64)| Finding {
             rule: Rule::Certificate,
             subject: name.clone(),
@@ -74,7 +76,12 @@ impl Daemon {
     }
 
     fn away_remotes(&self) -> Vec<Finding> {
-        let away = self.remotes.meters().counts().into_iter().filter_map(|(name, counts)| Some((name, counts.away?)));
+        let away = self
+            .remotes
+            .meters()
+            .counts()
+            .into_iter()
+            .filter_map(|(name, counts)| Some((name, counts.away?)));
         let finding = |(name, away): (String, crate::metrics::Away)| Finding {
             rule: Rule::RemoteAway,
             message: format!("it cannot be used since {}: {}", rfc3339(away.since_unix_s), away.why),
@@ -105,7 +112,10 @@ impl Daemon {
             rule: Rule::NoExport,
             subject: "cartridges".to_owned(),
             reading: Reading::Bad,
-            message: format!("{} cartridges with data have no export of the last {days} days, such as {first}", labels.len()),
+            message: format!(
+                "{} cartridges with data have no export of the last {days} days, such as {first}",
+                labels.len()
+            ),
             remedy: "vtl cartridge export LABEL, or see vtl job ls for what failed".to_owned(),
         }])
     }
@@ -144,7 +154,8 @@ fn too_full(pool: &Pool, limit: u8) -> Option<Finding> {
         subject: pool.subject(),
         reading,
         message: format!("{used} % are used; {} bytes can still be stored", pool.store.free_bytes()),
-        remedy: "free space on its disk, raise its size if that is what ends, or remove cartridges".to_owned(),
+        remedy: "free space on its disk, raise its size if that is what ends, or remove cartridges"
+            .to_owned(),
     })
 }
 

@@ -209,7 +209,14 @@ impl Daemon {
             Ok(changed) => {
                 for alert in changed {
                     let (rule, state) = (alert.rule.word(), alert.state.word());
-                    info!(alert = alert.id.0, rule, state, subject = alert.subject, alert.message, "an alert");
+                    info!(
+                        alert = alert.id.0,
+                        rule,
+                        state,
+                        subject = alert.subject,
+                        alert.message,
+                        "an alert"
+                    );
                 }
                 self.alerts.tell();
             }
@@ -238,7 +245,9 @@ impl Daemon {
         let is_stale = now_s.saturating_sub(outgoing.notice.at_s) > STALE_S;
         let again = outcome.as_ref().err().and_then(|error| pause_s(outgoing.attempts + 1, error));
         let written = match again.filter(|_| !is_stale) {
-            Some(pause_s) => self.meta.change(|tx| Ok(vtl_alert::postpone(tx, name, outgoing, now_s + pause_s)?)),
+            Some(pause_s) => {
+                self.meta.change(|tx| Ok(vtl_alert::postpone(tx, name, outgoing, now_s + pause_s)?))
+            }
             None => self.meta.change(|tx| Ok(vtl_alert::sent(tx, outgoing.id)?)),
         };
         if let Err(error) = outcome {

@@ -33,7 +33,10 @@ pub(super) fn of(config: &Alerts, installation: &str) -> (Vec<Arc<dyn Sender>>, 
         wanted.push(Ok(Arc::new(Syslog { place, origin: origin() })));
     }
     let (usable, others): (Vec<_>, Vec<_>) = wanted.into_iter().partition(Result::is_ok);
-    (usable.into_iter().filter_map(Result::ok).collect(), others.into_iter().filter_map(Result::err).collect())
+    (
+        usable.into_iter().filter_map(Result::ok).collect(),
+        others.into_iter().filter_map(Result::err).collect(),
+    )
 }
 
 /// The name of this machine.

@@ -10,7 +10,8 @@ use crate::daemon::{Daemon, internal, invalid};
 impl Daemon {
     /// Alerts of the last months, the newest last.
     pub(crate) fn alert_list(&self) -> Result<Vec<AlertInfo>, ApiError> {
-        let all = self.meta.read(|tx| Ok(vtl_alert::all(tx)?)).map_err(|error| crate::api::refused(&error))?;
+        let all =
+            self.meta.read(|tx| Ok(vtl_alert::all(tx)?)).map_err(|error| crate::api::refused(&error))?;
         Ok(all.iter().map(shown).collect())
     }
 
@@ -42,13 +43,14 @@ impl Daemon {
             let asked: Vec<_> = senders.iter().map(|sender| scope.spawn(|| sender.send(&notice))).collect();
             asked.into_iter().map(std::thread::ScopedJoinHandle::join).collect()
         });
-        let row = |(sender, outcome): (&std::sync::Arc<dyn vtl_alert::send::Sender>, std::thread::Result<_>)| {
-            let outcome: Result<(), vtl_alert::send::NotSent> =
-                outcome.map_err(|_| internal("the sender has failed; see the log"))?;
-            self.alerts.note(sender.name(), &outcome);
-            let why = outcome.err().map(|error| error.to_string());
-            Ok(AlertTest { receiver: sender.name().to_owned(), ok: why.is_none(), why })
-        };
+        let row =
+            |(sender, outcome): (&std::sync::Arc<dyn vtl_alert::send::Sender>, std::thread::Result<_>)| {
+                let outcome: Result<(), vtl_alert::send::NotSent> =
+                    outcome.map_err(|_| internal("the sender has failed; see the log"))?;
+                self.alerts.note(sender.name(), &outcome);
+                let why = outcome.err().map(|error| error.to_string());
+                Ok(AlertTest { receiver: sender.name().to_owned(), ok: why.is_none(), why })
+            };
         senders.iter().zip(outcomes).map(row).collect()
     }
 

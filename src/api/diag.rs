@@ -9,7 +9,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde::Serialize;
 use serde_json::{Value, json};
-use vtl_api::ApiError;
+use vtl_api::{ApiError, FormatInfo, UpgradeStore};
 
 use crate::clock::{rfc3339, unix_seconds};
 use crate::daemon::{Daemon, internal};
@@ -68,6 +68,7 @@ impl Daemon {
         let now_s = unix_seconds();
         let mut bundle = Bundle::default();
         bundle.json("versions.json", Ok(self.versions(now_s)));
+        bundle.json("formats.json", self.store_upgrade(UpgradeStore { plan: true }));
         bundle.json("status.json", self.system_status());
         let settings = self.config();
         let lines: Vec<String> = settings.effective().iter().map(|setting| format!("{setting}\n")).collect();
@@ -84,6 +85,13 @@ impl Daemon {
         bundle.text("metrics.txt", self.metrics());
         bundle.text("log.txt", Ok(crate::log::recent()));
         bundle.archive(now_s).map_err(|error| internal(&format!("the bundle cannot be made: {error}")))
+    }
+
+    /// What versions of formats there are. Nothing that this program can open is to be rewritten, so that doing and planning it are one.
+    pub(crate) fn store_upgrade(&self, _asked: UpgradeStore) -> Result<Vec<FormatInfo>, ApiError> {
+        let unreadable = "see the log, and check the disks of pools and state folder";
+        crate::formats::found(&self.config())
+            .map_err(|why| ApiError { remedy: Some(unreadable.to_owned()), ..internal(&why) })
     }
 
     fn versions(&self, now_s: u64) -> Value {
@@ -116,11 +124,16 @@ impl Daemon {
 
     fn scrubs_told(&self) -> Value {
         let pools = self.pools.open_ones();
-        pools.iter().map(|pool| json!({
-            "pool": pool.name.to_string(),
-            "scrub": self.scrub_line(pool),
-            "damage": self.damage(pool),
-        })).collect()
+        pools
+            .iter()
+            .map(|pool| {
+                json!({
+                    "pool": pool.name.to_string(),
+                    "scrub": self.scrub_line(pool),
+                    "damage": self.damage(pool),
+                })
+            })
+            .collect()
     }
 }
 

@@ -40,8 +40,10 @@ pub async fn serve(listener: TcpListener, daemon: Arc<Daemon>, token: String) {
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .layer(middleware::map_response(in_our_words))
         .layer(middleware::from_fn_with_state(guard, admit::admit));
-    let app =
-        Router::new().nest(BASE, routes).merge(watch).fallback(|| async { not_found("there is no such page") });
+    let app = Router::new()
+        .nest(BASE, routes)
+        .merge(watch)
+        .fallback(|| async { not_found("there is no such page") });
     let app = app.into_make_service_with_connect_info::<SocketAddr>();
     if let Err(failed) = axum::serve(listener, app).await {
         error!(%failed, "the API has ended");
@@ -422,6 +424,10 @@ fn system() -> Router<Arc<Daemon>> {
         .route("/system/status", get(|State(d): Shared| run(d, Daemon::system_status)))
         .route("/system/diag", get(|State(d): Shared| run(d, Daemon::system_diag)))
         .route("/system/diag/bundle", get(|State(d): Shared| bundle(d)))
+        .route(
+            "/system/upgrade",
+            post(|State(d): Shared, b: Bytes| run(d, move |d| d.store_upgrade(body(&b)?))),
+        )
         .route("/system/reload", post(|State(d): Shared| run(d, Daemon::system_reload)))
         .route(
             "/system/backup",

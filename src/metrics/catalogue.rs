@@ -13,18 +13,6 @@ pub enum Form {
     Info,
 }
 
-impl Form {
-    /// The word of OpenMetrics.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Counter => "counter",
-            Self::Gauge => "gauge",
-            Self::Histogram => "histogram",
-            Self::Info => "info",
-        }
-    }
-}
-
 /// A family of metrics.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Family {
@@ -100,6 +88,16 @@ families! {
 mod tests {
     use super::*;
 
+    /// The word of OpenMetrics.
+    const fn word(form: Form) -> &'static str {
+        match form {
+            Form::Counter => "counter",
+            Form::Gauge => "gauge",
+            Form::Histogram => "histogram",
+            Form::Info => "info",
+        }
+    }
+
     #[test]
     fn names_are_unique_and_end_with_their_unit() {
         for (at, family) in ALL.iter().enumerate() {
@@ -123,8 +121,9 @@ mod tests {
     fn the_page_of_the_manual_has_every_metric() {
         let page = include_str!("../../docs/operations.md");
         for family in ALL {
-            let labels = family.labels.iter().map(|label| format!("`{label}`")).collect::<Vec<_>>().join(", ");
-            let row = format!("| `{}` | {} | {labels} | {} |", family.name, family.form.word(), family.help);
+            let labels =
+                family.labels.iter().map(|label| format!("`{label}`")).collect::<Vec<_>>().join(", ");
+            let row = format!("| `{}` | {} | {labels} | {} |", family.name, word(family.form), family.help);
             assert!(page.lines().any(|line| line == row), "docs/operations.md lacks:\n{row}");
         }
     }
@@ -135,7 +134,10 @@ mod tests {
         let words = dashboard.split(|c| !is_name(c));
         let ours = words.filter(|word| word.starts_with("vtl_") || word.starts_with("process_"));
         let suffixes = ["_total", "_info", "_bucket", "_sum", "_count"];
-        ours.map(|word| suffixes.iter().find_map(|suffix| word.strip_suffix(suffix)).unwrap_or(word).to_owned()).collect()
+        ours.map(|word| {
+            suffixes.iter().find_map(|suffix| word.strip_suffix(suffix)).unwrap_or(word).to_owned()
+        })
+        .collect()
     }
 
     #[test]

@@ -74,7 +74,8 @@ impl Watched {
     fn is_open_to(&self, request: &Request) -> bool {
         let metrics = &self.daemon.config().metrics;
         let text = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
-        let given = text(header::AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
+        let given =
+            text(header::AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
         let has_token =
             metrics.token.as_ref().is_some_and(|token| bool::from(token.expose().ct_eq(given.as_bytes())));
         let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();

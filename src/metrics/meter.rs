@@ -92,24 +92,22 @@ pub struct Histogram {
     pub sum_ns: u64,
 }
 
-const ZERO: AtomicU64 = AtomicU64::new(0);
-
 impl Default for Latencies {
     fn default() -> Self {
-        Self { buckets: [const { ZERO }; BOUNDS_NS.len() + 1], sum_ns: ZERO }
+        Self { buckets: [const { AtomicU64::new(0) }; BOUNDS_NS.len() + 1], sum_ns: AtomicU64::new(0) }
     }
 }
 
 impl Default for Meter {
     fn default() -> Self {
         Self {
-            commands: [const { ZERO }; 256],
+            commands: [const { AtomicU64::new(0) }; 256],
             latencies: std::array::from_fn(|_| Latencies::default()),
             sense: Mutex::default(),
-            written_bytes: ZERO,
-            read_bytes: ZERO,
-            loads: ZERO,
-            tape_alerts: ZERO,
+            written_bytes: AtomicU64::new(0),
+            read_bytes: AtomicU64::new(0),
+            loads: AtomicU64::new(0),
+            tape_alerts: AtomicU64::new(0),
         }
     }
 }
@@ -204,7 +202,12 @@ mod tests {
     use super::*;
 
     fn command(opcode: u8, now_ns: u64) -> Command {
-        Command { nexus: NexusId(1), cdb: Cdb::new(&[opcode, 0, 0, 0, 0, 0]), data_out: Vec::new(), now: Instant(now_ns) }
+        Command {
+            nexus: NexusId(1),
+            cdb: Cdb::new(&[opcode, 0, 0, 0, 0, 0]),
+            data_out: Vec::new(),
+            now: Instant(now_ns),
+        }
     }
 
     #[test]

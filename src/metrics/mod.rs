@@ -63,7 +63,8 @@ impl Daemon {
         let names = targets.iter().map(|target| target.name.as_str()).chain([DISCOVERY]);
         let rows = self.sessions().list();
         for name in names {
-            let is_its = |row: &&crate::sessions::SessionRow| row.target.as_deref().unwrap_or(DISCOVERY) == name;
+            let is_its =
+                |row: &&crate::sessions::SessionRow| row.target.as_deref().unwrap_or(DISCOVERY) == name;
             to.count(all::SESSIONS, [name], rows.iter().filter(is_its).count() as u64);
         }
         to.count(all::IN_FLIGHT, [], self.sessions().in_flight().bytes());

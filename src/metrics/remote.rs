@@ -10,8 +10,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use vtl_remote::{
-    Abilities, ByteStream, Checkpoint, Class, Error, Folder, Head, ObjectName, Page, Put, Receipt, Remote, Span,
-    StoredHash,
+    Abilities, ByteStream, Checkpoint, Class, Error, Folder, Head, ObjectName, Page, Put, Receipt, Remote,
+    Span, StoredHash,
 };
 
 use crate::clock;
@@ -266,7 +266,7 @@ mod tests {
     use super::*;
 
     fn name(text: &str) -> ObjectName {
-        text.parse().unwrap()
+        ObjectName::new(text).unwrap()
     }
 
     fn run<T>(work: impl Future<Output = T>) -> T {
@@ -310,7 +310,7 @@ mod tests {
     fn a_counter_in_front_hides_nothing_of_what_a_remote_is() {
         let folder = tempfile::tempdir().unwrap();
         let plain: Arc<dyn Remote> = Arc::new(FolderRemote::open("shed", folder.path()).unwrap());
-        let plan = vtl_remote::SharedPlan::default();
+        let plan = std::sync::Arc::new(Mutex::new(vtl_remote::Plan::script([])));
         let rehearsal: Arc<dyn Remote> = Arc::new(FaultyRemote::rehearsing("play", plain.clone(), plan));
         for remote in [plain, rehearsal] {
             let metered = RemoteMeters::default().metered(remote.clone());

@@ -67,7 +67,8 @@ impl Snapshot {
 impl Collector for Snapshot {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         for family in ALL {
-            let samples: Vec<&Sample> = self.0.iter().filter(|sample| sample.family.name == family.name).collect();
+            let samples: Vec<&Sample> =
+                self.0.iter().filter(|sample| sample.family.name == family.name).collect();
             if samples.is_empty() {
                 continue;
             }
@@ -75,7 +76,8 @@ impl Collector for Snapshot {
             // The encoder puts the unit behind the name by itself.
             let bare = family.unit.and_then(|unit| family.name.strip_suffix(unit)?.strip_suffix('_'));
             let name = bare.unwrap_or(family.name);
-            let mut metric = encoder.encode_descriptor(name, family.help, unit.as_ref(), form(family.form))?;
+            let mut metric =
+                encoder.encode_descriptor(name, family.help, unit.as_ref(), form(family.form))?;
             samples.into_iter().try_for_each(|sample| sample.encode(&mut metric))?;
         }
         Ok(())
@@ -106,7 +108,9 @@ impl Sample {
 
     fn encode_value(&self, metric: &mut MetricEncoder<'_>) -> fmt::Result {
         match (&self.value, self.family.form) {
-            (Value::Count(count), Form::Counter) => metric.encode_counter::<NoLabelSet, u64, f64>(count, None),
+            (Value::Count(count), Form::Counter) => {
+                metric.encode_counter::<NoLabelSet, u64, f64>(count, None)
+            }
             (Value::Count(count), _) => metric.encode_gauge(count),
             (Value::Share(share), _) => metric.encode_gauge(share),
             (Value::Times(times), _) => {

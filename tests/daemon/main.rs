@@ -10,6 +10,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod alerts;
 mod crashes;
 mod doors;
 mod durability;
@@ -38,3 +39,4 @@ mod store;
 mod targets;
 mod tasks;
 mod vault;
+mod watch;

@@ -15,8 +15,8 @@ use crate::{
     Surroundings,
     config::{
         Api, CartridgeDefaults, Collections, Compress, Config, DefaultLibrary, Digest, DirectIo,
-        ForeignBundles, Hooks, Iscsi, Jobs, Library, Log, LogFormat, LogLevel, Migrate, Retention, Setting, Store,
-        StoreEncryption, TargetAccess, Transfer,
+        ForeignBundles, Hooks, Iscsi, Jobs, Library, Log, LogFormat, LogLevel, Migrate, Retention, Setting,
+        Store, StoreEncryption, TargetAccess, Transfer,
     },
     document::{self, Documents, one_line},
     doors,

@@ -70,8 +70,11 @@ mod tests {
     #[test]
     fn as_it_is_and_with_every_default_uncommented_it_says_the_same_as_no_file() {
         let text = example();
-        let is_default = |line: &&str| line.starts_with('#') && !line.starts_with("# ") && *line != "#" && !line.ends_with("= ...");
-        let uncommented: Vec<&str> = text.lines().filter(is_default).map(|line| line.trim_start_matches('#')).collect();
+        let is_default = |line: &&str| {
+            line.starts_with('#') && !line.starts_with("# ") && *line != "#" && !line.ends_with("= ...")
+        };
+        let uncommented: Vec<&str> =
+            text.lines().filter(is_default).map(|line| line.trim_start_matches('#')).collect();
         assert!(uncommented.len() > 40, "{uncommented:?}");
         let nothing = effective("");
         assert_eq!(effective(&text), nothing);

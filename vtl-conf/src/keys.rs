@@ -496,7 +496,11 @@ pub const KEYS: &[Key] = &[
         "name a file of mode 0600 that holds the password",
         "a secret never stands in the configuration file",
     ),
-    unset("alerts.email.from", "write a mail address, such as \"vtl@example.org\"", "servers refuse mail without one"),
+    unset(
+        "alerts.email.from",
+        "write a mail address, such as \"vtl@example.org\"",
+        "servers refuse mail without one",
+    ),
     unset(
         "alerts.email.to",
         "write a mail address or a list of them, such as [\"backup@example.org\"]",

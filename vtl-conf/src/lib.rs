@@ -24,16 +24,16 @@ use std::{collections::BTreeMap, ffi::OsString, path::Path};
 
 pub use config::{
     Api, CartridgeDefaults, Collections, Compress, Config, DefaultLibrary, Digest, DirectIo, ForeignBundles,
-    Hooks, Iscsi, Jobs, Library, Log, LogFormat, LogLevel, Migrate, Retention, Setting, Store, StoreEncryption,
-    TargetAccess, Transfer,
+    Hooks, Iscsi, Jobs, Library, Log, LogFormat, LogLevel, Migrate, Retention, Setting, Store,
+    StoreEncryption, TargetAccess, Transfer,
 };
 pub use document::Assignment;
 pub use doors::TargetDoor;
 pub use error::{ConfError, ConfErrors, Origin};
 pub use example::example;
 pub use keys::{KEYS, Key};
-pub use watch::{Alerts, Email, MailTls, Metrics, Syslog, Webhook};
 pub use trigger::{Schedule, Trigger, parse_triggers, split_triggers, triggers_text};
+pub use watch::{Alerts, Email, MailTls, Metrics, Syslog, Webhook};
 
 /// What the defaults depend on: who we are and the environment, as values, so that a test can say them.
 #[derive(Clone, Debug, Default)]

@@ -182,7 +182,8 @@ impl Checker<'_> {
         if !wanted {
             return None;
         }
-        let halves = [("alerts.email.password_file", user.is_some()), ("alerts.email.user", password.is_some())];
+        let halves =
+            [("alerts.email.password_file", user.is_some()), ("alerts.email.user", password.is_some())];
         if user.is_some() != password.is_some() {
             let lacks = halves.iter().find(|(_, other)| *other).map_or("alerts.email.user", |(key, _)| key);
             self.missing(lacks, "user and password_file belong together");
@@ -252,7 +253,9 @@ fn mail_address(value: &Value) -> Parsed<String> {
     let text = text(value)?;
     let odd = |c: char| c.is_control() || c.is_whitespace() || "<>,;\"".contains(c);
     match text.rsplit_once('@') {
-        Some((user, host)) if !user.is_empty() && !host.is_empty() && !text.contains(odd) => Ok(text.to_owned()),
+        Some((user, host)) if !user.is_empty() && !host.is_empty() && !text.contains(odd) => {
+            Ok(text.to_owned())
+        }
         _ => Err("this is no mail address".to_owned()),
     }
 }
@@ -273,7 +276,11 @@ fn split_host(text: &str, default: Option<u16>) -> Parsed<(String, u16)> {
     };
     let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     let usable = |c: char| c.is_ascii_alphanumeric() || ".-:".contains(c);
-    if bare.is_empty() || port == 0 || !bare.chars().all(usable) { Err(wrong()) } else { Ok((bare.to_owned(), port)) }
+    if bare.is_empty() || port == 0 || !bare.chars().all(usable) {
+        Err(wrong())
+    } else {
+        Ok((bare.to_owned(), port))
+    }
 }
 
 /// Who sends in clear says so with `http://`; a name and password in it would be printed.
@@ -283,7 +290,9 @@ fn web_address(value: &Value) -> Parsed<String> {
     let host = rest.map(|rest| rest.split('/').next().unwrap_or_default());
     match host {
         Some(host) if host.contains('@') => Err("a password in an address is shown to everybody".to_owned()),
-        Some(host) if !host.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic()) => Ok(text.to_owned()),
+        Some(host) if !host.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic()) => {
+            Ok(text.to_owned())
+        }
         _ => Err("this is no address of the web".to_owned()),
     }
 }
@@ -297,5 +306,101 @@ fn syslog_to(value: &Value) -> Parsed<Syslog> {
         "udp" => split_host(rest, Some(SYSLOG_PORT)).map(|(host, port)| Syslog::Udp(host, port)),
         "tcp" => split_host(rest, Some(SYSLOG_PORT)).map(|(host, port)| Syslog::Tcp(host, port)),
         _ => Err(wrong()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::path::Path;
+
+    use super::*;
+    use crate::{Assignment, ConfErrors, Config, Surroundings, load};
+
+    fn with(set: &[&str]) -> Result<Config, ConfErrors> {
+        let set: Vec<Assignment> = set.iter().map(|text| Assignment::parse(text).unwrap()).collect();
+        load(None, &set, &Surroundings { root: true, ..Surroundings::default() })
+    }
+
+    #[track_caller]
+    fn refused(set: &[&str], key: &str, problem: &str) {
+        let errors = with(set).unwrap_err();
+        let found = errors.0.iter().find(|error| error.key == key);
+        assert!(found.is_some_and(|error| error.problem.contains(problem)), "{errors}");
+    }
+
+    fn secret(folder: &Path) -> String {
+        let path = folder.join("secret");
+        fs::write(&path, "made-up-secret\n").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        path.display().to_string()
+    }
+
+    #[test]
+    fn nobody_is_told_and_nothing_is_open_unless_somebody_says_so() {
+        let config = with(&[]).unwrap();
+        assert!(!config.metrics.open && config.metrics.token.is_none());
+        let alerts = config.alerts;
+        assert!(alerts.email.is_none() && alerts.webhook.is_none() && alerts.syslog.is_none());
+        assert_eq!((alerts.space_percent, alerts.certificate_days, alerts.export_days), (90, 21, None));
+    }
+
+    #[test]
+    fn a_mail_needs_a_server_a_sender_and_a_receiver_and_a_password_a_protected_way() {
+        let folder = tempfile::tempdir().unwrap();
+        let server = "alerts.email.server=\"mail.example.org:587\"";
+        let from = "alerts.email.from=\"vtl@example.org\"";
+        let to = "alerts.email.to=[\"ann@example.org\", \"bob@example.org\"]";
+        let user = "alerts.email.user=vtl";
+        let password = format!("alerts.email.password_file=\"{}\"", secret(folder.path()));
+        let email = with(&[server, from, to, user, &password]).unwrap().alerts.email.unwrap();
+        assert_eq!(
+            (email.host.as_str(), email.port, email.tls),
+            ("mail.example.org", 587, MailTls::StartTls)
+        );
+        assert_eq!(email.to, ["ann@example.org", "bob@example.org"]);
+        assert_eq!(email.login.unwrap().1.expose(), b"made-up-secret");
+        refused(&[from, to], "alerts.email.server", "no server");
+        refused(&[server, to], "alerts.email.from", "needs it");
+        refused(&[server, from, to, user], "alerts.email.password_file", "belong together");
+        refused(
+            &[server, from, to, user, &password, "alerts.email.tls=none"],
+            "alerts.email.tls",
+            "in clear",
+        );
+        refused(&[server, from, "alerts.email.to=\"a@b>, <c@d\""], "alerts.email.to", "no mail address");
+        refused(
+            &["alerts.email.server=\"mail.example.org\"", from, to],
+            "alerts.email.server",
+            "no host and port",
+        );
+    }
+
+    #[test]
+    fn a_webhook_has_an_address_without_a_password_in_it() {
+        let hook =
+            with(&["alerts.webhook.url=\"https://alerts.example.org/vtl\""]).unwrap().alerts.webhook.unwrap();
+        assert_eq!(hook.url, "https://alerts.example.org/vtl");
+        refused(
+            &["alerts.webhook.url=\"https://user:word@example.org/\""],
+            "alerts.webhook.url",
+            "shown to everybody",
+        );
+        refused(&["alerts.webhook.url=\"ftp://example.org/\""], "alerts.webhook.url", "no address");
+        refused(&["alerts.webhook.ca_file=\"/etc/ca.pem\""], "alerts.webhook.url", "no address to post to");
+    }
+
+    #[test]
+    fn syslog_goes_to_a_socket_or_to_a_host_with_the_registered_port_unless_another_is_named() {
+        let to = |text: &str| {
+            with(&[&format!("alerts.syslog.to=\"{text}\"")]).map(|config| config.alerts.syslog.unwrap())
+        };
+        assert_eq!(to("unix:/dev/log").unwrap(), Syslog::Unix("/dev/log".into()));
+        assert_eq!(to("udp:logs.example.org").unwrap(), Syslog::Udp("logs.example.org".to_owned(), 514));
+        assert_eq!(to("tcp:[2001:db8::1]:6514").unwrap(), Syslog::Tcp("2001:db8::1".to_owned(), 6514));
+        for wrong in ["unix:dev/log", "logs.example.org", "udp:", "tcp:host:0", "udp:2001:db8::1"] {
+            assert!(to(wrong).is_err(), "{wrong}");
+        }
     }
 }

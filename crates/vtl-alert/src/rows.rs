@@ -226,7 +226,12 @@ pub fn open(tx: &Tx<'_>) -> Result<Vec<Alert>, MetaError> {
 ///
 /// # Errors
 /// The file fails.
-pub fn apply(tx: &mut Tx<'_>, changes: &[Change], receivers: &[&str], now_s: u64) -> Result<Vec<Alert>, MetaError> {
+pub fn apply(
+    tx: &mut Tx<'_>,
+    changes: &[Change],
+    receivers: &[&str],
+    now_s: u64,
+) -> Result<Vec<Alert>, MetaError> {
     let mut changed = Vec::new();
     for change in changes {
         let (alert, event) = match change {
@@ -277,7 +282,8 @@ fn clear(tx: &mut Tx<'_>, id: AlertId, now_s: u64) -> Result<Alert, MetaError> {
 pub fn acknowledge(tx: &mut Tx<'_>, id: AlertId, now_s: u64) -> Result<Option<Alert>, MetaError> {
     match tx.get(&ALERTS, &[int(id.0)])?.as_ref().map(Alert::of).transpose()? {
         Some(alert) if alert.state == State::Raised => {
-            let known = |alert: &mut Alert| (alert.state, alert.acknowledged_s) = (State::Acknowledged, Some(now_s));
+            let known =
+                |alert: &mut Alert| (alert.state, alert.acknowledged_s) = (State::Acknowledged, Some(now_s));
             change(tx, id, known).map(Some)
         }
         other => Ok(other),

@@ -158,7 +158,13 @@ pub struct Judge {
 
 impl Judge {
     /// What follows from `findings`, which are all that a look by the rules `looked` found. An alert of another rule is left as it is.
-    pub fn judge(&mut self, open: &[Alert], looked: &[Rule], findings: &[Finding], now_s: u64) -> Vec<Change> {
+    pub fn judge(
+        &mut self,
+        open: &[Alert],
+        looked: &[Rule],
+        findings: &[Finding],
+        now_s: u64,
+    ) -> Vec<Change> {
         let mut changes = Vec::new();
         for finding in findings {
             match open.iter().find(|alert| alert.is_about(finding)) {
@@ -180,7 +186,9 @@ impl Judge {
         self.bad_since_s.retain(|(rule, subject), _| !looked.contains(rule) || is_bad(*rule, subject));
         self.good_since_s.retain(|id, _| open.iter().any(|alert| alert.id == *id));
         for alert in open.iter().filter(|alert| looked.contains(&alert.rule)) {
-            if !findings.iter().any(|finding| alert.is_about(finding)) && self.is_good_long_enough(alert, now_s) {
+            if !findings.iter().any(|finding| alert.is_about(finding))
+                && self.is_good_long_enough(alert, now_s)
+            {
                 changes.push(Change::Clear(alert.id));
             }
         }

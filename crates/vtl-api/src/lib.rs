@@ -4,8 +4,10 @@
 //! Every response is JSON; an error is an [`ApiError`] with an HTTP status of the 4xx or 5xx class.
 
 mod alert;
+mod format;
 
 pub use alert::{AlertInfo, AlertTest};
+pub use format::{FormatInfo, UpgradeStore};
 use serde::{Deserialize, Serialize};
 
 /// Where the version 1 API begins.

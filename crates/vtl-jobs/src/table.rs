@@ -370,7 +370,8 @@ pub(crate) fn counts(tx: &Tx<'_>) -> Result<Vec<(String, &'static str, u64)>, Jo
     let of = |kind: &str, word: &str| {
         found.iter().find(|(k, state, _)| k == kind && state == word).map_or(0, |(.., count)| *count)
     };
-    let each = |kind| State::ALL.map(|state| (String::clone(kind), state.row_word(), of(kind, state.row_word())));
+    let each =
+        |kind| State::ALL.map(|state| (String::clone(kind), state.row_word(), of(kind, state.row_word())));
     Ok(kinds.into_iter().flat_map(each).collect())
 }
 

@@ -96,7 +96,10 @@ const TRACE_BYTES: usize = 16;
 /// The same over all attempts and starts.
 fn trace_of(job: &Job) -> String {
     let mut hasher = blake3::Hasher::new_derive_key("vtl job trace 1");
-    hasher.update(&job.id.0.to_le_bytes()).update(&job.created_s.to_le_bytes()).update(job.request.as_bytes());
+    hasher
+        .update(&job.id.0.to_le_bytes())
+        .update(&job.created_s.to_le_bytes())
+        .update(job.request.as_bytes());
     let mut id = [0; TRACE_BYTES];
     hasher.finalize_xof().fill(&mut id);
     id.iter().map(|byte| format!("{byte:02x}")).collect()

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use vtl_api::{
     AddFolder, AddInitiator, AddPortal, BackupFile, CollectStore, CreateCartridges, CreateLibrary,
     CreatePool, Drain, ExportStoreKey, MoveCartridge, OnPool, RemoveCartridge, RemovePool, RepairStore,
-    RotateStoreKey, ScrubStore, SetCartridge, SetChap, SetLibrary,
+    RotateStoreKey, ScrubStore, SetCartridge, SetChap, SetLibrary, UpgradeStore,
 };
 
 use crate::http::{Failure, Method, Request, segment};
@@ -123,6 +123,12 @@ pub enum Noun {
     /// The system as a whole.
     #[command(subcommand)]
     System(SystemVerb),
+    /// Write manual pages and completions into a folder, for packages.
+    #[command(hide = true)]
+    WriteManual {
+        /// The folder.
+        folder: PathBuf,
+    },
 }
 
 /// Verbs of `vtl library`.
@@ -756,6 +762,13 @@ pub enum SystemVerb {
         /// Where from.
         file: PathBuf,
     },
+    /// Which versions of formats lie in state and pools, and what is to be done about them. This version rewrites none: what it can open stays as it is. Before a new
+    /// version starts, vtld --upgrade-plan of that version says what it would do.
+    UpgradeStore {
+        /// Only say what would be done.
+        #[arg(long, alias = "dry-run")]
+        plan: bool,
+    },
     /// Make the inventory again from the cartridges themselves.
     Rebuild {
         /// Only say what would be done.
@@ -807,6 +820,7 @@ impl Noun {
             Self::Cartridge(verb) => verb.call(),
             Self::Vault(verb) => Ok(verb.call()),
             Self::Alert(verb) => Ok(verb.call()),
+            Self::WriteManual { .. } => Err(Failure::Local("this asks no server".to_owned())),
             Self::Export(verb) => verb.call(),
             Self::Store(StoreVerb::Stats(of)) => Ok(get(&of.ask("/store/stats"), STATS)),
             Self::Store(StoreVerb::Account(of)) => {
@@ -859,6 +873,15 @@ impl Noun {
     pub fn files_to_import(&self) -> Option<&[PathBuf]> {
         match self {
             Self::Config(ConfigVerb::ImportQuadstor { files }) => Some(files),
+            _ => None,
+        }
+    }
+
+    /// The folder to write a manual into, when the command is that.
+    #[must_use]
+    pub fn manual(&self) -> Option<&Path> {
+        match self {
+            Self::WriteManual { folder } => Some(folder),
             _ => None,
         }
     }
@@ -1107,6 +1130,11 @@ impl SystemVerb {
             Self::Backup { file } => post("/system/backup".to_owned(), &BackupFile { file: absolute(file)? }),
             Self::Restore { file } => {
                 post("/system/restore".to_owned(), &BackupFile { file: absolute(file)? })
+            }
+            Self::UpgradeStore { plan } => {
+                let view = View::Table(&["place", "what", "found", "known", "files", "action"]);
+                let body = Some(json!(UpgradeStore { plan: *plan }));
+                call(Method::Post, "/system/upgrade".to_owned(), body, view)
             }
             Self::Rebuild { plan } => {
                 let view = View::Table(&["label", "id", "action"]);

@@ -102,14 +102,14 @@ impl Client {
             .limit(MAX_FILE_BYTES)
             .read_to_vec()
             .map_err(|e| Failure::Local(format!("the answer of {url} broke off: {e}")))?;
-        if status.is_success() { Ok(bytes) } else { Err(refused(&url, status, &String::from_utf8_lossy(&bytes))) }
+        if status.is_success() {
+            Ok(bytes)
+        } else {
+            Err(refused(&url, status, &String::from_utf8_lossy(&bytes)))
+        }
     }
 
-    fn answer(
-        &self,
-        request: &Request,
-        url: &str,
-    ) -> Result<ureq::http::Response<ureq::Body>, Failure> {
+    fn answer(&self, request: &Request, url: &str) -> Result<ureq::http::Response<ureq::Body>, Failure> {
         let method = match request.method {
             Method::Get => "GET",
             Method::Post => "POST",

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use clap::Parser;
+use clap::{CommandFactory as _, Parser};
 use vtl_client::command::{Cli, Then, scrub_status};
 use vtl_client::follow::to_the_end;
 use vtl_client::http::{Client, Failure};
@@ -27,6 +27,11 @@ fn main() -> ExitCode {
 fn run(cli: &Cli) -> Result<ExitCode, Failure> {
     if let Some(files) = cli.command.files_to_import() {
         return import(files, cli.json);
+    }
+    if let Some(folder) = cli.command.manual() {
+        return vtl_manual::write(&Cli::command(), "1", folder)
+            .map(|()| ExitCode::SUCCESS)
+            .map_err(|error| Failure::Local(format!("cannot write into {}: {error}", folder.display())));
     }
     let call = cli.command.call()?;
     let client = Client::new(&cli.connection)?;

@@ -134,7 +134,9 @@ impl Sender for Mail {
 
 fn with_cause(error: &dyn std::error::Error) -> String {
     match error.source() {
-        Some(cause) if !error.to_string().contains(&cause.to_string()) => format!("{error}: {}", with_cause(cause)),
+        Some(cause) if !error.to_string().contains(&cause.to_string()) => {
+            format!("{error}: {}", with_cause(cause))
+        }
         _ => error.to_string(),
     }
 }
@@ -147,7 +149,8 @@ mod tests {
     fn a_mail_says_what_is_wrong_what_to_do_and_where_and_no_line_of_it_is_a_header() {
         let origin = Origin { host: "tapes".to_owned(), installation: "00ff".to_owned() };
         let to = ["ann@example.org".to_owned(), "bob@example.org".to_owned()];
-        let mail = Mail::new(("127.0.0.1", 1), MailTls::None, None, None, ("vtl@example.org", &to), origin).unwrap();
+        let mail =
+            Mail::new(("127.0.0.1", 1), MailTls::None, None, None, ("vtl@example.org", &to), origin).unwrap();
         let notice = Notice {
             event: Event::Raised,
             id: 7,

@@ -95,7 +95,8 @@ impl Notice {
 
     /// RFC 3339.
     pub(crate) fn time(&self) -> String {
-        let second = i64::try_from(self.at_s).ok().and_then(|second| jiff::Timestamp::from_second(second).ok());
+        let second =
+            i64::try_from(self.at_s).ok().and_then(|second| jiff::Timestamp::from_second(second).ok());
         second.unwrap_or_default().to_string()
     }
 }

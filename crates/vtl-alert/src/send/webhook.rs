@@ -111,7 +111,8 @@ impl Sender for Webhook {
         let mut request = self.agent.post(&self.url).header("content-type", "application/json");
         if let Some(key) = &self.key {
             let now = jiff::Timestamp::now().as_second();
-            request = request.header(TIMESTAMP, now.to_string()).header(SIGNATURE, signature(key, now, &body));
+            request =
+                request.header(TIMESTAMP, now.to_string()).header(SIGNATURE, signature(key, now, &body));
         }
         let answer = request.send(&body).map_err(NotSent::may_pass)?;
         let refused = |status| format!("{} answered {status}", self.url);
@@ -148,10 +149,20 @@ mod tests {
             while !head.ends_with("\r\n\r\n") {
                 reader.read_line(&mut head).unwrap();
             }
-            let length = head.to_lowercase().split_once("content-length: ").unwrap().1.split("\r\n").next().unwrap().parse().unwrap();
+            let length = head
+                .to_lowercase()
+                .split_once("content-length: ")
+                .unwrap()
+                .1
+                .split("\r\n")
+                .next()
+                .unwrap()
+                .parse()
+                .unwrap();
             let mut body = vec![0; length];
             reader.read_exact(&mut body).unwrap();
-            write!(reader.get_mut(), "HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").unwrap();
+            write!(reader.get_mut(), "HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+                .unwrap();
             (head.to_lowercase(), String::from_utf8(body).unwrap())
         });
         (url, thread)
@@ -165,7 +176,10 @@ mod tests {
     fn a_signature_is_the_hmac_that_openssl_makes() {
         // printf '1774224000.{"a":1}' | openssl dgst -sha256 -hmac 'made up for this test'
         let key = hmac::Key::new(hmac::HMAC_SHA256, b"made up for this test");
-        assert_eq!(signature(&key, 1_774_224_000, "{\"a\":1}"), "sha256=228d0ef67d389ab1225e6d1a32c07eb35a3b8218f9e9aaf8d699e8e70bd533ac");
+        assert_eq!(
+            signature(&key, 1_774_224_000, "{\"a\":1}"),
+            "sha256=228d0ef67d389ab1225e6d1a32c07eb35a3b8218f9e9aaf8d699e8e70bd533ac"
+        );
     }
 
     #[test]

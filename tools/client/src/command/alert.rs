@@ -7,7 +7,8 @@ use super::{Call, call, get, path};
 use crate::http::Method;
 use crate::print::View;
 
-const COLUMNS: &[&str] = &["id", "state", "severity", "rule", "subject", "raised", "cleared", "message", "remedy"];
+const COLUMNS: &[&str] =
+    &["id", "state", "severity", "rule", "subject", "raised", "cleared", "message", "remedy"];
 
 /// Verbs of `vtl alert`.
 #[derive(Subcommand)]
