@@ -10,6 +10,8 @@ use clap::Command;
 use clap_complete::{Shell, generate_to};
 use clap_mangen::Man;
 
+/// When the pages got their form; what they say is as old as the program.
+const DATE: &str = "2026-11-26";
 /// Shells that get a file.
 const SHELLS: [(Shell, &str); 3] = [(Shell::Bash, "bash"), (Shell::Zsh, "zsh"), (Shell::Fish, "fish")];
 
@@ -36,7 +38,7 @@ pub fn write(command: &Command, section: &str, folder: &Path) -> io::Result<()> 
 fn page(command: &Command, name: &str, section: &str, folder: &Path) -> io::Result<()> {
     let shown = command.clone().display_name(name.to_owned());
     let mut file = File::create(folder.join(format!("{name}.{section}")))?;
-    Man::new(shown).section(section).manual("vtl").render(&mut file)?;
+    Man::new(shown).section(section).date(DATE).manual("vtl").render(&mut file)?;
     let inner = command.get_subcommands().filter(|inner| !inner.is_hide_set());
     inner
         .into_iter()
