@@ -72,8 +72,8 @@ fn labels(server: &Server) -> Vec<String> {
 }
 
 /// Folders on the remote: complete ones, and others.
-fn folders(server: &Server) -> (usize, usize) {
-    let listed = server.get("/exports?remote=r");
+fn folders(server: &Server, remote: &str) -> (usize, usize) {
+    let listed = server.get(&format!("/exports?remote={remote}"));
     let (complete, others): (Vec<_>, Vec<_>) =
         listed.as_array().unwrap().iter().partition(|one| one["complete"] == true);
     (complete.len(), others.len())
@@ -81,15 +81,27 @@ fn folders(server: &Server) -> (usize, usize) {
 
 #[test]
 fn killed_at_random_points_exports_and_imports_lose_double_and_leave_nothing() {
+    killed("r");
+}
+
+#[test]
+fn killed_at_random_points_they_do_neither_where_objects_are_staged() {
+    killed("far");
+}
+
+/// `far`: the same folder as `r`, and not taken for one of this machine.
+fn killed(to: &str) {
     let (keys, place) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let mut server = Server::start(&["--set", "cartridge.size=1g", "--set", "transfer.retry.pause=1s"]);
     let mut other = second();
     for one in [&server, &other] {
         remote(one, place.path());
         key(one, keys.path());
+        let far = json!({ "name": "far", "type": "faulty", "over": "r", "faults": ["drop:0%"] });
+        one.api("POST", "/remotes", &far);
     }
     server.session(1).load(1, 0);
-    let asked = json!({ "remote": "r", "key": "k", "chunk_size_bytes": 1 << 20 });
+    let asked = json!({ "remote": to, "key": "k", "chunk_size_bytes": 1 << 20 });
     let mut kills = Kills::some(rounds(6, 100));
     let mut round = 0;
     while kills.left > 0 {
@@ -103,15 +115,19 @@ fn killed_at_random_points_exports_and_imports_lose_double_and_leave_nothing() {
         let id = export(&server, &asked);
         let result = kills.meet(&mut server, &id, |server, when| {
             assert_eq!(labels(server).len(), CARTRIDGES, "{when}");
-            let (complete, others) = folders(server);
+            let (complete, others) = folders(server, to);
             // The job's own is complete or not; all before it are.
             assert!((complete, others) == (before, 1) || (before..=before + 1).contains(&complete), "{when}");
             assert!(complete + others <= before + 1, "{when}: {complete} and {others} folders");
         });
         assert_eq!(result["exported"], true, "round {round}: {result}");
-        assert_eq!(folders(&server), (before + 1, 0), "round {round}: one folder for each export, complete");
+        assert_eq!(
+            folders(&server, to),
+            (before + 1, 0),
+            "round {round}: one folder for each export, complete"
+        );
         assert!(staging_is_empty(&server), "round {round}");
-        let folder = json!({ "remote": "r", "folder": result["folder"] });
+        let folder = json!({ "remote": to, "folder": result["folder"] });
         let verified = server.api("POST", "/exports/verify", &folder);
         assert_eq!(done(&server, &verified["id"])["known"], true, "round {round}");
 

@@ -143,6 +143,36 @@ impl<'a, S: Source> Image<'a, S> {
         Err(BundleError::Range(format!("there is no block {number}: there are {first}")))
     }
 
+    /// The objects that a part of the image lies in, each as a whole against the manifest.
+    ///
+    /// # Errors
+    /// What is wrong, with object and frame.
+    pub fn check(&mut self, range: Range<u64>) -> Result<(), BundleError> {
+        for at in self.objects_of(&range)? {
+            verify_object(self.manifest, at, &self.firsts, &mut self.source)?;
+        }
+        Ok(())
+    }
+
+    fn objects_of(&self, range: &Range<u64>) -> Result<Range<usize>, BundleError> {
+        let len = self.manifest.image_bytes;
+        if range.start > range.end || range.end > len {
+            let why = format!("bytes {} to {} are not in an image of {len}", range.start, range.end);
+            return Err(BundleError::Range(why));
+        }
+        let frames = frames_of(range);
+        if frames.is_empty() {
+            return Ok(0..0);
+        }
+        let object = |frame: u64| self.firsts.partition_point(|first| *first <= frame) - 1;
+        Ok(object(frames.start)..object(frames.end - 1) + 1)
+    }
+}
+
+impl<S: Source> Image<'_, S>
+where
+    S::Object: Seek,
+{
     /// A part of the image, by frames alone: each is checked, objects as a whole are not. Who needs that calls [`Image::check`] before.
     ///
     /// # Errors
@@ -169,31 +199,6 @@ impl<'a, S: Source> Image<'a, S> {
             }
         }
         Ok(())
-    }
-
-    /// The objects that a part of the image lies in, each as a whole against the manifest.
-    ///
-    /// # Errors
-    /// What is wrong, with object and frame.
-    pub fn check(&mut self, range: Range<u64>) -> Result<(), BundleError> {
-        for at in self.objects_of(&range)? {
-            verify_object(self.manifest, at, &self.firsts, &mut self.source)?;
-        }
-        Ok(())
-    }
-
-    fn objects_of(&self, range: &Range<u64>) -> Result<Range<usize>, BundleError> {
-        let len = self.manifest.image_bytes;
-        if range.start > range.end || range.end > len {
-            let why = format!("bytes {} to {} are not in an image of {len}", range.start, range.end);
-            return Err(BundleError::Range(why));
-        }
-        let frames = frames_of(range);
-        if frames.is_empty() {
-            return Ok(0..0);
-        }
-        let object = |frame: u64| self.firsts.partition_point(|first| *first <= frame) - 1;
-        Ok(object(frames.start)..object(frames.end - 1) + 1)
     }
 }
 

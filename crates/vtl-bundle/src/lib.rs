@@ -17,6 +17,7 @@ mod chunk;
 mod error;
 mod frame;
 mod frames;
+mod hashers;
 mod image;
 mod manifest;
 mod map;

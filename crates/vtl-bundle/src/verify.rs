@@ -1,6 +1,6 @@
 //! Objects against the manifest, without any key: headers, frames in their order, length and SHA-256.
 
-use std::io::{self, Read, Seek};
+use std::io::{self, Read};
 
 use sha2::{Digest as _, Sha256};
 
@@ -12,8 +12,8 @@ use crate::table;
 
 /// Where objects come from.
 pub trait Source {
-    /// An object that is open.
-    type Object: Read + Seek;
+    /// An object that is open. Who takes parts of a bundle needs one that can be read from any place.
+    type Object: Read;
 
     /// Opens an object of the bundle; its name has been checked.
     ///

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! block -> image -> frame full: compress -> held back until the next one shows whether it is the last of its object
-//!       -> seal for its place -> object: Sink, MD5, SHA-256
+//!       -> seal for its place -> object: Sink; MD5 and SHA-256, each by a thread of its own
 //! ```
 //!
 //! Order: objects one after the other, the manifest last. A writer that failed is of no use afterwards.
@@ -11,6 +11,7 @@ use std::fmt;
 use std::io;
 use std::ops::RangeInclusive;
 
+use bytes::Bytes;
 use md5::Md5;
 use sha2::{Digest as _, Sha256};
 use vtl_codec::{Cipher, Key, Method, PublicKey, Randomness, SigningKey};
@@ -19,6 +20,7 @@ use vtl_types::Label;
 use crate::chunk::{ChunkHeader, HEADER_BYTES as CHUNK_HEADER_BYTES};
 use crate::error::Fault;
 use crate::frame::{End, FRAME_BYTES, Packed};
+use crate::hashers::Hashers;
 use crate::manifest::{
     Attributes, Closed, Inside, MAX_RECIPIENTS, Manifest, ManifestError, Stamp, Stored, hex, manifest_name,
     object_name,
@@ -118,7 +120,7 @@ pub enum WriteError {
     Random(io::Error),
     /// The cryptographic library refuses.
     Refused(Fault),
-    /// A thread that compressed has ended.
+    /// A thread that compressed or hashed has ended.
     Thread,
 }
 
@@ -132,7 +134,7 @@ impl fmt::Display for WriteError {
             Self::Random(error) => write!(f, "there are no random bytes: {error}"),
             Self::Refused(fault) => write!(f, "a frame cannot be sealed: {fault}"),
             Self::Thread => {
-                f.write_str("a thread that compressed frames has ended (this is a fault of the program)")
+                f.write_str("a thread that compressed or hashed has ended (this is a fault of the program)")
             }
         }
     }
@@ -163,6 +165,7 @@ pub struct Writer<S> {
     sink: S,
     settings: Settings,
     packers: Packers,
+    hashers: Hashers,
     data_key: Option<Key>,
     bundle: [u8; 16],
     map: Map,
@@ -186,8 +189,6 @@ struct Open {
     bytes: u64,
     /// Of the bodies of its frames.
     lengths: Vec<u32>,
-    md5: Md5,
-    sha256: Sha256,
 }
 
 impl<S: Sink> Writer<S> {
@@ -236,6 +237,7 @@ impl<S: Sink> Writer<S> {
         Ok(Self {
             sink,
             packers: Packers::new(settings.codec, settings.level, 0),
+            hashers: Hashers::here(),
             settings,
             data_key,
             bundle,
@@ -250,10 +252,11 @@ impl<S: Sink> Writer<S> {
         })
     }
 
-    /// Has so many threads compress, beside the caller's; before the first block. A writer has none unless it is told.
+    /// Has so many threads compress, and others hash, beside the caller's; before the first block. A writer has none unless it is told.
     #[must_use]
     pub fn with_threads(mut self, threads: usize) -> Self {
         self.packers = Packers::new(self.settings.codec, self.settings.level, threads);
+        self.hashers = if threads == 0 { Hashers::here() } else { Hashers::threads() };
         self
     }
 
@@ -261,8 +264,20 @@ impl<S: Sink> Writer<S> {
     ///
     /// # Errors
     /// Its length cannot be, or the sink fails.
-    pub fn block(&mut self, mut bytes: &[u8]) -> Result<(), WriteError> {
-        self.map.block(bytes.len())?;
+    pub fn block(&mut self, bytes: &[u8]) -> Result<(), WriteError> {
+        self.block_of(&[bytes])
+    }
+
+    /// The next block, from its pieces.
+    ///
+    /// # Errors
+    /// As [`Writer::block`].
+    pub fn block_of<B: AsRef<[u8]>>(&mut self, pieces: &[B]) -> Result<(), WriteError> {
+        self.map.block(pieces.iter().map(|piece| piece.as_ref().len()).sum())?;
+        pieces.iter().try_for_each(|piece| self.take(piece.as_ref()))
+    }
+
+    fn take(&mut self, mut bytes: &[u8]) -> Result<(), WriteError> {
         while !bytes.is_empty() {
             // A full frame waits for a byte behind it: the last one may be full too.
             if self.raw.len() == FRAME_BYTES {
@@ -370,13 +385,37 @@ impl<S: Sink> Writer<S> {
         };
         let placed = packed.place(self.next_frame, object.number, end, object.seal.as_ref(), &object.header);
         let (header, body) = placed.map_err(WriteError::Refused)?;
-        object.write(&mut self.sink, &header)?;
-        object.write(&mut self.sink, &body)?;
         object.lengths.push(body.len() as u32);
+        self.write(&mut object, Bytes::copy_from_slice(&header))?;
+        self.write(&mut object, body.into())?;
         self.next_frame += 1;
         match end {
             End::None => self.object = Some(object),
-            End::Object | End::Bundle => self.done.push(object.end(&mut self.sink)?),
+            End::Object | End::Bundle => self.end(object)?,
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, object: &mut Open, bytes: Bytes) -> Result<(), WriteError> {
+        object.bytes += bytes.len() as u64;
+        self.hashers.update(bytes.clone())?;
+        self.sink.write(&bytes).map_err(|error| WriteError::Sink { object: object.name.clone(), error })
+    }
+
+    fn end(&mut self, mut object: Open) -> Result<(), WriteError> {
+        let table = table::encode(&object.lengths);
+        self.write(&mut object, table.into())?;
+        let (md5, sha256) = self.hashers.finish()?;
+        let stored = Stored {
+            name: object.name,
+            bytes: object.bytes,
+            md5: hex(&md5),
+            sha256: hex(&sha256),
+            frames: object.lengths.len() as u64,
+        };
+        match self.sink.end(&stored) {
+            Ok(()) => self.done.push(stored),
+            Err(error) => return Err(WriteError::Sink { object: stored.name, error }),
         }
         Ok(())
     }
@@ -394,45 +433,12 @@ impl<S: Sink> Writer<S> {
         let header = ChunkHeader { number, bundle: self.bundle, salt, first_frame: self.next_frame, sealed };
         let seal = self.data_key.as_ref().map(|key| header.cipher(key)).transpose();
         let seal = seal.map_err(|_| WriteError::Refused(Fault::Refused))?;
-        Open::begin(&mut self.sink, object_name(self.settings.label, number), number, header.encode(), seal)
-    }
-}
-
-impl Open {
-    fn begin(
-        sink: &mut impl Sink,
-        name: String,
-        number: u32,
-        header: [u8; CHUNK_HEADER_BYTES],
-        seal: Option<Cipher>,
-    ) -> Result<Self, WriteError> {
-        sink.begin(&name).map_err(|error| WriteError::Sink { object: name.clone(), error })?;
-        let (md5, sha256) = (Md5::new(), Sha256::new());
-        let mut object = Self { name, number, header, seal, bytes: 0, lengths: Vec::new(), md5, sha256 };
-        object.write(sink, &header)?;
+        let name = object_name(self.settings.label, number);
+        self.sink.begin(&name).map_err(|error| WriteError::Sink { object: name.clone(), error })?;
+        let mut object = Open { name, number, header: header.encode(), seal, bytes: 0, lengths: Vec::new() };
+        let header = Bytes::copy_from_slice(&object.header);
+        self.write(&mut object, header)?;
         Ok(object)
-    }
-
-    fn write(&mut self, sink: &mut impl Sink, bytes: &[u8]) -> Result<(), WriteError> {
-        self.bytes += bytes.len() as u64;
-        self.md5.update(bytes);
-        self.sha256.update(bytes);
-        sink.write(bytes).map_err(|error| WriteError::Sink { object: self.name.clone(), error })
-    }
-
-    fn end(mut self, sink: &mut impl Sink) -> Result<Stored, WriteError> {
-        self.write(sink, &table::encode(&self.lengths))?;
-        let stored = Stored {
-            name: self.name,
-            bytes: self.bytes,
-            md5: hex(&self.md5.finalize()),
-            sha256: hex(&self.sha256.finalize()),
-            frames: self.lengths.len() as u64,
-        };
-        match sink.end(&stored) {
-            Ok(()) => Ok(stored),
-            Err(error) => Err(WriteError::Sink { object: stored.name, error }),
-        }
     }
 }
 

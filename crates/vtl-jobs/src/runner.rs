@@ -273,7 +273,11 @@ impl Shared {
         let id = ticket.id;
         let state = match undo {
             true => Ok(State::Stopping),
-            false => self.end(id, run(ticket, work)),
+            false => {
+                let end = run(ticket, work);
+                self.before_it_fails(ticket, work, &end);
+                self.end(id, end)
+            }
         };
         if matches!(state, Ok(State::Stopping)) && self.begins_to_undo(ticket) {
             let undone = guarded(ticket, || work.undo(ticket)).err();
@@ -284,6 +288,17 @@ impl Shared {
         }
         lock(&self.inner).called = true;
         self.tell();
+    }
+
+    /// Has the engine clear away what no attempt will need, when none follows by itself.
+    fn before_it_fails(&self, ticket: &Ticket, work: &dyn Work, end: &End) {
+        let rules = lock(&self.inner).settings.retry;
+        if let End::Failed(failure) = end
+            && rules.pause_s(failure.class, ticket.attempt(), 0).is_none()
+            && let Err(left) = guarded(ticket, || work.failed(ticket))
+        {
+            ticket.note(&left.message);
+        }
     }
 
     /// Whether it is to be done now, and not by the next start.

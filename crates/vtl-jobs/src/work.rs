@@ -34,6 +34,15 @@ pub trait Work: Send + Sync {
     /// Why it could not be done, and whether trying again helps.
     fn run(&self, ticket: &Ticket) -> Result<Outcome, Failure>;
 
+    /// The job is about to fail, and then tried again only when somebody asks for it: what it kept at hand for another attempt can go.
+    ///
+    /// # Errors
+    /// What is left behind; the job's log says so.
+    fn failed(&self, ticket: &Ticket) -> Result<(), Failure> {
+        let _ = ticket;
+        Ok(())
+    }
+
     /// Takes back what is half done of a job that was cancelled. May be called again after a crash.
     ///
     /// # Errors

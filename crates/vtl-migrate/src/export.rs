@@ -202,6 +202,10 @@ impl Work for Export {
         })
     }
 
+    fn failed(&self, ticket: &Ticket) -> Result<(), Failure> {
+        discard(&*self.world, ticket)
+    }
+
     fn undo(&self, ticket: &Ticket) -> Result<(), Failure> {
         let Some(course) = Course::load(ticket)? else { return Ok(()) };
         let world = &*self.world;
@@ -685,11 +689,15 @@ impl Export {
         let identity = self.identity(&course)?;
         abandon(end, pace, &course, &left)?;
         let line = Line { verify: mode(&course.verify)?, ..end.line(&staging) };
-        send(line, confirmed, left, pace, |outbox| {
+        let sent = send(line, confirmed, left, pace, |outbox| {
             let writer = Writer::resume(settings, identity, done, outbox);
             let writer = writer.map_err(|error| fail::write(&error))?;
             pack(writer.with_threads(compressing_threads()), &mut reading, pace)
-        })
+        });
+        if sent.as_ref().is_err_and(Trouble::may_pass) {
+            staging.leave();
+        }
+        sent
     }
 
     /// What comes after a complete bundle.
@@ -811,10 +819,7 @@ fn pack(
         match reading.next_object().map_err(|error| fail::cartridge(&error))? {
             Object::EndOfData => break,
             Object::Filemark => writer.filemarks(1).map_err(failed)?,
-            Object::Block { data, .. } => match data.as_slice() {
-                [piece] => writer.block(piece).map_err(failed)?,
-                pieces => writer.block(&pieces.concat()).map_err(failed)?,
-            },
+            Object::Block { data, .. } => writer.block_of(&data).map_err(failed)?,
         }
     }
     writer.finish().map(drop).map_err(failed)
@@ -928,6 +933,14 @@ impl Pace for Exporting<'_> {
 
     fn sealing(&self, sha256: &str) -> Result<(), Failure> {
         self.keep(|course| course.manifests.push(sha256.to_owned()))
+    }
+
+    fn streamed(&self, bytes: u64) {
+        self.meter.streamed(bytes);
+    }
+
+    fn made(&self, object: &Stored) {
+        self.meter.made(object);
     }
 
     fn moved(&self, object: &Stored, bytes: u64) {

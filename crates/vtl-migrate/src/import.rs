@@ -22,7 +22,7 @@ use vtl_cartridge::{Cartridge, CartridgeError, CartridgeSpec, MAX_COPIED_GENERAT
 use vtl_jobs::{Class, Failure, Outcome, Plan, PlannedTask, Ticket, Work};
 use vtl_library::{LibraryError, NewCartridges, NewPlace};
 use vtl_store::{OwnerId, Store, StoreError};
-use vtl_transfer::{Inbox, Pace, Trouble, receive};
+use vtl_transfer::{Inbox, Pace, Trouble, receive_for_image};
 use vtl_types::{ByteCount, CartridgeId, Label};
 
 use crate::catalogue::{self, Origin, Row, StoredObject};
@@ -378,7 +378,7 @@ impl Import {
         let keys: Vec<String> = manifest.recipients.iter().map(|one| one.key.clone()).collect();
         let private = if manifest.sealed { Some(self.world.private_key(&keys)?) } else { None };
         let staging = end.staging(ticket)?;
-        receive(end.line(&staging), manifest, pace, |inbox| {
+        receive_for_image(end.line(&staging), manifest, pace, |inbox| {
             let mut image =
                 Image::open(manifest, private.as_ref(), inbox).map_err(|error| fail::bundle(&error))?;
             let attributes = image.inside().attributes.clone();

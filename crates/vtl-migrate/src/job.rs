@@ -258,19 +258,39 @@ pub(crate) fn image_bytes_of(object: &Stored) -> u64 {
 pub(crate) struct Meter<'a> {
     ticket: &'a Ticket,
     done: AtomicU64,
+    /// Stored bytes of objects that are still being made.
+    streamed: AtomicU64,
     total: u64,
 }
 
 impl<'a> Meter<'a> {
     pub(crate) fn new(ticket: &'a Ticket, done: u64, total: u64) -> Self {
-        let meter = Self { ticket, done: AtomicU64::new(0), total };
+        let meter = Self { ticket, done: AtomicU64::new(0), streamed: AtomicU64::new(0), total };
         meter.add(done);
         meter
     }
 
     pub(crate) fn add(&self, bytes: u64) {
-        let done = self.done.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
+        self.done.fetch_add(bytes, Ordering::Relaxed);
+        self.tell();
+    }
+
+    fn tell(&self) {
+        let done = self.done.load(Ordering::Relaxed).saturating_add(self.streamed.load(Ordering::Relaxed));
         self.ticket.progress(0, done.min(self.total), self.total);
+    }
+
+    /// So many stored bytes moved of an object of which nobody knows yet how much of the image it has: at least as much, nearly.
+    pub(crate) fn streamed(&self, bytes: u64) {
+        self.streamed.fetch_add(bytes, Ordering::Relaxed);
+        self.tell();
+    }
+
+    /// Now it is known.
+    pub(crate) fn made(&self, object: &Stored) {
+        self.done.fetch_add(image_bytes_of(object), Ordering::Relaxed);
+        self.streamed.fetch_sub(object.bytes, Ordering::Relaxed);
+        self.tell();
     }
 
     /// So many stored bytes of an object moved.

@@ -299,6 +299,61 @@ fn through_a_remote_that_fails_by_plan_an_export_is_whole_or_says_that_it_failed
     assert!(whole > 0, "some got through");
 }
 
+/// Objects that were sent more than once, each time as they were: made anew, a sealed one has another salt.
+fn sent_again(remote: &Watched) -> usize {
+    let sent = remote.sent.lock().unwrap();
+    for (object, times) in &*sent {
+        assert!(times.iter().all(|hash| *hash == times[0]), "{object} was made anew");
+    }
+    sent.values().filter(|times| times.len() > 1).count()
+}
+
+#[test]
+fn an_upload_that_breaks_off_is_tried_again_with_what_is_staged_and_one_that_fails_leaves_nothing() {
+    for breaks in [2, u32::MAX] {
+        let place = tempfile::tempdir().unwrap();
+        let here = Bench::new();
+        let remote = Watched::on(place.path());
+        *remote.breaks.lock().unwrap() = breaks;
+        here.put_remote(remote.clone());
+        here.cartridge(LABEL, &tape(5));
+        let manager = here.start();
+        let job = ended(&manager, export(&manager, &json!({ "key": KEY })));
+        let whole = breaks == 2;
+        assert_eq!(job.state, if whole { State::Completed } else { State::Failed });
+        assert!(sent_again(&remote) > 0 && here.staging_is_empty(), "{:?}", remote.puts);
+        assert_eq!(here.rows().len(), usize::from(whole));
+    }
+}
+
+#[test]
+fn a_paused_export_goes_on_with_what_is_staged() {
+    let place = tempfile::tempdir().unwrap();
+    let here = Bench::new();
+    let remote = Watched::on(place.path());
+    here.put_remote(remote.clone());
+    here.cartridge(LABEL, &tape(5));
+    let manager = here.start();
+    *remote.held.lock().unwrap() = true;
+    let id = export(&manager, &json!({ "key": KEY }));
+    while remote.puts.lock().unwrap().is_empty() {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    manager.pause(id).unwrap();
+    let paused = |job: &vtl_jobs::Job| job.state == State::Paused;
+    assert!(manager.wait_until(id, Some(common::PATIENCE), paused).unwrap().is_some_and(|job| paused(&job)));
+    assert!(!here.staging_is_empty());
+    *remote.held.lock().unwrap() = false;
+    manager.resume(id).unwrap();
+    done(&manager, id);
+    assert!(sent_again(&remote) > 0 && here.staging_is_empty());
+    let there = Bench::with_folder(place.path());
+    there.private.lock().unwrap().push(KEY);
+    let other = there.start();
+    done(&other, import(&other, FOLDER));
+    assert_eq!(there.tape(LABEL), tape(5));
+}
+
 #[test]
 fn a_cancel_takes_the_folder_back_and_the_cartridge_stays() {
     let place = tempfile::tempdir().unwrap();

@@ -167,7 +167,7 @@ impl Remote for CloudRemote {
     }
 
     fn abilities(&self) -> Abilities {
-        Abilities { resumes: true, create: CreateOnly::Atomic, hashes_by_reading: false }
+        Abilities { resumes: true, create: CreateOnly::Atomic, hashes_by_reading: false, near: false }
     }
 
     async fn put(&self, put: Put<'_>) -> Result<Receipt, Error> {

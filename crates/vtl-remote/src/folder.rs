@@ -22,7 +22,9 @@ use crate::error::{Call, Class, Doing, Error, class_of_io};
 use crate::listing::Pager;
 use crate::name::{Folder, ObjectName, PART_MARK};
 use crate::random;
-use crate::remote::{Abilities, Checkpoint, CreateOnly, Head, Page, Put, Remote, Span};
+use crate::remote::{
+    Abilities, Checkpoint, CreateOnly, Flow, Head, Page, Put, Remote, Span, Streams, Unwatched, Watch,
+};
 
 /// What a checkpoint of this driver begins with; the unfinished file's path follows.
 const CHECKPOINT: &str = "folder ";
@@ -77,25 +79,21 @@ impl FolderRemote {
         &self,
         name: &ObjectName,
         mut stream: ByteStream,
-        put: Option<&Put<'_>>,
+        watch: &dyn Watch,
         call: &Call,
     ) -> Result<Unfinished, Error> {
         let target = name.clone();
         let mut unfinished = self.work(call, move |place| place.start(&target)).await?;
-        if let Some(put) = put {
-            put.watch
-                .keep(&unfinished.checkpoint())
-                .map_err(|why| call.fail(Class::Local, format!("the checkpoint cannot be kept: {why}")))?;
-        }
+        watch
+            .keep(&unfinished.checkpoint())
+            .map_err(|why| call.fail(Class::Local, format!("the checkpoint cannot be kept: {why}")))?;
         while let Some(piece) = stream.next().await {
             let piece = piece?;
             let length = piece.len() as u64;
             unfinished = self.work(call, move |_| unfinished.write(&piece)).await?;
-            if let Some(put) = put {
-                put.watch.sent(length);
-            }
+            watch.sent(length);
         }
-        self.work(call, move |_| unfinished.sync()).await
+        Ok(unfinished)
     }
 
     async fn open_object(&self, name: &ObjectName, call: &Call) -> Result<(File, u64), Error> {
@@ -111,7 +109,7 @@ impl Remote for FolderRemote {
     }
 
     fn abilities(&self) -> Abilities {
-        Abilities { resumes: false, create: CreateOnly::Atomic, hashes_by_reading: true }
+        Abilities { resumes: false, create: CreateOnly::Atomic, hashes_by_reading: true, near: true }
     }
 
     async fn put(&self, put: Put<'_>) -> Result<Receipt, Error> {
@@ -121,16 +119,20 @@ impl Remote for FolderRemote {
         }
         let stream = put.limiter.paced(put.body.open());
         let stream = body::checked(stream, *put.content, Class::Source, call.clone());
-        let unfinished = self.write(put.name, stream, Some(&put), &call).await?;
+        let unfinished = self.write(put.name, stream, put.watch, &call).await?;
         self.work(&call, move |_| unfinished.finish(Arrival::Replaces)).await?;
         Ok(Receipt::whole())
+    }
+
+    fn streams(&self) -> Option<&dyn Streams> {
+        Some(self)
     }
 
     async fn create(&self, name: &ObjectName, bytes: Bytes) -> Result<(), Error> {
         let call = self.call(Doing::Create, name);
         let pieces: Vec<Bytes> = body::pieces(&bytes).collect();
         let stream = futures_util::stream::iter(pieces.into_iter().map(Ok)).boxed();
-        let unfinished = self.write(name, stream, None, &call).await?;
+        let unfinished = self.write(name, stream, &Unwatched, &call).await?;
         self.work(&call, move |_| unfinished.finish(Arrival::MustBeNew)).await
     }
 
@@ -178,6 +180,22 @@ impl Remote for FolderRemote {
         };
         let call = Call::new(&self.name, Doing::Abandon, &path.0);
         self.work(&call, move |place| place.remove(&path.1)).await
+    }
+}
+
+#[async_trait]
+impl Streams for FolderRemote {
+    async fn stream(&self, flow: Flow<'_>) -> Result<Receipt, Error> {
+        let call = self.call(Doing::Put, flow.name);
+        let unfinished = self.write(flow.name, flow.limiter.paced(flow.bytes), flow.watch, &call).await?;
+        let made = flow.made.await;
+        let size = made.map_err(|_| call.fail(Class::Source, "its making was given up"))?.size;
+        if size != unfinished.size {
+            let there = unfinished.size;
+            return Err(call.fail(Class::Source, format!("{there} bytes came, and not {size}")));
+        }
+        self.work(&call, move |_| unfinished.finish(Arrival::Replaces)).await?;
+        Ok(Receipt::whole())
     }
 }
 
@@ -232,7 +250,7 @@ impl Place {
         let part = format!("{PART_MARK}{}", random::hex().map_err(io::Error::other)?);
         let (folder, file) = self.make_part(folder_path, &part)?;
         let path = if folder_path.is_empty() { part.clone() } else { format!("{folder_path}/{part}") };
-        Ok(Unfinished { folder, file, part, path, target: last.to_owned(), there: true })
+        Ok(Unfinished { folder, file, part, path, target: last.to_owned(), size: 0, there: true })
     }
 
     /// A new file in a folder. Who removes the last object of the folder meanwhile takes the folder along: then it is made again.
@@ -364,6 +382,8 @@ struct Unfinished {
     part: String,
     path: String,
     target: String,
+    /// Bytes in it.
+    size: u64,
     there: bool,
 }
 
@@ -374,18 +394,15 @@ impl Unfinished {
 
     fn write(mut self, piece: &[u8]) -> io::Result<Self> {
         self.file.write_all(piece)?;
+        self.size += piece.len() as u64;
         Ok(self)
     }
 
-    fn sync(self) -> io::Result<Self> {
+    /// The last steps: bytes that stay, the name, and the folder that has it.
+    fn finish(mut self, arrival: Arrival) -> io::Result<()> {
         self.file.sync_all()?;
         // So that a verification reads the disk and not what memory still has of it. A wish; nothing hangs on it.
         let _ = fs::fadvise(&self.file, 0, None, fs::Advice::DontNeed);
-        Ok(self)
-    }
-
-    /// The last two steps: the name, and the folder that has it.
-    fn finish(mut self, arrival: Arrival) -> io::Result<()> {
         match arrival {
             Arrival::Replaces => fs::renameat(&self.folder, &self.part, &self.folder, &self.target)?,
             Arrival::MustBeNew => self.rename_to_new()?,
@@ -446,6 +463,29 @@ mod tests {
             .collect();
         found.sort();
         found
+    }
+
+    async fn stream(remote: &FolderRemote, to: &str, told: Option<Content>) -> Result<Receipt, Error> {
+        let pieces = [Bytes::from_static(b"abc"), Bytes::from_static(b"def")];
+        let bytes = futures_util::stream::iter(pieces.map(Ok)).boxed();
+        let (tell, made) = tokio::sync::oneshot::channel();
+        told.map(|content| tell.send(content).unwrap());
+        let limiter = Limiter::unlimited();
+        let flow = Flow { name: &name(to), bytes, made, watch: &Unwatched, limiter: &limiter };
+        remote.streams().unwrap().stream(flow).await
+    }
+
+    #[tokio::test]
+    async fn what_is_sent_while_it_is_made_is_there_when_its_maker_says_that_it_is_whole_and_not_otherwise() {
+        let root = tempfile::tempdir().unwrap();
+        let remote = FolderRemote::open("r", root.path()).unwrap();
+        for told in [None, Some(Content::of(b"abcde"))] {
+            let error = stream(&remote, "a", told).await.unwrap_err();
+            assert_eq!((error.class(), files(root.path())), (Class::Source, Vec::new()), "{told:?}");
+        }
+        stream(&remote, "a", Some(Content::of(b"abcdef"))).await.unwrap();
+        assert_eq!(std::fs::read(root.path().join("a")).unwrap(), b"abcdef");
+        assert_eq!(files(root.path()), ["a"]);
     }
 
     #[tokio::test]

@@ -226,7 +226,7 @@ impl Remote for RcloneRemote {
     }
 
     fn abilities(&self) -> Abilities {
-        Abilities { resumes: false, create: CreateOnly::Checked, hashes_by_reading: false }
+        Abilities { resumes: false, create: CreateOnly::Checked, hashes_by_reading: false, near: false }
     }
 
     async fn put(&self, put: Put<'_>) -> Result<Receipt, Error> {

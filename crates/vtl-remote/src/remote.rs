@@ -4,6 +4,7 @@ use std::fmt;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use tokio::sync::oneshot;
 
 use crate::body::{Body, ByteStream};
 use crate::content::{Content, Receipt, StoredHash};
@@ -32,6 +33,11 @@ pub trait Remote: Send + Sync + fmt::Debug {
     /// The body is checked against `content` on its way, and nothing appears when they differ.
     async fn put(&self, put: Put<'_>) -> Result<Receipt, Error>;
 
+    /// How objects are sent while they are made; none: this driver must know an object before it sends it.
+    fn streams(&self) -> Option<&dyn Streams> {
+        None
+    }
+
     /// Sends a small object that must be new: manifests, markers. [`Class::AlreadyThere`](crate::Class) when one is
     /// there; it is left as it was. Who tries again after a lost answer finds its own: see [`create_or_same`].
     async fn create(&self, name: &ObjectName, bytes: Bytes) -> Result<(), Error>;
@@ -55,6 +61,14 @@ pub trait Remote: Send + Sync + fmt::Debug {
     async fn abandon(&self, checkpoint: &Checkpoint) -> Result<(), Error>;
 }
 
+/// What a driver has that takes an object of which neither size nor hashes are known before its end.
+#[async_trait]
+pub trait Streams: Send + Sync {
+    /// Sends an object while it is made; one of that name is replaced. It appears when all of it has come and what is
+    /// then told of it fits, and not before. Cut off, it is begun anew: its checkpoint serves [`Remote::abandon`] alone.
+    async fn stream(&self, flow: Flow<'_>) -> Result<Receipt, Error>;
+}
+
 /// What a driver can do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Abilities {
@@ -64,6 +78,8 @@ pub struct Abilities {
     pub create: CreateOnly,
     /// Whether the remote's hash is computed by the remote, or by reading all bytes back here.
     pub hashes_by_reading: bool,
+    /// Whether what is fetched comes from a disk of this machine: it can be used as it comes, and need not lie here first.
+    pub near: bool,
 }
 
 /// How sure it is that a create-only put replaces nothing.
@@ -90,6 +106,26 @@ pub struct Put<'a> {
     pub watch: &'a dyn Watch,
     /// How fast.
     pub limiter: &'a Limiter,
+}
+
+/// An upload of what is still being made.
+pub struct Flow<'a> {
+    /// Where to.
+    pub name: &'a ObjectName,
+    /// The bytes, as they come.
+    pub bytes: ByteStream,
+    /// What all of them were. It is told when the last one has come; when nobody will tell it, there is no object.
+    pub made: oneshot::Receiver<Content>,
+    /// Whom to tell of progress.
+    pub watch: &'a dyn Watch,
+    /// How fast.
+    pub limiter: &'a Limiter,
+}
+
+impl fmt::Debug for Flow<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Flow").field("name", &self.name).finish_non_exhaustive()
+    }
 }
 
 /// Hears how an upload goes.

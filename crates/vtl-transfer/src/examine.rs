@@ -1,13 +1,12 @@
 //! Where in an object the damage is: it is fetched once more and looked at as it comes. No key is needed, and nothing is kept.
 
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io;
 
-use bytes::{Buf as _, Bytes};
-use futures_util::StreamExt as _;
 use tokio::runtime::Handle;
 use vtl_bundle::{Fault, Manifest, Source, verify_at};
-use vtl_remote::{ByteStream, Limiter, ObjectName, Remote, Span};
+use vtl_remote::{Limiter, ObjectName, Remote, Span};
 
+use crate::arriving::Arriving;
 use crate::pace::Pace;
 use crate::send::on_remote;
 
@@ -45,35 +44,6 @@ impl<'a> Source for Coming<'a> {
         let stream = on_remote(self.runtime, self.pace, self.remote.get(self.name, Span::whole()));
         let stream = stream.map_err(|_| io::Error::other("it cannot be fetched"))?;
         let stream = self.limiter.paced(stream);
-        Ok(Arriving { runtime: self.runtime, pace: self.pace, stream, piece: Bytes::new() })
-    }
-}
-
-/// Its bytes, in order.
-struct Arriving<'a> {
-    runtime: &'a Handle,
-    pace: &'a dyn Pace,
-    stream: ByteStream,
-    piece: Bytes,
-}
-
-impl Read for Arriving<'_> {
-    fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
-        while self.piece.is_empty() {
-            let next = on_remote(self.runtime, self.pace, async { self.stream.next().await.transpose() });
-            match next.map_err(|_| io::Error::other("it cannot be fetched"))? {
-                Some(piece) => self.piece = piece,
-                None => return Ok(0),
-            }
-        }
-        let count = room.len().min(self.piece.len());
-        self.piece.copy_to_slice(room.get_mut(..count).unwrap_or_default());
-        Ok(count)
-    }
-}
-
-impl Seek for Arriving<'_> {
-    fn seek(&mut self, _to: SeekFrom) -> io::Result<u64> {
-        Err(io::ErrorKind::Unsupported.into())
+        Ok(Arriving::new(self.runtime, self.pace, stream, |_| {}, |_| {}))
     }
 }

@@ -2,7 +2,9 @@
 //!
 //! ```text
 //! bundle writer -> Outbox (staging, slots + 1 objects) -> put, verify: a thread and a permit for each -> Pace::confirmed, in order
+//!               -> Outbox -> stream, verify, where a driver takes an object that is still being made: nothing is staged
 //! remote -> get, hash: a thread and a permit for each -> Inbox (staging, slots + 1 objects) -> bundle reader
+//! remote that is a disk of this machine -> get -> Inbox -> bundle reader, which hashes it on its way: nothing is staged
 //! ```
 //!
 //! Who uses it: the engines of exports and imports, on a job's thread. Nothing is tried twice here: what failed is told with its class, and the job
@@ -11,16 +13,19 @@
 //! What a crash leaves: files in the staging folder, of which those that are whole are sent by the next attempt and the others made anew; objects on the
 //! remote, of which the ones that were confirmed are right; a half-sent object, whose checkpoint was kept.
 
+mod arriving;
 mod examine;
 mod pace;
 mod receive;
 mod send;
 mod staging;
+mod stream;
+mod telling;
 mod trouble;
 
 pub use examine::examine;
 pub use pace::{Confirmed, Pace, Permission, of_ticket};
-pub use receive::{Inbox, Staged, receive};
+pub use receive::{Fetched, Inbox, receive, receive_for_image};
 pub use send::{Outbox, content_of, on_remote, send};
 pub use staging::{Left, Staging, discard, empty};
 pub use trouble::{Trouble, failure};

@@ -59,6 +59,16 @@ pub trait Pace: Sync {
     /// It could not be kept.
     fn sealing(&self, sha256: &str) -> Result<(), Failure>;
 
+    /// So many bytes have moved of an object that is still being made.
+    fn streamed(&self, bytes: u64) {
+        let _ = bytes;
+    }
+
+    /// An object is made and has moved; its bytes were told by [`Pace::streamed`].
+    fn made(&self, object: &Stored) {
+        let _ = object;
+    }
+
     /// So many bytes of this object have moved since it was told last.
     fn moved(&self, object: &Stored, bytes: u64);
 

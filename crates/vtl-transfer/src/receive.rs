@@ -1,4 +1,5 @@
-//! Objects from a remote to the bundle's reader: each is fetched whole and compared with its hashes before a byte of it is read.
+//! Objects from a remote to the bundle's reader: each is fetched whole and compared with its hashes before a byte of it is read. But for those
+//! on a disk of this machine, when the reader compares the same hashes itself, and keeps what it read apart until it has: they are read as they come.
 //!
 //! Room for an object is found, and kept for it, before it has the right to a transfer: who waits for room holds nothing that others need to make
 //! some. Objects get their room in order, so that what the reader waits for never waits for what comes after it.
@@ -16,8 +17,9 @@ use vtl_jobs::Failure;
 use vtl_remote::{Class, Span, verified};
 
 use crate::Line;
+use crate::arriving::Arriving;
 use crate::examine::examine;
-use crate::pace::Pace;
+use crate::pace::{Pace, Permission};
 use crate::send::{content_of, named, on_remote};
 use crate::staging::{Kept, Room};
 use crate::trouble::{Trouble, local};
@@ -34,9 +36,33 @@ pub fn receive<T>(
     pace: &dyn Pace,
     work: impl FnOnce(&mut Inbox<'_, '_>) -> Result<T, Trouble>,
 ) -> Result<T, Trouble> {
+    through(line, manifest, pace, false, work)
+}
+
+/// The same for `work` that compares each object with its hashes itself, as [`vtl_bundle::Image`] does, and keeps nothing before it has: what lies on
+/// a disk of this machine is not staged.
+///
+/// # Errors
+/// What stopped it.
+pub fn receive_for_image<T>(
+    line: Line<'_>,
+    manifest: &Manifest,
+    pace: &dyn Pace,
+    work: impl FnOnce(&mut Inbox<'_, '_>) -> Result<T, Trouble>,
+) -> Result<T, Trouble> {
+    through(line, manifest, pace, line.remote.abilities().near, work)
+}
+
+fn through<T>(
+    line: Line<'_>,
+    manifest: &Manifest,
+    pace: &dyn Pace,
+    as_they_come: bool,
+    work: impl FnOnce(&mut Inbox<'_, '_>) -> Result<T, Trouble>,
+) -> Result<T, Trouble> {
     let board = Board { state: Mutex::default(), changed: Condvar::new() };
     let done = std::thread::scope(|scope| {
-        let mut inbox = Inbox { scope, line, pace, board: &board, manifest, next: 0 };
+        let mut inbox = Inbox { scope, line, pace, board: &board, manifest, next: 0, as_they_come };
         let done = work(&mut inbox);
         if let Err(trouble) = &done {
             board.fail(trouble.clone());
@@ -51,22 +77,26 @@ pub fn receive<T>(
     }
 }
 
+/// An object, from its first byte on.
+pub struct Fetched<'a>(From<'a>);
+
+enum From<'a> {
+    Staged(Staged),
+    Coming { object: Arriving<'a>, _permit: Permission },
+}
+
 /// An object that is here and right. Dropping it removes the file.
-#[derive(Debug)]
-pub struct Staged {
+struct Staged {
     file: File,
     _kept: Kept,
 }
 
-impl Read for Staged {
+impl Read for Fetched<'_> {
     fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
-        self.file.read(room)
-    }
-}
-
-impl Seek for Staged {
-    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        self.file.seek(to)
+        match &mut self.0 {
+            From::Staged(staged) => staged.file.read(room),
+            From::Coming { object, .. } => object.read(room),
+        }
     }
 }
 
@@ -151,22 +181,39 @@ pub struct Inbox<'scope, 'env> {
     manifest: &'env Manifest,
     /// The next object to be fetched.
     next: usize,
+    /// Not staged, and compared with nothing here.
+    as_they_come: bool,
 }
 
-impl Source for &mut Inbox<'_, '_> {
-    type Object = Staged;
+impl<'env> Source for &mut Inbox<'_, 'env> {
+    type Object = Fetched<'env>;
 
-    fn open(&mut self, name: &str) -> io::Result<Staged> {
+    fn open(&mut self, name: &str) -> io::Result<Fetched<'env>> {
         let at = self.manifest.objects.iter().position(|object| object.name == name);
         let at = at.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
-        self.take(at).map_err(|trouble| {
+        let from = match self.manifest.objects.get(at) {
+            Some(object) if self.as_they_come => self.coming(object),
+            _ => self.take(at).map(From::Staged),
+        };
+        from.map(Fetched).map_err(|trouble| {
             self.board.fail(trouble);
             io::Error::other("the transfer has ended")
         })
     }
 }
 
-impl Inbox<'_, '_> {
+impl<'env> Inbox<'_, 'env> {
+    /// This object, as it comes.
+    fn coming(&self, object: &'env Stored) -> Result<From<'env>, Trouble> {
+        let (line, pace, board) = (self.line, self.pace, self.board);
+        let name = named(&line, &object.name)?;
+        let permit = pace.permit().ok_or(Trouble::Stopped)?;
+        let stream = on_remote(line.runtime, pace, line.remote.get(&name, Span::whole()))?;
+        let stream = line.limiter.paced(stream);
+        let (moved, failed) = (move |bytes| pace.moved(object, bytes), move |trouble| board.fail(trouble));
+        Ok(From::Coming { object: Arriving::new(line.runtime, pace, stream, moved, failed), _permit: permit })
+    }
+
     /// This object, while those after it are fetched.
     fn take(&mut self, at: usize) -> Result<Staged, Trouble> {
         // The one that is being read is in the folder, too.

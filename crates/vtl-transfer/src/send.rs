@@ -15,13 +15,15 @@ use tokio::runtime::Handle;
 use vtl_bundle::{Sink, Stored};
 use vtl_jobs::Failure;
 use vtl_remote::{
-    Checkpoint, Class, Content, FileBody, Mode, ObjectName, Put, Receipt, Watch, create_or_same, from_hex,
+    Checkpoint, Class, Content, FileBody, Mode, ObjectName, Put, Receipt, Streams, create_or_same, from_hex,
     verify, verify_or_read_back,
 };
 
 use crate::Line;
 use crate::pace::{Confirmed, Pace};
 use crate::staging::{Kept, Left, Writing};
+use crate::stream::{self, Spring};
+use crate::telling::Telling;
 use crate::trouble::{Trouble, local};
 
 /// So often a call to a remote is interrupted to look whether a stop is wanted.
@@ -98,10 +100,11 @@ pub fn send<T>(
     let done = std::thread::scope(|scope| {
         let mut outbox = Outbox { scope, line, pace, board: &board, next: first, open: Open::Nothing };
         let done = outbox.go_on(left).and_then(|()| work(&mut outbox));
-        drop(outbox);
+        // Before what is on its way is cut off: that is told as a trouble of its own.
         if let Err(trouble) = &done {
             board.fail(trouble.clone());
         }
+        drop(outbox);
         done
     });
     let state = board.state.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -124,17 +127,15 @@ pub struct Outbox<'scope, 'env> {
 /// What is being written.
 enum Open<'a> {
     Nothing,
-    Chunk(Writing<'a>),
+    Staged(Writing<'a>),
+    Streamed(Spring),
     Manifest(Vec<u8>),
 }
 
 impl Sink for &mut Outbox<'_, '_> {
     fn begin(&mut self, name: &str) -> io::Result<()> {
-        let opened = if name.ends_with(".manifest") {
-            Ok(Open::Manifest(Vec::new()))
-        } else {
-            self.begin_chunk(name).map(Open::Chunk)
-        };
+        let opened =
+            if name.ends_with(".manifest") { Ok(Open::Manifest(Vec::new())) } else { self.begin_chunk(name) };
         self.open = opened.map_err(|trouble| self.stop(trouble))?;
         Ok(())
     }
@@ -142,8 +143,9 @@ impl Sink for &mut Outbox<'_, '_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         let written = match &mut self.open {
             Open::Nothing => Ok(()),
-            Open::Chunk(file) if self.pace.goes_on() => file.write(bytes, self.pace),
-            Open::Chunk(_) => Err(Trouble::Stopped),
+            Open::Staged(file) if self.pace.goes_on() => file.write(bytes, self.pace),
+            Open::Streamed(spring) if self.pace.goes_on() => spring.write(bytes).or_else(|_| self.why()),
+            Open::Staged(_) | Open::Streamed(_) => Err(Trouble::Stopped),
             Open::Manifest(held) => {
                 held.extend_from_slice(bytes);
                 Ok(())
@@ -155,7 +157,10 @@ impl Sink for &mut Outbox<'_, '_> {
     fn end(&mut self, object: &Stored) -> io::Result<()> {
         let ended = match std::mem::replace(&mut self.open, Open::Nothing) {
             Open::Nothing => Ok(()),
-            Open::Chunk(file) => {
+            Open::Streamed(spring) => {
+                content_of(object).and_then(|content| spring.end(object, content).or_else(|_| self.why()))
+            }
+            Open::Staged(file) => {
                 let kept = file.finish().0;
                 self.pace.staged(object).map_err(Trouble::from).and_then(|()| self.upload(kept, object, None))
             }
@@ -165,18 +170,26 @@ impl Sink for &mut Outbox<'_, '_> {
     }
 }
 
-impl<'env> Outbox<'_, 'env> {
+impl<'scope, 'env> Outbox<'scope, 'env> {
     /// The writer only needs to know that it ends here; what it was is told at the end.
     fn stop(&self, trouble: Trouble) -> io::Error {
         self.board.fail(trouble);
         io::Error::other("the transfer has ended")
     }
 
-    fn begin_chunk(&self, name: &str) -> Result<Writing<'env>, Trouble> {
+    fn begin_chunk(&mut self, name: &str) -> Result<Open<'env>, Trouble> {
         let slots = self.line.slots;
         self.board.until(self.pace, |state| state.staged <= slots)?;
         self.board.change(|state| state.staged += 1);
-        self.line.staging.create(name)
+        match self.line.remote.streams() {
+            Some(remote) => self.stream(remote, name).map(Open::Streamed),
+            None => self.line.staging.create(name).map(Open::Staged),
+        }
+    }
+
+    /// What the stream of an object was ended by.
+    fn why(&self) -> Result<(), Trouble> {
+        self.board.until(self.pace, |_| false)
     }
 
     /// Sends what an attempt before has staged.
@@ -186,16 +199,35 @@ impl<'env> Outbox<'_, 'env> {
     }
 
     fn upload(&mut self, kept: Kept, object: &Stored, resume: Option<Checkpoint>) -> Result<(), Trouble> {
+        let object = object.clone();
+        self.spawn(move |line, pace| {
+            let sent = upload(line, pace, &kept, &object, resume.as_ref());
+            if sent.as_ref().is_err_and(Trouble::may_pass) {
+                kept.leave();
+            }
+            sent
+        })
+    }
+
+    fn stream(&mut self, remote: &'env dyn Streams, name: &str) -> Result<Spring, Trouble> {
+        let (spring, course) = stream::begin(named(&self.line, name)?);
+        self.spawn(move |line, pace| course.run(line, remote, pace))?;
+        Ok(spring)
+    }
+
+    /// Has a thread of its own send the next object.
+    fn spawn(
+        &mut self,
+        work: impl FnOnce(Line<'env>, &'env dyn Pace) -> Result<Confirmed, Trouble> + Send + 'scope,
+    ) -> Result<(), Trouble> {
         let number = self.next;
         self.next += 1;
         self.board.change(|state| state.running += 1);
-        let (line, pace, board, object) = (self.line, self.pace, self.board, object.clone());
+        let (line, pace, board) = (self.line, self.pace, self.board);
         let span = tracing::Span::current();
         let spawned = Builder::new().name("upload".to_owned()).spawn_scoped(self.scope, move || {
             let _of_the_job = span.entered();
-            let sent = upload(line, pace, &kept, &object, resume.as_ref());
-            drop(kept);
-            match sent.and_then(|confirmed| confirm(board, pace, number, confirmed)) {
+            match work(line, pace).and_then(|confirmed| confirm(board, pace, number, confirmed)) {
                 Ok(()) => board
                     .change(|state| (state.staged, state.running) = (state.staged - 1, state.running - 1)),
                 Err(trouble) => {
@@ -252,7 +284,7 @@ fn upload(
     let name = named(&line, &object.name)?;
     let content = content_of(object)?;
     let _permit = pace.permit().ok_or(Trouble::Stopped)?;
-    let watch = Telling { pace, object, staged: kept, kept: Mutex::new(None) };
+    let watch = Telling::of_staged(pace, object, kept);
     let body = FileBody::new(kept.path());
     let sent = interruptible(line, pace, async {
         let put =
@@ -264,13 +296,15 @@ fn upload(
     match sent {
         Ok((receipt, proof)) => Ok(Confirmed { object: object.clone(), receipt: receipt.to_string(), proof }),
         Err(trouble) => {
-            watch.abandon(line);
+            if !trouble.may_pass() {
+                watch.abandon(line);
+            }
             Err(trouble)
         }
     }
 }
 
-fn interruptible<T>(
+pub(crate) fn interruptible<T>(
     line: Line<'_>,
     pace: &dyn Pace,
     calls: impl Future<Output = Result<T, vtl_remote::Error>>,
@@ -330,53 +364,3 @@ pub fn content_of(object: &Stored) -> Result<Content, Trouble> {
     })?;
     Ok(Content { size: object.bytes, md5, sha256 })
 }
-
-/// Tells the job how an upload goes, and knows what to remove when it is cut off.
-struct Telling<'a> {
-    pace: &'a dyn Pace,
-    object: &'a Stored,
-    staged: &'a Kept,
-    kept: Mutex<Option<Checkpoint>>,
-}
-
-impl std::fmt::Debug for Telling<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Telling").field("object", &self.object.name).finish_non_exhaustive()
-    }
-}
-
-impl Watch for Telling<'_> {
-    fn sent(&self, bytes: u64) {
-        self.pace.moved(self.object, bytes);
-    }
-
-    fn keep(&self, checkpoint: &Checkpoint) -> Result<(), String> {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        // The first one says what is to be removed, and the job keeps it; how far it came since lies beside the object.
-        if kept.is_none() {
-            self.pace.began(&self.object.name, checkpoint.as_str()).map_err(|failure| failure.message)?;
-        } else if let Err(error) = self.staged.note(checkpoint) {
-            tracing::warn!(object = self.object.name, %error, "how far an upload came is not noted");
-        }
-        *kept = Some(checkpoint.clone());
-        Ok(())
-    }
-}
-
-impl Telling<'_> {
-    /// As far as that is possible now; the job knows of it too.
-    fn abandon(&self, line: Line<'_>) {
-        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(checkpoint) = kept {
-            let abandoned = line
-                .runtime
-                .block_on(async { tokio::time::timeout(ABANDON, line.remote.abandon(&checkpoint)).await });
-            if !matches!(abandoned, Ok(Ok(()))) {
-                tracing::warn!(object = self.object.name, "a half-sent object stays on the remote for now");
-            }
-        }
-    }
-}
-
-/// Longer nobody waits for the removal of what was half sent: a cancel is to be quick.
-const ABANDON: Duration = Duration::from_secs(3);

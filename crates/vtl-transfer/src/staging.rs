@@ -37,11 +37,12 @@ fn promised() -> MutexGuard<'static, BTreeMap<PathBuf, u64>> {
     PROMISED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The staging folder of one job. Dropping it removes it with all that is in it.
+/// The staging folder of one job. Dropping it removes it with all that is in it, unless it is left.
 #[derive(Debug)]
 pub struct Staging {
     path: PathBuf,
     margin_bytes: u64,
+    stays: bool,
 }
 
 impl Staging {
@@ -53,7 +54,7 @@ impl Staging {
         let path = parent.join(name);
         let made = remove(&path).and_then(|()| DirBuilder::new().recursive(true).mode(0o700).create(&path));
         made.map_err(|error| local(&format!("the staging folder {}", path.display()), &error))?;
-        Ok(Self { path, margin_bytes })
+        Ok(Self { path, margin_bytes, stays: false })
     }
 
     /// The same, with what a crash has left of these objects, which follow each other: as many from the first on as lie there whole, with
@@ -76,8 +77,7 @@ impl Staging {
                 Ok(Some(one)) => left.push(one),
                 Ok(None) => break,
                 Err(trouble) => {
-                    drop(left);
-                    remove(&path).map_err(failed)?;
+                    left.into_iter().for_each(|one| one.kept.leave());
                     return Err(trouble);
                 }
             }
@@ -91,7 +91,12 @@ impl Staging {
                 fs::remove_file(&there).map_err(failed)?;
             }
         }
-        Ok((Self { path, margin_bytes }, left))
+        Ok((Self { path, margin_bytes, stays: false }, left))
+    }
+
+    /// Leaves it to the next attempt, with what is in it.
+    pub fn leave(mut self) {
+        self.stays = true;
     }
 
     fn has_room(&self, bytes: u64, promised: u64) -> bool {
@@ -147,7 +152,15 @@ impl Staging {
         let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path);
         let file = file.map_err(|error| local(&format!("staging {name}"), &error))?;
         let room_for = room.as_ref().map_or(0, |room| room.left);
-        Ok(Writing { staging: self, kept: Kept(path), file, bytes: 0, room_for, room, name: name.to_owned() })
+        Ok(Writing {
+            staging: self,
+            kept: Kept::new(path),
+            file,
+            bytes: 0,
+            room_for,
+            room,
+            name: name.to_owned(),
+        })
     }
 }
 
@@ -181,7 +194,9 @@ impl Drop for Room {
 
 impl Drop for Staging {
     fn drop(&mut self) {
-        if let Err(error) = remove(&self.path) {
+        if !self.stays
+            && let Err(error) = remove(&self.path)
+        {
             tracing::warn!(path = %self.path.display(), %error, "a staging folder stays until the next start");
         }
     }
@@ -226,23 +241,35 @@ fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
-/// A file that is removed when this is dropped, with what lies beside it.
+/// A file that is removed when this is dropped, with what lies beside it, unless it is left.
 #[derive(Debug)]
-pub(crate) struct Kept(PathBuf);
+pub(crate) struct Kept {
+    path: PathBuf,
+    stays: bool,
+}
 
 impl Kept {
+    const fn new(path: PathBuf) -> Self {
+        Self { path, stays: false }
+    }
+
     pub(crate) fn path(&self) -> &Path {
-        &self.0
+        &self.path
+    }
+
+    /// Leaves it to the next attempt.
+    pub(crate) fn leave(mut self) {
+        self.stays = true;
     }
 
     fn upload(&self) -> PathBuf {
-        let mut path = self.0.clone().into_os_string();
+        let mut path = self.path.clone().into_os_string();
         path.push(UPLOAD);
         path.into()
     }
 
     fn has(&self, path: &Path) -> bool {
-        path == self.0 || path == self.upload()
+        path == self.path || path == self.upload()
     }
 
     /// Notes how far the upload came: whole or not at all.
@@ -261,7 +288,10 @@ impl Kept {
 
 impl Drop for Kept {
     fn drop(&mut self) {
-        for path in [&self.upload(), &self.0] {
+        if self.stays {
+            return;
+        }
+        for path in [&self.upload(), &self.path] {
             if let Err(error) = fs::remove_file(path)
                 && error.kind() != io::ErrorKind::NotFound
             {
@@ -301,10 +331,13 @@ fn left_of(folder: &Path, object: &Stored, pace: &dyn Pace) -> Result<Option<Lef
     if object.name.contains('/') || object.name.starts_with('.') {
         return Ok(None);
     }
-    let kept = Kept(folder.join(&object.name));
+    let kept = Kept::new(folder.join(&object.name));
     let hash = match hash_of(kept.path(), object.bytes, pace) {
         Ok(hash) => hash,
-        Err(Unread::Stopped) => return Err(Trouble::Stopped),
+        Err(Unread::Stopped) => {
+            kept.leave();
+            return Err(Trouble::Stopped);
+        }
         Err(Unread::Io) => return Ok(None),
     };
     if hash != object.sha256 {

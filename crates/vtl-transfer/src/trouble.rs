@@ -14,6 +14,17 @@ pub enum Trouble {
     Failed(Failure),
 }
 
+impl Trouble {
+    /// Whether another attempt may get further with what this one has made.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Stopped => true,
+            Self::Failed(failure) => failure.class != Class::Permanent,
+        }
+    }
+}
+
 impl From<Failure> for Trouble {
     fn from(failure: Failure) -> Self {
         Self::Failed(failure)

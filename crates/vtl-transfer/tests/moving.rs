@@ -20,7 +20,7 @@ use vtl_jobs::{Class, Failure};
 use vtl_remote::{
     Content, Doing, Fault, FaultyRemote, Folder, FolderRemote, Limiter, Mode, Plan, Remote, hex,
 };
-use vtl_transfer::{Confirmed, Line, Pace, Permission, Staging, Trouble, receive, send};
+use vtl_transfer::{Confirmed, Line, Pace, Permission, Staging, Trouble, receive, receive_for_image, send};
 
 const FOLDER: &str = "VTL001L8-20261126_031500";
 
@@ -103,7 +103,13 @@ impl Desk {
         Self { runtime: runtime.unwrap(), home, place, limiter: Limiter::unlimited(), folder }
     }
 
-    fn remote(&self) -> Arc<FolderRemote> {
+    /// A folder that objects are staged for, as for anything far away.
+    fn remote(&self) -> Arc<dyn Remote> {
+        Arc::new(FaultyRemote::new(self.disk(), Plan::script([])))
+    }
+
+    /// A folder of this machine.
+    fn disk(&self) -> Arc<FolderRemote> {
         Arc::new(FolderRemote::open("r", self.place.path()).unwrap())
     }
 
@@ -426,4 +432,106 @@ fn a_download_that_waits_for_room_has_no_right_to_a_transfer_and_those_after_it_
     let notes = job.notes.lock().unwrap();
     assert!(notes.len() == 1 && notes[0].contains("waits for room"), "{notes:?}");
     assert_eq!(job.permits.load(Ordering::SeqCst), 0);
+}
+
+#[test]
+fn a_disk_takes_objects_while_they_are_made_and_nothing_is_staged() {
+    let (desk, job) = (Desk::new(), Job::default());
+    let disk = desk.disk();
+    send_all(&desk, &*disk, &job, u64::MAX / 2, 8).unwrap();
+    assert_eq!(*job.confirmed.lock().unwrap(), names(8));
+    assert_eq!(files(desk.place.path()), names(8));
+    for number in 1..=8 {
+        let (stored, bytes) = object(number);
+        assert!(std::fs::read(desk.place.path().join(FOLDER).join(stored.name)).unwrap() == bytes);
+    }
+    assert_eq!(job.most_staged.load(Ordering::SeqCst), 0);
+    assert_eq!(job.permits.load(Ordering::SeqCst), 8);
+    assert!(desk.is_clean());
+}
+
+/// Sends one whole object and half of another one, with `work` between.
+fn cut_off(
+    desk: &Desk,
+    job: &Job,
+    work: impl FnOnce(&mut vtl_transfer::Outbox<'_, '_>) -> Result<(), Trouble>,
+) -> Result<(), Trouble> {
+    let (disk, staging) = (desk.disk(), desk.staging(job, 0));
+    send(desk.line(&*disk, &staging), 0, Vec::new(), job, |outbox| {
+        let ((whole, bytes), (half, _)) = (object(1), object(2));
+        let mut sink = &mut *outbox;
+        sink.begin(&whole.name).and_then(|()| sink.write(&bytes)).and_then(|()| sink.end(&whole)).unwrap();
+        sink.begin(&half.name).unwrap();
+        sink.write(&vec![7; 9 << 20]).unwrap();
+        work(outbox)
+    })
+}
+
+#[test]
+fn of_an_object_that_is_not_made_to_its_end_nothing_stays_and_what_ended_it_is_told() {
+    let (desk, job) = (Desk::new(), Job::default());
+    let failure = Failure {
+        class: Class::Permanent,
+        code: "conflict".to_owned(),
+        message: "block 7 cannot be read".to_owned(),
+        remedy: None,
+    };
+    let told = cut_off(&desk, &job, |_| Err(Trouble::Failed(failure.clone())));
+    assert_eq!(told, Err(Trouble::Failed(failure)));
+    assert_eq!(files(desk.place.path()), names(1));
+    assert!(desk.is_clean());
+}
+
+#[test]
+fn a_stop_in_the_middle_of_an_object_that_is_being_made_leaves_what_is_whole() {
+    let (desk, job) = (Desk::new(), Job::default());
+    let told = cut_off(&desk, &job, |mut outbox| {
+        job.stop.store(true, Ordering::SeqCst);
+        // More than may wait to be sent: the line's end is met.
+        let sent = (0..16).try_for_each(|_| outbox.write(&vec![7; 1 << 20]));
+        assert!(sent.is_err(), "a stop was not heard of");
+        Err(Trouble::Stopped)
+    });
+    assert_eq!(told, Err(Trouble::Stopped));
+    assert!(names(1).starts_with(&files(desk.place.path())), "{:?}", files(desk.place.path()));
+    assert!(desk.is_clean());
+}
+
+#[test]
+fn a_folder_that_goes_away_under_an_object_fails_it_and_nothing_after_it_is_confirmed() {
+    let (desk, job) = (Desk::new(), Job::default());
+    let told = cut_off(&desk, &job, |mut outbox| {
+        std::fs::remove_dir_all(desk.place.path().join(FOLDER)).unwrap();
+        let (half, _) = object(2);
+        let stored = Stored { bytes: 9 << 20, ..half };
+        outbox.end(&stored).map_err(|_| Trouble::Stopped)
+    });
+    let Err(Trouble::Failed(failure)) = told else { panic!("it passed: {told:?}") };
+    assert!(failure.message.contains("VTL001L8.img.00000"), "{failure:?}");
+    assert!(!job.confirmed.lock().unwrap().contains(&object(2).0.name) && desk.is_clean());
+}
+
+#[test]
+fn what_lies_on_a_disk_is_read_as_it_comes_and_nothing_is_staged() {
+    let (desk, job) = (Desk::new(), Job::default());
+    let (manifest, disk) = (bundle(&desk), desk.disk());
+    let staging = desk.staging(&job, u64::MAX / 2);
+    let read = |job: &Job| {
+        receive_for_image(desk.line(&*disk, &staging), &manifest, job, |inbox| {
+            let mut image = vtl_bundle::Image::open(&manifest, None, inbox).unwrap();
+            let mut bytes = 0;
+            let copied = image.copy(|piece| {
+                bytes += piece.len() as u64;
+                Ok(())
+            });
+            copied.map(|()| bytes).map_err(|_| Trouble::Stopped)
+        })
+    };
+    assert_eq!(read(&job), Ok(manifest.image_bytes));
+    assert_eq!(job.most_staged.load(Ordering::SeqCst), 0);
+    let path = desk.place.path().join(FOLDER).join(&manifest.objects[1].name);
+    std::fs::remove_file(&path).unwrap();
+    let Err(Trouble::Failed(failure)) = read(&job) else { panic!("a missing object passed") };
+    assert_eq!((failure.class, failure.code.as_str()), (Class::Permanent, "not-found"));
+    assert!(failure.message.contains(manifest.objects[1].name.as_str()), "{failure:?}");
 }

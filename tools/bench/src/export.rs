@@ -37,14 +37,20 @@ pub struct Args {
     repeat: usize,
 }
 
-/// How the cartridge goes out, and what the pipe does in its place.
+/// How the cartridge goes out, and what does the same in its place.
 struct Way {
     name: &'static str,
     sealed: bool,
     compress: &'static str,
-    /// Shell: from the file `$FROM` to the folder `$OUT`, objects of `$CHUNK` bytes.
+    peers: &'static [Peer],
+}
+
+/// Programs in a shell.
+struct Peer {
+    name: &'static str,
+    /// From the file `$FROM` to the folder `$OUT`, objects of `$CHUNK` bytes.
     out: &'static str,
-    /// Shell: from the folder `$OUT` to the file `$BACK`.
+    /// From the folder `$OUT` to the file `$BACK`.
     back: &'static str,
 }
 
@@ -53,15 +59,25 @@ const WAYS: [Way; 2] = [
         name: "compressed and sealed",
         sealed: true,
         compress: "zstd",
-        out: "zstd -q -T2 -1 -c \"$FROM\" | openssl enc -aes-256-ctr -pbkdf2 -pass pass:made-up | split -b \"$CHUNK\" - \"$OUT/\"",
-        back: "cat \"$OUT\"/* | openssl enc -d -aes-256-ctr -pbkdf2 -pass pass:made-up | zstd -q -d -c > \"$BACK\"",
+        peers: &[Peer {
+            name: "pipe",
+            out: "zstd -q -T2 -1 -c \"$FROM\" | openssl enc -aes-256-ctr -pbkdf2 -pass pass:made-up | split -b \"$CHUNK\" - \"$OUT/\"",
+            back: "cat \"$OUT\"/* | openssl enc -d -aes-256-ctr -pbkdf2 -pass pass:made-up | zstd -q -d -c > \"$BACK\"",
+        }],
     },
     Way {
         name: "as it is",
         sealed: false,
         compress: "none",
-        out: "cp \"$FROM\" \"$OUT/\"",
-        back: "cp \"$OUT\"/* \"$BACK\"",
+        peers: &[
+            Peer { name: "cp", out: "cp \"$FROM\" \"$OUT/\"", back: "cp \"$OUT\"/* \"$BACK\"" },
+            // What the format wants of each object beside its bytes, at once on two cores.
+            Peer {
+                name: "cp, hashes",
+                out: "cp \"$FROM\" \"$OUT/\"; md5sum \"$OUT\"/* & sha256sum \"$OUT\"/*; wait",
+                back: "cp \"$OUT\"/* \"$BACK\"; sha256sum \"$BACK\"",
+            },
+        ],
     },
 ];
 
@@ -81,12 +97,17 @@ pub fn run(args: &Args) -> io::Result<()> {
     println!("| way | who | export MB/s | CPU s/GiB | import MB/s | CPU s/GiB | MiB, export | import |");
     println!("|---|---|---|---|---|---|---|---|");
     for way in &WAYS {
-        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+        let mut ours = Vec::new();
+        let mut theirs: Vec<Vec<Round>> = way.peers.iter().map(|_| Vec::new()).collect();
         for _ in 0..args.repeat.max(1) {
-            theirs.push(pipe(way, args, scratch.path(), &backups[0])?);
+            for (peer, rounds) in way.peers.iter().zip(&mut theirs) {
+                rounds.push(pipe(peer, args, scratch.path(), &backups[0])?);
+            }
             ours.push(server(way, args, scratch.path(), &backups)?);
         }
-        report(way.name, "pipe", &theirs);
+        for (peer, rounds) in way.peers.iter().zip(&theirs) {
+            report(way.name, peer.name, rounds);
+        }
         report(way.name, "vtl", &ours);
     }
     Ok(())
@@ -114,7 +135,7 @@ fn report(way: &str, who: &str, rounds: &[Round]) {
 }
 
 /// The programs; what they wrote is on the disk when they are done, as ours is.
-fn pipe(way: &Way, args: &Args, scratch: &Path, from: &Path) -> io::Result<Round> {
+fn pipe(peer: &Peer, args: &Args, scratch: &Path, from: &Path) -> io::Result<Round> {
     let folder = tempfile::tempdir_in(scratch)?;
     let (out, back) = (folder.path().join("out"), folder.path().join("back"));
     fs::create_dir(&out)?;
@@ -125,7 +146,7 @@ fn pipe(way: &Way, args: &Args, scratch: &Path, from: &Path) -> io::Result<Round
             command.args(["-c", &format!("set -euo pipefail; {script}")]);
             command.env("FROM", from).env("OUT", &out).env("BACK", &back);
             command.env("CHUNK", (args.chunk << 20).to_string());
-            let status = command.stdin(Stdio::null()).status()?;
+            let status = command.stdin(Stdio::null()).stdout(Stdio::null()).status()?;
             if !status.success() {
                 return Err(failure(format!("{script}: {status}")));
             }
@@ -133,7 +154,7 @@ fn pipe(way: &Way, args: &Args, scratch: &Path, from: &Path) -> io::Result<Round
             Ok(bytes)
         })
     };
-    Ok(Round { out: shell(way.out)?, back: shell(way.back)?, peak_mib: [0, 0] })
+    Ok(Round { out: shell(peer.out)?, back: shell(peer.back)?, peak_mib: [0, 0] })
 }
 
 fn server(way: &Way, args: &Args, scratch: &Path, backups: &[PathBuf]) -> io::Result<Round> {

@@ -638,7 +638,11 @@ pub type Got = (String, Option<(u64, u64)>);
 pub struct Watched {
     pub inner: FolderRemote,
     pub puts: Mutex<Vec<String>>,
+    /// And which bytes they had, as SHA-256.
+    pub sent: Mutex<BTreeMap<String, Vec<[u8; 32]>>>,
     pub held: Mutex<bool>,
+    /// So many puts break off.
+    pub breaks: Mutex<u32>,
     /// What was read.
     pub gets: Mutex<Vec<Got>>,
     /// Chunk objects are not given out for now.
@@ -654,7 +658,18 @@ impl Watched {
         let inner = FolderRemote::open("r", place).unwrap();
         let no = || Mutex::new(false);
         let (puts, gets) = (Mutex::default(), Mutex::default());
-        Arc::new(Self { inner, puts, held: no(), gets, gets_held: no(), gone: no(), flows: Arc::default() })
+        let (sent, breaks) = (Mutex::default(), Mutex::default());
+        Arc::new(Self {
+            inner,
+            puts,
+            sent,
+            breaks,
+            held: no(),
+            gets,
+            gets_held: no(),
+            gone: no(),
+            flows: Arc::default(),
+        })
     }
 
     fn flowing(&self, stream: ByteStream) -> ByteStream {
@@ -691,9 +706,17 @@ impl Remote for Watched {
     }
 
     async fn put(&self, put: Put<'_>) -> Result<Receipt, Error> {
-        self.puts.lock().unwrap().push(put.name.as_str().rsplit('/').next().unwrap().to_owned());
+        let object = put.name.as_str().rsplit('/').next().unwrap().to_owned();
+        self.puts.lock().unwrap().push(object.clone());
+        self.sent.lock().unwrap().entry(object).or_default().push(put.content.sha256);
         while *self.held.lock().unwrap() {
             tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let breaks = std::mem::take(&mut *self.breaks.lock().unwrap());
+        *self.breaks.lock().unwrap() = breaks.saturating_sub(1);
+        if breaks > 0 {
+            let (class, doing) = (vtl_remote::Class::Interrupted, vtl_remote::Doing::Put);
+            return Err(Error::new(class, doing, "made to break off"));
         }
         self.inner.put(put).await
     }
