@@ -45,7 +45,7 @@ fn web() -> (String, Receiver<Value>) {
 /// A job that fails for good: what it is to import is not there.
 fn failing_job(server: &Server, place: &Path) -> Value {
     server.api("POST", "/remotes", &json!({ "name": "shed", "type": "folder", "path": place }));
-    let asked = json!({ "remote": "shed", "folder": "VTL001L8-20261126_031500" });
+    let asked = json!({ "remote": "shed", "folder": "ZZZ001L8-20261126_031500" });
     drop(server.ask("POST", "/imports", &asked));
     eventually("the job has failed", || {
         let jobs = server.get("/jobs");

@@ -12,8 +12,8 @@ use std::process::{Command, Stdio};
 use crate::Outcome;
 
 const PROGRAMS: [&str; 4] = ["vtld", "vtl", "impexp", "vtl-decode"];
-/// Packages that have them.
-const CRATES: [&str; 6] = ["-p", "vtld", "-p", "vtl-client", "-p", "vtl-decode"];
+/// All together, so that what is built for tests is what is packed.
+const CRATES: [&str; 1] = ["--workspace"];
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 /// How each program is told to write its manual.
 const MANUALS: [(&str, &str); 4] = [
