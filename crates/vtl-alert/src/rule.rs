@@ -251,10 +251,13 @@ mod tests {
         let mut judge = Judge::default();
         let full = finding(Rule::Space, "store", Reading::Bad);
         let looked = [Rule::Space];
-        assert_eq!(judge.judge(&[], &looked, &[full.clone()], 0), [Change::Raise(full.clone())]);
+        assert_eq!(judge.judge(&[], &looked, std::slice::from_ref(&full), 0), [Change::Raise(full.clone())]);
         let mut open = alert(1, &full);
         for now_s in [10, 20, 30] {
-            assert_eq!(judge.judge(&[open.clone()], &looked, &[full.clone()], now_s), []);
+            assert_eq!(
+                judge.judge(std::slice::from_ref(&open), &looked, std::slice::from_ref(&full), now_s),
+                []
+            );
         }
         open.state = State::Acknowledged;
         assert_eq!(judge.judge(&[open], &looked, &[full], 40), []);
@@ -265,10 +268,14 @@ mod tests {
         let mut judge = Judge::default();
         let between = finding(Rule::Space, "store", Reading::Between);
         let looked = [Rule::Space];
-        assert_eq!(judge.judge(&[], &looked, &[between.clone()], 0), []);
+        assert_eq!(judge.judge(&[], &looked, std::slice::from_ref(&between), 0), []);
         let open = alert(1, &between);
-        assert_eq!(judge.judge(&[open.clone()], &looked, &[between], 1_000), []);
-        assert_eq!(judge.judge(&[open.clone()], &looked, &[], 1_001), [], "it must stay good for a minute");
+        assert_eq!(judge.judge(std::slice::from_ref(&open), &looked, &[between], 1_000), []);
+        assert_eq!(
+            judge.judge(std::slice::from_ref(&open), &looked, &[], 1_001),
+            [],
+            "it must stay good for a minute"
+        );
         assert_eq!(judge.judge(&[open], &looked, &[], 1_061), [Change::Clear(AlertId(1))]);
     }
 
@@ -277,10 +284,13 @@ mod tests {
         let mut judge = Judge::default();
         let away = finding(Rule::RemoteAway, "cloud", Reading::Bad);
         let looked = [Rule::RemoteAway];
-        assert_eq!(judge.judge(&[], &looked, &[away.clone()], 0), []);
+        assert_eq!(judge.judge(&[], &looked, std::slice::from_ref(&away), 0), []);
         assert_eq!(judge.judge(&[], &looked, &[], 60), []);
-        assert_eq!(judge.judge(&[], &looked, &[away.clone()], 120), [], "its time begins anew");
-        assert_eq!(judge.judge(&[], &looked, &[away.clone()], 240), [Change::Raise(away.clone())]);
+        assert_eq!(judge.judge(&[], &looked, std::slice::from_ref(&away), 120), [], "its time begins anew");
+        assert_eq!(
+            judge.judge(&[], &looked, std::slice::from_ref(&away), 240),
+            [Change::Raise(away.clone())]
+        );
         let open = [alert(1, &away)];
         assert_eq!(judge.judge(&open, &looked, &[], 300), []);
         assert_eq!(judge.judge(&open, &looked, &[away], 350), []);

@@ -7,7 +7,7 @@
 //! cargo xtask deps                   only the rules about which crate may use which
 //! cargo xtask fuzz [--long]          only the fuzz targets
 //! cargo xtask integration [NAME..]   only the cases with foreign clients (builds the daemon first)
-//! cargo xtask deb [--debug]          a Debian package; --debug of the programs that `cargo build` makes
+//! cargo xtask deb [--debug]          a Debian package; --debug of the programs in target/debug as they are
 //! cargo xtask tarball [--debug]      the programs linked statically, in a tarball
 //! cargo xtask guest FILE             one script in a guest by hand, with everything it says
 //! ```

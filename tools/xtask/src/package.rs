@@ -38,7 +38,7 @@ const MAINTAINER: &str = "The vtl project <vtl@example.invalid>";
 pub enum Build {
     /// What operators get.
     Release,
-    /// What is there already while one develops.
+    /// For a try: the Debian package takes the programs that are built already.
     Debug,
 }
 
@@ -60,7 +60,9 @@ impl Build {
 
 /// Builds the Debian package; the text says where it is.
 pub fn deb(build: Build) -> Outcome<String> {
-    cargo(&[&["build"], build.words(), &CRATES].concat(), None)?;
+    if build == Build::Release {
+        cargo(&[&["build", "--release"], &CRATES[..]].concat(), None)?;
+    }
     let target = target_folder();
     let root = target.join("package/deb");
     let built = target.join(build.folder());
