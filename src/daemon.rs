@@ -22,6 +22,7 @@ use crate::alerts::Alerts;
 use crate::args::Args;
 use crate::ballast::Ballast;
 use crate::eject::Ejection;
+use crate::events::Bus;
 use crate::jobs::Jobs;
 use crate::keys::Keys;
 use crate::library::{LiveLibrary, personality};
@@ -80,6 +81,8 @@ pub struct Daemon {
     pub(crate) ejection: Ejection,
     pub(crate) policies: Policies,
     pub(crate) alerts: Alerts,
+    /// What happens, for whoever listens.
+    pub(crate) events: Arc<Bus>,
 }
 
 impl Daemon {
@@ -141,6 +144,7 @@ impl Daemon {
             ejection,
             policies: Policies::default(),
             alerts: Alerts::default(),
+            events: Bus::new(crate::random::number()),
         });
         daemon.heed();
         daemon.note_names();

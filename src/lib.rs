@@ -13,6 +13,7 @@ mod connection;
 mod daemon;
 mod drive;
 mod eject;
+mod events;
 mod exports;
 mod formats;
 mod given_name;
@@ -53,6 +54,7 @@ use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info};
@@ -77,6 +79,7 @@ const BALLAST_LOOK: Duration = Duration::from_secs(60);
 pub fn run(args: &Args) -> Result<(), String> {
     let config = load(args)?;
     log::start(&config.log);
+    allow_descriptors();
     let state = StateFolder::open(&config.state).map_err(|e| e.to_string())?;
     let token = state.token().map_err(|e| e.to_string())?;
     let daemon = Daemon::open(args.clone(), config, state)?;
@@ -117,6 +120,14 @@ pub(crate) fn load(args: &Args) -> Result<Config, String> {
         .map_err(|e| e.to_string())
 }
 
+/// A connection is a descriptor. The system's soft limit is for programs that use `select`; ours is the hard one.
+fn allow_descriptors() {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        info!(%error, "the limit of open files stays as it is");
+    }
+}
+
 async fn serve(daemon: &Arc<Daemon>, token: String) -> Result<(), String> {
     // Before anybody hears that we are ready: a signal that comes then must find its handler.
     let signals = Signals::handled()?;
@@ -136,6 +147,7 @@ async fn serve(daemon: &Arc<Daemon>, token: String) -> Result<(), String> {
     let api_address = api.local_addr().map_err(|e| e.to_string())?;
     tasks.push(tokio::spawn(api::serve(api, daemon.clone(), token)));
     tasks.push(tokio::spawn(keep_ballast(daemon.clone())));
+    tasks.push(tokio::spawn(jobs::tell_progress(daemon.clone())));
     print_ready(&daemon.welcome(api_address));
     signals.wait(daemon).await;
     daemon.listeners().close_all();

@@ -51,7 +51,7 @@ const DAEMON: &str = "vtld";
 const TRASH: &str = "trash";
 const KEPT: &str = "kept";
 
-static MODULES: [Module; 9] = [
+static MODULES: [Module; 10] = [
     vtl_library::MODULE,
     DEVICES,
     vtl_jobs::MODULE,
@@ -61,6 +61,7 @@ static MODULES: [Module; 9] = [
     crate::pools::rows::MODULE,
     crate::policies::rows::MODULE,
     vtl_alert::MODULE,
+    crate::api::once::MODULE,
 ];
 
 /// The newest migration of each module.

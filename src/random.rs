@@ -16,3 +16,10 @@ pub fn id() -> [u8; 16] {
     fill(&mut id);
     id
 }
+
+/// A random number.
+pub fn number() -> u64 {
+    let mut bytes = [0; 8];
+    fill(&mut bytes);
+    u64::from_le_bytes(bytes)
+}

@@ -4,12 +4,17 @@
 
 use std::fmt::Write as _;
 use std::io;
+use std::sync::Arc;
 
+use axum::http::header;
+use axum::response::{IntoResponse as _, Response};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde::Serialize;
 use serde_json::{Value, json};
+use tracing::error;
 use vtl_api::{ApiError, FormatInfo, UpgradeStore};
+use vtl_jobs::Select;
 
 use crate::clock::{rfc3339, unix_seconds};
 use crate::daemon::{Daemon, internal};
@@ -17,6 +22,8 @@ use crate::unit::Gauge;
 
 /// All files lie in this folder of the archive.
 const FOLDER: &str = "vtl-diag";
+/// So many jobs are told of, the newest.
+const MOST_JOBS: usize = 1000;
 const MODE: u32 = 0o600;
 
 /// Files of a bundle, and what could not be told.
@@ -59,6 +66,18 @@ impl Bundle {
     }
 }
 
+/// The bundle as it is sent.
+pub(super) async fn bundle(daemon: Arc<Daemon>) -> Response {
+    match tokio::task::spawn_blocking(move || daemon.diag_bundle()).await {
+        Ok(Ok(bytes)) => ([(header::CONTENT_TYPE, "application/gzip")], bytes).into_response(),
+        Ok(Err(refused)) => super::error_response(&refused),
+        Err(failed) => {
+            error!(%failed, "a diagnostic bundle could not be made");
+            super::error_response(&internal("the bundle could not be made; see the log"))
+        }
+    }
+}
+
 impl Daemon {
     /// The bundle of this moment.
     ///
@@ -79,7 +98,8 @@ impl Daemon {
         bundle.json("pools.json", self.pool_list());
         bundle.json("store.json", self.store_stats(None));
         bundle.json("scrub.json", Ok(self.scrubs_told()));
-        bundle.json("jobs.json", self.job_list());
+        let newest = Select { down: true, most: Some(MOST_JOBS), ..Select::default() };
+        bundle.json("jobs.json", self.job_select(&newest));
         bundle.json("remotes.json", self.remote_list());
         bundle.json("alerts.json", self.alert_list());
         bundle.text("metrics.txt", self.metrics());

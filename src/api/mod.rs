@@ -1,32 +1,58 @@
-//! The management API over HTTP: which request is which operation, and how refusals look. Who may ask is said in `admit`.
+//! The management API over HTTP. `docs/api.md` is the contract; who may ask is said in `admit`.
+//!
+//! A request comes in by a connection (`server`), is let in (`admit`), finds its row in the table of routes ([`table`], a list for each noun), is read
+//! (`reading`), and is carried out on a thread that may wait (`call`). Rows that say what a request takes and answers also make the OpenAPI text.
 
 mod admit;
+mod alerts;
+mod call;
+mod cartridges;
 mod diag;
-mod ops;
+mod drives;
+mod exports;
+mod iscsi;
+mod jobs;
+mod keys;
+mod libraries;
+pub(crate) mod once;
+mod openapi;
+mod page;
 mod pools;
+mod reading;
+mod remotes;
+mod route;
+mod server;
 mod store;
+mod stream;
+mod system;
+mod tag;
+mod things;
+mod vault;
 
-use std::net::SocketAddr;
+use std::fmt::Display;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, Path, Query, State};
+use axum::extract::{RawPathParams, Request};
 use axum::http::{StatusCode, header};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, patch, post, put};
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use axum::routing::{MethodFilter, on};
+use schemars::JsonSchema;
 use tokio::net::TcpListener;
-use tracing::error;
-use vtl_api::{ApiError, BASE, ErrorCode, OnPool};
+use tokio::runtime::Handle;
+use vtl_api::{ApiError, BASE, Done, ErrorCode, JobPlan, ListenTo, PROBLEM_JSON, Refusal};
 use vtl_library::{LibraryError, MoveFault};
 
-pub(crate) use admit::is_this_machine;
-
-use crate::daemon::Daemon;
+pub(crate) use self::admit::is_this_machine;
+use self::call::Api;
+use self::route::{Nothing, Route, get};
+use crate::daemon::{Daemon, internal, invalid};
 use crate::inventory::CarryError;
+use crate::unit::Failed;
+
+type Answer<T> = Result<T, ApiError>;
 
 /// No request has a larger body.
 const BODY_LIMIT: usize = 64 << 10;
@@ -37,444 +63,108 @@ pub async fn serve(listener: TcpListener, daemon: Arc<Daemon>, token: String) {
     let watched = guard.clone();
     let watch = crate::metrics::http::routes(daemon.clone(), move |headers| watched.check(headers));
     let routes = routes(daemon)
-        .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .layer(middleware::map_response(in_our_words))
         .layer(middleware::from_fn_with_state(guard, admit::admit));
     let app = Router::new()
         .nest(BASE, routes)
         .merge(watch)
         .fallback(|| async { not_found("there is no such page") });
-    let app = app.into_make_service_with_connect_info::<SocketAddr>();
-    if let Err(failed) = axum::serve(listener, app).await {
-        error!(%failed, "the API has ended");
-    }
+    server::serve(listener, app).await;
 }
 
-/// Runs a blocking operation off the network threads.
-async fn run<T: Serialize + Send + 'static>(
-    daemon: Arc<Daemon>,
-    operation: impl FnOnce(&Daemon) -> Result<T, ApiError> + Send + 'static,
-) -> Response {
-    match tokio::task::spawn_blocking(move || operation(&daemon)).await {
-        Ok(Ok(answer)) => axum::Json(answer).into_response(),
-        Ok(Err(refused)) => error_response(&refused),
-        Err(failed) => {
-            error!(%failed, "an API operation failed");
-            error_response(&crate::daemon::internal("the operation failed; see the log"))
-        }
-    }
+/// Every request that there is.
+pub(crate) fn table() -> Vec<Route> {
+    let nouns = [
+        libraries::routes(),
+        drives::routes(),
+        cartridges::routes(),
+        vault::routes(),
+        exports::routes(),
+        store::routes(),
+        pools::routes(),
+        remotes::routes(),
+        keys::routes(),
+        jobs::routes(),
+        iscsi::routes(),
+        system::routes(),
+        alerts::routes(),
+        own(),
+    ];
+    nouns.into_iter().flatten().collect()
 }
 
-/// The one answer that is no JSON.
-async fn bundle(daemon: Arc<Daemon>) -> Response {
-    match tokio::task::spawn_blocking(move || daemon.diag_bundle()).await {
-        Ok(Ok(bytes)) => ([(header::CONTENT_TYPE, "application/gzip")], bytes).into_response(),
-        Ok(Err(refused)) => error_response(&refused),
-        Err(failed) => {
-            error!(%failed, "a diagnostic bundle could not be made");
-            error_response(&crate::daemon::internal("the bundle could not be made; see the log"))
-        }
-    }
+/// Requests about the API itself.
+fn own() -> Vec<Route> {
+    vec![
+        route::events::<ListenTo, String>("/events", "What happens, as server-sent events"),
+        get("/openapi.json", "This text", |_: &Daemon, (), _: Nothing| {
+            Ok::<_, ApiError>(openapi::document(&table()))
+        }),
+    ]
 }
 
-/// A body that must be JSON of this form.
-fn body<T: DeserializeOwned>(bytes: &Bytes) -> Result<T, ApiError> {
-    let text: &[u8] = if bytes.is_empty() { b"{}" } else { bytes };
-    serde_json::from_slice(text)
-        .map_err(|e| crate::daemon::invalid(format!("the request cannot be read: {e}"), ""))
+/// The `GET` of the thing that a request changes: the longest one that its path begins with.
+fn thing_of<'a>(route: &Route, all: &'a [Route]) -> Option<&'a Route> {
+    let is_in_front = |of: &&Route| match route.about {
+        Some(about) => of.path == about,
+        None => route.path.strip_prefix(of.path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')),
+    };
+    all.iter().filter(|of| of.is_of_one()).filter(is_in_front).max_by_key(|of| of.path.len())
 }
-
-type Shared = State<Arc<Daemon>>;
-type Name = Path<String>;
-type Of = Query<OnPool>;
 
 fn routes(daemon: Arc<Daemon>) -> Router {
-    let nouns = [
-        libraries(),
-        cartridges(),
-        exports(),
-        store(),
-        remotes(),
-        keys(),
-        hooks(),
-        jobs(),
-        iscsi(),
-        system(),
-        alerts(),
-    ];
-    nouns
+    let bundled = daemon.clone();
+    let api = Arc::new(Api::new(daemon, table()));
+    let with = |router: Router, (at, route): (usize, Route)| {
+        let api = api.clone();
+        let Ok(filter) = MethodFilter::try_from(route.method) else { return router };
+        router.route(
+            route.path,
+            on(filter, move |names: RawPathParams, request: Request| api.clone().answer(at, names, request)),
+        )
+    };
+    table()
         .into_iter()
-        .fold(Router::new(), Router::merge)
+        .enumerate()
+        .fold(Router::new(), with)
+        // The one answer that is no JSON.
+        .route("/system/diag/bundle", axum::routing::get(move || diag::bundle(bundled.clone())))
         .fallback(|| async { not_found("there is no such request in this version of the API") })
-        .with_state(daemon)
 }
 
-/// Libraries and their drives.
-fn libraries() -> Router<Arc<Daemon>> {
-    Router::new()
-        .route(
-            "/libraries",
-            get(|State(d): Shared| run(d, Daemon::library_list))
-                .post(|State(d): Shared, b: Bytes| run(d, move |d| d.library_create(&body(&b)?))),
-        )
-        .route(
-            "/libraries/{name}",
-            get(|State(d): Shared, Path(n): Name| run(d, move |d| d.library_show(&n))),
-        )
-        .route(
-            "/libraries/{name}",
-            patch(|State(d): Shared, Path(n): Name, b: Bytes| run(d, move |d| d.library_set(&n, &body(&b)?))),
-        )
-        .route(
-            "/libraries/{name}",
-            delete(|State(d): Shared, Path(n): Name| run(d, move |d| d.library_remove(&n))),
-        )
-        .route(
-            "/libraries/{name}/drives/{number}",
-            get(|State(d): Shared, Path((n, number)): Path<(String, String)>| {
-                run(d, move |d| d.drive_show(&n, &number))
-            }),
-        )
-        .route("/drives", get(|State(d): Shared| run(d, Daemon::drive_list)))
+/// An answer that is a plan when one was asked for.
+#[derive(JsonSchema)]
+#[serde(untagged)]
+#[allow(dead_code, reason = "a form of answers for the OpenAPI text")]
+enum Planned<T> {
+    Plan(JobPlan),
+    Done(T),
 }
 
-/// Cartridges, in libraries and in the vault.
-fn cartridges() -> Router<Arc<Daemon>> {
-    Router::new()
-        .route("/cartridges", get(|State(d): Shared| run(d, Daemon::cartridge_list)))
-        .route(
-            "/cartridges",
-            post(|State(d): Shared, b: Bytes| run(d, move |d| d.cartridge_create(&body(&b)?))),
-        )
-        .route(
-            "/cartridges/{label}",
-            get(|State(d): Shared, Path(l): Name| run(d, move |d| d.cartridge_show(&l))),
-        )
-        .route(
-            "/cartridges/{label}",
-            patch(|State(d): Shared, Path(l): Name, b: Bytes| {
-                run(d, move |d| d.cartridge_set(&l, &body(&b)?))
-            }),
-        )
-        .route(
-            "/cartridges/{label}",
-            delete(|State(d): Shared, Path(l): Name, b: Bytes| {
-                run(d, move |d| d.cartridge_remove(&l, &body(&b)?))
-            }),
-        )
-        .route(
-            "/cartridges/{label}/move",
-            post(|State(d): Shared, Path(l): Name, b: Bytes| {
-                run(d, move |d| d.cartridge_move(&l, &body(&b)?))
-            }),
-        )
-        .route(
-            "/cartridges/{label}/restore",
-            post(|State(d): Shared, Path(l): Name| run(d, move |d| d.cartridge_restore(&l))),
-        )
-        .route(
-            "/cartridges/{label}/release",
-            post(|State(d): Shared, Path(l): Name| run(d, move |d| d.cartridge_release(&l))),
-        )
-        .route("/vault", get(|State(d): Shared| run(d, Daemon::vault_list)))
-        .route(
-            "/vault/{label}/load",
-            post(|State(d): Shared, Path(l): Name, b: Bytes| run(d, move |d| d.vault_load(&l, &body(&b)?))),
-        )
-        .route(
-            "/vault/{label}",
-            delete(|State(d): Shared, Path(l): Name| run(d, move |d| d.vault_remove(&l))),
-        )
-}
-
-/// Where to look for exports.
-#[derive(serde::Deserialize)]
-struct OnRemote {
-    remote: String,
-}
-
-/// Which export.
-#[derive(serde::Deserialize)]
-struct OneExport {
-    remote: String,
-    folder: String,
-}
-
-/// Exports, imports, and what lies on remotes.
-fn exports() -> Router<Arc<Daemon>> {
-    Router::new()
-        .route(
-            "/cartridges/{label}/export",
-            post(|State(d): Shared, Path(l): Name, b: Bytes| {
-                run(d, move |d| d.cartridge_export(&l, &body(&b)?))
-            }),
-        )
-        .route("/imports", post(|State(d): Shared, b: Bytes| run(d, move |d| d.cartridge_import(&body(&b)?))))
-        .route("/ingests", post(|State(d): Shared, b: Bytes| run(d, move |d| d.cartridge_ingest(&body(&b)?))))
-        .route(
-            "/exports",
-            get(|State(d): Shared, Query(q): Query<OnRemote>| run(d, move |d| d.export_list(&q.remote))),
-        )
-        .route(
-            "/exports/show",
-            get(|State(d): Shared, Query(q): Query<OneExport>| {
-                run(d, move |d| d.export_show(&q.remote, &q.folder))
-            }),
-        )
-        .route(
-            "/exports/fetch",
-            post(|State(d): Shared, b: Bytes| run(d, move |d| d.export_fetch(&body(&b)?))),
-        )
-        .route(
-            "/exports/rewrap",
-            post(|State(d): Shared, b: Bytes| run(d, move |d| d.export_rewrap(&body(&b)?))),
-        )
-        .route(
-            "/exports/verify",
-            post(|State(d): Shared, b: Bytes| run(d, move |d| d.export_verify(&body(&b)?))),
-        )
-        .route(
-            "/exports/prune",
-            post(|State(d): Shared, b: Bytes| run(d, move |d| d.export_prune(&body(&b)?))),
-        )
-}
-
-/// The store and the pools that it lies in.
-fn store() -> Router<Arc<Daemon>> {
-    Router::new()
-        .route(
-            "/store/stats",
-            get(|State(d): Shared, Query(q): Of| run(d, move |d| d.store_stats(q.pool.as_deref()))),
-        )
-        .route(
-            "/store/account",
-            post(|State(d): Shared, b: Bytes| run(d, move |d| d.store_account(&body(&b)?))),
-        )
-        .route(
-            "/store/key",
-            get(|State(d): Shared, Query(q): Of| run(d, move |d| d.store_key(q.pool.as_deref()))),
-        )
-        .route(
-            "/store/key/rotate",
-            post(|State(d): Shared, b: Bytes| run(d, move |d| d.store_key_rotate(&body(&b)?))),
-        )
-        .route(
-            "/store/key/export",
-            post(|State(d): Shared, b: Bytes| run(d, move |d| d.store_key_export(&body(&b)?))),
-        )
-        .route("/store/check", post(|State(d): Shared, b: Bytes| run(d, move |d| d.store_check(&body(&b)?))))
-        .route(
-            "/store/scrub",
-            get(|State(d): Shared, Query(q): Of| run(d, move |d| d.store_scrub(q.pool.as_deref()))),
-        )
-        .route(
-            "/store/scrub",
-            post(|State(d): Shared, b: Bytes| run(d, move |d| d.store_scrub_begin(&body(&b)?))),
-        )
-        .route(
-            "/store/repair",
-            post(|State(d): Shared, b: Bytes| run(d, move |d| d.store_repair(&body(&b)?))),
-        )
-        .route(
-            "/store/rebuild-index",
-            post(|State(d): Shared, b: Bytes| run(d, move |d| d.store_rebuild_index(&body(&b)?))),
-        )
-        .route("/store/gc", post(|State(d): Shared, b: Bytes| run(d, move |d| d.store_gc(&body(&b)?))))
-        .route(
-            "/pools",
-            get(|State(d): Shared| run(d, Daemon::pool_list))
-                .post(|State(d): Shared, b: Bytes| run(d, move |d| d.pool_create(&body(&b)?))),
-        )
-        .route(
-            "/pools/{name}",
-            get(|State(d): Shared, Path(n): Name| run(d, move |d| d.pool_show(&n))).delete(
-                |State(d): Shared, Path(n): Name, b: Bytes| run(d, move |d| d.pool_remove(&n, body(&b)?)),
-            ),
-        )
-        .route(
-            "/pools/{name}/folders",
-            post(|State(d): Shared, Path(n): Name, b: Bytes| {
-                run(d, move |d| d.pool_add_folder(&n, &body(&b)?))
-            }),
-        )
-        .route("/pools/{name}/open", post(|State(d): Shared, Path(n): Name| run(d, move |d| d.pool_open(&n))))
-        .route(
-            "/pools/{name}/drain",
-            post(|State(d): Shared, Path(n): Name, b: Bytes| run(d, move |d| d.pool_drain(&n, &body(&b)?))),
-        )
-}
-
-/// Which objects of a remote.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Objects {
-    folder: Option<String>,
-    after: Option<String>,
-}
-
-/// Places where exported objects lie.
-fn remotes() -> Router<Arc<Daemon>> {
-    Router::new()
-        .route(
-            "/remotes",
-            get(|State(d): Shared| run(d, Daemon::remote_list))
-                .post(|State(d): Shared, b: Bytes| run(d, move |d| d.remote_create(&body(&b)?))),
-        )
-        .route(
-            "/remotes/{name}",
-            get(|State(d): Shared, Path(n): Name| run(d, move |d| d.remote_show(&n)))
-                .delete(|State(d): Shared, Path(n): Name| run(d, move |d| d.remote_remove(&n))),
-        )
-        .route(
-            "/remotes/{name}/objects",
-            get(|State(d): Shared, Path(n): Name, Query(which): Query<Objects>| {
-                run(d, move |d| d.remote_objects(&n, which.folder.as_deref(), which.after.as_deref()))
-            }),
-        )
-        .route(
-            "/remotes/{name}/test",
-            post(|State(d): Shared, Path(n): Name| run(d, move |d| d.remote_test(&n))),
-        )
-}
-
-/// Keys of exports.
-fn keys() -> Router<Arc<Daemon>> {
-    Router::new()
-        .route(
-            "/keys",
-            get(|State(d): Shared| run(d, Daemon::key_list))
-                .post(|State(d): Shared, b: Bytes| run(d, move |d| d.key_import(&body(&b)?))),
-        )
-        .route(
-            "/keys/{name}",
-            post(|State(d): Shared, Path(n): Name, b: Bytes| run(d, move |d| d.key_create(&n, &body(&b)?)))
-                .delete(|State(d): Shared, Path(n): Name, b: Bytes| {
-                    run(d, move |d| d.key_remove(&n, &body(&b)?))
-                }),
-        )
-        .route(
-            "/keys/{name}/public",
-            get(|State(d): Shared, Path(n): Name| run(d, move |d| d.key_public(&n))),
-        )
-}
-
-/// Programs of the site.
-fn hooks() -> Router<Arc<Daemon>> {
-    Router::new()
-        .route("/hooks", get(|State(d): Shared| run(d, Daemon::hook_list)))
-        .route("/hooks/{name}/test", post(|State(d): Shared, Path(n): Name| run(d, move |d| d.hook_test(&n))))
-}
-
-/// What takes time.
-fn jobs() -> Router<Arc<Daemon>> {
-    Router::new()
-        .route(
-            "/jobs",
-            get(|State(d): Shared| run(d, Daemon::job_list))
-                .delete(|State(d): Shared| run(d, Daemon::job_clear)),
-        )
-        .route("/jobs/{id}", get(|State(d): Shared, Path(i): Name| run(d, move |d| d.job_show(&i))))
-        .route("/jobs/{id}/cancel", post(|State(d): Shared, Path(i): Name| run(d, move |d| d.job_cancel(&i))))
-        .route("/jobs/{id}/pause", post(|State(d): Shared, Path(i): Name| run(d, move |d| d.job_pause(&i))))
-        .route("/jobs/{id}/resume", post(|State(d): Shared, Path(i): Name| run(d, move |d| d.job_resume(&i))))
-        .route("/jobs/{id}/retry", post(|State(d): Shared, Path(i): Name| run(d, move |d| d.job_retry(&i))))
-}
-
-/// Portals, targets, who may log in.
-fn iscsi() -> Router<Arc<Daemon>> {
-    Router::new()
-        .route(
-            "/iscsi/portals",
-            get(|State(d): Shared| run(d, Daemon::portal_list))
-                .post(|State(d): Shared, b: Bytes| run(d, move |d| d.portal_add(&body(&b)?))),
-        )
-        .route(
-            "/iscsi/portals/{address}",
-            delete(|State(d): Shared, Path(a): Name| run(d, move |d| d.portal_remove(&a))),
-        )
-        .route("/iscsi/targets", get(|State(d): Shared| run(d, Daemon::target_list)))
-        .route("/iscsi/sessions", get(|State(d): Shared| run(d, Daemon::session_list)))
-        .route(
-            "/iscsi/targets/{library}/chap",
-            put(|State(d): Shared, Path(n): Name, b: Bytes| run(d, move |d| d.chap_set(&n, &body(&b)?)))
-                .delete(|State(d): Shared, Path(n): Name| run(d, move |d| d.chap_remove(&n))),
-        )
-        .route(
-            "/iscsi/targets/{library}/initiators/{initiator}",
-            delete(|State(d): Shared, Path((n, i)): Path<(String, String)>| {
-                run(d, move |d| d.initiator_remove(&n, &i))
-            }),
-        )
-        .route(
-            "/iscsi/targets/{library}/initiators",
-            post(|State(d): Shared, Path(n): Name, b: Bytes| {
-                run(d, move |d| d.initiator_add(&n, &body(&b)?))
-            }),
-        )
-}
-
-/// Configuration and the whole.
-fn system() -> Router<Arc<Daemon>> {
-    Router::new()
-        .route("/config/effective", get(|State(d): Shared| run(d, Daemon::config_effective)))
-        .route(
-            "/config/check",
-            post(|State(d): Shared, b: Bytes| run(d, move |d| d.config_check(&body(&b)?))),
-        )
-        .route("/system/status", get(|State(d): Shared| run(d, Daemon::system_status)))
-        .route("/system/diag", get(|State(d): Shared| run(d, Daemon::system_diag)))
-        .route("/system/diag/bundle", get(|State(d): Shared| bundle(d)))
-        .route(
-            "/system/upgrade",
-            post(|State(d): Shared, b: Bytes| run(d, move |d| d.store_upgrade(body(&b)?))),
-        )
-        .route("/system/reload", post(|State(d): Shared| run(d, Daemon::system_reload)))
-        .route(
-            "/system/backup",
-            post(|State(d): Shared, b: Bytes| run(d, move |d| d.system_backup(&body(&b)?))),
-        )
-        .route(
-            "/system/restore",
-            post(|State(d): Shared, b: Bytes| run(d, move |d| d.system_restore(&body(&b)?))),
-        )
-        .route(
-            "/system/rebuild",
-            post(|State(d): Shared, b: Bytes| run(d, move |d| d.system_rebuild(&body(&b)?))),
-        )
-}
-
-/// What somebody should act on.
-fn alerts() -> Router<Arc<Daemon>> {
-    Router::new()
-        .route("/alerts", get(|State(d): Shared| run(d, Daemon::alert_list)))
-        .route("/alerts/test", post(|State(d): Shared| run(d, Daemon::alert_test)))
-        .route(
-            "/alerts/{id}/ack",
-            post(|State(d): Shared, Path(i): Name| run(d, move |d| d.alert_acknowledge(&i))),
-        )
-}
-
-/// What the HTTP library refuses by itself (a body that is too large, a method that a path does not have) is JSON, too.
+/// What the HTTP library refuses by itself (a method that a path does not have, a path that is no text) is told as all else is.
 async fn in_our_words(response: Response) -> Response {
-    match response.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => error_response(&refusal(
-            ErrorCode::Invalid,
-            &format!("the request has more than {BODY_LIMIT} bytes"),
-            "ask for less at once",
-        )),
-        StatusCode::METHOD_NOT_ALLOWED => not_found("there is no such request in this version of the API"),
-        status if status.is_success() || is_json(&response) => response,
-        _ => error_response(&refusal(
-            ErrorCode::Invalid,
-            "the request cannot be read",
-            "see vtl --help for what there is",
-        )),
+    let status = response.status();
+    if status.is_success() || status == StatusCode::NOT_MODIFIED || is_json(&response) {
+        return response;
     }
+    if status == StatusCode::METHOD_NOT_ALLOWED {
+        let allowed = response.headers().get(header::ALLOW).cloned();
+        let methods =
+            allowed.as_ref().and_then(|allowed| allowed.to_str().ok()).unwrap_or("others").to_owned();
+        let message = "the path does not have this method";
+        let mut told =
+            error_response(&refusal(ErrorCode::MethodNotAllowed, message, &format!("use {methods}")));
+        told.headers_mut().extend(allowed.map(|allowed| (header::ALLOW, allowed)));
+        return told;
+    }
+    error_response(&refusal(ErrorCode::Invalid, "the request cannot be read", "see docs/openapi.json"))
 }
 
 fn is_json(response: &Response) -> bool {
-    let kind = response.headers().get(header::CONTENT_TYPE);
-    kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"))
+    let kind = response.headers().get(header::CONTENT_TYPE).map(|kind| kind.as_bytes());
+    kind.is_some_and(|kind| {
+        kind.starts_with(b"application/json") || kind.starts_with(PROBLEM_JSON.as_bytes())
+    })
 }
 
 fn refusal(code: ErrorCode, message: &str, remedy: &str) -> ApiError {
@@ -482,13 +172,43 @@ fn refusal(code: ErrorCode, message: &str, remedy: &str) -> ApiError {
 }
 
 fn not_found(message: &str) -> Response {
-    error_response(&refusal(ErrorCode::NotFound, message, "see vtl --help for what there is"))
+    error_response(&refusal(ErrorCode::NotFound, message, "see docs/openapi.json for what there is"))
 }
 
 pub(crate) fn error_response(refused: &ApiError) -> Response {
+    refuse(&Refusal::from(refused.clone()))
+}
+
+/// A refusal as it is sent.
+fn refuse(refused: &Refusal) -> Response {
     let status =
         StatusCode::from_u16(refused.code.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    (status, axum::Json(refused)).into_response()
+    let text = serde_json::to_string(refused).unwrap_or_default();
+    (status, [(header::CONTENT_TYPE, PROBLEM_JSON)], text).into_response()
+}
+
+fn parse<T: FromStr>(text: &str) -> Answer<T>
+where
+    T::Err: Display,
+{
+    text.parse().map_err(|e: T::Err| invalid(e.to_string(), ""))
+}
+
+/// Operations run beside the runtime's own threads, where they may wait for it.
+fn runtime() -> Answer<Handle> {
+    Handle::try_current().map_err(|e| internal(&e.to_string()))
+}
+
+fn failed(failed: Failed) -> ApiError {
+    ApiError {
+        code: ErrorCode::Internal,
+        message: failed.to_string(),
+        remedy: Some("restart vtld, and report what its log says".to_owned()),
+    }
+}
+
+fn done(message: impl Into<String>, names: Vec<String>) -> Done {
+    Done { message: message.into(), names }
 }
 
 /// The one place where the library's refusals become the API's.

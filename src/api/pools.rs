@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use vtl_api::{
-    ApiError, CreatePool, Done, Drain, Drained, ErrorCode, PoolFolder, PoolInfo, Problem, RemovePool,
+    AddFolder, ApiError, CreatePool, Done, Drain, Drained, ErrorCode, PoolFolder, PoolInfo, Problem,
+    RemovePool,
 };
 use vtl_conf::StoreKeyMethod;
 use vtl_durable::RealDisk;
@@ -20,6 +21,7 @@ use vtl_store::{Folder, FolderState, Health, StoreError};
 use vtl_types::{LibraryName, PoolName};
 
 use super::refused;
+use super::route::{Nothing, Route, delete, get, post};
 use crate::daemon::{Daemon, internal, invalid, lock};
 use crate::pools::rows::{self, KeyPlace, PoolRow, PoolState};
 use crate::pools::{Closed, MOST_POOLS, Pool, PoolError, overlap};
@@ -37,6 +39,22 @@ const LEVELS: std::ops::RangeInclusive<i32> = 1..=19;
 const CHUNK_BYTES: [u64; 4] = [8 << 10, 16 << 10, 32 << 10, 64 << 10];
 /// As `store.size`: less holds no tape.
 const LEAST_SIZE: u64 = 64 << 20;
+
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        get("/pools", "All pools", |d, (), _: Nothing| d.pool_list()),
+        post("/pools", "Make a pool", |d, (), b: CreatePool| d.pool_create(&b)),
+        get("/pools/{name}", "One pool", |d, n: String, _: Nothing| d.pool_show(&n)),
+        delete("/pools/{name}", "Remove an empty pool", |d, n: String, b: RemovePool| d.pool_remove(&n, b)),
+        post("/pools/{name}/folders", "Add a folder to a pool", |d, n: String, b: AddFolder| {
+            d.pool_add_folder(&n, &b)
+        }),
+        post("/pools/{name}/open", "Open a pool that is closed", |d, n: String, _: Nothing| d.pool_open(&n)),
+        post("/pools/{name}/drain", "Empty a folder of a pool", |d, n: String, b: Drain| {
+            d.pool_drain(&n, &b)
+        }),
+    ]
+}
 
 impl Daemon {
     /// All pools.

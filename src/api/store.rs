@@ -8,9 +8,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde_json::{Value, json};
 use vtl_api::{
-    ApiError, CollectStore, Damage, Done, ErrorCode, ExportStoreKey, OnPool, PoolScrub, PoolStats,
+    ApiError, CollectStore, Damage, Done, ErrorCode, ExportStoreKey, JobDetail, OnPool, PoolScrub, PoolStats,
     RepairStore, RotateStoreKey, ScrubStore, StoreCheck, StoreCollected, StoreKey, StoreRepaired, StoreScrub,
     StoreStats,
 };
@@ -18,7 +19,8 @@ use vtl_conf::StoreKeyMethod;
 use vtl_migrate::{REPAIR, RepairRequest};
 use vtl_store::{GcRule, PassphraseCost, StoreError};
 
-use super::refused;
+use super::route::{Route, get, post};
+use super::{Planned, refused};
 use crate::daemon::{Daemon, internal, invalid, lock};
 use crate::jobs;
 use crate::pools::rows::KeyPlace;
@@ -84,6 +86,51 @@ fn lines<'a>(each: impl Iterator<Item = (&'a str, &'a str)>) -> String {
         [(_, line)] => (*line).to_owned(),
         _ => each.iter().map(|(pool, line)| format!("{pool}: {line}")).collect::<Vec<_>>().join("; "),
     }
+}
+
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        get("/store/stats", "What is stored", |d, (), q: OnPool| d.store_stats(q.pool.as_deref())),
+        post("/store/account", "Count what each cartridge needs", |d, (), b: OnPool| d.store_account(&b)),
+        get("/store/key", "What may be told of the key of a pool", |d, (), q: OnPool| {
+            d.store_key(q.pool.as_deref())
+        }),
+        post("/store/key/rotate", "Change what opens a pool", |d, (), b: RotateStoreKey| {
+            d.store_key_rotate(&b)
+        }),
+        post("/store/key/export", "Copy the keyring of a pool", |d, (), b: ExportStoreKey| {
+            d.store_key_export(&b)
+        }),
+        post("/store/check", "Read everything and compare", |d, (), b: OnPool| d.store_check(&b)),
+        get("/store/scrub", "How the scrub is doing", |d, (), q: OnPool| d.store_scrub(q.pool.as_deref())),
+        post("/store/scrub", "Begin a pass of the scrub", |d, (), b: ScrubStore| d.store_scrub_begin(&b))
+            .answers::<Planned<StoreScrub>>(),
+        post("/store/repair", "Repair what is damaged", |d, (), b: RepairStore| d.store_repair(&b))
+            .answers::<Planned<RepairAnswer>>()
+            .makes_job(),
+        post("/store/rebuild-index", "Make the index anew", |d, (), b: OnPool| d.store_rebuild_index(&b)),
+        post("/store/gc", "Collect what nobody needs", |d, (), b: CollectStore| d.store_gc(&b))
+            .answers::<Planned<CollectAnswer>>()
+            .makes_job(),
+    ]
+}
+
+/// What was repaired, or the job that fetches from exports.
+#[derive(JsonSchema)]
+#[serde(untagged)]
+#[allow(dead_code, reason = "a form of answers for the OpenAPI text")]
+enum RepairAnswer {
+    Repaired(StoreRepaired),
+    Job(Box<JobDetail>),
+}
+
+/// What was collected, or the job that goes on.
+#[derive(JsonSchema)]
+#[serde(untagged)]
+#[allow(dead_code, reason = "a form of answers for the OpenAPI text")]
+enum CollectAnswer {
+    Collected(StoreCollected),
+    Job(Box<JobDetail>),
 }
 
 impl Daemon {

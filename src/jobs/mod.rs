@@ -4,7 +4,9 @@ mod collect;
 mod outside;
 mod scrub;
 mod shown;
+mod told;
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
@@ -17,11 +19,13 @@ use vtl_jobs::{
 use vtl_migrate::{IMPORT, ImportRequest, REPAIR, World};
 
 use crate::daemon::{Daemon, internal, invalid};
+use crate::events::{Bus, Kind};
 use crate::pools::Pool;
 use crate::tape_device::LinuxTapes;
 
 pub(crate) use collect::KIND as COLLECT;
 pub(crate) use scrub::{KIND as SCRUB, pass_of};
+pub(crate) use told::tell_progress;
 
 /// What an earlier run has left on its way goes, unless an export may go on with it.
 fn empty_staging(daemon: &Daemon, unfinished: &[Job]) {
@@ -43,6 +47,7 @@ fn empty_staging(daemon: &Daemon, unfinished: &[Job]) {
 #[derive(Debug, Default)]
 pub struct Jobs {
     manager: OnceLock<Manager>,
+    told: Arc<told::Told>,
 }
 
 impl Jobs {
@@ -53,8 +58,10 @@ impl Jobs {
             let daemon = weak.clone();
             move |moved, ejected| {
                 let Some(daemon) = daemon.upgrade() else { return };
+                moved.iter().for_each(|one| daemon.events.publish(Kind::Move, &told::a_move(one)));
                 if ejected {
                     daemon.jobs.poke();
+                    daemon.jobs.look_for_new(&daemon.events);
                 }
                 daemon.policies.moved(moved, ejected);
             }
@@ -78,6 +85,7 @@ impl Jobs {
             let unfinished = manager.unfinished()?;
             scrub::hold(daemon, &unfinished);
             empty_staging(daemon, &unfinished);
+            daemon.jobs.told.follow(&daemon.events, &manager);
             Ok(manager)
         });
         match held {
@@ -103,6 +111,21 @@ impl Jobs {
     pub fn poke(&self) {
         if let Some(manager) = self.manager.get() {
             manager.poke();
+        }
+    }
+
+    /// Tells of jobs that were enqueued with something else.
+    fn look_for_new(&self, bus: &Bus) {
+        if let Some(manager) = self.manager.get() {
+            self.told.look(bus, manager);
+        }
+    }
+
+    /// Tells of jobs whose bytes have moved since `told`.
+    fn tell_progress(&self, bus: &Bus, told: &mut BTreeMap<JobId, u64>) {
+        if let Some(manager) = self.manager.get() {
+            self.told.look(bus, manager);
+            told::progress(bus, manager, told);
         }
     }
 
@@ -169,15 +192,16 @@ impl Jobs {
         })
     }
 
-    /// Enqueues what somebody asks for now: a job of its own each time. `label`: what it is about.
+    /// Enqueues what somebody asks for now: a job of its own each time, unless the request has an `Idempotency-Key`. `label`: what it is about.
     pub(crate) fn submit(
         &self,
         kind: &str,
         label: Option<String>,
         request: String,
     ) -> Result<JobId, ApiError> {
-        let event = crate::state::hexadecimal(&crate::random::id());
-        let key = format!("{kind}:{event}");
+        // One that comes again, with the key of its request, is the same job.
+        let another = || format!("{kind}:{}", crate::state::hexadecimal(&crate::random::id()));
+        let key = crate::api::once::event().unwrap_or_else(another);
         let new = NewJob { key, kind: kind.to_owned(), label, request, ..NewJob::default() };
         self.manager()?.submit(&new).map(|made| made.id).map_err(|error| not_done(None, &error))
     }
@@ -351,8 +375,7 @@ impl Machine for Clocks {
     }
 
     fn random(&self) -> u64 {
-        let [a, b, c, d, e, f, g, h, ..] = crate::random::id();
-        u64::from_le_bytes([a, b, c, d, e, f, g, h])
+        crate::random::number()
     }
 }
 

@@ -1,17 +1,17 @@
 //! Jobs as the API tells them, and its requests about them.
 
 use vtl_api::{ApiError, JobDetail, JobEvent, JobInfo, JobPlan, JobTask, JobsCleared};
-use vtl_jobs::{JobError, JobId, Manager, Shown};
+use vtl_jobs::{JobError, JobId, Manager, Select, Shown};
 
 use super::{not_done, refusal};
 use crate::clock::rfc3339;
 use crate::daemon::{Daemon, invalid};
 
 impl Daemon {
-    /// All jobs.
-    pub(crate) fn job_list(&self) -> Result<Vec<JobInfo>, ApiError> {
-        let all = self.jobs.manager()?.list().map_err(|error| not_done(None, &error))?;
-        Ok(all.into_iter().map(|shown| self.counted(info(shown))).collect())
+    /// Some jobs of all.
+    pub(crate) fn job_select(&self, asked: &Select) -> Result<Vec<JobInfo>, ApiError> {
+        let found = self.jobs.manager()?.select(asked).map_err(|error| not_done(None, &error))?;
+        Ok(found.into_iter().map(|shown| self.counted(info(shown))).collect())
     }
 
     /// With the objects that an export has confirmed so far.

@@ -11,6 +11,7 @@
 mod support;
 
 mod alerts;
+mod contract;
 mod crashes;
 mod doors;
 mod durability;
@@ -27,6 +28,7 @@ mod keys;
 mod kill;
 mod lazy;
 mod limits;
+mod listeners;
 mod live;
 mod management;
 mod parts;

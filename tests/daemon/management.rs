@@ -217,9 +217,9 @@ fn bodies_that_are_too_large_or_no_json_are_refused() {
     let (status, _) = server.ask("POST", "/cartridges", &json!("text"));
     assert_eq!(status, 400);
     let (status, _) = server.ask("POST", "/cartridges", &json!({ "label": "x".repeat(100_000) }));
-    assert_eq!(status, 400);
+    assert_eq!(status, 413);
     let (status, answer) = server.ask("PUT", "/cartridges", &Value::Null);
-    assert_eq!((status, &answer["code"]), (404, &json!("not-found")));
+    assert_eq!((status, &answer["code"]), (405, &json!("method-not-allowed")));
     server.get("/system/status");
 }
 

@@ -9,7 +9,7 @@ pub mod server;
 use std::time::{Duration, Instant};
 
 pub use initiator::{Initiator, Login, Outcome};
-pub use server::Server;
+pub use server::{Answer, Server};
 
 /// Target of the library that an empty state begins with.
 pub const LIB0: &str = "iqn.2026-11.internal.vtl:lib0";

@@ -24,6 +24,24 @@ pub struct Server {
     pub api: SocketAddr,
 }
 
+/// An answer of the API with its headers.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    headers: Vec<(String, String)>,
+    pub body: String,
+}
+
+impl Answer {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("no JSON: {self:?}"))
+    }
+}
+
 /// The state folder: a temporary one, or one that the test gives.
 enum Folder {
     Temporary(tempfile::TempDir),
@@ -190,6 +208,24 @@ impl Server {
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         socket.write_all(request.as_bytes()).unwrap();
         socket
+    }
+
+    /// Sends these bytes, and reads to the end of the connection.
+    pub fn raw(&self, request: &str) -> Answer {
+        let mut socket = TcpStream::connect(self.api).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        // The server may have answered, and closed, before it has read all.
+        drop(socket.write_all(request.as_bytes()));
+        let mut bytes = Vec::new();
+        let ended = socket.read_to_end(&mut bytes);
+        let text = String::from_utf8_lossy(&bytes);
+        let Some((head, body)) = text.split_once("\r\n\r\n") else { panic!("no answer: {text} {ended:?}") };
+        let mut lines = head.lines();
+        let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+        let header = |line: &str| {
+            line.split_once(": ").map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
+        };
+        Answer { status, headers: lines.filter_map(header).collect(), body: body.to_owned() }
     }
 
     /// A request with these headers; `Host` is this machine unless it is among them.

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// `GET /alerts`, one row, and the answer of `POST /alerts/{id}/ack`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct AlertInfo {
     /// Its number.
     pub id: u64,
@@ -29,6 +30,7 @@ pub struct AlertInfo {
 
 /// `POST /alerts/test`, one row.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct AlertTest {
     /// `email`, `webhook` or `syslog`.
     pub receiver: String,

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// `POST /system/upgrade`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct UpgradeStore {
     /// Only say what would be done.
@@ -13,6 +14,7 @@ pub struct UpgradeStore {
 
 /// Its answer, one row.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct FormatInfo {
     /// `inventory`, or a pool and a folder of it.
     pub place: String,

@@ -28,7 +28,7 @@ pub use retry::{Class, RetryRule, RetryRules};
 pub use schema::MODULE;
 pub use state::{Event, State, TRANSITIONS, next};
 pub use table::{
-    Enqueued, Job, JobId, LogEntry, NewJob, Priority, TaskRow, TaskState, Trouble, enqueue, events, is_about,
-    is_known, note_last, unfinished,
+    Enqueued, Job, JobId, LogEntry, NewJob, Priority, Select, TaskRow, TaskState, Trouble, enqueue, events,
+    is_about, is_known, known, note_last, unfinished,
 };
 pub use work::{Failure, Outcome, Permit, Plan, PlannedTask, Ticket, Wanted, Work};

@@ -4,7 +4,7 @@
 //! first and tell the engine then, so a crash in between stops the job by its row.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ use crate::error::JobError;
 use crate::retry::RetryRules;
 use crate::runner::{Inner, Shared, WAIT_LOOK, lock};
 use crate::state::{Event, State};
-use crate::table::{self, Enqueued, Job, JobId, LogEntry, NewJob, TaskRow, apply, enqueue};
+use crate::table::{self, Enqueued, Job, JobId, LogEntry, NewJob, Select, TaskRow, apply, enqueue};
 use crate::work::{Failure, Permit, Plan, Wanted, Work};
 
 /// Jobs that are told to stop get so long to come to a safe point before the server stops without them.
@@ -118,7 +118,10 @@ impl Manager {
             stopped: false,
             unreadable: None,
         };
-        let shared = Shared { ledger, machine, works, inner: Mutex::new(inner), changed: Condvar::new() };
+        let observer = OnceLock::new();
+        let inner = Mutex::new(inner);
+        let (changed, telling) = (Condvar::new(), Mutex::default());
+        let shared = Shared { ledger, machine, works, inner, changed, observer, telling };
         shared.recover()?;
         Ok(Self { shared: Arc::new(shared), thread: Mutex::new(None) })
     }
@@ -189,7 +192,14 @@ impl Manager {
     pub fn submit(&self, new: &NewJob) -> Result<Enqueued, JobError> {
         self.shared.work(&new.kind)?;
         let now_s = self.shared.machine.unix_s();
-        let made = self.shared.change(|tx| enqueue(tx, new, now_s))?;
+        let order = self.shared.in_order();
+        let (made, job) = self.shared.change(|tx| {
+            let made = enqueue(tx, new, now_s)?;
+            let job = if made.made { Some(table::job(tx, made.id)?) } else { None };
+            Ok((made, job))
+        })?;
+        job.iter().for_each(|job| self.shared.announce(job));
+        drop(order);
         self.poke();
         Ok(made)
     }
@@ -240,13 +250,15 @@ impl Manager {
         event: impl Fn(&Job) -> Option<Event>,
     ) -> Result<Shown, JobError> {
         let now_s = self.shared.machine.unix_s();
-        self.shared.change(|tx| {
+        let order = self.shared.in_order();
+        let changed = self.shared.change(|tx| {
             let mut job = table::job(tx, id)?;
-            match event(&job) {
-                Some(event) => apply(tx, &mut job, event, now_s, "asked for"),
-                None => Ok(()),
-            }
+            let Some(event) = event(&job) else { return Ok(None) };
+            apply(tx, &mut job, event, now_s, "asked for")?;
+            Ok(Some(job))
         })?;
+        changed.iter().for_each(|job| self.shared.announce(job));
+        drop(order);
         self.shared.want(id, wanted);
         self.poke();
         self.show(id)
@@ -258,6 +270,7 @@ impl Manager {
     /// [`JobError::Unknown`], [`JobError::NotRetried`], as [`enqueue`].
     pub fn retry(&self, id: JobId) -> Result<Shown, JobError> {
         let now_s = self.shared.machine.unix_s();
+        let order = self.shared.in_order();
         let tried = self.shared.change(|tx| {
             let mut job = table::job(tx, id)?;
             match job.state {
@@ -265,14 +278,19 @@ impl Manager {
                     job.not_before_s = 0;
                     table::save(tx, &job)?;
                     table::log(tx, id, now_s, "retry", "its pause is over, as asked")?;
-                    Ok(id)
+                    Ok(job)
                 }
-                State::Failed | State::Cancelled => retried(tx, &job, now_s),
+                State::Failed | State::Cancelled => {
+                    let id = retried(tx, &job, now_s)?;
+                    table::job(tx, id)
+                }
                 state => Err(JobError::NotRetried { id, state }),
             }
         })?;
+        self.shared.announce(&tried);
+        drop(order);
         self.poke();
-        self.show(tried)
+        self.show(tried.id)
     }
 
     /// One job.
@@ -282,6 +300,27 @@ impl Manager {
     pub fn show(&self, id: JobId) -> Result<Shown, JobError> {
         let job = self.shared.read(|tx| table::job(tx, id))?;
         Ok(self.shared.shown(job))
+    }
+
+    /// Some jobs of all.
+    ///
+    /// # Errors
+    /// The file fails.
+    pub fn select(&self, asked: &Select) -> Result<Vec<Shown>, JobError> {
+        let jobs = self.shared.read(|tx| table::select(tx, asked))?;
+        Ok(jobs.into_iter().map(|job| self.shared.shown(job)).collect())
+    }
+
+    /// Jobs that have a thread now.
+    #[must_use]
+    pub fn running(&self) -> Vec<JobId> {
+        lock(&self.shared.inner).held.keys().copied().collect()
+    }
+
+    /// Who is told of each job that comes and of each change of a state, after it was written. Said once, before [`Manager::start`]. It must not
+    /// wait, and it must not ask the manager. What was enqueued in somebody else's transaction it is not told of.
+    pub fn tell(&self, observer: impl Fn(&Job) + Send + Sync + 'static) {
+        drop(self.shared.observer.set(Box::new(observer)));
     }
 
     /// All jobs, in the order in which they came.

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::Builder;
 use std::time::{Duration, Instant};
 
@@ -35,7 +35,13 @@ pub(crate) struct Shared {
     pub(crate) works: Vec<Arc<dyn Work>>,
     pub(crate) inner: Mutex<Inner>,
     pub(crate) changed: Condvar,
+    pub(crate) observer: OnceLock<Box<Observer>>,
+    /// See [`Shared::in_order`].
+    pub(crate) telling: Mutex<()>,
 }
+
+/// Hears of jobs whose state has changed.
+pub(crate) type Observer = dyn Fn(&Job) + Send + Sync;
 
 pub(crate) struct Inner {
     pub(crate) settings: Settings,
@@ -94,6 +100,18 @@ impl Shared {
             Ok(())
         })?;
         value.ok_or(JobError::NotRun)
+    }
+
+    /// To be held over a change of a job and its telling, so that changes are told in their order. Observers change no job.
+    pub(crate) fn in_order(&self) -> MutexGuard<'_, ()> {
+        lock(&self.telling)
+    }
+
+    /// Tells of a change, which is durable.
+    pub(crate) fn announce(&self, job: &Job) {
+        if let Some(observer) = self.observer.get() {
+            observer(job);
+        }
     }
 
     /// What was running when the last server ended.
@@ -236,7 +254,8 @@ impl Shared {
 
     fn write_start(&self, id: JobId) -> Result<(), JobError> {
         let now_s = self.machine.unix_s();
-        self.change(|tx| {
+        let _order = self.in_order();
+        let started = self.change(|tx| {
             let mut job = table::job(tx, id)?;
             if !job.in_attempt {
                 job.attempts = job.attempts.saturating_add(1);
@@ -245,8 +264,11 @@ impl Shared {
             job.not_before_s = 0;
             job.started_s = job.started_s.or(Some(now_s));
             let told = format!("attempt {}", job.attempts);
-            apply(tx, &mut job, Event::Start, now_s, &told)
-        })
+            apply(tx, &mut job, Event::Start, now_s, &told)?;
+            Ok(job)
+        })?;
+        self.announce(&started);
+        Ok(())
     }
 
     fn spawn(self: &Arc<Self>, ticket: Arc<Ticket>, work: Arc<dyn Work>, undo: bool) -> Result<(), JobError> {
@@ -259,10 +281,13 @@ impl Shared {
             Err(error) => {
                 // The row says running; nothing of it has been done.
                 let now_s = self.machine.unix_s();
-                self.change(|tx| {
+                let _order = self.in_order();
+                let stopped = self.change(|tx| {
                     let mut job = table::job(tx, id)?;
-                    apply(tx, &mut job, Event::Stopped, now_s, "the system gave no thread")
+                    apply(tx, &mut job, Event::Stopped, now_s, "the system gave no thread")?;
+                    Ok(job)
                 })?;
+                self.announce(&stopped);
                 Err(JobError::NoThread(error.to_string()))
             }
         }
@@ -336,13 +361,16 @@ impl Shared {
         let (now_s, random) = (self.machine.unix_s(), self.machine.random());
         let rules = lock(&self.inner).settings.retry;
         let live = self.live(id).unwrap_or_default();
-        self.change(|tx| {
+        let _order = self.in_order();
+        let ended = self.change(|tx| {
             let mut job = table::job(tx, id)?;
             take_in(tx, &mut job, &live)?;
             let (event, told) = judge(&mut job, end, &rules, now_s, random);
             apply(tx, &mut job, event, now_s, &told)?;
-            Ok(job.state)
-        })
+            Ok(job)
+        })?;
+        self.announce(&ended);
+        Ok(ended.state)
     }
 
     pub(crate) fn save_checkpoint(&self, ticket: &Ticket) -> Result<(), JobError> {

@@ -286,6 +286,15 @@ pub(crate) fn log(tx: &mut Tx<'_>, id: JobId, now_s: u64, event: &str, told: &st
     Ok(())
 }
 
+/// The job of this key, as far as history goes.
+///
+/// # Errors
+/// The file fails.
+pub fn known(tx: &Tx<'_>, key: &str) -> Result<Option<JobId>, JobError> {
+    let row = tx.get(&KEYS, &[text(key)])?;
+    Ok(row.map(|row| number(&row, "job")).transpose()?.map(JobId))
+}
+
 /// Whether a job of this key was enqueued, as far as history goes.
 ///
 /// # Errors
@@ -351,6 +360,59 @@ pub(crate) fn job(tx: &Tx<'_>, id: JobId) -> Result<Job, JobError> {
 
 pub(crate) fn jobs(tx: &Tx<'_>) -> Result<Vec<Job>, JobError> {
     Ok(tx.all(&JOBS)?.iter().map(job_of).collect::<Result<_, _>>()?)
+}
+
+/// Which jobs, and how many.
+#[derive(Clone, Debug, Default)]
+pub struct Select {
+    /// In states with this word for people.
+    pub state: Option<&'static str>,
+    /// Of this kind.
+    pub kind: Option<String>,
+    /// About this.
+    pub label: Option<String>,
+    /// The newest first.
+    pub down: bool,
+    /// Behind this one.
+    pub after: Option<JobId>,
+    /// So many at most.
+    pub most: Option<usize>,
+}
+
+/// The jobs that are asked for; only they are read.
+pub(crate) fn select(tx: &Tx<'_>, asked: &Select) -> Result<Vec<Job>, JobError> {
+    let (behind, way) = if asked.down { ("<", "DESC") } else { (">", "ASC") };
+    let mut wanted = vec!["TRUE".to_owned()];
+    let mut values: Vec<Value> = Vec::new();
+    if let Some(word) = asked.state {
+        let states = State::ALL.into_iter().filter(|state| state.word() == word);
+        let words: Vec<String> = states.map(|state| format!("'{}'", state.row_word())).collect();
+        wanted.push(format!("state IN ({})", words.join(", ")));
+    }
+    let texts = [("kind = ", &asked.kind), ("label = ", &asked.label)];
+    for (condition, value) in
+        texts.into_iter().filter_map(|(condition, value)| Some((condition, value.as_ref()?)))
+    {
+        values.push(text(value));
+        wanted.push(format!("{condition}?{}", values.len()));
+    }
+    if let Some(JobId(after)) = asked.after {
+        values.push(int(after));
+        wanted.push(format!("id {behind} ?{}", values.len()));
+    }
+    // SQLite's word for all is a number below zero.
+    values.push(Value::Integer(asked.most.and_then(|most| i64::try_from(most).ok()).unwrap_or(-1)));
+    let condition = format!(
+        "id IN (SELECT id FROM jobs WHERE {} ORDER BY id {way} LIMIT ?{})",
+        wanted.join(" AND "),
+        values.len()
+    );
+    let rows = tx.find(&JOBS, &condition, &values)?;
+    let mut found: Vec<Job> = rows.iter().map(job_of).collect::<Result<_, _>>()?;
+    if asked.down {
+        found.reverse();
+    }
+    Ok(found)
 }
 
 /// Jobs that have not ended, in the order in which they came.

@@ -367,7 +367,7 @@ fn values(c: &Cartridge) -> [Value; 12] {
     ]
 }
 
-fn read(
+pub(crate) fn read(
     row: &Row,
     library_name: impl Fn(u32) -> Result<Option<LibraryName>, LibraryError>,
 ) -> Result<Cartridge, LibraryError> {

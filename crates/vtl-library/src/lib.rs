@@ -25,6 +25,7 @@ pub mod moves;
 mod quarantine;
 mod rebuild;
 mod schema;
+mod select;
 #[cfg(test)]
 mod tests;
 mod transfer;
@@ -49,4 +50,5 @@ pub use moves::{Gates, MoveFault, Mover};
 pub use quarantine::{forget_quarantine, quarantine, quarantined, release};
 pub use rebuild::{Head, Placement, Reconciliation, Verdict, plan_rebuild, rebuild, reconcile};
 pub use schema::MODULE;
+pub use select::{By, Order, Select, select};
 pub use transfer::{Moved, eject, exchange, load_from_vault, move_label, move_medium, plan_move};

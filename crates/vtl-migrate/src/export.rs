@@ -662,6 +662,10 @@ impl Export {
         facts: &Facts,
     ) -> Result<(), Trouble> {
         let course = pace.course().clone();
+        let recipients = recipients(&*self.world, course.key.as_deref())?;
+        let signing = course.sign_with.as_ref().map(|name| self.world.signing_key(name)).transpose()?;
+        let identity = self.identity(&course)?;
+        let (codec, verify) = (codec(&course.compress)?, mode(&course.verify)?);
         let (staging, left) = end.staging_again(ticket, &course.staged, pace)?;
         let mut done: Vec<Stored> = pace.done().objects.iter().map(|stored| stored.object.clone()).collect();
         let confirmed = done.len() as u64;
@@ -672,23 +676,26 @@ impl Export {
             one.or_upload(began.map(|text| Checkpoint::new(text.clone())))
         });
         let left: Vec<Left> = left.collect();
-        let recipients = recipients(&*self.world, course.key.as_deref())?;
-        let signing = course.sign_with.as_ref().map(|name| self.world.signing_key(name)).transpose()?;
         let settings = vtl_bundle::Settings {
             label: facts.label,
             created: end.name.created.clone(),
             generation: course.generation,
             attributes: attributes(&reading, facts),
-            codec: codec(&course.compress)?,
+            codec,
             level: LEVEL,
             chunk_bytes: course.chunk_bytes,
             recipients,
             signing,
             random: self.world.random(),
         };
-        let identity = self.identity(&course)?;
-        abandon(end, pace, &course, &left)?;
-        let line = Line { verify: mode(&course.verify)?, ..end.line(&staging) };
+        if let Err(trouble) = abandon(end, pace, &course, &left) {
+            if trouble.may_pass() {
+                left.into_iter().for_each(Left::leave);
+                staging.leave();
+            }
+            return Err(trouble);
+        }
+        let line = Line { verify, ..end.line(&staging) };
         let sent = send(line, confirmed, left, pace, |outbox| {
             let writer = Writer::resume(settings, identity, done, outbox);
             let writer = writer.map_err(|error| fail::write(&error))?;

@@ -74,7 +74,7 @@ impl FolderRemote {
         blocking(move || work(&place)).await?.map_err(|error| call.io(&error))
     }
 
-    /// Writes what the stream brings into a new unfinished file, and syncs it.
+    /// Writes what the stream brings into a new unfinished file.
     async fn write(
         &self,
         name: &ObjectName,
@@ -469,7 +469,9 @@ mod tests {
         let pieces = [Bytes::from_static(b"abc"), Bytes::from_static(b"def")];
         let bytes = futures_util::stream::iter(pieces.map(Ok)).boxed();
         let (tell, made) = tokio::sync::oneshot::channel();
-        told.map(|content| tell.send(content).unwrap());
+        if let Some(content) = told {
+            tell.send(content).unwrap();
+        }
         let limiter = Limiter::unlimited();
         let flow = Flow { name: &name(to), bytes, made, watch: &Unwatched, limiter: &limiter };
         remote.streams().unwrap().stream(flow).await

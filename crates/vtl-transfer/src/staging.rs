@@ -77,7 +77,7 @@ impl Staging {
                 Ok(Some(one)) => left.push(one),
                 Ok(None) => break,
                 Err(trouble) => {
-                    left.into_iter().for_each(|one| one.kept.leave());
+                    left.into_iter().for_each(Left::leave);
                     return Err(trouble);
                 }
             }
@@ -315,6 +315,11 @@ impl Left {
     #[must_use]
     pub const fn object(&self) -> &Stored {
         &self.object
+    }
+
+    /// Leaves it to the next attempt.
+    pub fn leave(self) {
+        self.kept.leave();
     }
 
     /// The same with this word of its upload, when none lies beside it.

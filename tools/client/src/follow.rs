@@ -24,7 +24,7 @@ pub fn to_the_end(client: &Client, id: &Value, quiet: bool) -> Result<Value, Fai
         teller.tell(&job);
         match job["state"].as_str().unwrap_or_default() {
             "completed" => return Ok(job),
-            "cancelled" | "failed" => return Err(Failure::Api(not_done(&job))),
+            "cancelled" | "failed" => return Err(Failure::Api(not_done(&job).into())),
             _ => sleep(ASK),
         }
     }

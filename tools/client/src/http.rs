@@ -1,10 +1,12 @@
 //! Finding the API and talking to it.
 
 use std::fs;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde_json::Value;
-use vtl_api::{ApiError, BASE, ErrorCode};
+use vtl_api::{ApiError, BASE, ErrorCode, Refusal};
 
 use crate::command::Connection;
 
@@ -33,23 +35,37 @@ pub enum Method {
     Delete,
 }
 
-/// The largest answer that is a file.
-const MAX_FILE_BYTES: u64 = 256 << 20;
-
 /// Why a command did not succeed.
 #[derive(Debug)]
 pub enum Failure {
     /// The API answered with an error.
-    Api(ApiError),
+    Api(Refusal),
     /// Anything before that.
     Local(String),
 }
+
+/// Lists that have pages.
+const PAGED: [&str; 5] = ["/cartridges", "/exports", "/iscsi/sessions", "/jobs", "/vault"];
+/// Rows that are asked for at once.
+const PAGE: &str = "limit=1000";
+/// A list with more pages is none of ours.
+const MOST_PAGES: usize = 10_000;
+/// So often a request is sent when its connection is lost, with a pause in between.
+const TRIES: u32 = 5;
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// The API's address and token.
 pub struct Client {
     agent: ureq::Agent,
     base: String,
     token: String,
+}
+
+/// A good answer.
+struct Answer {
+    json: Value,
+    /// Path of the next page below the API's base.
+    next: Option<String>,
 }
 
 impl Client {
@@ -67,24 +83,27 @@ impl Client {
         Ok(Self { agent: config.into(), base, token })
     }
 
-    /// Sends one request; gives the JSON of a good answer.
+    /// Sends one request; gives the JSON of a good answer. Of a list, all pages. What makes something is done once, also when it has to be sent again.
     ///
     /// # Errors
     /// The API's refusal, or that there is no API.
     pub fn send(&self, request: &Request) -> Result<Value, Failure> {
-        let url = format!("{}{}", self.base, request.path);
-        let mut response = self.answer(request, &url)?;
-        let status = response.status();
-        let text = response
-            .body_mut()
-            .read_to_string()
-            .map_err(|e| Failure::Local(format!("the answer of {url} broke off: {e}")))?;
-        if status.is_success() {
-            return serde_json::from_str(&text).map_err(|e| {
-                Failure::Local(format!("the answer of {url} is not JSON: {e}; is that address vtld's?"))
-            });
+        let key = (request.method == Method::Post).then(made_up_key);
+        let answer = self.persistent(request, &first_page(request), key.as_deref())?;
+        let Answer { json: Value::Array(mut rows), mut next } = answer else { return Ok(answer.json) };
+        let mut pages = 1;
+        while let Some(path) = next {
+            pages += 1;
+            if pages > MOST_PAGES {
+                return Err(Failure::Local(format!("the list {path} does not come to an end")));
+            }
+            let page = self.persistent(request, &path, None)?;
+            if let Value::Array(more) = page.json {
+                rows.extend(more);
+            }
+            next = page.next;
         }
-        Err(refused(&url, status, &text))
+        Ok(Value::Array(rows))
     }
 
     /// Fetches a file.
@@ -92,54 +111,147 @@ impl Client {
     /// # Errors
     /// As [`Client::send`].
     pub fn fetch(&self, path: &str) -> Result<Vec<u8>, Failure> {
-        let request = Request { method: Method::Get, path: path.to_owned(), body: None };
         let url = format!("{}{path}", self.base);
-        let mut response = self.answer(&request, &url)?;
-        let status = response.status();
-        let bytes = response
-            .body_mut()
-            .with_config()
-            .limit(MAX_FILE_BYTES)
-            .read_to_vec()
-            .map_err(|e| Failure::Local(format!("the answer of {url} broke off: {e}")))?;
-        if status.is_success() {
-            Ok(bytes)
-        } else {
-            Err(refused(&url, status, &String::from_utf8_lossy(&bytes)))
-        }
-    }
-
-    fn answer(&self, request: &Request, url: &str) -> Result<ureq::http::Response<ureq::Body>, Failure> {
-        let method = match request.method {
-            Method::Get => "GET",
-            Method::Post => "POST",
-            Method::Put => "PUT",
-            Method::Patch => "PATCH",
-            Method::Delete => "DELETE",
-        };
-        let body = request.body.as_ref().map_or_else(String::new, Value::to_string);
-        let http = ureq::http::Request::builder()
-            .method(method)
-            .uri(url)
-            .header("authorization", format!("Bearer {}", self.token))
-            .header("content-type", "application/json")
-            .body(body)
-            .map_err(|e| Failure::Local(format!("'{url}' is not a usable address: {e}; see --api")))?;
-        self.agent.run(http).map_err(|e| {
+        let lost = |e: ureq::Error| {
             Failure::Local(format!(
                 "no answer from {url}: {e}; is vtld running, and is --api or VTL_API its address?"
             ))
-        })
+        };
+        let request = self.agent.get(&url).header("authorization", format!("Bearer {}", self.token));
+        let mut response = request.call().map_err(lost)?;
+        let status = response.status();
+        let bytes = response.body_mut().with_config().limit(MOST_BYTES).read_to_vec().map_err(lost)?;
+        if status.is_success() {
+            return Ok(bytes);
+        }
+        Err(Failure::Api(serde_json::from_slice(&bytes).unwrap_or_else(|_| {
+            Refusal::from(ApiError {
+                code: ErrorCode::Internal,
+                message: format!("{url} answered {status}"),
+                remedy: None,
+            })
+        })))
+    }
+
+    /// Sends it again when the connection is lost and that does no harm.
+    fn persistent(&self, request: &Request, path: &str, key: Option<&str>) -> Result<Answer, Failure> {
+        let url = format!("{}{path}", self.base);
+        let may_repeat = key.is_some() || request.method == Method::Get;
+        let mut tries = 1;
+        loop {
+            match self.once(request, &url, key) {
+                // The first time has not come to its end; nobody else has this key.
+                Ok(Err(Failure::Api(refused))) if tries > 1 && is_under_way(&refused) => {
+                    std::thread::sleep(PAUSE);
+                }
+                Ok(answer) => return answer,
+                Err(lost) if may_repeat && tries < TRIES && (tries > 1 || is_lost(&lost)) => {
+                    std::thread::sleep(PAUSE * tries);
+                    tries += 1;
+                }
+                Err(lost) => {
+                    return Err(Failure::Local(format!(
+                        "no answer from {url}: {lost}; is vtld running, and is --api or VTL_API its address?"
+                    )));
+                }
+            }
+        }
+    }
+
+    /// Outside: whether there was an answer at all.
+    fn once(
+        &self,
+        request: &Request,
+        url: &str,
+        key: Option<&str>,
+    ) -> Result<Result<Answer, Failure>, ureq::Error> {
+        let body = request.body.as_ref().map_or_else(String::new, Value::to_string);
+        let mut http = ureq::http::Request::builder()
+            .method(request.method.word())
+            .uri(url)
+            .header("authorization", format!("Bearer {}", self.token))
+            .header("content-type", "application/json");
+        if let Some(key) = key {
+            http = http.header("idempotency-key", key);
+        }
+        let http = match http.body(body) {
+            Ok(http) => http,
+            Err(e) => {
+                let told = format!("'{url}' is not a usable address: {e}; see --api");
+                return Ok(Err(Failure::Local(told)));
+            }
+        };
+        let mut response = self.agent.run(http)?;
+        let status = response.status();
+        let link = response.headers().get("link").and_then(|link| link.to_str().ok());
+        let next = link.and_then(next_page).map(str::to_owned);
+        let text = response.body_mut().with_config().limit(MOST_BYTES).read_to_string()?;
+        if status.is_success() {
+            let json = serde_json::from_str(&text).map_err(|e| {
+                Failure::Local(format!("the answer of {url} is not JSON: {e}; is that address vtld's?"))
+            });
+            return Ok(json.map(|json| Answer { json, next }));
+        }
+        Ok(Err(Failure::Api(serde_json::from_str(&text).unwrap_or_else(|_| {
+            Refusal::from(ApiError {
+                code: ErrorCode::Internal,
+                message: format!("{url} answered {status}: {}", text.trim()),
+                remedy: None,
+            })
+        }))))
     }
 }
 
-/// What the API says instead, or what somebody else does at its address.
-fn refused(url: &str, status: ureq::http::StatusCode, text: &str) -> Failure {
-    Failure::Api(serde_json::from_str(text).unwrap_or_else(|_| ApiError {
-        code: ErrorCode::Internal,
-        message: format!("{url} answered {status}: {}", text.trim()),
-        remedy: None,
-    }))
+fn is_under_way(refused: &Refusal) -> bool {
+    refused.code == ErrorCode::Conflict && refused.field.as_deref() == Some("Idempotency-Key")
+}
+
+/// A longer answer is none of ours.
+const MOST_BYTES: u64 = 256 << 20;
+
+impl Method {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Post => "POST",
+            Self::Put => "PUT",
+            Self::Patch => "PATCH",
+            Self::Delete => "DELETE",
+        }
+    }
+}
+
+/// Nobody listened: that is told at once. Everything else may have been heard.
+fn is_lost(error: &ureq::Error) -> bool {
+    match error {
+        ureq::Error::Io(error) => error.kind() != std::io::ErrorKind::ConnectionRefused,
+        ureq::Error::Protocol(_) => true,
+        _ => false,
+    }
+}
+
+/// Another one each time: the standard library seeds its hashers with what the system calls random.
+fn made_up_key() -> String {
+    let number = || RandomState::new().build_hasher().finish();
+    format!("vtl-{:016x}{:016x}-{:x}", number(), number(), std::process::id())
+}
+
+fn first_page(request: &Request) -> String {
+    let (path, query) = request.path.split_once('?').unwrap_or((&request.path, ""));
+    if request.method != Method::Get || !PAGED.contains(&path) {
+        return request.path.clone();
+    }
+    match query {
+        "" => format!("{path}?{PAGE}"),
+        query => format!("{path}?{query}&{PAGE}"),
+    }
+}
+
+/// Of `<ADDRESS>; rel="next"`, the path below the API's base. The token goes nowhere else.
+fn next_page(link: &str) -> Option<&str> {
+    let (address, rest) = link.strip_prefix('<')?.split_once('>')?;
+    let path = address.strip_prefix(BASE)?;
+    (rest.trim() == "; rel=\"next\"" && path.starts_with('/')).then_some(path)
 }
 
 fn token_path(connection: &Connection) -> PathBuf {
@@ -185,6 +297,88 @@ pub fn segment(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    use std::io::{BufRead, BufReader, Read, Write};
+    use std::net::TcpListener;
+    use std::thread::JoinHandle;
+
+    /// A server that gives these answers, one for each connection; an empty one is a lost connection. What it was asked comes back.
+    fn server(answers: Vec<&'static str>) -> (Client, JoinHandle<Vec<String>>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let base = format!("http://{}{BASE}", listener.local_addr().unwrap());
+        let asked =
+            std::thread::spawn(move || answers.into_iter().map(|answer| serve(&listener, answer)).collect());
+        let config = ureq::Agent::config_builder().http_status_as_error(false).build();
+        (Client { agent: config.into(), base, token: "t".to_owned() }, asked)
+    }
+
+    fn serve(listener: &TcpListener, answer: &str) -> String {
+        let (socket, _) = listener.accept().unwrap();
+        let mut reader = BufReader::new(&socket);
+        let (mut head, mut line) = (String::new(), String::new());
+        while reader.read_line(&mut line).unwrap() > 2 {
+            head += &line.to_ascii_lowercase();
+            line.clear();
+        }
+        let length = head.split("content-length: ").nth(1).and_then(|rest| rest.lines().next()?.parse().ok());
+        let mut body = vec![0; length.unwrap_or(0)];
+        reader.read_exact(&mut body).unwrap();
+        (&socket).write_all(answer.as_bytes()).unwrap();
+        head
+    }
+
+    fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+        head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+    }
+
+    const DONE: &str = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 13\r\n\r\n{\"done\":true}";
+
+    #[test]
+    fn all_pages_of_a_list_are_one_answer() {
+        let (client, asked) = server(vec![
+            "HTTP/1.1 200 OK\r\nConnection: close\r\nLink: </api/v1/jobs?limit=1000&cursor=abc>; rel=\"next\"\r\nContent-Length: 5\r\n\r\n[1,2]",
+            "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 3\r\n\r\n[3]",
+        ]);
+        let request = Request { method: Method::Get, path: "/jobs".to_owned(), body: None };
+        assert_eq!(client.send(&request).unwrap(), serde_json::json!([1, 2, 3]));
+        let asked = asked.join().unwrap();
+        assert!(asked[0].starts_with("get /api/v1/jobs?limit=1000 "), "{}", asked[0]);
+        assert!(asked[1].starts_with("get /api/v1/jobs?limit=1000&cursor=abc "), "{}", asked[1]);
+    }
+
+    #[test]
+    fn what_makes_something_is_sent_again_with_the_same_key_when_the_connection_is_lost() {
+        let (client, asked) = server(vec!["", DONE]);
+        let request =
+            Request { method: Method::Post, path: "/imports".to_owned(), body: Some(serde_json::json!({})) };
+        assert_eq!(client.send(&request).unwrap(), serde_json::json!({ "done": true }));
+        let asked = asked.join().unwrap();
+        let keys: Vec<_> = asked.iter().map(|head| header(head, "idempotency-key").unwrap()).collect();
+        assert_eq!(keys.len(), 2);
+        assert!(keys[0] == keys[1] && keys[0] != made_up_key());
+    }
+
+    #[test]
+    fn what_changes_something_without_a_key_is_not_sent_again() {
+        let (client, asked) = server(vec![""]);
+        let request = Request { method: Method::Delete, path: "/jobs".to_owned(), body: None };
+        let Err(Failure::Local(told)) = client.send(&request) else { panic!("there was no answer") };
+        assert!(told.contains("no answer"), "{told}");
+        assert_eq!(header(&asked.join().unwrap()[0], "idempotency-key"), None);
+    }
+
+    #[test]
+    fn a_next_page_elsewhere_is_not_followed() {
+        assert_eq!(next_page("</api/v1/jobs?cursor=a>; rel=\"next\""), Some("/jobs?cursor=a"));
+        for link in [
+            "<http://elsewhere.example/api/v1/jobs>; rel=\"next\"",
+            "</api/v1@elsewhere.example/>; rel=\"next\"",
+            "</api/v1/jobs>; rel=\"prev\"",
+            "/api/v1/jobs",
+        ] {
+            assert_eq!(next_page(link), None, "{link}");
+        }
+    }
 
     #[test]
     fn a_label_with_odd_characters_stays_one_segment() {

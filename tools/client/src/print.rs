@@ -4,6 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use serde_json::Value;
+use vtl_api::Refusal;
 
 use crate::http::Failure;
 
@@ -130,11 +131,17 @@ pub fn failure(program: &str, failure: &Failure, json: bool) {
     match failure {
         Failure::Api(error) if json => eprintln!("{}", serde_json::json!(error)),
         Failure::Api(error) => {
-            let remedy = error.remedy.as_ref().map_or_else(String::new, |r| format!("\n  {r}"));
-            eprintln!("{program}: {}{remedy}", error.message);
+            eprintln!("{program}: {}", told(error));
         }
         Failure::Local(message) => eprintln!("{program}: {message}"),
     }
+}
+
+/// A refusal for people: what is wrong, where in the request, and what to do about it.
+fn told(error: &Refusal) -> String {
+    let field = error.field.as_ref().map_or_else(String::new, |field| format!(" ({field})"));
+    let remedy = error.remedy.as_ref().map_or_else(String::new, |remedy| format!("\n  {remedy}"));
+    format!("{}{field}{remedy}", error.message)
 }
 
 /// A reader that has seen enough (`vtl … | head`) is no failure.
@@ -205,6 +212,18 @@ mod tests {
     fn a_place_prints_as_people_write_it() {
         assert_eq!(cell(&json!({"kind": "slot", "number": 4})), "slot:4");
         assert_eq!(cell(&json!({"kind": "vault", "number": null})), "vault");
+    }
+
+    #[test]
+    fn a_refusal_names_the_field_and_the_remedy_when_they_are_known() {
+        let error = vtl_api::ApiError {
+            code: vtl_api::ErrorCode::Invalid,
+            message: "limit cannot be 0".to_owned(),
+            remedy: Some("write 1 to 1000".to_owned()),
+        };
+        let refusal = Refusal::from(error);
+        assert_eq!(told(&refusal), "limit cannot be 0\n  write 1 to 1000");
+        assert_eq!(told(&refusal.about("limit")), "limit cannot be 0 (limit)\n  write 1 to 1000");
     }
 
     #[test]

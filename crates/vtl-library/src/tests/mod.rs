@@ -2,6 +2,7 @@
 
 mod crash;
 mod model;
+mod select;
 
 use std::{collections::BTreeMap, path::Path};
 

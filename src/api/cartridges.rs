@@ -1,0 +1,351 @@
+//! Requests about cartridges.
+
+use vtl_api::{
+    ApiError, CartridgeInfo, CartridgeOrder, CreateCartridges, Done, ErrorCode, ListCartridges,
+    MoveCartridge, PlaceInfo, PlaceKind, Refusal, RemoveCartridge, SetCartridge,
+};
+use vtl_cartridge::Protection;
+use vtl_library::{By, Cartridge, CartridgeState, NewCartridges, NewPlace, Order};
+use vtl_store::OwnerId;
+use vtl_types::{ByteCount, Label, LibraryName, MediaForm, MediaKind, Place};
+
+use super::page::{Cursor, Page, Wanted};
+use super::route::{Nothing, Route, delete, field, get, list, patch, post};
+use super::{Answer, done, failed, not_carried, parse, refused};
+use crate::clock::rfc3339;
+use crate::daemon::{Daemon, internal, invalid, lock};
+use crate::inventory::Force;
+use crate::kept::{Keep, parse_time};
+use crate::library::LiveLibrary;
+
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        list("/cartridges", "All cartridges", |d, (), q: ListCartridges| d.cartridge_list(&q)),
+        post("/cartridges", "Make blank cartridges", |d, (), b: CreateCartridges| d.cartridge_create(&b)),
+        get("/cartridges/{label}", "One cartridge", |d, l: String, _: Nothing| d.cartridge_show(&l)),
+        patch("/cartridges/{label}", "Set what a cartridge is kept by", |d, l: String, b: SetCartridge| {
+            d.cartridge_set(&l, &b)
+        }),
+        delete("/cartridges/{label}", "Remove a cartridge", |d, l: String, b: RemoveCartridge| {
+            d.cartridge_remove(&l, &b)
+        }),
+        post("/cartridges/{label}/move", "Move a cartridge", |d, l: String, b: MoveCartridge| {
+            d.cartridge_move(&l, &b)
+        }),
+        post(
+            "/cartridges/{label}/restore",
+            "Take a cartridge back from the trash",
+            |d, l: String, _: Nothing| d.cartridge_restore(&l),
+        ),
+        post(
+            "/cartridges/{label}/release",
+            "Take a cartridge out of quarantine",
+            |d, l: String, _: Nothing| d.cartridge_release(&l),
+        ),
+    ]
+}
+
+/// The orders that the inventory has.
+const fn order(sort: CartridgeOrder) -> Order {
+    let (by, down) = match sort {
+        CartridgeOrder::Label => (By::Label, false),
+        CartridgeOrder::LabelDown => (By::Label, true),
+        CartridgeOrder::Created => (By::Created, false),
+        CartridgeOrder::CreatedDown => (By::Created, true),
+        CartridgeOrder::Capacity => (By::Capacity, false),
+        CartridgeOrder::CapacityDown => (By::Capacity, true),
+    };
+    Order { by, down }
+}
+
+fn cursor_of(sort: CartridgeOrder, (cartridge, _): &(Cartridge, CartridgeInfo)) -> Cursor {
+    let (value, key) = order(sort).key_of(cartridge);
+    Cursor { sort: sort.word().to_owned(), value, key }
+}
+
+fn infos(rows: Vec<(Cartridge, CartridgeInfo)>) -> Vec<CartridgeInfo> {
+    rows.into_iter().map(|(_, info)| info).collect()
+}
+
+fn parse_place(text: &str) -> Answer<Place> {
+    text.parse()
+        .map_err(|()| invalid(format!("'{text}' is no place"), "write slot:N, drive:N, mailslot:N or vault"))
+}
+
+/// A host that reserved the drive counts on the cartridge in it; an operator takes it only by force.
+fn not_reserved(owner: &LiveLibrary, cartridge: &Cartridge) -> Answer<()> {
+    let Place::Drive(number) = cartridge.place else { return Ok(()) };
+    let Some(bay) = owner.bay(number) else { return Ok(()) };
+    let holder = bay.unit.call(|drive| crate::drive::holder(drive)).map_err(failed)?;
+    match holder {
+        None => Ok(()),
+        Some(holder) => Err(ApiError {
+            code: ErrorCode::Conflict,
+            message: format!("drive {number}, which holds {}, is reserved by {holder}", cartridge.label),
+            remedy: Some("let that host release it, or use --force".to_owned()),
+        }),
+    }
+}
+
+/// The label decides what a cartridge is; who asks for WORM must not get another.
+fn is_worm(label: Label) -> Answer<()> {
+    let media = label.media();
+    if media.form == MediaForm::Worm {
+        return Ok(());
+    }
+    let worm = MediaKind { form: MediaForm::Worm, ..media };
+    let message = format!("{label} is not the label of a WORM cartridge");
+    Err(invalid(message, &format!("a label such as {}{} is", label.volume(), worm.id())))
+}
+
+impl Daemon {
+    pub(super) fn cartridge_row(&self, cartridge: &Cartridge) -> CartridgeInfo {
+        let media = cartridge.label.media();
+        // A damaged one is told by check and status.
+        let pool = self.pools.of(cartridge.id).ok();
+        let lazy = self.lazy_row(cartridge.id);
+        let owner = lazy.as_ref().map_or(cartridge.id, |row| row.pieces);
+        let usage = pool.and_then(|pool| pool.store.usage(OwnerId(owner.0)).ok());
+        let share = usage.and_then(|usage| usage.share);
+        let (used_bytes, protection) = self.summary(cartridge);
+        let now = self.retention.now();
+        let (exports, exports_problem) = match self.exports_of(cartridge.id) {
+            Ok(exports) => (exports, None),
+            Err(error) => (Vec::new(), Some(error.message)),
+        };
+        CartridgeInfo {
+            label: cartridge.label.to_string(),
+            library: cartridge.library.as_ref().map(ToString::to_string),
+            place: PlaceInfo { kind: cartridge.place.kind().to_owned(), number: cartridge.place.number() },
+            capacity_bytes: cartridge.capacity.0,
+            used_bytes,
+            generation: media.generation.number(),
+            exports,
+            exports_problem,
+            quarantined: self.quarantine_of(cartridge.id),
+            pool: self.pools.name_of(cartridge.id).map_or_else(|_| String::new(), |name| name.to_string()),
+            write_protected: cartridge.write_protected,
+            worm: media.form == MediaForm::Worm,
+            hold: protection.hold,
+            retain_until: protection.retention.map(|retention| rfc3339(retention.until_s)),
+            retention_ends: protection.retention.map(|retention| rfc3339(retention.ends_s(now))),
+            created: rfc3339(u64::try_from(cartridge.created_s).unwrap_or(0)),
+            lazy: lazy.as_ref().map(|row| self.lazy_info(row)),
+            logical_bytes: usage.map(|usage| usage.logical_bytes),
+            arrived_bytes: usage.map(|usage| usage.arrived_bytes),
+            exclusive_bytes: share.map(|share| share.exclusive_bytes),
+            shared_bytes: share.map(|share| share.shared_bytes),
+        }
+    }
+
+    /// A loaded cartridge's drive knows best; otherwise its head says.
+    fn summary(&self, cartridge: &Cartridge) -> (u64, Protection) {
+        let loaded = match (&cartridge.library, cartridge.place) {
+            (Some(name), Place::Drive(number)) => self.library(name).and_then(|live| live.bay(number)),
+            _ => None,
+        };
+        let from_drive = loaded
+            .and_then(|bay| bay.unit.call(|drive| drive.medium().map(crate::media::summary)).ok().flatten());
+        from_drive.unwrap_or_else(|| self.shelf.summary(cartridge.id))
+    }
+
+    pub(super) fn find(&self, label: &str) -> Answer<Cartridge> {
+        let label: Label = parse(label)?;
+        self.meta.read(|tx| vtl_library::cartridge(tx, label)).map_err(|e| refused(&e))
+    }
+
+    /// A page of those that can be used. What is read of the inventory is the page, as long as nothing is asked that only the store knows.
+    pub(super) fn cartridge_list(&self, asked: &ListCartridges) -> Result<Page<CartridgeInfo>, Refusal> {
+        let sort = asked.sort.unwrap_or_default();
+        let wanted = Wanted::of(asked.limit, asked.cursor.as_deref(), sort.word())?;
+        let library: Option<LibraryName> = field("library", asked.library.as_deref().map(parse).transpose())?;
+        let mut select = vtl_library::Select {
+            library,
+            place: asked.place.map(PlaceKind::word),
+            prefix: asked.label.clone(),
+            order: order(sort),
+            after: wanted.after.map(|cursor| (cursor.value, cursor.key)),
+            most: Some(wanted.most + 1),
+        };
+        let mut rows = Vec::new();
+        loop {
+            let found = self.meta.read(|tx| vtl_library::select(tx, &select)).map_err(|e| refused(&e))?;
+            let was_all = found.len() <= wanted.most;
+            select.after = found.last().map(|last| select.order.key_of(last));
+            for cartridge in found {
+                if rows.len() == wanted.most {
+                    return Ok(Page { next: rows.last().map(|row| cursor_of(sort, row)), rows: infos(rows) });
+                }
+                let row = self.cartridge_row(&cartridge);
+                if asked.blank.is_none_or(|blank| blank == (row.used_bytes == 0)) {
+                    rows.push((cartridge, row));
+                }
+            }
+            if was_all {
+                return Ok(Page { rows: infos(rows), next: None });
+            }
+        }
+    }
+
+    pub(super) fn cartridge_show(&self, label: &str) -> Answer<CartridgeInfo> {
+        self.find(label).map(|c| self.cartridge_row(&c))
+    }
+
+    pub(super) fn cartridge_create(&self, request: &CreateCartridges) -> Result<Done, Refusal> {
+        let _one_at_a_time = lock(&self.changes);
+        let first: Label = field("label", parse(&request.label))?;
+        if request.worm {
+            field("label", is_worm(first))?;
+        }
+        let library = match &request.library {
+            Some(name) => field("library", self.live(name))?.name.clone(),
+            None => field("library", self.only_library())?,
+        };
+        let new =
+            NewCartridges { first, count: request.count, library: Some(library), place: NewPlace::Slot };
+        let pool = field("pool", self.pool_of_new(new.library.as_ref(), request.pool.as_deref()))?;
+        let made = self.make_cartridges_in(&pool, &new, request.size_bytes.map(ByteCount))?;
+        if let Some(live) = new.library.as_ref().and_then(|name| self.library(name)) {
+            live.contents_changed();
+        }
+        let names: Vec<String> = made.iter().map(|c| c.label.to_string()).collect();
+        Ok(done(format!("made {}", names.join(", ")), names))
+    }
+
+    pub(super) fn only_library(&self) -> Answer<LibraryName> {
+        match self.libraries().as_slice() {
+            [one] => Ok(one.name.clone()),
+            [] => Err(invalid("there is no library".to_owned(), "make one with vtl library create")),
+            _ => Err(invalid("there are several libraries".to_owned(), "name one with --library")),
+        }
+    }
+
+    pub(super) fn cartridge_set(&self, label: &str, request: &SetCartridge) -> Result<Done, Refusal> {
+        let _one_at_a_time = lock(&self.changes);
+        let cartridge = self.find(label)?;
+        let retain_until_s =
+            field("retain_until", request.retain_until.as_deref().map(parse_time).transpose())?;
+        let keep = Keep { hold: request.hold, retain_until_s };
+        if request.write_protect.is_none() && keep == Keep::default() {
+            return Err(invalid(
+                "there is nothing to set".to_owned(),
+                "write-protect=on|off, retain-until=TIME or hold=on|off",
+            )
+            .into());
+        }
+        let mut done_so_far = Vec::new();
+        if keep != Keep::default() {
+            let protection = self.keep(&cartridge, keep)?;
+            let until = protection.retention.map(|retention| rfc3339(retention.until_s));
+            done_so_far.extend(until.map(|until| format!("{label} is retained until {until}")));
+            let hold = if protection.hold { "on hold" } else { "not on hold" };
+            done_so_far.extend(keep.hold.map(|_| format!("{label} is {hold}")));
+        }
+        if let Some(on) = request.write_protect {
+            self.set_write_protect(&cartridge, on)?;
+            let word = if on { "on" } else { "off" };
+            done_so_far.push(format!("write protection of {label} is {word}"));
+        }
+        Ok(done(done_so_far.join("; "), vec![label.to_owned()]))
+    }
+
+    fn set_write_protect(&self, cartridge: &Cartridge, on: bool) -> Answer<()> {
+        let changed = self
+            .meta
+            .change(|tx| vtl_library::set_write_protect(tx, cartridge.label, on))
+            .map_err(|e| refused(&e))?;
+        if let (Some(name), Place::Drive(number)) = (&changed.library, changed.place)
+            && let Some(bay) = self.library(name).and_then(|live| live.bay(number))
+        {
+            bay.unit
+                .call(move |drive| drive.medium_mut().map(|medium| medium.set_write_protected(on)))
+                .map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn cartridge_move(&self, label: &str, request: &MoveCartridge) -> Result<Done, Refusal> {
+        let cartridge = self.find(label)?;
+        let to = field("to", parse_place(&request.to))?;
+        let asked: Option<LibraryName> = field("library", request.library.as_deref().map(parse).transpose())?;
+        let owner = match cartridge.library.clone().or_else(|| asked.clone()) {
+            Some(name) => self.live(name.as_str())?,
+            None => self.live(self.only_library()?.as_str())?,
+        };
+        let library = Some(owner.name.clone()).filter(|_| cartridge.library.is_none()).or(asked);
+        Ok(self.carry(&owner, &cartridge, to, Force(request.force), library)?)
+    }
+
+    fn carry(
+        &self,
+        owner: &LiveLibrary,
+        cartridge: &Cartridge,
+        to: Place,
+        force: Force,
+        library: Option<LibraryName>,
+    ) -> Answer<Done> {
+        if !force.0 {
+            not_reserved(owner, cartridge)?;
+        }
+        let (label, from) = (cartridge.label, cartridge.place);
+        let moved = owner
+            .changer
+            .call(move |changer| {
+                changer.inventory_mut().carry(&[from], force, |tx, gates| {
+                    vtl_library::move_label(tx, label, library.as_ref(), to, gates).map(|moved| vec![moved])
+                })
+            })
+            .map_err(failed)?
+            .map_err(|e| not_carried(&e))?;
+        owner.contents_changed();
+        let place = moved.first().map_or(to, |m| m.to);
+        Ok(done(format!("{label} is in {place}"), vec![label.to_string()]))
+    }
+
+    /// Removal refuses what is loaded. Without `now` the cartridge waits in the trash for seven days.
+    pub(super) fn cartridge_remove(&self, label: &str, request: &RemoveCartridge) -> Answer<Done> {
+        let _one_at_a_time = lock(&self.changes);
+        if request.now && request.confirm.as_deref() != Some(label) {
+            return Err(invalid(
+                format!("removing {label} at once cannot be undone"),
+                &format!("type its label once more: --now --confirm {label}"),
+            ));
+        }
+        let cartridge = self.find(label)?;
+        self.refuse_kept(&cartridge)?;
+        let now = crate::clock::unix_seconds();
+        if !request.now && cartridge.state == CartridgeState::Normal {
+            self.meta
+                .note_trashed(cartridge.id, now)
+                .map_err(|_| internal("the trash could not be written"))?;
+        }
+        let going =
+            self.meta.change(|tx| vtl_library::begin_remove(tx, cartridge.label)).map_err(|e| refused(&e))?;
+        if let Some(live) = cartridge.library.as_ref().and_then(|name| self.library(name)) {
+            live.contents_changed();
+        }
+        if request.now {
+            let left = self.left_behind(&going);
+            self.destroy(&going)?;
+            return Ok(done(format!("{label} is removed for good{left}"), vec![label.to_owned()]));
+        }
+        let until = rfc3339(now + crate::daemon::TRASH_SECONDS);
+        Ok(done(format!("{label} is in the trash until {until}"), vec![label.to_owned()]))
+    }
+
+    /// Takes a cartridge back from the trash; it is in the vault then.
+    pub(super) fn cartridge_restore(&self, label: &str) -> Answer<Done> {
+        let _one_at_a_time = lock(&self.changes);
+        let label: Label = parse(label)?;
+        if self.find(label.as_str())?.state != CartridgeState::Removing {
+            return Err(ApiError {
+                code: ErrorCode::Conflict,
+                message: format!("{label} is not in the trash"),
+                remedy: None,
+            });
+        }
+        let kept = self.meta.change(|tx| vtl_library::cancel_remove(tx, label)).map_err(|e| refused(&e))?;
+        self.meta.forget_trashed(kept.id);
+        Ok(done(format!("{label} is in the vault again"), vec![label.to_string()]))
+    }
+}

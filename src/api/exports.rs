@@ -1,0 +1,45 @@
+//! Requests about exports, imports, and what lies on remotes.
+
+use vtl_api::{
+    ExportCartridge, ExportFolder, FetchExport, ImportCartridge, IngestCartridge, JobDetail, ListExports,
+    OneExport, PruneExports, Refusal, RewrapExport, VerifyExport,
+};
+
+use super::Planned;
+use super::page::{Page, Wanted};
+use super::route::{Route, get, list, post};
+use crate::daemon::Daemon;
+
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        post("/cartridges/{label}/export", "Export a cartridge", |d, l: String, b: ExportCartridge| {
+            d.cartridge_export(&l, &b)
+        })
+        .answers::<Planned<JobDetail>>()
+        .makes_job(),
+        post("/imports", "Import a cartridge", |d, (), b: ImportCartridge| d.cartridge_import(&b))
+            .makes_job(),
+        post("/ingests", "Take a tape of a device in", |d, (), b: IngestCartridge| d.cartridge_ingest(&b))
+            .makes_job(),
+        list("/exports", "Exports on a remote", |d, (), q: ListExports| d.export_page(&q)).is_far(),
+        get("/exports/show", "What the manifest of an export says", |d, (), q: OneExport| {
+            d.export_show(&q.remote, &q.folder)
+        })
+        .is_far(),
+        post("/exports/fetch", "Copy an export to a folder", |d, (), b: FetchExport| d.export_fetch(&b))
+            .makes_job(),
+        post("/exports/rewrap", "Encrypt an export for other keys", |d, (), b: RewrapExport| {
+            d.export_rewrap(&b)
+        })
+        .makes_job(),
+        post("/exports/verify", "Verify an export", |d, (), b: VerifyExport| d.export_verify(&b)).makes_job(),
+        post("/exports/prune", "Remove exports", |d, (), b: PruneExports| d.export_prune(&b)).makes_job(),
+    ]
+}
+
+impl Daemon {
+    fn export_page(&self, asked: &ListExports) -> Result<Page<ExportFolder>, Refusal> {
+        let wanted = Wanted::of(asked.limit, asked.cursor.as_deref(), "folder")?;
+        Ok(wanted.cut(self.export_list(&asked.remote)?, "folder", |row| row.folder.clone()))
+    }
+}

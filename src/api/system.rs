@@ -1,0 +1,171 @@
+//! Requests about the configuration and the whole.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+use vtl_api::{
+    ApiError, BackupFile, CheckConfig, ConfigValue, Done, ErrorCode, Problem, RebuildInventory, RebuildRow,
+    SystemStatus, UpgradeStore,
+};
+use vtl_conf::{Origin, Surroundings};
+use vtl_library::{Head, Verdict};
+
+use super::route::{Nothing, Route, get, post};
+use super::{Answer, done, refused};
+use crate::clock::rfc3339;
+use crate::daemon::{Daemon, invalid};
+use crate::state::hexadecimal;
+
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        get("/config/effective", "The configuration in effect", |d, (), _: Nothing| d.config_effective()),
+        post("/config/check", "Check a configuration file", |d, (), b: CheckConfig| d.config_check(&b)),
+        get("/system/status", "Whether all is well", |d, (), _: Nothing| d.system_status()),
+        get("/system/diag", "Facts for a fault report", |d, (), _: Nothing| d.system_diag()),
+        post("/system/reload", "Read the configuration again", |d, (), _: Nothing| d.system_reload()),
+        post("/system/backup", "Copy the inventory to a file", |d, (), b: BackupFile| d.system_backup(&b)),
+        post(
+            "/system/restore",
+            "Put a copy of the inventory back at the next start",
+            |d, (), b: BackupFile| d.system_restore(&b),
+        ),
+        post("/system/upgrade", "Which versions of formats there are", |d, (), b: UpgradeStore| {
+            d.store_upgrade(b)
+        }),
+        post("/system/rebuild", "What the cartridges say of themselves", |d, (), b: RebuildInventory| {
+            d.system_rebuild(&b)
+        }),
+    ]
+}
+
+impl Daemon {
+    pub(super) fn config_effective(&self) -> Answer<Vec<ConfigValue>> {
+        let config = self.config();
+        let rows = config.effective().iter().map(|setting| ConfigValue {
+            key: setting.key.clone(),
+            value: setting.value.clone(),
+            origin: match &setting.origin {
+                Origin::Default => "default".to_owned(),
+                other => other.to_string(),
+            },
+        });
+        Ok(rows.collect())
+    }
+
+    pub(super) fn config_check(&self, request: &CheckConfig) -> Answer<Done> {
+        let root = rustix::process::geteuid().is_root();
+        let Some(file) = request.file.as_deref().map(Path::new).or(self.args.config.as_deref()) else {
+            return Ok(done("there is no configuration file; the defaults are in effect", Vec::new()));
+        };
+        vtl_conf::check(file, &Surroundings::of_process(root)).map_err(|e| invalid(e.to_string(), ""))?;
+        Ok(done(format!("{} is right", file.display()), Vec::new()))
+    }
+
+    pub(super) fn system_status(&self) -> Answer<SystemStatus> {
+        let problems = self.problems();
+        let pools = self.pools.open_ones();
+        let pool_used_percent = pools.iter().map(|pool| pool.used_percent()).max().unwrap_or(0);
+        Ok(SystemStatus {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            state: if problems.is_empty() { "ok" } else { "problem" }.to_owned(),
+            installation: self.installation(),
+            started: rfc3339(self.started_unix_s),
+            portals: self.portals().iter().map(ToString::to_string).collect(),
+            sessions: u32::try_from(self.sessions().list().len()).unwrap_or(u32::MAX),
+            free_bytes: pools.iter().map(|pool| pool.store.free_bytes()).fold(0, u64::saturating_add),
+            pool_used_percent,
+            pool_alarm: crate::room::alarm(pool_used_percent),
+            scrub: self.scrub_lines(&pools),
+            problems,
+        })
+    }
+
+    pub(super) fn system_diag(&self) -> Answer<Value> {
+        Ok(json!({
+            "status": self.system_status()?,
+            "config": self.config_effective()?,
+            "libraries": self.library_list()?,
+            "drives": self.drive_list()?,
+            "sessions": self.session_list()?,
+            "store": self.store_stats(None)?,
+            "pools": self.pool_list()?,
+            "trash": self.trash().map_err(|e| refused(&e))?.iter().map(|c| c.label.to_string()).collect::<Vec<_>>(),
+        }))
+    }
+
+    pub(super) fn system_reload(&self) -> Answer<Done> {
+        self.reload().map(|message| done(message, Vec::new()))
+    }
+
+    /// A copy of the inventory: with it and the store's folder everything is there again.
+    pub(super) fn system_backup(&self, request: &BackupFile) -> Answer<Done> {
+        let file = Path::new(&request.file);
+        self.meta
+            .with(|meta| meta.copy_to(file))
+            .map_err(|e| invalid(e.to_string(), "name a file that does not exist yet"))?;
+        Ok(done(
+            format!("the inventory is copied to {}; the store itself is {}", request.file, self.pool_homes()),
+            Vec::new(),
+        ))
+    }
+
+    /// The inventory cannot be exchanged under running devices: the copy is checked and takes its place at the next start.
+    pub(super) fn system_restore(&self, request: &BackupFile) -> Answer<Done> {
+        crate::state::stage_restore(&self.state, Path::new(&request.file)).map_err(|e| invalid(e, ""))?;
+        Ok(done("the copy is checked and takes the inventory's place at the next start of vtld", Vec::new()))
+    }
+
+    pub(super) fn system_rebuild(&self, request: &RebuildInventory) -> Answer<Vec<RebuildRow>> {
+        if !request.plan {
+            return Err(ApiError {
+                code: ErrorCode::Unsupported,
+                message: "a running inventory is not rebuilt".to_owned(),
+                remedy: Some("see --plan; stop vtld, move inventory.db away and start it: it lists every cartridge again".to_owned()),
+            });
+        }
+        let (heads, broken) = self.heads();
+        let plan = self.meta.read(|tx| vtl_library::plan_rebuild(tx, &heads)).map_err(|e| refused(&e))?;
+        let mut rows: Vec<RebuildRow> = plan
+            .iter()
+            .map(|one| {
+                let action = match &one.verdict {
+                    Verdict::Listed => "listed already".to_owned(),
+                    Verdict::AsHinted => format!(
+                        "to {} of {}",
+                        one.place,
+                        one.library.as_ref().map_or_else(String::new, ToString::to_string)
+                    ),
+                    Verdict::LabelTaken { .. } => "stays unlisted: its label is in use".to_owned(),
+                    _ => "to the vault".to_owned(),
+                };
+                RebuildRow {
+                    label: Some(one.head.label.to_string()),
+                    id: hexadecimal(&one.head.id.0),
+                    action,
+                }
+            })
+            .collect();
+        rows.extend(broken.into_iter().map(|p| RebuildRow { label: None, id: p.subject, action: p.message }));
+        Ok(rows)
+    }
+
+    /// What every cartridge in the store says of itself.
+    fn heads(&self) -> (Vec<Head>, Vec<Problem>) {
+        let (mut heads, mut broken) = (Vec::new(), Vec::new());
+        for pool in self.pools.open_ones() {
+            for owner in pool.store.owners() {
+                match self.shelf.head(&pool, vtl_types::CartridgeId(owner.0)) {
+                    // An import that runs, or was cut off, is no cartridge.
+                    Ok(head) if head.unfinished => {}
+                    Ok(head) => heads.push(head.row),
+                    Err(why) => broken.push(Problem {
+                        subject: owner.to_string(),
+                        message: why,
+                        remedy: String::new(),
+                    }),
+                }
+            }
+        }
+        (heads, broken)
+    }
+}
