@@ -24,6 +24,12 @@ pub struct Args {
     /// Sets one key of the configuration.
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
+    /// Print which versions of formats lie in the state and what a start would do with them; change nothing.
+    #[arg(long)]
+    pub upgrade_plan: bool,
+    /// Write manual page and completions into a folder, for packages.
+    #[arg(long, value_name = "DIR", hide = true)]
+    pub write_manual: Option<PathBuf>,
 }
 
 impl Args {

@@ -13,7 +13,8 @@ use scsi::{Cdb, Command, InitiatorPort, NexusId, Reply};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::time::{Instant, sleep_until, timeout};
-use tracing::{debug, info};
+use tracing::field::{Empty, display};
+use tracing::{Instrument as _, Span, debug, error_span, info};
 use vtl_iscsi::Connection;
 use vtl_iscsi::event::{
     Admission, AdmitRequest, CloseReason, Event, Outcome, ScsiCommand, SessionKind, TmfFunction, TmfId,
@@ -33,6 +34,13 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// Runs one connection to its end.
 pub async fn serve(socket: TcpStream, peer: SocketAddr, sessions: Arc<Sessions>) {
+    let trace = crate::state::hexadecimal(&crate::random::id());
+    // Whatever level is logged: a line without its session is of little use.
+    let span = error_span!("session", %peer, trace, initiator = Empty);
+    carry(socket, peer, sessions).instrument(span).await;
+}
+
+async fn carry(socket: TcpStream, peer: SocketAddr, sessions: Arc<Sessions>) {
     if let Err(error) = socket.set_nodelay(true) {
         debug!(%peer, %error, "no TCP_NODELAY");
     }
@@ -245,7 +253,8 @@ impl Driver {
     fn logged_in(&mut self) {
         let Some(session) = self.protocol.session() else { return };
         let login = session.login;
-        info!(peer = %self.peer, initiator = %login.initiator, authenticated = login.authenticated, "logged in");
+        Span::current().record("initiator", display(&login.initiator));
+        info!(authenticated = login.authenticated, "logged in");
         if let (SessionKind::Normal { target }, Some(registration)) = (&login.kind, &self.registration)
             && let Some(target) = self.sessions.target(target)
         {
@@ -298,7 +307,7 @@ impl Driver {
         self.tell_held(0);
         if let Some(nexus) = self.nexus.take() {
             nexus.target.close(nexus.id);
-            info!(peer = %self.peer, nexus = nexus.id.0, "session ended");
+            info!(nexus = nexus.id.0, "session ended");
         }
         self.registration = None;
     }

@@ -19,6 +19,7 @@ use vtl_store::{Health, OwnerId, Store};
 use vtl_types::{ByteCount, CartridgeId, Generation, Label, LibraryName, PoolName};
 
 use crate::access::Access;
+use crate::alerts::Alerts;
 use crate::args::Args;
 use crate::ballast::Ballast;
 use crate::eject::Ejection;
@@ -87,6 +88,7 @@ pub struct Daemon {
     pub(crate) access: Access,
     /// None: the API speaks plain HTTP, on loopback.
     pub(crate) tls: Option<Tls>,
+    pub(crate) alerts: Alerts,
     /// What happens, for whoever listens.
     pub(crate) events: Arc<Bus>,
 }
@@ -153,6 +155,7 @@ impl Daemon {
             policies: Policies::default(),
             access,
             tls,
+            alerts: Alerts::default(),
             events: Bus::new(crate::random::number()),
         });
         audit_problems.into_iter().for_each(|problem| daemon.note_problem(problem));
@@ -263,6 +266,7 @@ impl Daemon {
         problems.extend(self.certificate_problem());
         problems.extend(self.jobs.problems());
         problems.extend(self.policies.problems());
+        problems.extend(self.alerts.problems());
         problems.extend(self.lazy_problems());
         problems.extend(self.sessions.targets().iter().flat_map(|target| target.failures()).map(|failure| {
             Problem {
@@ -407,6 +411,7 @@ impl Daemon {
         self.heed();
         self.publish().map_err(|e| internal(&e.to_string()))?;
         self.jobs.heed(&self.config());
+        self.alerts.heed(self);
         let later = match (listeners_moved, store_changed) {
             (false, false) => return Ok("configuration read".to_owned()),
             (true, false) => "addresses to listen on change",
@@ -419,6 +424,7 @@ impl Daemon {
     /// Unloads every drive, so that everything is durable and closed. Jobs come to a safe point and go on with the next start; a collection ends after the
     /// pack in hand.
     pub fn stop(&self) {
+        self.alerts.stop();
         self.policies.stop();
         self.shelf.lazies().stop();
         self.jobs.stop();

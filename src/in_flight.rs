@@ -35,6 +35,11 @@ impl InFlight {
         self.fell.notify_waiters();
     }
 
+    /// What all sessions hold.
+    pub fn bytes(&self) -> u64 {
+        self.sum.load(Ordering::Relaxed)
+    }
+
     /// A session that held `before` holds `after` now.
     pub fn moved(&self, before: u64, after: u64) {
         if after >= before {

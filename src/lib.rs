@@ -4,6 +4,7 @@
 //! Stop: no new connections, sessions closed, jobs at a safe point, drives unloaded, so that everything is durable; a collection ends on the way.
 
 mod access;
+mod alerts;
 mod api;
 pub mod args;
 mod ballast;
@@ -15,6 +16,7 @@ mod drive;
 mod eject;
 mod events;
 mod exports;
+mod formats;
 mod given_name;
 mod history;
 mod hook;
@@ -30,8 +32,10 @@ mod library;
 mod library_settings;
 mod listeners;
 mod lobby;
+mod log;
 mod media;
 mod meta;
+mod metrics;
 mod own_files;
 mod policies;
 mod pools;
@@ -80,7 +84,7 @@ const BALLAST_LOOK: Duration = Duration::from_secs(60);
 /// What stops the start, in words for the operator.
 pub fn run(args: &Args) -> Result<(), String> {
     let config = load(args)?;
-    start_log(&config);
+    log::start(&config.log);
     allow_descriptors();
     let state = StateFolder::open(&config.state).map_err(|e| e.to_string())?;
     tls::use_one_provider();
@@ -98,10 +102,21 @@ pub fn run(args: &Args) -> Result<(), String> {
     drop(pools);
     daemon.jobs.start()?;
     policies::Policies::start(&daemon)?;
+    alerts::Alerts::start(&daemon)?;
     let served = runtime.block_on(serve(&daemon));
     daemon.stop();
     runtime.shutdown_timeout(Duration::from_secs(1));
     served
+}
+
+/// What versions of formats lie in the state, for people; fails when a start would refuse them.
+///
+/// # Errors
+/// They cannot be read, or a start would refuse them.
+pub fn upgrade_plan(args: &Args) -> Result<String, String> {
+    let rows = formats::found(&load(args)?)?;
+    let table = formats::table(&rows);
+    if formats::is_refused(&rows) { Err(table) } else { Ok(table) }
 }
 
 pub(crate) fn load(args: &Args) -> Result<Config, String> {
@@ -116,14 +131,6 @@ fn allow_descriptors() {
     let limit = getrlimit(Resource::Nofile);
     if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
         info!(%error, "the limit of open files stays as it is");
-    }
-}
-
-fn start_log(config: &Config) {
-    let level = config.log.level.word().parse().unwrap_or(tracing::Level::INFO);
-    let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(level).with_ansi(false);
-    if log.try_init().is_err() {
-        eprintln!("vtld: a log is already set up in this process");
     }
 }
 

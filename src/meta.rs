@@ -51,7 +51,7 @@ const DAEMON: &str = "vtld";
 const TRASH: &str = "trash";
 const KEPT: &str = "kept";
 
-static MODULES: [Module; 11] = [
+static MODULES: [Module; 12] = [
     vtl_library::MODULE,
     DEVICES,
     vtl_jobs::MODULE,
@@ -62,8 +62,16 @@ static MODULES: [Module; 11] = [
     crate::policies::rows::MODULE,
     vtl_auth::MODULE,
     crate::history::MODULE,
+    vtl_alert::MODULE,
     crate::api::once::MODULE,
 ];
+
+/// The newest migration of each module.
+pub(crate) fn newest_migrations() -> Vec<(&'static str, u32)> {
+    let newest =
+        |module: &Module| module.migrations.iter().map(|migration| migration.number).max().unwrap_or(0);
+    MODULES.iter().map(|module| (module.name, newest(module))).collect()
+}
 
 impl SharedMeta {
     /// Opens or creates the file.

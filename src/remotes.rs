@@ -27,6 +27,7 @@ use vtl_remote::{
 
 use crate::given_name::{BadName, GivenName};
 use crate::meta::SharedMeta;
+use crate::metrics::RemoteMeters;
 use crate::pools::Pools;
 use crate::used::NotTold;
 use definition::{Bucket, Definition, refuse};
@@ -52,6 +53,7 @@ pub struct Remotes {
     /// Exit codes of rclone after which it is tried again.
     retry_on: RwLock<Vec<u8>>,
     plans: Plans,
+    meters: RemoteMeters,
 }
 
 /// Why a remote is not defined, opened or removed.
@@ -178,6 +180,7 @@ impl Remotes {
             runtime: OnceLock::new(),
             retry_on: RwLock::new(DEFAULT_RETRY_EXIT_CODES.to_vec()),
             plans: Plans::default(),
+            meters: RemoteMeters::default(),
         })
     }
 
@@ -221,7 +224,12 @@ impl Remotes {
     /// There is none; its settings or credentials are wrong now.
     pub fn open(&self, name: &str) -> Result<Arc<dyn Remote>, RemoteRefused> {
         let row = self.row(&given(name)?)?;
-        self.connect(&row.name, &row.definition)
+        Ok(self.meters.metered(self.connect(&row.name, &row.definition)?))
+    }
+
+    /// What calls of remotes have counted.
+    pub fn meters(&self) -> &RemoteMeters {
+        &self.meters
     }
 
     fn connect(&self, name: &GivenName, definition: &Definition) -> Result<Arc<dyn Remote>, RemoteRefused> {

@@ -106,9 +106,14 @@ impl Target {
     pub fn submit(&self, lun: u64, task: TaskKey, command: scsi::Command, answer: &AnswerTo) {
         let unit = decode_lun(lun).and_then(|number| self.lun(number));
         let reply = match (command.cdb.opcode(), unit) {
-            (INQUIRY, Some(unit)) => unit.identity.inquiry(&command.cdb),
-            (REPORT_LUNS, Some(unit)) => {
+            (opcode @ INQUIRY, Some(unit)) => {
+                let reply = unit.identity.inquiry(&command.cdb);
+                unit.front.answered(opcode, &reply);
+                reply
+            }
+            (opcode @ REPORT_LUNS, Some(unit)) => {
                 let reply = report_luns(&command.cdb, &self.lun_numbers());
+                unit.front.answered(opcode, &reply);
                 unit.front.observe(command);
                 reply
             }

@@ -14,11 +14,14 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use scsi::{Check, Command, InitiatorPort, Instant, LogicalUnit, NexusId, Reply, Reset, UnitAttention};
+use scsi::{
+    Check, Command, InitiatorPort, Instant, LogicalUnit, NexusId, Reply, Reset, UnitAttention, Vitals,
+};
 use tokio::sync::mpsc::UnboundedSender;
-use tracing::error;
+use tracing::{Span, error};
 
 use crate::clock;
+use crate::metrics::{Histogram, Meter, SenseCode};
 
 /// A task of one nexus, as its connection names it.
 pub type TaskKey = vtl_iscsi::event::TaskId;
@@ -38,7 +41,8 @@ pub type AnswerTo = UnboundedSender<Answer>;
 type Job<U> = Box<dyn FnOnce(&mut U) + Send>;
 
 enum Message<U> {
-    Command(TaskKey, Command),
+    /// With the span of the session that it came in.
+    Command(TaskKey, Command, Span),
     Job(Job<U>),
 }
 
@@ -49,6 +53,7 @@ type Tasks = Mutex<HashMap<(NexusId, TaskKey), AnswerTo>>;
 struct Owed {
     tasks: Tasks,
     failure: OnceLock<Failure>,
+    meter: Meter,
 }
 
 /// The front of a unit; clones share it. The thread ends when the last clone is gone.
@@ -89,6 +94,21 @@ pub struct Failure {
     pub why: String,
 }
 
+/// What a unit has counted.
+#[derive(Clone, Debug)]
+pub struct Gauge {
+    /// Commands that are owed an answer, the one in hand too.
+    pub waiting: usize,
+    /// What the device counts.
+    pub vitals: Vitals,
+    /// By operation code.
+    pub commands: Vec<(u8, u64)>,
+    /// By sense key, ASC and ASCQ.
+    pub sense: Vec<(SenseCode, u64)>,
+    /// By class of command.
+    pub latencies: Vec<(&'static str, Histogram)>,
+}
+
 /// The device failed, in this job or before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Failed;
@@ -110,6 +130,18 @@ impl<U: LogicalUnit + Send + 'static> Unit<U> {
         let (shared, unit) = (owed.clone(), name.to_owned());
         thread::Builder::new().name(name.to_owned()).spawn(move || run(unit, device, &messages, &shared))?;
         Ok(Self { queue, owed })
+    }
+
+    /// What it has counted and what waits; the device is not asked, however busy it is.
+    pub fn gauge(&self) -> Gauge {
+        let meter = &self.owed.meter;
+        Gauge {
+            waiting: lock(&self.owed.tasks).len(),
+            vitals: meter.vitals(),
+            commands: meter.commands(),
+            sense: meter.sense(),
+            latencies: meter.latencies(),
+        }
     }
 
     /// Runs `job` on the device, after everything queued before it, and waits for what it returns.
@@ -155,13 +187,17 @@ pub trait UnitFront: Send + Sync {
     fn reset(&self, by: NexusId, reset: Reset);
     /// Why the device does nothing any more, if it does not.
     fn failure(&self) -> Option<Failure>;
+    /// A command was answered in its place.
+    fn answered(&self, opcode: u8, reply: &Reply);
+    /// What it has counted and what waits.
+    fn gauge(&self) -> Gauge;
 }
 
 impl<U: LogicalUnit + Send + 'static> UnitFront for Unit<U> {
     fn submit(&self, task: TaskKey, command: Command, answer: &AnswerTo) {
         let key = (command.nexus, task);
         lock(&self.owed.tasks).insert(key, answer.clone());
-        if self.queue.send(Message::Command(task, command)).is_err() {
+        if self.queue.send(Message::Command(task, command, Span::current())).is_err() {
             lock(&self.owed.tasks).remove(&key);
         }
     }
@@ -208,6 +244,14 @@ impl<U: LogicalUnit + Send + 'static> UnitFront for Unit<U> {
     fn failure(&self) -> Option<Failure> {
         self.owed.failure.get().cloned()
     }
+
+    fn answered(&self, opcode: u8, reply: &Reply) {
+        self.owed.meter.answered(opcode, reply);
+    }
+
+    fn gauge(&self) -> Gauge {
+        Unit::gauge(self)
+    }
 }
 
 /// Empties the task set and tells the other nexuses' connections; true when another nexus lost a task.
@@ -236,7 +280,7 @@ fn take_those_of(tasks: &Tasks, nexuses: &[NexusId]) {
 /// The thread: serves until the device fails, then answers for it.
 fn run<U: LogicalUnit>(unit: String, mut device: U, messages: &mpsc::Receiver<Message<U>>, owed: &Owed) {
     // Nobody looks at the device again, whatever state the panic left it in.
-    let served = catch_unwind(AssertUnwindSafe(|| serve(&mut device, messages, &owed.tasks)));
+    let served = catch_unwind(AssertUnwindSafe(|| serve(&mut device, messages, owed)));
     let Err(panic) = served else { return };
     let why = said(panic.as_ref());
     error!(unit, why, "a device has failed: it answers HARDWARE ERROR to everything until vtld is restarted");
@@ -248,7 +292,7 @@ fn run<U: LogicalUnit>(unit: String, mut device: U, messages: &mpsc::Receiver<Me
         drop(answer.send(Answer::Done(task, broken())));
     }
     while let Ok(message) = messages.recv() {
-        if let Message::Command(task, command) = message
+        if let Message::Command(task, command, _) = message
             && let Some(answer) = lock(&owed.tasks).remove(&(command.nexus, task))
         {
             drop(answer.send(Answer::Done(task, broken())));
@@ -263,16 +307,23 @@ fn said(panic: &(dyn Any + Send)) -> String {
         .unwrap_or_else(|| "it did not say why".to_owned())
 }
 
-fn serve<U: LogicalUnit>(device: &mut U, messages: &mpsc::Receiver<Message<U>>, tasks: &Tasks) {
+fn serve<U: LogicalUnit>(device: &mut U, messages: &mpsc::Receiver<Message<U>>, owed: &Owed) {
+    let tasks = &owed.tasks;
     while let Some(message) = next(device, messages) {
         match message {
-            Message::Job(job) => job(device),
-            Message::Command(task, command) => {
+            Message::Job(job) => {
+                job(device);
+                owed.meter.note(device.vitals());
+            }
+            Message::Command(task, command, session) => {
                 let key = (command.nexus, task);
                 if !lock(tasks).contains_key(&key) {
                     continue;
                 }
-                let reply = device.execute(&command);
+                // What is logged on the way is of that session.
+                let reply = session.in_scope(|| device.execute(&command));
+                owed.meter.ended(&command, &reply, clock::now_ns());
+                owed.meter.note(device.vitals());
                 drop(command);
                 let aborted = device.take_aborted();
                 // From here on nothing is asked of the device: an answer that was taken is sent.

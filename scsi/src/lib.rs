@@ -28,4 +28,4 @@ pub use persist::{Persist, PersistFault};
 pub use personality::Personality;
 pub use sense::{Check, Extras, FieldPointer, Sense, SenseFormat, SenseKey};
 pub use spc::{Device, Identity};
-pub use unit::{LogicalUnit, Reset, UnitAttention};
+pub use unit::{LogicalUnit, Reset, UnitAttention, Vitals};

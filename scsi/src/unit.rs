@@ -35,6 +35,24 @@ pub trait LogicalUnit {
     fn wake(&mut self, now: Instant) {
         let _ = now;
     }
+
+    /// What it has counted, for whoever watches it: asked after each command.
+    fn vitals(&self) -> Vitals {
+        Vitals::default()
+    }
+}
+
+/// What a device has counted since it was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Vitals {
+    /// Host bytes that went onto tapes.
+    pub written_bytes: u64,
+    /// Bytes that hosts got from tapes.
+    pub read_bytes: u64,
+    /// Cartridges loaded.
+    pub loads: u64,
+    /// TapeAlert flags that are raised; flag 1 is the most significant bit.
+    pub tape_alerts: u64,
 }
 
 /// Resets that reach a unit.

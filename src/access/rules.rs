@@ -106,6 +106,7 @@ pub(crate) const ROUTES: &[(&str, &str, Need)] = &[
     ("POST", "/config/check", CONFIGURE),
     ("GET", "/system/status", READ),
     ("GET", "/system/diag", CONFIGURE),
+    ("GET", "/system/diag/bundle", CONFIGURE),
     ("POST", "/system/reload", CONFIGURE),
     ("POST", "/system/backup", CONFIGURE),
     // Users come back with it: who could restore alone could make himself anybody.

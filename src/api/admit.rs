@@ -219,6 +219,20 @@ impl Guard {
     }
 }
 
+impl Guard {
+    /// Whether somebody who came with these headers may look, at what lies beside the API.
+    pub(super) async fn may_look(self: Arc<Self>, headers: HeaderMap, from: IpAddr) -> Result<(), ApiError> {
+        self.check_names(&headers)?;
+        let caller = self.caller(&headers, from).await?;
+        may(&caller, Permission::Read)
+    }
+}
+
+/// `localhost`, or a loopback address, with or without a port.
+pub(crate) fn is_this_machine(host: &str) -> bool {
+    Doors { hosts: &[], any_address: false, secure: false }.is_this_machine(host)
+}
+
 /// Where a caller without a name comes from, for requests that prove by themselves who asks.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Source(pub(super) IpAddr);

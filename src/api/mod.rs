@@ -5,8 +5,10 @@
 
 mod access;
 mod admit;
+mod alerts;
 mod call;
 mod cartridges;
+mod diag;
 #[cfg(test)]
 mod door_tests;
 mod drives;
@@ -46,6 +48,7 @@ use tokio::runtime::Handle;
 use vtl_api::{ApiError, BASE, Done, ErrorCode, JobPlan, ListenTo, PROBLEM_JSON, Refusal};
 use vtl_library::{LibraryError, MoveFault};
 
+pub(crate) use self::admit::is_this_machine;
 use self::call::Api;
 use self::route::{Does, Nothing, Route, get};
 use crate::daemon::{Daemon, internal, invalid};
@@ -74,9 +77,17 @@ fn app(daemon: &Arc<Daemon>) -> Router {
         .layer(Extension(inside.clone()));
     inside.is(Router::new().nest(BASE, routes.clone()));
     let guard = Arc::new(admit::Guard::new(daemon.clone(), secure));
+    let door = guard.clone();
+    let watch = crate::metrics::http::routes(daemon.clone(), move |headers, from| {
+        Box::pin(door.clone().may_look(headers, from))
+    });
     let routes = routes.layer(middleware::from_fn_with_state(guard, admit::admit));
     let protected = move |answer: Response| async move { admit::protect(answer, secure) };
-    Router::new().nest(BASE, routes).fallback(web_page).layer(middleware::map_response(protected))
+    Router::new()
+        .nest(BASE, routes)
+        .merge(watch)
+        .fallback(web_page)
+        .layer(middleware::map_response(protected))
 }
 
 /// What is not of the API is a web page, or nothing.
@@ -100,6 +111,7 @@ pub(crate) fn table() -> Vec<Route> {
         iscsi::routes(),
         system::routes(),
         access::rows(),
+        alerts::routes(),
         own(),
     ];
     nouns.into_iter().flatten().collect()
@@ -125,6 +137,7 @@ fn thing_of<'a>(route: &Route, all: &'a [Route]) -> Option<&'a Route> {
 }
 
 fn routes(daemon: Arc<Daemon>) -> Router {
+    let bundled = daemon.clone();
     let api = Arc::new(Api::new(daemon, table()));
     let with = |router: Router, (at, route): (usize, Route)| {
         let api = api.clone();
@@ -141,6 +154,8 @@ fn routes(daemon: Arc<Daemon>) -> Router {
         .into_iter()
         .enumerate()
         .fold(Router::new(), with)
+        // The one answer that is no JSON.
+        .route("/system/diag/bundle", axum::routing::get(move || diag::bundle(bundled.clone())))
         .fallback(|| async { not_found("there is no such request in this version of the API") })
 }
 
@@ -187,7 +202,7 @@ fn not_found(message: &str) -> Response {
     error_response(&refusal(ErrorCode::NotFound, message, "see docs/openapi.json for what there is"))
 }
 
-fn error_response(refused: &ApiError) -> Response {
+pub(crate) fn error_response(refused: &ApiError) -> Response {
     refuse(&Refusal::from(refused.clone()))
 }
 

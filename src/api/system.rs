@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 use vtl_api::{
     ApiError, BackupFile, CheckConfig, ConfigValue, Done, ErrorCode, Problem, RebuildInventory, RebuildRow,
-    SystemStatus,
+    SystemStatus, UpgradeStore,
 };
 use vtl_conf::{Origin, Surroundings};
 use vtl_library::{Head, Verdict};
@@ -29,6 +29,9 @@ pub(super) fn routes() -> Vec<Route> {
             "Put a copy of the inventory back at the next start",
             |d, (), b: BackupFile| d.system_restore(&b),
         ),
+        post("/system/upgrade", "Which versions of formats there are", |d, (), b: UpgradeStore| {
+            d.store_upgrade(b)
+        }),
         post("/system/rebuild", "What the cartridges say of themselves", |d, (), b: RebuildInventory| {
             d.system_rebuild(&b)
         }),

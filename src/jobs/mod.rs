@@ -176,6 +176,16 @@ impl Jobs {
         problems.into_iter().map(problem).collect()
     }
 
+    /// Jobs in the list by kind and state, those of no job too for each kind that is in it. None when the list cannot be read.
+    pub(crate) fn counts(&self) -> Vec<(String, &'static str, u64)> {
+        self.manager.get().and_then(|manager| manager.counts().ok()).unwrap_or_default()
+    }
+
+    /// Jobs that have failed and are in the list still; none when it cannot be read.
+    pub(crate) fn failed(&self) -> Option<Vec<Job>> {
+        self.manager.get()?.failed().ok()
+    }
+
     /// The manager.
     ///
     /// # Errors

@@ -453,6 +453,11 @@ impl Pools {
         self.meta.read(|tx| Ok(rows::pool_of(tx, id)?)).map_err(PoolError::Inventory)
     }
 
+    /// The pool that a cartridge is in, for who is in a transaction; none when it is not open.
+    pub(crate) fn of_in(&self, tx: &Tx<'_>, id: CartridgeId) -> Option<Arc<Pool>> {
+        self.named(&rows::pool_of(tx, id).ok()?).ok()
+    }
+
     /// The pool that a cartridge is in: the one place that says so.
     pub(crate) fn of(&self, id: CartridgeId) -> Result<Arc<Pool>, PoolError> {
         self.named(&self.name_of(id)?)

@@ -91,6 +91,7 @@ impl Daemon {
     pub(crate) fn remote_remove(&self, name: &str) -> Result<Done, ApiError> {
         let _one_at_a_time = lock(&self.changes);
         self.remotes.remove(name, self.is_configured("remote", name)).map_err(refused)?;
+        self.remotes.meters().forget(name);
         Ok(Done {
             message: format!("remote {name} is forgotten; what lies there stays"),
             names: vec![name.to_owned()],

@@ -11,6 +11,7 @@
 mod support;
 
 mod access;
+mod alerts;
 mod audit;
 mod contract;
 mod crashes;
@@ -43,3 +44,4 @@ mod targets;
 mod tasks;
 mod tls;
 mod vault;
+mod watch;

@@ -15,8 +15,8 @@ use crate::{
     Surroundings,
     config::{
         Access, Api, CartridgeDefaults, Collections, Compress, Config, DefaultLibrary, Digest, DirectIo,
-        ForeignBundles, Hooks, Iscsi, Jobs, Library, Log, LogLevel, Migrate, Retention, Setting, Store,
-        StoreEncryption, TargetAccess, Tls, Transfer,
+        ForeignBundles, Hooks, Iscsi, Jobs, Library, Log, LogFormat, LogLevel, Migrate, Retention, Setting,
+        Store, StoreEncryption, TargetAccess, Tls, Transfer,
     },
     document::{self, Documents, one_line},
     doors,
@@ -58,7 +58,7 @@ pub(crate) fn check(documents: Documents, surroundings: &Surroundings) -> Result
     }
 }
 
-struct Checker<'s> {
+pub(crate) struct Checker<'s> {
     documents: Documents,
     surroundings: &'s Surroundings,
     errors: Vec<ConfError>,
@@ -66,7 +66,7 @@ struct Checker<'s> {
 }
 
 /// A parser's complaint.
-type Parsed<T> = Result<T, String>;
+pub(crate) type Parsed<T> = Result<T, String>;
 
 impl Checker<'_> {
     /// `None` only after an error was noted. Each part is checked before the first `?`, so that all errors show.
@@ -85,6 +85,8 @@ impl Checker<'_> {
             hooks,
             retention,
             log,
+            metrics,
+            alerts,
         } = mirror;
         let state = self.state(state);
         let iscsi = self.iscsi(iscsi);
@@ -99,6 +101,8 @@ impl Checker<'_> {
         let hooks = self.hooks(hooks);
         let retention = self.retention(retention);
         let log = self.log(log);
+        let metrics = self.metrics(metrics);
+        let alerts = self.alerts(alerts);
         Some(Config {
             state: state?,
             iscsi: iscsi?,
@@ -113,6 +117,8 @@ impl Checker<'_> {
             hooks: hooks?,
             retention: retention?,
             log: log?,
+            metrics: metrics?,
+            alerts: alerts?,
             settings: Vec::new(),
         })
     }
@@ -309,7 +315,7 @@ impl Checker<'_> {
         }
     }
 
-    fn secret(
+    pub(crate) fn secret(
         &mut self,
         path: &[&str],
         raw: &Value,
@@ -324,7 +330,7 @@ impl Checker<'_> {
             .ok()
     }
 
-    fn secret_file(&self, text: &str) -> Result<Secret, Wrong> {
+    pub(crate) fn secret_file(&self, text: &str) -> Result<Secret, Wrong> {
         secrets::from_file(&self.beside(text))
     }
 
@@ -661,12 +667,15 @@ impl Checker<'_> {
     }
 
     fn log(&mut self, mirror: LogMirror) -> Option<Log> {
-        let LogMirror { level } = mirror;
-        Some(Log { level: self.take("log.level", level, |value| word(value, &LogLevel::WORDS))? })
+        let LogMirror { level, format } = mirror;
+        let level = self.take("log.level", level, |value| word(value, &LogLevel::WORDS));
+        let formats = [("text", LogFormat::Text), ("json", LogFormat::Json)];
+        let format = self.take("log.format", format, |value| word(value, &formats));
+        Some(Log { level: level?, format: format? })
     }
 
     /// The value of a key, or its default, checked and noted.
-    fn take<V>(
+    pub(crate) fn take<V>(
         &mut self,
         name: &'static str,
         raw: Option<Value>,
@@ -678,7 +687,7 @@ impl Checker<'_> {
         parse(&raw).map_err(|problem| self.refuse(&path, &one_line(&raw), &problem, None)).ok()
     }
 
-    fn number<N: TryFrom<u64>>(
+    pub(crate) fn number<N: TryFrom<u64>>(
         &mut self,
         name: &'static str,
         raw: Option<Value>,
@@ -721,13 +730,13 @@ impl Checker<'_> {
         }
     }
 
-    fn note(&mut self, path: &[&str], value: &Value) {
+    pub(crate) fn note(&mut self, path: &[&str], value: &Value) {
         let origin = self.documents.origin(path);
         self.settings.push(Setting { key: document::dotted(path), value: one_line(value), origin });
     }
 
     /// Without a remedy of its own, the key's.
-    fn refuse(&mut self, path: &[&str], value: &str, problem: &str, remedy: Option<&str>) {
+    pub(crate) fn refuse(&mut self, path: &[&str], value: &str, problem: &str, remedy: Option<&str>) {
         let remedy = remedy.or_else(|| keys::row(&general(path)).map(|key| key.expects));
         self.errors.push(ConfError {
             origin: self.documents.origin(path),
@@ -791,20 +800,20 @@ fn show(limit: u64) -> String {
     if limit >= K { ByteCount(limit).to_string() } else { limit.to_string() }
 }
 
-fn within(number: u64, range: &RangeInclusive<u64>) -> Parsed<u64> {
+pub(crate) fn within(number: u64, range: &RangeInclusive<u64>) -> Parsed<u64> {
     if range.contains(&number) { Ok(number) } else { Err(outside(range)) }
 }
 
-fn boolean(value: &Value) -> Parsed<bool> {
+pub(crate) fn boolean(value: &Value) -> Parsed<bool> {
     value.as_bool().ok_or_else(|| not_a("boolean", value))
 }
 
-fn integer(value: &Value) -> Parsed<u64> {
+pub(crate) fn integer(value: &Value) -> Parsed<u64> {
     let number = value.as_integer().ok_or_else(|| not_a("number", value))?;
     u64::try_from(number).map_err(|_| "this is negative".to_owned())
 }
 
-fn text(value: &Value) -> Parsed<&str> {
+pub(crate) fn text(value: &Value) -> Parsed<&str> {
     value.as_str().ok_or_else(|| not_a("string", value))
 }
 
@@ -897,13 +906,13 @@ fn chunk_length(value: &Value) -> Parsed<ByteCount> {
     found.map(ByteCount).ok_or_else(|| "there is no such choice".to_owned())
 }
 
-fn word<V: Copy>(value: &Value, words: &[(&str, V)]) -> Parsed<V> {
+pub(crate) fn word<V: Copy>(value: &Value, words: &[(&str, V)]) -> Parsed<V> {
     let text = text(value)?;
     let found = words.iter().find(|(word, _)| *word == text);
     found.map(|(_, meaning)| *meaning).ok_or_else(|| "there is no such choice".to_owned())
 }
 
-fn absolute_path(value: &Value) -> Parsed<PathBuf> {
+pub(crate) fn absolute_path(value: &Value) -> Parsed<PathBuf> {
     let path = PathBuf::from(text(value)?);
     if path.is_absolute() { Ok(path) } else { Err("this is no absolute path".to_owned()) }
 }
@@ -921,7 +930,7 @@ fn address(value: &Value) -> Parsed<SocketAddr> {
 }
 
 /// A list, or one value that stands for a list of one.
-fn list<V>(value: &Value, one: impl Fn(&Value) -> Parsed<V>) -> Parsed<Vec<V>> {
+pub(crate) fn list<V>(value: &Value, one: impl Fn(&Value) -> Parsed<V>) -> Parsed<Vec<V>> {
     let values = match value {
         Value::Array(values) if values.is_empty() => return Err("the list is empty".to_owned()),
         Value::Array(values) => values.as_slice(),

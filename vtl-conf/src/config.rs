@@ -10,7 +10,11 @@ use std::{
 
 use vtl_types::{ByteCount, ChapAccount, IscsiName, LabelTemplate, Secret};
 
-use crate::{error::Origin, trigger::Trigger};
+use crate::{
+    error::Origin,
+    trigger::Trigger,
+    watch::{Alerts, Metrics},
+};
 
 /// Everything, checked.
 #[derive(Clone, Debug)]
@@ -41,6 +45,10 @@ pub struct Config {
     pub retention: Retention,
     /// Logs.
     pub log: Log,
+    /// Who may read the metrics.
+    pub metrics: Metrics,
+    /// When somebody is told, and who.
+    pub alerts: Alerts,
     pub(crate) settings: Vec<Setting>,
 }
 
@@ -356,6 +364,17 @@ pub struct Retention {
 pub struct Log {
     /// What is logged at least.
     pub level: LogLevel,
+    /// How a line looks.
+    pub format: LogFormat,
+}
+
+/// How a line of the log looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object.
+    Json,
 }
 
 /// How much is logged.

@@ -467,6 +467,93 @@ pub const KEYS: &[Key] = &[
         "write \"error\", \"warn\", \"info\", \"debug\" or \"trace\"",
         "what an operator acts on, not every command",
     ),
+    key(
+        "log.format",
+        "\"text\"",
+        "write \"text\" or \"json\"",
+        "text is for people and for journalctl; json is one object a line, for programs that collect logs",
+    ),
+    key(
+        "metrics.open",
+        "false",
+        "write true or false",
+        "who can read the metrics knows how much is written and when; true: from this machine no token is asked for",
+    ),
+    unset(
+        "metrics.token_file",
+        "name a file of mode 0600 that holds a token for /metrics",
+        "a program that collects metrics should not have the token that removes tapes",
+    ),
+    key(
+        "alerts.space_percent",
+        "90",
+        "write percent, from 50 to 99",
+        "a tenth of a pool is days of backups in most places; over when five percent less are used",
+    ),
+    key(
+        "alerts.certificate_days",
+        "21",
+        "write days, from 1 to 365",
+        "three weeks are enough to get a new one, holidays included",
+    ),
+    key(
+        "alerts.export_days",
+        "\"off\"",
+        "write \"off\" or days, from 1 to 3650",
+        "not every site exports; a number: cartridges with data whose last export is older, or that have none, are told of",
+    ),
+    unset(
+        "alerts.email.server",
+        "write HOST:PORT, such as \"mail.example.org:587\"",
+        "nobody is told by mail before somebody says where mail goes",
+    ),
+    key(
+        "alerts.email.tls",
+        "\"starttls\"",
+        "write \"starttls\", \"tls\" or \"none\"",
+        "what port 587 speaks; a server that does not offer it gets no mail",
+    ),
+    unset(
+        "alerts.email.ca_file",
+        "write the absolute path of a file with certificates, PEM",
+        "the system's certificates are trusted; a site's own authority is named here",
+    ),
+    unset("alerts.email.user", "write a user's name", "servers of a site often ask for none"),
+    unset(
+        "alerts.email.password_file",
+        "name a file of mode 0600 that holds the password",
+        "a secret never stands in the configuration file",
+    ),
+    unset(
+        "alerts.email.from",
+        "write a mail address, such as \"vtl@example.org\"",
+        "servers refuse mail without one",
+    ),
+    unset(
+        "alerts.email.to",
+        "write a mail address or a list of them, such as [\"backup@example.org\"]",
+        "who acts on alerts is the site's to say",
+    ),
+    unset(
+        "alerts.webhook.url",
+        "write an address such as \"https://alerts.example.org/vtl\"",
+        "nothing is posted anywhere before somebody says where",
+    ),
+    unset(
+        "alerts.webhook.secret_file",
+        "name a file of mode 0600 that holds the secret",
+        "with it each post is signed (HMAC-SHA-256), so that the receiver knows who sent it",
+    ),
+    unset(
+        "alerts.webhook.ca_file",
+        "write the absolute path of a file with certificates, PEM",
+        "the system's certificates are trusted; with this file only those in it",
+    ),
+    unset(
+        "alerts.syslog.to",
+        "write \"unix:/dev/log\", \"udp:HOST[:PORT]\" or \"tcp:HOST[:PORT]\"",
+        "the journal has the log already; another place is somebody's decision",
+    ),
 ];
 
 /// The row of a key; `IQN` has been put in for a target's name.

@@ -10,6 +10,7 @@ mod config;
 mod document;
 mod doors;
 mod error;
+mod example;
 mod hooks;
 mod keys;
 mod mirror;
@@ -17,19 +18,22 @@ mod secrets;
 #[cfg(test)]
 mod tests;
 mod trigger;
+mod watch;
 
 use std::{collections::BTreeMap, ffi::OsString, path::Path};
 
 pub use config::{
     Access, Api, CartridgeDefaults, Collections, Compress, Config, DefaultLibrary, Digest, DirectIo,
-    ForeignBundles, Hooks, Iscsi, Jobs, Library, Log, LogLevel, Migrate, Retention, Setting, Store,
-    StoreEncryption, TargetAccess, Tls, Transfer,
+    ForeignBundles, Hooks, Iscsi, Jobs, Library, Log, LogFormat, LogLevel, Migrate, Retention, Setting,
+    Store, StoreEncryption, TargetAccess, Tls, Transfer,
 };
 pub use document::Assignment;
 pub use doors::TargetDoor;
 pub use error::{ConfError, ConfErrors, Origin};
+pub use example::example;
 pub use keys::{KEYS, Key};
 pub use trigger::{Schedule, Trigger, parse_triggers, split_triggers, triggers_text};
+pub use watch::{Alerts, Email, MailTls, Metrics, Syslog, Webhook};
 
 /// What the defaults depend on: who we are and the environment, as values, so that a test can say them.
 #[derive(Clone, Debug, Default)]

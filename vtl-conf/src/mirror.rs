@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use toml::Value;
 
+use crate::watch::{AlertsMirror, MetricsMirror};
+
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Mirror {
@@ -22,6 +24,8 @@ pub(crate) struct Mirror {
     pub hooks: HooksMirror,
     pub retention: RetentionMirror,
     pub log: LogMirror,
+    pub metrics: MetricsMirror,
+    pub alerts: AlertsMirror,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -203,4 +207,5 @@ pub(crate) struct RetentionMirror {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct LogMirror {
     pub level: Option<Value>,
+    pub format: Option<Value>,
 }

@@ -4,9 +4,11 @@
 //! Every response is JSON; an error is a [`Refusal`] with an HTTP status of the 4xx or 5xx class.
 
 mod access;
+mod alert;
 mod cartridge;
 mod error;
 mod export;
+mod format;
 mod history;
 mod iscsi;
 mod job;
@@ -20,9 +22,11 @@ mod system;
 mod tape_map;
 
 pub use access::*;
+pub use alert::*;
 pub use cartridge::*;
 pub use error::*;
 pub use export::*;
+pub use format::*;
 pub use history::*;
 pub use iscsi::*;
 pub use job::*;

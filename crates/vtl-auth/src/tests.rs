@@ -101,7 +101,7 @@ fn an_administrator_reaches_security_officer_by_no_way() {
     assert!(matches!(own, Err(AuthError::OwnRoles)), "{own:?}");
     let token = meta.transaction(|tx| new_token(tx, caller, &ann, "security-officer", 1));
     assert!(matches!(token, Err(AuthError::MoreThanMaker(_))), "{token:?}");
-    let after = meta.read(|tx| users(tx)).unwrap();
+    let after = meta.read(users).unwrap();
     assert_eq!(after, [someone("ann", "administrator"), someone("sam", "security-officer")]);
 }
 
@@ -119,7 +119,7 @@ fn everybody_changes_his_own_password_and_the_token_of_the_state_folder_changes_
     meta.transaction(|tx| set_locked(tx, (None, Roles::ALL), &vic, true)).unwrap();
     assert!(meta.read(|tx| user(tx, &vic)).unwrap().unwrap().locked);
     meta.transaction(|tx| remove_user(tx, (None, Roles::ALL), &vic)).unwrap();
-    assert!(!meta.read(|tx| any_user(tx)).unwrap());
+    assert!(!meta.read(any_user).unwrap());
 }
 
 fn new_token(

@@ -332,6 +332,22 @@ impl Manager {
         Ok(jobs.into_iter().map(|job| self.shared.shown(job)).collect())
     }
 
+    /// How many jobs of each kind are in each state: all states of a kind that is in the list.
+    ///
+    /// # Errors
+    /// The file fails.
+    pub fn counts(&self) -> Result<Vec<(String, &'static str, u64)>, JobError> {
+        self.shared.read(table::counts)
+    }
+
+    /// Jobs that have failed and were not tried again.
+    ///
+    /// # Errors
+    /// The file fails.
+    pub fn failed(&self) -> Result<Vec<Job>, JobError> {
+        self.shared.read(|tx| table::jobs_in(tx, &[State::Failed]))
+    }
+
     /// Jobs that have not ended.
     ///
     /// # Errors

@@ -273,8 +273,9 @@ impl Shared {
 
     fn spawn(self: &Arc<Self>, ticket: Arc<Ticket>, work: Arc<dyn Work>, undo: bool) -> Result<(), JobError> {
         let (shared, id) = (Arc::clone(self), ticket.id);
-        let spawned =
-            Builder::new().name(format!("job-{id}")).spawn(move || shared.carry(&ticket, &*work, undo));
+        let spawned = Builder::new().name(format!("job-{id}")).spawn(move || {
+            ticket.span().in_scope(|| shared.carry(&ticket, &*work, undo));
+        });
         match spawned {
             Ok(_) => Ok(()),
             Err(error) => {

@@ -424,6 +424,19 @@ pub fn unfinished(tx: &Tx<'_>) -> Result<Vec<Job>, JobError> {
     jobs_in(tx, &open)
 }
 
+/// How many jobs of each kind that is in the list are in each state.
+pub(crate) fn counts(tx: &Tx<'_>) -> Result<Vec<(String, &'static str, u64)>, JobError> {
+    let found = tx.tally(&JOBS, ["kind", "state"])?;
+    let mut kinds: Vec<&String> = found.iter().map(|(kind, ..)| kind).collect();
+    kinds.dedup();
+    let of = |kind: &str, word: &str| {
+        found.iter().find(|(k, state, _)| k == kind && state == word).map_or(0, |(.., count)| *count)
+    };
+    let each =
+        |kind| State::ALL.map(|state| (String::clone(kind), state.row_word(), of(kind, state.row_word())));
+    Ok(kinds.into_iter().flat_map(each).collect())
+}
+
 /// Jobs in any of these states, in the order in which they came.
 pub(crate) fn jobs_in(tx: &Tx<'_>, states: &[State]) -> Result<Vec<Job>, JobError> {
     let places = (1..=states.len()).map(|at| format!("?{at}")).collect::<Vec<_>>().join(", ");

@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use tracing::{Span, error_span};
+
 use crate::meter::Meter;
 use crate::retry::Class;
 use crate::runner::{Shared, lock};
@@ -97,6 +99,21 @@ pub enum Wanted {
     Stop,
 }
 
+/// So many bytes name a job or a session in logs (W3C Trace Context, 3.2.2.3).
+const TRACE_BYTES: usize = 16;
+
+/// The same over all attempts and starts.
+fn trace_of(job: &Job) -> String {
+    let mut hasher = blake3::Hasher::new_derive_key("vtl job trace 1");
+    hasher
+        .update(&job.id.0.to_le_bytes())
+        .update(&job.created_s.to_le_bytes())
+        .update(job.request.as_bytes());
+    let mut id = [0; TRACE_BYTES];
+    hasher.finalize_xof().fill(&mut id);
+    id.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// A running job, in the hands of its engine.
 pub struct Ticket {
     pub(crate) id: JobId,
@@ -107,6 +124,7 @@ pub struct Ticket {
     stop: AtomicBool,
     live: Mutex<Live>,
     shared: Arc<Shared>,
+    span: Span,
 }
 
 /// What changes all the time, and is written now and then.
@@ -144,7 +162,14 @@ impl Ticket {
             stop: AtomicBool::new(false),
             live: Mutex::new(Live { checkpoint: job.checkpoint.clone(), ..Live::default() }),
             shared: Arc::clone(shared),
+            // Whatever level is logged: a line without its job is of little use.
+            span: error_span!("job", job = job.id.0, kind = job.kind, trace = trace_of(job)),
         }
+    }
+
+    /// What the job's lines in the log carry. An engine that starts a thread enters it there.
+    pub(crate) fn span(&self) -> &Span {
+        &self.span
     }
 
     /// The job's number.

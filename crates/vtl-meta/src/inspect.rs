@@ -34,6 +34,19 @@ pub fn rows(path: &Path, each: &mut dyn FnMut(ShownRow)) -> Result<(), MetaError
     names.iter().try_for_each(|table| table_rows(&connection, table, each))
 }
 
+/// The newest migration that was applied, by module.
+///
+/// # Errors
+/// What SQLite says of a file that it cannot read.
+pub fn migrations(path: &Path) -> Result<Vec<(String, u32)>, MetaError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    let mut statement = connection
+        .prepare("SELECT module, max(number) FROM schema_migrations GROUP BY module ORDER BY module")?;
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
 fn table_rows(connection: &Connection, table: &str, each: &mut dyn FnMut(ShownRow)) -> Result<(), MetaError> {
     let quoted = table.replace('"', "\"\"");
     let mut query = connection.prepare(&format!("SELECT * FROM \"{quoted}\""))?;

@@ -226,6 +226,25 @@ impl<'c> Tx<'c> {
         Ok(u64::try_from(count).unwrap_or(0))
     }
 
+    /// How many rows there are of each pair of texts in two columns; what else is in them is not looked at.
+    ///
+    /// # Errors
+    /// A failure of the file.
+    pub fn tally(
+        &self,
+        table: &'static Table,
+        columns: [&'static str; 2],
+    ) -> Result<Vec<(String, String, u64)>, MetaError> {
+        let list = columns.join(", ");
+        let sql = format!("SELECT {list}, count(*) FROM {} GROUP BY {list} ORDER BY {list}", table.name);
+        let mut statement = self.inner.prepare_cached(&sql)?;
+        let rows = statement.query_map([], |row| {
+            let count: i64 = row.get(2)?;
+            Ok((row.get(0)?, row.get(1)?, u64::try_from(count).unwrap_or(0)))
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
     #[cfg(test)]
     pub(crate) fn pragma(&self, name: &str) -> String {
         let value: Value = self.inner.pragma_query_value(None, name, |row| row.get(0)).unwrap();

@@ -45,7 +45,7 @@ pub struct Item {
 }
 
 /// What sort of file it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FileKind {
     /// Identity of a pool.
     Pool,
@@ -94,6 +94,29 @@ pub fn kind(first: &[u8], name: &str) -> Option<FileKind> {
     let by_magic = KINDS.iter().find(|(magic, ..)| first.starts_with(magic));
     let by_name = || KINDS.iter().find(|(_, begin, end, _)| name.starts_with(begin) && name.ends_with(end));
     by_magic.or_else(by_name).map(|(.., kind)| *kind)
+}
+
+/// The kind that a file's first bytes say.
+pub fn kind_by_magic(first: [u8; 8]) -> Option<FileKind> {
+    KINDS.iter().find(|(magic, ..)| *magic == first).map(|(.., kind)| *kind)
+}
+
+/// The version of a kind that is written, and the newest one that is read.
+pub fn known_version(kind: FileKind) -> u32 {
+    match kind {
+        FileKind::Pool => POOL_KIND.version,
+        FileKind::Keyring => keyring::KIND.version,
+        FileKind::Journal => JOURNAL_KIND.version,
+        FileKind::Head => HEAD_KIND.version,
+        FileKind::Pack => crate::pack::VERSION,
+        FileKind::Members => roster::ROSTER_KIND.version,
+        FileKind::Member => roster::BADGE_KIND.version,
+        FileKind::Newest => newest::KIND.version,
+        FileKind::Quarantine => quarantine::KIND.version,
+        FileKind::Scrub => record::KIND.version,
+        FileKind::Manifest => MANIFEST_KIND.version,
+        FileKind::Table => crate::index::TABLE_VERSION,
+    }
 }
 
 /// Tells all that is in a file of a pool; its kind, or none when it is no such file.

@@ -35,7 +35,7 @@ pub(crate) const MAX_RAW: u64 = 1 << 31;
 const MAGIC: [u8; 8] = *b"VTLPACK\0";
 const FOOT_MAGIC: [u8; 8] = *b"VTLPFOOT";
 const REGION_MAGIC: [u8; 4] = *b"vRgn";
-const VERSION: u32 = 0;
+pub(crate) const VERSION: u32 = 0;
 const FORCED: u8 = 1;
 /// In the place of the algorithm of a sealed region: it stands with the entries.
 const SEALED: u8 = 255;

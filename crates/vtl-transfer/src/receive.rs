@@ -229,7 +229,9 @@ impl<'env> Inbox<'_, 'env> {
         let manifest = self.manifest;
         let Some(object) = manifest.objects.get(at) else { return Ok(()) };
         let (line, pace, board) = (self.line, self.pace, self.board);
+        let span = tracing::Span::current();
         let spawned = Builder::new().name("download".to_owned()).spawn_scoped(self.scope, move || {
+            let _of_the_job = span.entered();
             let watched = Until { pace, board };
             let room = board.in_turn(at, pace, || line.staging.promise(object.bytes, &watched));
             match room.and_then(|room| fetch(line, &watched, manifest, at, object, room)) {

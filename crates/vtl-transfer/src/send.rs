@@ -224,18 +224,18 @@ impl<'scope, 'env> Outbox<'scope, 'env> {
         self.next += 1;
         self.board.change(|state| state.running += 1);
         let (line, pace, board) = (self.line, self.pace, self.board);
-        let spawned =
-            Builder::new().name("upload".to_owned()).spawn_scoped(self.scope, move || {
-                match work(line, pace).and_then(|confirmed| confirm(board, pace, number, confirmed)) {
-                    Ok(()) => board.change(|state| {
-                        (state.staged, state.running) = (state.staged - 1, state.running - 1)
-                    }),
-                    Err(trouble) => {
-                        board.fail(trouble);
-                        board.change(|state| state.running -= 1);
-                    }
+        let span = tracing::Span::current();
+        let spawned = Builder::new().name("upload".to_owned()).spawn_scoped(self.scope, move || {
+            let _of_the_job = span.entered();
+            match work(line, pace).and_then(|confirmed| confirm(board, pace, number, confirmed)) {
+                Ok(()) => board
+                    .change(|state| (state.staged, state.running) = (state.staged - 1, state.running - 1)),
+                Err(trouble) => {
+                    board.fail(trouble);
+                    board.change(|state| state.running -= 1);
                 }
-            });
+            }
+        });
         spawned.map(drop).map_err(|error| local("a thread for an upload", &error).into())
     }
 

@@ -52,7 +52,7 @@ use crate::{
         Common, Device, Identity, LogParameter, ModeHeader, ModeSelect, PageCode, Row, execute,
         wire::{len32, padded},
     },
-    unit::{LogicalUnit, Reset, UnitAttention},
+    unit::{LogicalUnit, Reset, UnitAttention, Vitals},
 };
 
 /// A tape drive. `M`: its cartridges; `P`: where saved mode pages and reservations go.
@@ -659,5 +659,15 @@ impl<M: Medium, P: Persist> LogicalUnit for TapeDrive<M, P> {
         let settled = self.bay.deck_mut().map_or(Ok(()), |deck| deck.settle_due(now));
         // A failure is told to the next initiator.
         let _ = self.remember(settled);
+    }
+
+    fn vitals(&self) -> Vitals {
+        let Tally { drive, loads, .. } = self.tally;
+        Vitals {
+            written_bytes: drive.written_bytes,
+            read_bytes: drive.delivered_bytes,
+            loads,
+            tape_alerts: self.alerts(),
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! The command line, and the request that each command is.
 
 mod access;
+mod alert;
 mod export;
 mod ingest;
 mod key;
@@ -14,12 +15,13 @@ use serde_json::{Value, json};
 use vtl_api::{
     AddFolder, AddInitiator, AddPortal, BackupFile, CollectStore, CreateCartridges, CreateLibrary,
     CreatePool, Drain, ExportStoreKey, MoveCartridge, OnPool, RemoveCartridge, RemovePool, RepairStore,
-    RotateStoreKey, ScrubStore, SetCartridge, SetChap, SetLibrary,
+    RotateStoreKey, ScrubStore, SetCartridge, SetChap, SetLibrary, UpgradeStore,
 };
 
 use crate::http::{Failure, Method, Request, segment};
 use crate::print::View;
 pub use access::{ApprovalVerb, AuditVerb, LoginArguments, TokenVerb, UserVerb, password};
+pub use alert::AlertVerb;
 pub use export::{ExportArguments, ExportVerb, ImportArguments};
 pub use ingest::IngestArguments;
 pub use key::KeyVerb;
@@ -117,6 +119,9 @@ pub enum Noun {
     /// Jobs: what takes time and was asked for.
     #[command(subcommand)]
     Job(JobVerb),
+    /// Alerts: what somebody should act on.
+    #[command(subcommand)]
+    Alert(AlertVerb),
     /// Targets, sessions and who may log in.
     #[command(subcommand)]
     Iscsi(IscsiNoun),
@@ -140,6 +145,12 @@ pub enum Noun {
     /// The system as a whole.
     #[command(subcommand)]
     System(SystemVerb),
+    /// Write manual pages and completions into a folder, for packages.
+    #[command(hide = true)]
+    WriteManual {
+        /// The folder.
+        folder: PathBuf,
+    },
 }
 
 /// Verbs of `vtl library`.
@@ -756,8 +767,13 @@ pub enum SystemVerb {
     Status,
     /// Read the configuration file again.
     Reload,
-    /// Facts for a fault report; no secrets.
-    Diag,
+    /// Write a bundle for a fault report, without secrets: configuration, versions, status, jobs, metrics, the last of the log. With --json only
+    /// print the facts.
+    Diag {
+        /// The file to write, tar.gz, which must not be there yet; in this folder, with the time in its name, when left out.
+        #[arg(long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
     /// Copy the inventory to a file while the daemon runs.
     Backup {
         /// Where to.
@@ -767,6 +783,13 @@ pub enum SystemVerb {
     Restore {
         /// Where from.
         file: PathBuf,
+    },
+    /// Which versions of formats lie in state and pools, and what is to be done about them. This version rewrites none: what it can open stays as it is. Before a new
+    /// version starts, vtld --upgrade-plan of that version says what it would do.
+    UpgradeStore {
+        /// Only say what would be done.
+        #[arg(long, alias = "dry-run")]
+        plan: bool,
     },
     /// Make the inventory again from the cartridges themselves.
     Rebuild {
@@ -818,6 +841,8 @@ impl Noun {
             Self::Drive(verb) => verb.call(),
             Self::Cartridge(verb) => verb.call(),
             Self::Vault(verb) => Ok(verb.call()),
+            Self::Alert(verb) => Ok(verb.call()),
+            Self::WriteManual { .. } => Err(Failure::Local("this asks no server".to_owned())),
             Self::Export(verb) => verb.call(),
             Self::Store(StoreVerb::Stats(of)) => Ok(get(&of.ask("/store/stats"), STATS)),
             Self::Store(StoreVerb::Account(of)) => {
@@ -889,10 +914,28 @@ impl Noun {
         }
     }
 
+    /// The folder to write a manual into, when the command is that.
+    #[must_use]
+    pub fn manual(&self) -> Option<&Path> {
+        match self {
+            Self::WriteManual { folder } => Some(folder),
+            _ => None,
+        }
+    }
+
     /// Whether it prints all lines of the audit log.
     #[must_use]
     pub fn exports_audit(&self) -> bool {
         matches!(self, Self::Audit(AuditVerb::Export))
+    }
+
+    /// The file to write, if one is named, when the command is to fetch a diagnostic bundle.
+    #[must_use]
+    pub fn bundle(&self) -> Option<Option<&Path>> {
+        match self {
+            Self::System(SystemVerb::Diag { output }) => Some(output.as_deref()),
+            _ => None,
+        }
     }
 }
 
@@ -1126,10 +1169,15 @@ impl SystemVerb {
         Ok(match self {
             Self::Status => get("/system/status", View::Status),
             Self::Reload => call(Method::Post, "/system/reload".to_owned(), Some(json!({})), View::Message),
-            Self::Diag => get("/system/diag", View::Fields),
+            Self::Diag { .. } => get("/system/diag", View::Fields),
             Self::Backup { file } => post("/system/backup".to_owned(), &BackupFile { file: absolute(file)? }),
             Self::Restore { file } => {
                 post("/system/restore".to_owned(), &BackupFile { file: absolute(file)? })
+            }
+            Self::UpgradeStore { plan } => {
+                let view = View::Table(&["place", "what", "found", "known", "files", "action"]);
+                let body = Some(json!(UpgradeStore { plan: *plan }));
+                call(Method::Post, "/system/upgrade".to_owned(), body, view)
             }
             Self::Rebuild { plan } => {
                 let view = View::Table(&["label", "id", "action"]);

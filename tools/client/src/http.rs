@@ -105,6 +105,33 @@ impl Client {
         Ok(Value::Array(rows))
     }
 
+    /// Fetches a file.
+    ///
+    /// # Errors
+    /// As [`Client::send`].
+    pub fn fetch(&self, path: &str) -> Result<Vec<u8>, Failure> {
+        let url = format!("{}{path}", self.base);
+        let lost = |e: ureq::Error| {
+            Failure::Local(format!(
+                "no answer from {url}: {e}; is vtld running, and is --api or VTL_API its address?"
+            ))
+        };
+        let request = self.agent.get(&url).header("authorization", format!("Bearer {}", self.token));
+        let mut response = request.call().map_err(lost)?;
+        let status = response.status();
+        let bytes = response.body_mut().with_config().limit(MOST_BYTES).read_to_vec().map_err(lost)?;
+        if status.is_success() {
+            return Ok(bytes);
+        }
+        Err(Failure::Api(serde_json::from_slice(&bytes).unwrap_or_else(|_| {
+            Refusal::from(ApiError {
+                code: ErrorCode::Internal,
+                message: format!("{url} answered {status}"),
+                remedy: None,
+            })
+        })))
+    }
+
     /// Sends it again when the connection is lost and that does no harm.
     fn persistent(&self, request: &Request, path: &str, key: Option<&str>) -> Result<Answer, Failure> {
         let url = format!("{}{path}", self.base);

@@ -2,9 +2,10 @@
 //!
 //! `-l` and `-L` list, `-j ID` shows, `-r -j ID` cancels, `--clear` removes what has ended. A job that failed is an `error` here.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{ArgGroup, Parser};
+use clap::{ArgGroup, CommandFactory as _, Parser};
 use serde_json::{Value, json};
 use vtl_client::command::Connection;
 use vtl_client::follow::percent;
@@ -13,7 +14,7 @@ use vtl_client::print::{self, View};
 
 /// Lists and cancels jobs.
 #[derive(Parser)]
-#[command(name = "impexp", version, group(ArgGroup::new("what").required(true).args(["list", "long", "job", "clear"])))]
+#[command(name = "impexp", version, group(ArgGroup::new("what").required(true).args(["list", "long", "job", "clear", "write_manual"])))]
 struct Cli {
     #[command(flatten)]
     connection: Connection,
@@ -35,6 +36,9 @@ struct Cli {
     /// Remove jobs that have ended from the list.
     #[arg(long)]
     clear: bool,
+    /// Write manual page and completions into a folder, for packages.
+    #[arg(long, value_name = "DIR", hide = true)]
+    write_manual: Option<PathBuf>,
 }
 
 const SHORT: &[&str] = &["id", "type", "label", "state", "percent"];
@@ -84,6 +88,10 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: &Cli) -> Result<(), Failure> {
+    if let Some(folder) = &cli.write_manual {
+        return vtl_manual::write(&Cli::command(), "1", folder)
+            .map_err(|error| Failure::Local(format!("cannot write into {}: {error}", folder.display())));
+    }
     let (request, view) = cli.call();
     let answer = Client::new(&cli.connection)?.send(&request)?;
     print::answer(&in_its_words(answer), &view, cli.json);

@@ -1,11 +1,13 @@
 //! `vtl`: every command is one request to the management API, and its answer printed as a table or as JSON.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use clap::Parser;
+use clap::{CommandFactory as _, Parser};
 use vtl_client::command::{Cli, Then, scrub_status};
 use vtl_client::follow::to_the_end;
 use vtl_client::http::{Client, Failure, Method, Request};
@@ -34,8 +36,16 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
     if cli.command.exports_audit() {
         return export_audit(&Client::new(&cli.connection)?);
     }
+    if let Some(folder) = cli.command.manual() {
+        return vtl_manual::write(&Cli::command(), "1", folder)
+            .map(|()| ExitCode::SUCCESS)
+            .map_err(|error| Failure::Local(format!("cannot write into {}: {error}", folder.display())));
+    }
     let call = cli.command.call()?;
     let client = Client::new(&cli.connection)?;
+    if let Some(output) = cli.command.bundle().filter(|_| !cli.json) {
+        return bundle(&client, output);
+    }
     let answer = client.send(&call.request)?;
     let answer = match call.then {
         Then::Print => answer,
@@ -63,6 +73,18 @@ fn export_audit(client: &Client) -> Result<ExitCode, Failure> {
             _ => return Ok(ExitCode::SUCCESS),
         }
     }
+}
+
+/// Writes a diagnostic bundle, for the eyes of its owner first.
+fn bundle(client: &Client, output: Option<&Path>) -> Result<ExitCode, Failure> {
+    let bytes = client.fetch("/system/diag/bundle")?;
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let file = output.map_or_else(|| PathBuf::from(format!("vtl-diag-{seconds}.tar.gz")), Path::to_owned);
+    let made = File::options().write(true).create_new(true).mode(0o600).open(&file);
+    made.and_then(|mut open| open.write_all(&bytes))
+        .map_err(|error| Failure::Local(format!("cannot write {}: {error}", file.display())))?;
+    print::text(&file.display().to_string());
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Longer files are no configuration.

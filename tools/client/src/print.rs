@@ -24,6 +24,8 @@ pub enum View {
     Trial(&'static str, &'static str, &'static [&'static str]),
     /// One object: a line for each of its fields; fails when this one is false.
     Outcome(&'static str),
+    /// An array of objects: one line each, these columns; fails when `ok` of one is false.
+    AllOk(&'static [&'static str]),
     /// Of one object only the array inside.
     Inner(&'static str, &'static [&'static str]),
     /// A job: its fields, its parts, its log.
@@ -51,7 +53,7 @@ pub fn answer(answer: &Value, view: &View, json: bool) {
         return;
     }
     match view {
-        View::Table(columns) => table(answer, columns),
+        View::Table(columns) | View::AllOk(columns) => table(answer, columns),
         View::Fields | View::Outcome(_) => fields(answer, &[]),
         View::FieldsAndTable(inner, columns) | View::Findings(inner, columns) => {
             fields(answer, &[inner]);
@@ -100,6 +102,7 @@ pub fn exit_code(answer: &Value, view: &View) -> ExitCode {
         View::Status => answer["state"] == "ok",
         View::Findings(array, _) => answer[*array].as_array().is_none_or(Vec::is_empty),
         View::Trial(field, ..) | View::Outcome(field) => answer[*field] == true,
+        View::AllOk(_) => answer.as_array().is_some_and(|all| all.iter().all(|one| one["ok"] == true)),
         View::Repair => answer["result"]["cartridges"]
             .as_array()
             .is_none_or(|all| all.iter().all(|one| one["remaining_bytes"] == 0 && one["damaged_bytes"] != 0)),

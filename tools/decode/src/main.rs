@@ -16,7 +16,7 @@ use crate::output::Output;
 
 /// Lists, verifies and decodes exported folders.
 #[derive(Parser)]
-#[command(version)]
+#[command(name = "vtl-decode", version)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -24,6 +24,12 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Write manual pages and completions into a folder, for packages.
+    #[command(hide = true)]
+    WriteManual {
+        /// The folder.
+        folder: PathBuf,
+    },
     /// What the folder holds; with the key also what is in it.
     List {
         /// Folder with a manifest and its objects.
@@ -70,6 +76,10 @@ fn main() -> ExitCode {
         Command::List { folder, key, signer, json } => list(folder, key, signer, json),
         Command::Verify { folder, signer } => check(folder, signer),
         Command::Decode { folder, out, key, file, signer } => decode(folder, &out, key, file, signer),
+        Command::WriteManual { folder } => {
+            let command = <Arguments as clap::CommandFactory>::command();
+            vtl_manual::write(&command, "1", &folder).map_err(|error| error.to_string())
+        }
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -8,12 +8,15 @@
 //! cargo xtask deps                   only the rules about which crate may use which
 //! cargo xtask fuzz [--long]          only the fuzz targets
 //! cargo xtask integration [NAME..]   only the cases with foreign clients (builds the daemon first)
+//! cargo xtask deb [--debug]          a Debian package; --debug of the programs in target/debug as they are
+//! cargo xtask tarball [--debug]      the programs linked statically, in a tarball
 //! cargo xtask guest FILE             one script in a guest by hand, with everything it says
 //! ```
 //!
 //! Plain `std` and a JSON reader, so that this compiles in a moment.
 
 mod deps;
+mod package;
 mod packages;
 mod servers;
 mod steps;
@@ -21,7 +24,9 @@ mod tools;
 
 use std::process::ExitCode;
 
-const USAGE: &str = "usage: cargo xtask test [--long] | packages | servers | web | deps | fuzz [--long] | integration [NAME..] | guest FILE";
+use crate::package::Build;
+
+const USAGE: &str = "usage: cargo xtask test [--long] | packages | servers | web | deps | fuzz [--long] | integration [NAME..] | deb [--debug] | tarball [--debug] | guest FILE";
 
 /// What a chore says when it fails; empty when it has said everything.
 type Outcome<T> = Result<T, String>;
@@ -39,6 +44,10 @@ fn main() -> ExitCode {
         ["fuzz"] => tools::fuzz(false).map(|text| println!("{text}")),
         ["fuzz", "--long"] => tools::fuzz(true).map(|text| println!("{text}")),
         ["integration", names @ ..] => steps::integration(names),
+        ["deb"] => package::deb(Build::Release).map(|text| println!("{text}")),
+        ["deb", "--debug"] => package::deb(Build::Debug).map(|text| println!("{text}")),
+        ["tarball"] => package::tarball(Build::Release).map(|text| println!("{text}")),
+        ["tarball", "--debug"] => package::tarball(Build::Debug).map(|text| println!("{text}")),
         ["guest", file] => steps::guest(file),
         _ => Err(USAGE.to_owned()),
     };

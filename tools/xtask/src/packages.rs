@@ -28,6 +28,11 @@ const PACKAGES: &[(&str, &str)] = &[
     ("python3-cryptography", "the second decoder of bundles"),
     ("zstd", "the second decoder of bundles"),
     ("chromium", "the web pages"),
+    ("python3-prometheus-client", "a foreign parser of the metrics"),
+    ("python3-aiosmtpd", "a mail server for alerts"),
+    ("mandoc", "a foreign reader of the manual pages"),
+    ("lintian", "rules of Debian packages"),
+    ("mmdebstrap", "a fresh root to install the package in"),
 ];
 
 /// Package, its program and what needs it: for programs that often come from elsewhere.

@@ -8,7 +8,7 @@ use super::page::{PAGE_BYTES, RECORDS};
 use super::record::{HOOK_BITS, MOST_HOOK_BITS};
 
 const MAGIC: [u8; 8] = *b"VTLINDX\0";
-const VERSION: u32 = 0;
+pub(crate) const VERSION: u32 = 0;
 const HEADER_FIELDS: usize = 144;
 pub(crate) const DIRECTORY_ENTRY: usize = 24;
 /// Sparseness of hooks from 1 of 64 to 1 of 32768.

@@ -49,6 +49,7 @@ use std::path::Path;
 
 use vtl_durable::{Disk, DiskError};
 
+pub(crate) use header::VERSION as TABLE_VERSION;
 pub use options::IndexOptions;
 pub use record::Place;
 pub use stats::{IndexMode, IndexStats};

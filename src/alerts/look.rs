@@ -1,0 +1,206 @@
+//! What there is to find: each rule asks the part that knows. Nobody is waited for: drives tell what they counted last.
+
+use vtl_alert::{Finding, Reading, Rule};
+use vtl_library::LibraryError;
+use vtl_store::{Health, OwnerId};
+
+use crate::clock::{rfc3339, unix_seconds};
+use crate::daemon::Daemon;
+use crate::pools::Pool;
+
+/// So many percent below its limit a pool must come before its alert is over.
+const SPACE_SLACK_PERCENT: u8 = 5;
+const DAY_S: u64 = 24 * 60 * 60;
+/// How often all cartridges are looked at for exports that are missing.
+const EXPORTS_LOOK_S: u64 = 60 * 60;
+
+impl Daemon {
+    /// The rules that were looked at, and what was found.
+    pub(super) fn findings(&self) -> (Vec<Rule>, Vec<Finding>) {
+        let mut looked =
+            vec![Rule::Space, Rule::Damage, Rule::Certificate, Rule::TapeAlert, Rule::RemoteAway];
+        let pools = self.pools.open_ones();
+        let limit = self.config().alerts.space_percent;
+        let mut found: Vec<Finding> = pools.iter().filter_map(|pool| too_full(pool, limit)).collect();
+        found.extend(pools.iter().filter_map(|pool| damaged(pool)));
+        found.extend(self.ending_certificates());
+        found.extend(self.raised_flags());
+        found.extend(self.away_remotes());
+        if let Some(failed) = self.jobs.failed() {
+            looked.push(Rule::JobFailed);
+            found.extend(failed.iter().map(job_failed));
+        }
+        if let Some(unexported) = self.look_for_exports() {
+            looked.push(Rule::NoExport);
+            found.extend(unexported);
+        }
+        (looked, found)
+    }
+
+    fn ending_certificates(&self) -> Vec<Finding> {
+        let now_s = unix_seconds();
+        let ahead_s = u64::from(self.config().alerts.certificate_days) * DAY_S;
+        let state = self.alerts.lock();
+        let ending =
+            state.certificates.iter().filter(|(_, ends_s)| **ends_s <= now_s.saturating_add(ahead_s));
+        let finding = |(name, ends_s): (&String, &u64)| Finding {
+            rule: Rule::Certificate,
+            subject: name.clone(),
+            reading: Reading::Bad,
+            message: match *ends_s <= now_s {
+                true => format!("the certificate has ended {}", rfc3339(*ends_s)),
+                false => format!("the certificate ends {}", rfc3339(*ends_s)),
+            },
+            remedy: "put a new one in its place, then: vtl system reload".to_owned(),
+        };
+        ending.map(finding).collect()
+    }
+
+    fn raised_flags(&self) -> Vec<Finding> {
+        let mut found = Vec::new();
+        for library in self.libraries() {
+            for (number, bay) in library.bays().iter().enumerate() {
+                let flags = flags(bay.unit.gauge().vitals.tape_alerts);
+                if !flags.is_empty() {
+                    found.push(Finding {
+                        rule: Rule::TapeAlert,
+                        subject: format!("{} drive {number}", library.name),
+                        reading: Reading::Bad,
+                        message: format!("TapeAlert flags are raised: {}", flags.join(", ")),
+                        remedy: "see the log, vtl store check and vtl system status".to_owned(),
+                    });
+                }
+            }
+        }
+        found
+    }
+
+    fn away_remotes(&self) -> Vec<Finding> {
+        let away = self
+            .remotes
+            .meters()
+            .counts()
+            .into_iter()
+            .filter_map(|(name, counts)| Some((name, counts.away?)));
+        let finding = |(name, away): (String, crate::metrics::Away)| Finding {
+            rule: Rule::RemoteAway,
+            message: format!("it cannot be used since {}: {}", rfc3339(away.since_unix_s), away.why),
+            remedy: format!("vtl remote test {name}"),
+            subject: format!("remote {name}"),
+            reading: Reading::Bad,
+        };
+        away.map(finding).collect()
+    }
+
+    /// `None`: not now, or it cannot be told.
+    fn look_for_exports(&self) -> Option<Vec<Finding>> {
+        let now_s = unix_seconds();
+        let days = self.config().alerts.export_days;
+        {
+            let mut state = self.alerts.lock();
+            if days.is_some() && now_s.saturating_sub(state.exports_looked_s) < EXPORTS_LOOK_S {
+                return None;
+            }
+            state.exports_looked_s = now_s;
+        }
+        // What was raised before it was switched off is over.
+        let Some(days) = days else { return Some(Vec::new()) };
+        let since_s = now_s.saturating_sub(u64::from(days) * DAY_S);
+        let labels = self.unexported(since_s).ok()?;
+        let Some(first) = labels.first() else { return Some(Vec::new()) };
+        Some(vec![Finding {
+            rule: Rule::NoExport,
+            subject: "cartridges".to_owned(),
+            reading: Reading::Bad,
+            message: format!(
+                "{} cartridges with data have no export of the last {days} days, such as {first}",
+                labels.len()
+            ),
+            remedy: "vtl cartridge export LABEL, or see vtl job ls for what failed".to_owned(),
+        }])
+    }
+
+    /// Labels of cartridges that have data and no export since then, nor were made since then.
+    fn unexported(&self, since_s: u64) -> Result<Vec<String>, LibraryError> {
+        self.meta.read(|tx| {
+            let mut labels = Vec::new();
+            for one in vtl_library::cartridges(tx)? {
+                let is_old = u64::try_from(one.created_s).unwrap_or(0) < since_s;
+                let has_data = || {
+                    let usage = self.pools.of_in(tx, one.id)?.store.usage(OwnerId(one.id.0)).ok()?;
+                    (usage.logical_bytes > 0).then_some(())
+                };
+                if is_old && has_data().is_some() {
+                    let exports = vtl_migrate::of_cartridge(tx, one.id)?;
+                    if !exports.iter().any(|export| export.made_s >= since_s) {
+                        labels.push(one.label.to_string());
+                    }
+                }
+            }
+            Ok(labels)
+        })
+    }
+}
+
+fn too_full(pool: &Pool, limit: u8) -> Option<Finding> {
+    let used = pool.used_percent();
+    let reading = match used {
+        used if used >= limit => Reading::Bad,
+        used if used > limit.saturating_sub(SPACE_SLACK_PERCENT) => Reading::Between,
+        _ => return None,
+    };
+    Some(Finding {
+        rule: Rule::Space,
+        subject: pool.subject(),
+        reading,
+        message: format!("{used} % are used; {} bytes can still be stored", pool.store.free_bytes()),
+        remedy: "free space on its disk, raise its size if that is what ends, or remove cartridges"
+            .to_owned(),
+    })
+}
+
+fn damaged(pool: &Pool) -> Option<Finding> {
+    let (ranges, health) = (pool.store.scrub_findings().len(), pool.store.health());
+    let (message, remedy) = match (health, ranges) {
+        (Health::ReadOnly { why }, _) => {
+            (format!("the pool takes no writes: {why}"), "check the disk, then restart vtld")
+        }
+        (_, 0) => return None,
+        (_, 1) => ("the scrub found a damaged range".to_owned(), "see vtl store scrub --status"),
+        (_, ranges) => (format!("the scrub found {ranges} damaged ranges"), "see vtl store scrub --status"),
+    };
+    let remedy = remedy.to_owned();
+    Some(Finding { rule: Rule::Damage, subject: pool.subject(), reading: Reading::Bad, message, remedy })
+}
+
+fn job_failed(job: &vtl_jobs::Job) -> Finding {
+    let of = job.label.as_ref().map_or_else(String::new, |label| format!(" of {label}"));
+    let (why, remedy) = match &job.trouble {
+        Some(trouble) => (trouble.message.clone(), trouble.remedy.clone()),
+        None => ("it did not say why".to_owned(), None),
+    };
+    let then = format!("vtl job retry {0}, or forget it: vtl job clear", job.id);
+    Finding {
+        rule: Rule::JobFailed,
+        subject: format!("job {}", job.id),
+        reading: Reading::Bad,
+        message: format!("{}{of} has failed: {why}", job.kind),
+        remedy: remedy.map_or_else(|| then.clone(), |remedy| format!("{remedy}; then {then}")),
+    }
+}
+
+/// Numbers of the flags that are raised (SSC-4: the first one is the most significant bit).
+fn flags(raised: u64) -> Vec<String> {
+    (1..=u64::BITS).filter(|number| raised >> (u64::BITS - number) & 1 == 1).map(|n| n.to_string()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_are_told_by_their_numbers_in_the_standard() {
+        assert_eq!(flags(0), [""; 0]);
+        assert_eq!(flags(1 << 63 | 1 << 58 | 1), ["1", "6", "64"]);
+    }
+}

@@ -1,0 +1,193 @@
+//! Which versions of formats lie in a state, and what this program would do with them: read only, with or without a server that runs.
+//!
+//! Every file of a pool begins with eight bytes that say its kind, and four of its version (`docs/formats/framing.md`). The inventory counts
+//! migrations of each module, which a start applies. Nothing else changes a format; what is newer than the program is refused by a start, untouched.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+use vtl_api::FormatInfo;
+use vtl_conf::Config;
+use vtl_store::inspect;
+
+/// Kind and version.
+const FIRST_BYTES: usize = 12;
+/// Folders of a pool lie so deep at most.
+const DEEPEST: u32 = 4;
+const NOTHING: &str = "nothing";
+const REFUSED: &str = "refused: it is newer than this program";
+
+/// What is found in the state of this configuration.
+///
+/// # Errors
+/// What cannot be read.
+pub fn found(config: &Config) -> Result<Vec<FormatInfo>, String> {
+    let inventory = config.state.join("inventory.db");
+    if !inventory.exists() {
+        return Err(format!("{} holds no state: there is nothing to upgrade", config.state.display()));
+    }
+    let mut rows = migrations(&inventory)?;
+    for (pool, folder) in folders(config, &inventory)? {
+        let mut counts = BTreeMap::new();
+        let failed = |error: io::Error| format!("{}: {error}", folder.display());
+        walk(&folder, DEEPEST, &mut counts).map_err(failed)?;
+        rows.extend(
+            counts.into_iter().map(|((kind, version), files)| file_row(&pool, &folder, kind, version, files)),
+        );
+    }
+    Ok(rows)
+}
+
+/// Whether this program would refuse any of it.
+pub fn is_refused(rows: &[FormatInfo]) -> bool {
+    rows.iter().any(|row| row.action == REFUSED)
+}
+
+/// The rows for people.
+pub fn table(rows: &[FormatInfo]) -> String {
+    let line = |row: &FormatInfo| {
+        let FormatInfo { place, what, found, known, files, action } = row;
+        format!("{place}: {what} {found}, {files} files, this program has {known}: {action}")
+    };
+    rows.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+fn migrations(inventory: &Path) -> Result<Vec<FormatInfo>, String> {
+    let applied = vtl_meta::inspect::migrations(inventory).map_err(|error| error.to_string())?;
+    let known = crate::meta::newest_migrations();
+    let mut names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
+    names.extend(
+        applied.iter().map(|(name, _)| name.as_str()).filter(|name| !known.iter().any(|(n, _)| n == name)),
+    );
+    let row = |name: &str| {
+        let found = applied.iter().find(|(module, _)| module == name).map_or(0, |(_, number)| *number);
+        let newest = known.iter().find(|(module, _)| *module == name).map_or(0, |(_, number)| *number);
+        let action = match found.cmp(&newest) {
+            std::cmp::Ordering::Equal => NOTHING.to_owned(),
+            std::cmp::Ordering::Greater => REFUSED.to_owned(),
+            std::cmp::Ordering::Less => {
+                format!("the next start applies migrations {} to {newest}", found + 1)
+            }
+        };
+        let what = format!("module {name}, migration");
+        FormatInfo { place: "inventory".to_owned(), what, found, known: newest, files: 1, action }
+    };
+    Ok(names.into_iter().map(row).collect())
+}
+
+fn file_row(pool: &str, folder: &Path, kind: inspect::FileKind, version: u32, files: u64) -> FormatInfo {
+    let known = inspect::known_version(kind);
+    let action = match version.cmp(&known) {
+        std::cmp::Ordering::Equal => NOTHING,
+        std::cmp::Ordering::Greater => REFUSED,
+        std::cmp::Ordering::Less => "read as it is",
+    };
+    FormatInfo {
+        place: format!("pool {pool}, {}", folder.display()),
+        what: format!("{kind:?}, version").to_lowercase(),
+        found: version,
+        known,
+        files,
+        action: action.to_owned(),
+    }
+}
+
+/// Pools by name, each with its folders.
+fn folders(config: &Config, inventory: &Path) -> Result<Vec<(String, PathBuf)>, String> {
+    let mut all = vec![("default".to_owned(), config.store.path.clone())];
+    all.extend(config.store.folders.iter().map(|folder| ("default".to_owned(), folder.clone())));
+    let mut each = |row: vtl_meta::inspect::ShownRow| {
+        let of =
+            |name: &str| row.columns.iter().find(|(column, _)| column == name).map(|(_, text)| text.clone());
+        let (name, path) = match row.table.as_str() {
+            "pools" => (of("name"), of("home")),
+            "pool_folders" => (of("pool"), of("path")),
+            _ => return,
+        };
+        all.extend(name.zip(path.map(PathBuf::from)));
+    };
+    vtl_meta::inspect::rows(inventory, &mut each).map_err(|error| error.to_string())?;
+    all.dedup();
+    Ok(all)
+}
+
+type Counts = BTreeMap<(inspect::FileKind, u32), u64>;
+
+fn walk(folder: &Path, deepest: u32, counts: &mut Counts) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let kind = entry.file_type()?;
+        if kind.is_dir() && deepest > 0 {
+            walk(&entry.path(), deepest - 1, counts)?;
+        } else if kind.is_file()
+            && let Some(found) = version_of(&entry.path())?
+        {
+            *counts.entry(found).or_default() += 1;
+        }
+    }
+    Ok(())
+}
+
+/// None: no file of ours, one that is cut short, or one that went meanwhile.
+fn version_of(path: &Path) -> io::Result<Option<(inspect::FileKind, u32)>> {
+    let mut first = Vec::with_capacity(FIRST_BYTES);
+    match File::open(path) {
+        Ok(file) => file.take(FIRST_BYTES as u64).read_to_end(&mut first)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let Some((magic, [a, b, c, d])) = first.split_first_chunk::<8>() else { return Ok(None) };
+    let kind = inspect::kind_by_magic(*magic);
+    Ok(kind.map(|kind| (kind, u32::from_le_bytes([*a, *b, *c, *d]))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::tests::open;
+
+    fn config(folder: &Path) -> Config {
+        let args = crate::args::Args { state: Some(folder.join("state")), ..Default::default() };
+        crate::load(&args).unwrap()
+    }
+
+    #[test]
+    fn what_a_server_of_this_version_writes_needs_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = config(folder.path());
+        assert!(found(&config).unwrap_err().contains("nothing to upgrade"));
+        open(folder.path(), &[]).stop();
+        let rows = found(&config).unwrap();
+        assert!(rows.iter().all(|row| row.action == "nothing" && row.found == row.known), "{}", table(&rows));
+        let has = |what: &str| rows.iter().any(|row| row.what == what && row.files > 0);
+        for what in [
+            "module library, migration",
+            "module alerts, migration",
+            "pool, version",
+            "journal, version",
+            "head, version",
+        ] {
+            assert!(has(what), "{what}\n{}", table(&rows));
+        }
+    }
+
+    #[test]
+    fn what_is_newer_than_the_program_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        open(folder.path(), &[]).stop();
+        let config = config(folder.path());
+        let pool = config.store.path.join("pool");
+        let mut bytes = fs::read(&pool).unwrap();
+        bytes[8] = 9;
+        fs::write(&pool, bytes).unwrap();
+        let rows = found(&config).unwrap();
+        let row = rows.iter().find(|row| row.what == "pool, version").unwrap();
+        assert_eq!(
+            (row.found, row.known, row.action.as_str()),
+            (9, 0, "refused: it is newer than this program")
+        );
+        assert!(is_refused(&rows));
+    }
+}

@@ -1,0 +1,293 @@
+//! Alerts as an operator meets them: raised, told to real receivers, acknowledged, over; and the bundle for a fault report.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::support::{PATIENCE, Server, eventually};
+use crate::watch::page;
+
+/// An HTTP server of one purpose: the bodies that are posted to it.
+fn web() -> (String, Receiver<Value>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let (to, bodies) = mpsc::channel();
+    std::thread::spawn(move || {
+        for socket in listener.incoming().map_while(Result::ok) {
+            let mut reader = BufReader::new(socket);
+            let mut head = String::new();
+            while !head.ends_with("\r\n\r\n") && reader.read_line(&mut head).unwrap_or(0) > 0 {}
+            let length = head
+                .to_lowercase()
+                .split("content-length: ")
+                .nth(1)
+                .and_then(|rest| rest.lines().next()?.parse().ok());
+            let mut body = vec![0; length.unwrap_or(0)];
+            reader.read_exact(&mut body).unwrap();
+            write!(reader.get_mut(), "HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+                .unwrap();
+            if to.send(serde_json::from_slice(&body).unwrap()).is_err() {
+                return;
+            }
+        }
+    });
+    (url, bodies)
+}
+
+/// A job that fails for good: what it is to import is not there.
+fn failing_job(server: &Server, place: &Path) -> Value {
+    server.api("POST", "/remotes", &json!({ "name": "shed", "type": "folder", "path": place }));
+    let asked = json!({ "remote": "shed", "folder": "ZZZ001L8-20261126_031500" });
+    drop(server.ask("POST", "/imports", &asked));
+    eventually("the job has failed", || {
+        let jobs = server.get("/jobs");
+        jobs.as_array().unwrap().iter().find(|job| job["state"] == "failed").map(|job| job["id"].clone())
+    })
+}
+
+#[test]
+fn a_failed_job_is_told_once_can_be_acknowledged_and_is_over_when_it_is_cleared() {
+    let (url, bodies) = web();
+    let place = tempfile::tempdir().unwrap();
+    let mut server = Server::start(&["--set", &format!("alerts.webhook.url=\"{url}\"")]);
+    let id = failing_job(&server, place.path());
+    let told = bodies.recv_timeout(PATIENCE).unwrap();
+    assert_eq!((&told["event"], &told["rule"]), (&json!("raised"), &json!("job-failed")));
+    assert_eq!(told["subject"], json!(format!("job {id}")));
+    let alert = &server.get("/alerts")[0];
+    assert_eq!((&alert["state"], &alert["id"]), (&json!("raised"), &told["id"]));
+    let known = server.api("POST", &format!("/alerts/{}/ack", alert["id"]), &json!({}));
+    assert_eq!(known["state"], "acknowledged");
+    // Nothing is told again, over a restart neither.
+    assert_eq!(server.stop(), Some(0));
+    server.start_again();
+    assert_eq!(server.get("/alerts")[0]["state"], "acknowledged");
+    server.api("DELETE", "/jobs", &Value::Null);
+    let told = bodies.recv_timeout(PATIENCE).unwrap();
+    assert_eq!((&told["event"], &told["id"]), (&json!("cleared"), &alert["id"]));
+    assert_eq!(server.get("/alerts")[0]["state"], "cleared");
+    let (status, refused) = server.ask("POST", "/alerts/77/ack", &json!({}));
+    assert_eq!((status, &refused["code"]), (404, &json!("not-found")));
+}
+
+#[test]
+fn a_receiver_that_hangs_delays_no_other_and_nothing_else() {
+    let hanging = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", hanging.local_addr().unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let log = UnixDatagram::bind(folder.path().join("log")).unwrap();
+    log.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut server = Server::start(&[
+        "--set",
+        &format!("alerts.webhook.url=\"{url}\""),
+        "--set",
+        &format!("alerts.syslog.to=\"unix:{}\"", folder.path().join("log").display()),
+    ]);
+    failing_job(&server, folder.path());
+    // The web receiver has the connection and says nothing.
+    let (_held, _) = hanging.accept().unwrap();
+    let mut bytes = [0; 8192];
+    let length = log.recv(&mut bytes).unwrap();
+    let text = String::from_utf8_lossy(&bytes[..length]).into_owned();
+    assert!(text.starts_with("<28>1 ") && text.contains("rule=\"job-failed\""), "{text}");
+    server.session(1).logout();
+    assert_eq!(server.get("/alerts").as_array().unwrap().len(), 1);
+    assert_eq!(server.stop(), Some(0), "a stop does not wait for it either");
+}
+
+#[test]
+fn a_receiver_that_is_away_gets_what_it_missed_and_the_status_names_it_until_then() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path().join("log");
+    let server = Server::start(&["--set", &format!("alerts.syslog.to=\"unix:{}\"", place.display())]);
+    let (status, _) = server.ask("POST", "/alerts/test", &json!({}));
+    assert_eq!(status, 200);
+    let named = |server: &Server| {
+        let status = server.get("/system/status");
+        status["problems"].as_array().unwrap().iter().any(|one| one["subject"] == "alerts by syslog")
+    };
+    assert!(named(&server));
+    let log = UnixDatagram::bind(&place).unwrap();
+    log.set_read_timeout(Some(PATIENCE)).unwrap();
+    let told = server.api("POST", "/alerts/test", &json!({}));
+    assert_eq!(told, json!([{ "receiver": "syslog", "ok": true, "why": null }]));
+    assert!(log.recv(&mut [0; 8192]).unwrap() > 0);
+    assert!(!named(&server));
+}
+
+/// A mail server from Debian's python3-aiosmtpd, which prints what it gets.
+struct MailServer(Child);
+
+impl Drop for MailServer {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+#[test]
+fn a_real_mail_server_takes_the_mail() {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let mut child = Command::new("/usr/bin/python3")
+        .args([
+            "-u",
+            "-m",
+            "aiosmtpd",
+            "-n",
+            "-l",
+            &format!("127.0.0.1:{port}"),
+            "-c",
+            "aiosmtpd.handlers.Debugging",
+            "stdout",
+        ])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let output = child.stdout.take().unwrap();
+    let _server = MailServer(child);
+    let (to, lines) = mpsc::channel();
+    std::thread::spawn(move || {
+        BufReader::new(output).lines().map_while(Result::ok).all(|line| to.send(line).is_ok())
+    });
+    eventually("the mail server listens", || std::net::TcpStream::connect(("127.0.0.1", port)).ok());
+    let server = Server::start(&[
+        "--set",
+        &format!("alerts.email.server=\"127.0.0.1:{port}\""),
+        "--set",
+        "alerts.email.tls=none",
+        "--set",
+        "alerts.email.from=\"vtl@example.org\"",
+        "--set",
+        "alerts.email.to=[\"ann@example.org\", \"bob@example.org\"]",
+    ]);
+    let told = server.api("POST", "/alerts/test", &json!({}));
+    assert_eq!(told, json!([{ "receiver": "email", "ok": true, "why": null }]));
+    let mut mail = Vec::new();
+    while !mail.iter().any(|line: &String| line.contains("END MESSAGE")) {
+        mail.push(lines.recv_timeout(PATIENCE).unwrap());
+    }
+    let has = |text: &str| assert!(mail.iter().any(|line| line.contains(text)), "{text} in {mail:?}");
+    has("To: ann@example.org, bob@example.org");
+    has("From: vtl@example.org");
+    has("this is a test: nothing is wrong");
+    // One that offers no STARTTLS gets nothing when that is asked for.
+    drop(server);
+    let strict = Server::start(&[
+        "--set",
+        &format!("alerts.email.server=\"127.0.0.1:{port}\""),
+        "--set",
+        "alerts.email.from=\"vtl@example.org\"",
+        "--set",
+        "alerts.email.to=\"ann@example.org\"",
+    ]);
+    let told = strict.api("POST", "/alerts/test", &json!({}));
+    assert_eq!(told[0]["ok"], false, "{told}");
+    assert!(lines.recv_timeout(Duration::from_millis(300)).is_err());
+}
+
+const SECRETS: [&str; 5] = [
+    "made-up-chap-secret",
+    "made-up-metrics-token",
+    "made-up-webhook-secret",
+    "made-up passphrase of the pool",
+    "made-up-access-key",
+];
+
+fn secret(folder: &Path, name: &str, text: &str) -> String {
+    let path = folder.join(name);
+    fs::write(&path, format!("{text}\n")).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    path.display().to_string()
+}
+
+#[test]
+fn a_bundle_tells_everything_but_secrets() {
+    let folder = tempfile::tempdir().unwrap();
+    let [chap, token, hook, pool, access] = SECRETS;
+    let file = |name: &str, text: &str| secret(folder.path(), name, text);
+    let target = "iqn.2026-11.internal.vtl:lib0";
+    let server = Server::start(&[
+        "--set",
+        "log.level=trace",
+        "--set",
+        &format!("metrics.token_file=\"{}\"", file("metrics", token)),
+        "--set",
+        "alerts.webhook.url=\"http://127.0.0.1:1/\"",
+        "--set",
+        &format!("alerts.webhook.secret_file=\"{}\"", file("hook", hook)),
+        "--set",
+        "store.encryption=aes-256-gcm",
+        "--set",
+        &format!("store.passphrase_file=\"{}\"", file("pool", pool)),
+        "--set",
+        &format!("iscsi.target.\"{target}\".user=\"host\""),
+        "--set",
+        &format!("iscsi.target.\"{target}\".secret_file=\"{}\"", file("chap", chap)),
+    ]);
+    let remote = json!({
+        "name": "cloud", "type": "s3", "endpoint": "http://127.0.0.1:1", "bucket": "tapes", "allow_http": true,
+        "access_key_file": file("access", access), "secret_key_file": file("secret", access),
+    });
+    server.api("POST", "/remotes", &remote);
+    server.api("POST", "/remotes/cloud/test", &json!({}));
+    drop(server.ask("POST", "/alerts/test", &json!({})));
+    let (status, head, bytes) = page(
+        &server,
+        "/api/v1/system/diag/bundle",
+        &[("Authorization", &format!("Bearer {}", server.token()))],
+    );
+    assert!(status == 200 && head.contains("application/gzip"), "{head}");
+    assert_eq!(page(&server, "/api/v1/system/diag/bundle", &[]).0, 401);
+    let archive = folder.path().join("bundle.tar.gz");
+    fs::write(&archive, bytes).unwrap();
+    let out = folder.path().join("out");
+    fs::create_dir(&out).unwrap();
+    let unpacked = Command::new("tar").arg("-xzf").arg(&archive).arg("-C").arg(&out).output().unwrap();
+    assert!(unpacked.status.success(), "{unpacked:?}");
+    let mut names = Vec::new();
+    for entry in fs::read_dir(out.join("vtl-diag")).unwrap() {
+        let path = entry.unwrap().path();
+        let text = fs::read_to_string(&path).unwrap();
+        for planted in SECRETS.iter().copied().chain([server.token().as_str()]) {
+            assert!(!text.contains(planted), "{planted} is in {}", path.display());
+        }
+        assert!(!text.is_empty(), "{}", path.display());
+        names.push(path.file_name().unwrap().to_string_lossy().into_owned());
+    }
+    names.sort();
+    assert_eq!(
+        names,
+        [
+            "alerts.json",
+            "config.toml",
+            "formats.json",
+            "jobs.json",
+            "libraries.json",
+            "log.txt",
+            "metrics.txt",
+            "pools.json",
+            "remotes.json",
+            "scrub.json",
+            "sessions.json",
+            "status.json",
+            "store.json",
+            "units.json",
+            "versions.json",
+        ]
+    );
+    let read = |name: &str| fs::read_to_string(out.join("vtl-diag").join(name)).unwrap();
+    assert!(read("config.toml").contains("alerts.webhook.secret_file = "));
+    assert!(read("metrics.txt").ends_with("# EOF\n"));
+    assert!(read("log.txt").contains("vtld"), "the last of the log");
+    let versions: Value = serde_json::from_str(&read("versions.json")).unwrap();
+    assert_eq!(versions["vtld"], env!("CARGO_PKG_VERSION"));
+}
