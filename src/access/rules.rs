@@ -112,6 +112,7 @@ pub(crate) const ROUTES: &[(&str, &str, Need)] = &[
     // Users come back with it: who could restore alone could make himself anybody.
     ("POST", "/system/restore", DESTROY),
     ("POST", "/system/rebuild", CONFIGURE),
+    ("POST", "/system/upgrade", CONFIGURE),
     ("GET", "/events", READ),
     ("GET", "/openapi.json", READ),
     ("GET", "/alerts", READ),

@@ -14,6 +14,18 @@ const DAY_S: u64 = 24 * 60 * 60;
 /// How often all cartridges are looked at for exports that are missing.
 const EXPORTS_LOOK_S: u64 = 60 * 60;
 
+/// What is found of the API's certificate.
+fn ending(ends_s: u64, now_s: u64, ahead_s: u64) -> Option<Finding> {
+    let word = if ends_s <= now_s { "has ended" } else { "ends" };
+    (ends_s <= now_s.saturating_add(ahead_s)).then(|| Finding {
+        rule: Rule::Certificate,
+        subject: "api".to_owned(),
+        reading: Reading::Bad,
+        message: format!("the certificate of the API {word} {}", rfc3339(ends_s)),
+        remedy: "put a new one in its place, then: vtl system reload".to_owned(),
+    })
+}
+
 impl Daemon {
     /// The rules that were looked at, and what was found.
     pub(super) fn findings(&self) -> (Vec<Rule>, Vec<Finding>) {
@@ -23,7 +35,7 @@ impl Daemon {
         let limit = self.config().alerts.space_percent;
         let mut found: Vec<Finding> = pools.iter().filter_map(|pool| too_full(pool, limit)).collect();
         found.extend(pools.iter().filter_map(|pool| damaged(pool)));
-        found.extend(self.ending_certificates());
+        found.extend(self.ending_certificate());
         found.extend(self.raised_flags());
         found.extend(self.away_remotes());
         if let Some(failed) = self.jobs.failed() {
@@ -37,23 +49,10 @@ impl Daemon {
         (looked, found)
     }
 
-    fn ending_certificates(&self) -> Vec<Finding> {
-        let now_s = unix_seconds();
+    fn ending_certificate(&self) -> Option<Finding> {
+        let ends_s = self.tls.as_ref()?.expires_s();
         let ahead_s = u64::from(self.config().alerts.certificate_days) * DAY_S;
-        let state = self.alerts.lock();
-        let ending =
-            state.certificates.iter().filter(|(_, ends_s)| **ends_s <= now_s.saturating_add(ahead_s));
-        let finding = |(name, ends_s): (&String, &u64)| Finding {
-            rule: Rule::Certificate,
-            subject: name.clone(),
-            reading: Reading::Bad,
-            message: match *ends_s <= now_s {
-                true => format!("the certificate has ended {}", rfc3339(*ends_s)),
-                false => format!("the certificate ends {}", rfc3339(*ends_s)),
-            },
-            remedy: "put a new one in its place, then: vtl system reload".to_owned(),
-        };
-        ending.map(finding).collect()
+        ending(ends_s, unix_seconds(), ahead_s)
     }
 
     fn raised_flags(&self) -> Vec<Finding> {
@@ -197,6 +196,16 @@ fn flags(raised: u64) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_certificate_is_told_of_so_many_days_before_its_end_and_after_it() {
+        let told = |now_s| ending(1_000_000, now_s, 86_400).map(|found| found.message);
+        assert_eq!(told(1_000_000 - 86_401), None);
+        let before = told(1_000_000 - 86_400).unwrap();
+        assert_eq!(before, "the certificate of the API ends 1970-01-12T13:46:40Z");
+        let after = told(1_000_000).unwrap();
+        assert_eq!(after, "the certificate of the API has ended 1970-01-12T13:46:40Z");
+    }
 
     #[test]
     fn flags_are_told_by_their_numbers_in_the_standard() {

@@ -20,6 +20,7 @@ use vtl_api::Problem;
 
 use crate::clock::unix_seconds;
 use crate::daemon::Daemon;
+use crate::events::Kind;
 
 /// How often it is looked.
 const LOOK: Duration = Duration::from_secs(10);
@@ -41,8 +42,6 @@ pub struct Alerts {
 #[derive(Debug, Default)]
 struct Shape {
     senders: Vec<Arc<dyn Sender>>,
-    /// Certificates in use, and when they end, in seconds since 1970.
-    certificates: BTreeMap<String, u64>,
     /// Grows when there is something to tell.
     news: u64,
     stopped: bool,
@@ -84,12 +83,6 @@ impl Alerts {
         state.news += 1;
         drop(state);
         self.changed.notify_all();
-    }
-
-    /// A certificate that is in use ends then.
-    #[expect(dead_code, reason = "called by what serves with certificates")]
-    pub fn note_certificate(&self, name: &str, ends_unix_s: u64) {
-        self.lock().certificates.insert(name.to_owned(), ends_unix_s);
     }
 
     /// No thread begins anything any more.
@@ -217,6 +210,7 @@ impl Daemon {
                         alert.message,
                         "an alert"
                     );
+                    self.events.publish(Kind::Alert, &requests::shown(&alert));
                 }
                 self.alerts.tell();
             }

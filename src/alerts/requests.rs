@@ -60,7 +60,7 @@ impl Daemon {
     }
 }
 
-fn shown(alert: &Alert) -> AlertInfo {
+pub(super) fn shown(alert: &Alert) -> AlertInfo {
     AlertInfo {
         id: alert.id.0,
         rule: alert.rule.word().to_owned(),

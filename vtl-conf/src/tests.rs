@@ -125,7 +125,7 @@ fn the_state_goes_where_the_surroundings_say() {
 #[test]
 fn an_unknown_key_is_told_with_its_line_and_the_keys_that_there_are() {
     let error = refused("\n[log]\nlevel = \"info\"\nlevl = \"debug\"\n");
-    assert_eq!(error, "vtl.toml:4: log.levl: unknown field `levl`; expected `level`");
+    assert_eq!(error, "vtl.toml:4: log.levl: unknown field `levl`; expected `level` or `format`");
     let error = refused("[iscsi.target.\"iqn.2026-11.internal.vtl:lib0\"]\nsecret = \"in the file\"\n");
     assert!(
         error.starts_with("vtl.toml:2: iscsi.target.\"iqn.2026-11.internal.vtl:lib0\".secret: unknown field")
@@ -641,7 +641,7 @@ fn a_wrong_argument_is_told_as_it_was_given() {
          write \"error\", \"warn\", \"info\", \"debug\" or \"trace\""
     );
     let error = Desk::new().load("", &["log.levl=info"]).unwrap_err();
-    assert_eq!(error.to_string(), "--set log.levl=info: log.levl: unknown field `levl`; expected `level`");
+    assert_eq!(error.to_string(), "--set log.levl=info: log.levl: unknown field `levl`; expected `level` or `format`");
     let error = Desk::new().load("", &["log=info"]).unwrap_err().to_string();
     assert!(error.starts_with("--set log=info: "), "{error}");
 }

@@ -469,8 +469,9 @@ mod tests {
         let pieces = [Bytes::from_static(b"abc"), Bytes::from_static(b"def")];
         let bytes = futures_util::stream::iter(pieces.map(Ok)).boxed();
         let (tell, made) = tokio::sync::oneshot::channel();
-        if let Some(content) = told {
-            tell.send(content).unwrap();
+        match told {
+            Some(content) => tell.send(content).unwrap(),
+            None => drop(tell),
         }
         let limiter = Limiter::unlimited();
         let flow = Flow { name: &name(to), bytes, made, watch: &Unwatched, limiter: &limiter };

@@ -14,7 +14,7 @@ const TABS = {
 };
 
 async function load() {
-  const [status, alerts] = await Promise.all([api.get('/system/status'), api.list(api.paged('/alerts'))]);
+  const [status, alerts] = await Promise.all([api.get('/system/status'), api.get('/alerts')]);
   return { status, alerts };
 }
 
