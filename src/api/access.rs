@@ -91,6 +91,10 @@ fn two_persons(daemon: &Daemon) -> bool {
 /// A body that must be JSON of this form.
 fn body<T: DeserializeOwned>(bytes: &Bytes) -> Result<T, ApiError> {
     let text: &[u8] = if bytes.is_empty() { b"{}" } else { bytes };
+    // serde would take an array for the members in their order.
+    if text.trim_ascii_start().first() != Some(&b'{') {
+        return Err(crate::daemon::invalid("the body is no JSON object".to_owned(), ""));
+    }
     serde_json::from_slice(text)
         .map_err(|e| crate::daemon::invalid(format!("the request cannot be read: {e}"), ""))
 }

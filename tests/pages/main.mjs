@@ -109,6 +109,9 @@ async function colours(browser) {
 
 /** Whatever button was on a page has been pressed. */
 async function buttons(browser) {
+  // There is more by now than one page of it.
+  await browser.go('audit');
+  if (await browser.at('audit-more').count()) await browser.press('audit-more');
   const [seen, pressed] = await browser.buttons();
   const may = (name) => pressed.includes(name) || /^(cell|vault)-/.test(name);
   const left = seen.filter((name) => !may(name) && name !== 'log-out');

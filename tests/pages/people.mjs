@@ -59,6 +59,8 @@ export async function users(browser) {
 
 /** A viewer sees the pages and none of the buttons that change something. */
 export async function viewer(browser) {
+  // Who logs in is where the last one was.
+  await browser.go('library');
   await browser.press('log-out');
   await byPassword(browser, 'ann', 'not her password');
   await browser.at('failure').waitFor();
