@@ -641,7 +641,10 @@ fn a_wrong_argument_is_told_as_it_was_given() {
          write \"error\", \"warn\", \"info\", \"debug\" or \"trace\""
     );
     let error = Desk::new().load("", &["log.levl=info"]).unwrap_err();
-    assert_eq!(error.to_string(), "--set log.levl=info: log.levl: unknown field `levl`; expected `level` or `format`");
+    assert_eq!(
+        error.to_string(),
+        "--set log.levl=info: log.levl: unknown field `levl`; expected `level` or `format`"
+    );
     let error = Desk::new().load("", &["log=info"]).unwrap_err().to_string();
     assert!(error.starts_with("--set log=info: "), "{error}");
 }
