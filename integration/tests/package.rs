@@ -1,7 +1,7 @@
 //! The packages in roots of their own: the Debian package in a fresh Debian, the static programs where nothing else is.
 //!
-//! Needs root, mmdebstrap and the machine's apt sources; the first one takes more than a minute and runs in long runs only
-//! (`VTL_LONG=1`).
+//! Needs root, mmdebstrap and the machine's apt sources; both take minutes and are run by hand:
+//! `cargo test -p integration --test package -- --ignored`.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use std::fs;
@@ -69,10 +69,8 @@ fn start(command: &mut Command) -> (Running, String) {
 const LISTEN: [&str; 4] = ["--listen", "127.0.0.1:0", "--api", "127.0.0.1:0"];
 
 #[test]
+#[ignore = "the static build compiles everything anew: cargo test -p integration --test package -- --ignored"]
 fn static_programs_run_in_an_empty_root() {
-    if !is_long("the static build compiles everything anew") {
-        return;
-    }
     let tarball = chore(&["tarball", "--debug"]);
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path();
@@ -109,15 +107,6 @@ fn static_programs_run_in_an_empty_root() {
     assert_eq!(String::from_utf8(jobs.stdout).unwrap().trim(), "[]");
 }
 
-/// Whether this is a long run; otherwise it says why the test is not run.
-fn is_long(why: &str) -> bool {
-    let is_long = std::env::var_os("VTL_LONG").is_some_and(|value| value == "1");
-    if !is_long {
-        eprintln!("not run: {why}; VTL_LONG=1 runs it");
-    }
-    is_long
-}
-
 fn in_root(root: &Path, words: &[&str]) -> Command {
     let mut command = Command::new("chroot");
     command.arg(root).args(words).env("DEBIAN_FRONTEND", "noninteractive").env("LC_ALL", "C");
@@ -125,10 +114,8 @@ fn in_root(root: &Path, words: &[&str]) -> Command {
 }
 
 #[test]
+#[ignore = "a fresh Debian takes more than a minute: cargo test -p integration --test package -- --ignored"]
 fn the_debian_package_is_installed_used_upgraded_and_purged_without_touching_tapes() {
-    if !is_long("a fresh Debian takes more than a minute") {
-        return;
-    }
     let deb = chore(&["deb", "--debug"]);
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().join("root");
