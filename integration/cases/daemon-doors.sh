@@ -14,7 +14,9 @@ contains "cartridge ls" "$(vtl --json cartridge ls)" VTL010L8
 expect_fail vtl --json library show nothing
 echo wrong >token
 expect_fail "$BIN/vtl" --token-file token --json library ls
-expect_fail curl -sf http://127.0.0.1:8460/
+is "the API without a token" 401 "$(curl -s -o /dev/null -w '%{http_code}' http://127.0.0.1:8460/api/v1/libraries)"
+is "counters without a token" 401 "$(curl -s -o /dev/null -w '%{http_code}' http://127.0.0.1:8460/metrics)"
+contains "the page that asks who comes" "$(curl -sf http://127.0.0.1:8460/)" "<title>vtl</title>"
 if [[ "${VTL_STORE:-}" == *encrypted* ]]; then
     step "a keyring that was never exported is a problem until it is"
     expect_fail vtl system status
