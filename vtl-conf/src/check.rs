@@ -80,6 +80,7 @@ impl Checker<'_> {
             cartridge,
             store,
             jobs,
+            remotes,
             transfer,
             migrate,
             hooks,
@@ -96,6 +97,7 @@ impl Checker<'_> {
         let cartridge = self.cartridge(cartridge);
         let store = self.store(store, state.as_deref());
         let jobs = self.jobs(jobs);
+        let remotes = self.remotes(remotes);
         let transfer = self.transfer(transfer);
         let migrate = self.migrate(migrate);
         let hooks = self.hooks(hooks);
@@ -112,6 +114,7 @@ impl Checker<'_> {
             cartridge: cartridge?,
             store: store?,
             jobs: jobs?,
+            remotes: remotes?,
             transfer: transfer?,
             migrate: migrate?,
             hooks: hooks?,

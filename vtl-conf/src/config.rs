@@ -12,6 +12,7 @@ use vtl_types::{ByteCount, ChapAccount, IscsiName, LabelTemplate, Secret};
 
 use crate::{
     error::Origin,
+    remotes::Remotes,
     trigger::Trigger,
     watch::{Alerts, Metrics},
 };
@@ -35,6 +36,8 @@ pub struct Config {
     pub store: Store,
     /// What takes time and is asked for.
     pub jobs: Jobs,
+    /// What definitions of remotes may say.
+    pub remotes: Remotes,
     /// How objects go to remotes and come back.
     pub transfer: Transfer,
     /// What exports are made with when nobody says otherwise.

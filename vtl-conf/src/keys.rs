@@ -335,6 +335,12 @@ pub const KEYS: &[Key] = &[
         "over all jobs: enough to fill a line whose answers take long, few enough that each gets on; a job stages one object more",
     ),
     key(
+        "remotes.rclone_flags",
+        "[]",
+        "write a list of flags of rclone by name, such as [\"--config\"]",
+        "who defines remotes chooses among flags that only tune; one that starts a program or names a file is allowed here, by who owns the machine",
+    ),
+    key(
         "transfer.retry.attempts",
         "5",
         "write a number from 1 to 1000",

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use toml::Value;
 
+use crate::remotes::RemotesMirror;
 use crate::watch::{AlertsMirror, MetricsMirror};
 
 #[derive(Debug, Default, Deserialize)]
@@ -19,6 +20,7 @@ pub(crate) struct Mirror {
     pub cartridge: CartridgeMirror,
     pub store: StoreMirror,
     pub jobs: JobsMirror,
+    pub remotes: RemotesMirror,
     pub transfer: TransferMirror,
     pub migrate: MigrateMirror,
     pub hooks: HooksMirror,

@@ -265,6 +265,21 @@ const REFUSALS: &[(&str, &str)] = &[
         "vtl.toml:1: cartridge.early_warning = 5: this is outside 1m to 64g; write a size from 1m to 64g",
     ),
     (
+        "remotes.rclone_flags = [\"--config=/etc/r.conf\"]",
+        "vtl.toml:1: remotes.rclone_flags = [\"--config=/etc/r.conf\"]: a flag is named without a value, in small letters; \
+         write a list of flags of rclone by name, such as [\"--config\"]",
+    ),
+    (
+        "remotes.rclone_flags = [\"-P\"]",
+        "vtl.toml:1: remotes.rclone_flags = [\"-P\"]: a flag begins with --; \
+         write a list of flags of rclone by name, such as [\"--config\"]",
+    ),
+    (
+        "remotes.rclone_flags = [\"--sftp-pass\"]",
+        "vtl.toml:1: remotes.rclone_flags = [\"--sftp-pass\"]: --sftp-pass carries a secret, which every account would see on the \
+         command line: put it into rclone.conf (mode 0600); write a list of flags of rclone by name, such as [\"--config\"]",
+    ),
+    (
         "store.path = \"store\"",
         "vtl.toml:1: store.path = \"store\": this is no absolute path; write an absolute path",
     ),
