@@ -38,6 +38,7 @@ mod policies;
 mod pool_work;
 mod pools;
 mod remotes;
+mod sealing;
 mod sessions;
 mod store;
 mod targets;

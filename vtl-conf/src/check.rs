@@ -76,6 +76,7 @@ impl Checker<'_> {
             iscsi,
             api,
             access,
+            secrets,
             library,
             cartridge,
             store,
@@ -93,6 +94,7 @@ impl Checker<'_> {
         let iscsi = self.iscsi(iscsi);
         let api = self.api(api);
         let access = self.access(access);
+        let secrets = self.sealing(secrets, state.as_deref());
         let library = self.library(library);
         let cartridge = self.cartridge(cartridge);
         let store = self.store(store, state.as_deref());
@@ -110,6 +112,7 @@ impl Checker<'_> {
             iscsi: iscsi?,
             api: api?,
             access: access?,
+            secrets: secrets?,
             library: library?,
             cartridge: cartridge?,
             store: store?,
@@ -338,11 +341,11 @@ impl Checker<'_> {
     }
 
     /// A path as it is meant in the configuration file.
-    fn beside(&self, text: &str) -> PathBuf {
+    pub(crate) fn beside(&self, text: &str) -> PathBuf {
         self.documents.folder.as_deref().unwrap_or(Path::new("")).join(text)
     }
 
-    fn secret_env(&self, text: &str) -> Result<Secret, Wrong> {
+    pub(crate) fn secret_env(&self, text: &str) -> Result<Secret, Wrong> {
         secrets::from_environment(text, self.surroundings)
     }
 

@@ -28,6 +28,8 @@ pub struct Config {
     pub api: Api,
     /// Who may do what.
     pub access: Access,
+    /// What seals the secrets that the server itself keeps; none: they lie open.
+    pub secrets: StoreEncryption,
     /// What an empty state begins with.
     pub library: Library,
     /// New cartridges.

@@ -210,6 +210,21 @@ pub const KEYS: &[Key] = &[
         "write true or false",
         "a site with one operator could delete nothing; true: deletion, key export and retention want a second security officer",
     ),
+    unset(
+        "secrets.key_file",
+        "name a file of mode 0600 with 32 to 4096 random bytes, outside the state folder",
+        "who seals the secrets of the server must keep a key, or loses them: that is somebody's decision; all its bytes are the key",
+    ),
+    unset(
+        "secrets.passphrase_file",
+        "name a file of mode 0600 that holds a passphrase of 12 to 1024 bytes, outside the state folder",
+        "a passphrase can be written down and kept apart from the machine",
+    ),
+    unset(
+        "secrets.passphrase_env",
+        "name an environment variable that holds a passphrase of 12 to 1024 bytes",
+        "for containers, instead of a file",
+    ),
     key(
         "library.default",
         "\"lib0\"",

@@ -15,6 +15,7 @@ mod hooks;
 mod keys;
 mod mirror;
 mod remotes;
+mod sealing;
 mod secrets;
 #[cfg(test)]
 mod tests;

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use toml::Value;
 
 use crate::remotes::RemotesMirror;
+use crate::sealing::SecretsMirror;
 use crate::watch::{AlertsMirror, MetricsMirror};
 
 #[derive(Debug, Default, Deserialize)]
@@ -16,6 +17,7 @@ pub(crate) struct Mirror {
     pub iscsi: IscsiMirror,
     pub api: ApiMirror,
     pub access: AccessMirror,
+    pub secrets: SecretsMirror,
     pub library: LibraryMirror,
     pub cartridge: CartridgeMirror,
     pub store: StoreMirror,
