@@ -226,9 +226,14 @@ fn the_files_of_keys_are_for_their_owner_alone() {
     assert_eq!((mode(&state.path().join("keys")), mode(&state.path().join("keys/k.key"))), (0o700, 0o600));
 }
 
+/// More than sealing two keys takes.
+const MOST_STEPS: u64 = 200;
+
 #[test]
 fn a_disk_that_fails_or_dies_at_any_step_of_sealing_or_opening_leaves_every_key_readable() {
-    let files = Files::new();
+    let files = Files(tempfile::tempdir().unwrap());
+    files.openssl(&["genpkey", "-algorithm", "ed25519", "-out", "key.pem"]);
+    files.openssl(&["pkey", "-in", "key.pem", "-pubout", "-out", "pub.pem"]);
     let sealing = |disk: &SimDisk| {
         let key = vtl_conf::StoreEncryption::KeyFile(vtl_types::Secret::new(vec![1; 32]));
         Sealing::open(&key, disk, Path::new(STATE)).unwrap()
@@ -249,8 +254,8 @@ fn a_disk_that_fails_or_dies_at_any_step_of_sealing_or_opening_leaves_every_key_
         };
         let into = |keys: &Keys| if is_to_be_sealed { keys.sealing.clone() } else { Sealing::default() };
         let expected = [("a".to_owned(), true), ("b".to_owned(), false)];
-        let mut crashes = 0;
-        for step in 1.. {
+        let (mut crashes, mut ends) = (0, 0);
+        for step in 1..MOST_STEPS {
             let disk = base();
             let all = keys_of(&disk);
             disk.crash_at(disk.steps() + step);
@@ -260,23 +265,26 @@ fn a_disk_that_fails_or_dies_at_any_step_of_sealing_or_opening_leaves_every_key_
             if done.is_ok() && !disk.has_crashed() {
                 let left = keys_of(&disk);
                 assert_eq!(left.reseal(&into(&left)).unwrap(), 0, "nothing is left to do");
+                ends += 1;
                 break;
             }
             crashes += 1;
         }
         assert!(crashes >= 8, "two files, each written, synced, renamed: {crashes}");
-        for call in 1.. {
+        for call in 1..MOST_STEPS {
             let disk = base();
             let all = keys_of(&disk);
             disk.fail_call(disk.calls() + call, Fault::Eio);
             let done = all.reseal(&into(&all));
             if !disk.has_failed() {
                 assert_eq!(done.unwrap(), 2);
+                ends += 1;
                 break;
             }
             disk.heal();
             assert_eq!(names(&keys_of(&disk)), expected, "call {call}");
         }
+        assert_eq!(ends, 2, "there are no more steps than {MOST_STEPS}");
     }
 }
 
