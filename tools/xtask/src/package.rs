@@ -24,7 +24,7 @@ const MANUALS: [(&str, &str); 4] = [
 ];
 /// File of the package, where it comes from, its mode.
 const FILES: &[(&str, &str, u32)] = &[
-    ("etc/vtl/vtl.toml", "packaging/vtl.toml", 0o640),
+    ("etc/vtl/vtl.toml", "packaging/vtl.toml", 0o644),
     ("lib/systemd/system/vtld.service", "packaging/vtld.service", 0o644),
     ("usr/share/doc/vtl/copyright", "packaging/debian/copyright", 0o644),
     ("usr/share/doc/vtl/examples/grafana-dashboard.json", "packaging/grafana/vtl.json", 0o644),
@@ -184,8 +184,8 @@ fn control(root: &Path, version: &str) -> Outcome<()> {
     let text = format!(
         "Package: vtl\nVersion: {version}\nArchitecture: {}\nMaintainer: {MAINTAINER}\nInstalled-Size: {}\nDepends: {}, adduser\n\
          Recommends: ca-certificates\nSuggests: rclone, open-iscsi\nSection: admin\nPriority: optional\nHomepage: https://example.invalid/vtl\n\
-         Description: virtual tape library over iSCSI\n An LTO library with changer and drives, as backup software knows it, on disks: each content is stored\n \
-         once, compressed, verified, and exported to object stores when it is wanted.\n",
+         Description: virtual tape library over iSCSI\n An LTO library with changer and drives, as backup software knows it, on\n \
+         disks: each content is stored once, compressed, verified, and exported to\n object stores when it is wanted.\n",
         architecture()?,
         size_kib(root)?,
         libraries(root)?,
