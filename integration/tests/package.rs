@@ -9,6 +9,7 @@ use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::OnceLock;
 
 /// Exposure of the unit as systemd counts it, in tenths; 20 is 2.0.
 const MOST_EXPOSURE: &str = "20";
@@ -129,7 +130,13 @@ fn fresh_debian(root: &Path) {
     good(command.arg(root).args(sources()));
 }
 
-/// The package as the next version would be, with another default configuration.
+/// The Debian package of the release build, made once for all tests.
+fn deb() -> &'static Path {
+    static MADE: OnceLock<PathBuf> = OnceLock::new();
+    MADE.get_or_init(|| chore(&["deb", "--as-built"]))
+}
+
+/// The package as the next version would be.
 fn next_version(deb: &Path, folder: &Path) -> PathBuf {
     let (tree, next) = (folder.join("next"), folder.join("next.deb"));
     good(Command::new("dpkg-deb").arg("-R").arg(deb).arg(&tree));
@@ -151,10 +158,16 @@ fn id_of(root: &Path, file: &str) -> u32 {
     row.split(':').nth(2).unwrap().parse().unwrap()
 }
 
-/// Nothing that lintian has to say, and a unit that systemd understands and finds closed enough.
-fn expect_no_complaints(deb: &Path, root: &Path) {
+#[test]
+#[ignore = "reads every page for its spelling: cargo xtask test --long runs it"]
+fn lintian_has_nothing_to_say_about_the_debian_package() {
+    let deb = deb();
     let told = good(Command::new("lintian").args(["--fail-on", "error,warning", "--allow-root"]).arg(deb));
     assert_eq!(String::from_utf8_lossy(&told.stdout).trim(), "");
+}
+
+/// A unit that is enabled, that systemd understands, and that it finds closed enough.
+fn expect_a_closed_unit(root: &Path) {
     let of_root = format!("--root={}", root.display());
     let security = ["security", "--offline=true", "--threshold", MOST_EXPOSURE, "vtld.service"];
     good(Command::new("systemd-analyze").arg(&of_root).args(security));
@@ -179,11 +192,11 @@ fn as_the_unit(root: &Path) -> (Running, String) {
 
 #[test]
 fn the_debian_package_is_installed_used_upgraded_removed_and_purged_without_touching_tapes() {
-    let deb = chore(&["deb", "--as-built"]);
+    let deb = deb();
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().join("root");
     fresh_debian(&root);
-    fs::copy(&deb, root.join("vtl.deb")).unwrap();
+    fs::copy(deb, root.join("vtl.deb")).unwrap();
     good(&mut in_root(&root, &["dpkg", "-i", "/vtl.deb"]));
 
     let (user, group) = (id_of(&root, "etc/passwd"), id_of(&root, "etc/group"));
@@ -199,7 +212,7 @@ fn the_debian_package_is_installed_used_upgraded_removed_and_purged_without_touc
     ] {
         assert!(root.join("usr/share/man").join(page).exists(), "{page}");
     }
-    expect_no_complaints(&deb, &root);
+    expect_a_closed_unit(&root);
 
     let (running, api) = as_the_unit(&root);
     let vtl = |api: &str, words: &[&str]| {
@@ -221,7 +234,7 @@ fn the_debian_package_is_installed_used_upgraded_removed_and_purged_without_touc
     let file = root.join("etc/vtl/vtl.toml");
     let changed = format!("{}\nlog.level = \"debug\"\n", fs::read_to_string(&file).unwrap());
     fs::write(&file, &changed).unwrap();
-    fs::copy(next_version(&deb, folder.path()), root.join("next.deb")).unwrap();
+    fs::copy(next_version(deb, folder.path()), root.join("next.deb")).unwrap();
     good(&mut in_root(&root, &["dpkg", "-i", "/next.deb"]));
     assert_eq!(fs::read_to_string(&file).unwrap(), changed);
     let (running, api) = as_the_unit(&root);

@@ -30,7 +30,6 @@ const FILES: &[(&str, &str, u32)] = &[
     ("lib/systemd/system/vtld.service", "packaging/vtld.service", 0o644),
     ("usr/share/doc/vtl/copyright", "packaging/debian/copyright", 0o644),
     ("usr/share/doc/vtl/examples/grafana-dashboard.json", "packaging/grafana/vtl.json", 0o644),
-    ("usr/share/lintian/overrides/vtl", "packaging/debian/lintian-overrides", 0o644),
 ];
 const SCRIPTS: [&str; 3] = ["postinst", "prerm", "postrm"];
 const MAINTAINER: &str = "The vtl project <vtl@example.invalid>";

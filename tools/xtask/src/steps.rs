@@ -55,8 +55,8 @@ const INTEGRATION: &[&str] = &["test", "-p", "integration", "--test", "cases"];
 /// The Debian package in a root of its own, and the demonstration: both of the release build as it is.
 const PRODUCT: &[&str] =
     &["test", "-p", "integration", "--test", "package", "--test", "lab", "--no-fail-fast"];
-/// They are compiled and linked anew.
-const STATIC_PROGRAMS: &[&str] = &["test", "-p", "integration", "--test", "package", "--", "--ignored"];
+/// Static programs, which are compiled anew, and what lintian says.
+const PACKAGES_AT_LENGTH: &[&str] = &["test", "-p", "integration", "--test", "package", "--", "--ignored"];
 const SCHEDULES_LINTS: &[&str] =
     &["clippy", "-p", "vtl-store", "--features", "shuttle", "--test", "schedules", "--", "-D", "warnings"];
 const SCHEDULES: &[&str] = &["test", "-p", "vtl-store", "--features", "shuttle", "--test", "schedules"];
@@ -112,7 +112,11 @@ const STEPS: &[Step] = &[
         work: Work::CasesOn("no-dedupe,encrypted"),
     },
     Step { name: "package and lab", needs: Some("release build"), work: Work::Cargo(PRODUCT) },
-    Step { name: "static programs", needs: Some("packages"), work: Work::OnlyLong(STATIC_PROGRAMS) },
+    Step {
+        name: "packages at length",
+        needs: Some("release build"),
+        work: Work::OnlyLong(PACKAGES_AT_LENGTH),
+    },
     Step { name: "fuzz targets", needs: None, work: Work::Scaled(tools::fuzz) },
     Step { name: "what we depend on", needs: None, work: Work::Scaled(tools::deny) },
 ];
