@@ -58,8 +58,8 @@ fn start(command: &mut Command) -> (Running, String) {
     let running = Running(child);
     let mut api = None;
     for line in BufReader::new(output).lines().map_while(Result::ok) {
-        if let Some((_, rest)) = line.split_once("http://") {
-            api = rest.split(' ').next().map(|address| format!("http://{address}"));
+        if let Some(rest) = line.strip_prefix("API and web address: ") {
+            api = rest.split(' ').next().map(str::to_owned);
         }
         if line.starts_with("ready") {
             return (running, api.unwrap());

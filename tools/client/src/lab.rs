@@ -42,19 +42,25 @@ const LOG_LINES: usize = 15;
 /// There is no lab, or one too many; or a step of the demonstration has failed, which is named.
 pub fn run(verb: &LabVerb, as_json: bool) -> std::result::Result<ExitCode, Failure> {
     let done = match verb {
-        LabVerb::Up { folder, vtld } => up(&place(folder.as_deref()), vtld.as_deref(), as_json),
-        LabVerb::Status { folder } => status(&place(folder.as_deref()), as_json),
-        LabVerb::Down { folder } => down(&place(folder.as_deref()), as_json),
+        LabVerb::Up { folder, vtld } => {
+            place(folder.as_deref()).and_then(|folder| up(&folder, vtld.as_deref(), as_json))
+        }
+        LabVerb::Status { folder } => place(folder.as_deref()).and_then(|folder| status(&folder, as_json)),
+        LabVerb::Down { folder } => place(folder.as_deref()).and_then(|folder| down(&folder, as_json)),
     };
     done.map_err(Failure::Local)
 }
 
 /// The folder of a lab that is not named: beside the server's own.
-fn place(named: Option<&Path>) -> PathBuf {
-    let xdg = || std::env::var_os("XDG_STATE_HOME").map(PathBuf::from);
+fn place(named: Option<&Path>) -> Result<PathBuf> {
+    if let Some(named) = named {
+        return Ok(named.to_owned());
+    }
+    let xdg = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from);
     let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state"));
-    let base = || xdg().or_else(home).unwrap_or_else(std::env::temp_dir);
-    named.map_or_else(|| base().join("vtl-lab"), Path::to_owned)
+    let base =
+        xdg.or_else(home).ok_or("neither XDG_STATE_HOME nor HOME is set; name a folder with --folder")?;
+    Ok(base.join("vtl-lab"))
 }
 
 fn up(folder: &Path, vtld: Option<&Path>, as_json: bool) -> Result<ExitCode> {

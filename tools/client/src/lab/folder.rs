@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -16,12 +16,11 @@ const FORMAT: &str = "vtl-lab";
 /// A longer record is none of ours.
 const LONGEST_RECORD: u64 = 64 << 10;
 /// Folders and files that a lab makes beside the record and the logs.
-pub const PARTS: [&str; 10] = [
+pub const PARTS: [&str; 9] = [
     "data",
     "restored",
     "restored-2",
     "off-site",
-    "bucket",
     "key.pem",
     "public.pem",
     "access-key",
@@ -170,7 +169,7 @@ impl Lab {
     }
 }
 
-/// Fails unless what is there is an empty folder.
+/// Fails unless what is there is an empty folder, which then is for its owner only.
 fn refuse_what_is_there(folder: &Path) -> Result<()> {
     if folder.join(RECORD).exists() {
         let running = Lab::open(folder)?.processes()?.iter().any(|(_, runs)| *runs);
@@ -183,7 +182,9 @@ fn refuse_what_is_there(folder: &Path) -> Result<()> {
     let is_folder = fs::symlink_metadata(folder).is_ok_and(|found| found.is_dir());
     let is_empty = is_folder && fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none());
     if is_empty {
-        return Ok(());
+        // Secrets come into it; somebody else's folder is none for them, and cannot be changed.
+        let ours = fs::Permissions::from_mode(0o700);
+        return fs::set_permissions(folder, ours).map_err(|error| about(folder, &error));
     }
     Err(format!("{} is there already and not a lab's; name a new folder with --folder", folder.display()))
 }
@@ -218,6 +219,7 @@ mod tests {
         fs::create_dir_all(&folder).unwrap();
         let lab = Lab::create(&folder).unwrap();
         assert_eq!(lab.processes().unwrap(), []);
+        assert_eq!(fs::metadata(&folder).unwrap().permissions().mode() & 0o777, 0o700);
         let again = Lab::create(&folder).unwrap_err();
         assert!(again.starts_with("a lab was left in") && again.contains("vtl lab down"), "{again}");
         lab.remove().unwrap();
