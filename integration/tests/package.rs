@@ -10,6 +10,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 /// Exposure of the unit as systemd counts it, in tenths; 20 is 2.0.
 const MOST_EXPOSURE: &str = "20";
@@ -123,10 +124,11 @@ fn sources() -> Vec<PathBuf> {
     all.chain(listed.filter(of_apt)).collect()
 }
 
-/// A fresh Debian with what each has and adduser, which the package depends on.
-fn fresh_debian(root: &Path) {
+/// A fresh Debian with what each has, adduser, which the package depends on, and more packages.
+fn fresh_debian(root: &Path, more: &str) {
     let mut command = Command::new("mmdebstrap");
-    command.args(["--quiet", "--variant=essential", "--include=adduser", "bookworm"]);
+    let include = format!("--include=adduser{more}");
+    command.args(["--quiet", "--variant=essential", &include, "bookworm"]);
     good(command.arg(root).args(sources()));
 }
 
@@ -195,7 +197,7 @@ fn the_debian_package_is_installed_used_upgraded_removed_and_purged_without_touc
     let deb = deb();
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().join("root");
-    fresh_debian(&root);
+    fresh_debian(&root, "");
     fs::copy(deb, root.join("vtl.deb")).unwrap();
     good(&mut in_root(&root, &["dpkg", "-i", "/vtl.deb"]));
 
@@ -249,4 +251,108 @@ fn the_debian_package_is_installed_used_upgraded_removed_and_purged_without_touc
     assert!(!file.exists() && !root.join("etc/systemd/system/multi-user.target.wants/vtld.service").exists());
     assert_eq!(modes(&root.join("var/lib/vtl/inventory.db")), inventory);
     assert_eq!(id_of(&root, "etc/passwd"), user, "their owner");
+}
+
+/// A Debian whose systemd runs; it ends with this value.
+struct Booted {
+    outside: Child,
+    group: String,
+}
+
+impl Drop for Booted {
+    fn drop(&mut self) {
+        drop(self.outside.kill());
+        drop(self.outside.wait());
+        let group = &self.group;
+        let remove = format!(
+            "top=$(findmnt -n -o TARGET -t cgroup2 | head -n 1)/{group}; for i in 1 2 3 4 5 6 7 8 9; do \
+             find $top -depth -type d -exec rmdir {{}} + 2>/dev/null; test -e $top || break; sleep 0.2; done"
+        );
+        drop(Command::new("sh").args(["-c", &remove]).status());
+    }
+}
+
+impl Booted {
+    fn boot(root: &Path) -> Self {
+        let group = format!("vtl-package-{}", std::process::id());
+        let mut command = Command::new(integration::here().join("guest/boot.sh"));
+        let outside = command.arg(root).arg(&group).stdin(Stdio::null()).spawn().unwrap();
+        Self { outside, group }
+    }
+
+    /// Its process 1, when there is one.
+    fn init(&self) -> Option<String> {
+        let pid = self.outside.id();
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
+        children.split_whitespace().next().map(str::to_owned)
+    }
+
+    /// Whether it succeeds in there, and what it says.
+    fn run(&self, words: &[&str]) -> (bool, String) {
+        let Some(init) = self.init() else { return (false, String::new()) };
+        let mut command = Command::new("nsenter");
+        command.args(["-t", &init, "-m", "-p", "-C", "-n", "-r", "-w"]).args(words);
+        let done = command.env("DEBIAN_FRONTEND", "noninteractive").stdin(Stdio::null()).output().unwrap();
+        let said = [done.stdout, done.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        (done.status.success(), said.concat())
+    }
+
+    #[track_caller]
+    fn good(&self, words: &[&str]) -> String {
+        let (good, said) = self.run(words);
+        assert!(good, "{words:?}: {said}");
+        said
+    }
+
+    /// Waits until this succeeds; what it says then.
+    #[track_caller]
+    fn eventually(&self, words: &[&str]) -> String {
+        let end = Instant::now() + Duration::from_secs(120);
+        loop {
+            let (good, said) = self.run(words);
+            if good {
+                return said;
+            }
+            if Instant::now() > end {
+                let (_, state) = self.run(&["systemctl", "status", "--no-pager", "-l", "vtld"]);
+                panic!("{words:?}: {said}\n{state}");
+            }
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+
+    fn main_pid(&self) -> String {
+        self.good(&["systemctl", "show", "-P", "MainPID", "vtld"]).trim().to_owned()
+    }
+}
+
+#[test]
+#[ignore = "boots a Debian of its own: cargo xtask test --long runs it"]
+fn under_systemd_the_server_starts_with_the_system_reloads_goes_over_an_upgrade_and_stops_when_it_is_removed()
+{
+    let deb = deb();
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("root");
+    fresh_debian(&root, ",systemd,systemd-sysv");
+    fs::copy(deb, root.join("vtl.deb")).unwrap();
+    fs::copy(next_version(deb, folder.path()), root.join("next.deb")).unwrap();
+    good(&mut in_root(&root, &["dpkg", "-i", "/vtl.deb"]));
+
+    let debian = Booted::boot(&root);
+    assert!(debian.eventually(&["vtl", "system", "status"]).contains("state: ok"));
+    let first = debian.main_pid();
+    let status = debian.good(&["cat", &format!("/proc/{first}/status")]);
+    for line in ["CapEff:\t0000000000000000", "NoNewPrivs:\t1", "Seccomp:\t2"] {
+        assert!(status.contains(line), "{line}: {status}");
+    }
+    debian.good(&["vtl", "cartridge", "create", "ABC123L8", "--size", "100g"]);
+    debian.good(&["systemctl", "reload", "vtld"]);
+    assert_eq!(debian.main_pid(), first, "a reload is no restart");
+
+    debian.good(&["dpkg", "-i", "/next.deb"]);
+    assert!(debian.eventually(&["vtl", "cartridge", "show", "ABC123L8"]).contains("107374182400"));
+    assert_ne!(debian.main_pid(), first, "the new program runs");
+    debian.good(&["dpkg", "--remove", "vtl"]);
+    assert!(!debian.run(&["systemctl", "is-active", "vtld"]).0);
+    assert!(debian.good(&["ls", "/var/lib/vtl"]).contains("inventory.db"));
 }

@@ -55,7 +55,7 @@ const INTEGRATION: &[&str] = &["test", "-p", "integration", "--test", "cases"];
 /// The Debian package in a root of its own, and the demonstration: both of the release build as it is.
 const PRODUCT: &[&str] =
     &["test", "-p", "integration", "--test", "package", "--test", "lab", "--no-fail-fast"];
-/// Static programs, which are compiled anew, and what lintian says.
+/// The package under systemd, static programs, which are compiled anew, and what lintian says.
 const PACKAGES_AT_LENGTH: &[&str] = &["test", "-p", "integration", "--test", "package", "--", "--ignored"];
 const SCHEDULES_LINTS: &[&str] =
     &["clippy", "-p", "vtl-store", "--features", "shuttle", "--test", "schedules", "--", "-D", "warnings"];
