@@ -1,0 +1,58 @@
+# Runs pages of docs/ that the case's head names; after lib.sh.
+
+# page NAME: the commands of docs/NAME in their order, in this shell, as somebody would type them. What a page shows must
+# be among what its commands said.
+page() {
+    local folder=/run/share/pages/${1//\//_}
+    [ -d "$folder" ] || fail "the head of the case does not name the page $1"
+    for _block in "$folder"/*.sh; do
+        _block=${_block%.sh}
+        step "$(cat "$_block.at")"
+        cat "$_block.sh"
+        echo "--"
+        _said=/run/said
+        trap 'cat $_said' EXIT
+        # In this shell: what is set in one block counts in the next.
+        # shellcheck disable=SC1090
+        . "$_block.sh" >$_said 2>&1
+        trap - EXIT
+        cat $_said
+        shown "$_block.shows" $_said
+        ! grep -q iscsiadm "$_block.sh" || quiet
+    done
+}
+
+# shown WANTED SAID: each line of the one is in a line of the other, in this order. Blanks count as one, … is anything.
+shown() {
+    local wanted line pattern
+    exec 7< <(tr -s ' \t' ' ' <"$2")
+    while IFS= read -r wanted; do
+        pattern=$(tr -s ' \t' ' ' <<<"$wanted" | sed 's/[][*?\\()|!@+]/\\&/g; s/…/*/g; s/ $//')
+        while :; do
+            IFS= read -r line <&7 || fail "no line (after those before it) like '$wanted'"
+            # shellcheck disable=SC2053
+            [[ $line == *$pattern* ]] && break
+        done
+    done <"$1"
+    exec 7<&-
+}
+
+# quiet: the kernel and udev have done with a log-in or log-out; a person is slower than that anyway.
+quiet() {
+    local before='' now n=0
+    while [ $n -lt 3 ]; do
+        udevadm settle -t 20
+        now=$(ls /dev/sg* /dev/nst* /dev/tape/by-id 2>/dev/null || true)
+        if [ "$now" = "$before" ]; then n=$((n + 1)); else n=0; fi
+        before=$now
+        sleep 0.2
+    done
+}
+
+# clean_server: the state of a first start.
+clean_server() {
+    systemctl stop vtld
+    rm -rf /var/lib/vtl /etc/vtl /srv/* /mnt/*
+    install -D -m 0640 "$CHECKOUT/packaging/vtl.toml" /etc/vtl/vtl.toml
+    /run/postinst configure "" >/dev/null
+}
