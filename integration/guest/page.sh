@@ -25,7 +25,8 @@ page() {
 # shown WANTED SAID: each line of the one is in a line of the other, in this order. Blanks count as one, … is anything.
 shown() {
     local wanted line pattern
-    exec 7< <(tr -s ' \t' ' ' <"$2")
+    tr -s ' \t' ' ' <"$2" >/run/squeezed
+    exec 7</run/squeezed
     while IFS= read -r wanted; do
         pattern=$(tr -s ' \t' ' ' <<<"$wanted" | sed 's/[][*?\\()|!@+]/\\&/g; s/…/*/g; s/ $//')
         while :; do
@@ -39,20 +40,19 @@ shown() {
 
 # quiet: the kernel and udev have done with a log-in or log-out; a person is slower than that anyway.
 quiet() {
-    local before='' now n=0
-    while [ $n -lt 3 ]; do
-        udevadm settle -t 20
+    local before=none now
+    while :; do
+        SYSTEMD_IGNORE_CHROOT=1 udevadm settle -t 20
         now=$(ls /dev/sg* /dev/nst* /dev/tape/by-id 2>/dev/null || true)
-        if [ "$now" = "$before" ]; then n=$((n + 1)); else n=0; fi
+        [ "$now" != "$before" ] || break
         before=$now
-        sleep 0.2
+        sleep 0.5
     done
 }
 
-# clean_server: the state of a first start.
-clean_server() {
-    systemctl stop vtld
-    rm -rf /var/lib/vtl /etc/vtl /srv/* /mnt/*
-    install -D -m 0640 "$CHECKOUT/packaging/vtl.toml" /etc/vtl/vtl.toml
-    /run/postinst configure "" >/dev/null
+# logged_in: this host uses the default library, as pages about backup software want it.
+logged_in() {
+    iscsiadm -m discovery -t sendtargets -p 127.0.0.1
+    iscsiadm -m node -T iqn.2026-11.internal.vtl:lib0 -p 127.0.0.1 --login
+    quiet
 }

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Stands in for systemd in a guest, under the names systemctl and journalctl, for the few services that pages name: it
-# does what their unit files say of ExecStart and User. A start of vtld ends when it is ready.
+# does what their unit files say of environment, ExecStart and user. A start of vtld ends when it is ready.
 set -euo pipefail
 units=/run/units
 
@@ -15,12 +15,13 @@ start() {
         file=${file#-}
         [ ! -e "$file" ] || { set -a; . "$file"; set +a; }
     done < <(sed -n 's/^EnvironmentFile=//p' "/lib/systemd/system/$unit.service")
+    while read -r file; do export "${file//\"/}"; done < <(sed -n 's/^Environment=//p' "/lib/systemd/system/$unit.service")
     command=$(of "$unit" ExecStart)
     user=$(of "$unit" User)
     group=$(of "$unit" Group)
     umask "$(of "$unit" UMask | grep . || echo 0022)"
     # shellcheck disable=SC2086
-    eval "setsid setpriv --reuid=${user:-root} --regid=${group:-${user:-root}} --init-groups $command" >>"$units/$unit.log" 2>&1 </dev/null &
+    eval "exec setsid setpriv --reuid=${user:-root} --regid=${group:-${user:-root}} --init-groups $command" >>"$units/$unit.log" 2>&1 </dev/null &
     echo $! >"$units/$unit.pid"
     [ "$unit" != vtld ] || ready
 }
