@@ -1,9 +1,10 @@
-# Linux, exactly as its page says: CHAP, names that stay, robot, drives, another drive, a restart.
+# The start of the README, and Linux, exactly as they say: CHAP, names that stay, robot, drives, another drive, a restart.
 #: server: none
-#: pages: initiators/linux.md
+#: pages: ../README.md initiators/linux.md
 #: limit: 240
 . /run/share/guest/machine.sh
 . /run/share/guest/lib.sh
 . /run/share/guest/page.sh
 systemctl start vtld
+page ../README.md
 page initiators/linux.md

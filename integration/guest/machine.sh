@@ -11,7 +11,8 @@ if [ -z "${IN_MACHINE:-}" ]; then
     mkdir -p /run/disk /run/root
     mount -t ext4 /dev/ubda /run/disk
     mkdir -p /run/disk/upper /run/disk/work
-    mount -t overlay overlay -o lowerdir=/,upperdir=/run/disk/upper,workdir=/run/disk/work /run/root
+    # xino: every file is on one device, as stat tells it; tar of one file system would leave most of them out.
+    mount -t overlay overlay -o xino=on,lowerdir=/,upperdir=/run/disk/upper,workdir=/run/disk/work /run/root
     # The root without what is mounted on it: our programs may lie below /tmp. They are large, so none is copied.
     mkdir -p /run/lower
     mount --bind / /run/lower
@@ -35,6 +36,8 @@ fi
 ip addr add 192.0.2.10/32 dev lo
 for module in iscsi_tcp st sg ch sd_mod; do modprobe -d /run/m $module; done
 mkdir -p /run/lock/iscsi /run/units /run/udev
+# Without systemd nobody has mounted it, and others than root could not use it.
+mount -t tmpfs -o mode=1777 tmpfs /dev/shm
 echo "InitiatorName=$INITIATOR" >/etc/iscsi/initiatorname.iscsi
 /lib/systemd/systemd-udevd --daemon
 

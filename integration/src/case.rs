@@ -195,7 +195,9 @@ mod tests {
 
     #[test]
     fn pages_are_listed_in_their_order() {
-        let case = head("# About.\n#: server: none\n#: pages: first-hour.md initiators/linux.md\n#: pages: disaster.md\n");
+        let case = head(
+            "# About.\n#: server: none\n#: pages: first-hour.md initiators/linux.md\n#: pages: disaster.md\n",
+        );
         let case = case.expect("case");
         assert_eq!(case.server, ServerKind::None);
         assert_eq!(case.pages, ["first-hour.md", "initiators/linux.md", "disaster.md"]);

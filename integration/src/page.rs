@@ -181,9 +181,12 @@ mod tests {
 
     #[test]
     fn a_shell_block_that_does_not_say_where_it_is_typed_is_refused() {
-        for bad in
-            ["```sh\nls\n```\n", "```bash\nls\n```\n", "```sh somewhere\nls\n```\n", "```console\n$ ls\n```\n"]
-        {
+        for bad in [
+            "```sh\nls\n```\n",
+            "```bash\nls\n```\n",
+            "```sh somewhere\nls\n```\n",
+            "```console\n$ ls\n```\n",
+        ] {
             assert!(Page::read(bad).is_err(), "{bad}");
         }
     }

@@ -249,7 +249,10 @@ fn a_copy_of_the_inventory_wants_an_absolute_path() {
         assert_eq!(status, 400, "{request}");
         assert_eq!(answer["message"], "inventory.copy is no absolute path", "{request}: {answer}");
     }
-    assert!(!std::path::Path::new("inventory.copy").exists(), "nothing is written where the server was started");
+    assert!(
+        !std::path::Path::new("inventory.copy").exists(),
+        "nothing is written where the server was started"
+    );
 }
 
 #[test]
