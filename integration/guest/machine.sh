@@ -47,7 +47,7 @@ clean_server() {
     rm -rf /var/lib/vtl /etc/vtl /srv/* /mnt/*
     install -d -m 0700 -o vtl -g vtl /var/lib/vtl
     install -d -m 0750 -o root -g vtl /etc/vtl
-    install -m 0640 -o root -g vtl "/run/lower$CHECKOUT/packaging/vtl.toml" /etc/vtl/vtl.toml
+    install -m 0644 "/run/lower$CHECKOUT/packaging/vtl.toml" /etc/vtl/vtl.toml
 }
 
 clean_server

@@ -11,7 +11,8 @@ page() {
         cat "$_block.sh"
         echo "--"
         _said=/run/said
-        trap 'cat $_said' EXIT
+        exec 8>&1
+        trap 'cat $_said >&8' EXIT
         # In this shell: what is set in one block counts in the next.
         # shellcheck disable=SC1090
         . "$_block.sh" >$_said 2>&1

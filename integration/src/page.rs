@@ -116,7 +116,7 @@ impl Page {
                 Machine::Initiator => "initiator",
             };
             std::fs::write(file("sh"), &block.commands)?;
-            std::fs::write(file("at"), format!("docs/{name}:{} ({machine})\n", block.line))?;
+            std::fs::write(file("at"), format!("{name}:{} ({machine})\n", block.line))?;
             let shows: String = block.shows.iter().flat_map(|line| [line.as_str(), "\n"]).collect();
             std::fs::write(file("shows"), shows)?;
         }
