@@ -1,4 +1,5 @@
-# Runs pages of docs/ that the case's head names; after lib.sh.
+# Runs pages of docs/ that the case's head names; after lib.sh. Builtins alone as far as it goes: a new process takes
+# long in a guest.
 
 # page NAME: the commands of docs/NAME in their order, in this shell, as somebody would type them. What a page shows must
 # be among what its commands said.
@@ -7,9 +8,9 @@ page() {
     [ -d "$folder" ] || fail "the head of the case does not name the page $1"
     for _block in "$folder"/*.sh; do
         _block=${_block%.sh}
-        step "$(cat "$_block.at")"
-        cat "$_block.sh"
-        echo "--"
+        _commands=$(<"$_block.sh")
+        step "$(<"$_block.at")"
+        printf '%s\n--\n' "$_commands"
         _said=/run/said
         exec 8>&1
         trap 'cat $_said >&8' EXIT
@@ -17,26 +18,37 @@ page() {
         # shellcheck disable=SC1090
         . "$_block.sh" >$_said 2>&1
         trap - EXIT
-        cat $_said
+        printf '%s\n' "$(<$_said)"
         shown "$_block.shows" $_said
-        ! grep -q iscsiadm "$_block.sh" || quiet
+        [[ "$_commands" != *iscsiadm* ]] || quiet
     done
 }
 
 # shown WANTED SAID: each line of the one is in a line of the other, in this order. Blanks count as one, … is anything.
 shown() {
-    local wanted line pattern
-    tr -s ' \t' ' ' <"$2" >/run/squeezed
-    exec 7</run/squeezed
-    while IFS= read -r wanted; do
-        pattern=$(tr -s ' \t' ' ' <<<"$wanted" | sed 's/[][*?\\()|!@+]/\\&/g; s/…/*/g; s/ $//')
+    local wanted line
+    local -a words
+    exec 7<"$2"
+    while read -r -a words; do
+        wanted=${words[*]}
         while :; do
-            IFS= read -r line <&7 || fail "no line (after those before it) like '$wanted'"
-            # shellcheck disable=SC2053
-            [[ $line == *$pattern* ]] && break
+            read -r -u 7 -a words || fail "no line (after those before it) like '$wanted'"
+            line=${words[*]}
+            ! has_parts "$line" "$wanted" || break
         done
     done <"$1"
     exec 7<&-
+}
+
+# has_parts LINE WANTED: the parts of WANTED between … are in the line, one behind the other.
+has_parts() {
+    local line=$1 rest=$2… part
+    while [ -n "$rest" ]; do
+        part=${rest%%…*}
+        rest=${rest#*…}
+        [[ "$line" == *"$part"* ]] || return 1
+        line=${line#*"$part"}
+    done
 }
 
 # quiet: the kernel and udev have done with a log-in or log-out; a person is slower than that anyway.
@@ -44,7 +56,7 @@ quiet() {
     local before=none now
     while :; do
         SYSTEMD_IGNORE_CHROOT=1 udevadm settle -t 20
-        now=$(ls /dev/sg* /dev/nst* /dev/tape/by-id 2>/dev/null || true)
+        now=$(shopt -s nullglob && echo /dev/sg* /dev/nst* /dev/tape/by-id/*)
         [ "$now" != "$before" ] || break
         before=$now
         sleep 0.5
