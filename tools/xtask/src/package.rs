@@ -31,6 +31,8 @@ const FILES: &[(&str, &str, u32)] = &[
     ("usr/share/doc/vtl/copyright", "packaging/debian/copyright", 0o644),
     ("usr/share/doc/vtl/examples/grafana-dashboard.json", "packaging/grafana/vtl.json", 0o644),
 ];
+/// Folders of `docs`; the first is itself.
+const DOCUMENTS: [&str; 3] = ["", "formats", "initiators"];
 const SCRIPTS: [&str; 3] = ["postinst", "prerm", "postrm"];
 const MAINTAINER: &str = "The vtl project <vtl@example.invalid>";
 
@@ -156,10 +158,12 @@ fn manuals(programs: &Path, scratch: &Path, root: &Path) -> Outcome<()> {
     Ok(())
 }
 
-/// The pages of `docs`, and a changelog.
+/// The pages of `docs`, in its folders since they point to each other, and a changelog.
 fn documentation(to: &Path) -> Outcome<()> {
-    for page in files(Path::new("docs"))? {
-        copy(&page, &to.join(page.file_name().unwrap_or_default()), 0o644)?;
+    for folder in DOCUMENTS {
+        for page in files(&Path::new("docs").join(folder))? {
+            copy(&page, &to.join(folder).join(page.file_name().unwrap_or_default()), 0o644)?;
+        }
     }
     let changelog = to.join("changelog");
     let text = format!(
@@ -295,5 +299,23 @@ fn output(command: &mut Command) -> Outcome<String> {
     match done.status.success() {
         true => Ok(String::from_utf8_lossy(&done.stdout).into_owned()),
         false => Err(format!("{command:?}: {}\n{}", done.status, String::from_utf8_lossy(&done.stderr))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_folder_of_the_documents_is_packed() {
+        let docs = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
+        let folders: Vec<String> = std::fs::read_dir(docs)
+            .expect("docs")
+            .map(|entry| entry.expect("entry"))
+            .filter(|entry| entry.path().is_dir())
+            .map(|entry| entry.file_name().into_string().expect("name"))
+            .collect();
+        assert!(folders.len() >= 2, "{folders:?}");
+        for folder in folders {
+            assert!(super::DOCUMENTS.contains(&folder.as_str()), "{folder}");
+        }
     }
 }
