@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use toml::Value;
 
+use crate::oidc::OidcMirror;
 use crate::watch::{AlertsMirror, MetricsMirror};
 
 #[derive(Debug, Default, Deserialize)]
@@ -97,6 +98,7 @@ pub(crate) struct ApiMirror {
     pub listen: Option<Value>,
     pub hosts: Option<Value>,
     pub tls: TlsMirror,
+    pub public_url: Option<Value>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -111,6 +113,7 @@ pub(crate) struct TlsMirror {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct AccessMirror {
     pub two_person: Option<Value>,
+    pub oidc: OidcMirror,
 }
 
 #[derive(Debug, Default, Deserialize)]
