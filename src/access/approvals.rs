@@ -56,9 +56,8 @@ impl Access {
         }
         self.change(|tx| {
             let approval = vtl_auth::decide(tx, id, true, &caller.who.text(), now().wall_s)?;
-            let by_provider = |user: &OidcUser| {
-                lock(&self.sessions).roles_of(&Principal::Oidc(user.clone()), now())
-            };
+            let by_provider =
+                |user: &OidcUser| lock(&self.sessions).roles_of(&Principal::Oidc(user.clone()), now());
             let asker = asker(tx, &approval.asked, by_provider)?;
             Ok((approval, Caller::approved(asker, caller.from)))
         })

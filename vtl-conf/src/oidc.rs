@@ -228,7 +228,8 @@ fn issuer_address(value: &Value) -> Parsed<String> {
 fn web_host(address: &str) -> Option<&str> {
     let host = address_host(address)?;
     let usable = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || ".-:".contains(c);
-    let is_right = !host.is_empty() && host.chars().all(usable) && address.bytes().all(|b| b.is_ascii_graphic());
+    let is_right =
+        !host.is_empty() && host.chars().all(usable) && address.bytes().all(|b| b.is_ascii_graphic());
     is_right.then_some(host)
 }
 

@@ -93,7 +93,9 @@ mod tests {
         assert_eq!(user("https://a.example#b", "c"), None);
         assert_eq!(user("https://a.example", "b#c").unwrap().to_string(), "oidc:https://a.example#b#c");
         assert_eq!("oidc:https://a.example#b#c".parse(), Ok(user("https://a.example", "b#c").unwrap()));
-        for (issuer, subject) in [("", "a"), ("https://a.example", ""), ("https://a.example", "a\nb"), ("ä", "a")] {
+        for (issuer, subject) in
+            [("", "a"), ("https://a.example", ""), ("https://a.example", "a\nb"), ("ä", "a")]
+        {
             assert_eq!(user(issuer, subject), None);
         }
         assert_eq!(user("https://a.example", &"x".repeat(256)), None);

@@ -84,19 +84,27 @@ impl OidcError {
             Self::UnknownState | Self::OtherBrowser | Self::NoCode => {
                 "log in once more, within ten minutes, and in one window of one browser"
             }
-            Self::Denied(_) => "log in once more, or ask who runs the provider whether you may use this server",
-            Self::AnotherIssuer => "log in once more; if it comes again, somebody mixes up providers: tell an administrator",
+            Self::Denied(_) => {
+                "log in once more, or ask who runs the provider whether you may use this server"
+            }
+            Self::AnotherIssuer => {
+                "log in once more; if it comes again, somebody mixes up providers: tell an administrator"
+            }
             Self::Unreachable(..) => {
                 "see whether the provider runs and this server reaches it; access.oidc.ca_file names an authority of the site's own"
             }
-            Self::Unusable(..) => "compare access.oidc.issuer with what the provider's documentation calls issuer",
+            Self::Unusable(..) => {
+                "compare access.oidc.issuer with what the provider's documentation calls issuer"
+            }
             Self::NotExchanged(_) => {
                 "compare access.oidc.client_id, access.oidc.client_secret_file and api.public_url with what is registered at the provider"
             }
             Self::Token(Fault::Expired | Fault::NotYet | Fault::Old) => {
                 "log in once more; if it comes again, set the clocks of this server and of the provider"
             }
-            Self::Token(_) => "log in once more; if it comes again, tell an administrator, who finds the reason in the log",
+            Self::Token(_) => {
+                "log in once more; if it comes again, tell an administrator, who finds the reason in the audit log"
+            }
         }
     }
 }
@@ -121,7 +129,9 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Malformed(part) => write!(f, "its {part} cannot be read"),
-            Self::Algorithm(name) => write!(f, "'{name}' is no algorithm that is accepted from this provider"),
+            Self::Algorithm(name) => {
+                write!(f, "'{name}' is no algorithm that is accepted from this provider")
+            }
             Self::Critical => f.write_str("it has a header that must be understood and is not"),
             Self::UnknownKey(id) => write!(f, "the provider publishes no one key '{id}' for it"),
             Self::Signature => f.write_str("its signature is wrong"),

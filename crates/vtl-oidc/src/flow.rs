@@ -206,7 +206,7 @@ mod tests {
         assert_eq!(flows.len(), 65);
         assert!(flows.take(&other.state, Some(&other.cookie), 3).is_ok());
         assert!(flows.take(&first.state, Some(&first.cookie), 3).is_err());
-        for n in 0..8192_u32 {
+        for n in 0..4200_u32 {
             flows.begin(IpAddr::from((n / 32 + (10 << 24)).to_be_bytes()), None, 4, &random);
         }
         assert_eq!(flows.len(), 4096);
@@ -223,8 +223,8 @@ mod tests {
     #[test]
     fn the_challenge_is_the_hash_of_the_verifier_as_rfc_7636_appendix_b_has_it() {
         let verifier: [u8; 32] = [
-            116, 24, 223, 180, 151, 153, 224, 37, 79, 250, 96, 125, 216, 173, 187, 186, 22, 212, 37, 77, 105, 214,
-            191, 240, 91, 88, 5, 88, 83, 132, 141, 121,
+            116, 24, 223, 180, 151, 153, 224, 37, 79, 250, 96, 125, 216, 173, 187, 186, 22, 212, 37, 77, 105,
+            214, 191, 240, 91, 88, 5, 88, 83, 132, 141, 121,
         ];
         let mut flows = Flows::default();
         let started = flows.begin(at(1), None, 0, &|bytes: &mut [u8]| bytes.copy_from_slice(&verifier));

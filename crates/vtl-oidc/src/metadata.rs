@@ -65,8 +65,11 @@ impl Metadata {
                 shown(&document.issuer)
             ));
         }
-        let algorithms: Vec<_> =
-            document.id_token_signing_alg_values_supported.iter().filter_map(|name| algorithm(name)).collect();
+        let algorithms: Vec<_> = document
+            .id_token_signing_alg_values_supported
+            .iter()
+            .filter_map(|name| algorithm(name))
+            .collect();
         if algorithms.is_empty() {
             return unusable("it signs ID tokens in no way that is accepted here".to_owned());
         }
@@ -159,11 +162,15 @@ mod tests {
     #[test]
     fn nothing_is_sent_in_clear_to_another_machine() {
         for name in ["authorization_endpoint", "token_endpoint", "jwks_uri"] {
-            for wrong in ["http://id.example.org/x", "ftp://id.example.org/x", "/x", "https://a:b@id.example.org/"] {
+            for wrong in
+                ["http://id.example.org/x", "ftp://id.example.org/x", "/x", "https://a:b@id.example.org/"]
+            {
                 let refused = parse(|d| d[name] = json!(wrong)).unwrap_err();
                 assert!(refused.contains("no address with https"), "{name} {wrong}: {refused}");
             }
-            for right in ["http://127.0.0.1:9/x", "http://[::1]:9/x", "http://localhost/x", "https://a.example/x"] {
+            for right in
+                ["http://127.0.0.1:9/x", "http://[::1]:9/x", "http://localhost/x", "https://a.example/x"]
+            {
                 assert!(parse(|d| d[name] = json!(right)).is_ok(), "{name} {right}");
             }
         }
@@ -171,7 +178,9 @@ mod tests {
 
     #[test]
     fn the_secret_goes_into_the_header_where_the_provider_takes_it_there() {
-        let way = |methods: Value| parse(|d| d["token_endpoint_auth_methods_supported"] = methods).unwrap().secret_in;
+        let way = |methods: Value| {
+            parse(|d| d["token_endpoint_auth_methods_supported"] = methods).unwrap().secret_in
+        };
         assert_eq!(parse(|_| ()).unwrap().secret_in, Some(SecretIn::Header));
         assert_eq!(way(json!(["client_secret_post", "client_secret_basic"])), Some(SecretIn::Header));
         assert_eq!(way(json!(["client_secret_post"])), Some(SecretIn::Form));

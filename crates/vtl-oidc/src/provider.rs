@@ -172,6 +172,9 @@ impl<T: Transport> Provider<T> {
     /// # Errors
     /// It does not answer, or with something that cannot be used.
     pub fn look(&self, now: Moment) -> Result<(), OidcError> {
+        if self.trouble().is_some() {
+            lock(&self.known).metadata = None;
+        }
         self.metadata(now).map(drop)
     }
 
@@ -224,6 +227,7 @@ impl<T: Transport> Provider<T> {
         }
         let code = back.code.filter(|code| (1..=MOST_CODE).contains(&code.len())).ok_or(OidcError::NoCode)?;
         let token = self.exchange(&metadata, code, &flow)?;
+        *lock(&self.trouble) = None;
         let believed = self.believe(&token, &metadata, &flow, now)?;
         Ok(Arrived { person: self.person(believed), before: flow.before })
     }
@@ -236,7 +240,8 @@ impl<T: Transport> Provider<T> {
             error: Option<String>,
         }
         let (form, authorization) = self.request(metadata, code, flow)?;
-        let answered = self.transport.post(&metadata.token, &form, authorization.as_ref().map(|text| text.as_str()));
+        let answered =
+            self.transport.post(&metadata.token, &form, authorization.as_ref().map(|text| text.as_str()));
         let (status, body) = answered.map_err(|why| self.unreachable(&metadata.token, why))?;
         let answer: Option<Answer> = serde_json::from_slice(&body).ok();
         let said = match answer {

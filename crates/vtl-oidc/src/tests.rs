@@ -39,7 +39,8 @@ struct Keys {
 impl Keys {
     fn new() -> Self {
         let ec = || EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
-        let (rsa, ed) = (RsaKeyPair::generate(KeySize::Rsa2048).unwrap(), Ed25519KeyPair::generate().unwrap());
+        let (rsa, ed) =
+            (RsaKeyPair::generate(KeySize::Rsa2048).unwrap(), Ed25519KeyPair::generate().unwrap());
         Self { ec: ec(), other_ec: ec(), rsa, ed }
     }
 
@@ -134,8 +135,7 @@ impl Transport for Little {
         if !form.contains("&code=good&") {
             return Ok((400, br#"{"error": "invalid_grant", "error_description": "made-up"}"#.to_vec()));
         }
-        let message =
-            format!("{}.{}", encoded(script.head.to_string()), encoded(script.claims.to_string()));
+        let message = format!("{}.{}", encoded(script.head.to_string()), encoded(script.claims.to_string()));
         let alg = script.signed_as.unwrap_or_else(|| match script.head["alg"].as_str().unwrap() {
             "ES256" => "ES256",
             "RS256" => "RS256",
@@ -145,7 +145,10 @@ impl Transport for Little {
             _ => "none",
         });
         let token = format!("{message}.{}", encoded(script.keys.sign(alg, message.as_bytes())));
-        Ok((200, json!({"id_token": token, "access_token": "made-up", "token_type": "Bearer"}).to_string().into()))
+        Ok((
+            200,
+            json!({"id_token": token, "access_token": "made-up", "token_type": "Bearer"}).to_string().into(),
+        ))
     }
 }
 
@@ -325,7 +328,9 @@ fn a_token_of_another_provider_client_log_in_or_time_is_refused() {
     stage.refused(Fault::Old, claim("iat", json!(NOW_S - 721)));
     stage.refused(Fault::Subject, claim("sub", json!("")));
     stage.refused(Fault::Subject, claim("sub", json!("7f3a\nroot")));
-    for (name, value) in [("sub", Value::Null), ("exp", json!("2100")), ("exp", Value::Null), ("iat", Value::Null)] {
+    for (name, value) in
+        [("sub", Value::Null), ("exp", json!("2100")), ("exp", Value::Null), ("iat", Value::Null)]
+    {
         stage.refused(Fault::Malformed("claims"), claim(name, value));
     }
     assert!(stage.log_in(claim("aud", json!([CLIENT]))).is_ok());
@@ -343,7 +348,8 @@ fn a_state_is_used_once_in_its_own_browser_and_an_answer_names_its_provider() {
     let (sent, cookie) = stage.begin();
     stage.script(|script| script.claims = Stage::claims(&sent["nonce"]));
     let back = Back { state: &sent["state"], code: Some("good"), issuer: Some(ISSUER), ..Back::default() };
-    let finish = |back: Back<'_>| stage.provider.finish(back, stage.now()).map(|arrived| arrived.person.subject);
+    let finish =
+        |back: Back<'_>| stage.provider.finish(back, stage.now()).map(|arrived| arrived.person.subject);
     assert_eq!(finish(Back { cookie: Some("another"), ..back }), Err(OidcError::OtherBrowser));
     assert_eq!(finish(Back { cookie: Some(&cookie), ..back }), Err(OidcError::UnknownState), "used up");
     let answered = |change: fn(&mut Back<'_>)| {
@@ -409,7 +415,9 @@ fn without_an_id_of_a_key_there_must_be_one_that_fits() {
 #[test]
 fn a_key_for_something_else_verifies_nothing() {
     let stage = Stage::new();
-    for (name, value) in [("use", json!("enc")), ("crv", json!("P-384")), ("alg", json!("ES384")), ("kty", json!("OKP"))] {
+    for (name, value) in
+        [("use", json!("enc")), ("crv", json!("P-384")), ("alg", json!("ES384")), ("kty", json!("OKP"))]
+    {
         stage.later(3600);
         stage.script(|script| {
             script.published = vec![Keys::ec_row(&script.keys.ec, "ec")];
@@ -473,7 +481,8 @@ fn a_name_that_could_be_taken_for_something_else_is_not_shown() {
     let shown = |name: Value| stage.log_in(|script| script.claims["preferred_username"] = name).unwrap().name;
     assert_eq!(shown(json!("Ann Müller")), Some("Ann Müller".to_owned()));
     assert_eq!(shown(json!("ann@example.org")), Some("ann@example.org".to_owned()));
-    for odd in [json!("ann\nroot"), json!("<b>ann</b>"), json!(""), json!(5), Value::Null, json!("oidc:x#y")] {
+    for odd in [json!("ann\nroot"), json!("<b>ann</b>"), json!(""), json!(5), Value::Null, json!("oidc:x#y")]
+    {
         assert_eq!(shown(odd), None);
     }
     assert_eq!(shown(json!("a".repeat(65))), None);

@@ -116,7 +116,11 @@ fn told(error: &OidcError) -> ApiError {
 
 fn not_set_up() -> ApiError {
     let why = "nobody logs in by OIDC here";
-    refusal(ErrorCode::NotFound, why, "log in with a user of this server; docs/access.md says how to set it up")
+    refusal(
+        ErrorCode::NotFound,
+        why,
+        "log in with a user of this server; docs/access.md says how to set it up",
+    )
 }
 
 impl Access {
@@ -132,14 +136,14 @@ impl Access {
         if same {
             return;
         }
-        *now = wanted.map(|(settings, public_url)| {
-            Arc::new(Configured::new(settings.clone(), public_url.clone()))
-        });
+        *now = wanted
+            .map(|(settings, public_url)| Arc::new(Configured::new(settings.clone(), public_url.clone())));
         // While nobody can be let in by the old one.
         lock(&self.sessions).close_of_providers();
         if let Some(configured) = now.as_ref() {
             let weak = Arc::downgrade(configured);
-            let started = std::thread::Builder::new().name("oidc".to_owned()).spawn(move || look_after(&weak));
+            let started =
+                std::thread::Builder::new().name("oidc".to_owned()).spawn(move || look_after(&weak));
             if let Err(error) = started {
                 warn!(%error, "no thread can be had that looks whether the provider answers");
             }
@@ -233,7 +237,8 @@ impl Configured {
         let who = Who::Oidc(user);
         if roles.is_empty() {
             let why = "the provider vouches for you, and none of your groups has a role here";
-            let remedy = "ask who runs the provider for a group, or an administrator to map one: access.oidc.roles";
+            let remedy =
+                "ask who runs the provider for a group, or an administrator to map one: access.oidc.roles";
             return Err((who.text(), refusal(ErrorCode::Forbidden, why, remedy)));
         }
         Ok((who, roles))

@@ -77,7 +77,8 @@ fn certificates(file: &Path) -> Result<Vec<Certificate<'static>>, String> {
 
 impl Transport for Web {
     fn get(&self, address: &str) -> Result<Vec<u8>, String> {
-        let answer = self.agent()?.get(address).header(ACCEPT, JSON).call().map_err(|error| error.to_string())?;
+        let answer =
+            self.agent()?.get(address).header(ACCEPT, JSON).call().map_err(|error| error.to_string())?;
         match answer.status() {
             StatusCode::OK => body(answer),
             status => Err(format!("it answers {status}")),
