@@ -40,8 +40,8 @@ const fn rsa(name: &'static str, how: &'static RsaParameters) -> Algorithm {
     Algorithm { name, kind: ("RSA", None), how: How::Rsa(how) }
 }
 
-/// RFC 7518, 3.1, and RFC 8037: all that is accepted.
-static ALGORITHMS: [Algorithm; 9] = [
+/// RFC 7518, 3.1, RFC 8037 and RFC 9864: all that is accepted.
+static ALGORITHMS: [Algorithm; 10] = [
     rsa("RS256", &RSA_PKCS1_2048_8192_SHA256),
     rsa("RS384", &RSA_PKCS1_2048_8192_SHA384),
     rsa("RS512", &RSA_PKCS1_2048_8192_SHA512),
@@ -51,6 +51,7 @@ static ALGORITHMS: [Algorithm; 9] = [
     Algorithm { name: "ES256", kind: ("EC", Some("P-256")), how: How::Ec(&ECDSA_P256_SHA256_FIXED, 32) },
     Algorithm { name: "ES384", kind: ("EC", Some("P-384")), how: How::Ec(&ECDSA_P384_SHA384_FIXED, 48) },
     Algorithm { name: "EdDSA", kind: ("OKP", Some("Ed25519")), how: How::Ed25519 },
+    Algorithm { name: "Ed25519", kind: ("OKP", Some("Ed25519")), how: How::Ed25519 },
 ];
 
 /// The algorithm of this name, if it is accepted.
