@@ -258,7 +258,6 @@ impl<T: Transport> Provider<T> {
     }
 
     /// The form, and the header when the secret goes there (RFC 6749, 2.3.1).
-    #[expect(clippy::type_complexity, reason = "two texts that are wiped")]
     fn request(
         &self,
         metadata: &Metadata,
