@@ -10,7 +10,8 @@ use vtl_api::{
     PruneExports, RewrapExport, VerifyExport,
 };
 use vtl_jobs::{JobId, State};
-use vtl_library::CartridgeState;
+use vtl_library::{Cartridge, CartridgeState, LibraryError};
+use vtl_meta::Tx;
 use vtl_migrate::{
     EXPORT, ExportRequest, ExportResult, FETCH, FetchRequest, FolderName, IMPORT, ImportRequest, PRUNE,
     PruneRequest, REWRAP, RewrapRequest, Row, VERIFY, VerifyRequest,
@@ -20,6 +21,41 @@ use vtl_types::{CartridgeId, Label};
 use crate::daemon::{Daemon, internal, invalid, lock};
 use crate::jobs::not_done;
 use crate::library_settings::Effective;
+
+/// What the inventory has of a cartridge beside its own row.
+#[derive(Debug, Default)]
+pub(crate) struct Beside {
+    /// Its complete copies.
+    pub exports: Vec<String>,
+    /// Why they cannot be told: nobody knows then, which is not the same as none.
+    pub exports_problem: Option<String>,
+    /// Why it is in quarantine; nothing when that cannot be read, which the status tells: it is not let out of the vault
+    /// then either.
+    pub quarantined: Option<String>,
+    /// Not all of it is here, or that cannot be read.
+    pub may_be_lazy: bool,
+}
+
+impl Beside {
+    fn read(tx: &Tx<'_>, id: CartridgeId) -> Self {
+        let quarantined = vtl_library::quarantined(tx, id).ok().flatten();
+        let may_be_lazy = !matches!(vtl_migrate::lazy_of(tx, id), Ok(None));
+        let rest = Self { quarantined, may_be_lazy, ..Self::default() };
+        match vtl_migrate::of_cartridge(tx, id) {
+            Ok(rows) => {
+                let place = |row: Row| format!("{}/{}", row.remote, row.folder);
+                Self { exports: rows.into_iter().map(place).collect(), ..rest }
+            }
+            Err(error) => Self { exports_problem: Self::unread(id, &error.into()).exports_problem, ..rest },
+        }
+    }
+
+    fn unread(id: CartridgeId, error: &LibraryError) -> Self {
+        tracing::error!(cartridge = %id, %error, "where a cartridge was exported to cannot be read");
+        let problem = crate::api::refused(error).message;
+        Self { exports_problem: Some(problem), may_be_lazy: true, ..Self::default() }
+    }
+}
 
 impl Daemon {
     /// Where objects stay on their way.
@@ -185,25 +221,11 @@ impl Daemon {
         (facts.generation == row.generation).then(|| found.label.to_string())
     }
 
-    /// Complete copies of a cartridge, as the list of cartridges shows them.
-    ///
-    /// # Errors
-    /// The catalogue cannot be read: nobody knows then, which is not the same as none.
-    pub(crate) fn exports_of(&self, id: CartridgeId) -> Result<Vec<String>, ApiError> {
-        let rows = self.meta.read(|tx| Ok(vtl_migrate::of_cartridge(tx, id)?));
-        let place = |row: Row| format!("{}/{}", row.remote, row.folder);
-        match rows {
-            Ok(rows) => Ok(rows.into_iter().map(place).collect()),
-            Err(error) => {
-                tracing::error!(cartridge = %id, %error, "where a cartridge was exported to cannot be read");
-                Err(crate::api::refused(&error))
-            }
-        }
-    }
-
-    /// Why a cartridge is in quarantine; nothing when that cannot be read, which the status tells: it is not let out of the vault then either.
-    pub(crate) fn quarantine_of(&self, id: CartridgeId) -> Option<String> {
-        self.meta.read(|tx| vtl_library::quarantined(tx, id)).ok().flatten()
+    /// What the inventory has of cartridges beside their own rows. A long list asks once, not once for each of its rows
+    /// between the changes of others.
+    pub(crate) fn besides(&self, cartridges: &[Cartridge]) -> Vec<Beside> {
+        let read = self.meta.read(|tx| Ok(cartridges.iter().map(|one| Beside::read(tx, one.id)).collect()));
+        read.unwrap_or_else(|error| cartridges.iter().map(|one| Beside::unread(one.id, &error)).collect())
     }
 
     /// Takes a cartridge out of quarantine.
@@ -330,10 +352,9 @@ mod tests {
     fn copies_that_cannot_be_told_are_a_problem_and_not_none() {
         let folder = tempfile::tempdir().unwrap();
         let daemon = crate::daemon::tests::open(folder.path(), &[]);
-        let id = |label: &str| {
-            daemon.meta.read(|tx| vtl_library::cartridge(tx, label.parse().unwrap())).unwrap().id
-        };
-        let (damaged, other) = (id("VTL001L8"), id("VTL002L8"));
+        let cartridge =
+            |label: &str| daemon.meta.read(|tx| vtl_library::cartridge(tx, label.parse().unwrap())).unwrap();
+        let damaged = cartridge("VTL001L8").id;
         let text = |text: &str| Value::Text(text.to_owned());
         let one = Value::Integer(1);
         let row = [
@@ -351,12 +372,10 @@ mod tests {
             text("verified"),
         ];
         daemon.meta.change(|tx| Ok(tx.insert(&EXCHANGED, &row)?)).unwrap();
-        let told = daemon.exports_of(damaged).unwrap_err();
-        assert!(
-            told.message.contains("exports") && told.message.contains("VTL001L8-20261126_031500"),
-            "{told:?}"
-        );
-        assert_eq!(daemon.exports_of(other).unwrap(), Vec::<String>::new());
+        let told = daemon.besides(&[cartridge("VTL001L8"), cartridge("VTL002L8")]);
+        let problem = told[0].exports_problem.as_deref().unwrap();
+        assert!(problem.contains("exports") && problem.contains("VTL001L8-20261126_031500"), "{told:?}");
+        assert_eq!((told[1].exports.len(), &told[1].exports_problem), (0, &None));
         daemon.stop();
     }
 }

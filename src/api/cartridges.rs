@@ -14,9 +14,13 @@ use super::route::{Nothing, Route, delete, field, get, list, patch, post};
 use super::{Answer, done, failed, not_carried, parse, refused};
 use crate::clock::rfc3339;
 use crate::daemon::{Daemon, internal, invalid, lock};
+use crate::exports::Beside;
 use crate::inventory::Force;
 use crate::kept::{Keep, parse_time};
 use crate::library::LiveLibrary;
+
+/// So many labels are named in what is said of new cartridges.
+const NAMED: usize = 10;
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
@@ -68,6 +72,16 @@ fn infos(rows: Vec<(Cartridge, CartridgeInfo)>) -> Vec<CartridgeInfo> {
     rows.into_iter().map(|(_, info)| info).collect()
 }
 
+/// A few are named, and of many the ends: labels count up.
+fn made_text(names: &[String]) -> String {
+    match names {
+        [first, .., last] if names.len() > NAMED => {
+            format!("made {} cartridges, {first} to {last}", names.len())
+        }
+        few => format!("made {}", few.join(", ")),
+    }
+}
+
 fn parse_place(text: &str) -> Answer<Place> {
     text.parse()
         .map_err(|()| invalid(format!("'{text}' is no place"), "write slot:N, drive:N, mailslot:N or vault"))
@@ -100,20 +114,16 @@ fn is_worm(label: Label) -> Answer<()> {
 }
 
 impl Daemon {
-    pub(super) fn cartridge_row(&self, cartridge: &Cartridge) -> CartridgeInfo {
+    fn cartridge_row(&self, cartridge: &Cartridge, beside: Beside) -> CartridgeInfo {
         let media = cartridge.label.media();
         // A damaged one is told by check and status.
         let pool = self.pools.of(cartridge.id).ok();
-        let lazy = self.lazy_row(cartridge.id);
+        let lazy = beside.may_be_lazy.then(|| self.lazy_row(cartridge.id)).flatten();
         let owner = lazy.as_ref().map_or(cartridge.id, |row| row.pieces);
         let usage = pool.and_then(|pool| pool.store.usage(OwnerId(owner.0)).ok());
         let share = usage.and_then(|usage| usage.share);
         let (used_bytes, protection) = self.summary(cartridge);
         let now = self.retention.now();
-        let (exports, exports_problem) = match self.exports_of(cartridge.id) {
-            Ok(exports) => (exports, None),
-            Err(error) => (Vec::new(), Some(error.message)),
-        };
         CartridgeInfo {
             label: cartridge.label.to_string(),
             library: cartridge.library.as_ref().map(ToString::to_string),
@@ -121,9 +131,9 @@ impl Daemon {
             capacity_bytes: cartridge.capacity.0,
             used_bytes,
             generation: media.generation.number(),
-            exports,
-            exports_problem,
-            quarantined: self.quarantine_of(cartridge.id),
+            exports: beside.exports,
+            exports_problem: beside.exports_problem,
+            quarantined: beside.quarantined,
             pool: self.pools.name_of(cartridge.id).map_or_else(|_| String::new(), |name| name.to_string()),
             write_protected: cartridge.write_protected,
             worm: media.form == MediaForm::Worm,
@@ -173,11 +183,12 @@ impl Daemon {
             let found = self.meta.read(|tx| vtl_library::select(tx, &select)).map_err(|e| refused(&e))?;
             let was_all = found.len() <= wanted.most;
             select.after = found.last().map(|last| select.order.key_of(last));
-            for cartridge in found {
+            let besides = self.besides(&found);
+            for (cartridge, beside) in found.into_iter().zip(besides) {
                 if rows.len() == wanted.most {
                     return Ok(Page { next: rows.last().map(|row| cursor_of(sort, row)), rows: infos(rows) });
                 }
-                let row = self.cartridge_row(&cartridge);
+                let row = self.cartridge_row(&cartridge, beside);
                 if asked.blank.is_none_or(|blank| blank == (row.used_bytes == 0)) {
                     rows.push((cartridge, row));
                 }
@@ -189,7 +200,9 @@ impl Daemon {
     }
 
     pub(super) fn cartridge_show(&self, label: &str) -> Answer<CartridgeInfo> {
-        self.find(label).map(|c| self.cartridge_row(&c))
+        let found = self.find(label)?;
+        let beside = self.besides(std::slice::from_ref(&found)).pop().unwrap_or_default();
+        Ok(self.cartridge_row(&found, beside))
     }
 
     pub(super) fn cartridge_create(&self, request: &CreateCartridges) -> Result<Done, Refusal> {
@@ -210,7 +223,7 @@ impl Daemon {
             live.contents_changed();
         }
         let names: Vec<String> = made.iter().map(|c| c.label.to_string()).collect();
-        Ok(done(format!("made {}", names.join(", ")), names))
+        Ok(done(made_text(&names), names))
     }
 
     pub(super) fn only_library(&self) -> Answer<LibraryName> {
@@ -348,5 +361,17 @@ impl Daemon {
         let kept = self.meta.change(|tx| vtl_library::cancel_remove(tx, label)).map_err(|e| refused(&e))?;
         self.meta.forget_trashed(kept.id);
         Ok(done(format!("{label} is in the vault again"), vec![label.to_string()]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_few_new_cartridges_are_named_and_of_many_the_ends() {
+        let names = |count: usize| (1..=count).map(|n| format!("VTL{n:03}L8")).collect::<Vec<_>>();
+        assert_eq!(made_text(&names(2)), "made VTL001L8, VTL002L8");
+        assert_eq!(made_text(&names(11)), "made 11 cartridges, VTL001L8 to VTL011L8");
     }
 }
