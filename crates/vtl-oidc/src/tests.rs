@@ -512,3 +512,21 @@ fn groups_are_a_text_or_the_texts_of_a_list() {
     assert_eq!(groups(json!(["one", 2, {"three": 3}, "four"])), ["one", "four"]);
     assert!(groups(Value::Null).is_empty());
 }
+
+#[test]
+fn what_is_no_token_is_refused_whatever_it_is() {
+    let expected = crate::token::Expected {
+        issuer: ISSUER,
+        client_id: CLIENT,
+        nonce: "n",
+        now_s: NOW_S,
+        algorithms: &[],
+    };
+    let long = "a.".repeat(10_000);
+    let head = encoded(r#"{"alg": 5}"#);
+    let [only_head, list] = [format!("{head}.e30."), format!("{}.e30.", encoded("[]"))];
+    for text in ["", ".", "..", "...", "a.b", "a.b.c", "ä.ö.ü", "e30.e30.e30", &long, &only_head, &list] {
+        let refused = crate::token::verify(text, &Default::default(), &expected).unwrap_err();
+        assert!(matches!(refused, Fault::Malformed(_)), "{text}: {refused:?}");
+    }
+}
