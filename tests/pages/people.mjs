@@ -109,6 +109,7 @@ export async function byProvider(browser) {
   await browser.press('log-out');
   await browser.at('login-oidc').waitFor();
   equal(await browser.at('login-oidc').textContent(), 'Log in with Example Corp', 'what the button says');
+  for (const found of await browser.violations()) browser.faults.push(`the log-in page: ${found}`);
   browser.elsewhere = browser.settings.provider;
   // The provider's own pages are not ours to judge.
   browser.expect(new RegExp(browser.settings.provider));
