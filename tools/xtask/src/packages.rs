@@ -40,6 +40,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("mandoc", "a foreign reader of the manual pages"),
     ("lintian", "rules of Debian packages"),
     ("mmdebstrap", "a fresh root to install the package in"),
+    ("systemd", "what the package's unit may do"),
 ];
 
 /// Package, its program and what needs it: for programs that often come from elsewhere.
