@@ -39,6 +39,7 @@ mod policies;
 mod pool_work;
 mod pools;
 mod remotes;
+mod sealing;
 mod sessions;
 mod store;
 mod targets;

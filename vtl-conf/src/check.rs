@@ -77,10 +77,12 @@ impl Checker<'_> {
             iscsi,
             api,
             access,
+            secrets,
             library,
             cartridge,
             store,
             jobs,
+            remotes,
             transfer,
             migrate,
             hooks,
@@ -94,10 +96,12 @@ impl Checker<'_> {
         let api = self.api(api);
         let access = self.access(access);
         self.way_back(api.as_ref(), access.as_ref().and_then(|access| access.oidc.as_ref()));
+        let secrets = self.sealing(secrets, state.as_deref());
         let library = self.library(library);
         let cartridge = self.cartridge(cartridge);
         let store = self.store(store, state.as_deref());
         let jobs = self.jobs(jobs);
+        let remotes = self.remotes(remotes);
         let transfer = self.transfer(transfer);
         let migrate = self.migrate(migrate);
         let hooks = self.hooks(hooks);
@@ -110,10 +114,12 @@ impl Checker<'_> {
             iscsi: iscsi?,
             api: api?,
             access: access?,
+            secrets: secrets?,
             library: library?,
             cartridge: cartridge?,
             store: store?,
             jobs: jobs?,
+            remotes: remotes?,
             transfer: transfer?,
             migrate: migrate?,
             hooks: hooks?,
@@ -341,7 +347,7 @@ impl Checker<'_> {
         self.documents.folder.as_deref().unwrap_or(Path::new("")).join(text)
     }
 
-    fn secret_env(&self, text: &str) -> Result<Secret, Wrong> {
+    pub(crate) fn secret_env(&self, text: &str) -> Result<Secret, Wrong> {
         secrets::from_environment(text, self.surroundings)
     }
 

@@ -13,6 +13,7 @@ use vtl_types::{ByteCount, ChapAccount, IscsiName, LabelTemplate, Secret};
 use crate::{
     error::Origin,
     oidc::Oidc,
+    remotes::Remotes,
     trigger::Trigger,
     watch::{Alerts, Metrics},
 };
@@ -28,6 +29,8 @@ pub struct Config {
     pub api: Api,
     /// Who may do what.
     pub access: Access,
+    /// What seals the secrets that the server itself keeps; none: they lie open.
+    pub secrets: StoreEncryption,
     /// What an empty state begins with.
     pub library: Library,
     /// New cartridges.
@@ -36,6 +39,8 @@ pub struct Config {
     pub store: Store,
     /// What takes time and is asked for.
     pub jobs: Jobs,
+    /// What definitions of remotes may say.
+    pub remotes: Remotes,
     /// How objects go to remotes and come back.
     pub transfer: Transfer,
     /// What exports are made with when nobody says otherwise.

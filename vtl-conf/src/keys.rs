@@ -272,6 +272,21 @@ pub const KEYS: &[Key] = &[
         "write a list of groups",
         "as for viewer; whoever governs such a group there governs deletion here",
     ),
+    unset(
+        "secrets.key_file",
+        "name a file of mode 0600 with 32 to 4096 random bytes, outside the state folder",
+        "who seals the secrets of the server must keep a key, or loses them: that is somebody's decision; all its bytes are the key",
+    ),
+    unset(
+        "secrets.passphrase_file",
+        "name a file of mode 0600 that holds a passphrase of 12 to 1024 bytes, outside the state folder",
+        "a passphrase can be written down and kept apart from the machine",
+    ),
+    unset(
+        "secrets.passphrase_env",
+        "name an environment variable that holds a passphrase of 12 to 1024 bytes",
+        "for containers, instead of a file",
+    ),
     key(
         "library.default",
         "\"lib0\"",
@@ -395,6 +410,12 @@ pub const KEYS: &[Key] = &[
         "4",
         "write a number from 1 to 64",
         "over all jobs: enough to fill a line whose answers take long, few enough that each gets on; a job stages one object more",
+    ),
+    key(
+        "remotes.rclone_flags",
+        "[]",
+        "write a list of flags of rclone by name, such as [\"--config\"]",
+        "who defines remotes chooses among flags that only tune; one that starts a program or names a file is allowed here, by who owns the machine",
     ),
     key(
         "transfer.retry.attempts",

@@ -7,6 +7,8 @@ use serde::Deserialize;
 use toml::Value;
 
 use crate::oidc::OidcMirror;
+use crate::remotes::RemotesMirror;
+use crate::sealing::SecretsMirror;
 use crate::watch::{AlertsMirror, MetricsMirror};
 
 #[derive(Debug, Default, Deserialize)]
@@ -16,10 +18,12 @@ pub(crate) struct Mirror {
     pub iscsi: IscsiMirror,
     pub api: ApiMirror,
     pub access: AccessMirror,
+    pub secrets: SecretsMirror,
     pub library: LibraryMirror,
     pub cartridge: CartridgeMirror,
     pub store: StoreMirror,
     pub jobs: JobsMirror,
+    pub remotes: RemotesMirror,
     pub transfer: TransferMirror,
     pub migrate: MigrateMirror,
     pub hooks: HooksMirror,

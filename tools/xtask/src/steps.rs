@@ -3,7 +3,6 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
-use std::thread::JoinHandle;
 use std::time::Instant;
 
 use crate::{Outcome, deps, packages, servers, tools};
@@ -28,16 +27,14 @@ impl Counts {
 enum Work {
     /// A function of ours.
     Own(fn() -> Outcome<String>),
-    /// A function of ours that mostly waits for the network: it runs beside the steps that follow,
-    Begin(fn() -> Outcome<String>),
-    /// until here.
-    End,
     /// A function of ours that does more when the run is a long one.
     Scaled(fn(bool) -> Outcome<String>),
     /// Cargo with these words.
     Cargo(&'static [&'static str]),
     /// The same for tests whose counts grow with `--long`, which then are optimized.
     Tests(&'static [&'static str]),
+    /// Cargo with these words, with `--long` only.
+    OnlyLong(&'static [&'static str]),
     /// The cases of `integration` on this kind of store: all of them with `--long`, else one that has a bit of everything.
     CasesOn(&'static str),
 }
@@ -50,6 +47,11 @@ struct Step {
 }
 
 const INTEGRATION: &[&str] = &["test", "-p", "integration", "--test", "cases"];
+/// The Debian package in a root of its own, and the demonstration: both of the release build as it is.
+const PRODUCT: &[&str] =
+    &["test", "-p", "integration", "--test", "package", "--test", "lab", "--no-fail-fast"];
+/// The package under systemd, static programs, which are compiled anew, and what lintian says.
+const PACKAGES_AT_LENGTH: &[&str] = &["test", "-p", "integration", "--test", "package", "--", "--ignored"];
 const SCHEDULES_LINTS: &[&str] =
     &["clippy", "-p", "vtl-store", "--features", "shuttle", "--test", "schedules", "--", "-D", "warnings"];
 const SCHEDULES: &[&str] = &["test", "-p", "vtl-store", "--features", "shuttle", "--test", "schedules"];
@@ -66,7 +68,6 @@ const LONG_FACTOR: &str = "50";
 
 const STEPS: &[Step] = &[
     Step { name: "packages", needs: None, work: Work::Own(packages::install_missing) },
-    Step { name: "servers, begun", needs: Some("packages"), work: Work::Begin(servers::install) },
     Step { name: "format", needs: None, work: Work::Cargo(&["fmt", "--all", "--check"]) },
     Step { name: "dependencies", needs: None, work: Work::Own(deps::check) },
     Step {
@@ -75,7 +76,7 @@ const STEPS: &[Step] = &[
         work: Work::Cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]),
     },
     Step { name: "lints of the schedules", needs: None, work: Work::Cargo(SCHEDULES_LINTS) },
-    Step { name: "servers", needs: Some("packages"), work: Work::End },
+    Step { name: "servers", needs: Some("packages"), work: Work::Own(servers::install) },
     Step {
         name: "unit and whole-daemon tests",
         needs: None,
@@ -104,6 +105,12 @@ const STEPS: &[Step] = &[
         needs: Some("release build"),
         work: Work::CasesOn("no-dedupe,encrypted"),
     },
+    Step { name: "package and lab", needs: Some("release build"), work: Work::Cargo(PRODUCT) },
+    Step {
+        name: "packages at length",
+        needs: Some("release build"),
+        work: Work::OnlyLong(PACKAGES_AT_LENGTH),
+    },
     Step { name: "fuzz targets", needs: None, work: Work::Scaled(tools::fuzz) },
     Step { name: "what we depend on", needs: None, work: Work::Scaled(tools::deny) },
 ];
@@ -114,7 +121,6 @@ pub fn test(long: bool) -> Outcome<()> {
     let mut total = Counts::default();
     let mut report: Vec<(&str, String, f64)> = Vec::new();
     let mut broken: Vec<&str> = Vec::new();
-    let mut beside = None;
     for step in STEPS {
         let begun = Instant::now();
         println!("\n==> {}", step.name);
@@ -124,7 +130,7 @@ pub fn test(long: bool) -> Outcome<()> {
             report.push((step.name, format!("not run: {needed} failed"), 0.0));
             continue;
         }
-        let (mut counts, outcome) = do_step(&step.work, long, &mut beside);
+        let (mut counts, outcome) = do_step(&step.work, long);
         let verdict = match outcome {
             Ok(()) => "ok".to_owned(),
             Err(trouble) => {
@@ -172,19 +178,16 @@ fn long_from_env() -> bool {
     std::env::var_os("VTL_LONG").is_some_and(|value| value == "1")
 }
 
-/// What runs beside the steps.
-type Beside = Option<JoinHandle<Outcome<String>>>;
-
-fn do_step(work: &Work, long: bool, beside: &mut Beside) -> (Counts, Outcome<()>) {
+fn do_step(work: &Work, long: bool) -> (Counts, Outcome<()>) {
     match work {
-        Work::Begin(function) => {
-            *beside = Some(std::thread::spawn(*function));
-            (Counts::default(), Ok(()))
-        }
-        Work::End => (Counts::default(), ended(beside.take()).map(|text| println!("{text}"))),
         Work::Own(function) => (Counts::default(), function().map(|text| println!("{text}"))),
         Work::Scaled(function) => (Counts::default(), function(long).map(|text| println!("{text}"))),
         Work::Cargo(words) => run_cargo(words, long),
+        Work::OnlyLong(_) if !long => {
+            println!("not run: only with --long");
+            (Counts::default(), Ok(()))
+        }
+        Work::OnlyLong(words) => run_cargo(words, long),
         Work::Tests(words) => run_cargo(&[*words, if long { LONG_PROFILE } else { &[] }].concat(), long),
         // The counts of kills and power cuts are those of the default store; here each case runs as in CI.
         Work::CasesOn(kind) => {
@@ -192,11 +195,6 @@ fn do_step(work: &Work, long: bool, beside: &mut Beside) -> (Counts, Outcome<()>
             run_counted(cargo(&[INTEGRATION, only].concat()).env("VTL_STORE", kind))
         }
     }
-}
-
-fn ended(beside: Beside) -> Outcome<String> {
-    let thread = beside.ok_or("it was not begun")?;
-    thread.join().unwrap_or_else(|_| Err("it ended in a panic, see above".to_owned()))
 }
 
 /// Runs cargo and counts the tests that it reports.
