@@ -14,6 +14,8 @@ use crate::Outcome;
 const PROGRAMS: [&str; 4] = ["vtld", "vtl", "impexp", "vtl-decode"];
 /// All together, so that what is built for tests is what is packed.
 const CRATES: [&str; 1] = ["--workspace"];
+/// Without glibc's loader randomness would be looked for in files of /dev, which an empty root does not have: the system call needs none.
+const STATIC_FLAGS: &str = "-C target-feature=+crt-static --cfg getrandom_backend=\"linux_getrandom\"";
 /// The programs alone: tests and chores need not be linked statically.
 const STATIC_CRATES: [&str; 6] = ["-p", "vtld", "-p", "vtl-client", "-p", "vtl-decode"];
 const TARGET: &str = "x86_64-unknown-linux-gnu";
@@ -78,10 +80,7 @@ pub fn deb(what: Deb) -> Outcome<String> {
 
 /// Builds the static tarball; the text says where it is.
 pub fn tarball() -> Outcome<String> {
-    cargo(
-        &[&["build", "--release", "--target", TARGET], &STATIC_CRATES[..]].concat(),
-        Some("-C target-feature=+crt-static"),
-    )?;
+    cargo(&[&["build", "--release", "--target", TARGET], &STATIC_CRATES[..]].concat(), Some(STATIC_FLAGS))?;
     let target = target_folder();
     let built = target.join(TARGET).join("release");
     let name = format!("vtl-{}-{TARGET}", version()?);
