@@ -17,6 +17,8 @@ const BUILD: [&str; 9] = ["build", "--profile", "dist", "-p", "vtld", "-p", "vtl
 /// Where cargo puts them, and where it puts those that tests run.
 const BUILT: &str = "dist";
 const BUILT_FOR_TESTS: &str = "release";
+/// Without glibc's loader randomness would be looked for in files of /dev, which an empty root does not have: the system call needs none.
+const STATIC_FLAGS: &str = "-C target-feature=+crt-static --cfg getrandom_backend=\"linux_getrandom\"";
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 /// How each program is told to write its manual.
 const MANUALS: [(&str, &str); 4] = [
@@ -88,7 +90,7 @@ pub fn deb(what: Deb) -> Outcome<String> {
 
 /// Builds the static tarball; the text says where it is.
 pub fn tarball() -> Outcome<String> {
-    cargo(&[&BUILD[..], &["--target", TARGET]].concat(), Some("-C target-feature=+crt-static"))?;
+    cargo(&[&BUILD[..], &["--target", TARGET]].concat(), Some(STATIC_FLAGS))?;
     let target = target_folder();
     let built = target.join(TARGET).join(BUILT);
     let name = format!("vtl-{}-{TARGET}", version()?);
