@@ -12,10 +12,11 @@ use std::process::{Command, Stdio};
 use crate::Outcome;
 
 const PROGRAMS: [&str; 4] = ["vtld", "vtl", "impexp", "vtl-decode"];
-/// All together, so that what is built for tests is what is packed.
-const CRATES: [&str; 1] = ["--workspace"];
-/// The programs alone: tests and chores need not be linked statically.
-const STATIC_CRATES: [&str; 6] = ["-p", "vtld", "-p", "vtl-client", "-p", "vtl-decode"];
+/// How programs are built that are given away: see `profile.dist` in `Cargo.toml`. Tests and chores are not.
+const BUILD: [&str; 9] = ["build", "--profile", "dist", "-p", "vtld", "-p", "vtl-client", "-p", "vtl-decode"];
+/// Where cargo puts them, and where it puts those that tests run.
+const BUILT: &str = "dist";
+const BUILT_FOR_TESTS: &str = "release";
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 /// How each program is told to write its manual.
 const MANUALS: [(&str, &str); 4] = [
@@ -52,16 +53,23 @@ impl Deb {
             Self::AsBuilt => &["-Zgzip", "-z1"],
         }
     }
+
+    const fn built(self) -> &'static str {
+        match self {
+            Self::Release => BUILT,
+            Self::AsBuilt => BUILT_FOR_TESTS,
+        }
+    }
 }
 
 /// Builds the Debian package; the text says where it is.
 pub fn deb(what: Deb) -> Outcome<String> {
     if what == Deb::Release {
-        cargo(&[&["build", "--release"], &CRATES[..]].concat(), None)?;
+        cargo(&BUILD, None)?;
     }
     let target = target_folder();
     let root = target.join("package/deb");
-    let built = target.join("release");
+    let built = target.join(what.built());
     fresh(&root)?;
     programs(&built, &root.join("usr/bin"))?;
     manuals(&built, &target.join("package/manual"), &root)?;
@@ -80,12 +88,9 @@ pub fn deb(what: Deb) -> Outcome<String> {
 
 /// Builds the static tarball; the text says where it is.
 pub fn tarball() -> Outcome<String> {
-    cargo(
-        &[&["build", "--release", "--target", TARGET], &STATIC_CRATES[..]].concat(),
-        Some("-C target-feature=+crt-static"),
-    )?;
+    cargo(&[&BUILD[..], &["--target", TARGET]].concat(), Some("-C target-feature=+crt-static"))?;
     let target = target_folder();
-    let built = target.join(TARGET).join("release");
+    let built = target.join(TARGET).join(BUILT);
     let name = format!("vtl-{}-{TARGET}", version()?);
     let root = target.join("package").join(&name);
     fresh(&root)?;
