@@ -168,6 +168,7 @@ impl Daemon {
         });
         audit_problems.into_iter().for_each(|problem| daemon.note_problem(problem));
         daemon.heed();
+        daemon.access.heed(&daemon.config());
         daemon.note_names();
         time_lost.into_iter().for_each(|problem| daemon.note_problem(problem));
         daemon.finish_halves().map_err(|e| e.message)?;
@@ -273,6 +274,7 @@ impl Daemon {
         }));
         problems.extend(self.certificate_problem());
         problems.extend(self.sealing.chap_problems(&self.meta));
+        problems.extend(self.access.oidc_problem());
         problems.extend(self.jobs.problems());
         problems.extend(self.policies.problems());
         problems.extend(self.alerts.problems());
@@ -420,6 +422,7 @@ impl Daemon {
         self.heed();
         self.publish().map_err(|e| internal(&e.to_string()))?;
         self.jobs.heed(&self.config());
+        self.access.heed(&self.config());
         self.alerts.heed(self);
         let later = match (listeners_moved, store_changed) {
             (false, false) => return Ok("configuration read".to_owned()),

@@ -236,11 +236,15 @@ impl StateFolder {
 pub fn stage_restore(state: &StateFolder, copy: &Path) -> Result<(), String> {
     let staged = state.path.join(STAGED);
     let fail = |error: io::Error| format!("{}: {error}", copy.display());
-    let bytes = fs::read(copy).map_err(fail)?;
+    // A device or a pipe would have no end, or no beginning.
+    if !fs::metadata(copy).map_err(fail)?.is_file() {
+        return Err(format!("{} is no plain file; name what vtl system backup has written", copy.display()));
+    }
+    let mut source = File::open(copy).map_err(fail)?;
     let fresh = state.path.join("inventory.restore.new");
     let mut file =
         OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh).map_err(fail)?;
-    file.write_all(&bytes).and_then(|()| file.sync_all()).map_err(fail)?;
+    io::copy(&mut source, &mut file).and_then(|_| file.sync_all()).map_err(fail)?;
     drop(file);
     crate::meta::SharedMeta::open(&fresh).map_err(|e| e.to_string())?;
     remove_side_files(&fresh);

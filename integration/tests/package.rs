@@ -1,7 +1,7 @@
 //! The packages in roots of their own: the Debian package in a fresh Debian, the static programs where nothing else is.
 //!
-//! Needs root, mmdebstrap and the machine's apt sources; both take minutes and are run by hand:
-//! `cargo test -p integration --test package -- --ignored`.
+//! Needs root, mmdebstrap and the machine's apt sources. The Debian package is made of the release build as it is; the static programs are
+//! compiled anew, which takes minutes: `cargo xtask test --long` does it.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use std::fs;
@@ -9,8 +9,11 @@ use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
-const USER_OF_THE_PACKAGE: &str = "vtl";
+/// Exposure of the unit as systemd counts it, in tenths; 20 is 2.0.
+const MOST_EXPOSURE: &str = "20";
 
 fn workspace() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().unwrap()
@@ -56,8 +59,8 @@ fn start(command: &mut Command) -> (Running, String) {
     let running = Running(child);
     let mut api = None;
     for line in BufReader::new(output).lines().map_while(Result::ok) {
-        if let Some((_, rest)) = line.split_once("http://") {
-            api = rest.split(' ').next().map(|address| format!("http://{address}"));
+        if let Some(rest) = line.strip_prefix("API and web address: ") {
+            api = rest.split(' ').next().map(str::to_owned);
         }
         if line.starts_with("ready") {
             return (running, api.unwrap());
@@ -69,9 +72,9 @@ fn start(command: &mut Command) -> (Running, String) {
 const LISTEN: [&str; 4] = ["--listen", "127.0.0.1:0", "--api", "127.0.0.1:0"];
 
 #[test]
-#[ignore = "the static build compiles everything anew: cargo test -p integration --test package -- --ignored"]
+#[ignore = "compiles everything anew, for minutes: cargo xtask test --long runs it"]
 fn static_programs_run_in_an_empty_root() {
-    let tarball = chore(&["tarball", "--debug"]);
+    let tarball = chore(&["tarball"]);
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path();
     good(Command::new("tar").arg("-xzf").arg(&tarball).arg("-C").arg(root).arg("--strip-components=1"));
@@ -113,71 +116,243 @@ fn in_root(root: &Path, words: &[&str]) -> Command {
     command
 }
 
+/// What apt of this machine installs from: files of both forms.
+fn sources() -> Vec<PathBuf> {
+    let listed = fs::read_dir("/etc/apt/sources.list.d").unwrap().map(|entry| entry.unwrap().path());
+    let of_apt = |path: &PathBuf| path.extension().is_some_and(|end| end == "list" || end == "sources");
+    let all = [PathBuf::from("/etc/apt/sources.list")].into_iter().filter(|file| file.exists());
+    all.chain(listed.filter(of_apt)).collect()
+}
+
+/// A fresh Debian with what each has, adduser, which the package depends on, and more packages.
+fn fresh_debian(root: &Path, more: &str) {
+    let mut command = Command::new("mmdebstrap");
+    let include = format!("--include=adduser{more}");
+    command.args(["--quiet", "--variant=essential", &include, "bookworm"]);
+    good(command.arg(root).args(sources()));
+}
+
+/// The Debian package of the release build, made once for all tests.
+fn deb() -> &'static Path {
+    static MADE: OnceLock<PathBuf> = OnceLock::new();
+    MADE.get_or_init(|| chore(&["deb", "--as-built"]))
+}
+
+/// The package as the next version would be.
+fn next_version(deb: &Path, folder: &Path) -> PathBuf {
+    let (tree, next) = (folder.join("next"), folder.join("next.deb"));
+    good(Command::new("dpkg-deb").arg("-R").arg(deb).arg(&tree));
+    let control = fs::read_to_string(tree.join("DEBIAN/control")).unwrap();
+    let version = control.lines().find(|line| line.starts_with("Version: ")).unwrap();
+    fs::write(tree.join("DEBIAN/control"), control.replace(version, &format!("{version}+next"))).unwrap();
+    good(Command::new("dpkg-deb").args(["-Znone", "-b"]).arg(&tree).arg(&next));
+    next
+}
+
+fn modes(path: &Path) -> (u32, u32, u32) {
+    let found = fs::metadata(path).unwrap();
+    (found.permissions().mode() & 0o7777, found.uid(), found.gid())
+}
+
+fn id_of(root: &Path, file: &str) -> u32 {
+    let table = fs::read_to_string(root.join(file)).unwrap();
+    let row = table.lines().find(|line| line.starts_with("vtl:")).unwrap_or_else(|| panic!("{table}"));
+    row.split(':').nth(2).unwrap().parse().unwrap()
+}
+
 #[test]
-#[ignore = "a fresh Debian takes more than a minute: cargo test -p integration --test package -- --ignored"]
-fn the_debian_package_is_installed_used_upgraded_and_purged_without_touching_tapes() {
-    let deb = chore(&["deb", "--debug"]);
+#[ignore = "reads every page for its spelling: cargo xtask test --long runs it"]
+fn lintian_has_nothing_to_say_about_the_debian_package() {
+    let deb = deb();
+    let told = good(Command::new("lintian").args(["--fail-on", "error,warning", "--allow-root"]).arg(deb));
+    assert_eq!(String::from_utf8_lossy(&told.stdout).trim(), "");
+}
+
+/// A unit that is enabled, that systemd understands, and that it finds closed enough.
+fn expect_a_closed_unit(root: &Path) {
+    let of_root = format!("--root={}", root.display());
+    let security = ["security", "--offline=true", "--threshold", MOST_EXPOSURE, "vtld.service"];
+    good(Command::new("systemd-analyze").arg(&of_root).args(security));
+    let wanted = root.join("etc/systemd/system/multi-user.target.wants/vtld.service");
+    assert_eq!(
+        fs::read_link(wanted).unwrap(),
+        Path::new("/lib/systemd/system/vtld.service"),
+        "it is enabled"
+    );
+}
+
+/// The server as the unit starts it, by hand: the same user, the same words, and ports that are free.
+fn as_the_unit(root: &Path) -> (Running, String) {
+    let unit = fs::read_to_string(root.join("lib/systemd/system/vtld.service")).unwrap();
+    let value = |key: &str| unit.lines().find_map(|line| line.strip_prefix(key)).unwrap().to_owned();
+    let user = format!("--userspec={}:{}", value("User="), value("Group="));
+    let exec = value("ExecStart=");
+    let mut command = Command::new("chroot");
+    command.arg(user).arg(root).args(exec.split(' ')).args(LISTEN);
+    start(&mut command)
+}
+
+#[test]
+fn the_debian_package_is_installed_used_upgraded_removed_and_purged_without_touching_tapes() {
+    let deb = deb();
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().join("root");
-    // The release of this machine, from its own sources.
-    let sources = good(
-        Command::new("sh")
-            .args(["-c", "cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null; true"]),
-    );
-    assert!(!sources.stdout.is_empty(), "this machine has no apt sources");
-    good(
-        Command::new("mmdebstrap")
-            .args(["--variant=minbase", "--include=adduser,ca-certificates", "bookworm"])
-            .arg(&root),
-    );
-    fs::copy(&deb, root.join("vtl.deb")).unwrap();
+    fresh_debian(&root, "");
+    fs::copy(deb, root.join("vtl.deb")).unwrap();
     good(&mut in_root(&root, &["dpkg", "-i", "/vtl.deb"]));
 
-    let state = fs::metadata(root.join("var/lib/vtl")).unwrap();
-    assert_eq!(state.permissions().mode() & 0o7777, 0o700);
-    let config = fs::metadata(root.join("etc/vtl")).unwrap();
-    assert_eq!((config.permissions().mode() & 0o7777, config.uid(), config.gid()), (0o750, 0, state.gid()));
-    let passwd = fs::read_to_string(root.join("etc/passwd")).unwrap();
-    assert!(passwd.lines().any(|line| line.starts_with("vtl:")), "{passwd}");
+    let (user, group) = (id_of(&root, "etc/passwd"), id_of(&root, "etc/group"));
+    assert_eq!(modes(&root.join("var/lib/vtl")), (0o700, user, group));
+    assert_eq!(modes(&root.join("etc/vtl")), (0o750, 0, group));
     for page in [
         "man8/vtld.8.gz",
         "man1/vtl.1.gz",
         "man1/vtl-cartridge-move.1.gz",
+        "man1/vtl-lab-up.1.gz",
         "man1/impexp.1.gz",
         "man1/vtl-decode.1.gz",
     ] {
         assert!(root.join("usr/share/man").join(page).exists(), "{page}");
     }
+    expect_a_closed_unit(&root);
 
-    // By hand, as the unit starts it.
-    let as_user = format!("--userspec={USER_OF_THE_PACKAGE}:{USER_OF_THE_PACKAGE}");
-    let mut command = Command::new("chroot");
-    command.arg(&as_user).arg(&root).args(["/usr/bin/vtld", "--config", "/etc/vtl/vtl.toml"]).args(LISTEN);
-    let (running, api) = start(&mut command);
-    let vtl = |words: &[&str]| {
-        let told = good(in_root(&root, &["vtl", "--api", &api]).args(words));
+    let (running, api) = as_the_unit(&root);
+    let vtl = |api: &str, words: &[&str]| {
+        let told = good(in_root(&root, &["vtl", "--api", api]).args(words));
         String::from_utf8(told.stdout).unwrap()
     };
-    assert!(vtl(&["system", "status"]).contains("state: ok"));
-    assert!(vtl(&["cartridge", "ls"]).contains("VTL010L8"));
-    vtl(&["cartridge", "create", "ABC123L8", "--size", "100g"]);
-    assert!(vtl(&["library", "show", "lib0"]).contains("ABC123L8"));
-    vtl(&["library", "set", "lib0", "drives=4"]);
-    vtl(&["cartridge", "move", "ABC123L8", "--to", "drive:3"]);
-    assert!(vtl(&["drive", "ls"]).contains("ABC123L8"));
+    assert!(vtl(&api, &["system", "status"]).contains("state: ok"));
+    assert!(vtl(&api, &["cartridge", "ls"]).contains("VTL010L8"));
+    vtl(&api, &["cartridge", "create", "ABC123L8", "--size", "100g"]);
+    assert!(vtl(&api, &["library", "show", "lib0"]).contains("ABC123L8"));
+    vtl(&api, &["library", "set", "lib0", "drives=4"]);
+    vtl(&api, &["cartridge", "move", "ABC123L8", "--to", "drive:3"]);
+    assert!(vtl(&api, &["drive", "ls"]).contains("ABC123L8"));
+    let inventory = modes(&root.join("var/lib/vtl/inventory.db"));
+    assert_eq!((inventory.0 & 0o077, inventory.1), (0, user), "for the server only");
     drop(running);
 
-    // What an operator has changed stays over an upgrade, and the tapes stay over everything.
+    // What an operator has changed stays over an upgrade, and so does the state; then it is said where the tapes are.
     let file = root.join("etc/vtl/vtl.toml");
     let changed = format!("{}\nlog.level = \"debug\"\n", fs::read_to_string(&file).unwrap());
     fs::write(&file, &changed).unwrap();
-    good(&mut in_root(&root, &["dpkg", "-i", "/vtl.deb"]));
+    fs::copy(next_version(deb, folder.path()), root.join("next.deb")).unwrap();
+    good(&mut in_root(&root, &["dpkg", "-i", "/next.deb"]));
     assert_eq!(fs::read_to_string(&file).unwrap(), changed);
+    let (running, api) = as_the_unit(&root);
+    assert!(vtl(&api, &["cartridge", "show", "ABC123L8"]).contains("107374182400"));
+    drop(running);
+
     good(&mut in_root(&root, &["dpkg", "--remove", "vtl"]));
     assert!(file.exists() && !root.join("usr/bin/vtld").exists());
     let purged = good(&mut in_root(&root, &["dpkg", "--purge", "vtl"]));
     let said = String::from_utf8_lossy(&purged.stderr).into_owned();
-    assert!(said.contains("/var/lib/vtl"), "{said}");
-    assert!(!file.exists());
-    assert!(root.join("var/lib/vtl/inventory.db").exists());
+    assert!(said.contains("the tapes and their inventory stay in /var/lib/vtl"), "{said}");
+    assert!(!file.exists() && !root.join("etc/systemd/system/multi-user.target.wants/vtld.service").exists());
+    assert_eq!(modes(&root.join("var/lib/vtl/inventory.db")), inventory);
+    assert_eq!(id_of(&root, "etc/passwd"), user, "their owner");
+}
+
+/// A Debian whose systemd runs; it ends with this value.
+struct Booted {
+    outside: Child,
+    group: String,
+}
+
+impl Drop for Booted {
+    fn drop(&mut self) {
+        drop(self.outside.kill());
+        drop(self.outside.wait());
+        let group = &self.group;
+        let remove = format!(
+            "top=$(findmnt -n -o TARGET -t cgroup2 | head -n 1)/{group}; for i in 1 2 3 4 5 6 7 8 9; do \
+             find $top -depth -type d -exec rmdir {{}} + 2>/dev/null; test -e $top || break; sleep 0.2; done"
+        );
+        drop(Command::new("sh").args(["-c", &remove]).status());
+    }
+}
+
+impl Booted {
+    fn boot(root: &Path) -> Self {
+        let group = format!("vtl-package-{}", std::process::id());
+        let mut command = Command::new(integration::here().join("guest/boot.sh"));
+        let outside = command.arg(root).arg(&group).stdin(Stdio::null()).spawn().unwrap();
+        Self { outside, group }
+    }
+
+    /// Its process 1, when there is one.
+    fn init(&self) -> Option<String> {
+        let pid = self.outside.id();
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
+        children.split_whitespace().next().map(str::to_owned)
+    }
+
+    /// Whether it succeeds in there, and what it says.
+    fn run(&self, words: &[&str]) -> (bool, String) {
+        let Some(init) = self.init() else { return (false, String::new()) };
+        let mut command = Command::new("nsenter");
+        command.args(["-t", &init, "-m", "-p", "-C", "-n", "-r", "-w"]).args(words);
+        let done = command.env("DEBIAN_FRONTEND", "noninteractive").stdin(Stdio::null()).output().unwrap();
+        let said = [done.stdout, done.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        (done.status.success(), said.concat())
+    }
+
+    #[track_caller]
+    fn good(&self, words: &[&str]) -> String {
+        let (good, said) = self.run(words);
+        assert!(good, "{words:?}: {said}");
+        said
+    }
+
+    /// Waits until this succeeds; what it says then.
+    #[track_caller]
+    fn eventually(&self, words: &[&str]) -> String {
+        let end = Instant::now() + Duration::from_secs(120);
+        loop {
+            let (good, said) = self.run(words);
+            if good {
+                return said;
+            }
+            if Instant::now() > end {
+                let (_, state) = self.run(&["systemctl", "status", "--no-pager", "-l", "vtld"]);
+                panic!("{words:?}: {said}\n{state}");
+            }
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+
+    fn main_pid(&self) -> String {
+        self.good(&["systemctl", "show", "-P", "MainPID", "vtld"]).trim().to_owned()
+    }
+}
+
+#[test]
+#[ignore = "boots a Debian of its own: cargo xtask test --long runs it"]
+fn under_systemd_the_server_starts_with_the_system_reloads_goes_over_an_upgrade_and_stops_when_it_is_removed()
+{
+    let deb = deb();
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("root");
+    fresh_debian(&root, ",systemd,systemd-sysv");
+    fs::copy(deb, root.join("vtl.deb")).unwrap();
+    fs::copy(next_version(deb, folder.path()), root.join("next.deb")).unwrap();
+    good(&mut in_root(&root, &["dpkg", "-i", "/vtl.deb"]));
+
+    let debian = Booted::boot(&root);
+    assert!(debian.eventually(&["vtl", "system", "status"]).contains("state: ok"));
+    let first = debian.main_pid();
+    let status = debian.good(&["cat", &format!("/proc/{first}/status")]);
+    for line in ["CapEff:\t0000000000000000", "NoNewPrivs:\t1", "Seccomp:\t2"] {
+        assert!(status.contains(line), "{line}: {status}");
+    }
+    debian.good(&["vtl", "cartridge", "create", "ABC123L8", "--size", "100g"]);
+    debian.good(&["systemctl", "reload", "vtld"]);
+    assert_eq!(debian.main_pid(), first, "a reload is no restart");
+
+    debian.good(&["dpkg", "-i", "/next.deb"]);
+    assert!(debian.eventually(&["vtl", "cartridge", "show", "ABC123L8"]).contains("107374182400"));
+    assert_ne!(debian.main_pid(), first, "the new program runs");
+    debian.good(&["dpkg", "--remove", "vtl"]);
+    assert!(!debian.run(&["systemctl", "is-active", "vtld"]).0);
+    assert!(debian.good(&["ls", "/var/lib/vtl"]).contains("inventory.db"));
 }

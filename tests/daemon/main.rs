@@ -33,6 +33,7 @@ mod limits;
 mod listeners;
 mod live;
 mod management;
+mod oidc;
 mod parts;
 mod policies;
 mod pool_work;

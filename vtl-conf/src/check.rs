@@ -27,6 +27,7 @@ use crate::{
         LibraryMirror, LogMirror, MigrateMirror, Mirror, RetentionMirror, RetryMirror, StoreMirror,
         TargetMirror, TlsMirror, TransferMirror,
     },
+    oidc,
     secrets::{self, Wrong},
     trigger::{self, Trigger},
 };
@@ -94,6 +95,7 @@ impl Checker<'_> {
         let iscsi = self.iscsi(iscsi);
         let api = self.api(api);
         let access = self.access(access);
+        self.way_back(api.as_ref(), access.as_ref().and_then(|access| access.oidc.as_ref()));
         let secrets = self.sealing(secrets, state.as_deref());
         let library = self.library(library);
         let cartridge = self.cartridge(cartridge);
@@ -376,7 +378,7 @@ impl Checker<'_> {
     }
 
     fn api(&mut self, mirror: ApiMirror) -> Option<Api> {
-        let ApiMirror { listen, hosts, tls } = mirror;
+        let ApiMirror { listen, hosts, tls, public_url } = mirror;
         let hosts = self.take("api.hosts", hosts, host_names);
         let tls = self.tls(tls);
         let has_tls = !matches!(tls, Some(None));
@@ -391,7 +393,10 @@ impl Checker<'_> {
                 }
             }
         });
-        Some(Api { listen: listen?, hosts: hosts?, tls: tls? })
+        let known = hosts.clone().unwrap_or_default();
+        let public_url =
+            self.optional("api.public_url", public_url, |value| oidc::public_address(value, has_tls, &known));
+        Some(Api { listen: listen?, hosts: hosts?, tls: tls?, public_url: public_url? })
     }
 
     /// `None` only after an error.
@@ -421,8 +426,10 @@ impl Checker<'_> {
     }
 
     fn access(&mut self, mirror: AccessMirror) -> Option<Access> {
-        let AccessMirror { two_person } = mirror;
-        Some(Access { two_person: self.take("access.two_person", two_person, boolean)? })
+        let AccessMirror { two_person, oidc } = mirror;
+        let two_person = self.take("access.two_person", two_person, boolean);
+        let oidc = self.oidc(oidc);
+        Some(Access { two_person: two_person?, oidc: oidc? })
     }
 
     fn library(&mut self, mirror: LibraryMirror) -> Option<Library> {

@@ -12,6 +12,7 @@ use vtl_types::{ByteCount, ChapAccount, IscsiName, LabelTemplate, Secret};
 
 use crate::{
     error::Origin,
+    oidc::Oidc,
     remotes::Remotes,
     trigger::Trigger,
     watch::{Alerts, Metrics},
@@ -123,6 +124,8 @@ pub struct Api {
     pub hosts: Vec<String>,
     /// None: plain HTTP.
     pub tls: Option<Tls>,
+    /// Where browsers find the pages, such as `https://vtl.example.com:8460`.
+    pub public_url: Option<String>,
 }
 
 impl Api {
@@ -152,6 +155,8 @@ pub enum Tls {
 pub struct Access {
     /// Deletion, key export and retention want a second security officer.
     pub two_person: bool,
+    /// Log-in by a provider of identities.
+    pub oidc: Option<Oidc>,
 }
 
 /// `library.*`

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use toml::Value;
 
+use crate::oidc::OidcMirror;
 use crate::remotes::RemotesMirror;
 use crate::sealing::SecretsMirror;
 use crate::watch::{AlertsMirror, MetricsMirror};
@@ -101,6 +102,7 @@ pub(crate) struct ApiMirror {
     pub listen: Option<Value>,
     pub hosts: Option<Value>,
     pub tls: TlsMirror,
+    pub public_url: Option<Value>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -115,6 +117,7 @@ pub(crate) struct TlsMirror {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct AccessMirror {
     pub two_person: Option<Value>,
+    pub oidc: OidcMirror,
 }
 
 #[derive(Debug, Default, Deserialize)]

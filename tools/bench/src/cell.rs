@@ -6,8 +6,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::data::Data;
-use crate::initiator::{Ended, Initiator, failure};
 use crate::server::Server;
+use vtl_initiator::{Ended, Initiator, failure};
 
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

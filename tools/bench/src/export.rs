@@ -10,12 +10,12 @@ use std::time::Instant;
 use clap::Parser;
 use serde_json::Value;
 
-use crate::initiator::failure;
 use crate::meter::{self, Cost};
 use crate::server::{Direct, Kind, Make, Server};
 use crate::sets::{self, Set};
 use crate::store::engine::Engine as _;
 use crate::store::iscsi::Drive;
+use vtl_initiator::failure;
 
 /// Measures export and import beside a pipe of programs.
 #[derive(Parser)]

@@ -5,7 +5,6 @@
 mod cell;
 mod data;
 mod export;
-mod initiator;
 mod limits;
 mod meter;
 mod scale;

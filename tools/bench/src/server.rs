@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::initiator::{Initiator, failure};
+use vtl_initiator::{Initiator, failure};
 
 /// The daemon's state folder in the server's.
 const STATE: &str = "state";

@@ -18,7 +18,6 @@ use std::process::{Command, Stdio};
 
 use clap::Parser;
 
-use crate::initiator::failure;
 use crate::server::Direct;
 use crate::sets::{self, Set};
 use engine::Outcome;
@@ -26,6 +25,7 @@ use iscsi::Drive;
 use peers::{Peer, Tool};
 use report::Round;
 use vtl::Pool;
+use vtl_initiator::failure;
 
 /// Measures ingest and restore with deduplication: the store alone, and the daemon by iSCSI.
 #[derive(Parser)]

@@ -5,6 +5,7 @@ mod alert;
 mod export;
 mod ingest;
 mod key;
+mod lab;
 mod remote;
 
 use std::fs;
@@ -25,6 +26,7 @@ pub use alert::AlertVerb;
 pub use export::{ExportArguments, ExportVerb, ImportArguments};
 pub use ingest::IngestArguments;
 pub use key::KeyVerb;
+pub use lab::LabVerb;
 pub use remote::RemoteVerb;
 
 /// The client of a virtual tape library.
@@ -145,6 +147,9 @@ pub enum Noun {
     /// The system as a whole.
     #[command(subcommand)]
     System(SystemVerb),
+    /// A demonstration on this machine, with servers of its own.
+    #[command(subcommand)]
+    Lab(LabVerb),
     /// Write manual pages and completions into a folder, for packages.
     #[command(hide = true)]
     WriteManual {
@@ -842,7 +847,7 @@ impl Noun {
             Self::Cartridge(verb) => verb.call(),
             Self::Vault(verb) => Ok(verb.call()),
             Self::Alert(verb) => Ok(verb.call()),
-            Self::WriteManual { .. } => Err(Failure::Local("this asks no server".to_owned())),
+            Self::WriteManual { .. } | Self::Lab(_) => Err(Failure::Local("this asks no server".to_owned())),
             Self::Export(verb) => verb.call(),
             Self::Store(StoreVerb::Stats(of)) => Ok(get(&of.ask("/store/stats"), STATS)),
             Self::Store(StoreVerb::Account(of)) => {
@@ -910,6 +915,15 @@ impl Noun {
     pub fn login(&self) -> Option<&LoginArguments> {
         match self {
             Self::Login(arguments) => Some(arguments),
+            _ => None,
+        }
+    }
+
+    /// What to do with a lab, when that is the command.
+    #[must_use]
+    pub fn lab(&self) -> Option<&LabVerb> {
+        match self {
+            Self::Lab(verb) => Some(verb),
             _ => None,
         }
     }

@@ -3,6 +3,7 @@
 pub mod command;
 pub mod follow;
 pub mod http;
+pub mod lab;
 pub mod login;
 pub mod print;
 pub mod quadstor;

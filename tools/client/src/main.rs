@@ -11,7 +11,7 @@ use clap::{CommandFactory as _, Parser};
 use vtl_client::command::{Cli, Then, scrub_status};
 use vtl_client::follow::to_the_end;
 use vtl_client::http::{Client, Failure, Method, Request};
-use vtl_client::{login, print, quadstor};
+use vtl_client::{lab, login, print, quadstor};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -32,6 +32,9 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         let file = login::log_in(&cli.connection, arguments)?;
         print::text(&format!("logged in; the token is in {}", file.display()));
         return Ok(ExitCode::SUCCESS);
+    }
+    if let Some(verb) = cli.command.lab() {
+        return lab::run(verb, cli.json);
     }
     if cli.command.exports_audit() {
         return export_audit(&Client::new(&cli.connection)?);

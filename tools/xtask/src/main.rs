@@ -8,8 +8,8 @@
 //! cargo xtask deps                   only the rules about which crate may use which
 //! cargo xtask fuzz [--long]          only the fuzz targets
 //! cargo xtask integration [NAME..]   only the cases with foreign clients (builds the daemon first)
-//! cargo xtask deb [--debug]          a Debian package; --debug of the programs in target/debug as they are
-//! cargo xtask tarball [--debug]      the programs linked statically, in a tarball
+//! cargo xtask deb [--as-built]       a Debian package; --as-built of the programs in target/release as they are
+//! cargo xtask tarball                the programs linked statically, in a tarball
 //! cargo xtask guest FILE             one script in a guest by hand, with everything it says
 //! ```
 //!
@@ -24,9 +24,9 @@ mod tools;
 
 use std::process::ExitCode;
 
-use crate::package::Build;
+use crate::package::Deb;
 
-const USAGE: &str = "usage: cargo xtask test [--long] | packages | servers | web | deps | fuzz [--long] | integration [NAME..] | deb [--debug] | tarball [--debug] | guest FILE";
+const USAGE: &str = "usage: cargo xtask test [--long] | packages | servers | web | deps | fuzz [--long] | integration [NAME..] | deb [--as-built] | tarball | guest FILE";
 
 /// What a chore says when it fails; empty when it has said everything.
 type Outcome<T> = Result<T, String>;
@@ -44,10 +44,9 @@ fn main() -> ExitCode {
         ["fuzz"] => tools::fuzz(false).map(|text| println!("{text}")),
         ["fuzz", "--long"] => tools::fuzz(true).map(|text| println!("{text}")),
         ["integration", names @ ..] => steps::integration(names),
-        ["deb"] => package::deb(Build::Release).map(|text| println!("{text}")),
-        ["deb", "--debug"] => package::deb(Build::Debug).map(|text| println!("{text}")),
-        ["tarball"] => package::tarball(Build::Release).map(|text| println!("{text}")),
-        ["tarball", "--debug"] => package::tarball(Build::Debug).map(|text| println!("{text}")),
+        ["deb"] => package::deb(Deb::Release).map(|text| println!("{text}")),
+        ["deb", "--as-built"] => package::deb(Deb::AsBuilt).map(|text| println!("{text}")),
+        ["tarball"] => package::tarball().map(|text| println!("{text}")),
         ["guest", file] => steps::guest(file),
         _ => Err(USAGE.to_owned()),
     };

@@ -12,8 +12,13 @@ use std::process::{Command, Stdio};
 use crate::Outcome;
 
 const PROGRAMS: [&str; 4] = ["vtld", "vtl", "impexp", "vtl-decode"];
-/// All together, so that what is built for tests is what is packed.
-const CRATES: [&str; 1] = ["--workspace"];
+/// How programs are built that are given away: see `profile.dist` in `Cargo.toml`. Tests and chores are not.
+const BUILD: [&str; 9] = ["build", "--profile", "dist", "-p", "vtld", "-p", "vtl-client", "-p", "vtl-decode"];
+/// Where cargo puts them, and where it puts those that tests run.
+const BUILT: &str = "dist";
+const BUILT_FOR_TESTS: &str = "release";
+/// Without glibc's loader randomness would be looked for in files of /dev, which an empty root does not have: the system call needs none.
+const STATIC_FLAGS: &str = "-C target-feature=+crt-static --cfg getrandom_backend=\"linux_getrandom\"";
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 /// How each program is told to write its manual.
 const MANUALS: [(&str, &str); 4] = [
@@ -24,48 +29,49 @@ const MANUALS: [(&str, &str); 4] = [
 ];
 /// File of the package, where it comes from, its mode.
 const FILES: &[(&str, &str, u32)] = &[
-    ("etc/vtl/vtl.toml", "packaging/vtl.toml", 0o640),
+    ("etc/vtl/vtl.toml", "packaging/vtl.toml", 0o644),
     ("lib/systemd/system/vtld.service", "packaging/vtld.service", 0o644),
     ("usr/share/doc/vtl/copyright", "packaging/debian/copyright", 0o644),
     ("usr/share/doc/vtl/examples/grafana-dashboard.json", "packaging/grafana/vtl.json", 0o644),
-    ("usr/share/lintian/overrides/vtl", "packaging/debian/lintian-overrides", 0o644),
 ];
+/// Folders of `docs`; the first is itself.
+const DOCUMENTS: [&str; 3] = ["", "formats", "initiators"];
 const SCRIPTS: [&str; 3] = ["postinst", "prerm", "postrm"];
 const MAINTAINER: &str = "The vtl project <vtl@example.invalid>";
 
-/// What a package is built from.
+/// What the Debian package is made of, and for whom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Build {
-    /// What operators get.
+pub enum Deb {
+    /// For operators: built now, and packed small.
     Release,
-    /// For a try: the Debian package takes the programs that are built already.
-    Debug,
+    /// For tests: the programs of the last release build as they are, packed quickly.
+    AsBuilt,
 }
 
-impl Build {
-    fn folder(self) -> &'static str {
+impl Deb {
+    fn packing(self) -> &'static [&'static str] {
         match self {
-            Self::Release => "release",
-            Self::Debug => "debug",
+            Self::Release => &["-Zxz"],
+            Self::AsBuilt => &["-Zgzip", "-z1"],
         }
     }
 
-    fn words(self) -> &'static [&'static str] {
+    const fn built(self) -> &'static str {
         match self {
-            Self::Release => &["--release"],
-            Self::Debug => &[],
+            Self::Release => BUILT,
+            Self::AsBuilt => BUILT_FOR_TESTS,
         }
     }
 }
 
 /// Builds the Debian package; the text says where it is.
-pub fn deb(build: Build) -> Outcome<String> {
-    if build == Build::Release {
-        cargo(&[&["build", "--release"], &CRATES[..]].concat(), None)?;
+pub fn deb(what: Deb) -> Outcome<String> {
+    if what == Deb::Release {
+        cargo(&BUILD, None)?;
     }
     let target = target_folder();
     let root = target.join("package/deb");
-    let built = target.join(build.folder());
+    let built = target.join(what.built());
     fresh(&root)?;
     programs(&built, &root.join("usr/bin"))?;
     manuals(&built, &target.join("package/manual"), &root)?;
@@ -77,18 +83,16 @@ pub fn deb(build: Build) -> Outcome<String> {
     control(&root, &version)?;
     let file = target.join("package").join(format!("vtl_{version}_{}.deb", architecture()?));
     let folder = root.to_string_lossy().into_owned();
-    run("dpkg-deb", &["--root-owner-group", "--build", &folder, &file.to_string_lossy()])?;
+    let to = file.to_string_lossy();
+    run("dpkg-deb", &[what.packing(), &["--root-owner-group", "--build", &folder, &to]].concat())?;
     Ok(file.display().to_string())
 }
 
 /// Builds the static tarball; the text says where it is.
-pub fn tarball(build: Build) -> Outcome<String> {
-    cargo(
-        &[&["build", "--target", TARGET], build.words(), &CRATES].concat(),
-        Some("-C target-feature=+crt-static"),
-    )?;
+pub fn tarball() -> Outcome<String> {
+    cargo(&[&BUILD[..], &["--target", TARGET]].concat(), Some(STATIC_FLAGS))?;
     let target = target_folder();
-    let built = target.join(TARGET).join(build.folder());
+    let built = target.join(TARGET).join(BUILT);
     let name = format!("vtl-{}-{TARGET}", version()?);
     let root = target.join("package").join(&name);
     fresh(&root)?;
@@ -161,10 +165,12 @@ fn manuals(programs: &Path, scratch: &Path, root: &Path) -> Outcome<()> {
     Ok(())
 }
 
-/// The pages of `docs`, and a changelog.
+/// The pages of `docs`, in its folders since they point to each other, and a changelog.
 fn documentation(to: &Path) -> Outcome<()> {
-    for page in files(Path::new("docs"))? {
-        copy(&page, &to.join(page.file_name().unwrap_or_default()), 0o644)?;
+    for folder in DOCUMENTS {
+        for page in files(&Path::new("docs").join(folder))? {
+            copy(&page, &to.join(folder).join(page.file_name().unwrap_or_default()), 0o644)?;
+        }
     }
     let changelog = to.join("changelog");
     let text = format!(
@@ -184,8 +190,8 @@ fn control(root: &Path, version: &str) -> Outcome<()> {
     let text = format!(
         "Package: vtl\nVersion: {version}\nArchitecture: {}\nMaintainer: {MAINTAINER}\nInstalled-Size: {}\nDepends: {}, adduser\n\
          Recommends: ca-certificates\nSuggests: rclone, open-iscsi\nSection: admin\nPriority: optional\nHomepage: https://example.invalid/vtl\n\
-         Description: virtual tape library over iSCSI\n An LTO library with changer and drives, as backup software knows it, on disks: each content is stored\n \
-         once, compressed, verified, and exported to object stores when it is wanted.\n",
+         Description: virtual tape library over iSCSI\n An LTO library with changer and drives, as backup software knows it, on\n \
+         disks: each content is stored once, compressed, verified, and exported to\n object stores when it is wanted.\n",
         architecture()?,
         size_kib(root)?,
         libraries(root)?,
@@ -300,5 +306,23 @@ fn output(command: &mut Command) -> Outcome<String> {
     match done.status.success() {
         true => Ok(String::from_utf8_lossy(&done.stdout).into_owned()),
         false => Err(format!("{command:?}: {}\n{}", done.status, String::from_utf8_lossy(&done.stderr))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_folder_of_the_documents_is_packed() {
+        let docs = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
+        let folders: Vec<String> = std::fs::read_dir(docs)
+            .expect("docs")
+            .map(|entry| entry.expect("entry"))
+            .filter(|entry| entry.path().is_dir())
+            .map(|entry| entry.file_name().into_string().expect("name"))
+            .collect();
+        assert!(folders.len() >= 2, "{folders:?}");
+        for folder in folders {
+            assert!(super::DOCUMENTS.contains(&folder.as_str()), "{folder}");
+        }
     }
 }

@@ -20,6 +20,13 @@ const PACKAGES: &[(&str, &str)] = &[
     ("lsscsi", "device names"),
     ("sg3-utils", "every page decoded by foreign code"),
     ("bacula-sd", "btape and mtx-changer"),
+    ("bacula-director", "the page about Bacula"),
+    ("bacula-director-sqlite3", "its catalog"),
+    ("bacula-fd", "its client"),
+    ("bacula-console", "its console"),
+    ("amanda-server", "the page about Amanda"),
+    ("amanda-client", "its client"),
+    ("udev", "names of devices in the guest that stay"),
     ("tgt", "the target by which the harness is proved"),
     ("libiscsi-bin", "iscsi-test-cu"),
     ("curl", "buckets of the S3 server"),
@@ -33,6 +40,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("mandoc", "a foreign reader of the manual pages"),
     ("lintian", "rules of Debian packages"),
     ("mmdebstrap", "a fresh root to install the package in"),
+    ("systemd", "what the package's unit may do"),
 ];
 
 /// Package, its program and what needs it: for programs that often come from elsewhere.

@@ -33,6 +33,8 @@ enum Work {
     Cargo(&'static [&'static str]),
     /// The same for tests whose counts grow with `--long`, which then are optimized.
     Tests(&'static [&'static str]),
+    /// Cargo with these words, with `--long` only.
+    OnlyLong(&'static [&'static str]),
     /// The cases of `integration` on this kind of store: all of them with `--long`, else one that has a bit of everything.
     CasesOn(&'static str),
 }
@@ -45,6 +47,11 @@ struct Step {
 }
 
 const INTEGRATION: &[&str] = &["test", "-p", "integration", "--test", "cases"];
+/// The Debian package in a root of its own, and the demonstration: both of the release build as it is.
+const PRODUCT: &[&str] =
+    &["test", "-p", "integration", "--test", "package", "--test", "lab", "--no-fail-fast"];
+/// The package under systemd, static programs, which are compiled anew, and what lintian says.
+const PACKAGES_AT_LENGTH: &[&str] = &["test", "-p", "integration", "--test", "package", "--", "--ignored"];
 const SCHEDULES_LINTS: &[&str] =
     &["clippy", "-p", "vtl-store", "--features", "shuttle", "--test", "schedules", "--", "-D", "warnings"];
 const SCHEDULES: &[&str] = &["test", "-p", "vtl-store", "--features", "shuttle", "--test", "schedules"];
@@ -97,6 +104,12 @@ const STEPS: &[Step] = &[
         name: "foreign clients, both",
         needs: Some("release build"),
         work: Work::CasesOn("no-dedupe,encrypted"),
+    },
+    Step { name: "package and lab", needs: Some("release build"), work: Work::Cargo(PRODUCT) },
+    Step {
+        name: "packages at length",
+        needs: Some("release build"),
+        work: Work::OnlyLong(PACKAGES_AT_LENGTH),
     },
     Step { name: "fuzz targets", needs: None, work: Work::Scaled(tools::fuzz) },
     Step { name: "what we depend on", needs: None, work: Work::Scaled(tools::deny) },
@@ -170,6 +183,11 @@ fn do_step(work: &Work, long: bool) -> (Counts, Outcome<()>) {
         Work::Own(function) => (Counts::default(), function().map(|text| println!("{text}"))),
         Work::Scaled(function) => (Counts::default(), function(long).map(|text| println!("{text}"))),
         Work::Cargo(words) => run_cargo(words, long),
+        Work::OnlyLong(_) if !long => {
+            println!("not run: only with --long");
+            (Counts::default(), Ok(()))
+        }
+        Work::OnlyLong(words) => run_cargo(words, long),
         Work::Tests(words) => run_cargo(&[*words, if long { LONG_PROFILE } else { &[] }].concat(), long),
         // The counts of kills and power cuts are those of the default store; here each case runs as in CI.
         Work::CasesOn(kind) => {

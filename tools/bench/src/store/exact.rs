@@ -9,7 +9,7 @@ use std::sync::Arc;
 use vtl_store::chunker::{ChunkSizes, Chunker, Gear};
 use zstd::bulk::Compressor;
 
-use crate::initiator::failure;
+use vtl_initiator::failure;
 
 const PIECE: usize = 1 << 20;
 /// New chunks that follow each other are compressed together.

@@ -7,11 +7,11 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use crate::cell::{FirstTag, REWIND, WRITE_FILEMARK, good, pipeline, transfer};
-use crate::initiator::{Initiator, failure};
 use crate::meter::Cost;
 use crate::server::{Direct, Kind, Make, Server};
 use crate::store::engine::{Engine, folder_bytes};
 use crate::store::vtl::{PIECE, load};
+use vtl_initiator::{Initiator, failure};
 
 /// Commands under way at once.
 const DEPTH: usize = 8;

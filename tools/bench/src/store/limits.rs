@@ -9,9 +9,9 @@ use std::process::{Command, Stdio};
 use vtl_store::chunker::Chunker;
 use zstd::bulk::Compressor;
 
-use crate::initiator::failure;
 use crate::meter::{self, Cost};
 use crate::store::exact::{self, LEVEL, REGION_BYTES};
+use vtl_initiator::failure;
 
 /// So much of the first backup is enough.
 const SAMPLE_BYTES: u64 = 256 << 20;

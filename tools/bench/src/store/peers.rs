@@ -5,9 +5,9 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
-use crate::initiator::failure;
 use crate::meter::{self, Cost};
 use crate::store::engine::{Engine, folder_bytes};
+use vtl_initiator::failure;
 
 const PIECE: usize = 256 << 10;
 /// The name of the stream in a backup.

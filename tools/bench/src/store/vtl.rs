@@ -9,10 +9,10 @@ use bytes::Bytes;
 use vtl_durable::RealDisk;
 use vtl_store::{DirectIo, Encryption, Options, OwnerId, PoolKey, Store, Stream};
 
-use crate::initiator::failure;
 use crate::meter::{self, Cost};
 use crate::server::Direct;
 use crate::store::engine::{Engine, folder_bytes};
+use vtl_initiator::failure;
 
 /// Bytes in an append, and in a tape block.
 pub const PIECE: usize = 256 << 10;
