@@ -79,6 +79,8 @@ pub struct Daemon {
     standing: Mutex<Vec<Problem>>,
     /// Requests that change what exists, one at a time: store and inventory are two files.
     pub(crate) changes: Mutex<()>,
+    /// One reload at a time, by a signal or by a request: what is told of it is the configuration that is in effect.
+    reloading: Mutex<()>,
     pub(crate) jobs: Jobs,
     /// For threads that are started later.
     me: Weak<Self>,
@@ -155,6 +157,7 @@ impl Daemon {
             started_unix_s: crate::clock::unix_seconds(),
             standing: Mutex::default(),
             changes: Mutex::new(()),
+            reloading: Mutex::new(()),
             jobs: Jobs::default(),
             me: me.clone(),
             remotes,
@@ -394,6 +397,7 @@ impl Daemon {
     /// # Errors
     /// What is wrong with it.
     pub fn reload(&self) -> Result<String, vtl_api::ApiError> {
+        let _alone = lock(&self.reloading);
         let fresh = crate::load(&self.args)
             .map_err(|message| invalid(message, "the old configuration stays in effect"))?;
         let old = self.config();
@@ -421,10 +425,11 @@ impl Daemon {
                 .map_err(|why| invalid(why, "the old configuration and certificate stay in effect"))?;
         }
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(fresh);
+        // First, since it decides who gets in, and nothing that fails may keep it from that.
+        self.access.heed(&self.config());
         self.heed();
         self.publish().map_err(|e| internal(&e.to_string()))?;
         self.jobs.heed(&self.config());
-        self.access.heed(&self.config());
         self.alerts.heed(self);
         Ok(configuration_read(&[
             (listeners_moved, "addresses to listen on"),

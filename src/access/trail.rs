@@ -265,6 +265,18 @@ impl Access {
         }
     }
 
+    /// Nobody is logged in, after an entry that said so: it is written in any case, too.
+    pub(super) fn note_login_undone(
+        &self,
+        what: &str,
+        (who, detail): (&str, Value),
+        from: IpAddr,
+        why: &ApiError,
+    ) {
+        let result = result_of::<()>(Err(why));
+        self.note(Record { result, ..record(EntryKind::Login, who, from.to_string(), what, detail) });
+    }
+
     fn note_knock(&self, record: Record) {
         let Some(left_out) = lock(&self.knocks).knock(now().count_s) else { return };
         let detail =

@@ -75,7 +75,7 @@ pub(super) fn rows() -> Vec<Route> {
 }
 
 /// Runs a blocking operation off the network threads.
-async fn run<T: Serialize + Send + 'static>(
+pub(super) async fn run<T: Serialize + Send + 'static>(
     daemon: Arc<Daemon>,
     operation: impl FnOnce(&Daemon) -> Result<T, ApiError> + Send + 'static,
 ) -> Response {

@@ -10,7 +10,7 @@ use axum::{Extension, Router, extract::State};
 use vtl_api::{ApiError, ErrorCode, OidcOffer, OidcStart};
 use zeroize::Zeroizing;
 
-use super::access::{Secure, blocking};
+use super::access::{Secure, blocking, run};
 use super::admit::Source;
 use super::cookie::{Cookie, OIDC, SESSION};
 use super::route::{Nothing, Route, elsewhere};
@@ -35,8 +35,9 @@ pub(super) fn routes() -> Router<Arc<Daemon>> {
         .route("/session/oidc/callback", get(come_back))
 }
 
-async fn offer(State(d): State<Arc<Daemon>>) -> axum::Json<OidcOffer> {
-    axum::Json(d.access.oidc_offer())
+/// Off the network threads: a reload may have the settings in hand.
+async fn offer(State(d): State<Arc<Daemon>>) -> Response {
+    run(d, |d| Ok(d.access.oidc_offer())).await
 }
 
 /// Runs what may wait for the provider: so many at once.
@@ -63,7 +64,12 @@ async fn begin(
     headers: HeaderMap,
 ) -> Response {
     let before = wiped(&SESSION, &headers, secure);
-    match with_turn(d, move |d| d.access.oidc_begin(from, before)).await {
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default().to_owned();
+    let begun = with_turn(d, move |d| {
+        let before = before.as_ref().map(|before| before.as_str());
+        d.access.oidc_begin(from, &host, before)
+    });
+    match begun.await {
         Ok((start, cookie)) => {
             with_cookies(axum::Json(start).into_response(), [OIDC.set(Some(&cookie), secure)])
         }

@@ -330,8 +330,12 @@ fn a_server_starts_without_its_provider_and_says_that_it_does_not_answer() {
     });
     let message = problem["message"].as_str().unwrap();
     assert!(message.contains("http://127.0.0.1:9/.well-known/openid-configuration"), "{message}");
-    let (status, refused) = server.ask_with("POST", "/session/oidc", &json!({}), &[]);
+    let begin = |headers: &[(&str, &str)]| server.ask_with("POST", "/session/oidc", &json!({}), headers);
+    let (status, refused) = begin(&[("Host", "127.0.0.1:1")]);
     assert_eq!(status, 503, "{refused}");
+    let (status, refused) = begin(&[]);
+    assert_eq!(status, 403, "the browser would come back to another name: {refused}");
+    assert!(refused.to_string().contains("open http://127.0.0.1:1 and log in there"), "{refused}");
     let log_in = json!({ "token": server.token() });
     assert_eq!(server.ask_with("POST", "/session", &log_in, &[]).0, 200, "others log in as ever");
 }

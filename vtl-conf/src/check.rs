@@ -394,8 +394,10 @@ impl Checker<'_> {
             }
         });
         let known = hosts.clone().unwrap_or_default();
+        let is_wide = listen.as_ref().is_none_or(|address| !doors::is_loopback(address));
+        let answers = oidc::Answers { has_tls, is_wide, hosts: &known };
         let public_url =
-            self.optional("api.public_url", public_url, |value| oidc::public_address(value, has_tls, &known));
+            self.optional("api.public_url", public_url, |value| oidc::public_address(value, &answers));
         Some(Api { listen: listen?, hosts: hosts?, tls: tls?, public_url: public_url? })
     }
 

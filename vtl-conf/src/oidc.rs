@@ -192,22 +192,43 @@ impl Checker<'_> {
     }
 }
 
+/// What the API answers to.
+pub(crate) struct Answers<'h> {
+    pub(crate) has_tls: bool,
+    /// Other machines reach it, by any of its addresses.
+    pub(crate) is_wide: bool,
+    pub(crate) hosts: &'h [String],
+}
+
+impl Answers<'_> {
+    fn check_host(&self, host: &str) -> Parsed<()> {
+        if let Ok(address) = host.parse::<IpAddr>() {
+            return match self.is_wide || address.to_canonical().is_loopback() {
+                true => Ok(()),
+                false => {
+                    Err("the API does not answer to this address, since api.listen is loopback".to_owned())
+                }
+            };
+        }
+        match host == "localhost" || self.hosts.iter().any(|own| own == host) {
+            true => Ok(()),
+            false => Err("the API does not answer to this name, since it is not in api.hosts".to_owned()),
+        }
+    }
+}
+
 /// `https://HOST[:PORT]`, or `http://` when the API has no TLS; with a name that the API answers to.
-pub(crate) fn public_address(value: &Value, has_tls: bool, hosts: &[String]) -> Parsed<String> {
+pub(crate) fn public_address(value: &Value, api: &Answers<'_>) -> Parsed<String> {
     let address = text(value)?;
-    let scheme = if has_tls { "https://" } else { "http://" };
+    let scheme = if api.has_tls { "https://" } else { "http://" };
     let rest = address
         .strip_prefix(scheme)
-        .ok_or_else(|| format!("the API speaks {}", if has_tls { "TLS" } else { "without TLS" }))?;
+        .ok_or_else(|| format!("the API speaks {}", if api.has_tls { "TLS" } else { "without TLS" }))?;
     let host = web_host(address).ok_or_else(|| "this is no address of the web".to_owned())?;
     if rest.contains(['/', '?', '#']) {
         return Err("pages lie at the top of it, so it has no path".to_owned());
     }
-    let known = host.parse::<IpAddr>().is_ok() || host == "localhost" || hosts.iter().any(|own| own == host);
-    match known {
-        true => Ok(address.to_owned()),
-        false => Err("the API does not answer to this name, since it is not in api.hosts".to_owned()),
-    }
+    api.check_host(host).map(|()| address.to_owned())
 }
 
 /// What is asked of it decides who gets in, so nobody on the way may change it.
@@ -362,6 +383,24 @@ mod tests {
         refused(&[hosts, back], "api.public_url", "without TLS");
         refused(&[tls, BACK], "api.public_url", "speaks TLS");
         refused(&["api.public_url=\"http://localhost/vtl\""], "api.public_url", "no path");
+    }
+
+    #[test]
+    fn browsers_come_back_to_an_address_of_other_machines_only_when_the_api_listens_for_them() {
+        let tls = "api.tls.self_signed=true";
+        let back = |host: &str| format!("api.public_url=\"https://{host}:8460\"");
+        let wide = "api.listen=\"0.0.0.0:8460\"";
+        for address in ["192.0.2.10", "[2001:db8::1]"] {
+            refused(&[tls, &back(address)], "api.public_url", "api.listen is loopback");
+            assert!(with(&[tls, wide, &back(address)]).is_ok(), "{address}");
+        }
+        for address in ["127.0.0.1", "127.0.0.2", "[::1]", "localhost"] {
+            assert!(with(&[tls, &back(address)]).is_ok(), "{address}");
+            assert!(with(&[tls, wide, &back(address)]).is_ok(), "{address}");
+        }
+        // What is wrong with api.listen is told, and not what follows from it.
+        let errors = with(&[tls, "api.listen=nowhere", &back("192.0.2.10")]).unwrap_err();
+        assert!(errors.0.iter().all(|error| error.key == "api.listen"), "{errors}");
     }
 
     #[test]

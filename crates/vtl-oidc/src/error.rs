@@ -4,6 +4,8 @@ use std::fmt;
 
 /// The longest part of what came from elsewhere that is shown.
 const MOST_SHOWN: usize = 64;
+/// Of what a parser says: it has names of fields and, whole, the values that it did not expect.
+const MOST_OF_PARSER: usize = 200;
 
 /// Each names what it is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,7 +63,16 @@ pub enum Fault {
 
 /// What came from elsewhere, made short and visible.
 pub(crate) fn shown(text: &str) -> String {
-    text.chars().take(MOST_SHOWN).flat_map(char::escape_debug).collect()
+    visible(text, MOST_SHOWN)
+}
+
+fn visible(text: &str, most: usize) -> String {
+    text.chars().take(most).flat_map(char::escape_debug).collect()
+}
+
+/// A document of the provider's that cannot be read.
+pub(crate) fn unreadable(document: &'static str, why: &serde_json::Error) -> OidcError {
+    OidcError::Unusable(document, visible(&why.to_string(), MOST_OF_PARSER))
 }
 
 impl From<Fault> for OidcError {

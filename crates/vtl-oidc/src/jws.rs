@@ -14,7 +14,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::error::OidcError;
+use crate::error::{OidcError, unreadable};
 
 /// Keys of a provider that are looked at: the present, the next, the last, for each algorithm.
 const MOST_KEYS: usize = 64;
@@ -131,8 +131,7 @@ impl Keys {
         struct Set {
             keys: Vec<Value>,
         }
-        let set: Set = serde_json::from_slice(text)
-            .map_err(|why| OidcError::Unusable("list of keys", why.to_string()))?;
+        let set: Set = serde_json::from_slice(text).map_err(|why| unreadable("list of keys", &why))?;
         let keys = set.keys.into_iter().filter_map(|key| serde_json::from_value(key).ok());
         Ok(Self(keys.take(MOST_KEYS).collect()))
     }

@@ -19,4 +19,4 @@ mod token;
 
 pub use error::{Fault, OidcError};
 pub use flow::{FLOW_S, Flow, Flows, MOST_FLOWS, MOST_FLOWS_OF_ADDRESS, Random, Started};
-pub use provider::{Arrived, Back, Client, Moment, Person, Provider, Transport};
+pub use provider::{Arrived, Back, Client, FAILED_AGAIN_S, Moment, Person, Provider, Transport};

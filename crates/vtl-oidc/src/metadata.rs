@@ -3,14 +3,14 @@
 use http::Uri;
 use serde::Deserialize;
 
-use crate::error::{OidcError, shown};
+use crate::error::{OidcError, shown, unreadable};
 use crate::jws::{Algorithm, algorithm};
 
 const WELL_KNOWN: &str = "/.well-known/openid-configuration";
 /// Longer addresses are not used.
 const MOST_ADDRESS: usize = 2048;
 /// What the document is called in refusals.
-const DOCUMENT: &str = "configuration";
+pub(crate) const DOCUMENT: &str = "configuration";
 
 /// How a client with a secret shows it (OpenID Connect Core, 9).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,8 +57,7 @@ fn unusable<T>(why: String) -> Result<T, OidcError> {
 impl Metadata {
     /// Reads what was found at [`address`].
     pub(crate) fn parse(text: &[u8], issuer: &str) -> Result<Self, OidcError> {
-        let document: Document =
-            serde_json::from_slice(text).map_err(|why| OidcError::Unusable(DOCUMENT, why.to_string()))?;
+        let document: Document = serde_json::from_slice(text).map_err(|why| unreadable(DOCUMENT, &why))?;
         if document.issuer != issuer {
             return unusable(format!(
                 "it is that of the issuer '{}', and not of '{issuer}'",
@@ -157,6 +156,16 @@ mod tests {
             assert!(refused.contains("and not of 'https://id.example.org/realms/vtl'"), "{refused}");
         }
         assert_eq!(address("https://a.example/"), "https://a.example/.well-known/openid-configuration");
+    }
+
+    #[test]
+    fn of_a_document_that_cannot_be_read_a_short_part_is_told() {
+        let refused =
+            parse(|d| d["authorization_response_iss_parameter_supported"] = json!("x".repeat(5000)));
+        let refused = refused.unwrap_err();
+        assert!(refused.contains("invalid type") && refused.chars().count() < 300, "{refused}");
+        let refused = parse(|d| drop(d.as_object_mut().unwrap().remove("jwks_uri"))).unwrap_err();
+        assert!(refused.contains("missing field `jwks_uri`"), "{refused}");
     }
 
     #[test]

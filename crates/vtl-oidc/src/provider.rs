@@ -1,8 +1,9 @@
 //! One provider: what it says of itself and how long that counts, log-ins that are on their way to it, and how one ends.
 //!
 //! Requests to the provider are few by design, however often somebody asks here: its configuration and keys are kept for an
-//! hour; keys are asked for again when a token names another, but not more often than once a minute; after a failure nothing is
-//! asked for some seconds. A code is exchanged once for each log-in that was begun here.
+//! hour; keys are asked for again when a token names another or its signature is not that of the known one, but not more often
+//! than once a minute; after a failure nothing is asked for half a minute. What was known before counts until there is
+//! something newer. A code is exchanged once for each log-in that was begun here.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -18,15 +19,16 @@ use zeroize::Zeroizing;
 use crate::error::{Fault, OidcError, shown};
 use crate::flow::{Flow, Flows, Random, Started};
 use crate::jws::Keys;
-use crate::metadata::{Metadata, SecretIn, address};
+use crate::metadata::{DOCUMENT, Metadata, SecretIn, address};
 use crate::token::{Believed, Expected, verify};
 
 /// So long what the provider says of itself counts.
 const KEPT_S: u64 = 60 * 60;
 /// Keys are asked for again at most so often.
 const KEYS_AGAIN_S: u64 = 60;
-/// After a failure nothing is asked for so long.
-const FAILED_AGAIN_S: u64 = 5;
+/// After a failure nothing is asked for so long, counted from when it was begun to ask. Two requests may have waited for their
+/// whole time by then, and who waited behind them must still find the failure and not ask once more.
+pub const FAILED_AGAIN_S: u64 = 30;
 /// Of a longer code or token nothing is believed.
 const MOST_CODE: usize = 4096;
 const MOST_TOKEN: usize = 128 << 10;
@@ -127,7 +129,26 @@ struct Known {
     metadata: Option<(Arc<Metadata>, u64)>,
     keys: Arc<Keys>,
     keys_asked_count_s: u64,
+    /// Why there are no newer keys, when they were asked for last.
+    keys_failed: Option<OidcError>,
     failed: Option<(OidcError, u64)>,
+}
+
+impl Known {
+    /// A failure that was just now.
+    fn failed_just(&self, now: Moment) -> Option<OidcError> {
+        let (error, at_s) = self.failed.as_ref()?;
+        (now.count_s < at_s.saturating_add(FAILED_AGAIN_S)).then(|| error.clone())
+    }
+}
+
+/// What was wrong, each until the same goes well.
+#[derive(Default)]
+struct Troubles {
+    /// With what it says of itself, or with its keys.
+    said: Option<OidcError>,
+    /// With giving a token for a code.
+    exchange: Option<OidcError>,
 }
 
 /// A provider as it is configured.
@@ -137,7 +158,7 @@ pub struct Provider<T> {
     flows: Mutex<Flows>,
     /// Held while the provider is asked: who wants the same waits, and asks nothing himself.
     known: Mutex<Known>,
-    trouble: Mutex<Option<OidcError>>,
+    troubles: Mutex<Troubles>,
 }
 
 impl<T> fmt::Debug for Provider<T> {
@@ -153,8 +174,8 @@ fn lock<V>(mutex: &Mutex<V>) -> MutexGuard<'_, V> {
 impl<T: Transport> Provider<T> {
     /// One of which nothing is known yet.
     pub fn new(client: Client, transport: T) -> Self {
-        let (flows, known, trouble) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Self { client, transport, flows, known, trouble }
+        let (flows, known, troubles) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Self { client, transport, flows, known, troubles }
     }
 
     /// Its issuer.
@@ -164,18 +185,20 @@ impl<T: Transport> Provider<T> {
 
     /// What was wrong with it when it was asked last.
     pub fn trouble(&self) -> Option<OidcError> {
-        lock(&self.trouble).clone()
+        let troubles = lock(&self.troubles);
+        troubles.said.as_ref().or(troubles.exchange.as_ref()).cloned()
     }
 
-    /// Asks it what it says of itself, when that is not known or was wrong.
+    /// Asks it what it says of itself, when that is not known or something was wrong. What is known counts until there is
+    /// something newer.
     ///
     /// # Errors
     /// It does not answer, or with something that cannot be used.
     pub fn look(&self, now: Moment) -> Result<(), OidcError> {
-        if self.trouble().is_some() {
-            lock(&self.known).metadata = None;
+        if self.trouble().is_none() {
+            return self.metadata(now).map(drop);
         }
-        self.metadata(now).map(drop)
+        self.renew(&mut lock(&self.known), now).map(drop)
     }
 
     /// Begins a log-in: the address to send the browser to, and what binds it to the browser. `before`: the session that the
@@ -226,10 +249,18 @@ impl<T: Transport> Provider<T> {
             return Err(OidcError::Denied(code_word(error)));
         }
         let code = back.code.filter(|code| (1..=MOST_CODE).contains(&code.len())).ok_or(OidcError::NoCode)?;
-        let token = self.exchange(&metadata, code, &flow)?;
-        *lock(&self.trouble) = None;
+        let exchanged = self.exchange(&metadata, code, &flow);
+        self.note_exchange(exchanged.as_ref().err());
+        let token = exchanged?;
         let believed = self.believe(&token, &metadata, &flow, now)?;
         Ok(Arrived { person: self.person(believed), before: flow.before })
+    }
+
+    /// A refusal may be about this one code, and says neither that the provider is well nor that it is not.
+    fn note_exchange(&self, error: Option<&OidcError>) {
+        if error.is_none_or(OidcError::is_of_provider) {
+            lock(&self.troubles).exchange = error.cloned();
+        }
     }
 
     /// The ID token for a code (Core, 3.1.3).
@@ -242,7 +273,7 @@ impl<T: Transport> Provider<T> {
         let (form, authorization) = self.request(metadata, code, flow)?;
         let answered =
             self.transport.post(&metadata.token, &form, authorization.as_ref().map(|text| text.as_str()));
-        let (status, body) = answered.map_err(|why| self.unreachable(&metadata.token, why))?;
+        let (status, body) = answered.map_err(|why| unreachable(&metadata.token, why))?;
         let answer: Option<Answer> = serde_json::from_slice(&body).ok();
         let said = match answer {
             Some(Answer { id_token: Some(token), error: None }) if status == 200 => {
@@ -285,10 +316,7 @@ impl<T: Transport> Provider<T> {
                 let form = Zeroizing::new(form.append_pair("client_id", id).finish());
                 Ok((Zeroizing::new(format!("{}&client_secret={}", form.as_str(), secret.as_str())), None))
             }
-            None => Err(OidcError::Unusable(
-                "configuration",
-                "it takes a client's secret neither in a header nor in a form".to_owned(),
-            )),
+            None => Err(takes_no_secret()),
         }
     }
 
@@ -309,27 +337,46 @@ impl<T: Transport> Provider<T> {
         };
         let keys = lock(&self.known).keys.clone();
         match verify(token, &keys, &expected) {
-            Err(Fault::UnknownKey(id)) => {
-                let keys = self.newer_keys(metadata, now)?.ok_or(Fault::UnknownKey(id))?;
+            // Another key may have come under the same id, or under none.
+            Err(fault @ (Fault::UnknownKey(_) | Fault::Signature)) => {
+                let keys = self.newer_keys(metadata, &keys, now)?.ok_or(fault)?;
                 Ok(verify(token, &keys, &expected)?)
             }
             known => Ok(known?),
         }
     }
 
-    /// None: they were asked for a moment ago.
-    fn newer_keys(&self, metadata: &Metadata, now: Moment) -> Result<Option<Arc<Keys>>, OidcError> {
+    /// Others than those that were `tried`: what another log-in has fetched meanwhile, or what the provider has now. None: they
+    /// were asked for a moment ago.
+    fn newer_keys(
+        &self,
+        metadata: &Metadata,
+        tried: &Arc<Keys>,
+        now: Moment,
+    ) -> Result<Option<Arc<Keys>>, OidcError> {
         let mut known = lock(&self.known);
+        if !Arc::ptr_eq(tried, &known.keys) {
+            return Ok(Some(known.keys.clone()));
+        }
         if now.count_s < known.keys_asked_count_s.saturating_add(KEYS_AGAIN_S) {
-            return Ok(None);
+            return known.keys_failed.clone().map_or(Ok(None), Err);
         }
         known.keys_asked_count_s = now.count_s;
-        known.keys = Arc::new(self.keys(metadata)?);
-        Ok(Some(known.keys.clone()))
+        match self.keys(metadata) {
+            Ok(keys) => {
+                (known.keys, known.keys_failed) = (Arc::new(keys), None);
+                Ok(Some(known.keys.clone()))
+            }
+            Err(error) => {
+                known.keys_failed = Some(error.clone());
+                lock(&self.troubles).said = Some(error.clone());
+                Err(error)
+            }
+        }
     }
 
     fn keys(&self, metadata: &Metadata) -> Result<Keys, OidcError> {
-        let text = self.transport.get(&metadata.keys).map_err(|why| self.unreachable(&metadata.keys, why))?;
+        let text = self.transport.get(&metadata.keys).map_err(|why| unreachable(&metadata.keys, why))?;
         Keys::parse(&text)
     }
 
@@ -340,13 +387,16 @@ impl<T: Transport> Provider<T> {
         {
             return Ok(metadata.clone());
         }
-        if let Some((error, at_s)) = &known.failed
-            && now.count_s < at_s.saturating_add(FAILED_AGAIN_S)
-        {
-            return Err(error.clone());
+        self.renew(&mut known, now)
+    }
+
+    /// Asks anew, unless that failed just now. A failure leaves what was known.
+    fn renew(&self, known: &mut Known, now: Moment) -> Result<Arc<Metadata>, OidcError> {
+        if let Some(error) = known.failed_just(now) {
+            return Err(error);
         }
         let asked = self.ask();
-        *lock(&self.trouble) = asked.as_ref().err().cloned();
+        lock(&self.troubles).said = asked.as_ref().err().cloned();
         match asked {
             Ok((metadata, keys)) => {
                 let metadata = Arc::new(metadata);
@@ -354,6 +404,7 @@ impl<T: Transport> Provider<T> {
                     metadata: Some((metadata.clone(), now.count_s)),
                     keys: Arc::new(keys),
                     keys_asked_count_s: now.count_s,
+                    keys_failed: None,
                     failed: None,
                 };
                 Ok(metadata)
@@ -367,16 +418,14 @@ impl<T: Transport> Provider<T> {
 
     fn ask(&self) -> Result<(Metadata, Keys), OidcError> {
         let address = address(&self.client.issuer);
-        let text = self.transport.get(&address).map_err(|why| self.unreachable(&address, why))?;
+        let text = self.transport.get(&address).map_err(|why| unreachable(&address, why))?;
         let metadata = Metadata::parse(&text, &self.client.issuer)?;
+        // Said now, and not to somebody who has proved who he is already.
+        if self.client.client_secret.is_some() && metadata.secret_in.is_none() {
+            return Err(takes_no_secret());
+        }
         let keys = self.keys(&metadata)?;
         Ok((metadata, keys))
-    }
-
-    fn unreachable(&self, address: &str, why: String) -> OidcError {
-        let error = OidcError::Unreachable(address.to_owned(), why);
-        *lock(&self.trouble) = Some(error.clone());
-        error
     }
 
     fn person(&self, believed: Believed) -> Person {
@@ -385,6 +434,14 @@ impl<T: Transport> Provider<T> {
         let groups = groups(claims.get(&self.client.groups_claim));
         Person { subject, name, groups }
     }
+}
+
+fn unreachable(address: &str, why: String) -> OidcError {
+    OidcError::Unreachable(address.to_owned(), why)
+}
+
+fn takes_no_secret() -> OidcError {
+    OidcError::Unusable(DOCUMENT, "it takes a client's secret neither in a header nor in a form".to_owned())
 }
 
 /// An error code of RFC 6749 or OpenID Connect; whatever else stands there is not shown.
@@ -413,4 +470,62 @@ fn groups(claim: Option<&Value>) -> Vec<String> {
     };
     let texts = all.iter().filter_map(Value::as_str).filter(|text| text.len() <= MOST_GROUP);
     texts.take(MOST_GROUPS).map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    /// Has no keys, and counts how often it was asked for them.
+    #[derive(Default)]
+    struct Counting(AtomicU32);
+
+    impl Transport for Counting {
+        fn get(&self, address: &str) -> Result<Vec<u8>, String> {
+            if address.ends_with("/keys") {
+                self.0.fetch_add(1, Ordering::Relaxed);
+                return Ok(br#"{"keys": []}"#.to_vec());
+            }
+            let text = r#"{"issuer": "https://id.example.org", "jwks_uri": "https://id.example.org/keys",
+                "authorization_endpoint": "https://id.example.org/auth",
+                "token_endpoint": "https://id.example.org/token",
+                "id_token_signing_alg_values_supported": ["ES256"]}"#;
+            Ok(text.as_bytes().to_vec())
+        }
+
+        fn post(&self, _: &str, _: &str, _: Option<&str>) -> Result<(u16, Vec<u8>), String> {
+            Err("nobody asks".to_owned())
+        }
+    }
+
+    fn provider() -> Provider<Counting> {
+        let client = Client {
+            issuer: "https://id.example.org".to_owned(),
+            client_id: "vtl".to_owned(),
+            client_secret: None,
+            redirect_uri: String::new(),
+            scopes: Vec::new(),
+            name_claim: String::new(),
+            groups_claim: String::new(),
+        };
+        Provider::new(client, Counting::default())
+    }
+
+    #[test]
+    fn of_two_log_ins_after_a_change_of_keys_one_asks_and_both_have_the_new_ones() {
+        let provider = provider();
+        let at = |count_s| Moment { wall_s: 0, count_s };
+        let metadata = provider.metadata(at(0)).unwrap();
+        let old = lock(&provider.known).keys.clone();
+        let fetched =
+            |tried: &Arc<Keys>, count_s| provider.newer_keys(&metadata, tried, at(count_s)).unwrap();
+        assert!(fetched(&old, 59).is_none());
+        let first = fetched(&old, 60).unwrap();
+        assert!(!Arc::ptr_eq(&first, &old));
+        assert!(fetched(&old, 60).is_some_and(|second| Arc::ptr_eq(&second, &first)));
+        assert!(fetched(&first, 60).is_none());
+        assert_eq!(provider.transport.0.load(Ordering::Relaxed), 2);
+    }
 }

@@ -22,6 +22,7 @@ use crate::{Back, Client, Fault, Moment, OidcError, Person, Provider, Transport}
 const ISSUER: &str = "https://id.example.org";
 const CLIENT: &str = "vtl-test";
 const RETURN: &str = "https://vtl.example.org:8460/api/v1/session/oidc/callback";
+const CONFIGURATION: &str = "/.well-known/openid-configuration";
 const NOW_S: u64 = 1_800_000_000;
 
 fn encoded(bytes: impl AsRef<[u8]>) -> String {
@@ -92,6 +93,10 @@ struct Script {
     published: Vec<Value>,
     methods: Value,
     up: bool,
+    /// Codes are exchanged.
+    exchanges: bool,
+    /// In place of the list of keys.
+    no_list: Option<&'static str>,
     head: Value,
     claims: Value,
     /// How the token is signed, when it is not as its header says.
@@ -122,7 +127,9 @@ impl Transport for Little {
                 "token_endpoint_auth_methods_supported": script.methods,
                 "authorization_response_iss_parameter_supported": true,
             }),
-            "https://id.example.org/keys" => json!({ "keys": script.published }),
+            "https://id.example.org/keys" => {
+                script.no_list.map_or_else(|| json!({ "keys": script.published }), Value::from)
+            }
             other => panic!("{other}"),
         };
         Ok(answer.to_string().into_bytes())
@@ -131,6 +138,9 @@ impl Transport for Little {
     fn post(&self, address: &str, form: &str, authorization: Option<&str>) -> Result<(u16, Vec<u8>), String> {
         assert_eq!(address, "https://id.example.org/token");
         let mut script = self.0.lock().unwrap();
+        if !script.exchanges {
+            return Err("connection reset".to_owned());
+        }
         script.posted = (form.to_owned(), authorization.map(str::to_owned));
         if !form.contains("&code=good&") {
             return Ok((400, br#"{"error": "invalid_grant", "error_description": "made-up"}"#.to_vec()));
@@ -188,6 +198,8 @@ impl Stage {
             published,
             methods: json!(["client_secret_basic", "none"]),
             up: true,
+            exchanges: true,
+            no_list: None,
             head: json!({"alg": "ES256", "kid": "ec"}),
             claims: Value::Null,
             signed_as: None,
@@ -400,6 +412,61 @@ fn keys_are_asked_for_again_at_one_that_is_not_known_and_not_more_often_than_onc
 }
 
 #[test]
+fn keys_are_asked_for_again_when_another_has_come_under_the_same_id() {
+    let stage = Stage::new();
+    stage.log_in(|_| ()).unwrap();
+    stage.script(|script| {
+        std::mem::swap(&mut script.keys.ec, &mut script.keys.other_ec);
+        script.published[0] = Keys::ec_row(&script.keys.ec, "ec");
+    });
+    stage.refused(Fault::Signature, |_| ());
+    assert_eq!(stage.asked("/keys"), 1, "they were asked for a moment ago");
+    stage.later(60);
+    assert_eq!(stage.log_in(|_| ()).unwrap().subject, "7f3a");
+    let wrong = |script: &mut Script| script.signed_as = Some("none");
+    stage.refused(Fault::Signature, wrong);
+    assert_eq!(stage.asked("/keys"), 2);
+}
+
+#[test]
+fn keys_that_could_not_be_had_are_the_reason_that_is_given_and_what_was_known_counts_on() {
+    let stage = Stage::new();
+    stage.provider.look(stage.now()).unwrap();
+    stage.later(60);
+    stage.script(|script| script.no_list = Some("no list"));
+    let new = |script: &mut Script| script.head["kid"] = json!("new");
+    let why = stage.log_in(new).unwrap_err();
+    assert!(matches!(why, OidcError::Unusable("list of keys", _)), "{why}");
+    assert_eq!(stage.provider.trouble(), Some(why.clone()));
+    stage.later(59);
+    assert_eq!(stage.log_in(new).unwrap_err(), why, "the key may well be there");
+    assert_eq!(stage.asked("/keys"), 2);
+    assert_eq!(stage.provider.look(stage.now()).unwrap_err(), why);
+    let old = stage.log_in(|script| script.head["kid"] = json!("ec"));
+    assert_eq!(old.unwrap().subject, "7f3a", "a look that failed takes nothing away");
+    assert_eq!(stage.provider.trouble(), Some(why), "nor does a log-in mend it");
+    stage.later(30);
+    stage.script(|script| script.no_list = None);
+    stage.provider.look(stage.now()).unwrap();
+    assert_eq!((stage.provider.trouble(), stage.asked(CONFIGURATION)), (None, 3));
+    assert_eq!(stage.log_in(new).unwrap_err(), OidcError::Token(Fault::UnknownKey("new".to_owned())));
+}
+
+#[test]
+fn trouble_with_codes_lasts_until_one_is_exchanged() {
+    let stage = Stage::new();
+    let why = stage.log_in(|script| script.exchanges = false).unwrap_err();
+    let told = "https://id.example.org/token does not answer: connection reset";
+    assert_eq!((why.to_string().as_str(), stage.provider.trouble()), (told, Some(why.clone())));
+    stage.later(60);
+    stage.provider.look(stage.now()).unwrap();
+    assert_eq!(stage.asked(CONFIGURATION), 2, "it may have moved");
+    assert_eq!(stage.provider.trouble(), Some(why));
+    stage.log_in(|script| script.exchanges = true).unwrap();
+    assert_eq!(stage.provider.trouble(), None);
+}
+
+#[test]
 fn without_an_id_of_a_key_there_must_be_one_that_fits() {
     let stage = Stage::new();
     assert!(stage.log_in(|script| script.head = json!({"alg": "ES256"})).is_ok());
@@ -428,9 +495,8 @@ fn a_key_for_something_else_verifies_nothing() {
 }
 
 #[test]
-fn what_the_provider_says_of_itself_is_kept_for_an_hour_and_a_failure_for_seconds() {
+fn what_the_provider_says_of_itself_is_kept_for_an_hour_and_a_failure_for_half_a_minute() {
     let stage = Stage::new();
-    const CONFIGURATION: &str = "/.well-known/openid-configuration";
     stage.script(|script| script.up = false);
     for _ in 0..10 {
         assert!(matches!(stage.provider.look(stage.now()), Err(OidcError::Unreachable(..))));
@@ -442,7 +508,10 @@ fn what_the_provider_says_of_itself_is_kept_for_an_hour_and_a_failure_for_second
         "https://id.example.org/.well-known/openid-configuration does not answer: connection refused"
     );
     stage.script(|script| script.up = true);
-    stage.later(5);
+    stage.later(29);
+    assert!(stage.provider.look(stage.now()).is_err());
+    assert_eq!(stage.asked(CONFIGURATION), 1, "who has waited behind two requests asks no third");
+    stage.later(1);
     stage.provider.look(stage.now()).unwrap();
     assert_eq!(stage.provider.trouble(), None);
     stage.later(3599);
@@ -471,7 +540,12 @@ fn the_secret_goes_where_the_provider_takes_it_and_is_escaped() {
     assert_eq!(parameters(&form)["client_secret"], "made up: secret/1");
     stage.later(3600);
     stage.script(|script| script.methods = json!(["private_key_jwt"]));
-    assert!(matches!(stage.log_in(|_| ()), Err(OidcError::Unusable("configuration", _))));
+    let told = stage.provider.look(stage.now()).unwrap_err();
+    assert!(matches!(told, OidcError::Unusable("configuration", _)), "before anybody has logged in: {told}");
+    assert_eq!(stage.provider.trouble(), Some(told));
+    let public = Stage::new();
+    public.script(|script| script.methods = json!(["private_key_jwt"]));
+    public.provider.look(public.now()).unwrap();
     assert!(!format!("{:?}", stage.provider).contains("made up"));
 }
 

@@ -12,20 +12,22 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tracing::{info, warn};
 use vtl_api::{ApiError, BASE, ErrorCode, OidcOffer, OidcStart, Problem};
-use vtl_auth::{OidcUser, Role, Roles};
+use vtl_auth::{Kind, OidcUser, Role, Roles};
 use vtl_conf::{Config, RoleGroups};
 use vtl_oidc::{Arrived, Back, Client, Moment, OidcError, Person, Provider};
 use zeroize::Zeroizing;
 
 use self::transport::Web;
 use super::login::UNKNOWN;
-use super::{Access, LoggedIn, Who, refusal};
+use super::{Access, LoggedIn, Who, bearer, refusal};
 use crate::daemon::lock;
 
 /// Requests to the provider at once; each takes a thread for some seconds at most.
 pub(super) const ASKED_AT_ONCE: usize = 4;
 /// Where browsers come back, below the API's base.
 const RETURN: &str = "/session/oidc/callback";
+/// What the audit log calls it.
+const LOG_IN: &str = "log in by OIDC";
 /// So often the thread looks whether the provider answers; what it says is asked for anew once an hour.
 const LOOK_TIME: Duration = Duration::from_secs(60);
 
@@ -71,6 +73,34 @@ impl Configured {
     fn is(&self, settings: &vtl_conf::Oidc, public_url: &str) -> bool {
         self.settings == *settings && self.public_url == public_url
     }
+
+    /// Whether a browser that asked this host comes back to the same one, where its cookies are.
+    fn is_at(&self, host: &str) -> bool {
+        let (authority, usual_port) = match self.public_url.split_once("://") {
+            Some(("https", authority)) => (authority, 443),
+            Some((_, authority)) => (authority, 80),
+            None => return false,
+        };
+        place(host, usual_port) == place(authority, usual_port)
+    }
+}
+
+/// Host and port of what stands in an address or a Host header; without a port that of the scheme.
+fn place(authority: &str, usual_port: u16) -> (String, u16) {
+    let parts = authority.rsplit_once(':').and_then(|(host, port)| match port {
+        "" => Some((host, usual_port)),
+        port => Some((host, port.parse().ok()?)),
+    });
+    let (host, port) = parts.unwrap_or((authority, usual_port));
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    // An address of IPv6 may be written in several ways.
+    let address = bare.parse::<IpAddr>().map(|address| address.to_string());
+    (address.unwrap_or_else(|_| host.to_ascii_lowercase()), port)
+}
+
+/// The session that a browser has: a cookie that looks like none is not kept for ten minutes.
+fn session_before(cookie: &str) -> Option<Zeroizing<String>> {
+    bearer(cookie, Kind::Session).map(|session| session.expose())
 }
 
 fn now() -> Moment {
@@ -95,7 +125,7 @@ fn roles(map: &RoleGroups, groups: &[String]) -> Roles {
 fn look_after(configured: &Weak<Configured>) {
     let mut was = None;
     while let Some(one) = configured.upgrade() {
-        let is = one.provider.look(now()).err();
+        let is = one.provider.look(now()).err().or_else(|| one.provider.trouble());
         match (&was, &is) {
             (before, Some(error)) if before.as_ref() != Some(error) => {
                 warn!(issuer = one.settings.issuer, %error, remedy = error.remedy(), "nobody can log in by OIDC");
@@ -171,13 +201,19 @@ impl Access {
         OidcOffer { name: self.provider().ok().map(|configured| configured.settings.name.clone()) }
     }
 
-    /// Begins a log-in: where the browser goes, and the value of its cookie. `before`: the session that it has.
+    /// Begins a log-in: where the browser goes, and the value of its cookie. `host`: what it called this server; `before`: the
+    /// cookie of a session that it has.
     pub(crate) fn oidc_begin(
         &self,
         from: IpAddr,
-        before: Option<Zeroizing<String>>,
+        host: &str,
+        before: Option<&str>,
     ) -> Result<(OidcStart, Zeroizing<String>), ApiError> {
         let configured = self.provider()?;
+        if !configured.is_at(host) {
+            return Err(elsewhere(&configured.public_url));
+        }
+        let before = before.and_then(session_before);
         let begun = configured.provider.begin((from, before), now(), &crate::random::fill);
         let (address, cookie) = begun.map_err(|error| told(&error))?;
         Ok((OidcStart { address }, cookie))
@@ -203,19 +239,39 @@ impl Access {
             }
             Err(error) => (Err((UNKNOWN.to_owned(), told(&error))), Value::Null, None),
         };
-        // A reload waits until the session is there, and ends it then.
-        let current = self.oidc.now.read().unwrap_or_else(PoisonError::into_inner);
-        let is_current = current.as_ref().is_some_and(|current| Arc::ptr_eq(current, &configured));
-        let who = who.and_then(|who| if is_current { Ok(who) } else { Err((who.0.text(), changed())) });
         let (name, outcome) = match &who {
             Ok((who, _)) => (who.text(), Ok(())),
             Err((name, error)) => (name.clone(), Err(error)),
         };
-        self.note_login("log in by OIDC", (&name, detail), from, outcome)?;
+        // On disk before the session is there, and with no lock: a reload and whoever asks for the log-in page wait for none.
+        self.note_login(LOG_IN, (&name, detail.clone()), from, outcome)?;
         let (who, roles) = who.map_err(|(_, error)| error)?;
-        self.log_out(before.as_ref().map(|before| before.as_str()));
-        Ok(self.open_session(&who, roles, None))
+        let before = before.as_ref().map(|before| before.as_str());
+        self.open_if_current(&configured, (&who, roles), before).ok_or_else(|| {
+            let error = changed();
+            self.note_login_undone(LOG_IN, (&name, detail), from, &error);
+            error
+        })
     }
+
+    /// A session by a provider that is still the one; in memory only. A reload waits until it is there, and ends it then.
+    fn open_if_current(
+        &self,
+        configured: &Arc<Configured>,
+        (who, roles): (&Who, Roles),
+        before: Option<&str>,
+    ) -> Option<LoggedIn> {
+        let current = self.oidc.now.read().unwrap_or_else(PoisonError::into_inner);
+        current.as_ref().filter(|current| Arc::ptr_eq(current, configured))?;
+        self.log_out(before);
+        Some(self.open_session(who, roles, None))
+    }
+}
+
+/// The provider would send the browser to another name of this server, where it has no cookie of this log-in.
+fn elsewhere(public_url: &str) -> ApiError {
+    let why = "people log in by OIDC at another name of this server";
+    refusal(ErrorCode::Forbidden, why, &format!("open {public_url} and log in there"))
 }
 
 fn changed() -> ApiError {
@@ -248,6 +304,82 @@ impl Configured {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::daemon::tests::open;
+
+    /// Nobody listens there.
+    const SETTINGS: [&str; 4] = [
+        "api.public_url=\"http://localhost:8460\"",
+        "access.oidc.issuer=\"http://127.0.0.1:9\"",
+        "access.oidc.client_id=vtl",
+        "access.oidc.roles.viewer=[\"staff\"]",
+    ];
+
+    #[test]
+    fn who_comes_back_after_the_settings_have_changed_gets_no_session() {
+        let folder = tempfile::tempdir().unwrap();
+        let daemon = open(folder.path(), &SETTINGS);
+        let access = &daemon.access;
+        let person = Person { subject: "7f3a".to_owned(), name: None, groups: vec!["staff".to_owned()] };
+        let old = access.provider().unwrap();
+        let (who, roles) = old.user(person).unwrap();
+        assert!(access.open_if_current(&old, (&who, roles), None).is_some());
+        assert_eq!(lock(&access.sessions).len(), 1);
+        let mut config = (*daemon.config()).clone();
+        config.access.oidc.as_mut().unwrap().name = "another".to_owned();
+        access.heed(&config);
+        assert_eq!(lock(&access.sessions).len(), 0);
+        assert!(access.open_if_current(&old, (&who, roles), None).is_none());
+        assert_eq!(lock(&access.sessions).len(), 0);
+        let new = access.provider().unwrap();
+        assert!(access.open_if_current(&new, (&who, roles), None).is_some());
+        daemon.stop();
+    }
+
+    #[test]
+    fn a_cookie_is_kept_for_the_log_in_when_it_is_that_of_a_session() {
+        let of = |kind| vtl_auth::Bearer::new(kind, &|bytes: &mut [u8]| bytes.fill(5)).expose();
+        assert_eq!(session_before(&of(Kind::Session)), Some(of(Kind::Session)));
+        assert_eq!(session_before(&of(Kind::Token)), None);
+        assert_eq!(session_before(&format!("{}0", *of(Kind::Session))), None);
+        assert_eq!(session_before(&"x".repeat(16 << 10)), None);
+    }
+
+    /// What the server is called, what a browser called it, whether that is the same.
+    const NAMES: [(&str, &str, bool); 16] = [
+        ("https://vtl.example.org:8460", "vtl.example.org:8460", true),
+        ("https://vtl.example.org:8460", "VTL.example.org:8460", true),
+        ("https://vtl.example.org:8460", "vtl.example.org", false),
+        ("https://vtl.example.org:8460", "vtl.example.org:8461", false),
+        ("https://vtl.example.org:8460", "localhost:8460", false),
+        ("https://vtl.example.org:8460", "127.0.0.1:8460", false),
+        ("https://vtl.example.org", "vtl.example.org", true),
+        ("https://vtl.example.org", "vtl.example.org:443", true),
+        ("https://vtl.example.org:443", "vtl.example.org", true),
+        ("https://vtl.example.org", "vtl.example.org:80", false),
+        ("http://localhost", "localhost:80", true),
+        ("http://localhost", "localhost:443", false),
+        ("http://[::1]:8460", "[0:0:0:0:0:0:0:1]:8460", true),
+        ("http://[::1]", "[::1]:80", true),
+        ("http://[::1]", "[::1]", true),
+        ("http://127.0.0.1:8460", "", false),
+    ];
+
+    #[test]
+    fn a_log_in_begins_at_the_name_to_which_it_comes_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let daemon = open(folder.path(), &SETTINGS);
+        let settings = daemon.config().access.oidc.clone().unwrap();
+        for (public_url, host, is_it) in NAMES {
+            let configured = Configured::new(settings.clone(), public_url.to_owned());
+            assert_eq!(configured.is_at(host), is_it, "{host} at {public_url}");
+        }
+        let begin = |host| daemon.access.oidc_begin(IpAddr::from([127, 0, 0, 1]), host, None).unwrap_err();
+        let refused = begin("127.0.0.1:8460");
+        assert_eq!(refused.code, ErrorCode::Forbidden);
+        assert_eq!(refused.remedy.as_deref(), Some("open http://localhost:8460 and log in there"));
+        assert_eq!(begin("localhost:8460").code, ErrorCode::Busy, "the provider does not answer");
+        daemon.stop();
+    }
 
     #[test]
     fn roles_come_from_groups_that_are_named_to_the_letter() {

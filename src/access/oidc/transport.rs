@@ -13,6 +13,8 @@ use vtl_oidc::Transport;
 
 /// From the look-up of the name to the last byte.
 const TIME_LIMIT: Duration = Duration::from_secs(10);
+const _: () =
+    assert!(vtl_oidc::FAILED_AGAIN_S > 2 * TIME_LIMIT.as_secs(), "a failure is remembered when it is there");
 /// Of an answer; one with all groups of a large site has some ten thousand bytes.
 const MOST_ANSWER: u64 = 512 << 10;
 /// The largest file of certificates that is read.
