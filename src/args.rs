@@ -27,6 +27,9 @@ pub struct Args {
     /// Print which versions of formats lie in the state and what a start would do with them; change nothing.
     #[arg(long)]
     pub upgrade_plan: bool,
+    /// Let the sealed secrets of the state folder lie open again, and end; needs their key in the configuration.
+    #[arg(long)]
+    pub unseal_secrets: bool,
     /// Write manual page and completions into a folder, for packages.
     #[arg(long, value_name = "DIR", hide = true)]
     pub write_manual: Option<PathBuf>,

@@ -234,6 +234,12 @@ impl Driver {
             Event::LoggedIn => self.logged_in(),
             Event::Command(command) => self.command(command),
             Event::TaskManagement { id, function } => self.task_management(id, function),
+            Event::Closed(CloseReason::LoginFailed) => {
+                info!(
+                    "log-in refused: it did not prove who it is, is on no list of the target, or asked for what is not there"
+                );
+                self.end();
+            }
             Event::LoggedOut | Event::Closed(_) => self.end(),
         }
     }

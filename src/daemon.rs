@@ -35,6 +35,7 @@ use crate::pools::{Pool, PoolError, Pools, rows, subject};
 use crate::portal::{DIAGNOSTIC_TARGET, portal, target_doors};
 use crate::remotes::Remotes;
 use crate::retention_clock::{Machine, RetentionClock, machine};
+use crate::sealing::{self, Sealing};
 use crate::sessions::Sessions;
 use crate::state::{StateFolder, hexadecimal};
 use crate::target::{Lun, Target};
@@ -83,6 +84,7 @@ pub struct Daemon {
     me: Weak<Self>,
     pub(crate) remotes: Remotes,
     pub(crate) keys: Keys,
+    pub(crate) sealing: Sealing,
     pub(crate) ejection: Ejection,
     pub(crate) policies: Policies,
     pub(crate) access: Access,
@@ -106,11 +108,17 @@ impl Daemon {
     pub(crate) fn open_on(
         args: Args,
         config: Config,
-        state: StateFolder,
+        mut state: StateFolder,
         machine: Machine,
     ) -> Result<Arc<Self>, String> {
+        let disk = Arc::new(RealDisk::new());
+        // Before anything changes: a wrong key ends the start here.
+        let sealing = Sealing::open(&config.secrets, disk.as_ref(), state.path())?;
+        state.seal_with(sealing.clone());
         let meta = SharedMeta::open(&state.inventory()).map_err(|e| e.to_string())?;
         let installation = install(&meta)?;
+        let keys = Keys::open(disk, state.path(), sealing.clone()).map_err(|e| e.to_string())?;
+        sealing::rest::seal_all(&state, &meta, &keys, &sealing)?;
         let (access, audit_problems) = Access::open(meta.clone(), &state)?;
         let tls = config.api.tls.as_ref().map(|tls| Tls::open(tls, &config.api, &state)).transpose()?;
         let pools = Arc::new(Pools::open(&config, &meta)?);
@@ -119,7 +127,6 @@ impl Daemon {
             RetentionClock::open(state.path(), machine, most_s, || remembered(&pools));
         let retention = Arc::new(retention);
         let remotes = Remotes::new(meta.clone(), state.path(), pools.clone()).map_err(|e| e.to_string())?;
-        let keys = Keys::open(Arc::new(RealDisk::new()), state.path()).map_err(|e| e.to_string())?;
         let (of_shelf, defaults, clock) = (pools.clone(), config.cartridge.clone(), retention.clone());
         let new_shelf = |me: &Weak<Self>| {
             let lazies = Arc::new(Lazies::new(crate::jobs::world(me.clone())));
@@ -151,6 +158,7 @@ impl Daemon {
             me: me.clone(),
             remotes,
             keys,
+            sealing,
             ejection,
             policies: Policies::default(),
             access,
@@ -160,6 +168,7 @@ impl Daemon {
         });
         audit_problems.into_iter().for_each(|problem| daemon.note_problem(problem));
         daemon.heed();
+        daemon.access.heed(&daemon.config());
         daemon.note_names();
         time_lost.into_iter().for_each(|problem| daemon.note_problem(problem));
         daemon.finish_halves().map_err(|e| e.message)?;
@@ -264,6 +273,8 @@ impl Daemon {
             ),
         }));
         problems.extend(self.certificate_problem());
+        problems.extend(self.sealing.chap_problems(&self.meta));
+        problems.extend(self.access.oidc_problem());
         problems.extend(self.jobs.problems());
         problems.extend(self.policies.problems());
         problems.extend(self.alerts.problems());
@@ -371,7 +382,7 @@ impl Daemon {
     /// # Errors
     /// The inventory cannot be read; the old rules stay.
     pub fn publish(&self) -> Result<(), LibraryError> {
-        self.sessions.set_portal(portal(&self.config(), &self.meta)?);
+        self.sessions.set_portal(portal(&self.config(), &self.meta, &self.sealing)?);
         self.sessions.in_flight().set_limit(self.config().iscsi.max_bytes_in_flight.0);
         self.sessions.buffers().set_bytes(self.config().iscsi.max_bytes_in_flight.0);
         Ok(())
@@ -411,6 +422,7 @@ impl Daemon {
         self.heed();
         self.publish().map_err(|e| internal(&e.to_string()))?;
         self.jobs.heed(&self.config());
+        self.access.heed(&self.config());
         self.alerts.heed(self);
         let later = match (listeners_moved, store_changed) {
             (false, false) => return Ok("configuration read".to_owned()),

@@ -21,8 +21,11 @@ use vtl_durable::{Disk, DiskError};
 use zeroize::Zeroizing;
 
 use crate::given_name::{BadName, GivenName};
+use crate::sealing::{SEALED, Sealing, What, is_sealed};
 pub(crate) use requests::refused;
 
+/// In the state folder.
+pub(crate) const FOLDER: &str = "keys";
 /// `docs/keys.md`.
 const FILE: Kind = Kind { magic: *b"VTLRSAK\0", version: 0 };
 const SUFFIX: &str = ".key";
@@ -36,6 +39,7 @@ const OTHERS: u32 = 0o077;
 pub struct Keys {
     disk: Arc<dyn Disk>,
     folder: PathBuf,
+    sealing: Sealing,
 }
 
 /// Why a key is not taken, used or removed.
@@ -222,14 +226,14 @@ impl Keys {
     ///
     /// # Errors
     /// The disk.
-    pub fn open(disk: Arc<dyn Disk>, state: &Path) -> Result<Self, DiskError> {
-        let folder = state.join("keys");
+    pub(crate) fn open(disk: Arc<dyn Disk>, state: &Path, sealing: Sealing) -> Result<Self, DiskError> {
+        let folder = state.join(FOLDER);
         disk.create_folder(&folder)?;
         disk.sync_folder(state)?;
         for found in disk.list(&folder)?.into_iter().filter(|found| sealed::is_leftover(&found.name)) {
             disk.unlink(&folder.join(found.name))?;
         }
-        Ok(Self { disk, folder })
+        Ok(Self { disk, folder, sealing })
     }
 
     /// A key of any sort.
@@ -314,8 +318,40 @@ impl Keys {
     }
 
     fn keep(&self, name: &GivenName, pem: &[u8]) -> Result<(), KeyRefused> {
-        let kept = sealed::replace(self.disk.as_ref(), &self.folder, &file_name(name), FILE, pem);
+        self.keep_as(name, pem, &self.sealing)
+    }
+
+    fn keep_as(&self, name: &GivenName, pem: &[u8], sealing: &Sealing) -> Result<(), KeyRefused> {
+        let bytes = sealing.seal(What::Key, name.as_str(), pem);
+        let bytes = bytes.map_err(|error| KeyRefused::Random(error.to_string()))?;
+        let (kind, payload) = bytes.as_deref().map_or((FILE, pem), |sealed| (SEALED, sealed));
+        let kept = sealed::replace(self.disk.as_ref(), &self.folder, &file_name(name), kind, payload);
         Ok(kept.map_err(ReplaceError::into_inner)?)
+    }
+
+    /// Every key's file as `into` says, sealed or open; how many were written. One that is damaged stays as it is when all are to be sealed.
+    ///
+    /// # Errors
+    /// The disk; a sealed one that does not open.
+    pub(crate) fn reseal(&self, into: &Sealing) -> Result<usize, KeyRefused> {
+        let mut written = 0;
+        for name in self.names()? {
+            if is_sealed(self.disk.as_ref(), &self.path(&name))? == into.is_on() {
+                continue;
+            }
+            match self.pem(&name) {
+                Ok(pem) => self.keep_as(&name, &pem, into)?,
+                Err(KeyRefused::Damaged { .. }) if into.is_on() => continue,
+                Err(error) => return Err(error),
+            }
+            written += 1;
+        }
+        Ok(written)
+    }
+
+    fn names(&self) -> Result<Vec<GivenName>, KeyRefused> {
+        let files = self.disk.list(&self.folder)?.into_iter().filter(|found| !found.is_folder);
+        Ok(files.filter_map(|found| found.name.strip_suffix(SUFFIX)?.parse().ok()).collect())
     }
 
     /// Every key by name; one whose file is damaged with the reason.
@@ -323,9 +359,7 @@ impl Keys {
     /// # Errors
     /// The folder cannot be read.
     pub fn all(&self) -> Result<Vec<Listed>, KeyRefused> {
-        let files = self.disk.list(&self.folder)?.into_iter().filter(|found| !found.is_folder);
-        let names = files.filter_map(|found| found.name.strip_suffix(SUFFIX)?.parse::<GivenName>().ok());
-        Ok(names.map(|name| (name.clone(), self.read(&name))).collect())
+        Ok(self.names()?.into_iter().map(|name| (name.clone(), self.read(&name))).collect())
     }
 
     /// Keeps the key in a file under a name. The private part of a key whose public part has this name already joins it.
@@ -369,15 +403,26 @@ impl Keys {
     }
 
     fn read(&self, name: &GivenName) -> Result<AnyKey, KeyRefused> {
-        let pem = match sealed::read(self.disk.as_ref(), &self.path(name), FILE) {
-            Ok(pem) => Zeroizing::new(pem),
-            Err(SealedError::Disk(error)) if error.is_not_found() => {
-                return Err(KeyRefused::Unknown(name.clone()));
-            }
-            Err(SealedError::Disk(error)) => return Err(error.into()),
-            Err(error) => return Err(damaged(name, &error)),
+        AnyKey::from_pem(&self.pem(name)?).map_err(|error| damaged(name, &error))
+    }
+
+    fn pem(&self, name: &GivenName) -> Result<Zeroizing<Vec<u8>>, KeyRefused> {
+        let refused = |error: SealedError| match error {
+            SealedError::Disk(error) if error.is_not_found() => KeyRefused::Unknown(name.clone()),
+            SealedError::Disk(error) => error.into(),
+            error => damaged(name, &error),
         };
-        AnyKey::from_pem(&pem).map_err(|error| damaged(name, &error))
+        let path = self.path(name);
+        let is_sealed = is_sealed(self.disk.as_ref(), &path).map_err(|error| refused(error.into()))?;
+        let kind = if is_sealed { SEALED } else { FILE };
+        let payload = sealed::read(self.disk.as_ref(), &path, kind).map_err(refused)?;
+        match is_sealed {
+            false => Ok(Zeroizing::new(payload)),
+            true => {
+                let opened = self.sealing.open_bytes(What::Key, name.as_str(), payload);
+                opened.map_err(|error| damaged(name, &error))
+            }
+        }
     }
 }
 

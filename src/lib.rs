@@ -45,6 +45,7 @@ mod remotes;
 mod retention_clock;
 mod room;
 mod scrub;
+mod sealing;
 mod sessions;
 mod spares;
 mod state;
@@ -108,6 +109,8 @@ pub fn run(args: &Args) -> Result<(), String> {
     runtime.shutdown_timeout(Duration::from_secs(1));
     served
 }
+
+pub use sealing::rest::unseal;
 
 /// What versions of formats lie in the state, for people; fails when a start would refuse them.
 ///

@@ -130,6 +130,15 @@ impl SharedMeta {
         })
     }
 
+    /// Takes the note of `flag` back.
+    ///
+    /// # Errors
+    /// It is not durable.
+    pub fn clear_flag(&self, flag: &str) -> Result<(), MetaError> {
+        let key = [Value::Text(DAEMON.to_owned()), Value::Text(flag.to_owned())];
+        self.with(|meta| meta.transaction(|tx| tx.delete(&DEVICE_STATE, &key).map(drop)))
+    }
+
     /// Addresses to listen on beside those of the configuration.
     ///
     /// # Errors

@@ -7,15 +7,16 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
-use tracing::warn;
+use tracing::{error, warn};
 use vtl_conf::{Config, Digest, TargetDoor};
 use vtl_iscsi::config::{Auth, ChapIn, ChapOut, DigestOffer, Limits, Portal, TargetConfig};
-use vtl_library::LibraryError;
+use vtl_library::{KeptChap, LibraryError};
 use vtl_meta::Tx;
 use vtl_types::{ChapAccount, ChapLogin, IscsiName};
 
 use crate::lobby::Lobby;
 use crate::meta::SharedMeta;
+use crate::sealing::Sealing;
 use crate::sessions::Sessions;
 
 /// Target of the diagnostic disk.
@@ -65,21 +66,56 @@ fn welcome(socket: TcpStream, peer: SocketAddr, sessions: &Arc<Sessions>, place:
 /// A target's doors as configuration and inventory say together; the configuration wins where both speak.
 struct Doors {
     name: IscsiName,
-    chap: Option<ChapAccount>,
+    chap: Asked,
     initiators: Vec<IscsiName>,
 }
 
-fn doors(config: &Config, tx: &Tx<'_>) -> Result<Vec<Doors>, LibraryError> {
+/// What a target asks of who logs in.
+enum Asked {
+    /// No CHAP.
+    Nothing,
+    Account(Box<ChapAccount>),
+    /// There is an account, and nobody can tell what: nobody gets in.
+    Unreadable,
+}
+
+impl Asked {
+    /// Of what the inventory keeps; without `sealing` only that there is one counts.
+    fn kept(iqn: &IscsiName, kept: KeptChap, sealing: Option<&Sealing>) -> Self {
+        let Some(sealing) = sealing else { return Self::Unreadable };
+        match sealing.chap(iqn, kept) {
+            Ok(account) => Self::Account(Box::new(account)),
+            Err(why) => {
+                error!(%iqn, why, "the CHAP secret cannot be read, so nobody can log in: set it anew with vtl iscsi chap set");
+                Self::Unreadable
+            }
+        }
+    }
+
+    fn unless(self, configured: Option<&ChapAccount>) -> Self {
+        configured.map_or(self, |account| Self::Account(Box::new(account.clone())))
+    }
+
+    fn account(&self) -> Option<&ChapAccount> {
+        match self {
+            Self::Account(account) => Some(account),
+            Self::Nothing | Self::Unreadable => None,
+        }
+    }
+}
+
+fn doors(config: &Config, tx: &Tx<'_>, sealing: Option<&Sealing>) -> Result<Vec<Doors>, LibraryError> {
     let diagnostic = config.iscsi.diagnostic_disk.and_then(|_| DIAGNOSTIC_TARGET.parse::<IscsiName>().ok());
     let mut doors = Vec::new();
     for target in vtl_library::targets(tx)? {
         let main = vtl_library::targets_of(tx, &target.library)?.main;
-        let chap = vtl_library::chap(tx, &main)?;
+        let kept = vtl_library::chap(tx, &main)?;
+        let chap = kept.map_or(Asked::Nothing, |kept| Asked::kept(&main, kept, sealing));
         let initiators = vtl_library::initiators(tx, &main)?;
         let all = Doors { name: main.clone(), chap, initiators }.and_configured(config);
         doors.push(if target.iqn == main { all } else { all.narrowed(config, target.iqn) });
     }
-    let diagnostic = diagnostic.map(|name| Doors { name, chap: None, initiators: Vec::new() });
+    let diagnostic = diagnostic.map(|name| Doors { name, chap: Asked::Nothing, initiators: Vec::new() });
     doors.extend(diagnostic.map(|door| door.and_configured(config)));
     Ok(doors)
 }
@@ -88,7 +124,7 @@ impl Doors {
     /// With what the configuration says of the target: its CHAP instead of the inventory's, its initiators beside them.
     fn and_configured(mut self, config: &Config) -> Self {
         if let Some(access) = config.iscsi.targets.get(&self.name) {
-            self.chap = access.chap.clone().or(self.chap);
+            self.chap = self.chap.unless(access.chap.as_ref());
             self.initiators.extend(access.initiators.iter().cloned());
         }
         self
@@ -97,7 +133,7 @@ impl Doors {
     /// The door of a drive's own target: that of its library, unless the configuration says something of this very target.
     fn narrowed(mut self, config: &Config, name: IscsiName) -> Self {
         if let Some(access) = config.iscsi.targets.get(&name) {
-            self.chap = access.chap.clone().or(self.chap);
+            self.chap = self.chap.unless(access.chap.as_ref());
             if !access.initiators.is_empty() {
                 self.initiators = access.initiators.iter().cloned().collect();
             }
@@ -119,10 +155,10 @@ pub fn target_doors(config: &Config, meta: &SharedMeta) -> Result<Vec<TargetDoor
 /// # Errors
 /// The inventory cannot be read.
 pub fn target_doors_in(config: &Config, tx: &Tx<'_>) -> Result<Vec<TargetDoor>, LibraryError> {
-    Ok(doors(config, tx)?
+    Ok(doors(config, tx, None)?
         .into_iter()
         .map(|door| TargetDoor {
-            guarded: door.chap.is_some() || !door.initiators.is_empty(),
+            guarded: !matches!(door.chap, Asked::Nothing) || !door.initiators.is_empty(),
             target: door.name,
         })
         .collect())
@@ -132,8 +168,8 @@ pub fn target_doors_in(config: &Config, tx: &Tx<'_>) -> Result<Vec<TargetDoor>, 
 ///
 /// # Errors
 /// The inventory cannot be read: nobody is let in on half a list.
-pub fn portal(config: &Config, meta: &SharedMeta) -> Result<Portal, LibraryError> {
-    let targets = meta.read(|tx| doors(config, tx))?.into_iter().map(target).collect();
+pub fn portal(config: &Config, meta: &SharedMeta, sealing: &Sealing) -> Result<Portal, LibraryError> {
+    let targets = meta.read(|tx| doors(config, tx, Some(sealing)))?.into_iter().map(target).collect();
     Ok(Portal { targets, discovery_auth: auth(config.iscsi.discovery_chap.as_ref()), limits: limits(config) })
 }
 
@@ -142,10 +178,18 @@ fn target(door: Doors) -> TargetConfig {
         name: door.name.to_string(),
         alias: None,
         portal_group_tag: PORTAL_GROUP,
-        auth: auth(door.chap.as_ref()),
-        initiators: (!door.initiators.is_empty())
-            .then(|| door.initiators.iter().map(ToString::to_string).collect()),
+        auth: auth(door.chap.account()),
+        initiators: initiators(&door),
         portals: Vec::new(),
+    }
+}
+
+/// Who may log in by name: all without a list, nobody where the account cannot be read.
+fn initiators(door: &Doors) -> Option<Vec<String>> {
+    match (&door.chap, door.initiators.as_slice()) {
+        (Asked::Unreadable, _) => Some(Vec::new()),
+        (_, []) => None,
+        (_, list) => Some(list.iter().map(ToString::to_string).collect()),
     }
 }
 

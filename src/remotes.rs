@@ -5,6 +5,7 @@
 
 mod clouds;
 mod definition;
+mod flags;
 mod rehearsal;
 mod requests;
 mod rows;
@@ -52,6 +53,8 @@ pub struct Remotes {
     runtime: OnceLock<Handle>,
     /// Exit codes of rclone after which it is tried again.
     retry_on: RwLock<Vec<u8>>,
+    /// Flags of rclone that the configuration allows beside the harmless ones.
+    allowed_flags: RwLock<Vec<String>>,
     plans: Plans,
     meters: RemoteMeters,
 }
@@ -179,6 +182,7 @@ impl Remotes {
             pools,
             runtime: OnceLock::new(),
             retry_on: RwLock::new(DEFAULT_RETRY_EXIT_CODES.to_vec()),
+            allowed_flags: RwLock::default(),
             plans: Plans::default(),
             meters: RemoteMeters::default(),
         })
@@ -187,6 +191,11 @@ impl Remotes {
     /// Remotes that are opened from now on try again after these exit codes of rclone.
     pub fn retry_on(&self, codes: &[u8]) {
         *self.retry_on.write().unwrap_or_else(PoisonError::into_inner) = codes.to_vec();
+    }
+
+    /// Remotes that are defined or opened from now on may have these flags of rclone, too.
+    pub fn allow_flags(&self, names: &[String]) {
+        *self.allowed_flags.write().unwrap_or_else(PoisonError::into_inner) = names.to_vec();
     }
 
     /// Whether there is a remote of this name, usable or not.
@@ -241,14 +250,7 @@ impl Remotes {
                 Arc::new(FolderRemote::open(&name, path)?)
             }
             Definition::S3(bucket) => Arc::new(s3_config(name, bucket).open()?),
-            Definition::Rclone { remote, flags } => Arc::new(RcloneRemote::open(RcloneConfig {
-                name,
-                program: PathBuf::from(RCLONE),
-                remote: remote.clone(),
-                flags: flags.clone(),
-                spool: self.spool.clone(),
-                retry_exit_codes: self.retry_on.read().unwrap_or_else(PoisonError::into_inner).clone(),
-            })?),
+            Definition::Rclone { remote, flags } => Arc::new(self.rclone(name, remote, flags)?),
             Definition::Azure(config) => Arc::new(AzureConfig { name, ..config.clone() }.open()?),
             Definition::Gcs(config) => Arc::new(GcsConfig { name, ..config.clone() }.open()?),
             Definition::WebDav(config) => Arc::new(WebDavConfig { name, ..config.clone() }.open()?),
@@ -261,6 +263,18 @@ impl Remotes {
                 Arc::new(FaultyRemote::rehearsing(&name, self.connect(&over.name, &over.definition)?, plan))
             }
         })
+    }
+
+    fn rclone(&self, name: String, remote: &str, flags: &[String]) -> Result<RcloneRemote, RemoteRefused> {
+        flags::check(flags, &self.allowed_flags.read().unwrap_or_else(PoisonError::into_inner))?;
+        Ok(RcloneRemote::open(RcloneConfig {
+            name,
+            program: PathBuf::from(RCLONE),
+            remote: remote.to_owned(),
+            flags: flags.to_vec(),
+            spool: self.spool.clone(),
+            retry_exit_codes: self.retry_on.read().unwrap_or_else(PoisonError::into_inner).clone(),
+        })?)
     }
 
     /// Compares real paths, so that no link hides where a folder is.

@@ -6,13 +6,17 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
+use vtl_durable::RealDisk;
+use vtl_durable::sealed;
 
 use crate::ballast::Ballast;
+use crate::sealing::{SEALED, Sealing, What, begins_sealed};
 
 /// An open state folder. The lock on it lasts as long as this value.
 pub struct StateFolder {
     path: PathBuf,
     ballast: Ballast,
+    sealing: Sealing,
     _lock: File,
 }
 
@@ -52,6 +56,13 @@ impl std::error::Error for StateError {}
 const TOKEN_BYTES: usize = 32;
 /// What checkpoints of jobs keep secrets with.
 const CHECKPOINT_KEY: &str = "checkpoint.key";
+/// The API's own certificate with its key.
+pub(crate) const API_PEM: &str = "api.pem";
+/// Files that are secrets, and can be sealed.
+pub(crate) const SECRETS: [(What, &str); 2] =
+    [(What::Checkpoint, CHECKPOINT_KEY), (What::Certificate, API_PEM)];
+/// No secret of ours is longer, sealed or not.
+const MOST_SECRET: u64 = 1 << 20;
 
 impl StateFolder {
     /// Makes the folder if there is none, and takes it.
@@ -71,7 +82,7 @@ impl StateFolder {
         ballast.give_up_if_needed();
         sign(&mut lock).map_err(|error| StateError::Io(path.join(LOCK), error))?;
         put_restored(path).map_err(fail)?;
-        Ok(Self { path: path.to_owned(), ballast, _lock: lock })
+        Ok(Self { path: path.to_owned(), ballast, sealing: Sealing::default(), _lock: lock })
     }
 
     /// The space kept for a start.
@@ -95,24 +106,91 @@ impl StateFolder {
     /// # Errors
     /// See [`StateError`].
     pub fn checkpoint_key(&self) -> Result<vtl_codec::Key, StateError> {
-        let path = self.path.join(CHECKPOINT_KEY);
-        let fail = |error| StateError::Io(path.clone(), error);
-        match fs::read(&path) {
-            Ok(bytes) => {
-                let mode = fs::metadata(&path).map_err(fail)?.permissions().mode();
-                if mode & 0o077 != 0 {
-                    return Err(StateError::TooOpen(path.clone(), mode & 0o7777));
-                }
-                let bytes = zeroize::Zeroizing::new(bytes);
-                let key = <[u8; vtl_codec::KEY_BYTES]>::try_from(bytes.as_slice());
-                return key.map(vtl_codec::Key::new).map_err(|_| fail(io::ErrorKind::InvalidData.into()));
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(fail(error)),
+        let fail = |error| StateError::Io(self.path.join(CHECKPOINT_KEY), error);
+        if let Some(bytes) = self.secret(What::Checkpoint, CHECKPOINT_KEY)? {
+            let key = <[u8; vtl_codec::KEY_BYTES]>::try_from(bytes.as_slice());
+            return key.map(vtl_codec::Key::new).map_err(|_| fail(io::ErrorKind::InvalidData.into()));
         }
         let key = vtl_codec::Key::random(&vtl_codec::Randomness::system()).map_err(fail)?;
-        self.keep(CHECKPOINT_KEY, key.expose())?;
+        self.keep_secret(What::Checkpoint, CHECKPOINT_KEY, key.expose())?;
         Ok(key)
+    }
+
+    /// From now on secrets are kept and opened so.
+    pub(crate) fn seal_with(&mut self, sealing: Sealing) {
+        self.sealing = sealing;
+    }
+
+    /// A secret file of this folder; none when it is not there.
+    ///
+    /// # Errors
+    /// See [`StateError`]; it is sealed and does not open.
+    pub(crate) fn secret(
+        &self,
+        what: What,
+        name: &str,
+    ) -> Result<Option<zeroize::Zeroizing<Vec<u8>>>, StateError> {
+        let path = self.path.join(name);
+        let fail = |error| StateError::Io(path.clone(), error);
+        let wrong = |why: String| fail(io::Error::new(io::ErrorKind::InvalidData, why));
+        let about = match fs::metadata(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            about => about.map_err(fail)?,
+        };
+        let mode = about.permissions().mode();
+        if mode & 0o077 != 0 {
+            return Err(StateError::TooOpen(path.clone(), mode & 0o7777));
+        }
+        if about.len() > MOST_SECRET {
+            return Err(wrong("it is longer than 1 MiB".to_owned()));
+        }
+        if !begins_sealed(&path).map_err(fail)? {
+            return fs::read(&path).map(zeroize::Zeroizing::new).map(Some).map_err(fail);
+        }
+        let payload = sealed::read(&RealDisk::new(), &path, SEALED).map_err(|e| wrong(e.to_string()))?;
+        self.sealing.open_bytes(what, name, payload).map(Some).map_err(|e| wrong(e.to_string()))
+    }
+
+    /// Keeps a secret, sealed when secrets are.
+    ///
+    /// # Errors
+    /// See [`StateError`].
+    pub(crate) fn keep_secret(&self, what: What, name: &str, secret: &[u8]) -> Result<(), StateError> {
+        self.keep_as(what, name, secret, &self.sealing)
+    }
+
+    fn keep_as(&self, what: What, name: &str, secret: &[u8], sealing: &Sealing) -> Result<(), StateError> {
+        let fail = |why: vtl_codec::SealError| StateError::Io(self.path.join(name), io::Error::other(why));
+        match sealing.seal(what, name, secret).map_err(fail)? {
+            Some(bytes) => self.keep(name, &sealed::encode(SEALED, &bytes)),
+            None => self.keep(name, secret),
+        }
+    }
+
+    /// Every secret file as `into` says, sealed or open; how many were written. What a crash has left half written goes.
+    ///
+    /// # Errors
+    /// See [`StateError`].
+    pub(crate) fn reseal(&self, into: &Sealing) -> Result<usize, StateError> {
+        let mut written = 0;
+        for (what, name) in SECRETS {
+            let (path, fresh) = (self.path.join(name), self.path.join(format!("{name}.new")));
+            let fail = |error| StateError::Io(path.clone(), error);
+            match fs::remove_file(&fresh) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(StateError::Io(fresh, error));
+                }
+                _ => {}
+            }
+            if !path.exists() || begins_sealed(&path).map_err(fail)? == into.is_on() {
+                continue;
+            }
+            if let Some(secret) = self.secret(what, name)? {
+                self.keep_as(what, name, &secret, into)?;
+                written += 1;
+            }
+        }
+        Ok(written)
     }
 
     /// A file of this folder that nobody else may read: all of it or nothing, over a power cut too.
@@ -158,11 +236,15 @@ impl StateFolder {
 pub fn stage_restore(state: &StateFolder, copy: &Path) -> Result<(), String> {
     let staged = state.path.join(STAGED);
     let fail = |error: io::Error| format!("{}: {error}", copy.display());
-    let bytes = fs::read(copy).map_err(fail)?;
+    // A device or a pipe would have no end, or no beginning.
+    if !fs::metadata(copy).map_err(fail)?.is_file() {
+        return Err(format!("{} is no plain file; name what vtl system backup has written", copy.display()));
+    }
+    let mut source = File::open(copy).map_err(fail)?;
     let fresh = state.path.join("inventory.restore.new");
     let mut file =
         OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh).map_err(fail)?;
-    file.write_all(&bytes).and_then(|()| file.sync_all()).map_err(fail)?;
+    io::copy(&mut source, &mut file).and_then(|_| file.sync_all()).map_err(fail)?;
     drop(file);
     crate::meta::SharedMeta::open(&fresh).map_err(|e| e.to_string())?;
     remove_side_files(&fresh);

@@ -19,10 +19,9 @@ use sha2::{Digest, Sha256};
 use tokio_rustls::TlsAcceptor;
 use vtl_conf::Api;
 
-use crate::state::{StateFolder, hexadecimal};
+use crate::sealing::What;
+use crate::state::{API_PEM, StateFolder, hexadecimal};
 
-/// The certificate that was made here, and its key, one file: a half-written pair cannot be.
-const SELF_MADE: &str = "api.pem";
 /// A pin is of no use when the certificate changes each year.
 const SELF_MADE_YEARS: i64 = 10;
 /// No certificate file is longer.
@@ -119,12 +118,18 @@ fn load(tls: &vtl_conf::Tls, api: &Api, state: &StateFolder) -> Result<Shown, St
             shown(&certificates, &private, &provider).map_err(|why| named("cert", cert, why))
         }
         vtl_conf::Tls::SelfSigned => {
-            let file = state.path().join(SELF_MADE);
-            let named = |why: String| format!("api.tls.self_signed: {}: {why}", file.display());
-            if !file.exists() {
-                state.keep(SELF_MADE, make(api)?.as_bytes()).map_err(|e| e.to_string())?;
-            }
-            let both = read(&file, true).map_err(named)?;
+            // The certificate that was made here, and its key, one file: a half-written pair cannot be.
+            let named =
+                |why: String| format!("api.tls.self_signed: {}: {why}", state.path().join(API_PEM).display());
+            let kept = state.secret(What::Certificate, API_PEM).map_err(|e| named(e.to_string()))?;
+            let both = match kept {
+                Some(both) => both,
+                None => {
+                    let both = zeroize::Zeroizing::new(make(api)?.as_bytes().to_vec());
+                    state.keep_secret(What::Certificate, API_PEM, &both).map_err(|e| e.to_string())?;
+                    both
+                }
+            };
             shown(&both, &both, &provider).map_err(named)
         }
     }

@@ -1,6 +1,7 @@
 # Trees go to a mailslot and from there, sealed for a key, to a folder, an S3 server and rclone; another server imports them with the key, whole and lazily, and every file is the same.
 #: limit: 600
 #: long-limit: 3600
+#: arg: --set remotes.rclone_flags=["--config"]
 . /run/share/guest/lib.sh
 MIB=$([ "$LONG" = 1 ] && echo 1024 || echo 48)
 HOME_TARGET=$TARGET

@@ -14,6 +14,11 @@ fi
 mount --make-rprivate /
 mount --bind "$root" "$root"
 mount -t proc proc "$root/proc"
+# Nothing of the machine's own settings is to be written from there.
+for name in sys sysrq-trigger; do
+    mount --bind "$root/proc/$name" "$root/proc/$name"
+    mount -o remount,bind,ro "$root/proc/$name"
+done
 mount -t sysfs -o ro sysfs "$root/sys"
 mount -t cgroup2 none "$root/sys/fs/cgroup"
 # What the unit's PrivateDevices= expects to find.

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! # What was closed survives kill -9.        the first comment line is the description
-//! #: server: vtld                            vtld | tgt | vtld-in-guest
+//! #: server: vtld                            vtld | tgt | vtld-in-guest | none: the guest has a disk and is the server's machine, too
+//! #: pages: first-hour.md                    pages of docs/ whose commands the script runs, see `crate::page`
 //! #: arg: --set iscsi.diagnostic_disk=64m    more words for vtld's command line; may be repeated
 //! #: where: host                             guest (default) | host: runs in the namespace, without a guest
 //! #: limit: 120                              seconds; boot and server start are included
@@ -28,6 +29,8 @@ pub enum ServerKind {
     VtldInGuest,
     /// Debian's, to prove the harness.
     Tgt,
+    /// None on the host: the guest has a disk, and the script starts what it needs.
+    None,
 }
 
 /// Where the script runs.
@@ -54,6 +57,8 @@ pub struct Case {
     pub server: ServerKind,
     /// More words for the target's command line.
     pub args: Vec<String>,
+    /// Pages of `docs/` that the script runs.
+    pub pages: Vec<String>,
     /// Where the script runs.
     pub place: Place,
     /// Time for everything.
@@ -91,12 +96,18 @@ impl Case {
             about: String::new(),
             server: ServerKind::Vtld,
             args: Vec::new(),
+            pages: Vec::new(),
             place: Place::Guest,
             limit: DEFAULT_LIMIT,
             long_limit: DEFAULT_LIMIT,
         };
         case.apply_head(&text).map_err(Trouble::with(script.display().to_string()))?;
         Ok(case)
+    }
+
+    /// Those of its guests, in their order.
+    pub fn scripts(&self) -> impl Iterator<Item = &Path> {
+        [Some(self.script.as_path()), self.second.as_deref()].into_iter().flatten()
     }
 
     fn apply_head(&mut self, text: &str) -> Result<()> {
@@ -109,6 +120,7 @@ impl Case {
                 match key {
                     "server" => self.server = server_kind(value)?,
                     "arg" => self.args.extend(value.split_whitespace().map(str::to_owned)),
+                    "pages" => self.pages.extend(value.split_whitespace().map(str::to_owned)),
                     "where" => self.place = place(value)?,
                     "limit" => self.limit = seconds(value)?,
                     "long-limit" => long_limit = Some(seconds(value)?),
@@ -133,7 +145,8 @@ fn server_kind(value: &str) -> Result<ServerKind> {
         "vtld" => Ok(ServerKind::Vtld),
         "vtld-in-guest" => Ok(ServerKind::VtldInGuest),
         "tgt" => Ok(ServerKind::Tgt),
-        _ => Err(Trouble(format!("'{value}' is no server (vtld, vtld-in-guest, tgt)"))),
+        "none" => Ok(ServerKind::None),
+        _ => Err(Trouble(format!("'{value}' is no server (vtld, vtld-in-guest, tgt, none)"))),
     }
 }
 
@@ -178,6 +191,16 @@ mod tests {
         assert_eq!((case.server, case.place), (ServerKind::Tgt, Place::Host));
         assert_eq!(case.args, ["--set", "a=b"]);
         assert_eq!((case.limit.as_secs(), case.long_limit.as_secs()), (7, 70));
+    }
+
+    #[test]
+    fn pages_are_listed_in_their_order() {
+        let case = head(
+            "# About.\n#: server: none\n#: pages: first-hour.md initiators/linux.md\n#: pages: disaster.md\n",
+        );
+        let case = case.expect("case");
+        assert_eq!(case.server, ServerKind::None);
+        assert_eq!(case.pages, ["first-hour.md", "initiators/linux.md", "disaster.md"]);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::net::{Network, guest_address, tap};
+use crate::page::{Page, folder_name};
 use crate::process::Running;
 use crate::{Result, Trouble, here};
 
@@ -25,6 +26,8 @@ pub struct Plan<'a> {
     pub job: &'a Path,
     /// Variables for the script.
     pub env: &'a [(String, String)],
+    /// Pages of `docs/` for `guest/page.sh`.
+    pub pages: &'a [String],
     /// A disk image that becomes `/dev/ubda` in the guest.
     pub disk: Option<&'a Path>,
 }
@@ -125,12 +128,22 @@ fn fill(plan: &Plan<'_>) -> std::io::Result<()> {
     copy_files(&here().join("data"), &plan.share.join("data"))?;
     std::fs::copy(here().join("guest/init.sh"), plan.share.join("init.sh"))?;
     std::fs::copy(plan.job, plan.share.join("job.sh"))?;
+    for page in plan.pages {
+        put_page(page, &plan.share.join("pages"))?;
+    }
     let _ = std::fs::remove_file(plan.share.join("status"));
     let mut env = format!("GUEST_NAME={}\nGUEST_ADDRESS={}\n", plan.name, guest_address(plan.number));
     for (key, value) in plan.env {
         env.push_str(&format!("{key}='{value}'\n"));
     }
     std::fs::write(plan.share.join("env"), env)
+}
+
+/// The commands of a page, block by block.
+fn put_page(name: &str, folder: &Path) -> std::io::Result<()> {
+    let text = std::fs::read_to_string(here().join("../docs").join(name))?;
+    let page = Page::read(&text).map_err(|trouble| std::io::Error::other(format!("{name}: {trouble}")))?;
+    page.write(name, &folder.join(folder_name(name)))
 }
 
 /// Files only, with their permissions; the folders are flat.

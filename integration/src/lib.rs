@@ -6,6 +6,7 @@
 //! - [`server`]: the target under test, [`server::Vtld`], or Debian's `tgt`, by which the harness is proved;
 //!   ([`vtld_guest::VtldInGuest`] is ours on a disk whose power can be cut);
 //! - [`store_kind`]: the kind of store that ours is started with;
+//! - [`page`]: a page of `docs/`, whose commands a case runs as they stand there;
 //! - [`case`]: a test, which is one shell file in `cases/` with a few settings at its head;
 //! - [`run`]: brings the four together and answers what the script asks of the host;
 //! - [`process`]: children that cannot outlive the test; [`log`]: what they all said, in order.
@@ -18,6 +19,7 @@ pub mod company;
 pub mod guest;
 pub mod log;
 pub mod net;
+pub mod page;
 pub mod process;
 pub mod run;
 pub mod server;
@@ -53,6 +55,12 @@ pub type Result<T, E = Trouble> = std::result::Result<T, E>;
 /// The folder of this crate in the checkout; scripts and tables are read from there.
 pub fn here() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The checkout, as a guest sees it, too.
+pub fn checkout() -> PathBuf {
+    let folder = here().join("..");
+    folder.canonicalize().unwrap_or(folder)
 }
 
 /// Where `vtld` and `vtl` lie: `VTL_BIN_DIR`, or the release folder that `cargo xtask test` fills.

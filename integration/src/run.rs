@@ -11,11 +11,11 @@ use crate::company::Company;
 use crate::guest::{Answer, Ask, Guest, Plan};
 use crate::net::Network;
 use crate::process::Running;
-use crate::server::{Server, Tgt, Vtld};
+use crate::server::{NoServer, Server, Tgt, Vtld};
 use crate::store_kind::StoreKind;
 use crate::sweep::RunDir;
-use crate::vtld_guest::VtldInGuest;
-use crate::{Result, Trouble, bin_dir, here, log, long};
+use crate::vtld_guest::{VtldInGuest, make_disk};
+use crate::{Result, Trouble, bin_dir, checkout, here, log, long};
 
 /// How often requests are looked for.
 const POLL: Duration = Duration::from_millis(20);
@@ -34,17 +34,16 @@ pub enum Verdict {
 /// Runs `case` to its end. Whatever the outcome, nothing of it is left running.
 pub fn run(case: &Case) -> Result<Verdict> {
     let dir = RunDir::new(&case.name)?;
-    let scripts: Vec<&Path> =
-        [Some(case.script.as_path()), case.second.as_deref()].into_iter().flatten().collect();
+    let guests = case.scripts().count();
     // The last tap is for a server that is a guest itself.
-    let net = Rc::new(Network::new(scripts.len() + 1)?);
+    let net = Rc::new(Network::new(guests + 1)?);
     let args = [case.args.as_slice(), StoreKind::from_env()?.args()].concat();
-    let mut server = make_server(case, &args, &net, dir.path(), scripts.len());
+    let mut server = make_server(case, &args, &net, dir.path(), guests);
     let mut company = Company::new(&net, dir.path())?;
     server.start()?;
     let limit = if long() { case.long_limit } else { case.limit };
     let verdict = match case.place {
-        Place::Guest => in_guests(&scripts, &net, dir.path(), server.as_mut(), &mut company, limit),
+        Place::Guest => in_guests(case, &net, dir.path(), server.as_mut(), &mut company, limit),
         Place::Host => on_host(case, &net, dir.path(), server.as_mut(), limit),
     }?;
     company.end()?;
@@ -65,6 +64,7 @@ fn make_server(
         ServerKind::Vtld => Box::new(Vtld::new(net, &dir, args)),
         ServerKind::VtldInGuest => Box::new(VtldInGuest::new(net, &dir, args, guest_number)),
         ServerKind::Tgt => Box::new(Tgt::new(net, &dir)),
+        ServerKind::None => Box::new(NoServer),
     }
 }
 
@@ -104,7 +104,7 @@ struct Seat {
 }
 
 fn in_guests(
-    scripts: &[&Path],
+    case: &Case,
     net: &Network,
     dir: &Path,
     server: &mut dyn Server,
@@ -113,8 +113,8 @@ fn in_guests(
 ) -> Result<Verdict> {
     let end = Instant::now() + limit;
     let mut seats = Vec::new();
-    for (number, script) in scripts.iter().enumerate() {
-        seats.push(boot(number, script, net, dir, server, company.folder())?);
+    for (number, script) in case.scripts().enumerate() {
+        seats.push(boot(number, script, case, net, dir, server, company.folder())?);
     }
     let mut signals = BTreeSet::new();
     while seats.iter().any(|seat| seat.verdict.is_none()) {
@@ -145,6 +145,7 @@ fn in_guests(
 fn boot(
     number: usize,
     script: &Path,
+    case: &Case,
     net: &Network,
     dir: &Path,
     server: &dyn Server,
@@ -156,7 +157,22 @@ fn boot(
     env.push(("INITIATOR".to_owned(), format!("iqn.2026-11.internal.vtl-test:{name}")));
     env.push(("WORK_ON_HOST".to_owned(), folder.display().to_string()));
     env.push(("SHARE_ON_HOST".to_owned(), share.display().to_string()));
-    let plan = Plan { name: &name, number, share: &share, job: script, env: &env, disk: None };
+    env.push(("BIN".to_owned(), bin_dir().display().to_string()));
+    env.push(("CHECKOUT".to_owned(), checkout().display().to_string()));
+    let disk = dir.join(format!("{name}.ext4"));
+    let has_disk = case.server == ServerKind::None;
+    if has_disk {
+        make_disk(&disk)?;
+    }
+    let plan = Plan {
+        name: &name,
+        number,
+        share: &share,
+        job: script,
+        env: &env,
+        pages: &case.pages,
+        disk: has_disk.then_some(disk.as_path()),
+    };
     let guest = Guest::boot(net, &plan)?;
     Ok(Seat { name, number, guest, verdict: None })
 }

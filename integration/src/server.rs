@@ -266,6 +266,41 @@ impl Server for Tgt {
     }
 }
 
+/// Nothing on the host: the case's guest is the server's machine, too.
+pub struct NoServer;
+
+impl Server for NoServer {
+    fn start(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    fn kill(&mut self) {}
+
+    fn stop(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    fn check_alive(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    fn client(&self, _: &[String]) -> Answer {
+        Answer { status: 1, text: "the guest asks its own server".to_owned() }
+    }
+
+    fn target(&self) -> &'static str {
+        VTLD_TARGET
+    }
+
+    fn portal(&self) -> String {
+        "127.0.0.1".to_owned()
+    }
+
+    fn drives(&self) -> u32 {
+        VTLD_DRIVES
+    }
+}
+
 /// Runs a command to its end and makes an answer of it; standard error goes along when it fails.
 pub fn answer_of(command: &mut Command) -> Answer {
     match command.stdin(std::process::Stdio::null()).output() {

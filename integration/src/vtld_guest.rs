@@ -50,7 +50,7 @@ impl VtldInGuest {
             return Ok(());
         }
         std::fs::create_dir_all(self.share()).map_err(Trouble::with("folder of the server's guest"))?;
-        output(Command::new("mkfs.ext4").args(["-q", "-F"]).arg(&image).arg(IMAGE)).map(drop)
+        make_disk(&image)
     }
 
     /// The program itself goes through the share: the checkout may lie where the guest has a tmpfs.
@@ -58,6 +58,11 @@ impl VtldInGuest {
         let to = self.share().join("vtld");
         std::fs::copy(binary("vtld")?, to).map(drop).map_err(Trouble::with("vtld for the guest"))
     }
+}
+
+/// A sparse image with an empty file system on it.
+pub(crate) fn make_disk(image: &Path) -> Result<()> {
+    output(Command::new("mkfs.ext4").args(["-q", "-F"]).arg(image).arg(IMAGE)).map(drop)
 }
 
 impl Server for VtldInGuest {
@@ -75,6 +80,7 @@ impl Server for VtldInGuest {
             share: &share,
             job: &job,
             env: &env,
+            pages: &[],
             disk: Some(&image),
         };
         let mut guest = Guest::boot(&self.net, &plan)?;

@@ -3,11 +3,12 @@
 use serde_json::Value;
 use vtl_api::{ApiError, ApprovalInfo, AuditEntry, AuditLines, AuditQuery, AuditReport, ErrorCode, Waits};
 use vtl_audit::{Entry, EntryKind, Filter};
-use vtl_auth::{Approval, Asked};
+use vtl_auth::{Approval, Asked, OidcUser, Principal};
 
 use super::caller::asker;
 use super::{Access, Caller, Who, now, redacted, refusal};
 use crate::clock::rfc3339;
+use crate::daemon::lock;
 
 type Answer<T> = Result<T, ApiError>;
 
@@ -49,13 +50,15 @@ impl Access {
 
     /// Says yes; the request and who asked for it, for who does it. Who asked must still be one who may.
     pub(crate) fn approve(&self, caller: &Caller, id: &str) -> Answer<(Approval, Caller)> {
-        if !matches!(caller.who, Who::User(_)) {
+        if !matches!(caller.who, Who::User(_) | Who::Oidc(_)) {
             let why = "a second person is a user who is known by name";
             return Err(refusal(ErrorCode::Forbidden, why, "log in as a security officer: vtl login"));
         }
         self.change(|tx| {
             let approval = vtl_auth::decide(tx, id, true, &caller.who.text(), now().wall_s)?;
-            let asker = asker(tx, &approval.asked)?;
+            let by_provider =
+                |user: &OidcUser| lock(&self.sessions).roles_of(&Principal::Oidc(user.clone()), now());
+            let asker = asker(tx, &approval.asked, by_provider)?;
             Ok((approval, Caller::approved(asker, caller.from)))
         })
     }

@@ -4,7 +4,8 @@ use std::net::IpAddr;
 
 use vtl_api::{ApiError, ErrorCode, SessionState};
 use vtl_auth::{
-    Asked, AuthError, Bearer, Kind, Moment, Permission, Roles, Session, Sessions, Token, UserName,
+    Asked, AuthError, Bearer, Kind, Moment, OidcUser, Permission, Principal, Roles, Session, Sessions, Token,
+    UserName,
 };
 use vtl_meta::Tx;
 use zeroize::Zeroizing;
@@ -44,6 +45,8 @@ pub(crate) enum Who {
     Root,
     /// A user.
     User(UserName),
+    /// Somebody for whom a provider vouches.
+    Oidc(OidcUser),
     /// A program with a token that belongs to the server: the token's name.
     Program(String),
 }
@@ -54,6 +57,7 @@ impl Who {
         match self {
             Self::Root => ROOT.to_owned(),
             Self::User(name) => name.to_string(),
+            Self::Oidc(user) => user.to_string(),
             Self::Program(name) => format!("{PROGRAM}{name}"),
         }
     }
@@ -63,14 +67,22 @@ impl Who {
         match text.strip_prefix(PROGRAM) {
             Some(name) => Some(Self::Program(name.to_owned())),
             None if text == ROOT => Some(Self::Root),
-            None => text.parse().ok().map(Self::User),
+            None => text.parse().map(Self::Oidc).ok().or_else(|| text.parse().ok().map(Self::User)),
         }
     }
 
     pub(crate) fn user(&self) -> Option<&UserName> {
         match self {
             Self::User(name) => Some(name),
-            Self::Root | Self::Program(_) => None,
+            Self::Root | Self::Oidc(_) | Self::Program(_) => None,
+        }
+    }
+
+    /// What to show beside [`Who::text`].
+    fn name(&self) -> Option<&str> {
+        match self {
+            Self::Oidc(user) => user.name.as_deref(),
+            Self::Root | Self::User(_) | Self::Program(_) => None,
         }
     }
 }
@@ -114,6 +126,7 @@ pub(super) fn state(
 ) -> SessionState {
     SessionState {
         user: who.text(),
+        name: who.name().map(str::to_owned),
         roles: roles.iter().map(|role| role.word().to_owned()).collect(),
         permissions: roles.permissions().map(|permission| permission.word().to_owned()).collect(),
         expires: expires_s.map(rfc3339),
@@ -182,9 +195,11 @@ impl Access {
     ) -> Result<Caller, ApiError> {
         let cookie = super::bearer(text, Kind::Session).ok_or_else(nobody)?;
         let session = find(&mut crate::daemon::lock(&self.sessions), &cookie, now()).ok_or_else(nobody)?;
-        let (who, roles) = match &session.user {
-            None => (Who::Root, session.roles),
-            Some(name) => {
+        let (who, roles) = match &session.who {
+            Principal::Root => (Who::Root, session.roles),
+            // What the provider said at the log-in counts until the session ends.
+            Principal::Oidc(user) => (Who::Oidc(user.clone()), session.roles),
+            Principal::User(name) => {
                 let (user, token) = self.read(|tx| {
                     let token =
                         session.token.as_deref().map(|id| vtl_auth::find_token(tx, id)).transpose()?;
@@ -199,12 +214,18 @@ impl Access {
     }
 }
 
-/// Who asked, and what that one may do now of what he came with then.
-pub(super) fn asker(tx: &Tx<'_>, asked: &Asked) -> Result<(Who, Roles), AuthError> {
+/// Who asked, and what that one may do now of what he came with then. `by_provider`: what somebody may do for whom a provider vouches;
+/// of one who is not logged in nobody knows.
+pub(super) fn asker(
+    tx: &Tx<'_>,
+    asked: &Asked,
+    by_provider: impl FnOnce(&OidcUser) -> Option<Roles>,
+) -> Result<(Who, Roles), AuthError> {
     let may_not = || AuthError::AskerMayNot(asked.by.clone());
     let who = Who::of(&asked.by).ok_or_else(may_not)?;
     let now_has = match &who {
         Who::Root => Some(Roles::ALL),
+        Who::Oidc(user) => by_provider(user),
         Who::User(name) => vtl_auth::user(tx, name)?.filter(|user| !user.locked).map(|user| user.roles),
         Who::Program(name) => {
             let is_it = |token: &Token| token.user.is_none() && token.name == *name && is_in_time(token);

@@ -2,8 +2,9 @@
 
 use std::net::IpAddr;
 
+use serde_json::Value;
 use vtl_api::{ApiError, ErrorCode, FirstUser, LogIn, SessionState};
-use vtl_auth::{Attempt, Bearer, Hashed, Kind, Opened, Role, Roles, User, UserName};
+use vtl_auth::{Attempt, Bearer, Hashed, Kind, Opened, Principal, Role, Roles, User, UserName};
 use vtl_types::Secret;
 use zeroize::Zeroizing;
 
@@ -23,7 +24,7 @@ type Proved = (Who, Roles, Option<String>);
 /// Whoever tries a token, in the log.
 const TOKEN: &str = "token";
 /// Whoever tries a name that no user has, in the log: what was typed there may be a password.
-const UNKNOWN: &str = "unknown";
+pub(super) const UNKNOWN: &str = "unknown";
 /// Names that mean somebody else already.
 const RESERVED: [&str; 4] = [ROOT, "vtld", TOKEN, UNKNOWN];
 
@@ -76,7 +77,7 @@ impl Access {
             }
         };
         let who = outcome.as_ref().map_or(tried, |(who, ..)| who.text());
-        self.note_login("log in", &who, from, outcome.as_ref().map(|_| ()))?;
+        self.note_login("log in", (&who, Value::Null), from, outcome.as_ref().map(|_| ()))?;
         let (who, roles, token) = outcome?;
         self.log_out(before);
         Ok(self.open_session(&who, roles, token))
@@ -91,8 +92,13 @@ impl Access {
         found.map_or_else(|| UNKNOWN.to_owned(), |user| user.name.to_string())
     }
 
-    fn open_session(&self, who: &Who, roles: Roles, token: Option<String>) -> LoggedIn {
-        let whose = (who.user().cloned(), roles);
+    pub(super) fn open_session(&self, who: &Who, roles: Roles, token: Option<String>) -> LoggedIn {
+        let principal = match who {
+            Who::User(name) => Principal::User(name.clone()),
+            Who::Oidc(user) => Principal::Oidc(user.clone()),
+            Who::Root | Who::Program(_) => Principal::Root,
+        };
+        let whose = (principal, roles);
         let Opened { cookie, session } = lock(&self.sessions).open(whose, token, now(), &crate::random::fill);
         LoggedIn {
             cookie: cookie.expose(),
@@ -157,7 +163,7 @@ impl Access {
     pub(crate) fn set_up(&self, ask: &FirstUser, from: IpAddr) -> Result<LoggedIn, ApiError> {
         let outcome = self.first_user(ask, from);
         let who = outcome.as_ref().map_or_else(|_| UNKNOWN.to_owned(), ToString::to_string);
-        self.note_login("set up", &who, from, outcome.as_ref().map(|_| ()))?;
+        self.note_login("set up", (&who, Value::Null), from, outcome.as_ref().map(|_| ()))?;
         let name = outcome?;
         Ok(self.open_session(&Who::User(name), first_roles(), None))
     }

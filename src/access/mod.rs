@@ -7,6 +7,7 @@ mod approvals;
 mod caller;
 mod later;
 mod login;
+mod oidc;
 pub(crate) mod rules;
 mod trail;
 mod users;
@@ -28,6 +29,7 @@ use crate::state::StateFolder;
 
 pub(crate) use caller::{Caller, Shown, Who};
 pub(crate) use login::LoggedIn;
+pub(crate) use oidc::BackHome;
 pub(crate) use trail::redacted;
 
 /// Passwords that are hashed at once: each takes 19 MiB and a core.
@@ -43,8 +45,11 @@ pub(crate) struct Access {
     audit: Arc<Mutex<AuditLog>>,
     later: Later,
     knocks: Mutex<trail::Knocks>,
+    oidc: oidc::Oidc,
     /// A turn for who hashes a password.
     pub(crate) hashing: Arc<Semaphore>,
+    /// A turn for who waits for the provider.
+    pub(crate) asking: Arc<Semaphore>,
 }
 
 impl Access {
@@ -66,7 +71,9 @@ impl Access {
             audit,
             later,
             knocks: Mutex::default(),
+            oidc: oidc::Oidc::default(),
             hashing: Arc::new(Semaphore::new(HASHES_AT_ONCE)),
+            asking: Arc::new(Semaphore::new(oidc::ASKED_AT_ONCE)),
         };
         access.note_start(&report);
         let problems = report.faults.iter().map(|fault| Problem {
@@ -141,7 +148,10 @@ fn refused(error: &AuthError) -> ApiError {
         AuthError::MoreThanMaker(_) => (ErrorCode::Forbidden, "ask for no more than your own roles"),
         AuthError::Decided(_) => (ErrorCode::Conflict, "ask for it again"),
         AuthError::OwnRequest => (ErrorCode::Forbidden, "let another security officer approve it"),
-        AuthError::AskerMayNot(_) => (ErrorCode::Forbidden, "refuse it, and let somebody ask who may"),
+        AuthError::AskerMayNot(_) => (
+            ErrorCode::Forbidden,
+            "refuse it, and let somebody ask who may; who came by OIDC has to be logged in",
+        ),
         AuthError::KeyUsed => (ErrorCode::Conflict, "make up another key for each thing that is wanted"),
         AuthError::TooMany(..) => (ErrorCode::Full, "remove what nobody needs"),
     };

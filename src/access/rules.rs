@@ -121,6 +121,10 @@ pub(crate) const ROUTES: &[(&str, &str, Need)] = &[
     ("GET", "/metrics", READ),
     ("GET", "/session", OWN),
     ("POST", "/session", Need::Open),
+    ("GET", "/session/oidc", Need::Open),
+    ("POST", "/session/oidc", Need::Open),
+    // Where browsers come back from the provider; no request of a program.
+    ("GET", "/session/oidc/callback", Need::Open),
     ("DELETE", "/session", OWN),
     ("POST", "/setup", Need::Open),
     ("GET", "/users", USERS),

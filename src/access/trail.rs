@@ -93,6 +93,8 @@ const SHOWN: &[&str] = &[
 
 /// Longer texts are cut.
 const MOST_TEXT: usize = 256;
+/// The longest name: `oidc:`, an issuer, a subject.
+const MOST_WHO: usize = 520;
 /// Longer lists and objects are cut.
 const MOST_PARTS: usize = 64;
 /// A body that is still longer is left out.
@@ -137,7 +139,7 @@ fn record(kind: EntryKind, who: &str, from: String, what: &str, detail: Value) -
         at: rfc3339(now().wall_s),
         kind,
         of: None,
-        who: who.chars().take(MOST_TEXT).collect(),
+        who: who.chars().take(MOST_WHO).collect(),
         from,
         what: what.to_owned(),
         detail,
@@ -246,13 +248,13 @@ impl Access {
     pub(super) fn note_login(
         &self,
         what: &str,
-        who: &str,
+        (who, detail): (&str, Value),
         from: IpAddr,
         outcome: Result<(), &ApiError>,
     ) -> Result<(), ApiError> {
         let record = Record {
             result: result_of(outcome),
-            ..record(EntryKind::Login, &cut(who), from.to_string(), what, Value::Null)
+            ..record(EntryKind::Login, who, from.to_string(), what, detail)
         };
         match outcome {
             Ok(()) => lock(&self.audit).append(record).map(drop).map_err(|error| not_written(&error)),

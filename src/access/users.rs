@@ -3,7 +3,7 @@
 use vtl_api::{
     AddUser, ApiError, CreateToken, Done, ErrorCode, NewTokenInfo, SetPassword, SetUser, TokenInfo, UserInfo,
 };
-use vtl_auth::{Attempt, Bearer, Kind, NewToken, Permission, Role, Roles, Token, User, UserName};
+use vtl_auth::{Attempt, Bearer, Kind, NewToken, Permission, Principal, Role, Roles, Token, User, UserName};
 
 use super::login::{hashed, secret, user_name};
 use super::{Access, Caller, Who, now, refusal};
@@ -67,6 +67,29 @@ fn by(caller: &Caller) -> Answer<By<'_>> {
             "use the token of a user, or that of the state folder",
         )),
         who => Ok((who.user(), caller.roles)),
+    }
+}
+
+fn no_tokens_of_programs() -> ApiError {
+    refusal(
+        ErrorCode::Forbidden,
+        "a token of the server makes and lists no tokens",
+        "use the token of the state folder",
+    )
+}
+
+/// Whose tokens a caller makes: a user's own, or the server's.
+fn owner(caller: &Caller) -> Answer<Option<&UserName>> {
+    match &caller.who {
+        Who::Root => Ok(None),
+        Who::User(name) => Ok(Some(name)),
+        // Nobody would end it when the provider does not vouch for him any more.
+        Who::Oidc(_) => Err(refusal(
+            ErrorCode::Forbidden,
+            "who logs in by OIDC has no tokens",
+            "have an administrator make a user of this server for the program",
+        )),
+        Who::Program(_) => Err(no_tokens_of_programs()),
     }
 }
 
@@ -163,25 +186,17 @@ impl Access {
     }
 
     pub(crate) fn token_list(&self, caller: &Caller) -> Answer<Vec<TokenInfo>> {
-        let of = if caller.may(Permission::ManageUsers) { None } else { Some(self.owner(caller)?) };
-        Ok(self.read(|tx| vtl_auth::tokens(tx, of.flatten()))?.iter().map(token_row).collect())
-    }
-
-    /// Whose tokens a caller makes: a user's own, or the server's.
-    fn owner<'c>(&self, caller: &'c Caller) -> Answer<Option<&'c UserName>> {
-        match &caller.who {
-            Who::Root => Ok(None),
-            Who::User(name) => Ok(Some(name)),
-            Who::Program(_) => Err(refusal(
-                ErrorCode::Forbidden,
-                "a token of the server makes and lists no tokens",
-                "use the token of the state folder",
-            )),
-        }
+        let of = match (&caller.who, caller.may(Permission::ManageUsers)) {
+            (_, true) => None,
+            // He has none.
+            (Who::Oidc(_), false) => return Ok(Vec::new()),
+            (_, false) => owner(caller)?,
+        };
+        Ok(self.read(|tx| vtl_auth::tokens(tx, of))?.iter().map(token_row).collect())
     }
 
     pub(crate) fn token_create(&self, caller: &Caller, ask: &CreateToken) -> Answer<NewTokenInfo> {
-        let user = self.owner(caller)?;
+        let user = owner(caller)?;
         if caller.is_by_token() {
             let why = "a token makes no other token";
             return Err(refusal(
@@ -213,8 +228,13 @@ impl Access {
     }
 
     pub(crate) fn token_remove(&self, caller: &Caller, id: &str) -> Answer<Done> {
-        let by = (self.owner(caller)?, caller.roles);
-        let found = self.change(|tx| vtl_auth::revoke_token(tx, by, id))?;
+        let who = match &caller.who {
+            Who::Root => Principal::Root,
+            Who::User(name) => Principal::User(name.clone()),
+            Who::Oidc(user) => Principal::Oidc(user.clone()),
+            Who::Program(_) => return Err(no_tokens_of_programs()),
+        };
+        let found = self.change(|tx| vtl_auth::revoke_token(tx, (&who, caller.roles), id))?;
         Ok(done(format!("token {} opens nothing any more", found.name), id))
     }
 }

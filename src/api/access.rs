@@ -20,7 +20,8 @@ use vtl_api::{
 };
 use vtl_auth::Approval;
 
-use super::admit::{Source, cookie, set_cookie};
+use super::admit::Source;
+use super::cookie::SESSION;
 use super::route::{Nothing, Route, elsewhere};
 use super::{error_response, once};
 use crate::access::{Caller, LoggedIn};
@@ -144,6 +145,7 @@ pub(super) fn access() -> Router<Arc<Daemon>> {
                 run(d, move |d| d.access.token_remove(&c, &i))
             }),
         )
+        .merge(super::oidc::routes())
         .merge(second_persons())
         .merge(audit())
 }
@@ -252,7 +254,7 @@ async fn log_in(
     headers: HeaderMap,
     b: Bytes,
 ) -> Response {
-    let before = cookie(&headers, secure).map(str::to_owned);
+    let before = SESSION.of(&headers, secure).map(str::to_owned);
     let outcome = with_turn(d, move |d| {
         let ask: LogIn = body(&b).map_err(without_values)?;
         d.access.log_in(&ask, from, before.as_deref())
@@ -287,7 +289,7 @@ fn logged_in(outcome: Result<LoggedIn, ApiError>, secure: bool) -> Response {
     match outcome {
         Ok(LoggedIn { cookie, state }) => {
             let mut answer = axum::Json(state).into_response();
-            if let Some(value) = set_cookie(Some(&cookie), secure) {
+            if let Some(value) = SESSION.set(Some(&cookie), secure) {
                 answer.headers_mut().insert(header::SET_COOKIE, value);
             }
             answer
@@ -301,9 +303,9 @@ async fn log_out(
     Extension(Secure(secure)): Extension<Secure>,
     headers: HeaderMap,
 ) -> Response {
-    d.access.log_out(cookie(&headers, secure));
+    d.access.log_out(SESSION.of(&headers, secure));
     let mut answer = axum::Json(Done { message: "logged out".to_owned(), names: Vec::new() }).into_response();
-    if let Some(value) = set_cookie(None, secure) {
+    if let Some(value) = SESSION.set(None, secure) {
         answer.headers_mut().insert(header::SET_COOKIE, value);
     }
     answer
@@ -363,7 +365,7 @@ async fn perform(
     Ok(answer)
 }
 
-async fn blocking<T: Send + 'static>(
+pub(super) async fn blocking<T: Send + 'static>(
     daemon: Arc<Daemon>,
     operation: impl FnOnce(&Daemon) -> Result<T, ApiError> + Send + 'static,
 ) -> Result<T, ApiError> {

@@ -22,6 +22,7 @@ use vtl_auth::{Asked, Permission};
 use zeroize::Zeroizing;
 
 use super::call::whole_body;
+use super::cookie::SESSION;
 use super::{error_response, once, refusal, refuse};
 use crate::access::rules::{Need, need, need_of_fields, only_reads};
 use crate::access::{Caller, Shown, redacted};
@@ -29,10 +30,6 @@ use crate::daemon::{Daemon, internal, invalid};
 
 /// A page sends it with each change.
 const CSRF: &str = "x-csrf-token";
-/// The cookie with TLS: browsers take one of this name only from this very host, over TLS (RFC 6265bis, 4.1.3.2).
-const SECURE_COOKIE: &str = "__Host-vtl";
-/// The cookie on loopback without TLS.
-const PLAIN_COOKIE: &str = "vtl";
 
 /// What callers are held against.
 pub(super) struct Guard {
@@ -289,7 +286,7 @@ fn shown(headers: &HeaderMap, secure: bool) -> Shown {
         Some(given) => {
             Shown::Bearer(Zeroizing::new(given.strip_prefix("Bearer ").unwrap_or_default().to_owned()))
         }
-        None => Shown::Cookie(Zeroizing::new(cookie(headers, secure).unwrap_or_default().to_owned())),
+        None => Shown::Cookie(Zeroizing::new(SESSION.of(headers, secure).unwrap_or_default().to_owned())),
     }
 }
 
@@ -333,22 +330,6 @@ fn result_of(answer: &Response) -> String {
 
 fn text(headers: &HeaderMap, name: impl header::AsHeaderName) -> Option<&str> {
     headers.get(name).map(|value| value.to_str().unwrap_or_default())
-}
-
-/// The value of our cookie.
-pub(super) fn cookie(headers: &HeaderMap, secure: bool) -> Option<&str> {
-    let name = if secure { SECURE_COOKIE } else { PLAIN_COOKIE };
-    let all = headers.get_all(header::COOKIE).into_iter().filter_map(|value| value.to_str().ok());
-    let mut pairs = all.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    pairs.find(|(found, _)| *found == name).map(|(_, value)| value)
-}
-
-/// `Set-Cookie` for a session, or for the end of one.
-pub(super) fn set_cookie(value: Option<&str>, secure: bool) -> Option<HeaderValue> {
-    let (name, with_tls) = if secure { (SECURE_COOKIE, "; Secure") } else { (PLAIN_COOKIE, "") };
-    let end = if value.is_none() { "; Max-Age=0" } else { "" };
-    let value = value.unwrap_or_default();
-    HeaderValue::from_str(&format!("{name}={value}; Path=/; HttpOnly; SameSite=Strict{with_tls}{end}")).ok()
 }
 
 /// Headers of every answer: no page of ours is framed, runs what is not ours, or tells others where it was.
@@ -489,23 +470,5 @@ mod tests {
             doors(&[], false, false).check(&headers(&[(header::HOST, "localhost")])).is_ok(),
             "no page at all"
         );
-    }
-
-    #[test]
-    fn the_cookie_is_found_among_others_by_its_whole_name() {
-        let all = headers(&[(header::COOKIE, "a=1; xvtl=no; vtl=right; __Host-vtl=secure")]);
-        assert_eq!(cookie(&all, false), Some("right"));
-        assert_eq!(cookie(&all, true), Some("secure"));
-        assert_eq!(cookie(&headers(&[(header::COOKIE, "vtl")]), false), None);
-    }
-
-    #[test]
-    fn the_cookie_is_for_this_host_alone_and_out_of_reach_of_scripts() {
-        assert_eq!(
-            set_cookie(Some("abc"), true).unwrap(),
-            "__Host-vtl=abc; Path=/; HttpOnly; SameSite=Strict; Secure"
-        );
-        assert_eq!(set_cookie(Some("abc"), false).unwrap(), "vtl=abc; Path=/; HttpOnly; SameSite=Strict");
-        assert_eq!(set_cookie(None, false).unwrap(), "vtl=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0");
     }
 }

@@ -188,7 +188,8 @@ impl Daemon {
         let account = login(&request.user, &request.secret)
             .and_then(|login| ChapAccount::new(login, mutual))
             .map_err(|e| invalid(e.to_string(), ""))?;
-        self.meta.change(|tx| vtl_library::set_chap(tx, &target, &account)).map_err(|e| refused(&e))?;
+        let kept = self.sealing.keep_chap(&target, &account).map_err(|e| internal(&e.to_string()))?;
+        self.meta.change(|tx| vtl_library::set_chap(tx, &target, &kept)).map_err(|e| refused(&e))?;
         self.publish().map_err(|e| refused(&e))?;
         Ok(done(
             format!("new logins to {target} need CHAP; sessions that exist stay"),

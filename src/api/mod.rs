@@ -8,6 +8,7 @@ mod admit;
 mod alerts;
 mod call;
 mod cartridges;
+mod cookie;
 mod diag;
 #[cfg(test)]
 mod door_tests;
@@ -17,6 +18,7 @@ mod iscsi;
 mod jobs;
 mod keys;
 mod libraries;
+mod oidc;
 pub(crate) mod once;
 mod openapi;
 mod page;
@@ -111,6 +113,7 @@ pub(crate) fn table() -> Vec<Route> {
         iscsi::routes(),
         system::routes(),
         access::rows(),
+        oidc::rows(),
         alerts::routes(),
         own(),
     ];
@@ -171,7 +174,7 @@ enum Planned<T> {
 /// What the HTTP library refuses by itself (a method that a path does not have, a path that is no text) is told as all else is.
 async fn in_our_words(response: Response) -> Response {
     let status = response.status();
-    if status.is_success() || status == StatusCode::NOT_MODIFIED || is_json(&response) {
+    if status.is_success() || status.is_redirection() || is_ours(&response) {
         return response;
     }
     if status == StatusCode::METHOD_NOT_ALLOWED {
@@ -187,10 +190,11 @@ async fn in_our_words(response: Response) -> Response {
     error_response(&refusal(ErrorCode::Invalid, "the request cannot be read", "see docs/openapi.json"))
 }
 
-fn is_json(response: &Response) -> bool {
+/// The library's own refusals are plain text.
+fn is_ours(response: &Response) -> bool {
     let kind = response.headers().get(header::CONTENT_TYPE).map(|kind| kind.as_bytes());
     kind.is_some_and(|kind| {
-        kind.starts_with(b"application/json") || kind.starts_with(PROBLEM_JSON.as_bytes())
+        ["application/json", PROBLEM_JSON, "text/html"].iter().any(|own| kind.starts_with(own.as_bytes()))
     })
 }
 

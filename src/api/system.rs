@@ -99,7 +99,7 @@ impl Daemon {
 
     /// A copy of the inventory: with it and the store's folder everything is there again.
     pub(super) fn system_backup(&self, request: &BackupFile) -> Answer<Done> {
-        let file = Path::new(&request.file);
+        let file = absolute(&request.file)?;
         self.meta
             .with(|meta| meta.copy_to(file))
             .map_err(|e| invalid(e.to_string(), "name a file that does not exist yet"))?;
@@ -111,7 +111,7 @@ impl Daemon {
 
     /// The inventory cannot be exchanged under running devices: the copy is checked and takes its place at the next start.
     pub(super) fn system_restore(&self, request: &BackupFile) -> Answer<Done> {
-        crate::state::stage_restore(&self.state, Path::new(&request.file)).map_err(|e| invalid(e, ""))?;
+        crate::state::stage_restore(&self.state, absolute(&request.file)?).map_err(|e| invalid(e, ""))?;
         Ok(done("the copy is checked and takes the inventory's place at the next start of vtld", Vec::new()))
     }
 
@@ -167,5 +167,17 @@ impl Daemon {
             }
         }
         (heads, broken)
+    }
+}
+
+/// A copy's path: one that is relative would be below whatever folder the server was started in.
+fn absolute(file: &str) -> Answer<&Path> {
+    let path = Path::new(file);
+    match path.is_absolute() {
+        true => Ok(path),
+        false => Err(invalid(
+            format!("{file} is no absolute path"),
+            "write one, since the server has its own working folder",
+        )),
     }
 }

@@ -36,7 +36,7 @@ impl Files {
 const STATE: &str = "/";
 
 fn keys(disk: &SimDisk) -> Keys {
-    Keys::open(Arc::new(disk.clone()), Path::new(STATE)).unwrap()
+    Keys::open(Arc::new(disk.clone()), Path::new(STATE), Sealing::default()).unwrap()
 }
 
 /// Names, and whether the private part is there.
@@ -176,7 +176,7 @@ fn a_disk_that_fails_or_dies_at_any_step_leaves_the_old_key_or_the_new_one() {
     for step in 1.. {
         let disk = base();
         disk.crash_at(disk.steps() + step);
-        let _ = Keys::open(Arc::new(disk.clone()), Path::new(STATE))
+        let _ = Keys::open(Arc::new(disk.clone()), Path::new(STATE), Sealing::default())
             .map(|keys| keys.import(&files.path("key.pem"), "k").map(drop));
         if !disk.has_crashed() {
             break;
@@ -220,8 +220,88 @@ fn a_removed_key_stays_removed_and_a_damaged_one_is_named_beside_the_others() {
 #[test]
 fn the_files_of_keys_are_for_their_owner_alone() {
     let (files, state) = (Files::new(), tempfile::tempdir().unwrap());
-    let keys = Keys::open(Arc::new(vtl_durable::RealDisk::new()), state.path()).unwrap();
+    let keys = Keys::open(Arc::new(vtl_durable::RealDisk::new()), state.path(), Sealing::default()).unwrap();
     keys.import(&files.path("key.pem"), "k").unwrap();
     let mode = |path: &Path| std::fs::metadata(path).unwrap().mode() & 0o7777;
     assert_eq!((mode(&state.path().join("keys")), mode(&state.path().join("keys/k.key"))), (0o700, 0o600));
+}
+
+/// More than sealing two keys takes.
+const MOST_STEPS: u64 = 200;
+
+#[test]
+fn a_disk_that_fails_or_dies_at_any_step_of_sealing_or_opening_leaves_every_key_readable() {
+    let files = Files(tempfile::tempdir().unwrap());
+    files.openssl(&["genpkey", "-algorithm", "ed25519", "-out", "key.pem"]);
+    files.openssl(&["pkey", "-in", "key.pem", "-pubout", "-out", "pub.pem"]);
+    let sealing = |disk: &SimDisk| {
+        let key = vtl_conf::StoreEncryption::KeyFile(vtl_types::Secret::new(vec![1; 32]));
+        Sealing::open(&key, disk, Path::new(STATE)).unwrap()
+    };
+    let keys_of =
+        |disk: &SimDisk| Keys::open(Arc::new(disk.clone()), Path::new(STATE), sealing(disk)).unwrap();
+    for is_to_be_sealed in [true, false] {
+        let base = || {
+            let disk = SimDisk::new(1);
+            let open = keys(&disk);
+            open.import(&files.path("key.pem"), "a").unwrap();
+            open.import(&files.path("pub.pem"), "b").unwrap();
+            let all = keys_of(&disk);
+            if !is_to_be_sealed {
+                assert_eq!(all.reseal(&all.sealing).unwrap(), 2);
+            }
+            disk
+        };
+        let into = |keys: &Keys| if is_to_be_sealed { keys.sealing.clone() } else { Sealing::default() };
+        let expected = [("a".to_owned(), true), ("b".to_owned(), false)];
+        let (mut crashes, mut ends) = (0, 0);
+        for step in 1..MOST_STEPS {
+            let disk = base();
+            let all = keys_of(&disk);
+            disk.crash_at(disk.steps() + step);
+            let done = all.reseal(&into(&all));
+            let after = disk.after_crash(step);
+            assert_eq!(names(&keys_of(&after)), expected, "step {step}");
+            if done.is_ok() && !disk.has_crashed() {
+                let left = keys_of(&disk);
+                assert_eq!(left.reseal(&into(&left)).unwrap(), 0, "nothing is left to do");
+                ends += 1;
+                break;
+            }
+            crashes += 1;
+        }
+        assert!(crashes >= 8, "two files, each written, synced, renamed: {crashes}");
+        for call in 1..MOST_STEPS {
+            let disk = base();
+            let all = keys_of(&disk);
+            disk.fail_call(disk.calls() + call, Fault::Eio);
+            let done = all.reseal(&into(&all));
+            if !disk.has_failed() {
+                assert_eq!(done.unwrap(), 2);
+                ends += 1;
+                break;
+            }
+            disk.heal();
+            assert_eq!(names(&keys_of(&disk)), expected, "call {call}");
+        }
+        assert_eq!(ends, 2, "there are no more steps than {MOST_STEPS}");
+    }
+}
+
+#[test]
+fn a_sealed_key_shows_nothing_on_the_disk_and_opens_under_its_own_name_only() {
+    let (files, disk) = (Files::new(), SimDisk::new(1));
+    let key = vtl_conf::StoreEncryption::KeyFile(vtl_types::Secret::new(vec![1; 32]));
+    let sealing = Sealing::open(&key, &disk, Path::new(STATE)).unwrap();
+    let keys = Keys::open(Arc::new(disk.clone()), Path::new(STATE), sealing).unwrap();
+    keys.import(&files.path("key.pem"), "a").unwrap();
+    let bytes = disk.contents(Path::new("/keys/a.key")).unwrap();
+    assert!(!bytes.windows(11).any(|part| part == b"PRIVATE KEY"));
+    let elsewhere = Path::new("/keys/b.key");
+    let copy = disk.open(elsewhere, vtl_durable::Open::Create).unwrap();
+    copy.append(&[std::io::IoSlice::new(&bytes)]).unwrap();
+    assert!(keys.private("a").is_ok());
+    assert!(said(keys.private("b")).contains("is damaged: it is not what was sealed here"));
+    let without = Keys::open(Arc::new(disk.clone()), Path::new(STATE), Sealing::default()).unwrap();
+    assert!(said(without.private("a")).contains("no key for it is configured"));
 }

@@ -146,6 +146,7 @@ impl Daemon {
         self.ejection.heed(super::defaults(&config));
         self.policies.settings_changed();
         self.remotes.retry_on(&config.transfer.retry_on_exit_codes);
+        self.remotes.allow_flags(&config.remotes.rclone_flags);
     }
 
     /// The remote and the key that a configuration names must be there.

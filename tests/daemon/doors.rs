@@ -62,6 +62,11 @@ fn chap_set_while_running_is_asked_of_the_next_login_and_leaves_no_trace_in_the_
     assert_eq!(targets[0]["chap_user"], USER);
     assert!(!targets.to_string().contains(SECRET));
     let hexadecimal: String = SECRET.bytes().map(|b| format!("{b:02x}")).collect();
+    assert_eq!(
+        server.log().matches("log-in refused").count(),
+        3,
+        "an operator sees why a host does not come"
+    );
     let log = server.log().to_lowercase();
     assert!(!log.contains(SECRET) && !log.contains(&hexadecimal), "the log holds the secret");
     assert!(!server.get("/system/diag").to_string().contains(SECRET));

@@ -242,6 +242,32 @@ fn backup_and_restore_bring_the_inventory_back() {
 }
 
 #[test]
+fn a_copy_of_the_inventory_wants_an_absolute_path() {
+    let server = Server::start(&[]);
+    for request in ["/system/backup", "/system/restore"] {
+        let (status, answer) = server.ask("POST", request, &json!({ "file": "inventory.copy" }));
+        assert_eq!(status, 400, "{request}");
+        assert_eq!(answer["message"], "inventory.copy is no absolute path", "{request}: {answer}");
+    }
+    assert!(
+        !std::path::Path::new("inventory.copy").exists(),
+        "nothing is written where the server was started"
+    );
+}
+
+#[test]
+fn what_is_no_plain_file_is_no_copy_of_the_inventory() {
+    let server = Server::start(&[]);
+    for file in ["/dev/zero", "/tmp"] {
+        let (status, answer) = server.ask("POST", "/system/restore", &json!({ "file": file }));
+        assert_eq!(status, 400, "{file}");
+        let wanted = format!("{file} is no plain file; name what vtl system backup has written");
+        assert_eq!(answer["message"], wanted, "{answer}");
+    }
+    server.get("/system/status");
+}
+
+#[test]
 fn a_lost_inventory_is_made_again_from_the_store() {
     let mut server = Server::start(&[]);
     let mut host = server.session(1);

@@ -212,3 +212,65 @@ fn remotes_of_each_cloud_are_defined_with_their_keys_in_files_and_say_where_they
         create(&server, &json!({ "name": "b", "type": "azure", "account": "tapes", "container": "exports" }));
     assert!(told.0 == 400 && message(&told).contains("secret_key_file"), "{told:?}");
 }
+
+fn by_rclone(name: &str, remote: &str, flags: &[&str]) -> Value {
+    json!({ "name": name, "type": "rclone", "rclone_remote": remote, "rclone_flags": flags })
+}
+
+#[test]
+fn no_remote_of_rclone_brings_a_program_a_file_or_options_of_its_own() {
+    let server = Server::start(&[]);
+    let proof = server.state().join("proof");
+    let program = format!("--password-command=/usr/bin/touch {}", proof.display());
+    for (flag, name) in [
+        (program.as_str(), "--password-command"),
+        ("--config=/etc/rclone.conf", "--config"),
+        ("--log-file=/tmp/log", "--log-file"),
+        ("--metadata-mapper=/bin/true", "--metadata-mapper"),
+        ("--no-check-certificate", "--no-check-certificate"),
+        ("--rc", "--rc"),
+    ] {
+        let told = create(&server, &by_rclone("r", "disk:", &["--bwlimit=1M", flag]));
+        let why = message(&told);
+        assert!(told.0 == 400 && why.contains(&format!("rclone_flag '{name}'")), "{told:?}");
+        assert!(why.contains("remotes.rclone_flags"), "the remedy: {why}");
+    }
+    for remote in [
+        ":local:/etc",
+        ":sftp,ssh='/bin/sh -c x':",
+        "disk,config=/etc/x:tapes",
+        "disk,password_command=x:",
+        "--config=/etc/x:",
+        "/etc",
+        "disk:../../etc",
+    ] {
+        let told = create(&server, &by_rclone("r", remote, &[]));
+        assert!(told.0 == 400 && message(&told).contains("is no rclone remote"), "{remote}: {told:?}");
+    }
+    assert_eq!(server.get("/remotes"), json!([]));
+    assert!(!proof.exists());
+}
+
+#[test]
+fn a_flag_that_is_allowed_no_more_closes_the_remote_which_is_listed_and_can_be_forgotten() {
+    let folder = tempfile::tempdir().unwrap();
+    let conf = folder.path().join("rclone.conf");
+    fs::write(&conf, "[disk]\ntype = local\n").unwrap();
+    let flag = format!("--config={}", conf.display());
+    let mut server =
+        Server::start_at(folder.path(), &["--set", r#"remotes.rclone_flags=["--config", "--dump"]"#]);
+    server.api("POST", "/remotes", &by_rclone("tapes", "disk:/srv", &[&flag, "--bwlimit=1M"]));
+    let refused = create(&server, &by_rclone("other", "disk:/srv", &["--log-file=/tmp/x"]));
+    assert_eq!(refused.0, 400, "{refused:?}");
+    server.stop();
+    drop(server);
+
+    let server = Server::start_at(folder.path(), &[]);
+    assert_eq!(server.get("/remotes")[0]["name"], json!("tapes"));
+    assert_eq!(server.get("/remotes/tapes")["settings"]["rclone_flag"], json!([flag, "--bwlimit=1M"]));
+    let told = server.ask("POST", "/remotes/tapes/test", &json!({}));
+    let why = message(&told);
+    assert!(told.0 == 400 && why.contains("'--config'") && why.contains("remotes.rclone_flags"), "{told:?}");
+    server.api("DELETE", "/remotes/tapes", &json!({}));
+    assert_eq!(server.get("/remotes"), json!([]));
+}

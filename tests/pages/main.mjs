@@ -55,6 +55,7 @@ const STEPS = [
   ['settings', places.settings],
   ['users', people.users],
   ['viewer', people.viewer],
+  ['by a provider', people.byProvider],
   ['audit', people.audit],
   ['jobs', jobs.control],
   ['tabs of jobs', jobs.tabs],

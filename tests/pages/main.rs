@@ -15,7 +15,7 @@ use std::process::{Command, Stdio};
 use serde_json::{Value, json};
 
 use support::scsi::{CHANGER, DRIVE, ONE_FILEMARK};
-use support::{Initiator, Server, eventually, noise};
+use support::{Initiator, Provider, Server, eventually, noise};
 
 const CHROMIUM: &str = "/usr/bin/chromium";
 
@@ -101,8 +101,12 @@ fn every_page_and_every_action_works_in_a_browser() {
 
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("in-effect.toml");
-    fs::write(&config, "[log]\nlevel = \"info\"\n").unwrap();
-    let server = Server::start(&["--config", config.to_str().unwrap()]);
+    let people = json!({ "otto": ["tape-operators"] });
+    let provider = Provider::start(folder.path(), "ES256", true, &people);
+    let oidc = provider.settings(folder.path(), true);
+    let text = format!("log.level = \"info\"\n{oidc}roles.operator = [\"tape-operators\"]\n");
+    fs::write(&config, text).unwrap();
+    let server = Server::start(&["--config", config.to_str().unwrap(), "--api", &provider.api]);
     let mut host = server.session(1);
     let key_file = furnish(&server, folder.path(), &mut host);
 
@@ -110,7 +114,7 @@ fn every_page_and_every_action_works_in_a_browser() {
     let settings = json!({
         "setup": link.split(' ').next().unwrap(),
         "url": format!("http://{}", server.api), "token": server.token(), "folder": folder.path(), "key_file": key_file,
-        "tools": tools, "chromium": CHROMIUM, "out": out,
+        "provider": provider.issuer, "tools": tools, "chromium": CHROMIUM, "out": out,
     });
     let file = folder.path().join("settings.json");
     fs::write(&file, settings.to_string()).unwrap();

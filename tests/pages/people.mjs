@@ -102,6 +102,34 @@ export async function viewer(browser) {
   );
 }
 
+/** The provider asks who it is and sends the browser back: a session, without password and tokens of our own. */
+export async function byProvider(browser) {
+  const { page } = browser;
+  await browser.go('library');
+  await browser.press('log-out');
+  await browser.at('login-oidc').waitFor();
+  equal(await browser.at('login-oidc').textContent(), 'Log in with Example Corp', 'what the button says');
+  for (const found of await browser.violations()) browser.faults.push(`the log-in page: ${found}`);
+  browser.elsewhere = browser.settings.provider;
+  // The provider's own pages are not ours to judge.
+  browser.expect(new RegExp(browser.settings.provider));
+  await browser.press('login-oidc');
+  await page.locator('input[name="login"]').fill('otto');
+  await page.locator('input[name="password"]').fill('any');
+  await page.locator('button[type="submit"]').click();
+  await page.locator('input[name="prompt"][value="consent"]').waitFor({ state: 'attached' });
+  await page.locator('button[type="submit"]').click();
+  await browser.at('cabinet').waitFor();
+  browser.elsewhere = null;
+  equal(await browser.at('who').textContent(), 'otto', 'who is logged in');
+  await browser.go('users');
+  equal(await browser.at('own-password').count(), 0, 'a password that is not here');
+  equal(await browser.at('new-token').count(), 0, 'tokens that he cannot have');
+  await browser.press('log-out');
+  await browser.byToken();
+  await browser.at('users').first().waitFor();
+}
+
 export async function audit(browser) {
   await browser.go('audit');
   await browser.fill({ what: 'DELETE', who: 'root' });

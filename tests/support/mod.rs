@@ -3,12 +3,14 @@
 
 pub mod hash;
 pub mod initiator;
+pub mod provider;
 pub mod scsi;
 pub mod server;
 
 use std::time::{Duration, Instant};
 
 pub use initiator::{Initiator, Login, Outcome};
+pub use provider::Provider;
 pub use server::{Answer, Server};
 
 /// Target of the library that an empty state begins with.

@@ -27,6 +27,7 @@ use crate::{
         LibraryMirror, LogMirror, MigrateMirror, Mirror, RetentionMirror, RetryMirror, StoreMirror,
         TargetMirror, TlsMirror, TransferMirror,
     },
+    oidc,
     secrets::{self, Wrong},
     trigger::{self, Trigger},
 };
@@ -76,10 +77,12 @@ impl Checker<'_> {
             iscsi,
             api,
             access,
+            secrets,
             library,
             cartridge,
             store,
             jobs,
+            remotes,
             transfer,
             migrate,
             hooks,
@@ -92,10 +95,13 @@ impl Checker<'_> {
         let iscsi = self.iscsi(iscsi);
         let api = self.api(api);
         let access = self.access(access);
+        self.way_back(api.as_ref(), access.as_ref().and_then(|access| access.oidc.as_ref()));
+        let secrets = self.sealing(secrets, state.as_deref());
         let library = self.library(library);
         let cartridge = self.cartridge(cartridge);
         let store = self.store(store, state.as_deref());
         let jobs = self.jobs(jobs);
+        let remotes = self.remotes(remotes);
         let transfer = self.transfer(transfer);
         let migrate = self.migrate(migrate);
         let hooks = self.hooks(hooks);
@@ -108,10 +114,12 @@ impl Checker<'_> {
             iscsi: iscsi?,
             api: api?,
             access: access?,
+            secrets: secrets?,
             library: library?,
             cartridge: cartridge?,
             store: store?,
             jobs: jobs?,
+            remotes: remotes?,
             transfer: transfer?,
             migrate: migrate?,
             hooks: hooks?,
@@ -335,11 +343,11 @@ impl Checker<'_> {
     }
 
     /// A path as it is meant in the configuration file.
-    fn beside(&self, text: &str) -> PathBuf {
+    pub(crate) fn beside(&self, text: &str) -> PathBuf {
         self.documents.folder.as_deref().unwrap_or(Path::new("")).join(text)
     }
 
-    fn secret_env(&self, text: &str) -> Result<Secret, Wrong> {
+    pub(crate) fn secret_env(&self, text: &str) -> Result<Secret, Wrong> {
         secrets::from_environment(text, self.surroundings)
     }
 
@@ -370,7 +378,7 @@ impl Checker<'_> {
     }
 
     fn api(&mut self, mirror: ApiMirror) -> Option<Api> {
-        let ApiMirror { listen, hosts, tls } = mirror;
+        let ApiMirror { listen, hosts, tls, public_url } = mirror;
         let hosts = self.take("api.hosts", hosts, host_names);
         let tls = self.tls(tls);
         let has_tls = !matches!(tls, Some(None));
@@ -385,7 +393,10 @@ impl Checker<'_> {
                 }
             }
         });
-        Some(Api { listen: listen?, hosts: hosts?, tls: tls? })
+        let known = hosts.clone().unwrap_or_default();
+        let public_url =
+            self.optional("api.public_url", public_url, |value| oidc::public_address(value, has_tls, &known));
+        Some(Api { listen: listen?, hosts: hosts?, tls: tls?, public_url: public_url? })
     }
 
     /// `None` only after an error.
@@ -415,8 +426,10 @@ impl Checker<'_> {
     }
 
     fn access(&mut self, mirror: AccessMirror) -> Option<Access> {
-        let AccessMirror { two_person } = mirror;
-        Some(Access { two_person: self.take("access.two_person", two_person, boolean)? })
+        let AccessMirror { two_person, oidc } = mirror;
+        let two_person = self.take("access.two_person", two_person, boolean);
+        let oidc = self.oidc(oidc);
+        Some(Access { two_person: two_person?, oidc: oidc? })
     }
 
     fn library(&mut self, mirror: LibraryMirror) -> Option<Library> {

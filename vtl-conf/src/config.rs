@@ -12,6 +12,8 @@ use vtl_types::{ByteCount, ChapAccount, IscsiName, LabelTemplate, Secret};
 
 use crate::{
     error::Origin,
+    oidc::Oidc,
+    remotes::Remotes,
     trigger::Trigger,
     watch::{Alerts, Metrics},
 };
@@ -27,6 +29,8 @@ pub struct Config {
     pub api: Api,
     /// Who may do what.
     pub access: Access,
+    /// What seals the secrets that the server itself keeps; none: they lie open.
+    pub secrets: StoreEncryption,
     /// What an empty state begins with.
     pub library: Library,
     /// New cartridges.
@@ -35,6 +39,8 @@ pub struct Config {
     pub store: Store,
     /// What takes time and is asked for.
     pub jobs: Jobs,
+    /// What definitions of remotes may say.
+    pub remotes: Remotes,
     /// How objects go to remotes and come back.
     pub transfer: Transfer,
     /// What exports are made with when nobody says otherwise.
@@ -118,6 +124,8 @@ pub struct Api {
     pub hosts: Vec<String>,
     /// None: plain HTTP.
     pub tls: Option<Tls>,
+    /// Where browsers find the pages, such as `https://vtl.example.com:8460`.
+    pub public_url: Option<String>,
 }
 
 impl Api {
@@ -147,6 +155,8 @@ pub enum Tls {
 pub struct Access {
     /// Deletion, key export and retention want a second security officer.
     pub two_person: bool,
+    /// Log-in by a provider of identities.
+    pub oidc: Option<Oidc>,
 }
 
 /// `library.*`

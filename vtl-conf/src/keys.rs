@@ -204,11 +204,88 @@ pub const KEYS: &[Key] = &[
         "write an address and port, such as \"127.0.0.1:8460\", or with TLS \"0.0.0.0:8460\"",
         "loopback: a first start opens nothing to the network; another address wants api.tls",
     ),
+    unset(
+        "api.public_url",
+        "write the address of the pages as browsers know it, such as \"https://vtl.example.com:8460\"",
+        "only log-in by OIDC needs it: the provider sends browsers back there",
+    ),
     key(
         "access.two_person",
         "false",
         "write true or false",
         "a site with one operator could delete nothing; true: deletion, key export and retention want a second security officer",
+    ),
+    unset(
+        "access.oidc.issuer",
+        "write the issuer's address, such as \"https://id.example.org/realms/vtl\"; http only to this machine",
+        "users are the server's own unless somebody says who else vouches for people",
+    ),
+    unset(
+        "access.oidc.name",
+        "write what the log-in page calls the provider, such as \"Example Corp\"",
+        "the host of the issuer's address",
+    ),
+    unset(
+        "access.oidc.client_id",
+        "write the id that the provider has given this server",
+        "there is none before somebody registers the server there",
+    ),
+    unset(
+        "access.oidc.client_secret_file",
+        "name a file of mode 0600 that holds the client's secret",
+        "a public client has none: PKCE guards its log-ins, as it does those of others",
+    ),
+    unset(
+        "access.oidc.ca_file",
+        "write the absolute path of a file with certificates, PEM",
+        "the system's certificates are trusted; with this file only those in it",
+    ),
+    key(
+        "access.oidc.scopes",
+        "[\"openid\", \"profile\"]",
+        "write a list of scopes, \"openid\" among them",
+        "what brings the name; some providers want one more for groups",
+    ),
+    key(
+        "access.oidc.name_claim",
+        "\"preferred_username\"",
+        "write the name of a claim of the ID token",
+        "what people type there; only shown, since providers let people change it",
+    ),
+    key(
+        "access.oidc.groups_claim",
+        "\"groups\"",
+        "write the name of a claim of the ID token that is a text or a list of texts",
+        "what most providers call it",
+    ),
+    key(
+        "access.oidc.roles.viewer",
+        "[]",
+        "write a list of groups, such as [\"tape-readers\"]; without any role for any group nobody can log in",
+        "who has no role here does not get in, whoever vouches for him",
+    ),
+    key("access.oidc.roles.operator", "[]", "write a list of groups", "as for viewer"),
+    key("access.oidc.roles.administrator", "[]", "write a list of groups", "as for viewer"),
+    key(
+        "access.oidc.roles.security-officer",
+        "[]",
+        "write a list of groups",
+        "as for viewer; whoever governs such a group there governs deletion here",
+    ),
+    unset(
+        "secrets.key_file",
+        "name a file of mode 0600 with 32 to 4096 random bytes, outside the state folder",
+        "who seals the secrets of the server must keep a key, or loses them: that is somebody's decision; all its bytes are the key",
+    ),
+    unset(
+        "secrets.passphrase_file",
+        "name a file of mode 0600 that holds a passphrase of 12 to 1024 bytes, outside the state folder",
+        "a passphrase can be written down and kept apart from the machine",
+    ),
+    unset(
+        "secrets.passphrase_env",
+        "name an environment variable that holds a passphrase of 12 to 1024 bytes",
+        "for containers, instead of a file",
     ),
     key(
         "library.default",
@@ -333,6 +410,12 @@ pub const KEYS: &[Key] = &[
         "4",
         "write a number from 1 to 64",
         "over all jobs: enough to fill a line whose answers take long, few enough that each gets on; a job stages one object more",
+    ),
+    key(
+        "remotes.rclone_flags",
+        "[]",
+        "write a list of flags of rclone by name, such as [\"--config\"]",
+        "who defines remotes chooses among flags that only tune; one that starts a program or names a file is allowed here, by who owns the machine",
     ),
     key(
         "transfer.retry.attempts",

@@ -14,6 +14,9 @@ mod example;
 mod hooks;
 mod keys;
 mod mirror;
+mod oidc;
+mod remotes;
+mod sealing;
 mod secrets;
 #[cfg(test)]
 mod tests;
@@ -32,6 +35,8 @@ pub use doors::TargetDoor;
 pub use error::{ConfError, ConfErrors, Origin};
 pub use example::example;
 pub use keys::{KEYS, Key};
+pub use oidc::{Oidc, RoleGroups};
+pub use remotes::Remotes;
 pub use trigger::{Schedule, Trigger, parse_triggers, split_triggers, triggers_text};
 pub use watch::{Alerts, Email, MailTls, Metrics, Syslog, Webhook};
 

@@ -6,6 +6,9 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use toml::Value;
 
+use crate::oidc::OidcMirror;
+use crate::remotes::RemotesMirror;
+use crate::sealing::SecretsMirror;
 use crate::watch::{AlertsMirror, MetricsMirror};
 
 #[derive(Debug, Default, Deserialize)]
@@ -15,10 +18,12 @@ pub(crate) struct Mirror {
     pub iscsi: IscsiMirror,
     pub api: ApiMirror,
     pub access: AccessMirror,
+    pub secrets: SecretsMirror,
     pub library: LibraryMirror,
     pub cartridge: CartridgeMirror,
     pub store: StoreMirror,
     pub jobs: JobsMirror,
+    pub remotes: RemotesMirror,
     pub transfer: TransferMirror,
     pub migrate: MigrateMirror,
     pub hooks: HooksMirror,
@@ -97,6 +102,7 @@ pub(crate) struct ApiMirror {
     pub listen: Option<Value>,
     pub hosts: Option<Value>,
     pub tls: TlsMirror,
+    pub public_url: Option<Value>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -111,6 +117,7 @@ pub(crate) struct TlsMirror {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct AccessMirror {
     pub two_person: Option<Value>,
+    pub oidc: OidcMirror,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -21,6 +21,8 @@ pub(crate) type Wrong = (String, Option<String>);
 const KEY_FILE_BYTES: RangeInclusive<usize> = 32..=4096;
 /// The same for a passphrase.
 const PASSPHRASE_BYTES: RangeInclusive<usize> = 12..=1024;
+/// What providers of identities give their clients.
+const CLIENT_SECRET_BYTES: RangeInclusive<usize> = 1..=1024;
 
 pub(crate) fn from_file(path: &Path) -> Result<Secret, Wrong> {
     read(path, ChapLogin::MAX_LEN).map(without_line_end)
@@ -35,6 +37,12 @@ pub(crate) fn key_file(path: &Path) -> Result<Secret, Wrong> {
 /// The passphrase of a store.
 pub(crate) fn passphrase_file(path: &Path) -> Result<Secret, Wrong> {
     passphrase(without_line_end(read(path, *PASSPHRASE_BYTES.end())?))
+}
+
+/// What a client of a provider of identities proves itself with.
+pub(crate) fn client_secret(path: &Path) -> Result<Secret, Wrong> {
+    let secret = without_line_end(read(path, *CLIENT_SECRET_BYTES.end())?);
+    of_length(secret, "client secret", &CLIENT_SECRET_BYTES)
 }
 
 pub(crate) fn passphrase(secret: Secret) -> Result<Secret, Wrong> {

@@ -265,6 +265,21 @@ const REFUSALS: &[(&str, &str)] = &[
         "vtl.toml:1: cartridge.early_warning = 5: this is outside 1m to 64g; write a size from 1m to 64g",
     ),
     (
+        "remotes.rclone_flags = [\"--config=/etc/r.conf\"]",
+        "vtl.toml:1: remotes.rclone_flags = [\"--config=/etc/r.conf\"]: a flag is named without a value, in small letters; \
+         write a list of flags of rclone by name, such as [\"--config\"]",
+    ),
+    (
+        "remotes.rclone_flags = [\"-P\"]",
+        "vtl.toml:1: remotes.rclone_flags = [\"-P\"]: a flag begins with --; \
+         write a list of flags of rclone by name, such as [\"--config\"]",
+    ),
+    (
+        "remotes.rclone_flags = [\"--sftp-pass\"]",
+        "vtl.toml:1: remotes.rclone_flags = [\"--sftp-pass\"]: --sftp-pass carries a secret, which every account would see on the \
+         command line: put it into rclone.conf (mode 0600); write a list of flags of rclone by name, such as [\"--config\"]",
+    ),
+    (
         "store.path = \"store\"",
         "vtl.toml:1: store.path = \"store\": this is no absolute path; write an absolute path",
     ),
@@ -504,6 +519,45 @@ fn a_key_file_counts_with_its_line_end_and_a_passphrase_without() {
     let StoreEncryption::Passphrase(words) = &env else { panic!("no words") };
     assert_eq!(words.expose(), b"from-the-environment");
     assert!(env == with("passphrase_env = \"VTL_CHAP\"") && env != with("key_file = \"secret\""));
+}
+
+#[test]
+fn secrets_are_sealed_with_one_key_that_is_outside_the_state_folder_and_is_never_shown() {
+    let desk = Desk::new();
+    desk.secret("key", &"made-up ".repeat(8), 0o600).secret("words", "made-up passphrase\n", 0o600);
+    let with = |rest: &str| desk.load(&format!("[secrets]\n{rest}\n"), &[]).unwrap().secrets;
+    assert_eq!(with(""), StoreEncryption::None);
+    let StoreEncryption::KeyFile(key) = with("key_file = \"key\"") else { panic!("no key file") };
+    assert_eq!(key.len(), 64);
+    let StoreEncryption::Passphrase(words) = with("passphrase_file = \"words\"") else { panic!("no words") };
+    assert_eq!(words.expose(), b"made-up passphrase");
+    let StoreEncryption::Passphrase(words) = with("passphrase_env = \"VTL_CHAP\"") else {
+        panic!("no words")
+    };
+    assert_eq!(words.expose(), b"from-the-environment");
+
+    let state = desk.folder.path().display();
+    std::os::unix::fs::symlink(desk.folder.path().join("key"), desk.folder.path().join("link")).unwrap();
+    for (text, told) in [
+        (
+            "[secrets]\nkey_file = \"key\"\npassphrase_env = \"VTL_CHAP\"\n".to_owned(),
+            "vtl.toml:2: secrets.key_file = \"key\": there are two keys; keep one of key_file and passphrase_env",
+        ),
+        (
+            format!("state = \"{state}\"\n[secrets]\nkey_file = \"link\"\n"),
+            "secrets.key_file = \"link\": it lies in the state folder, beside what it seals; keep it elsewhere",
+        ),
+        (
+            format!("state = \"{state}\"\n[secrets]\npassphrase_file = \"words\"\n"),
+            "it lies in the state folder",
+        ),
+        ("[secrets]\nkey_file = \"words\"\n".to_owned(), "a key file has 32 to 4096 bytes, this one has 19"),
+        ("[secrets]\npassphrase_env = \"NOT_SET\"\n".to_owned(), "this environment variable is not set"),
+    ] {
+        let errors = desk.errors(&text);
+        assert!(errors.len() == 1 && errors[0].contains(told), "{errors:?}");
+        assert!(!errors[0].contains("made-up"), "{errors:?}");
+    }
 }
 
 #[test]

@@ -218,7 +218,7 @@ impl Checker<'_> {
         Some(Webhook { url: url?, secret, ca_file })
     }
 
-    fn missing(&mut self, key: &str, problem: &str) {
+    pub(crate) fn missing(&mut self, key: &str, problem: &str) {
         let path: Vec<&str> = key.split('.').collect();
         self.refuse(&path, "", problem, None);
     }

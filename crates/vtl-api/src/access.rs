@@ -25,6 +25,9 @@ pub struct LogIn {
 pub struct SessionState {
     /// Who is logged in; `root` with the token of the state folder.
     pub user: String,
+    /// What a provider calls somebody for whom it vouches; `user` is `oidc:ISSUER#SUBJECT` then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// Roles, such as `operator`.
     pub roles: Vec<String>,
     /// What these may do, such as `read`.
@@ -35,6 +38,22 @@ pub struct SessionState {
     /// A page sends it as `X-CSRF-Token` with each change; none without a cookie.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub csrf: Option<String>,
+}
+
+/// Answer of `GET /session/oidc`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct OidcOffer {
+    /// What the provider is called here; none: nobody logs in elsewhere.
+    pub name: Option<String>,
+}
+
+/// Answer of `POST /session/oidc`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct OidcStart {
+    /// Where the browser has to go.
+    pub address: String,
 }
 
 /// `POST /setup`: the first user.

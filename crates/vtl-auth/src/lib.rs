@@ -11,6 +11,7 @@ mod bearer;
 mod error;
 mod name;
 mod password;
+mod principal;
 mod role;
 mod schema;
 mod session;
@@ -27,6 +28,7 @@ pub use bearer::{Bearer, Kind, Random};
 pub use error::AuthError;
 pub use name::UserName;
 pub use password::{COST, Cost, Hashed, MIN_PASSWORD, verify_nobody};
+pub use principal::{OidcUser, Principal};
 pub use role::{Permission, Role, Roles};
 pub use schema::MODULE;
 pub use session::{

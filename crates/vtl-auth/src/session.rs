@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 
 use crate::bearer::{Bearer, Kind, Random, hexadecimal};
 use crate::name::UserName;
+use crate::principal::Principal;
 use crate::role::Roles;
 
 /// Without a request for so long it ends (OWASP: 15 to 30 minutes for such).
@@ -33,9 +34,9 @@ pub struct Moment {
 /// Who is logged in.
 #[derive(Clone, Debug)]
 pub struct Session {
-    /// The user; none: with the token of the state folder.
-    pub user: Option<UserName>,
-    /// The most that it may do: its user's roles bound it, too.
+    /// Whose it is.
+    pub who: Principal,
+    /// The most that it may do: the roles of a user of this server bound it, too.
     pub roles: Roles,
     /// What a page sends with each change.
     pub csrf: Zeroizing<String>,
@@ -80,18 +81,18 @@ impl Sessions {
     /// A new session, with a name that nobody chose.
     pub fn open(
         &mut self,
-        (user, roles): (Option<UserName>, Roles),
+        (who, roles): (Principal, Roles),
         token: Option<String>,
         now: Moment,
         random: Random<'_>,
     ) -> Opened {
         self.open.retain(|_, session| !session.is_over(now));
-        self.make_room(user.as_ref());
+        self.make_room(&who);
         let cookie = Bearer::new(Kind::Session, random);
         let mut csrf = [0; 32];
         random(&mut csrf);
         let session = Session {
-            user,
+            who,
             roles,
             csrf: Zeroizing::new(hexadecimal(&csrf)),
             expires_s: now.wall_s.saturating_add(ABSOLUTE_S),
@@ -104,10 +105,10 @@ impl Sessions {
         Opened { cookie, session }
     }
 
-    fn make_room(&mut self, user: Option<&UserName>) {
-        let of_user = self.open.values().filter(|session| session.user.as_ref() == user).count();
+    fn make_room(&mut self, who: &Principal) {
+        let of_user = self.open.values().filter(|session| session.who == *who).count();
         if of_user >= MOST_SESSIONS_OF_USER {
-            self.drop_oldest(|session| session.user.as_ref() == user);
+            self.drop_oldest(|session| session.who == *who);
         }
         if self.open.len() >= MOST_SESSIONS {
             self.drop_oldest(|_| true);
@@ -151,7 +152,19 @@ impl Sessions {
 
     /// Ends all sessions of a user.
     pub fn close_of(&mut self, user: &UserName) {
-        self.open.retain(|_, session| session.user.as_ref() != Some(user));
+        self.open.retain(|_, session| !matches!(&session.who, Principal::User(name) if name == user));
+    }
+
+    /// Ends all sessions of people for whom a provider vouches.
+    pub fn close_of_providers(&mut self) {
+        self.open.retain(|_, session| !matches!(session.who, Principal::Oidc(_)));
+    }
+
+    /// What somebody may do by a session that is open now; none: he has none. Of several, the last one that was opened.
+    #[must_use]
+    pub fn roles_of(&self, who: &Principal, now: Moment) -> Option<Roles> {
+        let open = self.open.values().filter(|session| session.who == *who && !session.is_over(now));
+        open.max_by_key(|session| session.opened_count_s).map(|session| session.roles)
     }
 
     /// How many are open.
@@ -171,14 +184,15 @@ impl Sessions {
 mod tests {
     use super::*;
     use crate::bearer::tests::counting;
+    use crate::principal::OidcUser;
     use crate::role::Role;
 
     fn at(count_s: u64) -> Moment {
         Moment { wall_s: 1_774_224_000 + count_s, count_s }
     }
 
-    fn alice() -> Option<UserName> {
-        Some("alice".parse().unwrap())
+    fn alice() -> Principal {
+        Principal::User("alice".parse().unwrap())
     }
 
     fn open(sessions: &mut Sessions, at_s: u64, seed: u8) -> Opened {
@@ -239,6 +253,27 @@ mod tests {
         assert!(sessions.find(&all[1].cookie, at(40)).is_some());
         sessions.close_of(&"alice".parse().unwrap());
         assert!(sessions.is_empty());
+    }
+
+    #[test]
+    fn sessions_by_a_provider_are_of_their_own_kind() {
+        let mut sessions = Sessions::default();
+        let (viewer, operator) = (Roles::NONE.with(Role::Viewer), Roles::NONE.with(Role::Operator));
+        let of = |subject| Principal::Oidc(OidcUser::new("https://id.example.org", subject, None).unwrap());
+        let local = open(&mut sessions, 0, 1);
+        sessions.open((of("alice"), viewer), None, at(0), &counting(2));
+        assert_eq!(sessions.roles_of(&of("alice"), at(1)), Some(viewer));
+        sessions.open((of("alice"), operator), None, at(5), &counting(3));
+        assert_eq!(sessions.roles_of(&of("alice"), at(6)), Some(operator), "those of the last log-in");
+        assert_eq!(sessions.roles_of(&of("bob"), at(6)), None);
+        assert_eq!(sessions.roles_of(&of("alice"), at(5 + 1800)), None, "nobody is there any more");
+        sessions.close_of(&"alice".parse().unwrap());
+        assert_eq!(sessions.len(), 2);
+        let local_again = open(&mut sessions, 6, 4);
+        sessions.close_of_providers();
+        assert_eq!(sessions.len(), 1);
+        assert!(sessions.find(&local_again.cookie, at(7)).is_some());
+        assert!(sessions.find(&local.cookie, at(7)).is_none());
     }
 
     #[test]

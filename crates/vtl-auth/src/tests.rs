@@ -171,7 +171,7 @@ fn another_password_ends_the_tokens_of_its_user_and_of_nobody_else() {
 }
 
 /// Caller, his roles, whose token, whether he revokes it.
-const REVOKES: [(Option<&str>, &str, Option<&str>, bool); 11] = [
+const REVOKES: [(Option<&str>, &str, Option<&str>, bool); 15] = [
     (Some("vic"), "viewer", Some("vic"), true),
     (Some("vic"), "viewer", Some("ann"), false),
     (Some("ann"), "administrator", Some("vic"), true),
@@ -183,7 +183,15 @@ const REVOKES: [(Option<&str>, &str, Option<&str>, bool); 11] = [
     (Some("two"), "administrator security-officer", Some("sam"), true),
     (Some("two"), "administrator security-officer", None, false),
     (None, "viewer operator administrator security-officer", None, true),
+    (Some("oidc:https://id.example.org#vic"), "viewer", Some("vic"), false),
+    (Some("oidc:https://id.example.org#vic"), "administrator", Some("vic"), true),
+    (Some("oidc:https://id.example.org#vic"), "administrator", Some("sam"), false),
+    (Some("oidc:https://id.example.org#vic"), "administrator security-officer", None, false),
 ];
+
+fn principal(text: &str) -> Principal {
+    text.parse().map_or_else(|_| Principal::User(name(text)), Principal::Oidc)
+}
 
 #[test]
 fn a_token_is_revoked_by_its_user_and_by_who_governs_him_and_the_servers_by_root_alone() {
@@ -202,8 +210,8 @@ fn a_token_is_revoked_by_its_user_and_by_who_governs_him_and_the_servers_by_root
         let owner = owner.map(name);
         let new = NewToken { name: "t", user: owner.as_ref(), roles: roles("viewer"), expires_s: 2000 };
         let made = meta.transaction(|tx| create_token(tx, Roles::ALL, &new, &bearer, 1000)).unwrap();
-        let who = caller.map(name);
-        let outcome = meta.transaction(|tx| revoke_token(tx, (who.as_ref(), roles(words)), &made.id));
+        let who = caller.map_or(Principal::Root, principal);
+        let outcome = meta.transaction(|tx| revoke_token(tx, (&who, roles(words)), &made.id));
         assert_eq!(outcome.is_ok(), may, "{caller:?} {words}: {outcome:?}");
         assert_eq!(meta.read(|tx| find_token(tx, &made.id)).unwrap().is_none(), may);
         if caller == Some("vic") && !may {
@@ -211,7 +219,7 @@ fn a_token_is_revoked_by_its_user_and_by_who_governs_him_and_the_servers_by_root
         }
     }
     let (_folder, mut meta) = inventory();
-    let none = meta.transaction(|tx| revoke_token(tx, (None, Roles::ALL), "none"));
+    let none = meta.transaction(|tx| revoke_token(tx, (&Principal::Root, Roles::ALL), "none"));
     assert!(matches!(none, Err(AuthError::UnknownToken(_))), "{none:?}");
 }
 

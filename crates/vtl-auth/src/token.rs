@@ -5,6 +5,7 @@ use vtl_meta::{MetaError, Row, Tx, Value};
 use crate::bearer::Bearer;
 use crate::error::AuthError;
 use crate::name::UserName;
+use crate::principal::Principal;
 use crate::role::{Permission, Roles};
 use crate::schema::{TOKENS, count, number, parsed, text};
 use crate::user::{governed, user};
@@ -126,18 +127,19 @@ pub fn find_token(tx: &Tx<'_>, id: &str) -> Result<Option<Token>, AuthError> {
 }
 
 /// A token opens nothing from now on, in the name of a caller with these roles. One's own is one's own affair; another's takes
-/// who governs that user, and the server's own the token of the state folder, which is nobody by name.
+/// who governs that user, and the server's own the token of the state folder.
 ///
 /// # Errors
 /// There is none, or none that this caller may know of; the caller does not govern its user; it is not durable.
 pub fn revoke_token(
     tx: &mut Tx<'_>,
-    (who, caller): (Option<&UserName>, Roles),
+    (who, caller): (&Principal, Roles),
     id: &str,
 ) -> Result<Token, AuthError> {
     let unknown = || AuthError::UnknownToken(id.to_owned());
     let found = find_token(tx, id)?.ok_or_else(unknown)?;
-    if who.is_some() && found.user.as_ref() != who {
+    let is_own = matches!((who, &found.user), (Principal::User(me), Some(owner)) if me == owner);
+    if *who != Principal::Root && !is_own {
         // Who may not know of others' tokens hears what he would hear of none.
         if !caller.may(Permission::ManageUsers) {
             return Err(unknown());

@@ -6,6 +6,7 @@ const LENGTH: usize = 48;
 
 /// Where fields begin. Several PDUs have different ones at the same place.
 pub mod at {
+    pub const RESPONSE: usize = 2;
     pub const STATUS: usize = 3;
     pub const AHS_LENGTH: usize = 4;
     pub const DATA_LENGTH: usize = 5;

@@ -26,6 +26,8 @@ const R2T: u8 = 0x31;
 const OPCODE: u8 = 0x3f;
 /// The bit F of most PDUs, T of a login.
 const FINAL: u8 = 0x80;
+/// The response "command completed at target"; with any other the status says nothing (RFC 7143, 11.4.3).
+const COMMAND_COMPLETED: u8 = 0;
 /// A tag that means none.
 const NO_TAG: u32 = 0xffff_ffff;
 /// What we offer for bursts and segments: the figure that tgt is raised to as well. No data segment that comes is longer.
@@ -36,6 +38,8 @@ const LONGEST_CDB: usize = 16;
 const PATIENCE: Duration = Duration::from_secs(300);
 /// Unit attentions that one command may meet: one for each thing that can happen to a unit, and some more.
 const MOST_ATTENTIONS: usize = 20;
+/// PDUs that may come before some command ends: more than those of all that can be on their way.
+const MOST_PDUS: usize = 1 << 20;
 /// PDUs that may come after a request to log out.
 const MOST_STRAGGLERS: usize = 10_000;
 
@@ -274,7 +278,7 @@ impl Initiator {
         scratch: &mut Vec<u8>,
     ) -> io::Result<Ended> {
         let mut received = 0;
-        loop {
+        for _ in 0..MOST_PDUS {
             let header = self.receive(scratch)?;
             let (tag, status) = (header.word(at::TAG), header.byte(at::STATUS));
             match header.opcode() {
@@ -286,6 +290,9 @@ impl Initiator {
                         return Ok(Ended { tag, status, sense: Vec::new(), received });
                     }
                 }
+                SCSI_RESPONSE if header.byte(at::RESPONSE) != COMMAND_COMPLETED => {
+                    return Err(failure("the target could not complete a command"));
+                }
                 SCSI_RESPONSE => {
                     let sense = scratch.get(2..).unwrap_or_default().to_vec();
                     return Ok(Ended { tag, status, sense, received });
@@ -294,6 +301,7 @@ impl Initiator {
                 other => return Err(failure(format!("unexpected PDU {other:#x}"))),
             }
         }
+        Err(failure("the target sends without end, and no command ends"))
     }
 
     /// A target that asks whether we are there wants its tag back.
@@ -333,19 +341,25 @@ impl Initiator {
     pub fn run(&mut self, cdb: &[u8], read: usize) -> io::Result<(Ended, Vec<u8>)> {
         let mine = self.start_read(cdb, read)?;
         let mut data = vec![0; read];
-        let mut fits = true;
+        let (mut filled, mut fits) = (0, true);
         let ended = self.wait(
             |_| &[],
-            |_, offset, bytes| match data.get_mut(offset..offset + bytes.len()) {
-                Some(to) => to.copy_from_slice(bytes),
-                None => fits = false,
+            // In order and without a gap: DataSequenceInOrder and DataPDUInOrder are not negotiated away.
+            |_, offset, bytes| match data.get_mut(filled..filled + bytes.len()) {
+                Some(to) if offset == filled => {
+                    to.copy_from_slice(bytes);
+                    filled += bytes.len();
+                }
+                _ => fits = false,
             },
             &mut Vec::new(),
         )?;
         if !fits || ended.tag != mine {
-            return Err(failure("the target sends data beyond the command, or answers another one"));
+            return Err(failure(
+                "the target sends data that is not the command's next, or answers another one",
+            ));
         }
-        data.truncate(ended.received);
+        data.truncate(filled);
         Ok((ended, data))
     }
 

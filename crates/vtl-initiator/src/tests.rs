@@ -127,11 +127,19 @@ fn data_beyond_what_was_asked_for_and_segments_beyond_what_we_take_end_the_sessi
     for (answer, told) in [
         (
             pdu(0x25, 0x81, &[(16, 1), (24, 2), (32, 32), (40, u32::MAX)], b"12345678"),
-            "the target sends data beyond the command, or answers another one",
+            "the target sends data that is not the command's next, or answers another one",
         ),
         (
             pdu(0x25, 0x81, &[(16, 9), (24, 2), (32, 32), (40, 0)], b"12345678"),
-            "the target sends data beyond the command, or answers another one",
+            "the target sends data that is not the command's next, or answers another one",
+        ),
+        (
+            pdu(0x25, 0x81, &[(16, 1), (24, 2), (32, 32), (40, 8)], b"12345678"),
+            "the target sends data that is not the command's next, or answers another one",
+        ),
+        (
+            pdu(0x21, 0x80, &[(0, 0x2180_0100), (16, 1), (24, 2), (32, 32)], &[]),
+            "the target could not complete a command",
         ),
         (
             pdu(0x25, 0x81, &[(4, 0x00ff_ffff)], &[]),

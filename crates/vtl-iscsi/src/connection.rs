@@ -300,6 +300,7 @@ impl Connection {
             LoginStep::Close(reply) => {
                 self.login_reply(reply);
                 self.phase = Phase::Closed;
+                self.session.events.push_back(Event::Closed(CloseReason::LoginFailed));
             }
             LoginStep::Done(reply, logged_in) => {
                 self.login_reply(reply);

@@ -27,7 +27,7 @@ pub enum Event {
     },
     /// The initiator ended the session. Commands that were handed out have no initiator any more.
     LoggedOut,
-    /// The session ended otherwise. Commands that were handed out have no initiator any more.
+    /// The session ended otherwise, or its login was refused. Commands that were handed out have no initiator any more.
     Closed(CloseReason),
 }
 

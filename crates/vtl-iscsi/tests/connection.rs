@@ -544,6 +544,7 @@ fn a_refused_admission_is_told_and_ends_the_connection() {
     let response = LoginResponse::decode(&pair.one().header);
     assert_eq!((response.status_class, response.status_detail), (0x03, 0x02));
     assert!(pair.target.is_closed());
+    assert!(matches!(pair.target.poll_event(), Some(Event::Closed(CloseReason::LoginFailed))));
     pair.expect_no_event();
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use vtl_meta::{Row, Tx, Value};
-use vtl_types::{ChapAccount, ChapLogin, IscsiName, IscsiNameError, LibraryName, Secret};
+use vtl_types::{ChapAccount, ChapError, ChapLogin, IscsiName, IscsiNameError, LibraryName, Secret};
 
 use crate::{
     error::LibraryError,
@@ -146,21 +146,51 @@ pub(crate) fn remove_targets(tx: &mut Tx<'_>, library: u32) -> Result<(), Librar
     Ok(())
 }
 
+/// An account as it is kept: secrets as the caller gave them, sealed or not.
+#[derive(Clone, Debug)]
+pub struct KeptChap {
+    /// Whom the target asks for.
+    pub user: String,
+    /// What that one proves.
+    pub secret: Secret,
+    /// As whom the target answers, and what it proves.
+    pub mutual: Option<(String, Secret)>,
+}
+
+impl From<&ChapAccount> for KeptChap {
+    fn from(account: &ChapAccount) -> Self {
+        let of = |login: &ChapLogin| (login.user().to_owned(), login.secret().clone());
+        let (user, secret) = of(account.login());
+        Self { user, secret, mutual: account.mutual().map(of) }
+    }
+}
+
+impl KeptChap {
+    /// The account, when its secrets are not sealed.
+    ///
+    /// # Errors
+    /// These are no secrets of CHAP.
+    pub fn account(self) -> Result<ChapAccount, ChapError> {
+        let Self { user, secret, mutual } = self;
+        let mutual = mutual.map(|(user, secret)| ChapLogin::new(&user, secret)).transpose()?;
+        ChapAccount::new(ChapLogin::new(&user, secret)?, mutual)
+    }
+}
+
 /// Asks for CHAP at a target from now on.
 ///
 /// # Errors
 /// No such target; a failure of the file.
-pub fn set_chap(tx: &mut Tx<'_>, iqn: &IscsiName, account: &ChapAccount) -> Result<(), LibraryError> {
+pub fn set_chap(tx: &mut Tx<'_>, iqn: &IscsiName, kept: &KeptChap) -> Result<(), LibraryError> {
     require(tx, iqn)?;
-    let login = account.login();
-    let mutual = account.mutual();
+    let bytes = |secret: &Secret| secret.expose().to_vec();
     tx.delete(&CHAP, &[key(iqn)])?;
     let values = [
         key(iqn),
-        login.user().to_owned().into(),
-        Value::Blob(login.secret().expose().to_vec()),
-        mutual.map(|m| m.user().to_owned()).into(),
-        mutual.map(|m| m.secret().expose().to_vec()).into(),
+        kept.user.clone().into(),
+        Value::Blob(bytes(&kept.secret)),
+        kept.mutual.as_ref().map(|(user, _)| user.clone()).into(),
+        kept.mutual.as_ref().map(|(_, secret)| bytes(secret)).into(),
     ];
     Ok(tx.insert(&CHAP, &values)?)
 }
@@ -169,16 +199,25 @@ pub fn set_chap(tx: &mut Tx<'_>, iqn: &IscsiName, account: &ChapAccount) -> Resu
 ///
 /// # Errors
 /// A damaged row; a failure of the file. The caller must then refuse logins, not open the door.
-pub fn chap(tx: &Tx<'_>, iqn: &IscsiName) -> Result<Option<ChapAccount>, LibraryError> {
-    let Some(row) = tx.get(&CHAP, &[key(iqn)])? else { return Ok(None) };
-    let damaged = |_| LibraryError::from(row.damaged());
-    let login = |user: String, secret: Vec<u8>| ChapLogin::new(&user, Secret::new(secret)).map_err(damaged);
+pub fn chap(tx: &Tx<'_>, iqn: &IscsiName) -> Result<Option<KeptChap>, LibraryError> {
+    tx.get(&CHAP, &[key(iqn)])?.map(|row| kept_chap(&row)).transpose()
+}
+
+/// The accounts of all targets.
+///
+/// # Errors
+/// A damaged row; a failure of the file.
+pub fn all_chap(tx: &Tx<'_>) -> Result<Vec<(IscsiName, KeptChap)>, LibraryError> {
+    tx.all(&CHAP)?.iter().map(|row| Ok((name(row, "iqn")?, kept_chap(row)?))).collect()
+}
+
+fn kept_chap(row: &Row) -> Result<KeptChap, LibraryError> {
+    let secret = |bytes: Vec<u8>| Secret::new(bytes);
     let mutual = match (row.get("mutual_user")?, row.get("mutual_secret")?) {
-        (Some(user), Some(secret)) => Some(login(user, secret)?),
+        (Some(user), Some(bytes)) => Some((user, secret(bytes))),
         _ => None,
     };
-    let account = ChapAccount::new(login(row.get("user")?, row.get("secret")?)?, mutual);
-    Ok(Some(account.map_err(damaged)?))
+    Ok(KeptChap { user: row.get("user")?, secret: secret(row.get("secret")?), mutual })
 }
 
 /// Stops asking for CHAP; false when the target did not.

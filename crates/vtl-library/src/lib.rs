@@ -31,8 +31,8 @@ mod tests;
 mod transfer;
 
 pub use access::{
-    Layout, LibraryTargets, Target, add_initiator, chap, clear_chap, default_target, initiators,
-    remove_initiator, set_chap, targets, targets_of,
+    KeptChap, Layout, LibraryTargets, Target, add_initiator, all_chap, chap, clear_chap, default_target,
+    initiators, remove_initiator, set_chap, targets, targets_of,
 };
 pub use cartridge::{
     Cartridge, CartridgeState, NewCartridges, NewPlace, Planned, begin_remove, cancel_remove, cartridge,

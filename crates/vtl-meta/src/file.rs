@@ -49,6 +49,8 @@ pub(crate) fn connect(path: &Path) -> Result<Connection, MetaError> {
     connection.pragma_update(None, "foreign_keys", "on")?;
     // A page that SQLite's structure checks can tell is wrong is an error, not a guess.
     connection.pragma_update(None, "cell_size_check", "on")?;
+    // What is removed is overwritten with zeros: it may have been a secret.
+    connection.pragma_update(None, "secure_delete", "on")?;
     // Nothing in the file may call back into us: it could have been swapped.
     connection.pragma_update(None, "trusted_schema", "off")?;
     Ok(connection)
@@ -82,6 +84,20 @@ fn findings(connection: &Connection) -> Result<Vec<String>, rusqlite::Error> {
 pub(crate) fn not_a_database(error: &rusqlite::Error) -> bool {
     use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
     matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase))
+}
+
+/// Order: (1) a new file by way of the journal, (2) all of it into the file, and the journal cut to nothing.
+pub(crate) fn sweep(connection: &Connection) -> Result<(), MetaError> {
+    connection.execute_batch("VACUUM")?;
+    let is_busy: bool = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+    match is_busy {
+        false => Ok(()),
+        true => Err(rusqlite::Error::SqliteFailure(
+            rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY),
+            Some("another program reads the inventory".to_owned()),
+        )
+        .into()),
+    }
 }
 
 /// Order: (1) all pages into `to.part`, (2) check them, (3) sync the file, (4) rename, (5) sync the folder. A crash

@@ -103,6 +103,14 @@ impl Meta {
         file::quick_check(&self.connection, &self.path)
     }
 
+    /// Writes the whole file anew, so that nothing of what was removed or replaced is left in it or in its journal.
+    ///
+    /// # Errors
+    /// There is no room for another copy meanwhile, or somebody else reads the file.
+    pub fn sweep(&mut self) -> Result<(), MetaError> {
+        file::sweep(&self.connection)
+    }
+
     /// Copies the inventory, as one consistent view, to a new file while it is in use. The copy is whole and durable
     /// when this returns; on failure nothing is left under `to`.
     ///

@@ -335,3 +335,25 @@ fn the_owner_may_live_on_any_thread() {
     fn assert_send<T: Send>() {}
     assert_send::<Meta>();
 }
+
+#[test]
+fn what_was_removed_or_replaced_is_in_no_file_after_a_sweep_and_the_rest_is_whole() {
+    let desk = Desk::new();
+    let mut meta = desk.with_rows(3);
+    let secret = "made-up-text-of-before";
+    let row = [9.into(), Value::Text(secret.to_owned()), Value::Real(0.5), Value::Null];
+    meta.transaction(|tx| tx.insert(&SHELF, &row)).unwrap();
+    meta.transaction(|tx| tx.delete(&SHELF, &[9.into()])).unwrap();
+    let found = |desk: &Desk| {
+        let all = fs::read_dir(desk.file().parent().unwrap()).unwrap().flatten();
+        let holds =
+            |path: &Path| fs::read(path).unwrap().windows(secret.len()).any(|part| part == secret.as_bytes());
+        all.filter(|entry| holds(&entry.path())).count()
+    };
+    assert!(found(&desk) > 0, "its journal still has it");
+    meta.sweep().unwrap();
+    assert_eq!((found(&desk), count(&mut meta)), (0, 3));
+    assert_eq!(meta.damaged_rows().unwrap(), []);
+    add(&mut meta, 4).unwrap();
+    assert_eq!(count(&mut meta), 4);
+}

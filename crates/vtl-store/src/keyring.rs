@@ -139,17 +139,32 @@ impl fmt::Display for Method {
     }
 }
 
-/// The keyring of an open pool.
-pub(crate) struct Keyring {
+/// Where a lost keyring of a pool is found again.
+const EXPORT: &str = "an export of `vtl store key export`";
+
+/// The keyring of an open pool, or of other secrets that have a domain key of their own.
+pub struct Keyring {
     root: PathBuf,
     random: Randomness,
     domain: Key,
     now: Mutex<Wrapped>,
 }
 
+impl fmt::Debug for Keyring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keyring").field("root", &self.root).finish_non_exhaustive()
+    }
+}
+
 impl Keyring {
+    /// Its files.
+    pub const FILES: [&'static str; 2] = [NAME, COPY];
+
     /// For a pool that is being made. What an unfinished start left is replaced: nothing is sealed before the pool file is there.
-    pub(crate) fn make(
+    ///
+    /// # Errors
+    /// A key that is too short, no random bytes, or the disk.
+    pub fn make(
         disk: &dyn Disk,
         root: &Path,
         store_id: [u8; 16],
@@ -166,11 +181,25 @@ impl Keyring {
         store_id: [u8; 16],
         encryption: &Encryption,
     ) -> Result<Self, StoreError> {
+        Self::open_from(disk, root, store_id, encryption, EXPORT)
+    }
+
+    /// The same, for one that is found again elsewhere when it is lost.
+    ///
+    /// # Errors
+    /// The key is wrong, or both files are lost.
+    pub fn open_from(
+        disk: &dyn Disk,
+        root: &Path,
+        store_id: [u8; 16],
+        encryption: &Encryption,
+        from_where: &str,
+    ) -> Result<Self, StoreError> {
         encryption.key.check().map_err(|why| refused(root, why))?;
         let found = [NAME, COPY].map(|name| read(disk, &root.join(name), store_id));
         let mut good: Vec<&Wrapped> = found.iter().flatten().collect();
         if good.is_empty() {
-            return Err(lost(root, &found));
+            return Err(lost(root, &found, from_where));
         }
         good.dedup();
         let fits = good.iter().filter(|wrapped| wrapped.method == encryption.key.method());
@@ -186,7 +215,8 @@ impl Keyring {
         Ok(Self { root: root.to_path_buf(), random: encryption.random.clone(), domain, now: Mutex::new(now) })
     }
 
-    pub(crate) fn domain(&self) -> Key {
+    /// What everything else is derived from.
+    pub fn domain(&self) -> Key {
         self.domain.clone()
     }
 
@@ -403,10 +433,10 @@ fn reasons(found: &[Result<Wrapped, Unusable>; 2]) -> String {
     told.collect::<Vec<_>>().join("; ")
 }
 
-fn lost(root: &Path, found: &[Result<Wrapped, Unusable>; 2]) -> StoreError {
+fn lost(root: &Path, found: &[Result<Wrapped, Unusable>; 2], from_where: &str) -> StoreError {
     let reasons = reasons(found);
     let why = format!(
-        "its keyring is lost, and without it nothing in it can be read: {} (put an export of `vtl store key export` at {}, then start with the \
+        "its keyring is lost, and without it nothing in it can be read: {} (put {from_where} at {}, then start with the \
          key that it was made with)",
         reasons,
         root.join(NAME).display()

@@ -74,7 +74,7 @@ pub use error::{ReadError, StoreError};
 pub use gc::{GcProgress, GcReport, GcRule};
 pub use index::{IndexMode, IndexStats};
 pub use keyring::{
-    Encryption, KeyStatus, MIN_KEY_FILE_BYTES, MIN_PASSPHRASE_BYTES, Method, PassphraseCost, PoolKey,
+    Encryption, KeyStatus, Keyring, MIN_KEY_FILE_BYTES, MIN_PASSPHRASE_BYTES, Method, PassphraseCost, PoolKey,
 };
 pub use lost::{Lost, LostChunk};
 pub use repair::{PutBack, RepairReport};

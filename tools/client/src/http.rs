@@ -203,7 +203,8 @@ impl Client {
 
 /// What sends requests, as the connection's options say.
 pub(crate) fn agent(connection: &Connection) -> Result<ureq::Agent, Failure> {
-    let mut config = ureq::Agent::config_builder().http_status_as_error(false);
+    // The token is for the server alone, and no proxy stands between a machine and itself.
+    let mut config = ureq::Agent::config_builder().http_status_as_error(false).proxy(None);
     if let Some(tls) = crate::tls::config(connection)? {
         config = config.tls_config(tls).https_only(true);
     }

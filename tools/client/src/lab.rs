@@ -51,12 +51,13 @@ pub fn run(verb: &LabVerb, as_json: bool) -> std::result::Result<ExitCode, Failu
     done.map_err(Failure::Local)
 }
 
-/// The folder of a lab that is not named: beside the server's own.
+/// The folder of a lab that is not named: in the user's own state.
 fn place(named: Option<&Path>) -> Result<PathBuf> {
     if let Some(named) = named {
         return Ok(named.to_owned());
     }
-    let xdg = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from);
+    // A relative one counts as none (XDG Base Directory Specification).
+    let xdg = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
     let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state"));
     let base =
         xdg.or_else(home).ok_or("neither XDG_STATE_HOME nor HOME is set; name a folder with --folder")?;
@@ -144,7 +145,7 @@ fn state(lab: &Lab) -> Result<Value> {
 }
 
 fn down(folder: &Path, as_json: bool) -> Result<ExitCode> {
-    let lab = Lab::open(folder)?;
+    let lab = Lab::open(folder)?.for_removal()?;
     let mut rows = Vec::new();
     for (process, runs) in lab.processes()? {
         let how = if runs { process.identity.end()? } else { "had ended before" };

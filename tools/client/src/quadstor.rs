@@ -223,7 +223,19 @@ fn flags(value: &str) -> Result<Part, String> {
     if is_secret(value) {
         return Err("it may carry a secret, which belongs into rclone's own file of mode 0600".to_owned());
     }
-    Ok(Part::Flags(value.split_whitespace().map(str::to_owned).collect()))
+    Ok(Part::Flags(one_word_each(value)))
+}
+
+/// Each flag with its value in one word, as remotes take it.
+fn one_word_each(value: &str) -> Vec<String> {
+    let mut flags: Vec<String> = Vec::new();
+    for word in value.split_whitespace() {
+        match flags.last_mut() {
+            Some(flag) if !word.starts_with('-') && !flag.contains('=') => flag.extend(["=", word]),
+            _ => flags.push(word.to_owned()),
+        }
+    }
+    flags
 }
 
 fn key(value: &str) -> Result<Part, String> {
@@ -395,8 +407,8 @@ mod tests {
         assert_eq!(
             imported.commands,
             [
-                "vtl remote create gcloud --type rclone --rclone-remote gcloud:vtlremote1 --rclone-flag=--config \
-                 --rclone-flag=/root/rclone.conf --rclone-flag=--bwlimit=10M",
+                "vtl remote create gcloud --type rclone --rclone-remote gcloud:vtlremote1 \
+                 --rclone-flag=--config=/root/rclone.conf --rclone-flag=--bwlimit=10M",
                 "vtl key import KEYSTORE/key.pem --name key.pem",
             ]
         );

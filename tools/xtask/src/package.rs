@@ -12,12 +12,13 @@ use std::process::{Command, Stdio};
 use crate::Outcome;
 
 const PROGRAMS: [&str; 4] = ["vtld", "vtl", "impexp", "vtl-decode"];
-/// All together, so that what is built for tests is what is packed.
-const CRATES: [&str; 1] = ["--workspace"];
+/// How programs are built that are given away: see `profile.dist` in `Cargo.toml`. Tests and chores are not.
+const BUILD: [&str; 9] = ["build", "--profile", "dist", "-p", "vtld", "-p", "vtl-client", "-p", "vtl-decode"];
+/// Where cargo puts them, and where it puts those that tests run.
+const BUILT: &str = "dist";
+const BUILT_FOR_TESTS: &str = "release";
 /// Without glibc's loader randomness would be looked for in files of /dev, which an empty root does not have: the system call needs none.
 const STATIC_FLAGS: &str = "-C target-feature=+crt-static --cfg getrandom_backend=\"linux_getrandom\"";
-/// The programs alone: tests and chores need not be linked statically.
-const STATIC_CRATES: [&str; 6] = ["-p", "vtld", "-p", "vtl-client", "-p", "vtl-decode"];
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 /// How each program is told to write its manual.
 const MANUALS: [(&str, &str); 4] = [
@@ -33,6 +34,8 @@ const FILES: &[(&str, &str, u32)] = &[
     ("usr/share/doc/vtl/copyright", "packaging/debian/copyright", 0o644),
     ("usr/share/doc/vtl/examples/grafana-dashboard.json", "packaging/grafana/vtl.json", 0o644),
 ];
+/// Folders of `docs`; the first is itself.
+const DOCUMENTS: [&str; 3] = ["", "formats", "initiators"];
 const SCRIPTS: [&str; 3] = ["postinst", "prerm", "postrm"];
 const MAINTAINER: &str = "The vtl project <vtl@example.invalid>";
 
@@ -52,16 +55,23 @@ impl Deb {
             Self::AsBuilt => &["-Zgzip", "-z1"],
         }
     }
+
+    const fn built(self) -> &'static str {
+        match self {
+            Self::Release => BUILT,
+            Self::AsBuilt => BUILT_FOR_TESTS,
+        }
+    }
 }
 
 /// Builds the Debian package; the text says where it is.
 pub fn deb(what: Deb) -> Outcome<String> {
     if what == Deb::Release {
-        cargo(&[&["build", "--release"], &CRATES[..]].concat(), None)?;
+        cargo(&BUILD, None)?;
     }
     let target = target_folder();
     let root = target.join("package/deb");
-    let built = target.join("release");
+    let built = target.join(what.built());
     fresh(&root)?;
     programs(&built, &root.join("usr/bin"))?;
     manuals(&built, &target.join("package/manual"), &root)?;
@@ -80,9 +90,9 @@ pub fn deb(what: Deb) -> Outcome<String> {
 
 /// Builds the static tarball; the text says where it is.
 pub fn tarball() -> Outcome<String> {
-    cargo(&[&["build", "--release", "--target", TARGET], &STATIC_CRATES[..]].concat(), Some(STATIC_FLAGS))?;
+    cargo(&[&BUILD[..], &["--target", TARGET]].concat(), Some(STATIC_FLAGS))?;
     let target = target_folder();
-    let built = target.join(TARGET).join("release");
+    let built = target.join(TARGET).join(BUILT);
     let name = format!("vtl-{}-{TARGET}", version()?);
     let root = target.join("package").join(&name);
     fresh(&root)?;
@@ -155,10 +165,12 @@ fn manuals(programs: &Path, scratch: &Path, root: &Path) -> Outcome<()> {
     Ok(())
 }
 
-/// The pages of `docs`, and a changelog.
+/// The pages of `docs`, in its folders since they point to each other, and a changelog.
 fn documentation(to: &Path) -> Outcome<()> {
-    for page in files(Path::new("docs"))? {
-        copy(&page, &to.join(page.file_name().unwrap_or_default()), 0o644)?;
+    for folder in DOCUMENTS {
+        for page in files(&Path::new("docs").join(folder))? {
+            copy(&page, &to.join(folder).join(page.file_name().unwrap_or_default()), 0o644)?;
+        }
     }
     let changelog = to.join("changelog");
     let text = format!(
@@ -294,5 +306,23 @@ fn output(command: &mut Command) -> Outcome<String> {
     match done.status.success() {
         true => Ok(String::from_utf8_lossy(&done.stdout).into_owned()),
         false => Err(format!("{command:?}: {}\n{}", done.status, String::from_utf8_lossy(&done.stderr))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_folder_of_the_documents_is_packed() {
+        let docs = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
+        let folders: Vec<String> = std::fs::read_dir(docs)
+            .expect("docs")
+            .map(|entry| entry.expect("entry"))
+            .filter(|entry| entry.path().is_dir())
+            .map(|entry| entry.file_name().into_string().expect("name"))
+            .collect();
+        assert!(folders.len() >= 2, "{folders:?}");
+        for folder in folders {
+            assert!(super::DOCUMENTS.contains(&folder.as_str()), "{folder}");
+        }
     }
 }

@@ -43,6 +43,12 @@ const SERVERS: &[Server] = &[
         from: From::Node(&["azurite@3.37.0"]),
         program: "node_modules/.bin/azurite-blob",
     },
+    // A provider of identities: what its tests run is in tests/support/provider.mjs.
+    Server {
+        folder: "oidc",
+        from: From::Node(&["oidc-provider@9.13.3"]),
+        program: "node_modules/oidc-provider/package.json",
+    },
     // What drives Debian's Chromium, and what looks for faults in pages.
     Server {
         folder: "browser",

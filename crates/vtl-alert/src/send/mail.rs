@@ -8,6 +8,8 @@ use lettre::message::header::ContentType;
 use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::{Certificate, Tls, TlsParameters};
 use lettre::{Message, SmtpTransport, Transport as _};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use vtl_types::Secret;
 
 use super::{Event, NotSent, Notice, Origin, Sender, TIME_LIMIT};
@@ -51,6 +53,9 @@ impl Mail {
         origin: Origin,
     ) -> Result<Self, String> {
         let (host, port) = server;
+        if login.is_some() && tls == MailTls::None {
+            return Err("a password would cross the network in clear: use TLS, or no log-in".to_owned());
+        }
         let protection = match tls {
             MailTls::None => Tls::None,
             MailTls::StartTls => Tls::Required(parameters(host, ca_file)?),
@@ -83,6 +88,9 @@ fn parameters(host: &str, ca_file: Option<&Path>) -> Result<TlsParameters, Strin
     if let Some(file) = ca_file {
         let bad = |why: String| format!("{}: {why}", file.display());
         let pem = fs::read(file).map_err(|error| bad(error.to_string()))?;
+        if CertificateDer::pem_slice_iter(&pem).next().is_none() {
+            return Err(bad("there is no certificate in it".to_owned()));
+        }
         let certificate = Certificate::from_pem(&pem).map_err(|error| bad(error.to_string()))?;
         builder = builder.add_root_certificate(certificate);
     }

@@ -478,7 +478,7 @@ fn a_library_is_removed_only_when_it_is_empty_and_leaves_nothing() {
     assert!(error.contains("3 cartridges (VTL001L8, VTL002L8, VTL003L8)"), "{error}");
     let iqn = default_target(&name("lib0")).unwrap();
     let account = account(b"a-secret-of-ours");
-    desk.run(|tx| set_chap(tx, &iqn, &account)).unwrap();
+    desk.run(|tx| set_chap(tx, &iqn, &KeptChap::from(&account))).unwrap();
     desk.run(|tx| add_initiator(tx, &iqn, &"iqn.2000-01.com.example:a".parse().unwrap())).unwrap();
     desk.run(|tx| set_setting(tx, &name("lib0"), "migrate.remote", Some("east"))).unwrap();
     for text in ["VTL001L8", "VTL002L8", "VTL003L8"] {
@@ -548,8 +548,12 @@ fn accounts_and_lists_are_kept_by_target() {
     assert_eq!(iqn.as_str(), "iqn.2026-11.internal.vtl:lib0");
     assert!(desk.meta.read(|tx| chap(tx, &iqn)).unwrap().is_none());
     for secret in [b"the-first-secret", b"the-other-secret"] {
-        desk.run(|tx| set_chap(tx, &iqn, &account(secret))).unwrap();
+        desk.run(|tx| set_chap(tx, &iqn, &KeptChap::from(&account(secret)))).unwrap();
         let kept = desk.meta.read(|tx| chap(tx, &iqn)).unwrap().unwrap();
+        assert!(!format!("{kept:?}").contains("secret-"));
+        let all = desk.meta.read(all_chap).unwrap();
+        assert_eq!((all.len(), &all[0].0), (1, &iqn));
+        let kept = kept.account().unwrap();
         assert_eq!((kept.login().user(), kept.login().secret().expose()), ("op", secret.as_slice()));
         assert_eq!(kept.mutual().unwrap().secret().expose(), b"another-secret");
         assert!(!format!("{kept:?}").contains("secret-"));

@@ -3,8 +3,14 @@
 import * as api from './api.js';
 import * as live from './live.js';
 
-/** None while nobody is logged in: `{user, roles, permissions, expires, csrf}`. */
+/** None while nobody is logged in: `{user, name, roles, permissions, expires, csrf}`. */
 export let current = null;
+
+/** What the provider is called by which people log in, too; none: there is none. */
+export let provider = null;
+
+/** Before issuer and subject of whoever has logged in by the provider. */
+const BY_PROVIDER = 'oidc:';
 
 const changed = new Set();
 
@@ -28,9 +34,16 @@ export function may(permission) {
   return current?.permissions.includes(permission) ?? false;
 }
 
+/** Whether somebody is logged in who has no password and no tokens here. */
+export const isByProvider = () => current?.user.startsWith(BY_PROVIDER) ?? false;
+
 /** Takes up the session of this browser, if there is one. */
 export async function resume() {
   api.identity.lost = () => current && set(null);
+  provider = await api.get('/session/oidc').then(
+    ({ name }) => name ?? null,
+    () => null,
+  );
   try {
     set(await api.get('/session'));
   } catch (refusal) {
@@ -42,6 +55,12 @@ export async function resume() {
 /** Logs in with `{user, password}` or `{token}`. */
 export async function logIn(credentials) {
   set(await api.post('/session', credentials));
+}
+
+/** Goes to the provider, which sends the browser back with a session. */
+export async function logInElsewhere() {
+  const { address } = await api.post('/session/oidc');
+  location.assign(address);
 }
 
 /** Makes the first user, who is logged in then. */

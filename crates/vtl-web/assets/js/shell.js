@@ -47,7 +47,7 @@ export function shell({ here, status, open }, toggle, main) {
       ),
       h('span', { class: 'spring' }),
       themeButton(),
-      h('span', { class: 'who', test: 'who' }, session.current?.user),
+      h('span', { class: 'who', test: 'who' }, session.current?.name ?? session.current?.user),
       button(t('shell.log_out'), session.logOut, { test: 'log-out', sign: 'out', kind: 'plain quiet' }),
     ),
     h(

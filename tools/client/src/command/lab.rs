@@ -9,7 +9,7 @@ use clap::Subcommand;
 pub enum LabVerb {
     /// Start two servers and show a tape's whole life: written, exported, lost, brought back on the other server, compared. They run on.
     Up {
-        /// Where everything goes: a new folder; vtl-lab beside the server's own state when left out.
+        /// Where everything goes: a new folder; vtl-lab in the user's own state when left out.
         #[arg(long, value_name = "DIR")]
         folder: Option<PathBuf>,
         /// The server's program; the one beside vtl, or in PATH, when left out.

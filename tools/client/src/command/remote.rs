@@ -256,9 +256,9 @@ mod tests {
         );
         assert_eq!(
             body(
-                "vtl remote create r --type rclone --rclone-remote x:b --rclone-flag --config --rclone-flag /etc/r.conf"
+                "vtl remote create r --type rclone --rclone-remote x:b --rclone-flag --fast-list --rclone-flag --config=/etc/r.conf"
             ),
-            json!({ "name": "r", "type": "rclone", "rclone_remote": "x:b", "rclone_flags": ["--config", "/etc/r.conf"] })
+            json!({ "name": "r", "type": "rclone", "rclone_remote": "x:b", "rclone_flags": ["--fast-list", "--config=/etc/r.conf"] })
         );
         assert_eq!(
             body("vtl remote create a --type azure --account t --container c --secret-key-file /k"),

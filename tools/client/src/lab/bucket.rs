@@ -6,8 +6,8 @@ use std::process::Command;
 use super::Result;
 use super::folder::Lab;
 use super::narrator::Narrator;
+use super::secret;
 use super::server::{in_path, output, wait_for};
-use super::{process, secret};
 
 /// The one that tests of remotes use, too; it keeps objects in memory, and takes any credentials.
 const PROGRAM: &str = "moto_server";
@@ -34,10 +34,8 @@ impl Bucket {
         let mut command = Command::new(program);
         command.args(["-H", "127.0.0.1", "-p", "0"]);
         say.command(PROGRAM, command.get_args());
-        let log = lab.path(&format!("{NAME}.log"));
-        let (mut child, identity) = process::start(&mut command, &lab.path(&format!("{NAME}.out")), &log)?;
-        lab.note(NAME, identity)?;
-        let said = wait_for(&mut child, &log, |line| line.contains(RUNNING))?;
+        let mut child = lab.start(NAME, &mut command)?;
+        let said = wait_for(&mut child, &lab.log(NAME), |line| line.contains(RUNNING))?;
         let endpoint = endpoint(&said).ok_or_else(|| format!("{PROGRAM} does not tell its address"))?;
         lab.note_address(NAME, &endpoint)?;
 

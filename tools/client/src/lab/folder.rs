@@ -1,14 +1,15 @@
 //! A lab's folder: everything that a lab has, and a record of its processes. The record is what makes a folder a lab's: nothing else is removed.
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder, DirEntry, File, TryLockError};
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
 
 use serde::{Deserialize, Serialize};
 
 use super::Result;
-use super::process::{Identity, boot};
+use super::process::{self, Identity, boot};
 
 const RECORD: &str = "lab.json";
 const NEW_RECORD: &str = "lab.json.new";
@@ -52,6 +53,8 @@ struct Record {
 pub struct Lab {
     folder: PathBuf,
     record: Record,
+    /// The folder, locked: by whoever makes the lab, until all is told, and by whoever removes it.
+    held: Option<File>,
 }
 
 impl Lab {
@@ -63,21 +66,16 @@ impl Lab {
         }
         match DirBuilder::new().mode(0o700).create(&folder) {
             Ok(()) => {}
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => refuse_what_is_there(&folder)?,
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
             Err(error) => return Err(about(&folder, &error)),
         }
-        let lab = Self {
-            record: Record { format: FORMAT.to_owned(), boot: boot()?, processes: Vec::new() },
-            folder,
-        };
-        let file = lab.path(RECORD);
-        File::options()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&file)
-            .and_then(|mut open| open.write_all(lab.text()?.as_bytes()))
-            .map_err(|error| about(&file, &error))?;
+        refuse_what_is_there(&folder)?;
+        let held = hold(&folder)?;
+        // Somebody may have been faster.
+        refuse_what_is_there(&folder)?;
+        let record = Record { format: FORMAT.to_owned(), boot: boot()?, processes: Vec::new() };
+        let lab = Self { record, folder, held: Some(held) };
+        lab.save()?;
         Ok(lab)
     }
 
@@ -102,7 +100,16 @@ impl Lab {
         if record.format != FORMAT {
             return Err(no_lab(&folder, &format!("{RECORD} is of format '{}'", record.format)));
         }
-        Ok(Self { folder, record })
+        Ok(Self { folder, record, held: None })
+    }
+
+    /// The same for who ends and removes it: nobody makes it any more, and nothing is in it that no lab makes.
+    pub fn for_removal(self) -> Result<Self> {
+        let held = hold(&self.folder)?;
+        // What was noted before it was held may not be all.
+        let lab = Self { held: Some(held), ..Self::open(&self.folder)? };
+        lab.entries()?;
+        Ok(lab)
     }
 
     pub fn folder(&self) -> &Path {
@@ -113,8 +120,29 @@ impl Lab {
         self.folder.join(name)
     }
 
+    /// Starts one of the lab's processes. What cannot be noted is not left running: nobody would find it.
+    pub fn start(&mut self, name: &str, command: &mut Command) -> Result<Child> {
+        let (mut child, identity) = process::start(command, &self.output(name), &self.log(name))?;
+        if let Err(why) = self.note(name, identity) {
+            let _ = child.kill();
+            let _ = child.wait();
+            return Err(why);
+        }
+        Ok(child)
+    }
+
+    /// What a process prints.
+    pub fn output(&self, name: &str) -> PathBuf {
+        self.path(&format!("{name}.out"))
+    }
+
+    /// What it says of itself.
+    pub fn log(&self, name: &str) -> PathBuf {
+        self.path(&format!("{name}.log"))
+    }
+
     /// Notes a process as soon as there is one.
-    pub fn note(&mut self, name: &str, identity: Identity) -> Result<()> {
+    fn note(&mut self, name: &str, identity: Identity) -> Result<()> {
         self.record.processes.push(Process { name: name.to_owned(), identity, address: None });
         self.save()
     }
@@ -134,20 +162,34 @@ impl Lab {
         Ok(self.record.processes.iter().map(of).collect())
     }
 
-    /// Removes the folder. What no lab makes is not removed, and then nothing is.
+    /// Removes the folder, the record last: as long as anything is there, it can be told and removed. What no lab makes is not removed, and then
+    /// nothing is.
     pub fn remove(self) -> Result<()> {
-        let entries = fs::read_dir(&self.folder).map_err(|error| about(&self.folder, &error))?;
-        for entry in entries {
-            let name = entry.map_err(|error| about(&self.folder, &error))?.file_name();
-            if !name.to_str().is_some_and(is_ours) {
-                return Err(format!(
-                    "{} has {} in it, which no lab makes: nothing is removed; move it elsewhere and say vtl lab down again",
-                    self.folder.display(),
-                    name.to_string_lossy()
-                ));
-            }
+        for entry in self.entries()? {
+            let path = entry.path();
+            let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+            let removed = if is_folder { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+            removed.map_err(|error| about(&path, &error))?;
         }
-        fs::remove_dir_all(&self.folder).map_err(|error| about(&self.folder, &error))
+        let record = self.path(RECORD);
+        fs::remove_file(&record).map_err(|error| about(&record, &error))?;
+        fs::remove_dir(&self.folder).map_err(|error| about(&self.folder, &error))
+    }
+
+    /// What is in the folder beside the record; an error when not all of it is a lab's.
+    fn entries(&self) -> Result<Vec<DirEntry>> {
+        let fault = |error: std::io::Error| about(&self.folder, &error);
+        let entries = fs::read_dir(&self.folder).map_err(fault)?;
+        let entries = entries.collect::<std::io::Result<Vec<_>>>().map_err(fault)?;
+        let is_ours = |entry: &DirEntry| entry.file_name().to_str().is_some_and(is_ours);
+        if let Some(foreign) = entries.iter().find(|entry| !is_ours(entry)) {
+            return Err(format!(
+                "{} has {} in it, which no lab makes: nothing is ended or removed; move it elsewhere and say vtl lab down again",
+                self.folder.display(),
+                foreign.file_name().to_string_lossy()
+            ));
+        }
+        Ok(entries.into_iter().filter(|entry| entry.file_name() != RECORD).collect())
     }
 
     fn text(&self) -> std::io::Result<String> {
@@ -166,6 +208,19 @@ impl Lab {
             .and_then(|mut open| open.write_all(self.text()?.as_bytes()))
             .and_then(|()| fs::rename(&new, &file));
         written.map_err(|error| about(&file, &error))
+    }
+}
+
+/// The folder for oneself, until this is dropped or the program ends.
+fn hold(folder: &Path) -> Result<File> {
+    let file = File::open(folder).map_err(|error| about(folder, &error))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(format!(
+            "a vtl lab up or down is at work in {}: let it end, or interrupt it",
+            folder.display()
+        )),
+        Err(TryLockError::Error(error)) => Err(about(folder, &error)),
     }
 }
 

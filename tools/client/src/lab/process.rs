@@ -95,10 +95,19 @@ pub fn boot() -> Result<String> {
     Ok(text.trim().to_owned())
 }
 
+/// Of a site's proxies; all that the lab talks to is on this machine.
+const PROXIES: [&str; 6] =
+    ["http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"];
+
+/// Takes the site's proxies out of its environment.
+pub fn without_proxies(command: &mut Command) -> &mut Command {
+    PROXIES.iter().fold(command, |command, name| command.env_remove(name))
+}
+
 /// Starts it in a process group of its own, so that an interrupt at the terminal is not for it.
 pub fn start(command: &mut Command, output: &Path, log: &Path) -> Result<(Child, Identity)> {
     let file = |path: &Path| File::create(path).map_err(|error| format!("{}: {error}", path.display()));
-    let mut child = command
+    let mut child = without_proxies(command)
         .process_group(0)
         .stdin(Stdio::null())
         .stdout(file(output)?)

@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::Result;
 use super::folder::{Lab, about};
 use super::narrator::Narrator;
-use super::process;
+use super::process::without_proxies;
 
 /// A start on an empty state takes a second.
 const READY: Duration = Duration::from_secs(60);
@@ -71,10 +71,8 @@ impl Server {
         let mut command = Command::new(&programs.vtld);
         command.arg("--state").arg(&state).args(["--listen", ANY_PORT, "--api", ANY_PORT]);
         say.command("vtld", command.get_args());
-        let (output, log) = (lab.path(&format!("{name}.out")), lab.path(&format!("{name}.log")));
-        let (mut child, identity) = process::start(&mut command, &output, &log)?;
-        lab.note(name, identity)?;
-        let welcome = wait_for(&mut child, &output, |line| line.starts_with("ready"))?;
+        let mut child = lab.start(name, &mut command)?;
+        let welcome = wait_for(&mut child, &lab.output(name), |line| line.starts_with("ready"))?;
         let (api, portal) = addresses(&welcome).ok_or("vtld does not tell its addresses")?;
         lab.note_address(name, &api)?;
         Ok(Self { name, api, portal, vtl: programs.vtl.clone(), token: state.join("api.token") })
@@ -106,7 +104,10 @@ impl Server {
 /// Runs it to its end; what it printed. Its own words are in the error.
 pub fn output(command: &mut Command) -> Result<String> {
     let program = command.get_program().to_string_lossy().into_owned();
-    let done = command.stdin(Stdio::null()).output().map_err(|error| format!("{program}: {error}"))?;
+    let done = without_proxies(command)
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| format!("{program}: {error}"))?;
     if done.status.success() {
         return Ok(String::from_utf8_lossy(&done.stdout).into_owned());
     }

@@ -1,9 +1,10 @@
-// How somebody gets in: by name and password, by a token, or as the first administrator of a new server.
+// How somebody gets in: by name and password, by a provider of identities, by a token, or as the first administrator of a new server.
 
 import { h } from '../dom.js';
 import { form } from '../forms.js';
 import { mark } from '../shell.js';
 import { t } from '../text.js';
+import { button } from '../ui.js';
 import * as session from '../session.js';
 
 function gate(title, about, ...content) {
@@ -58,6 +59,8 @@ export function logInPage() {
     t('login.title'),
     t('login.about'),
     byPassword,
+    session.provider &&
+      button(t('login.by_oidc', { name: session.provider }), session.logInElsewhere, { test: 'login-oidc' }),
     h('details', { test: 'login-by-token' }, h('summary', {}, t('login.by_token')), byToken),
   );
 }

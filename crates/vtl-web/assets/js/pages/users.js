@@ -47,10 +47,12 @@ function view({ users, tokens, approvals }, page) {
         kind: 'primary',
       }),
       session.current.user !== ROOT &&
+        !session.isByProvider() &&
         button(t('users.own_password'), () => askPassword(session.current.user, true), {
           test: 'own-password',
         }),
-      button(t('users.new_token'), () => after(askToken()), { test: 'new-token' }),
+      !session.isByProvider() &&
+        button(t('users.new_token'), () => after(askToken()), { test: 'new-token' }),
     ),
     box(t('users.title'), 'users', USERS(after), users, (one) => one.name, t('users.none')),
     box(t('users.tokens'), 'tokens', TOKENS(after), tokens, (one) => one.id, t('users.no_tokens')),

@@ -1,0 +1,10 @@
+# Amanda, exactly as its page says: a library is configured, a folder backed up, restored and compared.
+#: server: none
+#: pages: initiators/amanda.md
+#: limit: 240
+. /run/share/guest/machine.sh
+. /run/share/guest/lib.sh
+. /run/share/guest/page.sh
+systemctl start vtld
+logged_in
+page initiators/amanda.md

@@ -1,0 +1,156 @@
+//! Requests to the provider, on the thread that asks: bounded in time and length; no redirect is followed, since it would lead
+//! to where nobody has said that the provider is.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ureq::http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
+use ureq::http::{Response, StatusCode};
+use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, TlsProvider};
+use ureq::{Agent, Body};
+use vtl_oidc::Transport;
+
+/// From the look-up of the name to the last byte.
+const TIME_LIMIT: Duration = Duration::from_secs(10);
+/// Of an answer; one with all groups of a large site has some ten thousand bytes.
+const MOST_ANSWER: u64 = 512 << 10;
+/// The largest file of certificates that is read.
+const MAX_CA_FILE: u64 = 1 << 20;
+const JSON: &str = "application/json";
+const FORM: &str = "application/x-www-form-urlencoded";
+
+/// Over HTTP, with the certificates of a file or of the system. The file is read for each request, so that a new one counts.
+#[derive(Debug)]
+pub(super) struct Web {
+    ca_file: Option<PathBuf>,
+}
+
+impl Web {
+    pub(super) const fn new(ca_file: Option<PathBuf>) -> Self {
+        Self { ca_file }
+    }
+
+    fn agent(&self) -> Result<Agent, String> {
+        let roots = match &self.ca_file {
+            Some(file) => RootCerts::Specific(Arc::new(certificates(file)?)),
+            None => RootCerts::PlatformVerifier,
+        };
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let tls = TlsConfig::builder()
+            .provider(TlsProvider::Rustls)
+            .root_certs(roots)
+            .unversioned_rustls_crypto_provider(provider)
+            .build();
+        let config = Agent::config_builder()
+            .timeout_global(Some(TIME_LIMIT))
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .proxy(None)
+            .tls_config(tls)
+            .build();
+        Ok(config.into())
+    }
+}
+
+fn body(mut answer: Response<Body>) -> Result<Vec<u8>, String> {
+    answer.body_mut().with_config().limit(MOST_ANSWER).read_to_vec().map_err(|error| error.to_string())
+}
+
+/// Those that are trusted in place of the system's.
+fn certificates(file: &Path) -> Result<Vec<Certificate<'static>>, String> {
+    let bad = |why: String| format!("{}: {why}", file.display());
+    let about = std::fs::metadata(file).map_err(|error| bad(error.to_string()))?;
+    if !about.is_file() || about.len() > MAX_CA_FILE {
+        return Err(bad("this is no file with certificates".to_owned()));
+    }
+    let pem = std::fs::read(file).map_err(|error| bad(error.to_string()))?;
+    let mut found = Vec::new();
+    for item in ureq::tls::parse_pem(&pem) {
+        if let PemItem::Certificate(certificate) = item.map_err(|error| bad(error.to_string()))? {
+            found.push(certificate);
+        }
+    }
+    if found.is_empty() { Err(bad("there is no certificate in it".to_owned())) } else { Ok(found) }
+}
+
+impl Transport for Web {
+    fn get(&self, address: &str) -> Result<Vec<u8>, String> {
+        let answer =
+            self.agent()?.get(address).header(ACCEPT, JSON).call().map_err(|error| error.to_string())?;
+        match answer.status() {
+            StatusCode::OK => body(answer),
+            status => Err(format!("it answers {status}")),
+        }
+    }
+
+    fn post(&self, address: &str, form: &str, authorization: Option<&str>) -> Result<(u16, Vec<u8>), String> {
+        let mut request = self.agent()?.post(address).header(ACCEPT, JSON).header(CONTENT_TYPE, FORM);
+        if let Some(value) = authorization {
+            request = request.header(AUTHORIZATION, value);
+        }
+        let answer = request.send(form).map_err(|error| error.to_string())?;
+        Ok((answer.status().as_u16(), body(answer)?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::TcpListener;
+    use std::thread::JoinHandle;
+
+    use super::*;
+
+    /// Answers one request with this text; what was asked.
+    fn once(answer: String) -> (String, JoinHandle<String>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("http://{}/keys", listener.local_addr().unwrap());
+        let served = std::thread::spawn(move || {
+            let (mut socket, _) = listener.accept().unwrap();
+            let mut asked = Vec::new();
+            let mut part = [0; 4096];
+            while !asked.windows(4).any(|end| end == b"\r\n\r\n") {
+                let read = socket.read(&mut part).unwrap();
+                asked.extend_from_slice(&part[..read]);
+            }
+            // Who has heard enough hangs up.
+            drop(socket.write_all(answer.as_bytes()));
+            String::from_utf8(asked).unwrap()
+        });
+        (address, served)
+    }
+
+    fn answer(head: &str, body: &str) -> String {
+        format!("HTTP/1.1 {head}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len())
+    }
+
+    #[test]
+    fn a_redirect_is_not_followed() {
+        let (other, _never) = once(answer("200 OK", "{}"));
+        let (address, served) = once(answer(&format!("302 Found\r\nLocation: {other}"), ""));
+        assert_eq!(Web::new(None).get(&address), Err("it answers 302 Found".to_owned()));
+        assert!(served.join().unwrap().starts_with("GET /keys HTTP/1.1\r\n"));
+    }
+
+    #[test]
+    fn an_answer_that_does_not_end_is_given_up() {
+        let (address, served) = once(answer("200 OK", &"x".repeat(512 << 10)));
+        assert!(Web::new(None).get(&address).is_err());
+        served.join().unwrap();
+        let (address, served) = once(answer("200 OK", &"x".repeat((512 << 10) - 1)));
+        assert_eq!(Web::new(None).get(&address).unwrap().len(), (512 << 10) - 1);
+        served.join().unwrap();
+    }
+
+    #[test]
+    fn a_file_of_certificates_that_has_none_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("ca.pem");
+        let ask = || Web::new(Some(file.clone())).get("https://127.0.0.1:1/").unwrap_err();
+        assert!(ask().contains("ca.pem"), "{}", ask());
+        std::fs::write(&file, "no certificate").unwrap();
+        assert!(ask().ends_with("ca.pem: there is no certificate in it"), "{}", ask());
+    }
+}
