@@ -97,29 +97,57 @@ impl Transport for Web {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{Read as _, Write as _};
+    use std::io::{Read, Write};
     use std::net::TcpListener;
     use std::thread::JoinHandle;
 
+    use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+    use rustls::{ServerConfig, ServerConnection, StreamOwned};
+
     use super::*;
+
+    /// Reads one request, and answers it with this text; what was asked.
+    fn answer_one(mut stream: impl Read + Write, answer: &str) -> String {
+        let mut asked = Vec::new();
+        let mut part = [0; 4096];
+        while !asked.windows(4).any(|end| end == b"\r\n\r\n") {
+            match stream.read(&mut part) {
+                Ok(read @ 1..) => asked.extend_from_slice(&part[..read]),
+                // Who does not believe the server hangs up.
+                _ => break,
+            }
+        }
+        // Who has heard enough hangs up, too.
+        drop(stream.write_all(answer.as_bytes()));
+        String::from_utf8(asked).unwrap()
+    }
 
     /// Answers one request with this text; what was asked.
     fn once(answer: String) -> (String, JoinHandle<String>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = format!("http://{}/keys", listener.local_addr().unwrap());
-        let served = std::thread::spawn(move || {
-            let (mut socket, _) = listener.accept().unwrap();
-            let mut asked = Vec::new();
-            let mut part = [0; 4096];
-            while !asked.windows(4).any(|end| end == b"\r\n\r\n") {
-                let read = socket.read(&mut part).unwrap();
-                asked.extend_from_slice(&part[..read]);
-            }
-            // Who has heard enough hangs up.
-            drop(socket.write_all(answer.as_bytes()));
-            String::from_utf8(asked).unwrap()
-        });
+        let served = std::thread::spawn(move || answer_one(listener.accept().unwrap().0, &answer));
         (address, served)
+    }
+
+    /// The same with TLS, by a certificate that nobody knows; as PEM.
+    fn once_with_tls(answer: String) -> (String, String, JoinHandle<String>) {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![made.cert.der().clone()], key)
+            .unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("https://localhost:{}/keys", listener.local_addr().unwrap().port());
+        let served = std::thread::spawn(move || {
+            let tls = ServerConnection::new(Arc::new(config)).unwrap();
+            answer_one(StreamOwned::new(tls, listener.accept().unwrap().0), &answer)
+        });
+        (address, made.cert.pem(), served)
     }
 
     fn answer(head: &str, body: &str) -> String {
@@ -142,6 +170,22 @@ mod tests {
         let (address, served) = once(answer("200 OK", &"x".repeat((512 << 10) - 1)));
         assert_eq!(Web::new(None).get(&address).unwrap().len(), (512 << 10) - 1);
         served.join().unwrap();
+    }
+
+    #[test]
+    fn the_authority_of_the_file_counts_in_place_of_the_systems() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("ca.pem");
+        let (address, pem, served) = once_with_tls(answer("200 OK", "{}"));
+        std::fs::write(&file, pem).unwrap();
+        assert_eq!(Web::new(Some(file.clone())).get(&address), Ok(b"{}".to_vec()));
+        assert!(served.join().unwrap().starts_with("GET /keys HTTP/1.1\r\n"));
+        // Another certificate, which is neither in the file nor known to the system.
+        for ca_file in [Some(file), None] {
+            let (address, _, served) = once_with_tls(answer("200 OK", "{}"));
+            assert!(Web::new(ca_file).get(&address).unwrap_err().contains("certificate"));
+            assert_eq!(served.join().unwrap(), "", "nothing was asked of it");
+        }
     }
 
     #[test]
