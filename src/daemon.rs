@@ -114,11 +114,12 @@ impl Daemon {
         let disk = Arc::new(RealDisk::new());
         // Before anything changes: a wrong key ends the start here.
         let sealing = Sealing::open(&config.secrets, disk.as_ref(), state.path())?;
+        state.put_restored().map_err(|e| e.to_string())?;
         state.seal_with(sealing.clone());
         let meta = SharedMeta::open(&state.inventory()).map_err(|e| e.to_string())?;
         let installation = install(&meta)?;
         let keys = Keys::open(disk, state.path(), sealing.clone()).map_err(|e| e.to_string())?;
-        sealing::rest::seal_all(&state, &meta, &keys, &sealing)?;
+        let not_sealed = sealing::rest::seal_all(&state, &meta, &keys, &sealing)?;
         let (access, audit_problems) = Access::open(meta.clone(), &state)?;
         let tls = config.api.tls.as_ref().map(|tls| Tls::open(tls, &config.api, &state)).transpose()?;
         let pools = Arc::new(Pools::open(&config, &meta)?);
@@ -166,7 +167,7 @@ impl Daemon {
             alerts: Alerts::default(),
             events: Bus::new(crate::random::number()),
         });
-        audit_problems.into_iter().for_each(|problem| daemon.note_problem(problem));
+        audit_problems.into_iter().chain(not_sealed).for_each(|problem| daemon.note_problem(problem));
         daemon.heed();
         daemon.access.heed(&daemon.config());
         daemon.note_names();
@@ -413,6 +414,7 @@ impl Daemon {
             ..fresh.store.clone()
         };
         let store_changed = at_once != old.store;
+        let secrets_changed = fresh.secrets != old.secrets;
         self.check_names(&fresh)?;
         if let (Some(tls), Some(wanted)) = (&self.tls, &fresh.api.tls) {
             tls.reload(wanted, &fresh.api, &self.state)
@@ -424,13 +426,11 @@ impl Daemon {
         self.jobs.heed(&self.config());
         self.access.heed(&self.config());
         self.alerts.heed(self);
-        let later = match (listeners_moved, store_changed) {
-            (false, false) => return Ok("configuration read".to_owned()),
-            (true, false) => "addresses to listen on change",
-            (false, true) => "the store's settings change",
-            (true, true) => "addresses to listen on and the store's settings change",
-        };
-        Ok(format!("configuration read; {later} at the next start"))
+        Ok(configuration_read(&[
+            (listeners_moved, "addresses to listen on"),
+            (store_changed, "the store's settings"),
+            (secrets_changed, "the settings of secrets.*"),
+        ]))
     }
 
     /// Unloads every drive, so that everything is durable and closed. Jobs come to a safe point and go on with the next start; a collection ends after the
@@ -921,6 +921,16 @@ pub(crate) fn open_door(when: &str, errors: &ConfErrors) -> vtl_api::ApiError {
         code: ErrorCode::Conflict,
         message: format!("{when}{}", problems.join("; ")),
         remedy: errors.0.first().map(|error| error.remedy.clone()),
+    }
+}
+
+/// What a reload says; of what has changed it names what waits.
+fn configuration_read(waiting: &[(bool, &str)]) -> String {
+    let later: Vec<&str> =
+        waiting.iter().filter(|(has_changed, _)| *has_changed).map(|(_, name)| *name).collect();
+    match later.is_empty() {
+        true => "configuration read".to_owned(),
+        false => format!("configuration read; {} change at the next start", later.join(" and ")),
     }
 }
 

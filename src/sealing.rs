@@ -98,6 +98,10 @@ impl Sealing {
             (true, _) => {}
             (false, Some(file)) => return Err(lost(&folder, &file)),
             (false, None) => {
+                let inventory = crate::state::next_inventory(state);
+                if chap::is_sealed_in(&inventory)? {
+                    return Err(lost_with_chap(&folder, &inventory));
+                }
                 disk.create_folder(&folder).and_then(|()| disk.sync_folder(state)).map_err(fail)?;
                 Keyring::make(disk, &folder, ID, &encryption).map_err(|error| refused(state, error))?;
             }
@@ -211,6 +215,17 @@ fn lost(folder: &Path, file: &Path) -> String {
         "{} is sealed, and the keyring that it was sealed with is lost: put {}/keyring back from a backup of the state folder (without it: remove the sealed \
          files, import the keys again, and set CHAP secrets anew)",
         file.display(),
+        folder.display()
+    )
+}
+
+/// The inventory itself is nothing to remove. A start without a key makes no keyring, and there secrets can be set anew.
+fn lost_with_chap(folder: &Path, inventory: &Path) -> String {
+    format!(
+        "CHAP secrets in {} are sealed, and the keyring that they were sealed with is lost: put {}/keyring back from a backup of the state folder (without \
+         it: take secrets.* out of the configuration, start, set the CHAP secrets that vtl system status names anew (vtl iscsi chap set LIBRARY), and start \
+         with secrets.* again)",
+        inventory.display(),
         folder.display()
     )
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 use vtl_durable::RealDisk;
-use vtl_durable::sealed;
+use vtl_durable::sealed::{self, SealedError};
 
 use crate::ballast::Ballast;
 use crate::sealing::{SEALED, Sealing, What, begins_sealed};
@@ -29,6 +29,10 @@ pub enum StateError {
     InUse(PathBuf, String),
     /// Others could read it: its mode.
     TooOpen(PathBuf, u32),
+    /// Others could read this file in it: its mode.
+    FileTooOpen(PathBuf, u32),
+    /// This secret file is there, and no secret can be had from it; why.
+    Secret(PathBuf, String),
 }
 
 impl std::fmt::Display for StateError {
@@ -47,11 +51,41 @@ impl std::fmt::Display for StateError {
                 "state folder {0} has mode {mode:04o}, so others can read the tapes; run: chmod 700 {0}",
                 path.display()
             ),
+            Self::FileTooOpen(path, mode) => write!(
+                f,
+                "{0} has mode {mode:04o}, so others can read the secret in it; run: chmod 600 {0}",
+                path.display()
+            ),
+            Self::Secret(path, why) => write!(
+                f,
+                "{}: {why}; put it back from a backup; or remove it: a new one is made{}",
+                path.display(),
+                loss(path)
+            ),
         }
     }
 }
 
 impl std::error::Error for StateError {}
+
+/// What is lost with the old one.
+fn loss(path: &Path) -> &'static str {
+    if path.ends_with(API_PEM) {
+        " (its fingerprint changes)"
+    } else if path.ends_with(CHECKPOINT_KEY) {
+        " (exports that are under way begin anew)"
+    } else {
+        ""
+    }
+}
+
+/// Without the path, which is told anyway.
+fn reason(error: SealedError) -> String {
+    match error {
+        SealedError::Damaged { offset, why, .. } => format!("it is damaged at byte {offset}: {why}"),
+        other => other.to_string(),
+    }
+}
 
 const TOKEN_BYTES: usize = 32;
 /// What checkpoints of jobs keep secrets with.
@@ -81,8 +115,16 @@ impl StateFolder {
         // Before anything is written, and after nobody else can use it.
         ballast.give_up_if_needed();
         sign(&mut lock).map_err(|error| StateError::Io(path.join(LOCK), error))?;
-        put_restored(path).map_err(fail)?;
         Ok(Self { path: path.to_owned(), ballast, sealing: Sealing::default(), _lock: lock })
+    }
+
+    /// A copy of the inventory that [`stage_restore`] has put beside it takes its place. Whoever opens secrets does that first: a start that a wrong key
+    /// ends changes nothing.
+    ///
+    /// # Errors
+    /// See [`StateError`].
+    pub(crate) fn put_restored(&self) -> Result<(), StateError> {
+        put_restored(&self.path).map_err(|error| StateError::Io(self.path.clone(), error))
     }
 
     /// The space kept for a start.
@@ -97,7 +139,7 @@ impl StateFolder {
 
     /// The inventory file.
     pub fn inventory(&self) -> PathBuf {
-        self.path.join("inventory.db")
+        self.path.join(INVENTORY)
     }
 
     /// What the data keys of exports that have not ended are sealed with in their jobs: made when it is first asked for. Without it such an export
@@ -106,12 +148,16 @@ impl StateFolder {
     /// # Errors
     /// See [`StateError`].
     pub fn checkpoint_key(&self) -> Result<vtl_codec::Key, StateError> {
-        let fail = |error| StateError::Io(self.path.join(CHECKPOINT_KEY), error);
+        let path = self.path.join(CHECKPOINT_KEY);
         if let Some(bytes) = self.secret(What::Checkpoint, CHECKPOINT_KEY)? {
             let key = <[u8; vtl_codec::KEY_BYTES]>::try_from(bytes.as_slice());
-            return key.map(vtl_codec::Key::new).map_err(|_| fail(io::ErrorKind::InvalidData.into()));
+            return key.map(vtl_codec::Key::new).map_err(|_| {
+                let why = format!("a key has {} bytes, this one has {}", vtl_codec::KEY_BYTES, bytes.len());
+                StateError::Secret(path, why)
+            });
         }
-        let key = vtl_codec::Key::random(&vtl_codec::Randomness::system()).map_err(fail)?;
+        let key = vtl_codec::Key::random(&vtl_codec::Randomness::system())
+            .map_err(|error| StateError::Io(path, error))?;
         self.keep_secret(What::Checkpoint, CHECKPOINT_KEY, key.expose())?;
         Ok(key)
     }
@@ -132,14 +178,14 @@ impl StateFolder {
     ) -> Result<Option<zeroize::Zeroizing<Vec<u8>>>, StateError> {
         let path = self.path.join(name);
         let fail = |error| StateError::Io(path.clone(), error);
-        let wrong = |why: String| fail(io::Error::new(io::ErrorKind::InvalidData, why));
+        let wrong = |why: String| StateError::Secret(path.clone(), why);
         let about = match fs::metadata(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             about => about.map_err(fail)?,
         };
         let mode = about.permissions().mode();
         if mode & 0o077 != 0 {
-            return Err(StateError::TooOpen(path.clone(), mode & 0o7777));
+            return Err(StateError::FileTooOpen(path.clone(), mode & 0o7777));
         }
         if about.len() > MOST_SECRET {
             return Err(wrong("it is longer than 1 MiB".to_owned()));
@@ -147,7 +193,7 @@ impl StateFolder {
         if !begins_sealed(&path).map_err(fail)? {
             return fs::read(&path).map(zeroize::Zeroizing::new).map(Some).map_err(fail);
         }
-        let payload = sealed::read(&RealDisk::new(), &path, SEALED).map_err(|e| wrong(e.to_string()))?;
+        let payload = sealed::read(&RealDisk::new(), &path, SEALED).map_err(|error| wrong(reason(error)))?;
         self.sealing.open_bytes(what, name, payload).map(Some).map_err(|e| wrong(e.to_string()))
     }
 
@@ -215,7 +261,7 @@ impl StateFolder {
         let fail = |error| StateError::Io(path.clone(), error);
         match fs::metadata(&path) {
             Ok(found) if found.permissions().mode() & 0o077 != 0 => {
-                return Err(StateError::TooOpen(path.clone(), found.permissions().mode() & 0o7777));
+                return Err(StateError::FileTooOpen(path.clone(), found.permissions().mode() & 0o7777));
             }
             Ok(_) => return Ok(fs::read_to_string(&path).map_err(fail)?.trim().to_owned()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -251,21 +297,35 @@ pub fn stage_restore(state: &StateFolder, copy: &Path) -> Result<(), String> {
     fs::rename(&fresh, &staged).map_err(fail)
 }
 
-/// A staged copy takes the inventory's place; the old one is kept beside it.
+/// A staged copy takes the inventory's place; the old one is kept beside it. Order: (1) side files of the copy before that one, (2) the old inventory
+/// moves onto it, (3) side files of the old inventory, also when a crash came after 2, and what a look at the staged copy left beside it, (4) the
+/// staged copy moves to its place. A crash between leaves the staged copy, and the next start goes on.
 fn put_restored(folder: &Path) -> io::Result<()> {
-    let (staged, inventory) = (folder.join(STAGED), folder.join("inventory.db"));
+    let (staged, inventory, before) =
+        (folder.join(STAGED), folder.join(INVENTORY), folder.join(BEFORE_RESTORE));
     if !staged.exists() {
         return Ok(());
     }
     if inventory.exists() {
-        fs::rename(&inventory, folder.join("inventory.before-restore.db"))?;
-        remove_side_files(&inventory);
+        remove_side_files(&before);
+        fs::rename(&inventory, &before)?;
     }
+    remove_side_files(&inventory);
+    remove_side_files(&staged);
     fs::rename(&staged, &inventory)?;
     File::open(folder)?.sync_all()
 }
 
+/// The inventory that the next start uses: the staged copy when there is one.
+pub(crate) fn next_inventory(folder: &Path) -> PathBuf {
+    let staged = folder.join(STAGED);
+    if staged.exists() { staged } else { folder.join(INVENTORY) }
+}
+
+const INVENTORY: &str = "inventory.db";
 const STAGED: &str = "inventory.restore";
+/// The inventory that a restore has replaced.
+pub(crate) const BEFORE_RESTORE: &str = "inventory.before-restore.db";
 
 /// SQLite's write-ahead files belong to the file that they lie beside and to no other.
 fn remove_side_files(database: &Path) {
@@ -345,12 +405,85 @@ mod tests {
         let file = path.join("checkpoint.key");
         assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
         fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
-        assert!(matches!(state.checkpoint_key(), Err(StateError::TooOpen(_, 0o640))));
+        let open = state.checkpoint_key().unwrap_err();
+        assert!(matches!(open, StateError::FileTooOpen(_, 0o640)) && open.to_string().contains("chmod 600"));
         fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
         fs::write(&file, b"short").unwrap();
-        assert!(
-            matches!(state.checkpoint_key(), Err(StateError::Io(_, error)) if error.kind() == io::ErrorKind::InvalidData)
-        );
+        let short = state.checkpoint_key().unwrap_err().to_string();
+        assert!(short.contains("a key has 32 bytes, this one has 5; put it back from a backup"), "{short}");
+        assert!(short.contains("begin anew") && !short.contains("--state"), "{short}");
+    }
+
+    #[test]
+    fn a_sealed_secret_that_does_not_open_is_told_with_what_to_do_and_what_that_costs() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = StateFolder::open(&folder.path().join("state")).unwrap();
+        for (what, name, cost) in [
+            (What::Checkpoint, "checkpoint.key", "exports that are under way begin anew"),
+            (What::Certificate, "api.pem", "its fingerprint changes"),
+        ] {
+            state.keep(name, &sealed::encode(SEALED, &[0xa5; 60])).unwrap();
+            let why = state.secret(what, name).unwrap_err().to_string();
+            assert!(why.contains(name) && why.contains("or remove it: a new one is made"), "{why}");
+            assert!(why.contains(cost) && !why.contains("--state"), "{why}");
+            state.keep(name, &SEALED.magic).unwrap();
+            let torn = state.secret(what, name).unwrap_err();
+            assert!(matches!(torn, StateError::Secret(..)), "{torn}");
+        }
+    }
+
+    fn inventories(folder: &Path) -> Vec<(String, Vec<u8>)> {
+        let mut found: Vec<_> = fs::read_dir(folder)
+            .unwrap()
+            .flatten()
+            .map(|entry| (entry.file_name().into_string().unwrap(), fs::read(entry.path()).unwrap()))
+            .filter(|(name, _)| name.starts_with("inventory"))
+            .collect();
+        found.sort();
+        found
+    }
+
+    #[test]
+    fn a_restored_inventory_never_meets_the_journal_of_another_whether_a_crash_came_between_or_not() {
+        let old =
+            [("inventory.db", "old"), ("inventory.db-wal", "of the old"), ("inventory.db-shm", "of it")];
+        // After the first rename.
+        let cut = [("inventory.before-restore.db", "old"), ("inventory.db-wal", "of the old")];
+        for there in [old.as_slice(), cut.as_slice()] {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("state");
+            let state = StateFolder::open(&path).unwrap();
+            for (name, bytes) in there {
+                fs::write(path.join(name), bytes).unwrap();
+            }
+            if there.len() == old.len() {
+                fs::write(path.join("inventory.before-restore.db"), "older").unwrap();
+                fs::write(path.join("inventory.before-restore.db-wal"), "of the older").unwrap();
+            }
+            fs::write(path.join("inventory.restore"), "restored").unwrap();
+            fs::write(path.join("inventory.restore-shm"), "of a look").unwrap();
+            state.put_restored().unwrap();
+            let wanted = [("inventory.before-restore.db", "old"), ("inventory.db", "restored")];
+            assert_eq!(
+                inventories(&path),
+                wanted.map(|(name, text)| (name.to_owned(), text.as_bytes().to_vec()))
+            );
+        }
+    }
+
+    #[test]
+    fn a_staged_inventory_stays_staged_until_somebody_puts_it_in_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state");
+        drop(StateFolder::open(&path).unwrap());
+        fs::write(path.join("inventory.db"), "old").unwrap();
+        assert_eq!(next_inventory(&path), path.join("inventory.db"));
+        fs::write(path.join("inventory.restore"), "restored").unwrap();
+        let state = StateFolder::open(&path).unwrap();
+        assert_eq!(fs::read(path.join("inventory.db")).unwrap(), b"old");
+        assert_eq!(next_inventory(&path), path.join("inventory.restore"));
+        state.put_restored().unwrap();
+        assert_eq!(fs::read(next_inventory(&path)).unwrap(), b"restored");
     }
 
     #[test]

@@ -20,7 +20,7 @@ use tokio_rustls::TlsAcceptor;
 use vtl_conf::Api;
 
 use crate::sealing::What;
-use crate::state::{API_PEM, StateFolder, hexadecimal};
+use crate::state::{API_PEM, StateError, StateFolder, hexadecimal};
 
 /// A pin is of no use when the certificate changes each year.
 const SELF_MADE_YEARS: i64 = 10;
@@ -121,12 +121,14 @@ fn load(tls: &vtl_conf::Tls, api: &Api, state: &StateFolder) -> Result<Shown, St
             // The certificate that was made here, and its key, one file: a half-written pair cannot be.
             let named =
                 |why: String| format!("api.tls.self_signed: {}: {why}", state.path().join(API_PEM).display());
-            let kept = state.secret(What::Certificate, API_PEM).map_err(|e| named(e.to_string()))?;
+            // It names the file itself.
+            let told = |e: StateError| format!("api.tls.self_signed: {e}");
+            let kept = state.secret(What::Certificate, API_PEM).map_err(told)?;
             let both = match kept {
                 Some(both) => both,
                 None => {
                     let both = zeroize::Zeroizing::new(make(api)?.as_bytes().to_vec());
-                    state.keep_secret(What::Certificate, API_PEM, &both).map_err(|e| e.to_string())?;
+                    state.keep_secret(What::Certificate, API_PEM, &both).map_err(told)?;
                     both
                 }
             };

@@ -1,5 +1,7 @@
 //! CHAP secrets of the inventory, sealed one by one and all equally long, so that a sealed one is told by its length and tells nothing of its own.
 
+use std::path::Path;
+
 use vtl_api::Problem;
 use vtl_codec::SealError;
 use vtl_library::{KeptChap, all_chap};
@@ -14,6 +16,21 @@ use super::{NoSecret, Sealing, What};
 const PADDED_BYTES: usize = 1 + ChapLogin::MAX_LEN;
 /// More than a secret that lies open can have.
 const SEALED_BYTES: usize = PADDED_BYTES + vtl_codec::OVERHEAD;
+
+/// Where the inventory keeps accounts.
+const TABLE: &str = "chap";
+
+/// Whether an inventory has sealed CHAP secrets. It is looked at as it lies: nothing is made, changed or migrated.
+///
+/// # Errors
+/// It cannot be read.
+pub(super) fn is_sealed_in(inventory: &Path) -> Result<bool, String> {
+    if !inventory.exists() {
+        return Ok(false);
+    }
+    vtl_meta::inspect::has_secret_of(inventory, TABLE, SEALED_BYTES)
+        .map_err(|error| format!("{}: {error}", inventory.display()))
+}
 
 /// Whether a secret of the inventory is sealed.
 pub(crate) fn is_sealed(secret: &Secret) -> bool {

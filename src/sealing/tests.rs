@@ -146,3 +146,39 @@ fn chap_secrets_of_every_length_are_sealed_equally_long_for_their_target_and_sid
     assert_eq!(open.secret.expose(), b"made-up-secret", "off: as it is");
     assert!(sealing.chap(&iqn, open).is_ok(), "what lies open is read until it is sealed");
 }
+
+#[test]
+fn a_lost_keyring_is_never_replaced_while_chap_secrets_of_the_inventory_or_of_a_staged_one_are_sealed() {
+    let folder = tempfile::tempdir().unwrap();
+    let daemon = crate::daemon::tests::open(folder.path(), &[]);
+    let state = daemon.state.path().to_owned();
+    let iqn: IscsiName = daemon.libraries()[0].target.name.parse().unwrap();
+    let why = || {
+        let opened = open_real(&state, &key(1));
+        assert!(opened.is_ok() || !state.join(FOLDER).exists(), "nothing is made");
+        opened.map(drop).unwrap_err()
+    };
+    let kept = |bytes| vtl_library::KeptChap {
+        user: "op".to_owned(),
+        secret: Secret::new(vec![7; bytes]),
+        mutual: None,
+    };
+    daemon.meta.change(|tx| vtl_library::set_chap(tx, &iqn, &kept(284))).unwrap();
+    let told = why();
+    assert!(told.contains("/inventory.db are sealed, and the keyring") && told.contains("is lost"), "{told}");
+    assert!(told.contains("/secrets/keyring back"), "{told}");
+    let staged = state.join("inventory.restore");
+    daemon.meta.with(|meta| meta.copy_to(&staged)).unwrap();
+    daemon.meta.change(|tx| vtl_library::set_chap(tx, &iqn, &kept(255))).unwrap();
+    let told = why();
+    assert!(told.contains("/inventory.restore are sealed"), "{told}");
+    // Without a key nothing is made, and secrets can be set anew.
+    assert!(!open_real(&state, &StoreEncryption::None).unwrap().is_on());
+    std::fs::remove_file(staged).unwrap();
+    assert!(open_real(&state, &key(1)).unwrap().is_on());
+    daemon.stop();
+}
+
+fn open_real(state: &Path, configured: &StoreEncryption) -> Result<Sealing, String> {
+    Sealing::open(configured, &vtl_durable::RealDisk::new(), state)
+}

@@ -1,7 +1,9 @@
 //! Secrets of the server sealed at rest: what lay open is nowhere in the state folder any more, everything works on, a wrong key changes nothing,
 //! and what is damaged or lost is told.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -45,18 +47,11 @@ fn private_line_of(pem: &Path) -> Vec<u8> {
 
 /// Files below a folder that have these bytes.
 fn holding(folder: &Path, needle: &[u8]) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder).unwrap().flatten() {
-        let path = entry.path();
-        match path.is_dir() {
-            true => found.extend(holding(&path, needle)),
-            false => {
-                let bytes = fs::read(&path).unwrap_or_default();
-                found.extend(bytes.windows(needle.len()).any(|part| part == needle).then_some(path));
-            }
-        }
-    }
-    found
+    let mut grep = Command::new("grep");
+    grep.args(["-rlaF", "-e"]).arg(OsStr::from_bytes(needle)).arg(folder);
+    let found = grep.output().unwrap();
+    assert!(matches!(found.status.code(), Some(0 | 1)), "{found:?}");
+    String::from_utf8(found.stdout).unwrap().lines().map(PathBuf::from).collect()
 }
 
 fn gets_in(server: &Server, secret: &str) -> bool {
@@ -166,11 +161,22 @@ fn a_wrong_key_or_none_ends_the_start_and_changes_nothing() {
     let wrong = file(folder.path(), "wrong", b"another made-up passphrase");
     let set = |file: &Path| format!("secrets.passphrase_file={}", file.display());
     let mut server = Server::start_at(folder.path(), &["--set", &set(&words)]);
+    // A restore that waits for the next start waits on.
+    let copy = folder.path().join("sealed-copy.db");
+    server.api("POST", "/system/backup", &json!({ "file": copy }));
+    server.api("POST", "/system/restore", &json!({ "file": copy }));
     server.stop();
     drop(server);
     let sealed = || {
-        let files =
-            ["keys/off-site.key", "checkpoint.key", "api.pem", "secrets/keyring", "secrets/keyring.copy"];
+        let files = [
+            "keys/off-site.key",
+            "checkpoint.key",
+            "api.pem",
+            "secrets/keyring",
+            "secrets/keyring.copy",
+            "inventory.db",
+            "inventory.restore",
+        ];
         files.map(|name| fs::read(state.join(name)).unwrap())
     };
     let before = sealed();
@@ -183,9 +189,107 @@ fn a_wrong_key_or_none_ends_the_start_and_changes_nothing() {
     );
     let (code, said) = Server::refused(folder.path(), &["--unseal-secrets", "--set", &set(&wrong)]);
     assert!(code == Some(1) && said.contains("this passphrase does not open it"), "{said}");
-    assert_eq!(sealed(), before);
+    assert!(sealed() == before, "something has changed");
     let server = Server::start_at(folder.path(), &["--set", &set(&words)]);
+    assert!(!state.join("inventory.restore").exists());
     assert!(gets_in(&server, CHAP));
+}
+
+#[test]
+fn a_reload_says_that_another_key_waits_for_the_next_start_and_needs_the_one_that_it_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let words = file(folder.path(), "words", b"made-up passphrase");
+    let text = format!("secrets.passphrase_file = \"{}\"\n", words.display());
+    let config = file(folder.path(), "vtl.toml", b"");
+    let server = Server::start_at(folder.path(), &["--config", &config.display().to_string()]);
+    fs::write(&config, text).unwrap();
+    let told = server.api("POST", "/system/reload", &Value::Null)["message"].clone();
+    assert_eq!(told, "configuration read; the settings of secrets.* change at the next start");
+    let told = server.api("POST", "/system/reload", &Value::Null)["message"].clone();
+    assert_eq!(told, "configuration read");
+    assert!(!server.state().join("secrets").exists());
+    fs::remove_file(&words).unwrap();
+    let (status, told) = server.ask("POST", "/system/reload", &Value::Null);
+    assert!(status == 400 && told.to_string().contains("secrets.passphrase_file"), "{told}");
+}
+
+#[test]
+fn another_user_than_the_owner_of_the_state_folder_opens_no_secrets_and_leaves_nothing_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("state");
+    fs::create_dir(&state).unwrap();
+    fs::set_permissions(&state, fs::Permissions::from_mode(0o700)).unwrap();
+    let is_root = std::os::unix::fs::chown(&state, Some(65534), None).is_ok();
+    if !is_root {
+        fs::remove_dir(&state).unwrap();
+        std::os::unix::fs::symlink("/usr", &state).unwrap();
+    }
+    let (code, said) = Server::refused(folder.path(), &["--unseal-secrets"]);
+    assert!(code == Some(1) && said.contains("runuser -u vtl -- vtld --unseal-secrets"), "{said}");
+    assert!(!is_root || fs::read_dir(&state).unwrap().count() == 0);
+}
+
+#[test]
+fn a_damaged_inventory_of_before_a_restore_stops_no_start_and_is_told_with_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    with_open_secrets(folder.path());
+    let state = folder.path().join("state");
+    let key = file(folder.path(), "sealing.key", b"made-up bytes of a key file, 32 or more");
+    let set = format!("secrets.key_file={}", key.display());
+    let before = file(&state, "inventory.before-restore.db", &[0xa5; 8192]);
+    let mut server = Server::start_at(folder.path(), &["--set", &set]);
+    assert!(gets_in(&server, CHAP));
+    let told = server.get("/system/status")["problems"].to_string();
+    assert!(told.contains("inventory.before-restore.db") && told.contains("move it away"), "{told}");
+    server.stop();
+    drop(server);
+    let unseal = || Server::refused(folder.path(), &["--unseal-secrets", "--set", &set]);
+    let (code, said) = unseal();
+    assert!(code == Some(1) && said.contains("inventory.before-restore.db: "), "{said}");
+    assert!(said.contains("move the file away"), "{said}");
+    fs::remove_file(before).unwrap();
+    let (code, said) = unseal();
+    assert_eq!(code, Some(0), "{said}");
+}
+
+#[test]
+fn an_inventory_that_another_keyring_has_sealed_is_named_with_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    with_open_secrets(folder.path());
+    let state = folder.path().join("state");
+    let key = file(folder.path(), "sealing.key", b"made-up bytes of a key file, 32 or more");
+    let set = format!("secrets.key_file={}", key.display());
+    let unseal = || Server::refused(folder.path(), &["--unseal-secrets", "--set", &set]);
+    let copied = |name: &str| {
+        let mut server = Server::start_at(folder.path(), &["--set", &set]);
+        let copy = folder.path().join(name);
+        server.api("POST", "/system/backup", &json!({ "file": copy }));
+        server.stop();
+        fs::read(copy).unwrap()
+    };
+    let put = |name: &str, bytes: &[u8]| {
+        for side in ["-wal", "-shm"] {
+            drop(fs::remove_file(state.join(format!("{name}{side}"))));
+        }
+        file(&state, name, bytes);
+    };
+    let other = copied("other.db");
+    let (code, said) = unseal();
+    assert_eq!(code, Some(0), "{said}");
+    let own = copied("own.db");
+    for (name, remedy) in [
+        ("inventory.db", "vtl iscsi chap set LIBRARY"),
+        ("inventory.before-restore.db", "move the file away"),
+    ] {
+        put(name, &other);
+        let (code, said) = unseal();
+        assert!(code == Some(1) && said.contains(&format!("{name}: the CHAP secret of ")), "{said}");
+        assert!(said.contains(remedy), "{said}");
+        put(name, &own);
+    }
+    let (code, said) = unseal();
+    assert_eq!(code, Some(0), "{said}");
+    assert!(gets_in(&Server::start_at(folder.path(), &[]), CHAP));
 }
 
 #[test]
@@ -235,7 +339,14 @@ fn a_damaged_secret_is_told_and_a_lost_keyring_ends_the_start_until_what_it_seal
     for name in ["keys/off-site.key", "checkpoint.key", "api.pem"] {
         fs::remove_file(state.join(name)).unwrap();
     }
-    let server = Server::start_at(folder.path(), &["--set", &set]);
+    // CHAP secrets are left, and nothing but them.
+    let (code, said) = Server::refused(folder.path(), &["--set", &set]);
+    assert!(
+        code == Some(1) && said.contains("is lost") && said.contains("inventory.db are sealed"),
+        "{said}"
+    );
+    assert_eq!(fs::read_dir(state.join("secrets")).unwrap().count(), 0, "no new one in its place");
+    let mut server = Server::start_at(folder.path(), &[]);
     assert!(!gets_in(&server, CHAP), "an account that cannot be read lets nobody in");
     let open = Initiator::login(server.portal, &Login::to(LIB0));
     assert!(matches!(open, Err(LoginError::Refused(0x02, _))), "nor does it open the door");
@@ -243,4 +354,9 @@ fn a_damaged_secret_is_told_and_a_lost_keyring_ends_the_start_until_what_it_seal
     assert!(told["problems"].to_string().contains("lib0"), "{told}");
     set_chap(&server, CHAP);
     assert!(gets_in(&server, CHAP));
+    server.stop();
+    drop(server);
+    let server = Server::start_at(folder.path(), &["--set", &set]);
+    assert!(gets_in(&server, CHAP));
+    assert_eq!(holding(&state, CHAP.as_bytes()), [] as [PathBuf; 0], "sealed with a new keyring");
 }

@@ -9,8 +9,14 @@ use crate::check::{Checker, Parsed, list, text};
 const MAX_FLAGS: usize = 64;
 /// Words of a flag that carries a secret: it would be in the list of processes and in the inventory.
 const SECRET_WORDS: [&str; 4] = ["secret", "pass", "password", "token"];
+/// The same where an address is, or has in it, the secret (`--azureblob-sas-url`).
+const SECRET_IN_ADDRESSES: [&str; 6] = ["key", "pem", "credentials", "sas", "header", "headers"];
 /// A flag that ends so says where a secret comes from, and carries none.
-const SOURCES: [&str; 3] = ["command", "file", "url"];
+const SOURCES: [&str; 2] = ["command", "file"];
+/// So does this with words of the first list: `--drive-token-url`.
+const ADDRESS: &str = "url";
+/// The file of a key, whose name does not end so.
+const KEY_FILE: &str = "client-key";
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -55,7 +61,10 @@ fn flag(text: &str) -> Parsed<String> {
 }
 
 fn carries_secret(name: &str) -> bool {
-    let mut words = name.split('-');
-    words.clone().any(|word| SECRET_WORDS.contains(&word))
-        && words.next_back().is_none_or(|last| !SOURCES.contains(&last))
+    let last = name.rsplit('-').next().unwrap_or_default();
+    if name == KEY_FILE || SOURCES.contains(&last) {
+        return false;
+    }
+    let is_one_of = |words: &[&str]| name.split('-').any(|word| words.contains(&word));
+    is_one_of(&SECRET_IN_ADDRESSES) || (last != ADDRESS && is_one_of(&SECRET_WORDS))
 }

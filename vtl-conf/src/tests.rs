@@ -522,6 +522,41 @@ fn a_key_file_counts_with_its_line_end_and_a_passphrase_without() {
 }
 
 #[test]
+fn a_flag_of_rclone_is_refused_when_it_carries_a_secret_and_taken_when_it_says_where_one_is() {
+    let desk = Desk::new();
+    let list = |flag: &str| format!("remotes.rclone_flags = [\"{flag}\"]\n");
+    for flag in [
+        "--sftp-key-pem",
+        "--b2-key",
+        "--s3-sse-customer-key",
+        "--gcs-service-account-credentials",
+        "--azureblob-sas-url",
+        "--header",
+        "--header-upload",
+        "--webdav-headers",
+        "--s3-secret-access-key",
+        "--drive-token",
+    ] {
+        let errors = desk.errors(&list(flag));
+        assert!(errors.len() == 1 && errors[0].contains(&format!("{flag} carries a secret")), "{errors:?}");
+    }
+    for flag in [
+        "--config",
+        "--client-key",
+        "--sftp-key-file",
+        "--gcs-service-account-file",
+        "--s3-shared-credentials-file",
+        "--password-command",
+        "--webdav-bearer-token-command",
+        "--drive-token-url",
+        "--webdav-url",
+    ] {
+        let config = desk.load(&list(flag), &[]).unwrap();
+        assert_eq!(config.remotes.rclone_flags, [flag]);
+    }
+}
+
+#[test]
 fn secrets_are_sealed_with_one_key_that_is_outside_the_state_folder_and_is_never_shown() {
     let desk = Desk::new();
     desk.secret("key", &"made-up ".repeat(8), 0o600).secret("words", "made-up passphrase\n", 0o600);

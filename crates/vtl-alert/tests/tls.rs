@@ -1,5 +1,7 @@
 //! Mail and posts over TLS, against servers made here: who is trusted, and what crosses the network in clear.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 use std::io::{BufRead as _, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;

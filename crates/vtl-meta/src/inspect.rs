@@ -47,6 +47,23 @@ pub fn migrations(path: &Path) -> Result<Vec<(String, u32)>, MetaError> {
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
+/// Whether a table has a secret of so many bytes. A file that has no such table yet has none.
+///
+/// # Errors
+/// What SQLite says of a file that it cannot read.
+pub fn has_secret_of(path: &Path, table: &str, bytes: usize) -> Result<bool, MetaError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    let mut tables = connection.prepare("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?1")?;
+    if !tables.exists([table])? {
+        return Ok(false);
+    }
+    let (quoted, [one, other]) = (table.replace('"', "\"\""), SECRET);
+    let mut secrets = connection
+        .prepare(&format!("SELECT 1 FROM \"{quoted}\" WHERE length({one}) = ?1 OR length({other}) = ?1"))?;
+    Ok(secrets.exists([i64::try_from(bytes).unwrap_or(i64::MAX)])?)
+}
+
 fn table_rows(connection: &Connection, table: &str, each: &mut dyn FnMut(ShownRow)) -> Result<(), MetaError> {
     let quoted = table.replace('"', "\"\"");
     let mut query = connection.prepare(&format!("SELECT * FROM \"{quoted}\""))?;

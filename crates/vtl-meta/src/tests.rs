@@ -357,3 +357,38 @@ fn what_was_removed_or_replaced_is_in_no_file_after_a_sweep_and_the_rest_is_whol
     add(&mut meta, 4).unwrap();
     assert_eq!(count(&mut meta), 4);
 }
+
+static ACCOUNTS: Table = Table { name: "accounts", columns: &["id", "secret", "mutual_secret"], key_len: 1 };
+
+static GUARDED: [Module; 1] = [Module {
+    name: "accounts",
+    migrations: &[Migration {
+        number: 1,
+        sql: "CREATE TABLE accounts (id INTEGER PRIMARY KEY, secret BLOB NOT NULL, mutual_secret BLOB, \
+              row_sum BLOB NOT NULL) STRICT",
+    }],
+    tables: &[&ACCOUNTS],
+}];
+
+#[test]
+fn a_secret_is_found_by_its_length_on_either_side_while_it_is_in_the_journal_only() {
+    let desk = Desk::new();
+    let file = desk.file();
+    let mut meta = Meta::open(&file, &GUARDED).unwrap();
+    let found = |bytes| crate::inspect::has_secret_of(&file, "accounts", bytes).unwrap();
+    let mut keep = |id, secret: usize, mutual: Value| {
+        let row = [Value::Integer(id), Value::Blob(vec![7; secret]), mutual];
+        meta.transaction(|tx| tx.insert(&ACCOUNTS, &row)).unwrap();
+    };
+    assert!(!found(284));
+    keep(1, 255, Value::Null);
+    assert!(found(255) && !found(284));
+    keep(2, 12, Value::Blob(vec![7; 284]));
+    assert!(found(284) && !found(283));
+    keep(3, 283, Value::Null);
+    assert!(found(283));
+    assert!(!crate::inspect::has_secret_of(&file, "no such table", 284).unwrap());
+    let nothing = desk.0.path().join("nothing.db");
+    assert!(crate::inspect::has_secret_of(&nothing, "accounts", 284).is_err());
+    assert!(!nothing.exists(), "and none is made");
+}
