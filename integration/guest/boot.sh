@@ -16,6 +16,8 @@ mount --bind "$root" "$root"
 mount -t proc proc "$root/proc"
 # Nothing of the machine's own settings is to be written from there.
 for name in sys sysrq-trigger; do
+    # A kernel may be without the latter.
+    [ -e "$root/proc/$name" ] || continue
     mount --bind "$root/proc/$name" "$root/proc/$name"
     mount -o remount,bind,ro "$root/proc/$name"
 done
