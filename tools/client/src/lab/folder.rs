@@ -54,7 +54,7 @@ pub struct Lab {
     folder: PathBuf,
     record: Record,
     /// The folder, locked: by whoever makes the lab, until all is told, and by whoever removes it.
-    held: Option<File>,
+    _held: Option<File>,
 }
 
 impl Lab {
@@ -74,7 +74,7 @@ impl Lab {
         // Somebody may have been faster.
         refuse_what_is_there(&folder)?;
         let record = Record { format: FORMAT.to_owned(), boot: boot()?, processes: Vec::new() };
-        let lab = Self { record, folder, held: Some(held) };
+        let lab = Self { record, folder, _held: Some(held) };
         lab.save()?;
         Ok(lab)
     }
@@ -100,14 +100,14 @@ impl Lab {
         if record.format != FORMAT {
             return Err(no_lab(&folder, &format!("{RECORD} is of format '{}'", record.format)));
         }
-        Ok(Self { folder, record, held: None })
+        Ok(Self { folder, record, _held: None })
     }
 
     /// The same for who ends and removes it: nobody makes it any more, and nothing is in it that no lab makes.
     pub fn for_removal(self) -> Result<Self> {
         let held = hold(&self.folder)?;
         // What was noted before it was held may not be all.
-        let lab = Self { held: Some(held), ..Self::open(&self.folder)? };
+        let lab = Self { _held: Some(held), ..Self::open(&self.folder)? };
         lab.entries()?;
         Ok(lab)
     }
