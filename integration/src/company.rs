@@ -8,7 +8,6 @@ use crate::guest::Answer;
 use crate::net::Network;
 use crate::process::Running;
 use crate::server::{Server, Vtld, answer_of};
-use crate::store_kind::StoreKind;
 use crate::{Result, Trouble, bin_dir, here};
 
 /// Its place on loopback of the namespace.
@@ -25,12 +24,12 @@ pub struct Company {
 }
 
 impl Company {
-    /// `dir` is the run's.
-    pub fn new(net: &Rc<Network>, dir: &Path) -> Result<Self> {
+    /// `dir` is the run's, `args` are more words for vtld's command line: those of the first.
+    pub fn new(net: &Rc<Network>, dir: &Path, args: &[String]) -> Result<Self> {
         let folder = dir.join("work");
         std::fs::create_dir_all(&folder).map_err(Trouble::with(folder.display().to_string()))?;
         let none = ["--set", "library.default=none"].map(str::to_owned);
-        let args = [&none, StoreKind::from_env()?.args()].concat();
+        let args = [&none, args].concat();
         let second = Vtld::second(net, &dir.join("second"), &args);
         Ok(Self { net: Rc::clone(net), folder, second, s3: None })
     }

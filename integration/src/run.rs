@@ -39,7 +39,7 @@ pub fn run(case: &Case) -> Result<Verdict> {
     let net = Rc::new(Network::new(guests + 1)?);
     let args = [case.args.as_slice(), StoreKind::from_env()?.args()].concat();
     let mut server = make_server(case, &args, &net, dir.path(), guests);
-    let mut company = Company::new(&net, dir.path())?;
+    let mut company = Company::new(&net, dir.path(), &args)?;
     server.start()?;
     let limit = if long() { case.long_limit } else { case.limit };
     let verdict = match case.place {
