@@ -3,6 +3,7 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
+use std::thread::JoinHandle;
 use std::time::Instant;
 
 use crate::{Outcome, deps, packages, servers, tools};
@@ -27,6 +28,10 @@ impl Counts {
 enum Work {
     /// A function of ours.
     Own(fn() -> Outcome<String>),
+    /// A function of ours that mostly waits for the network: it runs beside the steps that follow,
+    Begin(fn() -> Outcome<String>),
+    /// until here.
+    End,
     /// A function of ours that does more when the run is a long one.
     Scaled(fn(bool) -> Outcome<String>),
     /// Cargo with these words.
@@ -68,6 +73,7 @@ const LONG_FACTOR: &str = "50";
 
 const STEPS: &[Step] = &[
     Step { name: "packages", needs: None, work: Work::Own(packages::install_missing) },
+    Step { name: "servers, begun", needs: Some("packages"), work: Work::Begin(servers::install) },
     Step { name: "format", needs: None, work: Work::Cargo(&["fmt", "--all", "--check"]) },
     Step { name: "dependencies", needs: None, work: Work::Own(deps::check) },
     Step {
@@ -76,7 +82,7 @@ const STEPS: &[Step] = &[
         work: Work::Cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]),
     },
     Step { name: "lints of the schedules", needs: None, work: Work::Cargo(SCHEDULES_LINTS) },
-    Step { name: "servers", needs: Some("packages"), work: Work::Own(servers::install) },
+    Step { name: "servers", needs: Some("packages"), work: Work::End },
     Step {
         name: "unit and whole-daemon tests",
         needs: None,
@@ -121,6 +127,7 @@ pub fn test(long: bool) -> Outcome<()> {
     let mut total = Counts::default();
     let mut report: Vec<(&str, String, f64)> = Vec::new();
     let mut broken: Vec<&str> = Vec::new();
+    let mut beside = None;
     for step in STEPS {
         let begun = Instant::now();
         println!("\n==> {}", step.name);
@@ -130,7 +137,7 @@ pub fn test(long: bool) -> Outcome<()> {
             report.push((step.name, format!("not run: {needed} failed"), 0.0));
             continue;
         }
-        let (mut counts, outcome) = do_step(&step.work, long);
+        let (mut counts, outcome) = do_step(&step.work, long, &mut beside);
         let verdict = match outcome {
             Ok(()) => "ok".to_owned(),
             Err(trouble) => {
@@ -178,8 +185,16 @@ fn long_from_env() -> bool {
     std::env::var_os("VTL_LONG").is_some_and(|value| value == "1")
 }
 
-fn do_step(work: &Work, long: bool) -> (Counts, Outcome<()>) {
+/// What runs beside the steps.
+type Beside = Option<JoinHandle<Outcome<String>>>;
+
+fn do_step(work: &Work, long: bool, beside: &mut Beside) -> (Counts, Outcome<()>) {
     match work {
+        Work::Begin(function) => {
+            *beside = Some(std::thread::spawn(*function));
+            (Counts::default(), Ok(()))
+        }
+        Work::End => (Counts::default(), ended(beside.take()).map(|text| println!("{text}"))),
         Work::Own(function) => (Counts::default(), function().map(|text| println!("{text}"))),
         Work::Scaled(function) => (Counts::default(), function(long).map(|text| println!("{text}"))),
         Work::Cargo(words) => run_cargo(words, long),
@@ -195,6 +210,11 @@ fn do_step(work: &Work, long: bool) -> (Counts, Outcome<()>) {
             run_counted(cargo(&[INTEGRATION, only].concat()).env("VTL_STORE", kind))
         }
     }
+}
+
+fn ended(beside: Beside) -> Outcome<String> {
+    let thread = beside.ok_or("it was not begun")?;
+    thread.join().unwrap_or_else(|_| Err("it ended in a panic, see above".to_owned()))
 }
 
 /// Runs cargo and counts the tests that it reports.
