@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use vtl_api::{BASE, PROBLEM_JSON, ProblemDetails};
 
 use super::route::{Does, Route};
+use crate::access::rules::{Need, need};
 
 const ABOUT: &str = "The management API of vtl. docs/api.md says what holds for all requests: errors, pages, conditions, keys, events.";
 
@@ -86,6 +87,9 @@ fn operation(route: &Route, all: &[Route], makers: &mut Makers) -> Value {
         && let Some(body) = body(route, makers)
     {
         operation["requestBody"] = body;
+    }
+    if need(route.method.as_str(), route.path) == Some(Need::Open) {
+        operation["security"] = json!([]);
     }
     operation
 }
@@ -221,6 +225,20 @@ mod tests {
         }
         let kept = std::fs::read_to_string(&file).unwrap_or_default();
         assert!(kept == text(), "docs/openapi.json is old: VTL_BLESS=1 cargo test -p vtld openapi");
+    }
+
+    #[test]
+    fn what_is_open_to_all_says_so_and_nothing_else_does() {
+        let document = document(&crate::api::table());
+        let mut open = Vec::new();
+        for (path, methods) in document["paths"].as_object().unwrap() {
+            for (method, operation) in methods.as_object().unwrap() {
+                if operation.get("security") == Some(&json!([])) {
+                    open.push(format!("{method} {path}"));
+                }
+            }
+        }
+        assert_eq!(open, ["post /session", "get /session/oidc", "post /session/oidc", "post /setup"]);
     }
 
     #[test]
