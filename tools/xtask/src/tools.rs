@@ -99,7 +99,8 @@ fn installed(tool: &str) -> Outcome<PathBuf> {
     let folder = root.join("bin");
     if !folder.join(tool).exists() {
         let mut command = cargo(&folder);
-        command.args(["install", "--locked", "--quiet", tool, "--root"]).arg(&root);
+        // Optimizing it takes longer than it ever runs.
+        command.args(["install", "--locked", "--debug", "--quiet", tool, "--root"]).arg(&root);
         run(command, &format!("installing {tool}"))?;
     }
     Ok(folder)
