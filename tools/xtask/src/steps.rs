@@ -60,7 +60,8 @@ const PACKAGES_AT_LENGTH: &[&str] = &["test", "-p", "integration", "--test", "pa
 const SCHEDULES_LINTS: &[&str] =
     &["clippy", "-p", "vtl-store", "--features", "shuttle", "--test", "schedules", "--", "-D", "warnings"];
 const SCHEDULES: &[&str] = &["test", "-p", "vtl-store", "--features", "shuttle", "--test", "schedules"];
-const RELEASE: &[&str] = &["build", "--release", "--workspace"];
+/// The programs that cases and packages run, and no other.
+const RELEASE: &[&str] = &["build", "--release", "-p", "vtld", "-p", "vtl-client", "-p", "vtl-decode"];
 
 /// The case that stands for all on a kind of store that is not the default.
 const ONE_CASE: &[&str] = &["--", "step2-tar-kill-restore"];
