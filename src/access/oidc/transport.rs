@@ -1,13 +1,11 @@
 //! Requests to the provider, on the thread that asks: bounded in time and length; no redirect is followed, since it would lead
 //! to where nobody has said that the provider is.
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ureq::http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use ureq::http::{Response, StatusCode};
-use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, TlsProvider};
 use ureq::{Agent, Body};
 use vtl_oidc::Transport;
 
@@ -17,8 +15,6 @@ const _: () =
     assert!(vtl_oidc::FAILED_AGAIN_S > 2 * TIME_LIMIT.as_secs(), "a failure is remembered when it is there");
 /// Of an answer; one with all groups of a large site has some ten thousand bytes.
 const MOST_ANSWER: u64 = 512 << 10;
-/// The largest file of certificates that is read.
-const MAX_CA_FILE: u64 = 1 << 20;
 const JSON: &str = "application/json";
 const FORM: &str = "application/x-www-form-urlencoded";
 
@@ -34,47 +30,12 @@ impl Web {
     }
 
     fn agent(&self) -> Result<Agent, String> {
-        let roots = match &self.ca_file {
-            Some(file) => RootCerts::Specific(Arc::new(certificates(file)?)),
-            None => RootCerts::PlatformVerifier,
-        };
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let tls = TlsConfig::builder()
-            .provider(TlsProvider::Rustls)
-            .root_certs(roots)
-            .unversioned_rustls_crypto_provider(provider)
-            .build();
-        let config = Agent::config_builder()
-            .timeout_global(Some(TIME_LIMIT))
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .proxy(None)
-            .tls_config(tls)
-            .build();
-        Ok(config.into())
+        vtl_alert::send::agent(self.ca_file.as_deref(), TIME_LIMIT)
     }
 }
 
 fn body(mut answer: Response<Body>) -> Result<Vec<u8>, String> {
     answer.body_mut().with_config().limit(MOST_ANSWER).read_to_vec().map_err(|error| error.to_string())
-}
-
-/// Those that are trusted in place of the system's.
-fn certificates(file: &Path) -> Result<Vec<Certificate<'static>>, String> {
-    let bad = |why: String| format!("{}: {why}", file.display());
-    let about = std::fs::metadata(file).map_err(|error| bad(error.to_string()))?;
-    if !about.is_file() || about.len() > MAX_CA_FILE {
-        return Err(bad("this is no file with certificates".to_owned()));
-    }
-    let pem = std::fs::read(file).map_err(|error| bad(error.to_string()))?;
-    let mut found = Vec::new();
-    for item in ureq::tls::parse_pem(&pem) {
-        if let PemItem::Certificate(certificate) = item.map_err(|error| bad(error.to_string()))? {
-            found.push(certificate);
-        }
-    }
-    if found.is_empty() { Err(bad("there is no certificate in it".to_owned())) } else { Ok(found) }
 }
 
 impl Transport for Web {
@@ -101,6 +62,7 @@ impl Transport for Web {
 mod tests {
     use std::io::{Read, Write};
     use std::net::TcpListener;
+    use std::sync::Arc;
     use std::thread::JoinHandle;
 
     use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};

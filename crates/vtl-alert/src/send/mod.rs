@@ -1,5 +1,6 @@
 //! Senders: each tells one receiver of one notice, and gives up after [`TIME_LIMIT`]. They block; nobody but their own thread waits for them.
 
+mod https;
 mod mail;
 mod syslog;
 mod webhook;
@@ -9,6 +10,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use https::agent;
 pub use mail::{Mail, MailTls};
 pub use syslog::{Place, Syslog};
 pub use webhook::Webhook;

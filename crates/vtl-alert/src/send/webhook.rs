@@ -2,12 +2,9 @@
 
 use std::path::Path;
 
-use std::sync::Arc;
-
 use aws_lc_rs::hmac;
 use serde_json::json;
 use ureq::Agent;
-use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, TlsProvider};
 use vtl_types::Secret;
 
 use super::{NotSent, Notice, Origin, Sender, TIME_LIMIT};
@@ -16,8 +13,6 @@ use super::{NotSent, Notice, Origin, Sender, TIME_LIMIT};
 const TIMESTAMP: &str = "x-vtl-timestamp";
 /// `sha256=` and the HMAC-SHA-256 of `TIMESTAMP.BODY` in hexadecimal.
 const SIGNATURE: &str = "x-vtl-signature";
-/// The largest file of certificates that is read.
-const MAX_CA_FILE: u64 = 1 << 20;
 
 /// Posts to one address.
 pub struct Webhook {
@@ -44,27 +39,9 @@ impl Webhook {
         ca_file: Option<&Path>,
         origin: Origin,
     ) -> Result<Self, String> {
-        let roots = match ca_file {
-            Some(file) => RootCerts::Specific(Arc::new(certificates(file)?)),
-            None => RootCerts::PlatformVerifier,
-        };
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let tls = TlsConfig::builder()
-            .provider(TlsProvider::Rustls)
-            .root_certs(roots)
-            .unversioned_rustls_crypto_provider(provider)
-            .build();
-        let config = Agent::config_builder()
-            .timeout_global(Some(TIME_LIMIT))
-            .http_status_as_error(false)
-            // Where alerts go is said in one place.
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .proxy(None)
-            .tls_config(tls)
-            .build();
+        let agent = super::https::agent(ca_file, TIME_LIMIT)?;
         let key = secret.map(|secret| hmac::Key::new(hmac::HMAC_SHA256, secret.expose()));
-        Ok(Self { agent: config.into(), url: url.to_owned(), key, origin })
+        Ok(Self { agent, url: url.to_owned(), key, origin })
     }
 
     fn body(&self, notice: &Notice) -> String {
@@ -82,23 +59,6 @@ impl Webhook {
         })
         .to_string()
     }
-}
-
-/// Those that are trusted in place of the system's.
-fn certificates(file: &Path) -> Result<Vec<Certificate<'static>>, String> {
-    let bad = |why: String| format!("{}: {why}", file.display());
-    let about = std::fs::metadata(file).map_err(|error| bad(error.to_string()))?;
-    if !about.is_file() || about.len() > MAX_CA_FILE {
-        return Err(bad("this is no file with certificates".to_owned()));
-    }
-    let pem = std::fs::read(file).map_err(|error| bad(error.to_string()))?;
-    let mut found = Vec::new();
-    for item in ureq::tls::parse_pem(&pem) {
-        if let PemItem::Certificate(certificate) = item.map_err(|error| bad(error.to_string()))? {
-            found.push(certificate);
-        }
-    }
-    if found.is_empty() { Err(bad("there is no certificate in it".to_owned())) } else { Ok(found) }
 }
 
 impl Sender for Webhook {
