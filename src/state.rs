@@ -293,8 +293,10 @@ pub fn stage_restore(state: &StateFolder, copy: &Path) -> Result<(), String> {
     io::copy(&mut source, &mut file).and_then(|_| file.sync_all()).map_err(fail)?;
     drop(file);
     crate::meta::SharedMeta::open(&fresh).map_err(|e| e.to_string())?;
-    remove_side_files(&fresh);
-    fs::rename(&fresh, &staged).map_err(fail)
+    remove_side_files(&fresh).map_err(fail)?;
+    fs::rename(&fresh, &staged).map_err(fail)?;
+    // Who was told that it will take the inventory's place has it after a power cut, too.
+    sync_folder(&state.path).map_err(fail)
 }
 
 /// A staged copy takes the inventory's place; the old one is kept beside it. Order: (1) side files of the copy before that one, (2) the old inventory
@@ -307,12 +309,18 @@ fn put_restored(folder: &Path) -> io::Result<()> {
         return Ok(());
     }
     if inventory.exists() {
-        remove_side_files(&before);
+        remove_side_files(&before)?;
         fs::rename(&inventory, &before)?;
     }
-    remove_side_files(&inventory);
-    remove_side_files(&staged);
+    remove_side_files(&inventory)?;
+    remove_side_files(&staged)?;
+    // A power cut must not keep the step that follows and lose these.
+    sync_folder(folder)?;
     fs::rename(&staged, &inventory)?;
+    sync_folder(folder)
+}
+
+fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
@@ -327,13 +335,17 @@ const STAGED: &str = "inventory.restore";
 /// The inventory that a restore has replaced.
 pub(crate) const BEFORE_RESTORE: &str = "inventory.before-restore.db";
 
-/// SQLite's write-ahead files belong to the file that they lie beside and to no other.
-fn remove_side_files(database: &Path) {
+/// SQLite's write-ahead files belong to the file that they lie beside and to no other: one that cannot be removed keeps another database from its place.
+fn remove_side_files(database: &Path) -> io::Result<()> {
     for suffix in ["-wal", "-shm"] {
         let mut name = database.as_os_str().to_owned();
         name.push(suffix);
-        drop(fs::remove_file(PathBuf::from(name)));
+        match fs::remove_file(PathBuf::from(name)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
     }
+    Ok(())
 }
 
 const LOCK: &str = "vtld.lock";
@@ -441,6 +453,21 @@ mod tests {
             .collect();
         found.sort();
         found
+    }
+
+    #[test]
+    fn a_restored_inventory_waits_while_the_journal_of_another_cannot_be_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        fs::write(path("inventory.restore"), "the copy").unwrap();
+        // What is a folder is not removed as a file.
+        fs::create_dir(path("inventory.db-wal")).unwrap();
+        assert!(put_restored(folder.path()).is_err());
+        assert!(!path("inventory.db").exists());
+        fs::remove_dir(path("inventory.db-wal")).unwrap();
+        put_restored(folder.path()).unwrap();
+        assert_eq!(fs::read_to_string(path("inventory.db")).unwrap(), "the copy");
+        assert!(!path("inventory.restore").exists());
     }
 
     #[test]

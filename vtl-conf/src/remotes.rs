@@ -8,9 +8,20 @@ use crate::check::{Checker, Parsed, list, text};
 /// More than rclone's own list of what reads or starts something.
 const MAX_FLAGS: usize = 64;
 /// Words of a flag that carries a secret: it would be in the list of processes and in the inventory.
-const SECRET_WORDS: [&str; 4] = ["secret", "pass", "password", "token"];
+const SECRET_WORDS: [&str; 6] = ["secret", "pass", "password", "password2", "passphrase", "token"];
 /// The same where an address is, or has in it, the secret (`--azureblob-sas-url`).
-const SECRET_IN_ADDRESSES: [&str; 6] = ["key", "pem", "credentials", "sas", "header", "headers"];
+const SECRET_IN_ADDRESSES: [&str; 10] = [
+    "key",
+    "pem",
+    "credentials",
+    "sas",
+    "header",
+    "headers",
+    "connection",
+    "grant",
+    "authorization",
+    "cookies",
+];
 /// A flag that ends so says where a secret comes from, and carries none.
 const SOURCES: [&str; 2] = ["command", "file"];
 /// So does this with words of the first list: `--drive-token-url`.

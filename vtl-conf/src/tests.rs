@@ -527,6 +527,12 @@ fn a_flag_of_rclone_is_refused_when_it_carries_a_secret_and_taken_when_it_says_w
     let list = |flag: &str| format!("remotes.rclone_flags = [\"{flag}\"]\n");
     for flag in [
         "--sftp-key-pem",
+        "--crypt-password2",
+        "--storj-passphrase",
+        "--storj-access-grant",
+        "--azureblob-connection-string",
+        "--sugarsync-authorization",
+        "--iclouddrive-cookies",
         "--b2-key",
         "--s3-sse-customer-key",
         "--gcs-service-account-credentials",

@@ -105,7 +105,7 @@ impl OidcError {
                 "see whether the provider runs and this server reaches it; access.oidc.ca_file names an authority of the site's own"
             }
             Self::Unusable(..) => {
-                "compare access.oidc.issuer with what the provider's documentation calls issuer"
+                "compare access.oidc.issuer with what the provider's documentation calls issuer; for a secret in a way that is not supported, register the client with client_secret_basic or client_secret_post"
             }
             Self::NotExchanged(_) => {
                 "compare access.oidc.client_id, access.oidc.client_secret_file and api.public_url with what is registered at the provider"

@@ -128,7 +128,7 @@ fn look_after(configured: &Weak<Configured>) {
         let is = one.provider.look(now()).err().or_else(|| one.provider.trouble());
         match (&was, &is) {
             (before, Some(error)) if before.as_ref() != Some(error) => {
-                warn!(issuer = one.settings.issuer, %error, remedy = error.remedy(), "nobody can log in by OIDC");
+                warn!(issuer = one.settings.issuer, %error, remedy = error.remedy(), "log-ins by OIDC fail, or will soon");
             }
             (Some(_), None) => info!(issuer = one.settings.issuer, "log-in by OIDC works again"),
             _ => {}
@@ -191,7 +191,7 @@ impl Access {
         let error = configured.provider.trouble()?;
         Some(Problem {
             subject: format!("OIDC provider {}", configured.settings.issuer),
-            message: format!("nobody can log in by it: {error}"),
+            message: format!("log-ins by it fail, or will soon: {error}"),
             remedy: error.remedy().to_owned(),
         })
     }
