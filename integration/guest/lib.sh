@@ -190,5 +190,8 @@ pattern() { openssl enc -aes-128-ctr -pbkdf2 -nosalt -pass "pass:$2" -in /dev/ze
 # block_of SIZE NUMBER SEED: a block that says which one it is in every 16 bytes, so that a mix-up is visible.
 block_of() { blocks_of "$1" "$2" "$2" "$3"; }
 
-# blocks_of SIZE FIRST LAST SEED: such blocks, one behind the other. SIZE is a multiple of 16.
-blocks_of() { perl -e '($size, $first, $last, $seed) = @ARGV; print sprintf("%08d %6s\n", $_, $seed) x ($size / 16) for $first .. $last' "$@" || true; }
+# blocks_of SIZE FIRST LAST SEED: such blocks, one behind the other, each of exactly SIZE bytes.
+blocks_of() {
+    perl -e '($size, $first, $last, $seed) = @ARGV;
+        print substr(sprintf("%08d %6s\n", $_, $seed) x ($size / 16 + 1), 0, $size) for $first .. $last' "$@" || true
+}

@@ -78,7 +78,7 @@ fn static_programs_run_in_an_empty_root() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path();
     good(Command::new("tar").arg("-xzf").arg(&tarball).arg("-C").arg(root).arg("--strip-components=1"));
-    for name in ["bin/vtld", "bin/vtl", "bin/impexp", "bin/vtl-decode"] {
+    for name in ["bin/vtld", "bin/vtl", "bin/impexp", "bin/vtl-decode", "bin/vtl-inspect"] {
         let told = good(Command::new("file").arg(root.join(name)));
         let told = String::from_utf8(told.stdout).unwrap();
         assert!(told.contains("static"), "{told}");
@@ -211,6 +211,7 @@ fn the_debian_package_is_installed_used_upgraded_removed_and_purged_without_touc
         "man1/vtl-lab-up.1.gz",
         "man1/impexp.1.gz",
         "man1/vtl-decode.1.gz",
+        "man1/vtl-inspect.1.gz",
     ] {
         assert!(root.join("usr/share/man").join(page).exists(), "{page}");
     }

@@ -1,31 +1,49 @@
 //! `vtl-inspect [--json] FILE`: what is in a file of the state folder, at which offset, and what is wrong with it.
 //!
-//! It only reads, and goes on behind damage. The exit code is 0 when nothing is wrong, 1 when something is, 2 when the file cannot be read or
-//! is none of ours. Secrets are not shown: CHAP secrets, the key of a pool's gear table, tokens.
+//! It only reads, and goes on behind damage. Secrets are not shown: CHAP secrets, the key of a pool's gear table, tokens.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use clap::{CommandFactory as _, Parser};
 use serde_json::{Map, Value, json};
 use vtl_cartridge::inspect::{self as cartridge, Told};
 use vtl_durable::RealDisk;
 use vtl_store::inspect::{self, FileKind, Item};
 
-const USAGE: &str = "usage: vtl-inspect [--json] FILE\n\
+const KNOWN: &str = "usage: vtl-inspect [--json] FILE\n\
     FILE is one of a pool (pool, scrub, quarantine, journal/*.log, owners/*/head, packs/*/*.pack, index/*) or inventory.db";
 const SQLITE: &[u8] = b"SQLite format 3\0";
 
+/// Shows what is in a file of the state folder, at which offset, and what is wrong with it.
+///
+/// It only reads, and shows no secret. The exit code is 0 when nothing is wrong, 1 when something is, 2 when the file cannot be read or is
+/// none of ours.
+#[derive(Parser)]
+#[command(name = "vtl-inspect", version)]
+struct Arguments {
+    /// A file of a pool (pool, scrub, quarantine, journal/*.log, owners/*/head, packs/*/*.pack, index/*) or inventory.db.
+    #[arg(required_unless_present = "write_manual")]
+    file: Option<PathBuf>,
+    /// As JSON, one line for each thing.
+    #[arg(long)]
+    json: bool,
+    /// Write manual page and completions into a folder, for packages.
+    #[arg(long, value_name = "DIR", hide = true)]
+    write_manual: Option<PathBuf>,
+}
+
 fn main() -> ExitCode {
-    let mut args: Vec<String> = std::env::args().skip(1).collect();
-    let json = args.iter().any(|arg| arg == "--json");
-    args.retain(|arg| arg != "--json");
-    let [path] = args.as_slice() else {
-        eprintln!("{USAGE}");
-        return ExitCode::from(2);
+    let arguments = Arguments::parse();
+    let mut printer = Printer { json: arguments.json, wrong: 0, notes: Vec::new() };
+    let done = match (&arguments.write_manual, &arguments.file) {
+        (Some(folder), _) => vtl_manual::write(&Arguments::command(), "1", folder)
+            .map_err(|error| format!("cannot write into {}: {error}", folder.display())),
+        (None, Some(file)) => look(file, &mut printer),
+        (None, None) => Err(KNOWN.to_owned()),
     };
-    let mut printer = Printer { json, wrong: 0, notes: Vec::new() };
-    match look(&PathBuf::from(path), &mut printer) {
+    match done {
         Ok(()) if printer.wrong == 0 => ExitCode::SUCCESS,
         Ok(()) => ExitCode::FAILURE,
         Err(why) => {
@@ -43,7 +61,7 @@ fn look(path: &Path, printer: &mut Printer) -> Result<(), String> {
     match kind.map_err(|error| error.to_string())? {
         Some(FileKind::Head) => printer.replay(),
         Some(_) => {}
-        None => return Err(format!("{} is no file with a format of ours\n{USAGE}", path.display())),
+        None => return Err(format!("{} is no file with a format of ours\n{KNOWN}", path.display())),
     }
     Ok(())
 }

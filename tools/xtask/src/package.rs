@@ -11,9 +11,11 @@ use std::process::{Command, Stdio};
 
 use crate::Outcome;
 
-const PROGRAMS: [&str; 4] = ["vtld", "vtl", "impexp", "vtl-decode"];
+const PROGRAMS: [&str; 5] = ["vtld", "vtl", "impexp", "vtl-decode", "vtl-inspect"];
+/// Packages of cargo that they come from; tests run the same ones.
+pub const SHIPPED: [&str; 8] = ["-p", "vtld", "-p", "vtl-client", "-p", "vtl-decode", "-p", "vtl-inspect"];
 /// How programs are built that are given away: see `profile.dist` in `Cargo.toml`. Tests and chores are not.
-const BUILD: [&str; 9] = ["build", "--profile", "dist", "-p", "vtld", "-p", "vtl-client", "-p", "vtl-decode"];
+const BUILD: [&str; 3] = ["build", "--profile", "dist"];
 /// Where cargo puts them, and where it puts those that tests run.
 const BUILT: &str = "dist";
 const BUILT_FOR_TESTS: &str = "release";
@@ -21,11 +23,12 @@ const BUILT_FOR_TESTS: &str = "release";
 const STATIC_FLAGS: &str = "-C target-feature=+crt-static --cfg getrandom_backend=\"linux_getrandom\"";
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 /// How each program is told to write its manual.
-const MANUALS: [(&str, &str); 4] = [
+const MANUALS: [(&str, &str); 5] = [
     ("vtld", "--write-manual"),
     ("vtl", "write-manual"),
     ("impexp", "--write-manual"),
     ("vtl-decode", "write-manual"),
+    ("vtl-inspect", "--write-manual"),
 ];
 /// File of the package, where it comes from, its mode.
 const FILES: &[(&str, &str, u32)] = &[
@@ -67,7 +70,7 @@ impl Deb {
 /// Builds the Debian package; the text says where it is.
 pub fn deb(what: Deb) -> Outcome<String> {
     if what == Deb::Release {
-        cargo(&BUILD, None)?;
+        cargo(&[&BUILD[..], &SHIPPED].concat(), None)?;
     }
     let target = target_folder();
     let root = target.join("package/deb");
@@ -90,7 +93,7 @@ pub fn deb(what: Deb) -> Outcome<String> {
 
 /// Builds the static tarball; the text says where it is.
 pub fn tarball() -> Outcome<String> {
-    cargo(&[&BUILD[..], &["--target", TARGET]].concat(), Some(STATIC_FLAGS))?;
+    cargo(&[&BUILD[..], &SHIPPED, &["--target", TARGET]].concat(), Some(STATIC_FLAGS))?;
     let target = target_folder();
     let built = target.join(TARGET).join(BUILT);
     let name = format!("vtl-{}-{TARGET}", version()?);

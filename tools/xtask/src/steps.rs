@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
+use crate::package::SHIPPED;
 use crate::{Outcome, deps, packages, servers, tools};
 
 /// Tests of one step or of all.
@@ -60,9 +61,6 @@ const PACKAGES_AT_LENGTH: &[&str] = &["test", "-p", "integration", "--test", "pa
 const SCHEDULES_LINTS: &[&str] =
     &["clippy", "-p", "vtl-store", "--features", "shuttle", "--test", "schedules", "--", "-D", "warnings"];
 const SCHEDULES: &[&str] = &["test", "-p", "vtl-store", "--features", "shuttle", "--test", "schedules"];
-/// The programs that cases and packages run, and no other.
-const RELEASE: &[&str] = &["build", "--release", "-p", "vtld", "-p", "vtl-client", "-p", "vtl-decode"];
-
 /// The case that stands for all on a kind of store that is not the default.
 const ONE_CASE: &[&str] = &["--", "step2-tar-kill-restore"];
 
@@ -95,7 +93,7 @@ const STEPS: &[Step] = &[
         needs: None,
         work: Work::Cargo(&["test", "-p", "integration", "--lib"]),
     },
-    Step { name: "release build", needs: None, work: Work::Cargo(RELEASE) },
+    Step { name: "release build", needs: None, work: Work::Own(release_build) },
     Step { name: "foreign clients", needs: Some("release build"), work: Work::Cargo(INTEGRATION) },
     Step {
         name: "foreign clients, no dedupe",
@@ -162,9 +160,14 @@ pub fn test(long: bool) -> Outcome<()> {
     if broken.is_empty() { Ok(()) } else { Err(String::new()) }
 }
 
+/// The programs that cases and packages run, and no other.
+fn release_build() -> Outcome<String> {
+    run_cargo(&[&["build", "--release"], &SHIPPED[..]].concat(), false).1.map(|()| "target/release".to_owned())
+}
+
 /// The cases with foreign clients whose names hold one of `names`; all of them for none.
 pub fn integration(names: &[&str]) -> Outcome<()> {
-    run_cargo(RELEASE, false).1?;
+    release_build()?;
     run_cargo(&[INTEGRATION, &["--"], names].concat(), long_from_env()).1
 }
 
