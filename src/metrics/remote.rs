@@ -8,10 +8,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::StreamExt as _;
+use futures_util::{StreamExt as _, TryStreamExt as _};
 use vtl_remote::{
-    Abilities, ByteStream, Checkpoint, Class, Error, Folder, Head, ObjectName, Page, Put, Receipt, Remote,
-    Span, StoredHash,
+    Abilities, ByteStream, Checkpoint, Class, Doing, Error, Flow, Folder, Head, ObjectName, Page, Put,
+    Receipt, Remote, Span, StoredHash, Streams,
 };
 
 use crate::clock;
@@ -209,6 +209,10 @@ impl Remote for Metered {
         self.remote.is_rehearsal()
     }
 
+    fn streams(&self) -> Option<&dyn Streams> {
+        self.remote.streams().map(|_| self as &dyn Streams)
+    }
+
     async fn put(&self, put: Put<'_>) -> Result<Receipt, Error> {
         let (object, size) = (put.name.to_string(), put.content.size);
         let receipt = self.counted(Call::Put, &object, self.remote.put(put)).await?;
@@ -256,6 +260,24 @@ impl Remote for Metered {
 
     async fn abandon(&self, checkpoint: &Checkpoint) -> Result<(), Error> {
         self.counted(Call::Abandon, "", self.remote.abandon(checkpoint)).await
+    }
+}
+
+#[async_trait]
+impl Streams for Metered {
+    async fn stream(&self, flow: Flow<'_>) -> Result<Receipt, Error> {
+        let Some(remote) = self.remote.streams() else {
+            return Err(Error::new(Class::Local, Doing::Put, "this remote takes whole objects only"));
+        };
+        let (object, size) = (flow.name.to_string(), Arc::new(AtomicU64::new(0)));
+        let passed = Arc::clone(&size);
+        let bytes = flow.bytes.inspect_ok(move |piece| {
+            passed.fetch_add(piece.len() as u64, Ordering::Relaxed);
+        });
+        let flow = Flow { bytes: bytes.boxed(), ..flow };
+        let receipt = self.counted(Call::Put, &object, remote.stream(flow)).await?;
+        self.sent(size.load(Ordering::Relaxed));
+        Ok(receipt)
     }
 }
 
@@ -316,6 +338,7 @@ mod tests {
             let metered = RemoteMeters::default().metered(remote.clone());
             assert_eq!(metered.is_rehearsal(), remote.is_rehearsal());
             assert_eq!((metered.name(), metered.abilities()), (remote.name(), remote.abilities()));
+            assert_eq!(metered.streams().is_some(), remote.streams().is_some());
         }
     }
 }

@@ -28,6 +28,8 @@ FRAME = 262144
 PACK = {
     "none": (0, None),
     "zstd": (1, lambda raw: zstandard.ZstdCompressor(3).compress(raw)),
+    # Frames of zstd one behind the other, the last one of bytes that do not compress.
+    "zstd-several": (1, lambda raw: b"".join(PACK["zstd"][1](raw[at : at + 100000]) for at in range(0, len(raw), 100000))),
     "lz4": (2, lambda raw: lz4.block.compress(raw, store_size=False)),
 }
 ENCODINGS = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
@@ -62,7 +64,7 @@ def objects(spec, bundle, key, image):
         head += struct.pack("<I", zlib.crc32(head))
         out, lengths = head, []
         for at, raw in enumerate(group, 1):
-            codec, body = packed(spec["codec"], raw)
+            codec, body = packed(spec.get("pack", spec["codec"]), raw)
             flags = (at == len(group)) + 2 * (at == len(group) and number == len(groups))
             length = len(body) + (16 if key else 0)
             lengths.append(length)
@@ -177,6 +179,7 @@ def main():
     sealed = [(10240, len(blocks) // 10240), (0, 1), (len(blocks) % 10240 - 1, 1), (1, 1), (0, 2)]
     spec = {"label": "VTL001L8", "generation": 7, "per_object": 2, "map": sealed}
     make(root, "zstd-sealed", spec | {"codec": "zstd", "recipients": 2, "signed": True}, blocks)
+    make(root, "zstd-several", spec | {"codec": "zstd", "pack": "zstd-several", "recipients": 1, "signed": False}, blocks)
     make(root, "lz4-plain", spec | {"codec": "lz4", "recipients": 0, "signed": False}, blocks)
     small = b"MARKER in clear " * 8 + noise(100)
     plain = [(128, 1), (0, 1), (100, 1), (0, 2)]

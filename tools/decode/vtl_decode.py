@@ -75,7 +75,8 @@ def unpack_zstd(data, limit):
         need(done.returncode == 0, "zstd: " + done.stderr.decode(errors="replace").strip())
         return done.stdout
     try:
-        return zstandard.ZstdDecompressor().decompress(data, max_output_size=limit)
+        # One frame behind the other, and not more than was announced.
+        return zstandard.ZstdDecompressor().stream_reader(data, read_across_frames=True).read(limit + 1)
     except zstandard.ZstdError as error:
         raise Wrong(f"zstd: {error}") from error
 

@@ -1,6 +1,9 @@
 //! A frame: up to 256 KiB of the image, compressed, then sealed. Byte table: `docs/formats/bundle.md`.
 
-use vtl_codec::{Cipher, Compressors, Habit, Method, NONCE_BYTES, TAG_BYTES};
+use std::ops::Range;
+
+use bytes::Bytes;
+use vtl_codec::{Cipher, Compressors, Habit, Method, NONCE_BYTES, Run, TAG_BYTES, pays};
 
 use crate::chunk::{Fields, HEADER_BYTES as CHUNK_HEADER_BYTES};
 use crate::error::Fault;
@@ -140,6 +143,45 @@ fn checksum(front: &[u8], body: &[u8]) -> u32 {
     hasher.finalize()
 }
 
+/// A frame's bytes, and where they come from.
+pub(crate) struct Frame {
+    pub(crate) raw: Vec<u8>,
+    /// Together as long as `raw`.
+    pub(crate) runs: Vec<Run>,
+}
+
+impl Frame {
+    /// Its bytes in parts: each with what gives it, where that is known, or as long as nothing is known.
+    fn parts(&self) -> Vec<(&[u8], Option<&Bytes>)> {
+        let mut ranges: Vec<(Range<usize>, Option<&Bytes>)> = Vec::new();
+        let mut at = 0;
+        for run in &self.runs {
+            let range = at..at + run.len;
+            at = range.end;
+            match (ranges.last_mut(), run.whole()) {
+                (Some((before, None)), None) => before.end = range.end,
+                (_, whole) => ranges.push((range, whole)),
+            }
+        }
+        ranges.into_iter().filter_map(|(range, whole)| Some((self.raw.get(range)?, whole))).collect()
+    }
+
+    /// The frame compressed, with what was compressed before taken as it is: Zstandard frames one behind the other. None when nothing was, or when the
+    /// result is not worth it.
+    fn taken_over(&self, compressors: &Compressors) -> Option<Vec<u8>> {
+        let parts = self.parts();
+        parts.iter().find(|(_, whole)| whole.is_some())?;
+        let mut stored = Vec::with_capacity(MAX_BODY_BYTES);
+        for (raw, whole) in parts {
+            match whole {
+                Some(zstd) => stored.extend_from_slice(zstd),
+                None => compressors.append(raw, &mut stored)?,
+            }
+        }
+        pays(self.raw.len(), stored.len()).then_some(stored)
+    }
+}
+
 /// A frame that is compressed and has no place yet.
 pub(crate) struct Packed {
     pub(crate) raw_len: u32,
@@ -148,15 +190,20 @@ pub(crate) struct Packed {
 }
 
 impl Packed {
-    pub(crate) fn new(raw: &[u8], compressors: &Compressors, codec: Method, habit: &Habit) -> Self {
+    pub(crate) fn new(frame: &Frame, compressors: &Compressors, codec: Method, habit: &Habit) -> Self {
+        let raw_len = frame.raw.len() as u32;
+        let taken = if codec == Method::Zstd { frame.taken_over(compressors) } else { None };
+        if let Some(stored) = taken {
+            return Self { raw_len, method: Method::Zstd, stored };
+        }
         let mut stored = Vec::with_capacity(MAX_BODY_BYTES);
-        let smaller = compressors.compress(raw, &mut stored, habit);
+        let smaller = compressors.compress(&frame.raw, &mut stored, habit);
         if !smaller {
             stored.clear();
-            stored.extend_from_slice(raw);
+            stored.extend_from_slice(&frame.raw);
         }
         let method = if smaller { codec } else { Method::Raw };
-        Self { raw_len: raw.len() as u32, method, stored }
+        Self { raw_len, method, stored }
     }
 
     /// Bytes in the object.

@@ -9,13 +9,13 @@ use std::thread::{Builder, JoinHandle};
 
 use vtl_codec::{Compressors, Habit, Method};
 
-use crate::frame::Packed;
+use crate::frame::{Frame, Packed};
 
 /// Frames under way for each thread: one that it has, and one that it finds when it is done.
 const FRAMES_PER_THREAD: usize = 2;
 
 /// A frame, and where it goes when it is packed.
-type Job = (Vec<u8>, SyncSender<Packed>);
+type Job = (Frame, SyncSender<Packed>);
 
 /// The thread that had the frame is gone.
 #[derive(Debug)]
@@ -37,8 +37,8 @@ struct Shared {
 }
 
 impl Shared {
-    fn pack(&self, raw: &[u8]) -> Packed {
-        Packed::new(raw, &self.compressors, self.codec, &self.habit)
+    fn pack(&self, frame: &Frame) -> Packed {
+        Packed::new(frame, &self.compressors, self.codec, &self.habit)
     }
 }
 
@@ -61,10 +61,10 @@ impl Packers {
     }
 
     /// Takes a frame; gives the oldest one back when it is there or as many are under way as may be.
-    pub(crate) fn give(&mut self, raw: Vec<u8>) -> Result<Option<Packed>, Lost> {
-        let Some(jobs) = &self.jobs else { return Ok(Some(self.shared.pack(&raw))) };
+    pub(crate) fn give(&mut self, frame: Frame) -> Result<Option<Packed>, Lost> {
+        let Some(jobs) = &self.jobs else { return Ok(Some(self.shared.pack(&frame))) };
         let (done, packed) = sync_channel(1);
-        jobs.send((raw, done)).map_err(|_| Lost)?;
+        jobs.send((frame, done)).map_err(|_| Lost)?;
         self.under_way.push_back(packed);
         if self.under_way.len() > self.threads.len() * FRAMES_PER_THREAD { self.take() } else { Ok(None) }
     }
@@ -89,8 +89,8 @@ impl Drop for Packers {
 fn work(shared: &Shared, queue: &Mutex<Receiver<Job>>) {
     loop {
         let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok((raw, done)) = job else { return };
+        let Ok((frame, done)) = job else { return };
         // Nobody waits for it when the writer is gone.
-        let _ = done.send(shared.pack(&raw));
+        let _ = done.send(shared.pack(&frame));
     }
 }

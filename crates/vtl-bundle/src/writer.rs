@@ -14,12 +14,12 @@ use std::ops::RangeInclusive;
 use bytes::Bytes;
 use md5::Md5;
 use sha2::{Digest as _, Sha256};
-use vtl_codec::{Cipher, Key, Method, PublicKey, Randomness, SigningKey};
+use vtl_codec::{Cipher, Key, Method, Portion, PublicKey, Randomness, Run, SigningKey};
 use vtl_types::Label;
 
 use crate::chunk::{ChunkHeader, HEADER_BYTES as CHUNK_HEADER_BYTES};
 use crate::error::Fault;
-use crate::frame::{End, FRAME_BYTES, Packed};
+use crate::frame::{End, FRAME_BYTES, Frame, Packed};
 use crate::hashers::Hashers;
 use crate::manifest::{
     Attributes, Closed, Inside, MAX_RECIPIENTS, Manifest, ManifestError, Stamp, Stored, hex, manifest_name,
@@ -172,6 +172,8 @@ pub struct Writer<S> {
     content: blake3::Hasher,
     /// Bytes of the image that make no whole frame yet.
     raw: Vec<u8>,
+    /// Where these come from, in order.
+    runs: Vec<Run>,
     held: Option<Packed>,
     next_frame: u64,
     /// Frames still to come that are in objects which are done.
@@ -244,6 +246,7 @@ impl<S: Sink> Writer<S> {
             map: Map::default(),
             content: blake3::Hasher::new(),
             raw: Vec::with_capacity(FRAME_BYTES),
+            runs: Vec::new(),
             held: None,
             next_frame: first,
             skip: first,
@@ -265,29 +268,39 @@ impl<S: Sink> Writer<S> {
     /// # Errors
     /// Its length cannot be, or the sink fails.
     pub fn block(&mut self, bytes: &[u8]) -> Result<(), WriteError> {
-        self.block_of(&[bytes])
+        self.block_of(&[Portion { bytes: Bytes::copy_from_slice(bytes), of: None }])
     }
 
-    /// The next block, from its pieces.
+    /// The next block, from its pieces. What they were decompressed from is taken as it is where a frame has all of it.
     ///
     /// # Errors
     /// As [`Writer::block`].
-    pub fn block_of<B: AsRef<[u8]>>(&mut self, pieces: &[B]) -> Result<(), WriteError> {
-        self.map.block(pieces.iter().map(|piece| piece.as_ref().len()).sum())?;
-        pieces.iter().try_for_each(|piece| self.take(piece.as_ref()))
+    pub fn block_of(&mut self, pieces: &[Portion]) -> Result<(), WriteError> {
+        self.map.block(pieces.iter().map(|piece| piece.bytes.len()).sum())?;
+        pieces.iter().try_for_each(|piece| self.take(piece))
     }
 
-    fn take(&mut self, mut bytes: &[u8]) -> Result<(), WriteError> {
-        while !bytes.is_empty() {
+    fn take(&mut self, piece: &Portion) -> Result<(), WriteError> {
+        let mut left: &[u8] = &piece.bytes;
+        while !left.is_empty() {
             // A full frame waits for a byte behind it: the last one may be full too.
             if self.raw.len() == FRAME_BYTES {
                 self.pack()?;
             }
-            let (taken, rest) = bytes.split_at(bytes.len().min(FRAME_BYTES - self.raw.len()));
+            let (taken, rest) = left.split_at(left.len().min(FRAME_BYTES - self.raw.len()));
             self.raw.extend_from_slice(taken);
-            bytes = rest;
+            self.follow(Run::new(piece, piece.bytes.len() - left.len(), taken.len()));
+            left = rest;
         }
         Ok(())
+    }
+
+    fn follow(&mut self, run: Run) {
+        let apart = match self.runs.last_mut() {
+            Some(last) => last.join(run),
+            None => Some(run),
+        };
+        self.runs.extend(apart);
     }
 
     /// So many filemarks.
@@ -348,10 +361,11 @@ impl<S: Sink> Writer<S> {
         if let Some(left) = self.skip.checked_sub(1) {
             self.skip = left;
             self.raw.clear();
+            self.runs.clear();
             return Ok(());
         }
         let raw = std::mem::replace(&mut self.raw, Vec::with_capacity(FRAME_BYTES));
-        match self.packers.give(raw)? {
+        match self.packers.give(Frame { raw, runs: std::mem::take(&mut self.runs) })? {
             Some(packed) => self.next(packed),
             None => Ok(()),
         }

@@ -6,9 +6,10 @@ mod common;
 use std::io;
 use std::process::Command;
 
+use bytes::Bytes;
 use common::{Folder, vector};
 use vtl_bundle::{Event, Identity, Image, Manifest, Settings, Signed, Sink, Stored, Writer, verify};
-use vtl_codec::{Method, PublicKey, Randomness, SigningKey};
+use vtl_codec::{Compressed, Compressors, Method, Portion, PublicKey, Randomness, SigningKey};
 
 fn noise(len: usize, seed: u8) -> Vec<u8> {
     let mut bytes = vec![0; len];
@@ -93,6 +94,76 @@ fn every_codec_with_and_without_a_key_gives_the_tape_back() {
             assert!(read(&folder) == tape(), "{codec:?}");
             assert_eq!(manifest, folder.manifest().0);
         }
+    }
+}
+
+/// 100,000 bytes of a text that no other has, and a compression of it that the writer, with its lower level, would not come to.
+fn compressed_before(number: usize) -> (Bytes, Compressed) {
+    let line = format!("line of text number {number} ");
+    let raw: Vec<u8> =
+        (0..).flat_map(|at| format!("{line}{}", at % 977).into_bytes()).take(100_000).collect();
+    let mut zstd = Vec::new();
+    Compressors::new(Method::Zstd, 19).append(&raw, &mut zstd).unwrap();
+    (raw.into(), Compressed::new(100_000, zstd.into()))
+}
+
+/// Two blocks, cut within the second text, and in pieces.
+fn blocks_of(texts: &[(Bytes, Compressed)]) -> Vec<Vec<Portion>> {
+    let piece = |text: usize, from: usize, to: usize| {
+        let (raw, whole) = &texts[text];
+        Portion { bytes: raw.slice(from..to), of: Some((whole.clone(), from)) }
+    };
+    let first = vec![piece(0, 0, 30_000), piece(0, 30_000, 100_000), piece(1, 0, 50_000)];
+    let rest = (2..texts.len()).map(|text| piece(text, 0, 100_000));
+    vec![first, [piece(1, 50_000, 100_000)].into_iter().chain(rest).collect()]
+}
+
+fn write_portions(codec: Method, blocks: &[Vec<Portion>], threads: usize) -> Folder {
+    let mut writer = Writer::new(settings(codec), Folder::default()).unwrap().with_threads(threads);
+    blocks.iter().for_each(|block| writer.block_of(block).unwrap());
+    writer.finish().unwrap().1
+}
+
+fn is_in(folder: &Folder, wanted: &[u8]) -> bool {
+    folder.objects.values().any(|object| object.windows(wanted.len()).any(|window| window == wanted))
+}
+
+#[test]
+fn what_was_compressed_before_is_taken_as_it_is_when_a_frame_has_all_of_it() {
+    let texts: Vec<_> = (0..5).map(compressed_before).collect();
+    let blocks = blocks_of(&texts);
+    let tape: Vec<Thing> = blocks
+        .iter()
+        .map(|block| Thing::Block(block.iter().flat_map(|piece| piece.bytes.to_vec()).collect()))
+        .collect();
+    for threads in [0, 2] {
+        let folder = write_portions(Method::Zstd, &blocks, threads);
+        let taken: Vec<bool> = texts.iter().map(|(_, whole)| is_in(&folder, whole.zstd())).collect();
+        // The third one lies on both sides of 262,144.
+        assert_eq!(taken, [true, true, false, true, true]);
+        assert!(read(&folder) == tape);
+    }
+    for codec in [Method::Raw, Method::Lz4] {
+        let folder = write_portions(codec, &blocks, 0);
+        assert!(texts.iter().all(|(_, whole)| !is_in(&folder, whole.zstd())), "{codec:?}");
+        assert!(read(&folder) == tape);
+    }
+}
+
+#[test]
+fn what_was_compressed_before_is_not_taken_for_bytes_in_another_order_or_with_a_gap() {
+    let (raw, whole) = compressed_before(0);
+    let piece =
+        |from: usize, to: usize| Portion { bytes: raw.slice(from..to), of: Some((whole.clone(), from)) };
+    for block in [
+        vec![piece(50_000, 100_000), piece(0, 50_000)],
+        vec![piece(0, 50_000), piece(50_001, 100_000)],
+        vec![piece(0, 99_999)],
+    ] {
+        let bytes: Vec<u8> = block.iter().flat_map(|piece| piece.bytes.to_vec()).collect();
+        let folder = write_portions(Method::Zstd, &[block], 0);
+        assert!(!is_in(&folder, whole.zstd()));
+        assert!(read(&folder) == [Thing::Block(bytes)]);
     }
 }
 

@@ -31,5 +31,5 @@ pub use files::Files;
 pub use head::{MAX_ATTRIBUTES_BYTES, MAX_COPIED_GENERATION, MAX_SERIAL_BYTES, PlaceHint};
 pub use map::{MAX_BLOCK_BYTES, Spaced, Stop};
 pub use protection::{Now, Protection, Retention};
-pub use reading::Reading;
+pub use reading::{Kept, Reading};
 pub use spec::{CartridgeSpec, Facts, Settings};

@@ -2,15 +2,26 @@
 
 use std::fmt;
 
-use vtl_store::{OwnerId, ReadError, Snapshot, Store};
+use vtl_store::{OwnerId, Portion, ReadError, Snapshot, Store};
 use vtl_types::CartridgeId;
 
-use crate::cartridge::{Object, read_head};
+use crate::cartridge::read_head;
 use crate::error::CartridgeError;
 use crate::files::{Files, files};
 use crate::head::Head;
 use crate::map::{Cursor, Entry};
 use crate::spec::Facts;
+
+/// An object as the store has it.
+#[derive(Debug)]
+pub enum Kept {
+    /// Behind the last object.
+    EndOfData,
+    /// A filemark.
+    Filemark,
+    /// A block: all its bytes in order, and what they were decompressed from.
+    Block(Vec<Portion>),
+}
 
 /// What was on a tape at one commit. The store keeps what it needs until it is dropped.
 pub struct Reading {
@@ -51,17 +62,17 @@ impl Reading {
     ///
     /// # Errors
     /// [`CartridgeError::Unreadable`] with the number of the object.
-    pub fn next_object(&mut self) -> Result<Object, CartridgeError> {
+    pub fn next_object(&mut self) -> Result<Kept, CartridgeError> {
         let object = self.cursor.at().object;
         match self.head.map.step(&mut self.cursor) {
-            None => Ok(Object::EndOfData),
-            Some(Entry::Filemark) => Ok(Object::Filemark),
+            None => Ok(Kept::EndOfData),
+            Some(Entry::Filemark) => Ok(Kept::Filemark),
             Some(Entry::Block { offset, length }) => {
-                let data = self.snapshot.read(offset, u64::from(length)).map_err(|error| match error {
+                let portions = self.snapshot.portions(offset, length.into());
+                portions.map(Kept::Block).map_err(|error| match error {
                     ReadError::OutOfRange { .. } => CartridgeError::corrupted(error),
                     damaged => CartridgeError::Unreadable { object, why: damaged.to_string() },
-                })?;
-                Ok(Object::Block { length, data })
+                })
             }
         }
     }

@@ -4,7 +4,7 @@
 mod common;
 
 use common::{block, open_store, settings, spec};
-use vtl_cartridge::{Cartridge, CartridgeError, Object, Reading};
+use vtl_cartridge::{Cartridge, CartridgeError, Kept, Reading};
 use vtl_durable::SimDisk;
 use vtl_types::CartridgeId;
 
@@ -14,9 +14,11 @@ fn objects(reading: &mut Reading) -> Vec<Option<Vec<u8>>> {
     let mut all = Vec::new();
     loop {
         match reading.next_object().unwrap() {
-            Object::Block { data, .. } => all.push(Some(data.concat())),
-            Object::Filemark => all.push(None),
-            Object::EndOfData => return all,
+            Kept::Block(portions) => {
+                all.push(Some(portions.iter().flat_map(|one| one.bytes.to_vec()).collect()));
+            }
+            Kept::Filemark => all.push(None),
+            Kept::EndOfData => return all,
         }
     }
 }

@@ -26,7 +26,7 @@ const WELL: usize = 4;
 pub enum Method {
     /// As they are.
     Raw,
-    /// One Zstandard frame (RFC 8878).
+    /// Zstandard frames (RFC 8878), one or several behind each other.
     Zstd,
     /// One LZ4 block, without its length.
     Lz4,
@@ -94,6 +94,16 @@ impl Compressors {
         smaller
     }
 
+    /// Adds a Zstandard frame of all of `raw` to `out`, whether that pays or not. None when it fails; then `out` is as it was.
+    pub fn append(&self, raw: &[u8], out: &mut Vec<u8>) -> Option<()> {
+        let idle = lock(&self.idle).pop();
+        let mut compressor = idle.or_else(|| Compressor::new(self.level).ok())?;
+        let frame = compressor.compress(raw);
+        lock(&self.idle).push(compressor);
+        out.extend_from_slice(&frame.ok()?);
+        Some(())
+    }
+
     /// The raw bytes, at most as many as `room` has capacity for. Whether they are right, only a checksum tells.
     pub fn decompress(&self, method: Method, stored: &[u8], room: &mut Vec<u8>) -> Option<()> {
         match method {
@@ -133,6 +143,11 @@ fn saves(raw: usize, stored: usize, one_of: usize) -> bool {
     stored <= raw - raw / one_of
 }
 
+/// Whether keeping so many bytes in place of the raw ones is worth it.
+pub fn pays(raw: usize, stored: usize) -> bool {
+    saves(raw, stored, PAYS)
+}
+
 fn probe_pays(compressor: &mut Compressor<'static>, raw: &[u8]) -> bool {
     if raw.len() < PROBE_FROM {
         return true;
@@ -147,7 +162,7 @@ fn probe_pays(compressor: &mut Compressor<'static>, raw: &[u8]) -> bool {
 
 /// Compresses into `room`, which has capacity for the raw bytes; whether that paid.
 fn squeeze(compressor: &mut Compressor<'static>, raw: &[u8], room: &mut Vec<u8>) -> bool {
-    compressor.compress_to_buffer(raw, room).is_ok_and(|len| saves(raw.len(), len, PAYS))
+    compressor.compress_to_buffer(raw, room).is_ok_and(|len| pays(raw.len(), len))
 }
 
 /// LZ4 gives up on noise by itself, fast enough to do without probes.
@@ -156,7 +171,7 @@ fn lz4(raw: &[u8], room: &mut Vec<u8>) -> bool {
     room.resize(most, 0);
     let done = lz4_flex::block::compress_into(raw, room);
     room.truncate(done.as_ref().map_or(0, |len| *len));
-    done.is_ok_and(|len| saves(raw.len(), len, PAYS))
+    done.is_ok_and(|len| pays(raw.len(), len))
 }
 
 #[cfg(test)]

@@ -13,14 +13,16 @@ mod compress;
 mod key;
 mod passphrase;
 mod pem;
+mod portion;
 mod rsa;
 mod seal;
 mod sign;
 
-pub use compress::{Compressors, Habit, Method};
+pub use compress::{Compressors, Habit, Method, pays};
 pub use key::{KEY_BYTES, Key, NotDerived, Randomness};
 pub use passphrase::{Cost, MAX_COST, from_passphrase};
 pub use pem::KeyError;
+pub use portion::{Compressed, Portion, Run};
 pub use rsa::{PrivateKey, PublicKey, RSA_BITS};
 pub use seal::{Cipher, NONCE_BYTES, NotOpened, OVERHEAD, SealError, Sealer, TAG_BYTES};
 pub use vtl_types::Secret;

@@ -21,7 +21,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use vtl_bundle::{Attributes, Identity, MAX_RECIPIENTS, Manifest, Stored, Writer, object_name};
-use vtl_cartridge::{Facts, Object, Reading};
+use vtl_cartridge::{Facts, Kept, Reading};
 use vtl_codec::{Key, PublicKey, Sealer};
 use vtl_jobs::{Class, Failure, Outcome, Plan, PlannedTask, Ticket, Work};
 use vtl_library::{CartridgeState, LibraryError};
@@ -824,9 +824,9 @@ fn pack(
             return Err(Trouble::Stopped);
         }
         match reading.next_object().map_err(|error| fail::cartridge(&error))? {
-            Object::EndOfData => break,
-            Object::Filemark => writer.filemarks(1).map_err(failed)?,
-            Object::Block { data, .. } => writer.block_of(&data).map_err(failed)?,
+            Kept::EndOfData => break,
+            Kept::Filemark => writer.filemarks(1).map_err(failed)?,
+            Kept::Block(portions) => writer.block_of(&portions).map_err(failed)?,
         }
     }
     writer.finish().map(drop).map_err(failed)

@@ -709,7 +709,9 @@ fn what_was_lost_comes_back_from_an_export_also_from_an_older_one_as_far_as_the_
     let mut reading = vtl_cartridge::Reading::open(&here.store, id).unwrap();
     for thing in tape(20) {
         let found = match reading.next_object().unwrap() {
-            vtl_cartridge::Object::Block { data, .. } => Some(data.concat()),
+            vtl_cartridge::Kept::Block(portions) => {
+                Some(portions.iter().flat_map(|one| one.bytes.to_vec()).collect::<Vec<_>>())
+            }
             _ => None,
         };
         assert!(found == thing);

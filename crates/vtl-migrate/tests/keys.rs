@@ -27,7 +27,7 @@ use vtl_jobs::{JobId, Manager, State};
 use vtl_migrate::{EXPORT, FETCH, ForeignRule, IMPORT, REWRAP, VERIFY};
 use vtl_remote::{
     Abilities, ByteStream, Checkpoint, Class, Doing, Error, Folder, FolderRemote, Head, ObjectName, Page,
-    Put, Receipt, Remote, Span, StoredHash,
+    Put, Receipt, Remote, Span, StoredHash, Streams,
 };
 use vtl_types::CartridgeId;
 
@@ -444,6 +444,11 @@ impl Remote for CutOff {
 
     fn abilities(&self) -> Abilities {
         self.inner.abilities()
+    }
+
+    /// Only whole objects are cut off.
+    fn streams(&self) -> Option<&dyn Streams> {
+        None
     }
 
     async fn put(&self, put: Put<'_>) -> Result<Receipt, Error> {

@@ -17,6 +17,10 @@ use crate::error::{Call, Class, Doing, Error};
 pub const PIECE: usize = 1 << 20;
 /// So many pieces of a file are read before they are asked for.
 const PIECES_AHEAD: usize = 2;
+/// Bytes of a file that are hashed at once: they stay in a cache of the processor.
+const HASHED_AT_ONCE: usize = 128 << 10;
+/// Reads until it is looked whether somebody waits for the hash still: 8 MiB.
+const READS_AT_ONCE: usize = 64;
 
 /// Bytes as they come. An error ends the stream; without one before its end, the stream was complete.
 pub type ByteStream = BoxStream<'static, Result<Bytes, Error>>;
@@ -149,14 +153,46 @@ pub fn verified(stream: ByteStream, content: Content) -> ByteStream {
     checked(stream, content, Class::Damaged, call)
 }
 
-/// The SHA-256 of all of it.
-pub(crate) async fn sha256_of(mut stream: ByteStream) -> Result<Sha256Bytes, Error> {
-    let mut digester = Sha256::new();
-    while let Some(piece) = stream.next().await {
-        let piece = piece?;
-        digester = blocking(move || digester.chain_update(&piece)).await?;
+/// The SHA-256 of a file. It is given up between two pieces when nobody waits for it any more.
+pub(crate) async fn sha256_of(file: File) -> Result<io::Result<Sha256Bytes>, Error> {
+    let mut hashing = Hashing { file, room: vec![0; HASHED_AT_ONCE], digester: Sha256::new() };
+    loop {
+        let (went, done) = blocking(move || {
+            let done = hashing.piece();
+            (hashing, done)
+        })
+        .await?;
+        hashing = went;
+        match done {
+            Ok(false) => {}
+            Ok(true) => return Ok(Ok(hashing.digester.finalize().into())),
+            Err(error) => return Ok(Err(error)),
+        }
     }
-    Ok(digester.finalize().into())
+}
+
+/// A file that is being hashed. Its bytes go through one buffer: fresh memory for each piece costs more than the hash.
+struct Hashing {
+    file: File,
+    room: Vec<u8>,
+    digester: Sha256,
+}
+
+impl Hashing {
+    /// The next bytes, some milliseconds' worth; whether they were the last ones.
+    fn piece(&mut self) -> io::Result<bool> {
+        for _ in 0..READS_AT_ONCE {
+            let count = match self.file.read(&mut self.room) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                count => count?,
+            };
+            if count == 0 {
+                return Ok(true);
+            }
+            self.digester.update(self.room.get(..count).unwrap_or_default());
+        }
+        Ok(false)
+    }
 }
 
 /// Hashes a whole stream.

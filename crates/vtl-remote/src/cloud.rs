@@ -33,7 +33,7 @@ use crate::error::{Call, Class, Doing, Error};
 use crate::http_setup::{CONNECT_TIMEOUT, SILENCE, read_certificates, refuse, wrong_certificates};
 use crate::listing::Pager;
 use crate::name::{Folder, ObjectName, key};
-use crate::remote::{Abilities, Checkpoint, CreateOnly, Head, Page, Put, Remote, Span};
+use crate::remote::{Abilities, Checkpoint, CreateOnly, Head, Page, Put, Remote, Span, Streams};
 
 pub use azure::AzureConfig;
 pub use gcs::GcsConfig;
@@ -168,6 +168,11 @@ impl Remote for CloudRemote {
 
     fn abilities(&self) -> Abilities {
         Abilities { resumes: true, create: CreateOnly::Atomic, hashes_by_reading: false, near: false }
+    }
+
+    /// What was cut off goes on where it was, so its bytes have to be kept.
+    fn streams(&self) -> Option<&dyn Streams> {
+        None
     }
 
     async fn put(&self, put: Put<'_>) -> Result<Receipt, Error> {

@@ -15,7 +15,7 @@ use crate::body::{Body, ByteStream, digest_all};
 use crate::content::{Receipt, StoredHash};
 use crate::error::{Class, Doing, Error};
 use crate::name::{Folder, ObjectName};
-use crate::remote::{Abilities, Checkpoint, Head, Page, Put, Remote, Span};
+use crate::remote::{Abilities, Checkpoint, Head, Page, Put, Remote, Span, Streams};
 
 /// One thing that goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -280,6 +280,11 @@ impl Remote for FaultyRemote {
     fn abilities(&self) -> Abilities {
         // What fails on its way is to be seen where objects are staged.
         Abilities { near: false, ..self.inner.abilities() }
+    }
+
+    /// What fails on its way is to be seen where objects are staged.
+    fn streams(&self) -> Option<&dyn Streams> {
+        None
     }
 
     async fn put(&self, put: Put<'_>) -> Result<Receipt, Error> {

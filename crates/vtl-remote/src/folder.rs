@@ -154,9 +154,10 @@ impl Remote for FolderRemote {
 
     async fn hashes(&self, name: &ObjectName) -> Result<Vec<StoredHash>, Error> {
         let call = self.call(Doing::Hash, name);
-        let stream = self.get(name, Span::whole()).await.map_err(|error| call.name(error))?;
+        let (file, _) = self.open_object(name, &call).await?;
         // One is enough, and MD5 would cost as much again and half of that.
-        Ok(vec![StoredHash::Sha256(body::sha256_of(stream).await?)])
+        let sha256 = body::sha256_of(file).await?;
+        Ok(vec![StoredHash::Sha256(sha256.map_err(|error| call.io(&error))?)])
     }
 
     async fn list(&self, folder: &Folder, after: Option<&ObjectName>, most: usize) -> Result<Page, Error> {

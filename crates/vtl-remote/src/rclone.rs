@@ -22,7 +22,7 @@ use crate::error::{Call, Class, Doing, Error};
 use crate::listing::Pager;
 use crate::name::{Folder, ObjectName, rclone_path};
 use crate::random;
-use crate::remote::{Abilities, Checkpoint, CreateOnly, Head, Page, Put, Remote, Span};
+use crate::remote::{Abilities, Checkpoint, CreateOnly, Head, Page, Put, Remote, Span, Streams};
 
 pub use exit::DEFAULT_RETRY_EXIT_CODES;
 use process::Program;
@@ -227,6 +227,11 @@ impl Remote for RcloneRemote {
 
     fn abilities(&self) -> Abilities {
         Abilities { resumes: false, create: CreateOnly::Checked, hashes_by_reading: false, near: false }
+    }
+
+    /// The program is given a file.
+    fn streams(&self) -> Option<&dyn Streams> {
+        None
     }
 
     async fn put(&self, put: Put<'_>) -> Result<Receipt, Error> {

@@ -33,10 +33,9 @@ pub trait Remote: Send + Sync + fmt::Debug {
     /// The body is checked against `content` on its way, and nothing appears when they differ.
     async fn put(&self, put: Put<'_>) -> Result<Receipt, Error>;
 
-    /// How objects are sent while they are made; none: this driver must know an object before it sends it.
-    fn streams(&self) -> Option<&dyn Streams> {
-        None
-    }
+    /// How objects are sent while they are made; none: this driver must know an object before it sends it. Whoever stands in front of another
+    /// remote has to say it too, so there is no default.
+    fn streams(&self) -> Option<&dyn Streams>;
 
     /// Sends a small object that must be new: manifests, markers. [`Class::AlreadyThere`](crate::Class) when one is
     /// there; it is left as it was. Who tries again after a lost answer finds its own: see [`create_or_same`].

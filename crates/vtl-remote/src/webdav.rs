@@ -35,7 +35,7 @@ use crate::http_setup::{
 use crate::listing::Pager;
 use crate::name::{Folder, ObjectName, PART_MARK};
 use crate::random;
-use crate::remote::{Abilities, Checkpoint, CreateOnly, Head, Page, Put, Remote, Span, Watch};
+use crate::remote::{Abilities, Checkpoint, CreateOnly, Head, Page, Put, Remote, Span, Streams, Watch};
 use crate::status::{MAX_REFUSAL, class_of_status, retry_after};
 
 use answer::{Kind, QUESTION, Thing};
@@ -529,6 +529,11 @@ impl Remote for WebDavRemote {
 
     fn abilities(&self) -> Abilities {
         Abilities { resumes: false, create: CreateOnly::Checked, hashes_by_reading: false, near: false }
+    }
+
+    /// Objects have their length and hash in front.
+    fn streams(&self) -> Option<&dyn Streams> {
+        None
     }
 
     async fn put(&self, put: Put<'_>) -> Result<Receipt, Error> {

@@ -1,7 +1,7 @@
 //! Regions: compressed when it pays; and back.
 
 use bytes::Bytes;
-use vtl_codec::{Compressors, Habit, Method};
+use vtl_codec::{Compressed, Compressors, Habit, Method};
 
 use crate::buffers::{Buffer, Buffers};
 use crate::cipher::Prints;
@@ -39,6 +39,14 @@ pub(crate) type Fingerprint = [u8; 32];
 pub(crate) struct Encoded {
     pub(crate) algorithm: Algorithm,
     pub(crate) stored: Vec<Bytes>,
+}
+
+/// What is kept of a region that was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Keep {
+    Raw,
+    /// The compressed bytes too.
+    Both,
 }
 
 /// Regions to what packs hold, and back.
@@ -90,26 +98,30 @@ impl Codec {
         self.compressors.compress(raw, &mut room.bytes, habit).then(|| room.share())
     }
 
-    /// The raw bytes of a region. Whether they are right, the fingerprints of its chunks tell.
+    /// The raw bytes of a region, and with `keep` the compressed ones when it is compressed. Whether they are right, the fingerprints of its chunks tell.
     pub(crate) fn decode(
         &self,
         algorithm: Algorithm,
         raw_len: usize,
         stored: Buffer,
-    ) -> Result<Bytes, &'static str> {
+        keep: Keep,
+    ) -> Result<(Bytes, Option<Compressed>), &'static str> {
         if raw_len > MAX_REGION_BYTES {
             return Err("the region is longer than any region");
         }
-        let raw = match algorithm {
-            Algorithm::Raw => stored,
+        let (raw, stored) = match algorithm {
+            Algorithm::Raw => (stored, None),
             Algorithm::Zstd => {
-                self.decompress(&stored.bytes, raw_len).ok_or("the region cannot be decompressed")?
+                let raw =
+                    self.decompress(&stored.bytes, raw_len).ok_or("the region cannot be decompressed")?;
+                (raw, Some(stored))
             }
         };
         if raw.bytes.len() != raw_len {
             return Err("the region has another length than it had");
         }
-        Ok(raw.share())
+        let kept = stored.filter(|_| keep == Keep::Both);
+        Ok((raw.share(), kept.map(|stored| Compressed::new(raw_len, stored.share()))))
     }
 
     fn decompress(&self, stored: &[u8], raw_len: usize) -> Option<Buffer> {
@@ -144,8 +156,11 @@ mod tests {
         let raw = pieces.concat();
         let encoded = codec.encode(pieces, compress, &Habit::default());
         let stored = encoded.stored.concat();
-        let back = codec.decode(encoded.algorithm, raw.len(), read(&codec, &stored));
-        assert_eq!(back.unwrap(), raw);
+        let back = codec.decode(encoded.algorithm, raw.len(), read(&codec, &stored), Keep::Both);
+        let (bytes, kept) = back.unwrap();
+        assert_eq!(bytes, raw);
+        let compressed = (encoded.algorithm == Algorithm::Zstd).then_some(Bytes::from(stored.clone()));
+        assert_eq!(kept.map(|kept| kept.zstd().clone()), compressed);
         (encoded.algorithm, stored.len())
     }
 
@@ -191,9 +206,9 @@ mod tests {
         let stored =
             codec.encode(vec![Bytes::from("abcdefgh".repeat(1000))], true, &Habit::default()).stored.concat();
         for len in 0..stored.len() {
-            assert!(codec.decode(Algorithm::Zstd, 8000, read(&codec, &stored[..len])).is_err());
+            assert!(codec.decode(Algorithm::Zstd, 8000, read(&codec, &stored[..len]), Keep::Raw).is_err());
         }
-        assert!(codec.decode(Algorithm::Raw, 6, read(&codec, b"hello")).is_err());
-        assert!(codec.decode(Algorithm::Zstd, 1 << 30, read(&codec, &stored)).is_err());
+        assert!(codec.decode(Algorithm::Raw, 6, read(&codec, b"hello"), Keep::Raw).is_err());
+        assert!(codec.decode(Algorithm::Zstd, 1 << 30, read(&codec, &stored), Keep::Raw).is_err());
     }
 }

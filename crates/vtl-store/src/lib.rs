@@ -83,3 +83,4 @@ pub use snapshot::Snapshot;
 pub use store::Store;
 pub use stream::Stream;
 pub use types::{DirectIo, Head, Health, Options, OwnerId, PackWrites, Share, Stats, Usage};
+pub use vtl_codec::Portion;

@@ -7,10 +7,11 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use bytes::Bytes;
+use vtl_codec::{Compressed, Portion};
 use vtl_durable::{DiskError, DiskFile};
 
 use crate::cipher::Prints;
-use crate::codec::Codec;
+use crate::codec::{Codec, Keep};
 use crate::pack::{self, Found, Frame, PackId, Region};
 use crate::packs::{Packs, View};
 use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -27,6 +28,7 @@ pub(crate) struct Reader {
     packs: Arc<Packs>,
     cache: Arc<Cache>,
     files: Vec<(PackId, u16, Arc<dyn DiskFile>)>,
+    keep: Keep,
 }
 
 /// How much is kept.
@@ -68,6 +70,8 @@ enum Slot {
 /// A region's raw bytes, and what has been done with each chunk of it.
 struct Decoded {
     raw: Bytes,
+    /// What it was decompressed from, where somebody wants it.
+    compressed: Option<Compressed>,
     chunks: Vec<Done>,
     /// Chunks that nobody has read to the end.
     unread: AtomicUsize,
@@ -81,9 +85,14 @@ struct Done {
 }
 
 impl Decoded {
-    fn new(raw: Bytes, chunks: usize) -> Arc<Self> {
+    fn new((raw, compressed): Fetched, chunks: usize) -> Arc<Self> {
         let chunks: Vec<_> = (0..chunks).map(|_| Done::default()).collect();
-        Arc::new(Self { raw, unread: AtomicUsize::new(chunks.len()), chunks })
+        Arc::new(Self { raw, compressed, unread: AtomicUsize::new(chunks.len()), chunks })
+    }
+
+    /// Memory that it takes.
+    fn bytes(&self) -> usize {
+        self.raw.len() + self.compressed.as_ref().map_or(0, |compressed| compressed.zstd().len())
     }
 
     fn read_to_end(&self, nth: usize) {
@@ -134,24 +143,29 @@ impl Reader {
         total_bytes: Arc<AtomicU64>,
     ) -> Self {
         let cache = Cache { codec, limits, kept: Mutex::default(), changed: Condvar::new(), total_bytes };
-        Self { packs, cache: Arc::new(cache), files: Vec::new() }
+        Self { packs, cache: Arc::new(cache), files: Vec::new(), keep: Keep::Raw }
     }
 
-    /// The verified bytes `within` a chunk.
+    /// What regions that are read from now on are kept as.
+    pub(crate) fn keep(&mut self, keep: Keep) {
+        self.keep = keep;
+    }
+
+    /// The verified bytes `within` a chunk, and what of its region was compressed when that is kept.
     pub(crate) fn chunk(
         &mut self,
         view: &View,
         found: &Found<'_>,
         within: Range<usize>,
-    ) -> Result<Bytes, RegionError> {
+    ) -> Result<Portion, RegionError> {
         let key = (view.id, view.generation, found.region.offset);
         let region = match self.cache.get(key) {
             Some(region) => region,
             None => {
                 let file = self.file(view).map_err(RegionError::Disk)?;
                 let frame = self.packs.frame(view.id, view.generation);
-                let raw = fetch(&*file, &self.cache.codec, &frame, found.region)?;
-                let region = Decoded::new(raw, found.region.chunks.len());
+                let fetched = fetch_to_keep(&*file, &self.cache.codec, &frame, found.region, self.keep)?;
+                let region = Decoded::new(fetched, found.region.chunks.len());
                 self.cache.put(key, Arc::clone(&region), false);
                 region
             }
@@ -160,7 +174,9 @@ impl Reader {
         if within.end == chunk.len() {
             region.read_to_end(found.nth);
         }
-        Ok(chunk.slice(within))
+        let at = found.within as usize + within.start;
+        let of = region.compressed.as_ref().map(|compressed| (compressed.clone(), at));
+        Ok(Portion { bytes: chunk.slice(within), of })
     }
 
     /// Has a worker fetch a region that is not here yet. A failure shows when the region is asked for.
@@ -173,9 +189,10 @@ impl Reader {
         let promise = Promise { cache: Arc::clone(&self.cache), key };
         let region = Arc::clone(region);
         let frame = self.packs.frame(view.id, view.generation);
+        let keep = self.keep;
         workers.run(Box::new(move || {
-            if let Ok(raw) = fetch(&*file, &promise.cache.codec, &frame, &region) {
-                let decoded = Decoded::new(raw, region.chunks.len());
+            if let Ok(fetched) = fetch_to_keep(&*file, &promise.cache.codec, &frame, &region, keep) {
+                let decoded = Decoded::new(fetched, region.chunks.len());
                 // The reader finds it proved. What is wrong is told when it is asked for.
                 let prints = promise.cache.codec.prints();
                 region.found().for_each(|found| drop(decoded.chunk(prints, &found)));
@@ -202,6 +219,9 @@ impl Reader {
     }
 }
 
+/// A region's raw bytes, and the compressed ones where they are kept.
+type Fetched = (Bytes, Option<Compressed>);
+
 /// A region's raw bytes, not verified: that is done for each chunk that is served.
 pub(crate) fn fetch(
     file: &dyn DiskFile,
@@ -209,13 +229,23 @@ pub(crate) fn fetch(
     frame: &Frame,
     region: &Region,
 ) -> Result<Bytes, RegionError> {
+    fetch_to_keep(file, codec, frame, region, Keep::Raw).map(|(raw, _)| raw)
+}
+
+fn fetch_to_keep(
+    file: &dyn DiskFile,
+    codec: &Codec,
+    frame: &Frame,
+    region: &Region,
+    keep: Keep,
+) -> Result<Fetched, RegionError> {
     let mut stored = codec.buffers().take(region.stored_len as usize);
     pack::read_stored(file, region, &mut stored.bytes).map_err(RegionError::Disk)?;
     if stored.bytes.len() != region.stored_len as usize {
         return Err(RegionError::Wrong("the pack ends before the chunk does"));
     }
     frame.open_stored(region, &mut stored.bytes).map_err(RegionError::Wrong)?;
-    codec.decode(region.algorithm, region.raw_len as usize, stored).map_err(RegionError::Wrong)
+    codec.decode(region.algorithm, region.raw_len as usize, stored, keep).map_err(RegionError::Wrong)
 }
 
 /// The bytes of a chunk in its region, compared with their fingerprint.
@@ -266,10 +296,10 @@ impl Cache {
         let mut kept = lock(&self.kept);
         kept.tick += 1;
         let used = kept.tick;
-        let added = region.raw.len();
+        let added = region.bytes();
         let before = kept.bytes;
         if let Some(Slot::Here { region, .. }) = kept.slots.insert(key, Slot::Here { region, used, unread }) {
-            kept.bytes = kept.bytes.saturating_sub(region.raw.len());
+            kept.bytes = kept.bytes.saturating_sub(region.bytes());
         }
         kept.bytes += added;
         let Limits { all_bytes, read_bytes } = self.limits;
@@ -300,7 +330,7 @@ impl Kept {
             return false;
         };
         if let Some(Slot::Here { region, .. }) = self.slots.remove(&key) {
-            self.bytes = self.bytes.saturating_sub(region.raw.len());
+            self.bytes = self.bytes.saturating_sub(region.bytes());
         }
         true
     }
@@ -347,7 +377,7 @@ mod tests {
     }
 
     fn put(cache: &Cache, region: u32) -> Arc<Decoded> {
-        let decoded = Decoded::new(Bytes::from(vec![0; REGION]), 2);
+        let decoded = Decoded::new((Bytes::from(vec![0; REGION]), None), 2);
         cache.put(key(region), Arc::clone(&decoded), false);
         decoded
     }

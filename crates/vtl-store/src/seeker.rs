@@ -2,8 +2,9 @@
 
 use std::fmt;
 
-use bytes::Bytes;
+use vtl_codec::Portion;
 
+use crate::codec::Keep;
 use crate::error::ReadError;
 use crate::pack::Chunk;
 use crate::reader::{Limits, Reader};
@@ -13,7 +14,7 @@ use crate::sync::Arc;
 use crate::types::OwnerId;
 
 /// A verified piece of the stream, and where the next one begins.
-pub(crate) type Piece = (Bytes, u64);
+pub(crate) type Piece = (Portion, u64);
 
 pub(crate) struct Seeker {
     core: Arc<Core>,
@@ -37,6 +38,11 @@ impl Seeker {
             Arc::clone(&core.cached),
         );
         Self { core, owner, reader, next_read: 0, ahead: 0 }
+    }
+
+    /// What regions that are read from now on are kept as.
+    pub(crate) fn keep(&mut self, keep: Keep) {
+        self.reader.keep(keep);
     }
 
     /// What is behind `len` is another one from here on.
@@ -75,7 +81,7 @@ impl Seeker {
         let chunk_end = (chunk_start + u64::from(found.chunk.len)).min(extent.end());
         let stop = end.min(chunk_end);
         match self.reader.chunk(&view, &found, within as usize..(within + stop - at) as usize) {
-            Ok(bytes) => Tried::Done(Ok((bytes, stop))),
+            Ok(portion) => Tried::Done(Ok((portion, stop))),
             // Rewritten in between: the next view is of the new file.
             Err(_) if self.core.packs.is_outdated(&view) => Tried::Outdated,
             Err(error) => {

@@ -10,7 +10,9 @@
 use std::fmt;
 
 use bytes::Bytes;
+use vtl_codec::Portion;
 
+use crate::codec::Keep;
 use crate::error::{ReadError, StoreError};
 use crate::recipe::{Extent, extent_at};
 use crate::seeker::Seeker;
@@ -51,6 +53,20 @@ impl Snapshot {
     /// # Errors
     /// They are damaged, or not all there.
     pub fn read(&mut self, offset: u64, len: u64) -> Result<Vec<Bytes>, ReadError> {
+        let portions = self.pieces(offset, len)?;
+        Ok(portions.into_iter().map(|portion| portion.bytes).collect())
+    }
+
+    /// The same, with what they were decompressed from.
+    ///
+    /// # Errors
+    /// As [`Snapshot::read`].
+    pub fn portions(&mut self, offset: u64, len: u64) -> Result<Vec<Portion>, ReadError> {
+        self.seeker.keep(Keep::Both);
+        self.pieces(offset, len)
+    }
+
+    fn pieces(&mut self, offset: u64, len: u64) -> Result<Vec<Portion>, ReadError> {
         let length = self.head.length;
         let Some(end) = offset.checked_add(len).filter(|end| *end <= length) else {
             return Err(ReadError::OutOfRange { offset, len, end: length });

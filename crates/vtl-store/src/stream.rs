@@ -11,7 +11,7 @@ use crate::cutter::Batch;
 use crate::error::{ReadError, StoreError};
 use crate::lane::Lane;
 use crate::recipe::{Change, Extent, Note, State, extent_at};
-use crate::seeker::{Piece, Seeker};
+use crate::seeker::Seeker;
 use crate::store::{Core, delta, snapshot};
 use crate::sync::{Arc, Mutex};
 use crate::types::OwnerId;
@@ -279,9 +279,9 @@ impl Stream {
     }
 
     /// Bytes of the chunk that holds `at`, up to `end`, and where they stop.
-    fn read_chunk(&mut self, at: u64, end: u64) -> Result<Piece, ReadError> {
+    fn read_chunk(&mut self, at: u64, end: u64) -> Result<(Bytes, u64), ReadError> {
         let extent = self.extent_at(at);
-        self.seeker.piece(extent, at, end)
+        self.seeker.piece(extent, at, end).map(|(portion, next)| (portion.bytes, next))
     }
 
     fn extent_at(&self, at: u64) -> Option<Extent> {

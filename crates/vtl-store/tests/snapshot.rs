@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use vtl_codec::{Compressors, Method};
 use vtl_durable::SimDisk;
 use vtl_store::{GcRule, Options, OwnerId, ReadError, Store, StoreError};
 
@@ -78,4 +79,32 @@ fn there_is_no_snapshot_of_an_owner_that_is_not_there_and_one_of_an_open_stream_
     stream.truncate(0).unwrap();
     stream.commit(b"").unwrap();
     assert_eq!(snapshot.read(49_000, 1_000).unwrap().concat(), bytes[49_000..]);
+}
+
+#[test]
+fn portions_say_what_they_were_decompressed_from_and_where_in_it_they_are() {
+    let disk = SimDisk::new(3);
+    let store = store(&disk);
+    store.create(WHO, b"").unwrap();
+    let text: Vec<u8> =
+        (0..20_000).flat_map(|number| format!("line {number} of a text\n").into_bytes()).collect();
+    let bytes = [text.clone(), noise(5, 50_000), text[7..].to_vec()].concat();
+    write(&store, 0, &bytes, b"");
+    let mut snapshot = store.snapshot(WHO).unwrap();
+    let back = Compressors::new(Method::Raw, 0);
+    let (mut whole, mut told) = (Vec::new(), 0);
+    for from in (0..bytes.len() as u64).step_by(10_000) {
+        for portion in snapshot.portions(from, 10_000.min(bytes.len() as u64 - from)).unwrap() {
+            if let Some((compressed, at)) = &portion.of {
+                let mut raw = Vec::with_capacity(compressed.raw_len());
+                back.decompress(Method::Zstd, compressed.zstd(), &mut raw).unwrap();
+                assert_eq!(raw.len(), compressed.raw_len());
+                assert_eq!(portion.bytes, raw[*at..*at + portion.bytes.len()]);
+                told += portion.bytes.len();
+            }
+            whole.extend_from_slice(&portion.bytes);
+        }
+    }
+    assert!(whole == bytes);
+    assert!((text.len()..bytes.len()).contains(&told), "text was compressed and noise was not: {told}");
 }

@@ -12,8 +12,8 @@ use vtl_bundle::{Settings, Sink, Stored, Writer};
 use vtl_codec::{Method, PrivateKey, PublicKey, Randomness};
 
 const NAME: &str = "VTL001L8-20261126_031500";
-const VECTORS: [&str; 6] =
-    ["lz4-plain", "marks-only", "none-plain", "none-sealed", "replaced", "zstd-sealed"];
+const VECTORS: [&str; 7] =
+    ["lz4-plain", "marks-only", "none-plain", "none-sealed", "replaced", "zstd-sealed", "zstd-several"];
 
 /// A copy of a vector, its keys with the right mode.
 struct Case {

@@ -162,7 +162,9 @@ pub fn test(long: bool) -> Outcome<()> {
 
 /// The programs that cases and packages run, and no other.
 fn release_build() -> Outcome<String> {
-    run_cargo(&[&["build", "--release"], &SHIPPED[..]].concat(), false).1.map(|()| "target/release".to_owned())
+    run_cargo(&[&["build", "--release"], &SHIPPED[..]].concat(), false)
+        .1
+        .map(|()| "target/release".to_owned())
 }
 
 /// The cases with foreign clients whose names hold one of `names`; all of them for none.

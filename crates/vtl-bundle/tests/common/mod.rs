@@ -75,8 +75,8 @@ pub struct Vector {
     pub expected: serde_json::Value,
 }
 
-pub const VECTORS: [&str; 6] =
-    ["lz4-plain", "marks-only", "none-plain", "none-sealed", "replaced", "zstd-sealed"];
+pub const VECTORS: [&str; 7] =
+    ["lz4-plain", "marks-only", "none-plain", "none-sealed", "replaced", "zstd-sealed", "zstd-several"];
 
 pub fn vector(name: &str) -> Vector {
     let home = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors").join(name);

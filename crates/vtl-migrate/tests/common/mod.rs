@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use tokio::runtime::{Handle, Runtime};
-use vtl_cartridge::{Cartridge, CartridgeSpec, Object, Reading};
+use vtl_cartridge::{Cartridge, CartridgeSpec, Kept, Reading};
 use vtl_codec::{Key, Method, PrivateKey, PublicKey, Randomness, SigningKey, VerifyingKey};
 use vtl_durable::SimDisk;
 use vtl_jobs::{
@@ -26,7 +26,7 @@ use vtl_migrate::{
 };
 use vtl_remote::{
     Abilities, ByteStream, Checkpoint, Error, Folder, FolderRemote, Head, Limiter, Mode, ObjectName, Page,
-    Put, Receipt, Remote, Span, StoredHash,
+    Put, Receipt, Remote, Span, StoredHash, Streams,
 };
 use vtl_store::{Options, OwnerId, RepairReport, Store};
 use vtl_transfer::Trouble;
@@ -333,9 +333,11 @@ impl Bench {
         let mut all = Vec::new();
         loop {
             match reading.next_object().unwrap() {
-                Object::Block { data, .. } => all.push(Some(data.concat())),
-                Object::Filemark => all.push(None),
-                Object::EndOfData => return all,
+                Kept::Block(portions) => {
+                    all.push(Some(portions.iter().flat_map(|one| one.bytes.to_vec()).collect()))
+                }
+                Kept::Filemark => all.push(None),
+                Kept::EndOfData => return all,
             }
         }
     }
@@ -703,6 +705,11 @@ impl Remote for Watched {
 
     fn abilities(&self) -> Abilities {
         self.inner.abilities()
+    }
+
+    /// Tests look at what is staged.
+    fn streams(&self) -> Option<&dyn Streams> {
+        None
     }
 
     async fn put(&self, put: Put<'_>) -> Result<Receipt, Error> {
