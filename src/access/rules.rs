@@ -39,6 +39,7 @@ pub(crate) const ROUTES: &[(&str, &str, Need)] = &[
     ("DELETE", "/cartridges/{label}", DESTROY),
     ("GET", "/cartridges/{label}/map", READ),
     ("POST", "/cartridges/{label}/move", OPERATE),
+    ("GET", "/trash", READ),
     ("POST", "/cartridges/{label}/restore", OPERATE),
     ("POST", "/cartridges/{label}/release", CONFIGURE),
     ("GET", "/vault", READ),
