@@ -127,6 +127,8 @@ pub(crate) const ROUTES: &[(&str, &str, Need)] = &[
     // Where browsers come back from the provider; no request of a program.
     ("GET", "/session/oidc/callback", Need::Open),
     ("DELETE", "/session", OWN),
+    ("GET", "/sessions", USERS),
+    ("DELETE", "/sessions", USERS),
     ("POST", "/setup", Need::Open),
     ("GET", "/users", USERS),
     ("POST", "/users", USERS),

@@ -40,6 +40,8 @@ export async function users(browser) {
   await browser.press('user-password', { within: row });
   await browser.send('password-form', { password: OTHER });
   await browser.note();
+  const asAnn = await elsewhere(browser, 'ann', OTHER);
+  equal(await asAnn(), 200, 'a session in another browser');
   await browser.press('new-token');
   await browser.send('token-form', { name: 'nightly', role: 'operator' });
   const secret = await browser.at('token-secret').textContent();
@@ -55,6 +57,22 @@ export async function users(browser) {
     headers: { Authorization: `Bearer ${secret}` },
   });
   equal(refused.status, 401, 'a request with a revoked token');
+  await browser.press('user-end-sessions', { within: browser.at('people-row').filter({ hasText: 'ann' }) });
+  await browser.send('confirm-end-sessions');
+  has(await browser.note(), 'ann is logged out everywhere', 'sessions that were ended');
+  equal(await asAnn(), 401, 'a session that was ended');
+}
+
+/** Logs somebody in from another browser; asks whether that one still is. */
+async function elsewhere(browser, user, password) {
+  const session = `${browser.settings.url}/api/v1/session`;
+  const opened = await fetch(session, {
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json' },
+    body: JSON.stringify({ user, password }),
+  });
+  const headers = { Cookie: opened.headers.get('set-cookie').split(';')[0] };
+  return async () => (await fetch(session, { headers })).status;
 }
 
 /** A viewer sees the pages and none of the buttons that change something. */
