@@ -802,10 +802,14 @@ impl Daemon {
         }
     }
 
-    /// Whether a removed cartridge is to go for good. One without a note was not to wait.
+    /// When a removed cartridge is to go for good, in seconds since 1970. One without a note was not to wait.
+    pub(crate) fn trash_ends(&self, id: CartridgeId) -> Option<u64> {
+        self.meta.trashed_since(id).map(|since| since.saturating_add(TRASH_SECONDS))
+    }
+
+    /// Whether a removed cartridge is to go for good.
     pub(crate) fn trash_time_is_over(&self, cartridge: &vtl_library::Cartridge, now_unix_s: u64) -> bool {
-        let since = self.meta.trashed_since(cartridge.id);
-        since.is_none_or(|since| since.saturating_add(TRASH_SECONDS) <= now_unix_s)
+        self.trash_ends(cartridge.id).is_none_or(|end| end <= now_unix_s)
     }
 
     /// The second half of a removal: the store frees it, then the row goes.

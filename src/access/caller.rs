@@ -79,10 +79,20 @@ impl Who {
     }
 
     /// What to show beside [`Who::text`].
-    fn name(&self) -> Option<&str> {
+    pub(super) fn name(&self) -> Option<&str> {
         match self {
             Self::Oidc(user) => user.name.as_deref(),
             Self::Root | Self::User(_) | Self::Program(_) => None,
+        }
+    }
+}
+
+impl From<&Principal> for Who {
+    fn from(principal: &Principal) -> Self {
+        match principal {
+            Principal::Root => Self::Root,
+            Principal::User(name) => Self::User(name.clone()),
+            Principal::Oidc(user) => Self::Oidc(user.clone()),
         }
     }
 }
@@ -236,7 +246,7 @@ pub(super) fn asker(
     if asked.may_be_done_with(roles) { Ok((who, roles)) } else { Err(may_not()) }
 }
 
-fn is_in_time(token: &vtl_auth::Token) -> bool {
+pub(super) fn is_in_time(token: &vtl_auth::Token) -> bool {
     now().wall_s < token.expires_s
 }
 

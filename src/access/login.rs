@@ -80,7 +80,7 @@ impl Access {
         self.note_login("log in", (&who, Value::Null), from, outcome.as_ref().map(|_| ()))?;
         let (who, roles, token) = outcome?;
         self.log_out(before);
-        Ok(self.open_session(&who, roles, token))
+        Ok(self.open_session((&who, roles), token, from))
     }
 
     /// The name of a user as the log may have it.
@@ -92,13 +92,18 @@ impl Access {
         found.map_or_else(|| UNKNOWN.to_owned(), |user| user.name.to_string())
     }
 
-    pub(super) fn open_session(&self, who: &Who, roles: Roles, token: Option<String>) -> LoggedIn {
+    pub(super) fn open_session(
+        &self,
+        (who, roles): (&Who, Roles),
+        token: Option<String>,
+        from: IpAddr,
+    ) -> LoggedIn {
         let principal = match who {
             Who::User(name) => Principal::User(name.clone()),
             Who::Oidc(user) => Principal::Oidc(user.clone()),
             Who::Root | Who::Program(_) => Principal::Root,
         };
-        let whose = (principal, roles);
+        let whose = (principal, roles, from);
         let Opened { cookie, session } = lock(&self.sessions).open(whose, token, now(), &crate::random::fill);
         LoggedIn {
             cookie: cookie.expose(),
@@ -165,7 +170,7 @@ impl Access {
         let who = outcome.as_ref().map_or_else(|_| UNKNOWN.to_owned(), ToString::to_string);
         self.note_login("set up", (&who, Value::Null), from, outcome.as_ref().map(|_| ()))?;
         let name = outcome?;
-        Ok(self.open_session(&Who::User(name), first_roles(), None))
+        Ok(self.open_session((&Who::User(name), first_roles()), None, from))
     }
 
     fn first_user(&self, ask: &FirstUser, from: IpAddr) -> Result<UserName, ApiError> {

@@ -9,6 +9,7 @@ mod later;
 mod login;
 mod oidc;
 pub(crate) mod rules;
+mod sessions;
 mod trail;
 mod users;
 

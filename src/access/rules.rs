@@ -39,6 +39,7 @@ pub(crate) const ROUTES: &[(&str, &str, Need)] = &[
     ("DELETE", "/cartridges/{label}", DESTROY),
     ("GET", "/cartridges/{label}/map", READ),
     ("POST", "/cartridges/{label}/move", OPERATE),
+    ("GET", "/trash", READ),
     ("POST", "/cartridges/{label}/restore", OPERATE),
     ("POST", "/cartridges/{label}/release", CONFIGURE),
     ("GET", "/vault", READ),
@@ -126,6 +127,8 @@ pub(crate) const ROUTES: &[(&str, &str, Need)] = &[
     // Where browsers come back from the provider; no request of a program.
     ("GET", "/session/oidc/callback", Need::Open),
     ("DELETE", "/session", OWN),
+    ("GET", "/sessions", USERS),
+    ("DELETE", "/sessions", USERS),
     ("POST", "/setup", Need::Open),
     ("GET", "/users", USERS),
     ("POST", "/users", USERS),

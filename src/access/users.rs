@@ -15,7 +15,7 @@ const TOKEN_LIFE_S: u64 = 90 * 24 * 60 * 60;
 
 type Answer<T> = Result<T, ApiError>;
 
-fn done(message: String, name: &str) -> Done {
+pub(super) fn done(message: String, name: &str) -> Done {
     Done { message, names: vec![name.to_owned()] }
 }
 
@@ -26,7 +26,7 @@ fn roles_of(words: &[String]) -> Answer<Roles> {
     })
 }
 
-fn words(roles: Roles) -> Vec<String> {
+pub(super) fn words(roles: Roles) -> Vec<String> {
     roles.iter().map(|role| role.word().to_owned()).collect()
 }
 
@@ -52,14 +52,14 @@ fn token_row(token: &Token) -> TokenInfo {
 }
 
 /// Somebody, and the roles that count for what he does to users.
-type By<'c> = (Option<&'c UserName>, Roles);
+pub(super) type By<'c> = (Option<&'c UserName>, Roles);
 
 fn raising((who, roles): By<'_>, two_persons: bool) -> By<'_> {
     (who, roles.raising(two_persons))
 }
 
 /// On whose behalf users are changed. A program governs nobody, whatever its token may do: a token that leaks makes no users.
-fn by(caller: &Caller) -> Answer<By<'_>> {
+pub(super) fn by(caller: &Caller) -> Answer<By<'_>> {
     match &caller.who {
         Who::Program(_) => Err(refusal(
             ErrorCode::Forbidden,

@@ -16,7 +16,8 @@ use serde_json::Value;
 use tower::ServiceExt as _;
 use vtl_api::{
     AddUser, ApiError, ApprovalInfo, AuditEntry, AuditLines, AuditQuery, AuditReport, BASE, CreateToken,
-    Done, FirstUser, LogIn, NewTokenInfo, SessionState, SetPassword, SetUser, TokenInfo, UserInfo,
+    Done, EndSessions, FirstUser, ListWebSessions, LogIn, NewTokenInfo, SessionState, SetPassword, SetUser,
+    TokenInfo, UserInfo, WebSessionInfo,
 };
 use vtl_auth::Approval;
 
@@ -54,6 +55,8 @@ pub(super) fn rows() -> Vec<Route> {
         elsewhere::<Nothing, SessionState>(GET, "/session", "Who is asking, and what that one may"),
         elsewhere::<LogIn, SessionState>(POST, "/session", "Log in"),
         elsewhere::<Nothing, Done>(DELETE, "/session", "Log out"),
+        elsewhere::<ListWebSessions, Vec<WebSessionInfo>>(GET, "/sessions", "Who is logged in"),
+        elsewhere::<EndSessions, Done>(DELETE, "/sessions", "End all sessions of somebody"),
         elsewhere::<FirstUser, SessionState>(POST, "/setup", "Make the first user"),
         elsewhere::<Nothing, Vec<UserInfo>>(GET, "/users", "All users"),
         elsewhere::<AddUser, Done>(POST, "/users", "Add a user"),
@@ -105,6 +108,15 @@ pub(super) fn access() -> Router<Arc<Daemon>> {
         .route(
             "/session",
             get(|Extension(c): Who| async move { axum::Json(c.state()) }).post(log_in).delete(log_out),
+        )
+        .route(
+            "/sessions",
+            get(|State(d): Shared, Query(q): Query<ListWebSessions>| {
+                run(d, move |d| d.access.session_list(q.user.as_deref()))
+            })
+            .delete(|State(d): Shared, Extension(c): Who, b: Bytes| {
+                run(d, move |d| d.access.sessions_end(&c, &body(&b)?))
+            }),
         )
         .route("/setup", post(set_up))
         .route(

@@ -2,7 +2,7 @@
 
 use vtl_api::{
     ApiError, CartridgeInfo, CartridgeOrder, CreateCartridges, Done, ErrorCode, ListCartridges,
-    MoveCartridge, PlaceInfo, PlaceKind, Refusal, RemoveCartridge, SetCartridge,
+    MoveCartridge, Paged, PlaceInfo, PlaceKind, Refusal, RemoveCartridge, SetCartridge, TrashInfo,
 };
 use vtl_cartridge::Protection;
 use vtl_library::{By, Cartridge, CartridgeState, NewCartridges, NewPlace, Order};
@@ -19,6 +19,8 @@ use crate::inventory::Force;
 use crate::kept::{Keep, parse_time};
 use crate::library::LiveLibrary;
 
+/// The order of the trash.
+const BY_LABEL: &str = "label";
 /// So many labels are named in what is said of new cartridges.
 const NAMED: usize = 10;
 
@@ -37,6 +39,7 @@ pub(super) fn routes() -> Vec<Route> {
         post("/cartridges/{label}/move", "Move a cartridge", |d, l: String, b: MoveCartridge| {
             d.cartridge_move(&l, &b)
         }),
+        list("/trash", "Removed cartridges that can be taken back", |d, (), q: Paged| d.trash_list(&q)),
         post(
             "/cartridges/{label}/restore",
             "Take a cartridge back from the trash",
@@ -343,8 +346,29 @@ impl Daemon {
             self.destroy(&going)?;
             return Ok(done(format!("{label} is removed for good{left}"), vec![label.to_owned()]));
         }
-        let until = rfc3339(now + crate::daemon::TRASH_SECONDS);
-        Ok(done(format!("{label} is in the trash until {until}"), vec![label.to_owned()]))
+        let until = self.trash_ends(going.id).unwrap_or(now);
+        Ok(done(format!("{label} is in the trash until {}", rfc3339(until)), vec![label.to_owned()]))
+    }
+
+    /// What waits in the trash.
+    pub(super) fn trash_list(&self, asked: &Paged) -> Result<Page<TrashInfo>, Refusal> {
+        let wanted = Wanted::of(asked.limit, asked.cursor.as_deref(), BY_LABEL)?;
+        let removed = self.trash().map_err(|e| refused(&e))?;
+        let Page { rows, next } = wanted.cut(removed, BY_LABEL, |one| one.label.to_string());
+        Ok(Page { rows: rows.iter().map(|one| self.trash_row(one)).collect(), next })
+    }
+
+    fn trash_row(&self, removed: &Cartridge) -> TrashInfo {
+        let (used_bytes, _) = self.summary(removed);
+        TrashInfo {
+            label: removed.label.to_string(),
+            pool: self.pools.name_of(removed.id).map_or_else(|_| String::new(), |name| name.to_string()),
+            capacity_bytes: removed.capacity.0,
+            used_bytes,
+            generation: removed.label.media().generation.number(),
+            removed: self.meta.trashed_since(removed.id).map(rfc3339),
+            until: self.trash_ends(removed.id).map(rfc3339),
+        }
     }
 
     /// Takes a cartridge back from the trash; it is in the vault then.
@@ -367,6 +391,24 @@ impl Daemon {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::daemon::tests::open;
+
+    #[test]
+    fn the_trash_says_since_when_and_until_when_and_another_removal_does_not_put_that_off() {
+        let folder = tempfile::tempdir().unwrap();
+        let daemon = open(folder.path(), &[]);
+        daemon.cartridge_remove("VTL001L8", &RemoveCartridge::default()).unwrap();
+        let id = daemon.find("VTL001L8").unwrap().id;
+        daemon.meta.note_trashed(id, 2_000_000_000).unwrap();
+        let row = daemon.trash_list(&Paged::default()).unwrap().rows.remove(0);
+        assert_eq!((row.label.as_str(), row.pool.as_str(), row.generation), ("VTL001L8", "default", 8));
+        assert_eq!((row.capacity_bytes, row.used_bytes), (12_000_000_000_000, 0));
+        assert_eq!(row.removed.as_deref(), Some("2033-05-18T03:33:20Z"));
+        assert_eq!(row.until.as_deref(), Some("2033-05-25T03:33:20Z"));
+        let again = daemon.cartridge_remove("VTL001L8", &RemoveCartridge::default()).unwrap();
+        assert_eq!(again.message, "VTL001L8 is in the trash until 2033-05-25T03:33:20Z");
+        daemon.stop();
+    }
 
     #[test]
     fn a_few_new_cartridges_are_named_and_of_many_the_ends() {

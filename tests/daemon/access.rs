@@ -316,6 +316,69 @@ fn another_password_ends_all_sessions_and_wants_the_present_one() {
     assert_eq!(status, 200);
 }
 
+#[test]
+fn sessions_are_listed_and_ended_by_who_governs_their_user() {
+    let server = Server::start(&[]);
+    add_user(&server, "ann", &["administrator"]);
+    add_user(&server, "sam", &["security-officer"]);
+    add_user(&server, "vic", &["viewer"]);
+    let (ann, sam) = (log_in(&server, "ann"), log_in(&server, "sam"));
+    let (token, _) = token_of(&server, "vic", &json!({ "name": "kept" }));
+    let vics = [log_in(&server, "vic"), page(&server, "/session", &json!({ "token": token }))];
+    let users = |path: &str| -> Vec<String> {
+        let (status, rows) = ann.get(path);
+        assert_eq!(status, 200, "{rows}");
+        rows.as_array().unwrap().iter().map(|row| row["user"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(users("/sessions"), ["ann", "sam", "vic", "vic", "vic"]);
+    let rows = ann.get("/sessions?user=Vic").1;
+    for row in rows.as_array().unwrap() {
+        assert_eq!((&row["roles"], &row["from"]), (&json!(["viewer"]), &json!("127.0.0.1")));
+        assert!(row["since"].as_str() <= row["last_used"].as_str(), "{row}");
+        assert!(row["last_used"].as_str() < row["expires"].as_str(), "{row}");
+    }
+    let by_token = rows.as_array().unwrap().iter().filter(|row| row["by_token"] == true).count();
+    assert_eq!((rows.as_array().unwrap().len(), by_token), (3, 1));
+    let text = ann.get("/sessions").1.to_string();
+    for page in [&ann, &sam, &vics[0], &vics[1]] {
+        let cookie = page.cookie.strip_prefix("vtl=").unwrap();
+        assert!(!text.contains(cookie) && !text.contains(&page.csrf), "{text}");
+    }
+
+    let end = |page: &Page<'_>, user: &str| page.ask("DELETE", "/sessions", &json!({ "user": user }));
+    assert_eq!(vics[0].get("/sessions").0, 403);
+    assert_eq!(end(&vics[0], "vic").0, 403, "who manages nobody logs out");
+    assert_eq!(end(&ann, "sam").0, 403, "an administrator governs no security officer");
+    assert_eq!(end(&sam, "ann").0, 403, "nor the other way round");
+    assert_eq!((sam.get("/session").0, ann.get("/session").0), (200, 200));
+    for (user, status) in [("nobody", 404), ("oidc:https://id.example.org#x", 404), ("root", 404), ("", 400)]
+    {
+        assert_eq!(end(&ann, user).0, status, "{user}");
+    }
+    assert_eq!(ann.ask("DELETE", "/sessions", &json!({})).0, 400, "whose is not said");
+
+    let (status, done) = end(&ann, "vic");
+    assert_eq!((status, &done["message"]), (200, &json!("vic is logged out everywhere (sessions: 3)")));
+    assert!(vics.iter().all(|page| page.get("/session").0 == 401));
+    assert_eq!(users("/sessions"), ["ann", "sam"]);
+    let entries = server.get("/audit?limit=2&what=sessions&who=ann");
+    assert_eq!((&entries[0]["kind"], &entries[0]["result"]), (&json!("outcome"), &json!("ok")));
+    assert_eq!(
+        (&entries[1]["kind"], &entries[1]["what"], &entries[1]["detail"]["body"]),
+        (&json!("request"), &json!("DELETE /sessions"), &json!({ "user": "vic" }))
+    );
+    assert_eq!(with_token(&server, &token, "GET", "/libraries", &Value::Null).0, 200, "the token stays");
+    assert_eq!(end(&ann, "vic").1["message"], "vic is logged out everywhere (sessions: 0)");
+    drop(log_in(&server, "vic"));
+
+    assert_eq!(end(&ann, "ann").0, 200, "one's own");
+    assert_eq!(ann.get("/session").0, 401);
+    let root = page(&server, "/session", &json!({ "token": server.token() }));
+    assert_eq!(end(&log_in(&server, "ann"), "root").0, 403, "it may more than an administrator governs");
+    server.api("DELETE", "/sessions", &json!({ "user": "root" }));
+    assert_eq!(root.get("/session").0, 401);
+}
+
 /// Role, and how many of the requests below it may do.
 const ROLES: [&str; 4] = ["viewer", "operator", "administrator", "security-officer"];
 
@@ -340,6 +403,8 @@ const REACH: &[(&str, &str, [bool; 4])] = &[
     ("POST", "/pools", [false, false, true, false]),
     ("POST", "/system/backup", [false, false, true, false]),
     ("GET", "/users", [false, false, true, true]),
+    ("GET", "/sessions", [false, false, true, true]),
+    ("DELETE", "/sessions", [false, false, true, true]),
     ("GET", "/audit", [false, false, true, true]),
     ("DELETE", "/cartridges/NONE01L8", [false, false, false, true]),
     ("DELETE", "/vault/NONE01L8", [false, false, false, true]),

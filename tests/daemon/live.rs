@@ -143,6 +143,32 @@ fn a_loaded_cartridge_is_not_removed_and_a_removed_one_comes_back_from_the_trash
 }
 
 #[test]
+fn the_trash_lists_what_was_removed_until_it_is_taken_back_or_removed_at_once() {
+    let server = Server::start(&[]);
+    assert_eq!(server.get("/trash"), json!([]));
+    for label in ["VTL003L8", "VTL001L8", "VTL002L8"] {
+        server.api("DELETE", &format!("/cartridges/{label}"), &json!({}));
+    }
+    let labels = |path: &str| -> Vec<String> {
+        let rows = server.get(path);
+        rows.as_array().unwrap().iter().map(|row| row["label"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(labels("/trash"), ["VTL001L8", "VTL002L8", "VTL003L8"]);
+    assert_eq!(labels("/trash?limit=2"), ["VTL001L8", "VTL002L8"]);
+    let row = &server.get("/trash")[0];
+    assert_eq!((&row["pool"], &row["used_bytes"]), (&json!("default"), &json!(0)));
+    assert!(row["removed"].as_str() < row["until"].as_str(), "{row}");
+    let (status, refused) = server.ask("GET", "/trash?limit=0", &json!(null));
+    assert_eq!((status, &refused["field"]), (400, &json!("limit")), "{refused}");
+
+    server.api("POST", "/cartridges/VTL002L8/restore", &json!(null));
+    server.api("DELETE", "/cartridges/VTL003L8", &json!({ "now": true, "confirm": "VTL003L8" }));
+    assert_eq!(labels("/trash"), ["VTL001L8"]);
+    assert_eq!(labels("/vault"), ["VTL002L8"]);
+    assert_eq!(server.ask("POST", "/cartridges/VTL003L8/restore", &json!(null)).0, 404, "gone for good");
+}
+
+#[test]
 fn removal_at_once_wants_the_label_typed_again() {
     let server = Server::start(&[]);
     for body in [json!({ "now": true }), json!({ "now": true, "confirm": "VTL002L8" })] {

@@ -281,6 +281,29 @@ fn the_session_before_ends_with_the_log_in_and_all_end_when_the_settings_change(
 }
 
 #[test]
+fn who_came_by_the_provider_is_listed_and_logged_out_at_once() {
+    let site = Site::open("ES256", false);
+    let (ann, sue) = (site.log_in("ann"), site.log_in("sue"));
+    let who = site.who("ann");
+    let rows = site.server.get(&format!("/sessions?user={}", who.replace('#', "%23")));
+    assert_eq!(rows.as_array().unwrap().len(), 1, "{rows}");
+    assert_eq!(
+        (&rows[0]["user"], &rows[0]["name"], &rows[0]["roles"]),
+        (&json!(who), &json!("ann"), &json!(["operator"]))
+    );
+    let end = json!({ "user": who });
+    assert_eq!(sue.ask("DELETE", "/sessions", &end).0, 403, "a security officer governs no operator");
+    let done = site.server.api("DELETE", "/sessions", &end);
+    assert_eq!(done["message"], format!("{who} is logged out everywhere (sessions: 1)"));
+    assert_eq!(ann.ask("GET", "/session", &Value::Null).0, 401);
+    assert_eq!(sue.ask("GET", "/session", &Value::Null).0, 200);
+    let (status, refused) = site.server.ask("DELETE", "/sessions", &end);
+    assert_eq!(status, 404, "{refused}");
+    assert!(refused["message"].as_str().unwrap().contains("nobody is logged in as"), "{refused}");
+    assert_eq!(site.log_in("ann").state["user"], who, "the provider still vouches for her");
+}
+
+#[test]
 fn of_two_persons_each_is_an_issuer_with_a_subject_and_who_asked_has_to_be_there() {
     let site = Site::open("ES256", false);
     let settings = site.provider.settings(site.folder.path(), false);

@@ -56,6 +56,7 @@ const STEPS = [
   ['users', people.users],
   ['viewer', people.viewer],
   ['by a provider', people.byProvider],
+  ['approvals', people.approvals],
   ['audit', people.audit],
   ['jobs', jobs.control],
   ['tabs of jobs', jobs.tabs],

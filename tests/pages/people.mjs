@@ -1,5 +1,7 @@
-// Who may do what: the first administrator, users, tokens, what a role sees, the audit log.
+// Who may do what: the first administrator, users, tokens, what a role sees, two persons, the audit log.
 
+import fs from 'node:fs';
+import path from 'node:path';
 import { equal, has } from './browser.mjs';
 
 const PASSWORD = 'four quiet tapes in a row';
@@ -24,11 +26,16 @@ export async function byPassword(browser, user, password) {
   await browser.press('login-submit');
 }
 
+async function addUser(browser, name, ...roles) {
+  const held = Object.fromEntries(roles.map((role) => [role, true]));
+  await browser.press('add-user');
+  await browser.send('add-user-form', { name, password: PASSWORD, ...held });
+  await browser.note();
+}
+
 export async function users(browser) {
   await browser.go('users');
-  await browser.press('add-user');
-  await browser.send('add-user-form', { name: 'ann', password: PASSWORD, viewer: true });
-  await browser.note();
+  await addUser(browser, 'ann', 'viewer');
   const ann = async () => (await browser.get('/users')).find((one) => one.name === 'ann');
   equal((await ann()).roles, ['viewer'], 'roles of a new user');
   const row = browser.at('users-row').filter({ hasText: 'ann' });
@@ -40,6 +47,8 @@ export async function users(browser) {
   await browser.press('user-password', { within: row });
   await browser.send('password-form', { password: OTHER });
   await browser.note();
+  const asAnn = await elsewhere(browser, 'ann', OTHER);
+  equal(await asAnn(), 200, 'a session in another browser');
   await browser.press('new-token');
   await browser.send('token-form', { name: 'nightly', role: 'operator' });
   const secret = await browser.at('token-secret').textContent();
@@ -55,6 +64,22 @@ export async function users(browser) {
     headers: { Authorization: `Bearer ${secret}` },
   });
   equal(refused.status, 401, 'a request with a revoked token');
+  await browser.press('user-end-sessions', { within: browser.at('people-row').filter({ hasText: 'ann' }) });
+  await browser.send('confirm-end-sessions');
+  has(await browser.note(), 'ann is logged out everywhere', 'sessions that were ended');
+  equal(await asAnn(), 401, 'a session that was ended');
+}
+
+/** Logs somebody in from another browser; asks whether that one still is. */
+async function elsewhere(browser, user, password) {
+  const session = `${browser.settings.url}/api/v1/session`;
+  const opened = await fetch(session, {
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json' },
+    body: JSON.stringify({ user, password }),
+  });
+  const headers = { Cookie: opened.headers.get('set-cookie').split(';')[0] };
+  return async () => (await fetch(session, { headers })).status;
 }
 
 /** A viewer sees the pages and none of the buttons that change something. */
@@ -128,6 +153,91 @@ export async function byProvider(browser) {
   await browser.press('log-out');
   await browser.byToken();
   await browser.at('users').first().waitFor();
+}
+
+/** Switches the two-person rule in the server's file, and has it read again. */
+async function twoPersons(browser, on) {
+  const file = path.join(browser.settings.folder, 'in-effect.toml');
+  const rule = 'access.two_person = true\n';
+  const without = fs.readFileSync(file, 'utf8').replace(rule, '');
+  fs.writeFileSync(file, on ? rule + without : without);
+  await browser.request('POST', '/system/reload', {});
+}
+
+/** Somebody else sits down at the browser. */
+async function changeTo(browser, user) {
+  // Who logs in is where the last one was.
+  await browser.go('library');
+  await browser.press('log-out');
+  await byPassword(browser, user, PASSWORD);
+  await browser.at('cabinet').waitFor();
+  equal(await browser.at('who').textContent(), user, 'who is logged in');
+}
+
+/** With the two-person rule a removal waits: another security officer has it done or not, and who asked only
+ *  takes it back. */
+export async function approvals(browser) {
+  const [done, refused, withdrawn] = ['APR001L8', 'APR002L8', 'APR003L8'];
+  const row = (label) => browser.at('approvals-row').filter({ hasText: label });
+  const decided = async (label) => {
+    const one = (await browser.get('/approvals')).find(({ path: of }) => of === `/cartridges/${label}`);
+    return [one.state, one.asked_by, one.decided_by ?? null];
+  };
+  const isListed = async (label) => (await browser.get('/cartridges')).some((one) => one.label === label);
+  await browser.request('POST', '/cartridges', { label: done, library: 'lib0', count: 3 });
+  await twoPersons(browser, true);
+  await browser.go('users');
+  for (const name of ['sam', 'sue']) await addUser(browser, name, 'viewer', 'security-officer');
+
+  await changeTo(browser, 'sam');
+  for (const label of [done, refused, withdrawn]) {
+    await browser.go(`cartridges/${label}`);
+    await browser.press('do-remove');
+    await browser.send('remove');
+    has(await browser.note('warn'), 'another security officer has to approve', 'what is said of a removal');
+    equal(await decided(label), ['pending', 'sam', null], 'a request that waits');
+  }
+  await browser.go('users');
+  browser.expect(/403.*\/approvals\/[0-9a-f]+\/approve/);
+  await browser.press('approve', { within: row(done) });
+  has(await browser.note('bad'), 'nobody approves what he has asked for himself', 'his own request');
+  equal(await decided(done), ['pending', 'sam', null], 'a request that he cannot approve');
+  await browser.press('refuse', { within: row(withdrawn) });
+  has(await browser.note(), 'The request is refused', 'a request that is taken back');
+  equal(await decided(withdrawn), ['refused', 'sam', 'sam'], 'a request that was taken back');
+  browser.expect(/403.*\/users\/sam\/password/);
+  await browser.press('own-password');
+  await browser.fill({ current: OTHER, password: OTHER });
+  await browser.press('password-form-submit');
+  has(await browser.at('failure').textContent(), 'the present password', 'another present password');
+  await browser.press('dialog-close');
+
+  await changeTo(browser, 'sue');
+  await browser.go('users');
+  equal(await isListed(done), true, 'a cartridge whose removal waits');
+  await browser.press('approve', { within: row(done) });
+  has(await browser.note(), 'The request is approved and done', 'a yes');
+  equal(await decided(done), ['approved', 'sam', 'sue'], 'a request that was approved');
+  equal(await isListed(done), false, 'the cartridge that was removed is listed');
+  equal(
+    (await browser.get('/trash')).some((one) => one.label === done),
+    true,
+    'it is in the trash',
+  );
+  await browser.press('refuse', { within: row(refused) });
+  has(await browser.note(), 'The request is refused', 'a no');
+  equal(await decided(refused), ['refused', 'sam', 'sue'], 'a request that was refused');
+  await browser.until('nothing is left to decide', async () => (await browser.at('approve').count()) === 0);
+  for (const label of [refused, withdrawn])
+    equal(await isListed(label), true, 'a cartridge that was not removed');
+
+  await twoPersons(browser, false);
+  await browser.press('log-out');
+  await browser.byToken();
+  await browser.at('users').first().waitFor();
+  for (const name of ['sam', 'sue']) await browser.request('DELETE', `/users/${name}`);
+  for (const label of [refused, withdrawn])
+    await browser.request('DELETE', `/cartridges/${label}`, { now: true, confirm: label });
 }
 
 export async function audit(browser) {

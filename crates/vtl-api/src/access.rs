@@ -69,6 +69,48 @@ pub struct FirstUser {
     pub password: String,
 }
 
+/// Parameters of `GET /sessions`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct ListWebSessions {
+    /// Only those of this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+}
+
+/// `GET /sessions`, one row: a browser that somebody is logged in with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct WebSessionInfo {
+    /// Whose it is, as in `GET /session`: a user, `oidc:ISSUER#SUBJECT`, or `root`.
+    pub user: String,
+    /// What a provider calls somebody for whom it vouches.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The most that it may do; a user's roles bound it, too.
+    pub roles: Vec<String>,
+    /// A token opened it, with which it ends.
+    pub by_token: bool,
+    /// Address that it was opened from.
+    pub from: String,
+    /// When that was, RFC 3339.
+    pub since: String,
+    /// When it was last used, RFC 3339.
+    pub last_used: String,
+    /// When it ends at the latest, RFC 3339.
+    pub expires: String,
+}
+
+/// `DELETE /sessions`: all of one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct EndSessions {
+    /// Whose, as in `GET /sessions`.
+    pub user: String,
+}
+
 /// `GET /users`, one row.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]

@@ -157,6 +157,26 @@ pub struct RemoveCartridge {
     pub confirm: Option<String>,
 }
 
+/// `GET /trash`, one row: a cartridge that was removed and can still be taken back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct TrashInfo {
+    /// Bar code.
+    pub label: String,
+    /// Pool that its bytes are in.
+    pub pool: String,
+    /// Bytes of host data that fit.
+    pub capacity_bytes: u64,
+    /// Bytes of host data on it.
+    pub used_bytes: u64,
+    /// LTO generation, such as 8.
+    pub generation: u8,
+    /// When it was removed; none: it was to go at once, and goes as soon as its pool is open.
+    pub removed: Option<String>,
+    /// When it goes for good, give or take ten minutes; none as above.
+    pub until: Option<String>,
+}
+
 /// `POST /vault/{label}/load`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]

@@ -1,9 +1,11 @@
 //! Sessions of people, in memory: a restart ends all of them.
 //!
 //! A session ends after 30 minutes without a request, or after 12 hours, whichever comes first; when its user is
-//! locked, removed or gets another password; and when its user has more than the bound: the one unused longest goes.
+//! locked, removed or gets another password, or is logged out by who manages users; and when its user has more than the
+//! bound: the one unused longest goes.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
@@ -38,6 +40,8 @@ pub struct Session {
     pub who: Principal,
     /// The most that it may do: the roles of a user of this server bound it, too.
     pub roles: Roles,
+    /// Where it was opened from.
+    pub from: IpAddr,
     /// What a page sends with each change.
     pub csrf: Zeroizing<String>,
     /// When it ends at the latest, in seconds since 1970 UTC.
@@ -54,6 +58,18 @@ impl Session {
     #[must_use]
     pub fn is_page(&self, csrf: &str) -> bool {
         csrf.as_bytes().ct_eq(self.csrf.as_bytes()).into()
+    }
+
+    /// When it was opened, in seconds since 1970 UTC.
+    #[must_use]
+    pub const fn opened_s(&self) -> u64 {
+        self.expires_s.saturating_sub(ABSOLUTE_S)
+    }
+
+    /// When it was last used, in seconds since 1970 UTC. The two clocks do not tick at once: it is never before it was opened.
+    #[must_use]
+    pub fn used_s(&self, now: Moment) -> u64 {
+        now.wall_s.saturating_sub(now.count_s.saturating_sub(self.used_count_s)).max(self.opened_s())
     }
 
     const fn is_over(&self, now: Moment) -> bool {
@@ -78,10 +94,10 @@ pub struct Sessions {
 }
 
 impl Sessions {
-    /// A new session, with a name that nobody chose.
+    /// A new session, with a name that nobody chose: whose it is, the most that it may do, where it is opened from.
     pub fn open(
         &mut self,
-        (who, roles): (Principal, Roles),
+        (who, roles, from): (Principal, Roles, IpAddr),
         token: Option<String>,
         now: Moment,
         random: Random<'_>,
@@ -94,6 +110,7 @@ impl Sessions {
         let session = Session {
             who,
             roles,
+            from,
             csrf: Zeroizing::new(hexadecimal(&csrf)),
             expires_s: now.wall_s.saturating_add(ABSOLUTE_S),
             token,
@@ -155,6 +172,13 @@ impl Sessions {
         self.open.retain(|_, session| !matches!(&session.who, Principal::User(name) if name == user));
     }
 
+    /// Ends all sessions of somebody: how many that were.
+    pub fn end(&mut self, who: &Principal, now: Moment) -> usize {
+        let ended = self.open_of(who, now).count();
+        self.open.retain(|_, session| session.who != *who);
+        ended
+    }
+
     /// Ends all sessions of people for whom a provider vouches.
     pub fn close_of_providers(&mut self) {
         self.open.retain(|_, session| !matches!(session.who, Principal::Oidc(_)));
@@ -163,8 +187,23 @@ impl Sessions {
     /// What somebody may do by a session that is open now; none: he has none. Of several, the last one that was opened.
     #[must_use]
     pub fn roles_of(&self, who: &Principal, now: Moment) -> Option<Roles> {
-        let open = self.open.values().filter(|session| session.who == *who && !session.is_over(now));
-        open.max_by_key(|session| session.opened_count_s).map(|session| session.roles)
+        self.open_of(who, now).max_by_key(|session| session.opened_count_s).map(|session| session.roles)
+    }
+
+    /// What somebody may do by any session that is open now; none: he has none.
+    #[must_use]
+    pub fn all_roles_of(&self, who: &Principal, now: Moment) -> Option<Roles> {
+        self.open_of(who, now).map(|session| session.roles).reduce(Roles::or)
+    }
+
+    /// Those that are open now.
+    #[must_use]
+    pub fn list(&self, now: Moment) -> Vec<Session> {
+        self.open.values().filter(|session| !session.is_over(now)).cloned().collect()
+    }
+
+    fn open_of(&self, who: &Principal, now: Moment) -> impl Iterator<Item = &Session> {
+        self.open.values().filter(move |session| session.who == *who && !session.is_over(now))
     }
 
     /// How many are open.
@@ -187,6 +226,8 @@ mod tests {
     use crate::principal::OidcUser;
     use crate::role::Role;
 
+    const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
     fn at(count_s: u64) -> Moment {
         Moment { wall_s: 1_774_224_000 + count_s, count_s }
     }
@@ -196,7 +237,7 @@ mod tests {
     }
 
     fn open(sessions: &mut Sessions, at_s: u64, seed: u8) -> Opened {
-        sessions.open((alice(), Roles::NONE.with(Role::Viewer)), None, at(at_s), &counting(seed))
+        sessions.open((alice(), Roles::NONE.with(Role::Viewer), HERE), None, at(at_s), &counting(seed))
     }
 
     #[test]
@@ -261,9 +302,9 @@ mod tests {
         let (viewer, operator) = (Roles::NONE.with(Role::Viewer), Roles::NONE.with(Role::Operator));
         let of = |subject| Principal::Oidc(OidcUser::new("https://id.example.org", subject, None).unwrap());
         let local = open(&mut sessions, 0, 1);
-        sessions.open((of("alice"), viewer), None, at(0), &counting(2));
+        sessions.open((of("alice"), viewer, HERE), None, at(0), &counting(2));
         assert_eq!(sessions.roles_of(&of("alice"), at(1)), Some(viewer));
-        sessions.open((of("alice"), operator), None, at(5), &counting(3));
+        sessions.open((of("alice"), operator, HERE), None, at(5), &counting(3));
         assert_eq!(sessions.roles_of(&of("alice"), at(6)), Some(operator), "those of the last log-in");
         assert_eq!(sessions.roles_of(&of("bob"), at(6)), None);
         assert_eq!(sessions.roles_of(&of("alice"), at(5 + 1800)), None, "nobody is there any more");
@@ -274,6 +315,33 @@ mod tests {
         assert_eq!(sessions.len(), 1);
         assert!(sessions.find(&local_again.cookie, at(7)).is_some());
         assert!(sessions.find(&local.cookie, at(7)).is_none());
+    }
+
+    #[test]
+    fn those_of_one_are_ended_and_counted_and_those_of_others_stay() {
+        let mut sessions = Sessions::default();
+        let (viewer, officer) = (Roles::NONE.with(Role::Viewer), Roles::NONE.with(Role::SecurityOfficer));
+        let otto = Principal::Oidc(OidcUser::new("https://id.example.org", "alice", None).unwrap());
+        let over = open(&mut sessions, 0, 1);
+        let alices = open(&mut sessions, 100, 2);
+        sessions.open((otto.clone(), viewer, HERE), None, at(900), &counting(3));
+        sessions.open((otto.clone(), officer, HERE), None, at(1000), &counting(4));
+        assert!(sessions.find(&alices.cookie, at(1500)).is_some());
+        let listed = sessions.list(at(1800));
+        let seen = |one: &Session| (one.who.clone(), one.opened_s(), one.used_s(at(1800)));
+        assert_eq!(listed.len(), 3, "one has ended by itself");
+        assert!(listed.iter().all(|one| one.from == HERE));
+        assert!(listed.iter().map(seen).any(|one| one == (alice(), 1_774_224_100, 1_774_225_500)));
+        assert!(listed.iter().map(seen).any(|one| one == (otto.clone(), 1_774_224_900, 1_774_224_900)));
+        assert_eq!(sessions.all_roles_of(&otto, at(1800)), Some(viewer.or(officer)));
+        assert_eq!(sessions.all_roles_of(&Principal::Root, at(1800)), None);
+
+        assert_eq!(sessions.end(&alice(), at(1800)), 1);
+        assert!(sessions.find(&over.cookie, at(1800)).is_none());
+        assert!(sessions.find(&alices.cookie, at(1800)).is_none());
+        assert_eq!(sessions.end(&alice(), at(1800)), 0);
+        assert_eq!((sessions.len(), sessions.end(&otto, at(1800))), (2, 2));
+        assert!(sessions.is_empty());
     }
 
     #[test]

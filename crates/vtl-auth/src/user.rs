@@ -151,7 +151,11 @@ fn others((who, caller): (Option<&UserName>, Roles), user: &User) -> Result<(), 
     governed(caller, user.roles)
 }
 
-pub(crate) fn governed(caller: Roles, roles: Roles) -> Result<(), AuthError> {
+/// Whether who has the first roles changes users who have the others.
+///
+/// # Errors
+/// He does not govern them.
+pub fn governed(caller: Roles, roles: Roles) -> Result<(), AuthError> {
     let beyond: Roles = roles.iter().filter(|role| !caller.governs().has(*role)).collect();
     // Without any role there is still somebody to govern: at least one role that governs is needed.
     match beyond.is_empty() && !caller.governs().is_empty() {

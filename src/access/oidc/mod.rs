@@ -247,7 +247,7 @@ impl Access {
         self.note_login(LOG_IN, (&name, detail.clone()), from, outcome)?;
         let (who, roles) = who.map_err(|(_, error)| error)?;
         let before = before.as_ref().map(|before| before.as_str());
-        self.open_if_current(&configured, (&who, roles), before).ok_or_else(|| {
+        self.open_if_current(&configured, (&who, roles), (from, before)).ok_or_else(|| {
             let error = changed();
             self.note_login_undone(LOG_IN, (&name, detail), from, &error);
             error
@@ -259,12 +259,12 @@ impl Access {
         &self,
         configured: &Arc<Configured>,
         (who, roles): (&Who, Roles),
-        before: Option<&str>,
+        (from, before): (IpAddr, Option<&str>),
     ) -> Option<LoggedIn> {
         let current = self.oidc.now.read().unwrap_or_else(PoisonError::into_inner);
         current.as_ref().filter(|current| Arc::ptr_eq(current, configured))?;
         self.log_out(before);
-        Some(self.open_session(who, roles, None))
+        Some(self.open_session((who, roles), None, from))
     }
 }
 
@@ -322,16 +322,17 @@ mod tests {
         let person = Person { subject: "7f3a".to_owned(), name: None, groups: vec!["staff".to_owned()] };
         let old = access.provider().unwrap();
         let (who, roles) = old.user(person).unwrap();
-        assert!(access.open_if_current(&old, (&who, roles), None).is_some());
+        let here = (IpAddr::from([127, 0, 0, 1]), None);
+        assert!(access.open_if_current(&old, (&who, roles), here).is_some());
         assert_eq!(lock(&access.sessions).len(), 1);
         let mut config = (*daemon.config()).clone();
         config.access.oidc.as_mut().unwrap().name = "another".to_owned();
         access.heed(&config);
         assert_eq!(lock(&access.sessions).len(), 0);
-        assert!(access.open_if_current(&old, (&who, roles), None).is_none());
+        assert!(access.open_if_current(&old, (&who, roles), here).is_none());
         assert_eq!(lock(&access.sessions).len(), 0);
         let new = access.provider().unwrap();
-        assert!(access.open_if_current(&new, (&who, roles), None).is_some());
+        assert!(access.open_if_current(&new, (&who, roles), here).is_some());
         daemon.stop();
     }
 

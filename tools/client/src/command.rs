@@ -248,7 +248,7 @@ pub enum CartridgeVerb {
         /// Its label.
         label: String,
     },
-    /// Remove a cartridge; it stays in the trash for seven days.
+    /// Remove a cartridge; it stays in the trash for seven days. One that is there already goes for good with --now.
     Rm {
         /// Its label.
         label: String,
@@ -259,6 +259,8 @@ pub enum CartridgeVerb {
         #[arg(long, value_name = "LABEL")]
         confirm: Option<String>,
     },
+    /// List the trash: what was removed, and until when `cartridge restore` brings it back.
+    Trash,
     /// Take a removed cartridge back from the trash, into the vault.
     Restore {
         /// Its label.
@@ -817,6 +819,7 @@ const CARTRIDGE_COLUMNS: &[&str] = &[
     "hold",
     "quarantined",
 ];
+const TRASH_COLUMNS: &[&str] = &["label", "pool", "capacity_bytes", "used_bytes", "removed", "until"];
 const DRIVE_COLUMNS: &[&str] =
     &["library", "number", "target", "lun", "serial", "profile", "state", "cartridge", "block", "file"];
 const LIBRARY_COLUMNS: &[&str] = &["name", "profile", "drives", "slots", "mailslots", "cartridges", "target"];
@@ -1043,6 +1046,7 @@ impl CartridgeVerb {
                 let body = RemoveCartridge { now: *now, confirm: confirm.clone() };
                 call(Method::Delete, path("cartridges", label), Some(json!(body)), View::Message)
             }
+            Self::Trash => get("/trash", View::Table(TRASH_COLUMNS)),
             Self::Restore { label } => {
                 call(Method::Post, format!("{}/restore", path("cartridges", label)), None, View::Message)
             }
@@ -1333,6 +1337,9 @@ mod tests {
                 "/cartridges/VTL001L8",
             ),
             ("vtl cartridge create VTL001LY --worm", Method::Post, "/cartridges"),
+            ("vtl cartridge rm VTL001L8 --now --confirm VTL001L8", Method::Delete, "/cartridges/VTL001L8"),
+            ("vtl cartridge trash", Method::Get, "/trash"),
+            ("vtl cartridge restore VTL001L8", Method::Post, "/cartridges/VTL001L8/restore"),
             ("vtl vault load VTL001L8 --library lib0", Method::Post, "/vault/VTL001L8/load"),
             ("vtl --json store stats", Method::Get, "/store/stats"),
             ("vtl store account", Method::Post, "/store/account"),

@@ -45,7 +45,7 @@ pub enum Failure {
 }
 
 /// Lists that have pages.
-const PAGED: [&str; 5] = ["/cartridges", "/exports", "/iscsi/sessions", "/jobs", "/vault"];
+const PAGED: [&str; 6] = ["/cartridges", "/exports", "/iscsi/sessions", "/jobs", "/trash", "/vault"];
 /// Rows that are asked for at once.
 const PAGE: &str = "limit=1000";
 /// A list with more pages is none of ours.

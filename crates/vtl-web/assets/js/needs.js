@@ -54,7 +54,14 @@ const NEEDS = {
   retain: ['do-hold', 'do-unhold', 'do-retain'],
   destroy: ['do-remove', 'export-prune', 'pool-remove', 'key-remove'],
   'export-keys': ['export-rewrap', 'store-key-export'],
-  'manage-users': ['add-user', 'user-roles', 'user-password', 'user-lock', 'user-remove'],
+  'manage-users': [
+    'add-user',
+    'user-roles',
+    'user-password',
+    'user-lock',
+    'user-remove',
+    'user-end-sessions',
+  ],
   approve: ['approve', 'refuse'],
 };
 

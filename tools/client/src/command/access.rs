@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use serde_json::json;
-use vtl_api::{AddUser, AuditQuery, CreateToken, SetPassword, SetUser};
+use vtl_api::{AddUser, AuditQuery, CreateToken, EndSessions, SetPassword, SetUser};
 
 use super::{Call, call, get, path, post, read_secret};
 use crate::http::{Failure, Method, segment};
@@ -59,6 +59,16 @@ pub enum UserVerb {
         /// The name.
         name: String,
     },
+    /// List who is logged in with a browser: users, people who came by OIDC, root.
+    Sessions {
+        /// Only this one: a name, or oidc:ISSUER#SUBJECT as the list has it.
+        user: Option<String>,
+    },
+    /// Log somebody out of all browsers at once. Tokens stay, and who still may log in can do so again.
+    EndSessions {
+        /// A name, or oidc:ISSUER#SUBJECT as `user sessions` has it.
+        user: String,
+    },
 }
 
 impl UserVerb {
@@ -79,6 +89,15 @@ impl UserVerb {
                 call(Method::Put, path, Some(json!(body)), View::Message)
             }
             Self::Rm { name } => call(Method::Delete, path("users", name), None, View::Message),
+            Self::Sessions { user } => {
+                let of = user.as_deref().map_or_else(String::new, |user| format!("?user={}", segment(user)));
+                let columns = &["user", "name", "roles", "from", "since", "last_used", "expires", "by_token"];
+                get(&format!("/sessions{of}"), View::Table(columns))
+            }
+            Self::EndSessions { user } => {
+                let body = json!(EndSessions { user: user.clone() });
+                call(Method::Delete, "/sessions".to_owned(), Some(body), View::Message)
+            }
         })
     }
 }
@@ -314,6 +333,19 @@ mod tests {
             ("vtl user lock ann", Method::Patch, "/users/ann", json!({ "locked": true })),
             ("vtl user unlock ann", Method::Patch, "/users/ann", json!({ "locked": false })),
             ("vtl user rm ann", Method::Delete, "/users/ann", json!(null)),
+            ("vtl user sessions", Method::Get, "/sessions", json!(null)),
+            (
+                "vtl user sessions oidc:https://id.example.org#7f3a",
+                Method::Get,
+                "/sessions?user=oidc%3Ahttps%3A%2F%2Fid.example.org%237f3a",
+                json!(null),
+            ),
+            (
+                "vtl user end-sessions oidc:https://id.example.org#7f3a",
+                Method::Delete,
+                "/sessions",
+                json!({ "user": "oidc:https://id.example.org#7f3a" }),
+            ),
             (
                 "vtl token create nightly --role viewer",
                 Method::Post,

@@ -1,4 +1,4 @@
-// Users, tokens, and requests that wait for a second person.
+// Users, who is logged in, tokens, and requests that wait for a second person.
 
 import * as api from '../api.js';
 import { h } from '../dom.js';
@@ -15,15 +15,30 @@ const ROLES = ['viewer', 'operator', 'administrator', 'security-officer'];
 /** Each list is asked for by who may see it. */
 async function load() {
   const list = (permission, from) => (session.may(permission) ? api.get(from) : null);
-  const [users, tokens, approvals] = await Promise.all([
+  const [users, sessions, tokens, approvals] = await Promise.all([
     list('manage-users', '/users'),
+    list('manage-users', '/sessions'),
     api.get('/tokens'),
     list('read-audit', '/approvals'),
   ]);
-  return { users, tokens, approvals };
+  return { users, people: sessions && peopleOf(sessions), tokens, approvals };
 }
 
-function view({ users, tokens, approvals }, page) {
+/** Who is logged in, however many browsers that one has. */
+function peopleOf(sessions) {
+  const of = new Map();
+  for (const one of sessions) of.set(one.user, [...(of.get(one.user) ?? []), one]);
+  return [...of].map(([user, all]) => ({
+    user,
+    name: all[0].name,
+    roles: [...new Set(all.flatMap((one) => one.roles))],
+    from: [...new Set(all.map((one) => one.from))],
+    since: all[0].since,
+    last_used: all.map((one) => one.last_used).sort().at(-1),
+  }));
+}
+
+function view({ users, people, tokens, approvals }, page) {
   const after = async (asked) => {
     const done = await asked;
     await page.refresh();
@@ -55,6 +70,7 @@ function view({ users, tokens, approvals }, page) {
         button(t('users.new_token'), () => after(askToken()), { test: 'new-token' }),
     ),
     box(t('users.title'), 'users', USERS(after), users, (one) => one.name, t('users.none')),
+    box(t('users.logged_in'), 'people', PEOPLE(after), people, (one) => one.user, t('iscsi.no_sessions')),
     box(t('users.tokens'), 'tokens', TOKENS(after), tokens, (one) => one.id, t('users.no_tokens')),
     box(
       t('users.approvals'),
@@ -99,6 +115,25 @@ const USERS = (after) => [
           kind: 'danger quiet',
         }),
       ),
+  },
+];
+
+const PEOPLE = (after) => [
+  {
+    name: t('login.user'),
+    show: (one) => (one.name ? [one.name, h('span', { class: 'muted line hash' }, one.user)] : one.user),
+  },
+  { name: t('users.roles'), show: (one) => roles(one.roles) },
+  { name: t('iscsi.peer'), show: (one) => one.from.join(', ') },
+  { name: t('iscsi.since'), show: (one) => shortTime(one.since) },
+  { name: t('users.last_used'), show: (one) => shortTime(one.last_used) },
+  {
+    name: t('actions'),
+    show: (one) =>
+      button(t('users.end_sessions'), () => after(endSessions(one)), {
+        test: 'user-end-sessions',
+        kind: 'danger quiet',
+      }),
   },
 ];
 
@@ -238,6 +273,15 @@ function removeUser(one) {
       await api.remove(api.path(['users', one.name]));
       note(t('users.removed', { name: one.name }));
     },
+  });
+}
+
+function endSessions({ user, name }) {
+  const title = t('users.end_title', { name: name ?? user });
+  return confirm(title, t('users.end_about'), t('users.end_sessions'), {
+    danger: true,
+    test: 'confirm-end-sessions',
+    act: async () => note((await api.remove('/sessions', { user })).message),
   });
 }
 
