@@ -16,7 +16,7 @@ use scsi::Vitals;
 use vtl_alert::{Rule, State};
 
 pub use meter::{Histogram, Meter, SenseCode};
-pub use remote::{Away, RemoteMeters};
+pub use remote::{Away, RemoteCounts, RemoteMeters};
 pub use text::CONTENT_TYPE;
 
 use crate::daemon::Daemon;

@@ -95,6 +95,11 @@ pub(crate) struct Closed {
 }
 
 impl Closed {
+    /// How the status calls it.
+    pub(crate) fn subject(&self) -> String {
+        subject(&self.row.name)
+    }
+
     /// What helps.
     pub(crate) fn remedy(&self) -> String {
         let name = &self.row.name;
@@ -389,21 +394,24 @@ impl Pools {
 
     /// All that are open, the default one first.
     pub(crate) fn open_ones(&self) -> Vec<Arc<Pool>> {
-        let others = self.read();
-        let open = others.values().filter_map(|entry| match entry {
-            Entry::Open(pool) => Some(pool.clone()),
-            Entry::Closed(_) => None,
-        });
-        std::iter::once(self.default.clone()).chain(open).collect()
+        self.all().0
     }
 
     /// All that are listed and not open.
     pub(crate) fn closed_ones(&self) -> Vec<Arc<Closed>> {
-        let closed = |entry: &Entry| match entry {
-            Entry::Open(_) => None,
-            Entry::Closed(closed) => Some(closed.clone()),
-        };
-        self.read().values().filter_map(closed).collect()
+        self.all().1
+    }
+
+    /// Both at one moment: none is in neither because it was opened meanwhile.
+    pub(crate) fn all(&self) -> (Vec<Arc<Pool>>, Vec<Arc<Closed>>) {
+        let (mut open, mut closed) = (vec![self.default.clone()], Vec::new());
+        for entry in self.read().values() {
+            match entry {
+                Entry::Open(pool) => open.push(pool.clone()),
+                Entry::Closed(one) => closed.push(one.clone()),
+            }
+        }
+        (open, closed)
     }
 
     /// Every folder that belongs to a pool, whatever state that is in.
