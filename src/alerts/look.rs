@@ -11,6 +11,7 @@ use crate::daemon::Daemon;
 use crate::metrics::RemoteCounts;
 use crate::pools::rows::PoolState;
 use crate::pools::{Closed, Pool};
+use crate::survey::Sight;
 
 /// So many percent below its limit a pool must come before its alert is over.
 const SPACE_SLACK_PERCENT: u8 = 5;
@@ -36,8 +37,11 @@ impl Daemon {
         let mut looked = vec![Rule::Space, Rule::Damage, Rule::Certificate, Rule::TapeAlert];
         let (pools, closed) = self.pools.all();
         let limit = self.config().alerts.space_percent;
-        let mut found: Vec<Finding> = pools.iter().filter_map(|pool| too_full(pool, limit)).collect();
-        found.extend(pools.iter().filter_map(|pool| damaged(pool)));
+        let mut found = Vec::new();
+        for (pool, sight) in pools.iter().zip(crate::survey::sights(&pools)) {
+            found.extend(too_full(pool, &sight, limit));
+            found.extend(damaged(pool, &sight));
+        }
         found.extend(closed.iter().flat_map(|closed| not_open(closed)));
         found.extend(self.ending_certificate());
         found.extend(self.raised_flags());
@@ -135,8 +139,10 @@ impl Daemon {
     }
 }
 
-fn too_full(pool: &Pool, limit: u8) -> Option<Finding> {
-    let used = pool.used_percent();
+fn too_full(pool: &Pool, sight: &Sight, limit: u8) -> Option<Finding> {
+    let Some(used) = sight.used_percent.filter(|_| !sight.is_stale()) else {
+        return Some(Finding::unknown(Rule::Space, pool.subject()));
+    };
     let reading = match used {
         used if used >= limit => Reading::Bad,
         used if used > limit.saturating_sub(SPACE_SLACK_PERCENT) => Reading::Between,
@@ -146,18 +152,18 @@ fn too_full(pool: &Pool, limit: u8) -> Option<Finding> {
         rule: Rule::Space,
         subject: pool.subject(),
         reading,
-        message: format!("{used} % are used; {} bytes can still be stored", pool.store.free_bytes()),
+        message: format!("{used} % are used; {} bytes can still be stored", sight.free_bytes),
         remedy: "free space on its disk, raise its size if that is what ends, or remove cartridges"
             .to_owned(),
     })
 }
 
-fn damaged(pool: &Pool) -> Option<Finding> {
-    let (ranges, health) = (pool.store.scrub_findings().len(), pool.store.health());
-    let (message, remedy) = match (health, ranges) {
+fn damaged(pool: &Pool, sight: &Sight) -> Option<Finding> {
+    let (message, remedy) = match (pool.store.health(), sight.damaged_ranges) {
         (Health::ReadOnly { why }, _) => {
             (format!("the pool takes no writes: {why}"), "check the disk, then restart vtld")
         }
+        _ if sight.is_stale() => return Some(Finding::unknown(Rule::Damage, pool.subject())),
         (_, 0) => return None,
         (_, 1) => ("the scrub found a damaged range".to_owned(), "see vtl store scrub --status"),
         (_, ranges) => (format!("the scrub found {ranges} damaged ranges"), "see vtl store scrub --status"),

@@ -29,10 +29,11 @@ use crate::daemon::lock;
 use crate::keeper::Keeper;
 use crate::meta::SharedMeta;
 use crate::scrub::Scrub;
+use crate::survey::Survey;
 use memory::Shares;
 use rows::{KeyPlace, PoolRow, PoolState};
 
-/// So many pools there may be, the default one among them: each takes memory and two threads.
+/// So many pools there may be, the default one among them: each takes memory and three threads.
 pub(crate) const MOST_POOLS: usize = 16;
 /// How often and how long it is waited for whoever still reads a pool that is removed.
 const RELEASED_LOOK: Duration = Duration::from_millis(20);
@@ -44,6 +45,7 @@ pub(crate) struct Pool {
     pub(crate) store: Store,
     pub(crate) keeper: Keeper,
     pub(crate) scrub: Scrub,
+    pub(crate) survey: Survey,
     /// Its first folder.
     pub(crate) home: PathBuf,
     /// Its share of `store.memory`.
@@ -54,8 +56,8 @@ pub(crate) struct Pool {
 
 impl Pool {
     fn new(name: PoolName, store: Store, home: &Path, memory_bytes: usize, is_adopted: bool) -> Arc<Self> {
-        let (keeper, scrub) = (Keeper::default(), Scrub::default());
-        Arc::new(Self { name, store, keeper, scrub, home: home.to_owned(), memory_bytes, is_adopted })
+        let (keeper, scrub, survey) = (Keeper::default(), Scrub::default(), Survey::new(&store, home));
+        Arc::new(Self { name, store, keeper, scrub, survey, home: home.to_owned(), memory_bytes, is_adopted })
     }
 
     /// How the status calls it.
@@ -72,6 +74,7 @@ impl Pool {
     pub(crate) fn stop(&self) {
         self.keeper.stop();
         self.scrub.stop();
+        self.survey.stop();
         self.store.stop_collecting();
     }
 
@@ -79,6 +82,7 @@ impl Pool {
     pub(crate) fn join(&self) {
         self.keeper.join();
         self.scrub.join();
+        self.survey.join();
     }
 }
 
