@@ -38,6 +38,7 @@ use crate::retention_clock::{Machine, RetentionClock, machine};
 use crate::sealing::{self, Sealing};
 use crate::sessions::Sessions;
 use crate::state::{StateFolder, hexadecimal};
+use crate::survey::Sight;
 use crate::target::{Lun, Target};
 use crate::tls::Tls;
 use crate::unit::Unit;
@@ -266,8 +267,10 @@ impl Daemon {
         let mut problems = lock(&self.standing).clone();
         problems.extend(self.ballast().problem());
         problems.extend(self.retention_problem());
-        problems.extend(self.pools.open_ones().iter().flat_map(|pool| self.problems_of(pool)));
-        problems.extend(self.pools.closed_ones().iter().map(|closed| Problem {
+        let (open, closed) = self.pools.all();
+        let sights = crate::survey::sights(&open);
+        problems.extend(open.iter().zip(&sights).flat_map(|(pool, sight)| self.problems_of(pool, sight)));
+        problems.extend(closed.iter().map(|closed| Problem {
             subject: subject(&closed.row.name),
             message: format!("it is not open, so its cartridges cannot be loaded: {}", closed.why),
             remedy: format!(
@@ -309,12 +312,13 @@ impl Daemon {
     }
 
     /// What an operator should know of one pool.
-    fn problems_of(&self, pool: &Pool) -> Vec<Problem> {
+    fn problems_of(&self, pool: &Pool, sight: &Sight) -> Vec<Problem> {
         let mut problems = Vec::new();
-        problems.extend(pool.keeper.problem(self, pool));
-        problems.extend(pool.room_problem());
+        problems.extend(pool.hung_problem(sight));
+        problems.extend(pool.keeper.problem(self, pool, sight));
+        problems.extend(pool.room_problem(sight));
         problems.extend(pool.scrub.problems(self, pool));
-        problems.extend(pool.folder_problems());
+        problems.extend(crate::api::folder_problems(&sight.folders));
         let option = if pool.name.is_default() { String::new() } else { format!(" --pool {}", pool.name) };
         if pool.store.key_status().is_some_and(|keyring| !keyring.exported) {
             problems.push(Problem {
@@ -337,6 +341,7 @@ impl Daemon {
     /// Starts what looks after a pool, for one that is made while the server runs.
     pub(crate) fn look_after(&self, pool: &Arc<Pool>) -> Result<(), String> {
         let me = self.me.upgrade().ok_or_else(|| "the server stops".to_owned())?;
+        crate::survey::Survey::start(pool)?;
         crate::keeper::Keeper::start(&me, pool)?;
         crate::scrub::Scrub::start(&me, pool)
     }

@@ -64,8 +64,8 @@ impl Daemon {
 
     fn sample(&self) -> Result<Sample, ApiError> {
         let stats = self.store_stats(None)?;
-        let free =
-            self.pools.open_ones().iter().map(|pool| pool.store.free_bytes()).fold(0, u64::saturating_add);
+        let sights = crate::survey::sights(&self.pools.open_ones());
+        let free = sights.iter().map(|sight| sight.free_bytes).fold(0, u64::saturating_add);
         Ok(Sample {
             at_s: unix_seconds(),
             logical_bytes: stats.logical_bytes,

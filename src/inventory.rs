@@ -21,11 +21,11 @@ use vtl_library::{Cartridge, Gates, Library, LibraryError, MoveFault, Moved, Mov
 use vtl_meta::{MetaError, Tx};
 use vtl_types::{CartridgeId, Label, LibraryName, MediaForm, Place};
 
-use crate::drive::DriveUnit;
+use crate::drive::{DriveUnit, LastSeen, Seen};
 use crate::eject::{Ejection, Event};
 use crate::media::{CartridgeMedium, Shelf};
 use crate::meta::SharedMeta;
-use crate::unit::Failed;
+use crate::unit::{Failed, UnitFront as _};
 
 /// A drive of the library.
 #[derive(Clone)]
@@ -38,6 +38,16 @@ pub struct Bay {
     pub lun: u16,
     /// The device.
     pub unit: DriveUnit,
+    /// How it was last.
+    pub seen: LastSeen,
+}
+
+impl Bay {
+    /// How the drive was after the last thing that it did, and whether it is at something now: it is not waited for. A drive that has failed says nothing.
+    pub fn seen(&self) -> Option<(Seen, bool)> {
+        let is_busy = self.unit.is_busy();
+        self.unit.failure().is_none().then(|| (self.seen.copy(), is_busy))
+    }
 }
 
 /// Cartridges that their drive could not take at start, and why.

@@ -19,6 +19,7 @@ use vtl_types::PoolName;
 
 use crate::daemon::{Daemon, LOW_POOL_BYTES, lock};
 use crate::pools::Pool;
+use crate::survey::Sight;
 
 /// How often it looks.
 const LOOK: Duration = Duration::from_secs(5);
@@ -112,8 +113,8 @@ impl Keeper {
     }
 
     /// What an operator should know.
-    pub(crate) fn problem(&self, daemon: &Daemon, of: &Pool) -> Option<Problem> {
-        let pool = Counts::of(&of.store);
+    pub(crate) fn problem(&self, daemon: &Daemon, of: &Pool, sight: &Sight) -> Option<Problem> {
+        let pool = Counts::seen(&of.store, sight);
         let state = self.state();
         let (message, remedy) = match &state.refused {
             _ if state.thread.as_ref().is_some_and(JoinHandle::is_finished) && !state.stopped => (
@@ -161,7 +162,9 @@ impl Keeper {
         }
         self.tend(daemon, pool);
         daemon.retention.write_if_due();
-        self.tell_alarm(&pool.name, crate::room::alarm(pool.used_percent()));
+        if let Some(used) = pool.sight().used_percent {
+            self.tell_alarm(&pool.name, crate::room::alarm(used));
+        }
         let counts = Counts::of(&pool.store);
         if daemon.config().store.gc == Collections::Auto && self.state().schedule.is_due(&counts, now) {
             // What came of it is noted and told there.
@@ -277,6 +280,13 @@ impl Counts {
         // The counts of the whole pool wait for whoever writes a head; below the least that is much nobody asks for them.
         let stored_bytes = if released_bytes < MUCH_BYTES { 0 } else { store.stats().stored_bytes };
         Self { released_bytes, stored_bytes, free_bytes: store.free_bytes() }
+    }
+
+    /// For who only tells of it.
+    fn seen(store: &Store, sight: &Sight) -> Self {
+        let released_bytes = store.released_bytes();
+        let stored_bytes = if released_bytes < MUCH_BYTES { 0 } else { sight.stats.stored_bytes };
+        Self { released_bytes, stored_bytes, free_bytes: sight.free_bytes }
     }
 
     fn is_short(&self) -> bool {
@@ -498,7 +508,7 @@ mod tests {
         let pool = daemon.pools.default().clone();
         let remove = |label: &str| daemon.destroy(&begin_remove(&daemon, label)).unwrap();
         remove("VTL001L8");
-        assert_eq!(pool.keeper.problem(&daemon, &pool), None);
+        assert_eq!(pool.keeper.problem(&daemon, &pool, &pool.sight()), None);
         let second = daemon.meta.read(|tx| vtl_library::cartridge(tx, "VTL002L8".parse().unwrap())).unwrap();
         let mut stream = pool.store.open_stream(vtl_store::OwnerId(second.id.0)).unwrap();
         let length = stream.len();
@@ -506,14 +516,15 @@ mod tests {
         stream.commit(b"").unwrap();
         drop(stream);
         remove("VTL002L8");
-        let problem = pool.keeper.problem(&daemon, &pool).unwrap();
+        let problem = pool.keeper.problem(&daemon, &pool, &pool.sight()).unwrap();
         assert!(problem.message.contains(&format!("{} bytes", length + 100_000)), "{problem:?}");
         assert!(problem.remedy.contains("vtl store gc"), "{problem:?}");
         // In a pool so full that each byte counts the keeper would come now; by hand it does not.
         pool.keeper.turn(&daemon, &pool, FIRST);
         assert!(pool.store.released_bytes() > 0);
         daemon.collect(&pool, GcRule::default()).unwrap();
-        assert_eq!((pool.store.released_bytes(), pool.keeper.problem(&daemon, &pool)), (0, None));
+        let told = pool.keeper.problem(&daemon, &pool, &pool.sight());
+        assert_eq!((pool.store.released_bytes(), told), (0, None));
         daemon.stop();
     }
 

@@ -49,6 +49,7 @@ mod sealing;
 mod sessions;
 mod spares;
 mod state;
+mod survey;
 mod tape_device;
 mod tape_map;
 mod target;
@@ -97,6 +98,7 @@ pub fn run(args: &Args) -> Result<(), String> {
         .map_err(|e| format!("cannot start: {e}"))?;
     daemon.remotes.use_runtime(runtime.handle().clone());
     let pools = daemon.pools.open_ones();
+    pools.iter().try_for_each(survey::Survey::start)?;
     pools.iter().try_for_each(|pool| Keeper::start(&daemon, pool))?;
     jobs::Jobs::open(&daemon);
     pools.iter().try_for_each(|pool| scrub::Scrub::start(&daemon, pool))?;

@@ -8,7 +8,7 @@ use tracing::error;
 use vtl_library::{Drive, Library, LibraryError, LibraryTargets};
 use vtl_types::{CartridgeId, LibraryName};
 
-use crate::drive::{DriveUnit, new_drive};
+use crate::drive::new_drive;
 use crate::eject::Ejection;
 use crate::inventory::{Bay, Bays, LeftOut, LibraryInventory};
 use crate::media::Shelf;
@@ -220,9 +220,10 @@ impl LiveLibrary {
             None => (self.target.clone(), drive.lun),
         };
         let device = new_drive(identity.clone(), &profile, self.meta.device(&drive.identity.serial));
-        let unit: DriveUnit = Unit::start(&format!("{}-drive{}", self.name, drive.number), device)
-            .map_err(LiveError::Thread)?;
-        let bay = Bay { identity: identity.clone(), target: target.name.clone(), lun, unit: unit.clone() };
+        let name = format!("{}-drive{}", self.name, drive.number);
+        let (unit, seen) = crate::drive::start(&name, device).map_err(LiveError::Thread)?;
+        let bay =
+            Bay { identity: identity.clone(), target: target.name.clone(), lun, unit: unit.clone(), seen };
         self.bays.write().unwrap_or_else(PoisonError::into_inner).push(bay);
         target.add(lun, Lun { identity, front: Arc::new(unit) });
         if own.is_some() {

@@ -318,9 +318,9 @@ pub fn position_bytes(medium: &CartridgeMedium) -> u64 {
     medium.cartridge.position_bytes()
 }
 
-/// Bytes of host data on a cartridge that is in a drive, and what it is kept by.
+/// Bytes of host data on a cartridge that is in a drive, and what it is kept by unless that is over.
 pub fn summary(medium: &CartridgeMedium) -> (u64, Protection) {
-    (medium.cartridge.used_bytes(), medium.cartridge.protection().at(medium.retention.now()))
+    (medium.cartridge.used_bytes(), medium.cartridge.protection())
 }
 
 /// The one place where what the store says becomes what a drive reports.

@@ -1,10 +1,14 @@
 //! How much room the pool has, and when an operator hears of it: long before drives warn their hosts.
 
+use std::path::Path;
+
 use rustix::fs::statvfs;
 use vtl_api::Problem;
+use vtl_store::Store;
 
 use crate::daemon::LOW_POOL_BYTES;
 use crate::pools::Pool;
+use crate::survey::Sight;
 
 /// Percent used at which the status and the log say so.
 const ALARMS: [u8; 3] = [80, 90, 95];
@@ -12,16 +16,9 @@ const ALARMS: [u8; 3] = [80, 90, 95];
 const PROBLEM_PERCENT: u8 = 95;
 
 impl Pool {
-    /// How full the pool is: of the file system of its home, or of its size, whichever is nearer to its end.
-    pub(crate) fn used_percent(&self) -> u8 {
-        let of_size = self.store.size_bytes().map_or(0, |size| percent(self.store.stored_bytes(), size));
-        of_size.max(file_system_percent(&self.home))
-    }
-
     /// What the status says of room.
-    pub(crate) fn room_problem(&self) -> Option<Problem> {
-        let free = self.store.free_bytes();
-        let used = self.used_percent();
+    pub(crate) fn room_problem(&self, sight: &Sight) -> Option<Problem> {
+        let (free, used) = (sight.free_bytes, sight.used_percent.unwrap_or(0));
         let message = if free < LOW_POOL_BYTES {
             format!(
                 "the pool is nearly full: {free} bytes can still be stored; drives report early warning, then end of tape"
@@ -46,12 +43,17 @@ pub(crate) fn alarm(used_percent: u8) -> Option<u8> {
     ALARMS.into_iter().rev().find(|alarm| used_percent >= *alarm)
 }
 
-/// As df has it: what is used of what is used or free for others than root. 0 when the file system does not say.
-fn file_system_percent(path: &std::path::Path) -> u8 {
-    statvfs(path).map_or(0, |of| {
-        let used = of.f_blocks.saturating_sub(of.f_bfree);
-        percent(used, used.saturating_add(of.f_bavail))
-    })
+/// How full a pool is: of the file system of its home, or of its size, whichever is nearer to its end. None when the file system does not say.
+pub(crate) fn used_percent(store: &Store, home: &Path) -> Option<u8> {
+    let of_size = store.size_bytes().map_or(0, |size| percent(store.stored_bytes(), size));
+    Some(of_size.max(file_system_percent(home)?))
+}
+
+/// As df has it: what is used of what is used or free for others than root.
+fn file_system_percent(path: &Path) -> Option<u8> {
+    let of = statvfs(path).ok()?;
+    let used = of.f_blocks.saturating_sub(of.f_bfree);
+    Some(percent(used, used.saturating_add(of.f_bavail)))
 }
 
 fn percent(part: u64, whole: u64) -> u8 {

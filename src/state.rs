@@ -4,12 +4,15 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::{FlockOperation, flock};
 use vtl_durable::RealDisk;
 use vtl_durable::sealed::{self, SealedError};
+use vtl_meta::MetaError;
 
 use crate::ballast::Ballast;
+use crate::meta::SharedMeta;
 use crate::sealing::{SEALED, Sealing, What, begins_sealed};
 
 /// An open state folder. The lock on it lasts as long as this value.
@@ -17,6 +20,8 @@ pub struct StateFolder {
     path: PathBuf,
     ballast: Ballast,
     sealing: Sealing,
+    /// Who stages a restore: all use the same name for what is not yet checked.
+    staging: Mutex<()>,
     _lock: File,
 }
 
@@ -115,7 +120,13 @@ impl StateFolder {
         // Before anything is written, and after nobody else can use it.
         ballast.give_up_if_needed();
         sign(&mut lock).map_err(|error| StateError::Io(path.join(LOCK), error))?;
-        Ok(Self { path: path.to_owned(), ballast, sealing: Sealing::default(), _lock: lock })
+        Ok(Self {
+            path: path.to_owned(),
+            ballast,
+            sealing: Sealing::default(),
+            staging: Mutex::default(),
+            _lock: lock,
+        })
     }
 
     /// A copy of the inventory that [`stage_restore`] has put beside it takes its place. Whoever opens secrets does that first: a start that a wrong key
@@ -278,25 +289,66 @@ impl StateFolder {
 /// Checks a copy of the inventory and puts it beside the inventory, to take its place at the next start.
 ///
 /// # Errors
-/// What is wrong with the copy.
+/// What is wrong with the copy. One that was staged before waits on.
 pub fn stage_restore(state: &StateFolder, copy: &Path) -> Result<(), String> {
-    let staged = state.path.join(STAGED);
-    let fail = |error: io::Error| format!("{}: {error}", copy.display());
     // A device or a pipe would have no end, or no beginning.
-    if !fs::metadata(copy).map_err(fail)?.is_file() {
+    if !fs::metadata(copy).map_err(at(copy))?.is_file() {
         return Err(format!("{} is no plain file; name what vtl system backup has written", copy.display()));
     }
-    let mut source = File::open(copy).map_err(fail)?;
-    let fresh = state.path.join("inventory.restore.new");
-    let mut file =
-        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh).map_err(fail)?;
-    io::copy(&mut source, &mut file).and_then(|_| file.sync_all()).map_err(fail)?;
+    let (fresh, staged) = (state.path.join(UNCHECKED), state.path.join(STAGED));
+    let _one_at_a_time = state.staging.lock().unwrap_or_else(PoisonError::into_inner);
+    let put = copy_checked(copy, &fresh).and_then(|()| {
+        fs::rename(&fresh, &staged).map_err(at(&staged))?;
+        // Who was told that it will take the inventory's place has it after a power cut, too.
+        sync_folder(&state.path).map_err(at(&state.path))
+    });
+    if put.is_err() {
+        // It may hold secrets. The first error is the one to tell; the next restore writes over what cannot be removed.
+        drop(remove_side_files(&fresh).and_then(|()| fs::remove_file(&fresh)));
+    }
+    put
+}
+
+/// Copies the file and finds it whole. Order: (1) side files that a restore that was cut off has left, which SQLite would take for this one's, (2) the
+/// bytes, (3) the look, (4) what the look has left beside it.
+fn copy_checked(copy: &Path, fresh: &Path) -> Result<(), String> {
+    remove_side_files(fresh).map_err(at(fresh))?;
+    let mut source = File::open(copy).map_err(at(copy))?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(fresh)
+        .map_err(at(fresh))?;
+    io::copy(&mut source, &mut file).and_then(|_| file.sync_all()).map_err(at(fresh))?;
     drop(file);
-    crate::meta::SharedMeta::open(&fresh).map_err(|e| e.to_string())?;
-    remove_side_files(&fresh).map_err(fail)?;
-    fs::rename(&fresh, &staged).map_err(fail)?;
-    // Who was told that it will take the inventory's place has it after a power cut, too.
-    sync_folder(&state.path).map_err(fail)
+    SharedMeta::check(fresh).map_err(|error| not_restored(copy, &error))?;
+    remove_side_files(fresh).map_err(at(fresh))
+}
+
+/// Told of the file that was named: the one that was looked at is ours.
+fn not_restored(copy: &Path, error: &MetaError) -> String {
+    let why = match error {
+        MetaError::Empty(_) | MetaError::NotOurs { .. } => "it holds no inventory".to_owned(),
+        MetaError::Damaged { findings, .. } => format!("it is damaged ({})", findings.join("; ")),
+        MetaError::DamagedRow(row) => format!("its row {row} is damaged"),
+        MetaError::Newer { module, found, known, .. } => {
+            format!(
+                "a newer vtl has written it (schema '{module}' is at {found}, this program knows {known})"
+            )
+        }
+        other => other.to_string(),
+    };
+    format!(
+        "{}: {why}; name what vtl system backup of this version or an older one has written",
+        copy.display()
+    )
+}
+
+fn at(path: &Path) -> impl FnOnce(io::Error) -> String {
+    let path = path.to_owned();
+    move |error| format!("{}: {error}", path.display())
 }
 
 /// A staged copy takes the inventory's place; the old one is kept beside it. Order: (1) side files of the copy before that one, (2) the old inventory
@@ -332,6 +384,8 @@ pub(crate) fn next_inventory(folder: &Path) -> PathBuf {
 
 const INVENTORY: &str = "inventory.db";
 const STAGED: &str = "inventory.restore";
+/// A copy before it is known to be one.
+const UNCHECKED: &str = "inventory.restore.new";
 /// The inventory that a restore has replaced.
 pub(crate) const BEFORE_RESTORE: &str = "inventory.before-restore.db";
 
@@ -442,6 +496,46 @@ mod tests {
             let torn = state.secret(what, name).unwrap_err();
             assert!(matches!(torn, StateError::Secret(..)), "{torn}");
         }
+    }
+
+    #[test]
+    fn what_holds_no_inventory_is_not_staged_and_what_was_staged_before_waits_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let state = StateFolder::open(&path("state")).unwrap();
+        drop(SharedMeta::open(&path("good.db")).unwrap());
+        fs::write(path("empty.db"), b"").unwrap();
+        fs::write(path("noise.db"), [0xa5; 8192]).unwrap();
+        let good = fs::read(path("good.db")).unwrap();
+        fs::write(path("half.db"), &good[..good.len() / 2]).unwrap();
+        stage_restore(&state, &path("good.db")).unwrap();
+        let staged = inventories(&path("state"));
+        assert_eq!(staged.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["inventory.restore"]);
+        for (name, why) in [
+            ("empty.db", "it holds no inventory; name what vtl system backup"),
+            ("noise.db", "it is damaged ("),
+            ("half.db", "it is damaged ("),
+        ] {
+            let told = stage_restore(&state, &path(name)).unwrap_err();
+            let wanted = format!("{}: {why}", path(name).display());
+            assert!(told.starts_with(&wanted) && told.contains("name what vtl system backup"), "{told}");
+            assert!(inventories(&path("state")) == staged, "{name} has left something behind");
+        }
+    }
+
+    #[test]
+    fn a_copy_does_not_meet_the_journal_that_a_restore_that_was_cut_off_has_left() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let state = StateFolder::open(&path("state")).unwrap();
+        drop(SharedMeta::open(&path("good.db")).unwrap());
+        // A journal of an inventory that is in use: it holds a change that the copy does not.
+        let other = SharedMeta::open(&path("other.db")).unwrap();
+        other.set_flag("of the other").unwrap();
+        fs::copy(path("other.db-wal"), path("state/inventory.restore.new-wal")).unwrap();
+        stage_restore(&state, &path("good.db")).unwrap();
+        let restored = SharedMeta::open(&path("state/inventory.restore")).unwrap();
+        assert!(!restored.flag("of the other").unwrap());
     }
 
     fn inventories(folder: &Path) -> Vec<(String, Vec<u8>)> {

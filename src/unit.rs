@@ -5,10 +5,13 @@
 //!
 //! A device that panics is not asked again: the command in hand, those that wait and all that come later are answered HARDWARE ERROR, jobs are
 //! not run, and the status of the daemon names the unit. What the device held and had not made durable is lost; a cartridge in it stays there until a restart begins anew.
+//!
+//! What the device has done is noted before anybody hears that it is done: who was told of it and looks finds it.
 
 use std::any::Any;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, mpsc};
 use std::thread;
@@ -38,7 +41,10 @@ pub enum Answer {
 /// Where a connection hears of its tasks. Bounded by the connection's command window.
 pub type AnswerTo = UnboundedSender<Answer>;
 
-type Job<U> = Box<dyn FnOnce(&mut U) + Send>;
+type Job<U> = Box<dyn FnOnce(&mut U) -> Tell + Send>;
+
+/// Tells who waits for a job that it is done.
+type Tell = Box<dyn FnOnce()>;
 
 enum Message<U> {
     /// With the span of the session that it came in.
@@ -54,6 +60,18 @@ struct Owed {
     tasks: Tasks,
     failure: OnceLock<Failure>,
     meter: Meter,
+    /// The device is at something.
+    works: AtomicBool,
+}
+
+impl Owed {
+    fn begin(&self) {
+        self.works.store(true, Ordering::Release);
+    }
+
+    fn end(&self) {
+        self.works.store(false, Ordering::Release);
+    }
 }
 
 /// The front of a unit; clones share it. The thread ends when the last clone is gone.
@@ -75,13 +93,15 @@ struct Asked<J, T> {
 }
 
 impl<J, T> Asked<J, T> {
-    fn run<U>(self, device: &mut U)
+    fn run<U>(self, device: &mut U) -> Tell
     where
         J: FnOnce(&mut U) -> T,
+        T: 'static,
     {
         let Self { job, done } = self;
+        let told = job(device);
         // Nobody waiting any more is no failure.
-        drop(done.send(job(device)));
+        Box::new(move || drop(done.send(told)))
     }
 }
 
@@ -125,11 +145,30 @@ impl<U: LogicalUnit + Send + 'static> Unit<U> {
     /// # Errors
     /// When the system gives no thread.
     pub fn start(name: &str, device: U) -> std::io::Result<Self> {
+        Self::watched(name, device, |_| ())
+    }
+
+    /// The same. `watch` looks at the device now, and whenever it has done something; it must be quick.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn watched(
+        name: &str,
+        device: U,
+        mut watch: impl FnMut(&U) + Send + 'static,
+    ) -> std::io::Result<Self> {
+        watch(&device);
         let (queue, messages) = mpsc::channel();
         let owed = Arc::new(Owed::default());
         let (shared, unit) = (owed.clone(), name.to_owned());
-        thread::Builder::new().name(name.to_owned()).spawn(move || run(unit, device, &messages, &shared))?;
+        let life = move || run(unit, device, &messages, &shared, &mut watch);
+        thread::Builder::new().name(name.to_owned()).spawn(life)?;
         Ok(Self { queue, owed })
+    }
+
+    /// Whether the device is at something. Who asks this first and then looks at what was noted finds all that was done by then.
+    pub fn is_busy(&self) -> bool {
+        self.owed.works.load(Ordering::Acquire)
     }
 
     /// What it has counted and what waits; the device is not asked, however busy it is.
@@ -154,14 +193,21 @@ impl<U: LogicalUnit + Send + 'static> Unit<U> {
     ) -> Result<T, Failed> {
         let (done, wait) = mpsc::sync_channel(1);
         let asked = Asked { job, done };
-        self.post(move |device| asked.run(device));
+        self.queue_job(Box::new(move |device: &mut U| asked.run(device)));
         // As long as this front is there, so is the thread: a job that is dropped has met a failed device.
         wait.recv().map_err(|_| Failed)
     }
 
     /// Runs `job` on the device when its turn comes, without waiting. A device that has failed runs nothing.
     pub fn post(&self, job: impl FnOnce(&mut U) + Send + 'static) {
-        drop(self.queue.send(Message::Job(Box::new(job))));
+        self.queue_job(Box::new(move |device: &mut U| -> Tell {
+            job(device);
+            Box::new(|| ())
+        }));
+    }
+
+    fn queue_job(&self, job: Job<U>) {
+        drop(self.queue.send(Message::Job(job)));
     }
 }
 
@@ -278,9 +324,16 @@ fn take_those_of(tasks: &Tasks, nexuses: &[NexusId]) {
 }
 
 /// The thread: serves until the device fails, then answers for it.
-fn run<U: LogicalUnit>(unit: String, mut device: U, messages: &mpsc::Receiver<Message<U>>, owed: &Owed) {
+fn run<U: LogicalUnit>(
+    unit: String,
+    mut device: U,
+    messages: &mpsc::Receiver<Message<U>>,
+    owed: &Owed,
+    watch: &mut dyn FnMut(&U),
+) {
     // Nobody looks at the device again, whatever state the panic left it in.
-    let served = catch_unwind(AssertUnwindSafe(|| serve(&mut device, messages, owed)));
+    let served = catch_unwind(AssertUnwindSafe(|| serve(&mut device, messages, owed, watch)));
+    owed.end();
     let Err(panic) = served else { return };
     let why = said(panic.as_ref());
     error!(unit, why, "a device has failed: it answers HARDWARE ERROR to everything until vtld is restarted");
@@ -307,25 +360,38 @@ fn said(panic: &(dyn Any + Send)) -> String {
         .unwrap_or_else(|| "it did not say why".to_owned())
 }
 
-fn serve<U: LogicalUnit>(device: &mut U, messages: &mpsc::Receiver<Message<U>>, owed: &Owed) {
+fn serve<U: LogicalUnit>(
+    device: &mut U,
+    messages: &mpsc::Receiver<Message<U>>,
+    owed: &Owed,
+    watch: &mut dyn FnMut(&U),
+) {
     let tasks = &owed.tasks;
+    let mut note = |device: &U| {
+        owed.meter.note(device.vitals());
+        watch(device);
+        owed.end();
+    };
     while let Some(message) = next(device, messages) {
         match message {
             Message::Job(job) => {
-                job(device);
-                owed.meter.note(device.vitals());
+                owed.begin();
+                let tell = job(device);
+                note(device);
+                tell();
             }
             Message::Command(task, command, session) => {
                 let key = (command.nexus, task);
                 if !lock(tasks).contains_key(&key) {
                     continue;
                 }
+                owed.begin();
                 // What is logged on the way is of that session.
                 let reply = session.in_scope(|| device.execute(&command));
                 owed.meter.ended(&command, &reply, clock::now_ns());
-                owed.meter.note(device.vitals());
                 drop(command);
                 let aborted = device.take_aborted();
+                note(device);
                 // From here on nothing is asked of the device: an answer that was taken is sent.
                 let answer = lock(tasks).remove(&key);
                 take_those_of(tasks, &aborted);
@@ -365,6 +431,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicU64;
+
     use bytes::Bytes;
     use scsi::disk::RamDisk;
     use scsi::spc::Identity;
@@ -454,6 +522,39 @@ mod tests {
         assert!(matches!(untouched, Answer::Done(..)), "{untouched:?}");
         let told = run_now(&unit, command(TWO, &TEST_UNIT_READY, &[]));
         assert_eq!(told.sense.unwrap().as_bytes()[12..14], [0x2a, 0x05]);
+    }
+
+    #[test]
+    fn what_a_device_has_done_is_noted_before_anybody_hears_that_it_is_done() {
+        let personality = RamDisk::<Nothing>::personality().unwrap();
+        let device = RamDisk::new(Identity::new(&personality, "D", 1), 1 << 20, Nothing);
+        let looks = Arc::new(AtomicU64::new(0));
+        let count = looks.clone();
+        // Whoever is told too early looks too early, too.
+        let watch = move |_: &RamDisk<Nothing>| {
+            thread::sleep(Duration::from_millis(20));
+            count.fetch_add(1, Ordering::Relaxed);
+        };
+        let unit = Unit::watched("disk", device, watch).unwrap();
+        let looks = || looks.load(Ordering::Relaxed);
+        assert_eq!((looks(), unit.is_busy()), (1, false));
+        unit.call(|_| ()).unwrap();
+        assert_eq!((looks(), unit.is_busy()), (2, false));
+        let (to, mut answers) = unbounded_channel();
+        unit.submit(TaskKey::default(), command(ONE, &TEST_UNIT_READY, &[]), &to);
+        answers.blocking_recv().unwrap();
+        assert_eq!((looks(), unit.is_busy()), (3, false));
+        let (go, wait) = mpsc::channel::<()>();
+        let (begun, has_begun) = mpsc::channel();
+        unit.post(move |_| {
+            begun.send(()).unwrap();
+            let _ = wait.recv();
+        });
+        has_begun.recv().unwrap();
+        assert!(unit.is_busy());
+        go.send(()).unwrap();
+        unit.call(|_| ()).unwrap();
+        assert_eq!((looks(), unit.is_busy()), (5, false));
     }
 
     /// A device that panics when it is asked to rewind, and when it is woken.

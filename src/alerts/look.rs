@@ -1,12 +1,17 @@
 //! What there is to find: each rule asks the part that knows. Nobody is waited for: drives tell what they counted last.
 
+use std::collections::BTreeMap;
+
 use vtl_alert::{Finding, Reading, Rule};
 use vtl_library::LibraryError;
 use vtl_store::{Health, OwnerId};
 
 use crate::clock::{rfc3339, unix_seconds};
 use crate::daemon::Daemon;
-use crate::pools::Pool;
+use crate::metrics::RemoteCounts;
+use crate::pools::rows::PoolState;
+use crate::pools::{Closed, Pool};
+use crate::survey::Sight;
 
 /// So many percent below its limit a pool must come before its alert is over.
 const SPACE_SLACK_PERCENT: u8 = 5;
@@ -29,15 +34,22 @@ fn ending(ends_s: u64, now_s: u64, ahead_s: u64) -> Option<Finding> {
 impl Daemon {
     /// The rules that were looked at, and what was found.
     pub(super) fn findings(&self) -> (Vec<Rule>, Vec<Finding>) {
-        let mut looked =
-            vec![Rule::Space, Rule::Damage, Rule::Certificate, Rule::TapeAlert, Rule::RemoteAway];
-        let pools = self.pools.open_ones();
+        let mut looked = vec![Rule::Space, Rule::Damage, Rule::Certificate, Rule::TapeAlert];
+        let (pools, closed) = self.pools.all();
         let limit = self.config().alerts.space_percent;
-        let mut found: Vec<Finding> = pools.iter().filter_map(|pool| too_full(pool, limit)).collect();
-        found.extend(pools.iter().filter_map(|pool| damaged(pool)));
+        let mut found = Vec::new();
+        for (pool, sight) in pools.iter().zip(crate::survey::sights(&pools)) {
+            found.extend(too_full(pool, &sight, limit));
+            found.extend(damaged(pool, &sight));
+        }
+        found.extend(closed.iter().flat_map(|closed| not_open(closed)));
         found.extend(self.ending_certificate());
         found.extend(self.raised_flags());
-        found.extend(self.away_remotes());
+        if let Ok(remotes) = self.remotes.names() {
+            looked.push(Rule::RemoteAway);
+            let counts: BTreeMap<_, _> = self.remotes.meters().counts().into_iter().collect();
+            found.extend(remotes.iter().filter_map(|name| away(name, counts.get(name))));
+        }
         if let Some(failed) = self.jobs.failed() {
             looked.push(Rule::JobFailed);
             found.extend(failed.iter().map(job_failed));
@@ -74,23 +86,6 @@ impl Daemon {
         found
     }
 
-    fn away_remotes(&self) -> Vec<Finding> {
-        let away = self
-            .remotes
-            .meters()
-            .counts()
-            .into_iter()
-            .filter_map(|(name, counts)| Some((name, counts.away?)));
-        let finding = |(name, away): (String, crate::metrics::Away)| Finding {
-            rule: Rule::RemoteAway,
-            message: format!("it cannot be used since {}: {}", rfc3339(away.since_unix_s), away.why),
-            remedy: format!("vtl remote test {name}"),
-            subject: format!("remote {name}"),
-            reading: Reading::Bad,
-        };
-        away.map(finding).collect()
-    }
-
     /// `None`: not now, or it cannot be told.
     fn look_for_exports(&self) -> Option<Vec<Finding>> {
         let now_s = unix_seconds();
@@ -106,7 +101,10 @@ impl Daemon {
         let Some(days) = days else { return Some(Vec::new()) };
         let since_s = now_s.saturating_sub(u64::from(days) * DAY_S);
         let labels = self.unexported(since_s).ok()?;
-        let Some(first) = labels.first() else { return Some(Vec::new()) };
+        // Of what is in a pool that is not open nobody knows.
+        let Some(first) = labels.first() else {
+            return self.pools.closed_ones().is_empty().then(Vec::new);
+        };
         Some(vec![Finding {
             rule: Rule::NoExport,
             subject: "cartridges".to_owned(),
@@ -141,8 +139,10 @@ impl Daemon {
     }
 }
 
-fn too_full(pool: &Pool, limit: u8) -> Option<Finding> {
-    let used = pool.used_percent();
+fn too_full(pool: &Pool, sight: &Sight, limit: u8) -> Option<Finding> {
+    let Some(used) = sight.used_percent.filter(|_| !sight.is_stale()) else {
+        return Some(Finding::unknown(Rule::Space, pool.subject()));
+    };
     let reading = match used {
         used if used >= limit => Reading::Bad,
         used if used > limit.saturating_sub(SPACE_SLACK_PERCENT) => Reading::Between,
@@ -152,24 +152,55 @@ fn too_full(pool: &Pool, limit: u8) -> Option<Finding> {
         rule: Rule::Space,
         subject: pool.subject(),
         reading,
-        message: format!("{used} % are used; {} bytes can still be stored", pool.store.free_bytes()),
+        message: format!("{used} % are used; {} bytes can still be stored", sight.free_bytes),
         remedy: "free space on its disk, raise its size if that is what ends, or remove cartridges"
             .to_owned(),
     })
 }
 
-fn damaged(pool: &Pool) -> Option<Finding> {
-    let (ranges, health) = (pool.store.scrub_findings().len(), pool.store.health());
-    let (message, remedy) = match (health, ranges) {
+fn damaged(pool: &Pool, sight: &Sight) -> Option<Finding> {
+    let (message, remedy) = match (pool.store.health(), sight.damaged_ranges) {
         (Health::ReadOnly { why }, _) => {
             (format!("the pool takes no writes: {why}"), "check the disk, then restart vtld")
         }
+        _ if sight.is_stale() => return Some(Finding::unknown(Rule::Damage, pool.subject())),
         (_, 0) => return None,
         (_, 1) => ("the scrub found a damaged range".to_owned(), "see vtl store scrub --status"),
         (_, ranges) => (format!("the scrub found {ranges} damaged ranges"), "see vtl store scrub --status"),
     };
     let remedy = remedy.to_owned();
     Some(Finding { rule: Rule::Damage, subject: pool.subject(), reading: Reading::Bad, message, remedy })
+}
+
+/// A pool that is not open cannot be used, and how full it is cannot be told. One that is being removed is not missed.
+fn not_open(closed: &Closed) -> [Finding; 2] {
+    let damage = match closed.row.state {
+        PoolState::Removing => Finding::unknown(Rule::Damage, closed.subject()),
+        _ => Finding {
+            rule: Rule::Damage,
+            subject: closed.subject(),
+            reading: Reading::Bad,
+            message: format!("the pool is not open: {}", closed.why),
+            remedy: closed.remedy(),
+        },
+    };
+    [damage, Finding::unknown(Rule::Space, closed.subject())]
+}
+
+/// What is found of a remote. Of one that has answered nothing since the start nobody knows whether it is back.
+fn away(name: &str, counts: Option<&RemoteCounts>) -> Option<Finding> {
+    let subject = format!("remote {name}");
+    match counts {
+        Some(RemoteCounts { away: Some(away), .. }) => Some(Finding {
+            rule: Rule::RemoteAway,
+            subject,
+            reading: Reading::Bad,
+            message: format!("it cannot be used since {}: {}", rfc3339(away.since_unix_s), away.why),
+            remedy: format!("vtl remote test {name}"),
+        }),
+        Some(RemoteCounts { has_answered: true, .. }) => None,
+        _ => Some(Finding::unknown(Rule::RemoteAway, subject)),
+    }
 }
 
 fn job_failed(job: &vtl_jobs::Job) -> Finding {
@@ -205,6 +236,22 @@ mod tests {
         assert_eq!(before, "the certificate of the API ends 1970-01-12T13:46:40Z");
         let after = told(1_000_000).unwrap();
         assert_eq!(after, "the certificate of the API has ended 1970-01-12T13:46:40Z");
+    }
+
+    #[test]
+    fn a_remote_is_good_again_when_a_call_has_come_through_and_not_because_none_was_made() {
+        let told =
+            |counts: &RemoteCounts| away("cloud", Some(counts)).map(|found| (found.reading, found.message));
+        let unknown = Some((Reading::Unknown, String::new()));
+        assert_eq!(away("cloud", None), Some(Finding::unknown(Rule::RemoteAway, "remote cloud".to_owned())));
+        let mut counts = RemoteCounts::default();
+        assert_eq!(told(&counts), unknown);
+        counts.away =
+            Some(crate::metrics::Away { since_unix_s: 86_400, failures: 2, why: "no route".to_owned() });
+        let message = "it cannot be used since 1970-01-02T00:00:00Z: no route".to_owned();
+        assert_eq!(told(&counts), Some((Reading::Bad, message)));
+        (counts.away, counts.has_answered) = (None, true);
+        assert_eq!(told(&counts), None);
     }
 
     #[test]

@@ -152,15 +152,19 @@ impl Daemon {
         }
     }
 
-    /// A loaded cartridge's drive knows best; otherwise its head says.
+    /// A loaded cartridge's drive knows best, as it was after the last thing that it did; otherwise its head says.
     fn summary(&self, cartridge: &Cartridge) -> (u64, Protection) {
         let loaded = match (&cartridge.library, cartridge.place) {
             (Some(name), Place::Drive(number)) => self.library(name).and_then(|live| live.bay(number)),
             _ => None,
         };
-        let from_drive = loaded
-            .and_then(|bay| bay.unit.call(|drive| drive.medium().map(crate::media::summary)).ok().flatten());
-        from_drive.unwrap_or_else(|| self.shelf.summary(cartridge.id))
+        let label = cartridge.label.to_string();
+        let is_it = |seen: &crate::drive::Seen| seen.status.label.as_deref() == Some(label.as_str());
+        let seen = loaded.and_then(|bay| bay.seen()).map(|(seen, _)| seen).filter(is_it);
+        match seen.and_then(|seen| seen.summary) {
+            Some((used_bytes, protection)) => (used_bytes, protection.at(self.retention.now())),
+            None => self.shelf.summary(cartridge.id),
+        }
     }
 
     pub(super) fn find(&self, label: &str) -> Answer<Cartridge> {

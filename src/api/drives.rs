@@ -5,7 +5,6 @@ use vtl_api::{ApiError, DriveInfo, ErrorCode};
 use super::route::{Nothing, Route, get};
 use super::{Answer, refused};
 use crate::daemon::Daemon;
-use crate::drive::Work;
 use crate::inventory::Bay;
 use crate::library::LiveLibrary;
 
@@ -46,9 +45,10 @@ impl Daemon {
     }
 
     fn drive_row(&self, live: &LiveLibrary, number: u16, bay: &Bay) -> Answer<DriveInfo> {
-        let asked = bay.unit.call(|drive| (drive.status(), crate::drive::holder(drive), Work::of(drive)));
+        let seen = bay.seen();
+        let busy = seen.as_ref().is_some_and(|(_, is_busy)| *is_busy);
         let (status, holder, work) =
-            asked.map_or((None, None, None), |(status, holder, work)| (Some(status), holder, Some(work)));
+            seen.map_or((None, None, None), |(seen, _)| (Some(seen.status), seen.holder, Some(seen.work)));
         let profile = self
             .meta
             .read(|tx| vtl_library::library(tx, &live.name))
@@ -74,6 +74,41 @@ impl Daemon {
             compression: work.as_ref().map(|work| work.compresses),
             cartridge: status.and_then(|status| status.label),
             initiator: holder,
+            busy,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use crate::daemon::tests::open;
+
+    #[test]
+    fn a_drive_that_is_at_something_is_told_as_it_was_before_and_nobody_waits_for_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let daemon = open(folder.path(), &[]);
+        let bay = daemon.libraries()[0].bay(0).unwrap();
+        let (go, wait) = mpsc::channel::<()>();
+        bay.unit.post(move |_| {
+            let _ = wait.recv();
+        });
+        while !bay.unit.is_busy() {
+            std::thread::yield_now();
+        }
+        let (to, told) = mpsc::channel();
+        let asker = daemon.clone();
+        std::thread::spawn(move || to.send((asker.drive_list(), asker.drive_show("lib0", "0"))));
+        let (list, one) = told.recv_timeout(Duration::from_secs(10)).expect("an answer while it is busy");
+        let (list, one) = (list.unwrap(), one.unwrap());
+        let shown = |at: usize| (list[at].number, list[at].state.as_str(), list[at].busy);
+        assert_eq!((shown(0), shown(1)), ((0, "empty", true), (1, "empty", false)));
+        assert_eq!((one.number, one.busy), (0, true));
+        go.send(()).unwrap();
+        bay.unit.call(|_| ()).unwrap();
+        assert!(!daemon.drive_show("lib0", "0").unwrap().busy);
+        daemon.stop();
     }
 }

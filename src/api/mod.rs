@@ -52,6 +52,7 @@ use vtl_library::{LibraryError, MoveFault};
 
 pub(crate) use self::admit::is_this_machine;
 use self::call::Api;
+pub(crate) use self::pools::folder_problems;
 use self::route::{Does, Nothing, Route, get};
 use crate::daemon::{Daemon, internal, invalid};
 use crate::inventory::CarryError;

@@ -27,6 +27,7 @@ use crate::own_files::not_ours;
 use crate::pools::rows::{self, KeyPlace, PoolRow, PoolState};
 use crate::pools::{Closed, MOST_POOLS, Pool, PoolError, overlap};
 use crate::state::hexadecimal;
+use crate::survey::Sight;
 
 type Answer<T> = Result<T, ApiError>;
 
@@ -61,10 +62,11 @@ impl Daemon {
     /// All pools.
     pub(crate) fn pool_list(&self) -> Answer<Vec<PoolInfo>> {
         let mut all = Vec::new();
-        for pool in self.pools.open_ones() {
-            all.push(self.pool_told(&pool)?);
+        let (open, closed) = self.pools.all();
+        for (pool, sight) in open.iter().zip(crate::survey::sights(&open)) {
+            all.push(self.pool_told(pool, &sight)?);
         }
-        for closed in self.pools.closed_ones() {
+        for closed in closed {
             all.push(self.closed_told(&closed)?);
         }
         all.sort_by_key(|pool| (!pool.default, pool.name.clone()));
@@ -74,19 +76,19 @@ impl Daemon {
     /// One pool.
     pub(crate) fn pool_show(&self, name: &str) -> Answer<PoolInfo> {
         match self.pools.one(Some(name)) {
-            Ok(pool) => self.pool_told(&pool),
+            Ok(pool) => self.pool_told(&pool, &pool.sight()),
             Err(PoolError::Closed(closed)) => self.closed_told(&closed),
             Err(error) => Err(error.into()),
         }
     }
 
-    fn pool_told(&self, pool: &Pool) -> Answer<PoolInfo> {
-        let (folders, stats) = (pool.store.folders(), pool.store.stats());
+    fn pool_told(&self, pool: &Pool, sight: &Sight) -> Answer<PoolInfo> {
+        let (folders, stats) = (&sight.folders, &sight.stats);
         let missing = folders.iter().any(|folder| folder.state == FolderState::Missing);
         let state = match pool.store.health() {
             Health::ReadOnly { .. } if missing => "degraded",
             Health::ReadOnly { .. } => "read-only",
-            Health::Ok if pool.store.free_bytes() == 0 => "full",
+            Health::Ok if sight.free_bytes == 0 => "full",
             Health::Ok => "ok",
         };
         let row = self.meta.read(|tx| Ok(rows::find(tx, &pool.name)?)).map_err(|error| refused(&error))?;
@@ -102,7 +104,7 @@ impl Daemon {
             unique_bytes: stats.unique_bytes,
             memory_share_bytes: pool.memory_bytes as u64,
             stored_bytes: folders.iter().map(|folder| folder.stored_bytes).sum(),
-            free_bytes: pool.store.free_bytes(),
+            free_bytes: sight.free_bytes,
             folders: folders.iter().map(told).collect(),
         })
     }
@@ -424,23 +426,20 @@ pub(super) fn set_pool(
     }
 }
 
-impl Pool {
-    /// Folders that an operator has to look after.
-    pub(crate) fn folder_problems(&self) -> Vec<Problem> {
-        let folders = self.store.folders();
-        // With one folder a write that failed is tried again there, and what stays is told by drives and pool.
-        let failed = folders.iter().filter(|_| folders.len() > 1).filter_map(|folder| match &folder.state {
-            FolderState::Failed { why } => Some((folder, why)),
-            _ => None,
-        });
-        let problem = |(folder, why): (&Folder, &String)| Problem {
-            subject: folder.path.display().to_string(),
-            message: format!("this folder of the pool gets no new packs: {why}"),
-            remedy: "check its disk, then restart vtld; or move its packs to the others: vtl pool drain"
-                .to_owned(),
-        };
-        failed.map(problem).collect()
-    }
+/// Folders of a pool that an operator has to look after.
+pub(crate) fn folder_problems(folders: &[Folder]) -> Vec<Problem> {
+    // With one folder a write that failed is tried again there, and what stays is told by drives and pool.
+    let failed = folders.iter().filter(|_| folders.len() > 1).filter_map(|folder| match &folder.state {
+        FolderState::Failed { why } => Some((folder, why)),
+        _ => None,
+    });
+    let problem = |(folder, why): (&Folder, &String)| Problem {
+        subject: folder.path.display().to_string(),
+        message: format!("this folder of the pool gets no new packs: {why}"),
+        remedy: "check its disk, then restart vtld; or move its packs to the others: vtl pool drain"
+            .to_owned(),
+    };
+    failed.map(problem).collect()
 }
 
 /// The first of them, and how many more.

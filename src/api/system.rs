@@ -64,7 +64,8 @@ impl Daemon {
     pub(super) fn system_status(&self) -> Answer<SystemStatus> {
         let problems = self.problems();
         let pools = self.pools.open_ones();
-        let pool_used_percent = pools.iter().map(|pool| pool.used_percent()).max().unwrap_or(0);
+        let sights = crate::survey::sights(&pools);
+        let pool_used_percent = sights.iter().filter_map(|sight| sight.used_percent).max().unwrap_or(0);
         Ok(SystemStatus {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             state: if problems.is_empty() { "ok" } else { "problem" }.to_owned(),
@@ -72,7 +73,7 @@ impl Daemon {
             started: rfc3339(self.started_unix_s),
             portals: self.portals().iter().map(ToString::to_string).collect(),
             sessions: u32::try_from(self.sessions().list().len()).unwrap_or(u32::MAX),
-            free_bytes: pools.iter().map(|pool| pool.store.free_bytes()).fold(0, u64::saturating_add),
+            free_bytes: sights.iter().map(|sight| sight.free_bytes).fold(0, u64::saturating_add),
             pool_used_percent,
             pool_alarm: crate::room::alarm(pool_used_percent),
             scrub: self.scrub_lines(&pools),

@@ -10,6 +10,7 @@ const VOLATILE: &[&str] = &[
     "arrived_bytes",
     "attempts",
     "block",
+    "busy",
     "bytes_per_s",
     "done_bytes",
     "events",

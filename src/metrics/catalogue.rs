@@ -60,6 +60,7 @@ families! {
     SENSE: Counter "vtl_sense" None, ["unit", "key", "asc", "ascq"], "Sense data given to hosts; filemarks and ends of data are among it";
     LATENCY: Histogram "vtl_command_latency_seconds" SECONDS, ["unit", "class"], "From a command with all its data to its answer";
     QUEUE: Gauge "vtl_queue_depth" None, ["unit"], "Commands that wait or run";
+    POOL_AGE: Gauge "vtl_pool_age_seconds" SECONDS, ["pool"], "How long ago the disks of this pool told the figures that follow; after a minute those are left out";
     POOL_LOGICAL: Gauge "vtl_pool_logical_bytes" BYTES, ["pool"], "What hosts have written and not overwritten";
     POOL_UNIQUE: Gauge "vtl_pool_unique_bytes" BYTES, ["pool"], "The same with each content once";
     POOL_STORED: Gauge "vtl_pool_stored_bytes" BYTES, ["pool"], "The same compressed, as it lies in packs";

@@ -6,6 +6,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{ConnectInfo, Request, State};
@@ -13,22 +14,59 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use subtle::ConstantTimeEq;
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 use tracing::error;
-use vtl_api::ApiError;
+use vtl_api::{ApiError, ErrorCode};
 use vtl_store::Health;
 
 use super::CONTENT_TYPE;
 use crate::api::{error_response, is_this_machine};
 use crate::daemon::Daemon;
+use crate::pools::Pool;
 
 /// Whether the API would let a caller with these headers, from there, in.
 type Admission = Arc<dyn Fn(HeaderMap, IpAddr) -> Answer + Send + Sync>;
 type Answer = Pin<Box<dyn Future<Output = Result<(), ApiError>> + Send>>;
 
+/// So long it may take to tell: less than the ten seconds that Prometheus waits.
+const PATIENCE: Duration = Duration::from_secs(8);
+
 #[derive(Clone)]
 struct Watched {
     daemon: Arc<Daemon>,
     admission: Admission,
+    metrics: Turn,
+    health: Turn,
+}
+
+/// One thread at a time finds out what is to be told. When it hangs, whoever asks hears so, and no further thread is lost.
+#[derive(Clone)]
+struct Turn(Arc<Semaphore>);
+
+impl Turn {
+    fn new() -> Self {
+        Self(Arc::new(Semaphore::new(1)))
+    }
+
+    /// None: it could not be told in time.
+    async fn tell<T: Send + 'static>(
+        &self,
+        patience: Duration,
+        tell: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<T> {
+        let told = async {
+            let turn = self.0.clone().acquire_owned().await.ok()?;
+            let found = spawn_blocking(move || {
+                // Kept until it is told, however long nobody has waited for it by then.
+                let _turn = turn;
+                tell()
+            });
+            found.await.inspect_err(|why| error!(%why, "what is to be told cannot be found out")).ok()
+        };
+        timeout(patience, told).await.ok().flatten()
+    }
 }
 
 /// The pages of this module. `admission`: whom the API lets in.
@@ -40,7 +78,12 @@ pub fn routes(
         .route("/metrics", get(metrics))
         .route("/health/live", get(|| async { "ok\n" }))
         .route("/health/ready", get(ready))
-        .with_state(Watched { daemon, admission: Arc::new(admission) })
+        .with_state(Watched {
+            daemon,
+            admission: Arc::new(admission),
+            metrics: Turn::new(),
+            health: Turn::new(),
+        })
 }
 
 async fn metrics(State(watched): State<Watched>, request: Request) -> Response {
@@ -52,10 +95,14 @@ async fn metrics(State(watched): State<Watched>, request: Request) -> Response {
         }
     }
     let daemon = watched.daemon.clone();
-    match tokio::task::spawn_blocking(move || daemon.metrics()).await {
-        Ok(Ok(text)) => ([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response(),
-        Ok(Err(why)) => failed(&why),
-        Err(why) => failed(&why.to_string()),
+    match watched.metrics.tell(PATIENCE, move || daemon.metrics()).await {
+        Some(Ok(text)) => ([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response(),
+        Some(Err(why)) => failed(&why),
+        None => error_response(&ApiError {
+            code: ErrorCode::Busy,
+            message: format!("the metrics could not be told within {} s", PATIENCE.as_secs()),
+            remedy: Some("check the disks of pools and state folder".to_owned()),
+        }),
     }
 }
 
@@ -66,10 +113,10 @@ fn failed(why: &str) -> Response {
 
 async fn ready(State(watched): State<Watched>) -> Response {
     let daemon = watched.daemon.clone();
-    match tokio::task::spawn_blocking(move || daemon.unready()).await {
-        Ok(None) => "ok\n".into_response(),
-        Ok(Some(why)) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")).into_response(),
-        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "failed\n").into_response(),
+    match watched.health.tell(PATIENCE, move || daemon.unready()).await {
+        Some(None) => "ok\n".into_response(),
+        Some(Some(why)) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")).into_response(),
+        None => (StatusCode::SERVICE_UNAVAILABLE, "busy\n").into_response(),
     }
 }
 
@@ -94,14 +141,45 @@ impl Daemon {
     /// Why hosts cannot do their work now, in a word.
     pub(crate) fn unready(&self) -> Option<&'static str> {
         let pools = self.pools.open_ones();
-        let read_only = pools.iter().any(|pool| matches!(pool.store.health(), Health::ReadOnly { .. }));
+        let takes_none =
+            |pool: &Arc<Pool>| matches!(pool.store.health(), Health::ReadOnly { .. }) || pool.survey.hangs();
         let broken = || self.sessions().targets().iter().any(|target| !target.failures().is_empty());
         let reasons: [(&str, &dyn Fn() -> bool); 4] = [
-            ("store", &|| read_only),
+            ("store", &|| pools.iter().any(takes_none)),
             ("pool", &|| !self.pools.closed_ones().is_empty()),
             ("device", &broken),
             ("jobs", &|| !self.jobs.problems().is_empty()),
         ];
         reasons.into_iter().find(|(_, is_so)| is_so()).map(|(word, _)| word)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[test]
+    fn a_look_that_hangs_keeps_one_thread_and_whoever_asks_meanwhile_hears_so() {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            // What would take a second thread would wait for ever.
+            .max_blocking_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let turn = Turn::new();
+            let (go, wait) = mpsc::channel::<()>();
+            let soon = Duration::from_millis(50);
+            assert_eq!(turn.tell(soon, move || drop(wait.recv())).await, None);
+            assert_eq!(turn.tell::<()>(soon, || panic!("the turn is another's")).await, None);
+            go.send(()).unwrap();
+            assert_eq!(turn.tell(Duration::from_secs(30), || 5).await, Some(5));
+            // What fails has no answer, and keeps nobody from the next one.
+            assert_eq!(turn.tell::<()>(PATIENCE, || panic!("made to fail")).await, None);
+            assert_eq!(turn.tell(Duration::from_secs(30), || 6).await, Some(6));
+        });
     }
 }

@@ -1,6 +1,7 @@
 //! What can be watched: counters that the parts of the daemon keep, and the text of `GET /metrics` made from them when somebody asks.
 //!
-//! Whoever asks waits for no drive, job or remote. The hot path pays for atomic additions ([`Meter`]); everything else is read where it is anyway.
+//! Whoever asks waits for no drive, job or remote, and a moment at most for disks. The hot path pays for atomic additions ([`Meter`]); everything else is
+//! read where it is anyway.
 
 pub mod catalogue;
 pub mod http;
@@ -9,19 +10,16 @@ mod process;
 mod remote;
 mod text;
 
-use std::sync::Arc;
-
-use rustix::fs::statvfs;
 use scsi::Vitals;
 use vtl_alert::{Rule, State};
 
 pub use meter::{Histogram, Meter, SenseCode};
-pub use remote::{Away, RemoteMeters};
+pub use remote::{Away, RemoteCounts, RemoteMeters};
 pub use text::CONTENT_TYPE;
 
 use crate::daemon::Daemon;
-use crate::pools::Pool;
 use crate::portal::DIAGNOSTIC_TARGET;
+use crate::survey::Sight;
 use crate::unit::Gauge;
 use catalogue as all;
 use text::{Snapshot, Value};
@@ -39,7 +37,10 @@ impl Daemon {
         self.about_the_process(&mut snapshot);
         self.about_sessions(&mut snapshot);
         self.about_libraries(&mut snapshot);
-        self.pools.open_ones().iter().for_each(|pool| about_pool(pool, &mut snapshot));
+        let pools = self.pools.open_ones();
+        for (pool, sight) in pools.iter().zip(crate::survey::sights(&pools)) {
+            about_pool(&pool.name.to_string(), &sight, &mut snapshot);
+        }
         self.about_jobs(&mut snapshot);
         self.about_remotes(&mut snapshot);
         self.about_alerts(&mut snapshot);
@@ -142,10 +143,14 @@ fn about_unit(unit: &str, gauge: &Gauge, to: &mut Snapshot) {
     to.count(all::QUEUE, [unit], gauge.waiting as u64);
 }
 
-fn about_pool(pool: &Arc<Pool>, to: &mut Snapshot) {
-    let stats = pool.store.stats();
-    let name = pool.name.to_string();
-    let of = [name.as_str()];
+fn about_pool(name: &str, sight: &Sight, to: &mut Snapshot) {
+    let of = [name];
+    to.add(all::POOL_AGE, of, Value::Share(sight.age().as_secs_f64()));
+    // What was so a while ago must not be taken for what is so now.
+    if sight.is_stale() {
+        return;
+    }
+    let stats = &sight.stats;
     to.count(all::POOL_LOGICAL, of, stats.logical_bytes);
     to.count(all::POOL_UNIQUE, of, stats.unique_bytes);
     to.count(all::POOL_STORED, of, stats.stored_bytes);
@@ -154,14 +159,45 @@ fn about_pool(pool: &Arc<Pool>, to: &mut Snapshot) {
     to.count(all::POOL_CHUNKS, of, stats.chunks);
     to.count(all::POOL_PACKS, of, stats.packs);
     to.count(all::POOL_MEMORY, of, stats.memory_bytes);
-    to.count(all::POOL_FREE, of, pool.store.free_bytes());
-    to.add(all::POOL_USED, of, Value::Share(f64::from(pool.used_percent()) / 100.0));
-    to.count(all::POOL_DAMAGED, of, pool.store.scrub_findings().len() as u64);
-    for folder in pool.store.folders() {
-        // A folder whose disk is gone has no numbers.
-        let Ok(room) = statvfs(&folder.path) else { continue };
-        let path = folder.path.display().to_string();
-        to.count(all::DISK_FREE, [&name, &path], room.f_bavail.saturating_mul(room.f_frsize));
-        to.count(all::DISK_TOTAL, [&name, &path], room.f_blocks.saturating_mul(room.f_frsize));
+    to.count(all::POOL_FREE, of, sight.free_bytes);
+    if let Some(used) = sight.used_percent {
+        to.add(all::POOL_USED, of, Value::Share(f64::from(used) / 100.0));
+    }
+    to.count(all::POOL_DAMAGED, of, sight.damaged_ranges as u64);
+    for disk in &sight.disks {
+        let path = disk.folder.display().to_string();
+        to.count(all::DISK_FREE, [name, &path], disk.free_bytes);
+        to.count(all::DISK_TOTAL, [name, &path], disk.total_bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::survey::tests::sight;
+
+    #[test]
+    fn of_a_pool_whose_disks_have_not_answered_for_a_minute_only_that_is_told() {
+        let told = |age_s| {
+            let mut snapshot = Snapshot::default();
+            about_pool("far", &sight(Duration::from_secs(age_s), 7), &mut snapshot);
+            snapshot.text().unwrap()
+        };
+        let fresh = told(0);
+        for line in [
+            "vtl_pool_free_bytes{pool=\"far\"} 7",
+            "vtl_pool_used_ratio{pool=\"far\"} 0.95",
+            "vtl_disk_free_bytes{pool=\"far\",folder=\"/far\"} 7",
+        ] {
+            assert!(fresh.lines().any(|found| found == line), "{line}\n{fresh}");
+        }
+        let stale = told(61);
+        let samples: Vec<&str> = stale.lines().filter(|line| !line.starts_with('#')).collect();
+        assert!(
+            matches!(samples[..], [age] if age.starts_with("vtl_pool_age_seconds{pool=\"far\"} 61")),
+            "{stale}"
+        );
     }
 }

@@ -82,6 +82,7 @@ struct Counts {
     retries: u64,
     failed: BTreeSet<(Call, String)>,
     away: Option<Away>,
+    has_answered: bool,
 }
 
 /// A copy of a remote's counts.
@@ -99,6 +100,8 @@ pub struct RemoteCounts {
     pub retries: u64,
     /// It cannot be reached.
     pub away: Option<Away>,
+    /// A call has come through since the start.
+    pub has_answered: bool,
 }
 
 /// The counters of all remotes that were used since the start, by name.
@@ -140,7 +143,7 @@ impl RemoteMeter {
     fn end<T>(&self, call: Call, object: &str, outcome: Result<T, Error>) -> Result<T, Error> {
         let mut counts = lock(&self.counts);
         let Err(error) = &outcome else {
-            counts.away = None;
+            (counts.away, counts.has_answered) = (None, true);
             return outcome;
         };
         *counts.failures.entry((call, error.class().word())).or_default() += 1;
@@ -165,6 +168,7 @@ impl RemoteMeter {
             failures: counts.failures.iter().map(|(key, count)| (*key, *count)).collect(),
             retries: counts.retries,
             away: counts.away.clone(),
+            has_answered: counts.has_answered,
         }
     }
 }
@@ -319,13 +323,14 @@ mod tests {
         let meter = RemoteMeter::default();
         let fail = |class| Err::<(), _>(Error::new(class, vtl_remote::Doing::Open, "no route"));
         drop(meter.end(Call::Head, "x", fail(Class::NotThere)));
-        assert_eq!(meter.copy().away, None);
+        assert_eq!((meter.copy().away, meter.copy().has_answered), (None, false));
         drop(meter.end(Call::Put, "x", fail(Class::Unavailable)));
         drop(meter.end(Call::Put, "x", fail(Class::Unavailable)));
         let away = meter.copy().away.unwrap();
         assert!(away.failures == 2 && away.why.contains("no route"), "{away:?}");
+        assert!(!meter.copy().has_answered);
         drop(meter.end(Call::List, "", Ok(())));
-        assert_eq!(meter.copy().away, None);
+        assert_eq!((meter.copy().away, meter.copy().has_answered), (None, true));
     }
 
     #[test]

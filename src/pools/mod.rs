@@ -29,10 +29,11 @@ use crate::daemon::lock;
 use crate::keeper::Keeper;
 use crate::meta::SharedMeta;
 use crate::scrub::Scrub;
+use crate::survey::Survey;
 use memory::Shares;
 use rows::{KeyPlace, PoolRow, PoolState};
 
-/// So many pools there may be, the default one among them: each takes memory and two threads.
+/// So many pools there may be, the default one among them: each takes memory and three threads.
 pub(crate) const MOST_POOLS: usize = 16;
 /// How often and how long it is waited for whoever still reads a pool that is removed.
 const RELEASED_LOOK: Duration = Duration::from_millis(20);
@@ -44,6 +45,7 @@ pub(crate) struct Pool {
     pub(crate) store: Store,
     pub(crate) keeper: Keeper,
     pub(crate) scrub: Scrub,
+    pub(crate) survey: Survey,
     /// Its first folder.
     pub(crate) home: PathBuf,
     /// Its share of `store.memory`.
@@ -54,8 +56,8 @@ pub(crate) struct Pool {
 
 impl Pool {
     fn new(name: PoolName, store: Store, home: &Path, memory_bytes: usize, is_adopted: bool) -> Arc<Self> {
-        let (keeper, scrub) = (Keeper::default(), Scrub::default());
-        Arc::new(Self { name, store, keeper, scrub, home: home.to_owned(), memory_bytes, is_adopted })
+        let (keeper, scrub, survey) = (Keeper::default(), Scrub::default(), Survey::new(&store, home));
+        Arc::new(Self { name, store, keeper, scrub, survey, home: home.to_owned(), memory_bytes, is_adopted })
     }
 
     /// How the status calls it.
@@ -72,6 +74,7 @@ impl Pool {
     pub(crate) fn stop(&self) {
         self.keeper.stop();
         self.scrub.stop();
+        self.survey.stop();
         self.store.stop_collecting();
     }
 
@@ -79,6 +82,7 @@ impl Pool {
     pub(crate) fn join(&self) {
         self.keeper.join();
         self.scrub.join();
+        self.survey.join();
     }
 }
 
@@ -95,6 +99,11 @@ pub(crate) struct Closed {
 }
 
 impl Closed {
+    /// How the status calls it.
+    pub(crate) fn subject(&self) -> String {
+        subject(&self.row.name)
+    }
+
     /// What helps.
     pub(crate) fn remedy(&self) -> String {
         let name = &self.row.name;
@@ -389,21 +398,24 @@ impl Pools {
 
     /// All that are open, the default one first.
     pub(crate) fn open_ones(&self) -> Vec<Arc<Pool>> {
-        let others = self.read();
-        let open = others.values().filter_map(|entry| match entry {
-            Entry::Open(pool) => Some(pool.clone()),
-            Entry::Closed(_) => None,
-        });
-        std::iter::once(self.default.clone()).chain(open).collect()
+        self.all().0
     }
 
     /// All that are listed and not open.
     pub(crate) fn closed_ones(&self) -> Vec<Arc<Closed>> {
-        let closed = |entry: &Entry| match entry {
-            Entry::Open(_) => None,
-            Entry::Closed(closed) => Some(closed.clone()),
-        };
-        self.read().values().filter_map(closed).collect()
+        self.all().1
+    }
+
+    /// Both at one moment: none is in neither because it was opened meanwhile.
+    pub(crate) fn all(&self) -> (Vec<Arc<Pool>>, Vec<Arc<Closed>>) {
+        let (mut open, mut closed) = (vec![self.default.clone()], Vec::new());
+        for entry in self.read().values() {
+            match entry {
+                Entry::Open(pool) => open.push(pool.clone()),
+                Entry::Closed(one) => closed.push(one.clone()),
+            }
+        }
+        (open, closed)
     }
 
     /// Every folder that belongs to a pool, whatever state that is in.

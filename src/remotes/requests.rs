@@ -109,6 +109,12 @@ impl Remotes {
         Ok(Row { name, created_s, definition })
     }
 
+    /// What they are called.
+    pub(crate) fn names(&self) -> Result<Vec<String>, RemoteRefused> {
+        let rows = self.read(rows::all)?;
+        Ok(rows.iter().map(|row| row.name.to_string()).collect())
+    }
+
     /// Who uses a remote: libraries, and jobs that have not ended.
     fn users(&self, name: &GivenName) -> Result<Vec<String>, RemoteRefused> {
         self.read(|tx| users_in(tx, name))

@@ -22,7 +22,7 @@ use crate::state::{BEFORE_RESTORE, StateFolder};
 
 /// Noted in the inventory when nothing of a secret that lay open is left in its file.
 const SWEPT: &str = "secrets-swept";
-/// What a crash leaves of a restore.
+/// What a crash leaves of a restore. Here nobody stages one yet.
 const CUT_OFF: [&str; 3] =
     ["inventory.restore.new", "inventory.restore.new-wal", "inventory.restore.new-shm"];
 

@@ -12,6 +12,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::exports::{tape, write};
+use crate::store::{packs_in, unload};
 use crate::support::{PATIENCE, Server, eventually};
 use crate::watch::page;
 
@@ -76,6 +78,75 @@ fn a_failed_job_is_told_once_can_be_acknowledged_and_is_over_when_it_is_cleared(
     assert_eq!(server.get("/alerts")[0]["state"], "cleared");
     let (status, refused) = server.ask("POST", "/alerts/77/ack", &json!({}));
     assert_eq!((status, &refused["code"]), (404, &json!("not-found")));
+}
+
+/// The alert of this rule, in this state.
+fn alert(server: &Server, rule: &str, state: &str) -> Option<Value> {
+    let alerts = server.get("/alerts").as_array().unwrap().clone();
+    alerts.into_iter().find(|alert| alert["rule"] == rule && alert["state"] == state)
+}
+
+#[test]
+fn a_pool_that_is_not_open_raises_an_alert_that_is_over_when_it_is() {
+    let (url, bodies) = web();
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = Server::start_at(folder.path(), &["--set", &format!("alerts.webhook.url=\"{url}\"")]);
+    let (pool, away) = (folder.path().join("pool"), folder.path().join("away"));
+    server.api("POST", "/pools", &json!({ "name": "far", "paths": [pool] }));
+    assert_eq!(server.stop(), Some(0));
+    fs::rename(&pool, &away).unwrap();
+    server.start_again();
+    let raised = bodies.recv_timeout(PATIENCE).unwrap();
+    assert_eq!((&raised["event"], &raised["rule"]), (&json!("raised"), &json!("damage")));
+    assert_eq!((&raised["subject"], &raised["severity"]), (&json!("pool far"), &json!("critical")));
+    assert!(raised["message"].as_str().unwrap().starts_with("the pool is not open: "), "{raised}");
+    assert!(raised["remedy"].as_str().unwrap().ends_with("vtl pool open far"), "{raised}");
+    // It is told once, over a restart too.
+    assert_eq!((server.stop(), server.start_again()), (Some(0), ()));
+    assert_eq!(alert(&server, "damage", "raised").unwrap()["id"], raised["id"]);
+    fs::rename(&away, &pool).unwrap();
+    server.api("POST", "/pools/far/open", &Value::Null);
+    let over = bodies.recv_timeout(PATIENCE).unwrap();
+    assert_eq!((&over["event"], &over["id"]), (&json!("cleared"), &raised["id"]));
+}
+
+#[test]
+fn damage_is_not_told_as_over_because_the_pool_is_not_open() {
+    let (url, bodies) = web();
+    let folder = tempfile::tempdir().unwrap();
+    let set = ["--set", "cartridge.size=1g", "--set", &format!("alerts.webhook.url=\"{url}\"")];
+    let mut server = Server::start_at(folder.path(), &set);
+    let (pool, away) = (folder.path().join("pool"), folder.path().join("away"));
+    server.api("POST", "/pools", &json!({ "name": "far", "paths": [pool] }));
+    server.api("POST", "/cartridges", &json!({ "label": "FAR001L8", "pool": "far" }));
+    let mut host = server.session(1);
+    host.load(11, 0);
+    write(&mut host, &tape(5, 8));
+    unload(&mut host, 11);
+    drop(host);
+    assert_eq!(server.stop(), Some(0));
+    for pack in packs_in(&pool) {
+        let mut bytes = fs::read(&pack).unwrap();
+        for at in (200_000..bytes.len()).step_by(900_000) {
+            bytes[at] ^= 0x10;
+        }
+        fs::write(&pack, bytes).unwrap();
+    }
+    server.start_again();
+    server.api("POST", "/store/scrub", &json!({ "pool": "far", "rate": "max" }));
+    let raised = bodies.recv_timeout(PATIENCE).unwrap();
+    assert_eq!((&raised["event"], &raised["subject"]), (&json!("raised"), &json!("pool far")));
+    assert!(raised["message"].as_str().unwrap().starts_with("the scrub found"), "{raised}");
+    assert_eq!(server.stop(), Some(0));
+    fs::rename(&pool, &away).unwrap();
+    server.start_again();
+    let now = eventually("the next look has come", || {
+        let now = alert(&server, "damage", "raised");
+        assert!(now.is_some(), "it is told as over");
+        now.filter(|now| now["message"].as_str().unwrap().starts_with("the pool is not open: "))
+    });
+    assert_eq!(now["id"], raised["id"]);
+    assert!(bodies.try_recv().is_err());
 }
 
 #[test]

@@ -1,10 +1,13 @@
 //! What every request of the API has in common: refusals, pages, conditions, keys, the OpenAPI text.
 
 use std::collections::BTreeSet;
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Server, eventually};
+use crate::support::{Answer, PATIENCE, Server, eventually};
 
 fn request(server: &Server, head: &str, body: &str) -> Answer {
     server.raw(&format!(
@@ -83,6 +86,72 @@ fn methods_lengths_and_media_types_have_refusals_of_their_own() {
         request(&server, &format!("GET /api/v1/drives HTTP/1.1\r\nX-Long: {}", "x".repeat(20_000)), "");
     assert_eq!(head.status, 431);
     is_refused(&get(&server, "/cartridges/%ff"), 400, "invalid", None);
+}
+
+/// A request whose body of 100 bytes has begun.
+fn begun(server: &Server, path: &str) -> TcpStream {
+    let mut socket = TcpStream::connect(server.api).unwrap();
+    let head = format!(
+        "POST /api/v1{path} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\nConnection: close\r\n\
+         Content-Length: 100\r\n\r\n{{",
+        server.api,
+        server.token()
+    );
+    socket.write_all(head.as_bytes()).unwrap();
+    socket
+}
+
+/// Sends one byte more each second, which is less than it takes, until there is an answer; it, and when it came.
+fn trickled(mut socket: TcpStream) -> (String, Duration) {
+    let begun = Instant::now();
+    socket.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+    let mut answer = Vec::new();
+    let mut came = None;
+    loop {
+        let mut part = [0; 4096];
+        match socket.read(&mut part) {
+            Ok(0) => break,
+            Ok(length) => {
+                came.get_or_insert_with(|| begun.elapsed());
+                answer.extend_from_slice(&part[..length]);
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                assert!(begun.elapsed() < 2 * PATIENCE, "nobody refuses it");
+                if answer.is_empty() {
+                    socket.write_all(b" ").unwrap();
+                }
+            }
+            // It is closed with a byte of ours unread.
+            Err(_) => break,
+        }
+    }
+    (String::from_utf8(answer).unwrap(), came.expect("an answer"))
+}
+
+#[test]
+fn a_body_that_trickles_is_refused_after_thirty_seconds_and_takes_nobodys_turn() {
+    let server = Server::start(&[]);
+    let slow = ["/session", "/cartridges"].map(|path| begun(&server, path));
+    // More than there are turns for changes.
+    let many: Vec<TcpStream> = (0..100).map(|_| begun(&server, "/cartridges")).collect();
+    std::thread::scope(|scope| {
+        let slow = slow.map(|socket| scope.spawn(move || trickled(socket)));
+        let asked = Instant::now();
+        server.api("POST", "/cartridges/VTL001L8/move", &json!({ "to": "slot:20" }));
+        assert_eq!(server.get("/cartridges").as_array().unwrap().len(), 10);
+        assert!(asked.elapsed() < Duration::from_secs(15), "{:?}", asked.elapsed());
+        for answered in slow {
+            let (answer, came) = answered.join().unwrap();
+            assert!(
+                answer.starts_with("HTTP/1.1 408 ") && answer.contains(r#""code":"timeout""#),
+                "{answer}"
+            );
+            assert!(answer.contains("the body has not arrived within 30 s"), "{answer}");
+            assert!((28..45).contains(&came.as_secs()), "{came:?}");
+        }
+    });
+    drop(many);
+    assert_eq!(server.get("/cartridges").as_array().unwrap().len(), 10, "nothing was made");
 }
 
 /// Each path of the OpenAPI text with these values in it, and its methods.

@@ -1,5 +1,9 @@
 //! The management API: who may ask, what every request answers, and which words errors carry.
 
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
 use serde_json::{Value, json};
 
 use crate::support::{LIB0, Server};
@@ -265,6 +269,78 @@ fn what_is_no_plain_file_is_no_copy_of_the_inventory() {
         assert_eq!(answer["message"], wanted, "{answer}");
     }
     server.get("/system/status");
+}
+
+/// Runs SQL on a file, as another program would.
+fn by_hand(file: &Path, sql: &str) {
+    const PROGRAM: &str = "
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1])
+connection.executescript(sys.argv[2])
+connection.close()
+";
+    let done = Command::new("/usr/bin/python3").args(["-c", PROGRAM]).arg(file).arg(sql).output().unwrap();
+    assert!(done.status.success(), "{done:?}");
+}
+
+#[test]
+fn what_is_no_whole_copy_is_not_put_back_and_the_inventory_stays() {
+    let mut server = Server::start(&[]);
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let good = path("good.db");
+    server.api("POST", "/system/backup", &json!({ "file": good }));
+    let bytes = fs::read(&good).unwrap();
+    fs::write(path("empty.db"), b"").unwrap();
+    fs::write(path("half.db"), &bytes[..bytes.len() / 2]).unwrap();
+    by_hand(&path("foreign.db"), "CREATE TABLE somebodys (word TEXT);");
+    fs::copy(&good, path("changed.db")).unwrap();
+    by_hand(
+        &path("changed.db"),
+        "UPDATE device_state SET value = x'02' WHERE device = 'vtld' AND key = 'first-start-done';",
+    );
+    for (name, why) in [
+        ("empty.db", "it holds no inventory"),
+        ("half.db", "it is damaged ("),
+        ("foreign.db", "it holds no inventory"),
+        ("changed.db", "its row device_state [device=vtld, key=first-start-done] is damaged"),
+    ] {
+        let (status, answer) = server.ask("POST", "/system/restore", &json!({ "file": path(name) }));
+        assert_eq!((status, &answer["code"]), (400, &json!("invalid")), "{name}: {answer}");
+        let told = answer["message"].as_str().unwrap();
+        assert!(told.starts_with(&format!("{}: {why}", path(name).display())), "{told}");
+        assert!(told.contains("name what vtl system backup"), "{told}");
+    }
+    assert!(!server.state().join("inventory.restore").exists());
+    assert!(!server.state().join("inventory.restore.new").exists());
+    assert_eq!(server.stop(), Some(0));
+    server.start_again();
+    assert_eq!(server.get("/cartridges").as_array().unwrap().len(), 10);
+    assert_eq!(server.get("/system/status")["problems"], json!([]));
+}
+
+#[test]
+fn of_many_restores_at_once_one_is_put_back_whole() {
+    let mut server = Server::start(&[]);
+    let folder = tempfile::tempdir().unwrap();
+    let copies = ["one.db", "two.db"].map(|name| folder.path().join(name));
+    for (copy, slot) in copies.iter().zip([20, 21]) {
+        server.api("POST", "/cartridges/VTL001L8/move", &json!({ "to": format!("slot:{slot}") }));
+        server.api("POST", "/system/backup", &json!({ "file": copy }));
+    }
+    server.api("POST", "/cartridges/VTL001L8/move", &json!({ "to": "slot:1" }));
+    std::thread::scope(|scope| {
+        for n in 0..8 {
+            let (server, copy) = (&server, &copies[n % 2]);
+            scope.spawn(move || server.api("POST", "/system/restore", &json!({ "file": copy })));
+        }
+    });
+    assert!(!server.state().join("inventory.restore.new").exists());
+    assert_eq!(server.stop(), Some(0));
+    server.start_again();
+    assert_eq!(server.get("/cartridges").as_array().unwrap().len(), 10);
+    let place = server.get("/cartridges/VTL001L8")["place"]["number"].as_u64();
+    assert!(place == Some(20) || place == Some(21), "{place:?}");
 }
 
 #[test]

@@ -21,7 +21,7 @@ fn write_again_and_again(host: &mut Initiator, seed: u64, times: usize) {
     host.run(DRIVE, &ONE_FILEMARK, 0, &[]).good();
 }
 
-fn unload(host: &mut Initiator, slot: u16) {
+pub fn unload(host: &mut Initiator, slot: u16) {
     host.attentions(CHANGER);
     let elements = host.elements();
     host.move_medium(elements.drive, elements.storage + slot - 1).good();
@@ -329,7 +329,12 @@ fn a_reload_sets_the_keeper_free_and_says_which_settings_wait_for_the_next_start
 
 /// All pack files of the store.
 pub fn packs(server: &Server) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(server.state().join("store/packs")).unwrap();
+    packs_in(&server.state().join("store"))
+}
+
+/// Those of the pool in this folder.
+pub fn packs_in(pool: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(pool.join("packs")).unwrap();
     let folders = entries.map(|entry| entry.unwrap().path()).filter(|path| path.is_dir());
     let files = folders.flat_map(|folder| std::fs::read_dir(folder).unwrap());
     files.map(|file| file.unwrap().path()).collect()

@@ -102,6 +102,7 @@ fn the_metrics_say_what_a_host_has_written_read_and_been_told_and_a_foreign_pars
     assert_eq!(sample(&text, "vtl_sessions{target=\"iqn.2026-11.internal.vtl:lib0\"}"), "1");
     assert_eq!(sample(&text, "vtl_queue_depth{unit=\"lib0-drive0\"}"), "0");
     assert_eq!(sample(&text, "vtl_pool_logical_bytes{pool=\"default\"}"), "3000");
+    assert!(sample(&text, "vtl_pool_age_seconds{pool=\"default\"}").parse::<f64>().unwrap() < 10.0);
     assert!(!text.contains("VTL001"), "a label of a cartridge is in it");
 
     let samples = parsed(&text);

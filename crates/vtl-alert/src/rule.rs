@@ -119,6 +119,8 @@ pub enum Reading {
     Bad,
     /// Between the limit for raising and the one for clearing: what is raised stays, what is not is not.
     Between,
+    /// It could not be looked at. The same follows, and what is raised keeps its words.
+    Unknown,
 }
 
 /// Something that a look found.
@@ -134,6 +136,14 @@ pub struct Finding {
     pub message: String,
     /// What to do.
     pub remedy: String,
+}
+
+impl Finding {
+    /// What cannot be told now.
+    #[must_use]
+    pub fn unknown(rule: Rule, subject: String) -> Self {
+        Self { rule, subject, reading: Reading::Unknown, message: String::new(), remedy: String::new() }
+    }
 }
 
 /// What follows from a look.
@@ -170,7 +180,7 @@ impl Judge {
             match open.iter().find(|alert| alert.is_about(finding)) {
                 Some(alert) => {
                     self.good_since_s.remove(&alert.id);
-                    if alert.message != finding.message {
+                    if finding.reading != Reading::Unknown && alert.message != finding.message {
                         changes.push(Change::Reword(alert.id, finding.message.clone()));
                     }
                 }
@@ -277,6 +287,19 @@ mod tests {
             "it must stay good for a minute"
         );
         assert_eq!(judge.judge(&[open], &looked, &[], 1_061), [Change::Clear(AlertId(1))]);
+    }
+
+    #[test]
+    fn what_cannot_be_looked_at_is_neither_raised_nor_over_nor_told_in_other_words() {
+        let mut judge = Judge::default();
+        let looked = [Rule::Damage];
+        let unknown = Finding::unknown(Rule::Damage, "pool far".to_owned());
+        assert_eq!(judge.judge(&[], &looked, std::slice::from_ref(&unknown), 0), []);
+        let open = [alert(3, &finding(Rule::Damage, "pool far", Reading::Bad))];
+        for now_s in [10, 1_000] {
+            assert_eq!(judge.judge(&open, &looked, std::slice::from_ref(&unknown), now_s), []);
+        }
+        assert_eq!(judge.judge(&open, &looked, &[], 1_001), [Change::Clear(AlertId(3))]);
     }
 
     #[test]

@@ -217,6 +217,23 @@ mod tests {
     }
 
     #[test]
+    fn the_page_of_the_manual_has_every_code_with_its_status() {
+        let page = include_str!("../../../docs/api.md");
+        let row = |line: &str| {
+            let (statuses, words) = line.strip_prefix("| ")?.split_once(" | ")?;
+            Some((statuses.to_owned(), words.to_owned()))
+        };
+        let rows: Vec<(String, String)> = page.lines().filter_map(row).collect();
+        for code in ErrorCode::ALL {
+            let (status, word) = (code.http_status().to_string(), format!("`{}`", code.word()));
+            let has = |(statuses, words): &(String, String)| {
+                statuses.split(", ").any(|one| one == status) && words.contains(&word)
+            };
+            assert!(rows.iter().any(has), "docs/api.md lacks {status} {word}");
+        }
+    }
+
+    #[test]
     fn a_refusal_has_the_members_of_rfc_9457_and_those_of_before() {
         let error = ApiError {
             code: ErrorCode::NotFound,

@@ -177,4 +177,7 @@ pub struct DriveInfo {
     pub compression: Option<bool>,
     /// Name of the initiator that holds a reservation.
     pub initiator: Option<String>,
+    /// It is at a command or a move that has not ended: the rest of this is as it was before.
+    #[serde(default)]
+    pub busy: bool,
 }

@@ -34,6 +34,8 @@ pub enum MetaError {
         /// Its `application_id`.
         application_id: i64,
     },
+    /// A file that must hold an inventory holds nothing.
+    Empty(PathBuf),
     /// A newer program has written the file.
     Newer {
         /// The file.
@@ -103,6 +105,9 @@ impl fmt::Display for MetaError {
                  move it away or choose another state folder",
                 path.display()
             ),
+            Self::Empty(path) => {
+                write!(f, "{} holds no inventory: name what vtl system backup has written", path.display())
+            }
             Self::Newer { path, module, found, known } => write!(
                 f,
                 "inventory {} was written by a newer vtl (schema '{module}' is at {found}, this program knows {known}): \

@@ -33,7 +33,7 @@ pub(crate) fn create_or_check_mode(path: &Path) -> Result<(), MetaError> {
     }
 }
 
-fn check_mode(path: &Path) -> Result<(), MetaError> {
+pub(crate) fn check_mode(path: &Path) -> Result<(), MetaError> {
     let mode = fs::metadata(path).map_err(io_error("look at", path))?.permissions().mode() & 0o7777;
     if mode & OTHERS != 0 {
         return Err(MetaError::LooseMode { path: path.to_path_buf(), mode });

@@ -42,6 +42,25 @@ impl Meta {
         file::create_or_check_mode(path)?;
         let mut connection = file::connect(path)?;
         schema::claim(&mut connection, path)?;
+        Self::checked(connection, path, modules)
+    }
+
+    /// Opens a file that holds an inventory, checks it and brings it to the newest schema. Where there is none, none is made.
+    ///
+    /// # Errors
+    /// As [`Meta::open`]; there is no such file, or it holds nothing.
+    pub fn open_existing(path: &Path, modules: &'static [Module]) -> Result<Self, MetaError> {
+        file::check_mode(path)?;
+        let mut connection = file::connect(path)?;
+        schema::claim_existing(&mut connection, path)?;
+        Self::checked(connection, path, modules)
+    }
+
+    fn checked(
+        mut connection: Connection,
+        path: &Path,
+        modules: &'static [Module],
+    ) -> Result<Self, MetaError> {
         file::quick_check(&connection, path)?;
         schema::migrate(&mut connection, path, modules)?;
         Ok(Self { connection, path: path.to_path_buf(), modules })

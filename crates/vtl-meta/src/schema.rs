@@ -40,17 +40,13 @@ pub struct Migration {
     pub sql: &'static str,
 }
 
+/// Application id and number of tables of a file that nobody has written to.
+const BLANK: (i64, i64) = (0, 0);
+
 /// A fresh file becomes ours; a file that is another's, or of a newer container, is refused untouched.
 pub(crate) fn claim(connection: &mut Connection, path: &Path) -> Result<(), MetaError> {
-    let unreadable = |error: rusqlite::Error| match file::not_a_database(&error) {
-        true => MetaError::Damaged { path: path.to_path_buf(), findings: vec![error.to_string()] },
-        false => error.into(),
-    };
-    let objects: i64 =
-        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |r| r.get(0)).map_err(unreadable)?;
-    let application_id: i64 = connection.pragma_query_value(None, "application_id", |r| r.get(0))?;
-    match (application_id, objects) {
-        (0, 0) => {
+    match whose(connection, path)? {
+        BLANK => {
             file::set_journal(connection)?;
             mark_as_ours(connection)
         }
@@ -59,8 +55,32 @@ pub(crate) fn claim(connection: &mut Connection, path: &Path) -> Result<(), Meta
             refuse_newer_container(found, path)?;
             file::set_journal(connection)
         }
-        _ => Err(MetaError::NotOurs { path: path.to_path_buf(), application_id }),
+        (application_id, _) => Err(MetaError::NotOurs { path: path.to_path_buf(), application_id }),
     }
+}
+
+/// The same for a file that must be ours already: one that holds nothing is refused, and stays so.
+pub(crate) fn claim_existing(connection: &mut Connection, path: &Path) -> Result<(), MetaError> {
+    let empty = || MetaError::Empty(path.to_path_buf());
+    if whose(connection, path)? == BLANK {
+        return Err(empty());
+    }
+    claim(connection, path)?;
+    // Made by a start that went no further.
+    let applied: i64 = connection.query_row("SELECT count(*) FROM schema_migrations", [], |r| r.get(0))?;
+    if applied == 0 { Err(empty()) } else { Ok(()) }
+}
+
+/// Application id and number of tables.
+fn whose(connection: &Connection, path: &Path) -> Result<(i64, i64), MetaError> {
+    let unreadable = |error: rusqlite::Error| match file::not_a_database(&error) {
+        true => MetaError::Damaged { path: path.to_path_buf(), findings: vec![error.to_string()] },
+        false => error.into(),
+    };
+    let objects =
+        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |r| r.get(0)).map_err(unreadable)?;
+    let application_id = connection.pragma_query_value(None, "application_id", |r| r.get(0))?;
+    Ok((application_id, objects))
 }
 
 fn mark_as_ours(connection: &mut Connection) -> Result<(), MetaError> {

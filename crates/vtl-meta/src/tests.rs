@@ -138,6 +138,26 @@ fn another_programs_database_is_refused_and_not_touched() {
 }
 
 #[test]
+fn where_an_inventory_must_be_none_is_made() {
+    let desk = Desk::new();
+    let opened = || Meta::open_existing(&desk.file(), &ONE);
+    assert!(matches!(opened(), Err(MetaError::Io { operation: "look at", .. })));
+    assert!(!desk.file().exists());
+    fs::write(desk.file(), b"").unwrap();
+    fs::set_permissions(desk.file(), fs::Permissions::from_mode(0o600)).unwrap();
+    let error = opened().unwrap_err();
+    assert!(matches!(error, MetaError::Empty(_)), "{error}");
+    assert!(error.to_string().contains("name what vtl system backup has written"), "{error}");
+    assert_eq!(fs::read(desk.file()).unwrap(), b"");
+    // Ours, and nothing in it: a start that was cut off.
+    drop(Meta::open(&desk.file(), &NONE).unwrap());
+    assert!(matches!(opened(), Err(MetaError::Empty(_))));
+    fs::remove_file(desk.file()).unwrap();
+    drop(desk.with_rows(3));
+    assert_eq!(count(&mut opened().unwrap()), 3);
+}
+
+#[test]
 fn commits_are_durable_and_foreign_keys_hold() {
     let desk = Desk::new();
     let mut meta = desk.open();

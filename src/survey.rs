@@ -1,0 +1,307 @@
+//! What is told of a pool and has to be asked of its disks: room, folders, counts. A thread of the pool's own asks, since a disk or mount that hangs
+//! never answers. Everybody else takes what it has seen last, and waits a moment at most for newer.
+//!
+//! The thread holds the pool only while it looks, and a stop waits no longer than that moment for it.
+
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::Builder;
+use std::time::{Duration, Instant};
+
+use rustix::fs::statvfs;
+use vtl_api::Problem;
+use vtl_store::{Folder, Stats, Store};
+
+use crate::pools::Pool;
+
+/// How often it looks when nobody asks.
+const LOOK: Duration = Duration::from_secs(10);
+/// So long is it waited for a look that was asked for.
+const MOMENT: Duration = Duration::from_secs(2);
+/// What was seen before that is not told as if it were so now. `docs/operations.md` says so.
+const STALE: Duration = Duration::from_secs(60);
+
+/// What was seen of a pool.
+#[derive(Clone, Debug)]
+pub(crate) struct Sight {
+    at: Instant,
+    /// What can still be stored.
+    pub(crate) free_bytes: u64,
+    /// How full it is; none when the file system does not say.
+    pub(crate) used_percent: Option<u8>,
+    /// Its counts.
+    pub(crate) stats: Stats,
+    /// Its folders.
+    pub(crate) folders: Vec<Folder>,
+    /// File systems of those that are there.
+    pub(crate) disks: Vec<DiskRoom>,
+    /// What the scrub found damaged.
+    pub(crate) damaged_ranges: usize,
+}
+
+/// The file system of a folder.
+#[derive(Clone, Debug)]
+pub(crate) struct DiskRoom {
+    pub(crate) folder: PathBuf,
+    pub(crate) free_bytes: u64,
+    pub(crate) total_bytes: u64,
+}
+
+impl Sight {
+    fn of(store: &Store, home: &Path) -> Self {
+        // Before it is looked: what is told is no older than that.
+        let at = Instant::now();
+        let folders = store.folders();
+        Self {
+            at,
+            free_bytes: store.free_bytes(),
+            used_percent: crate::room::used_percent(store, home),
+            stats: store.stats(),
+            disks: folders.iter().filter_map(|folder| DiskRoom::of(&folder.path)).collect(),
+            folders,
+            damaged_ranges: store.scrub_findings().len(),
+        }
+    }
+
+    /// How long ago that was.
+    pub(crate) fn age(&self) -> Duration {
+        self.at.elapsed()
+    }
+
+    /// It says nothing of now: the disks do not answer.
+    pub(crate) fn is_stale(&self) -> bool {
+        self.age() > STALE
+    }
+}
+
+impl DiskRoom {
+    /// A folder whose disk is gone has no numbers.
+    fn of(folder: &Path) -> Option<Self> {
+        let room = statvfs(folder).ok()?;
+        Some(Self {
+            folder: folder.to_owned(),
+            free_bytes: room.f_bavail.saturating_mul(room.f_frsize),
+            total_bytes: room.f_blocks.saturating_mul(room.f_frsize),
+        })
+    }
+}
+
+/// The looks at one pool.
+#[derive(Debug)]
+pub(crate) struct Survey(Arc<Looks>);
+
+#[derive(Debug)]
+struct Looks {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug)]
+struct State {
+    sight: Arc<Sight>,
+    /// Looks that were asked for.
+    asked: u64,
+    /// Those that the last look has answered.
+    answered: u64,
+    thread: Thread,
+    looking: bool,
+}
+
+/// Whether there is a thread that looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Thread {
+    NotYet,
+    Runs,
+    Stopped,
+}
+
+impl Survey {
+    /// Looks for the first time.
+    pub(crate) fn new(store: &Store, home: &Path) -> Self {
+        Self(Arc::new(Looks::new(Sight::of(store, home))))
+    }
+
+    /// Starts the thread. It lasts until [`Survey::stop`], or until the pool is gone.
+    ///
+    /// # Errors
+    /// The system gives no thread.
+    pub(crate) fn start(pool: &Arc<Pool>) -> Result<(), String> {
+        let (looks, weak) = (pool.survey.0.clone(), Arc::downgrade(pool));
+        let look_on = move || {
+            while let Some(asked) = looks.rest() {
+                let Some(pool) = weak.upgrade() else { return };
+                let sight = Sight::of(&pool.store, &pool.home);
+                drop(pool);
+                looks.note(asked, sight);
+            }
+        };
+        let spawned = Builder::new().name("vtld-survey".to_owned()).spawn(look_on);
+        spawned.map_err(|error| format!("the system gives no thread: {error}"))?;
+        pool.survey.0.lock().thread = Thread::Runs;
+        Ok(())
+    }
+
+    /// It looks no more.
+    pub(crate) fn stop(&self) {
+        self.0.lock().thread = Thread::Stopped;
+        self.0.changed.notify_all();
+    }
+
+    /// Waits a moment for the look in hand: one at a disk that hangs may never end.
+    pub(crate) fn join(&self) {
+        let looks = |state: &mut State| state.looking;
+        drop(self.0.changed.wait_timeout_while(self.0.lock(), MOMENT, looks));
+    }
+
+    /// The disks have not answered for so long that what was seen is stale.
+    pub(crate) fn hangs(&self) -> bool {
+        let state = self.0.lock();
+        state.thread == Thread::Runs && state.sight.is_stale()
+    }
+}
+
+impl Looks {
+    fn new(sight: Sight) -> Self {
+        let sight = Arc::new(sight);
+        let state = State { sight, asked: 0, answered: 0, thread: Thread::NotYet, looking: false };
+        Self { state: Mutex::new(state), changed: Condvar::new() }
+    }
+
+    /// Until it is time to look, or somebody asks; the number of who asked last. None when there is no more to do for ever.
+    fn rest(&self) -> Option<u64> {
+        let idle = |state: &mut State| state.thread != Thread::Stopped && state.asked <= state.answered;
+        let waited = self.changed.wait_timeout_while(self.lock(), LOOK, idle);
+        let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        state.looking = state.thread != Thread::Stopped;
+        state.looking.then_some(state.asked)
+    }
+
+    fn note(&self, asked: u64, sight: Sight) {
+        let mut state = self.lock();
+        (state.sight, state.answered, state.looking) = (Arc::new(sight), asked, false);
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    /// Asks for a look; its number. None when nobody looks.
+    fn ask(&self) -> Option<u64> {
+        let mut state = self.lock();
+        if state.thread != Thread::Runs {
+            return None;
+        }
+        state.asked += 1;
+        let asked = state.asked;
+        drop(state);
+        self.changed.notify_all();
+        Some(asked)
+    }
+
+    /// What that look has seen; after `until` what was seen before.
+    fn answer(&self, asked: u64, until: Instant) -> Arc<Sight> {
+        let waits = |state: &mut State| state.thread == Thread::Runs && state.answered < asked;
+        let left = until.saturating_duration_since(Instant::now());
+        let waited = self.changed.wait_timeout_while(self.lock(), left, waits);
+        let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        state.sight.clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Pool {
+    /// The pool as it is now; when its disks hang, as it was last.
+    pub(crate) fn sight(&self) -> Arc<Sight> {
+        self.seen(self.survey.0.ask(), Instant::now() + MOMENT)
+    }
+
+    fn seen(&self, asked: Option<u64>, until: Instant) -> Arc<Sight> {
+        match asked {
+            Some(asked) => self.survey.0.answer(asked, until),
+            // Before the thread begins, and after its end, whoever asks looks.
+            None => Arc::new(Sight::of(&self.store, &self.home)),
+        }
+    }
+
+    /// Its disks do not answer.
+    pub(crate) fn hung_problem(&self, sight: &Sight) -> Option<Problem> {
+        sight.is_stale().then(|| Problem {
+            subject: self.subject(),
+            message: format!(
+                "its disks have not answered for {} s: drives and jobs that need them wait",
+                sight.age().as_secs()
+            ),
+            remedy:
+                "check the disks and mounts of its folders: vtl pool ls; what waits goes on when they answer"
+                    .to_owned(),
+        })
+    }
+}
+
+/// The same of several pools, in a moment for all of them together.
+pub(crate) fn sights<P: Deref<Target = Pool>>(pools: &[P]) -> Vec<Arc<Sight>> {
+    let asked: Vec<Option<u64>> = pools.iter().map(|pool| pool.survey.0.ask()).collect();
+    let until = Instant::now() + MOMENT;
+    pools.iter().zip(asked).map(|(pool, asked)| pool.seen(asked, until)).collect()
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// What was seen so long ago.
+    pub(crate) fn sight(age: Duration, free_bytes: u64) -> Sight {
+        Sight {
+            at: Instant::now().checked_sub(age).expect("this machine is up for longer"),
+            free_bytes,
+            used_percent: Some(95),
+            stats: Stats::default(),
+            folders: Vec::new(),
+            disks: vec![DiskRoom { folder: "/far".into(), free_bytes, total_bytes: 100 }],
+            damaged_ranges: 0,
+        }
+    }
+
+    fn looks() -> Looks {
+        let looks = Looks::new(sight(Duration::ZERO, 1));
+        looks.lock().thread = Thread::Runs;
+        looks
+    }
+
+    #[test]
+    fn while_a_look_hangs_whoever_asks_gets_what_was_seen_before_in_a_moment() {
+        let looks = looks();
+        let first = looks.ask().unwrap();
+        assert_eq!(looks.rest(), Some(first));
+        let begun = Instant::now();
+        let second = looks.ask().unwrap();
+        let until = begun + MOMENT;
+        assert_eq!(looks.answer(second, until).free_bytes, 1);
+        assert_eq!(looks.answer(looks.ask().unwrap(), until).free_bytes, 1);
+        assert!((MOMENT..20 * MOMENT).contains(&begun.elapsed()), "{:?}", begun.elapsed());
+        // It ends after all; who asked meanwhile is owed a look that began later.
+        looks.note(first, sight(Duration::ZERO, 2));
+        assert_eq!(looks.rest(), Some(3));
+        looks.note(3, sight(Duration::ZERO, 3));
+        assert_eq!(looks.answer(second, Instant::now()).free_bytes, 3);
+    }
+
+    #[test]
+    fn after_its_end_nobody_is_asked_and_what_was_asked_before_waits_no_more() {
+        let looks = looks();
+        let asked = looks.ask().unwrap();
+        looks.lock().thread = Thread::Stopped;
+        let begun = Instant::now();
+        assert_eq!(looks.answer(asked, begun + Duration::from_secs(60)).free_bytes, 1);
+        assert!(begun.elapsed() < Duration::from_secs(30));
+        assert_eq!((looks.ask(), looks.rest()), (None, None));
+    }
+
+    #[test]
+    fn what_was_seen_more_than_a_minute_ago_is_stale() {
+        let is_stale = |age_s| sight(Duration::from_secs(age_s), 1).is_stale();
+        assert_eq!([0, 55, 61].map(is_stale), [false, false, true]);
+    }
+}
