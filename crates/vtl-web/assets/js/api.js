@@ -2,7 +2,7 @@
 
 const BASE = '/api/v1';
 /** The most rows that the API gives at once. */
-const PAGE_ROWS = 1000;
+export const PAGE_ROWS = 1000;
 
 /** An answer that is not the one asked for, in the API's own words. */
 export class Refusal extends Error {

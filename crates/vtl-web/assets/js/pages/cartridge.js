@@ -178,7 +178,9 @@ function exportTable(it, page) {
 export default (label) => ({
   load: () => load(label),
   view,
-  events: ['move', 'job'],
+  // Of the others of a busy server this page knows nothing.
+  hear: (page, changes) => changes.some(({ data }) => !data || data.label === label),
+  events: ['move', 'job', 'progress'],
   every: 10,
   state: () => ({ file: null, open: null }),
 });
