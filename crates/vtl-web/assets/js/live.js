@@ -3,6 +3,9 @@
 // Changes of jobs, moves and alerts come as server-sent events. Where there is no stream (yet, or it broke),
 // the pages ask every few seconds. Measured values, such as the position of a tape, have no events: a page
 // asks for them by every().
+//
+// Only a tab in sight has a stream: browsers open six connections to a host over HTTP/1.1 for all tabs
+// together, and seven streams would keep all of them waiting for ever.
 
 const POLL_MS = 2000;
 const RETRY_MS = 60_000;
@@ -11,6 +14,8 @@ const GATHER_MS = 150;
 const TYPES = ['job', 'move', 'alert'];
 
 const listeners = new Set();
+/** Somebody is logged in. */
+let wanted = false;
 let source = null;
 let poll = null;
 let retry = null;
@@ -40,7 +45,24 @@ export function every(seconds, then) {
 
 /** Begins; who asks for a page again after a log-in calls it again. */
 export function start() {
-  stop();
+  close();
+  wanted = true;
+  settle();
+}
+
+/** Ends: nobody is logged in. */
+export function stop() {
+  wanted = false;
+  close();
+}
+
+/** A stream while there is somebody to look, none otherwise. */
+function settle() {
+  if (!wanted || !isSeen()) close();
+  else if (!source) open();
+}
+
+function open() {
   source = new EventSource(`/api/v1/events?types=${TYPES.join(',')}`);
   for (const type of TYPES) source.addEventListener(type, (event) => hear(type, JSON.parse(event.data)));
   source.addEventListener('reset', unknown);
@@ -55,8 +77,7 @@ export function start() {
   };
 }
 
-/** Ends: nobody is logged in. */
-export function stop() {
+function close() {
   source?.close();
   source = null;
   clearTimeout(retry);
@@ -104,3 +125,5 @@ function gather(change) {
     }
   }, GATHER_MS);
 }
+
+document.addEventListener('visibilitychange', settle);
