@@ -1,5 +1,7 @@
 // The public API: one function for a request, one for a list with all its pages.
 
+import { isAttended } from './attention.js';
+
 const BASE = '/api/v1';
 /** The most rows that the API gives at once. */
 export const PAGE_ROWS = 1000;
@@ -30,6 +32,8 @@ function headers(method, body) {
   const out = {};
   if (body !== undefined) out['Content-Type'] = 'application/json';
   if (identity.csrf && method !== 'GET') out['X-CSRF-Token'] = identity.csrf;
+  // An open page asks for ever: without somebody who looks at it that keeps no session open.
+  if (method === 'GET' && !isAttended()) out['X-VTL-Unattended'] = '1';
   return out;
 }
 
