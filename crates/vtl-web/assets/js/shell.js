@@ -4,7 +4,7 @@ import { h } from './dom.js';
 import { icon } from './icons.js';
 import { t } from './text.js';
 import { button, signButton } from './ui.js';
-import { PAGES } from './pages.js';
+import { PAGES, isFor } from './pages.js';
 import * as session from './session.js';
 import * as theme from './theme.js';
 
@@ -56,7 +56,7 @@ export function shell({ here, status, open }, toggle, main) {
       h(
         'ul',
         {},
-        PAGES.map((page) => h('li', { key: page.name }, link(page, here, problems))),
+        PAGES.filter(isFor).map((page) => h('li', { key: page.name }, link(page, here, problems))),
       ),
       h('p', { class: 'version muted' }, status && t('shell.version', { version: status.version })),
     ),
