@@ -18,18 +18,15 @@ async function load(label) {
   const [it, map, jobs, status, scrub] = await Promise.all([
     api.get(here()),
     optional(api.get(here('map'))),
-    api.get(api.path(['jobs'], { label })),
+    // The newest; a label that is exported every hour has thousands.
+    api.get(api.path(['jobs'], { label, sort: '-id', limit: JOBS })),
     optional(api.get('/system/status')),
     optional(api.get('/store/scrub')),
   ]);
-  const mine = jobs
-    .filter((job) => job.label === label)
-    .sort((a, b) => b.id - a.id)
-    .slice(0, JOBS);
   return {
     it,
     map,
-    jobs: mine,
+    jobs,
     problems: (status?.problems ?? []).filter((one) => one.subject === label),
     damage: (scrub?.damage ?? []).filter((one) => one.cartridge === label),
   };
