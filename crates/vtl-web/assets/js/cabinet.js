@@ -76,7 +76,7 @@ function magazines(slots, view, act) {
         t('library.bank'),
         h(
           'select',
-          { value: bank, onchange: (event) => act.bank(Number(event.target.value)) },
+          { test: 'bank', value: bank, onchange: (event) => act.bank(Number(event.target.value)) },
           Array.from({ length: banks }, (_, n) =>
             h(
               'option',

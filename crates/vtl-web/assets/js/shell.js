@@ -17,6 +17,7 @@ export function shell({ here, status, open }, toggle, main) {
       {
         class: 'skip',
         href: '#main',
+        test: 'skip',
         onclick: (event) => {
           event.preventDefault();
           document.querySelector('main h1')?.focus();
@@ -35,7 +36,7 @@ export function shell({ here, status, open }, toggle, main) {
       }),
       h(
         'a',
-        { class: 'brand', href: '#/library', 'aria-label': t('shell.home') },
+        { class: 'brand', href: '#/library', 'aria-label': t('shell.home'), test: 'brand' },
         mark(),
         h('span', {}, 'vtl'),
       ),
