@@ -281,7 +281,7 @@ export function vault(view, act) {
           ),
         ),
     rows.length > SHELF &&
-      h('p', {}, h('a', { href: '#/cartridges?place=vault', test: 'vault-all' }, t('library.vault_all'))),
+      h('p', {}, h('a', { href: '#/cartridges?place=vault' }, t('library.vault_all'))),
   );
 }
 
