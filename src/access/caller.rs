@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 
 use super::{Access, now, refusal};
 use crate::clock::rfc3339;
+use crate::daemon::lock;
 
 /// Somebody who has shown who he is.
 #[derive(Clone, Debug)]
@@ -36,6 +37,25 @@ pub(crate) enum Shown {
     Bearer(Zeroizing<String>),
     /// The value of our cookie.
     Cookie(Zeroizing<String>),
+}
+
+/// Whether somebody is there who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Presence {
+    /// His session counts as used.
+    Attended,
+    /// A page asks by itself: the session counts as used no more than before.
+    Unattended,
+}
+
+impl Presence {
+    /// How a session is looked for.
+    fn find(self) -> fn(&mut Sessions, &Bearer, Moment) -> Option<Session> {
+        match self {
+            Self::Attended => Sessions::find,
+            Self::Unattended => Sessions::look,
+        }
+    }
 }
 
 /// Whose request it is.
@@ -180,31 +200,22 @@ impl Access {
     }
 
     /// Who has shown this, in a request.
-    pub(crate) fn by(&self, shown: &Shown, from: IpAddr) -> Result<Caller, ApiError> {
+    pub(crate) fn by(&self, shown: &Shown, from: IpAddr, presence: Presence) -> Result<Caller, ApiError> {
         match shown {
             Shown::Bearer(text) => self.by_bearer(text, from),
-            Shown::Cookie(text) => self.by_cookie(text, from, Sessions::find),
+            Shown::Cookie(text) => self.by_cookie(text, from, presence),
         }
     }
 
     /// Whether it still opens the door, to look at what is there. No session lasts longer for being asked.
     pub(crate) fn still_opens(&self, shown: &Shown, from: IpAddr) -> bool {
-        let caller = match shown {
-            Shown::Bearer(text) => self.by_bearer(text, from),
-            Shown::Cookie(text) => self.by_cookie(text, from, Sessions::look),
-        };
-        caller.is_ok_and(|caller| caller.may(Permission::Read))
+        self.by(shown, from, Presence::Unattended).is_ok_and(|caller| caller.may(Permission::Read))
     }
 
     /// Whose session this cookie opens.
-    fn by_cookie(
-        &self,
-        text: &str,
-        from: IpAddr,
-        find: fn(&mut Sessions, &Bearer, Moment) -> Option<Session>,
-    ) -> Result<Caller, ApiError> {
+    fn by_cookie(&self, text: &str, from: IpAddr, presence: Presence) -> Result<Caller, ApiError> {
         let cookie = super::bearer(text, Kind::Session).ok_or_else(nobody)?;
-        let session = find(&mut crate::daemon::lock(&self.sessions), &cookie, now()).ok_or_else(nobody)?;
+        let session = presence.find()(&mut lock(&self.sessions), &cookie, now()).ok_or_else(nobody)?;
         let (who, roles) = match &session.who {
             Principal::Root => (Who::Root, session.roles),
             // What the provider said at the log-in counts until the session ends.
@@ -257,4 +268,39 @@ pub(crate) fn nobody() -> ApiError {
         "the token or session is missing, wrong or over",
         "send the text of api.token or of a token (vtl --token-file FILE), or log in (vtl login)",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::daemon::tests::open;
+
+    #[test]
+    fn what_a_page_asks_by_itself_keeps_no_session_open() {
+        let folder = tempfile::tempdir().unwrap();
+        let daemon = open(folder.path(), &[]);
+        let access = &daemon.access;
+        let from = IpAddr::from([127, 0, 0, 1]);
+        let token = daemon.state.token().unwrap();
+        let ask = serde_json::from_value(json!({ "token": token.as_str() })).unwrap();
+        let [left, used] = [(); 2].map(|()| access.log_in(&ask, from, None).unwrap().cookie);
+        let opened = now();
+        while now().count_s == opened.count_s {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        for (cookie, presence) in [(&left, Presence::Unattended), (&used, Presence::Attended)] {
+            access.by(&Shown::Cookie(cookie.clone()), from, presence).map(drop).unwrap();
+        }
+        let half_an_hour_later = Moment { count_s: opened.count_s + 1800, ..opened };
+        let is_open = |cookie: &str| {
+            let cookie = Bearer::parse(cookie).unwrap();
+            lock(&access.sessions).look(&cookie, half_an_hour_later).is_some()
+        };
+        assert_eq!([&left, &used].map(|cookie| is_open(cookie)), [false, true]);
+        daemon.stop();
+    }
 }

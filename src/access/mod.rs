@@ -28,7 +28,7 @@ use crate::daemon::lock;
 use crate::meta::SharedMeta;
 use crate::state::StateFolder;
 
-pub(crate) use caller::{Caller, Shown, Who};
+pub(crate) use caller::{Caller, Presence, Shown, Who};
 pub(crate) use login::LoggedIn;
 pub(crate) use oidc::BackHome;
 pub(crate) use trail::redacted;

@@ -25,11 +25,15 @@ use super::call::whole_body;
 use super::cookie::SESSION;
 use super::{error_response, once, refusal, refuse};
 use crate::access::rules::{Need, need, need_of_fields, only_reads};
-use crate::access::{Caller, Shown, redacted};
+use crate::access::{Caller, Presence, Shown, redacted};
 use crate::daemon::{Daemon, internal, invalid};
 
 /// A page sends it with each change.
 const CSRF: &str = "x-csrf-token";
+/// A page sends it with what it asks by itself, when nobody has touched it for a while.
+const UNATTENDED: &str = "x-vtl-unattended";
+/// Browsers open a stream again whenever it ends, whoever sits there.
+const STREAM: &str = "/events";
 
 /// What callers are held against.
 pub(super) struct Guard {
@@ -59,6 +63,7 @@ struct Knock {
     route: Option<String>,
     path: String,
     from: IpAddr,
+    presence: Presence,
 }
 
 impl Knock {
@@ -70,7 +75,17 @@ impl Knock {
         let method = request.method().as_str().to_owned();
         let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
         let from = peer.map_or(IpAddr::from([0; 4]), |ConnectInfo(peer)| peer.ip().to_canonical());
-        Self { what: format!("{method} {shown}"), method, route, path, from }
+        let presence = presence(shown, request.headers());
+        Self { what: format!("{method} {shown}"), method, route, path, from, presence }
+    }
+}
+
+/// Whether somebody is there who asks for this route.
+fn presence(route: &str, headers: &HeaderMap) -> Presence {
+    if route == STREAM || headers.contains_key(UNATTENDED) {
+        Presence::Unattended
+    } else {
+        Presence::Attended
     }
 }
 
@@ -88,7 +103,7 @@ impl Guard {
             let body = whole_body(&head, body).await?;
             return Ok(next.run(Request::from_parts(head, Body::from(body))).await);
         }
-        let caller = self.caller(request.headers(), knock.from).await?;
+        let caller = self.caller(request.headers(), knock.from, knock.presence).await?;
         let Some(Need::Of(permission)) = need else { return Ok(without_a_row(&knock)) };
         if !only_reads(&knock.method) {
             self.check_page(&caller, request.headers())?;
@@ -118,7 +133,7 @@ impl Guard {
         let (mut head, body) = request.into_parts();
         let bytes = whole_body(&head, body).await?;
         // A body may take its time: what counts is what the caller may now.
-        let caller = self.caller(&head.headers, knock.from).await?;
+        let caller = self.caller(&head.headers, knock.from, knock.presence).await?;
         let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
         let detail = redacted(&knock.path, &body);
         let mut needs = vec![permission];
@@ -191,9 +206,14 @@ impl Guard {
         })?
     }
 
-    async fn caller(&self, headers: &HeaderMap, from: IpAddr) -> Result<Caller, ApiError> {
+    async fn caller(
+        &self,
+        headers: &HeaderMap,
+        from: IpAddr,
+        presence: Presence,
+    ) -> Result<Caller, ApiError> {
         let shown = shown(headers, self.secure);
-        self.off(move |daemon| daemon.access.by(&shown, from)).await
+        self.off(move |daemon| daemon.access.by(&shown, from, presence)).await
     }
 
     /// A form on another page can send the cookie, and cannot know this text.
@@ -220,7 +240,7 @@ impl Guard {
     /// Whether somebody who came with these headers may look, at what lies beside the API.
     pub(super) async fn may_look(self: Arc<Self>, headers: HeaderMap, from: IpAddr) -> Result<(), ApiError> {
         self.check_names(&headers)?;
-        let caller = self.caller(&headers, from).await?;
+        let caller = self.caller(&headers, from, Presence::Attended).await?;
         may(&caller, Permission::Read)
     }
 }
@@ -458,6 +478,14 @@ mod tests {
         ("localhost:8460", "https://localhost:8460", true, true),
         ("localhost:8460", "http://localhost:8460", true, false),
     ];
+
+    #[test]
+    fn a_page_that_says_so_and_a_stream_are_nobody_who_asks() {
+        let page = headers(&[(header::HeaderName::from_static("x-vtl-unattended"), "1")]);
+        assert_eq!(presence("/jobs", &page), Presence::Unattended);
+        assert_eq!(presence("/jobs", &HeaderMap::new()), Presence::Attended);
+        assert_eq!(presence("/events", &HeaderMap::new()), Presence::Unattended);
+    }
 
     #[test]
     fn only_pages_of_this_very_host_port_and_scheme_may_ask() {

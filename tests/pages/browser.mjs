@@ -16,28 +16,44 @@ const ARGUMENTS = [
 /** Longer than this nothing here takes. */
 const PATIENCE_MS = 20_000;
 
-/** Runs in the page: remembers over reloads which buttons there were and which were pressed; and all notes. */
+/** Width, height, colours, and whether axe looks: two of them have every layout and every colour. The first is
+ *  the one that is worked in. */
+const WINDOWS = [
+  [1920, 1080, 'light', true],
+  [1920, 1080, 'dark', false],
+  [360, 740, 'light', false],
+  [360, 740, 'dark', true],
+];
+export const NARROWEST = WINDOWS[3].slice(0, 3);
+
+/** Buttons that a dialog may end with. */
+const ENDS_A_DIALOG = /-submit$|^dialog-/;
+
+/** Runs in the page: remembers over reloads which buttons there were and which were pressed, which fields were
+ *  typed into; and all notes. */
 function rememberButtons() {
+  const lists = new Map();
   const keep = (list, name) => {
-    const known = new Set(JSON.parse(sessionStorage.getItem(list) ?? '[]'));
+    if (!lists.has(list)) lists.set(list, new Set(JSON.parse(sessionStorage.getItem(list) ?? '[]')));
+    const known = lists.get(list);
     if (!known.has(name)) sessionStorage.setItem(list, JSON.stringify([...known.add(name)]));
   };
   globalThis.notesSeen = [];
   const look = (changes) => {
-    document.querySelectorAll('button[data-test]').forEach((one) => keep('test.seen', one.dataset.test));
+    for (const one of document.querySelectorAll('button')) {
+      if (one.dataset.test) keep('test.seen', one.dataset.test);
+      else keep('test.nameless', one.outerHTML.slice(0, 160));
+    }
     const added = changes.flatMap((change) => [...change.addedNodes]);
     for (const one of added.filter((node) => node.classList?.contains('note')))
       globalThis.notesSeen.push({ name: one.dataset.test, text: one.textContent });
   };
   new MutationObserver(look).observe(document, { childList: true, subtree: true });
-  document.addEventListener(
-    'click',
-    (event) => {
-      const name = event.target.closest('[data-test]')?.dataset.test;
-      if (name) keep('test.pressed', name);
-    },
-    true,
-  );
+  const use = (event) => {
+    const name = event.target.closest?.('[data-test]')?.dataset.test;
+    if (name) keep('test.pressed', name);
+  };
+  for (const type of ['click', 'input', 'change']) document.addEventListener(type, use, true);
 }
 
 export class Browser {
@@ -46,6 +62,8 @@ export class Browser {
     this.faults = [];
     // Nobody is logged in yet, or the credentials are wrong.
     this.expected = [/401.*\/api\/v1\/session/];
+    /** The dialogs that were looked at. */
+    this.dialogs = new Set();
   }
 
   async start() {
@@ -53,45 +71,34 @@ export class Browser {
     const { chromium } = require('playwright-core');
     this.axe = require('axe-core').source;
     this.chromium = await chromium.launch({ executablePath: this.settings.chromium, args: ARGUMENTS });
-    await this.open(1920, 1080, 'light');
+    const [[width, height, colorScheme]] = WINDOWS;
+    this.context = await this.chromium.newContext({
+      viewport: { width, height },
+      colorScheme,
+      reducedMotion: 'reduce',
+    });
+    await this.context.addInitScript(rememberButtons);
+    this.page = await this.tab();
     return this;
   }
 
-  /** A window; the session of the one before is taken along. */
-  async open(width, height, scheme) {
-    const state = this.context && {
-      cookies: await this.context.cookies(),
-      stored: await this.page.evaluate(() => ({ ...sessionStorage })),
-    };
-    await this.context?.close();
-    this.context = await this.chromium.newContext({
-      viewport: { width, height },
-      colorScheme: scheme,
-      reducedMotion: 'reduce',
-    });
-    if (state) await this.context.addCookies(state.cookies);
-    await this.context.addInitScript(rememberButtons);
-    if (state)
-      await this.context.addInitScript((stored) => {
-        if (sessionStorage.getItem('test.taken')) return;
-        Object.entries({ ...stored, 'test.taken': 'yes' }).forEach(([name, value]) =>
-          sessionStorage.setItem(name, value),
-        );
-      }, state.stored);
-    this.page = await this.context.newPage();
-    this.page.setDefaultTimeout(PATIENCE_MS);
-    this.watch();
+  /** Another tab of the same browser; what happens in it is watched, too. */
+  async tab() {
+    const page = await this.context.newPage();
+    page.setDefaultTimeout(PATIENCE_MS);
+    this.watch(page);
+    return page;
   }
 
-  watch() {
+  watch(page) {
     const own = new URL(this.settings.url).origin;
-    this.page.on('pageerror', (error) => this.faults.push(`error in a page: ${error.stack}`));
-    this.page.on('console', (message) => {
+    page.on('pageerror', (error) => this.faults.push(`error in a page: ${error.stack}`));
+    page.on('console', (message) => {
       if (message.type() !== 'error' && message.type() !== 'warning') return;
       const text = `${message.text()} (${message.location().url})`;
       if (!this.expected.some((pattern) => pattern.test(text))) this.faults.push(`on the console: ${text}`);
     });
-    this.page.on('request', (request) => {
+    page.on('request', (request) => {
       const { origin, protocol } = new URL(request.url());
       const allowed = [own, this.elsewhere].includes(origin);
       if (!allowed && protocol !== 'data:') this.faults.push(`a request to ${request.url()}`);
@@ -108,6 +115,11 @@ export class Browser {
 
   async go(address) {
     await this.page.goto(`${this.settings.url}/#/${address}`);
+    await this.shown(address);
+  }
+
+  /** Waits until a page is whole. */
+  async shown(address) {
     await this.page.waitForFunction(
       (wanted) => document.querySelector('main')?.dataset.address === wanted,
       `#/${address}`,
@@ -120,6 +132,7 @@ export class Browser {
 
   /** Presses a button, the first of that name unless another is meant. */
   async press(name, { within, nth = 0 } = {}) {
+    if (ENDS_A_DIALOG.test(name)) await this.lookAtDialog();
     await (within ? within.locator(`[data-test="${name}"]`) : this.at(name)).nth(nth).click();
   }
 
@@ -175,6 +188,17 @@ export class Browser {
     return this.request('GET', to);
   }
 
+  /** What is asked of the server, by its path, from now until the answer is called. */
+  listen() {
+    const asked = [];
+    const hear = (request) => asked.push(new URL(request.url()).pathname.replace('/api/v1', ''));
+    this.page.on('request', hear);
+    return () => {
+      this.page.off('request', hear);
+      return asked;
+    };
+  }
+
   /** Asks the API until it is as it should be. */
   async until(what, ask) {
     const end = Date.now() + PATIENCE_MS;
@@ -182,15 +206,56 @@ export class Browser {
       const found = await ask();
       if (found) return found;
       if (Date.now() > end) throw new Error(`in vain: ${what}`);
-      await new Promise((then) => setTimeout(then, 100));
+      await pause(100);
     }
   }
 
-  /** What axe finds wrong. */
-  async violations() {
-    await this.page.evaluate(this.axe);
-    const found = await this.page.evaluate(() =>
-      globalThis.axe.run(document, { resultTypes: ['violations'] }),
+  /** The page that is there, in each window: it fits, nothing is wrong with it for who cannot see or point, and a
+   *  picture is kept. */
+  async lookAt(name) {
+    for (const [width, height, scheme, axe] of WINDOWS) {
+      await this.window(width, height, scheme);
+      await this.page.screenshot({
+        path: path.join(this.settings.out, `${name.replaceAll('/', '-')}-${width}-${scheme}.png`),
+        fullPage: true,
+      });
+      const over = await this.page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+      if (over > 0) this.faults.push(`${name} is ${over} pixels wider than ${width}`);
+      if (!axe) continue;
+      for (const found of await this.violations())
+        this.faults.push(`${name} at ${width}, ${scheme}: ${found}`);
+    }
+    await this.window();
+  }
+
+  /** The size of the window and its colours; the first of all windows unless another is meant. */
+  async window(width = WINDOWS[0][0], height = WINDOWS[0][1], colorScheme = WINDOWS[0][2]) {
+    await this.page.setViewportSize({ width, height });
+    await this.page.emulateMedia({ colorScheme });
+  }
+
+  /** The dialog that is open, before it is closed for the first time: the same for it. */
+  async lookAtDialog() {
+    const dialog = this.page.locator('dialog[open]').last();
+    if ((await dialog.count()) === 0) return;
+    const name = await dialog.getAttribute('data-test');
+    if (this.dialogs.has(name)) return;
+    this.dialogs.add(name);
+    for (const found of await this.violations('dialog[open]')) this.faults.push(`dialog ${name}: ${found}`);
+    await this.window(...NARROWEST);
+    const over = await dialog.evaluate((one) =>
+      Math.max(one.scrollWidth - one.clientWidth, one.getBoundingClientRect().right - innerWidth),
+    );
+    if (over > 0) this.faults.push(`dialog ${name} is ${over} pixels too wide for a window of ${NARROWEST[0]}`);
+    await this.window();
+  }
+
+  /** What axe finds wrong, in all of the page or in a part of it. */
+  async violations(within = null) {
+    if (!(await this.page.evaluate(() => 'axe' in globalThis))) await this.page.evaluate(this.axe);
+    const found = await this.page.evaluate(
+      (part) => globalThis.axe.run(part ?? document, { resultTypes: ['violations'] }),
+      within,
     );
     return found.violations.map(
       (one) =>
@@ -201,12 +266,18 @@ export class Browser {
     );
   }
 
+  /** What was on the pages so far, what of it was used, and buttons without a name. */
   async buttons() {
-    return this.page.evaluate(() =>
-      ['test.seen', 'test.pressed'].map((list) => JSON.parse(sessionStorage.getItem(list) ?? '[]')),
+    const [seen, pressed, nameless] = await this.page.evaluate(() =>
+      ['test.seen', 'test.pressed', 'test.nameless'].map((list) =>
+        JSON.parse(sessionStorage.getItem(list) ?? '[]'),
+      ),
     );
+    return { seen, pressed, nameless };
   }
 }
+
+export const pause = (ms) => new Promise((then) => setTimeout(then, ms));
 
 export function equal(found, wanted, what) {
   if (JSON.stringify(found) !== JSON.stringify(wanted))

@@ -36,9 +36,14 @@ export async function list(browser) {
   );
   await browser.press('new-cartridges');
   await browser.press('dialog-close');
+  await browser.press('cartridge-link');
+  await browser.page.waitForSelector('[data-test="do-export"]');
+  await browser.go('cartridges');
+  await browser.press('long-row', { nth: 2 });
+  await browser.page.waitForSelector('[data-test="do-export"]');
 }
 
-/** Runs in the page: the list of cartridges has this many, made of one. */
+/** Runs in the page: the list of cartridges has this many, made of one. How often it is asked for is counted. */
 function pretend({ one, many }) {
   const ask = globalThis.fetch;
   const rows = Array.from({ length: many }, (_, n) => ({
@@ -49,11 +54,16 @@ function pretend({ one, many }) {
     place: { kind: 'slot', number: n },
   }));
   const body = JSON.stringify(rows);
-  globalThis.fetch = (to, options) =>
-    /\/cartridges(\?|$)/.test(to) ? Promise.resolve(new Response(body)) : ask(to, options);
+  globalThis.listsAsked = 0;
+  globalThis.fetch = (to, options) => {
+    if (!to.endsWith('/cartridges?limit=1000')) return ask(to, options);
+    globalThis.listsAsked += 1;
+    return Promise.resolve(new Response(body));
+  };
 }
 
-/** A hundred thousand rows are searched and sorted, and only those in sight exist. */
+/** A hundred thousand rows are searched and sorted, and only those in sight exist. A change is one row, and not the list
+ *  once more. */
 export async function longList(browser) {
   const [one] = await browser.get('/cartridges');
   await browser.go('settings');
@@ -78,6 +88,13 @@ export async function longList(browser) {
     return (await browser.at('cartridge-link').last().textContent()) === '000000L8';
   });
   await fewRows(browser);
+  await browser.request('POST', '/cartridges/VTL010L8/move', { to: 'slot:24' });
+  await browser.at('search').fill('vtl010l8');
+  await browser.until('the row of what has moved', async () => (await rows(browser)) === 1);
+  has(await browser.at('long-row').textContent(), 'slot 24', 'where it is now');
+  await browser.request('POST', '/cartridges/VTL010L8/move', { to: 'slot:10' });
+  await browser.page.locator('[data-test="long-row"]:has-text("slot 10")').waitFor();
+  equal(await browser.page.evaluate(() => globalThis.listsAsked), 1, 'how often all rows were asked for');
   await browser.page.reload();
 }
 
@@ -101,6 +118,16 @@ export async function page(browser) {
   await browser.press('export-show');
   has(await browser.at('export-detail').textContent(), 'site-key', 'who can open the export');
   await browser.press('dialog-close');
+}
+
+/** What another server has made stays in quarantine until somebody says otherwise. */
+export async function quarantine(browser) {
+  await browser.go('cartridges/VTL401L8');
+  has(await browser.page.locator('main').textContent(), 'is foreign', 'why it is in quarantine');
+  await browser.press('do-release');
+  has(await browser.note(), 'VTL401L8 is released', 'a release');
+  equal((await browser.get('/cartridges/VTL401L8')).quarantined ?? null, null, 'the mark of quarantine');
+  await browser.at('do-release').waitFor({ state: 'detached' });
 }
 
 export async function exporting(browser) {

@@ -6,6 +6,32 @@ const state = async (browser, id) => (await browser.get(`/jobs/${id}`)).state;
 const ENDED = ['completed', 'cancelled', 'failed'];
 const row = (browser, id) => browser.page.locator(`tr[data-job="${id}"]`);
 
+/** A job on a slow remote: how far it is, how fast, and for how long it will go on. */
+export async function running(browser) {
+  const { id } = (await browser.get('/jobs')).find((one) => one.remote === 'slow');
+  const now = () => browser.get(`/jobs/${id}`);
+  await browser.go('jobs');
+  await browser.press('tab-running');
+  const line = row(browser, id);
+  await line.waitFor();
+  const share = async () => Number(await line.getByRole('progressbar').getAttribute('aria-valuenow'));
+  const first = await browser.until('it is under way', async () => {
+    const text = await line.textContent();
+    return /[\d.]+ [KM]iB\/s/.test(text) && /\d+ (s|min) left/.test(text) && (await share());
+  });
+  const { state: is, total_bytes: total } = await now();
+  equal(is, 'running', 'the state in the API');
+  has(await line.textContent(), ` of ${(total / 2 ** 20).toFixed(1)} MiB`, 'how much there is to do');
+  await browser.until('it gets on', async () => (await share()) > first);
+  const told = await share();
+  const { done_bytes: done } = await now();
+  if (told === 0 || told > Math.round((done / total) * 100))
+    throw new Error(`the page says ${told} %, and the API ${done} bytes of ${total}`);
+  await browser.press('job-cancel', { within: line });
+  await browser.note();
+  await browser.until('it does not run any more', async () => (await now()).state !== 'running');
+}
+
 /** A remote that drops everything: its job waits for its next attempt, and can be asked anything. */
 export async function control(browser) {
   await browser.go('jobs');
@@ -45,7 +71,10 @@ export async function control(browser) {
 /** What the tabs count is what the API has in these states. */
 export async function tabs(browser) {
   await browser.go('jobs');
-  const jobs = await browser.get('/jobs');
+  const jobs = await browser.until('nothing changes any more', async () => {
+    const all = await browser.get('/jobs');
+    return all.every((job) => ENDED.includes(job.state)) && all;
+  });
   for (const name of ENDED) {
     const wanted = jobs.filter((job) => job.state === name).length;
     if (wanted === 0) throw new Error(`there is no ${name} job to look at`);
@@ -91,4 +120,20 @@ export async function importing(browser) {
   has(await browser.note(), 'removed', 'clearing');
   const left = (await browser.get('/jobs')).filter((job) => ended.includes(job.id));
   equal(left, [], 'jobs that had ended before the list was cleared');
+}
+
+/** So many rows of a list are drawn at once. */
+const DRAWN = 200;
+
+/** More jobs than are drawn at once: exports of a blank cartridge, which have nothing to do. */
+export async function many(browser) {
+  const ask = () => browser.request('POST', '/cartridges/VTL006L8/export', {});
+  for (let n = 0; n < 11; n += 1) await Promise.all(Array.from({ length: 20 }, ask));
+  await browser.go('library');
+  await browser.go('jobs');
+  const all = (await browser.get('/jobs')).length;
+  const drawn = () => browser.at('jobs-row').count();
+  await browser.until('the first of them', async () => (await drawn()) === DRAWN);
+  await browser.press('more-jobs');
+  await browser.until('the others', async () => (await drawn()) === all);
 }

@@ -1,6 +1,8 @@
 // The library: every way to move a cartridge, and every action on one and on a library.
 
-import { equal, has } from './browser.mjs';
+import fs from 'node:fs';
+import path from 'node:path';
+import { equal, has, pause } from './browser.mjs';
 
 const place = async (browser, label) => {
   const { kind, number } = (await browser.get(`/cartridges/${label}`)).place;
@@ -14,6 +16,26 @@ const isAt = (browser, label, where) =>
 async function choose(browser, cell) {
   await browser.press(cell);
   await browser.at('inspector').waitFor();
+}
+
+/** What has the focus, by its name. */
+const focused = (browser) =>
+  browser.page.evaluate(() => document.activeElement.dataset.test ?? document.activeElement.tagName);
+
+/** Without a pointer: past the menu, into a dialog, and out of it to where one was. */
+export async function keyboard(browser) {
+  await browser.go('library');
+  await browser.at('skip').focus();
+  await browser.page.keyboard.press('Enter');
+  equal(await focused(browser), 'H1', 'where the link past the menu leads');
+  await browser.at('new-cartridges').focus();
+  await browser.page.keyboard.press('Enter');
+  await browser.at('create-cartridge-submit').waitFor();
+  const isIn = () => browser.page.evaluate(() => Boolean(document.activeElement.closest('dialog')));
+  equal(await isIn(), true, 'the focus is in the dialog');
+  await browser.page.keyboard.press('Escape');
+  await browser.at('create-cartridge-submit').waitFor({ state: 'detached' });
+  equal(await focused(browser), 'new-cartridges', 'what has the focus after a dialog');
 }
 
 export async function moves(browser) {
@@ -61,6 +83,113 @@ export async function drive(browser) {
   has(await browser.at('tape-0').getAttribute('aria-label'), 'At 3.1 MiB', 'the position on the tape');
 }
 
+const UNITS = { B: 1, KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30 };
+
+/** Bytes a second that the first drive says it writes; null as long as it says nothing. */
+async function writingRate(browser) {
+  const row = browser.at('drive-0').locator('dl > div', { hasText: 'Writing' });
+  const said = /^([\d.]+) (B|KiB|MiB|GiB)\/s$/.exec(await row.locator('dd').textContent());
+  return said && Number(said[1]) * UNITS[said[2]];
+}
+
+/** A host writes: what the page says of its pace and of the compression is what the API says. Nothing else is asked
+ *  for meanwhile: a stream tells what has moved. */
+export async function rates(browser) {
+  const sign = path.join(browser.settings.folder, 'write');
+  const counted = async () => ({
+    at: Date.now(),
+    bytes: (await browser.get('/drives'))[0].written_bytes,
+  });
+  await browser.go('library');
+  const { bytes: before } = await counted();
+  fs.writeFileSync(sign, '');
+  const first = await browser.until('the host writes', async () => {
+    const now = await counted();
+    return now.bytes > before && now;
+  });
+  // What was moved before is shown by then.
+  await pause(1500);
+  const asked = browser.listen();
+  // The page looks every two seconds: what it says then began after the host did.
+  await pause(3000);
+  const shown = await browser.until('the page tells a rate', () => writingRate(browser));
+  const last = await counted();
+  const wanted = ((last.bytes - first.bytes) * 1000) / (last.at - first.at);
+  if (!(shown > wanted / 2 && shown < wanted * 2))
+    throw new Error(`the page says ${shown} bytes a second, and the API ${wanted}`);
+  equal(
+    asked().filter((one) => one.startsWith('/libraries')),
+    [],
+    'lists that were asked for while nothing moved',
+  );
+  fs.rmSync(sign);
+  await browser.until('the compression is told', async () => {
+    const it = await browser.get('/cartridges/VTL001L8');
+    const ratio = it.logical_bytes / it.arrived_bytes;
+    const said = `on ${ratio.toFixed(ratio < 10 ? 2 : 1)} : 1`;
+    const text = await browser.at('drive-0').textContent();
+    return ratio > 1.2 && text.includes(said);
+  });
+}
+
+/** A cartridge in a drive that a host has reserved is taken by who insists. */
+export async function force(browser) {
+  await browser.go('library');
+  await choose(browser, 'cell-drive-0');
+  browser.expect(/409.*\/cartridges\/VTL001L8\/move/);
+  await browser.press('do-move');
+  await browser.send('move', { to: 'slot:22' });
+  await browser.at('move-force-submit').waitFor();
+  has(await browser.page.locator('dialog[open]').textContent(), 'is reserved by', 'why it is not moved');
+  equal(await place(browser, 'VTL001L8'), 'drive:0', 'a question that nobody has answered');
+  await browser.send('move-force');
+  await browser.note();
+  await isAt(browser, 'VTL001L8', 'slot:22');
+  // Slow: somebody looks at it while it runs.
+  await browser.request('POST', '/cartridges/VTL001L8/export', {
+    remote: 'slow',
+    key: 'none',
+    compress: 'none',
+    chunk_size_bytes: 2 ** 20,
+  });
+}
+
+/** What somebody else does is shown without being asked for. */
+export async function elsewhere(browser) {
+  await browser.go('library');
+  await browser.request('POST', '/cartridges/VTL006L8/move', { to: 'slot:23' });
+  await browser.page.locator('button[data-test="cell-slot-23"]').waitFor();
+  await browser.go('jobs');
+  const { id } = await browser.request('POST', '/cartridges/VTL006L8/export', {});
+  await browser.page.locator(`tr[data-job="${id}"]:has-text("completed")`).waitFor();
+}
+
+/** Seven tabs: only the one in sight has a stream open, or the last one would wait for ever. */
+export async function manyTabs(browser) {
+  const others = [];
+  for (let n = 0; n < 6; n += 1) {
+    const tab = await browser.tab();
+    others.push(tab);
+    await tab.goto(`${browser.settings.url}/#/library`);
+    await tab.locator('[data-test="cabinet"]').waitFor();
+    await tab.evaluate(() => {
+      Object.defineProperty(document, 'visibilityState', { get: () => 'hidden', configurable: true });
+      document.dispatchEvent(new Event('visibilitychange'));
+    });
+  }
+  await browser.go('library');
+  await browser.go('jobs');
+  // A tab that is looked at again hears again.
+  const [tab] = others;
+  await tab.evaluate(() => {
+    delete document.visibilityState;
+    document.dispatchEvent(new Event('visibilitychange'));
+  });
+  await browser.request('POST', '/cartridges/VTL006L8/move', { to: 'slot:6' });
+  await tab.locator('button[data-test="cell-slot-6"]').waitFor();
+  for (const one of others) await one.close();
+}
+
 /** A drag to a mailslot asks first, and says what will happen; then it does. */
 export async function eject(browser) {
   await browser.go('library');
@@ -70,7 +199,9 @@ export async function eject(browser) {
   has(await browser.at('eject-after').textContent(), 'kept in the vault', 'what becomes of the cartridge');
   await browser.press('dialog-cancel');
   equal(await place(browser, 'VTL008L8'), 'slot:8', 'a question that was answered with no');
-  await browser.at('cell-slot-8').dragTo(browser.at('cell-mailslot-2'));
+  // The same without a pointer that draws.
+  await choose(browser, 'cell-slot-8');
+  await browser.press('cell-mailslot-2');
   await browser.at('plan').waitFor();
   await browser.press('eject-submit');
   await browser.note();
@@ -101,6 +232,9 @@ export async function cartridge(browser) {
   }
   await browser.press('inspector-close');
   await browser.at('inspector').waitFor({ state: 'detached' });
+  await choose(browser, 'cell-slot-9');
+  await browser.press('inspector-open');
+  await browser.shown('cartridges/VTL009L8');
   await browser.go('cartridges/VTL102L8');
   await browser.press('do-retain');
   await browser.send('retain', { retain_until: '2026-12-31' });
@@ -129,13 +263,22 @@ export async function libraries(browser) {
     [30, 'lz4'],
     'settings of the library',
   );
+  // So many slots are drawn in parts.
+  const large = { name: 'lib2', profile: 'ibm-03584l32', drives: 1, slots: 700, mailslots: 0 };
+  await browser.request('POST', '/libraries', large);
   await browser.press('new-library');
   await browser.send('create-library', { name: 'lib1', drives: '1', slots: '4', mailslots: '1' });
   await browser.note();
   await browser.press('tab-lib1');
   await browser.page.waitForSelector('.cabinet-head:has-text("lib1")');
+  await browser.press('tab-lib2');
+  await browser.page.waitForSelector('.cabinet-head:has-text("lib2")');
+  equal(await browser.at('cell-slot-700').count(), 0, 'a slot of another part');
+  await browser.at('bank').selectOption('1');
+  await browser.at('cell-slot-700').waitFor();
   await browser.press('tab-lib0');
   await browser.page.waitForSelector('.cabinet-head:has-text("lib0")');
+  await browser.request('DELETE', '/libraries/lib2');
   await browser.press('tab-lib1');
   await browser.page.waitForSelector('.cabinet-head:has-text("lib1")');
   await browser.press('remove-library');

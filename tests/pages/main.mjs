@@ -5,48 +5,35 @@
 
 import fs from 'node:fs';
 import path from 'node:path';
-import { Browser, equal } from './browser.mjs';
+import { actions, isOf, pages } from './actions.mjs';
+import { Browser, NARROWEST, equal } from './browser.mjs';
 import * as cartridges from './cartridges.mjs';
 import * as jobs from './jobs.mjs';
 import * as library from './library.mjs';
 import * as people from './people.mjs';
 import * as places from './places.mjs';
 
-const PAGES = [
-  'library',
-  'cartridges',
-  'cartridges/VTL002L8',
-  'jobs',
-  'store',
-  'remotes',
-  'keys',
-  'iscsi',
-  'settings',
-  'users',
-  'audit',
-];
-const WINDOWS = [
-  [1920, 1080, 'light'],
-  [1920, 1080, 'dark'],
-  [360, 740, 'light'],
-  [360, 740, 'dark'],
-];
-
-/** Two windows have every layout and every colour. */
-const AXE = ['1920 light', '360 dark'];
-
 /** In this order: what one makes the next ones find. */
 const STEPS = [
   ['first user', people.first],
   ['log in', logIn],
+  ['menu', menu],
+  ['keyboard', library.keyboard],
   ['moves', library.moves],
   ['drive', library.drive],
+  ['rates', library.rates],
+  ['force', library.force],
+  ['changes by others', library.elsewhere],
+  ['many tabs', library.manyTabs],
+  ['a job that runs', jobs.running],
+  ['alerts', places.alerts],
   ['ejection', library.eject],
   ['cartridge', library.cartridge],
   ['libraries', library.libraries],
   ['list', cartridges.list],
   ['long list', cartridges.longList],
   ['page of a cartridge', cartridges.page],
+  ['quarantine', cartridges.quarantine],
   ['exports', cartridges.exporting],
   ['store', places.store],
   ['remotes', places.remotes],
@@ -62,40 +49,43 @@ const STEPS = [
   ['tabs of jobs', jobs.tabs],
   ['looks', looks],
   ['imports', jobs.importing],
+  ['many jobs', jobs.many],
   ['colours', colours],
+  ['alerts that are over', places.over],
   ['buttons', buttons],
   ['log out', logOut],
 ];
 
 async function logIn(browser) {
   await browser.page.goto(browser.settings.url);
+  await browser.at('login-submit').waitFor();
+  await browser.lookAt('log-in');
   await browser.byToken('not-the-token');
   await browser.at('failure').waitFor();
   await browser.byToken();
   await browser.at('cabinet').waitFor();
 }
 
-/** Every page in each window: it fits, nothing is wrong with it for who cannot see or point, and a
- *  picture is kept. */
-async function looks(browser) {
-  const { out } = browser.settings;
-  for (const [width, height, scheme] of WINDOWS) {
-    await browser.open(width, height, scheme);
-    for (const name of PAGES) {
-      await browser.go(name);
-      await browser.page.screenshot({
-        path: path.join(out, `${name.replaceAll('/', '-')}-${width}-${scheme}.png`),
-        fullPage: true,
-      });
-      const over = await browser.page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
-      if (over > 0) browser.faults.push(`${name} is ${over} pixels wider than ${width}`);
-      if (!AXE.includes(`${width} ${scheme}`)) continue;
-      for (const found of await browser.violations())
-        browser.faults.push(`${name} at ${width}, ${scheme}: ${found}`);
-    }
-    if (width < 860) await browser.press('menu');
+/** Every page by its link. */
+async function menu(browser) {
+  for (const name of pages()) {
+    await browser.press(`nav-${name}`);
+    await browser.shown(name);
   }
-  await browser.open(1920, 1080, 'light');
+  await browser.press('brand');
+  await browser.shown('library');
+}
+
+async function looks(browser) {
+  for (const name of [...pages(), 'cartridges/VTL002L8']) {
+    await browser.go(name);
+    await browser.lookAt(name);
+  }
+  await browser.window(...NARROWEST);
+  await browser.press('menu');
+  await browser.press('nav-library');
+  await browser.shown('library');
+  await browser.window();
 }
 
 async function colours(browser) {
@@ -109,15 +99,18 @@ async function colours(browser) {
   equal(new Set(seen).size, 2, 'colours that the switch goes through');
 }
 
-/** Whatever button was on a page has been pressed. */
+/** Every action that the sources of the pages have was done, also one that was on no page so far. */
 async function buttons(browser) {
   // There is more by now than one page of it.
   await browser.go('audit');
-  if (await browser.at('audit-more').count()) await browser.press('audit-more');
-  const [seen, pressed] = await browser.buttons();
-  const may = (name) => pressed.includes(name) || /^(cell|vault)-/.test(name);
-  const left = seen.filter((name) => !may(name) && name !== 'log-out');
-  if (left.length) throw new Error(`never pressed: ${left.join(', ')}`);
+  await browser.press('audit-more');
+  const { seen, pressed, nameless } = await browser.buttons();
+  const all = actions();
+  const left = all.filter((action) => !pressed.some((name) => isOf(action, name)));
+  equal(left, [], 'never pressed');
+  const unknown = seen.filter((name) => !all.some((action) => isOf(action, name)));
+  equal(unknown, [], 'buttons that the list of actions does not have');
+  equal(nameless, [], 'buttons without a name');
 }
 
 async function logOut(browser) {

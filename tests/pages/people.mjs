@@ -2,14 +2,28 @@
 
 import fs from 'node:fs';
 import path from 'node:path';
+
+import { isOf, pages } from './actions.mjs';
 import { equal, has } from './browser.mjs';
 
 const PASSWORD = 'four quiet tapes in a row';
 const OTHER = 'five quiet tapes in a row';
 
+/** The buttons that a viewer has: they only show something, or are about what is his own. */
+const FOR_VIEWERS = [
+  ...['cell-*', 'vault-*', 'tab-*', 'sort-*', 'inspector-close', 'map-file', 'job-open', 'remote-open'],
+  ...['export-show', 'pool-folders', 'remote-objects', 'remote-details', 'key-public', 'more-jobs'],
+  ...['theme', 'log-out', 'own-password', 'new-token', 'token-revoke', 'note-close'],
+];
+/** Of these the ones that open a dialog, and the ones that are not for a walk through the pages. */
+const OPENS = ['export-show', 'pool-folders', 'remote-objects', 'remote-details', 'key-public'];
+const LEFT_ALONE = ['theme', 'log-out', 'own-password', 'new-token', 'token-revoke', 'note-close'];
+
 /** The one-time link of the first start makes the first administrator, and logs in. */
 export async function first(browser) {
   await browser.page.goto(browser.settings.setup);
+  await browser.at('setup-submit').waitFor();
+  await browser.lookAt('set-up');
   await browser.fill({ user: 'first', password: PASSWORD, again: OTHER });
   await browser.press('setup-submit');
   has(await browser.at('failure').textContent(), 'not the same', 'two passwords that differ');
@@ -17,6 +31,14 @@ export async function first(browser) {
   await browser.press('setup-submit');
   await browser.at('cabinet').waitFor();
   equal(await browser.at('who').textContent(), 'first', 'who is logged in');
+  // Another password of one's own ends the session.
+  await browser.go('users');
+  await browser.press('own-password');
+  await browser.send('password-form', { current: PASSWORD, password: OTHER });
+  has(await browser.note(), 'first has a new password', 'what is said of a new password');
+  await byPassword(browser, 'first', OTHER);
+  await browser.at('users').first().waitFor();
+  await browser.go('library');
   await browser.press('log-out');
 }
 
@@ -92,6 +114,8 @@ export async function viewer(browser) {
   await byPassword(browser, 'ann', OTHER);
   await browser.at('cabinet').waitFor();
   equal(await browser.at('new-cartridges').count(), 0, 'a button that a viewer may not press');
+  await walk(browser);
+  await browser.go('library');
   await browser.at('cell-slot-2').click();
   await browser.at('inspector').waitFor();
   equal(await browser.at('do-move').count(), 0, 'a move that a viewer may not make');
@@ -125,6 +149,37 @@ export async function viewer(browser) {
     ['first'],
     'users that are left',
   );
+}
+
+/** Every page as a viewer: none fails, no button is there that is not for him, and none of the others is refused
+ *  (a refusal is an error on the console). */
+async function walk(browser) {
+  equal(await browser.at('nav-audit').count(), 0, 'a link to a page that a viewer may not see');
+  const tried = new Set(LEFT_ALONE);
+  const all = [...pages().filter((name) => name !== 'audit'), 'cartridges/VTL002L8'];
+  for (const address of all) {
+    await browser.go(address);
+    equal(await browser.at('failure').count(), 0, `failures on ${address}`);
+    const shown = await browser.page
+      .locator('button:visible')
+      .evaluateAll((found) => found.map((one) => one.dataset.test ?? one.outerHTML));
+    const kind = (name) => FOR_VIEWERS.find((one) => isOf(one, name));
+    equal(
+      shown.filter((name) => !kind(name)),
+      [],
+      `buttons on ${address} that are not for a viewer`,
+    );
+    for (const name of shown) {
+      if (tried.has(kind(name))) continue;
+      tried.add(kind(name));
+      // Another remote drops everything.
+      const within = name.startsWith('remote-')
+        ? browser.at('remotes-row').filter({ hasText: 'off-site' })
+        : undefined;
+      await browser.press(name, { within });
+      if (OPENS.includes(name)) await browser.press('dialog-close');
+    }
+  }
 }
 
 /** The provider asks who it is and sends the browser back: a session, without password and tokens of our own. */

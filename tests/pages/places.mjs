@@ -1,12 +1,55 @@
-// Store, remotes, keys, iSCSI, settings, alerts: every action once, and what the API says after it.
+// Alerts, store, remotes, keys, iSCSI, settings: every action once, and what the API says after it.
 
 import fs from 'node:fs';
 import path from 'node:path';
 import { equal, has } from './browser.mjs';
 
+/** What needs somebody: a job that has failed, and a pool that could not be opened. */
+export async function alerts(browser) {
+  const failed = (await browser.get('/jobs')).find((one) => one.state === 'failed');
+  const subject = `job ${failed.id}`;
+  const alert = async () => (await browser.get('/alerts')).find((one) => one.subject === subject);
+  await browser.until('the failed job is an alert', alert);
+  await browser.press('health');
+  await browser.shown('alerts');
+  has(await browser.at('problems').textContent(), 'archive', 'what is wrong now');
+  const row = browser.at('alerts-row').filter({ hasText: subject });
+  await browser.press('alert-ack', { within: row });
+  has(await browser.note(), 'acknowledged', 'what is said of it');
+  equal((await alert()).state, 'acknowledged', 'the alert in the API');
+  await row.filter({ hasText: 'acknowledged' }).waitFor();
+  await browser.until('it is asked once', async () => (await row.locator('button').count()) === 0);
+  await browser.press('tab-cleared');
+  await browser.until('it is not over', async () => (await row.count()) === 0);
+  await browser.press('tab-open');
+  await row.waitFor();
+  await browser.press('alert-test');
+  has(await browser.note(), 'syslog has taken the test', 'a test of the receivers');
+}
+
+/** With its job the alert is over; nobody has asked for the page again. */
+export async function over(browser) {
+  await browser.go('alerts');
+  await browser.press('tab-cleared');
+  await browser.at('alerts-row').first().waitFor();
+  await browser.until('those that are over', async () => {
+    const cleared = (await browser.get('/alerts')).filter((one) => one.state === 'cleared');
+    return cleared.length > 0 && (await browser.at('alerts-row').count()) === cleared.length;
+  });
+}
+
 export async function store(browser) {
   const { folder } = browser.settings;
   await browser.go('store');
+  // Its folder was away when the server started, and is back.
+  const archive = browser.at('pools-row').filter({ hasText: 'archive' });
+  await archive.filter({ hasText: 'closed' }).waitFor();
+  await browser.press('pool-open', { within: archive });
+  await browser.note();
+  const pools = async () =>
+    Object.fromEntries((await browser.get('/pools')).map((one) => [one.name, one.state]).sort());
+  equal(await pools(), { archive: 'ok', default: 'ok' }, 'pools after one was opened');
+  await archive.filter({ hasText: 'closed' }).waitFor({ state: 'detached' });
   const stats = await browser.get('/store/stats');
   has(
     await browser.at('figure-logical').textContent(),
@@ -32,18 +75,33 @@ export async function store(browser) {
   has(await browser.note(), 'needed by nobody', 'what is needed');
   await browser.press('repair');
   has(await browser.note(), '0 chunks are lost', 'a repair');
+  const key = path.join(folder, 'pool.key');
+  fs.writeFileSync(key, '0123456789abcdef0123456789abcdef', { mode: 0o600 });
   await browser.press('new-pool');
-  await browser.send('create-pool', { name: 'fast', paths: path.join(folder, 'fast') });
+  const fast = { name: 'fast', paths: path.join(folder, 'fast'), encrypted: true, key_file: key };
+  await browser.send('create-pool', fast);
   await browser.note();
-  equal((await browser.get('/pools')).map((pool) => pool.name).sort(), ['default', 'fast'], 'pools');
+  equal(await pools(), { archive: 'ok', default: 'ok', fast: 'ok' }, 'pools');
+  await storeKey(browser, path.join(folder, 'keyring'));
+  await browser.go('store');
   const row = browser.at('pools-row').filter({ hasText: 'fast' });
   await browser.press('pool-folders', { within: row });
   has(await browser.at('folders').textContent(), path.join(folder, 'fast'), 'folders of the pool');
   await browser.press('dialog-close');
   await browser.press('pool-remove', { within: row });
   await browser.send('confirm-remove-pool');
-  await browser.until('the pool is gone', async () => (await browser.get('/pools')).length === 1);
+  await browser.until('the pool is gone', async () => !('fast' in (await pools())));
   await browser.note();
+}
+
+/** The keyring of an encrypted pool is written to a file. */
+async function storeKey(browser, file) {
+  await browser.go('keys');
+  await browser.press('store-key-export');
+  await browser.send('export-store-key', { file });
+  await browser.note();
+  equal(fs.existsSync(file), true, 'the keyring in a file');
+  await browser.page.waitForSelector('dt:has-text("Keyring exported") + dd:has-text("yes")');
 }
 
 export async function remotes(browser) {
@@ -64,6 +122,16 @@ export async function remotes(browser) {
   const known = browser.at('remotes-row').filter({ hasText: 'off-site' });
   await browser.press('remote-objects', { within: known });
   has(await browser.at('objects').textContent(), 'VTL002L8', 'objects of the remote');
+  await browser.press('dialog-close');
+  // More than one answer of the server has.
+  for (let n = 0; n < 1001; n += 1)
+    fs.writeFileSync(path.join(place, `object-${String(n).padStart(4, '0')}`), '');
+  const listed = () => browser.at('objects').locator('tbody tr').count();
+  await browser.press('remote-objects', { within: row });
+  await browser.until('the first objects', async () => (await listed()) === 1000);
+  await browser.press('more-objects');
+  await browser.until('the last one', async () => (await listed()) === 1001);
+  equal(await browser.at('more-objects').count(), 0, 'a button for more than there is');
   await browser.press('dialog-close');
   await browser.press('remote-open', { within: known });
   const exports = await browser.get('/exports?remote=off-site');
@@ -167,6 +235,9 @@ export async function settings(browser) {
   fs.writeFileSync(file, '[store]\ngc = "manual"\n');
   await browser.press('check-config-submit');
   has(await browser.note(), 'is right', 'a right file');
+  await browser.press('hook-test');
+  await browser.press('note-close');
+  has(await browser.note(), 'It ended well. ready for TST000L8', 'what the program of the site says');
   await browser.press('reload');
   await browser.at('checked').waitFor();
   await browser.send('confirm-reload');

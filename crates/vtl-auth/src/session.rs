@@ -1,8 +1,9 @@
 //! Sessions of people, in memory: a restart ends all of them.
 //!
-//! A session ends after 30 minutes without a request, or after 12 hours, whichever comes first; when its user is
-//! locked, removed or gets another password, or is logged out by who manages users; and when its user has more than the
-//! bound: the one unused longest goes.
+//! A session ends after 30 minutes in which nobody has asked for anything, or after 12 hours, whichever comes first; when
+//! its user is locked, removed or gets another password, or is logged out by who manages users; and when its user has more
+//! than the bound: the one unused longest goes. What a page asks by itself, as long as it is open, looks at the session and
+//! does not use it.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -15,7 +16,7 @@ use crate::name::UserName;
 use crate::principal::Principal;
 use crate::role::Roles;
 
-/// Without a request for so long it ends (OWASP: 15 to 30 minutes for such).
+/// Unused for so long it ends (OWASP: 15 to 30 minutes for such).
 pub const IDLE_S: u64 = 30 * 60;
 /// And after so long in any case: a working day.
 pub const ABSOLUTE_S: u64 = 12 * 60 * 60;
@@ -261,6 +262,21 @@ mod tests {
         let opened = open(&mut sessions, 0, 1);
         assert!(sessions.look(&opened.cookie, at(1799)).is_some());
         assert!(sessions.look(&opened.cookie, at(1800)).is_none());
+        assert!(sessions.is_empty());
+    }
+
+    #[test]
+    fn a_page_that_asks_every_15_seconds_is_logged_out_half_an_hour_after_somebody_has_asked() {
+        let mut sessions = Sessions::default();
+        let opened = open(&mut sessions, 0, 1);
+        for count_s in (15..1000).step_by(15) {
+            assert!(sessions.look(&opened.cookie, at(count_s)).is_some(), "{count_s}");
+        }
+        assert!(sessions.find(&opened.cookie, at(1000)).is_some());
+        for count_s in (1015..2800).step_by(15) {
+            assert!(sessions.look(&opened.cookie, at(count_s)).is_some(), "{count_s}");
+        }
+        assert!(sessions.look(&opened.cookie, at(2800)).is_none());
         assert!(sessions.is_empty());
     }
 

@@ -17,6 +17,7 @@ pub const FILES: &[(&str, &[u8])] = files! {
     "css/tables.css"
     "favicon.svg"
     "js/api.js"
+    "js/attention.js"
     "js/cabinet.js"
     "js/cartridge.js"
     "js/chart.js"

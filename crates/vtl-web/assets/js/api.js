@@ -1,8 +1,10 @@
 // The public API: one function for a request, one for a list with all its pages.
 
+import { isAttended } from './attention.js';
+
 const BASE = '/api/v1';
 /** The most rows that the API gives at once. */
-const PAGE_ROWS = 1000;
+export const PAGE_ROWS = 1000;
 
 /** An answer that is not the one asked for, in the API's own words. */
 export class Refusal extends Error {
@@ -30,6 +32,8 @@ function headers(method, body) {
   const out = {};
   if (body !== undefined) out['Content-Type'] = 'application/json';
   if (identity.csrf && method !== 'GET') out['X-CSRF-Token'] = identity.csrf;
+  // An open page asks for ever: without somebody who looks at it that keeps no session open.
+  if (method === 'GET' && !isAttended()) out['X-VTL-Unattended'] = '1';
   return out;
 }
 

@@ -19,7 +19,7 @@ const SHELF = 120;
 
 const DRAG = 'application/x-vtl-label';
 
-/** `view`: `{elements, drives, cartridges: Map, vault, chosen, bank}`; `act`: `{choose, move, bank}`. */
+/** `view`: `{elements, drives, cartridges: Map, vault: {rows, more}, chosen, bank}`; `act`: `{choose, move, bank}`. */
 export function cabinet(library, view, act) {
   const of = (kind) => view.elements.filter((one) => one.kind === kind);
   const slots = of('slot');
@@ -76,7 +76,7 @@ function magazines(slots, view, act) {
         t('library.bank'),
         h(
           'select',
-          { value: bank, onchange: (event) => act.bank(Number(event.target.value)) },
+          { test: 'bank', value: bank, onchange: (event) => act.bank(Number(event.target.value)) },
           Array.from({ length: banks }, (_, n) =>
             h(
               'option',
@@ -217,7 +217,8 @@ function drive(element, view, act) {
 
 /** The shelf of cartridges that no host sees. */
 export function vault(view, act) {
-  const shown = view.vault.slice(0, SHELF);
+  const { rows, more } = view.vault;
+  const shown = rows.slice(0, SHELF);
   return h(
     'section',
     {
@@ -230,11 +231,17 @@ export function vault(view, act) {
       'header',
       { class: 'panel-head' },
       h('h2', {}, t('library.vault')),
-      h('span', { class: 'muted' }, count('library.vault_number', view.vault.length)),
+      h(
+        'span',
+        { class: 'muted' },
+        more
+          ? t('library.vault_above', { n: rows.length.toLocaleString('en') })
+          : count('library.vault_number', rows.length),
+      ),
       h('span', { class: 'spring' }),
       view.chosen &&
         mayDo('to-vault') &&
-        !view.vault.some((one) => one.label === view.chosen) &&
+        !rows.some((one) => one.label === view.chosen) &&
         h(
           'button',
           {
@@ -273,16 +280,8 @@ export function vault(view, act) {
             ),
           ),
         ),
-    view.vault.length > SHELF &&
-      h(
-        'p',
-        {},
-        h(
-          'a',
-          { href: '#/cartridges?place=vault' },
-          t('library.vault_more', { n: view.vault.length - SHELF }),
-        ),
-      ),
+    rows.length > SHELF &&
+      h('p', {}, h('a', { href: '#/cartridges?place=vault' }, t('library.vault_all'))),
   );
 }
 

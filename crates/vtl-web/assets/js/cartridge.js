@@ -70,6 +70,11 @@ async function change(label, what) {
   live.tell('move');
 }
 
+async function release(label) {
+  note((await api.post(one(label, 'release'))).message);
+  live.tell('move');
+}
+
 /** Buttons by what the cartridge is: `[name, when, act]`. */
 export function cartridgeActions(it, elements, after = () => {}) {
   const all = [
@@ -90,7 +95,7 @@ export function cartridgeActions(it, elements, after = () => {}) {
     [
       'release',
       Boolean(it.quarantined),
-      () => api.post(one(it.label, 'release')).then((done) => note(done.message)),
+      () => release(it.label),
     ],
     ['remove', it.place.kind !== 'drive', () => askRemove(it)],
   ];

@@ -5,6 +5,7 @@ import * as api from './api.js';
 import * as live from './live.js';
 import { h } from './dom.js';
 import { ask } from './forms.js';
+import { mayDo } from './needs.js';
 import { t } from './text.js';
 import { note } from './ui.js';
 
@@ -13,6 +14,8 @@ const words = (...all) => all.map((one) => [one, one]);
 /** Key of the API, and how it is typed. Which remotes and keys there are is asked when the dialog opens. */
 function settingFields(of, remotes, keys) {
   const inherited = ['', t('setting.inherited')];
+  // Who may not delete cartridges may still have nobody delete them.
+  const deleting = mayDo('set-deleting') ? words('true', 'false') : words('false');
   const names = (rows) => rows.map((one) => [one.name, one.name]);
   const choices = {
     'migrate.remote': [['none', t('setting.none')], ...names(remotes)],
@@ -23,8 +26,8 @@ function settingFields(of, remotes, keys) {
     ],
     'migrate.compress': words('zstd', 'lz4', 'none'),
     'migrate.verify': words('remote-hash', 'readback', 'none'),
-    'migrate.delete_after_export': words('true', 'false'),
-    'migrate.delete_clean_import': words('true', 'false'),
+    'migrate.delete_after_export': deleting,
+    'migrate.delete_clean_import': deleting,
     'migrate.create_spare': words('true', 'false'),
     'migrate.triggers': null,
     'migrate.chunk_size': null,

@@ -3,65 +3,91 @@
 // Changes of jobs, moves and alerts come as server-sent events. Where there is no stream (yet, or it broke),
 // the pages ask every few seconds. Measured values, such as the position of a tape, have no events: a page
 // asks for them by every().
+//
+// Only a tab in sight has a stream: browsers open six connections to a host over HTTP/1.1 for all tabs
+// together, and seven streams would keep all of them waiting for ever.
 
 const POLL_MS = 2000;
-const RETRY_MS = 5000;
+const RETRY_MS = 60_000;
 /** Events that come in a row are one refresh. */
 const GATHER_MS = 150;
 const TYPES = ['job', 'move', 'alert'];
 
 const listeners = new Set();
+/** Somebody is logged in. */
+let wanted = false;
 let source = null;
 let poll = null;
-let pending = new Set();
+let retry = null;
+let pending = [];
 let timer = null;
-let state = 'off';
+/** The jobs that ran when they were last heard of: what such a one says next is how far it is. */
+const running = new Set();
 
-/** Calls `then` with the set of types when something of these types has changed; the answer ends that. */
+/** Calls `then` with the changes when something of these types has changed; the answer ends that. A change is
+ *  `{type, data?, own?}`: `data` is what the event says (none: something of this type, nobody knows what);
+ *  `own`: a page has just done it. Beside the types of events there is `progress`: a job that only got
+ *  further. */
 export function on(types, then) {
   const entry = { types, then };
   listeners.add(entry);
   return () => listeners.delete(entry);
 }
 
+/** Whether somebody can see the page. */
+const isSeen = () => document.visibilityState === 'visible';
+
 /** Calls `then` every so many seconds while somebody looks; the answer ends that. */
 export function every(seconds, then) {
-  const id = setInterval(() => document.visibilityState === 'visible' && then(), seconds * 1000);
+  const id = setInterval(() => isSeen() && then(), seconds * 1000);
   return () => clearInterval(id);
 }
 
 /** Begins; who asks for a page again after a log-in calls it again. */
 export function start() {
-  stop();
-  state = 'stream';
-  source = new EventSource(`/api/v1/events?types=${TYPES.join(',')}`);
-  for (const type of TYPES) source.addEventListener(type, () => tell(type));
-  source.addEventListener('reset', () => TYPES.forEach(tell));
-  source.onopen = () => {
-    stopPoll();
-    state = 'stream';
-    // What happened before the stream was open is not in it.
-    TYPES.forEach(tell);
-  };
-  source.onerror = () => {
-    startPoll();
-    if (source?.readyState === EventSource.CLOSED)
-      setTimeout(() => state !== 'off' && start(), RETRY_MS * 12);
-  };
+  close();
+  wanted = true;
+  settle();
 }
 
 /** Ends: nobody is logged in. */
 export function stop() {
-  source?.close();
-  source = null;
-  stopPoll();
-  state = 'off';
+  wanted = false;
+  close();
 }
 
-/** Asks at intervals, without trying for a stream. */
-export function startPoll() {
-  state = 'poll';
-  poll ??= setInterval(() => document.visibilityState === 'visible' && TYPES.forEach(tell), POLL_MS);
+/** A stream while there is somebody to look, none otherwise. */
+function settle() {
+  if (!wanted || !isSeen()) close();
+  else if (!source) open();
+}
+
+function open() {
+  source = new EventSource(`/api/v1/events?types=${TYPES.join(',')}`);
+  for (const type of TYPES) source.addEventListener(type, (event) => hear(type, JSON.parse(event.data)));
+  source.addEventListener('reset', unknown);
+  source.onopen = () => {
+    stopPoll();
+    // What happened before the stream was open is not in it.
+    unknown();
+  };
+  source.onerror = () => {
+    startPoll();
+    if (source?.readyState === EventSource.CLOSED) retry ??= setTimeout(start, RETRY_MS);
+  };
+}
+
+function close() {
+  source?.close();
+  source = null;
+  clearTimeout(retry);
+  retry = null;
+  stopPoll();
+  running.clear();
+}
+
+function startPoll() {
+  poll ??= setInterval(() => isSeen() && unknown(), POLL_MS);
 }
 
 function stopPoll() {
@@ -69,12 +95,35 @@ function stopPoll() {
   poll = null;
 }
 
-/** Something of this type has changed: also told by pages that have just changed it. */
-export function tell(type) {
-  pending.add(type);
+const unknown = () => TYPES.forEach((type) => gather({ type }));
+
+function hear(type, data) {
+  gather({ type: type === 'job' && isProgress(data) ? 'progress' : type, data });
+}
+
+function isProgress(job) {
+  if (job.state !== 'running') {
+    running.delete(job.id);
+    return false;
+  }
+  if (running.has(job.id)) return true;
+  running.add(job.id);
+  return false;
+}
+
+/** A page has just changed something of this type. */
+export const tell = (type) => gather({ type, own: true });
+
+function gather(change) {
+  pending.push(change);
   timer ??= setTimeout(() => {
-    const types = pending;
-    [pending, timer] = [new Set(), null];
-    for (const one of [...listeners]) if (one.types.some((own) => types.has(own))) one.then(types);
+    const changes = pending;
+    [pending, timer] = [[], null];
+    for (const { types, then } of [...listeners]) {
+      const fit = changes.filter((one) => types.includes(one.type));
+      if (fit.length > 0) then(fit);
+    }
   }, GATHER_MS);
 }
+
+document.addEventListener('visibilitychange', settle);

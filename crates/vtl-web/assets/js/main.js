@@ -7,7 +7,7 @@ import * as session from './session.js';
 import * as theme from './theme.js';
 import { logInPage, setUpPage } from './pages/login.js';
 import { Page } from './page.js';
-import { PAGES } from './pages.js';
+import { PAGES, isFor } from './pages.js';
 import { shell } from './shell.js';
 import { t } from './text.js';
 import { notes } from './ui.js';
@@ -52,7 +52,7 @@ function show() {
 function address() {
   const [path, query] = location.hash.replace(/^#\/?/, '').split('?');
   const [name, ...params] = path.split('/').map(decoded);
-  const found = PAGES.find((one) => one.name === name);
+  const found = PAGES.find((one) => one.name === name && isFor(one));
   return { kind: found ?? PAGES[0], params: found ? params : [], query: new URLSearchParams(query ?? '') };
 }
 

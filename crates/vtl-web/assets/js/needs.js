@@ -1,5 +1,5 @@
-// What each action needs: one table. Who lacks a permission does not see its buttons; the server refuses in
-// any case.
+// What each action needs: one table. Who lacks a permission does not see its buttons, nor the pages and fields that
+// are for others; the server refuses in any case.
 
 import { may } from './session.js';
 
@@ -47,12 +47,13 @@ const NEEDS = {
     'clear-chap',
     'add-initiator',
     'initiator-remove',
+    'check-config-submit',
     'reload',
     'backup',
     'alert-test',
   ],
   retain: ['do-hold', 'do-unhold', 'do-retain'],
-  destroy: ['do-remove', 'export-prune', 'pool-remove', 'key-remove'],
+  destroy: ['do-remove', 'export-prune', 'pool-remove', 'key-remove', 'set-deleting'],
   'export-keys': ['export-rewrap', 'store-key-export'],
   'manage-users': [
     'add-user',
@@ -62,6 +63,7 @@ const NEEDS = {
     'user-remove',
     'user-end-sessions',
   ],
+  'read-audit': ['nav-audit'],
   approve: ['approve', 'refuse'],
 };
 

@@ -1,20 +1,31 @@
 // One page at a time: it is loaded, shown, and brought up to date until another one is.
 //
-// A page is an object: `load(page, reasons)` asks the API and gives data (reasons: a set of `start`, `event`,
-// `tick`); `view(data, page)` makes elements of it, without side effects; `events` names the types of events
-// after which it loads again, `every` the seconds; `enter(page)` and `leave(page)` are optional.
+// A page is an object: `load(page, reasons)` asks the API and gives data (reasons: a set of `start`, `asked`,
+// `event`, `tick`); `view(data, page)` makes elements of it, without side effects; `events` names the types of
+// changes after which it loads again, `every` the seconds; `hear(page, changes)`, `enter(page)` and
+// `leave(page)` are optional. `hear` takes up what it can by itself, and says whether the page has to load for
+// the rest.
 
 import { h, render } from './dom.js';
 import * as live from './live.js';
 import { failure } from './ui.js';
 import { t } from './text.js';
 
+/** What nobody has asked for waits so many times as long as the last load took: a page that is open takes a
+ *  small part of the server, however long its lists are. A page may say another number: `rest`. */
+const REST = 3;
+
 export class Page {
   #kind;
   #box;
   #ends = [];
   #loading = null;
+  /** Of the load that comes next, at once. */
   #reasons = new Set();
+  /** Of the one that comes when the page has rested. */
+  #waiting = new Set();
+  #restsUntil = 0;
+  #timer = null;
   #gone = false;
 
   constructor(kind, box, params, query) {
@@ -31,23 +42,49 @@ export class Page {
   async start() {
     render(this.#box, h('p', { class: 'loading', role: 'status' }, t('loading')));
     await this.#kind.enter?.(this);
-    await this.refresh('start');
     if (this.#gone) return;
-    if (this.#kind.events) this.#ends.push(live.on(this.#kind.events, () => this.refresh('event')));
-    if (this.#kind.every) this.#ends.push(live.every(this.#kind.every, () => this.refresh('tick')));
+    // Before the first load: what happens meanwhile may not be in it.
+    const { events, every } = this.#kind;
+    if (events) this.#ends.push(live.on(events, (changes) => this.#hear(changes)));
+    if (every) this.#ends.push(live.every(every, () => this.later('tick')));
+    await this.refresh('start');
+  }
+
+  #hear(changes) {
+    if (this.#kind.hear && !this.#kind.hear(this, changes)) return;
+    if (changes.some((one) => one.own)) this.refresh();
+    else this.later('event');
   }
 
   /** Loads again and shows it. Requests in a row are one more load, not many. */
-  async refresh(reason = 'event') {
+  async refresh(reason = 'asked') {
     this.#reasons.add(reason);
     this.#loading ??= this.#loads();
     await this.#loading;
   }
 
+  /** Loads again when it has rested. */
+  later(reason = 'event') {
+    this.#waiting.add(reason);
+    this.#wake();
+  }
+
+  #wake() {
+    if (this.#gone || this.#loading || this.#timer || this.#waiting.size === 0) return;
+    const wait = Math.max(0, this.#restsUntil - performance.now());
+    this.#timer = setTimeout(() => {
+      this.#timer = null;
+      if (!this.#gone && this.#waiting.size > 0) this.#loading ??= this.#loads();
+    }, wait);
+  }
+
   async #loads() {
     do {
-      const reasons = this.#reasons;
-      this.#reasons = new Set();
+      // Whoever waits is served by this load, too.
+      const reasons = new Set([...this.#reasons, ...this.#waiting]);
+      this.#reasons.clear();
+      this.#waiting.clear();
+      const begun = performance.now();
       try {
         this.data = await this.#kind.load(this, reasons);
         this.failed = null;
@@ -56,9 +93,12 @@ export class Page {
         this.failed = failed;
         if (failed.status === undefined && !(failed instanceof TypeError)) console.error(failed);
       }
+      const now = performance.now();
+      this.#restsUntil = Math.max(this.#restsUntil, now + (now - begun) * (this.#kind.rest ?? REST));
       this.show();
     } while (this.#reasons.size > 0 && !this.#gone);
     this.#loading = null;
+    this.#wake();
   }
 
   /** Shows what is there with what the reader has chosen now. */
@@ -76,6 +116,7 @@ export class Page {
 
   end() {
     this.#gone = true;
+    clearTimeout(this.#timer);
     this.#ends.forEach((end) => end());
     this.#kind.leave?.(this);
   }

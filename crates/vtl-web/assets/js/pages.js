@@ -1,5 +1,7 @@
 // Which pages there are: address, name, sign, and the module that makes it.
 
+import { mayDo } from './needs.js';
+
 const all = [
   ['library', 'library', () => import('./pages/library.js')],
   ['cartridges', 'cartridge', () => import('./pages/cartridges.js')],
@@ -13,5 +15,8 @@ const all = [
   ['alerts', 'alerts', () => import('./pages/alerts.js')],
   ['settings', 'settings', () => import('./pages/settings.js')],
 ];
+
+/** Whether whoever is logged in has a use for the page. */
+export const isFor = ({ name }) => mayDo(`nav-${name}`);
 
 export const PAGES = all.map(([name, icon, module]) => ({ name, icon, module }));

@@ -14,18 +14,48 @@ const MARGIN_ROWS = 8;
 export class Rows {
   #rows = [];
   #columns;
+  #key;
+  #text;
   #orders = new Map();
   #texts = [];
+  /** Where the row of a key is. */
+  #places = new Map();
 
-  constructor(columns) {
+  /** `key(row)`: which row is which; `text(row)`: what a search looks through. */
+  constructor(columns, key, text) {
     this.#columns = columns;
+    this.#key = key;
+    this.#text = (row) => text(row).toLowerCase();
   }
 
-  /** `text(row)`: what a search looks through. */
-  take(rows, text) {
+  take(rows) {
     this.#rows = rows;
-    this.#texts = rows.map((row) => text(row).toLowerCase());
+    this.#texts = rows.map((row) => this.#text(row));
+    this.#places = new Map(rows.map((row, at) => [this.#key(row), at]));
     this.#orders.clear();
+  }
+
+  /** One row, new or in the place of what it was. Only the orders that it changes are made again. */
+  put(row) {
+    const key = this.#key(row);
+    const at = this.#places.get(key) ?? this.#rows.length;
+    const old = this.#rows[at];
+    this.#places.set(key, at);
+    this.#rows[at] = row;
+    this.#texts[at] = this.#text(row);
+    for (const name of [...this.#orders.keys()]) {
+      const of = this.#sort(name);
+      if (!old || of(old) !== of(row)) this.#orders.delete(name);
+    }
+  }
+
+  has(key) {
+    return this.#places.has(key);
+  }
+
+  /** The row of this key is no more. */
+  drop(key) {
+    if (this.has(key)) this.take(this.#rows.filter((row) => this.#key(row) !== key));
   }
 
   get length() {
@@ -45,10 +75,14 @@ export class Rows {
     return out;
   }
 
+  #sort(name) {
+    return this.#columns.find((one) => one.id === name)?.sort ?? (() => 0);
+  }
+
   #order(name) {
     const known = this.#orders.get(name);
     if (known) return known;
-    const of = this.#columns.find((one) => one.id === name)?.sort ?? (() => 0);
+    const of = this.#sort(name);
     const keys = this.#rows.map(of);
     const order = Uint32Array.from(keys.keys());
     order.sort((a, b) => (keys[a] < keys[b] ? -1 : keys[a] > keys[b] ? 1 : a - b));

@@ -68,6 +68,9 @@ export async function setUp(token, user, password) {
   set(await api.post('/setup', { token, user, password }));
 }
 
+/** The server has ended the session: another password of one's own does that. */
+export const ended = () => set(null);
+
 /** Ends the session here and on the server. */
 export async function logOut() {
   // First, so that nothing begins to ask in the name of a session that is about to end.

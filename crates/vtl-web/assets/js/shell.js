@@ -4,7 +4,7 @@ import { h } from './dom.js';
 import { icon } from './icons.js';
 import { t } from './text.js';
 import { button, signButton } from './ui.js';
-import { PAGES } from './pages.js';
+import { PAGES, isFor } from './pages.js';
 import * as session from './session.js';
 import * as theme from './theme.js';
 
@@ -17,6 +17,7 @@ export function shell({ here, status, open }, toggle, main) {
       {
         class: 'skip',
         href: '#main',
+        test: 'skip',
         onclick: (event) => {
           event.preventDefault();
           document.querySelector('main h1')?.focus();
@@ -35,7 +36,7 @@ export function shell({ here, status, open }, toggle, main) {
       }),
       h(
         'a',
-        { class: 'brand', href: '#/library', 'aria-label': t('shell.home') },
+        { class: 'brand', href: '#/library', 'aria-label': t('shell.home'), test: 'brand' },
         mark(),
         h('span', {}, 'vtl'),
       ),
@@ -56,7 +57,7 @@ export function shell({ here, status, open }, toggle, main) {
       h(
         'ul',
         {},
-        PAGES.map((page) => h('li', { key: page.name }, link(page, here, problems))),
+        PAGES.filter(isFor).map((page) => h('li', { key: page.name }, link(page, here, problems))),
       ),
       h('p', { class: 'version muted' }, status && t('shell.version', { version: status.version })),
     ),

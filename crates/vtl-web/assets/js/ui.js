@@ -223,7 +223,7 @@ export function note(text, tone = 'good') {
     'div',
     { class: `note ${tone}`, test: `note-${tone}` },
     h('span', {}, text),
-    signButton(t('close'), 'close', () => one.remove()),
+    signButton(t('close'), 'close', () => one.remove(), { test: 'note-close' }),
   );
   noteBox.append(one);
   if (tone === 'good') setTimeout(() => one.remove(), 8000);

@@ -85,7 +85,6 @@ const COLUMNS = [
 
 async function test() {
   const found = await api.post('/alerts/test');
-  if (found.length === 0) return note(t('alerts.no_receivers'));
   found.forEach((one) =>
     note(
       one.ok
@@ -94,7 +93,6 @@ async function test() {
       one.ok ? 'good' : 'bad',
     ),
   );
-  return undefined;
 }
 
 export default () => ({ load, view, events: ['alert', 'job'], every: 15, state: () => ({ tab: 'open' }) });

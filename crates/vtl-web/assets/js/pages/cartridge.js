@@ -18,18 +18,15 @@ async function load(label) {
   const [it, map, jobs, status, scrub] = await Promise.all([
     api.get(here()),
     optional(api.get(here('map'))),
-    api.get(api.path(['jobs'], { label })),
+    // The newest; a label that is exported every hour has thousands.
+    api.get(api.path(['jobs'], { label, sort: '-id', limit: JOBS })),
     optional(api.get('/system/status')),
     optional(api.get('/store/scrub')),
   ]);
-  const mine = jobs
-    .filter((job) => job.label === label)
-    .sort((a, b) => b.id - a.id)
-    .slice(0, JOBS);
   return {
     it,
     map,
-    jobs: mine,
+    jobs,
     problems: (status?.problems ?? []).filter((one) => one.subject === label),
     damage: (scrub?.damage ?? []).filter((one) => one.cartridge === label),
   };
@@ -178,7 +175,9 @@ function exportTable(it, page) {
 export default (label) => ({
   load: () => load(label),
   view,
-  events: ['move', 'job'],
+  // Of the others of a busy server this page knows nothing.
+  hear: (page, changes) => changes.some(({ data }) => !data || data.label === label),
+  events: ['move', 'job', 'progress'],
   every: 10,
   state: () => ({ file: null, open: null }),
 });

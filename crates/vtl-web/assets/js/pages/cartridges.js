@@ -82,14 +82,19 @@ const FILTERS = {
   kept: (row) => row.hold || Boolean(row.retain_until),
 };
 
-/** A list that is whole is asked for again at most so often while things change. */
-const QUIET_MS = 5000;
+/** A list that is longer than one request gives is asked for again only after a change that nobody knows more
+ *  of, and at most for a tenth of the time: a hundred thousand rows are a hundred requests. */
+const REST = 10;
+/** When something has happened to so many cartridges at once, asking for each of them is no gain any more. */
+const FEW = 20;
+
+const label = (row) => row.label;
 
 function makeTable(page) {
-  const rows = new Rows(COLUMNS);
+  const rows = new Rows(COLUMNS, label, text);
   const table = new LongTable({
     columns: COLUMNS,
-    key: (row) => row.label,
+    key: label,
     test: 'cartridges',
     caption: t('cartridges.title'),
     open: (row) => {
@@ -105,22 +110,69 @@ function makeTable(page) {
 const text = (row) =>
   `${row.label} ${row.library ?? ''} ${row.place.kind} ${row.pool} ${row.exports.join(' ')}`;
 
+const show = (page) => {
+  page.data = { total: page.parts.rows.length };
+  page.show();
+};
+
 async function load(page, reasons) {
-  if (page.data && Date.now() - page.loaded < QUIET_MS && !reasons.has('start')) return page.data;
-  const take = (all) => {
-    page.parts.rows.take(all, text);
-    page.data = { total: all.length };
-  };
-  await api
-    .list(api.paged('/cartridges'), (some) => {
-      // The first page at once, and then whenever there are twice as many: each look sorts again.
-      if (page.data && some.length < 2 * page.data.total) return;
-      take(some.slice());
-      page.show();
-    })
-    .then(take);
-  page.loaded = Date.now();
+  const isTick = [...reasons].every((reason) => reason === 'tick');
+  if (page.whole && isTick && page.data.total > api.PAGE_ROWS) return page.data;
+  page.loading = true;
+  // Until it is here whole.
+  page.whole = false;
+  page.changed.clear();
+  try {
+    let shown = 0;
+    const take = (rows) => {
+      shown = rows.length;
+      page.parts.rows.take(rows);
+      show(page);
+    };
+    const all = await api.list(api.paged('/cartridges'), (some) => {
+      if (page.left) throw new Error('nobody waits for the rest');
+      // A list that is there stays until the new one is whole. The first time: the first page at once, and
+      // then whenever there are twice as many, since each look sorts again.
+      if (page.first && some.length >= 2 * shown) take(some.slice());
+    });
+    take(all);
+    [page.whole, page.first] = [true, false];
+  } finally {
+    page.loading = false;
+  }
+  // What has happened meanwhile is not in it; where it was much, the next load waits already.
+  if (page.changed.size <= FEW) await askAgain(page);
   return page.data;
+}
+
+/** Asks for the rows that something has happened to. */
+async function askAgain(page) {
+  const labels = [...page.changed];
+  page.changed.clear();
+  const ask = (one) => api.get(api.path(['cartridges'], { label: one, limit: 1 }));
+  const found = await Promise.all(labels.map(ask));
+  found.forEach(([row], n) => (row ? page.parts.rows.put(row) : page.parts.rows.drop(labels[n])));
+  if (labels.length > 0) show(page);
+}
+
+/** Jobs that make a cartridge. */
+const MAKERS = ['import', 'ingest'];
+
+/** Which cartridge a change is about. Jobs name pools and devices, too. */
+function labelOf(page, { type, data }) {
+  const isMade = () => data.state === 'completed' && MAKERS.includes(data.kind);
+  return type === 'move' || isMade() || page.parts.rows.has(data.label) ? data.label : null;
+}
+
+/** A move and the state of a job name their cartridge: its row is asked for, and not the list. */
+function hear(page, changes) {
+  const known = changes.filter(({ data }) => data);
+  const labels = known.map((change) => labelOf(page, change)).filter(Boolean);
+  labels.forEach((one) => page.changed.add(one));
+  if (changes.some(({ data }) => !data) || page.changed.size > FEW) return true;
+  // Else the load that goes on asks for them at its end.
+  if (!page.loading && labels.length > 0) askAgain(page).catch(() => page.later());
+  return false;
 }
 
 function view(data, page) {
@@ -179,10 +231,16 @@ function view(data, page) {
 const all = {
   load,
   view,
+  hear,
   events: ['move', 'job'],
   every: 15,
+  rest: REST,
   enter: (page) => {
     page.parts = makeTable(page);
+    Object.assign(page, { changed: new Set(), first: true });
+  },
+  leave: (page) => {
+    page.left = true;
   },
   state: (query) => ({
     column: 'label',

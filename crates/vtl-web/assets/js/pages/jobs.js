@@ -23,17 +23,58 @@ const STEP = 200;
 
 const TRANSFERS = ['export', 'import', 'ingest'];
 
+/** After so long a list that is one request is asked for again without a reason: what others have cleared is
+ *  not told. */
+const WHOLE_MS = 30_000;
+/** At most a tenth of the time goes into asking for all jobs. */
+const REST = 10;
+
+/** All jobs are asked for when nobody knows what has changed; else those that run, for how fast they do. */
 async function load(page) {
-  const { open } = page.state;
+  const isWhole = !page.data || page.unknown || isDue(page);
+  [page.unknown, page.heard] = [false, []];
   const [jobs, detail] = await Promise.all([
-    api.list(api.paged('/jobs')),
-    open
-      ? api
-          .get(api.path(['jobs', String(open)]))
-          .catch((refusal) => (refusal.code === 'not-found' ? null : Promise.reject(refusal)))
-      : null,
+    isWhole ? allOf(page) : api.get('/jobs?state=running'),
+    detailOf(page.state.open),
   ]);
-  return { jobs: jobs.sort((a, b) => b.id - a.id), detail };
+  if (isWhole) page.whole = Date.now();
+  // What was heard meanwhile is newer than what was asked for.
+  return { jobs: put(put(isWhole ? [] : page.data.jobs, jobs), page.heard), detail };
+}
+
+function allOf(page) {
+  return api.list(api.paged('/jobs')).catch((failed) => {
+    page.unknown = true;
+    throw failed;
+  });
+}
+
+const isDue = (page) =>
+  page.data.jobs.length <= api.PAGE_ROWS && Date.now() - page.whole > WHOLE_MS;
+
+function detailOf(open) {
+  const gone = (refusal) => (refusal.code === 'not-found' ? null : Promise.reject(refusal));
+  return open ? api.get(api.path(['jobs', String(open)])).catch(gone) : null;
+}
+
+/** The list with these in the place of what they were, the newest first. */
+function put(jobs, rows) {
+  const all = new Map(jobs.map((job) => [job.id, job]));
+  // An event does not count the objects of an export.
+  for (const row of rows) all.set(row.id, { ...row, objects: row.objects ?? all.get(row.id)?.objects });
+  return [...all.values()].sort((a, b) => b.id - a.id);
+}
+
+/** An event has the whole row. Only what is open below it is asked for. */
+function hear(page, changes) {
+  const rows = changes.map(({ data }) => data).filter(Boolean);
+  page.heard.push(...rows);
+  page.unknown ||= rows.length < changes.length;
+  if (page.data && rows.length > 0) {
+    page.data = { ...page.data, jobs: put(page.data.jobs, rows) };
+    page.show();
+  }
+  return page.unknown || rows.some((row) => row.id === page.state.open);
 }
 
 function view({ jobs, detail }, page) {
@@ -116,8 +157,13 @@ function clear(ended) {
 export default () => ({
   load,
   view,
-  events: ['job'],
+  hear,
+  events: ['job', 'progress'],
   every: 3,
+  rest: REST,
+  enter: (page) => {
+    Object.assign(page, { unknown: false, heard: [] });
+  },
   state: (query) => ({
     tab: 'all',
     kind: '',

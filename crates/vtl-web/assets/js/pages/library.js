@@ -19,7 +19,7 @@ const TELL_FILL = 1500;
 
 /** The drives are asked each time, the cartridges only when something has moved. */
 async function load(page, reasons) {
-  const changed = page.data === null || reasons.has('event') || reasons.has('start');
+  const changed = page.data === null || [...reasons].some((reason) => reason !== 'tick');
   const [libraries, drives, sessions] = await Promise.all([
     changed ? api.get('/libraries') : page.data.libraries,
     api.get('/drives'),
@@ -45,14 +45,15 @@ async function load(page, reasons) {
   };
 }
 
+/** Of the vault its first page: the shelf shows no more than that, and all of it may be a long list. */
 async function contents(name) {
   const [library, vaulted] = await Promise.all([
     name ? api.get(api.path(['libraries', name])) : null,
-    api.list(api.paged('/vault')),
+    api.first(api.paged('/vault')),
   ]);
   const few = library && library.elements.length <= TELL_FILL;
   const rows = few ? await api.list(api.paged(api.path(['cartridges'], { library: name }))) : [];
-  return [library, vaulted, new Map([...rows, ...vaulted].map((row) => [row.label, row]))];
+  return [library, vaulted, new Map([...rows, ...vaulted.rows].map((row) => [row.label, row]))];
 }
 
 /** What is in a drive changes without a move. */
@@ -161,7 +162,7 @@ function view(data, page) {
 function placeOf(data, label) {
   return (
     data.library.elements.find((one) => one.label === label) ??
-    (data.vault.some((one) => one.label === label) ? { kind: 'vault', number: null } : null)
+    (data.vault.rows.some((one) => one.label === label) ? { kind: 'vault', number: null } : null)
   );
 }
 

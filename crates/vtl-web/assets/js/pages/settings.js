@@ -5,6 +5,7 @@ import * as api from '../api.js';
 import { h } from '../dom.js';
 import { ask, confirm, form } from '../forms.js';
 import { shortTime } from '../format.js';
+import { mayDo } from '../needs.js';
 import { t } from '../text.js';
 import { badge, button, facts, note, pageHead, panel, table } from '../ui.js';
 
@@ -47,7 +48,8 @@ function view({ config, status, hooks }, page) {
           [t('settings.scrub'), status.scrub],
         ]),
       ),
-      panel(t('settings.check'), h('p', { class: 'muted' }, t('settings.check_about')), checkForm(page)),
+      mayDo('check-config-submit') &&
+        panel(t('settings.check'), h('p', { class: 'muted' }, t('settings.check_about')), checkForm(page)),
       panel(
         t('settings.hooks'),
         table(t('settings.hooks'), HOOKS, hooks, (one) => one.name, { test: 'hooks' }),

@@ -260,6 +260,7 @@ function askPassword(name, own) {
     async (values) => {
       await api.put(api.path(['users', name, 'password']), values);
       note(t('users.password_set', { name }));
+      if (own) session.ended();
     },
     { test: 'password-form' },
   );
