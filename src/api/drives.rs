@@ -100,7 +100,7 @@ mod tests {
         }
         let (to, told) = mpsc::channel();
         let asker = daemon.clone();
-        std::thread::spawn(move || to.send((asker.drive_list(), asker.drive_show("lib0", "0"))));
+        std::thread::spawn(move || drop(to.send((asker.drive_list(), asker.drive_show("lib0", "0")))));
         let (list, one) = told.recv_timeout(Duration::from_secs(10)).expect("an answer while it is busy");
         let (list, one) = (list.unwrap(), one.unwrap());
         let shown = |at: usize| (list[at].number, list[at].state.as_str(), list[at].busy);

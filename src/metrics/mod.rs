@@ -14,7 +14,9 @@ use scsi::Vitals;
 use vtl_alert::{Rule, State};
 
 pub use meter::{Histogram, Meter, SenseCode};
-pub use remote::{Away, RemoteCounts, RemoteMeters};
+#[cfg(test)]
+pub use remote::Away;
+pub use remote::{RemoteCounts, RemoteMeters};
 pub use text::CONTENT_TYPE;
 
 use crate::daemon::Daemon;
