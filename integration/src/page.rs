@@ -14,7 +14,7 @@
 
 use std::path::Path;
 
-use crate::{Result, Trouble};
+use crate::{Result, Trouble, here};
 
 /// Commands of a page that are run together, in the shell that ran those before.
 #[derive(Debug, PartialEq, Eq)]
@@ -56,6 +56,13 @@ struct Open<'a> {
 }
 
 impl Page {
+    /// The page `name` of `docs/`.
+    pub fn of_docs(name: &str) -> Result<Self> {
+        let path = here().join("../docs").join(name);
+        let text = std::fs::read_to_string(&path).map_err(Trouble::with(path.display().to_string()))?;
+        Self::read(&text).map_err(|trouble| Trouble(format!("{name}: {trouble}")))
+    }
+
     /// Takes the blocks out of a page's text.
     pub fn read(text: &str) -> Result<Self> {
         let mut page = Self::default();
