@@ -13,7 +13,7 @@ const RELEASE: &str = "bookworm";
 const APT: &str = "/etc/apt";
 
 /// What a Debian that is installed on a machine has, and the least one has not. `adduser` is what our package depends on.
-pub const MACHINE: &[&str] = &["adduser", "systemd-sysv", "udev", "kmod", "openssl"];
+pub const MACHINE: &[&str] = &["adduser", "systemd-sysv", "udev", "kmod", "openssl", "tzdata"];
 
 /// Makes one in `root`: essential packages and these.
 pub fn fresh(root: &Path, packages: &[&str]) -> Result<()> {
