@@ -46,6 +46,7 @@ mod retention_clock;
 mod room;
 mod scrub;
 mod sealing;
+mod service_manager;
 mod sessions;
 mod spares;
 mod state;
@@ -161,6 +162,9 @@ async fn serve(daemon: &Arc<Daemon>) -> Result<(), String> {
     tasks.push(tokio::spawn(keep_history(daemon.clone())));
     tasks.push(tokio::spawn(jobs::tell_progress(daemon.clone())));
     print_ready(&daemon.welcome(api_address));
+    if let Err(error) = service_manager::tell_ready() {
+        error!(%error, "the service manager does not hear that the server is ready");
+    }
     signals.wait(daemon).await;
     daemon.listeners().close_all();
     for task in tasks {

@@ -1,7 +1,8 @@
 #!/bin/bash
 # First process of the guest. The harness boots user-mode Linux on a read-only view of the host's root
-# (hostfs) with this file as init; the folder it lies in is the guest's share with the host:
+# (hostfs) with this file as init. VTL_SHARE is the folder that the guest shares with the host:
 #
+#   guest/    this file and its neighbours (from the harness)
 #   job.sh    what to run                 (from the harness)
 #   env       variables of the run        (from the harness)
 #   answer/   replies to `host` requests  (from the harness, see lib.sh)
@@ -12,7 +13,6 @@
 # Whatever happens in the job, the last lines switch the guest off.
 
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C TZ=UTC
-seen_from_root=$(dirname "$0")
 
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
@@ -24,7 +24,7 @@ mount -t tmpfs -o mode=0755 tmpfs /run
 mount -t tmpfs -o mode=1777 tmpfs /tmp
 mkdir -p /run/share /run/lock /run/m/lib/modules
 # The root is read-only; the share is the one place where files go in and out.
-mount -t hostfs none -o "$seen_from_root" /run/share
+mount -t hostfs none -o "$VTL_SHARE" /run/share
 ln -s "/usr/lib/uml/modules/$(uname -r)" /run/m/lib/modules/
 
 set -a
@@ -36,12 +36,7 @@ ip addr add "$GUEST_ADDRESS/24" dev vec0
 ip link set vec0 up
 hostname "$GUEST_NAME"
 
-cd /run
-bash /run/share/job.sh </dev/null
-echo $? >/run/share/status.part
-dmesg >/run/share/dmesg
-mv /run/share/status.part /run/share/status
-sync
+bash /run/share/guest/job.sh
 echo o >/proc/sysrq-trigger
 sleep 5
 halt -f -p

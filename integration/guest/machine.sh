@@ -1,7 +1,7 @@
 # A machine that can be written, for pages of docs/: the host's root with a layer of its own on top, and on it the
 # server's package. To be sourced before lib.sh by a case with `server: none`; goes on inside.
 #
-# Programs, unit, user and folders are as the package makes them; the package itself is the matter of tests/package.rs.
+# Programs, unit, user and folders are as the package makes them; the package itself is the matter of `root: debian` and tests/package.rs.
 # Nothing is started. systemctl and journalctl are replaced by guest/systemctl.sh, since no systemd runs here.
 # Variables given by the harness: BIN (folder of our programs), CHECKOUT (the source).
 

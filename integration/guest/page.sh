@@ -21,6 +21,8 @@ page() {
         printf '%s\n' "$(<$_said)"
         shown "$_block.shows" $_said
         [[ "$_commands" != *iscsiadm* ]] || quiet
+        # Five starts in ten seconds are too many for systemd; a person is slower.
+        [[ "$_commands" != *systemctl* ]] || systemctl reset-failed vtld
     done
 }
 

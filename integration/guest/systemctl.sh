@@ -67,7 +67,7 @@ shift
 for unit; do
     unit=${unit%.service}
     case $verb:$unit in
-    *:--* | enable:* | daemon-reload:*) ;;
+    *:--* | enable:* | daemon-reload:* | reset-failed:*) ;;
     # iscsiadm asks for its daemon by the socket.
     start:iscsid.socket) start iscsid ;;
     start:*) start "$unit" ;;

@@ -3,6 +3,7 @@
 //! ```text
 //! # What was closed survives kill -9.        the first comment line is the description
 //! #: server: vtld                            vtld | tgt | vtld-in-guest | none: the guest has a disk and is the server's machine, too
+//! #: root: debian                          the guest's root: host (default) | debian: a fresh one under systemd, with our package in /root
 //! #: pages: first-hour.md                    pages of docs/ whose commands the script runs, see `crate::page`
 //! #: arg: --set iscsi.diagnostic_disk=64m    more words for vtld's command line; may be repeated
 //! #: where: host                             guest (default) | host: runs in the namespace, without a guest
@@ -33,6 +34,15 @@ pub enum ServerKind {
     None,
 }
 
+/// What a guest has for its root.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Root {
+    /// The host's, read-only.
+    Host,
+    /// A fresh Debian with the packages of the case's pages, its systemd as process 1, and our package not yet installed.
+    Debian,
+}
+
 /// Where the script runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
@@ -55,6 +65,8 @@ pub struct Case {
     pub about: String,
     /// The target.
     pub server: ServerKind,
+    /// What the guest's root is.
+    pub root: Root,
     /// More words for the target's command line.
     pub args: Vec<String>,
     /// Pages of `docs/` that the script runs.
@@ -95,6 +107,7 @@ impl Case {
             second: second.exists().then_some(second),
             about: String::new(),
             server: ServerKind::Vtld,
+            root: Root::Host,
             args: Vec::new(),
             pages: Vec::new(),
             place: Place::Guest,
@@ -119,6 +132,7 @@ impl Case {
                     .ok_or_else(|| Trouble(format!("'{line}' is not '#: KEY: VALUE'")))?;
                 match key {
                     "server" => self.server = server_kind(value)?,
+                    "root" => self.root = root(value)?,
                     "arg" => self.args.extend(value.split_whitespace().map(str::to_owned)),
                     "pages" => self.pages.extend(value.split_whitespace().map(str::to_owned)),
                     "where" => self.place = place(value)?,
@@ -133,6 +147,9 @@ impl Case {
             }
         }
         self.long_limit = long_limit.unwrap_or(self.limit).max(self.limit);
+        if self.root == Root::Debian && self.server != ServerKind::None {
+            return Err(Trouble("'root: debian' wants 'server: none', the guest's disk".to_owned()));
+        }
         if self.about.is_empty() {
             return Err(Trouble("the head has no description".to_owned()));
         }
@@ -147,6 +164,14 @@ fn server_kind(value: &str) -> Result<ServerKind> {
         "tgt" => Ok(ServerKind::Tgt),
         "none" => Ok(ServerKind::None),
         _ => Err(Trouble(format!("'{value}' is no server (vtld, vtld-in-guest, tgt, none)"))),
+    }
+}
+
+fn root(value: &str) -> Result<Root> {
+    match value {
+        "host" => Ok(Root::Host),
+        "debian" => Ok(Root::Debian),
+        _ => Err(Trouble(format!("'{value}' is no root (host, debian)"))),
     }
 }
 
@@ -199,8 +224,16 @@ mod tests {
             "# About.\n#: server: none\n#: pages: first-hour.md initiators/linux.md\n#: pages: disaster.md\n",
         );
         let case = case.expect("case");
-        assert_eq!(case.server, ServerKind::None);
+        assert_eq!((case.server, case.root), (ServerKind::None, Root::Host));
         assert_eq!(case.pages, ["first-hour.md", "initiators/linux.md", "disaster.md"]);
+    }
+
+    #[test]
+    fn a_fresh_debian_needs_the_guests_disk() {
+        let case = head("# About.\n#: server: none\n#: root: debian\n").expect("case");
+        assert_eq!(case.root, Root::Debian);
+        assert!(head("# About.\n#: root: debian\n").is_err());
+        assert!(head("# About.\n#: server: none\n#: root: fresh\n").is_err());
     }
 
     #[test]

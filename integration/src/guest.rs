@@ -1,5 +1,7 @@
 //! One guest: Debian's user-mode Linux as an ordinary process on a read-only view of the host's root.
 //!
+//! Or on a fresh Debian, whose systemd then runs the script (`guest/debian.sh`).
+//!
 //! The guest sees its share (a folder outside /tmp) read-write at `/run/share`; `guest/init.sh` describes the files
 //! in it. The script's exit status comes back in `status`: a guest without it has crashed or was stopped.
 
@@ -20,6 +22,8 @@ pub struct Plan<'a> {
     pub name: &'a str,
     /// Its number in the network: tap device and address follow.
     pub number: usize,
+    /// The folder that is its root: a fresh Debian; none for the host's.
+    pub root: Option<&'a Path>,
     /// The share, an empty folder that the caller owns.
     pub share: &'a Path,
     /// The script to run.
@@ -58,11 +62,14 @@ impl Guest {
     pub fn boot(net: &Network, plan: &Plan<'_>) -> Result<Self> {
         fill(plan).map_err(Trouble::with("guest's share"))?;
         let mut command = net.command("linux.uml");
-        command.args(["root=/dev/root", "rootfstype=hostfs", "rootflags=/", "ro", "quiet"]);
+        command.args(["root=/dev/root", "rootfstype=hostfs", "ro", "quiet"]);
+        command.arg(format!("rootflags={}", plan.root.unwrap_or(Path::new("/")).display()));
         command.args(["con=null", "con0=null,fd:1", "panic=1"]);
         command.arg(format!("mem={MEMORY}"));
         command.arg(format!("vec0:transport=tap,ifname={},depth=128,gro=1", tap(plan.number)));
-        command.arg(format!("init={}", plan.share.join("init.sh").display()));
+        command.arg(format!("init={}", first_process(plan)?.display()));
+        // What the kernel does not know becomes a variable of the first process.
+        command.arg(format!("VTL_SHARE={}", plan.share.display()));
         command.args(plan.disk.map(|disk| format!("ubd0={}", disk.display())));
         let running = Running::start(plan.name, &mut command)?;
         Ok(Self { share: plan.share.to_owned(), running })
@@ -120,13 +127,20 @@ impl Guest {
     }
 }
 
+/// The file that the guest starts as its first process, as the guest sees it.
+fn first_process(plan: &Plan<'_>) -> Result<PathBuf> {
+    let Some(root) = plan.root else { return Ok(plan.share.join("guest/init.sh")) };
+    let from = here().join("guest/debian.sh");
+    std::fs::copy(&from, root.join("debian.sh")).map_err(Trouble::with(from.display().to_string()))?;
+    Ok(PathBuf::from("/debian.sh"))
+}
+
 fn fill(plan: &Plan<'_>) -> std::io::Result<()> {
     for folder in ["ask", "answer", "out", "guest", "data"] {
         std::fs::create_dir_all(plan.share.join(folder))?;
     }
     copy_files(&here().join("guest"), &plan.share.join("guest"))?;
     copy_files(&here().join("data"), &plan.share.join("data"))?;
-    std::fs::copy(here().join("guest/init.sh"), plan.share.join("init.sh"))?;
     std::fs::copy(plan.job, plan.share.join("job.sh"))?;
     for page in plan.pages {
         put_page(page, &plan.share.join("pages"))?;
@@ -141,8 +155,7 @@ fn fill(plan: &Plan<'_>) -> std::io::Result<()> {
 
 /// The commands of a page, block by block.
 fn put_page(name: &str, folder: &Path) -> std::io::Result<()> {
-    let text = std::fs::read_to_string(here().join("../docs").join(name))?;
-    let page = Page::read(&text).map_err(|trouble| std::io::Error::other(format!("{name}: {trouble}")))?;
+    let page = Page::of_docs(name).map_err(std::io::Error::other)?;
     page.write(name, &folder.join(folder_name(name)))
 }
 

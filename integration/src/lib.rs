@@ -7,6 +7,7 @@
 //!   ([`vtld_guest::VtldInGuest`] is ours on a disk whose power can be cut);
 //! - [`store_kind`]: the kind of store that ours is started with;
 //! - [`page`]: a page of `docs/`, whose commands a case runs as they stand there;
+//! - [`debian`]: a fresh Debian and our package, for what shall not depend on the host's root;
 //! - [`case`]: a test, which is one shell file in `cases/` with a few settings at its head;
 //! - [`run`]: brings the four together and answers what the script asks of the host;
 //! - [`process`]: children that cannot outlive the test; [`log`]: what they all said, in order.
@@ -16,6 +17,7 @@
 
 pub mod case;
 pub mod company;
+pub mod debian;
 pub mod guest;
 pub mod log;
 pub mod net;

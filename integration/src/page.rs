@@ -7,14 +7,20 @@
 //! ```sh initiator    commands typed on the machine that backs up, as root
 //! ```text shows      lines that are among the output of the block before, in this order; blanks count as one, … is anything
 //! ```sh packages     what has to be installed first; not run, but held against the packages that the tests install
+//! ```sh elsewhere    commands that another test runs; `ELSEWHERE` has each of them with that test
+//! ```sh not-run      commands that no test can type; the text before says "Not run here" and why
+//! ```text synopsis   forms of commands, not to be typed as they stand
+//! ```text            what is no command: pictures
 //! ````
 //!
-//! A shell block without such a word is refused: nothing that looks like a command goes untried. Other blocks
-//! (configuration, pictures) are the reader's alone.
+//! A shell block without such a word is refused, and so is a block without any word, and a line of `text` or of indented
+//! code that begins with a command: nothing that looks like a command goes untried. Other blocks (configuration) are the
+//! reader's alone. Commands of our programs that a page only mentions, or does not run, are held against the programs
+//! (`tests/pages.rs`).
 
 use std::path::Path;
 
-use crate::{Result, Trouble};
+use crate::{Result, Trouble, here};
 
 /// Commands of a page that are run together, in the shell that ran those before.
 #[derive(Debug, PartialEq, Eq)]
@@ -45,21 +51,103 @@ pub struct Page {
     pub blocks: Vec<Block>,
     /// Words of `apt install` lines.
     pub packages: Vec<String>,
+    /// Lines of `sh elsewhere`.
+    pub elsewhere: Vec<Line>,
+    /// Commands that are not run from here: forms, what stands between backticks, lines of blocks that are not run.
+    pub mentions: Vec<Line>,
+    /// Lines outside of such blocks that begin with a command.
+    pub loose: Vec<Line>,
 }
+
+/// A line of a page, or a part of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    /// Counted from 1.
+    pub number: usize,
+    /// What stands there.
+    pub text: String,
+}
+
+/// What commands begin with on these pages, whoever types them.
+const COMMANDS: &[&str] = &[
+    "apt",
+    "cargo",
+    "chmod",
+    "chown",
+    "cp",
+    "curl",
+    "dd",
+    "dpkg",
+    "impexp",
+    "install",
+    "iscsiadm",
+    "lsscsi",
+    "mkdir",
+    "modprobe",
+    "mount",
+    "mt",
+    "mtx",
+    "openssl",
+    "rclone",
+    "rm",
+    "systemctl",
+    "tar",
+    "vtl",
+    "vtl-bench",
+    "vtl-decode",
+    "vtl-inspect",
+    "vtld",
+];
+
+/// Before a block that is not run.
+const NOT_RUN: &str = "Not run here";
+/// Indented code.
+const INDENT: &str = "    ";
 
 /// A fenced block that is being read.
 struct Open<'a> {
     line: usize,
     fence: &'a str,
     info: &'a str,
+    /// Whether the text before it says that it is not run.
+    is_not_run: bool,
     text: Vec<&'a str>,
 }
 
+/// The text that a block stands behind.
+#[derive(Default)]
+struct Paragraph {
+    text: String,
+    has_ended: bool,
+}
+
+impl Paragraph {
+    fn add(&mut self, line: &str) {
+        if line.is_empty() {
+            self.has_ended = true;
+            return;
+        }
+        if std::mem::take(&mut self.has_ended) {
+            self.text.clear();
+        }
+        self.text.push_str(line);
+        self.text.push(' ');
+    }
+}
+
 impl Page {
+    /// The page `name` of `docs/`.
+    pub fn of_docs(name: &str) -> Result<Self> {
+        let path = here().join("../docs").join(name);
+        let text = std::fs::read_to_string(&path).map_err(Trouble::with(path.display().to_string()))?;
+        Self::read(&text).map_err(|trouble| Trouble(format!("{name}: {trouble}")))
+    }
+
     /// Takes the blocks out of a page's text.
     pub fn read(text: &str) -> Result<Self> {
         let mut page = Self::default();
         let mut open: Option<Open<'_>> = None;
+        let mut paragraph = Paragraph::default();
         for (line, number) in text.lines().zip(1..) {
             match open.as_mut() {
                 Some(block) if line.trim_end() == block.fence => {
@@ -67,10 +155,16 @@ impl Page {
                     open = None;
                 }
                 Some(block) => block.text.push(line),
-                None => {
-                    open =
-                        fence(line).map(|(fence, info)| Open { line: number, fence, info, text: Vec::new() });
-                }
+                None => match fence(line) {
+                    Some((fence, info)) => {
+                        let is_not_run = paragraph.text.contains(NOT_RUN);
+                        open = Some(Open { line: number, fence, info, is_not_run, text: Vec::new() });
+                    }
+                    None => {
+                        page.prose(line, number);
+                        paragraph.add(line);
+                    }
+                },
             }
         }
         match open {
@@ -90,15 +184,44 @@ impl Page {
                     before.ok_or_else(|| Trouble(format!("line {}: no commands show this", block.line)))?;
                 before.shows.extend(block.text.iter().map(|line| (*line).to_owned()));
             }
+            ["sh", "elsewhere"] => {
+                self.elsewhere.extend(block.commands());
+                self.mentions.extend(block.commands());
+            }
+            ["sh", "not-run"] if block.is_not_run => self.mentions.extend(block.commands()),
+            ["sh", "not-run"] => {
+                return Err(Trouble(format!(
+                    "line {}: the text before does not say '{NOT_RUN}' and why",
+                    block.line
+                )));
+            }
+            ["text", "synopsis"] => self.mentions.extend(block.forms()),
+            ["text"] => self.loose.extend(block.lines().filter(|line| is_command(&line.text))),
             [shell @ ("sh" | "bash" | "shell" | "console"), ..] => {
                 return Err(Trouble(format!(
-                    "line {}: '{shell}' does not say where it is typed: sh server, sh initiator, sh packages",
+                    "line {}: '{shell}' does not say where it is typed: sh server, sh initiator, sh packages, sh elsewhere, sh not-run",
+                    block.line
+                )));
+            }
+            [] => {
+                return Err(Trouble(format!(
+                    "line {}: the block does not say what it is, such as text",
                     block.line
                 )));
             }
             _ => {}
         }
         Ok(())
+    }
+
+    /// A line outside of blocks: indented code, and what stands between backticks.
+    fn prose(&mut self, line: &str, number: usize) {
+        if line.starts_with(INDENT) && is_command(line) {
+            self.loose.push(Line { number, text: line.trim().to_owned() });
+        }
+        // Every second part is code.
+        let code = line.split('`').skip(1).step_by(2).filter(|text| is_command(text));
+        self.mentions.extend(code.map(|text| Line { number, text: text.to_owned() }));
     }
 
     fn run(&mut self, block: &Open<'_>, machine: Machine) {
@@ -122,6 +245,60 @@ impl Page {
         }
         Ok(())
     }
+}
+
+impl Open<'_> {
+    fn lines(&self) -> impl Iterator<Item = Line> {
+        self.text.iter().zip(self.line + 1..).map(|(text, number)| Line { number, text: (*text).to_owned() })
+    }
+
+    /// Lines without what they say behind `#`.
+    fn commands(&self) -> impl Iterator<Item = Line> {
+        self.lines().map(|line| Line { text: uncommented(&line.text).to_owned(), ..line })
+    }
+
+    /// Forms of commands; one that takes several lines goes on indented.
+    fn forms(&self) -> Vec<Line> {
+        let mut forms: Vec<Line> = Vec::new();
+        for line in self.commands() {
+            match forms.last_mut().filter(|_| line.text.starts_with(' ')) {
+                Some(form) => form.text.push_str(&line.text),
+                None => forms.push(line),
+            }
+        }
+        forms
+    }
+}
+
+fn uncommented(line: &str) -> &str {
+    line.split_once(" #").map_or(line, |(command, _)| command).trim_end()
+}
+
+/// Whether its first word is a command, and more follows.
+fn is_command(line: &str) -> bool {
+    let mut words = line.split_whitespace();
+    words.next().is_some_and(|first| COMMANDS.contains(&first)) && words.next().is_some()
+}
+
+/// Every page of the documents, by its name below `docs`.
+pub fn all() -> Result<Vec<String>> {
+    let docs = here().join("../docs");
+    let mut found = vec!["../README.md".to_owned()];
+    let mut folders = vec![String::new()];
+    while let Some(folder) = folders.pop() {
+        let path = docs.join(&folder);
+        let entries = std::fs::read_dir(&path).map_err(Trouble::with(path.display().to_string()))?;
+        for entry in entries.flatten() {
+            let name = format!("{folder}{}", entry.file_name().to_string_lossy());
+            if entry.path().is_dir() {
+                folders.push(format!("{name}/"));
+            } else if name.ends_with(".md") {
+                found.push(name);
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
 }
 
 /// The folder's name for a page, which may lie in a folder of its own.
@@ -198,12 +375,91 @@ mod tests {
         assert!(Page::read("```sh packages\ncurl x | sh\n```\n").is_err());
     }
 
+    fn loose(text: &str) -> Vec<String> {
+        Page::read(text).expect("page").loose.into_iter().map(|line| line.text).collect()
+    }
+
+    #[test]
+    fn commands_outside_of_shell_blocks_are_found_and_pictures_are_none() {
+        assert_eq!(loose("```text\nvtl job ls\nvtl-store -> disk\n| vtl |\n```\n"), ["vtl job ls"]);
+        assert_eq!(
+            loose("Text.\n\n    mtx -f /dev/sg0 status\n    connection: open\n"),
+            ["mtx -f /dev/sg0 status"]
+        );
+        assert!(Page::read("```\nls\n```\n").is_err());
+    }
+
+    #[test]
+    fn a_block_that_is_not_run_stands_behind_a_text_that_says_so() {
+        let block = "\n\n```sh not-run\nvtl cartridge ingest # of a tape\n```\n";
+        let page = Page::read(&format!("Not run here:\nit wants a drive.{block}")).expect("page");
+        assert_eq!(page.mentions, [Line { number: 5, text: "vtl cartridge ingest".to_owned() }]);
+        assert!(Page::read(&format!("Not run here.\n\nAnother one.{block}")).is_err());
+    }
+
+    #[test]
+    fn mentions_are_what_stands_between_backticks_and_forms_whole() {
+        let text = "Say `vtl job ls`, `no command` or `mt status`.\n\n```text synopsis\nvtl a --b C\n    [--d]  # or so\nvtl e\n```\n";
+        let page = Page::read(text).expect("page");
+        let said: Vec<&str> = page.mentions.iter().map(|line| line.text.as_str()).collect();
+        assert_eq!(said, ["vtl job ls", "mt status", "vtl a --b C    [--d]", "vtl e"]);
+    }
+
+    /// Commands of `sh elsewhere` begin with one of these; the file is the test that runs it.
+    const ELSEWHERE: &[(&str, &str)] = &[
+        ("cargo run --release", "integration/src/server.rs"),
+        ("cargo build --release --workspace", "tools/xtask/src/steps.rs"),
+        ("target/release/vtl lab up", "integration/tests/lab.rs"),
+        ("vtl lab", "integration/tests/lab.rs"),
+        ("cargo xtask test", "tools/xtask/src/steps.rs"),
+    ];
+
+    fn says_not_run(text: &str) -> bool {
+        text.lines().take(8).any(|line| line.contains("Not run here."))
+    }
+
+    #[test]
+    fn no_page_has_commands_that_are_neither_run_nor_marked() {
+        let run = pages_of_cases();
+        let pages = all().expect("docs");
+        assert!(pages.len() >= 50, "{pages:?}");
+        let mut wrong = Vec::new();
+        for name in pages {
+            let text = text(&name);
+            let page = Page::read(&text).unwrap_or_else(|trouble| panic!("{name}: {trouble}"));
+            if !says_not_run(&text) {
+                wrong.extend(
+                    page.loose
+                        .iter()
+                        .map(|line| format!("{name}:{}: not in a shell block: {}", line.number, line.text)),
+                );
+            }
+            if !run.contains(&name) {
+                wrong.extend(
+                    page.blocks.iter().map(|block| format!("{name}:{}: no case runs this page", block.line)),
+                );
+            }
+            let is_unknown =
+                |line: &&Line| !ELSEWHERE.iter().any(|(command, _)| line.text.starts_with(command));
+            wrong.extend(
+                page.elsewhere
+                    .iter()
+                    .filter(is_unknown)
+                    .map(|line| format!("{name}:{}: ELSEWHERE lacks {}", line.number, line.text)),
+            );
+        }
+        assert!(wrong.is_empty(), "{wrong:#?}");
+        for (command, test) in ELSEWHERE {
+            assert!(docs().join("..").join(test).exists(), "{command}: {test}");
+        }
+    }
+
     fn docs() -> PathBuf {
         crate::here().join("../docs")
     }
 
-    /// Pages whose commands are run, or that say that they are not.
-    fn pages() -> Vec<String> {
+    /// Pages of steps: their commands are run, or they say that they are not.
+    fn pages_of_steps() -> Vec<String> {
         let mut found = vec!["first-hour.md".to_owned(), "disaster.md".to_owned()];
         for entry in std::fs::read_dir(docs().join("initiators")).expect("folder") {
             let name = entry.expect("entry").file_name().into_string().expect("name");
@@ -225,7 +481,7 @@ mod tests {
     #[test]
     fn every_page_with_steps_is_run_by_a_case_or_says_that_it_is_not_and_where_it_is_from() {
         let run = pages_of_cases();
-        let pages = pages();
+        let pages = pages_of_steps();
         assert!(pages.len() >= 10, "{pages:?}");
         for page in pages {
             let text = text(&page);

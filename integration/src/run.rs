@@ -1,15 +1,17 @@
 //! Runs one case: network, server, guests; then answers what the scripts ask until all of them have ended.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use crate::case::{Case, Place, ServerKind};
+use crate::case::{Case, Place, Root, ServerKind};
 use crate::company::Company;
+use crate::debian;
 use crate::guest::{Answer, Ask, Guest, Plan};
 use crate::net::Network;
+use crate::page::Page;
 use crate::process::Running;
 use crate::server::{NoServer, Server, Tgt, Vtld};
 use crate::store_kind::StoreKind;
@@ -164,9 +166,14 @@ fn boot(
     if has_disk {
         make_disk(&disk)?;
     }
+    let root = match case.root {
+        Root::Host => None,
+        Root::Debian => Some(fresh_debian(&dir.join(format!("{name}.root")), &case.pages)?),
+    };
     let plan = Plan {
         name: &name,
         number,
+        root: root.as_deref(),
         share: &share,
         job: script,
         env: &env,
@@ -175,6 +182,18 @@ fn boot(
     };
     let guest = Guest::boot(net, &plan)?;
     Ok(Seat { name, number, guest, verdict: None })
+}
+
+/// A Debian with what these pages want to be installed, and our package in the folder of root, where they find it.
+fn fresh_debian(root: &Path, pages: &[String]) -> Result<PathBuf> {
+    let pages = pages.iter().map(|page| Page::of_docs(page)).collect::<Result<Vec<_>>>()?;
+    let wanted = pages.iter().flat_map(|page| page.packages.iter().map(String::as_str));
+    let packages: Vec<&str> = debian::MACHINE.iter().copied().chain(wanted).collect();
+    debian::fresh(root, &packages)?;
+    let package = debian::package()?;
+    std::fs::copy(package, root.join("root").join(package.file_name().unwrap_or_default()))
+        .map_err(Trouble::with(package.display().to_string()))?;
+    Ok(root.to_owned())
 }
 
 fn verdict(status: i32, lines: &[String], who: &str) -> Result<Verdict> {

@@ -77,6 +77,7 @@ impl Server for VtldInGuest {
         let plan = Plan {
             name: "server",
             number: self.number,
+            root: None,
             share: &share,
             job: &job,
             env: &env,

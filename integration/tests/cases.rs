@@ -23,7 +23,7 @@ use integration::{Result, Trouble, here, log, sweep};
 /// One run at a time on a machine, whoever started it.
 const LOCK: &str = "/run/lock/vtl-integration.lock";
 /// Programs without which nothing here works.
-const NEEDED: [&str; 6] = ["linux.uml", "ip", "setpriv", "kill", "iscsiadm", "modprobe"];
+const NEEDED: [&str; 7] = ["linux.uml", "ip", "setpriv", "kill", "iscsiadm", "modprobe", "mmdebstrap"];
 /// How much of a failed case's log is printed.
 const TAIL_LINES: usize = 120;
 

@@ -9,24 +9,12 @@ use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::OnceLock;
 use std::time::{Duration, Instant};
+
+use integration::debian;
 
 /// Exposure of the unit as systemd counts it, in tenths; 20 is 2.0.
 const MOST_EXPOSURE: &str = "20";
-
-fn workspace() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().unwrap()
-}
-
-/// A chore of the workspace; what it printed last is a file.
-fn chore(words: &[&str]) -> PathBuf {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
-    command.current_dir(workspace()).args(["run", "--quiet", "--package", "xtask", "--"]).args(words);
-    let done = good(&mut command);
-    PathBuf::from(String::from_utf8(done.stdout).unwrap().lines().last().unwrap())
-}
 
 #[track_caller]
 fn good(command: &mut Command) -> Output {
@@ -74,7 +62,7 @@ const LISTEN: [&str; 4] = ["--listen", "127.0.0.1:0", "--api", "127.0.0.1:0"];
 #[test]
 #[ignore = "compiles everything anew, for minutes: cargo xtask test --long runs it"]
 fn static_programs_run_in_an_empty_root() {
-    let tarball = chore(&["tarball"]);
+    let tarball = debian::chore(&["tarball"]).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path();
     good(Command::new("tar").arg("-xzf").arg(&tarball).arg("-C").arg(root).arg("--strip-components=1"));
@@ -116,26 +104,9 @@ fn in_root(root: &Path, words: &[&str]) -> Command {
     command
 }
 
-/// What apt of this machine installs from: files of both forms.
-fn sources() -> Vec<PathBuf> {
-    let listed = fs::read_dir("/etc/apt/sources.list.d").unwrap().map(|entry| entry.unwrap().path());
-    let of_apt = |path: &PathBuf| path.extension().is_some_and(|end| end == "list" || end == "sources");
-    let all = [PathBuf::from("/etc/apt/sources.list")].into_iter().filter(|file| file.exists());
-    all.chain(listed.filter(of_apt)).collect()
-}
-
-/// A fresh Debian with what each has, adduser, which the package depends on, and more packages.
-fn fresh_debian(root: &Path, more: &str) {
-    let mut command = Command::new("mmdebstrap");
-    let include = format!("--include=adduser{more}");
-    command.args(["--quiet", "--variant=essential", &include, "bookworm"]);
-    good(command.arg(root).args(sources()));
-}
-
-/// The Debian package of the release build, made once for all tests.
+/// The Debian package of the release build.
 fn deb() -> &'static Path {
-    static MADE: OnceLock<PathBuf> = OnceLock::new();
-    MADE.get_or_init(|| chore(&["deb", "--as-built"]))
+    debian::package().unwrap()
 }
 
 /// The package as the next version would be.
@@ -197,7 +168,7 @@ fn the_debian_package_is_installed_used_upgraded_removed_and_purged_without_touc
     let deb = deb();
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().join("root");
-    fresh_debian(&root, "");
+    debian::fresh(&root, &["adduser"]).unwrap();
     fs::copy(deb, root.join("vtl.deb")).unwrap();
     good(&mut in_root(&root, &["dpkg", "-i", "/vtl.deb"]));
 
@@ -334,7 +305,7 @@ fn under_systemd_the_server_starts_with_the_system_reloads_goes_over_an_upgrade_
     let deb = deb();
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().join("root");
-    fresh_debian(&root, ",systemd,systemd-sysv");
+    debian::fresh(&root, &["adduser", "systemd", "systemd-sysv"]).unwrap();
     fs::copy(deb, root.join("vtl.deb")).unwrap();
     fs::copy(next_version(deb, folder.path()), root.join("next.deb")).unwrap();
     good(&mut in_root(&root, &["dpkg", "-i", "/vtl.deb"]));

@@ -59,10 +59,13 @@ impl Deb {
         }
     }
 
-    const fn built(self) -> &'static str {
+    /// The folder of its programs. Tests of a build that lies elsewhere name that.
+    fn built(self, target: &Path) -> PathBuf {
         match self {
-            Self::Release => BUILT,
-            Self::AsBuilt => BUILT_FOR_TESTS,
+            Self::Release => target.join(BUILT),
+            Self::AsBuilt => {
+                std::env::var_os("VTL_BIN_DIR").map_or_else(|| target.join(BUILT_FOR_TESTS), PathBuf::from)
+            }
         }
     }
 }
@@ -74,7 +77,7 @@ pub fn deb(what: Deb) -> Outcome<String> {
     }
     let target = target_folder();
     let root = target.join("package/deb");
-    let built = target.join(what.built());
+    let built = what.built(&target);
     fresh(&root)?;
     programs(&built, &root.join("usr/bin"))?;
     manuals(&built, &target.join("package/manual"), &root)?;

@@ -53,9 +53,9 @@ struct Step {
 }
 
 const INTEGRATION: &[&str] = &["test", "-p", "integration", "--test", "cases"];
-/// The Debian package in a root of its own, and the demonstration: both of the release build as it is.
+/// The Debian package in a root of its own, the demonstration, and commands that pages mention: all of the release build as it is.
 const PRODUCT: &[&str] =
-    &["test", "-p", "integration", "--test", "package", "--test", "lab", "--no-fail-fast"];
+    &["test", "-p", "integration", "--test", "package", "--test", "lab", "--test", "pages", "--no-fail-fast"];
 /// The package under systemd, static programs, which are compiled anew, and what lintian says.
 const PACKAGES_AT_LENGTH: &[&str] = &["test", "-p", "integration", "--test", "package", "--", "--ignored"];
 const SCHEDULES_LINTS: &[&str] =
