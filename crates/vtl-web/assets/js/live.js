@@ -121,7 +121,12 @@ function gather(change) {
     [pending, timer] = [[], null];
     for (const { types, then } of [...listeners]) {
       const fit = changes.filter((one) => types.includes(one.type));
-      if (fit.length > 0) then(fit);
+      // One page that cannot take it up does not keep it from the others.
+      try {
+        if (fit.length > 0) then(fit);
+      } catch (failed) {
+        console.error(failed);
+      }
     }
   }, GATHER_MS);
 }

@@ -79,26 +79,34 @@ export class Page {
   }
 
   async #loads() {
-    do {
-      // Whoever waits is served by this load, too.
-      const reasons = new Set([...this.#reasons, ...this.#waiting]);
-      this.#reasons.clear();
-      this.#waiting.clear();
-      const begun = performance.now();
-      try {
-        this.data = await this.#kind.load(this, reasons);
-        this.failed = null;
-      } catch (failed) {
-        if (this.#gone) return;
-        this.failed = failed;
-        if (failed.status === undefined && !(failed instanceof TypeError)) console.error(failed);
-      }
-      const now = performance.now();
-      this.#restsUntil = Math.max(this.#restsUntil, now + (now - begun) * (this.#kind.rest ?? REST));
-      this.show();
-    } while (this.#reasons.size > 0 && !this.#gone);
-    this.#loading = null;
-    this.#wake();
+    try {
+      do {
+        await this.#loadOnce();
+      } while (this.#reasons.size > 0 && !this.#gone);
+    } finally {
+      // Also where the picture cannot be made: the next load may give what can be shown.
+      this.#loading = null;
+      this.#wake();
+    }
+  }
+
+  async #loadOnce() {
+    // Whoever waits is served by this load, too.
+    const reasons = new Set([...this.#reasons, ...this.#waiting]);
+    this.#reasons.clear();
+    this.#waiting.clear();
+    const begun = performance.now();
+    try {
+      this.data = await this.#kind.load(this, reasons);
+      this.failed = null;
+    } catch (failed) {
+      if (this.#gone) return;
+      this.failed = failed;
+      if (failed.status === undefined && !(failed instanceof TypeError)) console.error(failed);
+    }
+    const now = performance.now();
+    this.#restsUntil = Math.max(this.#restsUntil, now + (now - begun) * (this.#kind.rest ?? REST));
+    this.show();
   }
 
   /** Shows what is there with what the reader has chosen now. */
