@@ -2,18 +2,22 @@
 //
 // A page is an object: `load(page, reasons)` asks the API and gives data (reasons: a set of `start`, `asked`,
 // `event`, `tick`); `view(data, page)` makes elements of it, without side effects; `events` names the types of
-// changes after which it loads again, `every` the seconds; `hear(page, changes)`, `enter(page)` and
-// `leave(page)` are optional. `hear` takes up what it can by itself, and says whether the page has to load for
-// the rest.
+// changes after which it loads again, `every` the seconds; `hear(page, changes)`, `isLong(data)`, `enter(page)`
+// and `leave(page)` are optional. `hear` takes up what it can by itself, and says whether the page has to load
+// for the rest.
 
 import { h, render } from './dom.js';
 import * as live from './live.js';
 import { failure } from './ui.js';
 import { t } from './text.js';
 
-/** What nobody has asked for waits so many times as long as the last load took: a page that is open takes a
- *  small part of the server, however long its lists are. A page may say another number: `rest`. */
-const REST = 3;
+/** What nobody has asked for waits so many times as long as the last load took, but not for ever: a page that is
+ *  open takes a small part of the server. */
+const REST = { times: 3, most: 60_000 };
+/** With a list that one request does not give whole: a hundred thousand rows are a hundred requests. */
+const LONG_REST = { times: 10, most: 600_000 };
+/** So long after a load that failed the next one begins, however long that one took. */
+const AGAIN_MS = 5000;
 
 export class Page {
   #kind;
@@ -99,14 +103,23 @@ export class Page {
     try {
       this.data = await this.#kind.load(this, reasons);
       this.failed = null;
+      this.#rest(performance.now() - begun);
     } catch (failed) {
       if (this.#gone) return;
       this.failed = failed;
       if (failed.status === undefined && !(failed instanceof TypeError)) console.error(failed);
+      this.#restsFor(AGAIN_MS);
     }
-    const now = performance.now();
-    this.#restsUntil = Math.max(this.#restsUntil, now + (now - begun) * (this.#kind.rest ?? REST));
     this.show();
+  }
+
+  #rest(took) {
+    const { times, most } = this.#kind.isLong?.(this.data) ? LONG_REST : REST;
+    this.#restsFor(Math.min(took * times, most));
+  }
+
+  #restsFor(wait) {
+    this.#restsUntil = Math.max(this.#restsUntil, performance.now() + wait);
   }
 
   /** Shows what is there with what the reader has chosen now. */

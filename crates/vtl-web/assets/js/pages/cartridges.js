@@ -82,9 +82,6 @@ const FILTERS = {
   kept: (row) => row.hold || Boolean(row.retain_until),
 };
 
-/** A list that is longer than one request gives is asked for again only after a change that nobody knows more
- *  of, and at most for a tenth of the time: a hundred thousand rows are a hundred requests. */
-const REST = 10;
 /** When something has happened to so many cartridges at once, asking for each of them is no gain any more. */
 const FEW = 20;
 
@@ -115,9 +112,12 @@ const show = (page) => {
   page.show();
 };
 
+/** Such a list is asked for again only after a change that nobody knows more of. */
+const isLong = (data) => data.total > api.PAGE_ROWS;
+
 async function load(page, reasons) {
   const isTick = [...reasons].every((reason) => reason === 'tick');
-  if (page.whole && isTick && page.data.total > api.PAGE_ROWS) return page.data;
+  if (page.whole && isTick && isLong(page.data)) return page.data;
   page.loading = true;
   // Until it is here whole.
   page.whole = false;
@@ -234,7 +234,7 @@ const all = {
   hear,
   events: ['move', 'job'],
   every: 15,
-  rest: REST,
+  isLong,
   enter: (page) => {
     page.parts = makeTable(page);
     Object.assign(page, { changed: new Set(), first: true });

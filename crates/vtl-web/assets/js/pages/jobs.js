@@ -26,8 +26,6 @@ const TRANSFERS = ['export', 'import', 'ingest'];
 /** After so long a list that is one request is asked for again without a reason: what others have cleared is
  *  not told. */
 const WHOLE_MS = 30_000;
-/** At most a tenth of the time goes into asking for all jobs. */
-const REST = 10;
 
 /** All jobs are asked for when nobody knows what has changed; else those that run, for how fast they do. */
 async function load(page) {
@@ -160,7 +158,7 @@ export default () => ({
   hear,
   events: ['job', 'progress'],
   every: 3,
-  rest: REST,
+  isLong: ({ jobs }) => jobs.length > api.PAGE_ROWS,
   enter: (page) => {
     Object.assign(page, { unknown: false, heard: [] });
   },
