@@ -108,6 +108,8 @@ export class Page {
       if (this.#gone) return;
       this.failed = failed;
       if (failed.status === undefined && !(failed instanceof TypeError)) console.error(failed);
+      // What it was to be loaded for is still to be loaded.
+      reasons.forEach((reason) => this.#waiting.add(reason));
       this.#restsFor(AGAIN_MS);
     }
     this.show();
