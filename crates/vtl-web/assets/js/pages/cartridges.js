@@ -117,38 +117,51 @@ const isLong = (data) => data.total > api.PAGE_ROWS;
 
 async function load(page, reasons) {
   const isTick = [...reasons].every((reason) => reason === 'tick');
-  if (page.whole && isTick && isLong(page.data)) return page.data;
-  page.loading = true;
-  // Until it is here whole.
-  page.whole = false;
-  page.changed.clear();
-  try {
-    let shown = 0;
-    const take = (rows) => {
-      shown = rows.length;
-      page.parts.rows.take(rows);
-      show(page);
-    };
-    const all = await api.list(api.paged('/cartridges'), (some) => {
-      if (page.left) throw new Error('nobody waits for the rest');
-      // A list that is there stays until the new one is whole. The first time: the first page at once, and
-      // then whenever there are twice as many, since each look sorts again.
-      if (page.first && some.length >= 2 * shown) take(some.slice());
-    });
-    take(all);
-    [page.whole, page.first] = [true, false];
-  } finally {
-    page.loading = false;
-  }
-  // What has happened meanwhile is not in it; where it was much, the next load waits already.
-  if (page.changed.size <= FEW) await askAgain(page);
+  const isKnown = isTick && isLong(page.data) && page.changed.size <= FEW;
+  await inTurn(page, isKnown ? askForRows : askForAll);
   return page.data;
 }
 
-/** Asks for the rows that something has happened to. */
-async function askAgain(page) {
-  const labels = [...page.changed];
-  page.changed.clear();
+/** One after the other, so that no answer is put over a newer one. `ask` is given the labels that something has
+ *  happened to since the last one; when it fails they are still to be asked for. */
+function inTurn(page, ask) {
+  const turn = async () => {
+    const labels = [...page.changed];
+    page.changed.clear();
+    try {
+      await ask(page, labels);
+    } catch (failed) {
+      labels.forEach((one) => page.changed.add(one));
+      throw failed;
+    }
+  };
+  page.turn = page.turn.then(turn, turn);
+  return page.turn;
+}
+
+async function askForAll(page) {
+  let shown = 0;
+  const take = (rows) => {
+    shown = rows.length;
+    page.parts.rows.take(rows);
+    show(page);
+  };
+  const all = await api.list(api.paged('/cartridges'), (some) => {
+    if (page.left) throw new Error('nobody waits for the rest');
+    // A list that is there stays until the new one is whole. The first time: the first page at once, and
+    // then whenever there are twice as many, since each look sorts again.
+    if (page.first && some.length >= 2 * shown) take(some.slice());
+  });
+  take(all);
+  page.first = false;
+}
+
+async function askForRows(page, labels) {
+  // They have become many while others were asked for: a load of all waits already, or comes with the next tick.
+  if (labels.length > FEW) {
+    labels.forEach((one) => page.changed.add(one));
+    return;
+  }
   const ask = (one) => api.get(api.path(['cartridges'], { label: one, limit: 1 }));
   const found = await Promise.all(labels.map(ask));
   found.forEach(([row], n) => (row ? page.parts.rows.put(row) : page.parts.rows.drop(labels[n])));
@@ -170,8 +183,7 @@ function hear(page, changes) {
   const labels = known.map((change) => labelOf(page, change)).filter(Boolean);
   labels.forEach((one) => page.changed.add(one));
   if (changes.some(({ data }) => !data) || page.changed.size > FEW) return true;
-  // Else the load that goes on asks for them at its end.
-  if (!page.loading && labels.length > 0) askAgain(page).catch(() => page.later());
+  if (labels.length > 0) inTurn(page, askForRows).catch(() => page.later('tick'));
   return false;
 }
 
@@ -237,7 +249,7 @@ const all = {
   isLong,
   enter: (page) => {
     page.parts = makeTable(page);
-    Object.assign(page, { changed: new Set(), first: true });
+    Object.assign(page, { changed: new Set(), turn: Promise.resolve(), first: true });
   },
   leave: (page) => {
     page.left = true;
