@@ -31,20 +31,17 @@ const WHOLE_MS = 30_000;
 async function load(page) {
   const isWhole = !page.data || page.unknown || isDue(page);
   [page.unknown, page.heard] = [false, []];
-  const [jobs, detail] = await Promise.all([
-    isWhole ? allOf(page) : api.get('/jobs?state=running'),
+  const asked = [
+    isWhole ? api.list(api.paged('/jobs')) : api.get('/jobs?state=running'),
     detailOf(page.state.open),
-  ]);
+  ];
+  const [jobs, detail] = await Promise.all(asked).catch((failed) => {
+    page.unknown ||= isWhole;
+    throw failed;
+  });
   if (isWhole) page.whole = Date.now();
   // What was heard meanwhile is newer than what was asked for.
   return { jobs: put(put(isWhole ? [] : page.data.jobs, jobs), page.heard), detail };
-}
-
-function allOf(page) {
-  return api.list(api.paged('/jobs')).catch((failed) => {
-    page.unknown = true;
-    throw failed;
-  });
 }
 
 const isDue = (page) =>
