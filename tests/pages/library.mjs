@@ -145,13 +145,6 @@ export async function force(browser) {
   await browser.send('move-force');
   await browser.note();
   await isAt(browser, 'VTL001L8', 'slot:22');
-  // Slow: somebody looks at it while it runs.
-  await browser.request('POST', '/cartridges/VTL001L8/export', {
-    remote: 'slow',
-    key: 'none',
-    compress: 'none',
-    chunk_size_bytes: 2 ** 20,
-  });
 }
 
 /** What somebody else does is shown without being asked for. */
