@@ -18,13 +18,51 @@ const LOOKED_AT = new Set([
   ...['pools', 'folders', 'remotes', 'remote-exports', 'probe', 'test-remote', 'objects', 'remote-detail'],
   ...['remote-objects-dialog', 'keys', 'pem', 'public-key', 'hooks', 'config', 'checked', 'token-made'],
   ...['token-secret', 'audit', 'audit-report', 'alerts', 'problems', 'no-problems', 'who', 'failure'],
-  ...['field-${field.name}', 'note-${tone}'],
+  'note-${tone}',
 ]);
+
+/** Fields that a step fills, by the form that they are in. Others may stay as they are. */
+const FIELDS = {
+  setup: ['user', 'password', 'again'],
+  login: ['user', 'password'],
+  'login-token': ['token'],
+  move: ['to'],
+  load: ['library'],
+  retain: ['retain_until'],
+  settings: ['slots', 'migrate.compress'],
+  'create-cartridge': ['label', 'count'],
+  'create-library': ['name', 'drives', 'slots', 'mailslots'],
+  'choose-cartridge': ['label'],
+  export: ['remote', 'key', 'chunk_size_bytes'],
+  'import-job': ['as_label'],
+  'import-remote': ['remote'],
+  import: ['as_label', 'folder', 'lazy'],
+  rewrap: ['key'],
+  prune: ['confirm'],
+  'create-pool': ['name', 'paths', 'encrypted', 'key_file'],
+  'create-remote': ['name', 'type', 'path'],
+  'make-key-form': ['name'],
+  'import-key-form': ['name', 'file'],
+  'remove-key': ['confirm'],
+  'export-store-key': ['file'],
+  'chap-form': ['user', 'secret'],
+  'initiator-form': ['initiator'],
+  'add-portal-form': ['address'],
+  'check-config': ['file'],
+  'backup-form': ['file'],
+  'add-user-form': ['name', 'password', 'viewer', 'security-officer'],
+  'roles-form': ['operator'],
+  'password-form': ['current', 'password'],
+  'token-form': ['name', 'role'],
+  'audit-filter': ['what', 'who'],
+};
 
 /** Names that are put together, and what they come to; a star stands for whatever there is. */
 const FAMILIES = {
   'cell-${element.kind}-${element.number}': () => ['cell-slot-*', 'cell-drive-*', 'cell-mailslot-*'],
   'vault-${one.label}': () => ['vault-*'],
+  'field-${field.name}': () =>
+    Object.entries(FIELDS).flatMap(([form, names]) => names.map((name) => `field-${form}.${name}`)),
   'do-${name}': () => texts('cartridge.do_').map((name) => `do-${name}`),
   'job-${one.name}': () => texts('job.do_').map((name) => `job-${name}`),
   'start-${name}': () => found('js/pages/store.js', /askJob\('(\w+)'/g).map((name) => `start-${name}`),

@@ -50,8 +50,9 @@ function rememberButtons() {
   };
   new MutationObserver(look).observe(document, { childList: true, subtree: true });
   const use = (event) => {
-    const name = event.target.closest?.('[data-test]')?.dataset.test;
-    if (name) keep('test.pressed', name);
+    const used = event.target.closest?.('[data-test]');
+    const name = used?.dataset.test;
+    if (name) keep('test.pressed', name.replace(/^field-/, `field-${used.form?.dataset.test}.`));
   };
   for (const type of ['click', 'input', 'change']) document.addEventListener(type, use, true);
 }
