@@ -8,15 +8,20 @@
 // together, and seven streams would keep all of them waiting for ever.
 
 const POLL_MS = 2000;
-const RETRY_MS = 60_000;
+/** So long after its end a stream is opened again. */
+const RETRY_MS = 5000;
 /** Events that come in a row are one refresh. */
 const GATHER_MS = 150;
 const TYPES = ['job', 'move', 'alert'];
+const ADDRESS = `/api/v1/events?types=${TYPES.join(',')}`;
 
 const listeners = new Set();
 /** Somebody is logged in. */
 let wanted = false;
-let source = null;
+/** Ends the stream that is open. */
+let stream = null;
+/** The last event that came: a stream goes on behind it. */
+let seen = null;
 let poll = null;
 let retry = null;
 let pending = [];
@@ -53,33 +58,56 @@ export function start() {
 /** Ends: nobody is logged in. */
 export function stop() {
   wanted = false;
+  seen = null;
   close();
 }
 
 /** A stream while there is somebody to look, none otherwise. */
 function settle() {
   if (!wanted || !isSeen()) close();
-  else if (!source) open();
+  else if (!stream) open();
 }
 
 function open() {
-  source = new EventSource(`/api/v1/events?types=${TYPES.join(',')}`);
-  for (const type of TYPES) source.addEventListener(type, (event) => hear(type, JSON.parse(event.data)));
-  source.addEventListener('reset', unknown);
-  source.onopen = () => {
-    stopPoll();
-    // What happened before the stream was open is not in it.
-    unknown();
-  };
-  source.onerror = () => {
+  const own = new AbortController();
+  stream = own;
+  listen(own.signal).catch(() => {
+    if (own.signal.aborted) return;
     startPoll();
-    if (source?.readyState === EventSource.CLOSED) retry ??= setTimeout(start, RETRY_MS);
-  };
+    retry = setTimeout(open, RETRY_MS);
+  });
+}
+
+/** Hears the stream to its end, which is an error. An EventSource that is made anew could not say what was seen. */
+async function listen(signal) {
+  const headers = seen ? { 'Last-Event-ID': seen } : {};
+  const answer = await fetch(ADDRESS, { headers, signal, cache: 'no-store' });
+  if (!answer.ok) throw new Error(`HTTP ${answer.status}`);
+  stopPoll();
+  // What happened before the first stream was open is not in it.
+  if (!seen) unknown();
+  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = '';
+  for (;;) {
+    const { value, done } = await reader.read();
+    if (done) throw new Error('the stream has ended');
+    const events = (rest + value).split('\n\n');
+    rest = events.pop();
+    events.forEach(take);
+  }
+}
+
+/** An event as it is sent: lines of a name and a value. A comment has no name. */
+function take(text) {
+  const { id, event, data } = Object.fromEntries(text.split('\n').map((line) => line.split(/: ?(.*)/, 2)));
+  seen = id ?? seen;
+  if (event === 'reset') unknown();
+  else if (event) hear(event, JSON.parse(data));
 }
 
 function close() {
-  source?.close();
-  source = null;
+  stream?.abort();
+  stream = null;
   clearTimeout(retry);
   retry = null;
   stopPoll();

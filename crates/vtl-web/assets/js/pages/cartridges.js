@@ -157,7 +157,7 @@ async function askForAll(page) {
 }
 
 async function askForRows(page, labels) {
-  // They have become many while others were asked for: a load of all waits already, or comes with the next tick.
+  // Many by now: a load of all waits already, or comes with the next tick.
   if (labels.length > FEW) {
     labels.forEach((one) => page.changed.add(one));
     return;
