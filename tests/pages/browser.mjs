@@ -200,6 +200,22 @@ export class Browser {
     };
   }
 
+  /** The page's next request with this in its address fails, as without a network; the answer tells whether it
+   *  has. */
+  async cut(part) {
+    await this.page.evaluate((wanted) => {
+      const ask = globalThis.fetch;
+      globalThis.wasCut = false;
+      globalThis.fetch = (to, options) => {
+        if (!to.includes(wanted)) return ask(to, options);
+        globalThis.fetch = ask;
+        globalThis.wasCut = true;
+        return Promise.reject(new TypeError('cut off by the test'));
+      };
+    }, part);
+    return () => this.page.evaluate(() => globalThis.wasCut);
+  }
+
   /** Asks the API until it is as it should be. */
   async until(what, ask) {
     const end = Date.now() + PATIENCE_MS;
@@ -277,6 +293,15 @@ export class Browser {
     return { seen, pressed, nameless };
   }
 }
+
+/** A tab goes out of sight, or is looked at again. */
+export const look = (tab, seen) =>
+  tab.evaluate((is) => {
+    const hidden = { get: () => 'hidden', configurable: true };
+    if (is) delete document.visibilityState;
+    else Object.defineProperty(document, 'visibilityState', hidden);
+    document.dispatchEvent(new Event('visibilitychange'));
+  }, seen);
 
 export const pause = (ms) => new Promise((then) => setTimeout(then, ms));
 

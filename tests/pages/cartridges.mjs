@@ -1,6 +1,6 @@
 // The list of cartridges, also a very long one; and the page of one.
 
-import { equal, has } from './browser.mjs';
+import { equal, has, look } from './browser.mjs';
 
 const MANY = 100_000;
 /** More rows than a screen has are never there. */
@@ -88,11 +88,19 @@ export async function longList(browser) {
     return (await browser.at('cartridge-link').last().textContent()) === '000000L8';
   });
   await fewRows(browser);
+  // The row is asked for in vain, and again with that of the next change.
+  const isCut = await browser.cut('/cartridges?label=VTL010L8');
   await browser.request('POST', '/cartridges/VTL010L8/move', { to: 'slot:24' });
+  await browser.until('its row is asked for', isCut);
+  await browser.request('POST', '/cartridges/VTL009L8/move', { to: 'slot:25' });
   await browser.at('search').fill('vtl010l8');
   await browser.until('the row of what has moved', async () => (await rows(browser)) === 1);
   has(await browser.at('long-row').textContent(), 'slot 24', 'where it is now');
+  await browser.request('POST', '/cartridges/VTL009L8/move', { to: 'slot:9' });
+  // Out of sight nothing is heard; who looks again is told what he has missed.
+  await look(browser.page, false);
   await browser.request('POST', '/cartridges/VTL010L8/move', { to: 'slot:10' });
+  await look(browser.page, true);
   await browser.page.locator('[data-test="long-row"]:has-text("slot 10")').waitFor();
   equal(await browser.page.evaluate(() => globalThis.listsAsked), 1, 'how often all rows were asked for');
   await browser.page.reload();

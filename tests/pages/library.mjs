@@ -2,7 +2,7 @@
 
 import fs from 'node:fs';
 import path from 'node:path';
-import { equal, has, pause } from './browser.mjs';
+import { equal, has, look, pause } from './browser.mjs';
 
 const place = async (browser, label) => {
   const { kind, number } = (await browser.get(`/cartridges/${label}`)).place;
@@ -147,11 +147,14 @@ export async function force(browser) {
   await isAt(browser, 'VTL001L8', 'slot:22');
 }
 
-/** What somebody else does is shown without being asked for. */
+/** What somebody else does is shown without being asked for, also when asking for it fails at first. */
 export async function elsewhere(browser) {
   await browser.go('library');
+  await browser.cut('/libraries/lib0');
   await browser.request('POST', '/cartridges/VTL006L8/move', { to: 'slot:23' });
+  await browser.at('failure').waitFor();
   await browser.page.locator('button[data-test="cell-slot-23"]').waitFor();
+  await browser.at('failure').waitFor({ state: 'detached' });
   await browser.go('jobs');
   const { id } = await browser.request('POST', '/cartridges/VTL006L8/export', {});
   await browser.page.locator(`tr[data-job="${id}"]:has-text("completed")`).waitFor();
@@ -165,19 +168,13 @@ export async function manyTabs(browser) {
     others.push(tab);
     await tab.goto(`${browser.settings.url}/#/library`);
     await tab.locator('[data-test="cabinet"]').waitFor();
-    await tab.evaluate(() => {
-      Object.defineProperty(document, 'visibilityState', { get: () => 'hidden', configurable: true });
-      document.dispatchEvent(new Event('visibilitychange'));
-    });
+    await look(tab, false);
   }
   await browser.go('library');
   await browser.go('jobs');
   // A tab that is looked at again hears again.
   const [tab] = others;
-  await tab.evaluate(() => {
-    delete document.visibilityState;
-    document.dispatchEvent(new Event('visibilitychange'));
-  });
+  await look(tab, true);
   await browser.request('POST', '/cartridges/VTL006L8/move', { to: 'slot:6' });
   await tab.locator('button[data-test="cell-slot-6"]').waitFor();
   for (const one of others) await one.close();
