@@ -112,7 +112,7 @@ const show = (page) => {
   page.show();
 };
 
-/** Such a list is asked for again only after a change that nobody knows more of. */
+/** A list that one request does not give whole is asked for again only after a change that nobody knows more of. */
 const isLong = (data) => data.total > api.PAGE_ROWS;
 
 async function load(page, reasons) {
