@@ -38,7 +38,7 @@ use crate::retention_clock::{Machine, RetentionClock, machine};
 use crate::sealing::{self, Sealing};
 use crate::sessions::Sessions;
 use crate::state::{StateFolder, hexadecimal};
-use crate::survey::Sight;
+use crate::survey::{Seen, Sight};
 use crate::target::{Lun, Target};
 use crate::tls::Tls;
 use crate::unit::Unit;
@@ -262,15 +262,13 @@ impl Daemon {
         self.libraries.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
-    /// Problems found at start, and those of the moment.
-    pub fn problems(&self) -> Vec<Problem> {
+    /// Problems found at start, and those of the moment; of pools as they were seen.
+    pub(crate) fn problems_of_all(&self, seen: &Seen) -> Vec<Problem> {
         let mut problems = lock(&self.standing).clone();
         problems.extend(self.ballast().problem());
         problems.extend(self.retention_problem());
-        let (open, closed) = self.pools.all();
-        let sights = crate::survey::sights(&open);
-        problems.extend(open.iter().zip(&sights).flat_map(|(pool, sight)| self.problems_of(pool, sight)));
-        problems.extend(closed.iter().map(|closed| Problem {
+        problems.extend(seen.open.iter().flat_map(|(pool, sight)| self.problems_of(pool, sight)));
+        problems.extend(seen.closed.iter().map(|closed| Problem {
             subject: subject(&closed.row.name),
             message: format!("it is not open, so its cartridges cannot be loaded: {}", closed.why),
             remedy: format!(
@@ -313,8 +311,11 @@ impl Daemon {
 
     /// What an operator should know of one pool.
     fn problems_of(&self, pool: &Pool, sight: &Sight) -> Vec<Problem> {
+        // What else there is would be told as if it were so now.
+        if let Some(hung) = pool.hung_problem(sight) {
+            return vec![hung];
+        }
         let mut problems = Vec::new();
-        problems.extend(pool.hung_problem(sight));
         problems.extend(pool.keeper.problem(self, pool, sight));
         problems.extend(pool.room_problem(sight));
         problems.extend(pool.scrub.problems(self, pool));
@@ -958,6 +959,13 @@ pub(crate) mod tests {
     use std::path::Path;
 
     use super::*;
+
+    impl Daemon {
+        /// What the status names now.
+        pub(crate) fn problems(&self) -> Vec<Problem> {
+            self.problems_of_all(&self.pools.seen())
+        }
+    }
 
     /// A daemon in this process, with its state in `folder`/state; no listeners.
     pub(crate) fn open(folder: &Path, set: &[&str]) -> Arc<Daemon> {

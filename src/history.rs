@@ -10,6 +10,7 @@ use vtl_meta::{MetaError, Migration, Module, Row, Table, Tx, Value};
 use crate::clock::{rfc3339, unix_seconds};
 use crate::daemon::Daemon;
 use crate::kept::parse_time;
+use crate::survey::Sight;
 
 /// Seconds of a grain, and how many rows of it are kept.
 const GRAINS: [(u64, usize); 3] = [(EVERY_S, 576), (3600, 1488), (86_400, 3660)];
@@ -53,37 +54,36 @@ struct Sample {
 impl Daemon {
     /// Notes how the store is now.
     pub(crate) fn note_sample(&self) {
-        let noted = self.sample().map_err(|error| error.message).and_then(|now| {
-            let written = self.meta.with(|meta| meta.transaction(|tx| note(tx, now)));
-            written.map_err(|error: MetaError| error.to_string())
-        });
+        let Some(now) = self.sample() else { return };
+        let noted = self.meta.with(|meta| meta.transaction(|tx| note(tx, now)));
         if let Err(why) = noted {
-            tracing::warn!(why, "how full the store is was not noted: the plots have a gap");
+            tracing::warn!(%why, "how full the store is was not noted: the plots have a gap");
         }
     }
 
-    fn sample(&self) -> Result<Sample, ApiError> {
-        let stats = self.store_stats(None)?;
-        let sights = crate::survey::sights(&self.pools.open_ones());
-        let free = sights.iter().map(|sight| sight.free_bytes).fold(0, u64::saturating_add);
-        Ok(Sample {
+    /// None while the disks of a pool do not answer.
+    fn sample(&self) -> Option<Sample> {
+        let seen = self.pools.seen();
+        let sum =
+            |of: fn(&Sight) -> u64| seen.open.iter().map(|(_, sight)| of(sight)).fold(0, u64::saturating_add);
+        seen.all_answer().then(|| Sample {
             at_s: unix_seconds(),
-            logical_bytes: stats.logical_bytes,
-            unique_bytes: stats.unique_bytes,
-            stored_bytes: stats.stored_bytes,
-            free_bytes: free,
+            logical_bytes: sum(|sight| sight.stats.logical_bytes),
+            unique_bytes: sum(|sight| sight.stats.unique_bytes),
+            stored_bytes: sum(|sight| sight.stats.stored_bytes),
+            free_bytes: sum(|sight| sight.free_bytes),
         })
     }
 
-    /// What is kept since a time, and how it is now.
+    /// What is kept since a time, and how it is now if that can be told.
     pub(crate) fn store_history(&self, asked: &HistorySince) -> Result<Vec<StoreSample>, ApiError> {
         let since_s = asked.since.as_deref().map_or(Ok(0), since)?;
         let kept = self.meta.read(|tx| Ok(all(tx)?)).map_err(|error| crate::api::refused(&error))?;
-        let now = self.sample()?;
+        let (now_s, now) = (unix_seconds(), self.sample());
         let mut told = finest(kept);
-        told.retain(|one| one.at_s >= since_s && one.at_s < now.at_s);
+        told.retain(|one| (since_s..now_s).contains(&one.at_s));
         let mut told = thinned(told, MOST_TOLD - 1);
-        told.push(now);
+        told.extend(now);
         Ok(told.into_iter().map(shown).collect())
     }
 }
@@ -243,6 +243,10 @@ mod tests {
         assert_eq!(daemon.store_history(&later).unwrap().len(), 1);
         let wrong = HistorySince { since: Some("yesterday".to_owned()) };
         assert!(daemon.store_history(&wrong).unwrap_err().message.contains("yesterday"));
+        // Of what the disks do not tell there is no sample.
+        crate::survey::tests::hang(daemon.pools.default());
+        daemon.note_sample();
+        assert_eq!(daemon.store_history(&HistorySince::default()).unwrap(), all[..1]);
         daemon.stop();
     }
 }

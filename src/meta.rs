@@ -82,13 +82,17 @@ impl SharedMeta {
         Meta::open(path, &MODULES).map(|meta| Self(Arc::new(Mutex::new(meta))))
     }
 
-    /// Looks at a file that must hold an inventory: its structure, its schema, which becomes the newest, and the sum of each row.
+    /// Looks at a file that must hold an inventory: its structure, its schema, which becomes the newest, and the sum of each row. It stands alone
+    /// afterwards.
     ///
     /// # Errors
-    /// See [`Meta::open_existing`]; the first row that is damaged.
+    /// See [`Meta::open_existing`] and [`Meta::close`]; the first row that is damaged.
     pub(crate) fn check(path: &Path) -> Result<(), MetaError> {
-        let damaged = Meta::open_existing(path, &MODULES)?.damaged_rows()?;
-        damaged.into_iter().next().map_or(Ok(()), |row| Err(MetaError::DamagedRow(row)))
+        let mut meta = Meta::open_existing(path, &MODULES)?;
+        match meta.damaged_rows()?.into_iter().next() {
+            Some(row) => Err(MetaError::DamagedRow(row)),
+            None => meta.close(),
+        }
     }
 
     /// One transaction.

@@ -436,7 +436,10 @@ pub fn hexadecimal(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use vtl_meta::{Meta, Module};
+
     use super::*;
+    use crate::meta::newest_migrations;
 
     #[test]
     fn a_second_daemon_on_the_same_folder_is_refused_and_told_who_has_it() {
@@ -536,6 +539,27 @@ mod tests {
         stage_restore(&state, &path("good.db")).unwrap();
         let restored = SharedMeta::open(&path("state/inventory.restore")).unwrap();
         assert!(!restored.flag("of the other").unwrap());
+    }
+
+    #[test]
+    fn a_copy_of_an_older_version_is_staged_as_one_whole_file_of_this_one() {
+        static OLDER: [Module; 1] = [vtl_library::MODULE];
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let state = StateFolder::open(&path("state")).unwrap();
+        Meta::open(&path("old.db"), &OLDER).unwrap().close().unwrap();
+        stage_restore(&state, &path("old.db")).unwrap();
+        let staged = inventories(&path("state"));
+        assert_eq!(staged.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["inventory.restore"]);
+        // Without the files that may lie beside it.
+        fs::write(path("alone.db"), &staged[0].1).unwrap();
+        let migrations = vtl_meta::inspect::migrations(&path("alone.db")).unwrap();
+        let mut newest: Vec<_> =
+            newest_migrations().into_iter().map(|(module, number)| (module.to_owned(), number)).collect();
+        newest.sort();
+        assert_eq!(migrations, newest);
+        fs::set_permissions(path("alone.db"), fs::Permissions::from_mode(0o600)).unwrap();
+        SharedMeta::check(&path("alone.db")).unwrap();
     }
 
     fn inventories(folder: &Path) -> Vec<(String, Vec<u8>)> {

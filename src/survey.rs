@@ -1,9 +1,9 @@
 //! What is told of a pool and has to be asked of its disks: room, folders, counts. A thread of the pool's own asks, since a disk or mount that hangs
-//! never answers. Everybody else takes what it has seen last, and waits a moment at most for newer.
+//! never answers. Everybody else takes what it has seen last, and waits a moment at most for newer; not at all when that is stale already.
 //!
-//! The thread holds the pool only while it looks, and a stop waits no longer than that moment for it.
+//! The thread holds the pool only while it looks. A stop waits no longer than that moment for it, for each pool; what keeper, scrub and drives have
+//! in hand it does wait for, and with a disk that hangs that ends when it answers.
 
-use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::Builder;
@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::statvfs;
 use vtl_api::Problem;
-use vtl_store::{Folder, Stats, Store};
+use vtl_store::{Folder, Pass, ScrubStatus, Stats, Store};
 
-use crate::pools::Pool;
+use crate::pools::{Closed, Pool, Pools};
 
 /// How often it looks when nobody asks.
 const LOOK: Duration = Duration::from_secs(10);
@@ -36,8 +36,29 @@ pub(crate) struct Sight {
     pub(crate) folders: Vec<Folder>,
     /// File systems of those that are there.
     pub(crate) disks: Vec<DiskRoom>,
-    /// What the scrub found damaged.
-    pub(crate) damaged_ranges: usize,
+    /// How its scrub is doing.
+    pub(crate) scrub: ScrubStatus,
+    /// What the scrub has found before the start is not remembered, and it has not read everything again since.
+    pub(crate) forgotten: bool,
+}
+
+/// All pools at one moment.
+pub(crate) struct Seen {
+    /// Those that are open, the default one first.
+    pub(crate) open: Vec<(Arc<Pool>, Arc<Sight>)>,
+    pub(crate) closed: Vec<Arc<Closed>>,
+}
+
+impl Seen {
+    /// Open ones whose disks answer.
+    pub(crate) fn answering(&self) -> impl Iterator<Item = &(Arc<Pool>, Arc<Sight>)> {
+        self.open.iter().filter(|(_, sight)| !sight.is_stale())
+    }
+
+    /// All that are open answer.
+    pub(crate) fn all_answer(&self) -> bool {
+        !self.open.iter().any(|(_, sight)| sight.is_stale())
+    }
 }
 
 /// The file system of a folder.
@@ -49,10 +70,11 @@ pub(crate) struct DiskRoom {
 }
 
 impl Sight {
-    fn of(store: &Store, home: &Path) -> Self {
+    /// `before`: passes of the scrub that an earlier start has begun.
+    fn of(store: &Store, home: &Path, before: &[Pass]) -> Self {
         // Before it is looked: what is told is no older than that.
         let at = Instant::now();
-        let folders = store.folders();
+        let (folders, scrub) = (store.folders(), store.scrub_status());
         Self {
             at,
             free_bytes: store.free_bytes(),
@@ -60,7 +82,8 @@ impl Sight {
             stats: store.stats(),
             disks: folders.iter().filter_map(|folder| DiskRoom::of(&folder.path)).collect(),
             folders,
-            damaged_ranges: store.scrub_findings().len(),
+            forgotten: is_forgotten(before, scrub.last),
+            scrub,
         }
     }
 
@@ -73,6 +96,13 @@ impl Sight {
     pub(crate) fn is_stale(&self) -> bool {
         self.age() > STALE
     }
+}
+
+/// Whether a pass of before has found damage, and the last that came to its end is none that began since.
+fn is_forgotten(before: &[Pass], last: Option<Pass>) -> bool {
+    let is = |pass: Pass, other: &Pass| (pass.number, pass.begun_s) == (other.number, other.begun_s);
+    before.iter().any(|pass| pass.damaged > 0)
+        && last.is_none_or(|last| before.iter().any(|pass| is(last, pass)))
 }
 
 impl DiskRoom {
@@ -95,6 +125,8 @@ pub(crate) struct Survey(Arc<Looks>);
 struct Looks {
     state: Mutex<State>,
     changed: Condvar,
+    /// Passes of the scrub that an earlier start has begun.
+    before: Vec<Pass>,
 }
 
 #[derive(Debug)]
@@ -119,7 +151,9 @@ enum Thread {
 impl Survey {
     /// Looks for the first time.
     pub(crate) fn new(store: &Store, home: &Path) -> Self {
-        Self(Arc::new(Looks::new(Sight::of(store, home))))
+        let scrub = store.scrub_status();
+        let before: Vec<Pass> = scrub.last.into_iter().chain(scrub.current).collect();
+        Self(Arc::new(Looks::new(Sight::of(store, home, &before), before)))
     }
 
     /// Starts the thread. It lasts until [`Survey::stop`], or until the pool is gone.
@@ -131,7 +165,7 @@ impl Survey {
         let look_on = move || {
             while let Some(asked) = looks.rest() {
                 let Some(pool) = weak.upgrade() else { return };
-                let sight = Sight::of(&pool.store, &pool.home);
+                let sight = Sight::of(&pool.store, &pool.home, &looks.before);
                 drop(pool);
                 looks.note(asked, sight);
             }
@@ -162,10 +196,10 @@ impl Survey {
 }
 
 impl Looks {
-    fn new(sight: Sight) -> Self {
+    fn new(sight: Sight, before: Vec<Pass>) -> Self {
         let sight = Arc::new(sight);
         let state = State { sight, asked: 0, answered: 0, thread: Thread::NotYet, looking: false };
-        Self { state: Mutex::new(state), changed: Condvar::new() }
+        Self { state: Mutex::new(state), changed: Condvar::new(), before }
     }
 
     /// Until it is time to look, or somebody asks; the number of who asked last. None when there is no more to do for ever.
@@ -197,9 +231,11 @@ impl Looks {
         Some(asked)
     }
 
-    /// What that look has seen; after `until` what was seen before.
+    /// What that look has seen; after `until`, or when its disks have not answered for long, what was seen before.
     fn answer(&self, asked: u64, until: Instant) -> Arc<Sight> {
-        let waits = |state: &mut State| state.thread == Thread::Runs && state.answered < asked;
+        let waits = |state: &mut State| {
+            state.thread == Thread::Runs && state.answered < asked && !state.sight.is_stale()
+        };
         let left = until.saturating_duration_since(Instant::now());
         let waited = self.changed.wait_timeout_while(self.lock(), left, waits);
         let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
@@ -221,7 +257,7 @@ impl Pool {
         match asked {
             Some(asked) => self.survey.0.answer(asked, until),
             // Before the thread begins, and after its end, whoever asks looks.
-            None => Arc::new(Sight::of(&self.store, &self.home)),
+            None => Arc::new(Sight::of(&self.store, &self.home, &self.survey.0.before)),
         }
     }
 
@@ -240,11 +276,18 @@ impl Pool {
     }
 }
 
-/// The same of several pools, in a moment for all of them together.
-pub(crate) fn sights<P: Deref<Target = Pool>>(pools: &[P]) -> Vec<Arc<Sight>> {
-    let asked: Vec<Option<u64>> = pools.iter().map(|pool| pool.survey.0.ask()).collect();
-    let until = Instant::now() + MOMENT;
-    pools.iter().zip(asked).map(|(pool, asked)| pool.seen(asked, until)).collect()
+impl Pools {
+    /// The same of all pools, in a moment for all of them together.
+    pub(crate) fn seen(&self) -> Seen {
+        let (open, closed) = self.all();
+        let asked: Vec<Option<u64>> = open.iter().map(|pool| pool.survey.0.ask()).collect();
+        let until = Instant::now() + MOMENT;
+        let seen = |(pool, asked): (Arc<Pool>, Option<u64>)| {
+            let sight = pool.seen(asked, until);
+            (pool, sight)
+        };
+        Seen { open: open.into_iter().zip(asked).map(seen).collect(), closed }
+    }
 }
 
 #[cfg(test)]
@@ -260,12 +303,24 @@ pub(crate) mod tests {
             stats: Stats::default(),
             folders: Vec::new(),
             disks: vec![DiskRoom { folder: "/far".into(), free_bytes, total_bytes: 100 }],
-            damaged_ranges: 0,
+            scrub: ScrubStatus::default(),
+            forgotten: false,
         }
     }
 
+    /// The pool's disks have not answered for 61 s; before that 7 bytes were free. For one whose thread has not begun.
+    pub(crate) fn hang(pool: &Pool) {
+        let mut state = pool.survey.0.lock();
+        (state.thread, state.sight) = (Thread::Runs, Arc::new(sight(Duration::from_secs(61), 7)));
+    }
+
+    /// So many looks were asked for.
+    pub(crate) fn asked(pool: &Pool) -> u64 {
+        pool.survey.0.lock().asked
+    }
+
     fn looks() -> Looks {
-        let looks = Looks::new(sight(Duration::ZERO, 1));
+        let looks = Looks::new(sight(Duration::ZERO, 1), Vec::new());
         looks.lock().thread = Thread::Runs;
         looks
     }
@@ -286,6 +341,31 @@ pub(crate) mod tests {
         assert_eq!(looks.rest(), Some(3));
         looks.note(3, sight(Duration::ZERO, 3));
         assert_eq!(looks.answer(second, Instant::now()).free_bytes, 3);
+    }
+
+    #[test]
+    fn nobody_waits_for_disks_that_have_not_answered_for_long() {
+        let looks = looks();
+        looks.lock().sight = Arc::new(sight(Duration::from_secs(61), 1));
+        let begun = Instant::now();
+        let asked = looks.ask().unwrap();
+        assert_eq!(looks.answer(asked, begun + Duration::from_secs(60)).free_bytes, 1);
+        assert!(begun.elapsed() < Duration::from_secs(30));
+        assert_eq!(looks.rest(), Some(1), "the thread looks when it can");
+    }
+
+    #[test]
+    fn what_was_found_before_a_start_is_forgotten_until_a_pass_that_began_since_has_ended() {
+        let pass = |number, begun_s, damaged| Pass { number, begun_s, damaged, ..Pass::default() };
+        let (whole, bad) = (pass(4, 100, 0), pass(4, 100, 2));
+        assert!(!is_forgotten(&[], None) && !is_forgotten(&[whole], Some(whole)));
+        assert!(is_forgotten(&[bad], Some(bad)) && !is_forgotten(&[bad], Some(pass(5, 300, 0))));
+        // One that was under way at the start goes on after it.
+        let under_way = pass(5, 200, 1);
+        assert!(is_forgotten(&[under_way], None) && is_forgotten(&[whole, under_way], Some(whole)));
+        assert!(is_forgotten(&[whole, under_way], Some(Pass { finished_s: 400, ..under_way })));
+        // It was ended without a result: the next one has its number.
+        assert!(!is_forgotten(&[whole, under_way], Some(pass(5, 300, 0))));
     }
 
     #[test]

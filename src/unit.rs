@@ -372,7 +372,7 @@ fn serve<U: LogicalUnit>(
         watch(device);
         owed.end();
     };
-    while let Some(message) = next(device, messages) {
+    while let Some(message) = next(device, messages, owed, &mut note) {
         match message {
             Message::Job(job) => {
                 owed.begin();
@@ -404,12 +404,19 @@ fn serve<U: LogicalUnit>(
 }
 
 /// The next message. Meanwhile, and between two messages that follow at once, the device is woken when it is time. `None`: nobody can send any more.
-fn next<U: LogicalUnit>(device: &mut U, messages: &mpsc::Receiver<Message<U>>) -> Option<Message<U>> {
+fn next<U: LogicalUnit>(
+    device: &mut U,
+    messages: &mpsc::Receiver<Message<U>>,
+    owed: &Owed,
+    note: &mut impl FnMut(&U),
+) -> Option<Message<U>> {
     loop {
         let Some(at) = device.wake_at() else { return messages.recv().ok() };
         let now = clock::now_ns();
         if at.0 <= now {
+            owed.begin();
             device.wake(Instant(now));
+            note(device);
             // A device that wants the same again at once gets it with the next message: it must not keep a processor busy.
             if device.wake_at().is_some_and(|at| at.0 <= now) {
                 return messages.recv().ok();
@@ -588,6 +595,61 @@ mod tests {
         fn wake(&mut self, _now: Instant) {
             panic!("made to fail while nobody asked");
         }
+    }
+
+    /// A device that has something to do as soon as nobody asks, takes its time, and raises a flag over it.
+    struct Slow {
+        begun: mpsc::Sender<()>,
+        go: mpsc::Receiver<()>,
+        tape_alerts: u64,
+    }
+
+    impl LogicalUnit for Slow {
+        fn execute(&mut self, _command: &Command) -> Reply {
+            Reply::good()
+        }
+
+        fn nexus_opened(&mut self, _nexus: NexusId, _port: &InitiatorPort) {}
+
+        fn nexus_closed(&mut self, _nexus: NexusId) {}
+
+        fn reset(&mut self, _reset: Reset) {}
+
+        fn take_aborted(&mut self) -> Vec<NexusId> {
+            Vec::new()
+        }
+
+        fn attention(&mut self, _what: UnitAttention, _except: Option<NexusId>) {}
+
+        fn wake_at(&self) -> Option<Instant> {
+            (self.tape_alerts == 0).then_some(Instant(0))
+        }
+
+        fn wake(&mut self, _now: Instant) {
+            self.begun.send(()).unwrap();
+            self.go.recv().unwrap();
+            self.tape_alerts = 1;
+        }
+
+        fn vitals(&self) -> Vitals {
+            Vitals { tape_alerts: self.tape_alerts, ..Vitals::default() }
+        }
+    }
+
+    #[test]
+    fn a_device_that_is_woken_is_busy_and_what_it_has_done_then_is_noted_before_anybody_asks() {
+        let ((begun, has_begun), (done, go)) = (mpsc::channel(), mpsc::channel());
+        let unit = Unit::start("slow", Slow { begun, go, tape_alerts: 0 }).unwrap();
+        has_begun.recv().unwrap();
+        assert!(unit.is_busy());
+        assert_eq!(unit.gauge().vitals.tape_alerts, 0);
+        done.send(()).unwrap();
+        let end = clock::now_ns() + 30_000_000_000;
+        while unit.is_busy() {
+            assert!(clock::now_ns() < end, "it is busy for ever");
+            thread::yield_now();
+        }
+        assert_eq!(unit.gauge().vitals.tape_alerts, 1);
     }
 
     impl Drop for Fragile {

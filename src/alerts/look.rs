@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 
 use vtl_alert::{Finding, Reading, Rule};
 use vtl_library::LibraryError;
-use vtl_store::{Health, OwnerId};
+use vtl_store::{Health, OwnerId, ScrubStatus};
+use vtl_types::{CartridgeId, PoolName};
 
 use crate::clock::{rfc3339, unix_seconds};
 use crate::daemon::Daemon;
 use crate::metrics::RemoteCounts;
-use crate::pools::rows::PoolState;
+use crate::pools::rows::{PoolState, pool_of};
 use crate::pools::{Closed, Pool};
-use crate::survey::Sight;
+use crate::survey::{Seen, Sight};
 
 /// So many percent below its limit a pool must come before its alert is over.
 const SPACE_SLACK_PERCENT: u8 = 5;
@@ -35,14 +36,14 @@ impl Daemon {
     /// The rules that were looked at, and what was found.
     pub(super) fn findings(&self) -> (Vec<Rule>, Vec<Finding>) {
         let mut looked = vec![Rule::Space, Rule::Damage, Rule::Certificate, Rule::TapeAlert];
-        let (pools, closed) = self.pools.all();
+        let seen = self.pools.seen();
         let limit = self.config().alerts.space_percent;
         let mut found = Vec::new();
-        for (pool, sight) in pools.iter().zip(crate::survey::sights(&pools)) {
-            found.extend(too_full(pool, &sight, limit));
-            found.extend(damaged(pool, &sight));
+        for (pool, sight) in &seen.open {
+            found.extend(too_full(pool, sight, limit));
+            found.extend(damaged(pool, sight));
         }
-        found.extend(closed.iter().flat_map(|closed| not_open(closed)));
+        found.extend(seen.closed.iter().flat_map(|closed| not_open(closed)));
         found.extend(self.ending_certificate());
         found.extend(self.raised_flags());
         if let Ok(remotes) = self.remotes.names() {
@@ -54,7 +55,7 @@ impl Daemon {
             looked.push(Rule::JobFailed);
             found.extend(failed.iter().map(job_failed));
         }
-        if let Some(unexported) = self.look_for_exports() {
+        if let Some(unexported) = self.look_for_exports(&seen) {
             looked.push(Rule::NoExport);
             found.extend(unexported);
         }
@@ -87,7 +88,7 @@ impl Daemon {
     }
 
     /// `None`: not now, or it cannot be told.
-    fn look_for_exports(&self) -> Option<Vec<Finding>> {
+    fn look_for_exports(&self, seen: &Seen) -> Option<Vec<Finding>> {
         let now_s = unix_seconds();
         let days = self.config().alerts.export_days;
         {
@@ -100,10 +101,10 @@ impl Daemon {
         // What was raised before it was switched off is over.
         let Some(days) = days else { return Some(Vec::new()) };
         let since_s = now_s.saturating_sub(u64::from(days) * DAY_S);
-        let labels = self.unexported(since_s).ok()?;
-        // Of what is in a pool that is not open nobody knows.
+        let labels = self.unexported(since_s, seen).ok()?;
+        // Of what is in a pool that is not open or does not answer nobody knows.
         let Some(first) = labels.first() else {
-            return self.pools.closed_ones().is_empty().then(Vec::new);
+            return (seen.closed.is_empty() && seen.all_answer()).then(Vec::new);
         };
         Some(vec![Finding {
             rule: Rule::NoExport,
@@ -117,25 +118,26 @@ impl Daemon {
         }])
     }
 
-    /// Labels of cartridges that have data and no export since then, nor were made since then.
-    fn unexported(&self, since_s: u64) -> Result<Vec<String>, LibraryError> {
-        self.meta.read(|tx| {
-            let mut labels = Vec::new();
+    /// Labels of cartridges that have data and no export since then, nor were made since then. The disks are asked when the inventory is free again.
+    fn unexported(&self, since_s: u64, seen: &Seen) -> Result<Vec<String>, LibraryError> {
+        let old = self.meta.read(|tx| {
+            let mut old = Vec::new();
             for one in vtl_library::cartridges(tx)? {
                 let is_old = u64::try_from(one.created_s).unwrap_or(0) < since_s;
-                let has_data = || {
-                    let usage = self.pools.of_in(tx, one.id)?.store.usage(OwnerId(one.id.0)).ok()?;
-                    (usage.logical_bytes > 0).then_some(())
-                };
-                if is_old && has_data().is_some() {
-                    let exports = vtl_migrate::of_cartridge(tx, one.id)?;
-                    if !exports.iter().any(|export| export.made_s >= since_s) {
-                        labels.push(one.label.to_string());
-                    }
+                let is_recent = |export: &vtl_migrate::Row| export.made_s >= since_s;
+                if is_old && !vtl_migrate::of_cartridge(tx, one.id)?.iter().any(is_recent) {
+                    old.push((one.id, one.label, pool_of(tx, one.id)?));
                 }
             }
-            Ok(labels)
-        })
+            Ok(old)
+        })?;
+        let has_data = |id: CartridgeId, name: &PoolName| {
+            let pool = seen.answering().find(|(pool, _)| pool.name == *name);
+            let usage = pool.and_then(|(pool, _)| pool.store.usage(OwnerId(id.0)).ok());
+            usage.is_some_and(|usage| usage.logical_bytes > 0)
+        };
+        let unexported = old.into_iter().filter(|(id, _, pool)| has_data(*id, pool));
+        Ok(unexported.map(|(_, label, _)| label.to_string()).collect())
     }
 }
 
@@ -159,17 +161,28 @@ fn too_full(pool: &Pool, sight: &Sight, limit: u8) -> Option<Finding> {
 }
 
 fn damaged(pool: &Pool, sight: &Sight) -> Option<Finding> {
-    let (message, remedy) = match (pool.store.health(), sight.damaged_ranges) {
+    let (message, remedy) = match (pool.store.health(), pool.hung_problem(sight)) {
         (Health::ReadOnly { why }, _) => {
-            (format!("the pool takes no writes: {why}"), "check the disk, then restart vtld")
+            (format!("the pool takes no writes: {why}"), "check the disk, then restart vtld".to_owned())
         }
-        _ if sight.is_stale() => return Some(Finding::unknown(Rule::Damage, pool.subject())),
-        (_, 0) => return None,
-        (_, 1) => ("the scrub found a damaged range".to_owned(), "see vtl store scrub --status"),
-        (_, ranges) => (format!("the scrub found {ranges} damaged ranges"), "see vtl store scrub --status"),
+        (Health::Ok, Some(hung)) => (hung.message, hung.remedy),
+        (Health::Ok, None) if sight.scrub.is_damaged() => {
+            (found_by_scrub(&sight.scrub), "see vtl store scrub --status".to_owned())
+        }
+        _ if sight.forgotten => return Some(Finding::unknown(Rule::Damage, pool.subject())),
+        _ => return None,
     };
-    let remedy = remedy.to_owned();
     Some(Finding { rule: Rule::Damage, subject: pool.subject(), reading: Reading::Bad, message, remedy })
+}
+
+/// Chunks that are damaged count until it is known which ranges need them.
+fn found_by_scrub(scrub: &ScrubStatus) -> String {
+    let (count, what) = match scrub.findings {
+        0 => (scrub.damaged_chunks, "chunk"),
+        ranges => (ranges, "range"),
+    };
+    let many = if count == 1 { "" } else { "s" };
+    format!("the scrub found {count} damaged {what}{many}")
 }
 
 /// A pool that is not open cannot be used, and how full it is cannot be told. One that is being removed is not missed.
@@ -226,7 +239,51 @@ fn flags(raised: u64) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::daemon::tests::open;
+    use crate::survey::tests::{hang, sight};
+
+    #[test]
+    fn a_pool_whose_disks_hang_is_told_and_what_cannot_be_looked_at_there_is_not_good() {
+        let folder = tempfile::tempdir().unwrap();
+        let daemon = open(folder.path(), &["alerts.export_days=1"]);
+        let look_for_exports = || {
+            daemon.alerts.lock().exports_looked_s = 0;
+            daemon.look_for_exports(&daemon.pools.seen())
+        };
+        assert_eq!(look_for_exports(), Some(Vec::new()));
+        hang(daemon.pools.default());
+        assert_eq!(look_for_exports(), None);
+        let (_, found) = daemon.findings();
+        let of = |rule: Rule| found.iter().filter(move |one| one.rule == rule).collect::<Vec<_>>();
+        assert_eq!(of(Rule::Space), [&Finding::unknown(Rule::Space, "store".to_owned())]);
+        let [damage] = of(Rule::Damage)[..] else { panic!("{found:?}") };
+        assert_eq!((damage.subject.as_str(), damage.reading), ("store", Reading::Bad));
+        assert!(damage.message.starts_with("its disks have not answered for "), "{damage:?}");
+        assert!(damage.remedy.contains("vtl pool ls"), "{damage:?}");
+        daemon.stop();
+    }
+
+    #[test]
+    fn damaged_chunks_are_told_before_they_have_names_and_what_a_start_forgot_is_not_good() {
+        let folder = tempfile::tempdir().unwrap();
+        let daemon = open(folder.path(), &[]);
+        let told = |sight: &Sight| {
+            damaged(daemon.pools.default(), sight).map(|found| (found.reading, found.message))
+        };
+        let bad = |message: &str| Some((Reading::Bad, message.to_owned()));
+        let mut seen = sight(Duration::ZERO, 1);
+        assert_eq!(told(&seen), None);
+        seen.forgotten = true;
+        assert_eq!(told(&seen), Some((Reading::Unknown, String::new())));
+        seen.scrub.damaged_chunks = 2;
+        assert_eq!(told(&seen), bad("the scrub found 2 damaged chunks"));
+        seen.scrub.findings = 1;
+        assert_eq!(told(&seen), bad("the scrub found 1 damaged range"));
+        daemon.stop();
+    }
 
     #[test]
     fn a_certificate_is_told_of_so_many_days_before_its_end_and_after_it() {

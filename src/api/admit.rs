@@ -30,7 +30,7 @@ use crate::daemon::{Daemon, internal, invalid};
 
 /// A page sends it with each change.
 const CSRF: &str = "x-csrf-token";
-/// A page sends it with what it asks by itself, when nobody has touched it for a while.
+/// A page sends it with what it asks by itself, when nobody has touched it for a while. No page changes anything by itself.
 const UNATTENDED: &str = "x-vtl-unattended";
 /// Browsers open a stream again whenever it ends, whoever sits there.
 const STREAM: &str = "/events";
@@ -75,14 +75,14 @@ impl Knock {
         let method = request.method().as_str().to_owned();
         let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
         let from = peer.map_or(IpAddr::from([0; 4]), |ConnectInfo(peer)| peer.ip().to_canonical());
-        let presence = presence(shown, request.headers());
+        let presence = presence(&method, shown, request.headers());
         Self { what: format!("{method} {shown}"), method, route, path, from, presence }
     }
 }
 
 /// Whether somebody is there who asks for this route.
-fn presence(route: &str, headers: &HeaderMap) -> Presence {
-    if route == STREAM || headers.contains_key(UNATTENDED) {
+fn presence(method: &str, route: &str, headers: &HeaderMap) -> Presence {
+    if only_reads(method) && (route == STREAM || headers.contains_key(UNATTENDED)) {
         Presence::Unattended
     } else {
         Presence::Attended
@@ -237,10 +237,10 @@ impl Guard {
 }
 
 impl Guard {
-    /// Whether somebody who came with these headers may look, at what lies beside the API.
+    /// Whether somebody who came with these headers may look, with GET, at what lies beside the API.
     pub(super) async fn may_look(self: Arc<Self>, headers: HeaderMap, from: IpAddr) -> Result<(), ApiError> {
         self.check_names(&headers)?;
-        let caller = self.caller(&headers, from, Presence::Attended).await?;
+        let caller = self.caller(&headers, from, presence("GET", "", &headers)).await?;
         may(&caller, Permission::Read)
     }
 }
@@ -482,9 +482,10 @@ mod tests {
     #[test]
     fn a_page_that_says_so_and_a_stream_are_nobody_who_asks() {
         let page = headers(&[(header::HeaderName::from_static("x-vtl-unattended"), "1")]);
-        assert_eq!(presence("/jobs", &page), Presence::Unattended);
-        assert_eq!(presence("/jobs", &HeaderMap::new()), Presence::Attended);
-        assert_eq!(presence("/events", &HeaderMap::new()), Presence::Unattended);
+        assert_eq!(presence("GET", "/jobs", &page), Presence::Unattended);
+        assert_eq!(presence("DELETE", "/jobs", &page), Presence::Attended, "somebody has pressed a button");
+        assert_eq!(presence("GET", "/jobs", &HeaderMap::new()), Presence::Attended);
+        assert_eq!(presence("GET", "/events", &HeaderMap::new()), Presence::Unattended);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
@@ -196,4 +197,27 @@ fn what_a_program_asked_for_is_done_in_its_name_and_not_when_its_token_is_gone()
     door.daemon.access.token_remove(&root(&door.daemon), &made.info.id).unwrap();
     assert_eq!(door.approve(&later["approval"]).0, StatusCode::FORBIDDEN);
     assert_eq!(door.state_of(&later["approval"]), "pending");
+}
+
+#[test]
+fn a_page_that_asks_for_the_metrics_by_itself_is_nobody_who_uses_its_session() {
+    let door = Door::open(&[]);
+    let [left, used] = ["left", "used"].map(|name| {
+        add_user(&door.daemon, name, "viewer");
+        log_in(&door.daemon, name).0
+    });
+    // Seconds are whole, and counted by two clocks.
+    std::thread::sleep(Duration::from_millis(2100));
+    for (cookie, also) in [(used, None), (left, Some(("x-vtl-unattended", "1")))] {
+        let head = Request::builder().uri("/metrics").header(header::HOST, "localhost");
+        let head = head.header(header::COOKIE, cookie).extension(ConnectInfo(SocketAddr::new(HERE, 1)));
+        let head = also.into_iter().fold(head, |head, (name, value)| head.header(name, value));
+        assert_eq!(door.ask(head.body(Body::empty()).unwrap()).0, StatusCode::OK);
+    }
+    let [left, used] = ["left", "used"].map(|name| {
+        let rows = door.daemon.access.session_list(Some(name)).unwrap();
+        assert_eq!(rows.len(), 1);
+        rows[0].last_used.clone()
+    });
+    assert!(left < used, "{left} {used}");
 }

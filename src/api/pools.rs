@@ -62,12 +62,12 @@ impl Daemon {
     /// All pools.
     pub(crate) fn pool_list(&self) -> Answer<Vec<PoolInfo>> {
         let mut all = Vec::new();
-        let (open, closed) = self.pools.all();
-        for (pool, sight) in open.iter().zip(crate::survey::sights(&open)) {
-            all.push(self.pool_told(pool, &sight)?);
+        let seen = self.pools.seen();
+        for (pool, sight) in &seen.open {
+            all.push(self.pool_told(pool, sight)?);
         }
-        for closed in closed {
-            all.push(self.closed_told(&closed)?);
+        for closed in &seen.closed {
+            all.push(self.closed_told(closed)?);
         }
         all.sort_by_key(|pool| (!pool.default, pool.name.clone()));
         Ok(all)
@@ -85,7 +85,9 @@ impl Daemon {
     fn pool_told(&self, pool: &Pool, sight: &Sight) -> Answer<PoolInfo> {
         let (folders, stats) = (&sight.folders, &sight.stats);
         let missing = folders.iter().any(|folder| folder.state == FolderState::Missing);
+        let why = pool.hung_problem(sight).map(|problem| problem.message);
         let state = match pool.store.health() {
+            _ if why.is_some() => "hung",
             Health::ReadOnly { .. } if missing => "degraded",
             Health::ReadOnly { .. } => "read-only",
             Health::Ok if sight.free_bytes == 0 => "full",
@@ -95,7 +97,7 @@ impl Daemon {
         Ok(PoolInfo {
             name: pool.name.to_string(),
             state: state.to_owned(),
-            why: None,
+            why,
             default: pool.name.is_default(),
             encrypted: Some(pool.store.key_status().is_some()),
             key_file: row.and_then(|row| row.key).map(|key| key.file),

@@ -62,9 +62,9 @@ impl Daemon {
     }
 
     pub(super) fn system_status(&self) -> Answer<SystemStatus> {
-        let problems = self.problems();
-        let pools = self.pools.open_ones();
-        let sights = crate::survey::sights(&pools);
+        let seen = self.pools.seen();
+        let problems = self.problems_of_all(&seen);
+        let (pools, sights): (Vec<_>, Vec<_>) = seen.answering().cloned().unzip();
         let pool_used_percent = sights.iter().filter_map(|sight| sight.used_percent).max().unwrap_or(0);
         Ok(SystemStatus {
             version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -21,7 +21,7 @@ pub use text::CONTENT_TYPE;
 
 use crate::daemon::Daemon;
 use crate::portal::DIAGNOSTIC_TARGET;
-use crate::survey::Sight;
+use crate::survey::{Seen, Sight};
 use crate::unit::Gauge;
 use catalogue as all;
 use text::{Snapshot, Value};
@@ -36,12 +36,12 @@ impl Daemon {
     /// Why they cannot be told.
     pub(crate) fn metrics(&self) -> Result<String, String> {
         let mut snapshot = Snapshot::default();
-        self.about_the_process(&mut snapshot);
+        let seen = self.pools.seen();
+        self.about_the_process(&seen, &mut snapshot);
         self.about_sessions(&mut snapshot);
         self.about_libraries(&mut snapshot);
-        let pools = self.pools.open_ones();
-        for (pool, sight) in pools.iter().zip(crate::survey::sights(&pools)) {
-            about_pool(&pool.name.to_string(), &sight, &mut snapshot);
+        for (pool, sight) in &seen.open {
+            about_pool(&pool.name.to_string(), sight, &mut snapshot);
         }
         self.about_jobs(&mut snapshot);
         self.about_remotes(&mut snapshot);
@@ -49,7 +49,7 @@ impl Daemon {
         snapshot.text().map_err(|error| error.to_string())
     }
 
-    fn about_the_process(&self, to: &mut Snapshot) {
+    fn about_the_process(&self, seen: &Seen, to: &mut Snapshot) {
         to.add(all::BUILD, [env!("CARGO_PKG_VERSION")], Value::Said);
         to.count(all::START, [], self.started_unix_s);
         if let Some(bytes) = process::resident_bytes() {
@@ -58,7 +58,7 @@ impl Daemon {
         if let Some(open) = process::open_descriptors() {
             to.count(all::DESCRIPTORS, [], open);
         }
-        to.count(all::PROBLEMS, [], self.problems().len() as u64);
+        to.count(all::PROBLEMS, [], self.problems_of_all(seen).len() as u64);
     }
 
     fn about_sessions(&self, to: &mut Snapshot) {
@@ -165,7 +165,7 @@ fn about_pool(name: &str, sight: &Sight, to: &mut Snapshot) {
     if let Some(used) = sight.used_percent {
         to.add(all::POOL_USED, of, Value::Share(f64::from(used) / 100.0));
     }
-    to.count(all::POOL_DAMAGED, of, sight.damaged_ranges as u64);
+    to.count(all::POOL_DAMAGED, of, sight.scrub.findings);
     for disk in &sight.disks {
         let path = disk.folder.display().to_string();
         to.count(all::DISK_FREE, [name, &path], disk.free_bytes);

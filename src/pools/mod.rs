@@ -33,7 +33,7 @@ use crate::survey::Survey;
 use memory::Shares;
 use rows::{KeyPlace, PoolRow, PoolState};
 
-/// So many pools there may be, the default one among them: each takes memory and three threads.
+/// So many pools there may be, the default one among them: each takes memory, three threads here and those of its store, one for each processor.
 pub(crate) const MOST_POOLS: usize = 16;
 /// How often and how long it is waited for whoever still reads a pool that is removed.
 const RELEASED_LOOK: Duration = Duration::from_millis(20);
@@ -463,11 +463,6 @@ impl Pools {
     /// The name of the pool that a cartridge is in.
     pub(crate) fn name_of(&self, id: CartridgeId) -> Result<PoolName, PoolError> {
         self.meta.read(|tx| Ok(rows::pool_of(tx, id)?)).map_err(PoolError::Inventory)
-    }
-
-    /// The pool that a cartridge is in, for who is in a transaction; none when it is not open.
-    pub(crate) fn of_in(&self, tx: &Tx<'_>, id: CartridgeId) -> Option<Arc<Pool>> {
-        self.named(&rows::pool_of(tx, id).ok()?).ok()
     }
 
     /// The pool that a cartridge is in: the one place that says so.

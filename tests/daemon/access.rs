@@ -334,8 +334,9 @@ fn sessions_are_listed_and_ended_by_who_governs_their_user() {
     let rows = ann.get("/sessions?user=Vic").1;
     for row in rows.as_array().unwrap() {
         assert_eq!((&row["roles"], &row["from"]), (&json!(["viewer"]), &json!("127.0.0.1")));
-        assert!(row["since"].as_str() <= row["last_used"].as_str(), "{row}");
-        assert!(row["last_used"].as_str() < row["expires"].as_str(), "{row}");
+        let [since, last_used, expires] =
+            ["since", "last_used", "expires"].map(|at| row[at].as_str().unwrap());
+        assert!(since <= last_used && last_used < expires, "{row}");
     }
     let by_token = rows.as_array().unwrap().iter().filter(|row| row["by_token"] == true).count();
     assert_eq!((rows.as_array().unwrap().len(), by_token), (3, 1));

@@ -110,6 +110,17 @@ fn a_pool_that_is_not_open_raises_an_alert_that_is_over_when_it_is() {
     assert_eq!((&over["event"], &over["id"]), (&json!("cleared"), &raised["id"]));
 }
 
+/// Chunks here and there are not what was written.
+fn flip_bits(pool: &Path) {
+    for pack in packs_in(pool) {
+        let mut bytes = fs::read(&pack).unwrap();
+        for at in (200_000..bytes.len()).step_by(900_000) {
+            bytes[at] ^= 0x10;
+        }
+        fs::write(&pack, bytes).unwrap();
+    }
+}
+
 #[test]
 fn damage_is_not_told_as_over_because_the_pool_is_not_open() {
     let (url, bodies) = web();
@@ -125,13 +136,7 @@ fn damage_is_not_told_as_over_because_the_pool_is_not_open() {
     unload(&mut host, 11);
     drop(host);
     assert_eq!(server.stop(), Some(0));
-    for pack in packs_in(&pool) {
-        let mut bytes = fs::read(&pack).unwrap();
-        for at in (200_000..bytes.len()).step_by(900_000) {
-            bytes[at] ^= 0x10;
-        }
-        fs::write(&pack, bytes).unwrap();
-    }
+    flip_bits(&pool);
     server.start_again();
     server.api("POST", "/store/scrub", &json!({ "pool": "far", "rate": "max" }));
     let raised = bodies.recv_timeout(PATIENCE).unwrap();
@@ -147,6 +152,57 @@ fn damage_is_not_told_as_over_because_the_pool_is_not_open() {
     });
     assert_eq!(now["id"], raised["id"]);
     assert!(bodies.try_recv().is_err());
+}
+
+/// A job that has failed is told, and nothing before it.
+fn next_told_is_a_failed_job(server: &Server, bodies: &Receiver<Value>) {
+    let place = tempfile::tempdir().unwrap();
+    failing_job(server, place.path());
+    let told = bodies.recv_timeout(PATIENCE).unwrap();
+    assert_eq!((&told["event"], &told["rule"]), (&json!("raised"), &json!("job-failed")));
+}
+
+#[test]
+fn damaged_chunks_are_not_told_as_whole_after_a_restart() {
+    let (url, bodies) = web();
+    let mut server = Server::start(&["--set", &format!("alerts.webhook.url=\"{url}\"")]);
+    let mut host = server.session(1);
+    host.load(1, 0);
+    write(&mut host, &tape(5, 8));
+    unload(&mut host, 1);
+    drop(host);
+    assert_eq!(server.stop(), Some(0));
+    flip_bits(&server.state().join("store"));
+    server.start_again();
+    server.api("POST", "/store/scrub", &json!({ "rate": "max" }));
+    let raised = bodies.recv_timeout(PATIENCE).unwrap();
+    assert_eq!((&raised["event"], &raised["rule"]), (&json!("raised"), &json!("damage")));
+    assert_eq!((server.stop(), server.start_again()), (Some(0), ()));
+    next_told_is_a_failed_job(&server, &bodies);
+    assert_eq!(alert(&server, "damage", "raised").unwrap()["id"], raised["id"]);
+}
+
+#[test]
+fn what_the_scrub_found_before_a_restart_is_over_when_a_pass_of_after_it_has_found_nothing() {
+    let (url, bodies) = web();
+    let mut server = Server::start(&["--set", &format!("alerts.webhook.url=\"{url}\"")]);
+    let file = server.state().join("store/pool");
+    let right = fs::read(&file).unwrap();
+    let mut wrong = right.clone();
+    wrong[40] ^= 0x10;
+    fs::write(&file, wrong).unwrap();
+    server.api("POST", "/store/scrub", &json!({ "rate": "max" }));
+    let raised = bodies.recv_timeout(PATIENCE).unwrap();
+    assert_eq!((&raised["event"], &raised["rule"]), (&json!("raised"), &json!("damage")));
+    assert_eq!(raised["message"], "the scrub found 1 damaged range");
+    // It is whole again, but nobody has looked.
+    fs::write(&file, right).unwrap();
+    assert_eq!((server.stop(), server.start_again()), (Some(0), ()));
+    next_told_is_a_failed_job(&server, &bodies);
+    assert_eq!(alert(&server, "damage", "raised").unwrap()["id"], raised["id"]);
+    server.api("POST", "/store/scrub", &json!({ "rate": "max" }));
+    let over = bodies.recv_timeout(PATIENCE).unwrap();
+    assert_eq!((&over["event"], &over["id"]), (&json!("cleared"), &raised["id"]));
 }
 
 #[test]

@@ -157,7 +157,7 @@ fn the_trash_lists_what_was_removed_until_it_is_taken_back_or_removed_at_once() 
     assert_eq!(labels("/trash?limit=2"), ["VTL001L8", "VTL002L8"]);
     let row = &server.get("/trash")[0];
     assert_eq!((&row["pool"], &row["used_bytes"]), (&json!("default"), &json!(0)));
-    assert!(row["removed"].as_str() < row["until"].as_str(), "{row}");
+    assert!(row["removed"].as_str().unwrap() < row["until"].as_str().unwrap(), "{row}");
     let (status, refused) = server.ask("GET", "/trash?limit=0", &json!(null));
     assert_eq!((status, &refused["field"]), (400, &json!("limit")), "{refused}");
 

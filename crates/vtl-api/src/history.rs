@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// `GET /store/history?since=TIME`, one row: all pools that were open at that time. Oldest first, at most 600 rows; the last one is of now.
+/// `GET /store/history?since=TIME`, one row: all pools that were open at that time. Oldest first, at most 600 rows; the last one is of now, unless the disks of a pool do not answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct StoreSample {

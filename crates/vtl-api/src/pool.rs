@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 pub struct PoolInfo {
     /// Its name.
     pub name: String,
-    /// `ok`, `full`, `read-only`, `degraded` (opened for reading without one of its folders), or `closed`: it cannot be opened.
+    /// `ok`, `full`, `read-only`, `degraded` (opened for reading without one of its folders), `hung` (its disks have not answered for a minute, and figures are those of before), or `closed`: it cannot be opened.
     pub state: String,
-    /// Why it is closed.
+    /// Why it is closed or hung.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
     /// Whether cartridges go into it when nothing else is said, and the configuration describes it.

@@ -18,9 +18,9 @@ pub struct SystemStatus {
     pub portals: Vec<String>,
     /// Sessions now.
     pub sessions: u32,
-    /// Bytes that can still be stored in all pools.
+    /// Bytes that can still be stored in all pools whose disks answer.
     pub free_bytes: u64,
-    /// How full the fullest pool is: of its file system, or of its size if that is nearer.
+    /// How full the fullest of these is: of its file system, or of its size if that is nearer.
     pub pool_used_percent: u8,
     /// The highest of 80, 90 and 95 that it has reached.
     pub pool_alarm: Option<u8>,

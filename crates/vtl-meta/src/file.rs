@@ -86,9 +86,14 @@ pub(crate) fn not_a_database(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase))
 }
 
-/// Order: (1) a new file by way of the journal, (2) all of it into the file, and the journal cut to nothing.
+/// Order: (1) a new file by way of the journal, (2) all of it into the file.
 pub(crate) fn sweep(connection: &Connection) -> Result<(), MetaError> {
     connection.execute_batch("VACUUM")?;
+    checkpoint(connection)
+}
+
+/// All that is in the journal goes into the file, and the journal is cut to nothing.
+pub(crate) fn checkpoint(connection: &Connection) -> Result<(), MetaError> {
     let is_busy: bool = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
     match is_busy {
         false => Ok(()),

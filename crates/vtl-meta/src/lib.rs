@@ -130,6 +130,15 @@ impl Meta {
         file::sweep(&self.connection)
     }
 
+    /// Closes the file, which stands alone then: all of it is in it. Without this a last write that fails is not heard of.
+    ///
+    /// # Errors
+    /// Not all of it is in the file: there is no room for it, or somebody else reads it.
+    pub fn close(self) -> Result<(), MetaError> {
+        file::checkpoint(&self.connection)?;
+        self.connection.close().map_err(|(_, error)| error.into())
+    }
+
     /// Copies the inventory, as one consistent view, to a new file while it is in use. The copy is whole and durable
     /// when this returns; on failure nothing is left under `to`.
     ///

@@ -378,6 +378,25 @@ fn what_was_removed_or_replaced_is_in_no_file_after_a_sweep_and_the_rest_is_whol
     assert_eq!(count(&mut meta), 4);
 }
 
+#[test]
+fn a_close_puts_all_into_the_file_or_says_that_it_cannot() {
+    let desk = Desk::new();
+    let mut meta = desk.with_rows(1);
+    let reader = rusqlite::Connection::open(desk.file()).unwrap();
+    reader.execute_batch("BEGIN").unwrap();
+    let seen: i64 = reader.query_row("SELECT count(*) FROM shelf", [], |row| row.get(0)).unwrap();
+    assert_eq!(seen, 1);
+    add(&mut meta, 2).unwrap();
+    meta.connection.busy_timeout(std::time::Duration::ZERO).unwrap();
+    let error = meta.close().unwrap_err().to_string();
+    assert!(error.contains("another program reads the inventory"), "{error}");
+    drop(reader);
+    desk.open().close().unwrap();
+    let alone = desk.0.path().join("alone.db");
+    fs::copy(desk.file(), &alone).unwrap();
+    assert_eq!(count(&mut Meta::open_existing(&alone, &ONE).unwrap()), 2);
+}
+
 static ACCOUNTS: Table = Table { name: "accounts", columns: &["id", "secret", "mutual_secret"], key_len: 1 };
 
 static GUARDED: [Module; 1] = [Module {

@@ -15,6 +15,7 @@ use crate::daemon::Daemon;
 use crate::daemon::tests::open;
 use crate::pools::rows::{self, KeyPlace, PoolRow, PoolState};
 use crate::pools::{MOST_POOLS, make_folders, open_store, pool_key};
+use crate::survey::tests::{asked, hang};
 
 /// A folder with the state of a daemon, and folders of pools.
 struct Place(tempfile::TempDir);
@@ -708,4 +709,27 @@ fn a_crash_at_any_step_of_adding_a_folder_leaves_it_away_or_in_and_the_same_requ
         works_and_goes(&place, &daemon);
         daemon.stop();
     }
+}
+
+#[test]
+fn a_pool_whose_disks_hang_is_told_so_and_what_is_told_of_all_leaves_it_out() {
+    let place = Place::new();
+    let daemon = place.daemon(&[]);
+    let pool = daemon.pools.default();
+    assert!(daemon.system_status().unwrap().free_bytes > 7);
+    hang(pool);
+    let told = daemon.pool_show("default").unwrap();
+    assert_eq!((told.state.as_str(), told.free_bytes), ("hung", 7), "as it was last");
+    let why = told.why.unwrap();
+    assert!(why.starts_with("its disks have not answered for "), "{why}");
+    assert_eq!(state(&daemon, "default").as_deref(), Some("hung"));
+    // Each answer asks the disks once.
+    let before = asked(pool);
+    let status = daemon.system_status().unwrap();
+    assert_eq!((status.free_bytes, asked(pool) - before), (0, 1));
+    let of_store: Vec<_> = status.problems.iter().filter(|one| one.subject == "store").collect();
+    assert!(matches!(of_store[..], [one] if one.message.starts_with("its disks")), "{of_store:?}");
+    daemon.metrics().unwrap();
+    assert_eq!(asked(pool) - before, 2);
+    daemon.stop();
 }

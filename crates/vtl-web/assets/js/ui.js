@@ -54,6 +54,7 @@ const TONES = {
   full: 'warn',
   'read-only': 'warn',
   degraded: 'warn',
+  hung: 'bad',
   closed: 'bad',
   loaded: 'active',
   unloaded: 'quiet',
