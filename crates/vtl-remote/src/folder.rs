@@ -15,6 +15,7 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
+use tokio::runtime::Handle;
 
 use crate::body::{self, ByteStream, blocking};
 use crate::content::{Receipt, StoredHash};
@@ -74,26 +75,64 @@ impl FolderRemote {
         blocking(move || work(&place)).await?.map_err(|error| call.io(&error))
     }
 
-    /// Writes what the stream brings into a new unfinished file.
+    /// One step of an unfinished file, away from tasks.
+    async fn step<T: Send + 'static>(
+        &self,
+        held: &mut Held,
+        call: &Call,
+        step: impl FnOnce(Unfinished) -> io::Result<T> + Send + 'static,
+    ) -> Result<T, Error> {
+        let unfinished = held.0.take().ok_or_else(|| call.fail(Class::Local, "nothing of it is there"))?;
+        self.work(call, move |_| step(unfinished)).await
+    }
+
+    /// Writes what the stream brings into a new unfinished file. When that fails, the file is gone before it is told.
     async fn write(
         &self,
         name: &ObjectName,
+        stream: ByteStream,
+        watch: &dyn Watch,
+        call: &Call,
+    ) -> Result<Held, Error> {
+        let target = name.clone();
+        let unfinished = self.work(call, move |place| place.start(&target)).await?;
+        let checkpoint = unfinished.checkpoint();
+        let mut held = Held(Some(unfinished));
+        let filled = match watch.keep(&checkpoint) {
+            Ok(()) => self.fill(&mut held, stream, watch, call).await,
+            Err(why) => Err(call.fail(Class::Local, format!("the checkpoint cannot be kept: {why}"))),
+        };
+        match filled {
+            Ok(()) => Ok(held),
+            Err(error) => Err(self.give_up(held, call, error).await),
+        }
+    }
+
+    async fn fill(
+        &self,
+        held: &mut Held,
         mut stream: ByteStream,
         watch: &dyn Watch,
         call: &Call,
-    ) -> Result<Unfinished, Error> {
-        let target = name.clone();
-        let mut unfinished = self.work(call, move |place| place.start(&target)).await?;
-        watch
-            .keep(&unfinished.checkpoint())
-            .map_err(|why| call.fail(Class::Local, format!("the checkpoint cannot be kept: {why}")))?;
+    ) -> Result<(), Error> {
         while let Some(piece) = stream.next().await {
             let piece = piece?;
             let length = piece.len() as u64;
-            unfinished = self.work(call, move |_| unfinished.write(&piece)).await?;
+            held.0 = Some(self.step(held, call, move |unfinished| unfinished.write(&piece)).await?);
             watch.sent(length);
         }
-        Ok(unfinished)
+        Ok(())
+    }
+
+    /// Removes an unfinished file for this reason, and gives the reason back.
+    async fn give_up(&self, mut held: Held, call: &Call, why: Error) -> Error {
+        let gone = |unfinished| {
+            drop::<Unfinished>(unfinished);
+            Ok(())
+        };
+        // What it fails with is of less interest, and the checkpoint names the file still.
+        let _ = self.step(&mut held, call, gone).await;
+        why
     }
 
     async fn open_object(&self, name: &ObjectName, call: &Call) -> Result<(File, u64), Error> {
@@ -119,8 +158,8 @@ impl Remote for FolderRemote {
         }
         let stream = put.limiter.paced(put.body.open());
         let stream = body::checked(stream, *put.content, Class::Source, call.clone());
-        let unfinished = self.write(put.name, stream, put.watch, &call).await?;
-        self.work(&call, move |_| unfinished.finish(Arrival::Replaces)).await?;
+        let mut held = self.write(put.name, stream, put.watch, &call).await?;
+        self.step(&mut held, &call, |unfinished| unfinished.finish(Arrival::Replaces)).await?;
         Ok(Receipt::whole())
     }
 
@@ -132,8 +171,8 @@ impl Remote for FolderRemote {
         let call = self.call(Doing::Create, name);
         let pieces: Vec<Bytes> = body::pieces(&bytes).collect();
         let stream = futures_util::stream::iter(pieces.into_iter().map(Ok)).boxed();
-        let unfinished = self.write(name, stream, &Unwatched, &call).await?;
-        self.work(&call, move |_| unfinished.finish(Arrival::MustBeNew)).await
+        let mut held = self.write(name, stream, &Unwatched, &call).await?;
+        self.step(&mut held, &call, |unfinished| unfinished.finish(Arrival::MustBeNew)).await
     }
 
     async fn get(&self, name: &ObjectName, span: Span) -> Result<ByteStream, Error> {
@@ -188,14 +227,16 @@ impl Remote for FolderRemote {
 impl Streams for FolderRemote {
     async fn stream(&self, flow: Flow<'_>) -> Result<Receipt, Error> {
         let call = self.call(Doing::Put, flow.name);
-        let unfinished = self.write(flow.name, flow.limiter.paced(flow.bytes), flow.watch, &call).await?;
-        let made = flow.made.await;
-        let size = made.map_err(|_| call.fail(Class::Source, "its making was given up"))?.size;
-        if size != unfinished.size {
-            let there = unfinished.size;
-            return Err(call.fail(Class::Source, format!("{there} bytes came, and not {size}")));
+        let mut held = self.write(flow.name, flow.limiter.paced(flow.bytes), flow.watch, &call).await?;
+        let wrong = match flow.made.await {
+            Ok(made) if made.size == held.size() => None,
+            Ok(made) => Some(format!("{} bytes came, and not {}", held.size(), made.size)),
+            Err(_) => Some("its making was given up".to_owned()),
+        };
+        if let Some(why) = wrong {
+            return Err(self.give_up(held, &call, call.fail(Class::Source, why)).await);
         }
-        self.work(&call, move |_| unfinished.finish(Arrival::Replaces)).await?;
+        self.step(&mut held, &call, |unfinished| unfinished.finish(Arrival::Replaces)).await?;
         Ok(Receipt::whole())
     }
 }
@@ -434,6 +475,27 @@ impl Drop for Unfinished {
     }
 }
 
+/// An unfinished file in the hands of a task. A call that is dropped lets it go by a thread that may wait: a disk that does
+/// not answer holds up no stop.
+struct Held(Option<Unfinished>);
+
+impl Held {
+    /// Bytes in it.
+    fn size(&self) -> u64 {
+        self.0.as_ref().map_or(0, |unfinished| unfinished.size)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let Some(unfinished) = self.0.take() else { return };
+        match Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn_blocking(move || drop(unfinished))),
+            Err(_) => drop(unfinished),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -490,6 +552,45 @@ mod tests {
         stream(&remote, "a", Some(Content::of(b"abcdef"))).await.unwrap();
         assert_eq!(std::fs::read(root.path().join("a")).unwrap(), b"abcdef");
         assert_eq!(files(root.path()), ["a"]);
+    }
+
+    /// Counts what was sent.
+    #[derive(Debug, Default)]
+    struct Counting(std::sync::atomic::AtomicU64);
+
+    impl Watch for Counting {
+        fn sent(&self, bytes: u64) {
+            self.0.fetch_add(bytes, std::sync::atomic::Ordering::SeqCst);
+        }
+    }
+
+    #[test]
+    fn who_drops_an_upload_does_not_wait_for_the_disk_that_its_file_goes_from() {
+        let root = tempfile::tempdir().unwrap();
+        let remote = FolderRemote::open("r", root.path()).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).enable_all().build();
+        runtime.unwrap().block_on(async {
+            let (object, limiter, watch) = (name("a"), Limiter::unlimited(), Counting::default());
+            let first = futures_util::stream::iter([Ok(Bytes::from_static(b"abc"))]);
+            let bytes = first.chain(futures_util::stream::pending()).boxed();
+            let (_tell, made) = tokio::sync::oneshot::channel();
+            let flow = Flow { name: &object, bytes, made, watch: &watch, limiter: &limiter };
+            let mut sending = Box::pin(remote.streams().unwrap().stream(flow));
+            let soon = std::time::Duration::from_millis(5);
+            while watch.0.load(std::sync::atomic::Ordering::SeqCst) < 3 {
+                assert!(tokio::time::timeout(soon, &mut sending).await.is_err(), "it has an end");
+            }
+            // The one thread that may wait for disks waits.
+            let (answer, disk) = std::sync::mpsc::channel::<()>();
+            let hanging = tokio::task::spawn_blocking(move || disk.recv());
+            drop(sending);
+            assert_eq!(files(root.path()).len(), 1, "it was waited for");
+            answer.send(()).unwrap();
+            hanging.await.unwrap().unwrap();
+            while !files(root.path()).is_empty() {
+                tokio::time::sleep(soon).await;
+            }
+        });
     }
 
     #[tokio::test]
