@@ -47,16 +47,24 @@ impl FolderRemote {
     ///
     /// # Errors
     ///
-    /// [`Class::Misconfigured`] when the path is not absolute, or no folder is there.
+    /// [`Class::Misconfigured`] when the path is not absolute, or something else is there; [`Class::Unavailable`] when nothing is: a disk may not be
+    /// mounted.
     pub fn open(name: &str, path: impl Into<PathBuf>) -> Result<Self, Error> {
         let place = Place { root: path.into() };
-        let refuse = |why: String| Error::new(Class::Misconfigured, Doing::Open, why).on(name);
+        let refuse = |class, why: String| Error::new(class, Doing::Open, why).on(name);
         let shown = place.root.display();
         if !place.root.is_absolute() {
-            return Err(refuse(format!("the path {shown} is not absolute")));
+            return Err(refuse(Class::Misconfigured, format!("the path {shown} is not absolute")));
         }
         place.open_root().map_err(|error| {
-            refuse(format!("the folder {shown}: {error}; it must be there before it becomes a remote"))
+            let class = match error.kind() {
+                io::ErrorKind::NotFound => Class::Unavailable,
+                _ => Class::Misconfigured,
+            };
+            refuse(
+                class,
+                format!("the folder {shown}: {error}; it must be there: mount its disk, or make it"),
+            )
         })?;
         Ok(Self { name: name.to_owned(), place: Arc::new(place) })
     }
@@ -266,10 +274,18 @@ impl Place {
         open_folder(fs::CWD, &self.root, OFlags::empty())
     }
 
+    /// The same for work below it: that nothing is there says that a disk is away, and nothing of an object.
+    fn root(&self) -> io::Result<OwnedFd> {
+        self.open_root().map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => io::Error::other(error),
+            _ => error,
+        })
+    }
+
     /// A folder below the root.
     fn folder(&self, path: &str) -> io::Result<OwnedFd> {
         let segments = path.split('/').filter(|segment| !segment.is_empty());
-        segments.into_iter().try_fold(self.open_root()?, |above, segment| {
+        segments.into_iter().try_fold(self.root()?, |above, segment| {
             open_folder(above.as_fd(), Path::new(segment), OFlags::NOFOLLOW)
         })
     }
@@ -277,7 +293,7 @@ impl Place {
     /// The same; what is missing is made, durably.
     fn make_folder(&self, path: &str) -> io::Result<OwnedFd> {
         let segments = path.split('/').filter(|segment| !segment.is_empty());
-        segments.into_iter().try_fold(self.open_root()?, |above, segment| {
+        segments.into_iter().try_fold(self.root()?, |above, segment| {
             match fs::mkdirat(&above, segment, FOLDER_MODE) {
                 Ok(()) => fs::fsync(&above)?,
                 Err(Errno::EXIST) => {}
@@ -351,10 +367,8 @@ impl Place {
             Ok(fs::fsync(&folder)?)
         });
         match removed {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                // Gone is gone, unless the whole folder is.
-                self.open_root().map(drop).map_err(io::Error::other)
-            }
+            // Gone is gone; that the whole folder is, is another error.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             Ok(()) => {
                 self.remove_empty(folder);
                 Ok(())
@@ -365,7 +379,6 @@ impl Place {
 
     /// Every file below a folder; the folder need not be there.
     fn walk(&self, top: &str, pager: &mut Pager) -> io::Result<()> {
-        self.open_root().map_err(io::Error::other)?;
         let mut open = vec![top.to_owned()];
         while let Some(path) = open.pop() {
             match self.folder(&path) {
@@ -568,7 +581,8 @@ mod tests {
     fn who_drops_an_upload_does_not_wait_for_the_disk_that_its_file_goes_from() {
         let root = tempfile::tempdir().unwrap();
         let remote = FolderRemote::open("r", root.path()).unwrap();
-        let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).enable_all().build();
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).enable_all().build();
         runtime.unwrap().block_on(async {
             let (object, limiter, watch) = (name("a"), Limiter::unlimited(), Counting::default());
             let first = futures_util::stream::iter([Ok(Bytes::from_static(b"abc"))]);
@@ -683,9 +697,42 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("mount");
         let error = FolderRemote::open("r", &path).unwrap_err();
-        assert_eq!(error.class(), Class::Misconfigured);
+        assert!(error.class() == Class::Unavailable && error.is_retryable(), "its disk may be mounted later");
         assert!(!path.exists());
+        std::fs::write(&path, "a file").unwrap();
+        assert_eq!(FolderRemote::open("r", &path).unwrap_err().class(), Class::Misconfigured);
         assert!(FolderRemote::open("r", "relative").unwrap_err().to_string().contains("not absolute"));
+    }
+
+    #[tokio::test]
+    async fn every_call_says_of_a_folder_that_has_gone_that_it_is_away_and_none_that_an_object_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("mount");
+        std::fs::create_dir(&root).unwrap();
+        let remote = FolderRemote::open("r", &root).unwrap();
+        put(&remote, "a/x", &BytesBody(Bytes::from_static(b"x")), &Content::of(b"x")).await.unwrap();
+        std::fs::remove_dir_all(&root).unwrap();
+        let (object, all) = (name("a/x"), Folder::all());
+        for something_else in [false, true] {
+            if something_else {
+                std::fs::write(&root, "a file").unwrap();
+            }
+            let body = BytesBody(Bytes::from_static(b"x"));
+            let outcomes = [
+                remote.head(&object).await.map(drop),
+                remote.get(&object, Span::whole()).await.map(drop),
+                remote.hashes(&object).await.map(drop),
+                remote.list(&all, None, 10).await.map(drop),
+                remote.delete(&object).await,
+                remote.abandon(&Checkpoint::new("folder a/.vtl-part-00ff")).await,
+                remote.create(&object, Bytes::from_static(b"x")).await,
+                put(&remote, "a/x", &body, &Content::of(b"x")).await.map(drop),
+            ];
+            for (call, outcome) in outcomes.into_iter().enumerate() {
+                assert_eq!(outcome.unwrap_err().class(), Class::Unavailable, "call {call}, {something_else}");
+            }
+        }
+        assert!(root.is_file(), "nothing is made where a disk belongs");
     }
 
     #[test]
