@@ -10,8 +10,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use vtl_remote::{
-    Abilities, ByteStream, Checkpoint, Class, Doing, Error, Flow, Folder, Head, ObjectName, Page, Put,
-    Receipt, Remote, Span, StoredHash, Streams,
+    Abilities, ByteStream, Checkpoint, Class, Doing, Error, Flow, Folder, HalfSent, Head, ObjectName, Page,
+    Put, Receipt, Remote, Span, StoredHash, Streams,
 };
 
 use crate::clock;
@@ -265,6 +265,10 @@ impl Remote for Metered {
     async fn abandon(&self, checkpoint: &Checkpoint) -> Result<(), Error> {
         self.counted(Call::Abandon, "", self.remote.abandon(checkpoint)).await
     }
+
+    async fn half_sent(&self, folder: &Folder) -> Result<Vec<HalfSent>, Error> {
+        self.counted(Call::List, &folder.to_string(), self.remote.half_sent(folder)).await
+    }
 }
 
 #[async_trait]
@@ -336,6 +340,7 @@ mod tests {
     #[test]
     fn a_counter_in_front_hides_nothing_of_what_a_remote_is() {
         let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(".vtl-part-0f"), b"half").unwrap();
         let plain: Arc<dyn Remote> = Arc::new(FolderRemote::open("shed", folder.path()).unwrap());
         let plan = std::sync::Arc::new(Mutex::new(vtl_remote::Plan::script([])));
         let rehearsal: Arc<dyn Remote> = Arc::new(FaultyRemote::rehearsing("play", plain.clone(), plan));
@@ -344,6 +349,7 @@ mod tests {
             assert_eq!(metered.is_rehearsal(), remote.is_rehearsal());
             assert_eq!((metered.name(), metered.abilities()), (remote.name(), remote.abilities()));
             assert_eq!(metered.streams().is_some(), remote.streams().is_some());
+            assert_eq!(run(metered.half_sent(&Folder::all())).unwrap().len(), 1);
         }
     }
 }

@@ -1,7 +1,8 @@
 //! A folder as a remote: a disk, a mounted share.
 //!
 //! An object is a file below the folder. It is written under a name that begins with `.vtl-part-`, synced, renamed, and its
-//! folder synced. A crash leaves at most such a file; the checkpoint names it, and the next try or `abandon` removes it.
+//! folder synced. A crash leaves at most such a file; the checkpoint names it, and the next try or `abandon` removes it. A crash before that is kept
+//! leaves one of which only `half_sent` tells.
 //! No step follows a symbolic link below the folder, so that nothing outside can be read or written through one.
 
 use std::fs::File;
@@ -24,7 +25,8 @@ use crate::listing::Pager;
 use crate::name::{Folder, ObjectName, PART_MARK};
 use crate::random;
 use crate::remote::{
-    Abilities, Checkpoint, CreateOnly, Flow, Head, Page, Put, Remote, Span, Streams, Unwatched, Watch,
+    Abilities, Checkpoint, CreateOnly, Flow, HalfSent, Head, Page, Put, Remote, Span, Streams, Unwatched,
+    Watch,
 };
 
 /// What a checkpoint of this driver begins with; the unfinished file's path follows.
@@ -34,6 +36,8 @@ const FILE_MODE: Mode = Mode::from_raw_mode(0o666);
 const FOLDER_MODE: Mode = Mode::from_raw_mode(0o777);
 /// Tries to make a folder that somebody removes meanwhile.
 const FOLDER_TRIES: u32 = 100;
+/// More unfinished files are not told of at once.
+const MOST_HALF_SENT: usize = 10_000;
 
 /// A folder of this machine.
 #[derive(Debug, Clone)]
@@ -211,7 +215,11 @@ impl Remote for FolderRemote {
         let call = Call::on_folder(&self.name, Doing::List, folder);
         let (folder, mut pager) = (folder.clone(), Pager::new(after, most));
         self.work(&call, move |place| {
-            place.walk(folder.as_str().unwrap_or(""), &mut pager)?;
+            place.walk(folder.as_str().unwrap_or(""), &mut |seen| match seen {
+                Seen::Object(path, size) => pager.take(path, size),
+                Seen::Foreign(path) => pager.take_foreign(path),
+                Seen::Unfinished(_) => {}
+            })?;
             Ok(pager.page())
         })
         .await
@@ -228,6 +236,19 @@ impl Remote for FolderRemote {
         };
         let call = Call::new(&self.name, Doing::Abandon, &path.0);
         self.work(&call, move |place| place.remove(&path.1)).await
+    }
+
+    async fn half_sent(&self, folder: &Folder) -> Result<Vec<HalfSent>, Error> {
+        let call = Call::on_folder(&self.name, Doing::List, folder);
+        let (folder, mut found) = (folder.clone(), Vec::new());
+        self.work(&call, move |place| {
+            place.walk(folder.as_str().unwrap_or(""), &mut |seen| match seen {
+                Seen::Unfinished(path) if found.len() < MOST_HALF_SENT => found.extend(half_sent(path)),
+                _ => {}
+            })?;
+            Ok(found)
+        })
+        .await
     }
 }
 
@@ -256,6 +277,21 @@ fn unfinished_path(path: &str) -> Option<(ObjectName, String)> {
     let random = last.strip_prefix(PART_MARK).filter(|rest| rest.bytes().all(|c| c.is_ascii_hexdigit()))?;
     let folder = Folder::new(folder).ok()?;
     Some((folder.object(random).ok()?, path.to_owned()))
+}
+
+/// What [`Remote::half_sent`] says of such a path.
+fn half_sent(path: &str) -> Option<HalfSent> {
+    unfinished_path(path)?;
+    let folder = Folder::new(split(path).0).ok()?;
+    Some(HalfSent { folder, checkpoint: Checkpoint::new(format!("{CHECKPOINT}{path}")) })
+}
+
+/// Something below the folder, with its path.
+enum Seen<'a> {
+    /// And its size.
+    Object(&'a str, u64),
+    Unfinished(&'a str),
+    Foreign(&'a str),
 }
 
 /// The folder, and everything that is done below it, one segment after the other.
@@ -378,11 +414,11 @@ impl Place {
     }
 
     /// Every file below a folder; the folder need not be there.
-    fn walk(&self, top: &str, pager: &mut Pager) -> io::Result<()> {
+    fn walk(&self, top: &str, see: &mut dyn FnMut(Seen<'_>)) -> io::Result<()> {
         let mut open = vec![top.to_owned()];
         while let Some(path) = open.pop() {
             match self.folder(&path) {
-                Ok(folder) => self.walk_one(&folder, &path, pager, &mut open)?,
+                Ok(folder) => self.walk_one(&folder, &path, see, &mut open)?,
                 // It was removed since its name was read, or was never there.
                 Err(error) if matches!(class_of_io(&error), Class::NotThere | Class::Refused) => {}
                 Err(error) => return Err(error),
@@ -395,23 +431,27 @@ impl Place {
         &self,
         folder: &OwnedFd,
         path: &str,
-        pager: &mut Pager,
+        see: &mut dyn FnMut(Seen<'_>),
         open: &mut Vec<String>,
     ) -> io::Result<()> {
         for entry in fs::Dir::read_from(folder)? {
             let entry = entry?;
             let name = entry.file_name().to_string_lossy();
-            if name == "." || name == ".." || name.starts_with(PART_MARK) {
+            if name == "." || name == ".." {
                 continue;
             }
             let below = if path.is_empty() { name.to_string() } else { format!("{path}/{name}") };
             let Ok(about) = fs::statat(folder, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW) else {
                 continue;
             };
-            match FileType::from_raw_mode(about.st_mode) {
-                FileType::RegularFile => pager.take(&below, u64::try_from(about.st_size).unwrap_or(0)),
-                FileType::Directory if ObjectName::new(&below).is_ok() => open.push(below),
-                _ => pager.take_foreign(&below),
+            match (FileType::from_raw_mode(about.st_mode), name.starts_with(PART_MARK)) {
+                (FileType::RegularFile, true) => see(Seen::Unfinished(&below)),
+                (_, true) => {}
+                (FileType::RegularFile, false) => {
+                    see(Seen::Object(&below, u64::try_from(about.st_size).unwrap_or(0)));
+                }
+                (FileType::Directory, false) if ObjectName::new(&below).is_ok() => open.push(below),
+                (_, false) => see(Seen::Foreign(&below)),
             }
         }
         Ok(())
@@ -680,6 +720,38 @@ mod tests {
             remote.abandon(&Checkpoint::new("folder a/.vtl-part-00ff")).await.unwrap();
         }
         assert_eq!(files(&inside), ["kept"], "the folder that is empty now has gone, too");
+    }
+
+    #[tokio::test]
+    async fn what_is_half_sent_is_told_folder_by_folder_and_nothing_else_is() {
+        let root = tempfile::tempdir().unwrap();
+        let remote = FolderRemote::open("r", root.path()).unwrap();
+        for folder in ["a/b", "c/.vtl-part-01"] {
+            std::fs::create_dir_all(root.path().join(folder)).unwrap();
+        }
+        for file in [".vtl-part-00", "a/.vtl-part-0f", "a/b/.vtl-part-ff", "a/.vtl-part-notes", "a/one"] {
+            std::fs::write(root.path().join(file), b"x").unwrap();
+        }
+        let left = async |folder: &str| {
+            let left = remote.half_sent(&Folder::new(folder).unwrap()).await.unwrap();
+            let mut left: Vec<_> =
+                left.into_iter().map(|one| (one.folder.to_string(), one.checkpoint)).collect();
+            left.sort_by(|a, b| a.0.cmp(&b.0));
+            left
+        };
+        let half = |folder: &str, path: &str| (folder.to_owned(), Checkpoint::new(path));
+        let below = [half("a", "folder a/.vtl-part-0f"), half("a/b", "folder a/b/.vtl-part-ff")];
+        assert_eq!(left("a").await, below);
+        assert_eq!(left("").await[..2], below);
+        assert_eq!(left("").await[2], half("everything", "folder .vtl-part-00"));
+        assert!(left("c").await.is_empty() && left("nowhere").await.is_empty());
+        for (_, checkpoint) in left("").await {
+            remote.abandon(&checkpoint).await.unwrap();
+        }
+        assert_eq!(
+            (left("").await, files(&root.path().join("a"))),
+            (vec![], vec![".vtl-part-notes".into(), "one".into()])
+        );
     }
 
     #[tokio::test]
