@@ -283,7 +283,13 @@ impl Streams for Metered {
             passed.fetch_add(piece.len() as u64, Ordering::Relaxed);
         });
         let flow = Flow { bytes: bytes.boxed(), ..flow };
-        let receipt = self.counted(Call::Put, &object, remote.stream(flow)).await?;
+        self.meter.begin(Call::Put, &object);
+        let outcome = remote.stream(flow).await;
+        if outcome.as_ref().is_err_and(|error| error.class() == Class::Source) {
+            // Who makes the object has stopped: the remote has not failed.
+            return outcome;
+        }
+        let receipt = self.meter.end(Call::Put, &object, outcome)?;
         self.sent(size.load(Ordering::Relaxed));
         Ok(receipt)
     }
@@ -335,6 +341,30 @@ mod tests {
         assert!(!meter.copy().has_answered);
         drop(meter.end(Call::List, "", Ok(())));
         assert_eq!((meter.copy().away, meter.copy().has_answered), (None, true));
+    }
+
+    #[test]
+    fn an_object_that_is_not_made_to_its_end_is_no_failure_of_the_remote() {
+        let folder = tempfile::tempdir().unwrap();
+        let meters = RemoteMeters::default();
+        let remote = meters.metered(Arc::new(FolderRemote::open("shed", folder.path()).unwrap()));
+        let limiter = vtl_remote::Limiter::unlimited();
+        let stream = |object: &'static str, whole: bool| {
+            let (tell, made) = tokio::sync::oneshot::channel();
+            match whole {
+                true => tell.send(vtl_remote::Content::of(b"12345")).unwrap(),
+                false => drop(tell),
+            }
+            let bytes = futures_util::stream::iter([Ok(Bytes::from_static(b"12345"))]).boxed();
+            let (name, watch) = (name(object), vtl_remote::Unwatched);
+            let flow = Flow { name: &name, bytes, made, watch: &watch, limiter: &limiter };
+            run(remote.streams().unwrap().stream(flow))
+        };
+        assert_eq!(stream("a/one", false).unwrap_err().class(), Class::Source);
+        stream("a/one", true).unwrap();
+        let (_, counts) = meters.counts().remove(0);
+        assert_eq!((counts.calls, counts.sent_bytes), (vec![(Call::Put, 2)], 5));
+        assert_eq!((counts.failures, counts.retries, counts.away), (vec![], 0, None));
     }
 
     #[test]
