@@ -160,11 +160,13 @@ impl Frame {
         parts.collect()
     }
 
-    /// The frame compressed, with what was compressed before taken as it is: Zstandard frames one behind the other. None when nothing was, or when the
-    /// result is not worth it.
+    /// The frame compressed, with what was compressed before taken as it is: Zstandard frames one behind the other. None when nothing was, or when that
+    /// alone saves too little: the rest may be noise, and would be compressed twice to find it out.
     fn taken_over(&self, compressors: &Compressors) -> Option<Vec<u8>> {
         let parts = self.parts();
         parts.iter().find(|(_, whole)| whole.is_some())?;
+        let at_most: usize = parts.iter().map(|(raw, whole)| whole.map_or(raw.len(), Bytes::len)).sum();
+        pays(self.raw.len(), at_most).then_some(())?;
         let mut stored = Vec::with_capacity(MAX_BODY_BYTES);
         for (raw, whole) in parts {
             match whole {
