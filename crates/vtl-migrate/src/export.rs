@@ -700,7 +700,13 @@ impl Export {
         let sent = send(line, confirmed, left, pace, |outbox| {
             let writer = Writer::resume(settings, identity, done, outbox);
             let writer = writer.map_err(|error| fail::write(&error))?;
-            pack(writer.with_threads(compressing_threads()), &mut reading, pace)
+            let streams = end.remote.streams().is_some();
+            let read = |bytes| {
+                if streams {
+                    pace.meter.read(bytes);
+                }
+            };
+            pack(writer.with_threads(compressing_threads()), &mut reading, pace, &read)
         });
         if sent.as_ref().is_err_and(Trouble::may_pass) {
             staging.leave();
@@ -814,11 +820,12 @@ fn abandon(end: &End, pace: &Exporting<'_>, course: &Course, left: &[Left]) -> R
     })?)
 }
 
-/// Everything that is on the tape, through the writer.
+/// Everything that is on the tape, through the writer; `read` is told how much it was.
 fn pack(
     mut writer: Writer<&mut Outbox<'_, '_>>,
     reading: &mut Reading,
     pace: &dyn Pace,
+    read: &dyn Fn(u64),
 ) -> Result<(), Trouble> {
     let failed = |error: vtl_bundle::WriteError| Trouble::from(fail::write(&error));
     loop {
@@ -828,7 +835,10 @@ fn pack(
         match reading.next_object().map_err(|error| fail::cartridge(&error))? {
             Kept::EndOfData => break,
             Kept::Filemark => writer.filemarks(1).map_err(failed)?,
-            Kept::Block(portions) => writer.block_of(&portions).map_err(failed)?,
+            Kept::Block(portions) => {
+                writer.block_of(&portions).map_err(failed)?;
+                read(writer.image_bytes());
+            }
         }
     }
     writer.finish().map(drop).map_err(failed)
@@ -942,14 +952,6 @@ impl Pace for Exporting<'_> {
 
     fn sealing(&self, sha256: &str) -> Result<(), Failure> {
         self.keep(|course| course.manifests.push(sha256.to_owned()))
-    }
-
-    fn streamed(&self, bytes: u64) {
-        self.meter.streamed(bytes);
-    }
-
-    fn made(&self, object: &Stored) {
-        self.meter.made(object);
     }
 
     fn moved(&self, object: &Stored, bytes: u64) {

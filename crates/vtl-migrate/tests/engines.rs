@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use vtl_cartridge::Cartridge;
 use vtl_jobs::{JobId, Manager, State};
 use vtl_migrate::{EXPORT, IMPORT, PRUNE, REPAIR, VERIFY};
-use vtl_remote::{Doing, Fault, FaultyRemote, FolderRemote, Mode, Plan};
+use vtl_remote::{Doing, Fault, FaultyRemote, FolderRemote, Limiter, Mode, Plan};
 use vtl_types::CartridgeId;
 
 const LABEL: &str = "VTL001L8";
@@ -324,6 +324,36 @@ fn an_upload_that_breaks_off_is_tried_again_with_what_is_staged_and_one_that_fai
         assert!(sent_again(&remote) > 0 && here.staging_is_empty(), "{:?}", remote.puts);
         assert_eq!(here.rows().len(), usize::from(whole));
     }
+}
+
+#[test]
+fn an_export_whose_objects_are_sent_while_they_are_made_tells_how_much_of_the_tape_is_sent() {
+    const MIB: u64 = 1 << 20;
+    let place = tempfile::tempdir().unwrap();
+    let here = Bench::roomy();
+    here.put_remote(Arc::new(FolderRemote::open("r", place.path()).unwrap()));
+    here.set(|settings| {
+        settings.limiter = Limiter::new("4m".parse().unwrap(), 1, Arc::new(|| 0));
+    });
+    // 48 MiB, of which a quarter is sent, in one object.
+    let block = |at| [noise(at, 1 << 16), vec![0; 3 << 16]].concat();
+    let tape: Vec<_> = (0..192).map(|at| Some(block(at))).collect();
+    here.cartridge(LABEL, &tape);
+    let manager = here.start();
+    let id = export(&manager, &json!({ "chunk_bytes": 64 * MIB }));
+    let mut told = vec![0];
+    let last = loop {
+        let job = manager.show(id).unwrap().job;
+        if job.state.is_terminal() {
+            break job;
+        }
+        told.push(job.done_bytes);
+        std::thread::sleep(Duration::from_millis(10));
+    };
+    assert_eq!((last.state, last.done_bytes, last.total_bytes), (State::Completed, 48 * MIB, 48 * MIB));
+    assert!(told.is_sorted(), "{told:?}");
+    // More than the object's own 12 MiB, before it is whole.
+    assert!(told.iter().any(|bytes| (28 * MIB..44 * MIB).contains(bytes)), "{told:?}");
 }
 
 #[test]
