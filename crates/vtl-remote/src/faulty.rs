@@ -351,11 +351,9 @@ impl Remote for FaultyRemote {
         self.after(fault, Doing::Abandon, "a half-sent object", ())
     }
 
+    /// Not by plan: a sequence of faults is the same over every remote, and most have nothing to ask here.
     async fn half_sent(&self, folder: &Folder) -> Result<Vec<HalfSent>, Error> {
-        let object = folder.to_string();
-        let fault = self.before(Doing::List, &object).await?;
-        let left = self.inner.half_sent(folder).await?;
-        self.after(fault, Doing::List, &object, left)
+        self.inner.half_sent(folder).await
     }
 }
 
