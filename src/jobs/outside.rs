@@ -350,3 +350,21 @@ impl Daemon {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use vtl_remote::FolderRemote;
+
+    use super::*;
+
+    #[test]
+    fn a_job_whose_remote_is_on_a_disk_that_is_not_mounted_is_tried_again_later() {
+        let folder = tempfile::tempdir().unwrap();
+        let class = |path: std::path::PathBuf| {
+            let error = FolderRemote::open("r", path).unwrap_err();
+            no_remote(RemoteRefused::Driver(error)).class
+        };
+        assert_eq!(class(folder.path().join("not-mounted")), Class::Temporary);
+        assert_eq!(class("relative".into()), Class::Permanent);
+    }
+}

@@ -10,8 +10,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use vtl_remote::{
-    Abilities, ByteStream, Checkpoint, Class, Doing, Error, Flow, Folder, Head, ObjectName, Page, Put,
-    Receipt, Remote, Span, StoredHash, Streams,
+    Abilities, ByteStream, Checkpoint, Class, Doing, Error, Flow, Folder, HalfSent, Head, ObjectName, Page,
+    Put, Receipt, Remote, Span, StoredHash, Streams,
 };
 
 use crate::clock;
@@ -265,6 +265,10 @@ impl Remote for Metered {
     async fn abandon(&self, checkpoint: &Checkpoint) -> Result<(), Error> {
         self.counted(Call::Abandon, "", self.remote.abandon(checkpoint)).await
     }
+
+    async fn half_sent(&self, folder: &Folder) -> Result<Vec<HalfSent>, Error> {
+        self.counted(Call::List, &folder.to_string(), self.remote.half_sent(folder)).await
+    }
 }
 
 #[async_trait]
@@ -279,7 +283,13 @@ impl Streams for Metered {
             passed.fetch_add(piece.len() as u64, Ordering::Relaxed);
         });
         let flow = Flow { bytes: bytes.boxed(), ..flow };
-        let receipt = self.counted(Call::Put, &object, remote.stream(flow)).await?;
+        self.meter.begin(Call::Put, &object);
+        let outcome = remote.stream(flow).await;
+        if outcome.as_ref().is_err_and(|error| error.class() == Class::Source) {
+            // Who makes the object has stopped: the remote has not failed.
+            return outcome;
+        }
+        let receipt = self.meter.end(Call::Put, &object, outcome)?;
         self.sent(size.load(Ordering::Relaxed));
         Ok(receipt)
     }
@@ -334,8 +344,33 @@ mod tests {
     }
 
     #[test]
+    fn an_object_that_is_not_made_to_its_end_is_no_failure_of_the_remote() {
+        let folder = tempfile::tempdir().unwrap();
+        let meters = RemoteMeters::default();
+        let remote = meters.metered(Arc::new(FolderRemote::open("shed", folder.path()).unwrap()));
+        let limiter = vtl_remote::Limiter::unlimited();
+        let stream = |object: &'static str, whole: bool| {
+            let (tell, made) = tokio::sync::oneshot::channel();
+            match whole {
+                true => tell.send(vtl_remote::Content::of(b"12345")).unwrap(),
+                false => drop(tell),
+            }
+            let bytes = futures_util::stream::iter([Ok(Bytes::from_static(b"12345"))]).boxed();
+            let (name, watch) = (name(object), vtl_remote::Unwatched);
+            let flow = Flow { name: &name, bytes, made, watch: &watch, limiter: &limiter };
+            run(remote.streams().unwrap().stream(flow))
+        };
+        assert_eq!(stream("a/one", false).unwrap_err().class(), Class::Source);
+        stream("a/one", true).unwrap();
+        let (_, counts) = meters.counts().remove(0);
+        assert_eq!((counts.calls, counts.sent_bytes), (vec![(Call::Put, 2)], 5));
+        assert_eq!((counts.failures, counts.retries, counts.away), (vec![], 0, None));
+    }
+
+    #[test]
     fn a_counter_in_front_hides_nothing_of_what_a_remote_is() {
         let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(".vtl-part-0f"), b"half").unwrap();
         let plain: Arc<dyn Remote> = Arc::new(FolderRemote::open("shed", folder.path()).unwrap());
         let plan = std::sync::Arc::new(Mutex::new(vtl_remote::Plan::script([])));
         let rehearsal: Arc<dyn Remote> = Arc::new(FaultyRemote::rehearsing("play", plain.clone(), plan));
@@ -344,6 +379,7 @@ mod tests {
             assert_eq!(metered.is_rehearsal(), remote.is_rehearsal());
             assert_eq!((metered.name(), metered.abilities()), (remote.name(), remote.abilities()));
             assert_eq!(metered.streams().is_some(), remote.streams().is_some());
+            assert_eq!(run(metered.half_sent(&Folder::all())).unwrap().len(), 1);
         }
     }
 }

@@ -1,7 +1,5 @@
 //! A frame: up to 256 KiB of the image, compressed, then sealed. Byte table: `docs/formats/bundle.md`.
 
-use std::ops::Range;
-
 use bytes::Bytes;
 use vtl_codec::{Cipher, Compressors, Habit, Method, NONCE_BYTES, Run, TAG_BYTES, pays};
 
@@ -146,31 +144,29 @@ fn checksum(front: &[u8], body: &[u8]) -> u32 {
 /// A frame's bytes, and where they come from.
 pub(crate) struct Frame {
     pub(crate) raw: Vec<u8>,
-    /// Together as long as `raw`.
+    /// Together as long as `raw`; of those that are no whole nothing else is known, and no two of them are neighbours.
     pub(crate) runs: Vec<Run>,
 }
 
 impl Frame {
-    /// Its bytes in parts: each with what gives it, where that is known, or as long as nothing is known.
+    /// Its bytes in parts: each with what gives it, where that is known.
     fn parts(&self) -> Vec<(&[u8], Option<&Bytes>)> {
-        let mut ranges: Vec<(Range<usize>, Option<&Bytes>)> = Vec::new();
         let mut at = 0;
-        for run in &self.runs {
-            let range = at..at + run.len;
-            at = range.end;
-            match (ranges.last_mut(), run.whole()) {
-                (Some((before, None)), None) => before.end = range.end,
-                (_, whole) => ranges.push((range, whole)),
-            }
-        }
-        ranges.into_iter().filter_map(|(range, whole)| Some((self.raw.get(range)?, whole))).collect()
+        let parts = self.runs.iter().filter_map(|run| {
+            let from = at;
+            at += run.len;
+            Some((self.raw.get(from..at)?, run.whole()))
+        });
+        parts.collect()
     }
 
-    /// The frame compressed, with what was compressed before taken as it is: Zstandard frames one behind the other. None when nothing was, or when the
-    /// result is not worth it.
+    /// The frame compressed, with what was compressed before taken as it is: Zstandard frames one behind the other. None when nothing was, or when that
+    /// alone saves too little: the rest may be noise, and would be compressed twice to find it out.
     fn taken_over(&self, compressors: &Compressors) -> Option<Vec<u8>> {
         let parts = self.parts();
         parts.iter().find(|(_, whole)| whole.is_some())?;
+        let at_most: usize = parts.iter().map(|(raw, whole)| whole.map_or(raw.len(), Bytes::len)).sum();
+        pays(self.raw.len(), at_most).then_some(())?;
         let mut stored = Vec::with_capacity(MAX_BODY_BYTES);
         for (raw, whole) in parts {
             match whole {

@@ -289,18 +289,10 @@ impl<S: Sink> Writer<S> {
             }
             let (taken, rest) = left.split_at(left.len().min(FRAME_BYTES - self.raw.len()));
             self.raw.extend_from_slice(taken);
-            self.follow(Run::new(piece, piece.bytes.len() - left.len(), taken.len()));
+            Run::new(piece, piece.bytes.len() - left.len(), taken.len()).add_to(&mut self.runs);
             left = rest;
         }
         Ok(())
-    }
-
-    fn follow(&mut self, run: Run) {
-        let apart = match self.runs.last_mut() {
-            Some(last) => last.join(run),
-            None => Some(run),
-        };
-        self.runs.extend(apart);
     }
 
     /// So many filemarks.
@@ -365,7 +357,9 @@ impl<S: Sink> Writer<S> {
             return Ok(());
         }
         let raw = std::mem::replace(&mut self.raw, Vec::with_capacity(FRAME_BYTES));
-        match self.packers.give(Frame { raw, runs: std::mem::take(&mut self.runs) })? {
+        // A frame may wait for a thread.
+        let runs = Run::only_wholes(std::mem::take(&mut self.runs));
+        match self.packers.give(Frame { raw, runs })? {
             Some(packed) => self.next(packed),
             None => Ok(()),
         }

@@ -99,12 +99,15 @@ fn every_codec_with_and_without_a_key_gives_the_tape_back() {
 
 /// 100,000 bytes of a text that no other has, and a compression of it that the writer, with its lower level, would not come to.
 fn compressed_before(number: usize) -> (Bytes, Compressed) {
+    so_much_compressed_before(number, 100_000)
+}
+
+fn so_much_compressed_before(number: usize, len: usize) -> (Bytes, Compressed) {
     let line = format!("line of text number {number} ");
-    let raw: Vec<u8> =
-        (0..).flat_map(|at| format!("{line}{}", at % 977).into_bytes()).take(100_000).collect();
+    let raw: Vec<u8> = (0..).flat_map(|at| format!("{line}{}", at % 977).into_bytes()).take(len).collect();
     let mut zstd = Vec::new();
     Compressors::new(Method::Zstd, 19).append(&raw, &mut zstd).unwrap();
-    (raw.into(), Compressed::new(100_000, zstd.into()))
+    (raw.into(), Compressed::new(len, zstd.into()))
 }
 
 /// Two blocks, cut within the second text, and in pieces.
@@ -147,6 +150,23 @@ fn what_was_compressed_before_is_taken_as_it_is_when_a_frame_has_all_of_it() {
         let folder = write_portions(codec, &blocks, 0);
         assert!(texts.iter().all(|(_, whole)| !is_in(&folder, whole.zstd())), "{codec:?}");
         assert!(read(&folder) == tape);
+    }
+}
+
+#[test]
+fn what_was_compressed_before_is_taken_when_it_saves_a_twentieth_of_its_frame_and_not_for_less() {
+    let (small, whole) = so_much_compressed_before(0, 10_000);
+    assert!((200..4_000).contains(&whole.zstd().len()), "{}", whole.zstd().len());
+    // A twentieth is 5,500 bytes here and 10,500 there.
+    for (rest, is_taken) in [(100_000, true), (200_000, false)] {
+        let (rest, _) = so_much_compressed_before(1, rest);
+        let block = vec![
+            Portion { bytes: small.clone(), of: Some((whole.clone(), 0)) },
+            Portion { bytes: rest.clone(), of: None },
+        ];
+        let folder = write_portions(Method::Zstd, &[block], 0);
+        assert_eq!(is_in(&folder, whole.zstd()), is_taken, "{} bytes", rest.len());
+        assert!(read(&folder) == [Thing::Block([small.to_vec(), rest.to_vec()].concat())]);
     }
 }
 

@@ -69,6 +69,25 @@ impl Run {
         None
     }
 
+    /// Puts it behind others, in one with the last of them when it follows that.
+    pub fn add_to(self, runs: &mut Vec<Self>) {
+        let apart = match runs.last_mut() {
+            Some(last) => last.join(self),
+            None => Some(self),
+        };
+        runs.extend(apart);
+    }
+
+    /// The same bytes, with nothing known of those that are no whole: what they are a part of would stay in memory for nothing.
+    pub fn only_wholes(runs: Vec<Self>) -> Vec<Self> {
+        let mut kept = Vec::new();
+        for run in runs {
+            let run = if run.whole().is_some() { run } else { Self { of: None, len: run.len } };
+            run.add_to(&mut kept);
+        }
+        kept
+    }
+
     /// What gives exactly these bytes.
     pub fn whole(&self) -> Option<&Bytes> {
         let (whole, at) = self.of.as_ref()?;
@@ -78,6 +97,9 @@ impl Run {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use super::*;
 
     fn portion(whole: &Compressed, at: usize, len: usize) -> Portion {
@@ -100,6 +122,36 @@ mod tests {
         let mut gap = run(&whole, 0, 4);
         assert!(gap.join(run(&whole, 5, 5)).is_some());
         assert_eq!(Run::new(&portion(&whole, 0, 10), 1, 9).whole(), None);
+    }
+
+    /// Bytes that say when nobody has them any more.
+    struct Told(Arc<AtomicBool>);
+
+    impl AsRef<[u8]> for Told {
+        fn as_ref(&self) -> &[u8] {
+            &[1, 2, 3]
+        }
+    }
+
+    impl Drop for Told {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::SeqCst);
+        }
+    }
+
+    #[test]
+    fn of_runs_that_are_no_whole_their_length_stays_and_their_bytes_go() {
+        let (in_part_gone, whole_gone) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        let told = |gone: &Arc<AtomicBool>| Compressed::new(10, Bytes::from_owner(Told(Arc::clone(gone))));
+        let (in_part, whole) = (told(&in_part_gone), told(&whole_gone));
+        let unknown = Portion { bytes: Bytes::from(vec![0; 5]), of: None };
+        let runs =
+            vec![run(&in_part, 0, 4), Run::new(&unknown, 0, 5), run(&whole, 0, 10), run(&in_part, 7, 3)];
+        drop((in_part, whole));
+        let kept = Run::only_wholes(runs);
+        let lengths: Vec<_> = kept.iter().map(|run| (run.len, run.whole().is_some())).collect();
+        assert_eq!(lengths, [(9, false), (10, true), (3, false)]);
+        assert!(in_part_gone.load(Ordering::SeqCst) && !whole_gone.load(Ordering::SeqCst));
     }
 
     #[test]

@@ -31,7 +31,7 @@ use vtl_types::{CartridgeId, Label};
 
 use crate::catalogue::{self, Origin, Row, StoredObject};
 use crate::fail;
-use crate::folder::{FolderName, free_name, sizes_in};
+use crate::folder::{FolderName, free_name, sizes_in, sweep};
 use crate::job::{
     self, End, InUse, Meter, Plain, change, hex, id_of, image_bytes_of, known, outcome, read as look,
     remove_folder, staging_of, unhex,
@@ -219,7 +219,7 @@ impl Work for Export {
             Err(failure) => {
                 // What is there cannot be reached; nothing goes on with it.
                 change(world, |tx| Ok(sent::forget(tx, &course.remote, &course.folder)?))?;
-                return Err(failure);
+                return Err(still_there(&course, failure));
             }
         };
         let pace = Plain::new(ticket, 0);
@@ -232,11 +232,7 @@ impl Work for Export {
         match removed {
             Ok(_) => Ok(()),
             Err(Trouble::Stopped) => Err(fail::temporary("conflict", left_behind(&course), &prune(&course))),
-            Err(Trouble::Failed(failure)) => Err(Failure {
-                message: format!("{}: {}", left_behind(&course), failure.message),
-                remedy: Some(prune(&course)),
-                ..failure
-            }),
+            Err(Trouble::Failed(failure)) => Err(still_there(&course, failure)),
         }
     }
 }
@@ -258,6 +254,11 @@ fn left_behind(course: &Course) -> String {
         "what was sent to folder {} of remote {} is still there, without a manifest",
         course.folder, course.remote
     )
+}
+
+fn still_there(course: &Course, failure: Failure) -> Failure {
+    let message = format!("{}: {}", left_behind(course), failure.message);
+    Failure { message, remedy: Some(prune(course)), ..failure }
 }
 
 fn prune(course: &Course) -> String {
@@ -699,7 +700,13 @@ impl Export {
         let sent = send(line, confirmed, left, pace, |outbox| {
             let writer = Writer::resume(settings, identity, done, outbox);
             let writer = writer.map_err(|error| fail::write(&error))?;
-            pack(writer.with_threads(compressing_threads()), &mut reading, pace)
+            let streams = end.remote.streams().is_some();
+            let read = |bytes| {
+                if streams {
+                    pace.meter.read(bytes);
+                }
+            };
+            pack(writer.with_threads(compressing_threads()), &mut reading, pace, &read)
         });
         if sent.as_ref().is_err_and(Trouble::may_pass) {
             staging.leave();
@@ -797,26 +804,28 @@ fn next_in_order(label: Label, confirmed: usize, staged: &[Stored]) -> usize {
 /// Removes what attempts before have half sent, but for what is gone on with: it is made anew.
 fn abandon(end: &End, pace: &Exporting<'_>, course: &Course, left: &[Left]) -> Result<(), Trouble> {
     let goes_on = |name: &str| left.iter().any(|left| left.object().name == name);
-    if course.staged.len() == left.len() && course.began.keys().all(|name| goes_on(name)) {
-        return Ok(());
-    }
     on_remote(&end.runtime, pace, async {
         for (_, checkpoint) in course.began.iter().filter(|(name, _)| !goes_on(name)) {
             end.remote.abandon(&Checkpoint::new(checkpoint.clone())).await?;
         }
-        Ok(())
+        // Where listings hide it, nothing that was half sent can be gone on with.
+        sweep(&*end.remote, &end.folder).await
     })?;
+    if course.staged.len() == left.len() && course.began.keys().all(|name| goes_on(name)) {
+        return Ok(());
+    }
     Ok(pace.keep(|course| {
         course.began.retain(|name, _| goes_on(name));
         course.staged.retain(|object| goes_on(&object.name));
     })?)
 }
 
-/// Everything that is on the tape, through the writer.
+/// Everything that is on the tape, through the writer; `read` is told how much it was.
 fn pack(
     mut writer: Writer<&mut Outbox<'_, '_>>,
     reading: &mut Reading,
     pace: &dyn Pace,
+    read: &dyn Fn(u64),
 ) -> Result<(), Trouble> {
     let failed = |error: vtl_bundle::WriteError| Trouble::from(fail::write(&error));
     loop {
@@ -826,7 +835,10 @@ fn pack(
         match reading.next_object().map_err(|error| fail::cartridge(&error))? {
             Kept::EndOfData => break,
             Kept::Filemark => writer.filemarks(1).map_err(failed)?,
-            Kept::Block(portions) => writer.block_of(&portions).map_err(failed)?,
+            Kept::Block(portions) => {
+                writer.block_of(&portions).map_err(failed)?;
+                read(writer.image_bytes());
+            }
         }
     }
     writer.finish().map(drop).map_err(failed)
@@ -940,14 +952,6 @@ impl Pace for Exporting<'_> {
 
     fn sealing(&self, sha256: &str) -> Result<(), Failure> {
         self.keep(|course| course.manifests.push(sha256.to_owned()))
-    }
-
-    fn streamed(&self, bytes: u64) {
-        self.meter.streamed(bytes);
-    }
-
-    fn made(&self, object: &Stored) {
-        self.meter.made(object);
     }
 
     fn moved(&self, object: &Stored, bytes: u64) {

@@ -154,6 +154,13 @@ pub async fn manifest_of(
 /// The remote cannot be listed, or has more objects than can be shown.
 pub async fn found_in(remote: &dyn Remote) -> Result<Vec<Found>, Error> {
     let mut found: BTreeMap<String, Found> = BTreeMap::new();
+    let nothing = |name| Found { name, objects: 0, bytes: 0, complete: false };
+    // What listings hide: an export may have begun with nothing else.
+    for left in remote.half_sent(&Folder::all()).await? {
+        if let Some(Ok(name)) = left.folder.as_str().map(str::parse::<FolderName>) {
+            found.insert(name.to_string(), nothing(name));
+        }
+    }
     let (mut after, mut seen) = (None, 0_u64);
     loop {
         let page = remote.list(&Folder::all(), after.as_ref(), PAGE).await?;
@@ -161,12 +168,7 @@ pub async fn found_in(remote: &dyn Remote) -> Result<Vec<Found>, Error> {
             let Some((folder, object)) = entry.name.as_str().split_once('/') else { continue };
             let Ok(name) = folder.parse::<FolderName>() else { continue };
             let complete = manifests(name.label).iter().any(|manifest| object == manifest);
-            let one = found.entry(folder.to_owned()).or_insert_with(|| Found {
-                name,
-                objects: 0,
-                bytes: 0,
-                complete: false,
-            });
+            let one = found.entry(folder.to_owned()).or_insert_with(|| nothing(name));
             one.objects += 1;
             one.bytes = one.bytes.saturating_add(entry.size);
             one.complete |= complete;
@@ -233,6 +235,14 @@ pub(crate) async fn free_name(
     )))
 }
 
+/// Removes what was half sent to a folder that nobody writes to now, also what no checkpoint was kept of.
+pub(crate) async fn sweep(remote: &dyn Remote, folder: &Folder) -> Result<(), Error> {
+    for left in remote.half_sent(folder).await? {
+        remote.abandon(&left.checkpoint).await?;
+    }
+    Ok(())
+}
+
 /// Removes a folder: the manifest first, so that what is left says that it is incomplete; then what was half sent, then the objects. How many
 /// objects, and their bytes.
 pub(crate) async fn remove(
@@ -247,6 +257,7 @@ pub(crate) async fn remove(
     for checkpoint in half_sent {
         remote.abandon(&Checkpoint::new(checkpoint)).await?;
     }
+    sweep(remote, folder).await?;
     let (mut objects, mut bytes) = (0, 0);
     loop {
         let page = remote.list(folder, None, PAGE).await?;

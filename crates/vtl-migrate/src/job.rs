@@ -258,14 +258,14 @@ pub(crate) fn image_bytes_of(object: &Stored) -> u64 {
 pub(crate) struct Meter<'a> {
     ticket: &'a Ticket,
     done: AtomicU64,
-    /// Stored bytes of objects that are still being made.
-    streamed: AtomicU64,
+    /// How much of it was read for objects that are sent while they are made.
+    read: AtomicU64,
     total: u64,
 }
 
 impl<'a> Meter<'a> {
     pub(crate) fn new(ticket: &'a Ticket, done: u64, total: u64) -> Self {
-        let meter = Self { ticket, done: AtomicU64::new(0), streamed: AtomicU64::new(0), total };
+        let meter = Self { ticket, done: AtomicU64::new(0), read: AtomicU64::new(0), total };
         meter.add(done);
         meter
     }
@@ -276,21 +276,17 @@ impl<'a> Meter<'a> {
     }
 
     fn tell(&self) {
-        let done = self.done.load(Ordering::Relaxed).saturating_add(self.streamed.load(Ordering::Relaxed));
+        let done = self.done.load(Ordering::Relaxed).max(self.read.load(Ordering::Relaxed));
         self.ticket.progress(0, done.min(self.total), self.total);
     }
 
-    /// So many stored bytes moved of an object of which nobody knows yet how much of the image it has: at least as much, nearly.
-    pub(crate) fn streamed(&self, bytes: u64) {
-        self.streamed.fetch_add(bytes, Ordering::Relaxed);
-        self.tell();
-    }
-
-    /// Now it is known.
-    pub(crate) fn made(&self, object: &Stored) {
-        self.done.fetch_add(image_bytes_of(object), Ordering::Relaxed);
-        self.streamed.fetch_sub(object.bytes, Ordering::Relaxed);
-        self.tell();
+    /// So much was read, from the image's beginning, of what is sent while it is made: but for a few pieces it has moved.
+    pub(crate) fn read(&self, bytes: u64) {
+        // Not for each small block.
+        if bytes.saturating_sub(self.read.load(Ordering::Relaxed)) >= FRAME_BYTES as u64 {
+            self.read.fetch_max(bytes, Ordering::Relaxed);
+            self.tell();
+        }
     }
 
     /// So many stored bytes of an object moved.

@@ -26,8 +26,8 @@ use vtl_cartridge::Cartridge;
 use vtl_jobs::{JobId, Manager, State};
 use vtl_migrate::{EXPORT, FETCH, ForeignRule, IMPORT, REWRAP, VERIFY};
 use vtl_remote::{
-    Abilities, ByteStream, Checkpoint, Class, Doing, Error, Folder, FolderRemote, Head, ObjectName, Page,
-    Put, Receipt, Remote, Span, StoredHash, Streams,
+    Abilities, ByteStream, Checkpoint, Class, Doing, Error, Folder, FolderRemote, HalfSent, Head, ObjectName,
+    Page, Put, Receipt, Remote, Span, StoredHash, Streams,
 };
 use vtl_types::CartridgeId;
 
@@ -496,6 +496,10 @@ impl Remote for CutOff {
 
     async fn abandon(&self, checkpoint: &Checkpoint) -> Result<(), Error> {
         self.inner.abandon(checkpoint).await
+    }
+
+    async fn half_sent(&self, folder: &Folder) -> Result<Vec<HalfSent>, Error> {
+        self.inner.half_sent(folder).await
     }
 }
 

@@ -15,7 +15,7 @@ use crate::body::{Body, ByteStream, digest_all};
 use crate::content::{Receipt, StoredHash};
 use crate::error::{Class, Doing, Error};
 use crate::name::{Folder, ObjectName};
-use crate::remote::{Abilities, Checkpoint, Head, Page, Put, Remote, Span, Streams};
+use crate::remote::{Abilities, Checkpoint, HalfSent, Head, Page, Put, Remote, Span, Streams};
 
 /// One thing that goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -349,6 +349,11 @@ impl Remote for FaultyRemote {
         let fault = self.before(Doing::Abandon, "a half-sent object").await?;
         self.inner.abandon(checkpoint).await?;
         self.after(fault, Doing::Abandon, "a half-sent object", ())
+    }
+
+    /// Not by plan: a sequence of faults is the same over every remote, and most have nothing to ask here.
+    async fn half_sent(&self, folder: &Folder) -> Result<Vec<HalfSent>, Error> {
+        self.inner.half_sent(folder).await
     }
 }
 

@@ -1,7 +1,8 @@
 //! A folder as a remote: a disk, a mounted share.
 //!
 //! An object is a file below the folder. It is written under a name that begins with `.vtl-part-`, synced, renamed, and its
-//! folder synced. A crash leaves at most such a file; the checkpoint names it, and the next try or `abandon` removes it.
+//! folder synced. A crash leaves at most such a file; the checkpoint names it, and the next try or `abandon` removes it. A crash before that is kept
+//! leaves one of which only `half_sent` tells.
 //! No step follows a symbolic link below the folder, so that nothing outside can be read or written through one.
 
 use std::fs::File;
@@ -15,6 +16,7 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
+use tokio::runtime::Handle;
 
 use crate::body::{self, ByteStream, blocking};
 use crate::content::{Receipt, StoredHash};
@@ -23,7 +25,8 @@ use crate::listing::Pager;
 use crate::name::{Folder, ObjectName, PART_MARK};
 use crate::random;
 use crate::remote::{
-    Abilities, Checkpoint, CreateOnly, Flow, Head, Page, Put, Remote, Span, Streams, Unwatched, Watch,
+    Abilities, Checkpoint, CreateOnly, Flow, HalfSent, Head, Page, Put, Remote, Span, Streams, Unwatched,
+    Watch,
 };
 
 /// What a checkpoint of this driver begins with; the unfinished file's path follows.
@@ -33,6 +36,8 @@ const FILE_MODE: Mode = Mode::from_raw_mode(0o666);
 const FOLDER_MODE: Mode = Mode::from_raw_mode(0o777);
 /// Tries to make a folder that somebody removes meanwhile.
 const FOLDER_TRIES: u32 = 100;
+/// More unfinished files are not told of at once.
+const MOST_HALF_SENT: usize = 10_000;
 
 /// A folder of this machine.
 #[derive(Debug, Clone)]
@@ -46,16 +51,24 @@ impl FolderRemote {
     ///
     /// # Errors
     ///
-    /// [`Class::Misconfigured`] when the path is not absolute, or no folder is there.
+    /// [`Class::Misconfigured`] when the path is not absolute, or something else is there; [`Class::Unavailable`] when nothing is: a disk may not be
+    /// mounted.
     pub fn open(name: &str, path: impl Into<PathBuf>) -> Result<Self, Error> {
         let place = Place { root: path.into() };
-        let refuse = |why: String| Error::new(Class::Misconfigured, Doing::Open, why).on(name);
+        let refuse = |class, why: String| Error::new(class, Doing::Open, why).on(name);
         let shown = place.root.display();
         if !place.root.is_absolute() {
-            return Err(refuse(format!("the path {shown} is not absolute")));
+            return Err(refuse(Class::Misconfigured, format!("the path {shown} is not absolute")));
         }
         place.open_root().map_err(|error| {
-            refuse(format!("the folder {shown}: {error}; it must be there before it becomes a remote"))
+            let class = match error.kind() {
+                io::ErrorKind::NotFound => Class::Unavailable,
+                _ => Class::Misconfigured,
+            };
+            refuse(
+                class,
+                format!("the folder {shown}: {error}; it must be there: mount its disk, or make it"),
+            )
         })?;
         Ok(Self { name: name.to_owned(), place: Arc::new(place) })
     }
@@ -74,26 +87,64 @@ impl FolderRemote {
         blocking(move || work(&place)).await?.map_err(|error| call.io(&error))
     }
 
-    /// Writes what the stream brings into a new unfinished file.
+    /// One step of an unfinished file, away from tasks.
+    async fn step<T: Send + 'static>(
+        &self,
+        held: &mut Held,
+        call: &Call,
+        step: impl FnOnce(Unfinished) -> io::Result<T> + Send + 'static,
+    ) -> Result<T, Error> {
+        let unfinished = held.0.take().ok_or_else(|| call.fail(Class::Local, "nothing of it is there"))?;
+        self.work(call, move |_| step(unfinished)).await
+    }
+
+    /// Writes what the stream brings into a new unfinished file. When that fails, the file is gone before it is told.
     async fn write(
         &self,
         name: &ObjectName,
+        stream: ByteStream,
+        watch: &dyn Watch,
+        call: &Call,
+    ) -> Result<Held, Error> {
+        let target = name.clone();
+        let unfinished = self.work(call, move |place| place.start(&target)).await?;
+        let checkpoint = unfinished.checkpoint();
+        let mut held = Held(Some(unfinished));
+        let filled = match watch.keep(&checkpoint) {
+            Ok(()) => self.fill(&mut held, stream, watch, call).await,
+            Err(why) => Err(call.fail(Class::Local, format!("the checkpoint cannot be kept: {why}"))),
+        };
+        match filled {
+            Ok(()) => Ok(held),
+            Err(error) => Err(self.give_up(held, call, error).await),
+        }
+    }
+
+    async fn fill(
+        &self,
+        held: &mut Held,
         mut stream: ByteStream,
         watch: &dyn Watch,
         call: &Call,
-    ) -> Result<Unfinished, Error> {
-        let target = name.clone();
-        let mut unfinished = self.work(call, move |place| place.start(&target)).await?;
-        watch
-            .keep(&unfinished.checkpoint())
-            .map_err(|why| call.fail(Class::Local, format!("the checkpoint cannot be kept: {why}")))?;
+    ) -> Result<(), Error> {
         while let Some(piece) = stream.next().await {
             let piece = piece?;
             let length = piece.len() as u64;
-            unfinished = self.work(call, move |_| unfinished.write(&piece)).await?;
+            held.0 = Some(self.step(held, call, move |unfinished| unfinished.write(&piece)).await?);
             watch.sent(length);
         }
-        Ok(unfinished)
+        Ok(())
+    }
+
+    /// Removes an unfinished file for this reason, and gives the reason back.
+    async fn give_up(&self, mut held: Held, call: &Call, why: Error) -> Error {
+        let gone = |unfinished| {
+            drop::<Unfinished>(unfinished);
+            Ok(())
+        };
+        // What it fails with is of less interest, and the checkpoint names the file still.
+        let _ = self.step(&mut held, call, gone).await;
+        why
     }
 
     async fn open_object(&self, name: &ObjectName, call: &Call) -> Result<(File, u64), Error> {
@@ -119,8 +170,8 @@ impl Remote for FolderRemote {
         }
         let stream = put.limiter.paced(put.body.open());
         let stream = body::checked(stream, *put.content, Class::Source, call.clone());
-        let unfinished = self.write(put.name, stream, put.watch, &call).await?;
-        self.work(&call, move |_| unfinished.finish(Arrival::Replaces)).await?;
+        let mut held = self.write(put.name, stream, put.watch, &call).await?;
+        self.step(&mut held, &call, |unfinished| unfinished.finish(Arrival::Replaces)).await?;
         Ok(Receipt::whole())
     }
 
@@ -132,8 +183,8 @@ impl Remote for FolderRemote {
         let call = self.call(Doing::Create, name);
         let pieces: Vec<Bytes> = body::pieces(&bytes).collect();
         let stream = futures_util::stream::iter(pieces.into_iter().map(Ok)).boxed();
-        let unfinished = self.write(name, stream, &Unwatched, &call).await?;
-        self.work(&call, move |_| unfinished.finish(Arrival::MustBeNew)).await
+        let mut held = self.write(name, stream, &Unwatched, &call).await?;
+        self.step(&mut held, &call, |unfinished| unfinished.finish(Arrival::MustBeNew)).await
     }
 
     async fn get(&self, name: &ObjectName, span: Span) -> Result<ByteStream, Error> {
@@ -164,7 +215,11 @@ impl Remote for FolderRemote {
         let call = Call::on_folder(&self.name, Doing::List, folder);
         let (folder, mut pager) = (folder.clone(), Pager::new(after, most));
         self.work(&call, move |place| {
-            place.walk(folder.as_str().unwrap_or(""), &mut pager)?;
+            place.walk(folder.as_str().unwrap_or(""), &mut |seen| match seen {
+                Seen::Object(path, size) => pager.take(path, size),
+                Seen::Foreign(path) => pager.take_foreign(path),
+                Seen::Unfinished(_) => {}
+            })?;
             Ok(pager.page())
         })
         .await
@@ -182,20 +237,35 @@ impl Remote for FolderRemote {
         let call = Call::new(&self.name, Doing::Abandon, &path.0);
         self.work(&call, move |place| place.remove(&path.1)).await
     }
+
+    async fn half_sent(&self, folder: &Folder) -> Result<Vec<HalfSent>, Error> {
+        let call = Call::on_folder(&self.name, Doing::List, folder);
+        let (folder, mut found) = (folder.clone(), Vec::new());
+        self.work(&call, move |place| {
+            place.walk(folder.as_str().unwrap_or(""), &mut |seen| match seen {
+                Seen::Unfinished(path) if found.len() < MOST_HALF_SENT => found.extend(half_sent(path)),
+                _ => {}
+            })?;
+            Ok(found)
+        })
+        .await
+    }
 }
 
 #[async_trait]
 impl Streams for FolderRemote {
     async fn stream(&self, flow: Flow<'_>) -> Result<Receipt, Error> {
         let call = self.call(Doing::Put, flow.name);
-        let unfinished = self.write(flow.name, flow.limiter.paced(flow.bytes), flow.watch, &call).await?;
-        let made = flow.made.await;
-        let size = made.map_err(|_| call.fail(Class::Source, "its making was given up"))?.size;
-        if size != unfinished.size {
-            let there = unfinished.size;
-            return Err(call.fail(Class::Source, format!("{there} bytes came, and not {size}")));
+        let mut held = self.write(flow.name, flow.limiter.paced(flow.bytes), flow.watch, &call).await?;
+        let wrong = match flow.made.await {
+            Ok(made) if made.size == held.size() => None,
+            Ok(made) => Some(format!("{} bytes came, and not {}", held.size(), made.size)),
+            Err(_) => Some("its making was given up".to_owned()),
+        };
+        if let Some(why) = wrong {
+            return Err(self.give_up(held, &call, call.fail(Class::Source, why)).await);
         }
-        self.work(&call, move |_| unfinished.finish(Arrival::Replaces)).await?;
+        self.step(&mut held, &call, |unfinished| unfinished.finish(Arrival::Replaces)).await?;
         Ok(Receipt::whole())
     }
 }
@@ -207,6 +277,21 @@ fn unfinished_path(path: &str) -> Option<(ObjectName, String)> {
     let random = last.strip_prefix(PART_MARK).filter(|rest| rest.bytes().all(|c| c.is_ascii_hexdigit()))?;
     let folder = Folder::new(folder).ok()?;
     Some((folder.object(random).ok()?, path.to_owned()))
+}
+
+/// What [`Remote::half_sent`] says of such a path.
+fn half_sent(path: &str) -> Option<HalfSent> {
+    unfinished_path(path)?;
+    let folder = Folder::new(split(path).0).ok()?;
+    Some(HalfSent { folder, checkpoint: Checkpoint::new(format!("{CHECKPOINT}{path}")) })
+}
+
+/// Something below the folder, with its path.
+enum Seen<'a> {
+    /// And its size.
+    Object(&'a str, u64),
+    Unfinished(&'a str),
+    Foreign(&'a str),
 }
 
 /// The folder, and everything that is done below it, one segment after the other.
@@ -225,10 +310,18 @@ impl Place {
         open_folder(fs::CWD, &self.root, OFlags::empty())
     }
 
+    /// The same for work below it: that nothing is there says that a disk is away, and nothing of an object.
+    fn root(&self) -> io::Result<OwnedFd> {
+        self.open_root().map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => io::Error::other(error),
+            _ => error,
+        })
+    }
+
     /// A folder below the root.
     fn folder(&self, path: &str) -> io::Result<OwnedFd> {
         let segments = path.split('/').filter(|segment| !segment.is_empty());
-        segments.into_iter().try_fold(self.open_root()?, |above, segment| {
+        segments.into_iter().try_fold(self.root()?, |above, segment| {
             open_folder(above.as_fd(), Path::new(segment), OFlags::NOFOLLOW)
         })
     }
@@ -236,7 +329,7 @@ impl Place {
     /// The same; what is missing is made, durably.
     fn make_folder(&self, path: &str) -> io::Result<OwnedFd> {
         let segments = path.split('/').filter(|segment| !segment.is_empty());
-        segments.into_iter().try_fold(self.open_root()?, |above, segment| {
+        segments.into_iter().try_fold(self.root()?, |above, segment| {
             match fs::mkdirat(&above, segment, FOLDER_MODE) {
                 Ok(()) => fs::fsync(&above)?,
                 Err(Errno::EXIST) => {}
@@ -310,10 +403,8 @@ impl Place {
             Ok(fs::fsync(&folder)?)
         });
         match removed {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                // Gone is gone, unless the whole folder is.
-                self.open_root().map(drop).map_err(io::Error::other)
-            }
+            // Gone is gone; that the whole folder is, is another error.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             Ok(()) => {
                 self.remove_empty(folder);
                 Ok(())
@@ -323,12 +414,11 @@ impl Place {
     }
 
     /// Every file below a folder; the folder need not be there.
-    fn walk(&self, top: &str, pager: &mut Pager) -> io::Result<()> {
-        self.open_root().map_err(io::Error::other)?;
+    fn walk(&self, top: &str, see: &mut dyn FnMut(Seen<'_>)) -> io::Result<()> {
         let mut open = vec![top.to_owned()];
         while let Some(path) = open.pop() {
             match self.folder(&path) {
-                Ok(folder) => self.walk_one(&folder, &path, pager, &mut open)?,
+                Ok(folder) => self.walk_one(&folder, &path, see, &mut open)?,
                 // It was removed since its name was read, or was never there.
                 Err(error) if matches!(class_of_io(&error), Class::NotThere | Class::Refused) => {}
                 Err(error) => return Err(error),
@@ -341,23 +431,27 @@ impl Place {
         &self,
         folder: &OwnedFd,
         path: &str,
-        pager: &mut Pager,
+        see: &mut dyn FnMut(Seen<'_>),
         open: &mut Vec<String>,
     ) -> io::Result<()> {
         for entry in fs::Dir::read_from(folder)? {
             let entry = entry?;
             let name = entry.file_name().to_string_lossy();
-            if name == "." || name == ".." || name.starts_with(PART_MARK) {
+            if name == "." || name == ".." {
                 continue;
             }
             let below = if path.is_empty() { name.to_string() } else { format!("{path}/{name}") };
             let Ok(about) = fs::statat(folder, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW) else {
                 continue;
             };
-            match FileType::from_raw_mode(about.st_mode) {
-                FileType::RegularFile => pager.take(&below, u64::try_from(about.st_size).unwrap_or(0)),
-                FileType::Directory if ObjectName::new(&below).is_ok() => open.push(below),
-                _ => pager.take_foreign(&below),
+            match (FileType::from_raw_mode(about.st_mode), name.starts_with(PART_MARK)) {
+                (FileType::RegularFile, true) => see(Seen::Unfinished(&below)),
+                (_, true) => {}
+                (FileType::RegularFile, false) => {
+                    see(Seen::Object(&below, u64::try_from(about.st_size).unwrap_or(0)));
+                }
+                (FileType::Directory, false) if ObjectName::new(&below).is_ok() => open.push(below),
+                (_, false) => see(Seen::Foreign(&below)),
             }
         }
         Ok(())
@@ -434,6 +528,27 @@ impl Drop for Unfinished {
     }
 }
 
+/// An unfinished file in the hands of a task. A call that is dropped lets it go by a thread that may wait: a disk that does
+/// not answer holds up no stop.
+struct Held(Option<Unfinished>);
+
+impl Held {
+    /// Bytes in it.
+    fn size(&self) -> u64 {
+        self.0.as_ref().map_or(0, |unfinished| unfinished.size)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let Some(unfinished) = self.0.take() else { return };
+        match Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn_blocking(move || drop(unfinished))),
+            Err(_) => drop(unfinished),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -490,6 +605,46 @@ mod tests {
         stream(&remote, "a", Some(Content::of(b"abcdef"))).await.unwrap();
         assert_eq!(std::fs::read(root.path().join("a")).unwrap(), b"abcdef");
         assert_eq!(files(root.path()), ["a"]);
+    }
+
+    /// Counts what was sent.
+    #[derive(Debug, Default)]
+    struct Counting(std::sync::atomic::AtomicU64);
+
+    impl Watch for Counting {
+        fn sent(&self, bytes: u64) {
+            self.0.fetch_add(bytes, std::sync::atomic::Ordering::SeqCst);
+        }
+    }
+
+    #[test]
+    fn who_drops_an_upload_does_not_wait_for_the_disk_that_its_file_goes_from() {
+        let root = tempfile::tempdir().unwrap();
+        let remote = FolderRemote::open("r", root.path()).unwrap();
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).enable_all().build();
+        runtime.unwrap().block_on(async {
+            let (object, limiter, watch) = (name("a"), Limiter::unlimited(), Counting::default());
+            let first = futures_util::stream::iter([Ok(Bytes::from_static(b"abc"))]);
+            let bytes = first.chain(futures_util::stream::pending()).boxed();
+            let (_tell, made) = tokio::sync::oneshot::channel();
+            let flow = Flow { name: &object, bytes, made, watch: &watch, limiter: &limiter };
+            let mut sending = Box::pin(remote.streams().unwrap().stream(flow));
+            let soon = std::time::Duration::from_millis(5);
+            while watch.0.load(std::sync::atomic::Ordering::SeqCst) < 3 {
+                assert!(tokio::time::timeout(soon, &mut sending).await.is_err(), "it has an end");
+            }
+            // The one thread that may wait for disks waits.
+            let (answer, disk) = std::sync::mpsc::channel::<()>();
+            let hanging = tokio::task::spawn_blocking(move || disk.recv());
+            drop(sending);
+            assert_eq!(files(root.path()).len(), 1, "it was waited for");
+            answer.send(()).unwrap();
+            hanging.await.unwrap().unwrap();
+            while !files(root.path()).is_empty() {
+                tokio::time::sleep(soon).await;
+            }
+        });
     }
 
     #[tokio::test]
@@ -568,6 +723,38 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_is_half_sent_is_told_folder_by_folder_and_nothing_else_is() {
+        let root = tempfile::tempdir().unwrap();
+        let remote = FolderRemote::open("r", root.path()).unwrap();
+        for folder in ["a/b", "c/.vtl-part-01"] {
+            std::fs::create_dir_all(root.path().join(folder)).unwrap();
+        }
+        for file in [".vtl-part-00", "a/.vtl-part-0f", "a/b/.vtl-part-ff", "a/.vtl-part-notes", "a/one"] {
+            std::fs::write(root.path().join(file), b"x").unwrap();
+        }
+        let left = async |folder: &str| {
+            let left = remote.half_sent(&Folder::new(folder).unwrap()).await.unwrap();
+            let mut left: Vec<_> =
+                left.into_iter().map(|one| (one.folder.to_string(), one.checkpoint)).collect();
+            left.sort_by(|a, b| a.0.cmp(&b.0));
+            left
+        };
+        let half = |folder: &str, path: &str| (folder.to_owned(), Checkpoint::new(path));
+        let below = [half("a", "folder a/.vtl-part-0f"), half("a/b", "folder a/b/.vtl-part-ff")];
+        assert_eq!(left("a").await, below);
+        assert_eq!(left("").await[..2], below);
+        assert_eq!(left("").await[2], half("everything", "folder .vtl-part-00"));
+        assert!(left("c").await.is_empty() && left("nowhere").await.is_empty());
+        for (_, checkpoint) in left("").await {
+            remote.abandon(&checkpoint).await.unwrap();
+        }
+        assert_eq!(
+            (left("").await, files(&root.path().join("a"))),
+            (vec![], vec![".vtl-part-notes".into(), "one".into()])
+        );
+    }
+
+    #[tokio::test]
     async fn a_put_that_fails_or_is_dropped_leaves_no_file() {
         let folder = tempfile::tempdir().unwrap();
         let remote = FolderRemote::open("r", folder.path()).unwrap();
@@ -582,9 +769,42 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("mount");
         let error = FolderRemote::open("r", &path).unwrap_err();
-        assert_eq!(error.class(), Class::Misconfigured);
+        assert!(error.class() == Class::Unavailable && error.is_retryable(), "its disk may be mounted later");
         assert!(!path.exists());
+        std::fs::write(&path, "a file").unwrap();
+        assert_eq!(FolderRemote::open("r", &path).unwrap_err().class(), Class::Misconfigured);
         assert!(FolderRemote::open("r", "relative").unwrap_err().to_string().contains("not absolute"));
+    }
+
+    #[tokio::test]
+    async fn every_call_says_of_a_folder_that_has_gone_that_it_is_away_and_none_that_an_object_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("mount");
+        std::fs::create_dir(&root).unwrap();
+        let remote = FolderRemote::open("r", &root).unwrap();
+        put(&remote, "a/x", &BytesBody(Bytes::from_static(b"x")), &Content::of(b"x")).await.unwrap();
+        std::fs::remove_dir_all(&root).unwrap();
+        let (object, all) = (name("a/x"), Folder::all());
+        for something_else in [false, true] {
+            if something_else {
+                std::fs::write(&root, "a file").unwrap();
+            }
+            let body = BytesBody(Bytes::from_static(b"x"));
+            let outcomes = [
+                remote.head(&object).await.map(drop),
+                remote.get(&object, Span::whole()).await.map(drop),
+                remote.hashes(&object).await.map(drop),
+                remote.list(&all, None, 10).await.map(drop),
+                remote.delete(&object).await,
+                remote.abandon(&Checkpoint::new("folder a/.vtl-part-00ff")).await,
+                remote.create(&object, Bytes::from_static(b"x")).await,
+                put(&remote, "a/x", &body, &Content::of(b"x")).await.map(drop),
+            ];
+            for (call, outcome) in outcomes.into_iter().enumerate() {
+                assert_eq!(outcome.unwrap_err().class(), Class::Unavailable, "call {call}, {something_else}");
+            }
+        }
+        assert!(root.is_file(), "nothing is made where a disk belongs");
     }
 
     #[test]

@@ -22,7 +22,7 @@ use crate::error::{Call, Class, Doing, Error};
 use crate::listing::Pager;
 use crate::name::{Folder, ObjectName, rclone_path};
 use crate::random;
-use crate::remote::{Abilities, Checkpoint, CreateOnly, Head, Page, Put, Remote, Span, Streams};
+use crate::remote::{Abilities, Checkpoint, CreateOnly, HalfSent, Head, Page, Put, Remote, Span, Streams};
 
 pub use exit::DEFAULT_RETRY_EXIT_CODES;
 use process::Program;
@@ -322,6 +322,10 @@ impl Remote for RcloneRemote {
 
     async fn abandon(&self, _checkpoint: &Checkpoint) -> Result<(), Error> {
         Ok(())
+    }
+
+    async fn half_sent(&self, _folder: &Folder) -> Result<Vec<HalfSent>, Error> {
+        Ok(Vec::new())
     }
 }
 

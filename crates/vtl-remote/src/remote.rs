@@ -58,6 +58,10 @@ pub trait Remote: Send + Sync + fmt::Debug {
 
     /// Removes what a put that will not be resumed has left on the remote. That nothing is left is no error.
     async fn abandon(&self, checkpoint: &Checkpoint) -> Result<(), Error>;
+
+    /// What puts have left in a folder and below, where the driver can tell: also what no checkpoint was kept of. What is being put now is among it, so
+    /// who abandons it all knows that nobody writes there. Whoever stands in front of another remote passes it on, so there is no default.
+    async fn half_sent(&self, folder: &Folder) -> Result<Vec<HalfSent>, Error>;
 }
 
 /// What a driver has that takes an object of which neither size nor hashes are known before its end.
@@ -167,6 +171,15 @@ impl Checkpoint {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// What a put has left that has no end yet, or none any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HalfSent {
+    /// Where it lies.
+    pub folder: Folder,
+    /// What [`Remote::abandon`] removes it by.
+    pub checkpoint: Checkpoint,
 }
 
 /// A range of an object.

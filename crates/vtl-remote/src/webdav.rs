@@ -35,7 +35,9 @@ use crate::http_setup::{
 use crate::listing::Pager;
 use crate::name::{Folder, ObjectName, PART_MARK};
 use crate::random;
-use crate::remote::{Abilities, Checkpoint, CreateOnly, Head, Page, Put, Remote, Span, Streams, Watch};
+use crate::remote::{
+    Abilities, Checkpoint, CreateOnly, HalfSent, Head, Page, Put, Remote, Span, Streams, Watch,
+};
 use crate::status::{MAX_REFUSAL, class_of_status, retry_after};
 
 use answer::{Kind, QUESTION, Thing};
@@ -617,6 +619,11 @@ impl Remote for WebDavRemote {
         let call = Call::unnamed(Doing::Abandon);
         let removed = self.place.remove(path, &call).await;
         removed.map_err(|error| error.on(&self.place.name).of(path))
+    }
+
+    /// A checkpoint is kept before an upload begins, so it names what there is, but for a manifest, which is small.
+    async fn half_sent(&self, _folder: &Folder) -> Result<Vec<HalfSent>, Error> {
+        Ok(Vec::new())
     }
 }
 

@@ -27,11 +27,15 @@ impl Buffers {
         Arc::new(Self { len, kept: Mutex::default() })
     }
 
-    /// An empty buffer with room for `len` bytes. Only what is not much shorter than usual is worth the room of a usual one.
+    /// The memory that a buffer for `len` bytes takes. Only what is not much shorter than usual is worth the room of a usual one.
+    pub(crate) fn room(&self, len: usize) -> usize {
+        if (self.len / 4..=self.len).contains(&len) { self.len } else { len }
+    }
+
+    /// An empty buffer with room for `len` bytes.
     pub(crate) fn take(self: &Arc<Self>, len: usize) -> Buffer {
-        let usual = (self.len / 4..=self.len).contains(&len);
-        let kept = if usual { lock(&self.kept).pop() } else { None };
-        let room = if usual { self.len } else { len };
+        let room = self.room(len);
+        let kept = if room == self.len { lock(&self.kept).pop() } else { None };
         Buffer { bytes: kept.unwrap_or_else(|| Vec::with_capacity(room)), home: Arc::clone(self) }
     }
 }

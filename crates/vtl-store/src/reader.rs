@@ -10,6 +10,7 @@ use bytes::Bytes;
 use vtl_codec::{Compressed, Portion};
 use vtl_durable::{DiskError, DiskFile};
 
+use crate::buffers::Buffers;
 use crate::cipher::Prints;
 use crate::codec::{Codec, Keep};
 use crate::pack::{self, Found, Frame, PackId, Region};
@@ -72,6 +73,8 @@ struct Decoded {
     raw: Bytes,
     /// What it was decompressed from, where somebody wants it.
     compressed: Option<Compressed>,
+    /// Memory that both take: of a buffer all of its room, however much of it is used.
+    room: usize,
     chunks: Vec<Done>,
     /// Chunks that nobody has read to the end.
     unread: AtomicUsize,
@@ -85,14 +88,11 @@ struct Done {
 }
 
 impl Decoded {
-    fn new((raw, compressed): Fetched, chunks: usize) -> Arc<Self> {
+    fn new((raw, compressed): Fetched, chunks: usize, buffers: &Buffers) -> Arc<Self> {
         let chunks: Vec<_> = (0..chunks).map(|_| Done::default()).collect();
-        Arc::new(Self { raw, compressed, unread: AtomicUsize::new(chunks.len()), chunks })
-    }
-
-    /// Memory that it takes.
-    fn bytes(&self) -> usize {
-        self.raw.len() + self.compressed.as_ref().map_or(0, |compressed| compressed.zstd().len())
+        let beside = compressed.as_ref().map_or(0, |compressed| buffers.room(compressed.zstd().len()));
+        let room = buffers.room(raw.len()) + beside;
+        Arc::new(Self { raw, compressed, room, unread: AtomicUsize::new(chunks.len()), chunks })
     }
 
     fn read_to_end(&self, nth: usize) {
@@ -165,7 +165,8 @@ impl Reader {
                 let file = self.file(view).map_err(RegionError::Disk)?;
                 let frame = self.packs.frame(view.id, view.generation);
                 let fetched = fetch_to_keep(&*file, &self.cache.codec, &frame, found.region, self.keep)?;
-                let region = Decoded::new(fetched, found.region.chunks.len());
+                let buffers = self.cache.codec.buffers();
+                let region = Decoded::new(fetched, found.region.chunks.len(), buffers);
                 self.cache.put(key, Arc::clone(&region), false);
                 region
             }
@@ -192,7 +193,8 @@ impl Reader {
         let keep = self.keep;
         workers.run(Box::new(move || {
             if let Ok(fetched) = fetch_to_keep(&*file, &promise.cache.codec, &frame, &region, keep) {
-                let decoded = Decoded::new(fetched, region.chunks.len());
+                let buffers = promise.cache.codec.buffers();
+                let decoded = Decoded::new(fetched, region.chunks.len(), buffers);
                 // The reader finds it proved. What is wrong is told when it is asked for.
                 let prints = promise.cache.codec.prints();
                 region.found().for_each(|found| drop(decoded.chunk(prints, &found)));
@@ -296,10 +298,10 @@ impl Cache {
         let mut kept = lock(&self.kept);
         kept.tick += 1;
         let used = kept.tick;
-        let added = region.bytes();
+        let added = region.room;
         let before = kept.bytes;
         if let Some(Slot::Here { region, .. }) = kept.slots.insert(key, Slot::Here { region, used, unread }) {
-            kept.bytes = kept.bytes.saturating_sub(region.bytes());
+            kept.bytes = kept.bytes.saturating_sub(region.room);
         }
         kept.bytes += added;
         let Limits { all_bytes, read_bytes } = self.limits;
@@ -330,7 +332,7 @@ impl Kept {
             return false;
         };
         if let Some(Slot::Here { region, .. }) = self.slots.remove(&key) {
-            self.bytes = self.bytes.saturating_sub(region.bytes());
+            self.bytes = self.bytes.saturating_sub(region.room);
         }
         true
     }
@@ -377,13 +379,28 @@ mod tests {
     }
 
     fn put(cache: &Cache, region: u32) -> Arc<Decoded> {
-        let decoded = Decoded::new((Bytes::from(vec![0; REGION]), None), 2);
+        let decoded = Decoded::new((Bytes::from(vec![0; REGION]), None), 2, cache.codec.buffers());
         cache.put(key(region), Arc::clone(&decoded), false);
         decoded
     }
 
     fn here(cache: &Cache) -> Vec<u32> {
         (0..10).filter(|region| cache.get(key(*region)).is_some()).collect()
+    }
+
+    #[test]
+    fn what_is_kept_counts_with_all_the_room_of_its_buffers() {
+        let cache = cache(Limits { all_bytes: 4 * REGION, read_bytes: 4 * REGION });
+        let raw = || Bytes::from(vec![0; REGION]);
+        // The second one has a buffer of the usual room, and the last one one of its own length.
+        for (region, zstd, room) in [(0, None, 1000), (1, Some(300), 2000), (2, Some(10), 1010)] {
+            let compressed = zstd.map(|len| Compressed::new(REGION, Bytes::from(vec![0; len])));
+            let decoded = Decoded::new((raw(), compressed), 1, cache.codec.buffers());
+            assert_eq!(decoded.room, room);
+            cache.put(key(region), decoded, false);
+        }
+        assert_eq!(here(&cache), [1, 2], "4010 bytes are too many");
+        assert_eq!(cache.total_bytes.load(Ordering::Relaxed), 3010);
     }
 
     #[test]

@@ -59,17 +59,7 @@ pub trait Pace: Sync {
     /// It could not be kept.
     fn sealing(&self, sha256: &str) -> Result<(), Failure>;
 
-    /// So many bytes have moved of an object that is still being made.
-    fn streamed(&self, bytes: u64) {
-        let _ = bytes;
-    }
-
-    /// An object is made and has moved; its bytes were told by [`Pace::streamed`].
-    fn made(&self, object: &Stored) {
-        let _ = object;
-    }
-
-    /// So many bytes of this object have moved since it was told last.
+    /// So many bytes of this object have moved since it was told last. Not told of one that moves while it is made: who makes it knows how far it is.
     fn moved(&self, object: &Stored, bytes: u64);
 
     /// Something that the operator should know.

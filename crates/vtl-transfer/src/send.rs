@@ -59,6 +59,10 @@ impl Board {
         done
     }
 
+    fn trouble(&self) -> Option<Trouble> {
+        self.lock().trouble.clone()
+    }
+
     /// The first trouble is the one that is told.
     fn fail(&self, trouble: Trouble) {
         self.change(|state| state.trouble.get_or_insert(trouble).clone());
@@ -144,7 +148,11 @@ impl Sink for &mut Outbox<'_, '_> {
         let written = match &mut self.open {
             Open::Nothing => Ok(()),
             Open::Staged(file) if self.pace.goes_on() => file.write(bytes, self.pace),
-            Open::Streamed(spring) if self.pace.goes_on() => spring.write(bytes).or_else(|_| self.why()),
+            // What is staged can still be of use; of this nothing stays.
+            Open::Streamed(spring) if self.pace.goes_on() => match self.board.trouble() {
+                Some(trouble) => Err(trouble),
+                None => spring.write(bytes).or_else(|_| self.why()),
+            },
             Open::Staged(_) | Open::Streamed(_) => Err(Trouble::Stopped),
             Open::Manifest(held) => {
                 held.extend_from_slice(bytes);

@@ -27,9 +27,8 @@ impl std::fmt::Debug for Telling<'_> {
 
 impl Watch for Telling<'_> {
     fn sent(&self, bytes: u64) {
-        match self.object {
-            Some((object, _)) => self.pace.moved(object, bytes),
-            None => self.pace.streamed(bytes),
+        if let Some((object, _)) = self.object {
+            self.pace.moved(object, bytes);
         }
     }
 

@@ -11,6 +11,7 @@ use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -34,6 +35,8 @@ struct Job {
     notes: Mutex<Vec<String>>,
     refuses_to_keep: AtomicBool,
     permits: AtomicUsize,
+    /// The first object cannot be begun, and that is told when this says so.
+    first_fails: Mutex<Option<Receiver<()>>>,
 }
 
 impl Job {
@@ -72,8 +75,18 @@ impl Pace for Job {
         Ok(())
     }
 
-    fn began(&self, _object: &str, _checkpoint: &str) -> Result<(), Failure> {
-        Ok(())
+    fn began(&self, object: &str, _checkpoint: &str) -> Result<(), Failure> {
+        if object != names(1)[0] {
+            return Ok(());
+        }
+        let Some(told) = self.first_fails.lock().unwrap().take() else { return Ok(()) };
+        told.recv().unwrap();
+        Err(Failure {
+            class: Class::Temporary,
+            code: "internal".into(),
+            message: "the checkpoint is lost".into(),
+            remedy: None,
+        })
     }
 
     fn sealing(&self, _sha256: &str) -> Result<(), Failure> {
@@ -480,6 +493,35 @@ fn of_an_object_that_is_not_made_to_its_end_nothing_stays_and_what_ended_it_is_t
     assert_eq!(told, Err(Trouble::Failed(failure)));
     assert_eq!(files(desk.place.path()), names(1));
     assert!(desk.is_clean());
+}
+
+#[test]
+fn an_object_that_is_being_made_is_not_made_to_its_end_when_one_before_it_has_failed() {
+    let (desk, job) = (Desk::new(), Job::default());
+    let (fails, told) = channel();
+    *job.first_fails.lock().unwrap() = Some(told);
+    let (disk, staging) = (desk.disk(), desk.staging(&job, 0));
+    let sent = send(desk.line(&*disk, &staging), 0, Vec::new(), &job, |mut outbox| {
+        let ((first, bytes), (second, _)) = (object(1), object(2));
+        outbox
+            .begin(&first.name)
+            .and_then(|()| outbox.write(&bytes))
+            .and_then(|()| outbox.end(&first))
+            .unwrap();
+        outbox.begin(&second.name).unwrap();
+        outbox.write(b"its beginning").unwrap();
+        fails.send(()).unwrap();
+        // Too little to fill a piece: nothing of it is sent in this time.
+        let is_told = (0..1000).any(|_| {
+            std::thread::sleep(Duration::from_millis(10));
+            outbox.write(b"more").is_err()
+        });
+        assert!(is_told, "it would have been made to its end");
+        Err::<(), _>(Trouble::Stopped)
+    });
+    let Err(Trouble::Failed(failure)) = sent else { panic!("it passed: {sent:?}") };
+    assert!(failure.message.contains("the checkpoint is lost"), "{failure:?}");
+    assert!(files(desk.place.path()).is_empty() && desk.is_clean());
 }
 
 #[test]

@@ -25,8 +25,8 @@ use vtl_migrate::{
     Settings, Verify, World,
 };
 use vtl_remote::{
-    Abilities, ByteStream, Checkpoint, Error, Folder, FolderRemote, Head, Limiter, Mode, ObjectName, Page,
-    Put, Receipt, Remote, Span, StoredHash, Streams,
+    Abilities, ByteStream, Checkpoint, Error, Folder, FolderRemote, HalfSent, Head, Limiter, Mode,
+    ObjectName, Page, Put, Receipt, Remote, Span, StoredHash, Streams,
 };
 use vtl_store::{Options, OwnerId, RepairReport, Store};
 use vtl_transfer::Trouble;
@@ -767,6 +767,10 @@ impl Remote for Watched {
 
     async fn abandon(&self, checkpoint: &Checkpoint) -> Result<(), Error> {
         self.inner.abandon(checkpoint).await
+    }
+
+    async fn half_sent(&self, folder: &Folder) -> Result<Vec<HalfSent>, Error> {
+        self.inner.half_sent(folder).await
     }
 }
 
