@@ -24,7 +24,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-FRAME = 262144
+# Bytes of the image in a frame, by version.
+FRAME = [262144, 524288]
 PACK = {
     "none": (0, None),
     "zstd": (1, lambda raw: zstandard.ZstdCompressor(3).compress(raw)),
@@ -55,12 +56,13 @@ def leb(value):
 
 def objects(spec, bundle, key, image):
     """At most `per_object` frames in each."""
-    pieces = [image[at : at + FRAME] for at in range(0, len(image), FRAME)] or [b""]
+    step = FRAME[spec.get("version", 0)]
+    pieces = [image[at : at + step] for at in range(0, len(image), step)] or [b""]
     groups = [pieces[at : at + spec["per_object"]] for at in range(0, len(pieces), spec["per_object"])]
     frame = 0
     for number, group in enumerate(groups, 1):
         salt = os.urandom(32) if key else bytes(32)
-        head = struct.pack("<8sII16s32sQB3x", b"VTLBNDL\0", 0, number, bundle, salt, frame, int(bool(key)))
+        head = struct.pack("<8sII16s32sQB3x", b"VTLBNDL\0", spec.get("version", 0), number, bundle, salt, frame, int(bool(key)))
         head += struct.pack("<I", zlib.crc32(head))
         out, lengths = head, []
         for at, raw in enumerate(group, 1):
@@ -129,7 +131,7 @@ def make(root, name, spec, image):
     privates = [rsa.generate_private_key(65537, 2048) for _ in range(spec["recipients"])]
     manifest = {
         "format": "vtl-bundle",
-        "version": 0,
+        "version": spec.get("version", 0),
         "bundle": bundle.hex(),
         "label": spec["label"],
         "created": "20261126_031500",
@@ -175,11 +177,11 @@ def noise(length):
 def main():
     root = sys.argv[1]
     text = b"one line of a made-up backup..\n" * 34816
-    blocks = text + bytes(FRAME) + noise(300) + b"end"
+    blocks = text + bytes(262144) + noise(300) + b"end"
     sealed = [(10240, len(blocks) // 10240), (0, 1), (len(blocks) % 10240 - 1, 1), (1, 1), (0, 2)]
     spec = {"label": "VTL001L8", "generation": 7, "per_object": 2, "map": sealed}
     make(root, "zstd-sealed", spec | {"codec": "zstd", "recipients": 2, "signed": True}, blocks)
-    make(root, "zstd-several", spec | {"codec": "zstd", "pack": "zstd-several", "recipients": 1, "signed": False}, blocks)
+    make(root, "zstd-several", spec | {"version": 1, "codec": "zstd", "pack": "zstd-several", "recipients": 1, "signed": False}, blocks)
     make(root, "lz4-plain", spec | {"codec": "lz4", "recipients": 0, "signed": False}, blocks)
     small = b"MARKER in clear " * 8 + noise(100)
     plain = [(128, 1), (0, 1), (100, 1), (0, 2)]

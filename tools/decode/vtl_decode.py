@@ -22,8 +22,9 @@ import subprocess
 import sys
 import zlib
 
-FRAME_BYTES = 262144
-MAX_BODY = FRAME_BYTES + 16
+# Bytes of the image in each frame but the last, by version.
+FRAME_BYTES = [262144, 524288]
+MAX_BODY = max(FRAME_BYTES) + 16
 CHUNK = struct.Struct("<8sII16s32sQB3sI")
 FRAME = struct.Struct("<4sIQIIBBHI")
 MAX_MANIFEST = 256 << 20
@@ -213,10 +214,12 @@ class Manifest:
             "format version bundle label created generation codec cipher image_bytes objects recipients inside"
         )
         value = fields(json.loads(first, object_pairs_hook=strict), names, "the manifest")
-        need((value["format"], value["version"]) == ("vtl-bundle", 0), "the manifest is of another format")
+        known = isinstance(value["version"], int) and 0 <= value["version"] < len(FRAME_BYTES)
+        need(value["format"] == "vtl-bundle" and known, "the manifest is of another format")
         return value
 
     def check(self):
+        self.frame_bytes = FRAME_BYTES[self.version]
         need(re.fullmatch(r"[A-Z0-9]{8}", self.label), "the label is none")
         need(re.fullmatch(r"\d{8}_\d{6}", self.created), "the date is none")
         need(self.codec in CODECS and self.cipher in ("none", "aes-256-gcm"), "the codec or cipher is unknown")
@@ -228,7 +231,7 @@ class Manifest:
             decode_hex(item["md5"], 16), decode_hex(item["sha256"], 32)
             need(item["frames"] > 0, f"objects[{at}] has no frames")
             self.firsts.append(self.firsts[-1] + item["frames"])
-        wanted = max(1, -(-self.image_bytes // FRAME_BYTES))
+        wanted = max(1, -(-self.image_bytes // self.frame_bytes))
         need(self.firsts[-1] == wanted, "the frames are not those of the image")
 
     def open_inside(self, data_key):
@@ -309,7 +312,7 @@ def frames(manifest, folder, at, data_key=None):
         head = take(CHUNK.size, name)
         magic, version, number, bundle, salt, first, cipher, zeros, crc = CHUNK.unpack(head)
         need(zlib.crc32(head[:76]) == crc, f"{name}: its header is damaged")
-        need((magic, version, zeros) == (b"VTLBNDL\0", 0, bytes(3)), f"{name}: it is of another format")
+        need((magic, version, zeros) == (b"VTLBNDL\0", manifest.version, bytes(3)), f"{name}: it is of another format")
         place = (manifest.id, at + 1, manifest.firsts[at], int(manifest.is_sealed))
         need((bundle, number, first, cipher) == place, f"{name}: it belongs elsewhere")
         key = data_key and derive(data_key, salt, b"vtl bundle chunk v0")
@@ -324,7 +327,7 @@ def frames(manifest, folder, at, data_key=None):
             end = 0
             if frame + 1 == manifest.firsts[at + 1]:
                 end = 3 if at + 1 == len(manifest.objects) else 1
-            raw = min(FRAME_BYTES, manifest.image_bytes - frame * FRAME_BYTES)
+            raw = min(manifest.frame_bytes, manifest.image_bytes - frame * manifest.frame_bytes)
             need((number, object_, flags, raw_len) == (frame, at + 1, end, raw), f"{where}: it belongs elsewhere")
             try:
                 if key:
@@ -350,7 +353,7 @@ def decode(manifest, folder, data_key, start, end, write):
         for number, raw in frames(manifest, folder, at, data_key):
             if content:
                 content.update(raw)
-            base = number * FRAME_BYTES
+            base = number * manifest.frame_bytes
             write(raw[max(0, start - base) : max(0, end - base)])
     need(not content or content.hexdigest() == manifest.told["blake3"], "the content's BLAKE3 is another one")
     if not content:

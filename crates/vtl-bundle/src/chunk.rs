@@ -3,16 +3,18 @@
 use vtl_codec::{Cipher, Key, NotDerived};
 
 use crate::error::Fault;
+use crate::version::Version;
 
 /// Its length.
 pub const HEADER_BYTES: usize = 80;
 const MAGIC: [u8; 8] = *b"VTLBNDL\0";
-const VERSION: u32 = 0;
 const KEY_INFO: &[u8] = b"vtl bundle chunk v0";
 
 /// What stands at the beginning of a chunk object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChunkHeader {
+    /// Of the format.
+    pub version: Version,
     /// From 1; the one in the object's name.
     pub number: u32,
     /// Whose object it is.
@@ -30,7 +32,7 @@ impl ChunkHeader {
     pub fn encode(&self) -> [u8; HEADER_BYTES] {
         let fields: [&[u8]; 7] = [
             &MAGIC,
-            &VERSION.to_le_bytes(),
+            &self.version.number().to_le_bytes(),
             &self.number.to_le_bytes(),
             &self.bundle,
             &self.salt,
@@ -58,9 +60,8 @@ impl ChunkHeader {
             return Err(Fault::Damaged);
         }
         let mut fields = Fields(&bytes[MAGIC.len()..]);
-        if u32::from_le_bytes(fields.take()) != VERSION {
-            return Err(Fault::Malformed("version"));
-        }
+        let version =
+            Version::from_number(u32::from_le_bytes(fields.take())).ok_or(Fault::Malformed("version"))?;
         let number = u32::from_le_bytes(fields.take());
         let (bundle, salt) = (fields.take(), fields.take());
         let first_frame = u64::from_le_bytes(fields.take());
@@ -69,7 +70,7 @@ impl ChunkHeader {
             [1, 0, 0, 0] => true,
             _ => return Err(Fault::Malformed("cipher")),
         };
-        Ok(Self { number, bundle, salt, first_frame, sealed })
+        Ok(Self { version, number, bundle, salt, first_frame, sealed })
     }
 
     /// What the object's frames are sealed with.
@@ -97,7 +98,14 @@ mod tests {
 
     fn sample() -> ChunkHeader {
         let salt = std::array::from_fn(|at| 0x40 + at as u8);
-        ChunkHeader { number: 2, bundle: [0x55; 16], salt, first_frame: 0x0102, sealed: true }
+        ChunkHeader {
+            version: Version::V0,
+            number: 2,
+            bundle: [0x55; 16],
+            salt,
+            first_frame: 0x0102,
+            sealed: true,
+        }
     }
 
     /// Typed out from docs/formats/bundle.md; the CRC-32 is zlib's.

@@ -1,17 +1,18 @@
-//! A frame: up to 256 KiB of the image, compressed, then sealed. Byte table: `docs/formats/bundle.md`.
+//! A frame: up to 512 KiB of the image, compressed, then sealed. Byte table: `docs/formats/bundle.md`.
 
 use bytes::Bytes;
 use vtl_codec::{Cipher, Compressors, Habit, Method, NONCE_BYTES, Run, TAG_BYTES, pays};
 
 use crate::chunk::{Fields, HEADER_BYTES as CHUNK_HEADER_BYTES};
 use crate::error::Fault;
+use crate::version::Version;
 
 /// Length of a frame's header.
 pub const HEADER_BYTES: usize = 32;
-/// Bytes of the image in each frame but the last. Larger ones compress no better by more than a hundredth, and cost more to reach into.
-pub const FRAME_BYTES: usize = 256 << 10;
+/// Bytes of the image in a frame, at most: what is larger compresses no better by more than a hundredth, and costs more to reach into.
+pub(crate) const MAX_FRAME_BYTES: usize = Version::V1.frame_bytes();
 /// A body is not longer.
-pub const MAX_BODY_BYTES: usize = FRAME_BYTES + TAG_BYTES;
+pub const MAX_BODY_BYTES: usize = MAX_FRAME_BYTES + TAG_BYTES;
 const MAGIC: [u8; 4] = *b"VTLF";
 /// The part that is sealed along.
 const AUTHENTIC: usize = HEADER_BYTES - 4;
@@ -99,7 +100,7 @@ impl FrameHeader {
         let (number, object) = (u64::from_le_bytes(fields.take()), u32::from_le_bytes(fields.take()));
         let raw_len = u32::from_le_bytes(fields.take());
         let [method, flags, zero, nought] = fields.take();
-        if body_len as usize > MAX_BODY_BYTES || raw_len as usize > FRAME_BYTES {
+        if body_len as usize > MAX_BODY_BYTES || raw_len as usize > MAX_FRAME_BYTES {
             return Err(Fault::Malformed("length"));
         }
         let method = Method::from_number(method).ok_or(Fault::Malformed("codec"))?;
@@ -238,7 +239,7 @@ impl Opener {
         Self { compressors: Compressors::new(Method::Raw, 0) }
     }
 
-    /// The bytes of the image into `raw`, whose capacity is [`FRAME_BYTES`] at least. The body is of no use afterwards.
+    /// The bytes of the image into `raw`, whose capacity is [`MAX_FRAME_BYTES`] at least. The body is of no use afterwards.
     pub(crate) fn open(
         &self,
         header: &FrameHeader,
@@ -300,7 +301,7 @@ mod tests {
 
     #[test]
     fn lengths_beyond_a_frame_and_unknown_numbers_are_refused() {
-        for (at, value) in [(6, 5), (22, 5), (24, 3), (25, 2), (25, 4), (26, 1), (27, 1)] {
+        for (at, value) in [(6, 9), (22, 9), (24, 3), (25, 2), (25, 4), (26, 1), (27, 1)] {
             let mut wrong = BYTES;
             wrong[at] = value;
             assert!(matches!(FrameHeader::decode(&wrong), Err(Fault::Malformed(_))), "byte {at}");

@@ -7,7 +7,7 @@ use vtl_codec::{Cipher, Key, PrivateKey};
 
 use crate::chunk::HEADER_BYTES as CHUNK_HEADER_BYTES;
 use crate::error::{BundleError, Fault, Finding};
-use crate::frame::{FRAME_BYTES, FrameHeader, HEADER_BYTES, MAX_BODY_BYTES, Opener};
+use crate::frame::{FrameHeader, HEADER_BYTES, MAX_BODY_BYTES, MAX_FRAME_BYTES, Opener};
 use crate::image::{cipher, places, unlock};
 use crate::manifest::{Inside, Manifest, Stored};
 use crate::table;
@@ -118,7 +118,7 @@ impl Frames {
     ) -> Result<(), Finding> {
         let expected = self.expected(index.at)?;
         let (opener, mut left) = (Opener::new(), bytes);
-        let (mut body, mut raw) = (Vec::with_capacity(MAX_BODY_BYTES), Vec::with_capacity(FRAME_BYTES));
+        let (mut body, mut raw) = (Vec::with_capacity(MAX_BODY_BYTES), Vec::with_capacity(MAX_FRAME_BYTES));
         for number in frames {
             let opened = index.split(number, &mut left).and_then(|(bytes, stored)| {
                 let header = FrameHeader::decode(bytes)?;

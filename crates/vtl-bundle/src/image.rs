@@ -7,7 +7,7 @@ use vtl_codec::{Cipher, Key, PrivateKey};
 
 use crate::chunk::{ChunkHeader, HEADER_BYTES as CHUNK_HEADER_BYTES};
 use crate::error::{BundleError, Fault, Finding};
-use crate::frame::{FRAME_BYTES, FrameHeader, HEADER_BYTES, MAX_BODY_BYTES, Opener};
+use crate::frame::{FrameHeader, HEADER_BYTES, MAX_BODY_BYTES, MAX_FRAME_BYTES, Opener};
 use crate::manifest::{Inside, Manifest, manifest_name};
 use crate::map::Entry;
 use crate::table;
@@ -65,7 +65,7 @@ impl<'a, S: Source> Image<'a, S> {
     /// What is wrong, with object and frame.
     pub fn copy(&mut self, mut out: impl FnMut(&[u8]) -> io::Result<()>) -> Result<(), BundleError> {
         let mut hasher = blake3::Hasher::new();
-        let (mut body, mut raw) = (Vec::with_capacity(MAX_BODY_BYTES), Vec::with_capacity(FRAME_BYTES));
+        let (mut body, mut raw) = (Vec::with_capacity(MAX_BODY_BYTES), Vec::with_capacity(MAX_FRAME_BYTES));
         for at in 0..self.manifest.objects.len() {
             let mut walk = Walk::begin(self.manifest, at, &self.firsts, &mut self.source)?;
             let cipher = cipher(&walk.chunk, self.data_key.as_ref())
@@ -160,7 +160,7 @@ impl<'a, S: Source> Image<'a, S> {
             let why = format!("bytes {} to {} are not in an image of {len}", range.start, range.end);
             return Err(BundleError::Range(why));
         }
-        let frames = frames_of(range);
+        let frames = frames_of(range, self.manifest.frame_bytes());
         if frames.is_empty() {
             return Ok(0..0);
         }
@@ -182,17 +182,17 @@ where
         range: Range<u64>,
         mut out: impl FnMut(&[u8]) -> io::Result<()>,
     ) -> Result<(), BundleError> {
-        let (mut body, mut raw) = (Vec::with_capacity(MAX_BODY_BYTES), Vec::with_capacity(FRAME_BYTES));
+        let (mut body, mut raw) = (Vec::with_capacity(MAX_BODY_BYTES), Vec::with_capacity(MAX_FRAME_BYTES));
         for at in self.objects_of(&range)? {
             let Some(expected) = Expected::new(self.manifest, at, &self.firsts) else { break };
             let mut object = Object::open(&expected, &mut self.source, self.data_key.as_ref())?;
-            let frames = frames_of(&range);
+            let frames = frames_of(&range, self.manifest.frame_bytes());
             for number in frames.start.max(self.firsts[at])..frames.end.min(self.firsts[at + 1]) {
                 let place = Some(number);
                 object
                     .frame(&expected, number, &mut body, &mut raw, &self.opener)
                     .map_err(|fault| expected.finding(place, fault))?;
-                let start = number * FRAME_BYTES as u64;
+                let start = number * self.manifest.frame_bytes();
                 let from = range.start.saturating_sub(start).min(raw.len() as u64) as usize;
                 let to = (range.end - start).min(raw.len() as u64) as usize;
                 out(raw.get(from..to).unwrap_or_default()).map_err(BundleError::Write)?;
@@ -219,11 +219,11 @@ pub(crate) fn unlock(
     Ok((data_key, inside))
 }
 
-fn frames_of(range: &Range<u64>) -> Range<u64> {
+fn frames_of(range: &Range<u64>, frame_bytes: u64) -> Range<u64> {
     if range.is_empty() {
         return 0..0;
     }
-    range.start / FRAME_BYTES as u64..range.end.div_ceil(FRAME_BYTES as u64)
+    range.start / frame_bytes..range.end.div_ceil(frame_bytes)
 }
 
 pub(crate) fn cipher(chunk: &ChunkHeader, data_key: Option<&Key>) -> Result<Option<Cipher>, Fault> {

@@ -24,11 +24,12 @@ mod map;
 mod packers;
 mod table;
 mod verify;
+mod version;
 mod writer;
 
 pub use chunk::{ChunkHeader, HEADER_BYTES as CHUNK_HEADER_BYTES};
 pub use error::{BundleError, Fault, Finding};
-pub use frame::{End, FRAME_BYTES, FrameHeader, HEADER_BYTES as FRAME_HEADER_BYTES, MAX_BODY_BYTES};
+pub use frame::{End, FrameHeader, HEADER_BYTES as FRAME_HEADER_BYTES, MAX_BODY_BYTES};
 pub use frames::{Frames, Index};
 pub use image::{Event, Image};
 pub use manifest::{
@@ -37,4 +38,5 @@ pub use manifest::{
 };
 pub use map::{Entry, MAX_BLOCK_BYTES, MAX_FILEMARKS, Map, MapError};
 pub use verify::{Source, verify, verify_at};
+pub use version::Version;
 pub use writer::{CHUNK_SIZES, Identity, Settings, Sink, WriteError, Writer};

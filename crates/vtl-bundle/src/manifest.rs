@@ -16,8 +16,8 @@ use vtl_codec::{
 };
 use vtl_types::Label;
 
-use crate::frame::FRAME_BYTES;
 use crate::map::{Map, MapError};
+use crate::version::Version;
 use crate::writer::CHUNK_SIZES;
 
 /// A longer manifest is refused.
@@ -29,7 +29,6 @@ const MAX_INSIDE_BYTES: usize = 128 << 20;
 const MAX_ATTRIBUTE_BYTES: usize = 64 << 10;
 const MAX_OBJECTS: usize = 999_999;
 const FORMAT: &str = "vtl-bundle";
-const VERSION: u32 = 0;
 const SIGNED: &[u8] = b"vtl bundle manifest v0\n";
 const KEY_INFO: &[u8] = b"vtl bundle inside v0";
 /// One sealing for each key, so any nonce does.
@@ -294,6 +293,8 @@ pub enum Signed {
 /// A manifest whose fields are in themselves right.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Manifest {
+    /// Of the format.
+    pub version: Version,
     /// Random, one for each bundle.
     pub bundle: [u8; 16],
     /// The cartridge's.
@@ -319,6 +320,11 @@ impl Manifest {
     /// The folder that it belongs in.
     pub fn folder(&self) -> String {
         format!("{}-{}", self.label, self.created)
+    }
+
+    /// Bytes of the image in each frame but the last.
+    pub fn frame_bytes(&self) -> u64 {
+        self.version.frame_bytes() as u64
     }
 
     /// How its codec is called.
@@ -367,7 +373,7 @@ impl Manifest {
     fn outside(&self) -> Outside {
         Outside {
             format: FORMAT.to_owned(),
-            version: VERSION,
+            version: self.version.number(),
             bundle: hex(&self.bundle),
             label: self.label.to_string(),
             created: self.created.clone(),
@@ -416,12 +422,13 @@ impl Manifest {
             recipients,
             inside,
         } = outside;
-        if (format.as_str(), version) != (FORMAT, VERSION) {
-            return Err(field(
+        let version = Version::from_number(version).filter(|_| format == FORMAT).ok_or_else(|| {
+            let newest = Version::default().number();
+            field(
                 "format, version",
-                format!("are '{format}', {version}; '{FORMAT}', {VERSION} is read here"),
-            ));
-        }
+                format!("are '{format}', {version}; '{FORMAT}', 0 to {newest} is read here"),
+            )
+        })?;
         let label: Label = label.parse().map_err(|error| field("label", format!("is wrong: {error}")))?;
         let sealed = CIPHERS
             .iter()
@@ -429,6 +436,7 @@ impl Manifest {
             .ok_or_else(|| field("cipher", format!("is '{cipher}'")))?
             == 1;
         let manifest = Self {
+            version,
             bundle: unhex(&bundle, "bundle")?,
             label,
             created,
@@ -467,7 +475,7 @@ impl Manifest {
             }
             frames = frames.checked_add(object.frames).ok_or_else(|| field("frames", "are too many"))?;
         }
-        let wanted = self.image_bytes.div_ceil(FRAME_BYTES as u64).max(1);
+        let wanted = self.image_bytes.div_ceil(self.frame_bytes()).max(1);
         if frames != wanted {
             return Err(field(
                 "frames",

@@ -6,7 +6,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::chunk::{ChunkHeader, HEADER_BYTES as CHUNK_HEADER_BYTES};
 use crate::error::{Fault, Finding};
-use crate::frame::{End, FRAME_BYTES, FrameHeader, MAX_BODY_BYTES};
+use crate::frame::{End, FrameHeader, MAX_BODY_BYTES};
 use crate::manifest::{Manifest, Stored, hex};
 use crate::table;
 
@@ -93,6 +93,7 @@ impl<'a> Expected<'a> {
     pub(crate) fn chunk(&self, bytes: &[u8; CHUNK_HEADER_BYTES]) -> Result<ChunkHeader, Fault> {
         let header = ChunkHeader::decode(bytes)?;
         same("bundle", hex(&header.bundle), hex(&self.manifest.bundle))?;
+        same("version", header.version.number(), self.manifest.version.number())?;
         same("object", header.number, self.number)?;
         same("first frame", header.first_frame, self.first)?;
         same("cipher", u8::from(header.sealed), u8::from(self.manifest.sealed))?;
@@ -110,8 +111,9 @@ impl<'a> Expected<'a> {
             (true, true) => End::Bundle,
         };
         same("end", format!("{:?}", header.end), format!("{end:?}"))?;
-        let start = number.saturating_mul(FRAME_BYTES as u64);
-        let raw_len = self.manifest.image_bytes.saturating_sub(start).min(FRAME_BYTES as u64);
+        let most = self.manifest.frame_bytes();
+        let start = number.saturating_mul(most);
+        let raw_len = self.manifest.image_bytes.saturating_sub(start).min(most);
         same("raw length", u64::from(header.raw_len), raw_len)
     }
 }
@@ -155,7 +157,14 @@ impl<'a, R: Read> Walk<'a, R> {
             return Err(Finding::object("", Fault::Missing));
         };
         let reader = io::BufReader::with_capacity(MAX_BODY_BYTES, expected.open(source)?);
-        let chunk = ChunkHeader { number: 0, bundle: [0; 16], salt: [0; 32], first_frame: 0, sealed: false };
+        let chunk = ChunkHeader {
+            version: manifest.version,
+            number: 0,
+            bundle: [0; 16],
+            salt: [0; 32],
+            first_frame: 0,
+            sealed: false,
+        };
         let (next, chunk_bytes) = (expected.first, [0; CHUNK_HEADER_BYTES]);
         let (hasher, lengths) = (Sha256::new(), Vec::new());
         let mut walk = Self { expected, reader, hasher, bytes: 0, chunk_bytes, chunk, next, lengths };

@@ -19,7 +19,7 @@ use vtl_types::Label;
 
 use crate::chunk::{ChunkHeader, HEADER_BYTES as CHUNK_HEADER_BYTES};
 use crate::error::Fault;
-use crate::frame::{End, FRAME_BYTES, Frame, Packed};
+use crate::frame::{End, Frame, Packed};
 use crate::hashers::Hashers;
 use crate::manifest::{
     Attributes, Closed, Inside, MAX_RECIPIENTS, Manifest, ManifestError, Stamp, Stored, hex, manifest_name,
@@ -28,6 +28,7 @@ use crate::manifest::{
 use crate::map::{Map, MapError};
 use crate::packers::{Lost, Packers};
 use crate::table;
+use crate::version::Version;
 
 /// How long chunk objects may be at most.
 pub const CHUNK_SIZES: RangeInclusive<u64> = 1 << 20..=1 << 40;
@@ -56,6 +57,8 @@ pub trait Sink {
 
 /// What a bundle is made with.
 pub struct Settings {
+    /// Of the format; another one than the newest only to go on with what was begun with it.
+    pub version: Version,
     /// The cartridge's label.
     pub label: Label,
     /// When: the folder's name has it too.
@@ -236,6 +239,7 @@ impl<S: Sink> Writer<S> {
             return Err(WriteError::Settings(why.to_owned()));
         }
         let first = done.iter().map(|object| object.frames).sum();
+        let frame_bytes = settings.version.frame_bytes();
         Ok(Self {
             sink,
             packers: Packers::new(settings.codec, settings.level, 0),
@@ -245,7 +249,7 @@ impl<S: Sink> Writer<S> {
             bundle,
             map: Map::default(),
             content: blake3::Hasher::new(),
-            raw: Vec::with_capacity(FRAME_BYTES),
+            raw: Vec::with_capacity(frame_bytes),
             runs: Vec::new(),
             held: None,
             next_frame: first,
@@ -281,13 +285,14 @@ impl<S: Sink> Writer<S> {
     }
 
     fn take(&mut self, piece: &Portion) -> Result<(), WriteError> {
+        let frame_bytes = self.settings.version.frame_bytes();
         let mut left: &[u8] = &piece.bytes;
         while !left.is_empty() {
             // A full frame waits for a byte behind it: the last one may be full too.
-            if self.raw.len() == FRAME_BYTES {
+            if self.raw.len() == frame_bytes {
                 self.pack()?;
             }
-            let (taken, rest) = left.split_at(left.len().min(FRAME_BYTES - self.raw.len()));
+            let (taken, rest) = left.split_at(left.len().min(frame_bytes - self.raw.len()));
             self.raw.extend_from_slice(taken);
             Run::new(piece, piece.bytes.len() - left.len(), taken.len()).add_to(&mut self.runs);
             left = rest;
@@ -325,6 +330,7 @@ impl<S: Sink> Writer<S> {
             self.place(last, End::Bundle)?;
         }
         let mut manifest = Manifest {
+            version: self.settings.version,
             bundle: self.bundle,
             label: self.settings.label,
             created: self.settings.created,
@@ -356,7 +362,7 @@ impl<S: Sink> Writer<S> {
             self.runs.clear();
             return Ok(());
         }
-        let raw = std::mem::replace(&mut self.raw, Vec::with_capacity(FRAME_BYTES));
+        let raw = std::mem::replace(&mut self.raw, Vec::with_capacity(self.settings.version.frame_bytes()));
         // A frame may wait for a thread.
         let runs = Run::only_wholes(std::mem::take(&mut self.runs));
         match self.packers.give(Frame { raw, runs })? {
@@ -438,7 +444,14 @@ impl<S: Sink> Writer<S> {
             self.settings.random.fill(&mut salt).map_err(WriteError::Random)?;
         }
         let sealed = self.data_key.is_some();
-        let header = ChunkHeader { number, bundle: self.bundle, salt, first_frame: self.next_frame, sealed };
+        let header = ChunkHeader {
+            version: self.settings.version,
+            number,
+            bundle: self.bundle,
+            salt,
+            first_frame: self.next_frame,
+            sealed,
+        };
         let seal = self.data_key.as_ref().map(|key| header.cipher(key)).transpose();
         let seal = seal.map_err(|_| WriteError::Refused(Fault::Refused))?;
         let name = object_name(self.settings.label, number);

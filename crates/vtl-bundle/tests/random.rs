@@ -45,6 +45,7 @@ proptest! {
         let key = vector("none-sealed").key.unwrap();
         let public = || PublicKey::from_der(key.public().der()).unwrap();
         let settings = Settings {
+            version: vtl_bundle::Version::default(),
             label: "VTL003L8".parse().unwrap(),
             created: "20260101_000000".parse().unwrap(),
             generation: 1,

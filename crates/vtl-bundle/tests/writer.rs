@@ -8,7 +8,7 @@ use std::process::Command;
 
 use bytes::Bytes;
 use common::{Folder, vector};
-use vtl_bundle::{Event, Identity, Image, Manifest, Settings, Signed, Sink, Stored, Writer, verify};
+use vtl_bundle::{Event, Identity, Image, Manifest, Settings, Signed, Sink, Stored, Version, Writer, verify};
 use vtl_codec::{Compressed, Compressors, Method, Portion, PublicKey, Randomness, SigningKey};
 
 fn noise(len: usize, seed: u8) -> Vec<u8> {
@@ -36,6 +36,7 @@ fn tape() -> Vec<Thing> {
 
 fn settings(codec: Method) -> Settings {
     Settings {
+        version: Version::default(),
         label: "VTL002L8".parse().unwrap(),
         created: "20260101_000000".parse().unwrap(),
         generation: 3,
@@ -133,7 +134,7 @@ fn is_in(folder: &Folder, wanted: &[u8]) -> bool {
 
 #[test]
 fn what_was_compressed_before_is_taken_as_it_is_when_a_frame_has_all_of_it() {
-    let texts: Vec<_> = (0..5).map(compressed_before).collect();
+    let texts: Vec<_> = (0..7).map(compressed_before).collect();
     let blocks = blocks_of(&texts);
     let tape: Vec<Thing> = blocks
         .iter()
@@ -142,8 +143,8 @@ fn what_was_compressed_before_is_taken_as_it_is_when_a_frame_has_all_of_it() {
     for threads in [0, 2] {
         let folder = write_portions(Method::Zstd, &blocks, threads);
         let taken: Vec<bool> = texts.iter().map(|(_, whole)| is_in(&folder, whole.zstd())).collect();
-        // The third one lies on both sides of 262,144.
-        assert_eq!(taken, [true, true, false, true, true]);
+        // The sixth one lies on both sides of 524,288.
+        assert_eq!(taken, [true, true, true, true, true, false, true]);
         assert!(read(&folder) == tape);
     }
     for codec in [Method::Raw, Method::Lz4] {
@@ -288,8 +289,17 @@ fn a_tape_of_marks_alone_and_a_blank_one_are_bundles_too() {
 
 #[test]
 fn an_image_that_ends_with_a_frame_has_no_empty_frame_behind() {
-    for (len, frames) in [(262_143, 1), (262_144, 1), (262_145, 2), (524_288, 2)] {
-        let (manifest, folder) = write(settings(Method::Raw), &[Thing::Block(noise(len, 1))]);
+    for (version, len, frames) in [
+        (Version::V0, 262_143, 1),
+        (Version::V0, 262_144, 1),
+        (Version::V0, 262_145, 2),
+        (Version::V0, 524_288, 2),
+        (Version::V1, 524_287, 1),
+        (Version::V1, 524_288, 1),
+        (Version::V1, 524_289, 2),
+    ] {
+        let settings = Settings { version, ..settings(Method::Raw) };
+        let (manifest, folder) = write(settings, &[Thing::Block(noise(len, 1))]);
         assert_eq!(manifest.objects[0].frames, frames, "{len}");
         assert_eq!(read(&folder), [Thing::Block(noise(len, 1))]);
     }

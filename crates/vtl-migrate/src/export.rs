@@ -20,7 +20,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
-use vtl_bundle::{Attributes, Identity, MAX_RECIPIENTS, Manifest, Stored, Writer, object_name};
+use vtl_bundle::{Attributes, Identity, MAX_RECIPIENTS, Manifest, Stored, Version, Writer, object_name};
 use vtl_cartridge::{Facts, Kept, Reading};
 use vtl_codec::{Key, PublicKey, Sealer};
 use vtl_jobs::{Class, Failure, Outcome, Plan, PlannedTask, Ticket, Work};
@@ -65,6 +65,9 @@ pub struct Export {
 /// What a job is about, once it has begun: its checkpoint.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Course {
+    /// Number of the format's version that it was begun with.
+    #[serde(default)]
+    version: u32,
     cartridge: String,
     generation: u64,
     remote: String,
@@ -104,6 +107,11 @@ impl Course {
 
     fn save(&self, ticket: &Ticket) -> Result<(), Failure> {
         job::save_checkpoint(ticket, self)
+    }
+
+    fn version(&self) -> Result<Version, Failure> {
+        let unknown = || fail::unreadable("checkpoint", "its format is of a later version");
+        Version::from_number(self.version).ok_or_else(unknown)
     }
 
     fn half_sent(&self) -> Vec<String> {
@@ -486,6 +494,7 @@ impl Export {
         let identity = Identity::new(&world.random(), wanted.key.is_some()).map_err(no_random)?;
         let data_key = identity.data_key.as_ref().map(|key| self.seal(&identity.bundle, key)).transpose()?;
         Ok(Course {
+            version: Version::default().number(),
             cartridge: id.to_string(),
             generation: facts.generation,
             remote: wanted.remote,
@@ -678,6 +687,7 @@ impl Export {
         });
         let left: Vec<Left> = left.collect();
         let settings = vtl_bundle::Settings {
+            version: course.version()?,
             label: facts.label,
             created: end.name.created.clone(),
             generation: course.generation,
@@ -883,8 +893,10 @@ impl<'a> Exporting<'a> {
         proof: Option<String>,
         image_bytes: u64,
     ) -> Self {
-        let done = objects.iter().map(|stored| image_bytes_of(&stored.object)).sum();
-        let meter = Meter::new(ticket, done, image_bytes);
+        // What cannot be read is refused where it is written with.
+        let version = course.version().unwrap_or_default();
+        let done = objects.iter().map(|stored| image_bytes_of(&stored.object, version)).sum();
+        let meter = Meter::new(ticket, done, image_bytes, version);
         Self { ticket, world, course: Mutex::new(course), done: Mutex::new(Done { objects, proof }), meter }
     }
 

@@ -123,7 +123,7 @@ fn has_manifest(place: &Path, opened: &Opened) -> bool {
 
 fn fetch(ticket: &Ticket, end: &End, opened: &Opened, part: &Path) -> Result<(), Trouble> {
     let manifest = &opened.manifest;
-    let pace = Plain::new(ticket, manifest.image_bytes);
+    let pace = Plain::of(ticket, manifest.version, manifest.image_bytes);
     let staging = end.staging(ticket)?;
     receive(end.line(&staging), manifest, &pace, |inbox| {
         for object in &manifest.objects {

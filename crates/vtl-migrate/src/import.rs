@@ -210,7 +210,7 @@ impl Import {
         same_media(label, opened.manifest.label)?;
         within_bounds(&opened.manifest)?;
         let quarantined = quarantine_of(world, &end, &opened)?;
-        let pace = Plain::new(ticket, opened.manifest.image_bytes);
+        let pace = Plain::of(ticket, opened.manifest.version, opened.manifest.image_bytes);
         let id = chosen(world, ticket, request.lazy)?;
         if request.lazy && !is_listed(world, id)? {
             // Before there is a cartridge: no crash lists it without its mark.

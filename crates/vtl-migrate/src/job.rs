@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest as _, Sha256};
 use tokio::runtime::Handle;
-use vtl_bundle::{FRAME_BYTES, Manifest, Signed, Stored};
+use vtl_bundle::{Manifest, Signed, Stored, Version};
 use vtl_jobs::{Failure, JobId, Outcome, Ticket};
 use vtl_library::LibraryError;
 use vtl_meta::Tx;
@@ -249,9 +249,9 @@ pub(crate) fn id_of(text: &str) -> Result<CartridgeId, Failure> {
     unhex(text).map(CartridgeId).ok_or_else(|| fail::unreadable("checkpoint", "its cartridge is none"))
 }
 
-/// Bytes of the image in an object.
-pub(crate) fn image_bytes_of(object: &Stored) -> u64 {
-    object.frames.saturating_mul(FRAME_BYTES as u64)
+/// Bytes of the image in an object; a last one has less.
+pub(crate) fn image_bytes_of(object: &Stored, version: Version) -> u64 {
+    object.frames.saturating_mul(version.frame_bytes() as u64)
 }
 
 /// How far a job is, in bytes of the image.
@@ -261,11 +261,13 @@ pub(crate) struct Meter<'a> {
     /// How much of it was read for objects that are sent while they are made.
     read: AtomicU64,
     total: u64,
+    version: Version,
 }
 
 impl<'a> Meter<'a> {
-    pub(crate) fn new(ticket: &'a Ticket, done: u64, total: u64) -> Self {
-        let meter = Self { ticket, done: AtomicU64::new(0), read: AtomicU64::new(0), total };
+    /// `version`: of the bundle whose objects move.
+    pub(crate) fn new(ticket: &'a Ticket, done: u64, total: u64, version: Version) -> Self {
+        let meter = Self { ticket, done: AtomicU64::new(0), read: AtomicU64::new(0), total, version };
         meter.add(done);
         meter
     }
@@ -283,7 +285,7 @@ impl<'a> Meter<'a> {
     /// So much was read, from the image's beginning, of what is sent while it is made: but for a few pieces it has moved.
     pub(crate) fn read(&self, bytes: u64) {
         // Not for each small block.
-        if bytes.saturating_sub(self.read.load(Ordering::Relaxed)) >= FRAME_BYTES as u64 {
+        if bytes.saturating_sub(self.read.load(Ordering::Relaxed)) >= self.version.frame_bytes() as u64 {
             self.read.fetch_max(bytes, Ordering::Relaxed);
             self.tell();
         }
@@ -291,8 +293,8 @@ impl<'a> Meter<'a> {
 
     /// So many stored bytes of an object moved.
     pub(crate) fn moved(&self, object: &Stored, bytes: u64) {
-        let of_image =
-            u128::from(image_bytes_of(object)) * u128::from(bytes) / u128::from(object.bytes.max(1));
+        let of_image = u128::from(image_bytes_of(object, self.version)) * u128::from(bytes)
+            / u128::from(object.bytes.max(1));
         self.add(u64::try_from(of_image).unwrap_or(u64::MAX));
     }
 }
@@ -305,7 +307,12 @@ pub(crate) struct Plain<'a> {
 
 impl<'a> Plain<'a> {
     pub(crate) fn new(ticket: &'a Ticket, total: u64) -> Self {
-        Self { ticket, meter: Meter::new(ticket, 0, total) }
+        Self::of(ticket, Version::default(), total)
+    }
+
+    /// Where objects of a bundle of this version move.
+    pub(crate) fn of(ticket: &'a Ticket, version: Version, total: u64) -> Self {
+        Self { ticket, meter: Meter::new(ticket, 0, total, version) }
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use vtl_bundle::{Manifest, Stored};
+use vtl_bundle::{Manifest, Stored, Version};
 use vtl_codec::Randomness;
 use vtl_jobs::{Failure, Outcome, Plan, PlannedTask, Ticket, Work};
 use vtl_remote::{Class, Mode, Receipt, verify};
@@ -61,7 +61,8 @@ impl Verify {
         let objects = &opened.manifest.objects;
         let chosen = sample(objects, request.sample_percent, &world.random())?;
         let place = |object: &Stored| objects.iter().position(|one| one.name == object.name);
-        let pace = Plain::new(ticket, image_bytes(&chosen));
+        let version = opened.manifest.version;
+        let pace = Plain::of(ticket, version, image_bytes(&chosen, version));
         let mut wrong = Vec::new();
         for object in &chosen {
             let Some(said) = compare(&end, object, &pace)? else { continue };
@@ -92,8 +93,8 @@ impl Verify {
 }
 
 /// How much of the image they hold, as their manifest says, which may say anything.
-fn image_bytes(objects: &[&Stored]) -> u64 {
-    objects.iter().fold(0, |sum, object| sum.saturating_add(image_bytes_of(object)))
+fn image_bytes(objects: &[&Stored], version: Version) -> u64 {
+    objects.iter().fold(0, |sum, object| sum.saturating_add(image_bytes_of(object, version)))
 }
 
 /// What is wrong with an object that is not what it should be, with the frame if it is in one.
@@ -160,8 +161,8 @@ mod tests {
             sha256: String::new(),
             frames,
         };
-        assert_eq!(image_bytes(&[&object(1), &object(2)]), 3 << 18);
-        assert_eq!(image_bytes(&[&object(1 << 46), &object(1)]), u64::MAX);
+        assert_eq!(image_bytes(&[&object(1), &object(2)], Version::V0), 3 << 18);
+        assert_eq!(image_bytes(&[&object(1 << 46), &object(1)], Version::V0), u64::MAX);
     }
 
     #[test]

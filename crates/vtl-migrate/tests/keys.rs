@@ -265,6 +265,7 @@ fn what_a_bundle_says_of_its_cartridge_is_bounded() {
             std::fs::remove_file(file.unwrap().path()).unwrap();
         }
         let settings = Settings {
+            version: vtl_bundle::Version::default(),
             label: LABEL.parse().unwrap(),
             created: FOLDER[9..].parse().unwrap(),
             generation,

@@ -377,6 +377,7 @@ impl vtl_bundle::Sink for OnDisk {
 /// A bundle of three objects in the remote's folder.
 fn bundle(desk: &Desk) -> vtl_bundle::Manifest {
     let settings = vtl_bundle::Settings {
+        version: vtl_bundle::Version::default(),
         label: "VTL001L8".parse().unwrap(),
         created: "20261126_031500".parse().unwrap(),
         generation: 1,

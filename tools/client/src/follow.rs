@@ -2,15 +2,16 @@
 
 use std::io::{IsTerminal, Write};
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use vtl_api::{ApiError, ErrorCode};
 
 use crate::http::{Client, Failure, Method, Request};
 
-/// How often it is asked.
-const ASK: Duration = Duration::from_millis(500);
+/// How long it is waited until it is asked again: a part of what the job has taken so far, within these bounds.
+const ASK: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(500)];
+const PART: u32 = 50;
 
 /// Waits until the job with this number has ended; it must have been done.
 ///
@@ -18,14 +19,15 @@ const ASK: Duration = Duration::from_millis(500);
 /// It was cancelled, it failed, or the API does not answer.
 pub fn to_the_end(client: &Client, id: &Value, quiet: bool) -> Result<Value, Failure> {
     let request = Request { method: Method::Get, path: format!("/jobs/{id}"), body: None };
-    let mut teller = Teller::new(quiet);
+    let (mut teller, begun) = (Teller::new(quiet), Instant::now());
+    let [least, most] = ASK;
     loop {
         let job = client.send(&request)?;
         teller.tell(&job);
         match job["state"].as_str().unwrap_or_default() {
             "completed" => return Ok(job),
             "cancelled" | "failed" => return Err(Failure::Api(not_done(&job).into())),
-            _ => sleep(ASK),
+            _ => sleep((begun.elapsed() / PART).clamp(least, most)),
         }
     }
 }

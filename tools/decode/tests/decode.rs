@@ -319,6 +319,7 @@ fn the_second_decoder_reads_what_the_product_writes() {
             let key = PrivateKey::from_pem(&fs::read(case.path("made-up-key-1.pem")).unwrap()).unwrap();
             let public = PublicKey::from_der(key.public().der()).unwrap();
             let settings = Settings {
+                version: vtl_bundle::Version::default(),
                 label: "VTL001L8".parse().unwrap(),
                 created: "20261126_031500".parse().unwrap(),
                 generation: 1,

@@ -11,7 +11,7 @@ use vtl_bundle::{Finding, Frames, Index};
 use vtl_remote::{ByteStream, Class, Doing, Error, ObjectName, Span};
 use vtl_transfer::{Pace, Trouble, failure, on_remote};
 
-use super::{LOOK, LazyRow, PIECE_FRAMES, Unread};
+use super::{LOOK, LazyRow, Unread, frames_in_piece};
 use crate::fail;
 use crate::folder::FolderName;
 use crate::job::End;
@@ -40,16 +40,16 @@ impl Line {
         pace: &dyn Pace,
         came: &mut dyn FnMut(Bytes) -> Result<(), Unread>,
     ) -> Result<(), Unread> {
-        let mut raw = Vec::new();
+        let (mut raw, each) = (Vec::new(), frames_in_piece(frames.manifest()));
         for (at, part) in frames.parts(wanted) {
             let index = self.index(frames, at, pace)?;
             let range = index.range(&part).unwrap_or_default();
             let mut flow = self.flow(frames, at, range, pace)?;
-            for some in cut(part) {
+            for some in cut(part, each) {
                 let bytes = flow.take(index.range(&some).map_or(0, |range| len(&range)))?;
                 let (end, opened) = (some.end, frames.raw(&index, some, &bytes, &mut raw));
                 opened.map_err(|finding| self.damaged(&finding))?;
-                if end.is_multiple_of(PIECE_FRAMES) {
+                if end.is_multiple_of(each) {
                     came(std::mem::take(&mut raw).into())?;
                 }
             }
@@ -196,12 +196,12 @@ impl Flow<'_> {
     }
 }
 
-/// Frames, cut where pieces begin.
-fn cut(frames: Range<u64>) -> impl Iterator<Item = Range<u64>> {
-    let pieces = frames.start / PIECE_FRAMES..frames.end.div_ceil(PIECE_FRAMES);
+/// Frames, cut where pieces begin, of which each has so many.
+fn cut(frames: Range<u64>, each: u64) -> impl Iterator<Item = Range<u64>> {
+    let pieces = frames.start / each..frames.end.div_ceil(each);
     pieces.map(move |piece| {
-        let start = piece.saturating_mul(PIECE_FRAMES);
-        start.max(frames.start)..start.saturating_add(PIECE_FRAMES).min(frames.end)
+        let start = piece.saturating_mul(each);
+        start.max(frames.start)..start.saturating_add(each).min(frames.end)
     })
 }
 

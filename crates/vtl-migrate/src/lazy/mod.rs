@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
-use vtl_bundle::{Entry, FRAME_BYTES, Frames, Manifest, Signed};
+use vtl_bundle::{Entry, Frames, Manifest, Signed};
 use vtl_cartridge::{Absent, CartridgeError};
 use vtl_jobs::Failure;
 use vtl_store::{Store, StoreError};
@@ -40,8 +40,11 @@ pub use table::{LazyRow, MODULE as LAZY_MODULE, all as lazy_all, forget as lazy_
 pub(crate) use job::{Begin, begin, unbegin};
 pub(crate) use table::{from_folder, of};
 
-/// Frames in a piece.
-const PIECE_FRAMES: u64 = PIECE_BYTES / FRAME_BYTES as u64;
+/// Frames of this bundle in a piece.
+fn frames_in_piece(manifest: &Manifest) -> u64 {
+    PIECE_BYTES / manifest.frame_bytes()
+}
+
 /// Pieces in memory: what is fetched ahead at most, and some that a drive is at.
 const RECENT: usize = 24;
 /// How often a wait looks whether it is to end.
@@ -421,7 +424,8 @@ impl Lazy {
         came: &mut dyn FnMut(Bytes) -> Result<(), Unread>,
     ) -> Result<(), Unread> {
         let line = self.line()?;
-        let frames = pieces.start.saturating_mul(PIECE_FRAMES)..pieces.end.saturating_mul(PIECE_FRAMES);
+        let each = frames_in_piece(self.frames.manifest());
+        let frames = pieces.start.saturating_mul(each)..pieces.end.saturating_mul(each);
         let fetched = line.pieces(&self.frames, frames, pace, came);
         if matches!(fetched, Err(Unread::Away(_))) {
             *self.line.lock().unwrap_or_else(PoisonError::into_inner) = None;
