@@ -321,14 +321,6 @@ fn a_real_mail_server_takes_the_mail() {
     assert!(lines.recv_timeout(Duration::from_millis(300)).is_err());
 }
 
-const SECRETS: [&str; 5] = [
-    "made-up-chap-secret",
-    "made-up-metrics-token",
-    "made-up-webhook-secret",
-    "made-up passphrase of the pool",
-    "made-up-access-key",
-];
-
 fn secret(folder: &Path, name: &str, text: &str) -> String {
     let path = folder.join(name);
     fs::write(&path, format!("{text}\n")).unwrap();
@@ -336,37 +328,119 @@ fn secret(folder: &Path, name: &str, text: &str) -> String {
     path.display().to_string()
 }
 
+/// What `checkpoint.key` is, typed.
+const CHECKPOINT: &str = "made-up-checkpoint-key-32-bytes!";
+
+/// A server whose configuration and state folder name a secret of each kind that is kept in files. Each secret goes onto the list.
+fn with_secret_files(folder: &Path, secrets: &mut Vec<String>) -> Server {
+    let mut file = |name: &str, text: &str| {
+        secrets.push(text.to_owned());
+        secret(folder, name, text)
+    };
+    let target = "iqn.2026-11.internal.vtl:lib0";
+    let settings = [
+        "log.level=trace".to_owned(),
+        format!("metrics.token_file=\"{}\"", file("metrics", "made-up-metrics-token")),
+        "alerts.webhook.url=\"http://127.0.0.1:1/made-up-webhook-path?key=made-up-webhook-query\"".to_owned(),
+        format!("alerts.webhook.secret_file=\"{}\"", file("hook", "made-up-webhook-secret")),
+        "alerts.email.server=\"127.0.0.1:1\"".to_owned(),
+        "alerts.email.from=\"vtl@example.org\"".to_owned(),
+        "alerts.email.to=\"ann@example.org\"".to_owned(),
+        "alerts.email.user=vtl".to_owned(),
+        format!("alerts.email.password_file=\"{}\"", file("mail", "made-up-mail-password")),
+        "store.encryption=aes-256-gcm".to_owned(),
+        format!("store.passphrase_file=\"{}\"", file("pool", "made-up passphrase of the pool")),
+        format!("secrets.passphrase_file=\"{}\"", file("sealing", "made-up passphrase of the seal")),
+        "iscsi.discovery_chap.user=finder".to_owned(),
+        format!("iscsi.discovery_chap.secret_file=\"{}\"", file("find", "made-up-chap-discovery")),
+        format!("iscsi.target.\"{target}\".user=host"),
+        format!("iscsi.target.\"{target}\".secret_file=\"{}\"", file("chap", "made-up-chap-of-a-file")),
+        "api.public_url=\"http://127.0.0.1:8460\"".to_owned(),
+        "access.oidc.issuer=\"http://127.0.0.1:1\"".to_owned(),
+        "access.oidc.client_id=vtl".to_owned(),
+        format!("access.oidc.client_secret_file=\"{}\"", file("client", "made-up-client-secret")),
+        "access.oidc.roles.viewer=[\"tape-readers\"]".to_owned(),
+        "remotes.rclone_flags=[\"--header\"]".to_owned(),
+    ];
+    secrets.extend(["made-up-webhook-path", "made-up-webhook-query"].map(str::to_owned));
+    let arguments: Vec<&str> = settings.iter().flat_map(|setting| ["--set", setting.as_str()]).collect();
+    let mut server = Server::start_at(folder, &arguments);
+    assert_eq!(server.stop(), Some(0));
+    let checkpoint = server.state().join("checkpoint.key");
+    fs::write(&checkpoint, CHECKPOINT).unwrap();
+    fs::set_permissions(&checkpoint, fs::Permissions::from_mode(0o600)).unwrap();
+    server.start_again();
+    assert!(!fs::read_to_string(&checkpoint).is_ok_and(|text| text == CHECKPOINT), "it is sealed");
+    let link = server.welcome.iter().find_map(|line| line.split_once("#setup=")).expect("a one-time link").1;
+    secrets.extend([CHECKPOINT.to_owned(), link.split(' ').next().unwrap().to_owned(), server.token()]);
+    server
+}
+
+/// Gives it a secret of each kind that comes over the API, and lets it use those that it can try.
+fn with_secrets_of_the_api(server: &Server, folder: &Path, secrets: &mut Vec<String>) {
+    let mut planted = |text: &str| {
+        secrets.push(text.to_owned());
+        text.to_owned()
+    };
+    let password = planted("made-up password of a user");
+    server.api("POST", "/users", &json!({ "name": "ann", "password": password, "roles": ["administrator"] }));
+    let log_in = json!({ "user": "ann", "password": password });
+    let (status, head, session) = server.ask_whole("POST", "/session", &log_in, &[]);
+    assert_eq!(status, 200, "{session}");
+    let cookie = head.lines().find_map(|line| line.strip_prefix("set-cookie: vtl=")).unwrap();
+    planted(cookie.split(';').next().unwrap());
+    planted(session["csrf"].as_str().unwrap());
+    let token = server.api("POST", "/tokens", &json!({ "name": "watch", "role": "viewer" }));
+    planted(token["token"].as_str().unwrap());
+
+    let library =
+        json!({ "name": "lib1", "profile": "ibm-03584l32", "drives": 1, "slots": 2, "mailslots": 1 });
+    server.api("POST", "/libraries", &library);
+    let chap = json!({
+        "user": "host", "secret": planted("made-up-chap-of-api"),
+        "mutual_user": "vtl", "mutual_secret": planted("made-up-mutual-of-api"),
+    });
+    server.api("PUT", "/iscsi/targets/lib1/chap", &chap);
+
+    let key = folder.join("key.pem");
+    let made = Command::new("openssl").args(["genrsa", "-out"]).arg(&key).arg("2048").output().unwrap();
+    assert!(made.status.success(), "{made:?}");
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+    server.api("POST", "/keys", &json!({ "name": "off-site", "file": key }));
+    planted(fs::read_to_string(&key).unwrap().lines().nth(3).unwrap());
+
+    let mut file = |name: &str, text: &str| secret(folder, name, &planted(text));
+    let remotes = [
+        json!({
+            "name": "cloud", "type": "s3", "endpoint": "http://127.0.0.1:1", "bucket": "tapes",
+            "allow_http": true, "access_key_file": file("access", "made-up-access-key"),
+            "secret_key_file": file("secret", "made-up-secret-key"),
+        }),
+        json!({
+            "name": "dav", "type": "webdav", "endpoint": "http://127.0.0.1:1/dav", "allow_http": true,
+            "user": "u", "password_file": file("dav", "made-up-dav-password"),
+        }),
+        json!({
+            "name": "flags", "type": "rclone", "rclone_remote": "disk:/srv",
+            "rclone_flags": [format!("--header=Authorization: {}", planted("made-up-flag-of-rclone"))],
+        }),
+    ];
+    for remote in &remotes {
+        server.api("POST", "/remotes", remote);
+    }
+    for name in ["cloud", "dav", "flags"] {
+        drop(server.ask("POST", &format!("/remotes/{name}/test"), &json!({})));
+    }
+    drop(server.ask("POST", "/alerts/test", &json!({})));
+}
+
 #[test]
 fn a_bundle_tells_everything_but_secrets() {
     let folder = tempfile::tempdir().unwrap();
-    let [chap, token, hook, pool, access] = SECRETS;
-    let file = |name: &str, text: &str| secret(folder.path(), name, text);
-    let target = "iqn.2026-11.internal.vtl:lib0";
-    let server = Server::start(&[
-        "--set",
-        "log.level=trace",
-        "--set",
-        &format!("metrics.token_file=\"{}\"", file("metrics", token)),
-        "--set",
-        "alerts.webhook.url=\"http://127.0.0.1:1/\"",
-        "--set",
-        &format!("alerts.webhook.secret_file=\"{}\"", file("hook", hook)),
-        "--set",
-        "store.encryption=aes-256-gcm",
-        "--set",
-        &format!("store.passphrase_file=\"{}\"", file("pool", pool)),
-        "--set",
-        &format!("iscsi.target.\"{target}\".user=\"host\""),
-        "--set",
-        &format!("iscsi.target.\"{target}\".secret_file=\"{}\"", file("chap", chap)),
-    ]);
-    let remote = json!({
-        "name": "cloud", "type": "s3", "endpoint": "http://127.0.0.1:1", "bucket": "tapes", "allow_http": true,
-        "access_key_file": file("access", access), "secret_key_file": file("secret", access),
-    });
-    server.api("POST", "/remotes", &remote);
-    server.api("POST", "/remotes/cloud/test", &json!({}));
-    drop(server.ask("POST", "/alerts/test", &json!({})));
+    let mut secrets = Vec::new();
+    let server = with_secret_files(folder.path(), &mut secrets);
+    with_secrets_of_the_api(&server, folder.path(), &mut secrets);
+    assert!(secrets.iter().all(|planted| planted.len() >= 12), "{secrets:?}");
     let (status, head, bytes) = page(
         &server,
         "/api/v1/system/diag/bundle",
@@ -384,7 +458,7 @@ fn a_bundle_tells_everything_but_secrets() {
     for entry in fs::read_dir(out.join("vtl-diag")).unwrap() {
         let path = entry.unwrap().path();
         let text = fs::read_to_string(&path).unwrap();
-        for planted in SECRETS.iter().copied().chain([server.token().as_str()]) {
+        for planted in &secrets {
             assert!(!text.contains(planted), "{planted} is in {}", path.display());
         }
         assert!(!text.is_empty(), "{}", path.display());
@@ -413,6 +487,10 @@ fn a_bundle_tells_everything_but_secrets() {
     );
     let read = |name: &str| fs::read_to_string(out.join("vtl-diag").join(name)).unwrap();
     assert!(read("config.toml").contains("alerts.webhook.secret_file = "));
+    assert!(read("config.toml").contains("alerts.webhook.url = \"http://127.0.0.1:1/***\""));
+    // What everybody who may look is told.
+    let told = server.get("/config/effective").to_string() + &server.get("/system/status").to_string();
+    assert!(!secrets.iter().any(|planted| told.contains(planted)), "{told}");
     assert!(read("metrics.txt").ends_with("# EOF\n"));
     assert!(read("log.txt").contains("vtld"), "the last of the log");
     let versions: Value = serde_json::from_str(&read("versions.json")).unwrap();
