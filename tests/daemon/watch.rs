@@ -165,8 +165,10 @@ fn the_figures_of_a_pool_are_what_was_written_what_of_it_was_new_and_what_that_t
 #[test]
 fn jobs_and_remotes_are_counted_by_kind_and_by_name() {
     let server = Server::start(&[]);
-    let place = tempfile::tempdir().unwrap();
-    server.api("POST", "/remotes", &json!({ "name": "shed", "type": "folder", "path": place.path() }));
+    let disk = tempfile::tempdir().unwrap();
+    let place = disk.path().join("shed");
+    fs::create_dir(&place).unwrap();
+    server.api("POST", "/remotes", &json!({ "name": "shed", "type": "folder", "path": place }));
     server.api("POST", "/remotes/shed/test", &json!({}));
     server.api("POST", "/store/gc", &json!({}));
     let text = metrics(&server);
@@ -178,6 +180,15 @@ fn jobs_and_remotes_are_counted_by_kind_and_by_name() {
     assert_eq!(sample(&text, refused), "1");
     assert_ne!(sample(&text, "vtl_remote_sent_bytes_total{remote=\"shed\"}"), "0");
     parsed(&text);
+    // Its disk is not mounted, and then it is.
+    let away = disk.path().join("away");
+    let up = || sample(&metrics(&server), "vtl_remote_up{remote=\"shed\"}");
+    fs::rename(&place, &away).unwrap();
+    assert_ne!(server.ask("POST", "/remotes/shed/test", &json!({})).0, 200);
+    assert_eq!(up(), "0");
+    fs::rename(&away, &place).unwrap();
+    server.api("POST", "/remotes/shed/test", &json!({}));
+    assert_eq!(up(), "1");
 }
 
 #[test]
