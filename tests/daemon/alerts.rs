@@ -10,11 +10,14 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::exports::{tape, write};
+use crate::exports::{BLOCK, tape, write};
+use crate::listeners::Stream;
 use crate::store::{packs_in, unload};
-use crate::support::{PATIENCE, Server, eventually};
+use crate::support::scsi::{DRIVE, ONE_FILEMARK};
+use crate::support::{PATIENCE, Server, eventually, noise};
 use crate::watch::page;
 
 /// An HTTP server of one purpose: the bodies that are posted to it.
@@ -60,10 +63,15 @@ fn a_failed_job_is_told_once_can_be_acknowledged_and_is_over_when_it_is_cleared(
     let (url, bodies) = web();
     let place = tempfile::tempdir().unwrap();
     let mut server = Server::start(&["--set", &format!("alerts.webhook.url=\"{url}\"")]);
+    let mut stream = Stream::open(&server, "?types=alert", "");
     let id = failing_job(&server, place.path());
     let told = bodies.recv_timeout(PATIENCE).unwrap();
     assert_eq!((&told["event"], &told["rule"]), (&json!("raised"), &json!("job-failed")));
     assert_eq!(told["subject"], json!(format!("job {id}")));
+    // Who listens to events hears the same.
+    let heard = stream.next();
+    assert_eq!((heard.kind.as_str(), &heard.data), ("alert", &server.get("/alerts")[0]));
+    drop(stream);
     let alert = &server.get("/alerts")[0];
     assert_eq!((&alert["state"], &alert["id"]), (&json!("raised"), &told["id"]));
     let known = server.api("POST", &format!("/alerts/{}/ack", alert["id"]), &json!({}));
@@ -72,7 +80,10 @@ fn a_failed_job_is_told_once_can_be_acknowledged_and_is_over_when_it_is_cleared(
     assert_eq!(server.stop(), Some(0));
     server.start_again();
     assert_eq!(server.get("/alerts")[0]["state"], "acknowledged");
+    let mut stream = Stream::open(&server, "?types=alert", "");
     server.api("DELETE", "/jobs", &Value::Null);
+    let heard = stream.next().data;
+    assert_eq!((&heard["state"], &heard["id"]), (&json!("cleared"), &alert["id"]));
     let told = bodies.recv_timeout(PATIENCE).unwrap();
     assert_eq!((&told["event"], &told["id"]), (&json!("cleared"), &alert["id"]));
     assert_eq!(server.get("/alerts")[0]["state"], "cleared");
@@ -201,6 +212,87 @@ fn what_the_scrub_found_before_a_restart_is_over_when_a_pass_of_after_it_has_fou
     next_told_is_a_failed_job(&server, &bodies);
     assert_eq!(alert(&server, "damage", "raised").unwrap()["id"], raised["id"]);
     server.api("POST", "/store/scrub", &json!({ "rate": "max" }));
+    let over = bodies.recv_timeout(PATIENCE).unwrap();
+    assert_eq!((&over["event"], &over["id"]), (&json!("cleared"), &raised["id"]));
+}
+
+#[test]
+fn a_pool_that_fills_and_a_drive_that_raises_a_flag_are_told() {
+    let (url, bodies) = web();
+    let server = Server::start(&[
+        "--set",
+        "store.size=64m",
+        "--set",
+        "cartridge.size=4g",
+        "--set",
+        "alerts.space_percent=70",
+        "--set",
+        &format!("alerts.webhook.url=\"{url}\""),
+    ]);
+    server.api("PATCH", "/cartridges/VTL002L8", &json!({ "write_protect": true }));
+    let mut host = server.session(1);
+    host.load(1, 0);
+    host.load(2, 1);
+    for at in 0..208 {
+        // 52 of 64 MiB. In so small a pool the end is always near.
+        let outcome = host.write(DRIVE, &noise(at, BLOCK));
+        assert!([(0, 0, 0), (0x00, 0x00, 0x02)].contains(&outcome.code()), "{outcome:02x?}");
+    }
+    host.run(DRIVE, &ONE_FILEMARK, 0, &[]);
+    assert_eq!(host.write(DRIVE + 1, b"x").check(), (0x07, 0x27, 0x00));
+    // One look finds both, or each is found by a look of its own.
+    let mut told: Vec<Value> = (0..2).map(|_| bodies.recv_timeout(PATIENCE).unwrap()).collect();
+    told.sort_by_key(|body| body["rule"].to_string());
+    let terms = |body: &Value| ["event", "rule", "subject", "severity"].map(|name| body[name].clone());
+    assert_eq!(
+        told.iter().map(terms).collect::<Vec<_>>(),
+        [
+            ["raised", "space", "store", "critical"].map(Value::from),
+            ["raised", "tape-alert", "lib0 drive 1", "warning"].map(Value::from),
+        ]
+    );
+    let used = told[0]["message"].as_str().unwrap().split_once(" % are used; ").unwrap().0;
+    assert!((70..=100).contains(&used.parse::<u8>().unwrap()), "{told:?}");
+    // SSC-4: flag 9 is write protect.
+    assert_eq!(told[1]["message"], "TapeAlert flags are raised: 9");
+}
+
+/// A certificate for this machine that ends in so many days, and its key.
+fn certificate(folder: &Path, days: &str) {
+    let made = Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"])
+        .args(["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-days", days])
+        .args(["-keyout", "api.key", "-out", "api.crt"])
+        .current_dir(folder)
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{made:?}");
+    fs::set_permissions(folder.join("api.key"), fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+#[test]
+fn a_certificate_that_ends_soon_is_told_until_another_one_is_read() {
+    let (url, bodies) = web();
+    let folder = tempfile::tempdir().unwrap();
+    certificate(folder.path(), "3");
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let server = Server::start(&[
+        "--set",
+        &format!("api.tls.cert=\"{}\"", path("api.crt")),
+        "--set",
+        &format!("api.tls.key=\"{}\"", path("api.key")),
+        "--set",
+        "alerts.certificate_days=4",
+        "--set",
+        &format!("alerts.webhook.url=\"{url}\""),
+    ]);
+    let raised = bodies.recv_timeout(PATIENCE).unwrap();
+    assert_eq!((&raised["event"], &raised["rule"]), (&json!("raised"), &json!("certificate")));
+    assert_eq!((&raised["subject"], &raised["severity"]), (&json!("api"), &json!("warning")));
+    let message = raised["message"].as_str().unwrap();
+    assert!(message.starts_with("the certificate of the API ends 20"), "{message}");
+    certificate(folder.path(), "30");
+    server.signal(Signal::HUP);
     let over = bodies.recv_timeout(PATIENCE).unwrap();
     assert_eq!((&over["event"], &over["id"]), (&json!("cleared"), &raised["id"]));
 }
