@@ -276,6 +276,7 @@ impl Driver {
         let Some(nexus) = &mut self.nexus else { return };
         let scsi = Command {
             nexus: nexus.id,
+            from: Some(self.peer.ip().to_canonical()),
             cdb: Cdb(command.cdb),
             data_out: command.data_out,
             now: scsi::Instant(clock::now_ns()),

@@ -8,6 +8,7 @@ use std::cell::RefCell;
 use std::fmt;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
+use scsi::Host;
 use tracing::info;
 use vtl_jobs::{JobError, NewJob};
 use vtl_library::{LibraryError, Moved};
@@ -30,8 +31,8 @@ struct Shared {
     wake: OnceLock<Box<Wake>>,
 }
 
-/// Hears what was moved, and whether something of it was ejected.
-type Wake = dyn Fn(&[Moved], bool) + Send + Sync;
+/// Hears what was moved, by which host, and whether something of it was ejected.
+type Wake = dyn Fn(&[Moved], Option<&Host>, bool) + Send + Sync;
 
 impl fmt::Debug for Ejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -43,6 +44,8 @@ impl fmt::Debug for Ejection {
 #[derive(Debug)]
 pub struct Event {
     id: String,
+    /// Who commanded it; none: the operator, or a rule of his.
+    host: Option<Host>,
     /// As the last try of its transaction had it.
     ejected: RefCell<Vec<(Label, Ending)>>,
 }
@@ -67,8 +70,8 @@ impl Ending {
 
 impl Event {
     /// Another one each time.
-    pub fn new() -> Self {
-        Self { id: crate::state::hexadecimal(&crate::random::id()), ejected: RefCell::default() }
+    pub fn new(host: Option<Host>) -> Self {
+        Self { id: crate::state::hexadecimal(&crate::random::id()), host, ejected: RefCell::default() }
     }
 }
 
@@ -84,7 +87,7 @@ impl Ejection {
     }
 
     /// Who is told of movements. Said once.
-    pub fn tell(&self, wake: impl Fn(&[Moved], bool) + Send + Sync + 'static) {
+    pub fn tell(&self, wake: impl Fn(&[Moved], Option<&Host>, bool) + Send + Sync + 'static) {
         drop(self.0.wake.set(Box::new(wake)));
     }
 
@@ -159,7 +162,7 @@ impl Ejection {
         }
         let is_any = !event.ejected.borrow().is_empty();
         if let Some(wake) = self.0.wake.get() {
-            wake(moved, is_any);
+            wake(moved, event.host.as_ref(), is_any);
         }
         is_any
     }
@@ -407,7 +410,7 @@ mod tests {
         let state = bench.folder.path().join("state");
         let ejection = &bench.daemon.ejection;
         let (before, after) = ((slot(1), 0), (Place::Vault, 1));
-        let event = Event::new();
+        let event = Event::new(None);
         let moved: Result<(), LibraryError> = bench.daemon.meta.change(|tx| {
             assert_eq!(killed_now(&state), before, "begun");
             let moved =
@@ -484,7 +487,7 @@ mod tests {
             folder: "VTL001L8-20261126_031500".to_owned(),
             generation: 0,
         };
-        let event = Event::new();
+        let event = Event::new(None);
         let moved: Result<(), LibraryError> = meta.change(|tx| {
             let moved =
                 vtl_library::move_medium(tx, &lib0(), slot(1), MAILSLOT, Mover::Robot, &Gates::open())?;
@@ -548,7 +551,7 @@ mod tests {
     fn a_transaction_that_fails_after_the_job_was_queued_leaves_cartridge_drive_and_list_as_they_were() {
         let bench = Bench::exporting();
         bench.robot(slot(1), Place::Drive(0)).unwrap();
-        let event = Event::new();
+        let event = Event::new(None);
         let failed: Result<(), LibraryError> = bench.daemon.meta.change(|tx| {
             let moved = vtl_library::move_medium(
                 tx,

@@ -1,6 +1,6 @@
 //! The library as its changer sees it: the inventory's rows, and the drives' bays that must agree with them.
 //!
-//! Every move, from an initiator or an operator, goes through [`LibraryInventory::carry`], on the changer's thread:
+//! Every move, from an initiator or an operator, goes through [`LibraryInventory::carry`] or its like for a host, on the changer's thread:
 //!
 //! 1. a dry run of the inventory's transaction: refusals cost nothing;
 //! 2. drives that give a cartridge up are unloaded, which makes its data durable; it stays open, in our hands;
@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use scsi::spc::Identity;
-use scsi::{DriveFacts, Element, ElementState, Geometry, Inventory, Occupant};
+use scsi::{DriveFacts, Element, ElementState, Geometry, Host, Inventory, Occupant};
 use tracing::{error, info};
 use vtl_library::{Cartridge, Gates, Library, LibraryError, MoveFault, Moved, Mover};
 use vtl_meta::{MetaError, Tx};
@@ -193,7 +193,7 @@ impl LibraryInventory {
         left_out
     }
 
-    /// Moves cartridges as `change` says. `sources`: places that it takes cartridges from.
+    /// Moves cartridges as `change` says, for the operator. `sources`: places that it takes cartridges from.
     ///
     /// # Errors
     /// Nothing has moved then.
@@ -203,8 +203,19 @@ impl LibraryInventory {
         force: Force,
         change: impl Fn(&mut Tx<'_>, &Gates) -> Result<Vec<Moved>, LibraryError>,
     ) -> Result<Vec<Moved>, CarryError> {
+        self.carry_for(None, sources, force, change)
+    }
+
+    /// The same for this host.
+    fn carry_for(
+        &mut self,
+        host: Option<&Host>,
+        sources: &[Place],
+        force: Force,
+        change: impl Fn(&mut Tx<'_>, &Gates) -> Result<Vec<Moved>, LibraryError>,
+    ) -> Result<Vec<Moved>, CarryError> {
         let gates = self.gates(sources, force)?;
-        let event = Event::new();
+        let event = Event::new(host.cloned());
         let change = |tx: &mut Tx<'_>, gates: &Gates| {
             let moved = change(tx, gates)?;
             self.ejection.follow(tx, &self.name, moved, &event)
@@ -518,18 +529,24 @@ impl Inventory for LibraryInventory {
         elements.into_iter().filter_map(|found| state(&found, &bays)).collect()
     }
 
-    fn move_medium(&mut self, from: Element, to: Element) -> Result<(), scsi::MoveFault> {
+    fn move_medium(&mut self, by: &Host, from: Element, to: Element) -> Result<(), scsi::MoveFault> {
         let (from, to, name) = (place(from)?, place(to)?, self.name.clone());
-        self.carry(&[from], Force(false), |tx, gates| {
+        self.carry_for(Some(by), &[from], Force(false), |tx, gates| {
             vtl_library::move_medium(tx, &name, from, to, Mover::Robot, gates).map(|moved| vec![moved])
         })
         .map(drop)
         .map_err(fault)
     }
 
-    fn exchange(&mut self, first: Element, to: Element, second_to: Element) -> Result<(), scsi::MoveFault> {
+    fn exchange(
+        &mut self,
+        by: &Host,
+        first: Element,
+        to: Element,
+        second_to: Element,
+    ) -> Result<(), scsi::MoveFault> {
         let (source, middle, last, name) = (place(first)?, place(to)?, place(second_to)?, self.name.clone());
-        self.carry(&[source, middle], Force(false), |tx, gates| {
+        self.carry_for(Some(by), &[source, middle], Force(false), |tx, gates| {
             vtl_library::exchange(tx, &name, source, middle, last, Mover::Robot, gates).map(Vec::from)
         })
         .map(drop)

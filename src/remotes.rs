@@ -233,7 +233,11 @@ impl Remotes {
     /// There is none; its settings or credentials are wrong now.
     pub fn open(&self, name: &str) -> Result<Arc<dyn Remote>, RemoteRefused> {
         let row = self.row(&given(name)?)?;
-        Ok(self.meters.metered(self.connect(&row.name, &row.definition)?))
+        let opened = self.connect(&row.name, &row.definition);
+        if let Err(RemoteRefused::Driver(error)) = &opened {
+            self.meters.not_opened(&row.name.to_string(), error);
+        }
+        Ok(self.meters.metered(opened?))
     }
 
     /// What calls of remotes have counted.

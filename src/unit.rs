@@ -479,7 +479,7 @@ mod tests {
 
     fn command(nexus: NexusId, cdb: &[u8], data: &[u8]) -> Command {
         let data_out = vec![Bytes::copy_from_slice(data)];
-        Command { nexus, cdb: Cdb::new(cdb), data_out, now: scsi::Instant(0) }
+        Command { nexus, from: None, cdb: Cdb::new(cdb), data_out, now: scsi::Instant(0) }
     }
 
     /// PERSISTENT RESERVE OUT, Exclusive Access: service action, key, service action key.

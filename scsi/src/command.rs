@@ -2,6 +2,7 @@
 
 use alloc::{string::String, vec::Vec};
 use bytes::Bytes;
+use core::net::IpAddr;
 
 use crate::sense::{Check, Sense, SenseFormat};
 
@@ -51,6 +52,8 @@ impl Cdb {
 pub struct Command {
     /// Who sent it.
     pub nexus: NexusId,
+    /// Where it came from, if the transport has addresses.
+    pub from: Option<IpAddr>,
     /// What is asked.
     pub cdb: Cdb,
     /// Everything that the initiator sent, in order; pieces as they came from the socket.

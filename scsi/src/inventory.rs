@@ -1,6 +1,7 @@
 //! What a medium changer needs of the library.
 
 use alloc::{string::String, vec::Vec};
+use core::net::IpAddr;
 
 /// How many elements there are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -65,6 +66,15 @@ pub struct ElementState {
     pub drive: Option<DriveFacts>,
 }
 
+/// Who commands a movement.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Host {
+    /// Name of its initiator port.
+    pub name: String,
+    /// Where it is, if the transport has addresses.
+    pub address: Option<IpAddr>,
+}
+
 /// Why a movement was refused; nothing has moved.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MoveFault {
@@ -96,17 +106,23 @@ pub trait Inventory {
     /// All elements of all kinds in any order, as they are now.
     fn elements(&self) -> Vec<ElementState>;
 
-    /// Moves a cartridge. Durable when it returns.
+    /// Moves a cartridge, as this host commands. Durable when it returns.
     ///
     /// # Errors
     /// See [`MoveFault`].
-    fn move_medium(&mut self, from: Element, to: Element) -> Result<(), MoveFault>;
+    fn move_medium(&mut self, by: &Host, from: Element, to: Element) -> Result<(), MoveFault>;
 
     /// Moves `first` to `to` and what was there to `second_to` (which may equal `first`), as one step.
     ///
     /// # Errors
     /// See [`MoveFault`].
-    fn exchange(&mut self, first: Element, to: Element, second_to: Element) -> Result<(), MoveFault>;
+    fn exchange(
+        &mut self,
+        by: &Host,
+        first: Element,
+        to: Element,
+        second_to: Element,
+    ) -> Result<(), MoveFault>;
 
     /// Whether the last movement has made somebody take a cartridge out of a mailslot, so that the element is empty although it was a destination.
     fn was_mailslot_emptied(&self) -> bool {

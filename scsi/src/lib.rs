@@ -22,7 +22,7 @@ mod testing;
 mod unit;
 
 pub use command::{Cdb, Command, DataIn, InitiatorPort, Instant, NexusId, Reply, Status};
-pub use inventory::{DriveFacts, Element, ElementState, Geometry, Inventory, MoveFault, Occupant};
+pub use inventory::{DriveFacts, Element, ElementState, Geometry, Host, Inventory, MoveFault, Occupant};
 pub use medium::{AttributeFault, Fault, Medium, MediumFacts, Object, Position, Spaced, Stop, Written};
 pub use persist::{Persist, PersistFault};
 pub use personality::Personality;

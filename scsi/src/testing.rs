@@ -65,7 +65,7 @@ pub(crate) fn send_out(unit: &mut impl LogicalUnit, nexus: NexusId, cdb: &[u8], 
     // In two pieces, as a socket may bring it.
     let (first, second) = data.split_at(data.len() / 2);
     let data_out = [first, second].into_iter().map(Bytes::copy_from_slice).collect();
-    unit.execute(&Command { nexus, cdb: Cdb::new(cdb), data_out, now: Instant(0) })
+    unit.execute(&Command { nexus, from: None, cdb: Cdb::new(cdb), data_out, now: Instant(0) })
 }
 
 pub(crate) fn data(reply: &Reply) -> Vec<u8> {

@@ -4,6 +4,7 @@ use std::io;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 
+use scsi::Host;
 use serde_json::{Map, Value, json};
 use vtl_api::{ApiError, ErrorCode};
 use vtl_audit::{AuditError, AuditLog, EntryKind, Reader, Record, Report};
@@ -151,6 +152,12 @@ fn event(what: &str, detail: Value, result: String) -> Record {
     Record { result, ..record(EntryKind::Event, "vtld", String::new(), what, detail) }
 }
 
+/// The same, done by this host. Its name has the form of an iSCSI name, so it is no user's.
+fn done_by(host: &Host, record: Record) -> Record {
+    let from = host.address.map_or_else(String::new, |address| address.to_string());
+    Record { who: host.name.clone(), from, ..record }
+}
+
 fn write(audit: &Mutex<AuditLog>, record: Record) {
     let what = record.what.clone();
     if let Err(error) = lock(audit).append(record) {
@@ -286,13 +293,17 @@ impl Access {
 
     /// Something that nobody asked for over the API: a move by a host, the end of a job. Nobody waits for it here.
     fn note_event(&self, what: &str, detail: Value, result: String) {
-        if let Some(record) = self.later.add(event(what, detail, result)) {
+        self.note_later(event(what, detail, result));
+    }
+
+    fn note_later(&self, record: Record) {
+        if let Some(record) = self.later.add(record) {
             self.note(record);
         }
     }
 
-    /// Cartridges were moved, by a host or as the entry before this one says.
-    pub(crate) fn note_moves(&self, moved: &[vtl_library::Moved]) {
+    /// Cartridges were moved, by this host or as the entry before this one says.
+    pub(crate) fn note_moves(&self, moved: &[vtl_library::Moved], host: Option<&Host>) {
         for one in moved {
             let library = one.cartridge.library.as_ref().map(ToString::to_string);
             let detail = json!({
@@ -301,7 +312,11 @@ impl Access {
                 "to": one.to.to_string(),
                 "library": library,
             });
-            self.note_event("move", detail, "ok".to_owned());
+            let record = event("move", detail, "ok".to_owned());
+            self.note_later(match host {
+                Some(host) => done_by(host, record),
+                None => record,
+            });
         }
     }
 

@@ -312,6 +312,34 @@ mod tests {
     }
 
     #[test]
+    fn a_remote_whose_folder_is_gone_when_it_is_to_be_used_is_away() {
+        let folder = tempfile::tempdir().unwrap();
+        let daemon = open(folder.path(), &[]);
+        let place = folder.path().join("shed");
+        std::fs::create_dir(&place).unwrap();
+        let remote = vtl_api::CreateRemote {
+            name: "shed".to_owned(),
+            kind: "folder".to_owned(),
+            path: Some(place.display().to_string()),
+            ..Default::default()
+        };
+        daemon.remote_create(&remote).unwrap();
+        let told = || {
+            let (_, found) = daemon.findings();
+            let of = found.into_iter().find(|one| one.rule == Rule::RemoteAway);
+            of.map(|one| (one.subject, one.reading, one.message))
+        };
+        assert!(daemon.remotes.open("shed").is_ok());
+        assert_eq!(told(), Some(("remote shed".to_owned(), Reading::Unknown, String::new())));
+        std::fs::remove_dir(&place).unwrap();
+        assert!(daemon.remotes.open("shed").is_err());
+        let (subject, reading, message) = told().unwrap();
+        assert_eq!((subject.as_str(), reading), ("remote shed", Reading::Bad));
+        assert!(message.starts_with("it cannot be used since 20"), "{message}");
+        daemon.stop();
+    }
+
+    #[test]
     fn flags_are_told_by_their_numbers_in_the_standard() {
         assert_eq!(flags(0), [""; 0]);
         assert_eq!(flags(1 << 63 | 1 << 58 | 1), ["1", "6", "64"]);

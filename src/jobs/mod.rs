@@ -56,9 +56,9 @@ impl Jobs {
         let weak = Arc::downgrade(daemon);
         daemon.ejection.tell({
             let daemon = weak.clone();
-            move |moved, ejected| {
+            move |moved, host, ejected| {
                 let Some(daemon) = daemon.upgrade() else { return };
-                daemon.access.note_moves(moved);
+                daemon.access.note_moves(moved, host);
                 moved.iter().for_each(|one| daemon.events.publish(Kind::Move, &told::a_move(one)));
                 if ejected {
                     daemon.jobs.poke();

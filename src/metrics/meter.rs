@@ -204,6 +204,7 @@ mod tests {
     fn command(opcode: u8, now_ns: u64) -> Command {
         Command {
             nexus: NexusId(1),
+            from: None,
             cdb: Cdb::new(&[opcode, 0, 0, 0, 0, 0]),
             data_out: Vec::new(),
             now: Instant(now_ns),

@@ -115,6 +115,12 @@ impl RemoteMeters {
         Arc::new(Metered { remote, meter })
     }
 
+    /// A remote that could not be opened, so that no call of it was made: a folder whose disk is not mounted.
+    pub fn not_opened(&self, name: &str, error: &Error) {
+        let meter = lock(&self.0).entry(name.to_owned()).or_default().clone();
+        lock(&meter.counts).note_away(error);
+    }
+
     /// A remote that was removed: one of the same name counts anew.
     pub fn forget(&self, name: &str) {
         lock(&self.0).remove(name);
@@ -129,6 +135,19 @@ impl RemoteMeters {
 /// Whether an error says that the remote as a whole cannot be used, and not one object of it.
 fn is_away(class: Class) -> bool {
     matches!(class, Class::Unavailable | Class::Denied | Class::Misconfigured)
+}
+
+impl Counts {
+    /// Notes an error that says so.
+    fn note_away(&mut self, error: &Error) {
+        if !is_away(error.class()) {
+            return;
+        }
+        let fresh = || Away { since_unix_s: clock::unix_seconds(), failures: 0, why: String::new() };
+        let away = self.away.get_or_insert_with(fresh);
+        away.failures += 1;
+        away.why = error.to_string();
+    }
 }
 
 impl RemoteMeter {
@@ -147,12 +166,7 @@ impl RemoteMeter {
             return outcome;
         };
         *counts.failures.entry((call, error.class().word())).or_default() += 1;
-        if is_away(error.class()) {
-            let fresh = || Away { since_unix_s: clock::unix_seconds(), failures: 0, why: String::new() };
-            let away = counts.away.get_or_insert_with(fresh);
-            away.failures += 1;
-            away.why = error.to_string();
-        }
+        counts.note_away(error);
         if counts.failed.len() < MOST_FAILED {
             counts.failed.insert((call, object.to_owned()));
         }

@@ -10,11 +10,14 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::exports::{tape, write};
+use crate::exports::{BLOCK, tape, write};
+use crate::listeners::Stream;
 use crate::store::{packs_in, unload};
-use crate::support::{PATIENCE, Server, eventually};
+use crate::support::scsi::{DRIVE, ONE_FILEMARK};
+use crate::support::{PATIENCE, Server, eventually, noise};
 use crate::watch::page;
 
 /// An HTTP server of one purpose: the bodies that are posted to it.
@@ -60,10 +63,15 @@ fn a_failed_job_is_told_once_can_be_acknowledged_and_is_over_when_it_is_cleared(
     let (url, bodies) = web();
     let place = tempfile::tempdir().unwrap();
     let mut server = Server::start(&["--set", &format!("alerts.webhook.url=\"{url}\"")]);
+    let mut stream = Stream::open(&server, "?types=alert", "");
     let id = failing_job(&server, place.path());
     let told = bodies.recv_timeout(PATIENCE).unwrap();
     assert_eq!((&told["event"], &told["rule"]), (&json!("raised"), &json!("job-failed")));
     assert_eq!(told["subject"], json!(format!("job {id}")));
+    // Who listens to events hears the same.
+    let heard = stream.next();
+    assert_eq!((heard.kind.as_str(), &heard.data), ("alert", &server.get("/alerts")[0]));
+    drop(stream);
     let alert = &server.get("/alerts")[0];
     assert_eq!((&alert["state"], &alert["id"]), (&json!("raised"), &told["id"]));
     let known = server.api("POST", &format!("/alerts/{}/ack", alert["id"]), &json!({}));
@@ -72,7 +80,10 @@ fn a_failed_job_is_told_once_can_be_acknowledged_and_is_over_when_it_is_cleared(
     assert_eq!(server.stop(), Some(0));
     server.start_again();
     assert_eq!(server.get("/alerts")[0]["state"], "acknowledged");
+    let mut stream = Stream::open(&server, "?types=alert", "");
     server.api("DELETE", "/jobs", &Value::Null);
+    let heard = stream.next().data;
+    assert_eq!((&heard["state"], &heard["id"]), (&json!("cleared"), &alert["id"]));
     let told = bodies.recv_timeout(PATIENCE).unwrap();
     assert_eq!((&told["event"], &told["id"]), (&json!("cleared"), &alert["id"]));
     assert_eq!(server.get("/alerts")[0]["state"], "cleared");
@@ -206,6 +217,87 @@ fn what_the_scrub_found_before_a_restart_is_over_when_a_pass_of_after_it_has_fou
 }
 
 #[test]
+fn a_pool_that_fills_and_a_drive_that_raises_a_flag_are_told() {
+    let (url, bodies) = web();
+    let server = Server::start(&[
+        "--set",
+        "store.size=64m",
+        "--set",
+        "cartridge.size=4g",
+        "--set",
+        "alerts.space_percent=70",
+        "--set",
+        &format!("alerts.webhook.url=\"{url}\""),
+    ]);
+    server.api("PATCH", "/cartridges/VTL002L8", &json!({ "write_protect": true }));
+    let mut host = server.session(1);
+    host.load(1, 0);
+    host.load(2, 1);
+    for at in 0..208 {
+        // 52 of 64 MiB. In so small a pool the end is always near.
+        let outcome = host.write(DRIVE, &noise(at, BLOCK));
+        assert!([(0, 0, 0), (0x00, 0x00, 0x02)].contains(&outcome.code()), "{outcome:02x?}");
+    }
+    host.run(DRIVE, &ONE_FILEMARK, 0, &[]);
+    assert_eq!(host.write(DRIVE + 1, b"x").check(), (0x07, 0x27, 0x00));
+    // One look finds both, or each is found by a look of its own.
+    let mut told: Vec<Value> = (0..2).map(|_| bodies.recv_timeout(PATIENCE).unwrap()).collect();
+    told.sort_by_key(|body| body["rule"].to_string());
+    let terms = |body: &Value| ["event", "rule", "subject", "severity"].map(|name| body[name].clone());
+    assert_eq!(
+        told.iter().map(terms).collect::<Vec<_>>(),
+        [
+            ["raised", "space", "store", "critical"].map(Value::from),
+            ["raised", "tape-alert", "lib0 drive 1", "warning"].map(Value::from),
+        ]
+    );
+    let used = told[0]["message"].as_str().unwrap().split_once(" % are used; ").unwrap().0;
+    assert!((70..=100).contains(&used.parse::<u8>().unwrap()), "{told:?}");
+    // SSC-4: flag 9 is write protect.
+    assert_eq!(told[1]["message"], "TapeAlert flags are raised: 9");
+}
+
+/// A certificate for this machine that ends in so many days, and its key.
+fn certificate(folder: &Path, days: &str) {
+    let made = Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"])
+        .args(["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-days", days])
+        .args(["-keyout", "api.key", "-out", "api.crt"])
+        .current_dir(folder)
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{made:?}");
+    fs::set_permissions(folder.join("api.key"), fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+#[test]
+fn a_certificate_that_ends_soon_is_told_until_another_one_is_read() {
+    let (url, bodies) = web();
+    let folder = tempfile::tempdir().unwrap();
+    certificate(folder.path(), "3");
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let server = Server::start(&[
+        "--set",
+        &format!("api.tls.cert=\"{}\"", path("api.crt")),
+        "--set",
+        &format!("api.tls.key=\"{}\"", path("api.key")),
+        "--set",
+        "alerts.certificate_days=4",
+        "--set",
+        &format!("alerts.webhook.url=\"{url}\""),
+    ]);
+    let raised = bodies.recv_timeout(PATIENCE).unwrap();
+    assert_eq!((&raised["event"], &raised["rule"]), (&json!("raised"), &json!("certificate")));
+    assert_eq!((&raised["subject"], &raised["severity"]), (&json!("api"), &json!("warning")));
+    let message = raised["message"].as_str().unwrap();
+    assert!(message.starts_with("the certificate of the API ends 20"), "{message}");
+    certificate(folder.path(), "30");
+    server.signal(Signal::HUP);
+    let over = bodies.recv_timeout(PATIENCE).unwrap();
+    assert_eq!((&over["event"], &over["id"]), (&json!("cleared"), &raised["id"]));
+}
+
+#[test]
 fn a_receiver_that_hangs_delays_no_other_and_nothing_else() {
     let hanging = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/", hanging.local_addr().unwrap());
@@ -321,14 +413,6 @@ fn a_real_mail_server_takes_the_mail() {
     assert!(lines.recv_timeout(Duration::from_millis(300)).is_err());
 }
 
-const SECRETS: [&str; 5] = [
-    "made-up-chap-secret",
-    "made-up-metrics-token",
-    "made-up-webhook-secret",
-    "made-up passphrase of the pool",
-    "made-up-access-key",
-];
-
 fn secret(folder: &Path, name: &str, text: &str) -> String {
     let path = folder.join(name);
     fs::write(&path, format!("{text}\n")).unwrap();
@@ -336,37 +420,119 @@ fn secret(folder: &Path, name: &str, text: &str) -> String {
     path.display().to_string()
 }
 
+/// What `checkpoint.key` is, typed.
+const CHECKPOINT: &str = "made-up-checkpoint-key-32-bytes!";
+
+/// A server whose configuration and state folder name a secret of each kind that is kept in files. Each secret goes onto the list.
+fn with_secret_files(folder: &Path, secrets: &mut Vec<String>) -> Server {
+    let mut file = |name: &str, text: &str| {
+        secrets.push(text.to_owned());
+        secret(folder, name, text)
+    };
+    let target = "iqn.2026-11.internal.vtl:lib0";
+    let settings = [
+        "log.level=trace".to_owned(),
+        format!("metrics.token_file=\"{}\"", file("metrics", "made-up-metrics-token")),
+        "alerts.webhook.url=\"http://127.0.0.1:1/made-up-webhook-path?key=made-up-webhook-query\"".to_owned(),
+        format!("alerts.webhook.secret_file=\"{}\"", file("hook", "made-up-webhook-secret")),
+        "alerts.email.server=\"127.0.0.1:1\"".to_owned(),
+        "alerts.email.from=\"vtl@example.org\"".to_owned(),
+        "alerts.email.to=\"ann@example.org\"".to_owned(),
+        "alerts.email.user=vtl".to_owned(),
+        format!("alerts.email.password_file=\"{}\"", file("mail", "made-up-mail-password")),
+        "store.encryption=aes-256-gcm".to_owned(),
+        format!("store.passphrase_file=\"{}\"", file("pool", "made-up passphrase of the pool")),
+        format!("secrets.passphrase_file=\"{}\"", file("sealing", "made-up passphrase of the seal")),
+        "iscsi.discovery_chap.user=finder".to_owned(),
+        format!("iscsi.discovery_chap.secret_file=\"{}\"", file("find", "made-up-chap-discovery")),
+        format!("iscsi.target.\"{target}\".user=host"),
+        format!("iscsi.target.\"{target}\".secret_file=\"{}\"", file("chap", "made-up-chap-of-a-file")),
+        "api.public_url=\"http://127.0.0.1:8460\"".to_owned(),
+        "access.oidc.issuer=\"http://127.0.0.1:1\"".to_owned(),
+        "access.oidc.client_id=vtl".to_owned(),
+        format!("access.oidc.client_secret_file=\"{}\"", file("client", "made-up-client-secret")),
+        "access.oidc.roles.viewer=[\"tape-readers\"]".to_owned(),
+        "remotes.rclone_flags=[\"--header\"]".to_owned(),
+    ];
+    secrets.extend(["made-up-webhook-path", "made-up-webhook-query"].map(str::to_owned));
+    let arguments: Vec<&str> = settings.iter().flat_map(|setting| ["--set", setting.as_str()]).collect();
+    let mut server = Server::start_at(folder, &arguments);
+    assert_eq!(server.stop(), Some(0));
+    let checkpoint = server.state().join("checkpoint.key");
+    fs::write(&checkpoint, CHECKPOINT).unwrap();
+    fs::set_permissions(&checkpoint, fs::Permissions::from_mode(0o600)).unwrap();
+    server.start_again();
+    assert!(!fs::read_to_string(&checkpoint).is_ok_and(|text| text == CHECKPOINT), "it is sealed");
+    let link = server.welcome.iter().find_map(|line| line.split_once("#setup=")).expect("a one-time link").1;
+    secrets.extend([CHECKPOINT.to_owned(), link.split(' ').next().unwrap().to_owned(), server.token()]);
+    server
+}
+
+/// Gives it a secret of each kind that comes over the API, and lets it use those that it can try.
+fn with_secrets_of_the_api(server: &Server, folder: &Path, secrets: &mut Vec<String>) {
+    let mut planted = |text: &str| {
+        secrets.push(text.to_owned());
+        text.to_owned()
+    };
+    let password = planted("made-up password of a user");
+    server.api("POST", "/users", &json!({ "name": "ann", "password": password, "roles": ["administrator"] }));
+    let log_in = json!({ "user": "ann", "password": password });
+    let (status, head, session) = server.ask_whole("POST", "/session", &log_in, &[]);
+    assert_eq!(status, 200, "{session}");
+    let cookie = head.lines().find_map(|line| line.strip_prefix("set-cookie: vtl=")).unwrap();
+    planted(cookie.split(';').next().unwrap());
+    planted(session["csrf"].as_str().unwrap());
+    let token = server.api("POST", "/tokens", &json!({ "name": "watch", "role": "viewer" }));
+    planted(token["token"].as_str().unwrap());
+
+    let library =
+        json!({ "name": "lib1", "profile": "ibm-03584l32", "drives": 1, "slots": 2, "mailslots": 1 });
+    server.api("POST", "/libraries", &library);
+    let chap = json!({
+        "user": "host", "secret": planted("made-up-chap-of-api"),
+        "mutual_user": "vtl", "mutual_secret": planted("made-up-mutual-of-api"),
+    });
+    server.api("PUT", "/iscsi/targets/lib1/chap", &chap);
+
+    let key = folder.join("key.pem");
+    let made = Command::new("openssl").args(["genrsa", "-out"]).arg(&key).arg("2048").output().unwrap();
+    assert!(made.status.success(), "{made:?}");
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+    server.api("POST", "/keys", &json!({ "name": "off-site", "file": key }));
+    planted(fs::read_to_string(&key).unwrap().lines().nth(3).unwrap());
+
+    let mut file = |name: &str, text: &str| secret(folder, name, &planted(text));
+    let remotes = [
+        json!({
+            "name": "cloud", "type": "s3", "endpoint": "http://127.0.0.1:1", "bucket": "tapes",
+            "allow_http": true, "access_key_file": file("access", "made-up-access-key"),
+            "secret_key_file": file("secret", "made-up-secret-key"),
+        }),
+        json!({
+            "name": "dav", "type": "webdav", "endpoint": "http://127.0.0.1:1/dav", "allow_http": true,
+            "user": "u", "password_file": file("dav", "made-up-dav-password"),
+        }),
+        json!({
+            "name": "flags", "type": "rclone", "rclone_remote": "disk:/srv",
+            "rclone_flags": [format!("--header=Authorization: {}", planted("made-up-flag-of-rclone"))],
+        }),
+    ];
+    for remote in &remotes {
+        server.api("POST", "/remotes", remote);
+    }
+    for name in ["cloud", "dav", "flags"] {
+        drop(server.ask("POST", &format!("/remotes/{name}/test"), &json!({})));
+    }
+    drop(server.ask("POST", "/alerts/test", &json!({})));
+}
+
 #[test]
 fn a_bundle_tells_everything_but_secrets() {
     let folder = tempfile::tempdir().unwrap();
-    let [chap, token, hook, pool, access] = SECRETS;
-    let file = |name: &str, text: &str| secret(folder.path(), name, text);
-    let target = "iqn.2026-11.internal.vtl:lib0";
-    let server = Server::start(&[
-        "--set",
-        "log.level=trace",
-        "--set",
-        &format!("metrics.token_file=\"{}\"", file("metrics", token)),
-        "--set",
-        "alerts.webhook.url=\"http://127.0.0.1:1/\"",
-        "--set",
-        &format!("alerts.webhook.secret_file=\"{}\"", file("hook", hook)),
-        "--set",
-        "store.encryption=aes-256-gcm",
-        "--set",
-        &format!("store.passphrase_file=\"{}\"", file("pool", pool)),
-        "--set",
-        &format!("iscsi.target.\"{target}\".user=\"host\""),
-        "--set",
-        &format!("iscsi.target.\"{target}\".secret_file=\"{}\"", file("chap", chap)),
-    ]);
-    let remote = json!({
-        "name": "cloud", "type": "s3", "endpoint": "http://127.0.0.1:1", "bucket": "tapes", "allow_http": true,
-        "access_key_file": file("access", access), "secret_key_file": file("secret", access),
-    });
-    server.api("POST", "/remotes", &remote);
-    server.api("POST", "/remotes/cloud/test", &json!({}));
-    drop(server.ask("POST", "/alerts/test", &json!({})));
+    let mut secrets = Vec::new();
+    let server = with_secret_files(folder.path(), &mut secrets);
+    with_secrets_of_the_api(&server, folder.path(), &mut secrets);
+    assert!(secrets.iter().all(|planted| planted.len() >= 12), "{secrets:?}");
     let (status, head, bytes) = page(
         &server,
         "/api/v1/system/diag/bundle",
@@ -384,7 +550,7 @@ fn a_bundle_tells_everything_but_secrets() {
     for entry in fs::read_dir(out.join("vtl-diag")).unwrap() {
         let path = entry.unwrap().path();
         let text = fs::read_to_string(&path).unwrap();
-        for planted in SECRETS.iter().copied().chain([server.token().as_str()]) {
+        for planted in &secrets {
             assert!(!text.contains(planted), "{planted} is in {}", path.display());
         }
         assert!(!text.is_empty(), "{}", path.display());
@@ -413,6 +579,10 @@ fn a_bundle_tells_everything_but_secrets() {
     );
     let read = |name: &str| fs::read_to_string(out.join("vtl-diag").join(name)).unwrap();
     assert!(read("config.toml").contains("alerts.webhook.secret_file = "));
+    assert!(read("config.toml").contains("alerts.webhook.url = \"http://127.0.0.1:1/***\""));
+    // What everybody who may look is told.
+    let told = server.get("/config/effective").to_string() + &server.get("/system/status").to_string();
+    assert!(!secrets.iter().any(|planted| told.contains(planted)), "{told}");
     assert!(read("metrics.txt").ends_with("# EOF\n"));
     assert!(read("log.txt").contains("vtld"), "the last of the log");
     let versions: Value = serde_json::from_str(&read("versions.json")).unwrap();

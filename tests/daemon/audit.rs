@@ -5,8 +5,8 @@ use std::os::unix::fs::PermissionsExt;
 
 use serde_json::{Value, json};
 
-use crate::support::Server;
 use crate::support::scsi::CHANGER;
+use crate::support::{Initiator, LIB0, Login, Server};
 
 fn entries(server: &Server, query: &str) -> Vec<Value> {
     server.get(&format!("/audit{query}")).as_array().unwrap().clone()
@@ -60,17 +60,40 @@ fn log_ins_refusals_and_passwords_are_written_without_the_passwords() {
 }
 
 #[test]
-fn a_move_by_a_host_is_written() {
+fn a_move_by_a_host_is_written_with_its_initiator_and_address_and_one_by_the_api_with_neither() {
     let server = Server::start(&[]);
-    let mut host = server.session(1);
-    host.attentions(CHANGER);
-    host.load(1, 0);
-    let moves = entries(&server, "?kind=event&what=move");
-    assert_eq!(moves[0]["detail"]["label"], "VTL001L8");
+    let login = |name: &str| Initiator::login(server.portal, &Login::to(LIB0).named(name)).unwrap();
+    let mut one = login("iqn.2026-11.test.example:one");
+    let mut two = login("iqn.2026-11.test.example:two");
+    one.load(1, 0);
+    two.attentions(CHANGER);
+    let elements = two.elements();
+    // EXCHANGE MEDIUM: slot 2 to drive 0, what is there to slot 20.
+    let addresses = [elements.storage + 1, elements.drive, elements.storage + 19].map(u16::to_be_bytes);
+    let [[a, b], [c, d], [e, f]] = addresses;
+    two.run(CHANGER, &[0xa6, 0, 0, 0, a, b, c, d, e, f, 0, 0], 0, &[]).good();
+    // Refused: the slot is empty.
+    assert_eq!(two.move_medium(elements.storage, elements.drive + 1).check(), (0x05, 0x3b, 0x0e));
+    server.api("POST", "/cartridges/VTL003L8/move", &json!({ "to": "slot:21" }));
+    let moves: Vec<Value> = entries(&server, "?kind=event&what=move")
+        .iter()
+        .rev()
+        .map(|row| {
+            let detail = &row["detail"];
+            json!([row["who"], row["from"], detail["label"], detail["from"], detail["to"], row["result"]])
+        })
+        .collect();
+    let (one, two) = ("iqn.2026-11.test.example:one", "iqn.2026-11.test.example:two");
     assert_eq!(
-        (&moves[0]["detail"]["from"], &moves[0]["detail"]["to"]),
-        (&json!("slot:1"), &json!("drive:0"))
+        json!(moves),
+        json!([
+            [one, "127.0.0.1", "VTL001L8", "slot:1", "drive:0", "ok"],
+            [two, "127.0.0.1", "VTL002L8", "slot:2", "drive:0", "ok"],
+            [two, "127.0.0.1", "VTL001L8", "drive:0", "slot:20", "ok"],
+            ["vtld", "", "VTL003L8", "slot:3", "slot:21", "ok"],
+        ])
     );
+    assert_eq!(entries(&server, &format!("?who={two}")).len(), 2, "they are found by the name");
 }
 
 #[test]

@@ -10,8 +10,9 @@ use crate::exports::{
     BLOCK, LABEL, Thing, done, export, import, key, kill_until_ended, load_from_vault, read, remote, second,
     until_ended, write,
 };
-use crate::support::scsi::{DRIVE, ERASE, ONE_FILEMARK};
+use crate::support::scsi::{DRIVE, ERASE, ONE_FILEMARK, REWIND, TEST_UNIT_READY};
 use crate::support::{Initiator, Server, eventually, noise, rounds};
+use crate::watch::{metrics, sample};
 
 /// What says that a block is elsewhere and cannot be reached: ABORTED COMMAND, LOGICAL UNIT COMMUNICATION FAILURE.
 const AWAY: (u8, u8, u8) = (0x0b, 0x08, 0x00);
@@ -153,6 +154,36 @@ fn a_cartridge_is_read_where_it_is_needed_first_and_is_an_ordinary_one_when_all_
     assert_eq!(other.api("POST", "/store/check", &Value::Null)["damage"], json!([]));
     let (status, told) = other.ask("DELETE", "/remotes/r", &Value::Null);
     assert_eq!(status, 200, "{told}");
+}
+
+#[test]
+fn a_read_that_waits_for_its_remote_and_what_waits_behind_it_are_the_depth_of_the_queue() {
+    let (keys, disk) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let place = disk.path().join("place");
+    fs::create_dir(&place).unwrap();
+    let server = Server::start(&["--set", "cartridge.size=1g"]);
+    let folder = exported(&server, &place, keys.path(), &tape(1));
+    let other = second_with(&["--set", "migrate.read_wait=4s", "--set", "transfer.retry.pause=1s"]);
+    remote(&other, &place);
+    key(&other, keys.path());
+    carry(&place.join(&folder), &disk.path().join("aside"), None);
+    let id = import(&other, &json!({ "remote": "r", "folder": folder, "lazy": true }));
+    assert_eq!(until_ended(&other, &id)["state"], "failed");
+    let mut host = load_from_vault(&other);
+    host.attentions(DRIVE);
+    host.run(DRIVE, &REWIND, 0, &[]).good();
+    let depth = || sample(&metrics(&other), "vtl_queue_depth{unit=\"lib0-drive0\"}");
+    assert_eq!(depth(), "0");
+    // The remote does not answer, so the drive waits as long as it is to.
+    fs::rename(&place, disk.path().join("away")).unwrap();
+    let waits = host.start(DRIVE, &[0x08, 0x02, 4, 0, 0, 0], BLOCK, &[]);
+    let behind = [(); 2].map(|()| host.start(DRIVE, &TEST_UNIT_READY, 0, &[]));
+    eventually("three commands are owed an answer", || (depth() == "3").then_some(()));
+    assert_eq!(host.wait(waits).code(), AWAY);
+    for tag in behind {
+        host.wait(tag).good();
+    }
+    assert_eq!(depth(), "0");
 }
 
 fn second_with(set: &[&str]) -> Server {

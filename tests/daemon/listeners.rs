@@ -9,21 +9,21 @@ use serde_json::{Value, json};
 use crate::support::{PATIENCE, Server};
 
 /// A stream of events.
-struct Stream {
+pub(crate) struct Stream {
     lines: BufReader<TcpStream>,
     status: u16,
 }
 
 /// One event: its name, what it is about, and what it says.
 #[derive(Debug)]
-struct Event {
+pub(crate) struct Event {
     id: String,
-    kind: String,
-    data: Value,
+    pub(crate) kind: String,
+    pub(crate) data: Value,
 }
 
 impl Stream {
-    fn open(server: &Server, query: &str, headers: &str) -> Self {
+    pub(crate) fn open(server: &Server, query: &str, headers: &str) -> Self {
         let mut socket = TcpStream::connect(server.api).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         let request = format!(
@@ -44,7 +44,7 @@ impl Stream {
         line.trim_end().to_owned()
     }
 
-    fn next(&mut self) -> Event {
+    pub(crate) fn next(&mut self) -> Event {
         let mut event = Event { id: String::new(), kind: String::new(), data: Value::Null };
         for _ in 0..1000 {
             let line = self.line();
@@ -152,7 +152,7 @@ fn a_thousand_clients_and_two_hundred_streams_take_little_memory() {
     for _ in 0..50 {
         server.get("/cartridges");
     }
-    let before = server.resident_kib();
+    let before = server.reset_peak_kib();
     let mut streams: Vec<Stream> = (0..STREAMS).map(|_| Stream::open(&server, "", "")).collect();
     assert!(streams.iter().all(|stream| stream.status == 200));
     let request = format!(
@@ -165,19 +165,17 @@ fn a_thousand_clients_and_two_hundred_streams_take_little_memory() {
     let (head, end) = request.split_at(request.len() - 2);
     clients.iter_mut().for_each(|client| client.write_all(head.as_bytes()).unwrap());
     clients.iter_mut().for_each(|client| client.write_all(end.as_bytes()).unwrap());
-    let mut peak = server.resident_kib();
     for client in &mut clients {
         client.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut answer = String::new();
         client.read_to_string(&mut answer).unwrap();
         assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("VTL010L8"), "{answer}");
-        peak = peak.max(server.resident_kib());
     }
     server.api("POST", "/cartridges/VTL001L8/move", &json!({ "to": "slot:20" }));
     for stream in &mut streams {
         assert_eq!(stream.next().data["label"], "VTL001L8");
     }
-    peak = peak.max(server.resident_kib());
+    let peak = server.peak_kib();
     println!(
         "{CLIENTS} clients and {STREAMS} streams: {} KiB more than {before}",
         peak.saturating_sub(before)

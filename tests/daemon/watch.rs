@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use serde_json::{Value, json};
 
 use crate::support::scsi::{DRIVE, ONE_FILEMARK, REWIND};
-use crate::support::{PATIENCE, Server, eventually};
+use crate::support::{PATIENCE, Server, eventually, noise};
 
 /// A page beside the API: status, head, body.
 pub(crate) fn page(server: &Server, path: &str, headers: &[(&str, &str)]) -> (u16, String, Vec<u8>) {
@@ -29,7 +29,7 @@ fn with_token(server: &Server, path: &str) -> (u16, String, Vec<u8>) {
     page(server, path, &[("Authorization", &format!("Bearer {}", server.token()))])
 }
 
-fn metrics(server: &Server) -> String {
+pub(crate) fn metrics(server: &Server) -> String {
     let (status, head, body) = with_token(server, "/metrics");
     assert_eq!(status, 200);
     assert!(
@@ -41,7 +41,7 @@ fn metrics(server: &Server) -> String {
 
 /// The value of one sample, written as in the text.
 #[track_caller]
-fn sample(text: &str, name: &str) -> String {
+pub(crate) fn sample(text: &str, name: &str) -> String {
     let found = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     found.unwrap_or_else(|| panic!("{name} in\n{text}")).to_owned()
 }
@@ -127,10 +127,48 @@ fn the_metrics_say_what_a_host_has_written_read_and_been_told_and_a_foreign_pars
 }
 
 #[test]
+fn the_figures_of_a_pool_are_what_was_written_what_of_it_was_new_and_what_that_takes_compressed() {
+    const MIB: u64 = 1 << 20;
+    // A commit that comes in the middle, as on a slow machine, cuts a chunk that is new; and packs have headers.
+    const LITTLE: u64 = MIB / 8;
+    let server = Server::start(&["--set", "store.gc=manual"]);
+    let mut host = server.session(1);
+    host.load(1, 0);
+    let mut put = |content: &[u8]| {
+        for block in content.chunks(1 << 18) {
+            host.write(DRIVE, block).good();
+        }
+        host.run(DRIVE, &ONE_FILEMARK, 0, &[]).good();
+        let text = metrics(&server);
+        let figure = |name: &str| {
+            sample(&text, &format!("vtl_pool_{name}_bytes{{pool=\"default\"}}")).parse::<u64>().unwrap()
+        };
+        (figure("logical"), figure("unique"), figure("stored"))
+    };
+    let random = noise(1, 1 << 20);
+    let (logical, unique, stored) = put(&random);
+    assert_eq!((logical, unique), (MIB, MIB));
+    assert!((MIB..MIB + LITTLE).contains(&stored), "noise does not compress: {stored}");
+    // Deduplication saves all of it.
+    let (logical, unique, before) = put(&random);
+    assert_eq!(logical, 2 * MIB);
+    assert!((MIB..MIB + LITTLE).contains(&unique), "{unique}");
+    assert!((stored..stored + LITTLE).contains(&before), "{before} after {stored}");
+    // Of what is new and no noise, compression saves more than half.
+    let lines: String =
+        (0..30_000).map(|n| format!("line {n} of a text that nobody has written\n")).collect();
+    let (logical, both, after) = put(&lines.as_bytes()[..1 << 20]);
+    assert_eq!((logical, both), (3 * MIB, unique + MIB));
+    assert!((before + MIB / 100..before + MIB / 2).contains(&after), "{after} after {before}");
+}
+
+#[test]
 fn jobs_and_remotes_are_counted_by_kind_and_by_name() {
     let server = Server::start(&[]);
-    let place = tempfile::tempdir().unwrap();
-    server.api("POST", "/remotes", &json!({ "name": "shed", "type": "folder", "path": place.path() }));
+    let disk = tempfile::tempdir().unwrap();
+    let place = disk.path().join("shed");
+    fs::create_dir(&place).unwrap();
+    server.api("POST", "/remotes", &json!({ "name": "shed", "type": "folder", "path": place }));
     server.api("POST", "/remotes/shed/test", &json!({}));
     server.api("POST", "/store/gc", &json!({}));
     let text = metrics(&server);
@@ -142,6 +180,15 @@ fn jobs_and_remotes_are_counted_by_kind_and_by_name() {
     assert_eq!(sample(&text, refused), "1");
     assert_ne!(sample(&text, "vtl_remote_sent_bytes_total{remote=\"shed\"}"), "0");
     parsed(&text);
+    // Its disk is not mounted, and then it is.
+    let away = disk.path().join("away");
+    let up = || sample(&metrics(&server), "vtl_remote_up{remote=\"shed\"}");
+    fs::rename(&place, &away).unwrap();
+    assert_ne!(server.ask("POST", "/remotes/shed/test", &json!({})).0, 200);
+    assert_eq!(up(), "0");
+    fs::rename(&away, &place).unwrap();
+    server.api("POST", "/remotes/shed/test", &json!({}));
+    assert_eq!(up(), "1");
 }
 
 #[test]

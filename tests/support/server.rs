@@ -148,8 +148,23 @@ impl Server {
 
     /// Resident memory in KiB, as the kernel counts it.
     pub fn resident_kib(&self) -> u64 {
+        self.memory_kib("VmRSS:")
+    }
+
+    /// The most that it had since the last [`Server::reset_peak_kib`].
+    pub fn peak_kib(&self) -> u64 {
+        self.memory_kib("VmHWM:")
+    }
+
+    /// Resident memory now, which is the peak from here on (proc(5), clear_refs).
+    pub fn reset_peak_kib(&self) -> u64 {
+        fs::write(format!("/proc/{}/clear_refs", self.child.id()), "5").unwrap();
+        self.peak_kib()
+    }
+
+    fn memory_kib(&self, name: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        let line = status.lines().find(|line| line.starts_with(name)).unwrap();
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
 

@@ -9,7 +9,9 @@ use std::{
 };
 
 use toml::Value;
-use vtl_types::{ByteCount, ChapAccount, ChapError, ChapLogin, IscsiName, LabelTemplate, Secret};
+use vtl_types::{
+    ByteCount, ChapAccount, ChapError, ChapLogin, IscsiName, LabelTemplate, Secret, shown_address,
+};
 
 use crate::{
     Surroundings,
@@ -46,6 +48,19 @@ const MAX_RECIPIENTS: usize = 16;
 const LONGEST_HISTORY_S: u64 = 3650 * DAY_S;
 /// RFC 7143, 13.12 to 13.14: 512 to 2^24 - 1.
 const ISCSI_LENGTHS: RangeInclusive<u64> = 512..=0x00ff_ffff;
+
+/// Keys that hold an address of which only the host is shown.
+const SHOWN_TO_THE_HOST: &[&str] = &["alerts.webhook.url"];
+
+/// A value as it is printed.
+fn shown(key: &str, value: &Value) -> String {
+    match value {
+        Value::String(address) if SHOWN_TO_THE_HOST.contains(&key) => {
+            one_line(&Value::String(shown_address(address)))
+        }
+        value => one_line(value),
+    }
+}
 
 pub(crate) fn check(documents: Documents, surroundings: &Surroundings) -> Result<Config, ConfErrors> {
     let mut checker = Checker { documents, surroundings, errors: Vec::new(), settings: Vec::new() };
@@ -699,7 +714,7 @@ impl Checker<'_> {
         let path: Vec<&str> = name.split('.').collect();
         let raw = raw.or_else(|| default_value(name))?;
         self.note(&path, &raw);
-        parse(&raw).map_err(|problem| self.refuse(&path, &one_line(&raw), &problem, None)).ok()
+        parse(&raw).map_err(|problem| self.refuse(&path, &shown(name, &raw), &problem, None)).ok()
     }
 
     pub(crate) fn number<N: TryFrom<u64>>(
@@ -746,15 +761,28 @@ impl Checker<'_> {
     }
 
     pub(crate) fn note(&mut self, path: &[&str], value: &Value) {
-        let origin = self.documents.origin(path);
-        self.settings.push(Setting { key: document::dotted(path), value: one_line(value), origin });
+        let key = document::dotted(path);
+        let (value, origin) = (shown(&key, value), self.origin(path));
+        self.settings.push(Setting { key, value, origin });
+    }
+
+    /// Who said so. An argument is repeated unless its value is not to be shown.
+    fn origin(&self, path: &[&str]) -> Origin {
+        let key = document::dotted(path);
+        match self.documents.origin(path) {
+            Origin::CommandLine(_) if SHOWN_TO_THE_HOST.contains(&key.as_str()) => {
+                Origin::CommandLine(format!("--set {key}"))
+            }
+            origin => origin,
+        }
     }
 
     /// Without a remedy of its own, the key's.
     pub(crate) fn refuse(&mut self, path: &[&str], value: &str, problem: &str, remedy: Option<&str>) {
         let remedy = remedy.or_else(|| keys::row(&general(path)).map(|key| key.expects));
+        let origin = self.origin(path);
         self.errors.push(ConfError {
-            origin: self.documents.origin(path),
+            origin,
             key: document::dotted(path),
             value: value.to_owned(),
             problem: problem.to_owned(),

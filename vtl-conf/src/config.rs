@@ -423,7 +423,8 @@ impl LogLevel {
 pub struct Setting {
     /// The dotted key.
     pub key: String,
-    /// The value as TOML. Secrets are never values, only the names of their files and variables.
+    /// The value as TOML. Secrets are never values, only the names of their files and variables; of an address that posts go to only the host is
+    /// here, since the rest may be as good as a password.
     pub value: String,
     /// Who said so.
     pub origin: Origin,
@@ -437,7 +438,7 @@ impl fmt::Display for Setting {
 
 impl Config {
     /// Every key in effect with its origin, in the order of [`crate::KEYS`]. Printed line by line it is a
-    /// configuration file that means the same.
+    /// configuration file that means the same, but for what is not shown.
     #[must_use]
     pub fn effective(&self) -> &[Setting] {
         &self.settings

@@ -382,6 +382,13 @@ mod tests {
         let hook =
             with(&["alerts.webhook.url=\"https://alerts.example.org/vtl\""]).unwrap().alerts.webhook.unwrap();
         assert_eq!(hook.url, "https://alerts.example.org/vtl");
+        let told = with(&["alerts.webhook.url=\"https://alerts.example.org/T0/made-up\""]).unwrap();
+        let told: Vec<String> = told.effective().iter().map(ToString::to_string).collect();
+        let line = "alerts.webhook.url = \"https://alerts.example.org/***\"  # --set alerts.webhook.url";
+        assert!(told.iter().any(|one| one == line), "{told:?}");
+        let wrong =
+            with(&["alerts.webhook.url=\"htps://alerts.example.org/made-up\""]).unwrap_err().to_string();
+        assert!(wrong.contains("htps://alerts.example.org/***") && !wrong.contains("made-up"), "{wrong}");
         refused(
             &["alerts.webhook.url=\"https://user:word@example.org/\""],
             "alerts.webhook.url",

@@ -1,6 +1,6 @@
 //! Bytes that must not reach a log: CHAP secrets, tokens.
 
-use alloc::vec::Vec;
+use alloc::{borrow::ToOwned, format, string::String, vec::Vec};
 use core::fmt;
 
 use zeroize::Zeroize;
@@ -49,9 +49,32 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// An address of the web as it may be shown. Services that take posts tell who posts by a path or a query that is as good as a password.
+#[must_use]
+pub fn shown_address(address: &str) -> String {
+    let Some((scheme, rest)) = address.split_once("://") else { return "***".to_owned() };
+    match rest.split_once(['/', '?', '#']) {
+        Some((host, secret)) if !secret.is_empty() => format!("{scheme}://{host}/***"),
+        _ => address.to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_an_address_the_host_is_shown() {
+        for (address, shown) in [
+            ("https://alerts.example.org/hooks/T0/made-up", "https://alerts.example.org/***"),
+            ("http://127.0.0.1:8080?token=made-up", "http://127.0.0.1:8080/***"),
+            ("https://alerts.example.org/", "https://alerts.example.org/"),
+            ("https://alerts.example.org", "https://alerts.example.org"),
+            ("alerts.example.org/made-up", "***"),
+        ] {
+            assert_eq!(shown_address(address), shown);
+        }
+    }
 
     #[test]
     fn a_secret_never_shows_in_a_debug_print() {

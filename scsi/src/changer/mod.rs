@@ -9,14 +9,14 @@ mod commands;
 mod pages;
 mod status;
 
-use alloc::vec::Vec;
+use alloc::{string::String, vec::Vec};
 
 pub use address::ElementMap;
 use commands::{COMMANDS, Op};
 
 use crate::{
     command::{Cdb, Command, InitiatorPort, NexusId, Reply},
-    inventory::{Element, Inventory, MoveFault},
+    inventory::{Element, Host, Inventory, MoveFault},
     persist::Persist,
     personality::Personality,
     sense::Check,
@@ -90,28 +90,34 @@ impl<I: Inventory, P: Persist> Changer<I, P> {
     fn moved(
         &mut self,
         command: &Command,
-        movement: fn(&mut Self, &Cdb) -> Result<(), Check>,
+        movement: fn(&mut Self, &Host, &Cdb) -> Result<(), Check>,
     ) -> Result<(), Check> {
-        movement(self, &command.cdb)?;
+        let by = self.host(command);
+        movement(self, &by, &command.cdb)?;
         if self.inventory.was_mailslot_emptied() {
             self.common.attention(UnitAttention::ImportExportAccessed, Some(command.nexus));
         }
         Ok(())
     }
 
-    fn move_medium(&mut self, cdb: &Cdb) -> Result<(), Check> {
+    fn host(&self, command: &Command) -> Host {
+        let name = self.common.port(command.nexus).map_or_else(String::new, |port| port.name.clone());
+        Host { name, address: command.from }
+    }
+
+    fn move_medium(&mut self, by: &Host, cdb: &Cdb) -> Result<(), Check> {
         self.check_transport(cdb.be16(2))?;
         let (from, to) = (self.holder(cdb.be16(4))?, self.holder(cdb.be16(6))?);
         refuse_inversion(cdb, 10, 0x01)?;
-        self.inventory.move_medium(from, to).map_err(check_of)
+        self.inventory.move_medium(by, from, to).map_err(check_of)
     }
 
-    fn exchange(&mut self, cdb: &Cdb) -> Result<(), Check> {
+    fn exchange(&mut self, by: &Host, cdb: &Cdb) -> Result<(), Check> {
         self.check_transport(cdb.be16(2))?;
         let (from, to) = (self.holder(cdb.be16(4))?, self.holder(cdb.be16(6))?);
         let second = self.holder(cdb.be16(8))?;
         refuse_inversion(cdb, 10, 0x03)?;
-        self.inventory.exchange(from, to, second).map_err(check_of)
+        self.inventory.exchange(by, from, to, second).map_err(check_of)
     }
 
     fn position(&self, cdb: &Cdb) -> Result<(), Check> {

@@ -17,6 +17,8 @@ struct Shelf {
     geometry: Geometry,
     places: BTreeMap<Element, Occupant>,
     fault: Option<MoveFault>,
+    /// Who commanded the last movement.
+    mover: Option<Host>,
     locked: bool,
     stock_takings: u32,
     /// Mailslots are emptied as soon as something is put into them.
@@ -52,7 +54,8 @@ impl Inventory for Shelf {
         all.map(|element| self.state(element)).collect()
     }
 
-    fn move_medium(&mut self, from: Element, to: Element) -> Result<(), MoveFault> {
+    fn move_medium(&mut self, by: &Host, from: Element, to: Element) -> Result<(), MoveFault> {
+        self.mover = Some(by.clone());
         if let Some(fault) = self.fault.take() {
             return Err(fault);
         }
@@ -76,7 +79,14 @@ impl Inventory for Shelf {
         self.emptied
     }
 
-    fn exchange(&mut self, first: Element, to: Element, second_to: Element) -> Result<(), MoveFault> {
+    fn exchange(
+        &mut self,
+        by: &Host,
+        first: Element,
+        to: Element,
+        second_to: Element,
+    ) -> Result<(), MoveFault> {
+        self.mover = Some(by.clone());
         let (Some(moving), Some(_)) = (self.places.get(&first), self.places.get(&to)) else {
             return Err(MoveFault::SourceEmpty);
         };
@@ -132,6 +142,25 @@ fn status_cdb(flags: u8, start: u16, count: u16, ids: u8, allocation: u32) -> [u
     let ([a, b], [c, d]) = (start.to_be_bytes(), count.to_be_bytes());
     let [_, e, f, g] = allocation.to_be_bytes();
     [0xb8, flags, a, b, c, d, ids, e, f, g, 0, 0]
+}
+
+#[test]
+fn the_library_hears_who_commands_a_movement() {
+    let mut changer = changer_with(&[(Element::Slot(0), "VTL001L8"), (Element::Slot(1), "VTL002L8")]);
+    let host = |name: &str, address: [u8; 4]| Host { name: name.into(), address: Some(address.into()) };
+    for (nexus, cdb, by) in [
+        (A, move_cdb(SLOT_1, DRIVE_0), host("iqn.2026-11.test:a", [192, 0, 2, 1])),
+        (
+            B,
+            [0xa6, 0, 0, 0, 0x04, 0x01, 0x01, 0x01, 0x04, 0x00, 0, 0],
+            host("iqn.2026-11.test:b", [192, 0, 2, 2]),
+        ),
+    ] {
+        let (cdb, from) = (Cdb::new(&cdb), by.address);
+        let command = Command { nexus, from, cdb, data_out: Vec::new(), now: crate::Instant(0) };
+        assert!(is_good(&changer.execute(&command)));
+        assert_eq!(changer.inventory().mover, Some(by));
+    }
 }
 
 #[test]

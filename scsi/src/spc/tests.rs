@@ -412,7 +412,8 @@ fn a_missing_unit_answers_what_it_must_and_refuses_the_rest() {
     use crate::{Cdb, Command, Instant, spc::missing_unit};
     let identity = Identity::new(&RamDisk::<Memory>::personality().unwrap(), "DISK000001", 7);
     let ask = |cdb: &[u8]| {
-        let command = Command { nexus: A, cdb: Cdb::new(cdb), data_out: Vec::new(), now: Instant(0) };
+        let command =
+            Command { nexus: A, from: None, cdb: Cdb::new(cdb), data_out: Vec::new(), now: Instant(0) };
         missing_unit(&command, &identity, &[0])
     };
     assert_eq!(data(&ask(&[0x12, 0, 0, 0, 36]))[..2], [0x7f, 0x80]);
@@ -468,6 +469,7 @@ fn the_timestamp_counts_from_power_on_until_it_is_set_and_again_after_a_hard_res
     let mut unit = disk();
     let command = |nexus, cdb: &[u8], data: &[u8], ms: u64| Command {
         nexus,
+        from: None,
         cdb: Cdb::new(cdb),
         data_out: vec![Bytes::copy_from_slice(data)],
         now: Instant(ms * 1_000_000),

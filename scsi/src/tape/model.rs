@@ -463,8 +463,8 @@ proptest! {
             let mut cdb = [0; 16];
             cdb[0] = opcode;
             cdb[1..].copy_from_slice(&rest);
-            let command =
-                Command { nexus: ONE, cdb: Cdb(cdb), data_out: vec![data.clone().into()], now: Instant(0) };
+            let data_out = vec![data.clone().into()];
+            let command = Command { nexus: ONE, from: None, cdb: Cdb(cdb), data_out, now: Instant(0) };
             let reply = bench.drive.execute(&command);
             let length: usize = reply.data_in.iter().map(bytes::Bytes::len).sum();
             prop_assert!(length <= 32 << 20);

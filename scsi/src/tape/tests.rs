@@ -76,7 +76,7 @@ impl Bench {
         // In two pieces, as from a socket.
         let (one, two) = data.split_at(data.len() / 3);
         let data_out = [one, two].map(Bytes::copy_from_slice).into();
-        let command = Command { nexus, cdb: Cdb::new(cdb), data_out, now: Instant(0) };
+        let command = Command { nexus, from: None, cdb: Cdb::new(cdb), data_out, now: Instant(0) };
         self.drive.execute(&command)
     }
 

@@ -7,8 +7,8 @@ use scsi::changer::Changer;
 use scsi::disk::RamDisk;
 use scsi::tape::TapeDrive;
 use scsi::{
-    Cdb, Command, Element, ElementState, Geometry, Identity, InitiatorPort, Instant, Inventory, LogicalUnit,
-    MoveFault, NexusId, Occupant, Persist, PersistFault, Personality, Reply,
+    Cdb, Command, Element, ElementState, Geometry, Host, Identity, InitiatorPort, Instant, Inventory,
+    LogicalUnit, MoveFault, NexusId, Occupant, Persist, PersistFault, Personality, Reply,
 };
 
 use crate::tape::Tape;
@@ -71,7 +71,7 @@ impl Inventory for Shelf {
         std::iter::once(Element::Transport).chain(places()).map(state).collect()
     }
 
-    fn move_medium(&mut self, from: Element, to: Element) -> Result<(), MoveFault> {
+    fn move_medium(&mut self, _by: &Host, from: Element, to: Element) -> Result<(), MoveFault> {
         if places().all(|place| place != to) {
             return Err(MoveFault::InvalidElement);
         }
@@ -83,7 +83,13 @@ impl Inventory for Shelf {
         Ok(())
     }
 
-    fn exchange(&mut self, first: Element, to: Element, second_to: Element) -> Result<(), MoveFault> {
+    fn exchange(
+        &mut self,
+        _by: &Host,
+        first: Element,
+        to: Element,
+        second_to: Element,
+    ) -> Result<(), MoveFault> {
         if second_to != first && self.0.contains_key(&second_to) {
             return Err(MoveFault::DestinationFull);
         }
@@ -149,6 +155,7 @@ pub fn disk() -> RamDisk<Memory> {
 pub fn run(unit: &mut impl LogicalUnit, nexus: u8, cdb: &[u8], data: &[u8]) -> Reply {
     let command = Command {
         nexus: NexusId(nexus.into()),
+        from: None,
         cdb: Cdb::new(cdb),
         data_out: vec![Bytes::copy_from_slice(data)],
         now: Instant(0),

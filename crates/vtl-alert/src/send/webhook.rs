@@ -5,7 +5,7 @@ use std::path::Path;
 use aws_lc_rs::hmac;
 use serde_json::json;
 use ureq::Agent;
-use vtl_types::Secret;
+use vtl_types::{Secret, shown_address};
 
 use super::{NotSent, Notice, Origin, Sender, TIME_LIMIT};
 
@@ -24,7 +24,7 @@ pub struct Webhook {
 
 impl std::fmt::Debug for Webhook {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Webhook").field("url", &self.url).finish_non_exhaustive()
+        f.debug_struct("Webhook").field("url", &shown_address(&self.url)).finish_non_exhaustive()
     }
 }
 
@@ -75,7 +75,7 @@ impl Sender for Webhook {
                 request.header(TIMESTAMP, now.to_string()).header(SIGNATURE, signature(key, now, &body));
         }
         let answer = request.send(&body).map_err(NotSent::may_pass)?;
-        let refused = |status| format!("{} answered {status}", self.url);
+        let refused = |status| format!("{} answered {status}", shown_address(&self.url));
         match answer.status() {
             status if status.is_success() => Ok(()),
             // Too slow, too often, or its own trouble.
@@ -181,6 +181,7 @@ mod tests {
             let webhook = Webhook::new(&url, None, None, origin()).unwrap();
             let refused = webhook.send(&Notice::test(0)).unwrap_err();
             assert_eq!(refused.is_permanent, is_permanent, "{refused}");
+            assert!(!format!("{refused} {webhook:?}").contains("/alerts"), "a path may be a password");
             let (head, _) = thread.join().unwrap();
             assert!(!head.contains("x-vtl-signature"));
         }
