@@ -19,15 +19,15 @@ use vtl_migrate::{EXPORT, IMPORT, VERIFY};
 const LABEL: &str = "VTL001L8";
 const MARKER: &[u8] = b"a marker that nobody may find";
 
-/// Two objects without a key or compression: three frames of 262,144 bytes fill the first, as a fourth does not fit into 1 MiB; the second has that
+/// Two objects without a key or compression: three frames of 524,288 bytes fill the first, as a fourth does not fit into 2 MiB; the second has that
 /// one and one of 100.
 fn exported(place: &Path) -> Arc<Bench> {
     let bench = Bench::with_folder(place);
-    let mut tape: Vec<Option<Vec<u8>>> = (0..4).map(|at| Some(noise(at, 262_144))).collect();
+    let mut tape: Vec<Option<Vec<u8>>> = (0..4).map(|at| Some(noise(at, 524_288))).collect();
     tape.extend([None, Some(noise(9, 100)), None]);
     bench.cartridge(LABEL, &tape);
     let manager = bench.start();
-    let request = json!({ "compress": "none", "chunk_bytes": 1 << 20 }).to_string();
+    let request = json!({ "compress": "none", "chunk_bytes": 2 << 20 }).to_string();
     let result = done(&manager, submit(&manager, EXPORT, Some(LABEL), &request));
     assert_eq!(result["objects"], 2, "{result}");
     bench
@@ -70,7 +70,7 @@ const FIRST: &str = "VTL001L8.img.000001";
 const SECOND: &str = "VTL001L8.img.000002";
 /// Of the format: an object's header, a frame's header, a frame.
 const HEADER: usize = 80;
-const FRAME: usize = 32 + 262_144;
+const FRAME: usize = 32 + 524_288;
 /// The frames of the second object.
 const LAST: [usize; 2] = [FRAME, 32 + 100];
 
