@@ -13,6 +13,7 @@ use rustix::fs::statvfs;
 use vtl_api::Problem;
 use vtl_store::{Folder, Pass, ScrubStatus, Stats, Store};
 
+use crate::clock::{rfc3339, unix_seconds};
 use crate::pools::{Closed, Pool, Pools};
 
 /// How often it looks when nobody asks.
@@ -26,6 +27,8 @@ const STALE: Duration = Duration::from_secs(60);
 #[derive(Clone, Debug)]
 pub(crate) struct Sight {
     at: Instant,
+    /// The same as wall time, in seconds since 1970.
+    at_s: u64,
     /// What can still be stored.
     pub(crate) free_bytes: u64,
     /// How full it is; none when the file system does not say.
@@ -73,16 +76,17 @@ impl Sight {
     /// `before`: passes of the scrub that an earlier start has begun.
     fn of(store: &Store, home: &Path, before: &[Pass]) -> Self {
         // Before it is looked: what is told is no older than that.
-        let at = Instant::now();
+        let (at, at_s) = (Instant::now(), unix_seconds());
         let (folders, scrub) = (store.folders(), store.scrub_status());
         Self {
             at,
+            at_s,
             free_bytes: store.free_bytes(),
             used_percent: crate::room::used_percent(store, home),
             stats: store.stats(),
             disks: folders.iter().filter_map(|folder| DiskRoom::of(&folder.path)).collect(),
             folders,
-            forgotten: is_forgotten(before, scrub.last),
+            forgotten: is_forgotten(before, &scrub),
             scrub,
         }
     }
@@ -98,11 +102,13 @@ impl Sight {
     }
 }
 
-/// Whether a pass of before has found damage, and the last that came to its end is none that began since.
-fn is_forgotten(before: &[Pass], last: Option<Pass>) -> bool {
+/// Whether a pass of before has found damage, and the last that came to its end is none that began since; or packs of before are to be read, of
+/// which some may have been broken.
+fn is_forgotten(before: &[Pass], scrub: &ScrubStatus) -> bool {
     let is = |pass: Pass, other: &Pass| (pass.number, pass.begun_s) == (other.number, other.begun_s);
-    before.iter().any(|pass| pass.damaged > 0)
-        && last.is_none_or(|last| before.iter().any(|pass| is(last, pass)))
+    let in_a_pass = before.iter().any(|pass| pass.damaged > 0)
+        && scrub.last.is_none_or(|last| before.iter().any(|pass| is(last, pass)));
+    in_a_pass || scrub.left_packs > 0
 }
 
 impl DiskRoom {
@@ -266,8 +272,8 @@ impl Pool {
         sight.is_stale().then(|| Problem {
             subject: self.subject(),
             message: format!(
-                "its disks have not answered for {} s: drives and jobs that need them wait",
-                sight.age().as_secs()
+                "its disks have not answered since {}: drives and jobs that need them wait",
+                rfc3339(sight.at_s)
             ),
             remedy:
                 "check the disks and mounts of its folders: vtl pool ls; what waits goes on when they answer"
@@ -298,6 +304,7 @@ pub(crate) mod tests {
     pub(crate) fn sight(age: Duration, free_bytes: u64) -> Sight {
         Sight {
             at: Instant::now().checked_sub(age).expect("this machine is up for longer"),
+            at_s: unix_seconds() - age.as_secs(),
             free_bytes,
             used_percent: Some(95),
             stats: Stats::default(),
@@ -312,6 +319,11 @@ pub(crate) mod tests {
     pub(crate) fn hang(pool: &Pool) {
         let mut state = pool.survey.0.lock();
         (state.thread, state.sight) = (Thread::Runs, Arc::new(sight(Duration::from_secs(61), 7)));
+    }
+
+    /// They answer again.
+    pub(crate) fn answer_again(pool: &Pool) {
+        pool.survey.0.lock().thread = Thread::NotYet;
     }
 
     /// So many looks were asked for.
@@ -356,6 +368,8 @@ pub(crate) mod tests {
 
     #[test]
     fn what_was_found_before_a_start_is_forgotten_until_a_pass_that_began_since_has_ended() {
+        let is_forgotten =
+            |before: &[Pass], last| is_forgotten(before, &ScrubStatus { last, ..ScrubStatus::default() });
         let pass = |number, begun_s, damaged| Pass { number, begun_s, damaged, ..Pass::default() };
         let (whole, bad) = (pass(4, 100, 0), pass(4, 100, 2));
         assert!(!is_forgotten(&[], None) && !is_forgotten(&[whole], Some(whole)));
@@ -366,6 +380,12 @@ pub(crate) mod tests {
         assert!(is_forgotten(&[whole, under_way], Some(Pass { finished_s: 400, ..under_way })));
         // It was ended without a result: the next one has its number.
         assert!(!is_forgotten(&[whole, under_way], Some(pass(5, 300, 0))));
+    }
+
+    #[test]
+    fn what_was_found_in_packs_that_a_start_reads_first_is_forgotten_until_they_are_read() {
+        let left = |left_packs| ScrubStatus { left_packs, ..ScrubStatus::default() };
+        assert!(is_forgotten(&[], &left(1)) && !is_forgotten(&[], &left(0)));
     }
 
     #[test]

@@ -35,13 +35,14 @@ fn ending(ends_s: u64, now_s: u64, ahead_s: u64) -> Option<Finding> {
 impl Daemon {
     /// The rules that were looked at, and what was found.
     pub(super) fn findings(&self) -> (Vec<Rule>, Vec<Finding>) {
-        let mut looked = vec![Rule::Space, Rule::Damage, Rule::Certificate, Rule::TapeAlert];
+        let mut looked = vec![Rule::Space, Rule::Damage, Rule::Pool, Rule::Certificate, Rule::TapeAlert];
         let seen = self.pools.seen();
         let limit = self.config().alerts.space_percent;
         let mut found = Vec::new();
         for (pool, sight) in &seen.open {
             found.extend(too_full(pool, sight, limit));
             found.extend(damaged(pool, sight));
+            found.extend(unusable(pool, sight));
         }
         found.extend(seen.closed.iter().flat_map(|closed| not_open(closed)));
         found.extend(self.ending_certificate());
@@ -89,17 +90,20 @@ impl Daemon {
 
     /// `None`: not now, or it cannot be told.
     fn look_for_exports(&self, seen: &Seen) -> Option<Vec<Finding>> {
-        let now_s = unix_seconds();
-        let days = self.config().alerts.export_days;
-        {
-            let mut state = self.alerts.lock();
-            if days.is_some() && now_s.saturating_sub(state.exports_looked_s) < EXPORTS_LOOK_S {
-                return None;
-            }
-            state.exports_looked_s = now_s;
-        }
         // What was raised before it was switched off is over.
-        let Some(days) = days else { return Some(Vec::new()) };
+        let Some(days) = self.config().alerts.export_days else { return Some(Vec::new()) };
+        let now_s = unix_seconds();
+        let looked_s = self.alerts.lock().exports_looked_s;
+        if now_s.saturating_sub(looked_s) < EXPORTS_LOOK_S {
+            return None;
+        }
+        let found = self.without_export(days, now_s, seen)?;
+        self.alerts.lock().exports_looked_s = now_s;
+        Some(found)
+    }
+
+    /// `None`: it cannot be told.
+    fn without_export(&self, days: u32, now_s: u64, seen: &Seen) -> Option<Vec<Finding>> {
         let since_s = now_s.saturating_sub(u64::from(days) * DAY_S);
         let labels = self.unexported(since_s, seen).ok()?;
         // Of what is in a pool that is not open or does not answer nobody knows.
@@ -161,18 +165,27 @@ fn too_full(pool: &Pool, sight: &Sight, limit: u8) -> Option<Finding> {
 }
 
 fn damaged(pool: &Pool, sight: &Sight) -> Option<Finding> {
+    if sight.is_stale() || (sight.forgotten && !sight.scrub.is_damaged()) {
+        return Some(Finding::unknown(Rule::Damage, pool.subject()));
+    }
+    sight.scrub.is_damaged().then(|| Finding {
+        rule: Rule::Damage,
+        subject: pool.subject(),
+        reading: Reading::Bad,
+        message: found_by_scrub(&sight.scrub),
+        remedy: "see vtl store scrub --status".to_owned(),
+    })
+}
+
+fn unusable(pool: &Pool, sight: &Sight) -> Option<Finding> {
     let (message, remedy) = match (pool.store.health(), pool.hung_problem(sight)) {
         (Health::ReadOnly { why }, _) => {
             (format!("the pool takes no writes: {why}"), "check the disk, then restart vtld".to_owned())
         }
         (Health::Ok, Some(hung)) => (hung.message, hung.remedy),
-        (Health::Ok, None) if sight.scrub.is_damaged() => {
-            (found_by_scrub(&sight.scrub), "see vtl store scrub --status".to_owned())
-        }
-        _ if sight.forgotten => return Some(Finding::unknown(Rule::Damage, pool.subject())),
-        _ => return None,
+        (Health::Ok, None) => return None,
     };
-    Some(Finding { rule: Rule::Damage, subject: pool.subject(), reading: Reading::Bad, message, remedy })
+    Some(Finding { rule: Rule::Pool, subject: pool.subject(), reading: Reading::Bad, message, remedy })
 }
 
 /// Chunks that are damaged count until it is known which ranges need them.
@@ -185,19 +198,20 @@ fn found_by_scrub(scrub: &ScrubStatus) -> String {
     format!("the scrub found {count} damaged {what}{many}")
 }
 
-/// A pool that is not open cannot be used, and how full it is cannot be told. One that is being removed is not missed.
-fn not_open(closed: &Closed) -> [Finding; 2] {
-    let damage = match closed.row.state {
-        PoolState::Removing => Finding::unknown(Rule::Damage, closed.subject()),
+/// A pool that is not open cannot be used, and how full it is and what is damaged cannot be told. One that is being removed is not missed.
+fn not_open(closed: &Closed) -> [Finding; 3] {
+    let unknown = |rule| Finding::unknown(rule, closed.subject());
+    let pool = match closed.row.state {
+        PoolState::Removing => unknown(Rule::Pool),
         _ => Finding {
-            rule: Rule::Damage,
+            rule: Rule::Pool,
             subject: closed.subject(),
             reading: Reading::Bad,
             message: format!("the pool is not open: {}", closed.why),
             remedy: closed.remedy(),
         },
     };
-    [damage, Finding::unknown(Rule::Space, closed.subject())]
+    [pool, unknown(Rule::Damage), unknown(Rule::Space)]
 }
 
 /// What is found of a remote. Of one that has answered nothing since the start nobody knows whether it is back.
@@ -243,26 +257,42 @@ mod tests {
 
     use super::*;
     use crate::daemon::tests::open;
-    use crate::survey::tests::{hang, sight};
+    use crate::survey::tests::{answer_again, hang, sight};
 
     #[test]
     fn a_pool_whose_disks_hang_is_told_and_what_cannot_be_looked_at_there_is_not_good() {
         let folder = tempfile::tempdir().unwrap();
-        let daemon = open(folder.path(), &["alerts.export_days=1"]);
-        let look_for_exports = || {
-            daemon.alerts.lock().exports_looked_s = 0;
-            daemon.look_for_exports(&daemon.pools.seen())
+        let daemon = open(folder.path(), &[]);
+        let of = |rule: Rule| {
+            let (_, found) = daemon.findings();
+            found.into_iter().filter(|one| one.rule == rule).collect::<Vec<_>>()
         };
-        assert_eq!(look_for_exports(), Some(Vec::new()));
+        assert_eq!(of(Rule::Pool), []);
+        hang(daemon.pools.default());
+        for rule in [Rule::Space, Rule::Damage] {
+            assert_eq!(of(rule), [Finding::unknown(rule, "store".to_owned())]);
+        }
+        let told = of(Rule::Pool);
+        let [pool] = &told[..] else { panic!("{told:?}") };
+        assert_eq!((pool.subject.as_str(), pool.reading), ("store", Reading::Bad));
+        assert!(pool.message.starts_with("its disks have not answered since 2"), "{pool:?}");
+        assert!(pool.remedy.contains("vtl pool ls"), "{pool:?}");
+        // In the same words for as long as it lasts.
+        std::thread::sleep(Duration::from_millis(1100));
+        assert_eq!(of(Rule::Pool), told);
+        daemon.stop();
+    }
+
+    #[test]
+    fn exports_are_looked_for_again_as_soon_as_all_pools_answer_and_then_once_an_hour() {
+        let folder = tempfile::tempdir().unwrap();
+        let daemon = open(folder.path(), &["alerts.export_days=1"]);
+        let look_for_exports = || daemon.look_for_exports(&daemon.pools.seen());
         hang(daemon.pools.default());
         assert_eq!(look_for_exports(), None);
-        let (_, found) = daemon.findings();
-        let of = |rule: Rule| found.iter().filter(move |one| one.rule == rule).collect::<Vec<_>>();
-        assert_eq!(of(Rule::Space), [&Finding::unknown(Rule::Space, "store".to_owned())]);
-        let [damage] = of(Rule::Damage)[..] else { panic!("{found:?}") };
-        assert_eq!((damage.subject.as_str(), damage.reading), ("store", Reading::Bad));
-        assert!(damage.message.starts_with("its disks have not answered for "), "{damage:?}");
-        assert!(damage.remedy.contains("vtl pool ls"), "{damage:?}");
+        answer_again(daemon.pools.default());
+        assert_eq!(look_for_exports(), Some(Vec::new()));
+        assert_eq!(look_for_exports(), None);
         daemon.stop();
     }
 
@@ -282,6 +312,10 @@ mod tests {
         assert_eq!(told(&seen), bad("the scrub found 2 damaged chunks"));
         seen.scrub.findings = 1;
         assert_eq!(told(&seen), bad("the scrub found 1 damaged range"));
+        assert_eq!(unusable(daemon.pools.default(), &seen), None);
+        let mut stale = sight(Duration::from_secs(61), 1);
+        stale.scrub = seen.scrub;
+        assert_eq!(told(&stale), Some((Reading::Unknown, String::new())), "its disks do not answer");
         daemon.stop();
     }
 

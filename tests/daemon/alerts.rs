@@ -98,7 +98,7 @@ fn alert(server: &Server, rule: &str, state: &str) -> Option<Value> {
 }
 
 #[test]
-fn a_pool_that_is_not_open_raises_an_alert_that_is_over_when_it_is() {
+fn a_pool_that_is_not_open_raises_one_alert_which_is_not_over_the_moment_that_it_is() {
     let (url, bodies) = web();
     let folder = tempfile::tempdir().unwrap();
     let mut server = Server::start_at(folder.path(), &["--set", &format!("alerts.webhook.url=\"{url}\"")]);
@@ -108,17 +108,18 @@ fn a_pool_that_is_not_open_raises_an_alert_that_is_over_when_it_is() {
     fs::rename(&pool, &away).unwrap();
     server.start_again();
     let raised = bodies.recv_timeout(PATIENCE).unwrap();
-    assert_eq!((&raised["event"], &raised["rule"]), (&json!("raised"), &json!("damage")));
+    assert_eq!((&raised["event"], &raised["rule"]), (&json!("raised"), &json!("pool")));
     assert_eq!((&raised["subject"], &raised["severity"]), (&json!("pool far"), &json!("critical")));
     assert!(raised["message"].as_str().unwrap().starts_with("the pool is not open: "), "{raised}");
     assert!(raised["remedy"].as_str().unwrap().ends_with("vtl pool open far"), "{raised}");
     // It is told once, over a restart too.
     assert_eq!((server.stop(), server.start_again()), (Some(0), ()));
-    assert_eq!(alert(&server, "damage", "raised").unwrap()["id"], raised["id"]);
+    assert_eq!(alert(&server, "pool", "raised").unwrap()["id"], raised["id"]);
     fs::rename(&away, &pool).unwrap();
     server.api("POST", "/pools/far/open", &Value::Null);
-    let over = bodies.recv_timeout(PATIENCE).unwrap();
-    assert_eq!((&over["event"], &over["id"]), (&json!("cleared"), &raised["id"]));
+    // Five minutes later it is.
+    next_told_is_a_failed_job(&server, &bodies);
+    assert_eq!(alert(&server, "pool", "raised").unwrap()["id"], raised["id"]);
 }
 
 /// Chunks here and there are not what was written.
@@ -156,12 +157,11 @@ fn damage_is_not_told_as_over_because_the_pool_is_not_open() {
     assert_eq!(server.stop(), Some(0));
     fs::rename(&pool, &away).unwrap();
     server.start_again();
-    let now = eventually("the next look has come", || {
-        let now = alert(&server, "damage", "raised");
-        assert!(now.is_some(), "it is told as over");
-        now.filter(|now| now["message"].as_str().unwrap().starts_with("the pool is not open: "))
-    });
+    let closed = bodies.recv_timeout(PATIENCE).unwrap();
+    assert_eq!((&closed["event"], &closed["rule"]), (&json!("raised"), &json!("pool")));
+    let now = alert(&server, "damage", "raised").expect("it is told as over");
     assert_eq!(now["id"], raised["id"]);
+    assert!(now["message"].as_str().unwrap().starts_with("the scrub found"), "{now}");
     assert!(bodies.try_recv().is_err());
 }
 

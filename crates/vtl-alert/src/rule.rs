@@ -13,6 +13,8 @@ pub enum Rule {
     JobFailed,
     /// Something stored is damaged.
     Damage,
+    /// A pool cannot be used, or takes no writes.
+    Pool,
     /// A certificate ends soon.
     Certificate,
     /// A drive has raised TapeAlert flags.
@@ -60,10 +62,11 @@ const fn terms(rule: Rule, word: &'static str, severity: Severity, times_s: [u64
 }
 
 /// The only place for words, severities and times. A remote may restart without anybody being woken; what comes and goes is one alert, not ten.
-const TERMS: [Terms; 7] = [
+const TERMS: [Terms; 8] = [
     terms(Rule::Space, "space", Severity::Critical, [0, 60]),
     terms(Rule::JobFailed, "job-failed", Severity::Warning, [0, 0]),
     terms(Rule::Damage, "damage", Severity::Critical, [0, 0]),
+    terms(Rule::Pool, "pool", Severity::Critical, [0, 300]),
     terms(Rule::Certificate, "certificate", Severity::Warning, [0, 0]),
     terms(Rule::TapeAlert, "tape-alert", Severity::Warning, [0, 300]),
     terms(Rule::RemoteAway, "remote-away", Severity::Warning, [120, 60]),
@@ -72,10 +75,11 @@ const TERMS: [Terms; 7] = [
 
 impl Rule {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Space,
         Self::JobFailed,
         Self::Damage,
+        Self::Pool,
         Self::Certificate,
         Self::TapeAlert,
         Self::RemoteAway,
@@ -83,11 +87,12 @@ impl Rule {
     ];
 
     fn terms(self) -> &'static Terms {
-        let [space, job, damage, certificate, tape, remote, export] = &TERMS;
+        let [space, job, damage, pool, certificate, tape, remote, export] = &TERMS;
         match self {
             Self::Space => space,
             Self::JobFailed => job,
             Self::Damage => damage,
+            Self::Pool => pool,
             Self::Certificate => certificate,
             Self::TapeAlert => tape,
             Self::RemoteAway => remote,
@@ -319,6 +324,24 @@ mod tests {
         assert_eq!(judge.judge(&open, &looked, &[away], 350), []);
         assert_eq!(judge.judge(&open, &looked, &[], 400), []);
         assert_eq!(judge.judge(&open, &looked, &[], 460), [Change::Clear(AlertId(1))]);
+    }
+
+    #[test]
+    fn a_pool_whose_disks_are_slow_now_and_then_is_one_alert_which_is_over_after_five_minutes_without() {
+        let mut judge = Judge::default();
+        let hangs = finding(Rule::Pool, "store", Reading::Bad);
+        let looked = [Rule::Pool];
+        assert_eq!(
+            judge.judge(&[], &looked, std::slice::from_ref(&hangs), 0),
+            [Change::Raise(hangs.clone())]
+        );
+        let open = [alert(1, &hangs)];
+        assert_eq!(judge.judge(&open, &looked, &[], 10), []);
+        assert_eq!(judge.judge(&open, &looked, &[], 309), []);
+        assert_eq!(judge.judge(&open, &looked, &[hangs], 310), []);
+        assert_eq!(judge.judge(&open, &looked, &[], 320), []);
+        assert_eq!(judge.judge(&open, &looked, &[], 619), []);
+        assert_eq!(judge.judge(&open, &looked, &[], 620), [Change::Clear(AlertId(1))]);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 pub struct AlertInfo {
     /// Its number.
     pub id: u64,
-    /// `space`, `job-failed`, `damage`, `certificate`, `tape-alert`, `remote-away` or `no-export`.
+    /// `space`, `job-failed`, `damage`, `pool`, `certificate`, `tape-alert`, `remote-away` or `no-export`.
     pub rule: String,
     /// `critical` or `warning`.
     pub severity: String,

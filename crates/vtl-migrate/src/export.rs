@@ -98,6 +98,9 @@ struct Course {
     staged: Vec<Stored>,
     /// Hashes of manifests that were about to be written; the last one is the newest.
     manifests: Vec<String>,
+    /// It is of no checkpoint: no attempt before has sent anything.
+    #[serde(skip)]
+    is_new: bool,
 }
 
 impl Course {
@@ -513,6 +516,7 @@ impl Export {
             began: BTreeMap::new(),
             staged: Vec::new(),
             manifests: Vec::new(),
+            is_new: true,
         })
     }
 
@@ -818,8 +822,9 @@ fn abandon(end: &End, pace: &Exporting<'_>, course: &Course, left: &[Left]) -> R
         for (_, checkpoint) in course.began.iter().filter(|(name, _)| !goes_on(name)) {
             end.remote.abandon(&Checkpoint::new(checkpoint.clone())).await?;
         }
-        // Where listings hide it, nothing that was half sent can be gone on with.
-        sweep(&*end.remote, &end.folder).await
+        // Where listings hide it, nothing that was half sent can be gone on with. What a new export finds is another server's, which has
+        // chosen the same name.
+        if course.is_new { Ok(()) } else { sweep(&*end.remote, &end.folder).await }
     })?;
     if course.staged.len() == left.len() && course.began.keys().all(|name| goes_on(name)) {
         return Ok(());

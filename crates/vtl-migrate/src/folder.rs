@@ -224,7 +224,9 @@ pub(crate) async fn free_name(
             continue;
         }
         let page = remote.list(&folder, None, 1).await?;
-        if page.entries.is_empty() && page.foreign.is_empty() {
+        let is_empty = page.entries.is_empty() && page.foreign.is_empty();
+        // Another server may have sent nothing whole yet.
+        if is_empty && remote.half_sent(&folder).await?.is_empty() {
             return Ok(Ok(name));
         }
     }
@@ -237,10 +239,22 @@ pub(crate) async fn free_name(
 
 /// Removes what was half sent to a folder that nobody writes to now, also what no checkpoint was kept of.
 pub(crate) async fn sweep(remote: &dyn Remote, folder: &Folder) -> Result<(), Error> {
-    for left in remote.half_sent(folder).await? {
-        remote.abandon(&left.checkpoint).await?;
+    let mut before = Vec::new();
+    loop {
+        // Not all is told at once.
+        let left = remote.half_sent(folder).await?;
+        if left.is_empty() {
+            return Ok(());
+        }
+        if left == before {
+            let text = format!("{} unfinished files do not go; remove them by hand", left.len());
+            return Err(Error::new(Class::Refused, Doing::Abandon, text).on(remote.name()));
+        }
+        for one in &left {
+            remote.abandon(&one.checkpoint).await?;
+        }
+        before = left;
     }
-    Ok(())
 }
 
 /// Removes a folder: the manifest first, so that what is left says that it is incomplete; then what was half sent, then the objects. How many

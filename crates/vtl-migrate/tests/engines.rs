@@ -374,16 +374,44 @@ fn a_paused_export_goes_on_with_what_is_staged() {
     assert!(manager.wait_until(id, Some(common::PATIENCE), paused).unwrap().is_some_and(|job| paused(&job)));
     assert!(!here.staging_is_empty());
     half_sent(place.path(), FOLDER);
+    let parts = [".vtl-part-00ff", ".vtl-part-01ff"].map(|part| place.path().join(FOLDER).join(part));
+    std::fs::copy(&parts[0], &parts[1]).unwrap();
     *remote.held.lock().unwrap() = false;
     manager.resume(id).unwrap();
     done(&manager, id);
     assert!(sent_again(&remote) > 0 && here.staging_is_empty());
-    assert!(!place.path().join(FOLDER).join(".vtl-part-00ff").exists(), "nobody would look for it any more");
+    assert!(!parts.iter().any(|part| part.exists()), "nobody would look for them any more");
     let there = Bench::with_folder(place.path());
     there.private.lock().unwrap().push(KEY);
     let other = there.start();
     done(&other, import(&other, FOLDER));
     assert_eq!(there.tape(LABEL), tape(5));
+}
+
+#[test]
+fn an_export_takes_no_folder_that_another_server_has_begun_to_send_to_and_removes_nothing_of_it() {
+    let place = tempfile::tempdir().unwrap();
+    let here = Bench::with_folder(place.path());
+    here.cartridge(LABEL, &tape(5));
+    let manager = here.start();
+    half_sent(place.path(), FOLDER);
+    let result = done(&manager, export(&manager, &json!({})));
+    assert_eq!(result["folder"], "VTL001L8-20261126_031501");
+    assert!(place.path().join(FOLDER).join(".vtl-part-00ff").exists());
+}
+
+#[test]
+fn an_export_that_begins_removes_nothing_of_another_server_that_has_chosen_the_same_folder() {
+    let place = tempfile::tempdir().unwrap();
+    let here = Bench::new();
+    let remote = Watched::on(place.path());
+    here.put_remote(remote.clone());
+    here.cartridge(LABEL, &tape(5));
+    let manager = here.start();
+    let part = place.path().join(FOLDER).join(".vtl-part-00ff");
+    *remote.rival.lock().unwrap() = Some(part.clone());
+    let result = done(&manager, export(&manager, &json!({})));
+    assert_eq!((&result["folder"], part.exists()), (&json!(FOLDER), true));
 }
 
 #[test]

@@ -10,8 +10,9 @@
 //! here until the pack has been written anew, or is found whole.
 //!
 //! What survives a restart stands in the file `scrub` (`docs/formats/scrub.md`), written every few minutes, at the end of a pass and at a clean
-//! stop. Without it a pass begins anew and nothing else is lost. A generation that a collection wrote after the last writing and before a
-//! crash is not among the unread packs of the next start: the pass reads it.
+//! stop. Without it a pass begins anew and nothing else is lost. Broken packs stand there among the unread ones, so that the next start reads
+//! them first. A generation that a collection wrote after the last writing and before a crash is not among the unread packs of the next
+//! start: the pass reads it.
 
 mod pack;
 pub(crate) mod record;
@@ -70,6 +71,8 @@ pub struct ScrubStatus {
     pub unread_packs: u64,
     /// Bytes of these.
     pub unread_bytes: u64,
+    /// How many of these an earlier start has left: what it has found in them is not known yet.
+    pub left_packs: u64,
     /// Chunks in quarantine.
     pub damaged_chunks: u64,
     /// Raw bytes in them.
@@ -123,6 +126,8 @@ struct Inner {
     record: Record,
     saved: Record,
     unread: BTreeSet<PackId>,
+    /// What was unread at the start.
+    left: BTreeSet<PackId>,
     total_bytes: u64,
     found: Found,
     broken: BTreeMap<PackId, Broken>,
@@ -148,7 +153,8 @@ impl Scrub {
             let made_since = packs.all().into_iter().map(|(id, _)| id).filter(|id| *id >= record.next);
             unread.extend(made_since);
         }
-        let inner = Inner { saved: record.clone(), record, unread, ..Inner::default() };
+        let left = unread.clone();
+        let inner = Inner { saved: record.clone(), record, unread, left, ..Inner::default() };
         Self {
             root: root.to_path_buf(),
             store_id,
@@ -175,6 +181,7 @@ impl Scrub {
             total_bytes: inner.total_bytes,
             unread_packs: inner.unread.len() as u64,
             unread_bytes: inner.unread.iter().map(length).sum(),
+            left_packs: inner.unread.intersection(&inner.left).count() as u64,
             damaged_chunks,
             damaged_bytes,
             findings: findings + inner.found.more,
@@ -199,10 +206,7 @@ impl Scrub {
 
     /// Packs that are broken and have not been written anew.
     pub(crate) fn broken(&self, core: &Core) -> Vec<Broken> {
-        let all: Vec<Broken> = lock(&self.inner).broken.values().cloned().collect();
-        let still =
-            |one: &Broken| core.packs.known(one.pack).is_some_and(|known| known.generation == one.generation);
-        all.into_iter().filter(still).collect()
+        lock(&self.inner).broken(&core.packs).cloned().collect()
     }
 
     /// Writes the place, unless it is written. What cannot be written is read again by the next start.
@@ -213,6 +217,8 @@ impl Scrub {
             inner.hear(&core.packs);
             let mut unread = inner.unread.clone();
             unread.extend(open);
+            // The next start reads them first, and knows of them again.
+            unread.extend(inner.broken(&core.packs).map(|one| one.pack));
             let record = Record { next, unread: unread.into_iter().collect(), ..inner.record.clone() };
             if record == inner.saved {
                 return;
@@ -233,6 +239,14 @@ impl Inner {
     /// Takes in what was sealed meanwhile.
     fn hear(&mut self, packs: &Packs) {
         self.unread.extend(packs.take_fresh());
+    }
+
+    /// Packs that are broken and have not been written anew.
+    fn broken(&self, packs: &Packs) -> impl Iterator<Item = &Broken> {
+        let still = move |one: &&Broken| {
+            packs.known(one.pack).is_some_and(|known| known.generation == one.generation)
+        };
+        self.broken.values().filter(still)
     }
 
     /// A pack has been read to its end.

@@ -386,6 +386,31 @@ fn packs_that_were_sealed_are_read_back_without_a_pass_also_after_a_restart() {
 }
 
 #[test]
+fn a_pack_that_was_broken_when_it_was_read_back_is_read_first_by_every_start_until_it_is_whole() {
+    let disk = furnished();
+    let file = packs(&disk).remove(0);
+    let trailer = disk.contents(&file).unwrap().len() as u64 - 20;
+    // Packs that are unread, how many of these are of before the start, and whether anything is damaged: at a start, and when what is unread has been read.
+    let look = || {
+        let store = open(&disk);
+        let told = || {
+            let status = store.scrub_status();
+            (status.unread_packs, status.left_packs, status.is_damaged())
+        };
+        let before = told();
+        settle(&mut store.scrubber().unwrap());
+        (before, told())
+    };
+    let all = open(&disk).stats().packs;
+    disk.flip_bit(&file, trailer, 2);
+    assert_eq!(look(), ((all, all, false), (0, 0, true)));
+    assert_eq!(look(), ((1, 1, false), (0, 0, true)));
+    disk.flip_bit(&file, trailer, 2);
+    assert_eq!(look(), ((1, 1, false), (0, 0, false)));
+    assert_eq!(look(), ((0, 0, false), (0, 0, false)));
+}
+
+#[test]
 fn packs_that_a_collection_removes_or_writes_anew_while_they_are_read_are_no_damage() {
     for stop in 0..12 {
         let disk = furnished();

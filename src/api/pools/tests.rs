@@ -721,7 +721,7 @@ fn a_pool_whose_disks_hang_is_told_so_and_what_is_told_of_all_leaves_it_out() {
     let told = daemon.pool_show("default").unwrap();
     assert_eq!((told.state.as_str(), told.free_bytes), ("hung", 7), "as it was last");
     let why = told.why.unwrap();
-    assert!(why.starts_with("its disks have not answered for "), "{why}");
+    assert!(why.starts_with("its disks have not answered since "), "{why}");
     assert_eq!(state(&daemon, "default").as_deref(), Some("hung"));
     // Each answer asks the disks once.
     let before = asked(pool);

@@ -39,7 +39,7 @@ pub(crate) struct Record {
     pub(crate) current: Option<(Pass, PackId)>,
     /// Packs from here on were made later than this was written.
     pub(crate) next: PackId,
-    /// Packs before that have not been read back since they were written.
+    /// Packs before that have not been read back since they were written, or were broken when they were.
     pub(crate) unread: Vec<PackId>,
 }
 
