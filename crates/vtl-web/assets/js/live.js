@@ -41,7 +41,14 @@ export function on(types, then) {
 }
 
 /** Whether somebody can see the page. */
-const isSeen = () => document.visibilityState === 'visible';
+export const isSeen = () => document.visibilityState === 'visible';
+
+/** Calls `then` when somebody looks again; the answer ends that. */
+export function onLook(then) {
+  const look = () => isSeen() && then();
+  document.addEventListener('visibilitychange', look);
+  return () => document.removeEventListener('visibilitychange', look);
+}
 
 /** Calls `then` every so many seconds while somebody looks; the answer ends that. */
 export function every(seconds, then) {
