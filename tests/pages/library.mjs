@@ -193,6 +193,27 @@ function answerKeys(status) {
   };
 }
 
+/** Runs in the page: a page of which no picture can be made the first time, asked for again meanwhile. Answers what
+ *  it was loaded for. */
+async function breakPicture() {
+  const { Page } = await import(new URL('page.js', document.querySelector('script').src));
+  const loads = [];
+  const load = async (page, reasons) => loads.push([...reasons]);
+  const view = () => {
+    if (loads.length === 1) throw new Error('no picture');
+  };
+  const page = new Page({ load, view }, document.createElement('div'), [], new URLSearchParams());
+  const asked = [page.refresh('first'), page.refresh('second')];
+  await Promise.allSettled(asked);
+  await new Promise((then) => setTimeout(then, 500));
+  return loads;
+}
+
+/** Who asks while a picture fails is not forgotten. */
+export async function noPicture(browser) {
+  equal(await browser.page.evaluate(breakPicture), [['first'], ['second']], 'what the page was loaded for');
+}
+
 /** A load that failed comes again, each time after twice as long, when somebody looks; what was refused comes with the
  *  next change. The tab's clock stands still but for the test. */
 export async function failing(browser) {

@@ -26,6 +26,7 @@ const STEPS = [
   ['changes by others', library.elsewhere],
   ['many tabs', library.manyTabs],
   ['loads that fail', library.failing],
+  ['a picture that fails', library.noPicture],
   ['a job that runs', jobs.running],
   ['alerts', places.alerts],
   ['ejection', library.eject],

@@ -97,7 +97,10 @@ export class Page {
         await this.#loadOnce();
       } while (this.#reasons.size > 0 && !this.#gone);
     } finally {
-      // Also where the picture cannot be made: the next load may give what can be shown.
+      // Also where the picture cannot be made: the next load may give what can be shown, and who has asked meanwhile
+      // waits for it.
+      this.#reasons.forEach((reason) => this.#waiting.add(reason));
+      this.#reasons.clear();
       this.#loading = null;
       this.#wake();
     }
