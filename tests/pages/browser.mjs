@@ -84,11 +84,16 @@ export class Browser {
   }
 
   /** Another tab of the same browser; what happens in it is watched, too. */
-  async tab() {
-    const page = await this.context.newPage();
+  async tab(context = this.context) {
+    const page = await context.newPage();
     page.setDefaultTimeout(PATIENCE_MS);
     this.watch(page);
     return page;
+  }
+
+  /** A tab of another browser with the same session: its clock is its own. */
+  async apart() {
+    return this.tab(await this.chromium.newContext({ storageState: await this.context.storageState() }));
   }
 
   watch(page) {

@@ -88,7 +88,7 @@ export async function longList(browser) {
     return (await browser.at('cartridge-link').last().textContent()) === '000000L8';
   });
   await fewRows(browser);
-  // The row is asked for in vain, and again with that of the next change.
+  // The row is asked for in vain, and again: with that of the next change, or before it if the page has rested.
   const isCut = await browser.cut('/cartridges?label=VTL010L8');
   await browser.request('POST', '/cartridges/VTL010L8/move', { to: 'slot:24' });
   await browser.until('its row is asked for', isCut);

@@ -180,6 +180,94 @@ export async function manyTabs(browser) {
   for (const one of others) await one.close();
 }
 
+/** Runs in the page: what it asks for its keys is answered with this status from now on; null: not at all, as
+ *  without a network. */
+function answerKeys(status) {
+  globalThis.askServer ??= globalThis.fetch;
+  globalThis.keysAsked = 0;
+  globalThis.fetch = (to, options) => {
+    if (to !== '/api/v1/keys') return globalThis.askServer(to, options);
+    globalThis.keysAsked += 1;
+    if (status === null) return Promise.reject(new TypeError('cut off by the test'));
+    return Promise.resolve(new Response(status === 200 ? '[]' : '{"message":"refused by the test"}', { status }));
+  };
+}
+
+/** Runs in the page: a page of which no picture can be made the first time, asked for again meanwhile. Answers what
+ *  it was loaded for. */
+async function breakPicture() {
+  const { Page } = await import(new URL('page.js', document.querySelector('script').src));
+  const loads = [];
+  const load = async (page, reasons) => loads.push([...reasons]);
+  const view = () => {
+    if (loads.length === 1) throw new Error('no picture');
+  };
+  const page = new Page({ load, view }, document.createElement('div'), [], new URLSearchParams());
+  const asked = [page.refresh('first'), page.refresh('second')];
+  await Promise.allSettled(asked);
+  await new Promise((then) => setTimeout(then, 500));
+  return loads;
+}
+
+/** Who asks while a picture fails is not forgotten. */
+export async function noPicture(browser) {
+  equal(await browser.page.evaluate(breakPicture), [['first'], ['second']], 'what the page was loaded for');
+}
+
+/** A load that failed comes again, each time after twice as long, when somebody looks; what was refused comes with the
+ *  next change. The tab's clock stands still but for the test. */
+export async function failing(browser) {
+  const tab = await browser.apart();
+  const asked = (times, what) => tab.evaluate(() => globalThis.keysAsked).then((n) => equal(n, times, what));
+  const after = async (ms, times) => {
+    await tab.clock.runFor(ms);
+    await asked(times, `loads ${ms} ms later`);
+  };
+  const failure = tab.locator('[data-test="failure"]');
+  const goTo = async (name) => {
+    await tab.evaluate((hash) => location.assign(hash), `#/${name}`);
+    await tab.locator(`main[data-address="#/${name}"]`).waitFor();
+  };
+  await tab.clock.install({ time: 0 });
+  let stream = tab.waitForResponse(/\/api\/v1\/events/);
+  await tab.goto(`${browser.settings.url}/#/audit`);
+  await stream;
+  await tab.locator('main[data-address="#/audit"]').waitFor();
+  await tab.clock.pauseAt(60_000);
+  await tab.evaluate(answerKeys, null);
+  await goTo('keys');
+  await failure.waitFor();
+  await asked(1, 'loads of the page');
+  await after(4_990, 1);
+  await after(20, 2);
+  await after(9_980, 2);
+  await after(20, 3);
+  await look(tab, false);
+  await after(60_000, 3);
+  stream = tab.waitForResponse(/\/api\/v1\/events/);
+  await look(tab, true);
+  await stream;
+  await after(1, 4);
+  // After the fourth failure it is 40 s.
+  await tab.evaluate(answerKeys, 200);
+  await after(39_900, 0);
+  await after(200, 1);
+  await failure.waitFor({ state: 'detached' });
+  await goTo('audit');
+  await tab.evaluate(answerKeys, 404);
+  await goTo('keys');
+  await failure.waitFor();
+  await after(60_000, 1);
+  await tab.evaluate(answerKeys, 200);
+  await browser.request('POST', '/cartridges/VTL006L8/move', { to: 'slot:23' });
+  await browser.until('a change brings it', async () => {
+    await tab.clock.runFor(200);
+    return (await failure.count()) === 0;
+  });
+  await browser.request('POST', '/cartridges/VTL006L8/move', { to: 'slot:6' });
+  await tab.context().close();
+}
+
 /** A drag to a mailslot asks first, and says what will happen; then it does. */
 export async function eject(browser) {
   await browser.go('library');

@@ -25,6 +25,8 @@ const STEPS = [
   ['force', library.force],
   ['changes by others', library.elsewhere],
   ['many tabs', library.manyTabs],
+  ['loads that fail', library.failing],
+  ['a picture that fails', library.noPicture],
   ['a job that runs', jobs.running],
   ['alerts', places.alerts],
   ['ejection', library.eject],

@@ -8,7 +8,8 @@
 // together, and seven streams would keep all of them waiting for ever.
 
 const POLL_MS = 2000;
-/** So long after its end a stream is opened again. */
+/** So long after its end a stream is opened again, or up to twice as long: not all pages come at once to a server
+ *  that is back. */
 const RETRY_MS = 5000;
 /** Events that come in a row are one refresh. */
 const GATHER_MS = 150;
@@ -40,7 +41,14 @@ export function on(types, then) {
 }
 
 /** Whether somebody can see the page. */
-const isSeen = () => document.visibilityState === 'visible';
+export const isSeen = () => document.visibilityState === 'visible';
+
+/** Calls `then` when somebody looks again; the answer ends that. */
+export function onLook(then) {
+  const look = () => isSeen() && then();
+  document.addEventListener('visibilitychange', look);
+  return () => document.removeEventListener('visibilitychange', look);
+}
 
 /** Calls `then` every so many seconds while somebody looks; the answer ends that. */
 export function every(seconds, then) {
@@ -73,8 +81,10 @@ function open() {
   stream = own;
   listen(own.signal).catch(() => {
     if (own.signal.aborted) return;
+    // Whatever has ended the hearing: no second stream beside this one.
+    own.abort();
     startPoll();
-    retry = setTimeout(open, RETRY_MS);
+    retry = setTimeout(open, RETRY_MS * (1 + Math.random()));
   });
 }
 
@@ -99,10 +109,22 @@ async function listen(signal) {
 
 /** An event as it is sent: lines of a name and a value. A comment has no name. */
 function take(text) {
-  const { id, event, data } = Object.fromEntries(text.split('\n').map((line) => line.split(/: ?(.*)/, 2)));
+  const { id, event, data } = Object.fromEntries(text.split('\n').map(field));
+  // What cannot be read would be the same a second time: something has changed, and nobody knows what.
+  try {
+    if (event === 'reset') unknown();
+    else if (event) hear(event, JSON.parse(data));
+  } catch (failed) {
+    console.error(failed);
+    unknown();
+  }
   seen = id ?? seen;
-  if (event === 'reset') unknown();
-  else if (event) hear(event, JSON.parse(data));
+}
+
+/** A name and a value; the space behind the colon is of neither. */
+function field(line) {
+  const at = line.indexOf(':');
+  return at < 0 ? [line, ''] : [line.slice(0, at), line.slice(at + 1).replace(/^ /, '')];
 }
 
 function close() {

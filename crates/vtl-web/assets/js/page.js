@@ -16,8 +16,12 @@ import { t } from './text.js';
 const REST = { times: 3, most: 60_000 };
 /** With a list that one request does not give whole: a hundred thousand rows are a hundred requests. */
 const LONG_REST = { times: 10, most: 600_000 };
-/** So long after a load that failed the next one begins, however long that one took. */
+/** So long after a load that failed the next one begins, however long that one took; twice as long after each that
+ *  fails in a row. */
 const AGAIN_MS = 5000;
+/** The statuses below 500 that are over by themselves. */
+const PASSING = [408, 429];
+const isRefused = ({ status }) => status >= 400 && status < 500 && !PASSING.includes(status);
 
 export class Page {
   #kind;
@@ -28,7 +32,11 @@ export class Page {
   #reasons = new Set();
   /** Of the one that comes when the page has rested. */
   #waiting = new Set();
+  /** Of one that was refused: they come with the next one, and call for none. */
+  #refused = new Set();
   #restsUntil = 0;
+  /** So long it rests when the next load fails. */
+  #again = AGAIN_MS;
   #timer = null;
   #gone = false;
 
@@ -51,6 +59,7 @@ export class Page {
     const { events, every } = this.#kind;
     if (events) this.#ends.push(live.on(events, (changes) => this.#hear(changes)));
     if (every) this.#ends.push(live.every(every, () => this.later('tick')));
+    this.#ends.push(live.onLook(() => this.#wake()));
     await this.refresh('start');
   }
 
@@ -67,18 +76,18 @@ export class Page {
     await this.#loading;
   }
 
-  /** Loads again when it has rested. */
+  /** Loads again when it has rested and somebody looks. */
   later(reason = 'event') {
     this.#waiting.add(reason);
     this.#wake();
   }
 
   #wake() {
-    if (this.#gone || this.#loading || this.#timer || this.#waiting.size === 0) return;
+    if (this.#gone || this.#loading || this.#timer || this.#waiting.size === 0 || !live.isSeen()) return;
     const wait = Math.max(0, this.#restsUntil - performance.now());
     this.#timer = setTimeout(() => {
       this.#timer = null;
-      if (!this.#gone && this.#waiting.size > 0) this.#loading ??= this.#loads();
+      if (live.isSeen()) this.#loading ??= this.#loads();
     }, wait);
   }
 
@@ -88,7 +97,10 @@ export class Page {
         await this.#loadOnce();
       } while (this.#reasons.size > 0 && !this.#gone);
     } finally {
-      // Also where the picture cannot be made: the next load may give what can be shown.
+      // Also where the picture cannot be made: the next load may give what can be shown, and who has asked meanwhile
+      // waits for it.
+      this.#reasons.forEach((reason) => this.#waiting.add(reason));
+      this.#reasons.clear();
       this.#loading = null;
       this.#wake();
     }
@@ -96,28 +108,35 @@ export class Page {
 
   async #loadOnce() {
     // Whoever waits is served by this load, too.
-    const reasons = new Set([...this.#reasons, ...this.#waiting]);
-    this.#reasons.clear();
-    this.#waiting.clear();
+    const asked = [this.#reasons, this.#waiting, this.#refused];
+    const reasons = new Set(asked.flatMap((some) => [...some]));
+    asked.forEach((some) => some.clear());
+    clearTimeout(this.#timer);
+    this.#timer = null;
     const begun = performance.now();
     try {
       this.data = await this.#kind.load(this, reasons);
+      // The rest after a failure is over with it.
+      if (this.failed) this.#restsUntil = 0;
       this.failed = null;
-      this.#rest(performance.now() - begun);
+      this.#again = AGAIN_MS;
+      const { times, most } = this.#pace();
+      this.#restsFor(Math.min((performance.now() - begun) * times, most));
     } catch (failed) {
       if (this.#gone) return;
       this.failed = failed;
       if (failed.status === undefined && !(failed instanceof TypeError)) console.error(failed);
       // What it was to be loaded for is still to be loaded.
-      reasons.forEach((reason) => this.#waiting.add(reason));
-      this.#restsFor(AGAIN_MS);
+      const left = isRefused(failed) ? this.#refused : this.#waiting;
+      reasons.forEach((reason) => left.add(reason));
+      this.#restsFor(this.#again);
+      this.#again = Math.min(this.#again * 2, this.#pace().most);
     }
     this.show();
   }
 
-  #rest(took) {
-    const { times, most } = this.#kind.isLong?.(this.data) ? LONG_REST : REST;
-    this.#restsFor(Math.min(took * times, most));
+  #pace() {
+    return this.data !== null && this.#kind.isLong?.(this.data) ? LONG_REST : REST;
   }
 
   #restsFor(wait) {
