@@ -452,7 +452,6 @@ fn with_secret_files(folder: &Path, secrets: &mut Vec<String>) -> Server {
         "access.oidc.client_id=vtl".to_owned(),
         format!("access.oidc.client_secret_file=\"{}\"", file("client", "made-up-client-secret")),
         "access.oidc.roles.viewer=[\"tape-readers\"]".to_owned(),
-        "remotes.rclone_flags=[\"--header\"]".to_owned(),
     ];
     secrets.extend(["made-up-webhook-path", "made-up-webhook-query"].map(str::to_owned));
     let arguments: Vec<&str> = settings.iter().flat_map(|setting| ["--set", setting.as_str()]).collect();
@@ -512,15 +511,11 @@ fn with_secrets_of_the_api(server: &Server, folder: &Path, secrets: &mut Vec<Str
             "name": "dav", "type": "webdav", "endpoint": "http://127.0.0.1:1/dav", "allow_http": true,
             "user": "u", "password_file": file("dav", "made-up-dav-password"),
         }),
-        json!({
-            "name": "flags", "type": "rclone", "rclone_remote": "disk:/srv",
-            "rclone_flags": [format!("--header=Authorization: {}", planted("made-up-flag-of-rclone"))],
-        }),
     ];
     for remote in &remotes {
         server.api("POST", "/remotes", remote);
     }
-    for name in ["cloud", "dav", "flags"] {
+    for name in ["cloud", "dav"] {
         drop(server.ask("POST", &format!("/remotes/{name}/test"), &json!({})));
     }
     drop(server.ask("POST", "/alerts/test", &json!({})));

@@ -88,8 +88,8 @@ fn a_cartridge_is_read_where_it_is_needed_first_and_is_an_ordinary_one_when_all_
     assert_eq!(host.run(DRIVE, &ONE_FILEMARK, 0, &[]).check(), (0x07, 0x27, 0x00));
     assert_eq!(host.run(DRIVE, &ERASE, 0, &[]).check(), (0x07, 0x27, 0x00));
 
-    // With three frames in an object, file 3 is in the objects 5 and 6: they are enough.
-    carry(aside.path(), &home, Some(&[5, 6]));
+    // With one frame of 512 KiB in an object, file 3 is in the objects 7 and 8: they are enough.
+    carry(aside.path(), &home, Some(&[7, 8]));
     for wanted in &content[15..19] {
         assert!(block(&mut host).ok() == *wanted);
     }
