@@ -129,13 +129,13 @@ fn a_cartridge_is_read_where_it_is_needed_first_and_is_an_ordinary_one_when_all_
 
     // Back, with one bit of it turned.
     carry(aside.path(), &home, None);
-    let damaged = home.join(format!("{LABEL}.img.000002"));
+    let damaged = home.join(format!("{LABEL}.img.000003"));
     let good = fs::read(&damaged).unwrap();
     let mut flipped = good.clone();
     flipped[300_000] ^= 1;
     fs::write(&damaged, flipped).unwrap();
     assert_eq!(block(&mut host), Err((0x03, 0x11, 0x00)));
-    assert!(other.log().contains("img.000002"), "it is named");
+    assert!(other.log().contains("img.000003"), "it is named");
     to_file(&mut host, 5);
     assert!(block(&mut host).as_ref() == Ok(content[25].as_ref().unwrap()), "others are read");
     fs::write(&damaged, good).unwrap();
