@@ -49,14 +49,19 @@ impl Scene {
         }
     }
 
-    /// A script in place of rclone: it writes down its arguments, one a line, and does what `then` says.
+    /// A script in place of rclone: it writes down its arguments, one a line, and does what `then` says. Another program writes it: what a test
+    /// starts beside this one would have it open for writing for a moment, and then it cannot be run (ETXTBSY).
     fn stub(&self, then: &str) -> PathBuf {
-        use std::os::unix::fs::PermissionsExt as _;
+        use std::io::Write as _;
+        use std::process::{Command, Stdio};
         let path = self.path("stub");
         let log = self.path("argv");
         let text = format!("#!/bin/sh\nprintf '%s\\n' \"$@\" END >>'{}'\n{then}\n", log.display());
-        std::fs::write(&path, text).unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o700)).unwrap();
+        let mut writer = Command::new("sh");
+        writer.args(["-c", "cat >\"$0\" && chmod 0700 \"$0\""]).arg(&path).stdin(Stdio::piped());
+        let mut writer = writer.spawn().unwrap();
+        writer.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+        assert!(writer.wait().unwrap().success());
         path
     }
 
