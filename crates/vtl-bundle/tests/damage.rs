@@ -221,3 +221,20 @@ fn a_manifest_of_another_bundle_is_seen_by_every_object() {
     let findings = verify(&one.manifest, &mut &one.folder, |_, _| {});
     assert!(findings[0].to_string().contains("belongs elsewhere: bundle is"), "{findings:?}");
 }
+
+#[test]
+fn an_object_of_another_version_than_its_manifest_is_named() {
+    for (name, other) in [("none-plain", 1_u32), ("zstd-several", 0)] {
+        let vector = vector(name);
+        let mut folder = vector.folder.clone();
+        let bytes = folder.objects.get_mut("VTL001L8.img.000001").unwrap();
+        bytes[8..12].copy_from_slice(&other.to_le_bytes());
+        let crc = crc32fast::hash(&bytes[..76]);
+        bytes[76..80].copy_from_slice(&crc.to_le_bytes());
+        let (verified, decoded) = seen(&vector, &folder, name);
+        for finding in [verified, decoded] {
+            let told = finding.to_string();
+            assert!(told.contains("VTL001L8.img.000001") && told.contains("version"), "{told}");
+        }
+    }
+}

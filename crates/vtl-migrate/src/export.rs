@@ -979,3 +979,21 @@ impl Pace for Exporting<'_> {
         self.ticket.note(text);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A checkpoint as it was before the format had versions, but for what has no say in it.
+    const BEFORE: &str = r#"{"cartridge":"00","generation":1,"remote":"r","chunk_bytes":1048576,"compress":"zstd","verify":"readback",
+        "delete_after_export":false,"folder":"VTL001L8-20261126_031500","bundle":"00","began":{},"staged":[],"manifests":[]}"#;
+
+    #[test]
+    fn an_export_goes_on_with_the_version_that_it_was_begun_with() {
+        let course: Course = serde_json::from_str(BEFORE).unwrap();
+        assert_eq!((course.version().ok(), course.is_new), (Some(Version::V0), false));
+        let later = BEFORE.replacen('{', r#"{"version":2,"#, 1);
+        let course: Course = serde_json::from_str(&later).unwrap();
+        assert!(course.version().unwrap_err().message.contains("later version"));
+    }
+}
