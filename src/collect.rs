@@ -126,6 +126,7 @@ impl Daemon {
             remedy: Some(format!(
                 "bring them back from a copy of the store, or give their data up: vtl cartridge rm {example} --now --confirm {example}"
             )),
+            field: None,
         })
     }
 
@@ -179,7 +180,7 @@ impl Daemon {
                 "see the log, check the disk, and try again".to_owned(),
             ),
         };
-        ApiError { code, message, remedy: Some(remedy) }
+        ApiError { code, message, remedy: Some(remedy), field: None }
     }
 
     /// The cartridge that a file of the store belongs to: its folder has the owner's name.

@@ -630,7 +630,12 @@ impl Daemon {
                 Ok(()) => ids.push(id),
                 Err(why) => {
                     forget_unused(pool, &ids);
-                    return Err(vtl_api::ApiError { code: ErrorCode::Internal, message: why, remedy: None });
+                    return Err(vtl_api::ApiError {
+                        code: ErrorCode::Internal,
+                        message: why,
+                        remedy: None,
+                        field: None,
+                    });
                 }
             }
         }
@@ -926,7 +931,7 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 pub(crate) fn internal(message: &str) -> vtl_api::ApiError {
-    vtl_api::ApiError { code: ErrorCode::Internal, message: message.to_owned(), remedy: None }
+    vtl_api::ApiError { code: ErrorCode::Internal, message: message.to_owned(), remedy: None, field: None }
 }
 
 /// A listener that others can reach in front of a target that nobody guards. `when`: what would lead to it.
@@ -936,6 +941,7 @@ pub(crate) fn open_door(when: &str, errors: &ConfErrors) -> vtl_api::ApiError {
         code: ErrorCode::Conflict,
         message: format!("{when}{}", problems.join("; ")),
         remedy: errors.0.first().map(|error| error.remedy.clone()),
+        field: None,
     }
 }
 
@@ -951,7 +957,7 @@ fn configuration_read(waiting: &[(bool, &str)]) -> String {
 
 pub(crate) fn invalid(message: String, remedy: &str) -> vtl_api::ApiError {
     let remedy = (!remedy.is_empty()).then(|| remedy.to_owned());
-    vtl_api::ApiError { code: ErrorCode::Invalid, message, remedy }
+    vtl_api::ApiError { code: ErrorCode::Invalid, message, remedy, field: None }
 }
 
 #[cfg(test)]

@@ -74,6 +74,7 @@ impl Daemon {
                 code: ErrorCode::Conflict,
                 message: format!("{label} is in the trash"),
                 remedy: Some(format!("take it back first: vtl cartridge restore {label}")),
+                field: None,
             });
         }
         let settings = self.settings_for(cartridge.library.as_ref())?;
@@ -151,6 +152,7 @@ impl Daemon {
                 remedy: Some(
                     "take it in under another label: --as LABEL; or remove the one that is here".to_owned(),
                 ),
+                field: None,
             });
         }
         if asked.lazy && asked.pool.as_deref().is_some_and(|name| name != "default") {
@@ -158,6 +160,7 @@ impl Daemon {
                 code: ErrorCode::Unsupported,
                 message: "a lazy import into another pool than default is not supported".to_owned(),
                 remedy: Some("leave --lazy out, or --pool".to_owned()),
+                field: None,
             });
         }
         // A removal of the pool comes before, and there is none, or after, and finds the job.
@@ -178,6 +181,7 @@ impl Daemon {
             remedy: Some(
                 "name a remote and a folder on it; vtl export ls --remote REMOTE shows them".to_owned(),
             ),
+            field: None,
         };
         if job.kind != EXPORT {
             return Err(none("is no export"));

@@ -27,6 +27,7 @@ impl Daemon {
                 code: ErrorCode::Exists,
                 message: format!("a cartridge {label} is here already"),
                 remedy: Some("choose another label, or remove the one that is here".to_owned()),
+                field: None,
             },
             error => crate::api::refused(&error),
         })?;
@@ -48,6 +49,7 @@ impl Daemon {
             code: ErrorCode::NotFound,
             message: format!("no library '{name}'"),
             remedy: Some("see vtl library ls".to_owned()),
+            field: None,
         };
         let name: LibraryName = name.parse().map_err(|_| unknown())?;
         self.library(&name).map(|live| live.name.clone()).ok_or_else(unknown)

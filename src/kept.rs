@@ -51,6 +51,7 @@ impl Daemon {
                 code: ErrorCode::Conflict,
                 message: format!("{} is in the trash", cartridge.label),
                 remedy: Some(format!("vtl cartridge restore {}", cartridge.label)),
+                field: None,
             });
         }
         // First: a cartridge that remembers this count must find no smaller one after a crash.
@@ -106,6 +107,7 @@ impl Daemon {
             code: ErrorCode::Conflict,
             message: format!("{label} cannot be removed: it {why}"),
             remedy: Some(remedy),
+            field: None,
         })
     }
 
@@ -152,6 +154,7 @@ fn not_kept(cartridge: &Cartridge, error: &CartridgeError) -> ApiError {
         code: ErrorCode::Conflict,
         message,
         remedy: Some(remedy.to_owned()),
+        field: None,
     };
     match error {
         CartridgeError::RetentionTime { asked_s, now_s } => invalid(

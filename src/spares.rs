@@ -20,6 +20,7 @@ impl Daemon {
             code: ErrorCode::NotFound,
             message: format!("library {} is not there any more", new.library),
             remedy: None,
+            field: None,
         })?;
         let wanted = NewCartridges {
             first: new.label,

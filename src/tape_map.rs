@@ -21,6 +21,7 @@ impl Daemon {
             code: ErrorCode::Conflict,
             message: format!("the tape of {label} cannot be read: {error}"),
             remedy: Some("see vtl store check".to_owned()),
+            field: None,
         })?;
         let facts = reading.facts();
         let files = reading.files(MOST_FILES);

@@ -129,7 +129,7 @@ fn bearer(text: &str, kind: Kind) -> Option<Bearer> {
 
 pub(crate) fn refusal(code: ErrorCode, message: impl Into<String>, remedy: &str) -> ApiError {
     let remedy = (!remedy.is_empty()).then(|| remedy.to_owned());
-    ApiError { code, message: message.into(), remedy }
+    ApiError { code, message: message.into(), remedy, field: None }
 }
 
 /// The one place where refusals of `vtl-auth` become the API's.

@@ -25,6 +25,7 @@ impl Daemon {
                 code: ErrorCode::NotFound,
                 message: format!("there is no alert {id}"),
                 remedy: Some("see vtl alert ls".to_owned()),
+                field: None,
             }),
         }
     }

@@ -17,13 +17,13 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde_json::Value;
 use tracing::error;
-use vtl_api::{ApiError, BASE, ErrorCode, Refusal};
+use vtl_api::{ApiError, BASE, ErrorCode};
 use vtl_auth::{Asked, Permission};
 use zeroize::Zeroizing;
 
 use super::call::whole_body;
 use super::cookie::SESSION;
-use super::{error_response, once, refusal, refuse};
+use super::{error_response, once, refusal};
 use crate::access::rules::{Need, need, need_of_fields, only_reads};
 use crate::access::{Caller, Presence, Shown, redacted};
 use crate::daemon::{Daemon, internal, invalid};
@@ -51,7 +51,7 @@ impl Guard {
 pub(super) async fn admit(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
     match guard.pass(request, next).await {
         Ok(answer) => answer,
-        Err(refused) => refuse(&refused),
+        Err(refused) => error_response(&refused),
     }
 }
 
@@ -90,7 +90,7 @@ fn presence(method: &str, route: &str, headers: &HeaderMap) -> Presence {
 }
 
 impl Guard {
-    async fn pass(self: Arc<Self>, mut request: Request, next: Next) -> Result<Response, Refusal> {
+    async fn pass(self: Arc<Self>, mut request: Request, next: Next) -> Result<Response, ApiError> {
         let knock = Knock::of(&request);
         self.check_names(request.headers())?;
         let need = match &knock.route {
@@ -129,7 +129,7 @@ impl Guard {
         permission: Permission,
         request: Request,
         next: Next,
-    ) -> Result<Response, Refusal> {
+    ) -> Result<Response, ApiError> {
         let (mut head, body) = request.into_parts();
         let bytes = whole_body(&head, body).await?;
         // A body may take its time: what counts is what the caller may now.
@@ -145,7 +145,7 @@ impl Guard {
                 daemon.access.note_refused(&caller, &what, detail, &refused);
                 Err(refused)
             };
-            return Err(self.off::<Refusal>(note).await?);
+            return Err(self.off::<ApiError>(note).await?);
         }
         let second = needs.iter().copied().find(|need| self.wants_second(*need, &body));
         let (who, what) = (caller.clone(), knock.what.clone());
@@ -153,7 +153,7 @@ impl Guard {
         let answer = match second {
             Some(second) => match asked(&knock, &caller, (second, &needs), &head.headers, &bytes) {
                 Ok(asked) => self.hold(asked).await,
-                Err(refused) => refuse(&refused),
+                Err(refused) => error_response(&refused),
             },
             None => {
                 head.extensions.insert(caller);
@@ -261,14 +261,13 @@ fn asked(
     (second, needs): (Permission, &[Permission]),
     headers: &HeaderMap,
     body: &Bytes,
-) -> Result<Asked, Refusal> {
+) -> Result<Asked, ApiError> {
     let if_match = headers.get(header::IF_MATCH).map(|value| value.to_str().map(str::to_owned)).transpose();
     Ok(Asked {
         method: knock.method.clone(),
         path: knock.path.clone(),
         body: body.to_vec(),
-        if_match: if_match
-            .map_err(|_| Refusal::from(invalid("If-Match is no text".to_owned(), "")).about("If-Match"))?,
+        if_match: if_match.map_err(|_| invalid("If-Match is no text".to_owned(), "").about("If-Match"))?,
         key: once::text(headers)?.map(str::to_owned),
         permission: second.word().to_owned(),
         needs: needs.iter().map(|need| need.word()).collect::<Vec<_>>().join(" "),

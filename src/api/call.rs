@@ -11,14 +11,14 @@ use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::error;
-use vtl_api::{BASE, ErrorCode, Refusal};
+use vtl_api::{ApiError, BASE, ErrorCode};
 
 use super::admit::Pass;
 use super::once::{self, Key, Once};
 use super::route::{Answered, Asked, Does, Route};
 use super::tag::Tag;
 use super::things::Things;
-use super::{BODY_LIMIT, page, reading, refusal, refuse, stream, thing_of};
+use super::{BODY_LIMIT, error_response, page, reading, refusal, stream, thing_of};
 use crate::daemon::{Daemon, internal, invalid};
 
 /// A body must have arrived by then.
@@ -79,7 +79,7 @@ impl Api {
     ) -> Response {
         match self.try_answer(at, names, request).await {
             Ok(response) => response,
-            Err(refused) => refuse(&refused),
+            Err(refused) => error_response(&refused),
         }
     }
 
@@ -88,7 +88,7 @@ impl Api {
         at: usize,
         names: RawPathParams,
         request: Request,
-    ) -> Result<Response, Refusal> {
+    ) -> Result<Response, ApiError> {
         let route = self.routes.get(at).ok_or_else(|| internal("the request has no route"))?;
         let (head, body) = request.into_parts();
         let path = names.iter().map(|(_, value)| value.to_owned()).collect();
@@ -110,11 +110,11 @@ impl Api {
         });
         worked.await.unwrap_or_else(|failed| {
             error!(%failed, "an API operation failed");
-            Err(internal("the operation failed; see the log").into())
+            Err(internal("the operation failed; see the log"))
         })
     }
 
-    async fn turn(&self, route: &Route) -> Result<OwnedSemaphorePermit, Refusal> {
+    async fn turn(&self, route: &Route) -> Result<OwnedSemaphorePermit, ApiError> {
         let turns = match (route.is_far, route.is_read()) {
             (true, _) => &self.far,
             (false, true) => &self.looks,
@@ -124,11 +124,10 @@ impl Api {
         turn.ok().and_then(Result::ok).ok_or_else(|| {
             let message = format!("{TURN_TIME:?} have passed, and others are still before this request");
             refusal(ErrorCode::Busy, &message, "ask again in a moment; vtl system status tells what hangs")
-                .into()
         })
     }
 
-    fn carry_out(&self, route: &Route, asked: &Asked, conditions: &Conditions) -> Result<Good, Refusal> {
+    fn carry_out(&self, route: &Route, asked: &Asked, conditions: &Conditions) -> Result<Good, ApiError> {
         if route.is_read() {
             return self.look(route, asked, conditions);
         }
@@ -152,7 +151,7 @@ impl Api {
         }
     }
 
-    fn look(&self, route: &Route, asked: &Asked, conditions: &Conditions) -> Result<Good, Refusal> {
+    fn look(&self, route: &Route, asked: &Asked, conditions: &Conditions) -> Result<Good, ApiError> {
         let answered = route.run(&self.daemon, asked)?;
         let tag = route.is_of_one().then(|| Tag::of(&answered.json));
         let is_known = match (&tag, &conditions.if_none_match) {
@@ -168,8 +167,8 @@ impl Api {
         route: &Route,
         asked: &Asked,
         conditions: &Conditions,
-        holds: impl FnOnce() -> Result<(), Refusal>,
-    ) -> Result<Good, Refusal> {
+        holds: impl FnOnce() -> Result<(), ApiError>,
+    ) -> Result<Good, ApiError> {
         let operation = || {
             holds()?;
             route.run(&self.daemon, asked)
@@ -192,25 +191,25 @@ fn of_path(route: &Route, asked: &Asked) -> String {
     route.path.split('/').map(part).collect::<Vec<_>>().join("/")
 }
 
-fn no_tag() -> Refusal {
+fn no_tag() -> ApiError {
     let error = refusal(
         ErrorCode::Invalid,
         "what this request changes has no ETag",
         "send it without If-Match; docs/api.md says what has one",
     );
-    Refusal::from(error).about("If-Match")
+    error.about("If-Match")
 }
 
-fn changed(name: &str) -> Refusal {
+fn changed(name: &str) -> ApiError {
     let message = format!("{name} has changed since the tag in If-Match");
     let error = refusal(ErrorCode::Changed, &message, "look at it again, and send its new ETag");
-    Refusal::from(error).about("If-Match")
+    error.about("If-Match")
 }
 
-fn conditions(route: &Route, headers: &HeaderMap, asked: &Asked) -> Result<Conditions, Refusal> {
+fn conditions(route: &Route, headers: &HeaderMap, asked: &Asked) -> Result<Conditions, ApiError> {
     let text = |name: HeaderName| {
         let value = headers.get(&name)?;
-        let bad = |_| Refusal::from(invalid(format!("{name} is no text"), "")).about(name.as_str());
+        let bad = |_| invalid(format!("{name} is no text"), "").about(name.as_str());
         Some(value.to_str().map(str::to_owned).map_err(bad))
     };
     let key = if route.method == axum::http::Method::POST { Key::of(route, headers, asked)? } else { None };
@@ -222,21 +221,20 @@ fn conditions(route: &Route, headers: &HeaderMap, asked: &Asked) -> Result<Condi
 }
 
 /// The body of a request that changes something.
-pub(super) async fn whole_body(head: &Parts, body: Body) -> Result<Bytes, Refusal> {
+pub(super) async fn whole_body(head: &Parts, body: Body) -> Result<Bytes, ApiError> {
     read(head, body, BODY_TIME).await
 }
 
 /// The body, when it is not too long, comes in time and says that it is JSON.
-async fn read(head: &Parts, body: Body, time: Duration) -> Result<Bytes, Refusal> {
+async fn read(head: &Parts, body: Body, time: Duration) -> Result<Bytes, ApiError> {
     let collected = tokio::time::timeout(time, collect(body)).await.map_err(|_| {
         let message = format!("the body has not arrived within {} s", time.as_secs());
-        Refusal::from(refusal(ErrorCode::Timeout, &message, "send it at once"))
+        refusal(ErrorCode::Timeout, &message, "send it at once")
     })?;
-    let body = collected
-        .map_err(|why| Refusal::from(invalid(format!("the body broke off: {why}"), "send it again")))?;
+    let body = collected.map_err(|why| invalid(format!("the body broke off: {why}"), "send it again"))?;
     let bytes = body.ok_or_else(|| {
         let message = format!("the request has more than {BODY_LIMIT} bytes");
-        Refusal::from(refusal(ErrorCode::TooLarge, &message, "ask for less at once"))
+        refusal(ErrorCode::TooLarge, &message, "ask for less at once")
     })?;
     if !bytes.is_empty() {
         reading::is_json(&head.headers)?;
@@ -260,14 +258,13 @@ async fn collect(mut body: Body) -> Result<Option<Bytes>, axum::Error> {
     Ok((length <= BODY_LIMIT).then(|| kept.into()))
 }
 
-fn respond(route: &Route, asked: &Asked, good: Good) -> Result<Response, Refusal> {
+fn respond(route: &Route, asked: &Asked, good: Good) -> Result<Response, ApiError> {
     let Good { answered, tag, is_known, is_replayed } = good;
     let mut response = match is_known {
         true => StatusCode::NOT_MODIFIED.into_response(),
         false => ([(header::CONTENT_TYPE, "application/json")], answered.json).into_response(),
     };
-    let text =
-        |value: String| HeaderValue::try_from(value).map_err(|why| Refusal::from(internal(&why.to_string())));
+    let text = |value: String| HeaderValue::try_from(value).map_err(|why| internal(&why.to_string()));
     if let Some(tag) = tag {
         response.headers_mut().insert(header::ETAG, text(tag.text())?);
     }

@@ -2,7 +2,7 @@
 
 use vtl_api::{
     ApiError, CartridgeInfo, CartridgeOrder, CreateCartridges, Done, ErrorCode, ListCartridges,
-    MoveCartridge, Paged, PlaceInfo, PlaceKind, Refusal, RemoveCartridge, SetCartridge, TrashInfo,
+    MoveCartridge, Paged, PlaceInfo, PlaceKind, RemoveCartridge, SetCartridge, TrashInfo,
 };
 use vtl_cartridge::Protection;
 use vtl_library::{By, Cartridge, CartridgeState, NewCartridges, NewPlace, Order};
@@ -101,6 +101,7 @@ fn not_reserved(owner: &LiveLibrary, cartridge: &Cartridge) -> Answer<()> {
             code: ErrorCode::Conflict,
             message: format!("drive {number}, which holds {}, is reserved by {holder}", cartridge.label),
             remedy: Some("let that host release it, or use --force".to_owned()),
+            field: None,
         }),
     }
 }
@@ -173,7 +174,7 @@ impl Daemon {
     }
 
     /// A page of those that can be used. What is read of the inventory is the page, as long as nothing is asked that only the store knows.
-    pub(super) fn cartridge_list(&self, asked: &ListCartridges) -> Result<Page<CartridgeInfo>, Refusal> {
+    pub(super) fn cartridge_list(&self, asked: &ListCartridges) -> Result<Page<CartridgeInfo>, ApiError> {
         let sort = asked.sort.unwrap_or_default();
         let wanted = Wanted::of(asked.limit, asked.cursor.as_deref(), sort.word())?;
         let library: Option<LibraryName> = field("library", asked.library.as_deref().map(parse).transpose())?;
@@ -212,7 +213,7 @@ impl Daemon {
         Ok(self.cartridge_row(&found, beside))
     }
 
-    pub(super) fn cartridge_create(&self, request: &CreateCartridges) -> Result<Done, Refusal> {
+    pub(super) fn cartridge_create(&self, request: &CreateCartridges) -> Result<Done, ApiError> {
         let _one_at_a_time = lock(&self.changes);
         let first: Label = field("label", parse(&request.label))?;
         if request.worm {
@@ -241,7 +242,7 @@ impl Daemon {
         }
     }
 
-    pub(super) fn cartridge_set(&self, label: &str, request: &SetCartridge) -> Result<Done, Refusal> {
+    pub(super) fn cartridge_set(&self, label: &str, request: &SetCartridge) -> Result<Done, ApiError> {
         let _one_at_a_time = lock(&self.changes);
         let cartridge = self.find(label)?;
         let retain_until_s =
@@ -251,8 +252,7 @@ impl Daemon {
             return Err(invalid(
                 "there is nothing to set".to_owned(),
                 "write-protect=on|off, retain-until=TIME or hold=on|off",
-            )
-            .into());
+            ));
         }
         let mut done_so_far = Vec::new();
         if keep != Keep::default() {
@@ -285,7 +285,7 @@ impl Daemon {
         Ok(())
     }
 
-    pub(super) fn cartridge_move(&self, label: &str, request: &MoveCartridge) -> Result<Done, Refusal> {
+    pub(super) fn cartridge_move(&self, label: &str, request: &MoveCartridge) -> Result<Done, ApiError> {
         let cartridge = self.find(label)?;
         let to = field("to", parse_place(&request.to))?;
         let asked: Option<LibraryName> = field("library", request.library.as_deref().map(parse).transpose())?;
@@ -294,7 +294,7 @@ impl Daemon {
             None => self.live(self.only_library()?.as_str())?,
         };
         let library = Some(owner.name.clone()).filter(|_| cartridge.library.is_none()).or(asked);
-        Ok(self.carry(&owner, &cartridge, to, Force(request.force), library)?)
+        self.carry(&owner, &cartridge, to, Force(request.force), library)
     }
 
     fn carry(
@@ -355,7 +355,7 @@ impl Daemon {
     }
 
     /// What waits in the trash.
-    pub(super) fn trash_list(&self, asked: &Paged) -> Result<Page<TrashInfo>, Refusal> {
+    pub(super) fn trash_list(&self, asked: &Paged) -> Result<Page<TrashInfo>, ApiError> {
         let wanted = Wanted::of(asked.limit, asked.cursor.as_deref(), BY_LABEL)?;
         let removed = self.trash().map_err(|e| refused(&e))?;
         let Page { rows, next } = wanted.cut(removed, BY_LABEL, |one| one.label.to_string());
@@ -384,6 +384,7 @@ impl Daemon {
                 code: ErrorCode::Conflict,
                 message: format!("{label} is not in the trash"),
                 remedy: None,
+                field: None,
             });
         }
         let kept = self.meta.change(|tx| vtl_library::cancel_remove(tx, label)).map_err(|e| refused(&e))?;

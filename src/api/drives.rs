@@ -39,6 +39,7 @@ impl Daemon {
                 code: ErrorCode::NotFound,
                 message: format!("library {library} has no drive '{number}'"),
                 remedy: Some("see vtl drive ls".to_owned()),
+                field: None,
             });
         };
         self.drive_row(&live, number, &bay)

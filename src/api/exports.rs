@@ -1,8 +1,8 @@
 //! Requests about exports, imports, and what lies on remotes.
 
 use vtl_api::{
-    ExportCartridge, ExportFolder, FetchExport, ImportCartridge, IngestCartridge, JobDetail, ListExports,
-    OneExport, PruneExports, Refusal, RewrapExport, VerifyExport,
+    ApiError, ExportCartridge, ExportFolder, FetchExport, ImportCartridge, IngestCartridge, JobDetail,
+    ListExports, OneExport, PruneExports, RewrapExport, VerifyExport,
 };
 
 use super::Planned;
@@ -38,7 +38,7 @@ pub(super) fn routes() -> Vec<Route> {
 }
 
 impl Daemon {
-    fn export_page(&self, asked: &ListExports) -> Result<Page<ExportFolder>, Refusal> {
+    fn export_page(&self, asked: &ListExports) -> Result<Page<ExportFolder>, ApiError> {
         let wanted = Wanted::of(asked.limit, asked.cursor.as_deref(), "folder")?;
         Ok(wanted.cut(self.export_list(&asked.remote)?, "folder", |row| row.folder.clone()))
     }

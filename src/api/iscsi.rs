@@ -3,8 +3,7 @@
 use std::net::SocketAddr;
 
 use vtl_api::{
-    AddInitiator, AddPortal, ApiError, Done, ErrorCode, Paged, PortalInfo, Refusal, SessionInfo, SetChap,
-    TargetInfo,
+    AddInitiator, AddPortal, ApiError, Done, ErrorCode, Paged, PortalInfo, SessionInfo, SetChap, TargetInfo,
 };
 use vtl_conf::ConfErrors;
 use vtl_library::LibraryError;
@@ -81,7 +80,7 @@ impl Daemon {
     }
 
     /// Opens a listener at once, and at every start from now on.
-    pub(super) fn portal_add(&self, request: &AddPortal) -> Result<Done, Refusal> {
+    pub(super) fn portal_add(&self, request: &AddPortal) -> Result<Done, ApiError> {
         let _one_at_a_time = lock(&self.changes);
         let asked = field("address", parse_address(&request.address))?;
         if self.listeners().wanted(asked).is_some() {
@@ -89,14 +88,14 @@ impl Daemon {
                 code: ErrorCode::Exists,
                 message: format!("iSCSI listens on {asked} already"),
                 remedy: None,
-            }
-            .into());
+                field: None,
+            });
         }
         let runtime = runtime()?;
         let address = runtime.block_on(self.open_listener(asked))?;
         if let Err(error) = self.meta.add_portal(address) {
             runtime.block_on(self.listeners().close(address));
-            return Err(internal(&error.to_string()).into());
+            return Err(internal(&error.to_string()));
         }
         Ok(done(format!("iSCSI listens on {address}, also after a restart"), vec![address.to_string()]))
     }
@@ -113,6 +112,7 @@ impl Daemon {
                 remedy: Some(
                     "take it out of iscsi.listen (or of the arguments --listen) and restart vtld".to_owned(),
                 ),
+                field: None,
             });
         }
         let remembered = self.meta.forget_portal(address).map_err(|e| internal(&e.to_string()))?;
@@ -121,6 +121,7 @@ impl Daemon {
                 code: ErrorCode::NotFound,
                 message: format!("iSCSI does not listen on {address}"),
                 remedy: Some("see vtl iscsi portal ls".to_owned()),
+                field: None,
             });
         }
         runtime()?.block_on(self.listeners().close(address));
@@ -150,7 +151,7 @@ impl Daemon {
             .collect())
     }
 
-    pub(super) fn session_page(&self, asked: &Paged) -> Result<Page<SessionInfo>, Refusal> {
+    pub(super) fn session_page(&self, asked: &Paged) -> Result<Page<SessionInfo>, ApiError> {
         let wanted = Wanted::of(asked.limit, asked.cursor.as_deref(), "tsih")?;
         Ok(wanted
             .cut(self.session_list()?, "tsih", |session| format!("{:05} {}", session.tsih, session.peer)))
@@ -197,7 +198,7 @@ impl Daemon {
         ))
     }
 
-    pub(super) fn initiator_add(&self, library: &str, request: &AddInitiator) -> Result<Done, Refusal> {
+    pub(super) fn initiator_add(&self, library: &str, request: &AddInitiator) -> Result<Done, ApiError> {
         let _one_at_a_time = lock(&self.changes);
         let target = self.target_of(library)?;
         let initiator: IscsiName = field("initiator", parse(&request.initiator))?;
@@ -243,6 +244,7 @@ impl Daemon {
                 code: ErrorCode::NotFound,
                 message: format!("no CHAP is set for {target}"),
                 remedy: Some("what the configuration file sets is removed there".to_owned()),
+                field: None,
             });
         }
         self.publish().map_err(|e| refused(&e))?;
@@ -262,6 +264,7 @@ impl Daemon {
                 code: ErrorCode::NotFound,
                 message: format!("{initiator} is not on the list of {target}"),
                 remedy: Some("what the configuration file lists is removed there".to_owned()),
+                field: None,
             });
         }
         self.publish().map_err(|e| refused(&e))?;

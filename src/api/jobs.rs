@@ -1,6 +1,6 @@
 //! Requests about jobs.
 
-use vtl_api::{JobInfo, JobOrder, JobState, ListJobs, Refusal};
+use vtl_api::{ApiError, JobInfo, JobOrder, JobState, ListJobs};
 use vtl_jobs::Select;
 
 use super::page::{Cursor, Page, Wanted};
@@ -21,7 +21,7 @@ pub(super) fn routes() -> Vec<Route> {
 
 impl Daemon {
     /// A page of jobs; only its rows are read.
-    fn job_page(&self, asked: &ListJobs) -> Result<Page<JobInfo>, Refusal> {
+    fn job_page(&self, asked: &ListJobs) -> Result<Page<JobInfo>, ApiError> {
         let sort = asked.sort.unwrap_or_default();
         let wanted = Wanted::of(asked.limit, asked.cursor.as_deref(), sort.word())?;
         let select = Select {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use vtl_api::{
     ApiError, CreateLibrary, Done, ElementInfo, ErrorCode, LibraryDetail, LibraryInfo, LibraryTarget,
-    Refusal, SetLibrary,
+    SetLibrary,
 };
 use vtl_library::{Counts, Layout};
 use vtl_meta::Tx;
@@ -69,6 +69,7 @@ impl Daemon {
             code: ErrorCode::NotFound,
             message: format!("there is no library '{name}'"),
             remedy: Some("see vtl library ls".to_owned()),
+            field: None,
         })
     }
 
@@ -120,7 +121,7 @@ impl Daemon {
         Ok(LibraryDetail { targets, settings, elements: elements.collect(), info })
     }
 
-    pub(super) fn library_create(&self, request: &CreateLibrary) -> Result<Done, Refusal> {
+    pub(super) fn library_create(&self, request: &CreateLibrary) -> Result<Done, ApiError> {
         let _one_at_a_time = lock(&self.changes);
         let name: LibraryName = field("name", parse(&request.name))?;
         let counts = Counts { drives: request.drives, slots: request.slots, mailslots: request.mailslots };
@@ -145,7 +146,7 @@ impl Daemon {
         Ok(done(format!("library {name} is on target {target}"), vec![name.to_string()]))
     }
 
-    pub(super) fn library_set(&self, name: &str, request: &SetLibrary) -> Result<Done, Refusal> {
+    pub(super) fn library_set(&self, name: &str, request: &SetLibrary) -> Result<Done, ApiError> {
         let _one_at_a_time = lock(&self.changes);
         let live = self.live(name)?;
         let wanted = field("targets", request.targets.as_deref().map(parse_layout).transpose())?;
@@ -203,6 +204,7 @@ impl Daemon {
                     one.initiator
                 ),
                 remedy: Some("log these hosts out, or end their sessions with --force".to_owned()),
+                field: None,
             });
         }
         let name = live.name.clone();

@@ -47,7 +47,7 @@ use axum::{Extension, Router};
 use schemars::JsonSchema;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
-use vtl_api::{ApiError, BASE, Done, ErrorCode, JobPlan, ListenTo, PROBLEM_JSON, Refusal};
+use vtl_api::{ApiError, BASE, Done, ErrorCode, JobPlan, ListenTo, PROBLEM_JSON};
 use vtl_library::{LibraryError, MoveFault};
 
 pub(crate) use self::admit::is_this_machine;
@@ -200,19 +200,15 @@ fn is_ours(response: &Response) -> bool {
 }
 
 fn refusal(code: ErrorCode, message: &str, remedy: &str) -> ApiError {
-    ApiError { code, message: message.to_owned(), remedy: Some(remedy.to_owned()) }
+    ApiError { code, message: message.to_owned(), remedy: Some(remedy.to_owned()), field: None }
 }
 
 fn not_found(message: &str) -> Response {
     error_response(&refusal(ErrorCode::NotFound, message, "see docs/openapi.json for what there is"))
 }
 
-pub(crate) fn error_response(refused: &ApiError) -> Response {
-    refuse(&Refusal::from(refused.clone()))
-}
-
 /// A refusal as it is sent.
-fn refuse(refused: &Refusal) -> Response {
+pub(crate) fn error_response(refused: &ApiError) -> Response {
     let status =
         StatusCode::from_u16(refused.code.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let text = serde_json::to_string(refused).unwrap_or_default();
@@ -236,6 +232,7 @@ fn failed(failed: Failed) -> ApiError {
         code: ErrorCode::Internal,
         message: failed.to_string(),
         remedy: Some("restart vtld, and report what its log says".to_owned()),
+        field: None,
     }
 }
 
@@ -266,7 +263,7 @@ pub fn refused(error: &LibraryError) -> ApiError {
         LibraryError::Meta(_) => ErrorCode::Internal,
         _ => ErrorCode::Invalid,
     };
-    ApiError { code, message: error.to_string(), remedy: None }
+    ApiError { code, message: error.to_string(), remedy: None, field: None }
 }
 
 /// The same for moves.

@@ -17,7 +17,7 @@ use axum::http::{HeaderMap, header};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tracing::warn;
-use vtl_api::{Done, ErrorCode, Refusal};
+use vtl_api::{ApiError, Done, ErrorCode};
 use vtl_meta::{MetaError, Migration, Module, Table, Tx, Value as Cell};
 
 use super::refusal;
@@ -87,14 +87,14 @@ pub(super) struct Key {
 
 impl Key {
     /// The key that a request has.
-    pub(super) fn of(route: &Route, headers: &HeaderMap, asked: &Asked) -> Result<Option<Self>, Refusal> {
+    pub(super) fn of(route: &Route, headers: &HeaderMap, asked: &Asked) -> Result<Option<Self>, ApiError> {
         let Some(text) = text(headers)? else { return Ok(None) };
         if route.is_secret {
             let error = invalid(
                 "an answer with a secret is told once and not kept".to_owned(),
                 "send it without Idempotency-Key",
             );
-            return Err(Refusal::from(error).about("Idempotency-Key"));
+            return Err(error.about("Idempotency-Key"));
         }
         let caller = [header::AUTHORIZATION, header::COOKIE];
         let caller = caller.iter().map(|name| headers.get(name).map_or(&b""[..], |value| value.as_bytes()));
@@ -107,14 +107,14 @@ impl Key {
 }
 
 /// The key as it was sent.
-pub(super) fn text(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
+pub(super) fn text(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
     let Some(value) = headers.get(HEADER) else { return Ok(None) };
     let text = value.to_str().unwrap_or_default();
     if (1..=MOST_CHARACTERS).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic()) {
         return Ok(Some(text));
     }
     let error = invalid("the key is not right".to_owned(), "send 1 to 128 visible characters");
-    Err(Refusal::from(error).about("Idempotency-Key"))
+    Err(error.about("Idempotency-Key"))
 }
 
 /// Of parts, each with its length.
@@ -164,8 +164,8 @@ impl Once {
         daemon: &Daemon,
         route: &Route,
         key: &Key,
-        operation: impl FnOnce() -> Result<Answered, Refusal>,
-    ) -> Result<(Answered, bool), Refusal> {
+        operation: impl FnOnce() -> Result<Answered, ApiError>,
+    ) -> Result<(Answered, bool), ApiError> {
         let _busy = self.take(key)?;
         let now_s = crate::clock::unix_seconds();
         let (known, made_s) = daemon
@@ -191,7 +191,7 @@ impl Once {
         Ok((outcome?, false))
     }
 
-    fn take<'a>(&'a self, key: &'a Key) -> Result<Busy<'a>, Refusal> {
+    fn take<'a>(&'a self, key: &'a Key) -> Result<Busy<'a>, ApiError> {
         if lock(&self.busy).insert(key.row.clone()) {
             return Ok(Busy { once: self, row: &key.row });
         }
@@ -200,7 +200,7 @@ impl Once {
             "a request with this key is being carried out",
             "send it again in a moment, for its answer",
         );
-        Err(Refusal::from(error).about("Idempotency-Key"))
+        Err(error.about("Idempotency-Key"))
     }
 }
 
@@ -219,7 +219,7 @@ fn as_event<T>(key: &Key, made_s: u64, operation: impl FnOnce() -> T) -> T {
 }
 
 /// The job that the request made before the server ended.
-fn job_of(daemon: &Daemon, key: &Key, made_s: u64) -> Result<Option<Answered>, Refusal> {
+fn job_of(daemon: &Daemon, key: &Key, made_s: u64) -> Result<Option<Answered>, ApiError> {
     let known = daemon.meta.with(|meta| meta.read(|tx| vtl_jobs::known(tx, &job_key(&key.row, made_s, 1))));
     let Some(id) = known.map_err(|why| internal(&why.to_string()))? else { return Ok(None) };
     // One that has been cleared from the list since cannot be shown.
@@ -287,17 +287,17 @@ fn seconds(time_s: u64) -> Cell {
     Cell::Integer(i64::try_from(time_s).unwrap_or(i64::MAX))
 }
 
-fn another() -> Refusal {
+fn another() -> ApiError {
     let error = refusal(
         ErrorCode::Conflict,
         "the key was sent before with another request",
         "make up another key for each thing that is wanted",
     );
-    Refusal::from(error).about("Idempotency-Key")
+    error.about("Idempotency-Key")
 }
 
-fn not_kept(error: &MetaError) -> Refusal {
-    internal(&format!("the key of the request cannot be kept: {error}")).into()
+fn not_kept(error: &MetaError) -> ApiError {
+    internal(&format!("the key of the request cannot be kept: {error}"))
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use vtl_api::Refusal;
+use vtl_api::ApiError;
 
 use crate::daemon::invalid;
 
@@ -62,12 +62,12 @@ pub(crate) struct Wanted {
 
 impl Wanted {
     /// From the parameters `limit` and `cursor` of a list that goes by `sort`.
-    pub(crate) fn of(limit: Option<u32>, cursor: Option<&str>, sort: &str) -> Result<Self, Refusal> {
+    pub(crate) fn of(limit: Option<u32>, cursor: Option<&str>, sort: &str) -> Result<Self, ApiError> {
         let most = match limit.unwrap_or(MOST_ROWS) {
             rows if (1..=MOST_ROWS).contains(&rows) => rows as usize,
             rows => {
                 let refused = invalid(format!("limit cannot be {rows}"), "write 1 to 1000");
-                return Err(Refusal::from(refused).about("limit"));
+                return Err(refused.about("limit"));
             }
         };
         let read = |text: &str| text.parse().ok().filter(|cursor: &Cursor| cursor.sort == sort);
@@ -75,7 +75,7 @@ impl Wanted {
             None => None,
             Some(text) => Some(read(text).ok_or_else(|| {
                 let remedy = "take the address of the next page from the header Link, and keep its sort";
-                Refusal::from(invalid("the cursor is none of this list".to_owned(), remedy)).about("cursor")
+                invalid("the cursor is none of this list".to_owned(), remedy).about("cursor")
             })?),
         };
         Ok(Self { most, after })

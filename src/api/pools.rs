@@ -179,6 +179,7 @@ impl Daemon {
                 code: ErrorCode::Exists,
                 message: format!("there is a pool {name}"),
                 remedy: Some("choose another name; see vtl pool ls".to_owned()),
+                field: None,
             });
         }
         if self.pools.count() >= MOST_POOLS {
@@ -186,6 +187,7 @@ impl Daemon {
                 code: ErrorCode::Full,
                 message: format!("there are {MOST_POOLS} pools, and there cannot be more"),
                 remedy: Some("give a pool more folders, or remove one".to_owned()),
+                field: None,
             });
         }
         let key = key_place(request, self.state.path())?;
@@ -222,6 +224,7 @@ impl Daemon {
             code: ErrorCode::Conflict,
             message: format!("{}: {what}", folder.display()),
             remedy: Some(remedy.to_owned()),
+            field: None,
         };
         let elsewhere = "name a folder of its own, on another disk as a rule";
         let state = real_path(self.state.path())?;
@@ -270,7 +273,7 @@ impl Daemon {
     fn refuse_used(&self, pool: &Pool, request: RemovePool) -> Answer<()> {
         let name = &pool.name;
         let conflict = |message: String, remedy: String| {
-            Err(ApiError { code: ErrorCode::Conflict, message, remedy: Some(remedy) })
+            Err(ApiError { code: ErrorCode::Conflict, message, remedy: Some(remedy), field: None })
         };
         if name.is_default() {
             return conflict(
@@ -303,7 +306,7 @@ impl Daemon {
     /// What the inventory has for a pool that is to go: cartridges, those in the trash and those that are kept among them; libraries; jobs.
     fn refuse_listed(&self, name: &PoolName) -> Answer<()> {
         let conflict = |message: String, remedy: String| {
-            Err(ApiError { code: ErrorCode::Conflict, message, remedy: Some(remedy) })
+            Err(ApiError { code: ErrorCode::Conflict, message, remedy: Some(remedy), field: None })
         };
         let listed = self.listed_in(name).map_err(|error| refused(&error))?;
         if let Some(first) = listed.first() {
@@ -473,6 +476,7 @@ fn not_all_gone(row: &PoolRow, why: &str) -> ApiError {
             "vtl pool rm {0} tries again, as the next start does; vtl pool rm {0} --forget leaves them",
             row.name
         )),
+        field: None,
     }
 }
 
@@ -508,6 +512,7 @@ fn vacant_or_adopted(home: &Path, further: &[PathBuf], adopt: bool) -> Answer<Op
         code: ErrorCode::Conflict,
         message: format!("{}: {what}", folder.display()),
         remedy: Some(remedy.to_owned()),
+        field: None,
     };
     if adopt {
         return match look(home)? {

@@ -3,7 +3,7 @@
 use axum::body::Bytes;
 use axum::http::{HeaderMap, header};
 use serde::de::DeserializeOwned;
-use vtl_api::{ErrorCode, Refusal};
+use vtl_api::{ApiError, ErrorCode};
 
 use super::refusal;
 use crate::daemon::invalid;
@@ -12,7 +12,7 @@ use crate::daemon::invalid;
 const NAMED: [&str; 3] = ["unknown field `", "missing field `", "duplicate field `"];
 
 /// The parameters of an address.
-pub(super) fn query<T: DeserializeOwned>(text: &str) -> Result<T, Refusal> {
+pub(super) fn query<T: DeserializeOwned>(text: &str) -> Result<T, ApiError> {
     let parts = form_urlencoded::parse(text.as_bytes());
     serde_path_to_error::deserialize(serde_urlencoded::Deserializer::new(parts)).map_err(|why| {
         let (path, told) = (why.path().to_string(), why.inner().to_string());
@@ -21,12 +21,12 @@ pub(super) fn query<T: DeserializeOwned>(text: &str) -> Result<T, Refusal> {
 }
 
 /// A body that must be JSON of this form. Nothing means no members.
-pub(super) fn body<T: DeserializeOwned>(bytes: &Bytes) -> Result<T, Refusal> {
+pub(super) fn body<T: DeserializeOwned>(bytes: &Bytes) -> Result<T, ApiError> {
     let text: &[u8] = if bytes.is_empty() { b"{}" } else { bytes };
     // serde would take an array for the members in their order, which nobody has promised.
     if text.trim_ascii_start().first() != Some(&b'{') {
         let remedy = "see docs/openapi.json for what there is";
-        return Err(invalid("the body is no JSON object".to_owned(), remedy).into());
+        return Err(invalid("the body is no JSON object".to_owned(), remedy));
     }
     let mut json = serde_json::Deserializer::from_slice(text);
     let read = serde_path_to_error::deserialize(&mut json).map_err(|why| {
@@ -37,10 +37,9 @@ pub(super) fn body<T: DeserializeOwned>(bytes: &Bytes) -> Result<T, Refusal> {
     Ok(read)
 }
 
-fn not_read(what: &str, path: &str, told: &str) -> Refusal {
-    let refusal =
-        Refusal::from(invalid(format!("{what}: {told}"), "see docs/openapi.json for what there is"));
-    Refusal { field: field_of(path, told), ..refusal }
+fn not_read(what: &str, path: &str, told: &str) -> ApiError {
+    let refusal = invalid(format!("{what}: {told}"), "see docs/openapi.json for what there is");
+    ApiError { field: field_of(path, told), ..refusal }
 }
 
 /// Where it is, as far as serde tells.
@@ -58,7 +57,7 @@ fn field_of(path: &str, told: &str) -> Option<String> {
 }
 
 /// A body that says of itself that it is something else than JSON.
-pub(super) fn is_json(headers: &HeaderMap) -> Result<(), Refusal> {
+pub(super) fn is_json(headers: &HeaderMap) -> Result<(), ApiError> {
     let Some(kind) = headers.get(header::CONTENT_TYPE) else { return Ok(()) };
     let kind = kind.to_str().unwrap_or_default();
     let media = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
@@ -67,7 +66,7 @@ pub(super) fn is_json(headers: &HeaderMap) -> Result<(), Refusal> {
     }
     let message = format!("the body is '{kind}'");
     let error = refusal(ErrorCode::NotJson, &message, "send JSON, with Content-Type: application/json");
-    Err(Refusal::from(error).about("Content-Type"))
+    Err(error.about("Content-Type"))
 }
 
 #[cfg(test)]

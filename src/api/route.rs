@@ -7,7 +7,7 @@ use axum::http::Method;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use vtl_api::{ApiError, Refusal};
+use vtl_api::ApiError;
 
 use super::page::Page;
 use super::reading;
@@ -38,7 +38,7 @@ pub(crate) struct Answered {
 /// Makes the schema of a type known.
 pub(crate) type SchemaOf = fn(&mut SchemaGenerator) -> Schema;
 
-type Operation = dyn Fn(&Daemon, &Asked) -> Result<Answered, Refusal> + Send + Sync;
+type Operation = dyn Fn(&Daemon, &Asked) -> Result<Answered, ApiError> + Send + Sync;
 
 /// How a request is carried out.
 #[derive(Clone)]
@@ -96,38 +96,34 @@ impl FromPath for (String, String) {
 }
 
 /// A request that only reads: from the values in its path and its parameters.
-pub(crate) fn get<P: FromPath, Q, T, E>(
+pub(crate) fn get<P: FromPath, Q, T>(
     path: &'static str,
     summary: &'static str,
-    operation: impl Fn(&Daemon, P, Q) -> Result<T, E> + Send + Sync + 'static,
+    operation: impl Fn(&Daemon, P, Q) -> Result<T, ApiError> + Send + Sync + 'static,
 ) -> Route
 where
     Q: DeserializeOwned + JsonSchema,
     T: Serialize + JsonSchema,
-    E: Into<Refusal>,
 {
     let does = move |daemon: &Daemon, asked: &Asked| {
         let query = reading::query(&asked.query)?;
-        operation(daemon, P::from_path(&asked.path), query)
-            .map_err(Into::into)
-            .and_then(|answer| whole(&answer))
+        operation(daemon, P::from_path(&asked.path), query).and_then(|answer| whole(&answer))
     };
     Route::new::<Q, T>(Method::GET, path, summary, Arc::new(does))
 }
 
 /// A list that has pages.
-pub(crate) fn list<Q, T, E>(
+pub(crate) fn list<Q, T>(
     path: &'static str,
     summary: &'static str,
-    operation: impl Fn(&Daemon, (), Q) -> Result<Page<T>, E> + Send + Sync + 'static,
+    operation: impl Fn(&Daemon, (), Q) -> Result<Page<T>, ApiError> + Send + Sync + 'static,
 ) -> Route
 where
     Q: DeserializeOwned + JsonSchema,
     T: Serialize + JsonSchema,
-    E: Into<Refusal>,
 {
     let does = move |daemon: &Daemon, asked: &Asked| {
-        let page = operation(daemon, (), reading::query(&asked.query)?).map_err(Into::<Refusal>::into)?;
+        let page = operation(daemon, (), reading::query(&asked.query)?)?;
         let answered = whole(&page.rows)?;
         Ok(Answered { next: page.next.map(|cursor| cursor.to_string()), ..answered })
     };
@@ -135,78 +131,71 @@ where
 }
 
 /// A request that makes something, or has something done.
-pub(crate) fn post<P: FromPath, B, T, E>(
+pub(crate) fn post<P: FromPath, B, T>(
     path: &'static str,
     summary: &'static str,
-    operation: impl Fn(&Daemon, P, B) -> Result<T, E> + Send + Sync + 'static,
+    operation: impl Fn(&Daemon, P, B) -> Result<T, ApiError> + Send + Sync + 'static,
 ) -> Route
 where
     B: DeserializeOwned + JsonSchema,
     T: Serialize + JsonSchema,
-    E: Into<Refusal>,
 {
     change(Method::POST, path, summary, operation)
 }
 
 /// A request that sets something as a whole.
-pub(crate) fn put<P: FromPath, B, T, E>(
+pub(crate) fn put<P: FromPath, B, T>(
     path: &'static str,
     summary: &'static str,
-    operation: impl Fn(&Daemon, P, B) -> Result<T, E> + Send + Sync + 'static,
+    operation: impl Fn(&Daemon, P, B) -> Result<T, ApiError> + Send + Sync + 'static,
 ) -> Route
 where
     B: DeserializeOwned + JsonSchema,
     T: Serialize + JsonSchema,
-    E: Into<Refusal>,
 {
     change(Method::PUT, path, summary, operation)
 }
 
 /// A request that sets some members of something.
-pub(crate) fn patch<P: FromPath, B, T, E>(
+pub(crate) fn patch<P: FromPath, B, T>(
     path: &'static str,
     summary: &'static str,
-    operation: impl Fn(&Daemon, P, B) -> Result<T, E> + Send + Sync + 'static,
+    operation: impl Fn(&Daemon, P, B) -> Result<T, ApiError> + Send + Sync + 'static,
 ) -> Route
 where
     B: DeserializeOwned + JsonSchema,
     T: Serialize + JsonSchema,
-    E: Into<Refusal>,
 {
     change(Method::PATCH, path, summary, operation)
 }
 
 /// A request that removes something.
-pub(crate) fn delete<P: FromPath, B, T, E>(
+pub(crate) fn delete<P: FromPath, B, T>(
     path: &'static str,
     summary: &'static str,
-    operation: impl Fn(&Daemon, P, B) -> Result<T, E> + Send + Sync + 'static,
+    operation: impl Fn(&Daemon, P, B) -> Result<T, ApiError> + Send + Sync + 'static,
 ) -> Route
 where
     B: DeserializeOwned + JsonSchema,
     T: Serialize + JsonSchema,
-    E: Into<Refusal>,
 {
     change(Method::DELETE, path, summary, operation)
 }
 
-fn change<P: FromPath, B, T, E>(
+fn change<P: FromPath, B, T>(
     method: Method,
     path: &'static str,
     summary: &'static str,
-    operation: impl Fn(&Daemon, P, B) -> Result<T, E> + Send + Sync + 'static,
+    operation: impl Fn(&Daemon, P, B) -> Result<T, ApiError> + Send + Sync + 'static,
 ) -> Route
 where
     B: DeserializeOwned + JsonSchema,
     T: Serialize + JsonSchema,
-    E: Into<Refusal>,
 {
     let does = move |daemon: &Daemon, asked: &Asked| {
         let Nothing {} = reading::query(&asked.query)?;
         let body = reading::body(&asked.body)?;
-        operation(daemon, P::from_path(&asked.path), body)
-            .map_err(Into::into)
-            .and_then(|answer| whole(&answer))
+        operation(daemon, P::from_path(&asked.path), body).and_then(|answer| whole(&answer))
     };
     Route::new::<B, T>(method, path, summary, Arc::new(does))
 }
@@ -225,12 +214,12 @@ pub(crate) fn elsewhere<I: JsonSchema, T: JsonSchema>(
     Route { does: Does::Elsewhere, ..Route::new::<I, T>(method, path, summary, Arc::new(no_operation)) }
 }
 
-fn no_operation(_: &Daemon, _: &Asked) -> Result<Answered, Refusal> {
-    Err(internal("this request has no operation").into())
+fn no_operation(_: &Daemon, _: &Asked) -> Result<Answered, ApiError> {
+    Err(internal("this request has no operation"))
 }
 
-fn whole<T: Serialize>(answer: &T) -> Result<Answered, Refusal> {
-    let json = serde_json::to_vec(answer).map_err(|why| Refusal::from(internal(&why.to_string())))?;
+fn whole<T: Serialize>(answer: &T) -> Result<Answered, ApiError> {
+    let json = serde_json::to_vec(answer).map_err(|why| internal(&why.to_string()))?;
     Ok(Answered { json, next: None })
 }
 
@@ -300,7 +289,7 @@ impl Route {
     ///
     /// # Errors
     /// What is said instead.
-    pub(crate) fn run(&self, daemon: &Daemon, asked: &Asked) -> Result<Answered, Refusal> {
+    pub(crate) fn run(&self, daemon: &Daemon, asked: &Asked) -> Result<Answered, ApiError> {
         match &self.does {
             Does::Operation(operation) => operation(daemon, asked),
             Does::Events | Does::Elsewhere => no_operation(daemon, asked),
@@ -309,6 +298,6 @@ impl Route {
 }
 
 /// What is wrong with one field.
-pub(crate) fn field<T>(name: &str, outcome: Result<T, ApiError>) -> Result<T, Refusal> {
-    outcome.map_err(|error| Refusal::from(error).about(name))
+pub(crate) fn field<T>(name: &str, outcome: Result<T, ApiError>) -> Result<T, ApiError> {
+    outcome.map_err(|error| error.about(name))
 }

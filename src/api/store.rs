@@ -47,7 +47,7 @@ fn write_new(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
 fn not_for_the_key(error: &StoreError) -> ApiError {
     let code =
         if matches!(error, StoreError::Key { .. }) { ErrorCode::Conflict } else { ErrorCode::Internal };
-    ApiError { code, message: error.to_string(), remedy: None }
+    ApiError { code, message: error.to_string(), remedy: None, field: None }
 }
 
 /// One word for all that say the same.

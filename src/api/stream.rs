@@ -9,7 +9,7 @@ use axum::response::sse::{Event as Sent, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
-use vtl_api::{ErrorCode, ListenTo, Refusal};
+use vtl_api::{ApiError, ErrorCode, ListenTo};
 
 use super::admit::Pass;
 use super::{reading, refusal};
@@ -50,7 +50,7 @@ pub(super) fn open(
     query: &str,
     headers: &HeaderMap,
     pass: Pass,
-) -> Result<Response, Refusal> {
+) -> Result<Response, ApiError> {
     open_with(bus, query, headers, (pass, HEARTBEAT))
 }
 
@@ -59,12 +59,12 @@ fn open_with(
     query: &str,
     headers: &HeaderMap,
     (pass, heartbeat): (Pass, Duration),
-) -> Result<Response, Refusal> {
+) -> Result<Response, ApiError> {
     let asked: ListenTo = reading::query(query)?;
     let kinds = kinds(asked.types.as_deref())?;
     let Some((listener, known)) = bus.listen(seen(headers)?) else {
         let message = format!("{MOST_STREAMS} streams of events are open");
-        return Err(refusal(ErrorCode::Busy, &message, "close one, or ask for lists now and then").into());
+        return Err(refusal(ErrorCode::Busy, &message, "close one, or ask for lists now and then"));
     };
     let reset = || Sent::default().event("reset").id(bus.last().to_string()).data("{}");
     let mut looks = interval_at(Instant::now() + heartbeat, heartbeat);
@@ -82,18 +82,18 @@ fn told(event: &Event) -> Sent {
     Sent::default().event(event.kind.word()).id(event.id.to_string()).data(&event.data)
 }
 
-fn kinds(types: Option<&str>) -> Result<Vec<Kind>, Refusal> {
+fn kinds(types: Option<&str>) -> Result<Vec<Kind>, ApiError> {
     let Some(types) = types else { return Ok(Kind::ALL.to_vec()) };
     let kind = |word: &str| {
         let words = Kind::ALL.map(Kind::word).join(", ");
         let refused = || invalid(format!("'{word}' is no type of events"), &format!("write some of {words}"));
-        Kind::from_word(word).ok_or_else(|| Refusal::from(refused()).about("types"))
+        Kind::from_word(word).ok_or_else(|| refused().about("types"))
     };
     types.split(',').map(kind).collect()
 }
 
 /// A name that is none of ours is of a start that we do not know: that is missed, not wrong.
-fn seen(headers: &HeaderMap) -> Result<Option<EventId>, Refusal> {
+fn seen(headers: &HeaderMap) -> Result<Option<EventId>, ApiError> {
     let Some(value) = headers.get("last-event-id") else { return Ok(None) };
     let read = value.to_str().ok().and_then(|text| text.parse().ok());
     Ok(Some(read.unwrap_or(EventId::UNKNOWN)))

@@ -121,8 +121,7 @@ impl Daemon {
             return Err(ApiError {
                 code: ErrorCode::Unsupported,
                 message: "a running inventory is not rebuilt".to_owned(),
-                remedy: Some("see --plan; stop vtld, move inventory.db away and start it: it lists every cartridge again".to_owned()),
-            });
+                remedy: Some("see --plan; stop vtld, move inventory.db away and start it: it lists every cartridge again".to_owned()), field: None });
         }
         let (heads, broken) = self.heads();
         let plan = self.meta.read(|tx| vtl_library::plan_rebuild(tx, &heads)).map_err(|e| refused(&e))?;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, RwLock, Weak};
 use std::time::Duration;
 
-use vtl_api::{ErrorCode, Refusal};
+use vtl_api::{ApiError, ErrorCode};
 
 use super::refusal;
 use crate::daemon::lock;
@@ -43,8 +43,8 @@ impl Things {
     pub(super) fn alone<T>(
         &self,
         path: &str,
-        change: impl FnOnce() -> Result<T, Refusal>,
-    ) -> Result<T, Refusal> {
+        change: impl FnOnce() -> Result<T, ApiError>,
+    ) -> Result<T, ApiError> {
         let thing = self.of(path);
         for _ in 0..LOOKS {
             match thing.try_write() {
@@ -57,7 +57,7 @@ impl Things {
             }
         }
         let message = format!("another request is changing {path}");
-        Err(refusal(ErrorCode::Conflict, &message, "wait for its end, or ask without If-Match").into())
+        Err(refusal(ErrorCode::Conflict, &message, "wait for its end, or ask without If-Match"))
     }
 }
 
@@ -77,7 +77,7 @@ mod tests {
                     let change = || {
                         assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0);
                         inside.fetch_sub(1, Ordering::SeqCst);
-                        Ok::<_, Refusal>(())
+                        Ok::<_, ApiError>(())
                     };
                     for _ in 0..50 {
                         match number % 2 {

@@ -1,7 +1,7 @@
 //! Requests about cartridges in the vault.
 
 use vtl_api::{
-    ApiError, CartridgeInfo, Done, ErrorCode, ListCartridges, LoadFromVault, Paged, PlaceKind, Refusal,
+    ApiError, CartridgeInfo, Done, ErrorCode, ListCartridges, LoadFromVault, Paged, PlaceKind,
     RemoveCartridge,
 };
 use vtl_library::{Gates, LibraryError, Moved, NewPlace};
@@ -47,7 +47,7 @@ fn from_vault(
 }
 
 impl Daemon {
-    pub(super) fn vault_list(&self, asked: Paged) -> Result<Page<CartridgeInfo>, Refusal> {
+    pub(super) fn vault_list(&self, asked: Paged) -> Result<Page<CartridgeInfo>, ApiError> {
         let Paged { limit, cursor } = asked;
         let place = Some(PlaceKind::Vault);
         self.cartridge_list(&ListCartridges { place, limit, cursor, ..ListCartridges::default() })
@@ -77,6 +77,7 @@ impl Daemon {
                 code: ErrorCode::Conflict,
                 message: format!("{label} is not in the vault"),
                 remedy: Some(format!("use vtl cartridge rm {label}")),
+                field: None,
             });
         }
         self.cartridge_remove(label, &RemoveCartridge::default())

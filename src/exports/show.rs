@@ -69,6 +69,7 @@ impl Daemon {
                 "remote {remote}: folder {name} has no manifest: there is no complete export in it"
             ),
             remedy: Some(format!("see vtl export ls --remote {remote}")),
+            field: None,
         })
     }
 
@@ -97,6 +98,7 @@ fn unusable(name: &FolderName, error: &ManifestError) -> ApiError {
         code: ErrorCode::Conflict,
         message: format!("folder {name}: {error}"),
         remedy: Some("the folder is damaged or none of an export; vtl-decode tells more".to_owned()),
+        field: None,
     }
 }
 

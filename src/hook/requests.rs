@@ -39,6 +39,7 @@ impl Daemon {
             remedy: Some(
                 "set hooks.post_vault, and read the configuration again: vtl system reload".to_owned(),
             ),
+            field: None,
         })?;
         let about =
             Vaulted { label: "TST000L8".to_owned(), library: Some("test".to_owned()), job: 0, bytes: 0 };

@@ -195,6 +195,7 @@ impl Jobs {
             code: ErrorCode::Internal,
             message: "jobs do not run".to_owned(),
             remedy: Some("see vtl system status".to_owned()),
+            field: None,
         })
     }
 
@@ -235,6 +236,7 @@ impl Jobs {
                 code: ErrorCode::Conflict,
                 message: format!("the server stops; job {id} goes on with the next start"),
                 remedy: Some(format!("vtl job wait {id}")),
+                field: None,
             }),
         }
     }
@@ -276,6 +278,7 @@ fn outcome(job: &Job) -> Result<String, ApiError> {
             code: ErrorCode::Conflict,
             message: format!("job {} was {}", job.id, state.word()),
             remedy: Some(format!("vtl job show {} tells more; vtl job retry {} begins anew", job.id, job.id)),
+            field: None,
         }),
     }
 }
@@ -286,6 +289,7 @@ pub(crate) fn refusal(trouble: &Trouble) -> ApiError {
         code: code.unwrap_or(ErrorCode::Internal),
         message: trouble.message.clone(),
         remedy: trouble.remedy.clone(),
+        field: None,
     }
 }
 
@@ -353,7 +357,7 @@ pub(crate) fn not_done(id: Option<JobId>, error: &JobError) -> ApiError {
         (JobError::NoSuchMove { .. }, Some(id)) => format!("job {id}: {error}"),
         _ => error.to_string(),
     };
-    ApiError { code, message, remedy: Some(remedy) }
+    ApiError { code, message, remedy: Some(remedy), field: None }
 }
 
 /// What can be done with a job in this state.
@@ -442,6 +446,7 @@ mod tests {
             code: ErrorCode::Conflict,
             message: "it is in use".to_owned(),
             remedy: Some("wait".to_owned()),
+            field: None,
         };
         let Failure { code, message, remedy, .. } = failure(Class::Busy, error.clone());
         assert_eq!(code, "conflict");

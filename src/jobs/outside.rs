@@ -175,6 +175,7 @@ impl World for Outside {
                     "import the private key with one of these fingerprints: vtl key import FILE --name K"
                         .to_owned(),
                 ),
+                field: None,
             },
         ))
     }
@@ -347,6 +348,7 @@ impl Daemon {
             code: ErrorCode::Conflict,
             message: format!("{} was written since it was exported", cartridge.label),
             remedy: Some(format!("export it once more: vtl cartridge export {}", cartridge.label)),
+            field: None,
         })
     }
 }

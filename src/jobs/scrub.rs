@@ -232,6 +232,7 @@ fn busy() -> vtl_api::ApiError {
         message: "no pass has begun: the thread that reads the store is busy, has failed, or is stopping"
             .to_owned(),
         remedy: Some("vtl system status tells more".to_owned()),
+        field: None,
     }
 }
 
@@ -242,6 +243,7 @@ fn lost(pass: u64) -> Failure {
         remedy: Some(
             "vtl store scrub --status tells what runs; vtl store scrub begins another one".to_owned(),
         ),
+        field: None,
     };
     failure(Class::Permanent, error)
 }

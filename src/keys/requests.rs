@@ -39,8 +39,7 @@ impl Daemon {
                     message: "an RSA key that is here alone would be lost with this server, and with it what was encrypted for it".to_owned(),
                     remedy: Some(format!(
                         "make it with openssl genrsa -out key.pem 3072, keep that file elsewhere, and vtl key import key.pem --name {name}"
-                    )),
-                });
+                    )), field: None });
             }
             other => return Err(invalid(format!("'{other}' is no sort of key"), "write ed25519")),
         }
@@ -96,6 +95,7 @@ impl Daemon {
                 remedy: Some(
                     "set another key for these libraries, and wait for these jobs or cancel them".to_owned(),
                 ),
+                field: None,
             }),
         }
     }
@@ -147,5 +147,10 @@ pub(crate) fn refused(error: KeyRefused) -> ApiError {
         ),
         KeyRefused::Disk(_) => (ErrorCode::Internal, "check the disk of the state folder"),
     };
-    ApiError { code, message: error.to_string(), remedy: (!remedy.is_empty()).then(|| remedy.to_owned()) }
+    ApiError {
+        code,
+        message: error.to_string(),
+        remedy: (!remedy.is_empty()).then(|| remedy.to_owned()),
+        field: None,
+    }
 }

@@ -79,6 +79,7 @@ impl Daemon {
                 code: ErrorCode::Unsupported,
                 message: "this version of the server exports no cartridges".to_owned(),
                 remedy: Some("leave migrate.remote unset: cartridges stay in the mailslots".to_owned()),
+                field: None,
             }),
         }
     }

@@ -102,6 +102,7 @@ async fn metrics(State(watched): State<Watched>, request: Request) -> Response {
             code: ErrorCode::Busy,
             message: format!("the metrics could not be told within {} s", PATIENCE.as_secs()),
             remedy: Some("check the disks of pools and state folder".to_owned()),
+            field: None,
         }),
     }
 }

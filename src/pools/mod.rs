@@ -148,7 +148,7 @@ impl From<PoolError> for ApiError {
                 (ErrorCode::Internal, "see the log, and check the disk of the state folder".to_owned())
             }
         };
-        Self { code, message: error.to_string(), remedy: Some(remedy) }
+        Self { code, message: error.to_string(), remedy: Some(remedy), field: None }
     }
 }
 
@@ -258,6 +258,7 @@ impl Pools {
             code: ErrorCode::Full,
             message: "too little of store.memory is left for another pool until the next start".to_owned(),
             remedy: Some("restart vtld, which shares it out anew; or raise store.memory".to_owned()),
+            field: None,
         })
     }
 
@@ -305,7 +306,7 @@ impl Pools {
             let left = left.map_or_else(String::new, |left| {
                 format!("; what was made could not be removed: {left}; vtl pool rm {} tries again", row.name)
             });
-            ApiError { code: ErrorCode::Invalid, message: format!("{why}{left}"), remedy: None }
+            ApiError { code: ErrorCode::Invalid, message: format!("{why}{left}"), remedy: None, field: None }
         })
     }
 

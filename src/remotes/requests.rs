@@ -211,5 +211,5 @@ pub(crate) fn refused(error: RemoteRefused) -> ApiError {
             (ErrorCode::Internal, "see the log, and check the disk of the state folder")
         }
     };
-    ApiError { code, message, remedy: (!remedy.is_empty()).then(|| remedy.to_owned()) }
+    ApiError { code, message, remedy: (!remedy.is_empty()).then(|| remedy.to_owned()), field: None }
 }

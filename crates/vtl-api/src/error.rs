@@ -5,23 +5,10 @@ use serde::{Deserialize, Serialize};
 /// The media type of an answer that is an error.
 pub const PROBLEM_JSON: &str = "application/problem+json";
 
-/// An answer that is not the one asked for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct ApiError {
-    /// A stable word that programs can test.
-    pub code: ErrorCode,
-    /// The thing, the value and what is wrong, for people.
-    pub message: String,
-    /// What to do about it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub remedy: Option<String>,
-}
-
-/// An error, and where in the request it is. On the wire it is [`ProblemDetails`].
+/// An answer that is not the one asked for. On the wire it is [`ProblemDetails`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "ProblemDetails", from = "ProblemDetails")]
-pub struct Refusal {
+pub struct ApiError {
     /// A stable word that programs can test.
     pub code: ErrorCode,
     /// The thing, the value and what is wrong, for people.
@@ -60,7 +47,7 @@ pub struct ProblemDetails {
     pub field: Option<String>,
 }
 
-impl Refusal {
+impl ApiError {
     /// The same about one field of the request.
     #[must_use]
     pub fn about(self, field: impl Into<String>) -> Self {
@@ -68,9 +55,9 @@ impl Refusal {
     }
 }
 
-impl From<Refusal> for ProblemDetails {
-    fn from(refusal: Refusal) -> Self {
-        let Refusal { code, message, remedy, field } = refusal;
+impl From<ApiError> for ProblemDetails {
+    fn from(refusal: ApiError) -> Self {
+        let ApiError { code, message, remedy, field } = refusal;
         Self {
             kind: format!("urn:vtl:error:{}", code.word()),
             title: code.title().to_owned(),
@@ -84,23 +71,10 @@ impl From<Refusal> for ProblemDetails {
     }
 }
 
-impl From<ProblemDetails> for Refusal {
+impl From<ProblemDetails> for ApiError {
     fn from(details: ProblemDetails) -> Self {
         let ProblemDetails { code, message, remedy, field, .. } = details;
         Self { code, message, remedy, field }
-    }
-}
-
-impl From<ApiError> for Refusal {
-    fn from(error: ApiError) -> Self {
-        let ApiError { code, message, remedy } = error;
-        Self { code, message, remedy, field: None }
-    }
-}
-
-impl From<Refusal> for ApiError {
-    fn from(refusal: Refusal) -> Self {
-        Self { code: refusal.code, message: refusal.message, remedy: refusal.remedy }
     }
 }
 
@@ -234,13 +208,14 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_has_the_members_of_rfc_9457_and_those_of_before() {
+    fn an_error_has_the_members_of_rfc_9457_and_those_of_before() {
         let error = ApiError {
             code: ErrorCode::NotFound,
             message: "there is no library 'x'".to_owned(),
             remedy: Some("see vtl library ls".to_owned()),
+            field: Some("name".to_owned()),
         };
-        let sent = serde_json::to_value(Refusal::from(error.clone()).about("name"));
+        let sent = serde_json::to_value(&error);
         let expected = serde_json::json!({
             "type": "urn:vtl:error:not-found",
             "title": "There is no such thing",

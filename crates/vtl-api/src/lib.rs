@@ -1,7 +1,7 @@
 //! Request and response types of the management API, version 1.
 //!
 //! Programs outside the project read these: fields are added, never renamed or removed. Bytes are integers, times RFC 3339.
-//! Every response is JSON; an error is a [`Refusal`] with an HTTP status of the 4xx or 5xx class.
+//! Every response is JSON; an error is an [`ApiError`] with an HTTP status of the 4xx or 5xx class.
 
 mod access;
 mod alert;

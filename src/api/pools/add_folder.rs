@@ -31,6 +31,7 @@ impl Daemon {
             code: ErrorCode::Conflict,
             message,
             remedy: Some(remedy.to_owned()),
+            field: None,
         };
         if pool.name.is_default() {
             return Err(conflict(
@@ -85,6 +86,7 @@ fn refuse_used(pool: &Pool, folder: &Path) -> Result<(), ApiError> {
         code: ErrorCode::Conflict,
         message: format!("{}: {what}", folder.display()),
         remedy: Some("name an empty folder, or one that is still to be made".to_owned()),
+        field: None,
     })
 }
 

@@ -33,6 +33,7 @@ impl Daemon {
                     code: ErrorCode::Conflict,
                     message: format!("pool {name} is being removed and is no pool any more: {}", closed.why),
                     remedy: Some(closed.remedy()),
+                    field: None,
                 });
             }
             let (row, pool) = self.pools.reopen(&self.config(), &closed)?;

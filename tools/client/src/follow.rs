@@ -26,7 +26,7 @@ pub fn to_the_end(client: &Client, id: &Value, quiet: bool) -> Result<Value, Fai
         teller.tell(&job);
         match job["state"].as_str().unwrap_or_default() {
             "completed" => return Ok(job),
-            "cancelled" | "failed" => return Err(Failure::Api(not_done(&job).into())),
+            "cancelled" | "failed" => return Err(Failure::Api(not_done(&job))),
             _ => sleep((begun.elapsed() / PART).clamp(least, most)),
         }
     }
@@ -40,6 +40,7 @@ fn not_done(job: &Value) -> ApiError {
         code: ErrorCode::Conflict,
         message: format!("job {id} is {state}{why}"),
         remedy: text("remedy").or_else(|| Some(format!("vtl job show {id} tells more"))),
+        field: None,
     }
 }
 

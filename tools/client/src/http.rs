@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::Value;
-use vtl_api::{ApiError, BASE, ErrorCode, Refusal};
+use vtl_api::{ApiError, BASE, ErrorCode};
 
 use crate::command::Connection;
 
@@ -39,7 +39,7 @@ pub enum Method {
 #[derive(Debug)]
 pub enum Failure {
     /// The API answered with an error.
-    Api(Refusal),
+    Api(ApiError),
     /// Anything before that.
     Local(String),
 }
@@ -123,12 +123,11 @@ impl Client {
         if status.is_success() {
             return Ok(bytes);
         }
-        Err(Failure::Api(serde_json::from_slice(&bytes).unwrap_or_else(|_| {
-            Refusal::from(ApiError {
-                code: ErrorCode::Internal,
-                message: format!("{url} answered {status}"),
-                remedy: None,
-            })
+        Err(Failure::Api(serde_json::from_slice(&bytes).unwrap_or_else(|_| ApiError {
+            code: ErrorCode::Internal,
+            message: format!("{url} answered {status}"),
+            remedy: None,
+            field: None,
         })))
     }
 
@@ -191,12 +190,11 @@ impl Client {
             });
             return Ok(json.map(|json| Answer { json, next }));
         }
-        Ok(Err(Failure::Api(serde_json::from_str(&text).unwrap_or_else(|_| {
-            Refusal::from(ApiError {
-                code: ErrorCode::Internal,
-                message: format!("{url} answered {status}: {}", text.trim()),
-                remedy: None,
-            })
+        Ok(Err(Failure::Api(serde_json::from_str(&text).unwrap_or_else(|_| ApiError {
+            code: ErrorCode::Internal,
+            message: format!("{url} answered {status}: {}", text.trim()),
+            remedy: None,
+            field: None,
         }))))
     }
 }
@@ -211,7 +209,7 @@ pub(crate) fn agent(connection: &Connection) -> Result<ureq::Agent, Failure> {
     Ok(config.build().into())
 }
 
-fn is_under_way(refused: &Refusal) -> bool {
+fn is_under_way(refused: &ApiError) -> bool {
     refused.code == ErrorCode::Conflict && refused.field.as_deref() == Some("Idempotency-Key")
 }
 

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use serde_json::Value;
-use vtl_api::Refusal;
+use vtl_api::ApiError;
 
 use crate::http::Failure;
 
@@ -138,7 +138,7 @@ pub fn failure(program: &str, failure: &Failure, json: bool) {
 }
 
 /// A refusal for people: what is wrong, where in the request, and what to do about it.
-fn told(error: &Refusal) -> String {
+fn told(error: &ApiError) -> String {
     let field = error.field.as_ref().map_or_else(String::new, |field| format!(" ({field})"));
     let remedy = error.remedy.as_ref().map_or_else(String::new, |remedy| format!("\n  {remedy}"));
     format!("{}{field}{remedy}", error.message)
@@ -220,8 +220,9 @@ mod tests {
             code: vtl_api::ErrorCode::Invalid,
             message: "limit cannot be 0".to_owned(),
             remedy: Some("write 1 to 1000".to_owned()),
+            field: None,
         };
-        let refusal = Refusal::from(error);
+        let refusal = error;
         assert_eq!(told(&refusal), "limit cannot be 0\n  write 1 to 1000");
         assert_eq!(told(&refusal.about("limit")), "limit cannot be 0 (limit)\n  write 1 to 1000");
     }
