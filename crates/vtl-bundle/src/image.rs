@@ -1,8 +1,10 @@
 //! The content of a bundle: all of it in order, or a part of it from any place.
 
+use std::collections::VecDeque;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
 
+use bytes::Bytes;
 use vtl_codec::{Cipher, Key, PrivateKey};
 
 use crate::chunk::{ChunkHeader, HEADER_BYTES as CHUNK_HEADER_BYTES};
@@ -16,8 +18,8 @@ use crate::verify::{Expected, Source, Walk, read_fault, verify_object};
 /// One thing on the tape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event<'a> {
-    /// A block.
-    Block(&'a [u8]),
+    /// A block, in one piece or several.
+    Block(&'a [Bytes]),
     /// A filemark.
     Filemark,
 }
@@ -63,19 +65,20 @@ impl<'a, S: Source> Image<'a, S> {
     ///
     /// # Errors
     /// What is wrong, with object and frame.
-    pub fn copy(&mut self, mut out: impl FnMut(&[u8]) -> io::Result<()>) -> Result<(), BundleError> {
+    pub fn copy(&mut self, mut out: impl FnMut(Bytes) -> io::Result<()>) -> Result<(), BundleError> {
         let mut hasher = blake3::Hasher::new();
-        let (mut body, mut raw) = (Vec::with_capacity(MAX_BODY_BYTES), Vec::with_capacity(MAX_FRAME_BYTES));
+        let (mut body, mut rooms) = (Vec::with_capacity(MAX_BODY_BYTES), Rooms::default());
         for at in 0..self.manifest.objects.len() {
             let mut walk = Walk::begin(self.manifest, at, &self.firsts, &mut self.source)?;
             let cipher = cipher(&walk.chunk, self.data_key.as_ref())
                 .map_err(|fault| Finding::object(&self.manifest.objects[at].name, fault))?;
             while let Some(header) = walk.next(&mut body)? {
+                let mut raw = rooms.take();
                 self.opener
                     .open(&header, &walk.chunk_bytes, cipher.as_ref(), &mut body, &mut raw)
                     .map_err(|fault| walk.fault(header.number, fault))?;
                 hasher.update(&raw);
-                out(&raw).map_err(BundleError::Write)?;
+                out(rooms.lend(raw)).map_err(BundleError::Write)?;
             }
             walk.finish()?;
         }
@@ -91,7 +94,7 @@ impl<'a, S: Source> Image<'a, S> {
     /// What is wrong, with object and frame.
     pub fn events(&mut self, mut each: impl FnMut(Event<'_>) -> io::Result<()>) -> Result<(), BundleError> {
         let entries: Vec<Entry> = self.inside.map.entries().collect();
-        let mut blocks = Blocks { entries: entries.into_iter(), left: 0, len: 0, block: Vec::new() };
+        let mut blocks = Blocks { entries: entries.into_iter(), left: 0, len: 0, here: 0, block: Vec::new() };
         blocks.marks(&mut each).map_err(BundleError::Write)?;
         self.copy(|bytes| blocks.feed(bytes, &mut each))
     }
@@ -307,13 +310,46 @@ pub(crate) fn places(table: &[u8], expected: &Expected<'_>) -> Result<Vec<u64>, 
     if Some(at) == end { Ok(places) } else { Err(Fault::Malformed("frame table")) }
 }
 
+/// Memory of frames, taken again when nobody has a share of it any more.
+#[derive(Default)]
+struct Rooms(VecDeque<Bytes>);
+
+impl Rooms {
+    /// Whoever keeps more than so many frames keeps them.
+    const MOST: usize = 128;
+
+    fn take(&mut self) -> Vec<u8> {
+        match self.0.pop_front().map(Bytes::try_into_mut) {
+            Some(Ok(mut back)) => {
+                back.clear();
+                back.into()
+            }
+            Some(Err(lent)) => {
+                self.0.push_front(lent);
+                Vec::with_capacity(MAX_FRAME_BYTES)
+            }
+            None => Vec::with_capacity(MAX_FRAME_BYTES),
+        }
+    }
+
+    fn lend(&mut self, raw: Vec<u8>) -> Bytes {
+        let lent = Bytes::from(raw);
+        if self.0.len() < Self::MOST {
+            self.0.push_back(lent.clone());
+        }
+        lent
+    }
+}
+
 /// Cuts the image into blocks again.
 struct Blocks {
     entries: std::vec::IntoIter<Entry>,
     /// Blocks of this length still to come.
     left: u64,
     len: usize,
-    block: Vec<u8>,
+    /// So much of the next block is here.
+    here: usize,
+    block: Vec<Bytes>,
 }
 
 impl Blocks {
@@ -331,17 +367,17 @@ impl Blocks {
 
     fn feed(
         &mut self,
-        mut bytes: &[u8],
+        mut bytes: Bytes,
         each: &mut impl FnMut(Event<'_>) -> io::Result<()>,
     ) -> io::Result<()> {
         while !bytes.is_empty() && self.left > 0 {
-            let (taken, rest) = bytes.split_at(bytes.len().min(self.len - self.block.len()));
-            self.block.extend_from_slice(taken);
-            bytes = rest;
-            if self.block.len() == self.len {
+            let piece = bytes.split_to(bytes.len().min(self.len - self.here));
+            self.here += piece.len();
+            self.block.push(piece);
+            if self.here == self.len {
                 each(Event::Block(&self.block))?;
                 self.block.clear();
-                self.left -= 1;
+                (self.here, self.left) = (0, self.left - 1);
                 self.marks(each)?;
             }
         }

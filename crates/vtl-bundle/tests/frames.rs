@@ -25,7 +25,7 @@ fn image(vector: &Vector) -> Vec<u8> {
         all.extend_from_slice(bytes);
         Ok(())
     };
-    image.copy(&mut each).unwrap();
+    image.copy(|bytes| each(&bytes)).unwrap();
     all
 }
 

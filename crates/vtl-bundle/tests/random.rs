@@ -75,7 +75,7 @@ proptest! {
         let mut image = Image::open(&manifest, Some(&key), &folder).unwrap();
         let mut back = Vec::new();
         let thing = |event: Event<'_>| match event {
-            Event::Block(bytes) => bytes.to_vec(),
+            Event::Block(block) => block.concat(),
             Event::Filemark => Vec::new(),
         };
         image.events(|event| { back.push(thing(event)); Ok(()) }).unwrap();

@@ -58,7 +58,7 @@ fn blocks_and_filemarks_come_in_the_order_that_the_maker_wrote() {
     let mut image = Image::open(&vector.manifest, None, &vector.folder).unwrap();
     let mut seen = Vec::new();
     let note = |event: Event<'_>| match event {
-        Event::Block(block) => block.len(),
+        Event::Block(block) => block.iter().map(|piece| piece.len()).sum::<usize>(),
         Event::Filemark => 0,
     };
     image
@@ -151,7 +151,7 @@ fn parts_are_read(name: &str, frame: u64) {
     let mut whole = Vec::new();
     image
         .copy(|bytes| {
-            whole.extend_from_slice(bytes);
+            whole.extend_from_slice(&bytes);
             Ok(())
         })
         .unwrap();

@@ -74,7 +74,7 @@ fn read(folder: &Folder) -> Vec<Thing> {
     let mut image = Image::open(&manifest, vector("none-sealed").key.as_ref(), folder).unwrap();
     let mut things = Vec::new();
     let thing = |event: Event<'_>| match event {
-        Event::Block(block) => Thing::Block(block.to_vec()),
+        Event::Block(block) => Thing::Block(block.concat()),
         Event::Filemark => Thing::Mark,
     };
     image

@@ -288,6 +288,11 @@ impl DiskFile for RealFile {
         }
     }
 
+    fn begin_writing(&self, offset: u64, len: u64) {
+        // Linux writes what is dirty before it forgets what is not, and waits for neither.
+        self.forget_cached(offset, len);
+    }
+
     fn try_lock(&self) -> Result<bool, DiskError> {
         match self.file.try_lock() {
             Ok(()) => Ok(true),

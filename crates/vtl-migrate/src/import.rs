@@ -15,7 +15,6 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use vtl_bundle::{Event, Image, Manifest, Signed};
 use vtl_cartridge::{Cartridge, CartridgeError, CartridgeSpec, MAX_COPIED_GENERATION};
@@ -421,7 +420,7 @@ fn write(
             return Err(refuse(Trouble::Stopped));
         }
         let written = match event {
-            Event::Block(block) => copy.write_block(&[Bytes::copy_from_slice(block)], true),
+            Event::Block(block) => copy.write_block(block, true),
             Event::Filemark => copy.write_filemarks(1),
         };
         written.map(drop).map_err(|error: CartridgeError| refuse(fail::cartridge(&error).into()))

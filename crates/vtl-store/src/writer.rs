@@ -27,6 +27,9 @@ use crate::workers::lock;
 /// Packs that wait for a stream; what is beyond is sealed.
 const BERTHS: usize = 4;
 
+/// So much of a pack is left to the system's cache at most: a sync waits for that, and not for all that came since the last one.
+const PUSH_BYTES: u64 = 8 << 20;
+
 /// What all writers of a pool share.
 pub(crate) struct Dock {
     pub(crate) disk: Arc<dyn Disk>,
@@ -50,6 +53,8 @@ pub(crate) struct OpenPack {
     end: u64,
     /// Bytes that are in the file: whole pages.
     written: u64,
+    /// Bytes that the system was asked to write to the medium.
+    pushed: u64,
     table: Table,
     /// Chunks that a commit has made durable.
     durable: usize,
@@ -262,8 +267,18 @@ impl Writer {
         self.dirty_folders.insert(created.folder);
         let (id, member, file) = (created.id, created.member, created.file);
         let (frame, table) = (dock.packs.frame(id, 0), Table::default());
-        let mut open =
-            OpenPack { id, member, file, frame, end: 0, written: 0, table, durable: 0, unsynced: false };
+        let mut open = OpenPack {
+            id,
+            member,
+            file,
+            frame,
+            end: 0,
+            written: 0,
+            pushed: 0,
+            table,
+            durable: 0,
+            unsynced: false,
+        };
         self.append(dock, &mut open, &created.header)?;
         Ok(open)
     }
@@ -420,6 +435,10 @@ impl OpenPack {
         self.member.note_writes(&*self.file);
         self.written += pages.len() as u64;
         pages.clear();
+        if self.written - self.pushed >= PUSH_BYTES {
+            self.file.begin_writing(self.pushed, self.written - self.pushed);
+            self.pushed = self.written;
+        }
         Ok(())
     }
 

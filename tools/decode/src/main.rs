@@ -179,7 +179,7 @@ fn decode(
     let range = file.map(|number| image.file(number)).transpose().map_err(|error| error.to_string())?;
     let mut output = Output::create(out)?;
     let done = match range {
-        None => image.copy(|bytes| output.write(bytes)),
+        None => image.copy(|bytes| output.write(&bytes)),
         // Frames are checked one by one as they are read; that the objects are those of the manifest is seen before.
         Some(range) => {
             image.check(range.clone()).and_then(|()| image.read(range, |bytes| output.write(bytes)))

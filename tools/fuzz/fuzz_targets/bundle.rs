@@ -33,7 +33,7 @@ fn look(manifest: &[u8], object: &[u8]) {
     let (mut bytes, mut events) = (0, 0);
     let done = image.events(|event| {
         if let Event::Block(block) = event {
-            bytes += block.len() as u64;
+            bytes += block.iter().map(|piece| piece.len() as u64).sum::<u64>();
         }
         events += 1;
         if events < MAX_EVENTS { Ok(()) } else { Err(io::ErrorKind::Other.into()) }
