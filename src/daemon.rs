@@ -26,7 +26,7 @@ use crate::eject::Ejection;
 use crate::events::Bus;
 use crate::jobs::Jobs;
 use crate::keys::Keys;
-use crate::library::{LiveLibrary, personality};
+use crate::library::{LiveLibrary, changers, personality};
 use crate::listeners::{Listeners, Wanted};
 use crate::media::{Shelf, ShelfHead};
 use crate::meta::SharedMeta;
@@ -242,7 +242,8 @@ impl Daemon {
     pub(crate) async fn open_listener(&self, asked: SocketAddr) -> Result<SocketAddr, vtl_api::ApiError> {
         let known = target_doors(&self.config(), &self.meta).map_err(|e| internal(&e.to_string()))?;
         self.config().check_listener(&asked, &known).map_err(|errors| open_door("", &errors))?;
-        let listener = crate::portal::bind_one(asked).await.map_err(|why| invalid(why, ""))?;
+        let remedy = "end what else has the address, or take one of this machine that is free";
+        let listener = crate::portal::bind_one(asked).await.map_err(|why| invalid(why, remedy))?;
         let opened = self.listeners.open(listener, Wanted::Added, &self.sessions);
         opened.map_err(|e| internal(&e.to_string()))
     }
@@ -575,8 +576,13 @@ impl Daemon {
         profile: &str,
         counts: Counts,
     ) -> Result<NewLibrary, vtl_api::ApiError> {
-        personality(profile).map_err(|e| invalid(e.to_string(), ""))?;
-        let target = vtl_library::default_target(name).map_err(|e| invalid(e.to_string(), ""))?;
+        let known: Vec<&str> = changers().collect();
+        if !known.contains(&profile) {
+            let message = format!("there is no changer with the profile '{profile}'");
+            return Err(invalid(message, &format!("write {}", known.join(" or "))).about("profile"));
+        }
+        let target = vtl_library::default_target(name)
+            .map_err(|why| invalid(why.to_string(), "take a shorter name").about("name"))?;
         Ok(NewLibrary {
             name: name.clone(),
             profile: profile.to_owned(),

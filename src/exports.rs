@@ -3,6 +3,7 @@
 mod show;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 use vtl_api::{
@@ -16,8 +17,10 @@ use vtl_migrate::{
     EXPORT, ExportRequest, ExportResult, FETCH, FetchRequest, FolderName, IMPORT, ImportRequest, PRUNE,
     PruneRequest, REWRAP, RewrapRequest, Row, VERIFY, VerifyRequest,
 };
+use vtl_remote::Remote;
 use vtl_types::{CartridgeId, Label};
 
+use crate::api::{field, parse};
 use crate::daemon::{Daemon, internal, invalid, lock};
 use crate::jobs::not_done;
 use crate::library_settings::Effective;
@@ -66,7 +69,7 @@ impl Daemon {
 
     /// A job that exports a cartridge, or what it would do.
     pub(crate) fn cartridge_export(&self, label: &str, asked: &ExportCartridge) -> Result<Value, ApiError> {
-        let label = parse_label(label)?;
+        let label: Label = parse(label)?;
         let cartridge =
             self.meta.read(|tx| vtl_library::cartridge(tx, label)).map_err(|e| crate::api::refused(&e))?;
         if cartridge.state != CartridgeState::Normal {
@@ -101,46 +104,54 @@ impl Daemon {
     fn check_export(&self, asked: &ExportCartridge, settings: &Effective) -> Result<(), ApiError> {
         let remote = asked.remote.as_deref().or_else(|| settings.remote());
         let Some(remote) = remote else {
-            return Err(invalid(
-                "no remote is named".to_owned(),
-                "name one with --remote, or set migrate.remote; vtl remote ls shows them",
-            ));
+            let remedy = "name one with --remote, or set migrate.remote; vtl remote ls shows them";
+            return Err(invalid("no remote is named".to_owned(), remedy).about("remote"));
         };
-        self.remotes.open(remote).map_err(crate::remotes::refused)?;
+        self.opened("remote", remote)?;
         let key = asked.key.as_deref().or_else(|| settings.key());
         if let Some(key) = key.filter(|key| *key != "none") {
-            self.keys.publics(key).map_err(crate::keys::refused)?;
+            field("key", self.keys.publics(key).map_err(crate::keys::refused))?;
         }
-        let signer = asked.sign_with.as_deref().or_else(|| settings.sign_with());
-        if let Some(signer) = signer.filter(|signer| *signer != "none") {
-            self.keys.signing(signer).map_err(crate::keys::refused)?;
-        }
+        self.can_sign(asked.sign_with.as_deref().or_else(|| settings.sign_with()))?;
         let sizes = vtl_migrate::CHUNK_SIZES;
         if let Some(bytes) = asked.chunk_size_bytes.filter(|bytes| !sizes.contains(bytes)) {
             let why = format!("chunk_size_bytes: objects of {bytes} bytes cannot be");
-            return Err(invalid(why, "write a size from 1m to 1t"));
+            return Err(invalid(why, "write a size from 1m to 1t").about("chunk_size_bytes"));
         }
-        is_one_of(asked.compress.as_deref(), &["zstd", "lz4", "none"], "compression")?;
-        is_one_of(asked.verify.as_deref(), &["remote-hash", "readback", "none"], "way to verify")
+        let compress = is_one_of(asked.compress.as_deref(), &["zstd", "lz4", "none"], "compression");
+        field("compress", compress)?;
+        let ways = ["remote-hash", "readback", "none"];
+        field("verify", is_one_of(asked.verify.as_deref(), &ways, "way to verify"))
+    }
+
+    /// The remote that a member of a request names.
+    fn opened(&self, member: &str, remote: &str) -> Result<Arc<dyn Remote>, ApiError> {
+        field(member, self.remotes.open(remote).map_err(crate::remotes::refused))
+    }
+
+    /// Whether the key that is named in `sign_with` signs.
+    fn can_sign(&self, signer: Option<&str>) -> Result<(), ApiError> {
+        match signer {
+            None | Some("none") => Ok(()),
+            Some(name) => field("sign_with", self.keys.signing(name).map(drop).map_err(crate::keys::refused)),
+        }
     }
 
     /// A job that imports a cartridge.
     pub(crate) fn cartridge_import(&self, asked: &ImportCartridge) -> Result<JobDetail, ApiError> {
         let (remote, folder) = match (asked.job, &asked.remote, &asked.folder) {
-            (Some(job), None, None) => self.exported_by(JobId(job))?,
+            (Some(job), None, None) => field("job", self.exported_by(JobId(job)))?,
             (None, Some(remote), Some(folder)) => (remote.clone(), folder.clone()),
             _ => {
-                return Err(invalid(
-                    "what is to be imported is not named".to_owned(),
-                    "name either a job, or a remote and a folder on it",
-                ));
+                let remedy = "name either a job, or a remote and a folder on it";
+                let error = invalid("what is to be imported is not named".to_owned(), remedy);
+                return Err(error.about(misnamed(asked)));
             }
         };
         let name = parse_folder(&folder)?;
-        self.remotes.open(&remote).map_err(crate::remotes::refused)?;
-        let label = asked.as_label.clone().unwrap_or_else(|| name.label.to_string());
-        let label: Label =
-            label.parse().map_err(|why: vtl_types::LabelError| invalid(why.to_string(), ""))?;
+        self.opened(if asked.job.is_some() { "job" } else { "remote" }, &remote)?;
+        let label = asked.as_label.as_deref().map(parse).transpose();
+        let label: Label = field("as_label", label)?.unwrap_or(name.label);
         let here = self.meta.read(|tx| vtl_library::cartridge(tx, label)).ok();
         // One that is here in part is gone on with.
         let is_begun = here.as_ref().and_then(|here| self.lazy_row(here.id));
@@ -152,7 +163,7 @@ impl Daemon {
                 remedy: Some(
                     "take it in under another label: --as LABEL; or remove the one that is here".to_owned(),
                 ),
-                field: None,
+                field: Some("as_label".to_owned()),
             });
         }
         if asked.lazy && asked.pool.as_deref().is_some_and(|name| name != "default") {
@@ -160,13 +171,13 @@ impl Daemon {
                 code: ErrorCode::Unsupported,
                 message: "a lazy import into another pool than default is not supported".to_owned(),
                 remedy: Some("leave --lazy out, or --pool".to_owned()),
-                field: None,
+                field: Some("lazy".to_owned()),
             });
         }
         // A removal of the pool comes before, and there is none, or after, and finds the job.
         let _one_at_a_time = lock(&self.changes);
-        let pool = asked.pool.as_deref().map(|name| self.pools.one(Some(name))).transpose()?;
-        let pool = pool.map(|pool| pool.name.to_string());
+        let pool = asked.pool.as_deref().map(|name| self.pools.one(Some(name))).transpose();
+        let pool = field("pool", pool)?.map(|pool| pool.name.to_string());
         let request =
             ImportRequest { remote, folder, as_label: asked.as_label.clone(), pool, lazy: asked.lazy };
         self.begin(IMPORT, Some(label.to_string()), &request)
@@ -196,7 +207,7 @@ impl Daemon {
 
     /// Folders of exports on a remote.
     pub(crate) fn export_list(&self, remote: &str) -> Result<Vec<ExportFolder>, ApiError> {
-        let opened = self.remotes.open(remote).map_err(crate::remotes::refused)?;
+        let opened = self.opened("remote", remote)?;
         let listed = self.remotes.wait(vtl_migrate::found_in(&*opened)).map_err(crate::remotes::refused)?;
         let found = listed.map_err(|error| not_listed(&error))?;
         let known = self.meta.read(|tx| Ok(vtl_migrate::all(tx)?)).map_err(|e| crate::api::refused(&e))?;
@@ -234,7 +245,7 @@ impl Daemon {
 
     /// Takes a cartridge out of quarantine.
     pub(crate) fn cartridge_release(&self, label: &str) -> Result<Done, ApiError> {
-        let label = parse_label(label)?;
+        let label: Label = parse(label)?;
         let released =
             self.meta.change(|tx| vtl_library::release(tx, label)).map_err(|e| crate::api::refused(&e))?;
         let label = released.label.to_string();
@@ -245,9 +256,10 @@ impl Daemon {
     /// A job that compares what is on a remote with its hashes.
     pub(crate) fn export_verify(&self, asked: &VerifyExport) -> Result<JobDetail, ApiError> {
         let name = parse_folder(&asked.folder)?;
-        self.remotes.open(&asked.remote).map_err(crate::remotes::refused)?;
+        self.opened("remote", &asked.remote)?;
         if asked.sample_percent.is_some_and(|percent| !(1..=100).contains(&percent)) {
-            return Err(invalid("no such share can be verified".to_owned(), "write 1 to 100 percent"));
+            let error = invalid("no such share can be verified".to_owned(), "write 1 to 100 percent");
+            return Err(error.about("sample_percent"));
         }
         let VerifyExport { remote, folder, sample_percent } = asked.clone();
         let request = VerifyRequest { remote, folder, sample_percent };
@@ -257,7 +269,7 @@ impl Daemon {
     /// A job that removes folders from a remote.
     pub(crate) fn export_prune(&self, asked: &PruneExports) -> Result<JobDetail, ApiError> {
         let name = asked.folder.as_deref().map(parse_folder).transpose()?;
-        self.remotes.open(&asked.remote).map_err(crate::remotes::refused)?;
+        self.opened("remote", &asked.remote)?;
         let PruneExports { remote, folder, confirm } = asked.clone();
         self.begin(PRUNE, name.map(|name| name.label.to_string()), &PruneRequest { remote, folder, confirm })
     }
@@ -265,12 +277,10 @@ impl Daemon {
     /// A job that copies a folder of a remote to this machine.
     pub(crate) fn export_fetch(&self, asked: &FetchExport) -> Result<JobDetail, ApiError> {
         let name = parse_folder(&asked.folder)?;
-        self.remotes.open(&asked.remote).map_err(crate::remotes::refused)?;
+        self.opened("remote", &asked.remote)?;
         if !Path::new(&asked.to).is_absolute() {
-            return Err(invalid(
-                format!("'{}' is no absolute path", asked.to),
-                "write an absolute path, since the server has its own working folder",
-            ));
+            let remedy = "write an absolute path, since the server has its own working folder";
+            return Err(invalid(format!("'{}' is no absolute path", asked.to), remedy).about("to"));
         }
         let FetchExport { remote, folder, to } = asked.clone();
         self.begin(FETCH, Some(name.label.to_string()), &FetchRequest { remote, folder, to })
@@ -279,11 +289,9 @@ impl Daemon {
     /// A job that wraps the data key of a bundle for other keys.
     pub(crate) fn export_rewrap(&self, asked: &RewrapExport) -> Result<JobDetail, ApiError> {
         let name = parse_folder(&asked.folder)?;
-        self.remotes.open(&asked.remote).map_err(crate::remotes::refused)?;
-        self.keys.publics(&asked.key).map_err(crate::keys::refused)?;
-        if let Some(signer) = asked.sign_with.as_deref().filter(|signer| *signer != "none") {
-            self.keys.signing(signer).map_err(crate::keys::refused)?;
-        }
+        self.opened("remote", &asked.remote)?;
+        field("key", self.keys.publics(&asked.key).map_err(crate::keys::refused))?;
+        self.can_sign(asked.sign_with.as_deref())?;
         let RewrapExport { remote, folder, key, sign_with } = asked.clone();
         let request = RewrapRequest { remote, folder, key, sign_with };
         self.begin(REWRAP, Some(name.label.to_string()), &request)
@@ -299,6 +307,15 @@ impl Daemon {
         let request = serde_json::to_string(request).map_err(|why| internal(&why.to_string()))?;
         let id = self.jobs.submit(kind, label, request)?;
         self.job_show(&id.to_string())
+    }
+}
+
+/// The member that is missing in what names an export, or one too many.
+const fn misnamed(asked: &ImportCartridge) -> &'static str {
+    match asked {
+        ImportCartridge { job: None, remote: Some(_), .. } => "folder",
+        ImportCartridge { job: None, folder: Some(_), .. } => "remote",
+        ImportCartridge { .. } => "job",
     }
 }
 
@@ -318,14 +335,8 @@ fn not_listed(error: &vtl_remote::Error) -> ApiError {
     crate::jobs::refusal(&vtl_jobs::Trouble { code, message, remedy })
 }
 
-fn parse_label(text: &str) -> Result<Label, ApiError> {
-    text.parse().map_err(|why: vtl_types::LabelError| {
-        invalid(why.to_string(), "write six characters and a media id, such as ABC123L8")
-    })
-}
-
 fn parse_folder(text: &str) -> Result<FolderName, ApiError> {
-    text.parse().map_err(|why| invalid(why, "see vtl export ls --remote REMOTE"))
+    text.parse().map_err(|why| invalid(why, "see vtl export ls --remote REMOTE").about("folder"))
 }
 
 #[cfg(test)]

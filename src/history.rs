@@ -7,6 +7,7 @@
 use vtl_api::{ApiError, HistorySince, StoreSample};
 use vtl_meta::{MetaError, Migration, Module, Row, Table, Tx, Value};
 
+use crate::api::field;
 use crate::clock::{rfc3339, unix_seconds};
 use crate::daemon::Daemon;
 use crate::kept::parse_time;
@@ -77,7 +78,7 @@ impl Daemon {
 
     /// What is kept since a time, and how it is now if that can be told.
     pub(crate) fn store_history(&self, asked: &HistorySince) -> Result<Vec<StoreSample>, ApiError> {
-        let since_s = asked.since.as_deref().map_or(Ok(0), since)?;
+        let since_s = field("since", asked.since.as_deref().map_or(Ok(0), since))?;
         let kept = self.meta.read(|tx| Ok(all(tx)?)).map_err(|error| crate::api::refused(&error))?;
         let (now_s, now) = (unix_seconds(), self.sample());
         let mut told = finest(kept);

@@ -6,16 +6,16 @@ use vtl_library::{LibraryError, NewCartridges, NewPlace};
 use vtl_migrate::{INGEST, IngestRequest};
 use vtl_types::{ByteCount, Label, LibraryName};
 
-use crate::daemon::{Daemon, invalid};
+use crate::api::{field, parse};
+use crate::daemon::Daemon;
 
 impl Daemon {
     /// A job that makes a cartridge of what is on a tape in a device of this machine. What is wrong is told at once, as far as it shows.
     pub(crate) fn cartridge_ingest(&self, asked: &IngestCartridge) -> Result<JobDetail, ApiError> {
-        let label: Label = asked.label.parse().map_err(|why: vtl_types::LabelError| {
-            invalid(why.to_string(), "write six characters and a media id, such as ABC123L8")
-        })?;
-        let library = asked.library.as_deref().map(|name| self.library_named(name)).transpose()?;
-        crate::tape_device::look(&asked.device).map_err(refused)?;
+        let label: Label = field("label", parse(&asked.label))?;
+        let library = asked.library.as_deref().map(|name| self.library_named(name)).transpose();
+        let library = field("library", library)?;
+        field("device", crate::tape_device::look(&asked.device).map_err(refused))?;
         let new = NewCartridges {
             first: label,
             count: 1,
@@ -27,7 +27,7 @@ impl Daemon {
                 code: ErrorCode::Exists,
                 message: format!("a cartridge {label} is here already"),
                 remedy: Some("choose another label, or remove the one that is here".to_owned()),
-                field: None,
+                field: Some("label".to_owned()),
             },
             error => crate::api::refused(&error),
         })?;

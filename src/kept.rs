@@ -160,7 +160,8 @@ fn not_kept(cartridge: &Cartridge, error: &CartridgeError) -> ApiError {
         CartridgeError::RetentionTime { asked_s, now_s } => invalid(
             format!("{label} cannot be retained until {}: it is {}", rfc3339(*asked_s), rfc3339(*now_s)),
             "name a time that is not past and at most a century away",
-        ),
+        )
+        .about("retain_until"),
         CartridgeError::RetentionShortened { until_s, asked_s } => conflict(
             format!(
                 "{label} is retained until {}; {} would be shorter",
@@ -168,11 +169,13 @@ fn not_kept(cartridge: &Cartridge, error: &CartridgeError) -> ApiError {
                 rfc3339(*asked_s)
             ),
             "name a later time: retention is never made shorter",
-        ),
+        )
+        .about("retain_until"),
         CartridgeError::HoldUnderRetention { until_s } => conflict(
             format!("the hold of {label} stays while retention runs, until {}", rfc3339(*until_s)),
             "lift it after that",
-        ),
+        )
+        .about("hold"),
         CartridgeError::PoolReadOnly { .. } | CartridgeError::Store(StoreError::ReadOnly { .. }) => {
             conflict(error.to_string(), "check the disk, then restart vtld: it verifies the pool")
         }

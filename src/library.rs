@@ -85,6 +85,11 @@ pub fn personality(name: &str) -> Result<Personality, LiveError> {
     Personality::named(name).ok_or_else(|| LiveError::Profile(name.to_owned()))
 }
 
+/// The personalities that a library can have.
+pub fn changers() -> impl Iterator<Item = &'static str> {
+    Personality::names().filter(|name| Personality::named(name).is_some_and(|known| known.elements.is_some()))
+}
+
 impl LiveLibrary {
     /// Starts the units of `library` and loads the cartridges that are in its drives; those that could not be loaded come with the reason.
     ///

@@ -4,7 +4,8 @@ use vtl_api::{ApiError, CartridgeMap, ErrorCode, TapeFiles};
 use vtl_cartridge::Reading;
 use vtl_types::Label;
 
-use crate::daemon::{Daemon, invalid};
+use crate::api::parse;
+use crate::daemon::Daemon;
 
 /// So many rows are told. A picture of a tape has no more columns worth looking at.
 const MOST_FILES: usize = 500;
@@ -12,8 +13,7 @@ const MOST_FILES: usize = 500;
 impl Daemon {
     /// Blocks and filemarks of a cartridge.
     pub(crate) fn cartridge_map(&self, label: &str) -> Result<CartridgeMap, ApiError> {
-        let parsed: Label =
-            label.parse().map_err(|e: <Label as std::str::FromStr>::Err| invalid(e.to_string(), ""))?;
+        let parsed: Label = parse(label)?;
         let cartridge =
             self.meta.read(|tx| vtl_library::cartridge(tx, parsed)).map_err(|e| crate::api::refused(&e))?;
         let pool = self.pools.of(cartridge.id)?;

@@ -7,6 +7,7 @@ use vtl_auth::{Approval, Asked, OidcUser, Principal};
 
 use super::caller::asker;
 use super::{Access, Caller, Who, now, redacted, refusal};
+use crate::api::field;
 use crate::clock::rfc3339;
 use crate::daemon::lock;
 
@@ -81,16 +82,16 @@ impl Access {
         let limit = ask.limit.unwrap_or(PAGE);
         if !(1..=MOST_PAGE).contains(&limit) {
             let why = format!("limit cannot be {limit}");
-            return Err(refusal(ErrorCode::Invalid, why, "write a number from 1 to 1000"));
+            return Err(refusal(ErrorCode::Invalid, why, "write a number from 1 to 1000").about("limit"));
         }
-        let before = ask.cursor.as_deref().map(cursor).transpose()?;
+        let before = field("cursor", ask.cursor.as_deref().map(cursor).transpose())?;
         let filter = Filter {
-            kind: ask.kind.as_deref().map(kind).transpose()?,
+            kind: field("kind", ask.kind.as_deref().map(kind).transpose())?,
             who: ask.who.clone(),
             what: ask.what.clone(),
             text: ask.text.clone(),
-            since: ask.since.as_deref().map(time).transpose()?,
-            until: ask.until.as_deref().map(time).transpose()?,
+            since: field("since", ask.since.as_deref().map(time).transpose())?,
+            until: field("until", ask.until.as_deref().map(time).transpose())?,
         };
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let page = self.reader().page(before, limit, &filter).map_err(|error| unreadable(&error))?;
@@ -99,7 +100,7 @@ impl Access {
 
     /// Looks at the whole log; `against`: `NUMBER:HASH`, a head that was noted elsewhere.
     pub(crate) fn audit_verify(&self, against: Option<&str>) -> Answer<AuditReport> {
-        let anchor = against.map(head).transpose()?;
+        let anchor = field("against", against.map(head).transpose())?;
         let report = self.reader().verify(anchor).map_err(|error| unreadable(&error))?;
         Ok(AuditReport {
             whole: report.faults.is_empty(),

@@ -11,6 +11,7 @@ use vtl_meta::Tx;
 use zeroize::Zeroizing;
 
 use super::{Access, now, refusal};
+use crate::api::field;
 use crate::clock::rfc3339;
 use crate::daemon::lock;
 
@@ -202,7 +203,7 @@ impl Access {
     /// Who has shown this, in a request.
     pub(crate) fn by(&self, shown: &Shown, from: IpAddr, presence: Presence) -> Result<Caller, ApiError> {
         match shown {
-            Shown::Bearer(text) => self.by_bearer(text, from),
+            Shown::Bearer(text) => field("Authorization", self.by_bearer(text, from)),
             Shown::Cookie(text) => self.by_cookie(text, from, presence),
         }
     }

@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 
 use super::caller::{ROOT, state};
 use super::{Access, Who, bearer, now, refusal};
+use crate::api::field;
 use crate::daemon::lock;
 
 /// What a log-in gives: the cookie's value, and what the page needs to know.
@@ -29,7 +30,8 @@ pub(super) const UNKNOWN: &str = "unknown";
 const RESERVED: [&str; 4] = [ROOT, "vtld", TOKEN, UNKNOWN];
 
 pub(super) fn user_name(text: &str) -> Result<UserName, ApiError> {
-    let name: UserName = text.parse().map_err(|why: String| refusal(ErrorCode::Invalid, why, ""))?;
+    let how = "write a name such as ann or ann@example.org; vtl user ls shows those that there are";
+    let name: UserName = text.parse().map_err(|why: String| refusal(ErrorCode::Invalid, why, how))?;
     if RESERVED.contains(&name.as_str()) {
         let why = format!("no user can be called '{name}'");
         return Err(refusal(ErrorCode::Invalid, why, "choose another name"));
@@ -45,6 +47,15 @@ pub(super) fn hashed(user: &UserName, password: &str) -> Result<Hashed, ApiError
     let mut salt = [0; 16];
     crate::random::fill(&mut salt);
     Hashed::new(user.as_str(), &secret(password), salt).map_err(|error| super::refused(&error))
+}
+
+/// The member of a log-in that is missing, or one too many.
+const fn misfit(ask: &LogIn) -> &'static str {
+    match ask {
+        LogIn { token: Some(_), .. } => "token",
+        LogIn { user: Some(_), .. } => "password",
+        LogIn { .. } => "user",
+    }
 }
 
 /// The same words whatever was wrong.
@@ -73,7 +84,8 @@ impl Access {
             }
             _ => {
                 let why = "a log-in has a user and a password, or a token";
-                return Err(refusal(ErrorCode::Invalid, why, "send {user, password} or {token}"));
+                let error = refusal(ErrorCode::Invalid, why, "send {user, password} or {token}");
+                return Err(error.about(misfit(ask)));
             }
         };
         let who = outcome.as_ref().map_or(tried, |(who, ..)| who.text());
@@ -176,10 +188,11 @@ impl Access {
     fn first_user(&self, ask: &FirstUser, from: IpAddr) -> Result<UserName, ApiError> {
         let over = || {
             let remedy = "take the link that vtld printed last, within an hour; restart vtld for a new one";
-            refusal(ErrorCode::Unauthorized, "the one-time link is wrong, used or over", remedy)
+            let why = "the one-time link is wrong, used or over";
+            refusal(ErrorCode::Unauthorized, why, remedy).about("token")
         };
         let given: Option<Bearer> = bearer(&ask.token, Kind::Setup);
-        let name = user_name(&ask.user)?;
+        let name = field("user", user_name(&ask.user))?;
         // Held until the user is there: one link makes one user.
         let mut setup = lock(&self.setup);
         let is_it =

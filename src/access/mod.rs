@@ -132,6 +132,28 @@ pub(crate) fn refusal(code: ErrorCode, message: impl Into<String>, remedy: &str)
     ApiError { code, message: message.into(), remedy, field: None }
 }
 
+/// The member of a request that a refusal of `vtl-auth` is about; it is called the same in all that meet it.
+const fn member(error: &AuthError) -> Option<&'static str> {
+    match error {
+        AuthError::UserExists(_) | AuthError::TokenExists(_) => Some("name"),
+        AuthError::BadToken { what, .. } => Some(*what),
+        AuthError::WeakPassword(_) => Some("password"),
+        AuthError::NotToGive(roles) if roles.is_empty() => None,
+        AuthError::NotToGive(_) | AuthError::MoreThanMaker(_) => Some("roles"),
+        AuthError::KeyUsed => Some("Idempotency-Key"),
+        _ => None,
+    }
+}
+
+/// What would be right for a token.
+fn of_token(what: &str) -> &'static str {
+    match what {
+        "name" => "write what it is for, such as backup",
+        "expires" => "leave it out, and it ends in 90 days",
+        _ => "name one of your roles, or leave it out, and it has yours",
+    }
+}
+
 /// The one place where refusals of `vtl-auth` become the API's.
 fn refused(error: &AuthError) -> ApiError {
     let (code, remedy) = match error {
@@ -141,9 +163,11 @@ fn refused(error: &AuthError) -> ApiError {
         AuthError::UnknownApproval(_) => (ErrorCode::NotFound, "see vtl approval ls"),
         AuthError::UserExists(_) => (ErrorCode::Exists, "choose another name, or see vtl user ls"),
         AuthError::TokenExists(_) => (ErrorCode::Exists, "choose another name, or see vtl token ls"),
-        AuthError::Invalid(_) => (ErrorCode::Invalid, ""),
+        AuthError::BadToken { what, .. } => (ErrorCode::Invalid, of_token(what)),
         AuthError::WeakPassword(_) => (ErrorCode::Invalid, "take a longer one; length is what counts"),
-        AuthError::NotGoverned(_) => (ErrorCode::Forbidden, "see docs/access.md for who gives which role"),
+        AuthError::NotGoverned(_) | AuthError::NotToGive(_) => {
+            (ErrorCode::Forbidden, "see docs/access.md for who gives which role")
+        }
         AuthError::OwnRoles => (ErrorCode::Forbidden, "ask another administrator or security officer"),
         AuthError::ServersToken => (ErrorCode::Forbidden, "use the token of the state folder"),
         AuthError::MoreThanMaker(_) => (ErrorCode::Forbidden, "ask for no more than your own roles"),
@@ -156,5 +180,5 @@ fn refused(error: &AuthError) -> ApiError {
         AuthError::KeyUsed => (ErrorCode::Conflict, "make up another key for each thing that is wanted"),
         AuthError::TooMany(..) => (ErrorCode::Full, "remove what nobody needs"),
     };
-    refusal(code, error.to_string(), remedy)
+    ApiError { field: member(error).map(str::to_owned), ..refusal(code, error.to_string(), remedy) }
 }

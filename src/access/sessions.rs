@@ -8,6 +8,7 @@ use super::caller::{ROOT, is_in_time};
 use super::login::user_name;
 use super::users::{by, done, words};
 use super::{Access, Caller, Who, now, refusal};
+use crate::api::field;
 use crate::clock::rfc3339;
 use crate::daemon::lock;
 
@@ -44,13 +45,13 @@ fn opens(tx: &Tx<'_>, session: &Session) -> Result<bool, AuthError> {
 
 fn not_there(user: &str) -> ApiError {
     let why = format!("nobody is logged in as '{user}'");
-    refusal(ErrorCode::NotFound, why, "see vtl user sessions")
+    refusal(ErrorCode::NotFound, why, "see vtl user sessions").about("user")
 }
 
 impl Access {
     /// Who is logged in; `user`: only that one.
     pub(crate) fn session_list(&self, user: Option<&str>) -> Result<Vec<WebSessionInfo>, ApiError> {
-        let whose = user.map(principal).transpose()?;
+        let whose = field("user", user.map(principal).transpose())?;
         let now = now();
         let mut open = lock(&self.sessions).list(now);
         open.retain(|session| whose.as_ref().is_none_or(|whose| session.who == *whose));
@@ -70,12 +71,12 @@ impl Access {
     /// Ends all sessions of one: the caller's own, or those of somebody whose roles he governs.
     pub(crate) fn sessions_end(&self, caller: &Caller, ask: &EndSessions) -> Result<Done, ApiError> {
         let (_, roles) = by(caller)?;
-        let whose = principal(&ask.user)?;
+        let whose = field("user", principal(&ask.user))?;
         // Of a user the inventory says what he may, of others their sessions do.
         let listed = match &whose {
             Principal::User(name) => {
                 let user = self.read(|tx| vtl_auth::user(tx, name))?;
-                let unknown = || super::refused(&AuthError::UnknownUser(name.clone()));
+                let unknown = || super::refused(&AuthError::UnknownUser(name.clone())).about("user");
                 Some(user.ok_or_else(unknown)?.roles)
             }
             Principal::Root | Principal::Oidc(_) => None,
@@ -85,7 +86,7 @@ impl Access {
         let may = may.ok_or_else(|| not_there(&ask.user))?;
         let who = Who::from(&whose);
         if caller.who != who {
-            vtl_auth::governed(roles, may).map_err(|error| super::refused(&error))?;
+            field("user", vtl_auth::governed(roles, may).map_err(|error| super::refused(&error)))?;
         }
         let ended = sessions.end(&whose, now());
         let who = who.text();

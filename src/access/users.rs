@@ -7,6 +7,7 @@ use vtl_auth::{Attempt, Bearer, Kind, NewToken, Permission, Principal, Role, Rol
 
 use super::login::{hashed, secret, user_name};
 use super::{Access, Caller, Who, now, refusal};
+use crate::api::field;
 use crate::clock::rfc3339;
 use crate::daemon::lock;
 
@@ -107,10 +108,10 @@ impl Access {
     /// `two_persons`: the rule is on.
     pub(crate) fn user_add(&self, caller: &Caller, ask: &AddUser, two_persons: bool) -> Answer<Done> {
         let (_, roles) = raising(by(caller)?, two_persons);
-        let name = user_name(&ask.name)?;
+        let name = field("name", user_name(&ask.name))?;
         let password = Some(hashed(&name, &ask.password)?);
-        let user =
-            User { roles: roles_of(&ask.roles)?, locked: false, password, created_s: now().wall_s, name };
+        let asked = field("roles", roles_of(&ask.roles))?;
+        let user = User { roles: asked, locked: false, password, created_s: now().wall_s, name };
         self.change(|tx| vtl_auth::add_user(tx, roles, &user))?;
         *lock(&self.setup) = None;
         Ok(done(format!("user {} is {}", user.name, user.roles), user.name.as_str()))
@@ -124,7 +125,7 @@ impl Access {
         two_persons: bool,
     ) -> Answer<Done> {
         let (by, name) = (by(caller)?, user_name(name)?);
-        let roles = ask.roles.as_deref().map(roles_of).transpose()?;
+        let roles = field("roles", ask.roles.as_deref().map(roles_of).transpose())?;
         let raises = roles.is_some_and(|roles| roles.has(Role::SecurityOfficer)) || ask.locked == Some(false);
         let by = raising(by, two_persons && raises);
         self.change(|tx| {
@@ -173,7 +174,8 @@ impl Access {
                     ErrorCode::Forbidden,
                     "the present password is missing or wrong",
                     "send it as current",
-                )),
+                )
+                .about("current")),
             }
         })
     }
@@ -206,11 +208,12 @@ impl Access {
             ));
         }
         let roles = match (&ask.role, &ask.roles) {
-            (Some(role), None) => roles_of(std::slice::from_ref(role))?,
-            (None, Some(roles)) => roles_of(roles)?,
+            (Some(role), None) => field("role", roles_of(std::slice::from_ref(role)))?,
+            (None, Some(roles)) => field("roles", roles_of(roles))?,
             (None, None) => caller.roles,
             (Some(_), Some(_)) => {
-                return Err(refusal(ErrorCode::Invalid, "there are role and roles", "send one of them"));
+                let error = refusal(ErrorCode::Invalid, "there are role and roles", "send one of them");
+                return Err(error.about("role"));
             }
         };
         let now_s = now().wall_s;
@@ -218,12 +221,16 @@ impl Access {
             None => now_s.saturating_add(TOKEN_LIFE_S),
             Some(text) => crate::kept::parse_time(text).map_err(|_| {
                 let remedy = "write a time such as 2030-01-31T00:00:00Z, or a date such as 2030-01-31";
-                refusal(ErrorCode::Invalid, format!("expires cannot be '{text}'"), remedy)
+                refusal(ErrorCode::Invalid, format!("expires cannot be '{text}'"), remedy).about("expires")
             })?,
         };
         let bearer = Bearer::new(Kind::Token, &crate::random::fill);
         let new = NewToken { name: &ask.name, user, roles, expires_s };
-        let token = self.change(|tx| vtl_auth::create_token(tx, caller.roles, &new, &bearer, now_s))?;
+        let token = self.change(|tx| vtl_auth::create_token(tx, caller.roles, &new, &bearer, now_s));
+        let token = token.map_err(|error| match error.field.as_deref() {
+            Some("roles") if ask.role.is_some() => error.about("role"),
+            _ => error,
+        })?;
         Ok(NewTokenInfo { info: token_row(&token), token: bearer.expose().to_string() })
     }
 

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 
 use axum::body::{Body, Bytes};
-use axum::extract::{ConnectInfo, Path, Query, State};
+use axum::extract::{ConnectInfo, Path, RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
@@ -23,6 +23,7 @@ use vtl_auth::Approval;
 
 use super::admit::Source;
 use super::cookie::SESSION;
+use super::reading::{self, body};
 use super::route::{Nothing, Route, elsewhere};
 use super::{error_response, once};
 use crate::access::{Caller, LoggedIn};
@@ -92,15 +93,9 @@ fn two_persons(daemon: &Daemon) -> bool {
     daemon.config().access.two_person
 }
 
-/// A body that must be JSON of this form.
-fn body<T: DeserializeOwned>(bytes: &Bytes) -> Result<T, ApiError> {
-    let text: &[u8] = if bytes.is_empty() { b"{}" } else { bytes };
-    // serde would take an array for the members in their order.
-    if text.trim_ascii_start().first() != Some(&b'{') {
-        return Err(crate::daemon::invalid("the body is no JSON object".to_owned(), ""));
-    }
-    serde_json::from_slice(text)
-        .map_err(|e| crate::daemon::invalid(format!("the request cannot be read: {e}"), ""))
+/// The parameters of a request.
+fn query<T: DeserializeOwned>(RawQuery(text): &RawQuery) -> Result<T, ApiError> {
+    reading::query(text.as_deref().unwrap_or_default())
 }
 
 pub(super) fn access() -> Router<Arc<Daemon>> {
@@ -111,8 +106,8 @@ pub(super) fn access() -> Router<Arc<Daemon>> {
         )
         .route(
             "/sessions",
-            get(|State(d): Shared, Query(q): Query<ListWebSessions>| {
-                run(d, move |d| d.access.session_list(q.user.as_deref()))
+            get(|State(d): Shared, q: RawQuery| {
+                run(d, move |d| d.access.session_list(query::<ListWebSessions>(&q)?.user.as_deref()))
             })
             .delete(|State(d): Shared, Extension(c): Who, b: Bytes| {
                 run(d, move |d| d.access.sessions_end(&c, &body(&b)?))
@@ -207,22 +202,27 @@ fn audit() -> Router<Arc<Daemon>> {
         .route("/audit", get(audit_page))
         .route(
             "/audit/verify",
-            get(|State(d): Shared, Query(q): Query<Against>| {
-                run(d, move |d| d.access.audit_verify(q.against.as_deref()))
+            get(|State(d): Shared, q: RawQuery| {
+                run(d, move |d| d.access.audit_verify(query::<Against>(&q)?.against.as_deref()))
             }),
         )
         .route(
             "/audit/export",
-            get(|State(d): Shared, Query(q): Query<Lines>| {
-                run(d, move |d| d.access.audit_export(q.after, q.limit))
+            get(|State(d): Shared, q: RawQuery| {
+                run(d, move |d| {
+                    let Lines { after, limit } = query(&q)?;
+                    d.access.audit_export(after, limit)
+                })
             }),
         )
 }
 
-async fn audit_page(State(d): Shared, Query(ask): Query<AuditQuery>) -> Response {
-    let query = ask.clone();
-    let page = blocking(d, move |d| d.access.audit_page(&query)).await;
-    let (rows, before) = match page {
+async fn audit_page(State(d): Shared, q: RawQuery) -> Response {
+    let page = blocking(d, move |d| {
+        let ask: AuditQuery = query(&q)?;
+        d.access.audit_page(&ask).map(|page| (ask, page))
+    });
+    let (ask, (rows, before)) = match page.await {
         Ok(page) => page,
         Err(refused) => return error_response(&refused),
     };
@@ -287,12 +287,13 @@ async fn set_up(
     logged_in(outcome.await, secure)
 }
 
-/// What the parser says of a body may have a part of it; here that could be a password.
+/// What the parser says of a body may have a part of it; here that could be a password. So a field is told if it is one of these.
 fn without_values(error: ApiError) -> ApiError {
-    let message = "the request cannot be read: it has other fields than a log-in".to_owned();
+    const MEMBERS: [&str; 3] = ["user", "password", "token"];
     ApiError {
-        message,
+        message: "the request cannot be read: it has other fields than a log-in".to_owned(),
         remedy: Some("send {user, password}, {token}, or for a first user all three".to_owned()),
+        field: error.field.filter(|field| MEMBERS.contains(&field.as_str())),
         ..error
     }
 }

@@ -21,12 +21,12 @@ use vtl_api::{ApiError, BASE, ErrorCode};
 use vtl_auth::{Asked, Permission};
 use zeroize::Zeroizing;
 
-use super::call::whole_body;
+use super::call::{no_text, whole_body};
 use super::cookie::SESSION;
 use super::{error_response, once, refusal};
 use crate::access::rules::{Need, need, need_of_fields, only_reads};
 use crate::access::{Caller, Presence, Shown, redacted};
-use crate::daemon::{Daemon, internal, invalid};
+use crate::daemon::{Daemon, internal};
 
 /// A page sends it with each change.
 const CSRF: &str = "x-csrf-token";
@@ -224,7 +224,8 @@ impl Guard {
                 ErrorCode::Forbidden,
                 "a change by cookie needs the header X-CSRF-Token",
                 "send the value csrf of GET /api/v1/session",
-            )),
+            )
+            .about("X-CSRF-Token")),
         }
     }
 
@@ -267,7 +268,7 @@ fn asked(
         method: knock.method.clone(),
         path: knock.path.clone(),
         body: body.to_vec(),
-        if_match: if_match.map_err(|_| invalid("If-Match is no text".to_owned(), "").about("If-Match"))?,
+        if_match: if_match.map_err(|_| no_text("If-Match"))?,
         key: once::text(headers)?.map(str::to_owned),
         permission: second.word().to_owned(),
         needs: needs.iter().map(|need| need.word()).collect::<Vec<_>>().join(" "),
@@ -393,7 +394,8 @@ impl Doors<'_> {
                 ErrorCode::Forbidden,
                 "the Host header does not name this machine",
                 "use 127.0.0.1 or localhost, or put the name into api.hosts",
-            ));
+            )
+            .about("Host"));
         }
         let scheme = if self.secure { "https://" } else { "http://" };
         let is_ours =
@@ -403,7 +405,8 @@ impl Doors<'_> {
                 ErrorCode::Forbidden,
                 "pages of other origins may not use the API",
                 "use vtl, or a page of this daemon",
-            )),
+            )
+            .about("Origin")),
             _ => Ok(()),
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::body::{Body, Bytes};
 use axum::extract::{RawPathParams, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -207,17 +207,18 @@ fn changed(name: &str) -> ApiError {
 }
 
 fn conditions(route: &Route, headers: &HeaderMap, asked: &Asked) -> Result<Conditions, ApiError> {
-    let text = |name: HeaderName| {
-        let value = headers.get(&name)?;
-        let bad = |_| invalid(format!("{name} is no text"), "").about(name.as_str());
-        Some(value.to_str().map(str::to_owned).map_err(bad))
-    };
+    let text = |name: &str| Some(headers.get(name)?.to_str().map(str::to_owned).map_err(|_| no_text(name)));
     let key = if route.method == axum::http::Method::POST { Key::of(route, headers, asked)? } else { None };
     Ok(Conditions {
-        if_match: text(header::IF_MATCH).transpose()?,
-        if_none_match: text(header::IF_NONE_MATCH).transpose()?,
+        if_match: text("If-Match").transpose()?,
+        if_none_match: text("If-None-Match").transpose()?,
         key,
     })
+}
+
+/// A header with a tag in it.
+pub(super) fn no_text(name: &str) -> ApiError {
+    invalid(format!("{name} is no text"), "send the ETag as it was answered").about(name)
 }
 
 /// The body of a request that changes something.

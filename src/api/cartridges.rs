@@ -289,10 +289,16 @@ impl Daemon {
         let cartridge = self.find(label)?;
         let to = field("to", parse_place(&request.to))?;
         let asked: Option<LibraryName> = field("library", request.library.as_deref().map(parse).transpose())?;
-        let owner = match cartridge.library.clone().or_else(|| asked.clone()) {
-            Some(name) => self.live(name.as_str())?,
-            None => self.live(self.only_library()?.as_str())?,
+        let owner = match (&cartridge.library, &asked) {
+            (Some(own), _) => self.live(own.as_str())?,
+            (None, Some(asked)) => field("library", self.live(asked.as_str()))?,
+            (None, None) => self.live(field("library", self.only_library())?.as_str())?,
         };
+        if let Some(asked) = asked.as_ref().filter(|asked| **asked != owner.name) {
+            let message = format!("{label} is in library {}, and cannot be moved into {asked}", owner.name);
+            let remedy = format!("move it to the vault first: vtl cartridge move {label} --to vault");
+            return Err(invalid(message, &remedy).about("library"));
+        }
         let library = Some(owner.name.clone()).filter(|_| cartridge.library.is_none()).or(asked);
         self.carry(&owner, &cartridge, to, Force(request.force), library)
     }
@@ -327,10 +333,11 @@ impl Daemon {
     pub(super) fn cartridge_remove(&self, label: &str, request: &RemoveCartridge) -> Answer<Done> {
         let _one_at_a_time = lock(&self.changes);
         if request.now && request.confirm.as_deref() != Some(label) {
-            return Err(invalid(
+            let error = invalid(
                 format!("removing {label} at once cannot be undone"),
                 &format!("type its label once more: --now --confirm {label}"),
-            ));
+            );
+            return Err(error.about("confirm"));
         }
         let cartridge = self.find(label)?;
         self.refuse_kept(&cartridge)?;

@@ -19,7 +19,7 @@ use crate::daemon::Daemon;
 use crate::daemon::tests::open;
 
 const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
-const PASSWORD: &str = "made-up password";
+pub(super) const PASSWORD: &str = "made-up password";
 
 fn runtime() -> Runtime {
     Builder::new_multi_thread().worker_threads(1).enable_time().build().unwrap()
@@ -29,7 +29,7 @@ fn root(daemon: &Daemon) -> Caller {
     daemon.access.by_bearer(&daemon.state.token().unwrap(), HERE).unwrap()
 }
 
-fn add_user(daemon: &Daemon, name: &str, role: &str) {
+pub(super) fn add_user(daemon: &Daemon, name: &str, role: &str) {
     let ask = json!({ "name": name, "password": PASSWORD, "roles": [role] });
     daemon.access.user_add(&root(daemon), &serde_json::from_value(ask).unwrap(), false).unwrap();
 }
@@ -46,15 +46,15 @@ fn log_in(daemon: &Daemon, name: &str) -> (String, String) {
 }
 
 /// A daemon, what it serves, and the runtime that serves it.
-struct Door {
-    daemon: Arc<Daemon>,
+pub(super) struct Door {
+    pub(super) daemon: Arc<Daemon>,
     app: Router,
     runtime: Runtime,
     _folder: tempfile::TempDir,
 }
 
 impl Door {
-    fn open(set: &[&str]) -> Self {
+    pub(super) fn open(set: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let daemon = open(folder.path(), set);
         let app = super::app(&daemon);
@@ -83,7 +83,7 @@ impl Door {
     }
 
     /// By a user, or with a token.
-    fn ask_by(
+    pub(super) fn ask_by(
         &self,
         who: &str,
         at: (&str, &str),

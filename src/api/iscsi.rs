@@ -8,7 +8,7 @@ use vtl_api::{
 use vtl_conf::ConfErrors;
 use vtl_library::LibraryError;
 use vtl_meta::{MetaError, Tx};
-use vtl_types::{ChapAccount, ChapLogin, IscsiName, Secret};
+use vtl_types::{ChapAccount, ChapError, ChapLogin, IscsiName, Secret};
 
 use super::page::{Page, Wanted};
 use super::route::{Nothing, Route, delete, field, get, list, post, put};
@@ -49,6 +49,18 @@ fn parse_address(text: &str) -> Answer<SocketAddr> {
     text.parse().map_err(|_| invalid(format!("'{text}' is no address and port"), remedy))
 }
 
+/// What the other direction of CHAP has.
+const MUTUAL: (&str, &str) = ("mutual_user", "mutual_secret");
+
+/// A log-in that cannot be, of these members.
+fn no_chap(error: ChapError, (user, secret): (&str, &str)) -> ApiError {
+    let (member, remedy) = match error {
+        ChapError::User => (user, "write the name as the other side has it"),
+        ChapError::SecretLength(_) | ChapError::SameSecret => (secret, "make one up for this alone"),
+    };
+    invalid(error.to_string(), remedy).about(member)
+}
+
 /// Why a door was not opened.
 enum NotLoosened {
     Library(LibraryError),
@@ -87,12 +99,12 @@ impl Daemon {
             return Err(ApiError {
                 code: ErrorCode::Exists,
                 message: format!("iSCSI listens on {asked} already"),
-                remedy: None,
-                field: None,
+                remedy: Some("see vtl iscsi portal ls".to_owned()),
+                field: Some("address".to_owned()),
             });
         }
         let runtime = runtime()?;
-        let address = runtime.block_on(self.open_listener(asked))?;
+        let address = field("address", runtime.block_on(self.open_listener(asked)))?;
         if let Err(error) = self.meta.add_portal(address) {
             runtime.block_on(self.listeners().close(address));
             return Err(internal(&error.to_string()));
@@ -180,15 +192,16 @@ impl Daemon {
         let target = self.target_of(library)?;
         let login = |user: &str, secret: &str| ChapLogin::new(user, Secret::new(secret.as_bytes().to_vec()));
         let mutual = match (&request.mutual_user, &request.mutual_secret) {
-            (Some(user), Some(secret)) => Some(login(user, secret).map_err(|e| invalid(e.to_string(), ""))?),
+            (Some(user), Some(secret)) => Some(login(user, secret).map_err(|error| no_chap(error, MUTUAL))?),
             (None, None) => None,
-            _ => {
-                return Err(invalid("mutual CHAP needs a user and a secret".to_owned(), "give both or none"));
+            (user, _) => {
+                let missing = if user.is_none() { MUTUAL.0 } else { MUTUAL.1 };
+                let error = invalid("mutual CHAP needs a user and a secret".to_owned(), "give both or none");
+                return Err(error.about(missing));
             }
         };
-        let account = login(&request.user, &request.secret)
-            .and_then(|login| ChapAccount::new(login, mutual))
-            .map_err(|e| invalid(e.to_string(), ""))?;
+        let own = login(&request.user, &request.secret).map_err(|error| no_chap(error, ("user", "secret")))?;
+        let account = ChapAccount::new(own, mutual).map_err(|error| no_chap(error, MUTUAL))?;
         let kept = self.sealing.keep_chap(&target, &account).map_err(|e| internal(&e.to_string()))?;
         self.meta.change(|tx| vtl_library::set_chap(tx, &target, &kept)).map_err(|e| refused(&e))?;
         self.publish().map_err(|e| refused(&e))?;

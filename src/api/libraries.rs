@@ -132,12 +132,10 @@ impl Daemon {
             vtl_library::create_library(tx, &new)?;
             set_pool(tx, &name, pool.as_ref()).map(|()| true)
         };
-        self.loosen(create).map_err(|error| {
-            let is_door = error.code == ErrorCode::Conflict;
-            ApiError {
-                remedy: if is_door { Some(DOOR_BEFORE_TARGET.to_owned()) } else { error.remedy },
-                ..error
-            }
+        self.loosen(create).map_err(|error| match error.code {
+            ErrorCode::Conflict => ApiError { remedy: Some(DOOR_BEFORE_TARGET.to_owned()), ..error },
+            ErrorCode::Exists => error.about("name"),
+            _ => error,
         })?;
         let library = self.meta.read(|tx| vtl_library::library(tx, &name)).map_err(|e| refused(&e))?;
         self.start_library(&library).map_err(|e| internal(&e))?;
@@ -150,7 +148,7 @@ impl Daemon {
         let _one_at_a_time = lock(&self.changes);
         let live = self.live(name)?;
         let wanted = field("targets", request.targets.as_deref().map(parse_layout).transpose())?;
-        let settings = field("settings", self.set_library_settings(&live.name, &request.settings))?;
+        let settings = self.set_library_settings(&live.name, &request.settings)?;
         if request.drives.or(request.slots).or(request.mailslots).is_some() {
             self.set_counts(&live, request)?;
         }
@@ -208,7 +206,7 @@ impl Daemon {
             });
         }
         let name = live.name.clone();
-        self.loosen(|tx| vtl_library::set_layout(tx, &name, wanted).map(|()| true))?;
+        field("targets", self.loosen(|tx| vtl_library::set_layout(tx, &name, wanted).map(|()| true)))?;
         drop(live);
         self.leave(&name, &targets)?;
         let library = self.meta.read(|tx| vtl_library::library(tx, &name)).map_err(|e| refused(&e))?;

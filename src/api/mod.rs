@@ -14,6 +14,8 @@ mod diag;
 mod door_tests;
 mod drives;
 mod exports;
+#[cfg(test)]
+mod field_tests;
 mod iscsi;
 mod jobs;
 mod keys;
@@ -49,10 +51,12 @@ use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use vtl_api::{ApiError, BASE, Done, ErrorCode, JobPlan, ListenTo, PROBLEM_JSON};
 use vtl_library::{LibraryError, MoveFault};
+use vtl_types::{IscsiName, Label, LibraryName, PoolName};
 
 pub(crate) use self::admit::is_this_machine;
 use self::call::Api;
 pub(crate) use self::pools::folder_problems;
+pub(crate) use self::route::field;
 use self::route::{Does, Nothing, Route, get};
 use crate::daemon::{Daemon, internal, invalid};
 use crate::inventory::CarryError;
@@ -215,11 +219,34 @@ pub(crate) fn error_response(refused: &ApiError) -> Response {
     (status, [(header::CONTENT_TYPE, PROBLEM_JSON)], text).into_response()
 }
 
-fn parse<T: FromStr>(text: &str) -> Answer<T>
+/// What requests name by texts of a form of its own.
+pub(crate) trait Named: FromStr {
+    /// How to write one.
+    const HOW: &'static str;
+}
+
+impl Named for Label {
+    const HOW: &'static str = "write six characters and a media id, such as ABC123L8";
+}
+
+impl Named for LibraryName {
+    const HOW: &'static str = "write a name such as lib0; vtl library ls shows those that there are";
+}
+
+impl Named for PoolName {
+    const HOW: &'static str = "write a name such as archive; vtl pool ls shows those that there are";
+}
+
+impl Named for IscsiName {
+    const HOW: &'static str = "write the whole name, such as iqn.1993-08.org.debian:01:abc";
+}
+
+/// The thing that a text names.
+pub(crate) fn parse<T: Named>(text: &str) -> Answer<T>
 where
     T::Err: Display,
 {
-    text.parse().map_err(|e: T::Err| invalid(e.to_string(), ""))
+    text.parse().map_err(|why: T::Err| invalid(why.to_string(), T::HOW))
 }
 
 /// Operations run beside the runtime's own threads, where they may wait for it.
@@ -263,7 +290,38 @@ pub fn refused(error: &LibraryError) -> ApiError {
         LibraryError::Meta(_) => ErrorCode::Internal,
         _ => ErrorCode::Invalid,
     };
-    ApiError { code, message: error.to_string(), remedy: None, field: None }
+    let (field, remedy) = member(error).unzip();
+    ApiError { code, message: error.to_string(), remedy: remedy.map(str::to_owned), field }
+}
+
+/// The member that a refusal of the library is about, which is called the same in all requests that meet it; and what would be right.
+fn member(error: &LibraryError) -> Option<(String, &'static str)> {
+    let (name, remedy) = match error {
+        LibraryError::Occupied { holders, .. } => {
+            let (place, _) = holders.first()?;
+            return Some((format!("{}s", place.kind()), "move these cartridges first, or ask for more"));
+        }
+        LibraryError::Setting { key } => return Some((format!("settings.{key}"), "write a shorter value")),
+        LibraryError::Count { what, .. } => (*what, "write a number within these bounds"),
+        LibraryError::SeriesLength { .. } => ("count", "write a number within these bounds"),
+        LibraryError::SeriesEnds { .. } => ("count", "ask for fewer, or begin with another label"),
+        LibraryError::LibraryExists(_) => ("name", "vtl library ls shows the names that are taken"),
+        // Drives have targets of their own, which are called by the library.
+        LibraryError::TargetExists(_) | LibraryError::TargetNameTooLong(_) => {
+            ("drives", "vtl iscsi target ls shows the names that there are")
+        }
+        LibraryError::LabelTaken(_) => ("label", "choose another label; vtl cartridge ls shows those in use"),
+        LibraryError::NoLibraryGiven(_) => ("library", "vtl library ls shows those that there are"),
+        LibraryError::Move(
+            MoveFault::InvalidElement { .. }
+            | MoveFault::NoSuchMove { .. }
+            | MoveFault::DestinationFull { .. }
+            | MoveFault::IncompatibleMedium { .. }
+            | MoveFault::CleaningCartridge { .. },
+        ) => ("to", "vtl library show NAME shows what is where"),
+        _ => return None,
+    };
+    Some((name.to_owned(), remedy))
 }
 
 /// The same for moves.

@@ -12,7 +12,7 @@ use vtl_api::{
     AddFolder, ApiError, CreatePool, Done, Drain, Drained, ErrorCode, PoolFolder, PoolInfo, Problem,
     RemovePool,
 };
-use vtl_conf::StoreKeyMethod;
+use vtl_conf::{StoreEncryption, StoreKeyMethod};
 use vtl_durable::RealDisk;
 use vtl_library::{CartridgeState, LibraryError};
 use vtl_meta::Tx;
@@ -20,8 +20,8 @@ use vtl_store::site::{self, Site};
 use vtl_store::{Folder, FolderState, Health, StoreError};
 use vtl_types::{LibraryName, PoolName};
 
-use super::refused;
-use super::route::{Nothing, Route, delete, get, post};
+use super::route::{Nothing, Route, delete, field, get, post};
+use super::{parse, refused};
 use crate::daemon::{Daemon, internal, invalid, lock};
 use crate::own_files::not_ours;
 use crate::pools::rows::{self, KeyPlace, PoolRow, PoolState};
@@ -172,14 +172,13 @@ impl Daemon {
 
     /// Everything that may be wrong with a new pool is found here, before anything is written.
     fn wanted_pool(&self, request: &CreatePool) -> Answer<PoolRow> {
-        let name: PoolName =
-            request.name.parse().map_err(|e: vtl_types::PoolNameError| invalid(e.to_string(), ""))?;
+        let name: PoolName = field("name", parse(&request.name))?;
         if !matches!(self.pools.named(&name), Err(PoolError::Unknown(_))) {
             return Err(ApiError {
                 code: ErrorCode::Exists,
                 message: format!("there is a pool {name}"),
                 remedy: Some("choose another name; see vtl pool ls".to_owned()),
-                field: None,
+                field: Some("name".to_owned()),
             });
         }
         if self.pools.count() >= MOST_POOLS {
@@ -193,14 +192,15 @@ impl Daemon {
         let key = key_place(request, self.state.path())?;
         let mut folders = Vec::new();
         for path in &request.paths {
-            let folder = self.new_folder(path, &folders)?;
+            let folder = field("paths", self.new_folder(path, &folders))?;
             folders.push(folder);
         }
         let Some((home, further)) = folders.split_first() else {
-            return Err(invalid("a pool needs a folder".to_owned(), "name one with --path"));
+            return Err(invalid("a pool needs a folder".to_owned(), "name one with --path").about("paths"));
         };
-        let store_id = vacant_or_adopted(home, further, request.adopt)?;
+        let store_id = field("paths", vacant_or_adopted(home, further, request.adopt))?;
         let config = self.config();
+        let (average, usual) = (config.store.chunk_size.0, config.store.compression_level);
         Ok(PoolRow {
             name,
             state: if request.adopt { PoolState::Adopting } else { PoolState::Making },
@@ -210,9 +210,9 @@ impl Daemon {
             key,
             next_key: None,
             dedupe: request.dedupe.unwrap_or(config.store.dedupe),
-            chunk_bytes: chunk_bytes(request.chunk_bytes.unwrap_or(config.store.chunk_size.0))?,
-            compression_level: level(request.compression_level.unwrap_or(config.store.compression_level))?,
-            size_bytes: request.size_bytes.map(size).transpose()?,
+            chunk_bytes: field("chunk_bytes", chunk_bytes(request.chunk_bytes.unwrap_or(average)))?,
+            compression_level: field("compression_level", level(request.compression_level.unwrap_or(usual)))?,
+            size_bytes: field("size_bytes", request.size_bytes.map(size).transpose())?,
             created_s: crate::clock::unix_seconds(),
         })
     }
@@ -283,10 +283,11 @@ impl Daemon {
             );
         }
         if request.forget {
-            return conflict(
+            let refused = conflict(
                 format!("pool {name} is open: nothing of it is to be forgotten"),
                 format!("vtl pool rm {name} removes it with its files"),
             );
+            return field("forget", refused);
         }
         self.refuse_listed(name)?;
         let owners = pool.store.owners();
@@ -364,7 +365,7 @@ impl Daemon {
         let folder = Path::new(&request.path);
         let report = pool.store.drain(folder).map_err(|error| match error {
             StoreError::Folder { .. } => {
-                invalid(error.to_string(), "see vtl pool ls for the folders that there are")
+                invalid(error.to_string(), "see vtl pool ls for the folders that there are").about("path")
             }
             other => self.not_collected(&other),
         })?;
@@ -504,10 +505,15 @@ fn real_path(path: &Path) -> Answer<PathBuf> {
     }
 }
 
+/// A folder that cannot be looked at.
+fn unseen(error: &StoreError) -> ApiError {
+    invalid(error.to_string(), "let the server's user read the folder, or name another one")
+}
+
 /// Folders of a new pool are empty; a pool that is taken in is where its home is said to be.
 fn vacant_or_adopted(home: &Path, further: &[PathBuf], adopt: bool) -> Answer<Option<[u8; 16]>> {
     let disk = RealDisk::new();
-    let look = |folder: &Path| site::look(&disk, folder).map_err(|error| invalid(error.to_string(), ""));
+    let look = |folder: &Path| site::look(&disk, folder).map_err(|error| unseen(&error));
     let refuse = |folder: &Path, what: &str, remedy: &str| ApiError {
         code: ErrorCode::Conflict,
         message: format!("{}: {what}", folder.display()),
@@ -544,29 +550,31 @@ fn vacant_or_adopted(home: &Path, further: &[PathBuf], adopt: bool) -> Answer<Op
 
 fn key_place(request: &CreatePool, state: &Path) -> Answer<Option<KeyPlace>> {
     let place = |method, file: &String| {
-        let path = Path::new(file);
-        if !path.is_absolute() {
-            return Err(invalid(
-                format!("{file} is no absolute path"),
-                "name the file of the key with its whole path",
-            ));
-        }
-        let path = not_ours(state, path).map_err(|why| invalid(format!("{file}: {why}"), ""))?;
-        vtl_conf::store_key(&path, method).map_err(|why| invalid(why, ""))?;
-        Ok(Some(KeyPlace { method, file: file.clone() }))
+        read_key(state, file, method).map(|_| Some(KeyPlace { method, file: file.clone() }))
     };
     match (&request.key_file, &request.passphrase_file) {
-        (Some(file), None) => place(StoreKeyMethod::KeyFile, file),
-        (None, Some(file)) => place(StoreKeyMethod::PassphraseFile, file),
+        (Some(file), None) => field("key_file", place(StoreKeyMethod::KeyFile, file)),
+        (None, Some(file)) => field("passphrase_file", place(StoreKeyMethod::PassphraseFile, file)),
         (Some(_), Some(_)) => {
-            Err(invalid("there are two keys".to_owned(), "name a key file or a passphrase file"))
+            let error = invalid("there are two keys".to_owned(), "name a key file or a passphrase file");
+            Err(error.about("passphrase_file"))
         }
-        (None, None) if request.encrypted => Err(invalid(
-            "an encrypted pool needs a key".to_owned(),
-            "name --key-file FILE (head -c 32 /dev/urandom, mode 0600) or --passphrase-file FILE",
-        )),
+        (None, None) if request.encrypted => {
+            let error = invalid(
+                "an encrypted pool needs a key".to_owned(),
+                "name --key-file FILE (head -c 32 /dev/urandom, mode 0600) or --passphrase-file FILE",
+            );
+            Err(error.about("key_file"))
+        }
         (None, None) => Ok(None),
     }
+}
+
+/// What is in a file with a key for a pool. The file is none of the server's own.
+pub(super) fn read_key(state: &Path, file: &str, method: StoreKeyMethod) -> Answer<StoreEncryption> {
+    let remedy = "name a file of mode 0600 with the key, by its whole path, in a folder of your own";
+    let path = not_ours(state, Path::new(file)).map_err(|why| invalid(format!("{file}: {why}"), remedy))?;
+    vtl_conf::store_key(&path, method).map_err(|why| invalid(why, remedy))
 }
 
 fn chunk_bytes(bytes: u64) -> Answer<u64> {

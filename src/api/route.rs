@@ -7,7 +7,7 @@ use axum::http::Method;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use vtl_api::ApiError;
+use vtl_api::{ApiError, ErrorCode};
 
 use super::page::Page;
 use super::reading;
@@ -297,7 +297,10 @@ impl Route {
     }
 }
 
-/// What is wrong with one field.
-pub(crate) fn field<T>(name: &str, outcome: Result<T, ApiError>) -> Result<T, ApiError> {
-    outcome.map_err(|error| error.about(name))
+/// What is wrong with one field. What is our fault, or the disk's, is no field's.
+pub(crate) fn field<T, E: Into<ApiError>>(name: &str, outcome: Result<T, E>) -> Result<T, ApiError> {
+    outcome.map_err(|error| {
+        let error: ApiError = error.into();
+        if error.code == ErrorCode::Internal { error } else { error.about(name) }
+    })
 }

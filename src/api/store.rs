@@ -19,11 +19,11 @@ use vtl_conf::StoreKeyMethod;
 use vtl_migrate::{REPAIR, RepairRequest};
 use vtl_store::{GcRule, PassphraseCost, StoreError};
 
-use super::route::{Route, get, post};
+use super::pools::read_key;
+use super::route::{Route, field, get, post};
 use super::{Planned, refused};
 use crate::daemon::{Daemon, internal, invalid, lock};
 use crate::jobs;
-use crate::own_files::not_ours;
 use crate::pools::rows::KeyPlace;
 use crate::pools::{Pool, pool_key};
 use crate::scrub::Rate;
@@ -161,7 +161,7 @@ impl Daemon {
     /// What all pools take, and each; or one.
     pub(crate) fn store_stats(&self, pool: Option<&str>) -> Answer<StoreStats> {
         if pool.is_some() {
-            return Ok(self.stats_of(&*self.pools.one(pool)?));
+            return Ok(self.stats_of(&*field("pool", self.pools.one(pool))?));
         }
         let of = |pool: &Arc<Pool>| PoolStats { pool: pool.name.to_string(), stats: self.stats_of(pool) };
         let each: Vec<PoolStats> = self.pools.open_ones().iter().map(of).collect();
@@ -176,7 +176,7 @@ impl Daemon {
 
     /// What may be told of a pool's key.
     pub(super) fn store_key(&self, pool: Option<&str>) -> Answer<StoreKey> {
-        let Some(status) = self.pools.one(pool)?.store.key_status() else {
+        let Some(status) = field("pool", self.pools.one(pool))?.store.key_status() else {
             return Ok(StoreKey { encryption: "none".to_owned(), ..StoreKey::default() });
         };
         let cost = (status.method == vtl_store::Method::Passphrase).then_some(status.cost);
@@ -194,18 +194,17 @@ impl Daemon {
     /// leaves both noted, and the next start takes the one that opens it.
     pub(super) fn store_key_rotate(&self, request: &RotateStoreKey) -> Answer<Done> {
         let _one_at_a_time = lock(&self.changes);
-        let (file, method, setting) = match (&request.key_file, &request.passphrase_file) {
-            (Some(file), None) => (file, StoreKeyMethod::KeyFile, "store.key_file"),
-            (None, Some(file)) => (file, StoreKeyMethod::PassphraseFile, "store.passphrase_file"),
-            _ => {
+        let (file, method, member) = match (&request.key_file, &request.passphrase_file) {
+            (Some(file), None) => (file, StoreKeyMethod::KeyFile, "key_file"),
+            (None, Some(file)) => (file, StoreKeyMethod::PassphraseFile, "passphrase_file"),
+            (first, _) => {
+                let member = if first.is_none() { "key_file" } else { "passphrase_file" };
                 let message = "a rotation needs one new key".to_owned();
-                return Err(invalid(message, "name a key file or a passphrase file"));
+                return Err(invalid(message, "name a key file or a passphrase file").about(member));
             }
         };
-        let pool = self.pools.one(request.pool.as_deref())?;
-        let path = not_ours(self.state.path(), Path::new(file))
-            .map_err(|why| invalid(format!("{file}: {why}"), ""))?;
-        let read = vtl_conf::store_key(&path, method).map_err(|why| invalid(why, ""))?;
+        let pool = field("pool", self.pools.one(request.pool.as_deref()))?;
+        let read = field(member, read_key(self.state.path(), file, method))?;
         let Some(key) = pool_key(&read) else { return Err(internal("a key file gave no key")) };
         if pool.store.key_status().is_some() {
             let place = KeyPlace { method, file: file.clone() };
@@ -215,7 +214,7 @@ impl Daemon {
             pool.store.rotate_key(key, PassphraseCost::default()).map_err(|e| not_for_the_key(&e))?;
         let next = if pool.name.is_default() {
             format!(
-                ": set {setting} = \"{file}\" before the next start of vtld, and export it again with vtl store key export"
+                ": set store.{member} = \"{file}\" before the next start of vtld, and export it again with vtl store key export"
             )
         } else {
             self.pools.note_key(&pool).map_err(|error| refused(&error))?;
@@ -233,14 +232,12 @@ impl Daemon {
     /// Writes the keyring to a file; it counts as exported when that is durable.
     pub(super) fn store_key_export(&self, request: &ExportStoreKey) -> Answer<Done> {
         let _one_at_a_time = lock(&self.changes);
-        let pool = self.pools.one(request.pool.as_deref())?;
+        let pool = field("pool", self.pools.one(request.pool.as_deref()))?;
         let (revision, bytes) = pool.store.export_keyring().map_err(|e| not_for_the_key(&e))?;
         let file = Path::new(&request.file);
         write_new(file, &bytes).map_err(|error| {
-            invalid(
-                format!("{}: {error}", file.display()),
-                "name a file that does not exist yet, in a folder that does",
-            )
+            let remedy = "name a file that does not exist yet, in a folder that does";
+            invalid(format!("{}: {error}", file.display()), remedy).about("file")
         })?;
         pool.store.keyring_exported(revision).map_err(|e| not_for_the_key(&e))?;
         Ok(done(format!(
@@ -251,7 +248,7 @@ impl Daemon {
 
     /// Finds out what each cartridge takes, without freeing anything.
     pub(super) fn store_account(&self, on: &OnPool) -> Answer<StoreStats> {
-        for pool in self.pools.asked(on.pool.as_deref())? {
+        for pool in self.pools_asked(on.pool.as_deref())? {
             self.account(&pool)?;
         }
         self.store_stats(on.pool.as_deref())
@@ -259,7 +256,7 @@ impl Daemon {
 
     /// How the scrub is doing.
     pub(super) fn store_scrub(&self, pool: Option<&str>) -> Answer<StoreScrub> {
-        let pools = self.pools.asked(pool)?;
+        let pools = self.pools_asked(pool)?;
         let told =
             |pool: &Arc<Pool>| PoolScrub { pool: pool.name.to_string(), scrub: self.scrub_told(pool, None) };
         let each: Vec<PoolScrub> = pools.iter().map(told).collect();
@@ -284,6 +281,7 @@ impl Daemon {
                 format!("rate {rate}: {why}"),
                 "write \"max\" or a size from 64k, such as \"200m\": bytes a second",
             )
+            .about("rate")
         })?;
         let pool = self.pool_asked(asked.pool.as_deref())?;
         let request = about(json!({ "rate": rate }), pool.as_deref());
@@ -310,7 +308,7 @@ impl Daemon {
             found.map_or_else(|| hexadecimal(&owner), |c| c.label.to_string())
         };
         let mut sum = StoreCheck::default();
-        for pool in self.pools.asked(on.pool.as_deref())? {
+        for pool in self.pools_asked(on.pool.as_deref())? {
             let report = pool.store.check();
             sum.chunks += report.good_chunks;
             sum.bytes += report.good_bytes;
@@ -329,10 +327,10 @@ impl Daemon {
         match (asked.from_exports, asked.plan) {
             (true, _) => self.repair_from_exports(asked),
             (false, false) => Ok(json!(self.repair_within(asked.pool.as_deref())?)),
-            (false, true) => Err(invalid(
-                "there is a plan only of a repair from exports".to_owned(),
-                "ask for the plan with from_exports, or leave it out",
-            )),
+            (false, true) => {
+                let message = "there is a plan only of a repair from exports".to_owned();
+                Err(invalid(message, "ask for the plan with from_exports, or leave it out").about("plan"))
+            }
         }
     }
 
@@ -350,7 +348,7 @@ impl Daemon {
 
     fn repair_within(&self, pool: Option<&str>) -> Answer<StoreRepaired> {
         let mut sum = StoreRepaired::default();
-        for pool in self.pools.asked(pool)? {
+        for pool in self.pools_asked(pool)? {
             let report = self.repair(&pool)?;
             sum.readable += report.readable;
             sum.healed += report.healed;
@@ -364,7 +362,7 @@ impl Daemon {
     /// Makes the index again from the packs.
     pub(super) fn store_rebuild_index(&self, on: &OnPool) -> Answer<Done> {
         let mut chunks = 0;
-        for pool in self.pools.asked(on.pool.as_deref())? {
+        for pool in self.pools_asked(on.pool.as_deref())? {
             pool.store.rebuild_index().map_err(|error| internal(&error.to_string()))?;
             chunks += pool.store.stats().chunks;
         }
@@ -375,10 +373,8 @@ impl Daemon {
     pub(super) fn store_gc(&self, asked: &CollectStore) -> Answer<Value> {
         let dead_percent = asked.dead_percent.unwrap_or(GcRule::default().dead_percent);
         if !(1..=100).contains(&dead_percent) {
-            return Err(invalid(
-                format!("{dead_percent} percent of a pack cannot be dead"),
-                "write a number from 1 to 100",
-            ));
+            let message = format!("{dead_percent} percent of a pack cannot be dead");
+            return Err(invalid(message, "write a number from 1 to 100").about("dead_percent"));
         }
         let pool = self.pool_asked(asked.pool.as_deref())?;
         let request = about(json!({ "dead_percent": dead_percent }), pool.as_deref());
@@ -397,8 +393,13 @@ impl Daemon {
 
     /// The name of the pool that a job is to be about; it must be open now.
     fn pool_asked(&self, pool: Option<&str>) -> Answer<Option<String>> {
-        let found = pool.map(|name| self.pools.one(Some(name))).transpose()?;
+        let found = field("pool", pool.map(|name| self.pools.one(Some(name))).transpose())?;
         Ok(found.map(|pool| pool.name.to_string()))
+    }
+
+    /// The pool that a request names, or all that are open.
+    fn pools_asked(&self, pool: Option<&str>) -> Answer<Vec<Arc<Pool>>> {
+        field("pool", self.pools.asked(pool))
     }
 }
 

@@ -9,8 +9,9 @@ use vtl_api::{
 };
 use vtl_conf::{Origin, Surroundings};
 use vtl_library::{Head, Verdict};
+use vtl_meta::MetaError;
 
-use super::route::{Nothing, Route, get, post};
+use super::route::{Nothing, Route, field, get, post};
 use super::{Answer, done, refused};
 use crate::clock::rfc3339;
 use crate::daemon::{Daemon, invalid};
@@ -57,7 +58,12 @@ impl Daemon {
         let Some(file) = request.file.as_deref().map(Path::new).or(self.args.config.as_deref()) else {
             return Ok(done("there is no configuration file; the defaults are in effect", Vec::new()));
         };
-        vtl_conf::check(file, &Surroundings::of_process(root)).map_err(|e| invalid(e.to_string(), ""))?;
+        let checked = vtl_conf::check(file, &Surroundings::of_process(root))
+            .map_err(|errors| invalid(errors.to_string(), "docs/configuration.md has every key"));
+        match request.file {
+            Some(_) => field("file", checked),
+            None => checked,
+        }?;
         Ok(done(format!("{} is right", file.display()), Vec::new()))
     }
 
@@ -101,9 +107,8 @@ impl Daemon {
     /// A copy of the inventory: with it and the store's folder everything is there again.
     pub(super) fn system_backup(&self, request: &BackupFile) -> Answer<Done> {
         let file = absolute(&request.file)?;
-        self.meta
-            .with(|meta| meta.copy_to(file))
-            .map_err(|e| invalid(e.to_string(), "name a file that does not exist yet"))?;
+        let not_copied = |why: MetaError| invalid(why.to_string(), "name a file that does not exist yet");
+        field("file", self.meta.with(|meta| meta.copy_to(file)).map_err(not_copied))?;
         Ok(done(
             format!("the inventory is copied to {}; the store itself is {}", request.file, self.pool_homes()),
             Vec::new(),
@@ -112,7 +117,9 @@ impl Daemon {
 
     /// The inventory cannot be exchanged under running devices: the copy is checked and takes its place at the next start.
     pub(super) fn system_restore(&self, request: &BackupFile) -> Answer<Done> {
-        crate::state::stage_restore(&self.state, absolute(&request.file)?).map_err(|e| invalid(e, ""))?;
+        let staged = crate::state::stage_restore(&self.state, absolute(&request.file)?);
+        let remedy = "name a copy that vtl system backup has written";
+        field("file", staged.map_err(|why| invalid(why, remedy)))?;
         Ok(done("the copy is checked and takes the inventory's place at the next start of vtld", Vec::new()))
     }
 
@@ -121,7 +128,9 @@ impl Daemon {
             return Err(ApiError {
                 code: ErrorCode::Unsupported,
                 message: "a running inventory is not rebuilt".to_owned(),
-                remedy: Some("see --plan; stop vtld, move inventory.db away and start it: it lists every cartridge again".to_owned()), field: None });
+                remedy: Some("see --plan; stop vtld, move inventory.db away and start it: it lists every cartridge again".to_owned()),
+                field: Some("plan".to_owned()),
+            });
         }
         let (heads, broken) = self.heads();
         let plan = self.meta.read(|tx| vtl_library::plan_rebuild(tx, &heads)).map_err(|e| refused(&e))?;
@@ -175,9 +184,9 @@ fn absolute(file: &str) -> Answer<&Path> {
     let path = Path::new(file);
     match path.is_absolute() {
         true => Ok(path),
-        false => Err(invalid(
-            format!("{file} is no absolute path"),
-            "write one, since the server has its own working folder",
-        )),
+        false => {
+            let remedy = "write one, since the server has its own working folder";
+            Err(invalid(format!("{file} is no absolute path"), remedy).about("file"))
+        }
     }
 }

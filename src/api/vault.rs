@@ -9,7 +9,7 @@ use vtl_meta::Tx;
 use vtl_types::{Label, LibraryName, Place};
 
 use super::page::Page;
-use super::route::{Nothing, Route, delete, list, post};
+use super::route::{Nothing, Route, delete, field, list, post};
 use super::{Answer, done, failed, not_carried};
 use crate::daemon::Daemon;
 use crate::inventory::Force;
@@ -55,7 +55,7 @@ impl Daemon {
 
     pub(super) fn vault_load(&self, label: &str, request: &LoadFromVault) -> Answer<Done> {
         let cartridge = self.find(label)?;
-        let live = self.live(&request.library)?;
+        let live = field("library", self.live(&request.library))?;
         let (label, name) = (cartridge.label, live.name.clone());
         let moved = live
             .changer

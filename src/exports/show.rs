@@ -59,7 +59,7 @@ impl Daemon {
     }
 
     fn manifest_of(&self, remote: &str, name: &FolderName) -> Result<Vec<u8>, ApiError> {
-        let opened = self.remotes.open(remote).map_err(crate::remotes::refused)?;
+        let opened = self.opened("remote", remote)?;
         let limiter = Limiter::unlimited();
         let found = self.remotes.wait(vtl_migrate::manifest_of(&*opened, name, &limiter));
         let found = found.map_err(crate::remotes::refused)?.map_err(|error| super::not_listed(&error))?;
@@ -69,7 +69,7 @@ impl Daemon {
                 "remote {remote}: folder {name} has no manifest: there is no complete export in it"
             ),
             remedy: Some(format!("see vtl export ls --remote {remote}")),
-            field: None,
+            field: Some("folder".to_owned()),
         })
     }
 

@@ -23,8 +23,8 @@ impl Daemon {
         let _one_at_a_time = lock(&self.changes);
         let file = Path::new(&request.file);
         let file = not_ours(self.state.path(), file)
-            .map_err(|why| refused(KeyRefused::File { path: file.to_owned(), why }))?;
-        let key = self.keys.import(&file, &request.name).map_err(refused)?;
+            .map_err(|why| not_imported(KeyRefused::File { path: file.to_owned(), why }))?;
+        let key = self.keys.import(&file, &request.name).map_err(not_imported)?;
         Ok(is_here(&request.name, &key))
     }
 
@@ -39,9 +39,13 @@ impl Daemon {
                     message: "an RSA key that is here alone would be lost with this server, and with it what was encrypted for it".to_owned(),
                     remedy: Some(format!(
                         "make it with openssl genrsa -out key.pem 3072, keep that file elsewhere, and vtl key import key.pem --name {name}"
-                    )), field: None });
+                    )),
+                    field: Some("type".to_owned()),
+                });
             }
-            other => return Err(invalid(format!("'{other}' is no sort of key"), "write ed25519")),
+            other => {
+                return Err(invalid(format!("'{other}' is no sort of key"), "write ed25519").about("type"));
+            }
         }
         let key = self.keys.create(name, &Randomness::system()).map_err(refused)?;
         Ok(is_here(name, &key))
@@ -65,10 +69,9 @@ impl Daemon {
                 }
                 _ => "what was encrypted for it and has no other recipient can never be read again",
             };
-            return Err(invalid(
-                format!("without key {name}, {lost}"),
-                &format!("see that the key is kept elsewhere, and type its name once more: --confirm {name}"),
-            ));
+            let remedy =
+                format!("see that the key is kept elsewhere, and type its name once more: --confirm {name}");
+            return Err(invalid(format!("without key {name}, {lost}"), &remedy).about("confirm"));
         }
         self.keys.remove(&name).map_err(refused)?;
         Ok(Done { message: format!("key {name} is gone from this server"), names: vec![name.to_string()] })
@@ -125,10 +128,23 @@ fn info(name: &GivenName, key: &Result<AnyKey, KeyRefused>) -> KeyInfo {
     }
 }
 
+/// A key that is not imported, and which of the two members is wrong.
+fn not_imported(error: KeyRefused) -> ApiError {
+    let member = match error {
+        KeyRefused::Name(_) | KeyRefused::Exists(_) => Some("name"),
+        KeyRefused::File { .. } => Some("file"),
+        _ => None,
+    };
+    ApiError { field: member.map(str::to_owned), ..refused(error) }
+}
+
 /// The one place where refusals of keys become the API's.
 pub(crate) fn refused(error: KeyRefused) -> ApiError {
     let (code, remedy) = match &error {
-        KeyRefused::Name(_) | KeyRefused::File { .. } => (ErrorCode::Invalid, ""),
+        KeyRefused::Name(_) => (ErrorCode::Invalid, "choose a name such as off-site"),
+        KeyRefused::File { .. } => {
+            (ErrorCode::Invalid, "name a file of the server's machine with one key, as docs/keys.md says")
+        }
         KeyRefused::Unknown(_) => (ErrorCode::NotFound, "see vtl key ls; vtl key import FILE --name K"),
         KeyRefused::Exists(_) => (ErrorCode::Exists, "choose another name"),
         KeyRefused::PublicOnly(_) => {
@@ -147,10 +163,5 @@ pub(crate) fn refused(error: KeyRefused) -> ApiError {
         ),
         KeyRefused::Disk(_) => (ErrorCode::Internal, "check the disk of the state folder"),
     };
-    ApiError {
-        code,
-        message: error.to_string(),
-        remedy: (!remedy.is_empty()).then(|| remedy.to_owned()),
-        field: None,
-    }
+    ApiError { code, message: error.to_string(), remedy: Some(remedy.to_owned()), field: None }
 }

@@ -9,6 +9,7 @@ use vtl_migrate::EXPORT;
 use vtl_types::{Label, LibraryName};
 
 use super::{Checked, Effective, check};
+use crate::api::field;
 use crate::daemon::{Daemon, invalid};
 
 /// What a request changes: key and value, nothing for the configuration's.
@@ -32,8 +33,9 @@ impl Daemon {
         library: &LibraryName,
         asked: &BTreeMap<String, String>,
     ) -> Result<Option<String>, ApiError> {
-        let changes: Changes =
-            asked.iter().map(|(key, value)| self.checked(key, value)).collect::<Result<_, _>>()?;
+        let checked =
+            |(key, value): (&String, &String)| field(&format!("settings.{key}"), self.checked(key, value));
+        let changes: Changes = asked.iter().map(checked).collect::<Result<_, _>>()?;
         let write = |tx: &mut vtl_meta::Tx<'_>| {
             let mut set = changes.iter();
             set.try_for_each(|(key, value)| vtl_library::set_setting(tx, library, key, value.as_deref()))

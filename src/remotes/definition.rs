@@ -65,6 +65,20 @@ const MAX_VALUE: usize = 4096;
 /// Settings by key; a key may come several times.
 pub(super) type Rows = Vec<(String, String)>;
 
+/// Members of a request whose settings have other keys: rows have one value each, and sizes without a unit. All others are called by their keys.
+const OTHERWISE: [(&str, &str); 3] =
+    [("part_size_bytes", "part_size"), ("rclone_flags", "rclone_flag"), ("faults", "fault")];
+
+/// The key of what a member of a request sets.
+fn key_of(member: &str) -> &str {
+    OTHERWISE.iter().find(|(own, _)| *own == member).map_or(member, |(_, key)| key)
+}
+
+/// The member of a request that sets what has this key.
+pub(super) fn member_of(key: &str) -> &str {
+    OTHERWISE.iter().find(|(_, own)| *own == key).map_or(key, |(member, _)| member)
+}
+
 impl Definition {
     /// What an operator asks for.
     pub(super) fn asked(request: &CreateRemote) -> Result<Self, RemoteRefused> {
@@ -204,6 +218,7 @@ pub(super) fn text_of(path: &Path) -> String {
     path.display().to_string()
 }
 
+/// What a request sets, by the members that set it.
 fn given(request: &CreateRemote) -> Rows {
     let CreateRemote {
         name: _,
@@ -252,14 +267,14 @@ fn given(request: &CreateRemote) -> Rows {
     let others = [
         ("allow_http", allow_http.map(|on| on.to_string())),
         ("checksums", checksums.map(|on| on.to_string())),
-        ("part_size", part_size_bytes.map(|bytes| bytes.to_string())),
+        ("part_size_bytes", part_size_bytes.map(|bytes| bytes.to_string())),
         ("seed", seed.map(|seed| seed.to_string())),
     ];
-    let flags = rclone_flags.iter().map(|flag| ("rclone_flag", Some(flag.clone())));
-    let faults = faults.iter().map(|fault| ("fault", Some(fault.clone())));
+    let flags = rclone_flags.iter().map(|flag| ("rclone_flags", Some(flag.clone())));
+    let faults = faults.iter().map(|fault| ("faults", Some(fault.clone())));
     let lists = flags.chain(faults);
-    let all = texts.into_iter().map(|(key, value)| (key, value.clone())).chain(others).chain(lists);
-    all.filter_map(|(key, value)| Some((key.to_owned(), value?))).collect()
+    let all = texts.into_iter().map(|(member, value)| (member, value.clone())).chain(others).chain(lists);
+    all.filter_map(|(member, value)| Some((key_of(member).to_owned(), value?))).collect()
 }
 
 pub(super) fn refuse(key: &str, value: &str, why: &str) -> RemoteRefused {
@@ -389,6 +404,28 @@ mod tests {
         let rclone =
             rows(&[("rclone_remote", "g:x"), ("rclone_flag", "--config"), ("rclone_flag", "/etc/r.conf")]);
         assert_eq!(Definition::read("rclone", rclone.clone()).unwrap().rows(), rclone);
+    }
+
+    #[test]
+    fn a_setting_has_the_name_of_the_member_that_sets_it() {
+        let request = CreateRemote {
+            path: Some("/x".to_owned()),
+            part_size_bytes: Some(1),
+            rclone_flags: vec!["--fast-list".to_owned()],
+            faults: vec!["drop:1%".to_owned()],
+            ..CreateRemote::default()
+        };
+        let given = given(&request);
+        let names: Vec<_> = given.iter().map(|(key, _)| (key.as_str(), member_of(key))).collect();
+        assert_eq!(
+            names,
+            [
+                ("path", "path"),
+                ("part_size", "part_size_bytes"),
+                ("rclone_flag", "rclone_flags"),
+                ("fault", "faults"),
+            ]
+        );
     }
 
     #[test]

@@ -9,11 +9,12 @@ use vtl_api::{
 };
 use vtl_remote::{Entry, Finding, Folder, ObjectName, Report};
 
-use super::definition::Definition;
+use super::definition::{Definition, member_of};
 use super::rows::{self, Row};
 use super::{RemoteRefused, Remotes, given};
+use crate::api::field;
 use crate::clock::rfc3339;
-use crate::daemon::{Daemon, lock};
+use crate::daemon::{Daemon, invalid, lock};
 use crate::given_name::GivenName;
 
 /// Objects in one answer.
@@ -37,7 +38,7 @@ impl Daemon {
     /// Defines a remote whose settings and credentials can be used; nothing is sent.
     pub(crate) fn remote_create(&self, request: &CreateRemote) -> Result<Done, ApiError> {
         let _one_at_a_time = lock(&self.changes);
-        let row = self.remotes.create(request).map_err(refused)?;
+        let row = self.remotes.create(request)?;
         Ok(Done {
             message: format!(
                 "remote {} is {}; vtl remote test {} tries it out",
@@ -61,12 +62,9 @@ impl Daemon {
         folder: Option<&str>,
         after: Option<&str>,
     ) -> Result<RemoteObjects, ApiError> {
-        let bad = |key: &str, value: &str, why: &dyn std::fmt::Display| {
-            refused(RemoteRefused::Setting {
-                key: key.to_owned(),
-                value: value.to_owned(),
-                why: why.to_string(),
-            })
+        let bad = |name: &str, value: &str, why: &dyn std::fmt::Display| {
+            let message = format!("{name} '{}': {why}", value.escape_debug());
+            invalid(message, "write it as the list of the remote's objects has it").about(name)
         };
         let text = folder.unwrap_or_default();
         let folder = Folder::new(text).map_err(|why| bad("folder", text, &why))?;
@@ -100,12 +98,17 @@ impl Daemon {
 }
 
 impl Remotes {
-    fn create(&self, request: &CreateRemote) -> Result<Row, RemoteRefused> {
-        let name = given(&request.name)?;
-        let definition = Definition::asked(request)?;
-        self.connect(&name, &definition)?;
+    fn create(&self, request: &CreateRemote) -> Result<Row, ApiError> {
+        let name = given(&request.name).map_err(not_created)?;
+        let definition = Definition::asked(request).map_err(not_created)?;
+        let connected = self.connect(&name, &definition).map_err(not_created);
+        match definition {
+            // Its own settings are right: what is wrong is wrong with the other one.
+            Definition::Faulty(_) => field("over", connected)?,
+            _ => connected?,
+        };
         let created_s = crate::clock::unix_seconds();
-        self.change(|tx| rows::insert(tx, &name, &definition, created_s))?;
+        self.change(|tx| rows::insert(tx, &name, &definition, created_s)).map_err(not_created)?;
         Ok(Row { name, created_s, definition })
     }
 
@@ -190,6 +193,18 @@ fn told(name: &str, report: &Report) -> RemoteTest {
     }
 }
 
+/// The same of a remote that is to be defined, with the member that is wrong.
+fn not_created(error: RemoteRefused) -> ApiError {
+    let member = match &error {
+        RemoteRefused::Name(_) | RemoteRefused::Exists(_) => Some("name".to_owned()),
+        RemoteRefused::Setting { key, .. } => Some(member_of(key).to_owned()),
+        RemoteRefused::Own { .. } => Some("path".to_owned()),
+        RemoteRefused::Driver(error) => error.setting().map(|key| member_of(key).to_owned()),
+        _ => None,
+    };
+    ApiError { field: member, ..refused(error) }
+}
+
 /// The one place where refusals of remotes become the API's.
 pub(crate) fn refused(error: RemoteRefused) -> ApiError {
     let message = error.to_string();
@@ -205,11 +220,15 @@ pub(crate) fn refused(error: RemoteRefused) -> ApiError {
             "set another remote for these libraries, and wait for these jobs or cancel them",
         ),
         RemoteRefused::Own { .. } => (ErrorCode::Invalid, "choose a folder on another disk"),
-        RemoteRefused::Name(_) | RemoteRefused::Setting { .. } => (ErrorCode::Invalid, ""),
-        RemoteRefused::Driver(_) => (ErrorCode::Invalid, "docs/remotes.md has the settings of each type"),
+        RemoteRefused::Name(_) => {
+            (ErrorCode::Invalid, "write a name such as off-site; vtl remote ls shows those that there are")
+        }
+        RemoteRefused::Setting { .. } | RemoteRefused::Driver(_) => {
+            (ErrorCode::Invalid, "docs/remotes.md has the settings of each type")
+        }
         RemoteRefused::NoRuntime | RemoteRefused::Io { .. } => {
             (ErrorCode::Internal, "see the log, and check the disk of the state folder")
         }
     };
-    ApiError { code, message, remedy: (!remedy.is_empty()).then(|| remedy.to_owned()), field: None }
+    ApiError { code, message, remedy: Some(remedy.to_owned()), field: None }
 }

@@ -15,7 +15,7 @@ pub struct ApiError {
     pub message: String,
     /// What to do about it.
     pub remedy: Option<String>,
-    /// The member of the body, the parameter or the header that is wrong, where that is known.
+    /// The member of the body, the parameter or the header that has to change, as the request spells it; none where no other value would help.
     pub field: Option<String>,
 }
 

@@ -16,12 +16,19 @@ pub enum AuthError {
     UnknownUser(UserName),
     /// There is one already.
     UserExists(UserName),
-    /// A text that is no name, role or time, with what is wrong.
-    Invalid(String),
+    /// A token cannot be made so.
+    BadToken {
+        /// What of it is wrong: `name`, `roles` or `expires`.
+        what: &'static str,
+        /// Why.
+        why: String,
+    },
     /// No password for this use, with the reason.
     WeakPassword(&'static str),
-    /// The caller does not govern these roles.
+    /// The caller does not govern somebody who has these roles.
     NotGoverned(Roles),
+    /// The caller does not govern these roles, which somebody is to have.
+    NotToGive(Roles),
     /// A user's own roles are changed by somebody else.
     OwnRoles,
     /// A token would have roles that its maker has not.
@@ -58,10 +65,12 @@ impl fmt::Display for AuthError {
             Self::Meta(error) => error.fmt(f),
             Self::UnknownUser(name) => write!(f, "there is no user '{name}'"),
             Self::UserExists(name) => write!(f, "there is a user '{name}' already"),
-            Self::Invalid(why) => f.write_str(why),
+            Self::BadToken { why, .. } => f.write_str(why),
             Self::WeakPassword(why) => write!(f, "the password cannot be taken: {why}"),
-            Self::NotGoverned(roles) if roles.is_empty() => f.write_str("your roles govern nobody"),
-            Self::NotGoverned(roles) => {
+            Self::NotGoverned(roles) | Self::NotToGive(roles) if roles.is_empty() => {
+                f.write_str("your roles govern nobody")
+            }
+            Self::NotGoverned(roles) | Self::NotToGive(roles) => {
                 write!(f, "your roles do not govern {roles}: another must give, take or change that")
             }
             Self::OwnRoles => f.write_str("nobody changes, locks or removes himself"),

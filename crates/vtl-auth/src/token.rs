@@ -74,11 +74,11 @@ pub fn create_token(
         return Err(AuthError::MoreThanMaker(beyond));
     }
     if new.roles.is_empty() {
-        return Err(AuthError::Invalid("a token without a role opens nothing".to_owned()));
+        return Err(bad("roles", "a token without a role opens nothing".to_owned()));
     }
     if new.expires_s <= now_s || new.expires_s > now_s.saturating_add(MOST_LIFE_S) {
         let why = "the end of a token lies in the future, and not more than ten years";
-        return Err(AuthError::Invalid(why.to_owned()));
+        return Err(bad("expires", why.to_owned()));
     }
     if let Some(name) = new.user {
         // Who asked may have been removed or locked since he was let in.
@@ -171,9 +171,14 @@ fn check_name(name: &str) -> Result<(), AuthError> {
         return Ok(());
     }
     let shown: String = name.chars().take(MOST_NAME).flat_map(char::escape_debug).collect();
-    Err(AuthError::Invalid(format!(
-        "'{shown}' is no name of a token: write 1 to {MOST_NAME} printable characters"
-    )))
+    Err(bad(
+        "name",
+        format!("'{shown}' is no name of a token: write 1 to {MOST_NAME} printable characters"),
+    ))
+}
+
+fn bad(what: &'static str, why: String) -> AuthError {
+    AuthError::BadToken { what, why }
 }
 
 fn values(token: &Token) -> [Value; 7] {

@@ -56,7 +56,7 @@ pub fn user(tx: &Tx<'_>, name: &UserName) -> Result<Option<User>, AuthError> {
 /// # Errors
 /// There is one, there are too many, or the caller does not govern the roles.
 pub fn add_user(tx: &mut Tx<'_>, caller: Roles, user: &User) -> Result<(), AuthError> {
-    governed(caller, user.roles)?;
+    may_give(caller, user.roles)?;
     if self::user(tx, &user.name)?.is_some() {
         return Err(AuthError::UserExists(user.name.clone()));
     }
@@ -76,7 +76,7 @@ pub fn set_roles(
     name: &UserName,
     roles: Roles,
 ) -> Result<(), AuthError> {
-    governed(caller, roles)?;
+    may_give(caller, roles)?;
     change(tx, (who, caller), name, |user| user.roles = roles)
 }
 
@@ -149,6 +149,14 @@ fn others((who, caller): (Option<&UserName>, Roles), user: &User) -> Result<(), 
         return Err(AuthError::OwnRoles);
     }
     governed(caller, user.roles)
+}
+
+/// Whether who has the first roles gives somebody the others.
+fn may_give(caller: Roles, roles: Roles) -> Result<(), AuthError> {
+    governed(caller, roles).map_err(|error| match error {
+        AuthError::NotGoverned(beyond) => AuthError::NotToGive(beyond),
+        other => other,
+    })
 }
 
 /// Whether who has the first roles changes users who have the others.

@@ -324,9 +324,11 @@ fn check_place(prefix: &str, part_size: u64) -> Result<(), Error> {
     if part_size < MIN_PART_SIZE {
         return Err(refuse(format!(
             "parts of {part_size} bytes are too small: 5 MiB is the least that is taken"
-        )));
+        ))
+        .of_setting("part_size"));
     }
-    Folder::new(prefix.trim_start_matches('/')).map(drop).map_err(|error| refuse(error.to_string()))
+    let folder = Folder::new(prefix.trim_start_matches('/'));
+    folder.map(drop).map_err(|error| refuse(error.to_string()).of_setting("prefix"))
 }
 
 /// A limit on silence and none on a whole transfer, whose length nobody knows; trust in the system's certificates and

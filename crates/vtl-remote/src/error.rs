@@ -132,6 +132,7 @@ pub struct Error {
     detail: String,
     exit_code: Option<u8>,
     retry_after: Option<Duration>,
+    setting: Option<&'static str>,
 }
 
 impl Error {
@@ -146,6 +147,7 @@ impl Error {
             detail: printable(detail.as_ref(), MAX_DETAIL),
             exit_code: None,
             retry_after: None,
+            setting: None,
         }
     }
 
@@ -160,6 +162,13 @@ impl Error {
     #[must_use]
     pub fn of(mut self, object: impl fmt::Display) -> Self {
         self.object = Some(object.to_string());
+        self
+    }
+
+    /// The setting that is wrong, by the name of its field.
+    #[must_use]
+    pub const fn of_setting(mut self, setting: &'static str) -> Self {
+        self.setting = Some(setting);
         self
     }
 
@@ -199,6 +208,12 @@ impl Error {
     #[must_use]
     pub const fn exit_code(&self) -> Option<u8> {
         self.exit_code
+    }
+
+    /// The setting that is wrong, when it is one.
+    #[must_use]
+    pub const fn setting(&self) -> Option<&'static str> {
+        self.setting
     }
 
     /// How long the remote asks us to wait, when it said so.

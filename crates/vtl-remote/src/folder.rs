@@ -55,7 +55,7 @@ impl FolderRemote {
     /// mounted.
     pub fn open(name: &str, path: impl Into<PathBuf>) -> Result<Self, Error> {
         let place = Place { root: path.into() };
-        let refuse = |class, why: String| Error::new(class, Doing::Open, why).on(name);
+        let refuse = |class, why: String| Error::new(class, Doing::Open, why).on(name).of_setting("path");
         let shown = place.root.display();
         if !place.root.is_absolute() {
             return Err(refuse(Class::Misconfigured, format!("the path {shown} is not absolute")));

@@ -28,6 +28,10 @@ pub(crate) fn refuse(why: impl AsRef<str>) -> Error {
 
 /// Checks an endpoint: `https://HOST`, with a port perhaps, or `http://` when that is allowed.
 pub(crate) fn check_endpoint(endpoint: &str, allow_http: bool, after: After) -> Result<(), Error> {
+    is_endpoint(endpoint, allow_http, after).map_err(|error| error.of_setting("endpoint"))
+}
+
+fn is_endpoint(endpoint: &str, allow_http: bool, after: After) -> Result<(), Error> {
     let shown = shown(endpoint);
     if authority(endpoint).contains('@') {
         return Err(refuse("the endpoint has credentials in it: they belong into files of their own"));
@@ -99,7 +103,7 @@ pub(crate) fn read_certificates(path: &Path) -> Result<Vec<u8>, Error> {
 
 /// Certificates that cannot be used.
 pub(crate) fn wrong_certificates(path: &Path, why: &str) -> Error {
-    refuse(format!("the certificates in {}: {why}", path.display()))
+    refuse(format!("the certificates in {}: {why}", path.display())).of_setting("ca_file")
 }
 
 #[cfg(test)]
@@ -130,7 +134,7 @@ mod tests {
             ("https://h/a#b", true, After::Path, "after ?"),
         ] {
             let error = check_endpoint(endpoint, allow_http, after).unwrap_err();
-            assert_eq!(error.class(), Class::Misconfigured);
+            assert_eq!((error.class(), error.setting()), (Class::Misconfigured, Some("endpoint")));
             assert!(error.to_string().contains(why), "{endpoint}: {error}");
             assert!(!error.to_string().contains("hush"), "{error}");
         }

@@ -63,10 +63,11 @@ impl RcloneRemote {
             return Err(refuse(format!(
                 "'{}' is no rclone remote: write NAME: or NAME:PATH with a NAME that `rclone listremotes` shows",
                 config.remote.escape_debug()
-            )));
+            ))
+            .of_setting("rclone_remote"));
         }
         if config.flags.iter().any(|flag| flag.contains('\0')) {
-            return Err(refuse("a flag has a zero byte".to_owned()));
+            return Err(refuse("a flag has a zero byte".to_owned()).of_setting("rclone_flag"));
         }
         if !config.spool.is_dir() {
             return Err(refuse(format!("the spool folder {} is not there", config.spool.display())));

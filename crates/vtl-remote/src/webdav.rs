@@ -103,8 +103,9 @@ impl WebDavConfig {
     fn place(&self) -> Result<Place, Error> {
         check_endpoint(&self.endpoint, self.allow_http, After::Path)?;
         let base = format!("{}/", self.endpoint.trim_end_matches('/'));
-        let base = Url::parse(&base)
-            .map_err(|error| refuse(format!("the endpoint{}: {error}", shown(&self.endpoint))))?;
+        let base = Url::parse(&base).map_err(|error| {
+            refuse(format!("the endpoint{}: {error}", shown(&self.endpoint))).of_setting("endpoint")
+        })?;
         let login = match &self.login {
             None => None,
             Some((user, _))
@@ -113,9 +114,13 @@ impl WebDavConfig {
                 return Err(refuse(format!(
                     "'{}' is no user: it must have a name without ':'",
                     user.escape_debug()
-                )));
+                ))
+                .of_setting("user"));
             }
-            Some((user, file)) => Some((user.clone(), credential::read(file)?)),
+            Some((user, file)) => {
+                let password = credential::read(file).map_err(|error| error.of_setting("password_file"))?;
+                Some((user.clone(), password))
+            }
         };
         Ok(Place { name: self.name.clone(), base, client: self.client()?, login })
     }

@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use vtl_api::{AddFolder, ApiError, Done, ErrorCode};
-use vtl_durable::{Disk, RealDisk};
+use vtl_durable::{Disk, DiskError, RealDisk};
 use vtl_store::site::{self, Site};
 use vtl_store::{Health, StoreError};
 
-use super::refused;
+use super::{field, refused, unseen};
 use crate::daemon::{Daemon, internal, invalid, lock};
 use crate::pools::{Pool, rows};
 
@@ -45,17 +45,17 @@ impl Daemon {
                 "check the disk, then restart vtld: it verifies the pool",
             ));
         }
-        let folder = self.new_folder(&asked.path, &[])?;
-        refuse_used(&pool, &folder)?;
-        make(&folder)
-            .map_err(|error| invalid(error.to_string(), "its parent must be there, and writable"))?;
-        pool.store.check_folder(&folder).map_err(|error| not_taken_in(&error))?;
+        let folder = field("path", self.new_folder(&asked.path, &[]))?;
+        field("path", refuse_used(&pool, &folder))?;
+        let unmade = |error: DiskError| invalid(error.to_string(), "its parent must be there, and writable");
+        field("path", make(&folder).map_err(unmade))?;
+        field("path", pool.store.check_folder(&folder).map_err(|error| not_taken_in(&error)))?;
         self.meta
             .change(|tx| Ok(rows::add_folder(tx, &pool.name, &folder)?))
             .map_err(|error| refused(&error))?;
         if let Err(error) = pool.store.add_folder(&folder) {
             self.strike_out(&pool, &folder);
-            return Err(not_taken_in(&error));
+            return field("path", Err(not_taken_in(&error)));
         }
         let message = format!("pool {name} has {} for packs, too", folder.display());
         Ok(Done { message, names: vec![pool.name.to_string()] })
@@ -74,7 +74,7 @@ impl Daemon {
 
 /// A folder that holds anything is refused, unless it is what an earlier attempt has left of it.
 fn refuse_used(pool: &Pool, folder: &Path) -> Result<(), ApiError> {
-    let what = match site::look(&RealDisk::new(), folder).map_err(|error| invalid(error.to_string(), ""))? {
+    let what = match site::look(&RealDisk::new(), folder).map_err(|error| unseen(&error))? {
         Site::Missing | Site::Blank => return Ok(()),
         Site::Member(id) if id == pool.store.id() => return Ok(()),
         Site::Home(_) | Site::Member(_) => "a pool is here already, and is not overwritten".to_owned(),
@@ -90,7 +90,7 @@ fn refuse_used(pool: &Pool, folder: &Path) -> Result<(), ApiError> {
     })
 }
 
-fn make(folder: &Path) -> Result<(), vtl_durable::DiskError> {
+fn make(folder: &Path) -> Result<(), DiskError> {
     let disk = RealDisk::new();
     disk.create_folder(folder)?;
     disk.sync_folder(folder.parent().unwrap_or(folder))

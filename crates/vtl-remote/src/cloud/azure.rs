@@ -55,11 +55,12 @@ impl AzureConfig {
     }
 
     fn store(&self) -> Result<MicrosoftAzure, Error> {
+        check_names(&self.account, &self.container)?;
         let endpoint = self.endpoint();
         check_endpoint(&endpoint, self.allow_http, After::Path)?;
-        check_names(&self.account, &self.container)?;
         check_place(&self.prefix, self.part_size)?;
-        let key: Secret = credential::read(&self.secret_key_file)?;
+        let of_key = |error: Error| error.of_setting("secret_key_file");
+        let key: Secret = credential::read(&self.secret_key_file).map_err(of_key)?;
         let options = client_options(ClientOptions::new(), self.ca_file.as_deref(), self.allow_http)?;
         let builder = MicrosoftAzureBuilder::new()
             .with_client_options(options)
@@ -71,10 +72,10 @@ impl AzureConfig {
             .with_retry(once());
         // The library's error may have a piece of the key.
         builder.build().map_err(|_| {
-            refuse(format!(
+            of_key(refuse(format!(
                 "the key in {} is no key of a storage account: it is base64, as the provider shows it",
                 self.secret_key_file.display()
-            ))
+            )))
         })
     }
 
@@ -92,14 +93,16 @@ fn check_names(account: &str, container: &str) -> Result<(), Error> {
         return Err(refuse(format!(
             "'{}' is no storage account: 3 to 24 lower-case letters and digits",
             account.escape_debug()
-        )));
+        ))
+        .of_setting("account"));
     }
     let in_container = |c: char| lower(c) || c == '-';
     if container.len() < 3 || container.len() > 63 || !container.chars().all(in_container) {
         return Err(refuse(format!(
             "'{}' is no container: 3 to 63 lower-case letters, digits and hyphens",
             container.escape_debug()
-        )));
+        ))
+        .of_setting("container"));
     }
     Ok(())
 }

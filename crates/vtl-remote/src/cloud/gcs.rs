@@ -70,16 +70,18 @@ impl GcsConfig {
             return Err(refuse(format!(
                 "'{}' is no bucket: 3 to 222 lower-case letters, digits, hyphens, dots and underscores",
                 bucket.escape_debug()
-            )));
+            ))
+            .of_setting("bucket"));
         }
         check_place(&self.prefix, self.part_size)?;
+        let of_key = |error: Error| error.of_setting("credentials_file");
         let wrong = || {
             let shown = self.credentials_file.display();
-            refuse(format!(
+            of_key(refuse(format!(
                 "the credentials in {shown} are no key of a service account: it is a JSON file with client_email and private_key"
-            ))
+            )))
         };
-        let key = credential::read_text(&self.credentials_file)?;
+        let key = credential::read_text(&self.credentials_file).map_err(of_key)?;
         let about: KeyFile = serde_json::from_slice(key.expose()).map_err(|_| wrong())?;
         if about.client_email.is_none() || about.private_key.is_none() {
             return Err(wrong());

@@ -3,7 +3,7 @@
 //! Every request signs the SHA-256 of its payload, so that a server which checks signatures refuses what changed on the way; a
 //! checksum header says it again for servers that keep it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use object_store::ClientOptions;
 use object_store::aws::{AmazonS3, AmazonS3Builder, Checksum, S3ConditionalPut};
@@ -73,8 +73,12 @@ impl S3Config {
 
     fn store(&self, options: ClientOptions) -> Result<AmazonS3, Error> {
         check(self)?;
-        let id = credential::text(&credential::read(&self.access_key_file)?);
-        let secret = credential::text(&credential::read(&self.secret_key_file)?);
+        let read = |file: &Path, setting| {
+            let secret = credential::read(file).map_err(|error| error.of_setting(setting))?;
+            Ok::<_, Error>(credential::text(&secret))
+        };
+        let id = read(&self.access_key_file, "access_key_file")?;
+        let secret = read(&self.secret_key_file, "secret_key_file")?;
         let checksums = AskForChecksums::new(&id, &secret, &self.region);
         let mut builder = AmazonS3Builder::new()
             .with_client_options(client_options(options, self.ca_file.as_deref(), self.allow_http)?)
@@ -104,13 +108,15 @@ fn check(config: &S3Config) -> Result<(), Error> {
         return Err(refuse(format!(
             "'{}' is no bucket: 3 to 63 lower-case letters, digits, hyphens and dots",
             bucket.escape_debug()
-        )));
+        ))
+        .of_setting("bucket"));
     }
     if region.is_empty() || !region.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') {
         return Err(refuse(format!(
             "'{}' is no region: write us-east-1 when the server has none",
             region.escape_debug()
-        )));
+        ))
+        .of_setting("region"));
     }
     check_place(&config.prefix, config.part_size)
 }

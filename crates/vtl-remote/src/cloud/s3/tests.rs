@@ -108,23 +108,24 @@ fn settings_that_cannot_work_are_refused_with_the_remedy() {
         change(&mut config);
         let error = config.open().unwrap_err();
         assert_eq!(error.class(), Class::Misconfigured);
-        error.to_string()
+        (error.setting(), error.to_string())
     };
     type Change<'a> = &'a dyn Fn(&mut S3Config);
-    let cases: [(Change<'_>, &str); 10] = [
-        (&|config| config.endpoint = "http://s3.example.com".to_owned(), "allow_http"),
-        (&|config| config.endpoint = "s3.example.com".to_owned(), "https://HOST"),
-        (&|config| config.endpoint = "https://s3.example.com/bucket".to_owned(), "settings of their own"),
-        (&|config| config.endpoint = "https://key:made-up-secret@host".to_owned(), "files of their own"),
-        (&|config| config.bucket = "Bucket/x".to_owned(), "lower-case"),
-        (&|config| config.region = "a b".to_owned(), "us-east-1"),
-        (&|config| config.part_size = 1 << 20, "5 MiB"),
-        (&|config| config.prefix = "a/../b".to_owned(), ".."),
-        (&|config| config.ca_file = Some(not_pem.clone()), "not.pem"),
-        (&|config| config.secret_key_file = folder.path().join("none"), "none"),
+    let cases: [(Change<'_>, &str, &str); 10] = [
+        (&|config| config.endpoint = "http://s3.example.com".to_owned(), "endpoint", "allow_http"),
+        (&|config| config.endpoint = "s3.example.com".to_owned(), "endpoint", "https://HOST"),
+        (&|config| config.endpoint = "https://s3.example.com/bucket".to_owned(), "endpoint", "of their own"),
+        (&|config| config.endpoint = "https://key:made-up-secret@host".to_owned(), "endpoint", "files of"),
+        (&|config| config.bucket = "Bucket/x".to_owned(), "bucket", "lower-case"),
+        (&|config| config.region = "a b".to_owned(), "region", "us-east-1"),
+        (&|config| config.part_size = 1 << 20, "part_size", "5 MiB"),
+        (&|config| config.prefix = "a/../b".to_owned(), "prefix", ".."),
+        (&|config| config.ca_file = Some(not_pem.clone()), "ca_file", "not.pem"),
+        (&|config| config.secret_key_file = folder.path().join("none"), "secret_key_file", "none"),
     ];
-    for (change, remedy) in cases {
-        let text = refused(change);
+    for (change, wrong, remedy) in cases {
+        let (setting, text) = refused(change);
+        assert_eq!(setting, Some(wrong), "{text}");
         assert!(text.contains(remedy), "{remedy} in {text}");
         assert!(!text.contains("made-up-secret"));
     }
