@@ -200,7 +200,8 @@ impl Daemon {
                 return Err(error.about(missing));
             }
         };
-        let own = login(&request.user, &request.secret).map_err(|error| no_chap(error, ("user", "secret")))?;
+        let own =
+            login(&request.user, &request.secret).map_err(|error| no_chap(error, ("user", "secret")))?;
         let account = ChapAccount::new(own, mutual).map_err(|error| no_chap(error, MUTUAL))?;
         let kept = self.sealing.keep_chap(&target, &account).map_err(|e| internal(&e.to_string()))?;
         self.meta.change(|tx| vtl_library::set_chap(tx, &target, &kept)).map_err(|e| refused(&e))?;

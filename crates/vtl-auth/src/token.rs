@@ -171,10 +171,7 @@ fn check_name(name: &str) -> Result<(), AuthError> {
         return Ok(());
     }
     let shown: String = name.chars().take(MOST_NAME).flat_map(char::escape_debug).collect();
-    Err(bad(
-        "name",
-        format!("'{shown}' is no name of a token: write 1 to {MOST_NAME} printable characters"),
-    ))
+    Err(bad("name", format!("'{shown}' is no name of a token: write 1 to {MOST_NAME} printable characters")))
 }
 
 fn bad(what: &'static str, why: String) -> AuthError {
