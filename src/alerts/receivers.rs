@@ -21,7 +21,7 @@ pub(super) fn of(config: &Alerts, installation: &str) -> (Vec<Arc<dyn Sender>>, 
         wanted.push(mail.map(|mail| Arc::new(mail) as _).map_err(|why| format!("email: {why}")));
     }
     if let Some(hook) = &config.webhook {
-        let webhook = Webhook::new(&hook.url, hook.secret.as_ref(), hook.ca_file.as_deref(), origin());
+        let webhook = Webhook::new(hook.url.clone(), hook.secret.as_ref(), hook.ca_file.as_deref(), origin());
         wanted.push(webhook.map(|webhook| Arc::new(webhook) as _).map_err(|why| format!("webhook: {why}")));
     }
     if let Some(to) = &config.syslog {

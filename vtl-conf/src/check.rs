@@ -10,7 +10,7 @@ use std::{
 
 use toml::Value;
 use vtl_types::{
-    ByteCount, ChapAccount, ChapError, ChapLogin, IscsiName, LabelTemplate, Secret, shown_address,
+    ByteCount, ChapAccount, ChapError, ChapLogin, IscsiName, LabelTemplate, Secret, SecretAddress,
 };
 
 use crate::{
@@ -56,7 +56,7 @@ const SHOWN_TO_THE_HOST: &[&str] = &["alerts.webhook.url"];
 fn shown(key: &str, value: &Value) -> String {
     match value {
         Value::String(address) if SHOWN_TO_THE_HOST.contains(&key) => {
-            one_line(&Value::String(shown_address(address)))
+            one_line(&Value::String(SecretAddress::new(address.clone()).to_string()))
         }
         value => one_line(value),
     }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 use toml::Value;
-use vtl_types::Secret;
+use vtl_types::{Secret, SecretAddress};
 
 use crate::check::{Checker, Parsed, absolute_path, boolean, list, text, within, word};
 
@@ -117,7 +117,7 @@ pub enum MailTls {
 #[derive(Clone, Debug)]
 pub struct Webhook {
     /// Where alerts are posted.
-    pub url: String,
+    pub url: SecretAddress,
     /// What they are signed with.
     pub secret: Option<Secret>,
     /// Certificates to trust in place of the system's, PEM.
@@ -284,14 +284,14 @@ fn split_host(text: &str, default: Option<u16>) -> Parsed<(String, u16)> {
 }
 
 /// Who sends in clear says so with `http://`; a name and password in it would be printed.
-fn web_address(value: &Value) -> Parsed<String> {
+fn web_address(value: &Value) -> Parsed<SecretAddress> {
     let text = text(value)?;
     let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
     let host = rest.map(|rest| rest.split('/').next().unwrap_or_default());
     match host {
         Some(host) if host.contains('@') => Err("a password in an address is shown to everybody".to_owned()),
         Some(host) if !host.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic()) => {
-            Ok(text.to_owned())
+            Ok(SecretAddress::new(text.to_owned()))
         }
         _ => Err("this is no address of the web".to_owned()),
     }
@@ -381,7 +381,8 @@ mod tests {
     fn a_webhook_has_an_address_without_a_password_in_it() {
         let hook =
             with(&["alerts.webhook.url=\"https://alerts.example.org/vtl\""]).unwrap().alerts.webhook.unwrap();
-        assert_eq!(hook.url, "https://alerts.example.org/vtl");
+        assert_eq!(hook.url.expose(), "https://alerts.example.org/vtl");
+        assert!(!format!("{hook:?}").contains("/vtl"), "{hook:?}");
         let told = with(&["alerts.webhook.url=\"https://alerts.example.org/T0/made-up\""]).unwrap();
         let told: Vec<String> = told.effective().iter().map(ToString::to_string).collect();
         let line = "alerts.webhook.url = \"https://alerts.example.org/***\"  # --set alerts.webhook.url";

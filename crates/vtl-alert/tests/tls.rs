@@ -13,7 +13,7 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair}
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use vtl_alert::send::{Mail, MailTls, Notice, Origin, Sender as _, Webhook};
-use vtl_types::Secret;
+use vtl_types::{Secret, SecretAddress};
 
 /// A client that hangs fails the test.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -233,7 +233,9 @@ fn a_file_without_a_certificate_is_refused_and_not_taken_for_no_file() {
     let refused =
         Mail::new(("localhost", 1), MailTls::Tls, Some(&empty), None, people, origin()).unwrap_err();
     assert!(refused.contains("empty.pem: there is no certificate in it"), "{refused}");
-    let refused = Webhook::new("https://localhost:1/", None, Some(&empty), origin()).unwrap_err();
+    let refused =
+        Webhook::new(SecretAddress::new("https://localhost:1/".to_owned()), None, Some(&empty), origin())
+            .unwrap_err();
     assert!(refused.contains("empty.pem: there is no certificate in it"), "{refused}");
 }
 
@@ -262,7 +264,13 @@ fn a_post_goes_to_the_server_that_the_given_authority_vouches_for_and_to_no_othe
     let (port, server) = web_server(site.server.clone());
     let secret = Secret::new(b"made up for this test".to_vec());
     let to = |port: u16, ca: PathBuf| {
-        Webhook::new(&format!("https://localhost:{port}/alerts"), Some(&secret), Some(&ca), origin()).unwrap()
+        Webhook::new(
+            SecretAddress::new(format!("https://localhost:{port}/alerts")),
+            Some(&secret),
+            Some(&ca),
+            origin(),
+        )
+        .unwrap()
     };
     to(port, site.ca()).send(&Notice::test(0)).unwrap();
     let told = server.join().unwrap().unwrap();

@@ -245,22 +245,17 @@ impl Opener {
         header: &FrameHeader,
         chunk: &[u8; CHUNK_HEADER_BYTES],
         cipher: Option<&Cipher>,
-        body: &mut Vec<u8>,
+        body: &mut [u8],
         raw: &mut Vec<u8>,
     ) -> Result<(), Fault> {
-        match (cipher, header.method) {
-            (None, Method::Raw) => std::mem::swap(body, raw),
-            (None, method) => self.decompress(method, body, raw)?,
-            (Some(cipher), method) => {
-                let opened = cipher.open(header.nonce(), &header.about(chunk), body);
-                self.decompress(method, opened.map_err(|_| Fault::NotOpened)?, raw)?;
+        let stored = match cipher {
+            Some(cipher) => {
+                cipher.open(header.nonce(), &header.about(chunk), body).map_err(|_| Fault::NotOpened)?
             }
-        }
+            None => body,
+        };
+        self.compressors.decompress(header.method, stored, raw).ok_or(Fault::NotDecompressed)?;
         if raw.len() == header.raw_len as usize { Ok(()) } else { Err(Fault::NotDecompressed) }
-    }
-
-    fn decompress(&self, method: Method, stored: &[u8], raw: &mut Vec<u8>) -> Result<(), Fault> {
-        self.compressors.decompress(method, stored, raw).ok_or(Fault::NotDecompressed)
     }
 }
 

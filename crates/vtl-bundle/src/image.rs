@@ -65,27 +65,9 @@ impl<'a, S: Source> Image<'a, S> {
     ///
     /// # Errors
     /// What is wrong, with object and frame.
-    pub fn copy(&mut self, mut out: impl FnMut(Bytes) -> io::Result<()>) -> Result<(), BundleError> {
-        let mut hasher = blake3::Hasher::new();
-        let (mut body, mut rooms) = (Vec::with_capacity(MAX_BODY_BYTES), Rooms::default());
-        for at in 0..self.manifest.objects.len() {
-            let mut walk = Walk::begin(self.manifest, at, &self.firsts, &mut self.source)?;
-            let cipher = cipher(&walk.chunk, self.data_key.as_ref())
-                .map_err(|fault| Finding::object(&self.manifest.objects[at].name, fault))?;
-            while let Some(header) = walk.next(&mut body)? {
-                let mut raw = rooms.take();
-                self.opener
-                    .open(&header, &walk.chunk_bytes, cipher.as_ref(), &mut body, &mut raw)
-                    .map_err(|fault| walk.fault(header.number, fault))?;
-                hasher.update(&raw);
-                out(rooms.lend(raw)).map_err(BundleError::Write)?;
-            }
-            walk.finish()?;
-        }
-        match *hasher.finalize().as_bytes() == self.inside.blake3 {
-            true => Ok(()),
-            false => Err(Finding::object(&manifest_name(self.manifest.label), Fault::Content).into()),
-        }
+    pub fn copy(&mut self, out: impl FnMut(Bytes) -> io::Result<()>) -> Result<(), BundleError> {
+        let Self { manifest, firsts, inside, data_key, source, opener } = self;
+        copy(&Whole { manifest, firsts, inside, data_key: data_key.as_ref(), opener }, source, out)
     }
 
     /// Blocks and filemarks, in order; as [`Image::copy`].
@@ -93,10 +75,12 @@ impl<'a, S: Source> Image<'a, S> {
     /// # Errors
     /// What is wrong, with object and frame.
     pub fn events(&mut self, mut each: impl FnMut(Event<'_>) -> io::Result<()>) -> Result<(), BundleError> {
-        let entries: Vec<Entry> = self.inside.map.entries().collect();
-        let mut blocks = Blocks { entries: entries.into_iter(), left: 0, len: 0, here: 0, block: Vec::new() };
+        let Self { manifest, firsts, inside, data_key, source, opener } = self;
+        let mut blocks =
+            Blocks { entries: inside.map.entries(), left: 0, len: 0, here: 0, block: Vec::new() };
         blocks.marks(&mut each).map_err(BundleError::Write)?;
-        self.copy(|bytes| blocks.feed(bytes, &mut each))
+        let whole = Whole { manifest, firsts, inside, data_key: data_key.as_ref(), opener };
+        copy(&whole, source, |bytes| blocks.feed(bytes, &mut each))
     }
 
     /// Where the blocks of a file lie in the image: file 0 is what comes before the first filemark.
@@ -202,6 +186,43 @@ where
             }
         }
         Ok(())
+    }
+}
+
+/// What it takes to read all objects.
+struct Whole<'a> {
+    manifest: &'a Manifest,
+    firsts: &'a [u64],
+    inside: &'a Inside,
+    data_key: Option<&'a Key>,
+    opener: &'a Opener,
+}
+
+fn copy<S: Source>(
+    whole: &Whole<'_>,
+    source: &mut S,
+    mut out: impl FnMut(Bytes) -> io::Result<()>,
+) -> Result<(), BundleError> {
+    let Whole { manifest, firsts, inside, data_key, opener } = *whole;
+    let mut hasher = blake3::Hasher::new();
+    let (mut body, mut rooms) = (Vec::with_capacity(MAX_BODY_BYTES), Rooms::default());
+    for at in 0..manifest.objects.len() {
+        let mut walk = Walk::begin(manifest, at, firsts, source)?;
+        let cipher = cipher(&walk.chunk, data_key)
+            .map_err(|fault| Finding::object(&manifest.objects[at].name, fault))?;
+        while let Some(header) = walk.next(&mut body)? {
+            let mut raw = rooms.take();
+            opener
+                .open(&header, &walk.chunk_bytes, cipher.as_ref(), &mut body, &mut raw)
+                .map_err(|fault| walk.fault(header.number, fault))?;
+            hasher.update(&raw);
+            out(rooms.lend(raw)).map_err(BundleError::Write)?;
+        }
+        walk.finish()?;
+    }
+    match *hasher.finalize().as_bytes() == inside.blake3 {
+        true => Ok(()),
+        false => Err(Finding::object(&manifest_name(manifest.label), Fault::Content).into()),
     }
 }
 
@@ -319,16 +340,13 @@ impl Rooms {
     const MOST: usize = 128;
 
     fn take(&mut self) -> Vec<u8> {
-        match self.0.pop_front().map(Bytes::try_into_mut) {
+        let back = self.0.iter().position(Bytes::is_unique).and_then(|at| self.0.remove(at));
+        match back.map(Bytes::try_into_mut) {
             Some(Ok(mut back)) => {
                 back.clear();
                 back.into()
             }
-            Some(Err(lent)) => {
-                self.0.push_front(lent);
-                Vec::with_capacity(MAX_FRAME_BYTES)
-            }
-            None => Vec::with_capacity(MAX_FRAME_BYTES),
+            _ => Vec::with_capacity(MAX_FRAME_BYTES),
         }
     }
 
@@ -342,8 +360,8 @@ impl Rooms {
 }
 
 /// Cuts the image into blocks again.
-struct Blocks {
-    entries: std::vec::IntoIter<Entry>,
+struct Blocks<I> {
+    entries: I,
     /// Blocks of this length still to come.
     left: u64,
     len: usize,
@@ -352,7 +370,7 @@ struct Blocks {
     block: Vec<Bytes>,
 }
 
-impl Blocks {
+impl<I: Iterator<Item = Entry>> Blocks<I> {
     /// Filemarks up to the next block.
     fn marks(&mut self, each: &mut impl FnMut(Event<'_>) -> io::Result<()>) -> io::Result<()> {
         while self.left == 0 {
@@ -382,5 +400,47 @@ impl Blocks {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// So many frames, each with its number in it, the first of them kept by somebody.
+    fn lent(rooms: &mut Rooms, count: u8) -> Vec<Bytes> {
+        let fill = |number: u8| {
+            let mut room = rooms.take();
+            assert!(room.is_empty() && room.capacity() == MAX_FRAME_BYTES, "{number}");
+            room.resize(1000, number);
+            rooms.lend(room)
+        };
+        (0..count).map(fill).collect()
+    }
+
+    #[test]
+    fn memory_of_a_frame_is_taken_again_when_nobody_shares_it_and_not_before() {
+        let mut rooms = Rooms::default();
+        let mut all = lent(&mut rooms, 3);
+        let places: Vec<_> = all.iter().map(|one| one.as_ptr()).collect();
+        // A piece of the second one stays with somebody.
+        let piece = all[1].slice(10..20);
+        all.clear();
+        let again = lent(&mut rooms, 3);
+        assert_eq!((again[0].as_ptr(), again[1].as_ptr()), (places[0], places[2]));
+        assert!(again.iter().all(|one| one.as_ptr() != places[1]));
+        assert_eq!(piece, [1; 10].as_slice());
+    }
+
+    #[test]
+    fn a_frame_that_is_kept_stops_no_other_from_being_used_again() {
+        let mut rooms = Rooms::default();
+        let kept = lent(&mut rooms, 1);
+        let mut places = std::collections::BTreeSet::new();
+        for _ in 0..1000 {
+            places.extend(lent(&mut rooms, 1).iter().map(|one| one.as_ptr()));
+        }
+        assert!(places.len() < 4, "{}", places.len());
+        assert_eq!(kept[0], [0; 1000].as_slice());
     }
 }

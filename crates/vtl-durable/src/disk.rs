@@ -94,8 +94,8 @@ pub trait DiskFile: Send + Sync + fmt::Debug {
     /// from others. Bytes that are not synced yet stay. A request: nobody hears whether it was heeded.
     fn forget_cached(&self, _offset: u64, _len: u64) {}
 
-    /// Asks the system to begin writing these bytes to the medium, so that [`DiskFile::sync_data`] finds less to do. A request, too: what it meets is
-    /// told by the sync.
+    /// Asks the system to begin writing these bytes to the medium, so that [`DiskFile::sync_data`] finds less to do. A request, too: what goes wrong
+    /// is told by the sync. It may wait for a medium that is busy, and of bytes that are there already the copies in memory may go.
     fn begin_writing(&self, _offset: u64, _len: u64) {}
 
     /// Writes all parts at the end of the file.

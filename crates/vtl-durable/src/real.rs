@@ -289,8 +289,10 @@ impl DiskFile for RealFile {
     }
 
     fn begin_writing(&self, offset: u64, len: u64) {
-        // Linux writes what is dirty before it forgets what is not, and waits for neither.
-        self.forget_cached(offset, len);
+        // Linux begins to write what is dirty before it forgets what is not: so it is asked once for each byte, before it is on the medium.
+        if !self.direct.load(Ordering::Acquire) {
+            self.forget_cached(offset, len);
+        }
     }
 
     fn try_lock(&self) -> Result<bool, DiskError> {

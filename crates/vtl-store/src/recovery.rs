@@ -112,12 +112,14 @@ pub(crate) fn open(disk: Arc<dyn Disk>, root: &Path, options: Options) -> Result
     let gear = Arc::new(pool.gear(&domain)?);
     let content_bytes = packs.sums().content_bytes.cast_signed();
     let health = health_without(packs.members.missing());
+    let pusher = Workers::start(options.workers.min(1));
     let dock = Arc::new(Dock {
         disk: Arc::clone(&disk),
         packs: Arc::clone(&packs),
         finder,
         pack_bytes: options.pack_bytes,
         write_bytes: options.write_bytes,
+        pusher: pusher.handle(),
         staged_bytes: Arc::default(),
         idle: Mutex::default(),
     });
@@ -125,6 +127,7 @@ pub(crate) fn open(disk: Arc<dyn Disk>, root: &Path, options: Options) -> Result
         root: root.to_path_buf(),
         workers: Workers::start(options.workers),
         readers: Workers::start(options.workers * READERS_PER_WORKER),
+        _pusher: pusher,
         codec: Arc::new(Codec::new(
             options.compression_level,
             options.region_bytes + options.longest_chunk() + OVERHEAD,

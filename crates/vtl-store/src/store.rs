@@ -94,6 +94,8 @@ pub(crate) struct Core {
     pub(crate) workers: Workers,
     /// Those that read ahead: they wait for the disk, so they are more, and nobody who cuts and hashes waits with them.
     pub(crate) readers: Workers,
+    /// What the dock's handle runs on.
+    pub(crate) _pusher: Workers,
     pub(crate) codec: Arc<Codec>,
     pub(crate) packs: Arc<Packs>,
     pub(crate) dock: Arc<Dock>,

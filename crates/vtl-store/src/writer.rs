@@ -22,13 +22,14 @@ use crate::packs::{Packs, View};
 use crate::recipe::{Change, Extent, Note, PackEnd, push_extent, truncate_extents};
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Arc, Mutex};
-use crate::workers::lock;
+use crate::workers::{Handle, lock};
 
 /// Packs that wait for a stream; what is beyond is sealed.
 const BERTHS: usize = 4;
 
-/// So much of a pack is left to the system's cache at most: a sync waits for that, and not for all that came since the last one.
-const PUSH_BYTES: u64 = 8 << 20;
+/// In so many pieces the system is asked to write a pack to the disk before a commit wants it there: a sync waits for the last of them, and not for all
+/// that came since the one before.
+const PUSHES: u64 = 4;
 
 /// What all writers of a pool share.
 pub(crate) struct Dock {
@@ -37,6 +38,8 @@ pub(crate) struct Dock {
     pub(crate) finder: Arc<Finder>,
     pub(crate) pack_bytes: u64,
     pub(crate) write_bytes: usize,
+    /// The thread that asks the system to write: it may wait for the disk, and nobody waits for it.
+    pub(crate) pusher: Handle,
     /// What all staging buffers take.
     pub(crate) staged_bytes: Arc<AtomicU64>,
     /// Packs that are not full and that no stream writes to.
@@ -53,7 +56,7 @@ pub(crate) struct OpenPack {
     end: u64,
     /// Bytes that are in the file: whole pages.
     written: u64,
-    /// Bytes that the system was asked to write to the medium.
+    /// Bytes that the system was asked to write to the disk, or that a sync has written.
     pushed: u64,
     table: Table,
     /// Chunks that a commit has made durable.
@@ -117,6 +120,8 @@ pub(crate) struct Writer {
     news: Vec<(PackId, Vec<(u16, Fingerprint)>)>,
     unsynced: Vec<(Arc<Member>, Arc<dyn DiskFile>)>,
     dirty_folders: BTreeSet<PathBuf>,
+    /// How often was synced: what is to be pushed since before is on the disk.
+    syncs: Arc<AtomicU64>,
     /// Packs that got their footer since the last commit, with the length of the file.
     footed: Vec<(View, u64)>,
     /// By so much packs grew since the last commit, their headers and footers apart.
@@ -140,6 +145,7 @@ impl Writer {
             news: Vec::new(),
             unsynced: Vec::new(),
             dirty_folders: BTreeSet::new(),
+            syncs: Arc::default(),
             footed: Vec::new(),
             arrived_bytes: 0,
             end: length,
@@ -251,6 +257,7 @@ impl Writer {
         let staging = self.staging.get_or_insert_with(|| Staging::new(dock, dock.write_bytes));
         if open.append(dock, &mut staging.pages, bytes)? {
             self.released += std::mem::take(&mut self.staged);
+            open.push(dock, dock.pack_bytes / PUSHES, &self.syncs);
         }
         Ok(())
     }
@@ -291,6 +298,7 @@ impl Writer {
             self.unsynced.push(open.to_sync());
         }
         open.end_with_footer(dock)?;
+        open.push(dock, 0, &self.syncs);
         let view = View { id: open.id, generation: 0, durable: open.durable, table: open.table };
         self.footed.push((view, open.end));
         Ok(())
@@ -334,6 +342,7 @@ impl Writer {
     }
 
     fn sync(&mut self, dock: &Dock) -> Result<(), DiskError> {
+        self.syncs.fetch_add(1, Ordering::Relaxed);
         for (member, file) in &self.unsynced {
             file.sync_data().inspect_err(|error| dock.packs.members.blame(member, error))?;
         }
@@ -344,6 +353,7 @@ impl Writer {
         self.dirty_folders.clear();
         if let Some(open) = self.current.as_mut() {
             open.unsynced = false;
+            open.pushed = open.written;
         }
         Ok(())
     }
@@ -435,10 +445,6 @@ impl OpenPack {
         self.member.note_writes(&*self.file);
         self.written += pages.len() as u64;
         pages.clear();
-        if self.written - self.pushed >= PUSH_BYTES {
-            self.file.begin_writing(self.pushed, self.written - self.pushed);
-            self.pushed = self.written;
-        }
         Ok(())
     }
 
@@ -448,6 +454,22 @@ impl OpenPack {
         let mut staging = Staging::new(dock, footer.len());
         self.append(dock, &mut staging.pages, &footer)?;
         self.write(dock, &mut staging.pages)
+    }
+
+    /// Has what was written since the last time, if it is so much, written to the disk.
+    fn push(&mut self, dock: &Dock, least: u64, syncs: &Arc<AtomicU64>) {
+        let (from, len) = (self.pushed, self.written - self.pushed);
+        if len < least.max(1) {
+            return;
+        }
+        self.pushed = self.written;
+        let (file, syncs) = (Arc::clone(&self.file), Arc::clone(syncs));
+        let before = syncs.load(Ordering::Relaxed);
+        dock.pusher.run(Box::new(move || {
+            if syncs.load(Ordering::Relaxed) == before {
+                file.begin_writing(from, len);
+            }
+        }));
     }
 
     fn to_sync(&self) -> (Arc<Member>, Arc<dyn DiskFile>) {

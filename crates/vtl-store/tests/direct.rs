@@ -54,6 +54,37 @@ fn a_pack_that_streams_append_to_is_written_in_whole_pages_and_no_page_twice() {
     assert!(written > 50 * cases(4), "{written}");
 }
 
+/// Packs of 16 KiB are pushed in pieces of 4 KiB and more.
+#[test]
+fn the_system_is_asked_to_write_each_byte_of_a_pack_once_before_a_sync_has_and_a_full_pack_to_its_end() {
+    let recorder = Recorder::default();
+    let mut run = Run::new(SimDisk::new(1), Options { direct_io: DirectIo::Off, ..Options::small() });
+    run.recorder = Some(recorder.clone());
+    run.open().unwrap();
+    let store = run.store.as_ref().unwrap();
+    store.create(owner(1), b"").unwrap();
+    let mut stream = store.open_stream(owner(1)).unwrap();
+    for number in 0..120 {
+        stream.append(&[Bytes::from(noise(number, 1500))], true).unwrap();
+        if number % 25 == 24 {
+            stream.commit(b"").unwrap();
+        }
+    }
+    drop(stream);
+    run.close();
+    let mut ends: BTreeMap<PathBuf, u64> = BTreeMap::new();
+    for push in recorder.pushes() {
+        assert!(push.from < push.to && push.to <= push.written, "{push:?}");
+        assert!(push.from >= push.synced, "{push:?}: a sync has written it");
+        let end = ends.entry(push.path.clone()).or_default();
+        assert!(push.from >= *end, "{push:?}: asked before");
+        *end = push.to;
+    }
+    let whole = |(path, end): (&PathBuf, &u64)| run.disk.contents(path).unwrap().len() as u64 == *end;
+    let (packs, full) = (ends.len(), ends.iter().filter(|one| whole(*one)).count());
+    assert!(packs > 8 && full > packs / 2, "{full} of {packs}: {ends:?}");
+}
+
 #[test]
 fn the_files_are_the_same_whichever_way_they_are_written() {
     let mut appended_to = 0;

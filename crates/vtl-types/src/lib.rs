@@ -19,6 +19,6 @@ pub use label::{Label, LabelError};
 pub use media::{Generation, MediaForm, MediaKind};
 pub use name::{CartridgeId, LibraryName, LibraryNameError, PoolName, PoolNameError};
 pub use place::Place;
-pub use secret::{Secret, shown_address};
+pub use secret::{Secret, SecretAddress};
 pub use size::{ByteCount, SizeError};
 pub use template::{LabelTemplate, TemplateError};

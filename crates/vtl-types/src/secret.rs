@@ -1,6 +1,6 @@
 //! Bytes that must not reach a log: CHAP secrets, tokens.
 
-use alloc::{borrow::ToOwned, format, string::String, vec::Vec};
+use alloc::{string::String, vec::Vec};
 use core::fmt;
 
 use zeroize::Zeroize;
@@ -49,18 +49,44 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// An address of the web as it may be shown. Services that take posts tell who posts by a path or a query that is as good as a password.
-#[must_use]
-pub fn shown_address(address: &str) -> String {
-    let Some((scheme, rest)) = address.split_once("://") else { return "***".to_owned() };
-    match rest.split_once(['/', '?', '#']) {
-        Some((host, secret)) if !secret.is_empty() => format!("{scheme}://{host}/***"),
-        _ => address.to_owned(),
+/// An address of the web. Services that take posts tell who posts by a path or a query that is as good as a password: printing shows the host alone.
+#[derive(Clone)]
+pub struct SecretAddress(String);
+
+impl SecretAddress {
+    /// Takes the address over.
+    #[must_use]
+    pub const fn new(address: String) -> Self {
+        Self(address)
+    }
+
+    /// The whole address, for the one place that asks there.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for SecretAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some((scheme, rest)) = self.0.split_once("://") else { return f.write_str("***") };
+        match rest.split_once(['/', '?', '#']) {
+            Some((host, secret)) if !secret.is_empty() => write!(f, "{scheme}://{host}/***"),
+            _ => f.write_str(&self.0),
+        }
+    }
+}
+
+impl fmt::Debug for SecretAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use alloc::borrow::ToOwned as _;
+
     use super::*;
 
     #[test]
@@ -72,7 +98,9 @@ mod tests {
             ("https://alerts.example.org", "https://alerts.example.org"),
             ("alerts.example.org/made-up", "***"),
         ] {
-            assert_eq!(shown_address(address), shown);
+            let secret = SecretAddress::new(address.to_owned());
+            assert_eq!(std::format!("{secret} {secret:?}"), std::format!("{shown} {shown}"));
+            assert_eq!(secret.expose(), address);
         }
     }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use aws_lc_rs::hmac;
 use serde_json::json;
 use ureq::Agent;
-use vtl_types::{Secret, shown_address};
+use vtl_types::{Secret, SecretAddress};
 
 use super::{NotSent, Notice, Origin, Sender, TIME_LIMIT};
 
@@ -17,14 +17,14 @@ const SIGNATURE: &str = "x-vtl-signature";
 /// Posts to one address.
 pub struct Webhook {
     agent: Agent,
-    url: String,
+    url: SecretAddress,
     key: Option<hmac::Key>,
     origin: Origin,
 }
 
 impl std::fmt::Debug for Webhook {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Webhook").field("url", &shown_address(&self.url)).finish_non_exhaustive()
+        f.debug_struct("Webhook").field("url", &self.url).finish_non_exhaustive()
     }
 }
 
@@ -34,14 +34,14 @@ impl Webhook {
     /// # Errors
     /// Its certificates cannot be used.
     pub fn new(
-        url: &str,
+        url: SecretAddress,
         secret: Option<&Secret>,
         ca_file: Option<&Path>,
         origin: Origin,
     ) -> Result<Self, String> {
         let agent = super::https::agent(ca_file, TIME_LIMIT)?;
         let key = secret.map(|secret| hmac::Key::new(hmac::HMAC_SHA256, secret.expose()));
-        Ok(Self { agent, url: url.to_owned(), key, origin })
+        Ok(Self { agent, url, key, origin })
     }
 
     fn body(&self, notice: &Notice) -> String {
@@ -68,14 +68,14 @@ impl Sender for Webhook {
 
     fn send(&self, notice: &Notice) -> Result<(), NotSent> {
         let body = self.body(notice);
-        let mut request = self.agent.post(&self.url).header("content-type", "application/json");
+        let mut request = self.agent.post(self.url.expose()).header("content-type", "application/json");
         if let Some(key) = &self.key {
             let now = jiff::Timestamp::now().as_second();
             request =
                 request.header(TIMESTAMP, now.to_string()).header(SIGNATURE, signature(key, now, &body));
         }
         let answer = request.send(&body).map_err(NotSent::may_pass)?;
-        let refused = |status| format!("{} answered {status}", shown_address(&self.url));
+        let refused = |status| format!("{} answered {status}", self.url);
         match answer.status() {
             status if status.is_success() => Ok(()),
             // Too slow, too often, or its own trouble.
@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     /// Answers one request with this status line; gives its head and its body.
-    fn receiver(status: &'static str) -> (String, std::thread::JoinHandle<(String, String)>) {
+    fn receiver(status: &'static str) -> (SecretAddress, std::thread::JoinHandle<(String, String)>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/alerts", listener.local_addr().unwrap());
         let thread = std::thread::spawn(move || {
@@ -125,7 +125,7 @@ mod tests {
                 .unwrap();
             (head.to_lowercase(), String::from_utf8(body).unwrap())
         });
-        (url, thread)
+        (SecretAddress::new(url), thread)
     }
 
     fn origin() -> Origin {
@@ -146,7 +146,7 @@ mod tests {
     fn a_post_is_json_and_signed_over_time_and_body() {
         let (url, thread) = receiver("204 No Content");
         let secret = Secret::new(b"made up for this test".to_vec());
-        let webhook = Webhook::new(&url, Some(&secret), None, origin()).unwrap();
+        let webhook = Webhook::new(url, Some(&secret), None, origin()).unwrap();
         webhook.send(&Notice::test(1_774_224_000)).unwrap();
         let (head, body) = thread.join().unwrap();
         let told: serde_json::Value = serde_json::from_str(&body).unwrap();
@@ -178,14 +178,15 @@ mod tests {
             ("302 Found", true),
         ] {
             let (url, thread) = receiver(status);
-            let webhook = Webhook::new(&url, None, None, origin()).unwrap();
+            let webhook = Webhook::new(url, None, None, origin()).unwrap();
             let refused = webhook.send(&Notice::test(0)).unwrap_err();
             assert_eq!(refused.is_permanent, is_permanent, "{refused}");
             assert!(!format!("{refused} {webhook:?}").contains("/alerts"), "a path may be a password");
             let (head, _) = thread.join().unwrap();
             assert!(!head.contains("x-vtl-signature"));
         }
-        let nobody = Webhook::new("http://127.0.0.1:1/", None, None, origin()).unwrap();
+        let nobody =
+            Webhook::new(SecretAddress::new("http://127.0.0.1:1/".to_owned()), None, None, origin()).unwrap();
         assert!(!nobody.send(&Notice::test(0)).unwrap_err().is_permanent);
     }
 }

@@ -3,6 +3,7 @@
 
 use std::io::IoSlice;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use vtl_durable::{Disk, DiskError, DiskFile, Found, Open, SimDisk};
@@ -14,9 +15,23 @@ pub struct Write {
     pub bytes: Vec<u8>,
 }
 
+/// A part of a file that the system was asked to write to the medium.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Push {
+    pub path: PathBuf,
+    pub from: u64,
+    pub to: u64,
+    /// Bytes of the file that had been written, and that had been synced, at that moment.
+    pub written: u64,
+    pub synced: u64,
+}
+
 /// Keeps everything that is ever written, also what a crash takes back.
 #[derive(Clone, Default)]
-pub struct Recorder(Arc<Mutex<Vec<Write>>>);
+pub struct Recorder {
+    writes: Arc<Mutex<Vec<Write>>>,
+    pushes: Arc<Mutex<Vec<Push>>>,
+}
 
 impl Recorder {
     pub fn over(&self, disk: SimDisk) -> Recording {
@@ -24,7 +39,11 @@ impl Recorder {
     }
 
     pub fn take(&self) -> Vec<Write> {
-        std::mem::take(&mut self.0.lock().unwrap())
+        std::mem::take(&mut self.writes.lock().unwrap())
+    }
+
+    pub fn pushes(&self) -> Vec<Push> {
+        self.pushes.lock().unwrap().clone()
     }
 }
 
@@ -43,7 +62,13 @@ pub struct Recording {
 
 impl Recording {
     fn recorded(&self, path: &Path, file: Arc<dyn DiskFile>) -> Arc<dyn DiskFile> {
-        Arc::new(RecordingFile { file, path: path.to_path_buf(), recorder: self.recorder.clone() })
+        Arc::new(RecordingFile {
+            file,
+            path: path.to_path_buf(),
+            recorder: self.recorder.clone(),
+            written: AtomicU64::new(0),
+            synced: AtomicU64::new(0),
+        })
     }
 }
 
@@ -90,6 +115,8 @@ struct RecordingFile {
     file: Arc<dyn DiskFile>,
     path: PathBuf,
     recorder: Recorder,
+    written: AtomicU64,
+    synced: AtomicU64,
 }
 
 impl DiskFile for RecordingFile {
@@ -99,8 +126,17 @@ impl DiskFile for RecordingFile {
 
     fn write_at(&self, offset: u64, parts: &[IoSlice<'_>]) -> Result<(), DiskError> {
         let bytes = parts.iter().flat_map(|part| part.iter().copied()).collect();
-        self.recorder.0.lock().unwrap().push(Write { path: self.path.clone(), offset, bytes });
-        self.file.write_at(offset, parts)
+        self.recorder.writes.lock().unwrap().push(Write { path: self.path.clone(), offset, bytes });
+        let len = parts.iter().map(|part| part.len() as u64).sum::<u64>();
+        self.file.write_at(offset, parts)?;
+        self.written.fetch_max(offset + len, Ordering::SeqCst);
+        Ok(())
+    }
+
+    fn begin_writing(&self, offset: u64, len: u64) {
+        let (written, synced) = (self.written.load(Ordering::SeqCst), self.synced.load(Ordering::SeqCst));
+        let push = Push { path: self.path.clone(), from: offset, to: offset + len, written, synced };
+        self.recorder.pushes.lock().unwrap().push(push);
     }
 
     fn is_direct(&self) -> bool {
@@ -120,7 +156,10 @@ impl DiskFile for RecordingFile {
     }
 
     fn sync_data(&self) -> Result<(), DiskError> {
-        self.file.sync_data()
+        let written = self.written.load(Ordering::SeqCst);
+        self.file.sync_data()?;
+        self.synced.fetch_max(written, Ordering::SeqCst);
+        Ok(())
     }
 
     fn try_lock(&self) -> Result<bool, DiskError> {
