@@ -21,11 +21,11 @@ use vtl_store::{Folder, FolderState, Health, StoreError};
 use vtl_types::{LibraryName, PoolName};
 
 use super::route::{Nothing, Route, delete, field, get, post};
-use super::{parse, refused};
+use super::{parse, refusal, refused};
 use crate::daemon::{Daemon, internal, invalid, lock};
 use crate::own_files::not_ours;
 use crate::pools::rows::{self, KeyPlace, PoolRow, PoolState};
-use crate::pools::{Closed, MOST_POOLS, Pool, PoolError, overlap};
+use crate::pools::{Closed, MOST_POOLS, Pool, PoolError, SEE_DISK, is_of_the_path, overlap};
 use crate::state::hexadecimal;
 use crate::survey::Sight;
 
@@ -507,7 +507,12 @@ fn real_path(path: &Path) -> Answer<PathBuf> {
 
 /// A folder that cannot be looked at.
 fn unseen(error: &StoreError) -> ApiError {
-    invalid(error.to_string(), "let the server's user read the folder, or name another one")
+    match error {
+        StoreError::Io(disk) if !is_of_the_path(disk) => {
+            refusal(ErrorCode::Internal, &error.to_string(), SEE_DISK)
+        }
+        _ => invalid(error.to_string(), "let the server's user read the folder, or name another one"),
+    }
 }
 
 /// Folders of a new pool are empty; a pool that is taken in is where its home is said to be.
@@ -574,7 +579,7 @@ fn key_place(request: &CreatePool, state: &Path) -> Answer<Option<KeyPlace>> {
 pub(super) fn read_key(state: &Path, file: &str, method: StoreKeyMethod) -> Answer<StoreEncryption> {
     let remedy = "name a file of mode 0600 with the key, by its whole path, in a folder of your own";
     let path = not_ours(state, Path::new(file)).map_err(|why| invalid(format!("{file}: {why}"), remedy))?;
-    vtl_conf::store_key(&path, method).map_err(|why| invalid(why, remedy))
+    vtl_conf::store_key(&path, method).map_err(|(problem, remedy)| invalid(problem, &remedy))
 }
 
 fn chunk_bytes(bytes: u64) -> Answer<u64> {

@@ -1,5 +1,6 @@
 //! Requests about the configuration and the whole.
 
+use std::io;
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -7,15 +8,16 @@ use vtl_api::{
     ApiError, BackupFile, CheckConfig, ConfigValue, Done, ErrorCode, Problem, RebuildInventory, RebuildRow,
     SystemStatus, UpgradeStore,
 };
-use vtl_conf::{Origin, Surroundings};
+use vtl_conf::{ConfError, ConfErrors, Origin, Surroundings};
 use vtl_library::{Head, Verdict};
 use vtl_meta::MetaError;
 
 use super::route::{Nothing, Route, field, get, post};
-use super::{Answer, done, refused};
+use super::{Answer, done, refusal, refused};
 use crate::clock::rfc3339;
 use crate::daemon::{Daemon, invalid};
-use crate::state::hexadecimal;
+use crate::pools::SEE_DISK;
+use crate::state::{NotStaged, hexadecimal, stage_restore};
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
@@ -58,8 +60,8 @@ impl Daemon {
         let Some(file) = request.file.as_deref().map(Path::new).or(self.args.config.as_deref()) else {
             return Ok(done("there is no configuration file; the defaults are in effect", Vec::new()));
         };
-        let checked = vtl_conf::check(file, &Surroundings::of_process(root))
-            .map_err(|errors| invalid(errors.to_string(), "docs/configuration.md has every key"));
+        let checked =
+            vtl_conf::check(file, &Surroundings::of_process(root)).map_err(|errors| not_right(&errors));
         match request.file {
             Some(_) => field("file", checked),
             None => checked,
@@ -107,8 +109,7 @@ impl Daemon {
     /// A copy of the inventory: with it and the store's folder everything is there again.
     pub(super) fn system_backup(&self, request: &BackupFile) -> Answer<Done> {
         let file = absolute(&request.file)?;
-        let not_copied = |why: MetaError| invalid(why.to_string(), "name a file that does not exist yet");
-        field("file", self.meta.with(|meta| meta.copy_to(file)).map_err(not_copied))?;
+        field("file", self.meta.with(|meta| meta.copy_to(file)).map_err(|error| not_copied(&error)))?;
         Ok(done(
             format!("the inventory is copied to {}; the store itself is {}", request.file, self.pool_homes()),
             Vec::new(),
@@ -117,9 +118,7 @@ impl Daemon {
 
     /// The inventory cannot be exchanged under running devices: the copy is checked and takes its place at the next start.
     pub(super) fn system_restore(&self, request: &BackupFile) -> Answer<Done> {
-        let staged = crate::state::stage_restore(&self.state, absolute(&request.file)?);
-        let remedy = "name a copy that vtl system backup has written";
-        field("file", staged.map_err(|why| invalid(why, remedy)))?;
+        stage_restore(&self.state, absolute(&request.file)?).map_err(|error| not_staged(&error))?;
         Ok(done("the copy is checked and takes the inventory's place at the next start of vtld", Vec::new()))
     }
 
@@ -179,8 +178,69 @@ impl Daemon {
     }
 }
 
-/// A copy's path: one that is relative would be below whatever folder the server was started in.
-fn absolute(file: &str) -> Answer<&Path> {
+/// What is wrong with a configuration. The remedy is the first error's; the others have theirs behind them.
+fn not_right(errors: &ConfErrors) -> ApiError {
+    let told = |(at, error): (usize, &ConfError)| if at == 0 { error.fact() } else { error.to_string() };
+    let told: Vec<String> = errors.0.iter().enumerate().map(told).collect();
+    let remedy = errors.0.first().map_or("", |error| &error.remedy);
+    invalid(told.join("\n"), remedy)
+}
+
+/// A copy of the inventory was not made.
+fn not_copied(error: &MetaError) -> ApiError {
+    let told = error.to_string();
+    match error {
+        MetaError::Exists(path) => {
+            invalid(format!("{} exists and is not overwritten", path.display()), "choose another name")
+        }
+        MetaError::Io { source, .. } => {
+            not_at(told, source, "name a file that does not exist yet, in a folder that vtld may write to")
+        }
+        _ if error.is_disk_full() => refusal(ErrorCode::Full, &told, FREE_OR_ELSEWHERE),
+        _ => refusal(ErrorCode::Internal, &told, SEE_DISK),
+    }
+}
+
+/// A copy of the inventory does not wait to take its place.
+fn not_staged(error: &NotStaged) -> ApiError {
+    let told = error.to_string();
+    let free = "free space on the disk of the state folder";
+    match error {
+        NotStaged::Named(_, source) => {
+            not_at(told, source, "name a file that is there and that vtld may read")
+        }
+        NotStaged::NoCopy(..) => {
+            let remedy = "name what vtl system backup of this version or an older one has written";
+            invalid(told, remedy).about("file")
+        }
+        NotStaged::Own(_, source) if is_full(source) => refusal(ErrorCode::Full, &told, free),
+        NotStaged::Look(error) if error.is_disk_full() => refusal(ErrorCode::Full, &told, free),
+        NotStaged::Own(..) | NotStaged::Look(_) => refusal(ErrorCode::Internal, &told, SEE_DISK),
+    }
+}
+
+/// What helps when the disk of a file that was named is full.
+const FREE_OR_ELSEWHERE: &str = "free space there, or name a file on another disk";
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+/// The file that a request names could not be read or written. `remedy` is for those errors that another path helps against.
+pub(super) fn not_at(told: String, error: &io::Error, remedy: &str) -> ApiError {
+    use io::ErrorKind::{
+        AlreadyExists, InvalidFilename, InvalidInput, IsADirectory, NotADirectory, NotFound, PermissionDenied,
+    };
+    match error.kind() {
+        AlreadyExists | InvalidFilename | InvalidInput | IsADirectory | NotADirectory | NotFound
+        | PermissionDenied => invalid(told, remedy).about("file"),
+        _ if is_full(error) => refusal(ErrorCode::Full, &told, FREE_OR_ELSEWHERE).about("file"),
+        _ => refusal(ErrorCode::Internal, &told, SEE_DISK),
+    }
+}
+
+/// A file's path: one that is relative would be below whatever folder the server was started in.
+pub(super) fn absolute(file: &str) -> Answer<&Path> {
     let path = Path::new(file);
     match path.is_absolute() {
         true => Ok(path),

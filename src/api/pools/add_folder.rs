@@ -7,9 +7,9 @@ use vtl_durable::{Disk, DiskError, RealDisk};
 use vtl_store::site::{self, Site};
 use vtl_store::{Health, StoreError};
 
-use super::{field, refused, unseen};
-use crate::daemon::{Daemon, internal, invalid, lock};
-use crate::pools::{Pool, rows};
+use super::{field, refusal, refused, unseen};
+use crate::daemon::{Daemon, invalid, lock};
+use crate::pools::{Pool, SEE_DISK, is_of_the_path, rows};
 
 impl Daemon {
     /// Adds a folder for packs to a pool that the inventory lists:
@@ -47,8 +47,7 @@ impl Daemon {
         }
         let folder = field("path", self.new_folder(&asked.path, &[]))?;
         field("path", refuse_used(&pool, &folder))?;
-        let unmade = |error: DiskError| invalid(error.to_string(), "its parent must be there, and writable");
-        field("path", make(&folder).map_err(unmade))?;
+        field("path", make(&folder).map_err(|error| unmade(&error)))?;
         field("path", pool.store.check_folder(&folder).map_err(|error| not_taken_in(&error)))?;
         self.meta
             .change(|tx| Ok(rows::add_folder(tx, &pool.name, &folder)?))
@@ -90,6 +89,13 @@ fn refuse_used(pool: &Pool, folder: &Path) -> Result<(), ApiError> {
     })
 }
 
+fn unmade(error: &DiskError) -> ApiError {
+    match is_of_the_path(error) {
+        true => invalid(error.to_string(), "name a folder whose parent is there, and writable for vtld"),
+        false => refusal(ErrorCode::Internal, &error.to_string(), SEE_DISK),
+    }
+}
+
 fn make(folder: &Path) -> Result<(), DiskError> {
     let disk = RealDisk::new();
     disk.create_folder(folder)?;
@@ -99,9 +105,7 @@ fn make(folder: &Path) -> Result<(), DiskError> {
 fn not_taken_in(error: &StoreError) -> ApiError {
     match error {
         StoreError::Folder { .. } => invalid(error.to_string(), "name an empty folder"),
-        _ => ApiError {
-            remedy: Some("check its disk, then ask again".to_owned()),
-            ..internal(&error.to_string())
-        },
+        StoreError::Io(disk) if is_of_the_path(disk) => unmade(disk),
+        _ => refusal(ErrorCode::Internal, &error.to_string(), "check its disk, then ask again"),
     }
 }
