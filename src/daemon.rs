@@ -18,7 +18,7 @@ use vtl_migrate::Lazies;
 use vtl_store::{Health, OwnerId, Store};
 use vtl_types::{ByteCount, CartridgeId, Generation, Label, LibraryName, PoolName};
 
-use crate::access::Access;
+use crate::access::{Access, refusal};
 use crate::alerts::Alerts;
 use crate::args::Args;
 use crate::ballast::Ballast;
@@ -636,12 +636,7 @@ impl Daemon {
                 Ok(()) => ids.push(id),
                 Err(why) => {
                     forget_unused(pool, &ids);
-                    return Err(vtl_api::ApiError {
-                        code: ErrorCode::Internal,
-                        message: why,
-                        remedy: None,
-                        field: None,
-                    });
+                    return Err(refusal(ErrorCode::Internal, why, "see vtl system status and the log"));
                 }
             }
         }
@@ -905,7 +900,7 @@ fn install(meta: &SharedMeta) -> Result<InstallationId, String> {
             Ok(id)
         }
     })
-    .map_err(|e| e.to_string())
+    .map_err(|e| e.advised())
 }
 
 /// The cartridges that are in a pool, listed or not.

@@ -4,9 +4,9 @@ use vtl_api::{ApiError, ErrorCode, IngestCartridge, JobDetail};
 use vtl_jobs::{Failure, Trouble};
 use vtl_library::{LibraryError, NewCartridges, NewPlace};
 use vtl_migrate::{INGEST, IngestRequest};
-use vtl_types::{ByteCount, Label, LibraryName};
+use vtl_types::{Label, LibraryName};
 
-use crate::api::{field, parse};
+use crate::api::{field, new_size, no_room, parse};
 use crate::daemon::Daemon;
 
 impl Daemon {
@@ -29,11 +29,12 @@ impl Daemon {
                 remedy: Some("choose another label, or remove the one that is here".to_owned()),
                 field: Some("label".to_owned()),
             },
-            error => crate::api::refused(&error),
+            error => no_room("library")(crate::api::refused(&error)),
         })?;
         let defaults = self.config().cartridge.clone();
         let native = label.media().generation.native_capacity();
-        let capacity = asked.size_bytes.map(ByteCount).or(defaults.size).unwrap_or(native);
+        let asked_size = field("size_bytes", asked.size_bytes.map(new_size).transpose())?;
+        let capacity = asked_size.or(defaults.size).unwrap_or(native);
         let request = IngestRequest {
             label: label.to_string(),
             device: asked.device.clone(),

@@ -11,7 +11,7 @@ use vtl_types::{ByteCount, Label, LibraryName, MediaForm, MediaKind, Place};
 
 use super::page::{Cursor, Page, Wanted};
 use super::route::{Nothing, Route, delete, field, get, list, patch, post};
-use super::{Answer, done, failed, not_carried, parse, refused};
+use super::{Answer, done, failed, no_room, not_carried, parse, refused};
 use crate::clock::rfc3339;
 use crate::daemon::{Daemon, internal, invalid, lock};
 use crate::exports::Beside;
@@ -103,6 +103,17 @@ fn not_reserved(owner: &LiveLibrary, cartridge: &Cartridge) -> Answer<()> {
             remedy: Some("let that host release it, or use --force".to_owned()),
             field: None,
         }),
+    }
+}
+
+/// What a new cartridge is to hold, as `cartridge.size` may say it.
+pub(crate) fn new_size(bytes: u64) -> Answer<ByteCount> {
+    match vtl_conf::CARTRIDGE_BYTES.contains(&bytes) {
+        true => Ok(ByteCount(bytes)),
+        false => {
+            let message = format!("a cartridge of {bytes} bytes cannot be");
+            Err(invalid(message, "write a size from 1m (1048576) to 64t, or leave it out"))
+        }
     }
 }
 
@@ -226,7 +237,8 @@ impl Daemon {
         let new =
             NewCartridges { first, count: request.count, library: Some(library), place: NewPlace::Slot };
         let pool = field("pool", self.pool_of_new(new.library.as_ref(), request.pool.as_deref()))?;
-        let made = self.make_cartridges_in(&pool, &new, request.size_bytes.map(ByteCount))?;
+        let size = field("size_bytes", request.size_bytes.map(new_size).transpose())?;
+        let made = self.make_cartridges_in(&pool, &new, size).map_err(no_room("count"))?;
         if let Some(live) = new.library.as_ref().and_then(|name| self.library(name)) {
             live.contents_changed();
         }

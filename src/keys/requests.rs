@@ -141,7 +141,7 @@ fn not_imported(error: KeyRefused) -> ApiError {
 /// The one place where refusals of keys become the API's.
 pub(crate) fn refused(error: KeyRefused) -> ApiError {
     let (code, remedy) = match &error {
-        KeyRefused::Name(_) => (ErrorCode::Invalid, "choose a name such as off-site"),
+        KeyRefused::Name(_) => (ErrorCode::Invalid, crate::given_name::HOW),
         KeyRefused::File { .. } => {
             (ErrorCode::Invalid, "name a file of the server's machine with one key, as docs/keys.md says")
         }

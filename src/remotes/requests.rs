@@ -220,9 +220,7 @@ pub(crate) fn refused(error: RemoteRefused) -> ApiError {
             "set another remote for these libraries, and wait for these jobs or cancel them",
         ),
         RemoteRefused::Own { .. } => (ErrorCode::Invalid, "choose a folder on another disk"),
-        RemoteRefused::Name(_) => {
-            (ErrorCode::Invalid, "write a name such as off-site; vtl remote ls shows those that there are")
-        }
+        RemoteRefused::Name(_) => (ErrorCode::Invalid, crate::given_name::HOW),
         RemoteRefused::Setting { .. } | RemoteRefused::Driver(_) => {
             (ErrorCode::Invalid, "docs/remotes.md has the settings of each type")
         }

@@ -314,7 +314,7 @@ fn a_foreign_cartridge_cannot_be_loaded_until_it_is_released_and_that_of_a_known
     let load = |method: &str, path: String, body: Value| {
         let (status, told) = other.ask(method, &path, &body);
         assert!(
-            status == 409 && told["message"].as_str().unwrap().contains("vtl cartridge release"),
+            status == 409 && told["remedy"].as_str().unwrap().contains("vtl cartridge release"),
             "{told}"
         );
     };

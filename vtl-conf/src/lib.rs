@@ -25,6 +25,7 @@ mod watch;
 
 use std::{collections::BTreeMap, ffi::OsString, path::Path};
 
+pub use check::CARTRIDGE_BYTES;
 pub use config::{
     Access, Api, CartridgeDefaults, Collections, Compress, Config, DefaultLibrary, Digest, DirectIo,
     ForeignBundles, Hooks, Iscsi, Jobs, Library, Log, LogFormat, LogLevel, Migrate, Retention, Setting,
