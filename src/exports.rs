@@ -115,7 +115,7 @@ impl Daemon {
         self.can_sign(asked.sign_with.as_deref().or_else(|| settings.sign_with()))?;
         let sizes = vtl_migrate::CHUNK_SIZES;
         if let Some(bytes) = asked.chunk_size_bytes.filter(|bytes| !sizes.contains(bytes)) {
-            let why = format!("chunk_size_bytes: objects of {bytes} bytes cannot be");
+            let why = format!("objects of {bytes} bytes cannot be");
             return Err(invalid(why, "write a size from 1m to 1t").about("chunk_size_bytes"));
         }
         let compress = is_one_of(asked.compress.as_deref(), &["zstd", "lz4", "none"], "compression");
@@ -270,6 +270,12 @@ impl Daemon {
     pub(crate) fn export_prune(&self, asked: &PruneExports) -> Result<JobDetail, ApiError> {
         let name = asked.folder.as_deref().map(parse_folder).transpose()?;
         self.opened("remote", &asked.remote)?;
+        // Whether the folder is complete and needs it, its job sees.
+        let is_other = |confirm: &&str| asked.folder.as_deref() != Some(*confirm);
+        if let Some(confirm) = asked.confirm.as_deref().filter(is_other) {
+            let message = format!("'{}' is not the folder that is to go", confirm.escape_debug());
+            return Err(invalid(message, "write the folder's name once more").about("confirm"));
+        }
         let PruneExports { remote, folder, confirm } = asked.clone();
         self.begin(PRUNE, name.map(|name| name.label.to_string()), &PruneRequest { remote, folder, confirm })
     }

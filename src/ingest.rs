@@ -15,6 +15,7 @@ impl Daemon {
         let label: Label = field("label", parse(&asked.label))?;
         let library = asked.library.as_deref().map(|name| self.library_named(name)).transpose();
         let library = field("library", library)?;
+        let size = field("size_bytes", asked.size_bytes.map(new_size).transpose())?;
         field("device", crate::tape_device::look(&asked.device).map_err(refused))?;
         let new = NewCartridges {
             first: label,
@@ -33,8 +34,7 @@ impl Daemon {
         })?;
         let defaults = self.config().cartridge.clone();
         let native = label.media().generation.native_capacity();
-        let asked_size = field("size_bytes", asked.size_bytes.map(new_size).transpose())?;
-        let capacity = asked_size.or(defaults.size).unwrap_or(native);
+        let capacity = size.or(defaults.size).unwrap_or(native);
         let request = IngestRequest {
             label: label.to_string(),
             device: asked.device.clone(),

@@ -86,7 +86,7 @@ impl Access {
         let may = may.ok_or_else(|| not_there(&ask.user))?;
         let who = Who::from(&whose);
         if caller.who != who {
-            field("user", vtl_auth::governed(roles, may).map_err(|error| super::refused(&error)))?;
+            vtl_auth::governed(roles, may).map_err(|error| super::refused(&error))?;
         }
         let ended = sessions.end(&whose, now());
         let who = who.text();

@@ -206,7 +206,7 @@ impl Daemon {
             });
         }
         let name = live.name.clone();
-        field("targets", self.loosen(|tx| vtl_library::set_layout(tx, &name, wanted).map(|()| true)))?;
+        self.loosen(|tx| vtl_library::set_layout(tx, &name, wanted).map(|()| true))?;
         drop(live);
         self.leave(&name, &targets)?;
         let library = self.meta.read(|tx| vtl_library::library(tx, &name)).map_err(|e| refused(&e))?;

@@ -143,7 +143,8 @@ pub(crate) fn refused(error: KeyRefused) -> ApiError {
     let (code, remedy) = match &error {
         KeyRefused::Name(_) => (ErrorCode::Invalid, crate::given_name::HOW),
         KeyRefused::File { .. } => {
-            (ErrorCode::Invalid, "name a file of the server's machine with one key, as docs/keys.md says")
+            let remedy = "name a file with one key, as docs/keys.md says, by its whole path, in a folder of your own";
+            (ErrorCode::Invalid, remedy)
         }
         KeyRefused::Unknown(_) => (ErrorCode::NotFound, "see vtl key ls; vtl key import FILE --name K"),
         KeyRefused::Exists(_) => (ErrorCode::Exists, "choose another name"),

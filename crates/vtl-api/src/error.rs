@@ -15,7 +15,7 @@ pub struct ApiError {
     pub message: String,
     /// What to do about it.
     pub remedy: Option<String>,
-    /// The member of the body, the parameter or the header that has to change, as the request spells it; none where no other value would help.
+    /// What has to change: a member of the body, a parameter or a header, as the request spells it; none where no other value would help.
     pub field: Option<String>,
 }
 
@@ -42,7 +42,7 @@ pub struct ProblemDetails {
     /// What to do about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remedy: Option<String>,
-    /// The member of the body, the parameter or the header that is wrong, where that is known.
+    /// What has to change: a member of the body, a parameter or a header, as the request spells it; none where no other value would help.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub field: Option<String>,
 }

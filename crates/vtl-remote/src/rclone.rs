@@ -56,7 +56,7 @@ impl RcloneRemote {
     ///
     /// # Errors
     ///
-    /// [`Class::Misconfigured`] for a remote that is not `name:` or `name:path`, or a spool folder that is not there.
+    /// [`Class::Misconfigured`] for a remote that is not `name:` or `name:path`, [`Class::Local`] for a spool folder that is not there.
     pub fn open(config: RcloneConfig) -> Result<Self, Error> {
         let refuse = |why: String| Error::new(Class::Misconfigured, Doing::Open, why).on(&config.name);
         if !is_named_remote(&config.remote) {
@@ -70,7 +70,8 @@ impl RcloneRemote {
             return Err(refuse("a flag has a zero byte".to_owned()).of_setting("rclone_flag"));
         }
         if !config.spool.is_dir() {
-            return Err(refuse(format!("the spool folder {} is not there", config.spool.display())));
+            let why = format!("the spool folder {} is not there", config.spool.display());
+            return Err(Error::new(Class::Local, Doing::Open, why).on(&config.name));
         }
         let program = Program::new(&config.program, &config.flags, &config.retry_exit_codes);
         Ok(Self { config: Arc::new(config), program })

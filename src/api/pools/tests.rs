@@ -404,7 +404,8 @@ fn no_file_of_the_state_folder_becomes_a_key_of_a_pool_or_of_exports() {
             daemon.key_import(&import).unwrap_err(),
         ] {
             assert_eq!(refused.code, ErrorCode::Invalid);
-            assert!(refused.message.contains("a folder of your own"), "{}", refused.message);
+            assert!(refused.message.contains("for this server alone"), "{}", refused.message);
+            assert!(refused.remedy.unwrap().contains("a folder of your own"), "{}", refused.message);
         }
     }
     daemon.stop();
