@@ -47,7 +47,7 @@ fn write_new(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
 /// What the store says of its key.
 fn not_for_the_key(error: &StoreError) -> ApiError {
     let (code, remedy) = match error {
-        StoreError::Key { .. } => (ErrorCode::Conflict, "ask again, with the key of now"),
+        StoreError::Key { .. } => (ErrorCode::Conflict, "do what it says, then ask again"),
         StoreError::ReadOnly { .. } => (ErrorCode::Conflict, "check the disk, then restart vtld"),
         _ => (ErrorCode::Internal, SEE_DISK),
     };

@@ -182,7 +182,7 @@ impl Daemon {
 fn not_right(errors: &ConfErrors) -> ApiError {
     let told = |(at, error): (usize, &ConfError)| if at == 0 { error.fact() } else { error.to_string() };
     let told: Vec<String> = errors.0.iter().enumerate().map(told).collect();
-    let remedy = errors.0.first().map_or("", |error| &error.remedy);
+    let remedy = errors.0.first().map_or("", |error| error.remedy.as_str());
     invalid(told.join("\n"), remedy)
 }
 
