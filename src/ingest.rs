@@ -24,12 +24,12 @@ impl Daemon {
             library,
         };
         self.meta.read(|tx| vtl_library::plan_cartridges(tx, &new)).map_err(|error| match error {
-            LibraryError::LabelTaken(_) => ApiError {
-                code: ErrorCode::Exists,
-                message: format!("a cartridge {label} is here already"),
-                remedy: Some("choose another label, or remove the one that is here".to_owned()),
-                field: Some("label".to_owned()),
-            },
+            LibraryError::LabelTaken(_) => ApiError::new(
+                ErrorCode::Exists,
+                format!("a cartridge {label} is here already"),
+                "choose another label, or remove the one that is here",
+            )
+            .about("label"),
             error => no_room("library")(crate::api::refused(&error)),
         })?;
         let defaults = self.config().cartridge.clone();
@@ -46,11 +46,8 @@ impl Daemon {
     }
 
     fn library_named(&self, name: &str) -> Result<LibraryName, ApiError> {
-        let unknown = || ApiError {
-            code: ErrorCode::NotFound,
-            message: format!("no library '{name}'"),
-            remedy: Some("see vtl library ls".to_owned()),
-            field: None,
+        let unknown = || {
+            ApiError::new(ErrorCode::NotFound, format!("no library '{name}'"), "see vtl library ls")
         };
         let name: LibraryName = name.parse().map_err(|_| unknown())?;
         self.library(&name).map(|live| live.name.clone()).ok_or_else(unknown)

@@ -9,7 +9,7 @@ use vtl_types::Secret;
 use zeroize::Zeroizing;
 
 use super::caller::{ROOT, state};
-use super::{Access, Who, bearer, now, refusal};
+use super::{Access, Who, bearer, now};
 use crate::api::field;
 use crate::daemon::lock;
 
@@ -31,10 +31,10 @@ const RESERVED: [&str; 4] = [ROOT, "vtld", TOKEN, UNKNOWN];
 
 pub(super) fn user_name(text: &str) -> Result<UserName, ApiError> {
     let how = "write a name such as ann or ann@example.org: letters, digits, '.', '_', '-' and '@', a letter or digit first";
-    let name: UserName = text.parse().map_err(|why: String| refusal(ErrorCode::Invalid, why, how))?;
+    let name: UserName = text.parse().map_err(|why: String| ApiError::new(ErrorCode::Invalid, why, how))?;
     if RESERVED.contains(&name.as_str()) {
         let why = format!("no user can be called '{name}'");
-        return Err(refusal(ErrorCode::Invalid, why, "choose another name"));
+        return Err(ApiError::new(ErrorCode::Invalid, why, "choose another name"));
     }
     Ok(name)
 }
@@ -66,7 +66,7 @@ const fn misfit(ask: &LogIn) -> &'static str {
 
 /// The same words whatever was wrong.
 fn not_in() -> ApiError {
-    refusal(
+    ApiError::new(
         ErrorCode::Unauthorized,
         "the user, the password or the token is wrong",
         "try again, or ask an administrator",
@@ -90,7 +90,7 @@ impl Access {
             }
             _ => {
                 let why = "a log-in has a user and a password, or a token";
-                let error = refusal(ErrorCode::Invalid, why, "send {user, password} or {token}");
+                let error = ApiError::new(ErrorCode::Invalid, why, "send {user, password} or {token}");
                 return Err(error.about(misfit(ask)));
             }
         };
@@ -173,7 +173,7 @@ impl Access {
     ) -> Result<T, ApiError> {
         let trial = lock(&self.throttle).attempt(who, now().count_s).map_err(|wait_s| {
             let remedy = format!("wait {wait_s} seconds");
-            refusal(ErrorCode::TooManyRequests, "too many attempts have failed", &remedy)
+            ApiError::new(ErrorCode::TooManyRequests, "too many attempts have failed", remedy)
         })?;
         let outcome = attempt();
         if outcome.is_ok() {
@@ -195,7 +195,7 @@ impl Access {
         let over = || {
             let remedy = "take the link that vtld printed last, within an hour; restart vtld for a new one";
             let why = "the one-time link is wrong, used or over";
-            refusal(ErrorCode::Unauthorized, why, remedy).about("token")
+            ApiError::new(ErrorCode::Unauthorized, why, remedy).about("token")
         };
         let given: Option<Bearer> = bearer(&ask.token, Kind::Setup);
         // Held until the user is there: one link makes one user.

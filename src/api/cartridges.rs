@@ -97,12 +97,11 @@ fn not_reserved(owner: &LiveLibrary, cartridge: &Cartridge) -> Answer<()> {
     let holder = bay.unit.call(|drive| crate::drive::holder(drive)).map_err(failed)?;
     match holder {
         None => Ok(()),
-        Some(holder) => Err(ApiError {
-            code: ErrorCode::Conflict,
-            message: format!("drive {number}, which holds {}, is reserved by {holder}", cartridge.label),
-            remedy: Some("let that host release it, or use --force".to_owned()),
-            field: None,
-        }),
+        Some(holder) => Err(ApiError::new(
+            ErrorCode::Conflict,
+            format!("drive {number}, which holds {}, is reserved by {holder}", cartridge.label),
+            "let that host release it, or use --force",
+        )),
     }
 }
 
@@ -399,12 +398,11 @@ impl Daemon {
         let _one_at_a_time = lock(&self.changes);
         let label: Label = parse(label)?;
         if self.find(label.as_str())?.state != CartridgeState::Removing {
-            return Err(ApiError {
-                code: ErrorCode::Conflict,
-                message: format!("{label} is not in the trash"),
-                remedy: None,
-                field: None,
-            });
+            return Err(ApiError::new(
+                ErrorCode::Conflict,
+                format!("{label} is not in the trash"),
+                "vtl cartridge trash shows what is there",
+            ));
         }
         let kept = self.meta.change(|tx| vtl_library::cancel_remove(tx, label)).map_err(|e| refused(&e))?;
         self.meta.forget_trashed(kept.id);

@@ -486,6 +486,16 @@ fn all_refused() -> Vec<Refused> {
 }
 
 #[test]
+fn whoever_may_not_end_the_sessions_of_somebody_is_told_of_no_other_value_that_would_help() {
+    let place = Place::new();
+    add_user(&place.door.daemon, "adm", "administrator");
+    add_user(&place.door.daemon, "sam", "security-officer");
+    let (status, answer) = place.ask("adm", ("DELETE", "/sessions"), &json!({ "user": "sam" }));
+    assert_eq!((status, answer.get("field")), (403, None), "{answer}");
+    assert!(answer["remedy"].is_string(), "{answer}");
+}
+
+#[test]
 fn where_there_is_no_room_the_member_is_named_that_would_find_some() {
     let place = Place::new();
     let small = r#"{"name":"small","profile":"ibm-03584l32","drives":1,"slots":1,"mailslots":0}"#;

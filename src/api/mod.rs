@@ -189,11 +189,11 @@ async fn in_our_words(response: Response) -> Response {
             allowed.as_ref().and_then(|allowed| allowed.to_str().ok()).unwrap_or("others").to_owned();
         let message = "the path does not have this method";
         let mut told =
-            error_response(&refusal(ErrorCode::MethodNotAllowed, message, &format!("use {methods}")));
+            error_response(&ApiError::new(ErrorCode::MethodNotAllowed, message, format!("use {methods}")));
         told.headers_mut().extend(allowed.map(|allowed| (header::ALLOW, allowed)));
         return told;
     }
-    error_response(&refusal(ErrorCode::Invalid, "the request cannot be read", "see docs/openapi.json"))
+    error_response(&ApiError::new(ErrorCode::Invalid, "the request cannot be read", "see docs/openapi.json"))
 }
 
 /// The library's own refusals are plain text.
@@ -204,12 +204,8 @@ fn is_ours(response: &Response) -> bool {
     })
 }
 
-fn refusal(code: ErrorCode, message: &str, remedy: &str) -> ApiError {
-    ApiError { code, message: message.to_owned(), remedy: Some(remedy.to_owned()), field: None }
-}
-
 fn not_found(message: &str) -> Response {
-    error_response(&refusal(ErrorCode::NotFound, message, "see docs/openapi.json for what there is"))
+    error_response(&ApiError::new(ErrorCode::NotFound, message, "see docs/openapi.json for what there is"))
 }
 
 /// A refusal as it is sent.
@@ -259,7 +255,7 @@ fn runtime() -> Answer<Handle> {
 const REPORT: &str = "restart vtld, and report what its log says";
 
 fn failed(failed: Failed) -> ApiError {
-    refusal(ErrorCode::Internal, &failed.to_string(), REPORT)
+    ApiError::new(ErrorCode::Internal, failed.to_string(), REPORT)
 }
 
 fn done(message: impl Into<String>, names: Vec<String>) -> Done {
@@ -336,9 +332,9 @@ pub fn not_carried(error: &CarryError) -> ApiError {
     match error {
         CarryError::Refused(error) => refused(error),
         CarryError::Eject { .. } | CarryError::Load { .. } => {
-            refusal(ErrorCode::Internal, &error.to_string(), "see vtl system status and vtl store check")
+            ApiError::new(ErrorCode::Internal, error.to_string(), "see vtl system status and vtl store check")
         }
-        CarryError::Failed(_) => refusal(ErrorCode::Internal, &error.to_string(), REPORT),
+        CarryError::Failed(_) => ApiError::new(ErrorCode::Internal, error.to_string(), REPORT),
     }
 }
 

@@ -5,7 +5,6 @@ use axum::http::{HeaderMap, header};
 use serde::de::DeserializeOwned;
 use vtl_api::{ApiError, ErrorCode};
 
-use super::refusal;
 use crate::daemon::invalid;
 
 /// What serde says before the name of a field that it has no place for, or none of.
@@ -73,7 +72,7 @@ pub(super) fn is_json(headers: &HeaderMap) -> Result<(), ApiError> {
         return Ok(());
     }
     let message = format!("the body is '{kind}'");
-    let error = refusal(ErrorCode::NotJson, &message, "send JSON, with Content-Type: application/json");
+    let error = ApiError::new(ErrorCode::NotJson, message, "send JSON, with Content-Type: application/json");
     Err(error.about("Content-Type"))
 }
 

@@ -22,7 +22,7 @@ use vtl_store::{GcRule, PassphraseCost, StoreError};
 use super::pools::read_key;
 use super::route::{Route, field, get, post};
 use super::system::{absolute, not_at};
-use super::{Planned, refusal, refused};
+use super::{Planned, refused};
 use crate::daemon::{Daemon, internal, invalid, lock};
 use crate::jobs;
 use crate::pools::rows::KeyPlace;
@@ -51,7 +51,7 @@ fn not_for_the_key(error: &StoreError) -> ApiError {
         StoreError::ReadOnly { .. } => (ErrorCode::Conflict, "check the disk, then restart vtld"),
         _ => (ErrorCode::Internal, SEE_DISK),
     };
-    refusal(code, &error.to_string(), remedy)
+    ApiError::new(code, error.to_string(), remedy)
 }
 
 /// A pool without a key has none to change or to copy.
@@ -60,7 +60,12 @@ fn encrypted(pool: &Pool) -> Answer<()> {
         Some(_) => Ok(()),
         None => {
             let message = format!("pool {} is not encrypted, so it has no key", pool.name);
-            Err(refusal(ErrorCode::Conflict, &message, "name an encrypted pool: vtl pool ls").about("pool"))
+            Err(ApiError::new(
+                ErrorCode::Conflict,
+                message,
+                "name an encrypted pool: vtl pool ls",
+            )
+            .about("pool"))
         }
     }
 }

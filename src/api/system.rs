@@ -13,7 +13,7 @@ use vtl_library::{Head, Verdict};
 use vtl_meta::MetaError;
 
 use super::route::{Nothing, Route, field, get, post};
-use super::{Answer, done, refusal, refused};
+use super::{Answer, done, refused};
 use crate::clock::rfc3339;
 use crate::daemon::{Daemon, invalid};
 use crate::pools::SEE_DISK;
@@ -109,7 +109,7 @@ impl Daemon {
     /// A copy of the inventory: with it and the store's folder everything is there again.
     pub(super) fn system_backup(&self, request: &BackupFile) -> Answer<Done> {
         let file = absolute(&request.file)?;
-        field("file", self.meta.with(|meta| meta.copy_to(file)).map_err(|error| not_copied(&error)))?;
+        self.meta.with(|meta| meta.copy_to(file)).map_err(|error| not_copied(&error))?;
         Ok(done(
             format!("the inventory is copied to {}; the store itself is {}", request.file, self.pool_homes()),
             Vec::new(),
@@ -124,12 +124,12 @@ impl Daemon {
 
     pub(super) fn system_rebuild(&self, request: &RebuildInventory) -> Answer<Vec<RebuildRow>> {
         if !request.plan {
-            return Err(ApiError {
-                code: ErrorCode::Unsupported,
-                message: "a running inventory is not rebuilt".to_owned(),
-                remedy: Some("see --plan; stop vtld, move inventory.db away and start it: it lists every cartridge again".to_owned()),
-                field: Some("plan".to_owned()),
-            });
+            return Err(ApiError::new(
+                ErrorCode::Unsupported,
+                "a running inventory is not rebuilt",
+                "see --plan; stop vtld, move inventory.db away and start it: it lists every cartridge again",
+            )
+            .about("plan"));
         }
         let (heads, broken) = self.heads();
         let plan = self.meta.read(|tx| vtl_library::plan_rebuild(tx, &heads)).map_err(|e| refused(&e))?;
@@ -191,13 +191,16 @@ fn not_copied(error: &MetaError) -> ApiError {
     let told = error.to_string();
     match error {
         MetaError::Exists(path) => {
-            invalid(format!("{} exists and is not overwritten", path.display()), "choose another name")
+            let told = format!("{} exists and is not overwritten", path.display());
+            invalid(told, "choose another name").about("file")
         }
         MetaError::Io { source, .. } => {
             not_at(told, source, "name a file that does not exist yet, in a folder that vtld may write to")
         }
-        _ if error.is_disk_full() => refusal(ErrorCode::Full, &told, FREE_OR_ELSEWHERE),
-        _ => refusal(ErrorCode::Internal, &told, SEE_DISK),
+        _ if error.is_disk_full() => {
+            ApiError::new(ErrorCode::Full, told, FREE_OR_ELSEWHERE).about("file")
+        }
+        _ => ApiError::new(ErrorCode::Internal, told, SEE_DISK),
     }
 }
 
@@ -213,9 +216,9 @@ fn not_staged(error: &NotStaged) -> ApiError {
             let remedy = "name what vtl system backup of this version or an older one has written";
             invalid(told, remedy).about("file")
         }
-        NotStaged::Own(_, source) if is_full(source) => refusal(ErrorCode::Full, &told, free),
-        NotStaged::Look(error) if error.is_disk_full() => refusal(ErrorCode::Full, &told, free),
-        NotStaged::Own(..) | NotStaged::Look(_) => refusal(ErrorCode::Internal, &told, SEE_DISK),
+        NotStaged::Own(_, source) if is_full(source) => ApiError::new(ErrorCode::Full, told, free),
+        NotStaged::Look(error) if error.is_disk_full() => ApiError::new(ErrorCode::Full, told, free),
+        NotStaged::Own(..) | NotStaged::Look(_) => ApiError::new(ErrorCode::Internal, told, SEE_DISK),
     }
 }
 
@@ -234,8 +237,8 @@ pub(super) fn not_at(told: String, error: &io::Error, remedy: &str) -> ApiError 
     match error.kind() {
         AlreadyExists | InvalidFilename | InvalidInput | IsADirectory | NotADirectory | NotFound
         | PermissionDenied => invalid(told, remedy).about("file"),
-        _ if is_full(error) => refusal(ErrorCode::Full, &told, FREE_OR_ELSEWHERE).about("file"),
-        _ => refusal(ErrorCode::Internal, &told, SEE_DISK),
+        _ if is_full(error) => ApiError::new(ErrorCode::Full, told, FREE_OR_ELSEWHERE).about("file"),
+        _ => ApiError::new(ErrorCode::Internal, told, SEE_DISK),
     }
 }
 
@@ -247,6 +250,52 @@ pub(super) fn absolute(file: &str) -> Answer<&Path> {
         false => {
             let remedy = "write one, since the server has its own working folder";
             Err(invalid(format!("{file} is no absolute path"), remedy).about("file"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_error_of_a_configuration_has_its_remedy_apart_and_the_others_have_theirs_behind_them() {
+        let error = |key: &str| ConfError {
+            origin: Origin::Default,
+            key: key.to_owned(),
+            value: String::new(),
+            problem: "made up".to_owned(),
+            remedy: format!("leave {key} out"),
+        };
+        let told = not_right(&ConfErrors(vec![error("a"), error("b")]));
+        assert_eq!(told.message, "default: a: made up\ndefault: b: made up; leave b out");
+        assert_eq!(told.remedy.as_deref(), Some("leave a out"));
+    }
+
+    #[test]
+    fn a_copy_names_the_file_where_another_one_would_help_and_nothing_where_the_disk_fails() {
+        let io = |kind: io::ErrorKind| io::Error::from(kind);
+        let file = || "/made-up".into();
+        let at = |kind| MetaError::Io { operation: "create", path: file(), source: io(kind) };
+        let damaged = || MetaError::Damaged { path: file(), findings: vec!["made up".to_owned()] };
+        for (refused, code, named) in [
+            (not_copied(&MetaError::Exists(file())), ErrorCode::Invalid, Some("file")),
+            (not_copied(&at(io::ErrorKind::PermissionDenied)), ErrorCode::Invalid, Some("file")),
+            (not_copied(&at(io::ErrorKind::StorageFull)), ErrorCode::Full, Some("file")),
+            (not_copied(&at(io::ErrorKind::Other)), ErrorCode::Internal, None),
+            (not_copied(&damaged()), ErrorCode::Internal, None),
+            (
+                not_staged(&NotStaged::Named(file(), io(io::ErrorKind::NotFound))),
+                ErrorCode::Invalid,
+                Some("file"),
+            ),
+            (not_staged(&NotStaged::NoCopy(file(), "made up".to_owned())), ErrorCode::Invalid, Some("file")),
+            (not_staged(&NotStaged::Own(file(), io(io::ErrorKind::StorageFull))), ErrorCode::Full, None),
+            (not_staged(&NotStaged::Own(file(), io(io::ErrorKind::Other))), ErrorCode::Internal, None),
+            (not_staged(&NotStaged::Look(at(io::ErrorKind::Other))), ErrorCode::Internal, None),
+        ] {
+            assert_eq!((refused.code, refused.field.as_deref()), (code, named), "{refused:?}");
+            assert!(refused.remedy.is_some(), "{refused:?}");
         }
     }
 }

@@ -73,12 +73,11 @@ impl Daemon {
 
     pub(super) fn vault_remove(&self, label: &str) -> Answer<Done> {
         if self.find(label)?.place != Place::Vault {
-            return Err(ApiError {
-                code: ErrorCode::Conflict,
-                message: format!("{label} is not in the vault"),
-                remedy: Some(format!("use vtl cartridge rm {label}")),
-                field: None,
-            });
+            return Err(ApiError::new(
+                ErrorCode::Conflict,
+                format!("{label} is not in the vault"),
+                format!("use vtl cartridge rm {label}"),
+            ));
         }
         self.cartridge_remove(label, &RemoveCartridge::default())
     }

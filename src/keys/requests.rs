@@ -34,14 +34,12 @@ impl Daemon {
         match request.sort.as_deref().unwrap_or(Sort::Ed25519.word()) {
             "ed25519" => {}
             "rsa" => {
-                return Err(ApiError {
-                    code: ErrorCode::Unsupported,
-                    message: "an RSA key that is here alone would be lost with this server, and with it what was encrypted for it".to_owned(),
-                    remedy: Some(format!(
-                        "make it with openssl genrsa -out key.pem 3072, keep that file elsewhere, and vtl key import key.pem --name {name}"
-                    )),
-                    field: Some("type".to_owned()),
-                });
+                return Err(ApiError::new(
+                    ErrorCode::Unsupported,
+                    "an RSA key that is here alone would be lost with this server, and with it what was encrypted for it",
+                    format!("make it with openssl genrsa -out key.pem 3072, keep that file elsewhere, and vtl key import key.pem --name {name}"),
+                )
+                .about("type"));
             }
             other => {
                 return Err(invalid(format!("'{other}' is no sort of key"), "write ed25519").about("type"));
@@ -92,14 +90,11 @@ impl Daemon {
         }
         match by.as_slice() {
             [] => Ok(()),
-            by => Err(ApiError {
-                code: ErrorCode::Conflict,
-                message: format!("key {name} is in use: {}", by.join(", ")),
-                remedy: Some(
-                    "set another key for these libraries, and wait for these jobs or cancel them".to_owned(),
-                ),
-                field: None,
-            }),
+            by => Err(ApiError::new(
+                ErrorCode::Conflict,
+                format!("key {name} is in use: {}", by.join(", ")),
+                "set another key for these libraries, and wait for these jobs or cancel them",
+            )),
         }
     }
 }
@@ -164,5 +159,5 @@ pub(crate) fn refused(error: KeyRefused) -> ApiError {
         ),
         KeyRefused::Disk(_) => (ErrorCode::Internal, "check the disk of the state folder"),
     };
-    ApiError { code, message: error.to_string(), remedy: Some(remedy.to_owned()), field: None }
+    ApiError::new(code, error.to_string(), remedy)
 }

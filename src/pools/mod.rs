@@ -25,7 +25,6 @@ use vtl_meta::Tx;
 use vtl_store::{DirectIo, Encryption, Options, OwnerId, PoolKey, Store, StoreError, site};
 use vtl_types::{CartridgeId, PoolName};
 
-use crate::access::refusal;
 use crate::daemon::{invalid, lock};
 use crate::keeper::Keeper;
 use crate::meta::SharedMeta;
@@ -149,7 +148,7 @@ impl From<PoolError> for ApiError {
                 (ErrorCode::Internal, "see the log, and check the disk of the state folder".to_owned())
             }
         };
-        Self { code, message: error.to_string(), remedy: Some(remedy), field: None }
+        Self::new(code, error.to_string(), remedy)
     }
 }
 
@@ -218,7 +217,7 @@ impl NotOpened {
             Self::Folder(error) if is_of_the_path(error) => {
                 invalid(told, "name a folder whose parent is there, and writable for vtld").about("paths")
             }
-            _ => refusal(ErrorCode::Internal, told, SEE_DISK),
+            _ => ApiError::new(ErrorCode::Internal, told, SEE_DISK),
         }
     }
 }
@@ -336,11 +335,12 @@ impl Pools {
 
     /// Memory for one pool more.
     fn share(&self) -> Result<usize, ApiError> {
-        lock(&self.shares).take().ok_or_else(|| ApiError {
-            code: ErrorCode::Full,
-            message: "too little of store.memory is left for another pool until the next start".to_owned(),
-            remedy: Some("restart vtld, which shares it out anew; or raise store.memory".to_owned()),
-            field: None,
+        lock(&self.shares).take().ok_or_else(|| {
+            ApiError::new(
+                ErrorCode::Full,
+                "too little of store.memory is left for another pool until the next start",
+                "restart vtld, which shares it out anew; or raise store.memory",
+            )
         })
     }
 

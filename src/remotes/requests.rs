@@ -232,7 +232,7 @@ pub(crate) fn refused(error: RemoteRefused) -> ApiError {
             (ErrorCode::Internal, "see the log, and check the disk of the state folder")
         }
     };
-    ApiError { code, message, remedy: Some(remedy.to_owned()), field: None }
+    ApiError::new(code, message, remedy)
 }
 
 #[cfg(test)]

@@ -48,6 +48,13 @@ pub struct ProblemDetails {
 }
 
 impl ApiError {
+    /// About no field; an empty remedy is none.
+    #[must_use]
+    pub fn new(code: ErrorCode, message: impl Into<String>, remedy: impl Into<String>) -> Self {
+        let remedy = Some(remedy.into()).filter(|remedy| !remedy.is_empty());
+        Self { code, message: message.into(), remedy, field: None }
+    }
+
     /// The same about one field of the request.
     #[must_use]
     pub fn about(self, field: impl Into<String>) -> Self {

@@ -364,6 +364,19 @@ mod tests {
     }
 
     #[test]
+    fn a_spool_folder_that_is_not_there_is_a_fault_of_this_machine() {
+        let config = RcloneConfig {
+            name: "cloud".to_owned(),
+            program: "rclone".into(),
+            remote: "gdrive:".to_owned(),
+            flags: Vec::new(),
+            spool: "/nonexistent/spool".into(),
+            retry_exit_codes: DEFAULT_RETRY_EXIT_CODES.to_vec(),
+        };
+        assert_eq!(RcloneRemote::open(config).err().map(|error| error.class()), Some(Class::Local));
+    }
+
+    #[test]
     fn an_md5_is_read_from_its_line_and_a_blank_is_none() {
         let line = b"d0654a6e43d74389766f63c5870289ae  c.img\n";
         assert_eq!(md5_of(line).map(|md5| md5[0]), Some(0xd0));
