@@ -117,17 +117,16 @@ impl Daemon {
             more => format!(" and {more} more"),
         };
         let example = named.first().map_or("LABEL", String::as_str);
-        Err(ApiError {
-            code: ErrorCode::Conflict,
-            message: format!(
+        Err(ApiError::new(
+            ErrorCode::Conflict,
+            format!(
                 "the store lacks {}{more}, which the inventory lists: a collection could take what is left of their data",
                 named.join(", ")
             ),
-            remedy: Some(format!(
+            format!(
                 "bring them back from a copy of the store, or give their data up: vtl cartridge rm {example} --now --confirm {example}"
-            )),
-            field: None,
-        })
+            ),
+        ))
     }
 
     /// Cartridges that are listed for a pool, or in the trash before their time is over, and that its store does not have.
@@ -180,7 +179,7 @@ impl Daemon {
                 "see the log, check the disk, and try again".to_owned(),
             ),
         };
-        ApiError { code, message, remedy: Some(remedy), field: None }
+        ApiError::new(code, message, remedy)
     }
 
     /// The cartridge that a file of the store belongs to: its folder has the owner's name.

@@ -636,12 +636,8 @@ impl Daemon {
                 Ok(()) => ids.push(id),
                 Err(why) => {
                     forget_unused(pool, &ids);
-                    return Err(vtl_api::ApiError {
-                        code: ErrorCode::Internal,
-                        message: why,
-                        remedy: None,
-                        field: None,
-                    });
+                    let remedy = "see vtl system status and the log";
+                    return Err(vtl_api::ApiError::new(ErrorCode::Internal, why, remedy));
                 }
             }
         }
@@ -905,7 +901,7 @@ fn install(meta: &SharedMeta) -> Result<InstallationId, String> {
             Ok(id)
         }
     })
-    .map_err(|e| e.to_string())
+    .map_err(|e| e.advised())
 }
 
 /// The cartridges that are in a pool, listed or not.
@@ -937,18 +933,14 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 pub(crate) fn internal(message: &str) -> vtl_api::ApiError {
-    vtl_api::ApiError { code: ErrorCode::Internal, message: message.to_owned(), remedy: None, field: None }
+    vtl_api::ApiError::new(ErrorCode::Internal, message, "")
 }
 
 /// A listener that others can reach in front of a target that nobody guards. `when`: what would lead to it.
 pub(crate) fn open_door(when: &str, errors: &ConfErrors) -> vtl_api::ApiError {
     let problems: Vec<&str> = errors.0.iter().map(|error| error.problem.as_str()).collect();
-    vtl_api::ApiError {
-        code: ErrorCode::Conflict,
-        message: format!("{when}{}", problems.join("; ")),
-        remedy: errors.0.first().map(|error| error.remedy.clone()),
-        field: None,
-    }
+    let remedy = errors.0.first().map_or("", |error| error.remedy.as_str());
+    vtl_api::ApiError::new(ErrorCode::Conflict, format!("{when}{}", problems.join("; ")), remedy)
 }
 
 /// What a reload says; of what has changed it names what waits.
@@ -962,8 +954,7 @@ fn configuration_read(waiting: &[(bool, &str)]) -> String {
 }
 
 pub(crate) fn invalid(message: String, remedy: &str) -> vtl_api::ApiError {
-    let remedy = (!remedy.is_empty()).then(|| remedy.to_owned());
-    vtl_api::ApiError { code: ErrorCode::Invalid, message, remedy, field: None }
+    vtl_api::ApiError::new(ErrorCode::Invalid, message, remedy)
 }
 
 #[cfg(test)]

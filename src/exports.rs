@@ -73,12 +73,11 @@ impl Daemon {
         let cartridge =
             self.meta.read(|tx| vtl_library::cartridge(tx, label)).map_err(|e| crate::api::refused(&e))?;
         if cartridge.state != CartridgeState::Normal {
-            return Err(ApiError {
-                code: ErrorCode::Conflict,
-                message: format!("{label} is in the trash"),
-                remedy: Some(format!("take it back first: vtl cartridge restore {label}")),
-                field: None,
-            });
+            return Err(ApiError::new(
+                ErrorCode::Conflict,
+                format!("{label} is in the trash"),
+                format!("take it back first: vtl cartridge restore {label}"),
+            ));
         }
         let settings = self.settings_for(cartridge.library.as_ref())?;
         self.check_export(asked, &settings)?;
@@ -115,7 +114,7 @@ impl Daemon {
         self.can_sign(asked.sign_with.as_deref().or_else(|| settings.sign_with()))?;
         let sizes = vtl_migrate::CHUNK_SIZES;
         if let Some(bytes) = asked.chunk_size_bytes.filter(|bytes| !sizes.contains(bytes)) {
-            let why = format!("chunk_size_bytes: objects of {bytes} bytes cannot be");
+            let why = format!("objects of {bytes} bytes cannot be");
             return Err(invalid(why, "write a size from 1m to 1t").about("chunk_size_bytes"));
         }
         let compress = is_one_of(asked.compress.as_deref(), &["zstd", "lz4", "none"], "compression");
@@ -157,22 +156,20 @@ impl Daemon {
         let is_begun = here.as_ref().and_then(|here| self.lazy_row(here.id));
         let is_begun = is_begun.is_some_and(|row| row.remote == remote && row.folder == folder);
         if here.is_some() && !is_begun {
-            return Err(ApiError {
-                code: ErrorCode::Exists,
-                message: format!("a cartridge {label} is here already"),
-                remedy: Some(
-                    "take it in under another label: --as LABEL; or remove the one that is here".to_owned(),
-                ),
-                field: Some("as_label".to_owned()),
-            });
+            return Err(ApiError::new(
+                ErrorCode::Exists,
+                format!("a cartridge {label} is here already"),
+                "take it in under another label: --as LABEL; or remove the one that is here",
+            )
+            .about("as_label"));
         }
         if asked.lazy && asked.pool.as_deref().is_some_and(|name| name != "default") {
-            return Err(ApiError {
-                code: ErrorCode::Unsupported,
-                message: "a lazy import into another pool than default is not supported".to_owned(),
-                remedy: Some("leave --lazy out, or --pool".to_owned()),
-                field: Some("lazy".to_owned()),
-            });
+            return Err(ApiError::new(
+                ErrorCode::Unsupported,
+                "a lazy import into another pool than default is not supported",
+                "leave --lazy out, or --pool",
+            )
+            .about("lazy"));
         }
         // A removal of the pool comes before, and there is none, or after, and finds the job.
         let _one_at_a_time = lock(&self.changes);
@@ -186,13 +183,12 @@ impl Daemon {
     /// Where the bundle lies that an export job has made, or found.
     fn exported_by(&self, id: JobId) -> Result<(String, String), ApiError> {
         let job = self.jobs.manager()?.show(id).map_err(|error| not_done(Some(id), &error))?.job;
-        let none = |why: &str| ApiError {
-            code: ErrorCode::Conflict,
-            message: format!("job {id} {why}"),
-            remedy: Some(
-                "name a remote and a folder on it; vtl export ls --remote REMOTE shows them".to_owned(),
-            ),
-            field: None,
+        let none = |why: &str| {
+            ApiError::new(
+                ErrorCode::Conflict,
+                format!("job {id} {why}"),
+                "name a remote and a folder on it; vtl export ls --remote REMOTE shows them",
+            )
         };
         if job.kind != EXPORT {
             return Err(none("is no export"));
@@ -270,6 +266,12 @@ impl Daemon {
     pub(crate) fn export_prune(&self, asked: &PruneExports) -> Result<JobDetail, ApiError> {
         let name = asked.folder.as_deref().map(parse_folder).transpose()?;
         self.opened("remote", &asked.remote)?;
+        // Whether the folder is complete and needs it, its job sees.
+        let is_other = |confirm: &&str| asked.folder.as_deref() != Some(*confirm);
+        if let Some(confirm) = asked.confirm.as_deref().filter(is_other) {
+            let message = format!("'{}' is not the folder that is to go", confirm.escape_debug());
+            return Err(invalid(message, "write the folder's name once more").about("confirm"));
+        }
         let PruneExports { remote, folder, confirm } = asked.clone();
         self.begin(PRUNE, name.map(|name| name.label.to_string()), &PruneRequest { remote, folder, confirm })
     }

@@ -12,17 +12,17 @@ const MAX_LEN: usize = 64;
 /// Settings say so that there is none.
 const TAKEN: &str = "none";
 
+/// How to write one.
+pub const HOW: &str = "write 1 to 64 of A-Z, a-z, 0-9, '-', '_' and '.', beginning with a letter or a digit, without '..', such as off-site; \
+                       'none' is taken";
+
 /// Why a text is no such name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadName(String);
 
 impl fmt::Display for BadName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "'{}' is no name: write 1 to {MAX_LEN} of A-Z, a-z, 0-9, '-', '_' and '.', beginning with a letter or a digit, without '..'; 'none' is taken",
-            self.0.escape_debug()
-        )
+        write!(f, "'{}' is no name", self.0.escape_debug())
     }
 }
 

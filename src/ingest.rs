@@ -4,9 +4,9 @@ use vtl_api::{ApiError, ErrorCode, IngestCartridge, JobDetail};
 use vtl_jobs::{Failure, Trouble};
 use vtl_library::{LibraryError, NewCartridges, NewPlace};
 use vtl_migrate::{INGEST, IngestRequest};
-use vtl_types::{ByteCount, Label, LibraryName};
+use vtl_types::{Label, LibraryName};
 
-use crate::api::{field, parse};
+use crate::api::{field, new_size, no_room, parse};
 use crate::daemon::Daemon;
 
 impl Daemon {
@@ -15,6 +15,7 @@ impl Daemon {
         let label: Label = field("label", parse(&asked.label))?;
         let library = asked.library.as_deref().map(|name| self.library_named(name)).transpose();
         let library = field("library", library)?;
+        let size = field("size_bytes", asked.size_bytes.map(new_size).transpose())?;
         field("device", crate::tape_device::look(&asked.device).map_err(refused))?;
         let new = NewCartridges {
             first: label,
@@ -23,17 +24,17 @@ impl Daemon {
             library,
         };
         self.meta.read(|tx| vtl_library::plan_cartridges(tx, &new)).map_err(|error| match error {
-            LibraryError::LabelTaken(_) => ApiError {
-                code: ErrorCode::Exists,
-                message: format!("a cartridge {label} is here already"),
-                remedy: Some("choose another label, or remove the one that is here".to_owned()),
-                field: Some("label".to_owned()),
-            },
-            error => crate::api::refused(&error),
+            LibraryError::LabelTaken(_) => ApiError::new(
+                ErrorCode::Exists,
+                format!("a cartridge {label} is here already"),
+                "choose another label, or remove the one that is here",
+            )
+            .about("label"),
+            error => no_room("library")(crate::api::refused(&error)),
         })?;
         let defaults = self.config().cartridge.clone();
         let native = label.media().generation.native_capacity();
-        let capacity = asked.size_bytes.map(ByteCount).or(defaults.size).unwrap_or(native);
+        let capacity = size.or(defaults.size).unwrap_or(native);
         let request = IngestRequest {
             label: label.to_string(),
             device: asked.device.clone(),
@@ -45,11 +46,8 @@ impl Daemon {
     }
 
     fn library_named(&self, name: &str) -> Result<LibraryName, ApiError> {
-        let unknown = || ApiError {
-            code: ErrorCode::NotFound,
-            message: format!("no library '{name}'"),
-            remedy: Some("see vtl library ls".to_owned()),
-            field: None,
+        let unknown = || {
+            ApiError::new(ErrorCode::NotFound, format!("no library '{name}'"), "see vtl library ls")
         };
         let name: LibraryName = name.parse().map_err(|_| unknown())?;
         self.library(&name).map(|live| live.name.clone()).ok_or_else(unknown)

@@ -47,12 +47,11 @@ impl Daemon {
     /// What forbids it; a refusal changes nothing.
     pub(crate) fn keep(&self, cartridge: &Cartridge, keep: Keep) -> Result<Protection, ApiError> {
         if cartridge.state == CartridgeState::Removing {
-            return Err(ApiError {
-                code: ErrorCode::Conflict,
-                message: format!("{} is in the trash", cartridge.label),
-                remedy: Some(format!("vtl cartridge restore {}", cartridge.label)),
-                field: None,
-            });
+            return Err(ApiError::new(
+                ErrorCode::Conflict,
+                format!("{} is in the trash", cartridge.label),
+                format!("vtl cartridge restore {}", cartridge.label),
+            ));
         }
         // First: a cartridge that remembers this count must find no smaller one after a crash.
         self.retention.write();
@@ -103,12 +102,7 @@ impl Daemon {
             }
             _ => return Ok(()),
         };
-        Err(ApiError {
-            code: ErrorCode::Conflict,
-            message: format!("{label} cannot be removed: it {why}"),
-            remedy: Some(remedy),
-            field: None,
-        })
+        Err(ApiError::new(ErrorCode::Conflict, format!("{label} cannot be removed: it {why}"), remedy))
     }
 
     /// Clock and count have parted while a cartridge is retained.
@@ -150,12 +144,7 @@ fn kept(medium: &mut CartridgeMedium, keep: Keep) -> Result<Protection, Cartridg
 /// The one place where a cartridge's refusal becomes the API's.
 fn not_kept(cartridge: &Cartridge, error: &CartridgeError) -> ApiError {
     let label = cartridge.label;
-    let conflict = |message: String, remedy: &str| ApiError {
-        code: ErrorCode::Conflict,
-        message,
-        remedy: Some(remedy.to_owned()),
-        field: None,
-    };
+    let conflict = |message: String, remedy: &str| ApiError::new(ErrorCode::Conflict, message, remedy);
     match error {
         CartridgeError::RetentionTime { asked_s, now_s } => invalid(
             format!("{label} cannot be retained until {}: it is {}", rfc3339(*asked_s), rfc3339(*now_s)),

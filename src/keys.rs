@@ -449,9 +449,7 @@ fn read_file(path: &Path) -> Result<(Zeroizing<Vec<u8>>, u32), KeyRefused> {
     let refused = |why: String| KeyRefused::File { path: path.to_owned(), why };
     let unreadable = |error: std::io::Error| refused(error.to_string());
     if !path.is_absolute() {
-        return Err(refused(
-            "write an absolute path, since the server has its own working folder".to_owned(),
-        ));
+        return Err(refused("this is no absolute path".to_owned()));
     }
     // Opening a pipe would wait for its writer, so ask first; what is then opened is asked again.
     if !std::fs::metadata(path).map_err(unreadable)?.is_file() {

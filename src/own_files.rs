@@ -10,15 +10,12 @@ use std::path::{Path, PathBuf};
 /// It lies in the state folder, by itself or by a link; there is no such file; the path is not absolute.
 pub(crate) fn not_ours(state: &Path, file: &Path) -> Result<PathBuf, String> {
     if !file.is_absolute() {
-        return Err("write an absolute path, since the server has its own working folder".to_owned());
+        return Err("this is no absolute path".to_owned());
     }
     let real = file.canonicalize().map_err(|error| error.to_string())?;
     let own = state.canonicalize().map_err(|error| format!("{}: {error}", state.display()))?;
     match real.starts_with(&own) {
-        true => Err(format!(
-            "it lies in {}, and what is there is for this server alone: keep it in a folder of your own",
-            own.display()
-        )),
+        true => Err(format!("it lies in {}, and what is there is for this server alone", own.display())),
         false => Ok(real),
     }
 }
@@ -54,7 +51,7 @@ mod tests {
                 other.join("folder/api.token"),
             ] {
                 let why = not_ours(state, &file).unwrap_err();
-                assert!(why.contains("a folder of your own"), "{}: {why}", file.display());
+                assert!(why.ends_with("for this server alone"), "{}: {why}", file.display());
             }
             assert_eq!(not_ours(state, &other.join("id")), Ok(other.join("id")));
         }

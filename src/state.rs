@@ -286,21 +286,45 @@ impl StateFolder {
     }
 }
 
+/// Why a copy of the inventory does not wait to take its place.
+#[derive(Debug)]
+pub enum NotStaged {
+    /// The file that was named cannot be read.
+    Named(PathBuf, io::Error),
+    /// It is no copy that this version can take: what it is.
+    NoCopy(PathBuf, String),
+    /// A file in the state folder cannot be written.
+    Own(PathBuf, io::Error),
+    /// What was copied there cannot be looked at.
+    Look(MetaError),
+}
+
+impl std::fmt::Display for NotStaged {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Named(path, error) | Self::Own(path, error) => write!(f, "{}: {error}", path.display()),
+            Self::NoCopy(path, why) => write!(f, "{}: {why}", path.display()),
+            Self::Look(error) => error.fmt(f),
+        }
+    }
+}
+
 /// Checks a copy of the inventory and puts it beside the inventory, to take its place at the next start.
 ///
 /// # Errors
 /// What is wrong with the copy. One that was staged before waits on.
-pub fn stage_restore(state: &StateFolder, copy: &Path) -> Result<(), String> {
+pub fn stage_restore(state: &StateFolder, copy: &Path) -> Result<(), NotStaged> {
     // A device or a pipe would have no end, or no beginning.
-    if !fs::metadata(copy).map_err(at(copy))?.is_file() {
-        return Err(format!("{} is no plain file; name what vtl system backup has written", copy.display()));
+    let found = fs::metadata(copy).map_err(|error| NotStaged::Named(copy.to_owned(), error))?;
+    if !found.is_file() {
+        return Err(NotStaged::NoCopy(copy.to_owned(), "this is no plain file".to_owned()));
     }
     let (fresh, staged) = (state.path.join(UNCHECKED), state.path.join(STAGED));
     let _one_at_a_time = state.staging.lock().unwrap_or_else(PoisonError::into_inner);
     let put = copy_checked(copy, &fresh).and_then(|()| {
-        fs::rename(&fresh, &staged).map_err(at(&staged))?;
+        fs::rename(&fresh, &staged).map_err(own(&staged))?;
         // Who was told that it will take the inventory's place has it after a power cut, too.
-        sync_folder(&state.path).map_err(at(&state.path))
+        sync_folder(&state.path).map_err(own(&state.path))
     });
     if put.is_err() {
         // It may hold secrets. The first error is the one to tell; the next restore writes over what cannot be removed.
@@ -311,25 +335,25 @@ pub fn stage_restore(state: &StateFolder, copy: &Path) -> Result<(), String> {
 
 /// Copies the file and finds it whole. Order: (1) side files that a restore that was cut off has left, which SQLite would take for this one's, (2) the
 /// bytes, (3) the look, (4) what the look has left beside it.
-fn copy_checked(copy: &Path, fresh: &Path) -> Result<(), String> {
-    remove_side_files(fresh).map_err(at(fresh))?;
-    let mut source = File::open(copy).map_err(at(copy))?;
+fn copy_checked(copy: &Path, fresh: &Path) -> Result<(), NotStaged> {
+    remove_side_files(fresh).map_err(own(fresh))?;
+    let mut source = File::open(copy).map_err(|error| NotStaged::Named(copy.to_owned(), error))?;
     let mut file = OpenOptions::new()
         .write(true)
         .create(true)
         .truncate(true)
         .mode(0o600)
         .open(fresh)
-        .map_err(at(fresh))?;
-    io::copy(&mut source, &mut file).and_then(|_| file.sync_all()).map_err(at(fresh))?;
+        .map_err(own(fresh))?;
+    io::copy(&mut source, &mut file).and_then(|_| file.sync_all()).map_err(own(fresh))?;
     drop(file);
-    SharedMeta::check(fresh).map_err(|error| not_restored(copy, &error))?;
-    remove_side_files(fresh).map_err(at(fresh))
+    SharedMeta::check(fresh).map_err(|error| not_restored(copy, error))?;
+    remove_side_files(fresh).map_err(own(fresh))
 }
 
 /// Told of the file that was named: the one that was looked at is ours.
-fn not_restored(copy: &Path, error: &MetaError) -> String {
-    let why = match error {
+fn not_restored(copy: &Path, error: MetaError) -> NotStaged {
+    let why = match &error {
         MetaError::Empty(_) | MetaError::NotOurs { .. } => "it holds no inventory".to_owned(),
         MetaError::Damaged { findings, .. } => format!("it is damaged ({})", findings.join("; ")),
         MetaError::DamagedRow(row) => format!("its row {row} is damaged"),
@@ -338,17 +362,15 @@ fn not_restored(copy: &Path, error: &MetaError) -> String {
                 "a newer vtl has written it (schema '{module}' is at {found}, this program knows {known})"
             )
         }
-        other => other.to_string(),
+        MetaError::Sqlite(source) if error.is_of_content() => format!("it is damaged ({source})"),
+        _ => return NotStaged::Look(error),
     };
-    format!(
-        "{}: {why}; name what vtl system backup of this version or an older one has written",
-        copy.display()
-    )
+    NotStaged::NoCopy(copy.to_owned(), why)
 }
 
-fn at(path: &Path) -> impl FnOnce(io::Error) -> String {
+fn own(path: &Path) -> impl FnOnce(io::Error) -> NotStaged {
     let path = path.to_owned();
-    move |error| format!("{}: {error}", path.display())
+    move |error| NotStaged::Own(path, error)
 }
 
 /// A staged copy takes the inventory's place; the old one is kept beside it. Order: (1) side files of the copy before that one, (2) the old inventory
@@ -515,13 +537,14 @@ mod tests {
         let staged = inventories(&path("state"));
         assert_eq!(staged.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["inventory.restore"]);
         for (name, why) in [
-            ("empty.db", "it holds no inventory; name what vtl system backup"),
+            ("empty.db", "it holds no inventory"),
             ("noise.db", "it is damaged ("),
             ("half.db", "it is damaged ("),
         ] {
-            let told = stage_restore(&state, &path(name)).unwrap_err();
+            let refused = stage_restore(&state, &path(name)).unwrap_err();
             let wanted = format!("{}: {why}", path(name).display());
-            assert!(told.starts_with(&wanted) && told.contains("name what vtl system backup"), "{told}");
+            assert!(refused.to_string().starts_with(&wanted), "{refused}");
+            assert!(matches!(refused, NotStaged::NoCopy(..)), "{refused:?}");
             assert!(inventories(&path("state")) == staged, "{name} has left something behind");
         }
     }

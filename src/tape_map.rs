@@ -17,11 +17,12 @@ impl Daemon {
         let cartridge =
             self.meta.read(|tx| vtl_library::cartridge(tx, parsed)).map_err(|e| crate::api::refused(&e))?;
         let pool = self.pools.of(cartridge.id)?;
-        let reading = Reading::open(&pool.store, cartridge.id).map_err(|error| ApiError {
-            code: ErrorCode::Conflict,
-            message: format!("the tape of {label} cannot be read: {error}"),
-            remedy: Some("see vtl store check".to_owned()),
-            field: None,
+        let reading = Reading::open(&pool.store, cartridge.id).map_err(|error| {
+            ApiError::new(
+                ErrorCode::Conflict,
+                format!("the tape of {label} cannot be read: {error}"),
+                "see vtl store check",
+            )
         })?;
         let facts = reading.facts();
         let files = reading.files(MOST_FILES);

@@ -6,7 +6,7 @@ use vtl_audit::{Entry, EntryKind, Filter};
 use vtl_auth::{Approval, Asked, OidcUser, Principal};
 
 use super::caller::asker;
-use super::{Access, Caller, Who, now, redacted, refusal};
+use super::{Access, Caller, Who, now, redacted};
 use crate::api::field;
 use crate::clock::rfc3339;
 use crate::daemon::lock;
@@ -53,7 +53,7 @@ impl Access {
     pub(crate) fn approve(&self, caller: &Caller, id: &str) -> Answer<(Approval, Caller)> {
         if !matches!(caller.who, Who::User(_) | Who::Oidc(_)) {
             let why = "a second person is a user who is known by name";
-            return Err(refusal(ErrorCode::Forbidden, why, "log in as a security officer: vtl login"));
+            return Err(ApiError::new(ErrorCode::Forbidden, why, "log in as a security officer: vtl login"));
         }
         self.change(|tx| {
             let approval = vtl_auth::decide(tx, id, true, &caller.who.text(), now().wall_s)?;
@@ -82,7 +82,12 @@ impl Access {
         let limit = ask.limit.unwrap_or(PAGE);
         if !(1..=MOST_PAGE).contains(&limit) {
             let why = format!("limit cannot be {limit}");
-            return Err(refusal(ErrorCode::Invalid, why, "write a number from 1 to 1000").about("limit"));
+            return Err(ApiError::new(
+                ErrorCode::Invalid,
+                why,
+                "write a number from 1 to 1000",
+            )
+            .about("limit"));
         }
         let before = field("cursor", ask.cursor.as_deref().map(cursor).transpose())?;
         let filter = Filter {
@@ -122,7 +127,7 @@ impl Access {
 
 fn unreadable(error: &vtl_audit::AuditError) -> ApiError {
     let why = format!("the audit log cannot be read: {error}");
-    refusal(ErrorCode::Internal, why, "check the disk of the state folder")
+    ApiError::new(ErrorCode::Internal, why, "check the disk of the state folder")
 }
 
 fn entry(entry: Entry) -> AuditEntry {
@@ -141,24 +146,24 @@ fn entry(entry: Entry) -> AuditEntry {
 
 fn cursor(text: &str) -> Answer<u64> {
     let remedy = "send the cursor of an answer as it is, or none";
-    text.parse().map_err(|_| refusal(ErrorCode::Invalid, format!("'{text}' is no cursor"), remedy))
+    text.parse().map_err(|_| ApiError::new(ErrorCode::Invalid, format!("'{text}' is no cursor"), remedy))
 }
 
 fn kind(text: &str) -> Answer<EntryKind> {
     let known = EntryKind::ALL.into_iter().find(|kind| kind.word() == text);
     let remedy = "write request, outcome, login or event";
-    known.ok_or_else(|| refusal(ErrorCode::Invalid, format!("kind cannot be '{text}'"), remedy))
+    known.ok_or_else(|| ApiError::new(ErrorCode::Invalid, format!("kind cannot be '{text}'"), remedy))
 }
 
 fn time(text: &str) -> Answer<String> {
     crate::kept::parse_time(text).map(rfc3339).map_err(|_| {
         let remedy = "write a time such as 2030-01-31T00:00:00Z, or a date such as 2030-01-31";
-        refusal(ErrorCode::Invalid, format!("'{text}' is no time"), remedy)
+        ApiError::new(ErrorCode::Invalid, format!("'{text}' is no time"), remedy)
     })
 }
 
 fn head(text: &str) -> Answer<vtl_audit::Head> {
     let parsed = text.split_once(':').and_then(|(number, hash)| vtl_audit::Head::parse(number, hash));
     let remedy = "write NUMBER:HASH, as vtl audit verify printed them";
-    parsed.ok_or_else(|| refusal(ErrorCode::Invalid, format!("'{text}' is no head"), remedy))
+    parsed.ok_or_else(|| ApiError::new(ErrorCode::Invalid, format!("'{text}' is no head"), remedy))
 }

@@ -10,7 +10,7 @@ use vtl_auth::{
 use vtl_meta::Tx;
 use zeroize::Zeroizing;
 
-use super::{Access, now, refusal};
+use super::{Access, now};
 use crate::api::field;
 use crate::clock::rfc3339;
 use crate::daemon::lock;
@@ -264,7 +264,7 @@ pub(super) fn is_in_time(token: &vtl_auth::Token) -> bool {
 
 /// The same words for every way not to be let in.
 pub(crate) fn nobody() -> ApiError {
-    refusal(
+    ApiError::new(
         ErrorCode::Unauthorized,
         "the token or session is missing, wrong or over",
         "send the text of api.token or of a token (vtl --token-file FILE), or log in (vtl login)",

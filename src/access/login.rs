@@ -9,7 +9,7 @@ use vtl_types::Secret;
 use zeroize::Zeroizing;
 
 use super::caller::{ROOT, state};
-use super::{Access, Who, bearer, now, refusal};
+use super::{Access, Who, bearer, now};
 use crate::api::field;
 use crate::daemon::lock;
 
@@ -30,13 +30,19 @@ pub(super) const UNKNOWN: &str = "unknown";
 const RESERVED: [&str; 4] = [ROOT, "vtld", TOKEN, UNKNOWN];
 
 pub(super) fn user_name(text: &str) -> Result<UserName, ApiError> {
-    let how = "write a name such as ann or ann@example.org; vtl user ls shows those that there are";
-    let name: UserName = text.parse().map_err(|why: String| refusal(ErrorCode::Invalid, why, how))?;
+    let how = "write a name such as ann or ann@example.org: letters, digits, '.', '_', '-' and '@', a letter or digit first";
+    let name: UserName = text.parse().map_err(|why: String| ApiError::new(ErrorCode::Invalid, why, how))?;
     if RESERVED.contains(&name.as_str()) {
         let why = format!("no user can be called '{name}'");
-        return Err(refusal(ErrorCode::Invalid, why, "choose another name"));
+        return Err(ApiError::new(ErrorCode::Invalid, why, "choose another name"));
     }
     Ok(name)
+}
+
+/// The name of the first user. What was typed may be a password: no answer and no log has it.
+fn first_name(text: &str) -> Result<UserName, ApiError> {
+    let untold = |error: ApiError| ApiError { message: "no user can be called so".to_owned(), ..error };
+    user_name(text).map_err(untold)
 }
 
 pub(super) fn secret(text: &str) -> Secret {
@@ -60,7 +66,7 @@ const fn misfit(ask: &LogIn) -> &'static str {
 
 /// The same words whatever was wrong.
 fn not_in() -> ApiError {
-    refusal(
+    ApiError::new(
         ErrorCode::Unauthorized,
         "the user, the password or the token is wrong",
         "try again, or ask an administrator",
@@ -84,7 +90,7 @@ impl Access {
             }
             _ => {
                 let why = "a log-in has a user and a password, or a token";
-                let error = refusal(ErrorCode::Invalid, why, "send {user, password} or {token}");
+                let error = ApiError::new(ErrorCode::Invalid, why, "send {user, password} or {token}");
                 return Err(error.about(misfit(ask)));
             }
         };
@@ -167,7 +173,7 @@ impl Access {
     ) -> Result<T, ApiError> {
         let trial = lock(&self.throttle).attempt(who, now().count_s).map_err(|wait_s| {
             let remedy = format!("wait {wait_s} seconds");
-            refusal(ErrorCode::TooManyRequests, "too many attempts have failed", &remedy)
+            ApiError::new(ErrorCode::TooManyRequests, "too many attempts have failed", remedy)
         })?;
         let outcome = attempt();
         if outcome.is_ok() {
@@ -189,10 +195,9 @@ impl Access {
         let over = || {
             let remedy = "take the link that vtld printed last, within an hour; restart vtld for a new one";
             let why = "the one-time link is wrong, used or over";
-            refusal(ErrorCode::Unauthorized, why, remedy).about("token")
+            ApiError::new(ErrorCode::Unauthorized, why, remedy).about("token")
         };
         let given: Option<Bearer> = bearer(&ask.token, Kind::Setup);
-        let name = field("user", user_name(&ask.user))?;
         // Held until the user is there: one link makes one user.
         let mut setup = lock(&self.setup);
         let is_it =
@@ -200,6 +205,7 @@ impl Access {
         if !is_it {
             return Err(over());
         }
+        let name = field("user", first_name(&ask.user))?;
         let password = Some(hashed(&name, &ask.password)?);
         let created_s = now().wall_s;
         let user = User { name: name.clone(), roles: first_roles(), locked: false, password, created_s };
@@ -299,7 +305,43 @@ mod tests {
             [["login", "unknown"], ["login", "unknown"], ["login", "ann"], ["login", "unknown"]]
         );
         daemon.stop();
-        let text = std::fs::read_to_string(folder.path().join("state/audit/audit.log")).unwrap();
+        nothing_typed_is_in_the_log_of(folder.path());
+    }
+
+    #[test]
+    fn what_the_first_user_cannot_be_called_is_told_to_whoever_has_the_link_and_written_nowhere() {
+        let folder = tempfile::tempdir().unwrap();
+        let daemon = open(folder.path(), &[]);
+        let ask = first(&daemon);
+        let refused = |token: &str, user: &str| {
+            let ask =
+                FirstUser { token: token.to_owned(), user: user.to_owned(), password: PASSWORD.to_owned() };
+            let error = daemon.access.set_up(&ask, here()).map(drop).unwrap_err();
+            assert!(!format!("{error:?}").contains("made-up"), "{error:?}");
+            (error.code, error.field.unwrap(), error.message)
+        };
+        let over = "the one-time link is wrong, used or over".to_owned();
+        let unnamable = "no user can be called so".to_owned();
+        for user in ["made-up password two", "root"] {
+            assert_eq!(
+                refused("none", user),
+                (ErrorCode::Unauthorized, "token".to_owned(), over.clone()),
+                "{user}"
+            );
+            assert_eq!(
+                refused(&ask.token, user),
+                (ErrorCode::Invalid, "user".to_owned(), unnamable.clone()),
+                "{user}"
+            );
+        }
+        // The link is as good as it was.
+        daemon.access.set_up(&ask, here()).map(drop).unwrap();
+        daemon.stop();
+        nothing_typed_is_in_the_log_of(folder.path());
+    }
+
+    fn nothing_typed_is_in_the_log_of(folder: &std::path::Path) {
+        let text = std::fs::read_to_string(folder.join("state/audit/audit.log")).unwrap();
         assert!(!text.contains("made-up") && !text.contains("madeup"), "{text}");
     }
 }

@@ -127,11 +127,6 @@ fn bearer(text: &str, kind: Kind) -> Option<Bearer> {
     Bearer::parse(text).filter(|bearer| bearer.kind == kind)
 }
 
-pub(crate) fn refusal(code: ErrorCode, message: impl Into<String>, remedy: &str) -> ApiError {
-    let remedy = (!remedy.is_empty()).then(|| remedy.to_owned());
-    ApiError { code, message: message.into(), remedy, field: None }
-}
-
 /// The member of a request that a refusal of `vtl-auth` is about; it is called the same in all that meet it.
 const fn member(error: &AuthError) -> Option<&'static str> {
     match error {
@@ -180,5 +175,5 @@ fn refused(error: &AuthError) -> ApiError {
         AuthError::KeyUsed => (ErrorCode::Conflict, "make up another key for each thing that is wanted"),
         AuthError::TooMany(..) => (ErrorCode::Full, "remove what nobody needs"),
     };
-    ApiError { field: member(error).map(str::to_owned), ..refusal(code, error.to_string(), remedy) }
+    ApiError { field: member(error).map(str::to_owned), ..ApiError::new(code, error.to_string(), remedy) }
 }

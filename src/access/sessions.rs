@@ -7,7 +7,7 @@ use vtl_meta::Tx;
 use super::caller::{ROOT, is_in_time};
 use super::login::user_name;
 use super::users::{by, done, words};
-use super::{Access, Caller, Who, now, refusal};
+use super::{Access, Caller, Who, now};
 use crate::api::field;
 use crate::clock::rfc3339;
 use crate::daemon::lock;
@@ -45,7 +45,7 @@ fn opens(tx: &Tx<'_>, session: &Session) -> Result<bool, AuthError> {
 
 fn not_there(user: &str) -> ApiError {
     let why = format!("nobody is logged in as '{user}'");
-    refusal(ErrorCode::NotFound, why, "see vtl user sessions").about("user")
+    ApiError::new(ErrorCode::NotFound, why, "see vtl user sessions").about("user")
 }
 
 impl Access {
@@ -86,7 +86,7 @@ impl Access {
         let may = may.ok_or_else(|| not_there(&ask.user))?;
         let who = Who::from(&whose);
         if caller.who != who {
-            field("user", vtl_auth::governed(roles, may).map_err(|error| super::refused(&error)))?;
+            vtl_auth::governed(roles, may).map_err(|error| super::refused(&error))?;
         }
         let ended = sessions.end(&whose, now());
         let who = who.text();

@@ -10,7 +10,7 @@ use vtl_api::{ApiError, ErrorCode};
 use vtl_audit::{AuditError, AuditLog, EntryKind, Reader, Record, Report};
 
 use super::later::Later;
-use super::{Access, Caller, now, refusal};
+use super::{Access, Caller, now};
 use crate::clock::rfc3339;
 use crate::daemon::lock;
 
@@ -236,7 +236,7 @@ impl Access {
             let why = format!(
                 "the change was done, and its outcome could not be written to the audit log: {error}"
             );
-            refusal(
+            ApiError::new(
                 ErrorCode::Internal,
                 why,
                 "look what is there now, and free space or check the disk of the state folder",
@@ -361,7 +361,7 @@ impl Access {
 fn not_written(error: &AuditError) -> ApiError {
     let code = if error.is_full() { ErrorCode::Full } else { ErrorCode::Internal };
     let why = format!("nothing was done, because it could not be written to the audit log: {error}");
-    refusal(code, why, "free space or check the disk of the state folder")
+    ApiError::new(code, why, "free space or check the disk of the state folder")
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use vtl_api::{
 use vtl_auth::{Attempt, Bearer, Kind, NewToken, Permission, Principal, Role, Roles, Token, User, UserName};
 
 use super::login::{hashed, secret, user_name};
-use super::{Access, Caller, Who, now, refusal};
+use super::{Access, Caller, Who, now};
 use crate::api::field;
 use crate::clock::rfc3339;
 use crate::daemon::lock;
@@ -23,7 +23,7 @@ pub(super) fn done(message: String, name: &str) -> Done {
 fn roles_of(words: &[String]) -> Answer<Roles> {
     let parsed: Result<Roles, String> = words.iter().map(|word| word.parse::<vtl_auth::Role>()).collect();
     parsed.map_err(|why| {
-        refusal(ErrorCode::Invalid, why, "write viewer, operator, administrator or security-officer")
+        ApiError::new(ErrorCode::Invalid, why, "write viewer, operator, administrator or security-officer")
     })
 }
 
@@ -62,7 +62,7 @@ fn raising((who, roles): By<'_>, two_persons: bool) -> By<'_> {
 /// On whose behalf users are changed. A program governs nobody, whatever its token may do: a token that leaks makes no users.
 pub(super) fn by(caller: &Caller) -> Answer<By<'_>> {
     match &caller.who {
-        Who::Program(_) => Err(refusal(
+        Who::Program(_) => Err(ApiError::new(
             ErrorCode::Forbidden,
             "a token of the server changes no users",
             "use the token of a user, or that of the state folder",
@@ -72,7 +72,7 @@ pub(super) fn by(caller: &Caller) -> Answer<By<'_>> {
 }
 
 fn no_tokens_of_programs() -> ApiError {
-    refusal(
+    ApiError::new(
         ErrorCode::Forbidden,
         "a token of the server makes and lists no tokens",
         "use the token of the state folder",
@@ -85,7 +85,7 @@ fn owner(caller: &Caller) -> Answer<Option<&UserName>> {
         Who::Root => Ok(None),
         Who::User(name) => Ok(Some(name)),
         // Nobody would end it when the provider does not vouch for him any more.
-        Who::Oidc(_) => Err(refusal(
+        Who::Oidc(_) => Err(ApiError::new(
             ErrorCode::Forbidden,
             "who logs in by OIDC has no tokens",
             "have an administrator make a user of this server for the program",
@@ -152,7 +152,7 @@ impl Access {
             self.is_current(&name, ask.current.as_deref().unwrap_or_default(), caller)?;
         } else if !caller.may(Permission::ManageUsers) {
             let why = "you may change your own password only";
-            return Err(refusal(ErrorCode::Forbidden, why, "ask an administrator"));
+            return Err(ApiError::new(ErrorCode::Forbidden, why, "ask an administrator"));
         }
         let password = hashed(&name, &ask.password)?;
         self.change(|tx| vtl_auth::set_password(tx, by, &name, password))?;
@@ -170,7 +170,7 @@ impl Access {
             let kept = user.and_then(|user| user.password);
             match kept.is_some_and(|kept| kept.is(&secret(current))) {
                 true => Ok(()),
-                false => Err(refusal(
+                false => Err(ApiError::new(
                     ErrorCode::Forbidden,
                     "the present password is missing or wrong",
                     "send it as current",
@@ -201,7 +201,7 @@ impl Access {
         let user = owner(caller)?;
         if caller.is_by_token() {
             let why = "a token makes no other token";
-            return Err(refusal(
+            return Err(ApiError::new(
                 ErrorCode::Forbidden,
                 why,
                 "log in with your password: vtl login, or the pages",
@@ -212,7 +212,7 @@ impl Access {
             (None, Some(roles)) => field("roles", roles_of(roles))?,
             (None, None) => caller.roles,
             (Some(_), Some(_)) => {
-                let error = refusal(ErrorCode::Invalid, "there are role and roles", "send one of them");
+                let error = ApiError::new(ErrorCode::Invalid, "there are role and roles", "send one of them");
                 return Err(error.about("role"));
             }
         };
@@ -221,7 +221,12 @@ impl Access {
             None => now_s.saturating_add(TOKEN_LIFE_S),
             Some(text) => crate::kept::parse_time(text).map_err(|_| {
                 let remedy = "write a time such as 2030-01-31T00:00:00Z, or a date such as 2030-01-31";
-                refusal(ErrorCode::Invalid, format!("expires cannot be '{text}'"), remedy).about("expires")
+                ApiError::new(
+                    ErrorCode::Invalid,
+                    format!("expires cannot be '{text}'"),
+                    remedy,
+                )
+                .about("expires")
             })?,
         };
         let bearer = Bearer::new(Kind::Token, &crate::random::fill);

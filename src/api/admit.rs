@@ -23,7 +23,7 @@ use zeroize::Zeroizing;
 
 use super::call::{no_text, whole_body};
 use super::cookie::SESSION;
-use super::{error_response, once, refusal};
+use super::{error_response, once};
 use crate::access::rules::{Need, need, need_of_fields, only_reads};
 use crate::access::{Caller, Presence, Shown, redacted};
 use crate::daemon::{Daemon, internal};
@@ -220,7 +220,7 @@ impl Guard {
     fn check_page(&self, caller: &Caller, headers: &HeaderMap) -> Result<(), ApiError> {
         match caller.is_page(text(headers, CSRF).unwrap_or_default()) {
             true => Ok(()),
-            false => Err(refusal(
+            false => Err(ApiError::new(
                 ErrorCode::Forbidden,
                 "a change by cookie needs the header X-CSRF-Token",
                 "send the value csrf of GET /api/v1/session",
@@ -316,7 +316,7 @@ fn may(caller: &Caller, permission: Permission) -> Result<(), ApiError> {
     }
     let roles = permission.roles().iter().map(vtl_auth::Role::word).collect::<Vec<_>>().join(" or ");
     let why = format!("{} may not do this: it needs '{}'", caller.who.text(), permission.word());
-    Err(refusal(ErrorCode::Forbidden, &why, &format!("ask somebody who is {roles}")))
+    Err(ApiError::new(ErrorCode::Forbidden, why, format!("ask somebody who is {roles}")))
 }
 
 /// A method that the route does not have, or a route that nobody has given a permission: both are closed.
@@ -329,10 +329,18 @@ fn without_a_row(knock: &Knock) -> Response {
     if methods.is_empty() {
         error!(route, "a route has no permission");
         let why = "nobody may do this: the route has no permission";
-        return error_response(&refusal(ErrorCode::Forbidden, why, "report this: it is a fault of vtld"));
+        return error_response(&ApiError::new(
+            ErrorCode::Forbidden,
+            why,
+            "report this: it is a fault of vtld",
+        ));
     }
     let message = "the path does not have this method";
-    let mut told = error_response(&refusal(ErrorCode::MethodNotAllowed, message, &format!("use {methods}")));
+    let mut told = error_response(&ApiError::new(
+        ErrorCode::MethodNotAllowed,
+        message,
+        format!("use {methods}"),
+    ));
     if let Ok(methods) = HeaderValue::from_str(&methods) {
         told.headers_mut().insert(header::ALLOW, methods);
     }
@@ -390,7 +398,7 @@ impl Doors<'_> {
     fn check(&self, headers: &HeaderMap) -> Result<(), ApiError> {
         let host = text(headers, header::HOST).unwrap_or_default();
         if !self.is_this_machine(host) {
-            return Err(refusal(
+            return Err(ApiError::new(
                 ErrorCode::Forbidden,
                 "the Host header does not name this machine",
                 "use 127.0.0.1 or localhost, or put the name into api.hosts",
@@ -401,7 +409,7 @@ impl Doors<'_> {
         let is_ours =
             |origin: &str| origin.strip_prefix(scheme).is_some_and(|from| from.eq_ignore_ascii_case(host));
         match text(headers, header::ORIGIN) {
-            Some(origin) if !is_ours(origin) => Err(refusal(
+            Some(origin) if !is_ours(origin) => Err(ApiError::new(
                 ErrorCode::Forbidden,
                 "pages of other origins may not use the API",
                 "use vtl, or a page of this daemon",

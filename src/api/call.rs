@@ -18,7 +18,7 @@ use super::once::{self, Key, Once};
 use super::route::{Answered, Asked, Does, Route};
 use super::tag::Tag;
 use super::things::Things;
-use super::{BODY_LIMIT, error_response, page, reading, refusal, stream, thing_of};
+use super::{BODY_LIMIT, error_response, page, reading, stream, thing_of};
 use crate::daemon::{Daemon, internal, invalid};
 
 /// A body must have arrived by then.
@@ -123,7 +123,11 @@ impl Api {
         let turn = tokio::time::timeout(TURN_TIME, turns.clone().acquire_owned()).await;
         turn.ok().and_then(Result::ok).ok_or_else(|| {
             let message = format!("{TURN_TIME:?} have passed, and others are still before this request");
-            refusal(ErrorCode::Busy, &message, "ask again in a moment; vtl system status tells what hangs")
+            ApiError::new(
+                ErrorCode::Busy,
+                message,
+                "ask again in a moment; vtl system status tells what hangs",
+            )
         })
     }
 
@@ -192,7 +196,7 @@ fn of_path(route: &Route, asked: &Asked) -> String {
 }
 
 fn no_tag() -> ApiError {
-    let error = refusal(
+    let error = ApiError::new(
         ErrorCode::Invalid,
         "what this request changes has no ETag",
         "send it without If-Match; docs/api.md says what has one",
@@ -202,7 +206,7 @@ fn no_tag() -> ApiError {
 
 fn changed(name: &str) -> ApiError {
     let message = format!("{name} has changed since the tag in If-Match");
-    let error = refusal(ErrorCode::Changed, &message, "look at it again, and send its new ETag");
+    let error = ApiError::new(ErrorCode::Changed, message, "look at it again, and send its new ETag");
     error.about("If-Match")
 }
 
@@ -230,12 +234,12 @@ pub(super) async fn whole_body(head: &Parts, body: Body) -> Result<Bytes, ApiErr
 async fn read(head: &Parts, body: Body, time: Duration) -> Result<Bytes, ApiError> {
     let collected = tokio::time::timeout(time, collect(body)).await.map_err(|_| {
         let message = format!("the body has not arrived within {} s", time.as_secs());
-        refusal(ErrorCode::Timeout, &message, "send it at once")
+        ApiError::new(ErrorCode::Timeout, message, "send it at once")
     })?;
     let body = collected.map_err(|why| invalid(format!("the body broke off: {why}"), "send it again"))?;
     let bytes = body.ok_or_else(|| {
         let message = format!("the request has more than {BODY_LIMIT} bytes");
-        refusal(ErrorCode::TooLarge, &message, "ask for less at once")
+        ApiError::new(ErrorCode::TooLarge, message, "ask for less at once")
     })?;
     if !bytes.is_empty() {
         reading::is_json(&head.headers)?;

@@ -11,7 +11,7 @@ use vtl_types::{ByteCount, Label, LibraryName, MediaForm, MediaKind, Place};
 
 use super::page::{Cursor, Page, Wanted};
 use super::route::{Nothing, Route, delete, field, get, list, patch, post};
-use super::{Answer, done, failed, not_carried, parse, refused};
+use super::{Answer, done, failed, no_room, not_carried, parse, refused};
 use crate::clock::rfc3339;
 use crate::daemon::{Daemon, internal, invalid, lock};
 use crate::exports::Beside;
@@ -97,12 +97,22 @@ fn not_reserved(owner: &LiveLibrary, cartridge: &Cartridge) -> Answer<()> {
     let holder = bay.unit.call(|drive| crate::drive::holder(drive)).map_err(failed)?;
     match holder {
         None => Ok(()),
-        Some(holder) => Err(ApiError {
-            code: ErrorCode::Conflict,
-            message: format!("drive {number}, which holds {}, is reserved by {holder}", cartridge.label),
-            remedy: Some("let that host release it, or use --force".to_owned()),
-            field: None,
-        }),
+        Some(holder) => Err(ApiError::new(
+            ErrorCode::Conflict,
+            format!("drive {number}, which holds {}, is reserved by {holder}", cartridge.label),
+            "let that host release it, or use --force",
+        )),
+    }
+}
+
+/// What a new cartridge is to hold, as `cartridge.size` may say it.
+pub(crate) fn new_size(bytes: u64) -> Answer<ByteCount> {
+    match vtl_conf::CARTRIDGE_BYTES.contains(&bytes) {
+        true => Ok(ByteCount(bytes)),
+        false => {
+            let message = format!("a cartridge of {bytes} bytes cannot be");
+            Err(invalid(message, "write a size from 1m (1048576) to 64t, or leave it out"))
+        }
     }
 }
 
@@ -226,7 +236,8 @@ impl Daemon {
         let new =
             NewCartridges { first, count: request.count, library: Some(library), place: NewPlace::Slot };
         let pool = field("pool", self.pool_of_new(new.library.as_ref(), request.pool.as_deref()))?;
-        let made = self.make_cartridges_in(&pool, &new, request.size_bytes.map(ByteCount))?;
+        let size = field("size_bytes", request.size_bytes.map(new_size).transpose())?;
+        let made = self.make_cartridges_in(&pool, &new, size).map_err(no_room("count"))?;
         if let Some(live) = new.library.as_ref().and_then(|name| self.library(name)) {
             live.contents_changed();
         }
@@ -387,12 +398,11 @@ impl Daemon {
         let _one_at_a_time = lock(&self.changes);
         let label: Label = parse(label)?;
         if self.find(label.as_str())?.state != CartridgeState::Removing {
-            return Err(ApiError {
-                code: ErrorCode::Conflict,
-                message: format!("{label} is not in the trash"),
-                remedy: None,
-                field: None,
-            });
+            return Err(ApiError::new(
+                ErrorCode::Conflict,
+                format!("{label} is not in the trash"),
+                "vtl cartridge trash shows what is there",
+            ));
         }
         let kept = self.meta.change(|tx| vtl_library::cancel_remove(tx, label)).map_err(|e| refused(&e))?;
         self.meta.forget_trashed(kept.id);

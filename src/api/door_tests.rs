@@ -82,7 +82,7 @@ impl Door {
         self.ask(request.unwrap())
     }
 
-    /// By a user, or with a token.
+    /// By a user, or with a token. Of two headers with one name the first counts: those that are given here.
     pub(super) fn ask_by(
         &self,
         who: &str,
@@ -92,10 +92,10 @@ impl Door {
     ) -> (StatusCode, Value) {
         let body = Body::from(body.to_string());
         if who.starts_with("Bearer ") {
-            return self.ask_as(&[&[("authorization", who)], also].concat(), at, body);
+            return self.ask_as(&[also, &[("authorization", who)]].concat(), at, body);
         }
         let (cookie, csrf) = log_in(&self.daemon, who);
-        self.ask_as(&[&[("cookie", cookie.as_str()), ("x-csrf-token", &csrf)], also].concat(), at, body)
+        self.ask_as(&[also, &[("cookie", cookie.as_str()), ("x-csrf-token", &csrf)]].concat(), at, body)
     }
 
     fn approve(&self, id: &Value) -> (StatusCode, Value) {

@@ -35,12 +35,11 @@ impl Daemon {
         let wanted = number.parse().ok();
         let found = wanted.and_then(|n: u16| live.bay(n).map(|bay| (n, bay)));
         let Some((number, bay)) = found else {
-            return Err(ApiError {
-                code: ErrorCode::NotFound,
-                message: format!("library {library} has no drive '{number}'"),
-                remedy: Some("see vtl drive ls".to_owned()),
-                field: None,
-            });
+            return Err(ApiError::new(
+                ErrorCode::NotFound,
+                format!("library {library} has no drive '{number}'"),
+                "see vtl drive ls",
+            ));
         };
         self.drive_row(&live, number, &bay)
     }

@@ -96,12 +96,12 @@ impl Daemon {
         let _one_at_a_time = lock(&self.changes);
         let asked = field("address", parse_address(&request.address))?;
         if self.listeners().wanted(asked).is_some() {
-            return Err(ApiError {
-                code: ErrorCode::Exists,
-                message: format!("iSCSI listens on {asked} already"),
-                remedy: Some("see vtl iscsi portal ls".to_owned()),
-                field: Some("address".to_owned()),
-            });
+            return Err(ApiError::new(
+                ErrorCode::Exists,
+                format!("iSCSI listens on {asked} already"),
+                "see vtl iscsi portal ls",
+            )
+            .about("address"));
         }
         let runtime = runtime()?;
         let address = field("address", runtime.block_on(self.open_listener(asked)))?;
@@ -118,23 +118,19 @@ impl Daemon {
         let address = parse_address(address)?;
         let open = self.listeners().wanted(address);
         if open == Some(Listener::Configured) {
-            return Err(ApiError {
-                code: ErrorCode::Conflict,
-                message: format!("{address} is an address of the configuration"),
-                remedy: Some(
-                    "take it out of iscsi.listen (or of the arguments --listen) and restart vtld".to_owned(),
-                ),
-                field: None,
-            });
+            return Err(ApiError::new(
+                ErrorCode::Conflict,
+                format!("{address} is an address of the configuration"),
+                "take it out of iscsi.listen (or of the arguments --listen) and restart vtld",
+            ));
         }
         let remembered = self.meta.forget_portal(address).map_err(|e| internal(&e.to_string()))?;
         if open.is_none() && !remembered {
-            return Err(ApiError {
-                code: ErrorCode::NotFound,
-                message: format!("iSCSI does not listen on {address}"),
-                remedy: Some("see vtl iscsi portal ls".to_owned()),
-                field: None,
-            });
+            return Err(ApiError::new(
+                ErrorCode::NotFound,
+                format!("iSCSI does not listen on {address}"),
+                "see vtl iscsi portal ls",
+            ));
         }
         runtime()?.block_on(self.listeners().close(address));
         self.forget_problem(&format!("portal {address}"));
@@ -254,12 +250,11 @@ impl Daemon {
         let _one_at_a_time = lock(&self.changes);
         let target = self.target_of(library)?;
         if !self.loosen(|tx| vtl_library::clear_chap(tx, &target))? {
-            return Err(ApiError {
-                code: ErrorCode::NotFound,
-                message: format!("no CHAP is set for {target}"),
-                remedy: Some("what the configuration file sets is removed there".to_owned()),
-                field: None,
-            });
+            return Err(ApiError::new(
+                ErrorCode::NotFound,
+                format!("no CHAP is set for {target}"),
+                "what the configuration file sets is removed there",
+            ));
         }
         self.publish().map_err(|e| refused(&e))?;
         Ok(done(
@@ -274,12 +269,11 @@ impl Daemon {
         let target = self.target_of(library)?;
         let initiator: IscsiName = parse(initiator)?;
         if !self.loosen(|tx| vtl_library::remove_initiator(tx, &target, &initiator))? {
-            return Err(ApiError {
-                code: ErrorCode::NotFound,
-                message: format!("{initiator} is not on the list of {target}"),
-                remedy: Some("what the configuration file lists is removed there".to_owned()),
-                field: None,
-            });
+            return Err(ApiError::new(
+                ErrorCode::NotFound,
+                format!("{initiator} is not on the list of {target}"),
+                "what the configuration file lists is removed there",
+            ));
         }
         self.publish().map_err(|e| refused(&e))?;
         let list = self

@@ -65,11 +65,8 @@ fn shown(live: &LiveLibrary, target: &Target) -> LibraryTarget {
 impl Daemon {
     pub(super) fn live(&self, name: &str) -> Answer<Arc<LiveLibrary>> {
         let name: LibraryName = parse(name)?;
-        self.library(&name).ok_or_else(|| ApiError {
-            code: ErrorCode::NotFound,
-            message: format!("there is no library '{name}'"),
-            remedy: Some("see vtl library ls".to_owned()),
-            field: None,
+        self.library(&name).ok_or_else(|| {
+            ApiError::new(ErrorCode::NotFound, format!("there is no library '{name}'"), "see vtl library ls")
         })
     }
 
@@ -193,20 +190,19 @@ impl Daemon {
         let mut sessions = self.sessions().list();
         sessions.retain(|row| row.target.as_ref().is_some_and(|target| targets.contains(target)));
         if let Some(one) = sessions.first().filter(|_| !force) {
-            return Err(ApiError {
-                code: ErrorCode::Conflict,
-                message: format!(
+            return Err(ApiError::new(
+                ErrorCode::Conflict,
+                format!(
                     "{} sessions with library {} are open, such as that of {}: its targets change",
                     sessions.len(),
                     live.name,
                     one.initiator
                 ),
-                remedy: Some("log these hosts out, or end their sessions with --force".to_owned()),
-                field: None,
-            });
+                "log these hosts out, or end their sessions with --force",
+            ));
         }
         let name = live.name.clone();
-        field("targets", self.loosen(|tx| vtl_library::set_layout(tx, &name, wanted).map(|()| true)))?;
+        self.loosen(|tx| vtl_library::set_layout(tx, &name, wanted).map(|()| true))?;
         drop(live);
         self.leave(&name, &targets)?;
         let library = self.meta.read(|tx| vtl_library::library(tx, &name)).map_err(|e| refused(&e))?;

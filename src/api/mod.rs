@@ -55,6 +55,7 @@ use vtl_types::{IscsiName, Label, LibraryName, PoolName};
 
 pub(crate) use self::admit::is_this_machine;
 use self::call::Api;
+pub(crate) use self::cartridges::new_size;
 pub(crate) use self::pools::folder_problems;
 pub(crate) use self::route::field;
 use self::route::{Does, Nothing, Route, get};
@@ -188,11 +189,11 @@ async fn in_our_words(response: Response) -> Response {
             allowed.as_ref().and_then(|allowed| allowed.to_str().ok()).unwrap_or("others").to_owned();
         let message = "the path does not have this method";
         let mut told =
-            error_response(&refusal(ErrorCode::MethodNotAllowed, message, &format!("use {methods}")));
+            error_response(&ApiError::new(ErrorCode::MethodNotAllowed, message, format!("use {methods}")));
         told.headers_mut().extend(allowed.map(|allowed| (header::ALLOW, allowed)));
         return told;
     }
-    error_response(&refusal(ErrorCode::Invalid, "the request cannot be read", "see docs/openapi.json"))
+    error_response(&ApiError::new(ErrorCode::Invalid, "the request cannot be read", "see docs/openapi.json"))
 }
 
 /// The library's own refusals are plain text.
@@ -203,12 +204,8 @@ fn is_ours(response: &Response) -> bool {
     })
 }
 
-fn refusal(code: ErrorCode, message: &str, remedy: &str) -> ApiError {
-    ApiError { code, message: message.to_owned(), remedy: Some(remedy.to_owned()), field: None }
-}
-
 fn not_found(message: &str) -> Response {
-    error_response(&refusal(ErrorCode::NotFound, message, "see docs/openapi.json for what there is"))
+    error_response(&ApiError::new(ErrorCode::NotFound, message, "see docs/openapi.json for what there is"))
 }
 
 /// A refusal as it is sent.
@@ -226,19 +223,19 @@ pub(crate) trait Named: FromStr {
 }
 
 impl Named for Label {
-    const HOW: &'static str = "write six characters and a media id, such as ABC123L8";
+    const HOW: &'static str = "write six of A-Z and 0-9, and a media id: L5 to L9, LA; WORM LV to LZ, LH; cleaning CU; such as ABC123L8";
 }
 
 impl Named for LibraryName {
-    const HOW: &'static str = "write a name such as lib0; vtl library ls shows those that there are";
+    const HOW: &'static str = "write 1 to 32 of a-z, 0-9 and '-', beginning with a letter, such as lib0; 'vault', 'none' and 'diag' are taken";
 }
 
 impl Named for PoolName {
-    const HOW: &'static str = "write a name such as archive; vtl pool ls shows those that there are";
+    const HOW: &'static str = "write 1 to 32 of a-z, 0-9 and '-', beginning with a letter, such as archive; 'all' and 'none' are taken";
 }
 
 impl Named for IscsiName {
-    const HOW: &'static str = "write the whole name, such as iqn.1993-08.org.debian:01:abc";
+    const HOW: &'static str = IscsiName::FORM;
 }
 
 /// The thing that a text names.
@@ -254,13 +251,11 @@ fn runtime() -> Answer<Handle> {
     Handle::try_current().map_err(|e| internal(&e.to_string()))
 }
 
+/// What helps against a fault of the program.
+const REPORT: &str = "restart vtld, and report what its log says";
+
 fn failed(failed: Failed) -> ApiError {
-    ApiError {
-        code: ErrorCode::Internal,
-        message: failed.to_string(),
-        remedy: Some("restart vtld, and report what its log says".to_owned()),
-        field: None,
-    }
+    ApiError::new(ErrorCode::Internal, failed.to_string(), REPORT)
 }
 
 fn done(message: impl Into<String>, names: Vec<String>) -> Done {
@@ -276,60 +271,150 @@ pub fn refused(error: &LibraryError) -> ApiError {
         LibraryError::LibraryExists(_) | LibraryError::LabelTaken(_) | LibraryError::TargetExists(_) => {
             ErrorCode::Exists
         }
-        LibraryError::Move(MoveFault::InvalidElement { .. } | MoveFault::NoSuchMove { .. }) => {
-            ErrorCode::Invalid
-        }
-        LibraryError::NoRoom { .. } => ErrorCode::Full,
+        LibraryError::NoRoom { .. } | LibraryError::NoDeviceNumber => ErrorCode::Full,
+        LibraryError::Move(MoveFault::InvalidElement { .. } | MoveFault::NoSuchMove { .. })
+        | LibraryError::Count { .. }
+        | LibraryError::SeriesEnds { .. }
+        | LibraryError::SeriesLength { .. }
+        | LibraryError::NoLibraryGiven(_)
+        | LibraryError::TargetNameTooLong(_)
+        | LibraryError::Setting { .. } => ErrorCode::Invalid,
         LibraryError::Move(_)
         | LibraryError::NotInVault { .. }
         | LibraryError::NotEmpty { .. }
         | LibraryError::Quarantined { .. }
         | LibraryError::NotQuarantined(_)
         | LibraryError::Occupied { .. }
-        | LibraryError::Loaded { .. } => ErrorCode::Conflict,
-        LibraryError::Meta(_) => ErrorCode::Internal,
-        _ => ErrorCode::Invalid,
+        | LibraryError::Loaded { .. }
+        | LibraryError::Follow { .. } => ErrorCode::Conflict,
+        LibraryError::Meta(_)
+        | LibraryError::NotInstalled
+        | LibraryError::OtherInstallation
+        | LibraryError::Ids
+        | LibraryError::NotRemoving(_) => ErrorCode::Internal,
     };
-    let (field, remedy) = member(error).unzip();
-    ApiError { code, message: error.to_string(), remedy: remedy.map(str::to_owned), field }
+    let remedy = error.remedy().or_else(|| (code == ErrorCode::Internal).then(|| REPORT.to_owned()));
+    ApiError { code, message: error.to_string(), remedy, field: member(error) }
 }
 
-/// The member that a refusal of the library is about, which is called the same in all requests that meet it; and what would be right.
-fn member(error: &LibraryError) -> Option<(String, &'static str)> {
-    let (name, remedy) = match error {
+/// The member that a refusal of the library is about, which is called the same in all requests that meet it.
+fn member(error: &LibraryError) -> Option<String> {
+    let name = match error {
         LibraryError::Occupied { holders, .. } => {
             let (place, _) = holders.first()?;
-            return Some((format!("{}s", place.kind()), "move these cartridges first, or ask for more"));
+            return Some(format!("{}s", place.kind()));
         }
-        LibraryError::Setting { key } => return Some((format!("settings.{key}"), "write a shorter value")),
-        LibraryError::Count { what, .. } => (*what, "write a number within these bounds"),
-        LibraryError::SeriesLength { .. } => ("count", "write a number within these bounds"),
-        LibraryError::SeriesEnds { .. } => ("count", "ask for fewer, or begin with another label"),
-        LibraryError::LibraryExists(_) => ("name", "vtl library ls shows the names that are taken"),
-        // Drives have targets of their own, which are called by the library.
-        LibraryError::TargetExists(_) | LibraryError::TargetNameTooLong(_) => {
-            ("drives", "vtl iscsi target ls shows the names that there are")
-        }
-        LibraryError::LabelTaken(_) => ("label", "choose another label; vtl cartridge ls shows those in use"),
-        LibraryError::NoLibraryGiven(_) => ("library", "vtl library ls shows those that there are"),
+        LibraryError::Setting { key } => return Some(format!("settings.{key}")),
+        LibraryError::Count { what, .. } => *what,
+        LibraryError::SeriesLength { .. } | LibraryError::SeriesEnds { .. } => "count",
+        LibraryError::LibraryExists(_) => "name",
+        LibraryError::LabelTaken(_) => "label",
+        LibraryError::NoLibraryGiven(_) => "library",
         LibraryError::Move(
             MoveFault::InvalidElement { .. }
             | MoveFault::NoSuchMove { .. }
             | MoveFault::DestinationFull { .. }
             | MoveFault::IncompatibleMedium { .. }
             | MoveFault::CleaningCartridge { .. },
-        ) => ("to", "vtl library show NAME shows what is where"),
+        ) => "to",
         _ => return None,
     };
-    Some((name.to_owned(), remedy))
+    Some(name.to_owned())
+}
+
+/// The same where another value of this member would find room.
+pub(crate) fn no_room(member: &str) -> impl Fn(ApiError) -> ApiError {
+    move |error| if error.code == ErrorCode::Full { error.about(member) } else { error }
 }
 
 /// The same for moves.
 pub fn not_carried(error: &CarryError) -> ApiError {
     match error {
         CarryError::Refused(error) => refused(error),
-        CarryError::Eject { .. } | CarryError::Load { .. } | CarryError::Failed(_) => {
-            crate::daemon::internal(&error.to_string())
+        CarryError::Eject { .. } | CarryError::Load { .. } => {
+            ApiError::new(ErrorCode::Internal, error.to_string(), "see vtl system status and vtl store check")
+        }
+        CarryError::Failed(_) => ApiError::new(ErrorCode::Internal, error.to_string(), REPORT),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use vtl_types::Place;
+
+    use super::*;
+
+    /// What a request can meet, and the member that it names.
+    fn met() -> Vec<(LibraryError, u16, Option<&'static str>)> {
+        let label: Label = "VTL001L8".parse().unwrap();
+        let library: LibraryName = "lib0".parse().unwrap();
+        let (why, place) = ("made up".to_owned(), Place::Slot(1));
+        let target = vtl_library::default_target(&library).unwrap();
+        vec![
+            (LibraryError::UnknownLibrary(library.clone()), 404, None),
+            (LibraryError::UnknownCartridge(label), 404, None),
+            (LibraryError::UnknownTarget(target), 404, None),
+            (LibraryError::LibraryExists(library.clone()), 409, Some("name")),
+            (LibraryError::NotEmpty { library: library.clone(), labels: vec![label], total: 1 }, 409, None),
+            (LibraryError::Count { what: "drives", asked: 0, least: 1, most: 2 }, 400, Some("drives")),
+            (
+                LibraryError::Occupied { library: library.clone(), holders: vec![(place, label)] },
+                409,
+                Some("slots"),
+            ),
+            (LibraryError::LabelTaken(label), 409, Some("label")),
+            (LibraryError::SeriesEnds { first: label, asked: 2, possible: 1 }, 400, Some("count")),
+            (LibraryError::SeriesLength { asked: 0, most: 1 }, 400, Some("count")),
+            (LibraryError::NoRoom { library, kind: "slot", free: 0, needed: 1 }, 507, None),
+            (LibraryError::NoLibraryGiven(label), 400, Some("library")),
+            (LibraryError::NotInVault { label, place }, 409, None),
+            (LibraryError::Loaded { label, place }, 409, None),
+            (LibraryError::Follow { label, why: why.clone() }, 409, None),
+            (LibraryError::Quarantined { label, why }, 409, None),
+            (LibraryError::NotQuarantined(label), 409, None),
+            (LibraryError::Setting { key: "odd".to_owned() }, 400, Some("settings.odd")),
+            (LibraryError::NoDeviceNumber, 507, None),
+            (LibraryError::Ids, 500, None),
+            (LibraryError::NotRemoving(label), 500, None),
+            (MoveFault::InvalidElement { place }.into(), 400, Some("to")),
+            (MoveFault::NoSuchMove { from: place, to: place }.into(), 400, Some("to")),
+            (MoveFault::SourceEmpty { place }.into(), 409, None),
+            (MoveFault::DestinationFull { place, holds: label }.into(), 409, Some("to")),
+            (MoveFault::RemovalPrevented { place }.into(), 409, None),
+            (MoveFault::DriveClosed { drive: 0 }.into(), 409, None),
+            (MoveFault::CleaningCartridge { drive: 0, label }.into(), 409, Some("to")),
+            (MoveFault::Reserved { label }.into(), 409, None),
+        ]
+    }
+
+    #[test]
+    fn what_the_library_refuses_has_a_remedy_that_is_not_in_its_message() {
+        for (error, status, field) in met() {
+            let refused = refused(&error);
+            assert_eq!((refused.code.http_status(), refused.field.as_deref()), (status, field), "{error:?}");
+            assert!(refused.remedy.is_some(), "{error:?}");
+            for advice in ["vtl ", "choose", "first", "--", "try again", "leave it", "write"] {
+                assert!(!refused.message.contains(advice), "{}", refused.message);
+            }
+        }
+    }
+
+    #[test]
+    fn what_names_nothing_is_refused_with_how_to_write_it_and_without_saying_so_twice() {
+        fn told<T: Named + std::fmt::Debug>(text: &str) -> (String, String)
+        where
+            T::Err: Display,
+        {
+            let refused = parse::<T>(text).unwrap_err();
+            (refused.message, refused.remedy.unwrap())
+        }
+        for (message, remedy) in
+            [told::<Label>("x"), told::<LibraryName>("No"), told::<PoolName>("No"), told::<IscsiName>("lib0")]
+        {
+            assert!(!message.contains("write") && !message.contains("such as"), "{message}");
+            assert!(remedy.starts_with("write ") && remedy.contains("such as"), "{remedy}");
+            // Whoever makes a new one is not helped by those that there are.
+            assert!(!remedy.contains(" ls"), "{remedy}");
         }
     }
 }

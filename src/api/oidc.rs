@@ -14,7 +14,7 @@ use super::access::{Secure, blocking, run};
 use super::admit::Source;
 use super::cookie::{Cookie, OIDC, SESSION};
 use super::route::{Nothing, Route, elsewhere};
-use super::{error_response, refusal};
+use super::error_response;
 use crate::access::BackHome;
 use crate::daemon::{Daemon, internal};
 
@@ -47,7 +47,7 @@ async fn with_turn<T: Send + 'static>(
 ) -> Result<T, ApiError> {
     let turn = tokio::time::timeout(TURN_TIME, daemon.access.asking.clone().acquire_owned()).await;
     let turn = turn.map_err(|_| {
-        refusal(ErrorCode::Busy, "others wait for the provider already", "log in once more in a moment")
+        ApiError::new(ErrorCode::Busy, "others wait for the provider already", "log in once more in a moment")
     })?;
     let turn = turn.map_err(|_| internal("the server stops"))?;
     let in_turn = move |daemon: &Daemon| {

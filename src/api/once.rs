@@ -20,7 +20,6 @@ use tracing::warn;
 use vtl_api::{ApiError, Done, ErrorCode};
 use vtl_meta::{MetaError, Migration, Module, Table, Tx, Value as Cell};
 
-use super::refusal;
 use super::route::{Answered, Asked, Route};
 use crate::daemon::{Daemon, internal, invalid, lock};
 use crate::state::hexadecimal;
@@ -195,7 +194,7 @@ impl Once {
         if lock(&self.busy).insert(key.row.clone()) {
             return Ok(Busy { once: self, row: &key.row });
         }
-        let error = refusal(
+        let error = ApiError::new(
             ErrorCode::Conflict,
             "a request with this key is being carried out",
             "send it again in a moment, for its answer",
@@ -288,7 +287,7 @@ fn seconds(time_s: u64) -> Cell {
 }
 
 fn another() -> ApiError {
-    let error = refusal(
+    let error = ApiError::new(
         ErrorCode::Conflict,
         "the key was sent before with another request",
         "make up another key for each thing that is wanted",

@@ -25,7 +25,7 @@ use super::{parse, refused};
 use crate::daemon::{Daemon, internal, invalid, lock};
 use crate::own_files::not_ours;
 use crate::pools::rows::{self, KeyPlace, PoolRow, PoolState};
-use crate::pools::{Closed, MOST_POOLS, Pool, PoolError, overlap};
+use crate::pools::{Closed, MOST_POOLS, Pool, PoolError, SEE_DISK, is_of_the_path, overlap};
 use crate::state::hexadecimal;
 use crate::survey::Sight;
 
@@ -174,20 +174,19 @@ impl Daemon {
     fn wanted_pool(&self, request: &CreatePool) -> Answer<PoolRow> {
         let name: PoolName = field("name", parse(&request.name))?;
         if !matches!(self.pools.named(&name), Err(PoolError::Unknown(_))) {
-            return Err(ApiError {
-                code: ErrorCode::Exists,
-                message: format!("there is a pool {name}"),
-                remedy: Some("choose another name; see vtl pool ls".to_owned()),
-                field: Some("name".to_owned()),
-            });
+            return Err(ApiError::new(
+                ErrorCode::Exists,
+                format!("there is a pool {name}"),
+                "choose another name; see vtl pool ls",
+            )
+            .about("name"));
         }
         if self.pools.count() >= MOST_POOLS {
-            return Err(ApiError {
-                code: ErrorCode::Full,
-                message: format!("there are {MOST_POOLS} pools, and there cannot be more"),
-                remedy: Some("give a pool more folders, or remove one".to_owned()),
-                field: None,
-            });
+            return Err(ApiError::new(
+                ErrorCode::Full,
+                format!("there are {MOST_POOLS} pools, and there cannot be more"),
+                "give a pool more folders, or remove one",
+            ));
         }
         let key = key_place(request, self.state.path())?;
         let mut folders = Vec::new();
@@ -220,11 +219,8 @@ impl Daemon {
     /// A folder for a new pool: as it is found without links, in nobody's way.
     fn new_folder(&self, path: &str, before: &[PathBuf]) -> Answer<PathBuf> {
         let folder = real_path(Path::new(path))?;
-        let clash = |what: String, remedy: &str| ApiError {
-            code: ErrorCode::Conflict,
-            message: format!("{}: {what}", folder.display()),
-            remedy: Some(remedy.to_owned()),
-            field: None,
+        let clash = |what: String, remedy: &str| {
+            ApiError::new(ErrorCode::Conflict, format!("{}: {what}", folder.display()), remedy)
         };
         let elsewhere = "name a folder of its own, on another disk as a rule";
         let state = real_path(self.state.path())?;
@@ -273,7 +269,7 @@ impl Daemon {
     fn refuse_used(&self, pool: &Pool, request: RemovePool) -> Answer<()> {
         let name = &pool.name;
         let conflict = |message: String, remedy: String| {
-            Err(ApiError { code: ErrorCode::Conflict, message, remedy: Some(remedy), field: None })
+            Err(ApiError::new(ErrorCode::Conflict, message, remedy))
         };
         if name.is_default() {
             return conflict(
@@ -307,7 +303,7 @@ impl Daemon {
     /// What the inventory has for a pool that is to go: cartridges, those in the trash and those that are kept among them; libraries; jobs.
     fn refuse_listed(&self, name: &PoolName) -> Answer<()> {
         let conflict = |message: String, remedy: String| {
-            Err(ApiError { code: ErrorCode::Conflict, message, remedy: Some(remedy), field: None })
+            Err(ApiError::new(ErrorCode::Conflict, message, remedy))
         };
         let listed = self.listed_in(name).map_err(|error| refused(&error))?;
         if let Some(first) = listed.first() {
@@ -470,15 +466,14 @@ fn removed(row: &PoolRow) -> Done {
 }
 
 fn not_all_gone(row: &PoolRow, why: &str) -> ApiError {
-    ApiError {
-        code: ErrorCode::Internal,
-        message: format!("pool {} is no pool any more, but not all of its files are gone: {why}", row.name),
-        remedy: Some(format!(
+    ApiError::new(
+        ErrorCode::Internal,
+        format!("pool {} is no pool any more, but not all of its files are gone: {why}", row.name),
+        format!(
             "vtl pool rm {0} tries again, as the next start does; vtl pool rm {0} --forget leaves them",
             row.name
-        )),
-        field: None,
-    }
+        ),
+    )
 }
 
 /// The path without links. Of a folder that is still to be made, its parent's.
@@ -507,18 +502,20 @@ fn real_path(path: &Path) -> Answer<PathBuf> {
 
 /// A folder that cannot be looked at.
 fn unseen(error: &StoreError) -> ApiError {
-    invalid(error.to_string(), "let the server's user read the folder, or name another one")
+    match error {
+        StoreError::Io(disk) if !is_of_the_path(disk) => {
+            ApiError::new(ErrorCode::Internal, error.to_string(), SEE_DISK)
+        }
+        _ => invalid(error.to_string(), "let the server's user read the folder, or name another one"),
+    }
 }
 
 /// Folders of a new pool are empty; a pool that is taken in is where its home is said to be.
 fn vacant_or_adopted(home: &Path, further: &[PathBuf], adopt: bool) -> Answer<Option<[u8; 16]>> {
     let disk = RealDisk::new();
     let look = |folder: &Path| site::look(&disk, folder).map_err(|error| unseen(&error));
-    let refuse = |folder: &Path, what: &str, remedy: &str| ApiError {
-        code: ErrorCode::Conflict,
-        message: format!("{}: {what}", folder.display()),
-        remedy: Some(remedy.to_owned()),
-        field: None,
+    let refuse = |folder: &Path, what: &str, remedy: &str| {
+        ApiError::new(ErrorCode::Conflict, format!("{}: {what}", folder.display()), remedy)
     };
     if adopt {
         return match look(home)? {
@@ -574,7 +571,7 @@ fn key_place(request: &CreatePool, state: &Path) -> Answer<Option<KeyPlace>> {
 pub(super) fn read_key(state: &Path, file: &str, method: StoreKeyMethod) -> Answer<StoreEncryption> {
     let remedy = "name a file of mode 0600 with the key, by its whole path, in a folder of your own";
     let path = not_ours(state, Path::new(file)).map_err(|why| invalid(format!("{file}: {why}"), remedy))?;
-    vtl_conf::store_key(&path, method).map_err(|why| invalid(why, remedy))
+    vtl_conf::store_key(&path, method).map_err(|(problem, remedy)| invalid(problem, &remedy))
 }
 
 fn chunk_bytes(bytes: u64) -> Answer<u64> {

@@ -5,7 +5,6 @@ use axum::http::{HeaderMap, header};
 use serde::de::DeserializeOwned;
 use vtl_api::{ApiError, ErrorCode};
 
-use super::refusal;
 use crate::daemon::invalid;
 
 /// What serde says before the name of a field that it has no place for, or none of.
@@ -46,13 +45,21 @@ fn not_read(what: &str, path: &str, told: &str) -> ApiError {
 fn field_of(path: &str, told: &str) -> Option<String> {
     let named = NAMED.iter().find_map(|lead| told.strip_prefix(lead)?.split_once('`')).map(|(name, _)| name);
     // It writes a question mark where it was in the middle of a name.
-    let path = path.trim_end_matches('?').trim_end_matches('.');
+    let path = whole(path.trim_end_matches('?').trim_end_matches('.'));
     match (path, named) {
         ("", name) => name.map(str::to_owned),
         (path, Some(name)) if path != name && !path.ends_with(&format!(".{name}")) => {
             Some(format!("{path}.{name}"))
         }
         (path, _) => Some(path.to_owned()),
+    }
+}
+
+/// Of a list the list: `roles` for `roles[0]`.
+fn whole(path: &str) -> &str {
+    match path.strip_suffix(']').and_then(|path| path.rsplit_once('[')) {
+        Some((list, number)) if number.bytes().all(|byte| byte.is_ascii_digit()) => list,
+        _ => path,
     }
 }
 
@@ -65,7 +72,7 @@ pub(super) fn is_json(headers: &HeaderMap) -> Result<(), ApiError> {
         return Ok(());
     }
     let message = format!("the body is '{kind}'");
-    let error = refusal(ErrorCode::NotJson, &message, "send JSON, with Content-Type: application/json");
+    let error = ApiError::new(ErrorCode::NotJson, message, "send JSON, with Content-Type: application/json");
     Err(error.about("Content-Type"))
 }
 
@@ -85,6 +92,8 @@ mod tests {
     #[serde(deny_unknown_fields)]
     struct Inner {
         number: u8,
+        #[serde(default)]
+        words: Vec<String>,
     }
 
     fn named(text: &'static str) -> Option<String> {
@@ -95,6 +104,7 @@ mod tests {
     fn what_is_wrong_in_a_body_is_named() {
         assert_eq!(named(r#"{"inner":{"number":300}}"#).as_deref(), Some("inner.number"));
         assert_eq!(named(r#"{"inner":{"number":1,"odd":2}}"#).as_deref(), Some("inner.odd"));
+        assert_eq!(named(r#"{"inner":{"number":1,"words":["a",2]}}"#).as_deref(), Some("inner.words"));
         assert_eq!(named(r#"{"inner":{}}"#).as_deref(), Some("inner.number"));
         assert_eq!(named(r#"{"odd":1}"#).as_deref(), Some("odd"));
         assert_eq!(named("").as_deref(), Some("inner"));
@@ -107,7 +117,7 @@ mod tests {
     #[test]
     fn what_is_wrong_in_parameters_is_named() {
         let named = |text| query::<Inner>(text).unwrap_err().field;
-        assert_eq!(query::<Inner>("number=7").ok(), Some(Inner { number: 7 }));
+        assert_eq!(query::<Inner>("number=7").ok(), Some(Inner { number: 7, words: Vec::new() }));
         assert_eq!(named("number=x").as_deref(), Some("number"));
         assert_eq!(named("number=1&odd=2").as_deref(), Some("odd"));
         assert_eq!(named("number=1&number=2").as_deref(), Some("number"));

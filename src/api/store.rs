@@ -21,11 +21,12 @@ use vtl_store::{GcRule, PassphraseCost, StoreError};
 
 use super::pools::read_key;
 use super::route::{Route, field, get, post};
+use super::system::{absolute, not_at};
 use super::{Planned, refused};
 use crate::daemon::{Daemon, internal, invalid, lock};
 use crate::jobs;
 use crate::pools::rows::KeyPlace;
-use crate::pools::{Pool, pool_key};
+use crate::pools::{Pool, SEE_DISK, pool_key};
 use crate::scrub::Rate;
 use crate::state::hexadecimal;
 
@@ -45,9 +46,28 @@ fn write_new(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
 
 /// What the store says of its key.
 fn not_for_the_key(error: &StoreError) -> ApiError {
-    let code =
-        if matches!(error, StoreError::Key { .. }) { ErrorCode::Conflict } else { ErrorCode::Internal };
-    ApiError { code, message: error.to_string(), remedy: None, field: None }
+    let (code, remedy) = match error {
+        StoreError::Key { .. } => (ErrorCode::Conflict, "do what it says, then ask again"),
+        StoreError::ReadOnly { .. } => (ErrorCode::Conflict, "check the disk, then restart vtld"),
+        _ => (ErrorCode::Internal, SEE_DISK),
+    };
+    ApiError::new(code, error.to_string(), remedy)
+}
+
+/// A pool without a key has none to change or to copy.
+fn encrypted(pool: &Pool) -> Answer<()> {
+    match pool.store.key_status() {
+        Some(_) => Ok(()),
+        None => {
+            let message = format!("pool {} is not encrypted, so it has no key", pool.name);
+            Err(ApiError::new(
+                ErrorCode::Conflict,
+                message,
+                "name an encrypted pool: vtl pool ls",
+            )
+            .about("pool"))
+        }
+    }
 }
 
 /// One word for all that say the same.
@@ -205,11 +225,10 @@ impl Daemon {
         };
         let pool = field("pool", self.pools.one(request.pool.as_deref()))?;
         let read = field(member, read_key(self.state.path(), file, method))?;
+        encrypted(&pool)?;
         let Some(key) = pool_key(&read) else { return Err(internal("a key file gave no key")) };
-        if pool.store.key_status().is_some() {
-            let place = KeyPlace { method, file: file.clone() };
-            self.pools.note_next_key(&pool, &place).map_err(|error| refused(&error))?;
-        }
+        let place = KeyPlace { method, file: file.clone() };
+        self.pools.note_next_key(&pool, &place).map_err(|error| refused(&error))?;
         let status =
             pool.store.rotate_key(key, PassphraseCost::default()).map_err(|e| not_for_the_key(&e))?;
         let next = if pool.name.is_default() {
@@ -233,11 +252,12 @@ impl Daemon {
     pub(super) fn store_key_export(&self, request: &ExportStoreKey) -> Answer<Done> {
         let _one_at_a_time = lock(&self.changes);
         let pool = field("pool", self.pools.one(request.pool.as_deref()))?;
+        let file = absolute(&request.file)?;
+        encrypted(&pool)?;
         let (revision, bytes) = pool.store.export_keyring().map_err(|e| not_for_the_key(&e))?;
-        let file = Path::new(&request.file);
         write_new(file, &bytes).map_err(|error| {
-            let remedy = "name a file that does not exist yet, in a folder that does";
-            invalid(format!("{}: {error}", file.display()), remedy).about("file")
+            let told = format!("{}: {error}", file.display());
+            not_at(told, &error, "name a file that does not exist yet, in a folder that does")
         })?;
         pool.store.keyring_exported(revision).map_err(|e| not_for_the_key(&e))?;
         Ok(done(format!(

@@ -12,7 +12,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 use vtl_api::{ApiError, ErrorCode, ListenTo};
 
 use super::admit::Pass;
-use super::{reading, refusal};
+use super::reading;
 use crate::daemon::invalid;
 use crate::events::{Bus, Event, EventId, Kind, Listener, MOST_STREAMS};
 
@@ -64,7 +64,7 @@ fn open_with(
     let kinds = kinds(asked.types.as_deref())?;
     let Some((listener, known)) = bus.listen(seen(headers)?) else {
         let message = format!("{MOST_STREAMS} streams of events are open");
-        return Err(refusal(ErrorCode::Busy, &message, "close one, or ask for lists now and then"));
+        return Err(ApiError::new(ErrorCode::Busy, message, "close one, or ask for lists now and then"));
     };
     let reset = || Sent::default().event("reset").id(bus.last().to_string()).data("{}");
     let mut looks = interval_at(Instant::now() + heartbeat, heartbeat);

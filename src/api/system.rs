@@ -1,5 +1,6 @@
 //! Requests about the configuration and the whole.
 
+use std::io;
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -7,7 +8,7 @@ use vtl_api::{
     ApiError, BackupFile, CheckConfig, ConfigValue, Done, ErrorCode, Problem, RebuildInventory, RebuildRow,
     SystemStatus, UpgradeStore,
 };
-use vtl_conf::{Origin, Surroundings};
+use vtl_conf::{ConfError, ConfErrors, Origin, Surroundings};
 use vtl_library::{Head, Verdict};
 use vtl_meta::MetaError;
 
@@ -15,7 +16,8 @@ use super::route::{Nothing, Route, field, get, post};
 use super::{Answer, done, refused};
 use crate::clock::rfc3339;
 use crate::daemon::{Daemon, invalid};
-use crate::state::hexadecimal;
+use crate::pools::SEE_DISK;
+use crate::state::{NotStaged, hexadecimal, stage_restore};
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
@@ -58,8 +60,8 @@ impl Daemon {
         let Some(file) = request.file.as_deref().map(Path::new).or(self.args.config.as_deref()) else {
             return Ok(done("there is no configuration file; the defaults are in effect", Vec::new()));
         };
-        let checked = vtl_conf::check(file, &Surroundings::of_process(root))
-            .map_err(|errors| invalid(errors.to_string(), "docs/configuration.md has every key"));
+        let checked =
+            vtl_conf::check(file, &Surroundings::of_process(root)).map_err(|errors| not_right(&errors));
         match request.file {
             Some(_) => field("file", checked),
             None => checked,
@@ -107,8 +109,7 @@ impl Daemon {
     /// A copy of the inventory: with it and the store's folder everything is there again.
     pub(super) fn system_backup(&self, request: &BackupFile) -> Answer<Done> {
         let file = absolute(&request.file)?;
-        let not_copied = |why: MetaError| invalid(why.to_string(), "name a file that does not exist yet");
-        field("file", self.meta.with(|meta| meta.copy_to(file)).map_err(not_copied))?;
+        self.meta.with(|meta| meta.copy_to(file)).map_err(|error| not_copied(&error))?;
         Ok(done(
             format!("the inventory is copied to {}; the store itself is {}", request.file, self.pool_homes()),
             Vec::new(),
@@ -117,20 +118,18 @@ impl Daemon {
 
     /// The inventory cannot be exchanged under running devices: the copy is checked and takes its place at the next start.
     pub(super) fn system_restore(&self, request: &BackupFile) -> Answer<Done> {
-        let staged = crate::state::stage_restore(&self.state, absolute(&request.file)?);
-        let remedy = "name a copy that vtl system backup has written";
-        field("file", staged.map_err(|why| invalid(why, remedy)))?;
+        stage_restore(&self.state, absolute(&request.file)?).map_err(|error| not_staged(&error))?;
         Ok(done("the copy is checked and takes the inventory's place at the next start of vtld", Vec::new()))
     }
 
     pub(super) fn system_rebuild(&self, request: &RebuildInventory) -> Answer<Vec<RebuildRow>> {
         if !request.plan {
-            return Err(ApiError {
-                code: ErrorCode::Unsupported,
-                message: "a running inventory is not rebuilt".to_owned(),
-                remedy: Some("see --plan; stop vtld, move inventory.db away and start it: it lists every cartridge again".to_owned()),
-                field: Some("plan".to_owned()),
-            });
+            return Err(ApiError::new(
+                ErrorCode::Unsupported,
+                "a running inventory is not rebuilt",
+                "see --plan; stop vtld, move inventory.db away and start it: it lists every cartridge again",
+            )
+            .about("plan"));
         }
         let (heads, broken) = self.heads();
         let plan = self.meta.read(|tx| vtl_library::plan_rebuild(tx, &heads)).map_err(|e| refused(&e))?;
@@ -179,14 +178,124 @@ impl Daemon {
     }
 }
 
-/// A copy's path: one that is relative would be below whatever folder the server was started in.
-fn absolute(file: &str) -> Answer<&Path> {
+/// What is wrong with a configuration. The remedy is the first error's; the others have theirs behind them.
+fn not_right(errors: &ConfErrors) -> ApiError {
+    let told = |(at, error): (usize, &ConfError)| if at == 0 { error.fact() } else { error.to_string() };
+    let told: Vec<String> = errors.0.iter().enumerate().map(told).collect();
+    let remedy = errors.0.first().map_or("", |error| error.remedy.as_str());
+    invalid(told.join("\n"), remedy)
+}
+
+/// A copy of the inventory was not made.
+fn not_copied(error: &MetaError) -> ApiError {
+    let told = error.to_string();
+    match error {
+        MetaError::Exists(path) => {
+            let told = format!("{} exists and is not overwritten", path.display());
+            invalid(told, "choose another name").about("file")
+        }
+        MetaError::Io { source, .. } => {
+            not_at(told, source, "name a file that does not exist yet, in a folder that vtld may write to")
+        }
+        _ if error.is_disk_full() => {
+            ApiError::new(ErrorCode::Full, told, FREE_OR_ELSEWHERE).about("file")
+        }
+        _ => ApiError::new(ErrorCode::Internal, told, SEE_DISK),
+    }
+}
+
+/// A copy of the inventory does not wait to take its place.
+fn not_staged(error: &NotStaged) -> ApiError {
+    let told = error.to_string();
+    let free = "free space on the disk of the state folder";
+    match error {
+        NotStaged::Named(_, source) => {
+            not_at(told, source, "name a file that is there and that vtld may read")
+        }
+        NotStaged::NoCopy(..) => {
+            let remedy = "name what vtl system backup of this version or an older one has written";
+            invalid(told, remedy).about("file")
+        }
+        NotStaged::Own(_, source) if is_full(source) => ApiError::new(ErrorCode::Full, told, free),
+        NotStaged::Look(error) if error.is_disk_full() => ApiError::new(ErrorCode::Full, told, free),
+        NotStaged::Own(..) | NotStaged::Look(_) => ApiError::new(ErrorCode::Internal, told, SEE_DISK),
+    }
+}
+
+/// What helps when the disk of a file that was named is full.
+const FREE_OR_ELSEWHERE: &str = "free space there, or name a file on another disk";
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+/// The file that a request names could not be read or written. `remedy` is for those errors that another path helps against.
+pub(super) fn not_at(told: String, error: &io::Error, remedy: &str) -> ApiError {
+    use io::ErrorKind::{
+        AlreadyExists, InvalidFilename, InvalidInput, IsADirectory, NotADirectory, NotFound, PermissionDenied,
+    };
+    match error.kind() {
+        AlreadyExists | InvalidFilename | InvalidInput | IsADirectory | NotADirectory | NotFound
+        | PermissionDenied => invalid(told, remedy).about("file"),
+        _ if is_full(error) => ApiError::new(ErrorCode::Full, told, FREE_OR_ELSEWHERE).about("file"),
+        _ => ApiError::new(ErrorCode::Internal, told, SEE_DISK),
+    }
+}
+
+/// A file's path: one that is relative would be below whatever folder the server was started in.
+pub(super) fn absolute(file: &str) -> Answer<&Path> {
     let path = Path::new(file);
     match path.is_absolute() {
         true => Ok(path),
         false => {
             let remedy = "write one, since the server has its own working folder";
             Err(invalid(format!("{file} is no absolute path"), remedy).about("file"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_error_of_a_configuration_has_its_remedy_apart_and_the_others_have_theirs_behind_them() {
+        let error = |key: &str| ConfError {
+            origin: Origin::Default,
+            key: key.to_owned(),
+            value: String::new(),
+            problem: "made up".to_owned(),
+            remedy: format!("leave {key} out"),
+        };
+        let told = not_right(&ConfErrors(vec![error("a"), error("b")]));
+        assert_eq!(told.message, "default: a: made up\ndefault: b: made up; leave b out");
+        assert_eq!(told.remedy.as_deref(), Some("leave a out"));
+    }
+
+    #[test]
+    fn a_copy_names_the_file_where_another_one_would_help_and_nothing_where_the_disk_fails() {
+        let io = |kind: io::ErrorKind| io::Error::from(kind);
+        let file = || "/made-up".into();
+        let at = |kind| MetaError::Io { operation: "create", path: file(), source: io(kind) };
+        let damaged = || MetaError::Damaged { path: file(), findings: vec!["made up".to_owned()] };
+        for (refused, code, named) in [
+            (not_copied(&MetaError::Exists(file())), ErrorCode::Invalid, Some("file")),
+            (not_copied(&at(io::ErrorKind::PermissionDenied)), ErrorCode::Invalid, Some("file")),
+            (not_copied(&at(io::ErrorKind::StorageFull)), ErrorCode::Full, Some("file")),
+            (not_copied(&at(io::ErrorKind::Other)), ErrorCode::Internal, None),
+            (not_copied(&damaged()), ErrorCode::Internal, None),
+            (
+                not_staged(&NotStaged::Named(file(), io(io::ErrorKind::NotFound))),
+                ErrorCode::Invalid,
+                Some("file"),
+            ),
+            (not_staged(&NotStaged::NoCopy(file(), "made up".to_owned())), ErrorCode::Invalid, Some("file")),
+            (not_staged(&NotStaged::Own(file(), io(io::ErrorKind::StorageFull))), ErrorCode::Full, None),
+            (not_staged(&NotStaged::Own(file(), io(io::ErrorKind::Other))), ErrorCode::Internal, None),
+            (not_staged(&NotStaged::Look(at(io::ErrorKind::Other))), ErrorCode::Internal, None),
+        ] {
+            assert_eq!((refused.code, refused.field.as_deref()), (code, named), "{refused:?}");
+            assert!(refused.remedy.is_some(), "{refused:?}");
         }
     }
 }

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use vtl_api::{ApiError, ErrorCode};
 
-use super::refusal;
 use crate::daemon::lock;
 
 /// A change with a condition waits so often, so long each time, for changes that are being made.
@@ -57,7 +56,7 @@ impl Things {
             }
         }
         let message = format!("another request is changing {path}");
-        Err(refusal(ErrorCode::Conflict, &message, "wait for its end, or ask without If-Match"))
+        Err(ApiError::new(ErrorCode::Conflict, message, "wait for its end, or ask without If-Match"))
     }
 }
 

@@ -10,7 +10,7 @@ use vtl_types::{Label, LibraryName, Place};
 
 use super::page::Page;
 use super::route::{Nothing, Route, delete, field, list, post};
-use super::{Answer, done, failed, not_carried};
+use super::{Answer, done, failed, no_room, not_carried};
 use crate::daemon::Daemon;
 use crate::inventory::Force;
 
@@ -65,7 +65,7 @@ impl Daemon {
                 })
             })
             .map_err(failed)?
-            .map_err(|e| not_carried(&e))?;
+            .map_err(|e| no_room("library")(not_carried(&e)))?;
         live.contents_changed();
         let place = moved.first().map_or_else(String::new, |m| m.to.to_string());
         Ok(done(format!("{label} is in {place} of {}", live.name), vec![label.to_string()]))
@@ -73,12 +73,11 @@ impl Daemon {
 
     pub(super) fn vault_remove(&self, label: &str) -> Answer<Done> {
         if self.find(label)?.place != Place::Vault {
-            return Err(ApiError {
-                code: ErrorCode::Conflict,
-                message: format!("{label} is not in the vault"),
-                remedy: Some(format!("use vtl cartridge rm {label}")),
-                field: None,
-            });
+            return Err(ApiError::new(
+                ErrorCode::Conflict,
+                format!("{label} is not in the vault"),
+                format!("use vtl cartridge rm {label}"),
+            ));
         }
         self.cartridge_remove(label, &RemoveCartridge::default())
     }

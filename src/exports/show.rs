@@ -63,13 +63,13 @@ impl Daemon {
         let limiter = Limiter::unlimited();
         let found = self.remotes.wait(vtl_migrate::manifest_of(&*opened, name, &limiter));
         let found = found.map_err(crate::remotes::refused)?.map_err(|error| super::not_listed(&error))?;
-        found.map(Into::into).ok_or_else(|| ApiError {
-            code: ErrorCode::NotFound,
-            message: format!(
-                "remote {remote}: folder {name} has no manifest: there is no complete export in it"
-            ),
-            remedy: Some(format!("see vtl export ls --remote {remote}")),
-            field: Some("folder".to_owned()),
+        found.map(Into::into).ok_or_else(|| {
+            ApiError::new(
+                ErrorCode::NotFound,
+                format!("remote {remote}: folder {name} has no manifest: there is no complete export in it"),
+                format!("see vtl export ls --remote {remote}"),
+            )
+            .about("folder")
         })
     }
 
@@ -94,12 +94,11 @@ impl Daemon {
 }
 
 fn unusable(name: &FolderName, error: &ManifestError) -> ApiError {
-    ApiError {
-        code: ErrorCode::Conflict,
-        message: format!("folder {name}: {error}"),
-        remedy: Some("the folder is damaged or none of an export; vtl-decode tells more".to_owned()),
-        field: None,
-    }
+    ApiError::new(
+        ErrorCode::Conflict,
+        format!("folder {name}: {error}"),
+        "the folder is damaged or none of an export; vtl-decode tells more",
+    )
 }
 
 fn recipient(one: &vtl_bundle::Recipient, keys: &[crate::keys::Listed]) -> ExportRecipient {

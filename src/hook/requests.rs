@@ -33,13 +33,12 @@ impl Daemon {
     /// Runs a hook with made-up facts: a cartridge that there is not, and job 0.
     pub(crate) fn hook_test(&self, name: &str) -> Result<HookTest, ApiError> {
         let hook = Some(name).filter(|name| *name == POST_VAULT).and_then(|_| self.post_vault_hook());
-        let hook = hook.ok_or_else(|| ApiError {
-            code: ErrorCode::NotFound,
-            message: format!("there is no hook {name}"),
-            remedy: Some(
-                "set hooks.post_vault, and read the configuration again: vtl system reload".to_owned(),
-            ),
-            field: None,
+        let hook = hook.ok_or_else(|| {
+            ApiError::new(
+                ErrorCode::NotFound,
+                format!("there is no hook {name}"),
+                "set hooks.post_vault, and read the configuration again: vtl system reload",
+            )
         })?;
         let about =
             Vaulted { label: "TST000L8".to_owned(), library: Some("test".to_owned()), job: 0, bytes: 0 };

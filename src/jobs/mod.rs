@@ -191,11 +191,8 @@ impl Jobs {
     /// # Errors
     /// It is not there.
     pub(crate) fn manager(&self) -> Result<&Manager, ApiError> {
-        self.manager.get().ok_or_else(|| ApiError {
-            code: ErrorCode::Internal,
-            message: "jobs do not run".to_owned(),
-            remedy: Some("see vtl system status".to_owned()),
-            field: None,
+        self.manager.get().ok_or_else(|| {
+            ApiError::new(ErrorCode::Internal, "jobs do not run", "see vtl system status")
         })
     }
 
@@ -232,12 +229,11 @@ impl Jobs {
         let ended = self.manager()?.wait_until(id, None, |job| job.state.is_terminal());
         match ended.map_err(|error| not_done(Some(id), &error))? {
             Some(job) => outcome(&job),
-            None => Err(ApiError {
-                code: ErrorCode::Conflict,
-                message: format!("the server stops; job {id} goes on with the next start"),
-                remedy: Some(format!("vtl job wait {id}")),
-                field: None,
-            }),
+            None => Err(ApiError::new(
+                ErrorCode::Conflict,
+                format!("the server stops; job {id} goes on with the next start"),
+                format!("vtl job wait {id}"),
+            )),
         }
     }
 
@@ -274,12 +270,11 @@ fn outcome(job: &Job) -> Result<String, ApiError> {
     match (job.state, &job.trouble) {
         (State::Completed, _) => Ok(job.result.clone().unwrap_or_default()),
         (State::Failed, Some(trouble)) => Err(refusal(trouble)),
-        (state, _) => Err(ApiError {
-            code: ErrorCode::Conflict,
-            message: format!("job {} was {}", job.id, state.word()),
-            remedy: Some(format!("vtl job show {} tells more; vtl job retry {} begins anew", job.id, job.id)),
-            field: None,
-        }),
+        (state, _) => Err(ApiError::new(
+            ErrorCode::Conflict,
+            format!("job {} was {}", job.id, state.word()),
+            format!("vtl job show {} tells more; vtl job retry {} begins anew", job.id, job.id),
+        )),
     }
 }
 
@@ -357,7 +352,7 @@ pub(crate) fn not_done(id: Option<JobId>, error: &JobError) -> ApiError {
         (JobError::NoSuchMove { .. }, Some(id)) => format!("job {id}: {error}"),
         _ => error.to_string(),
     };
-    ApiError { code, message, remedy: Some(remedy), field: None }
+    ApiError::new(code, message, remedy)
 }
 
 /// What can be done with a job in this state.
@@ -442,12 +437,7 @@ mod tests {
 
     #[test]
     fn a_refusal_goes_through_a_job_with_its_class_its_words_and_its_remedy() {
-        let error = ApiError {
-            code: ErrorCode::Conflict,
-            message: "it is in use".to_owned(),
-            remedy: Some("wait".to_owned()),
-            field: None,
-        };
+        let error = ApiError::new(ErrorCode::Conflict, "it is in use", "wait");
         let Failure { code, message, remedy, .. } = failure(Class::Busy, error.clone());
         assert_eq!(code, "conflict");
         assert_eq!(refusal(&Trouble { code, message, remedy }), error);

@@ -165,18 +165,14 @@ impl World for Outside {
         }
         Err(failure(
             Class::Permanent,
-            vtl_api::ApiError {
-                code: ErrorCode::NotFound,
-                message: format!(
+            vtl_api::ApiError::new(
+                ErrorCode::NotFound,
+                format!(
                     "the bundle is encrypted, and no private key that opens it is here: {}",
                     fingerprints.join(", ")
                 ),
-                remedy: Some(
-                    "import the private key with one of these fingerprints: vtl key import FILE --name K"
-                        .to_owned(),
-                ),
-                field: None,
-            },
+                "import the private key with one of these fingerprints: vtl key import FILE --name K",
+            ),
         ))
     }
 
@@ -344,12 +340,11 @@ impl Daemon {
         if facts.generation == generation {
             return Ok(());
         }
-        Err(vtl_api::ApiError {
-            code: ErrorCode::Conflict,
-            message: format!("{} was written since it was exported", cartridge.label),
-            remedy: Some(format!("export it once more: vtl cartridge export {}", cartridge.label)),
-            field: None,
-        })
+        Err(vtl_api::ApiError::new(
+            ErrorCode::Conflict,
+            format!("{} was written since it was exported", cartridge.label),
+            format!("export it once more: vtl cartridge export {}", cartridge.label),
+        ))
     }
 }
 

@@ -227,23 +227,18 @@ fn task_name(pool: &Pool, of: usize) -> String {
 }
 
 fn busy() -> vtl_api::ApiError {
-    vtl_api::ApiError {
-        code: ErrorCode::Conflict,
-        message: "no pass has begun: the thread that reads the store is busy, has failed, or is stopping"
-            .to_owned(),
-        remedy: Some("vtl system status tells more".to_owned()),
-        field: None,
-    }
+    vtl_api::ApiError::new(
+        ErrorCode::Conflict,
+        "no pass has begun: the thread that reads the store is busy, has failed, or is stopping",
+        "vtl system status tells more",
+    )
 }
 
 fn lost(pass: u64) -> Failure {
-    let error = vtl_api::ApiError {
-        code: ErrorCode::Conflict,
-        message: format!("pass {pass} was ended by another one, or its place is lost"),
-        remedy: Some(
-            "vtl store scrub --status tells what runs; vtl store scrub begins another one".to_owned(),
-        ),
-        field: None,
-    };
+    let error = vtl_api::ApiError::new(
+        ErrorCode::Conflict,
+        format!("pass {pass} was ended by another one, or its place is lost"),
+        "vtl store scrub --status tells what runs; vtl store scrub begins another one",
+    );
     failure(Class::Permanent, error)
 }

@@ -34,14 +34,12 @@ impl Daemon {
         match request.sort.as_deref().unwrap_or(Sort::Ed25519.word()) {
             "ed25519" => {}
             "rsa" => {
-                return Err(ApiError {
-                    code: ErrorCode::Unsupported,
-                    message: "an RSA key that is here alone would be lost with this server, and with it what was encrypted for it".to_owned(),
-                    remedy: Some(format!(
-                        "make it with openssl genrsa -out key.pem 3072, keep that file elsewhere, and vtl key import key.pem --name {name}"
-                    )),
-                    field: Some("type".to_owned()),
-                });
+                return Err(ApiError::new(
+                    ErrorCode::Unsupported,
+                    "an RSA key that is here alone would be lost with this server, and with it what was encrypted for it",
+                    format!("make it with openssl genrsa -out key.pem 3072, keep that file elsewhere, and vtl key import key.pem --name {name}"),
+                )
+                .about("type"));
             }
             other => {
                 return Err(invalid(format!("'{other}' is no sort of key"), "write ed25519").about("type"));
@@ -92,14 +90,11 @@ impl Daemon {
         }
         match by.as_slice() {
             [] => Ok(()),
-            by => Err(ApiError {
-                code: ErrorCode::Conflict,
-                message: format!("key {name} is in use: {}", by.join(", ")),
-                remedy: Some(
-                    "set another key for these libraries, and wait for these jobs or cancel them".to_owned(),
-                ),
-                field: None,
-            }),
+            by => Err(ApiError::new(
+                ErrorCode::Conflict,
+                format!("key {name} is in use: {}", by.join(", ")),
+                "set another key for these libraries, and wait for these jobs or cancel them",
+            )),
         }
     }
 }
@@ -141,9 +136,10 @@ fn not_imported(error: KeyRefused) -> ApiError {
 /// The one place where refusals of keys become the API's.
 pub(crate) fn refused(error: KeyRefused) -> ApiError {
     let (code, remedy) = match &error {
-        KeyRefused::Name(_) => (ErrorCode::Invalid, "choose a name such as off-site"),
+        KeyRefused::Name(_) => (ErrorCode::Invalid, crate::given_name::HOW),
         KeyRefused::File { .. } => {
-            (ErrorCode::Invalid, "name a file of the server's machine with one key, as docs/keys.md says")
+            let remedy = "name a file with one key, as docs/keys.md says, by its whole path, in a folder of your own";
+            (ErrorCode::Invalid, remedy)
         }
         KeyRefused::Unknown(_) => (ErrorCode::NotFound, "see vtl key ls; vtl key import FILE --name K"),
         KeyRefused::Exists(_) => (ErrorCode::Exists, "choose another name"),
@@ -163,5 +159,5 @@ pub(crate) fn refused(error: KeyRefused) -> ApiError {
         ),
         KeyRefused::Disk(_) => (ErrorCode::Internal, "check the disk of the state folder"),
     };
-    ApiError { code, message: error.to_string(), remedy: Some(remedy.to_owned()), field: None }
+    ApiError::new(code, error.to_string(), remedy)
 }

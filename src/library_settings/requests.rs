@@ -77,12 +77,11 @@ impl Daemon {
     fn can_export(&self) -> Result<(), ApiError> {
         match self.jobs.manager()?.knows(EXPORT) {
             true => Ok(()),
-            false => Err(ApiError {
-                code: ErrorCode::Unsupported,
-                message: "this version of the server exports no cartridges".to_owned(),
-                remedy: Some("leave migrate.remote unset: cartridges stay in the mailslots".to_owned()),
-                field: None,
-            }),
+            false => Err(ApiError::new(
+                ErrorCode::Unsupported,
+                "this version of the server exports no cartridges",
+                "leave migrate.remote unset: cartridges stay in the mailslots",
+            )),
         }
     }
 }

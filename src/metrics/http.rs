@@ -98,12 +98,11 @@ async fn metrics(State(watched): State<Watched>, request: Request) -> Response {
     match watched.metrics.tell(PATIENCE, move || daemon.metrics()).await {
         Some(Ok(text)) => ([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response(),
         Some(Err(why)) => failed(&why),
-        None => error_response(&ApiError {
-            code: ErrorCode::Busy,
-            message: format!("the metrics could not be told within {} s", PATIENCE.as_secs()),
-            remedy: Some("check the disks of pools and state folder".to_owned()),
-            field: None,
-        }),
+        None => error_response(&ApiError::new(
+            ErrorCode::Busy,
+            format!("the metrics could not be told within {} s", PATIENCE.as_secs()),
+            "check the disks of pools and state folder",
+        )),
     }
 }
 

@@ -18,14 +18,14 @@ use std::time::Duration;
 
 use tracing::{error, info};
 use vtl_api::{ApiError, ErrorCode};
-use vtl_conf::{Config, StoreEncryption};
-use vtl_durable::RealDisk;
+use vtl_conf::{Config, StoreEncryption, StoreKeyMethod};
+use vtl_durable::{DiskError, RealDisk};
 use vtl_library::LibraryError;
 use vtl_meta::Tx;
 use vtl_store::{DirectIo, Encryption, Options, OwnerId, PoolKey, Store, StoreError, site};
 use vtl_types::{CartridgeId, PoolName};
 
-use crate::daemon::lock;
+use crate::daemon::{invalid, lock};
 use crate::keeper::Keeper;
 use crate::meta::SharedMeta;
 use crate::scrub::Scrub;
@@ -148,8 +148,87 @@ impl From<PoolError> for ApiError {
                 (ErrorCode::Internal, "see the log, and check the disk of the state folder".to_owned())
             }
         };
-        Self { code, message: error.to_string(), remedy: Some(remedy), field: None }
+        Self::new(code, error.to_string(), remedy)
     }
+}
+
+/// Why the files of a pool are not opened.
+#[derive(Debug)]
+pub(crate) enum NotOpened {
+    /// The configuration gives one of its folders to the default pool.
+    OfDefault(PathBuf),
+    /// A folder cannot be made.
+    Folder(DiskError),
+    /// The file with its key cannot be read: what is wrong with it, and what helps.
+    KeyFile(String, String),
+    Store(StoreError),
+    /// Neither the key before a rotation opens it nor the one after.
+    NeitherKey(Box<NotOpened>, Box<NotOpened>),
+    Inventory(LibraryError),
+}
+
+impl fmt::Display for NotOpened {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OfDefault(folder) => {
+                write!(f, "{}: the configuration gives this folder to the default pool", folder.display())
+            }
+            Self::Folder(error) => error.fmt(f),
+            Self::KeyFile(problem, remedy) => write!(f, "{problem}; {remedy}"),
+            Self::Store(error) => error.fmt(f),
+            Self::NeitherKey(before, after) => write!(f, "{before}; {after}"),
+            Self::Inventory(error) => error.fmt(f),
+        }
+    }
+}
+
+impl From<StoreError> for NotOpened {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<LibraryError> for NotOpened {
+    fn from(error: LibraryError) -> Self {
+        Self::Inventory(error)
+    }
+}
+
+impl NotOpened {
+    /// Told to whoever asked for the pool with this key.
+    fn refused(&self, key: Option<&KeyPlace>) -> ApiError {
+        let member = match key.map(|key| key.method) {
+            Some(StoreKeyMethod::PassphraseFile) => "passphrase_file",
+            Some(StoreKeyMethod::KeyFile) | None => "key_file",
+        };
+        let told = self.to_string();
+        match self {
+            Self::KeyFile(problem, remedy) => invalid(problem.clone(), remedy).about(member),
+            Self::Store(StoreError::Key { .. }) if key.is_none() => {
+                let remedy = "name --key-file FILE or --passphrase-file FILE, with what opens the pool";
+                invalid(told, remedy).about(member)
+            }
+            Self::Store(StoreError::Key { .. }) => {
+                invalid(told, "name what opens the pool; none, if it is not encrypted").about(member)
+            }
+            Self::Store(StoreError::Folder { .. }) | Self::OfDefault(_) => {
+                invalid(told, "name the folders of this pool and of no other, its home first").about("paths")
+            }
+            Self::Folder(error) if is_of_the_path(error) => {
+                invalid(told, "name a folder whose parent is there, and writable for vtld").about("paths")
+            }
+            _ => ApiError::new(ErrorCode::Internal, told, SEE_DISK),
+        }
+    }
+}
+
+/// What helps when neither the request nor what there is is to blame.
+pub(crate) const SEE_DISK: &str = "see the log, and check the disk";
+
+/// Whether another path would help: nothing is where this one begins, or whoever runs the server may not go there.
+pub(crate) fn is_of_the_path(error: &DiskError) -> bool {
+    use std::io::ErrorKind::{NotADirectory, NotFound, PermissionDenied};
+    matches!(error.source.kind(), NotFound | PermissionDenied | NotADirectory)
 }
 
 /// All pools.
@@ -195,13 +274,14 @@ impl Pools {
             .and_then(|()| self.open_row(config, row.clone(), share));
         if let Err(why) = opened {
             lock(&self.shares).give_back(share);
+            let why = why.to_string();
             error!(pool = %name, why, "a pool is not open; its cartridges cannot be used");
             self.close(row, why);
         }
     }
 
     /// Opens a pool, notes that it is there, and puts it with the others.
-    fn open_row(&self, config: &Config, mut row: PoolRow, share: usize) -> Result<Arc<Pool>, String> {
+    fn open_row(&self, config: &Config, mut row: PoolRow, share: usize) -> Result<Arc<Pool>, NotOpened> {
         let pool = self.open_alone(config, &mut row, share)?;
         self.enter(&pool);
         Ok(pool)
@@ -213,13 +293,13 @@ impl Pools {
     }
 
     /// Opens a pool, and notes that it is there.
-    fn open_alone(&self, config: &Config, row: &mut PoolRow, share: usize) -> Result<Arc<Pool>, String> {
-        let store = self.open_with_its_key(config, row, share)?;
+    fn open_alone(&self, config: &Config, row: &mut PoolRow, share: usize) -> Result<Arc<Pool>, NotOpened> {
+        let store = open_with_its_key(config, row, share)?;
         let is_adopted = row.state == PoolState::Adopting;
         if row.state == PoolState::Making {
             (row.state, row.store_id) = (PoolState::Normal, Some(store.id()));
         }
-        self.meta.change(|tx| Ok(rows::update(tx, row)?)).map_err(|error| error.to_string())?;
+        self.meta.change(|tx| Ok(rows::update(tx, row)?))?;
         Ok(Pool::new(row.name.clone(), store, &row.home, share, is_adopted))
     }
 
@@ -236,6 +316,7 @@ impl Pools {
         match opened {
             Ok(pool) => Ok((row, pool)),
             Err(why) => {
+                let why = why.to_string();
                 lock(&self.shares).give_back(share);
                 self.close(closed.row.clone(), why.clone());
                 let now = Closed { row: closed.row.clone(), why };
@@ -254,33 +335,13 @@ impl Pools {
 
     /// Memory for one pool more.
     fn share(&self) -> Result<usize, ApiError> {
-        lock(&self.shares).take().ok_or_else(|| ApiError {
-            code: ErrorCode::Full,
-            message: "too little of store.memory is left for another pool until the next start".to_owned(),
-            remedy: Some("restart vtld, which shares it out anew; or raise store.memory".to_owned()),
-            field: None,
+        lock(&self.shares).take().ok_or_else(|| {
+            ApiError::new(
+                ErrorCode::Full,
+                "too little of store.memory is left for another pool until the next start",
+                "restart vtld, which shares it out anew; or raise store.memory",
+            )
         })
-    }
-
-    /// The key that a rotation was to bring in may be in effect or not; the one that opens the pool is the one.
-    fn open_with_its_key(&self, config: &Config, row: &mut PoolRow, share: usize) -> Result<Store, String> {
-        let keys = match (&row.key, row.next_key.take()) {
-            (Some(key), Some(next)) => vec![Some(key.clone()), Some(next)],
-            (key, _) => vec![key.clone()],
-        };
-        let mut refused = String::new();
-        for key in keys {
-            let opened = row_options(config, row, key.as_ref(), share)
-                .and_then(|options| open_store(&row.home, options).map_err(|error| error.to_string()));
-            match opened {
-                Ok(store) => {
-                    row.key = key;
-                    return Ok(store);
-                }
-                Err(why) => refused = if refused.is_empty() { why } else { format!("{refused}; {why}") },
-            }
-        }
-        Err(refused)
     }
 
     /// Makes a pool whose row is new, or takes one in that was there.
@@ -294,7 +355,7 @@ impl Pools {
         let made = self
             .meta
             .change(|tx| Ok(rows::insert(tx, &row)?))
-            .map_err(|error| error.to_string())
+            .map_err(NotOpened::Inventory)
             .and_then(|()| make_folders(&row))
             .and_then(|()| self.open_row(config, row.clone(), share));
         made.map_err(|why| {
@@ -303,10 +364,14 @@ impl Pools {
                 PoolState::Adopting => self.forget(&row.name).err().map(|error| error.message),
                 _ => self.erase(&row).err(),
             };
-            let left = left.map_or_else(String::new, |left| {
-                format!("; what was made could not be removed: {left}; vtl pool rm {} tries again", row.name)
-            });
-            ApiError { code: ErrorCode::Invalid, message: format!("{why}{left}"), remedy: None, field: None }
+            let refused = why.refused(row.key.as_ref());
+            let Some(left) = left else { return refused };
+            let remedy = refused.remedy.as_deref().unwrap_or_default();
+            ApiError {
+                message: format!("{}; what was made could not be removed: {left}", refused.message),
+                remedy: Some(format!("{remedy}; vtl pool rm {} tries again to remove it", row.name)),
+                ..refused
+            }
         })
     }
 
@@ -499,12 +564,10 @@ fn absent(name: impl fmt::Display) -> impl Fn() -> LibraryError {
 }
 
 /// The configuration may name a folder for the default pool that another pool has had for long.
-fn refuse_under_default(config: &Config, row: &PoolRow) -> Result<(), String> {
+fn refuse_under_default(config: &Config, row: &PoolRow) -> Result<(), NotOpened> {
     let of_default = || std::iter::once(&config.store.path).chain(&config.store.folders);
     let clash = row.all_folders().find(|folder| of_default().any(|other| overlap(folder, other)));
-    clash.map_or(Ok(()), |folder| {
-        Err(format!("{}: the configuration gives this folder to the default pool", folder.display()))
-    })
+    clash.map_or(Ok(()), |folder| Err(NotOpened::OfDefault(folder.clone())))
 }
 
 /// Whether one of two folders is in the other, or both are the same.
@@ -513,7 +576,7 @@ pub(crate) fn overlap(one: &Path, other: &Path) -> bool {
 }
 
 /// Folders that are to be there and are not yet; their parents are.
-pub(crate) fn make_folders(row: &PoolRow) -> Result<(), String> {
+pub(crate) fn make_folders(row: &PoolRow) -> Result<(), NotOpened> {
     use vtl_durable::Disk;
     let disk = RealDisk::new();
     let make = |folder: &PathBuf| {
@@ -521,7 +584,7 @@ pub(crate) fn make_folders(row: &PoolRow) -> Result<(), String> {
         disk.sync_folder(folder.parent().unwrap_or(folder))
     };
     let mut missing = row.all_folders().filter(|_| row.state == PoolState::Making);
-    missing.try_for_each(make).map_err(|error| error.to_string())
+    missing.try_for_each(make).map_err(NotOpened::Folder)
 }
 
 /// Threads that read a pool may take a moment to let go of it.
@@ -552,13 +615,30 @@ fn default_options(config: &Config, memory_bytes: usize) -> Options {
     }
 }
 
+/// The key that a rotation was to bring in may be in effect or not; the one that opens the pool is the one.
+fn open_with_its_key(config: &Config, row: &mut PoolRow, share: usize) -> Result<Store, NotOpened> {
+    let open = |row: &PoolRow, key: Option<&KeyPlace>| {
+        Ok::<_, NotOpened>(open_store(&row.home, row_options(config, row, key, share)?)?)
+    };
+    let next = row.next_key.take().filter(|_| row.key.is_some());
+    let (before, next) = match (open(row, row.key.as_ref()), next) {
+        (Err(before), Some(next)) => (before, next),
+        (opened, _) => return opened,
+    };
+    let store = open(row, Some(&next))
+        .map_err(|after| NotOpened::NeitherKey(Box::new(before), Box::new(after)))?;
+    row.key = Some(next);
+    Ok(store)
+}
+
 fn row_options(
     config: &Config,
     row: &PoolRow,
     key: Option<&KeyPlace>,
     memory_bytes: usize,
-) -> Result<Options, String> {
-    let read = key.map(|key| vtl_conf::store_key(Path::new(&key.file), key.method)).transpose()?;
+) -> Result<Options, NotOpened> {
+    let read = key.map(|key| vtl_conf::store_key(Path::new(&key.file), key.method)).transpose();
+    let read = read.map_err(|(problem, remedy)| NotOpened::KeyFile(problem, remedy))?;
     Ok(Options {
         encryption: read.as_ref().and_then(pool_key).map(Encryption::with),
         compression_level: row.compression_level,
@@ -595,5 +675,34 @@ pub(crate) fn pool_key(configured: &StoreEncryption) -> Option<PoolKey> {
         StoreEncryption::None => None,
         StoreEncryption::KeyFile(key) => Some(PoolKey::File(key.clone())),
         StoreEncryption::Passphrase(words) => Some(PoolKey::Passphrase(words.clone())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::ErrorKind;
+
+    use super::*;
+
+    #[test]
+    fn what_hinders_a_new_pool_names_what_would_have_to_change_and_a_disk_that_fails_names_nothing() {
+        let disk = |kind: ErrorKind| DiskError::new("create", Path::new("/made-up"), kind.into());
+        let folder = |kind| NotOpened::Folder(disk(kind));
+        let of_store = || StoreError::Folder { path: "/made-up".into(), why: "made up".to_owned() };
+        let inventory = LibraryError::NotInstalled;
+        for (error, code, member) in [
+            (folder(ErrorKind::NotFound), ErrorCode::Invalid, Some("paths")),
+            (folder(ErrorKind::PermissionDenied), ErrorCode::Invalid, Some("paths")),
+            (folder(ErrorKind::NotADirectory), ErrorCode::Invalid, Some("paths")),
+            (folder(ErrorKind::StorageFull), ErrorCode::Internal, None),
+            (NotOpened::OfDefault("/made-up".into()), ErrorCode::Invalid, Some("paths")),
+            (NotOpened::Store(of_store()), ErrorCode::Invalid, Some("paths")),
+            (NotOpened::Store(StoreError::Io(disk(ErrorKind::Other))), ErrorCode::Internal, None),
+            (NotOpened::Inventory(inventory), ErrorCode::Internal, None),
+        ] {
+            let refused = error.refused(None);
+            assert_eq!((refused.code, refused.field.as_deref()), (code, member), "{error:?}");
+            assert!(refused.remedy.is_some(), "{error:?}");
+        }
     }
 }

@@ -129,7 +129,10 @@ impl Definition {
             });
             match real {
                 Ok(real) => Ok((key, real)),
-                Err(why) => Err(refuse(&key, &value, &why)),
+                Err(why) => {
+                    let help = "name a file by its whole path, in a folder of your own";
+                    Err(refuse(&key, &value, &format!("{why}; {help}")))
+                }
             }
         };
         let rows = self.rows().into_iter().map(real).collect::<Result<Rows, _>>()?;

@@ -7,7 +7,7 @@ use vtl_api::{
     ApiError, CreateRemote, Done, ErrorCode, RemoteDetail, RemoteInfo, RemoteObject, RemoteObjects,
     RemoteStep, RemoteTest,
 };
-use vtl_remote::{Entry, Finding, Folder, ObjectName, Report};
+use vtl_remote::{Class, Entry, Finding, Folder, ObjectName, Report};
 
 use super::definition::{Definition, member_of};
 use super::rows::{self, Row};
@@ -16,6 +16,7 @@ use crate::api::field;
 use crate::clock::rfc3339;
 use crate::daemon::{Daemon, invalid, lock};
 use crate::given_name::GivenName;
+use crate::pools::SEE_DISK;
 
 /// Objects in one answer.
 const PAGE: usize = 1000;
@@ -220,8 +221,9 @@ pub(crate) fn refused(error: RemoteRefused) -> ApiError {
             "set another remote for these libraries, and wait for these jobs or cancel them",
         ),
         RemoteRefused::Own { .. } => (ErrorCode::Invalid, "choose a folder on another disk"),
-        RemoteRefused::Name(_) => {
-            (ErrorCode::Invalid, "write a name such as off-site; vtl remote ls shows those that there are")
+        RemoteRefused::Name(_) => (ErrorCode::Invalid, crate::given_name::HOW),
+        RemoteRefused::Driver(error) if error.class() == Class::Local && error.setting().is_none() => {
+            (ErrorCode::Internal, SEE_DISK)
         }
         RemoteRefused::Setting { .. } | RemoteRefused::Driver(_) => {
             (ErrorCode::Invalid, "docs/remotes.md has the settings of each type")
@@ -230,5 +232,22 @@ pub(crate) fn refused(error: RemoteRefused) -> ApiError {
             (ErrorCode::Internal, "see the log, and check the disk of the state folder")
         }
     };
-    ApiError { code, message, remedy: Some(remedy.to_owned()), field: None }
+    ApiError::new(code, message, remedy)
+}
+
+#[cfg(test)]
+mod tests {
+    use vtl_remote::{Doing, Error};
+
+    use super::*;
+
+    #[test]
+    fn what_this_machine_lacks_is_no_fault_of_the_request() {
+        let told = |class| {
+            let told = not_created(RemoteRefused::Driver(Error::new(class, Doing::Open, "made up")));
+            (told.code, told.field, told.remedy.is_some())
+        };
+        assert_eq!(told(Class::Local), (ErrorCode::Internal, None, true));
+        assert_eq!(told(Class::Misconfigured), (ErrorCode::Invalid, None, true));
+    }
 }

@@ -38,6 +38,8 @@ const K: u64 = 1 << 10;
 const M: u64 = 1 << 20;
 const G: u64 = 1 << 30;
 const T: u64 = 1 << 40;
+/// What a cartridge can be made to hold.
+pub const CARTRIDGE_BYTES: RangeInclusive<u64> = M..=64 * T;
 /// A week: more would let a clock that is set forward over a restart free what has long to go.
 const LONGEST_CLOCK_STEP_S: u64 = 7 * 24 * 60 * 60;
 const HOUR_S: u64 = 60 * 60;
@@ -457,7 +459,7 @@ impl Checker<'_> {
 
     fn cartridge(&mut self, mirror: CartridgeMirror) -> Option<CartridgeDefaults> {
         let CartridgeMirror { size, early_warning } = mirror;
-        let size = self.take("cartridge.size", size, |value| word_or_size(value, "native", M..=64 * T));
+        let size = self.take("cartridge.size", size, |value| word_or_size(value, "native", CARTRIDGE_BYTES));
         let early_warning = self.size("cartridge.early_warning", early_warning, M..=64 * G);
         Some(CartridgeDefaults { size: size?, early_warning: early_warning? })
     }

@@ -44,15 +44,22 @@ pub struct ConfError {
     pub remedy: String,
 }
 
+impl ConfError {
+    /// Where, which key, which value and what is wrong, without what to do.
+    #[must_use]
+    pub fn fact(&self) -> String {
+        let setting = match (self.key.is_empty(), self.value.is_empty()) {
+            (true, _) => String::new(),
+            (false, true) => format!("{}: ", self.key),
+            (false, false) => format!("{} = {}: ", self.key, self.value),
+        };
+        format!("{}: {setting}{}", self.origin, self.problem)
+    }
+}
+
 impl fmt::Display for ConfError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: ", self.origin)?;
-        match (self.key.is_empty(), self.value.is_empty()) {
-            (true, _) => {}
-            (false, true) => write!(f, "{}: ", self.key)?,
-            (false, false) => write!(f, "{} = {}: ", self.key, self.value)?,
-        }
-        write!(f, "{}; {}", self.problem, self.remedy)
+        write!(f, "{}; {}", self.fact(), self.remedy)
     }
 }
 

@@ -25,6 +25,7 @@ mod watch;
 
 use std::{collections::BTreeMap, ffi::OsString, path::Path};
 
+pub use check::CARTRIDGE_BYTES;
 pub use config::{
     Access, Api, CartridgeDefaults, Collections, Compress, Config, DefaultLibrary, Digest, DirectIo,
     ForeignBundles, Hooks, Iscsi, Jobs, Library, Log, LogFormat, LogLevel, Migrate, Retention, Setting,
@@ -62,14 +63,14 @@ impl Surroundings {
 ///
 /// # Errors
 /// What is wrong with the file, and what to do. No byte of it is in there.
-pub fn store_key(file: &Path, method: StoreKeyMethod) -> Result<StoreEncryption, String> {
+pub fn store_key(file: &Path, method: StoreKeyMethod) -> Result<StoreEncryption, (String, String)> {
     let read = match method {
         StoreKeyMethod::KeyFile => secrets::key_file(file).map(StoreEncryption::KeyFile),
         StoreKeyMethod::PassphraseFile => secrets::passphrase_file(file).map(StoreEncryption::Passphrase),
     };
     read.map_err(|(problem, remedy)| {
         let remedy = remedy.unwrap_or_else(|| "name a file of mode 0600 with the new key".to_owned());
-        format!("{}: {problem}; {remedy}", file.display())
+        (format!("{}: {problem}", file.display()), remedy)
     })
 }
 

@@ -15,7 +15,7 @@ pub struct ApiError {
     pub message: String,
     /// What to do about it.
     pub remedy: Option<String>,
-    /// The member of the body, the parameter or the header that has to change, as the request spells it; none where no other value would help.
+    /// What has to change: a member of the body, a parameter or a header, as the request spells it; none where no other value would help.
     pub field: Option<String>,
 }
 
@@ -42,12 +42,19 @@ pub struct ProblemDetails {
     /// What to do about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remedy: Option<String>,
-    /// The member of the body, the parameter or the header that is wrong, where that is known.
+    /// What has to change: a member of the body, a parameter or a header, as the request spells it; none where no other value would help.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub field: Option<String>,
 }
 
 impl ApiError {
+    /// About no field; an empty remedy is none.
+    #[must_use]
+    pub fn new(code: ErrorCode, message: impl Into<String>, remedy: impl Into<String>) -> Self {
+        let remedy = Some(remedy.into()).filter(|remedy| !remedy.is_empty());
+        Self { code, message: message.into(), remedy, field: None }
+    }
+
     /// The same about one field of the request.
     #[must_use]
     pub fn about(self, field: impl Into<String>) -> Self {

@@ -184,7 +184,7 @@ pub struct ExportStoreKey {
     /// The pool; the default one when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pool: Option<String>,
-    /// Path of a file that is not there yet, on the machine of the daemon.
+    /// Whole path of a file that is not there yet, on the machine of the daemon.
     pub file: String,
 }
 

@@ -1,4 +1,4 @@
-//! Why the library refuses, with what the operator can do.
+//! Why the library refuses, and what the operator can do.
 
 use std::fmt;
 
@@ -152,16 +152,13 @@ impl fmt::Display for LibraryError {
         match self {
             Self::Meta(error) => error.fmt(f),
             Self::Move(fault) => fault.fmt(f),
-            Self::NotInstalled => f.write_str("the inventory has no installation id: start vtld once"),
-            Self::OtherInstallation => f.write_str(
-                "the inventory belongs to another installation: restore the copy that was made here, \
-                 or use the state folder it came from",
-            ),
-            Self::UnknownLibrary(name) => write!(f, "no library '{name}': see vtl library ls"),
-            Self::LibraryExists(name) => write!(f, "library '{name}' exists: choose another name"),
+            Self::NotInstalled => f.write_str("the inventory has no installation id"),
+            Self::OtherInstallation => f.write_str("the inventory belongs to another installation"),
+            Self::UnknownLibrary(name) => write!(f, "no library '{name}'"),
+            Self::LibraryExists(name) => write!(f, "library '{name}' exists"),
             Self::NotEmpty { library, labels, total } => write!(
                 f,
-                "library '{library}' holds {total} cartridges ({}{}): move them to the vault or remove them first",
+                "library '{library}' holds {total} cartridges ({}{})",
                 list(labels),
                 if labels.len() < *total { ", ..." } else { "" }
             ),
@@ -170,64 +167,100 @@ impl fmt::Display for LibraryError {
             }
             Self::Occupied { library, holders } => write!(
                 f,
-                "library '{library}' cannot shrink, these elements hold cartridges: {}; move them first",
+                "library '{library}' cannot shrink, these elements hold cartridges: {}",
                 list(holders.iter().map(|(place, label)| format!("{place} ({label})")))
             ),
-            Self::UnknownCartridge(label) => write!(f, "no cartridge '{label}': see vtl cartridge ls"),
+            Self::UnknownCartridge(label) => write!(f, "no cartridge '{label}'"),
             Self::LabelTaken(label) => {
                 write!(f, "label '{label}' is in use: labels are unique over all libraries and the vault")
             }
             Self::Ids => f.write_str("cartridge ids are missing or in use: this is a fault of the program"),
             Self::SeriesEnds { first, asked, possible } => write!(
                 f,
-                "a series from '{first}' has {possible} labels, {asked} were asked: \
-                 ask for fewer, or begin with a label that has more trailing digits"
+                "a series from '{first}' has {possible} labels, {asked} were asked"
             ),
             Self::SeriesLength { asked, most } => {
                 write!(f, "{asked} cartridges in one request are not possible: 1 to {most}")
             }
-            Self::NoRoom { library, kind, free, needed } => write!(
-                f,
-                "library '{library}' has {free} empty {kind}s, {needed} are needed: \
-                 add {kind}s (vtl library set {library} {kind}s=N) or move cartridges to the vault"
-            ),
-            Self::NoLibraryGiven(label) => {
-                write!(f, "cartridge '{label}' needs a library to go to: name one with --library")
+            Self::NoRoom { library, kind, free, needed } => {
+                write!(f, "library '{library}' has {free} empty {kind}s, {needed} are needed")
             }
+            Self::NoLibraryGiven(label) => write!(f, "cartridge '{label}' needs a library to go to"),
             Self::NotInVault { label, place } => {
-                write!(
-                    f,
-                    "cartridge '{label}' is in {place}, not in the vault: move it with vtl cartridge move"
-                )
+                write!(f, "cartridge '{label}' is in {place}, not in the vault")
             }
-            Self::Loaded { label, place } => {
-                write!(f, "cartridge '{label}' is in {place}: unload it first")
-            }
+            Self::Loaded { label, place } => write!(f, "cartridge '{label}' is in {place}"),
             Self::NotRemoving(label) => {
                 write!(f, "cartridge '{label}' is not being removed: this is a fault of the program")
             }
-            Self::UnknownTarget(iqn) => write!(f, "no target '{iqn}': see vtl iscsi target ls"),
-            Self::TargetExists(iqn) => write!(f, "target '{iqn}' exists: choose another name"),
-            Self::TargetNameTooLong(name) => {
-                write!(f, "'{name}' is too long for a target's name: the library's own must be shorter")
-            }
+            Self::UnknownTarget(iqn) => write!(f, "no target '{iqn}'"),
+            Self::TargetExists(iqn) => write!(f, "target '{iqn}' exists"),
+            Self::TargetNameTooLong(name) => write!(f, "'{name}' is too long for a target's name"),
             Self::Follow { label, why } => write!(f, "'{label}' stays where it is: {why}"),
-            Self::Quarantined { label, why } => write!(
-                f,
-                "cartridge '{label}' is in quarantine: {why}; when you know where it comes from: vtl cartridge release {label}"
-            ),
-            Self::NotQuarantined(label) => {
-                write!(f, "cartridge '{label}' is not in quarantine: it can be used as it is")
-            }
-            Self::Setting { key } => write!(
-                f,
-                "setting '{key}' cannot be kept: a key has words of a-z, 0-9 and '_' joined by '.', \
-                 key and value have at most 1024 bytes"
-            ),
-            Self::NoDeviceNumber => {
-                f.write_str("all serial numbers of this installation are used: start a new state folder")
-            }
+            Self::Quarantined { label, why } => write!(f, "cartridge '{label}' is in quarantine: {why}"),
+            Self::NotQuarantined(label) => write!(f, "cartridge '{label}' is not in quarantine"),
+            Self::Setting { key } => write!(f, "setting '{key}' cannot be kept"),
+            Self::NoDeviceNumber => f.write_str("all serial numbers of this installation are used"),
         }
+    }
+}
+
+impl LibraryError {
+    /// What the operator can do; none where it is a fault of the program.
+    #[must_use]
+    pub fn remedy(&self) -> Option<String> {
+        let remedy = match self {
+            Self::Meta(_) => "see the log, and check the disk of the state folder",
+            Self::Move(fault) => return fault.remedy(),
+            Self::NotInstalled => "start vtld once",
+            Self::OtherInstallation => {
+                "restore the copy that was made here, or use the state folder it came from"
+            }
+            Self::UnknownLibrary(_) => "vtl library ls shows those that there are",
+            Self::LibraryExists(_) => "choose another name; vtl library ls shows those that are taken",
+            Self::NotEmpty { .. } => "move them to the vault, or remove them",
+            Self::Count { .. } | Self::SeriesLength { .. } => "write a number within these bounds",
+            Self::Occupied { .. } => "move these cartridges first, or ask for more",
+            Self::UnknownCartridge(_) => "vtl cartridge ls shows those that there are",
+            Self::LabelTaken(_) => "choose another label; vtl cartridge ls shows those in use",
+            Self::SeriesEnds { .. } => "ask for fewer, or begin with a label that has more trailing digits",
+            Self::NoRoom { library, kind, .. } => {
+                return Some(format!(
+                    "add {kind}s (vtl library set {library} {kind}s=N) or move cartridges to the vault"
+                ));
+            }
+            Self::NoLibraryGiven(_) => {
+                "name one with --library; vtl library ls shows those that there are"
+            }
+            Self::NotInVault { label, .. } => {
+                return Some(format!("move it with vtl cartridge move {label} --to PLACE"));
+            }
+            Self::Loaded { label, .. } => {
+                return Some(format!("unload it first: vtl cartridge move {label} --to slot:N"));
+            }
+            Self::UnknownTarget(_) => "vtl iscsi target ls shows those that there are",
+            Self::Follow { .. } => "see to that, then move it again",
+            Self::Quarantined { label, .. } => {
+                return Some(format!(
+                    "when you know where it comes from: vtl cartridge release {label}"
+                ));
+            }
+            Self::NotQuarantined(_) => "use it as it is",
+            Self::Setting { .. } => {
+                "write a key of words of a-z, 0-9 and '_' joined by '.'; key and value have at most 1024 bytes"
+            }
+            Self::NoDeviceNumber => "start a new state folder",
+            Self::Ids | Self::NotRemoving(_) | Self::TargetExists(_) | Self::TargetNameTooLong(_) => {
+                return None;
+            }
+        };
+        Some(remedy.to_owned())
+    }
+
+    /// Both in one text, for a log or a start that fails.
+    #[must_use]
+    pub fn advised(&self) -> String {
+        self.remedy().map_or_else(|| self.to_string(), |remedy| format!("{self}: {remedy}"))
     }
 }
 

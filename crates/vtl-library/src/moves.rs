@@ -176,31 +176,49 @@ impl fmt::Display for MoveFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::InvalidElement { place } => {
-                write!(f, "there is no {place} in this library: see vtl library show")
+                write!(f, "there is no {place} in this library")
             }
             Self::NoSuchMove { from, to } => {
                 write!(f, "nothing can be moved from {from} to {to} in this way")
             }
-            Self::SourceEmpty { place } => write!(f, "{place} is empty: there is nothing to move"),
-            Self::DestinationFull { place, holds } => {
-                write!(f, "{place} holds '{holds}': move that first, or choose another place")
-            }
-            Self::RemovalPrevented { place } => write!(
-                f,
-                "a host prevents removal from {place}: unload there (mt offline), or end its session"
-            ),
-            Self::DriveClosed { drive } => write!(f, "drive:{drive} takes no cartridge now: try again"),
+            Self::SourceEmpty { place } => write!(f, "{place} is empty"),
+            Self::DestinationFull { place, holds } => write!(f, "{place} holds '{holds}'"),
+            Self::RemovalPrevented { place } => write!(f, "a host prevents removal from {place}"),
+            Self::DriveClosed { drive } => write!(f, "drive:{drive} takes no cartridge now"),
             Self::IncompatibleMedium { drive, generation, label } => write!(
                 f,
-                "drive:{drive} is LTO-{}, it cannot take '{label}' (LTO-{}): choose another drive or cartridge",
+                "drive:{drive} is LTO-{}, it cannot take '{label}' (LTO-{})",
                 generation.number(),
                 label.media().generation.number()
             ),
             Self::CleaningCartridge { drive, label } => {
-                write!(f, "'{label}' is a cleaning cartridge, drive:{drive} needs none: leave it in a slot")
+                write!(f, "'{label}' is a cleaning cartridge, drive:{drive} needs none")
             }
-            Self::Reserved { label } => write!(f, "'{label}' is being removed: it cannot be moved any more"),
+            Self::Reserved { label } => write!(f, "'{label}' is being removed"),
         }
+    }
+}
+
+impl MoveFault {
+    /// What the operator can do.
+    #[must_use]
+    pub fn remedy(&self) -> Option<String> {
+        let remedy = match self {
+            Self::InvalidElement { .. } | Self::NoSuchMove { .. } | Self::SourceEmpty { .. } => {
+                "vtl library show NAME shows what is where"
+            }
+            Self::DestinationFull { .. } => {
+                "move that first, or choose another place; vtl library show NAME shows what is where"
+            }
+            Self::RemovalPrevented { .. } => "unload there (mt offline), or end the session of that host",
+            Self::DriveClosed { .. } => "try again",
+            Self::IncompatibleMedium { .. } => "choose another drive or cartridge",
+            Self::CleaningCartridge { .. } => "leave it in a slot",
+            Self::Reserved { label } => {
+                return Some(format!("vtl cartridge restore {label} takes it back from the trash"));
+            }
+        };
+        Some(remedy.to_owned())
     }
 }
 

@@ -104,11 +104,10 @@ mod tests {
                 move_label(tx, label("VTL001L8"), Some(&name("lib0")), Place::Drive(0), &Gates::open())
             }),
         ] {
-            let told = refused.unwrap_err().to_string();
-            assert!(
-                told.contains("nobody signed it") && told.contains("vtl cartridge release VTL001L8"),
-                "{told}"
-            );
+            let error = refused.unwrap_err();
+            assert_eq!(error.to_string(), "cartridge 'VTL001L8' is in quarantine: nobody signed it");
+            let remedy = "when you know where it comes from: vtl cartridge release VTL001L8";
+            assert_eq!(error.remedy().as_deref(), Some(remedy));
         }
         // The trash does not wash it.
         meta.transaction(|tx| begin_remove(tx, label("VTL001L8"))).unwrap();

@@ -177,6 +177,20 @@ impl MetaError {
         }
     }
 
+    /// True when what is in the file is to blame: it is none of ours, of a newer version, or damaged.
+    #[must_use]
+    pub fn is_of_content(&self) -> bool {
+        match self {
+            Self::NotOurs { .. }
+            | Self::Empty(_)
+            | Self::Newer { .. }
+            | Self::Damaged { .. }
+            | Self::DamagedRow(_) => true,
+            Self::Sqlite(source) => crate::file::not_a_database(source),
+            _ => false,
+        }
+    }
+
     /// True when the disk that holds the inventory is full.
     #[must_use]
     pub fn is_disk_full(&self) -> bool {

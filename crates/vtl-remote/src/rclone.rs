@@ -56,7 +56,7 @@ impl RcloneRemote {
     ///
     /// # Errors
     ///
-    /// [`Class::Misconfigured`] for a remote that is not `name:` or `name:path`, or a spool folder that is not there.
+    /// [`Class::Misconfigured`] for a remote that is not `name:` or `name:path`, [`Class::Local`] for a spool folder that is not there.
     pub fn open(config: RcloneConfig) -> Result<Self, Error> {
         let refuse = |why: String| Error::new(Class::Misconfigured, Doing::Open, why).on(&config.name);
         if !is_named_remote(&config.remote) {
@@ -70,7 +70,8 @@ impl RcloneRemote {
             return Err(refuse("a flag has a zero byte".to_owned()).of_setting("rclone_flag"));
         }
         if !config.spool.is_dir() {
-            return Err(refuse(format!("the spool folder {} is not there", config.spool.display())));
+            let why = format!("the spool folder {} is not there", config.spool.display());
+            return Err(Error::new(Class::Local, Doing::Open, why).on(&config.name));
         }
         let program = Program::new(&config.program, &config.flags, &config.retry_exit_codes);
         Ok(Self { config: Arc::new(config), program })
@@ -360,6 +361,19 @@ mod tests {
         for text in ["", "gdrive", ":s3,secret_access_key=x:b", "-x:", "a,b=c:", "a:x\n", "a:../x", "/a:b"] {
             assert!(!is_named_remote(text), "{text}");
         }
+    }
+
+    #[test]
+    fn a_spool_folder_that_is_not_there_is_a_fault_of_this_machine() {
+        let config = RcloneConfig {
+            name: "cloud".to_owned(),
+            program: "rclone".into(),
+            remote: "gdrive:".to_owned(),
+            flags: Vec::new(),
+            spool: "/nonexistent/spool".into(),
+            retry_exit_codes: DEFAULT_RETRY_EXIT_CODES.to_vec(),
+        };
+        assert_eq!(RcloneRemote::open(config).err().map(|error| error.class()), Some(Class::Local));
     }
 
     #[test]

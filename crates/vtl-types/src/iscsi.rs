@@ -16,13 +16,7 @@ pub struct IscsiNameError(String);
 
 impl fmt::Display for IscsiNameError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "'{}' is no iSCSI name: write iqn., eui. or naa. followed by letters, digits, '.', ':' and '-', \
-             at most {} characters",
-            self.0,
-            IscsiName::MAX_LEN
-        )
+        write!(f, "'{}' is no iSCSI name", self.0)
     }
 }
 
@@ -31,6 +25,9 @@ impl core::error::Error for IscsiNameError {}
 impl IscsiName {
     /// Longest name (RFC 7143, 4.2.7.1).
     pub const MAX_LEN: usize = 223;
+    /// How to write one.
+    pub const FORM: &str = "write iqn., eui. or naa. followed by letters, digits, '.', ':' and '-', at most 223 characters, \
+                            such as iqn.1993-08.org.debian:01:abc";
     const TYPES: [&str; 3] = ["iqn.", "eui.", "naa."];
 
     /// The name's text, in lower case.

@@ -25,12 +25,9 @@ impl fmt::Display for LabelError {
         let (text, reason) = match self {
             Self::Length(text) => (text, "it must have six characters and a two-character media id"),
             Self::Character(text) => (text, "only A-Z and 0-9 are allowed"),
-            Self::Media(text) => (
-                text,
-                "its last two characters are no known media id (L5 to L9, LA; WORM LV to LZ, LH; cleaning CU)",
-            ),
+            Self::Media(text) => (text, "its last two characters are no known media id"),
         };
-        write!(f, "'{text}' is not a label: {reason}; for example VTL001L8")
+        write!(f, "'{text}' is not a label: {reason}")
     }
 }
 

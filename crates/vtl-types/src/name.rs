@@ -14,13 +14,7 @@ pub struct LibraryNameError(String);
 
 impl fmt::Display for LibraryNameError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "'{}' cannot name a library: write 1 to {} of a-z, 0-9 and '-', beginning with a letter; \
-             'vault', 'none' and 'diag' are taken",
-            self.0,
-            LibraryName::MAX_LEN
-        )
+        write!(f, "'{}' cannot name a library", self.0)
     }
 }
 
@@ -74,12 +68,7 @@ pub struct PoolNameError(String);
 
 impl fmt::Display for PoolNameError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "'{}' cannot name a pool: write 1 to {} of a-z, 0-9 and '-', beginning with a letter; 'all' and 'none' are taken",
-            self.0,
-            LibraryName::MAX_LEN
-        )
+        write!(f, "'{}' cannot name a pool", self.0)
     }
 }
 

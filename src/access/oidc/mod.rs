@@ -19,7 +19,7 @@ use zeroize::Zeroizing;
 
 use self::transport::Web;
 use super::login::UNKNOWN;
-use super::{Access, LoggedIn, Who, bearer, refusal};
+use super::{Access, LoggedIn, Who, bearer};
 use crate::daemon::lock;
 
 /// Requests to the provider at once; each takes a thread for some seconds at most.
@@ -141,12 +141,12 @@ fn look_after(configured: &Weak<Configured>) {
 
 fn told(error: &OidcError) -> ApiError {
     let code = if error.is_of_provider() { ErrorCode::Busy } else { ErrorCode::Unauthorized };
-    refusal(code, error.to_string(), error.remedy())
+    ApiError::new(code, error.to_string(), error.remedy())
 }
 
 fn not_set_up() -> ApiError {
     let why = "nobody logs in by OIDC here";
-    refusal(
+    ApiError::new(
         ErrorCode::NotFound,
         why,
         "log in with a user of this server; docs/access.md says how to set it up",
@@ -271,11 +271,11 @@ impl Access {
 /// The provider would send the browser to another name of this server, where it has no cookie of this log-in.
 fn elsewhere(public_url: &str) -> ApiError {
     let why = "people log in by OIDC at another name of this server";
-    refusal(ErrorCode::Forbidden, why, &format!("open {public_url} and log in there"))
+    ApiError::new(ErrorCode::Forbidden, why, format!("open {public_url} and log in there"))
 }
 
 fn changed() -> ApiError {
-    refusal(ErrorCode::Unauthorized, "the settings have changed during this log-in", "log in once more")
+    ApiError::new(ErrorCode::Unauthorized, "the settings have changed during this log-in", "log in once more")
 }
 
 /// Whose log-in it was, and why it comes to nothing.
@@ -287,7 +287,7 @@ impl Configured {
         let Person { subject, name, groups } = person;
         let user = OidcUser::new(&self.settings.issuer, &subject, name).ok_or_else(|| {
             let why = "the issuer or the subject cannot be written to the audit log";
-            (UNKNOWN.to_owned(), refusal(ErrorCode::Forbidden, why, "ask who runs the provider"))
+            (UNKNOWN.to_owned(), ApiError::new(ErrorCode::Forbidden, why, "ask who runs the provider"))
         })?;
         let roles = roles(&self.settings.roles, &groups);
         let who = Who::Oidc(user);
@@ -295,7 +295,7 @@ impl Configured {
             let why = "the provider vouches for you, and none of your groups has a role here";
             let remedy =
                 "ask who runs the provider for a group, or an administrator to map one: access.oidc.roles";
-            return Err((who.text(), refusal(ErrorCode::Forbidden, why, remedy)));
+            return Err((who.text(), ApiError::new(ErrorCode::Forbidden, why, remedy)));
         }
         Ok((who, roles))
     }

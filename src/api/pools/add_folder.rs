@@ -8,8 +8,8 @@ use vtl_store::site::{self, Site};
 use vtl_store::{Health, StoreError};
 
 use super::{field, refused, unseen};
-use crate::daemon::{Daemon, internal, invalid, lock};
-use crate::pools::{Pool, rows};
+use crate::daemon::{Daemon, invalid, lock};
+use crate::pools::{Pool, SEE_DISK, is_of_the_path, rows};
 
 impl Daemon {
     /// Adds a folder for packs to a pool that the inventory lists:
@@ -27,12 +27,7 @@ impl Daemon {
     pub(crate) fn pool_add_folder(&self, name: &str, asked: &AddFolder) -> Result<Done, ApiError> {
         let _one_at_a_time = lock(&self.changes);
         let pool = self.pools.one(Some(name))?;
-        let conflict = |message: String, remedy: &str| ApiError {
-            code: ErrorCode::Conflict,
-            message,
-            remedy: Some(remedy.to_owned()),
-            field: None,
-        };
+        let conflict = |message: String, remedy: &str| ApiError::new(ErrorCode::Conflict, message, remedy);
         if pool.name.is_default() {
             return Err(conflict(
                 "the folders of pool default are those of the configuration".to_owned(),
@@ -47,8 +42,7 @@ impl Daemon {
         }
         let folder = field("path", self.new_folder(&asked.path, &[]))?;
         field("path", refuse_used(&pool, &folder))?;
-        let unmade = |error: DiskError| invalid(error.to_string(), "its parent must be there, and writable");
-        field("path", make(&folder).map_err(unmade))?;
+        field("path", make(&folder).map_err(|error| unmade(&error)))?;
         field("path", pool.store.check_folder(&folder).map_err(|error| not_taken_in(&error)))?;
         self.meta
             .change(|tx| Ok(rows::add_folder(tx, &pool.name, &folder)?))
@@ -82,12 +76,18 @@ fn refuse_used(pool: &Pool, folder: &Path) -> Result<(), ApiError> {
         Site::Other(name) if name == "packs" || name == "member.tmp" => return Ok(()),
         Site::Other(name) => format!("this holds {name}"),
     };
-    Err(ApiError {
-        code: ErrorCode::Conflict,
-        message: format!("{}: {what}", folder.display()),
-        remedy: Some("name an empty folder, or one that is still to be made".to_owned()),
-        field: None,
-    })
+    Err(ApiError::new(
+        ErrorCode::Conflict,
+        format!("{}: {what}", folder.display()),
+        "name an empty folder, or one that is still to be made",
+    ))
+}
+
+fn unmade(error: &DiskError) -> ApiError {
+    match is_of_the_path(error) {
+        true => invalid(error.to_string(), "name a folder whose parent is there, and writable for vtld"),
+        false => ApiError::new(ErrorCode::Internal, error.to_string(), SEE_DISK),
+    }
 }
 
 fn make(folder: &Path) -> Result<(), DiskError> {
@@ -99,9 +99,7 @@ fn make(folder: &Path) -> Result<(), DiskError> {
 fn not_taken_in(error: &StoreError) -> ApiError {
     match error {
         StoreError::Folder { .. } => invalid(error.to_string(), "name an empty folder"),
-        _ => ApiError {
-            remedy: Some("check its disk, then ask again".to_owned()),
-            ..internal(&error.to_string())
-        },
+        StoreError::Io(disk) if is_of_the_path(disk) => unmade(disk),
+        _ => ApiError::new(ErrorCode::Internal, error.to_string(), "check its disk, then ask again"),
     }
 }

@@ -29,12 +29,11 @@ impl Daemon {
                 Err(error) => return Err(error.into()),
             };
             if closed.row.state == PoolState::Removing {
-                return Err(ApiError {
-                    code: ErrorCode::Conflict,
-                    message: format!("pool {name} is being removed and is no pool any more: {}", closed.why),
-                    remedy: Some(closed.remedy()),
-                    field: None,
-                });
+                return Err(ApiError::new(
+                    ErrorCode::Conflict,
+                    format!("pool {name} is being removed and is no pool any more: {}", closed.why),
+                    closed.remedy(),
+                ));
             }
             let (row, pool) = self.pools.reopen(&self.config(), &closed)?;
             if let Err(error) = self.list_what_is_in(std::slice::from_ref(&pool)) {

@@ -55,6 +55,14 @@ impl Place {
         }
     }
 
+    /// A file with a key for a pool.
+    fn key(&self, file: &str, byte: u8) -> String {
+        use std::os::unix::fs::PermissionsExt;
+        std::fs::write(self.path(file), [byte; 32]).unwrap();
+        std::fs::set_permissions(self.path(file), std::fs::Permissions::from_mode(0o600)).unwrap();
+        self.path(file).display().to_string()
+    }
+
     /// A whole pool in the folders of the row, which nobody has open.
     fn whole(&self) -> [u8; 16] {
         let row = self.row(PoolState::Making);
@@ -396,22 +404,51 @@ fn no_file_of_the_state_folder_becomes_a_key_of_a_pool_or_of_exports() {
             daemon.key_import(&import).unwrap_err(),
         ] {
             assert_eq!(refused.code, ErrorCode::Invalid);
-            assert!(refused.message.contains("a folder of your own"), "{}", refused.message);
+            assert!(refused.message.contains("for this server alone"), "{}", refused.message);
+            assert!(refused.remedy.unwrap().contains("a folder of your own"), "{}", refused.message);
         }
     }
     daemon.stop();
 }
 
 #[test]
-fn a_rotation_that_was_cut_off_opens_with_whichever_key_is_in_effect() {
-    use std::os::unix::fs::PermissionsExt;
+fn a_pool_that_the_request_cannot_open_is_not_taken_in_and_what_would_have_to_change_is_named() {
     let place = Place::new();
-    let key = |file: &str, byte: u8| {
-        std::fs::write(place.path(file), [byte; 32]).unwrap();
-        std::fs::set_permissions(place.path(file), std::fs::Permissions::from_mode(0o600)).unwrap();
-        place.path(file).display().to_string()
+    let other = Place::new();
+    let (right, wrong) = (place.key("right", 1), place.key("wrong", 2));
+    let daemon = other.daemon(&["library.default=none"]);
+    let sealed = CreatePool { key_file: Some(right.clone()), ..place.request("sealed", &["home"]) };
+    daemon.pool_create(&sealed).unwrap();
+    daemon.pool_create(&place.request("wide", &["first", "second"])).unwrap();
+    daemon.stop();
+    drop(daemon);
+
+    let daemon = place.daemon(&[]);
+    let adopt = |folders: &[&str], key_file: Option<&String>, passphrase_file: Option<&String>| CreatePool {
+        adopt: true,
+        key_file: key_file.cloned(),
+        passphrase_file: passphrase_file.cloned(),
+        ..place.request("p1", folders)
     };
-    let (old, new) = (key("old", 1), key("new", 2));
+    for (request, member) in [
+        (adopt(&["home"], None, None), "key_file"),
+        (adopt(&["home"], Some(&wrong), None), "key_file"),
+        (adopt(&["home"], None, Some(&right)), "passphrase_file"),
+        (adopt(&["first"], None, None), "paths"),
+    ] {
+        let refused = daemon.pool_create(&request).unwrap_err();
+        assert_eq!((refused.code, refused.field.as_deref()), (ErrorCode::Invalid, Some(member)), "{refused:?}");
+        assert!(refused.remedy.is_some(), "{refused:?}");
+        assert_eq!(state(&daemon, "p1"), None);
+    }
+    daemon.pool_create(&adopt(&["home"], Some(&right), None)).unwrap();
+    daemon.stop();
+}
+
+#[test]
+fn a_rotation_that_was_cut_off_opens_with_whichever_key_is_in_effect() {
+    let place = Place::new();
+    let (old, new) = (place.key("old", 1), place.key("new", 2));
     for rotated in [false, true] {
         let daemon = place.daemon(&[]);
         let pool = format!("p{}", u8::from(rotated));

@@ -137,11 +137,10 @@ pub fn failure(program: &str, failure: &Failure, json: bool) {
     }
 }
 
-/// A refusal for people: what is wrong, where in the request, and what to do about it.
+/// A refusal for people: what is wrong, and what to do about it. Where in the request it is would be in words of the API.
 fn told(error: &ApiError) -> String {
-    let field = error.field.as_ref().map_or_else(String::new, |field| format!(" ({field})"));
     let remedy = error.remedy.as_ref().map_or_else(String::new, |remedy| format!("\n  {remedy}"));
-    format!("{}{field}{remedy}", error.message)
+    format!("{}{remedy}", error.message)
 }
 
 /// A reader that has seen enough (`vtl … | head`) is no failure.
@@ -215,16 +214,15 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_names_the_field_and_the_remedy_when_they_are_known() {
-        let error = vtl_api::ApiError {
+    fn a_refusal_is_told_with_its_remedy_and_without_what_the_api_calls_the_option() {
+        let refusal = ApiError {
             code: vtl_api::ErrorCode::Invalid,
-            message: "limit cannot be 0".to_owned(),
-            remedy: Some("write 1 to 1000".to_owned()),
-            field: None,
+            message: "objects of 1 bytes cannot be".to_owned(),
+            remedy: Some("write a size from 1m to 1t".to_owned()),
+            field: Some("chunk_size_bytes".to_owned()),
         };
-        let refusal = error;
-        assert_eq!(told(&refusal), "limit cannot be 0\n  write 1 to 1000");
-        assert_eq!(told(&refusal.about("limit")), "limit cannot be 0 (limit)\n  write 1 to 1000");
+        assert_eq!(told(&refusal), "objects of 1 bytes cannot be\n  write a size from 1m to 1t");
+        assert_eq!(told(&ApiError { remedy: None, ..refusal }), "objects of 1 bytes cannot be");
     }
 
     #[test]

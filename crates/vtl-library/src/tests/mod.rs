@@ -245,9 +245,10 @@ fn the_operator_carries_cartridges_to_the_vault_and_into_another_library() {
     let loaded = load(&mut desk, "VTL001L8").unwrap();
     assert_eq!((loaded.cartridge.library, loaded.to), (Some(name("lib1")), SLOT_1));
     desk.operator("VTL002L8", Place::Vault).unwrap();
-    let error = load(&mut desk, "VTL002L8").unwrap_err().to_string();
+    let error = load(&mut desk, "VTL002L8").unwrap_err();
+    assert_eq!(error.to_string(), "library 'lib1' has 0 empty slots, 1 are needed");
     assert_eq!(
-        error,
+        error.advised(),
         "library 'lib1' has 0 empty slots, 1 are needed: \
          add slots (vtl library set lib1 slots=N) or move cartridges to the vault"
     );
@@ -281,13 +282,12 @@ fn a_series_that_cannot_be_made_whole_is_not_begun() {
     );
     assert_eq!(
         refusal("NEW998L8", 3, Some("lib0")),
-        "a series from 'NEW998L8' has 2 labels, 3 were asked: \
-         ask for fewer, or begin with a label that has more trailing digits"
+        "a series from 'NEW998L8' has 2 labels, 3 were asked"
     );
     assert!(refusal("NEWABCL8", 2, Some("lib0")).contains("has 1 labels"));
     assert!(refusal("NEW001L8", 4, Some("lib0")).contains("has 3 empty slots, 4 are needed"));
     assert!(refusal("NEW001L8", 0, Some("lib0")).contains("1 to 65536"));
-    assert!(refusal("NEW001L8", 1, None).contains("--library"));
+    assert_eq!(refusal("NEW001L8", 1, None), "cartridge 'NEW001L8' needs a library to go to");
     assert!(refusal("NEW001L8", 1, Some("lib7")).contains("no library 'lib7'"));
     assert_eq!(desk.places(), before);
 }
@@ -308,7 +308,7 @@ fn a_removal_has_two_halves_and_a_crash_between_them_is_found() {
     let mut desk = Desk::new();
     desk.host(SLOT_2, DRIVE_0).unwrap();
     let loaded = desk.run(|tx| begin_remove(tx, label("VTL002L8"))).unwrap_err();
-    assert_eq!(loaded.to_string(), "cartridge 'VTL002L8' is in drive:0: unload it first");
+    assert_eq!(loaded.to_string(), "cartridge 'VTL002L8' is in drive:0");
     let id = desk.cartridge("VTL001L8").id;
     assert!(matches!(desk.run(|tx| finish_remove(tx, id)), Err(LibraryError::NotRemoving(_))));
 
@@ -496,13 +496,14 @@ fn a_library_is_removed_only_when_it_is_empty_and_leaves_nothing() {
 fn names_and_targets_are_given_once() {
     let mut desk = Desk::new();
     let twice = desk.run(|tx| create_library(tx, &new_library("lib0", 1, 1, 0))).unwrap_err();
-    assert_eq!(twice.to_string(), "library 'lib0' exists: choose another name");
+    assert_eq!(twice.to_string(), "library 'lib0' exists");
     let stolen =
         NewLibrary { target: default_target(&name("lib0")).unwrap(), ..new_library("lib1", 1, 1, 0) };
     assert!(matches!(desk.run(|tx| create_library(tx, &stolen)), Err(LibraryError::TargetExists(_))));
     assert_eq!(desk.meta.read(libraries).unwrap().len(), 1, "the refused library left nothing");
     let unknown = desk.meta.read(|tx| library(tx, &name("lib9"))).unwrap_err();
-    assert_eq!(unknown.to_string(), "no library 'lib9': see vtl library ls");
+    assert_eq!(unknown.to_string(), "no library 'lib9'");
+    assert_eq!(unknown.remedy().as_deref(), Some("vtl library ls shows those that there are"));
 }
 
 #[test]
