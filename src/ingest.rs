@@ -46,9 +46,8 @@ impl Daemon {
     }
 
     fn library_named(&self, name: &str) -> Result<LibraryName, ApiError> {
-        let unknown = || {
-            ApiError::new(ErrorCode::NotFound, format!("no library '{name}'"), "see vtl library ls")
-        };
+        let unknown =
+            || ApiError::new(ErrorCode::NotFound, format!("no library '{name}'"), "see vtl library ls");
         let name: LibraryName = name.parse().map_err(|_| unknown())?;
         self.library(&name).map(|live| live.name.clone()).ok_or_else(unknown)
     }

@@ -82,12 +82,9 @@ impl Access {
         let limit = ask.limit.unwrap_or(PAGE);
         if !(1..=MOST_PAGE).contains(&limit) {
             let why = format!("limit cannot be {limit}");
-            return Err(ApiError::new(
-                ErrorCode::Invalid,
-                why,
-                "write a number from 1 to 1000",
-            )
-            .about("limit"));
+            return Err(
+                ApiError::new(ErrorCode::Invalid, why, "write a number from 1 to 1000").about("limit")
+            );
         }
         let before = field("cursor", ask.cursor.as_deref().map(cursor).transpose())?;
         let filter = Filter {

@@ -221,12 +221,8 @@ impl Access {
             None => now_s.saturating_add(TOKEN_LIFE_S),
             Some(text) => crate::kept::parse_time(text).map_err(|_| {
                 let remedy = "write a time such as 2030-01-31T00:00:00Z, or a date such as 2030-01-31";
-                ApiError::new(
-                    ErrorCode::Invalid,
-                    format!("expires cannot be '{text}'"),
-                    remedy,
-                )
-                .about("expires")
+                ApiError::new(ErrorCode::Invalid, format!("expires cannot be '{text}'"), remedy)
+                    .about("expires")
             })?,
         };
         let bearer = Bearer::new(Kind::Token, &crate::random::fill);

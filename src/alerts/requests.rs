@@ -21,11 +21,9 @@ impl Daemon {
         let known = self.meta.change(|tx| Ok(vtl_alert::acknowledge(tx, id, unix_seconds())?));
         match known.map_err(|error| crate::api::refused(&error))? {
             Some(alert) => Ok(shown(&alert)),
-            None => Err(ApiError::new(
-                ErrorCode::NotFound,
-                format!("there is no alert {id}"),
-                "see vtl alert ls",
-            )),
+            None => {
+                Err(ApiError::new(ErrorCode::NotFound, format!("there is no alert {id}"), "see vtl alert ls"))
+            }
         }
     }
 

@@ -336,11 +336,8 @@ fn without_a_row(knock: &Knock) -> Response {
         ));
     }
     let message = "the path does not have this method";
-    let mut told = error_response(&ApiError::new(
-        ErrorCode::MethodNotAllowed,
-        message,
-        format!("use {methods}"),
-    ));
+    let mut told =
+        error_response(&ApiError::new(ErrorCode::MethodNotAllowed, message, format!("use {methods}")));
     if let Ok(methods) = HeaderValue::from_str(&methods) {
         told.headers_mut().insert(header::ALLOW, methods);
     }

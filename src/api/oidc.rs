@@ -13,8 +13,8 @@ use zeroize::Zeroizing;
 use super::access::{Secure, blocking, run};
 use super::admit::Source;
 use super::cookie::{Cookie, OIDC, SESSION};
-use super::route::{Nothing, Route, elsewhere};
 use super::error_response;
+use super::route::{Nothing, Route, elsewhere};
 use crate::access::BackHome;
 use crate::daemon::{Daemon, internal};
 

@@ -268,9 +268,8 @@ impl Daemon {
 
     fn refuse_used(&self, pool: &Pool, request: RemovePool) -> Answer<()> {
         let name = &pool.name;
-        let conflict = |message: String, remedy: String| {
-            Err(ApiError::new(ErrorCode::Conflict, message, remedy))
-        };
+        let conflict =
+            |message: String, remedy: String| Err(ApiError::new(ErrorCode::Conflict, message, remedy));
         if name.is_default() {
             return conflict(
                 format!("{name} is the pool of the configuration and cannot be removed"),
@@ -302,9 +301,8 @@ impl Daemon {
 
     /// What the inventory has for a pool that is to go: cartridges, those in the trash and those that are kept among them; libraries; jobs.
     fn refuse_listed(&self, name: &PoolName) -> Answer<()> {
-        let conflict = |message: String, remedy: String| {
-            Err(ApiError::new(ErrorCode::Conflict, message, remedy))
-        };
+        let conflict =
+            |message: String, remedy: String| Err(ApiError::new(ErrorCode::Conflict, message, remedy));
         let listed = self.listed_in(name).map_err(|error| refused(&error))?;
         if let Some(first) = listed.first() {
             let trash = |one: &vtl_library::Cartridge| match one.state {

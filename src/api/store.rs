@@ -60,12 +60,8 @@ fn encrypted(pool: &Pool) -> Answer<()> {
         Some(_) => Ok(()),
         None => {
             let message = format!("pool {} is not encrypted, so it has no key", pool.name);
-            Err(ApiError::new(
-                ErrorCode::Conflict,
-                message,
-                "name an encrypted pool: vtl pool ls",
-            )
-            .about("pool"))
+            Err(ApiError::new(ErrorCode::Conflict, message, "name an encrypted pool: vtl pool ls")
+                .about("pool"))
         }
     }
 }

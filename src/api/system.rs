@@ -197,9 +197,7 @@ fn not_copied(error: &MetaError) -> ApiError {
         MetaError::Io { source, .. } => {
             not_at(told, source, "name a file that does not exist yet, in a folder that vtld may write to")
         }
-        _ if error.is_disk_full() => {
-            ApiError::new(ErrorCode::Full, told, FREE_OR_ELSEWHERE).about("file")
-        }
+        _ if error.is_disk_full() => ApiError::new(ErrorCode::Full, told, FREE_OR_ELSEWHERE).about("file"),
         _ => ApiError::new(ErrorCode::Internal, told, SEE_DISK),
     }
 }

@@ -191,9 +191,9 @@ impl Jobs {
     /// # Errors
     /// It is not there.
     pub(crate) fn manager(&self) -> Result<&Manager, ApiError> {
-        self.manager.get().ok_or_else(|| {
-            ApiError::new(ErrorCode::Internal, "jobs do not run", "see vtl system status")
-        })
+        self.manager
+            .get()
+            .ok_or_else(|| ApiError::new(ErrorCode::Internal, "jobs do not run", "see vtl system status"))
     }
 
     /// Enqueues what somebody asks for now: a job of its own each time, unless the request has an `Idempotency-Key`. `label`: what it is about.

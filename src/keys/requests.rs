@@ -138,7 +138,8 @@ pub(crate) fn refused(error: KeyRefused) -> ApiError {
     let (code, remedy) = match &error {
         KeyRefused::Name(_) => (ErrorCode::Invalid, crate::given_name::HOW),
         KeyRefused::File { .. } => {
-            let remedy = "name a file with one key, as docs/keys.md says, by its whole path, in a folder of your own";
+            let remedy =
+                "name a file with one key, as docs/keys.md says, by its whole path, in a folder of your own";
             (ErrorCode::Invalid, remedy)
         }
         KeyRefused::Unknown(_) => (ErrorCode::NotFound, "see vtl key ls; vtl key import FILE --name K"),

@@ -625,8 +625,8 @@ fn open_with_its_key(config: &Config, row: &mut PoolRow, share: usize) -> Result
         (Err(before), Some(next)) => (before, next),
         (opened, _) => return opened,
     };
-    let store = open(row, Some(&next))
-        .map_err(|after| NotOpened::NeitherKey(Box::new(before), Box::new(after)))?;
+    let store =
+        open(row, Some(&next)).map_err(|after| NotOpened::NeitherKey(Box::new(before), Box::new(after)))?;
     row.key = Some(next);
     Ok(store)
 }

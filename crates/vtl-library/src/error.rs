@@ -175,10 +175,9 @@ impl fmt::Display for LibraryError {
                 write!(f, "label '{label}' is in use: labels are unique over all libraries and the vault")
             }
             Self::Ids => f.write_str("cartridge ids are missing or in use: this is a fault of the program"),
-            Self::SeriesEnds { first, asked, possible } => write!(
-                f,
-                "a series from '{first}' has {possible} labels, {asked} were asked"
-            ),
+            Self::SeriesEnds { first, asked, possible } => {
+                write!(f, "a series from '{first}' has {possible} labels, {asked} were asked")
+            }
             Self::SeriesLength { asked, most } => {
                 write!(f, "{asked} cartridges in one request are not possible: 1 to {most}")
             }
@@ -229,9 +228,7 @@ impl LibraryError {
                     "add {kind}s (vtl library set {library} {kind}s=N) or move cartridges to the vault"
                 ));
             }
-            Self::NoLibraryGiven(_) => {
-                "name one with --library; vtl library ls shows those that there are"
-            }
+            Self::NoLibraryGiven(_) => "name one with --library; vtl library ls shows those that there are",
             Self::NotInVault { label, .. } => {
                 return Some(format!("move it with vtl cartridge move {label} --to PLACE"));
             }
@@ -241,9 +238,7 @@ impl LibraryError {
             Self::UnknownTarget(_) => "vtl iscsi target ls shows those that there are",
             Self::Follow { .. } => "see to that, then move it again",
             Self::Quarantined { label, .. } => {
-                return Some(format!(
-                    "when you know where it comes from: vtl cartridge release {label}"
-                ));
+                return Some(format!("when you know where it comes from: vtl cartridge release {label}"));
             }
             Self::NotQuarantined(_) => "use it as it is",
             Self::Setting { .. } => {

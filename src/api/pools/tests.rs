@@ -437,7 +437,11 @@ fn a_pool_that_the_request_cannot_open_is_not_taken_in_and_what_would_have_to_ch
         (adopt(&["first"], None, None), "paths"),
     ] {
         let refused = daemon.pool_create(&request).unwrap_err();
-        assert_eq!((refused.code, refused.field.as_deref()), (ErrorCode::Invalid, Some(member)), "{refused:?}");
+        assert_eq!(
+            (refused.code, refused.field.as_deref()),
+            (ErrorCode::Invalid, Some(member)),
+            "{refused:?}"
+        );
         assert!(refused.remedy.is_some(), "{refused:?}");
         assert_eq!(state(&daemon, "p1"), None);
     }

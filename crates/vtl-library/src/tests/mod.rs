@@ -280,10 +280,7 @@ fn a_series_that_cannot_be_made_whole_is_not_begun() {
         refusal("VTL000L8", 3, Some("lib0")),
         "label 'VTL001L8' is in use: labels are unique over all libraries and the vault"
     );
-    assert_eq!(
-        refusal("NEW998L8", 3, Some("lib0")),
-        "a series from 'NEW998L8' has 2 labels, 3 were asked"
-    );
+    assert_eq!(refusal("NEW998L8", 3, Some("lib0")), "a series from 'NEW998L8' has 2 labels, 3 were asked");
     assert!(refusal("NEWABCL8", 2, Some("lib0")).contains("has 1 labels"));
     assert!(refusal("NEW001L8", 4, Some("lib0")).contains("has 3 empty slots, 4 are needed"));
     assert!(refusal("NEW001L8", 0, Some("lib0")).contains("1 to 65536"));
