@@ -64,7 +64,7 @@ fn the_system_is_asked_to_write_each_byte_of_a_pack_once_before_a_sync_has_and_a
     let store = run.store.as_ref().unwrap();
     store.create(owner(1), b"").unwrap();
     let mut stream = store.open_stream(owner(1)).unwrap();
-    for number in 0..120 {
+    for number in 0..125 {
         stream.append(&[Bytes::from(noise(number, 1500))], true).unwrap();
         if number % 25 == 24 {
             stream.commit(b"").unwrap();
