@@ -9,7 +9,7 @@ use scsi::spc::Identity;
 use tracing::{info, warn};
 use vtl_api::{ErrorCode, Problem};
 use vtl_conf::{ConfErrors, Config, DefaultLibrary};
-use vtl_durable::RealDisk;
+use vtl_durable::{Blame, RealDisk};
 use vtl_library::{
     CartridgeState, Counts, InstallationId, LibraryError, NewCartridges, NewLibrary, NewPlace,
 };
@@ -31,7 +31,7 @@ use crate::listeners::{Listeners, Wanted};
 use crate::media::{Shelf, ShelfHead};
 use crate::meta::SharedMeta;
 use crate::policies::Policies;
-use crate::pools::{Pool, PoolError, Pools, rows, subject};
+use crate::pools::{Pool, PoolError, Pools, SEE_DISK, rows, subject};
 use crate::portal::{DIAGNOSTIC_TARGET, portal, target_doors};
 use crate::remotes::Remotes;
 use crate::retention_clock::{Machine, RetentionClock, machine};
@@ -955,6 +955,22 @@ fn configuration_read(waiting: &[(bool, &str)]) -> String {
 
 pub(crate) fn invalid(message: String, remedy: &str) -> vtl_api::ApiError {
     vtl_api::ApiError::new(ErrorCode::Invalid, message, remedy)
+}
+
+/// What helps when the disk of a file or folder that was named is full.
+const FREE_OR_ELSEWHERE: &str = "free space there, or name one on another disk";
+/// What helps when the server only reads where it was to write: the unit opens nothing but its state, as `docs/operations.md` has it.
+const OPEN_TO_VTLD: &str = "name one where vtld may write: its unit opens the state folder alone; \
+    add others as ReadWritePaths= (systemctl edit vtld), and restart vtld";
+
+/// The file or folder that `field` of a request names could not be read or written. `remedy` is for those errors that another path helps against.
+pub(crate) fn not_at(field: &str, told: String, blame: Blame, remedy: &str) -> vtl_api::ApiError {
+    match blame {
+        Blame::Path => invalid(told, remedy).about(field),
+        Blame::ReadOnly => invalid(told, OPEN_TO_VTLD).about(field),
+        Blame::Space => vtl_api::ApiError::new(ErrorCode::Full, told, FREE_OR_ELSEWHERE).about(field),
+        Blame::InUse | Blame::Disk => vtl_api::ApiError::new(ErrorCode::Internal, told, SEE_DISK),
+    }
 }
 
 #[cfg(test)]

@@ -9,13 +9,14 @@ use vtl_api::{
     SystemStatus, UpgradeStore,
 };
 use vtl_conf::{ConfError, ConfErrors, Origin, Surroundings};
+use vtl_durable::Blame;
 use vtl_library::{Head, Verdict};
 use vtl_meta::MetaError;
 
 use super::route::{Nothing, Route, field, get, post};
 use super::{Answer, done, refused};
 use crate::clock::rfc3339;
-use crate::daemon::{Daemon, invalid};
+use crate::daemon::{Daemon, invalid, not_at};
 use crate::pools::SEE_DISK;
 use crate::state::{NotStaged, hexadecimal, stage_restore};
 
@@ -195,9 +196,9 @@ fn not_copied(error: &MetaError) -> ApiError {
             invalid(told, "choose another name").about("file")
         }
         MetaError::Io { source, .. } => {
-            not_at(told, source, "name a file that does not exist yet, in a folder that vtld may write to")
+            named(told, source, "name a file that does not exist yet, in a folder that vtld may write to")
         }
-        _ if error.is_disk_full() => ApiError::new(ErrorCode::Full, told, FREE_OR_ELSEWHERE).about("file"),
+        _ if error.is_disk_full() => not_at("file", told, Blame::Space, ""),
         _ => ApiError::new(ErrorCode::Internal, told, SEE_DISK),
     }
 }
@@ -208,36 +209,23 @@ fn not_staged(error: &NotStaged) -> ApiError {
     let free = "free space on the disk of the state folder";
     match error {
         NotStaged::Named(_, source) => {
-            not_at(told, source, "name a file that is there and that vtld may read")
+            named(told, source, "name a file that is there and that vtld may read")
         }
         NotStaged::NoCopy(..) => {
             let remedy = "name what vtl system backup of this version or an older one has written";
             invalid(told, remedy).about("file")
         }
-        NotStaged::Own(_, source) if is_full(source) => ApiError::new(ErrorCode::Full, told, free),
+        NotStaged::Own(_, source) if Blame::of(source.kind()) == Blame::Space => {
+            ApiError::new(ErrorCode::Full, told, free)
+        }
         NotStaged::Look(error) if error.is_disk_full() => ApiError::new(ErrorCode::Full, told, free),
         NotStaged::Own(..) | NotStaged::Look(_) => ApiError::new(ErrorCode::Internal, told, SEE_DISK),
     }
 }
 
-/// What helps when the disk of a file that was named is full.
-const FREE_OR_ELSEWHERE: &str = "free space there, or name a file on another disk";
-
-fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
-}
-
-/// The file that a request names could not be read or written. `remedy` is for those errors that another path helps against.
-pub(super) fn not_at(told: String, error: &io::Error, remedy: &str) -> ApiError {
-    use io::ErrorKind::{
-        AlreadyExists, InvalidFilename, InvalidInput, IsADirectory, NotADirectory, NotFound, PermissionDenied,
-    };
-    match error.kind() {
-        AlreadyExists | InvalidFilename | InvalidInput | IsADirectory | NotADirectory | NotFound
-        | PermissionDenied => invalid(told, remedy).about("file"),
-        _ if is_full(error) => ApiError::new(ErrorCode::Full, told, FREE_OR_ELSEWHERE).about("file"),
-        _ => ApiError::new(ErrorCode::Internal, told, SEE_DISK),
-    }
+/// The file that a request names could not be read or written.
+fn named(told: String, error: &io::Error, remedy: &str) -> ApiError {
+    not_at("file", told, Blame::of(error.kind()), remedy)
 }
 
 /// A file's path: one that is relative would be below whatever folder the server was started in.
@@ -279,6 +267,7 @@ mod tests {
         for (refused, code, named) in [
             (not_copied(&MetaError::Exists(file())), ErrorCode::Invalid, Some("file")),
             (not_copied(&at(io::ErrorKind::PermissionDenied)), ErrorCode::Invalid, Some("file")),
+            (not_copied(&at(io::ErrorKind::ReadOnlyFilesystem)), ErrorCode::Invalid, Some("file")),
             (not_copied(&at(io::ErrorKind::StorageFull)), ErrorCode::Full, Some("file")),
             (not_copied(&at(io::ErrorKind::Other)), ErrorCode::Internal, None),
             (not_copied(&damaged()), ErrorCode::Internal, None),
