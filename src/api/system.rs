@@ -8,7 +8,7 @@ use vtl_api::{
     ApiError, BackupFile, CheckConfig, ConfigValue, Done, ErrorCode, Problem, RebuildInventory, RebuildRow,
     SystemStatus, UpgradeStore,
 };
-use vtl_conf::{ConfError, ConfErrors, Origin, Surroundings};
+use vtl_conf::{ConfErrors, Origin, Surroundings};
 use vtl_durable::Blame;
 use vtl_library::{Head, Verdict};
 use vtl_meta::MetaError;
@@ -179,12 +179,12 @@ impl Daemon {
     }
 }
 
-/// What is wrong with a configuration. The remedy is the first error's; the others have theirs behind them.
+/// What is wrong with a configuration. Of several errors each has its remedy behind it.
 fn not_right(errors: &ConfErrors) -> ApiError {
-    let told = |(at, error): (usize, &ConfError)| if at == 0 { error.fact() } else { error.to_string() };
-    let told: Vec<String> = errors.0.iter().enumerate().map(told).collect();
-    let remedy = errors.0.first().map_or("", |error| error.remedy.as_str());
-    invalid(told.join("\n"), remedy)
+    match errors.0.as_slice() {
+        [only] => invalid(only.fact(), &only.remedy),
+        _ => invalid(errors.to_string(), "mend each line; docs/configuration.md has every key"),
+    }
 }
 
 /// A copy of the inventory was not made.
@@ -242,10 +242,12 @@ pub(super) fn absolute(file: &str) -> Answer<&Path> {
 
 #[cfg(test)]
 mod tests {
+    use vtl_conf::ConfError;
+
     use super::*;
 
     #[test]
-    fn the_first_error_of_a_configuration_has_its_remedy_apart_and_the_others_have_theirs_behind_them() {
+    fn one_error_of_a_configuration_has_its_remedy_apart_and_several_have_theirs_behind_them() {
         let error = |key: &str| ConfError {
             origin: Origin::Default,
             key: key.to_owned(),
@@ -253,9 +255,17 @@ mod tests {
             problem: "made up".to_owned(),
             remedy: format!("leave {key} out"),
         };
-        let told = not_right(&ConfErrors(vec![error("a"), error("b")]));
-        assert_eq!(told.message, "default: a: made up\ndefault: b: made up; leave b out");
-        assert_eq!(told.remedy.as_deref(), Some("leave a out"));
+        for (errors, message, remedy) in [
+            (vec![error("a")], "default: a: made up", "leave a out"),
+            (
+                vec![error("a"), error("b")],
+                "default: a: made up; leave a out\ndefault: b: made up; leave b out",
+                "mend each line; docs/configuration.md has every key",
+            ),
+        ] {
+            let told = not_right(&ConfErrors(errors));
+            assert_eq!((told.message.as_str(), told.remedy.as_deref()), (message, Some(remedy)));
+        }
     }
 
     #[test]
