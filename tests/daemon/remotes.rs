@@ -15,6 +15,10 @@ fn message(answer: &(u16, Value)) -> &str {
     answer.1["message"].as_str().unwrap()
 }
 
+fn remedy(answer: &(u16, Value)) -> &str {
+    answer.1["remedy"].as_str().unwrap()
+}
+
 #[test]
 fn a_folder_remote_is_tried_out_step_by_step_and_is_there_after_a_crash_until_it_is_forgotten() {
     let mut server = Server::start(&[]);
@@ -88,7 +92,7 @@ fn a_place_that_cannot_be_or_must_not_be_a_remote_is_refused_by_name() {
         (inside.display().to_string(), "lie one in the other"),
         (link.display().to_string(), "lie one in the other"),
         (server.state().parent().unwrap().display().to_string(), "lie one in the other"),
-        ("copies".to_owned(), "write an absolute path"),
+        ("copies".to_owned(), "no absolute path"),
         (missing.display().to_string(), "not-mounted"),
     ] {
         let told = create(&server, &json!({ "name": "r", "type": "folder", "path": path }));
@@ -124,7 +128,7 @@ fn credentials_stay_in_their_files() {
     let told = create(&server, &s3(&loose));
     assert!(told.0 == 400 && message(&told).contains("chmod 600"), "{told:?}");
     let told = create(&server, &s3(&server.state().join("api.token")));
-    assert!(told.0 == 400 && message(&told).contains("a folder of your own"), "{told:?}");
+    assert!(told.0 == 400 && remedy(&told).contains("a folder of your own"), "{told:?}");
     server.api("POST", "/remotes", &s3(&secret));
     let shown = server.get("/remotes/cloud");
     assert_eq!(shown["settings"]["secret_key_file"], json!(secret));
@@ -150,7 +154,7 @@ fn a_remote_with_faults_is_over_one_that_works_and_keeps_it_from_being_forgotten
     server.api("POST", "/remotes", &json!({ "name": "real", "type": "folder", "path": place.path() }));
     for (faults, why) in [(&[][..], "such as drop:5%"), (&["melt:5%"], "one of drop, drop-answer")] {
         let told = create(&server, &drill("drill", "real", faults));
-        assert!(told.0 == 400 && message(&told).contains(why), "{told:?}");
+        assert!(told.0 == 400 && remedy(&told).contains(why), "{told:?}");
     }
     server.api("POST", "/remotes", &drill("drill", "real", &["drop:100%", "slow:1%:2s"]));
     let told = create(&server, &drill("other", "drill", &["drop:1%"]));
