@@ -263,7 +263,8 @@ impl Remotes {
             Definition::Faulty(rehearsal) => {
                 let over = self.row(&given(&rehearsal.over)?)?;
                 if let Definition::Faulty(_) = over.definition {
-                    return Err(refuse("over", &rehearsal.over, "it has faults itself: name one that works"));
+                    let why = "it has faults itself";
+                    return Err(refuse("over", &rehearsal.over, why, "name one that works"));
                 }
                 let plan = self.plans.of(&name, rehearsal)?;
                 Arc::new(FaultyRemote::rehearsing(&name, self.connect(&over.name, &over.definition)?, plan))
