@@ -338,6 +338,7 @@ pub fn not_carried(error: &CarryError) -> ApiError {
 
 #[cfg(test)]
 mod tests {
+    use vtl_meta::MetaError;
     use vtl_types::Place;
 
     use super::*;
@@ -346,7 +347,11 @@ mod tests {
     fn met() -> Vec<(LibraryError, u16, Option<&'static str>)> {
         let label: Label = "VTL001L8".parse().unwrap();
         let library: LibraryName = "lib0".parse().unwrap();
-        let (why, place) = ("made up".to_owned(), Place::Slot(1));
+        let place = Place::Slot(1);
+        let damaged =
+            MetaError::Damaged { path: "/made-up".into(), findings: vec!["row 1 missing".to_owned()] };
+        let loaded = "it was loaded since".to_owned();
+        let unsigned = "its export is not signed, and no key was named".to_owned();
         let target = vtl_library::default_target(&library).unwrap();
         vec![
             (LibraryError::UnknownLibrary(library.clone()), 404, None),
@@ -372,13 +377,14 @@ mod tests {
             (LibraryError::NoLibraryGiven(label), 400, Some("library")),
             (LibraryError::NotInVault { label, place }, 409, None),
             (LibraryError::Loaded { label, place }, 409, None),
-            (LibraryError::Follow { label, why: why.clone() }, 409, None),
-            (LibraryError::Quarantined { label, why }, 409, None),
+            (LibraryError::Follow { label, why: loaded }, 409, None),
+            (LibraryError::Quarantined { label, why: unsigned }, 409, None),
             (LibraryError::NotQuarantined(label), 409, None),
             (LibraryError::Setting { key: "odd".to_owned() }, 400, Some("settings.odd")),
             (LibraryError::NoDeviceNumber, 409, None),
             (LibraryError::TargetExists(target), 500, None),
             (LibraryError::TargetNameTooLong("iqn.made-up".to_owned()), 500, None),
+            (LibraryError::Meta(damaged), 500, None),
             (LibraryError::Ids, 500, None),
             (LibraryError::NotRemoving(label), 500, None),
             (MoveFault::InvalidElement { place }.into(), 400, Some("to")),
@@ -398,7 +404,7 @@ mod tests {
             let refused = refused(&error);
             assert_eq!((refused.code.http_status(), refused.field.as_deref()), (status, field), "{error:?}");
             assert!(refused.remedy.is_some(), "{error:?}");
-            for advice in ["vtl ", "choose", "first", "--", "try again", "leave it", "write"] {
+            for advice in ["vtl ", "again", "choose", "first", "--", "leave it", "write"] {
                 assert!(!refused.message.contains(advice), "{}", refused.message);
             }
         }

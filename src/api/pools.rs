@@ -238,7 +238,7 @@ impl Daemon {
                 return Err(clash(format!("this is in or above a folder of pool {pool}"), elsewhere));
             }
         }
-        for remote in self.remotes.folders().map_err(|error| internal(&error.to_string()))? {
+        for remote in self.remotes.folders().map_err(crate::remotes::refused)? {
             if overlap(&folder, &real_path(&remote).unwrap_or(remote)) {
                 return Err(clash("this is in or above the folder of a remote".to_owned(), elsewhere));
             }

@@ -1,6 +1,5 @@
 //! Requests about the configuration and the whole.
 
-use std::io;
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -191,15 +190,13 @@ fn not_right(errors: &ConfErrors) -> ApiError {
 fn not_copied(error: &MetaError) -> ApiError {
     let told = error.to_string();
     match error {
-        MetaError::Exists(path) => {
-            let told = format!("{} exists and is not overwritten", path.display());
-            invalid(told, "choose another name").about("file")
-        }
+        MetaError::Exists(_) => invalid(told, &error.remedy()).about("file"),
         MetaError::Io { source, .. } => {
-            named(told, source, "name a file that does not exist yet, in a folder that vtld may write to")
+            let remedy = "name a file that does not exist yet, in a folder that vtld may write to";
+            not_at("file", told, Blame::of(source.kind()), remedy)
         }
         _ if error.is_disk_full() => not_at("file", told, Blame::Space, ""),
-        _ => ApiError::new(ErrorCode::Internal, told, SEE_DISK),
+        _ => ApiError::new(ErrorCode::Internal, told, error.remedy()),
     }
 }
 
@@ -208,9 +205,8 @@ fn not_staged(error: &NotStaged) -> ApiError {
     let told = error.to_string();
     let free = "free space on the disk of the state folder";
     match error {
-        NotStaged::Named(_, source) => {
-            named(told, source, "name a file that is there and that vtld may read")
-        }
+        // Whatever it is that hinders, another file may be read.
+        NotStaged::Named(..) => invalid(told, "name a file that is there and that vtld may read").about("file"),
         NotStaged::NoCopy(..) => {
             let remedy = "name what vtl system backup of this version or an older one has written";
             invalid(told, remedy).about("file")
@@ -219,13 +215,9 @@ fn not_staged(error: &NotStaged) -> ApiError {
             ApiError::new(ErrorCode::Full, told, free)
         }
         NotStaged::Look(error) if error.is_disk_full() => ApiError::new(ErrorCode::Full, told, free),
-        NotStaged::Own(..) | NotStaged::Look(_) => ApiError::new(ErrorCode::Internal, told, SEE_DISK),
+        NotStaged::Look(error) => ApiError::new(ErrorCode::Internal, told, error.remedy()),
+        NotStaged::Own(..) => ApiError::new(ErrorCode::Internal, told, SEE_DISK),
     }
-}
-
-/// The file that a request names could not be read or written.
-fn named(told: String, error: &io::Error, remedy: &str) -> ApiError {
-    not_at("file", told, Blame::of(error.kind()), remedy)
 }
 
 /// A file's path: one that is relative would be below whatever folder the server was started in.
@@ -242,6 +234,8 @@ pub(super) fn absolute(file: &str) -> Answer<&Path> {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+
     use vtl_conf::ConfError;
 
     use super::*;
@@ -283,6 +277,11 @@ mod tests {
             (not_copied(&damaged()), ErrorCode::Internal, None),
             (
                 not_staged(&NotStaged::Named(file(), io(io::ErrorKind::NotFound))),
+                ErrorCode::Invalid,
+                Some("file"),
+            ),
+            (
+                not_staged(&NotStaged::Named(file(), io(io::ErrorKind::Other))),
                 ErrorCode::Invalid,
                 Some("file"),
             ),

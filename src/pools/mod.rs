@@ -25,6 +25,7 @@ use vtl_meta::Tx;
 use vtl_store::{DirectIo, Encryption, Options, OwnerId, PoolKey, Store, StoreError, site};
 use vtl_types::{CartridgeId, PoolName};
 
+use crate::api::refused;
 use crate::daemon::{invalid, lock, not_at};
 use crate::keeper::Keeper;
 use crate::meta::SharedMeta;
@@ -144,9 +145,7 @@ impl From<PoolError> for ApiError {
         let (code, remedy) = match &error {
             PoolError::Unknown(_) => (ErrorCode::NotFound, "see vtl pool ls".to_owned()),
             PoolError::Closed(closed) => (ErrorCode::Conflict, closed.remedy()),
-            PoolError::Inventory(_) => {
-                (ErrorCode::Internal, "see the log, and check the disk of the state folder".to_owned())
-            }
+            PoolError::Inventory(error) => return refused(error),
         };
         Self::new(code, error.to_string(), remedy)
     }
@@ -177,7 +176,7 @@ impl fmt::Display for NotOpened {
             Self::KeyFile(problem, remedy) => write!(f, "{problem}; {remedy}"),
             Self::Store(error) => error.fmt(f),
             Self::NeitherKey(before, after) => write!(f, "{before}; {after}"),
-            Self::Inventory(error) => error.fmt(f),
+            Self::Inventory(error) => f.write_str(&error.advised()),
         }
     }
 }
@@ -224,6 +223,7 @@ impl NotOpened {
             Self::Folder(error) | Self::Store(StoreError::Io(error)) => {
                 not_at("paths", told, error.blame(), PARENT_THERE)
             }
+            Self::Inventory(error) => refused(error),
             _ => ApiError::new(ErrorCode::Internal, told, SEE_DISK),
         }
     }
@@ -249,7 +249,7 @@ impl Pools {
     /// # Errors
     /// The default one cannot be opened, or the inventory cannot be read.
     pub(crate) fn open(config: &Config, meta: &SharedMeta) -> Result<Self, String> {
-        let listed = meta.read(|tx| Ok(rows::all(tx)?)).map_err(|error| error.to_string())?;
+        let listed = meta.read(|tx| Ok(rows::all(tx)?)).map_err(|error| error.advised())?;
         let total = usize::try_from(config.store.memory.0).unwrap_or(usize::MAX);
         let (shares, each) = Shares::of(total, listed.len() + 1);
         let options = default_options(config, each);
@@ -430,7 +430,7 @@ impl Pools {
     /// Lists a pool no more, and leaves its files alone.
     pub(crate) fn forget(&self, name: &PoolName) -> Result<(), ApiError> {
         let forgotten = self.meta.change(|tx| Ok(rows::remove(tx, name)?));
-        forgotten.map_err(|error| crate::api::refused(&error))?;
+        forgotten.map_err(|error| refused(&error))?;
         self.write().remove(name);
         info!(pool = %name, "a pool is not listed any more");
         Ok(())
