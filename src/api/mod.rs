@@ -351,7 +351,7 @@ mod tests {
         let damaged =
             MetaError::Damaged { path: "/made-up".into(), findings: vec!["row 1 missing".to_owned()] };
         let loaded = "it was loaded since".to_owned();
-        let unsigned = "its export is not signed, and no key was named".to_owned();
+        let unsigned = "what it was made of is foreign: it is not signed".to_owned();
         let target = vtl_library::default_target(&library).unwrap();
         vec![
             (LibraryError::UnknownLibrary(library.clone()), 404, None),

@@ -77,12 +77,12 @@ fn seal_inventory(meta: &SharedMeta, sealing: &Sealing) -> Result<(), String> {
         let Ok(account) = kept.account() else { continue };
         sealed.push((iqn.clone(), sealing.keep_chap(&iqn, &account).map_err(|e| e.to_string())?));
     }
-    if sealed.is_empty() && meta.flag(SWEPT).map_err(|e| e.to_string())? {
+    if sealed.is_empty() && meta.flag(SWEPT).map_err(|e| e.advised())? {
         return Ok(());
     }
     meta.change(|tx| sealed.iter().try_for_each(|(iqn, kept)| set_chap(tx, iqn, kept))).map_err(fail)?;
-    meta.with(vtl_meta::Meta::sweep).map_err(|e| e.to_string())?;
-    meta.set_flag(SWEPT).map_err(|e| e.to_string())
+    meta.with(vtl_meta::Meta::sweep).map_err(|e| e.advised())?;
+    meta.set_flag(SWEPT).map_err(|e| e.advised())
 }
 
 /// Lets all secrets of the state folder lie open again, and forgets the keyring: `vtld --unseal-secrets`.
@@ -150,7 +150,7 @@ fn open_inventories(state: &StateFolder, sealing: &Sealing) -> Result<(), String
 
 fn open_inventory(meta: &SharedMeta, sealing: &Sealing) -> Result<(), String> {
     let fail = |error: LibraryError| error.advised();
-    meta.clear_flag(SWEPT).map_err(|e| e.to_string())?;
+    meta.clear_flag(SWEPT).map_err(|e| e.advised())?;
     let mut opened = Vec::new();
     for (iqn, kept) in
         meta.read(all_chap).map_err(fail)?.into_iter().filter(|(_, kept)| is_sealed(&kept.secret))
