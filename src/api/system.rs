@@ -206,7 +206,9 @@ fn not_staged(error: &NotStaged) -> ApiError {
     let free = "free space on the disk of the state folder";
     match error {
         // Whatever it is that hinders, another file may be read.
-        NotStaged::Named(..) => invalid(told, "name a file that is there and that vtld may read").about("file"),
+        NotStaged::Named(..) => {
+            invalid(told, "name a file that is there and that vtld may read").about("file")
+        }
         NotStaged::NoCopy(..) => {
             let remedy = "name what vtl system backup of this version or an older one has written";
             invalid(told, remedy).about("file")

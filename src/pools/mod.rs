@@ -214,7 +214,7 @@ impl NotOpened {
                 invalid(told, "name the folders of this pool and of no other, its home first").about("paths")
             }
             Self::Store(StoreError::Format { .. } | StoreError::Damaged { .. }) => {
-                invalid(told, "name the folders of a pool that is whole and of no newer version").about("paths")
+                invalid(told, "name a pool that is whole and that no newer version has made").about("paths")
             }
             Self::Store(StoreError::Io(error)) if error.blame() == Blame::InUse => {
                 ApiError::new(ErrorCode::Conflict, told, "stop the other vtld")
@@ -233,7 +233,7 @@ impl NotOpened {
 pub(crate) const SEE_DISK: &str = "see the log, and check the disk";
 
 /// What helps when the server cannot make a folder, or use it.
-pub(crate) const PARENT_THERE: &str = "name a folder whose parent is there, and writable for vtld";
+pub(crate) const PARENT_THERE: &str = "name a folder that vtld may write to, and whose parent is there";
 
 /// All pools.
 pub(crate) struct Pools {

@@ -104,7 +104,8 @@ impl fmt::Display for MetaError {
             Self::Empty(path) => write!(f, "{} holds no inventory", path.display()),
             Self::Newer { path, module, found, known } => write!(
                 f,
-                "inventory {} was written by a newer vtl (schema '{module}' is at {found}, this program knows {known})",
+                "inventory {} was written by a newer vtl \
+                 (schema '{module}' is at {found}, this program knows {known})",
                 path.display()
             ),
             Self::MigrationChanged { module, number } => write!(
