@@ -9,7 +9,7 @@ use scsi::spc::Identity;
 use tracing::{info, warn};
 use vtl_api::{ErrorCode, Problem};
 use vtl_conf::{ConfErrors, Config, DefaultLibrary};
-use vtl_durable::RealDisk;
+use vtl_durable::{Blame, RealDisk};
 use vtl_library::{
     CartridgeState, Counts, InstallationId, LibraryError, NewCartridges, NewLibrary, NewPlace,
 };
@@ -20,6 +20,7 @@ use vtl_types::{ByteCount, CartridgeId, Generation, Label, LibraryName, PoolName
 
 use crate::access::Access;
 use crate::alerts::Alerts;
+use crate::api::refused;
 use crate::args::Args;
 use crate::ballast::Ballast;
 use crate::eject::Ejection;
@@ -31,7 +32,7 @@ use crate::listeners::{Listeners, Wanted};
 use crate::media::{Shelf, ShelfHead};
 use crate::meta::SharedMeta;
 use crate::policies::Policies;
-use crate::pools::{Pool, PoolError, Pools, rows, subject};
+use crate::pools::{Pool, PoolError, Pools, SEE_DISK, rows, subject};
 use crate::portal::{DIAGNOSTIC_TARGET, portal, target_doors};
 use crate::remotes::Remotes;
 use crate::retention_clock::{Machine, RetentionClock, machine};
@@ -119,7 +120,7 @@ impl Daemon {
         let sealing = Sealing::open(&config.secrets, disk.as_ref(), state.path())?;
         state.put_restored().map_err(|e| e.to_string())?;
         state.seal_with(sealing.clone());
-        let meta = SharedMeta::open(&state.inventory()).map_err(|e| e.to_string())?;
+        let meta = SharedMeta::open(&state.inventory()).map_err(|e| e.advised())?;
         let installation = install(&meta)?;
         let keys = Keys::open(disk, state.path(), sealing.clone()).map_err(|e| e.to_string())?;
         let not_sealed = sealing::rest::seal_all(&state, &meta, &keys, &sealing)?;
@@ -176,12 +177,12 @@ impl Daemon {
         daemon.access.heed(&daemon.config());
         daemon.note_names();
         time_lost.into_iter().for_each(|problem| daemon.note_problem(problem));
-        daemon.finish_halves().map_err(|e| e.message)?;
-        daemon.first_start().map_err(|e| e.message)?;
-        daemon.check_doors().map_err(|e| e.message)?;
+        daemon.finish_halves().map_err(vtl_api::ApiError::advised)?;
+        daemon.first_start().map_err(vtl_api::ApiError::advised)?;
+        daemon.check_doors().map_err(vtl_api::ApiError::advised)?;
         daemon.start_libraries()?;
         daemon.start_diagnostic_disk()?;
-        daemon.publish().map_err(|e| e.to_string())?;
+        daemon.publish().map_err(|e| e.advised())?;
         daemon.ballast().fill_if_there_is_room();
         Ok(daemon)
     }
@@ -221,7 +222,7 @@ impl Daemon {
     /// # Errors
     /// The inventory cannot be read.
     pub async fn open_remembered(&self) -> Result<(), String> {
-        for address in self.meta.portals().map_err(|e| e.to_string())? {
+        for address in self.meta.portals().map_err(|e| e.advised())? {
             if self.listeners.wanted(address).is_none()
                 && let Err(why) = self.open_listener(address).await
             {
@@ -240,7 +241,7 @@ impl Daemon {
 
     /// Opens a listener that is not of the configuration, when no target would be open to all who reach it.
     pub(crate) async fn open_listener(&self, asked: SocketAddr) -> Result<SocketAddr, vtl_api::ApiError> {
-        let known = target_doors(&self.config(), &self.meta).map_err(|e| internal(&e.to_string()))?;
+        let known = target_doors(&self.config(), &self.meta).map_err(|e| refused(&e))?;
         self.config().check_listener(&asked, &known).map_err(|errors| open_door("", &errors))?;
         let remedy = "end what else has the address, or take one of this machine that is free";
         let listener = crate::portal::bind_one(asked).await.map_err(|why| invalid(why, remedy))?;
@@ -364,7 +365,7 @@ impl Daemon {
     /// What stops it.
     pub fn start_library(&self, library: &vtl_library::Library) -> Result<(), String> {
         let targets =
-            self.meta.read(|tx| vtl_library::targets_of(tx, &library.name)).map_err(|e| e.to_string())?;
+            self.meta.read(|tx| vtl_library::targets_of(tx, &library.name)).map_err(|e| e.advised())?;
         let (live, left_out) = LiveLibrary::start(library, &targets, &self.meta, &self.shelf, &self.ejection)
             .map_err(|e| e.to_string())?;
         for (label, message) in left_out {
@@ -411,7 +412,7 @@ impl Daemon {
         let listeners_moved = fresh.iscsi.listen != old.iscsi.listen
             || fresh.api.listen != old.api.listen
             || fresh.api.tls.is_some() != self.tls.is_some();
-        let known = target_doors(&fresh, &self.meta).map_err(|e| internal(&e.to_string()))?;
+        let known = target_doors(&fresh, &self.meta).map_err(|e| refused(&e))?;
         fresh
             .check_doors(&known)
             .map_err(|e| invalid(e.to_string(), "the old configuration stays in effect"))?;
@@ -435,7 +436,7 @@ impl Daemon {
         // First, since it decides who gets in, and nothing that fails may keep it from that.
         self.access.heed(&self.config());
         self.heed();
-        self.publish().map_err(|e| internal(&e.to_string()))?;
+        self.publish().map_err(|e| refused(&e))?;
         self.jobs.heed(&self.config());
         self.alerts.heed(self);
         Ok(configuration_read(&[
@@ -515,19 +516,19 @@ impl Daemon {
     }
 
     fn check_doors(&self) -> Result<(), vtl_api::ApiError> {
-        let known = target_doors(&self.config(), &self.meta).map_err(|e| internal(&e.to_string()))?;
+        let known = target_doors(&self.config(), &self.meta).map_err(|e| refused(&e))?;
         self.config().check_doors(&known).map_err(|e| invalid(e.to_string(), ""))
     }
 
     /// An inventory that has never been used gets the default library. A crash in between is finished by the next start.
     fn first_start(&self) -> Result<(), vtl_api::ApiError> {
-        if self.meta.flag(FIRST_START_DONE).map_err(|e| internal(&e.to_string()))? {
+        if self.meta.flag(FIRST_START_DONE).map_err(|e| refused(&e.into()))? {
             return Ok(());
         }
         if let Some(name) = self.first_library()? {
             self.first_cartridges(&name)?;
         }
-        self.meta.set_flag(FIRST_START_DONE).map_err(|e| internal(&e.to_string()))
+        self.meta.set_flag(FIRST_START_DONE).map_err(|e| refused(&e.into()))
     }
 
     /// The default library, if there is to be one; made when it is not there.
@@ -545,7 +546,7 @@ impl Daemon {
 
     /// All or none of their rows are there, since they are written in one transaction.
     fn first_cartridges(&self, library: &LibraryName) -> Result<(), vtl_api::ApiError> {
-        let known = self.meta.read(vtl_library::cartridges).map_err(|e| crate::api::refused(&e))?;
+        let known = self.meta.read(vtl_library::cartridges).map_err(|e| refused(&e))?;
         if !known.is_empty() {
             return Ok(());
         }
@@ -567,7 +568,7 @@ impl Daemon {
         counts: Counts,
     ) -> Result<vtl_library::Library, vtl_api::ApiError> {
         let new = Self::new_library(name, profile, counts)?;
-        self.meta.change(|tx| vtl_library::create_library(tx, &new)).map_err(|e| crate::api::refused(&e))
+        self.meta.change(|tx| vtl_library::create_library(tx, &new)).map_err(|e| refused(&e))
     }
 
     /// What the rows of a new library say.
@@ -627,7 +628,7 @@ impl Daemon {
         let planned = self
             .meta
             .read(|tx| vtl_library::plan_cartridges(tx, new))
-            .map_err(|e| crate::api::refused(&e))?;
+            .map_err(|e| refused(&e))?;
         let created_s = crate::clock::unix_seconds();
         let mut ids = Vec::new();
         for one in &planned {
@@ -649,7 +650,7 @@ impl Daemon {
         });
         made.map_err(|e| {
             forget_unused(pool, &ids);
-            crate::api::refused(&e)
+            refused(&e)
         })
     }
 
@@ -658,8 +659,7 @@ impl Daemon {
         let pools = self.pools.open_ones();
         self.list_what_is_in(&pools)?;
         let owners: Vec<CartridgeId> = pools.iter().flat_map(owners).collect();
-        let found =
-            self.meta.read(|tx| vtl_library::reconcile(tx, &owners)).map_err(|e| internal(&e.to_string()))?;
+        let found = self.meta.read(|tx| vtl_library::reconcile(tx, &owners)).map_err(|e| refused(&e))?;
         // What is in a pool that is not open is not lost.
         found
             .missing
@@ -687,11 +687,11 @@ impl Daemon {
         let mut heads = Vec::new();
         for pool in pools {
             let found = self.meta.read(|tx| vtl_library::reconcile(tx, &owners(pool)));
-            heads.extend(self.unlisted_heads(pool, found.map_err(|e| internal(&e.to_string()))?.unlisted));
+            heads.extend(self.unlisted_heads(pool, found.map_err(|e| refused(&e))?.unlisted));
         }
         self.take_in(&all, heads)?;
         for pool in pools.iter().filter(|pool| pool.is_adopted) {
-            self.pools.adopted(pool).map_err(|e| crate::api::refused(&e))?;
+            self.pools.adopted(pool).map_err(|e| refused(&e))?;
         }
         Ok(())
     }
@@ -709,7 +709,7 @@ impl Daemon {
                     info!(cartridge = %id, pool = %pool.name, %noted, "a cartridge is in another pool than the inventory says");
                     self.meta
                         .change(|tx| Ok(rows::put_in(tx, id, &pool.name)?))
-                        .map_err(|e| crate::api::refused(&e))?;
+                        .map_err(|e| refused(&e))?;
                 }
             }
         }
@@ -739,7 +739,7 @@ impl Daemon {
             let its = pools.iter().filter(|pool| pool.name == head.pool);
             its.for_each(|pool| forget_unused(pool, &[head.row.id]));
         };
-        let first_start_done = self.meta.flag(FIRST_START_DONE).map_err(|e| internal(&e.to_string()))?;
+        let first_start_done = self.meta.flag(FIRST_START_DONE).map_err(|e| refused(&e.into()))?;
         let pieces = self.pieces()?;
         let heads = heads.into_iter().filter(|head| !pieces.contains(&head.row.id));
         let (unfinished, heads): (Vec<_>, Vec<_>) = heads.partition(|head| head.unfinished);
@@ -780,13 +780,13 @@ impl Daemon {
                     let rows: Vec<_> = listed.iter().map(|head| head.row.clone()).collect();
                     vtl_library::rebuild(tx, &rows)
                 })
-                .map_err(|e| crate::api::refused(&e))?;
+                .map_err(|e| refused(&e))?;
             for one in placed {
                 warn!(label = %one.head.label, place = %one.place, why = ?one.verdict, "a cartridge that the inventory did not list is back");
             }
         }
         if inventory_is_lost {
-            self.meta.set_flag(FIRST_START_DONE).map_err(|e| internal(&e.to_string()))?;
+            self.meta.set_flag(FIRST_START_DONE).map_err(|e| refused(&e.into()))?;
         }
         Ok(())
     }
@@ -847,7 +847,7 @@ impl Daemon {
                 // What is listed again is in quarantine still.
                 mark.map_or(Ok(()), |why| vtl_library::quarantine(tx, cartridge.id, &why))
             })
-            .map_err(|e| crate::api::refused(&e))?;
+            .map_err(|e| refused(&e))?;
         self.meta.forget_trashed(cartridge.id);
         self.meta.forget_kept(cartridge.id);
         info!(label = %cartridge.label, "removed for good");
@@ -874,7 +874,7 @@ impl Daemon {
     }
 
     fn start_libraries(&self) -> Result<(), String> {
-        let libraries = self.meta.read(vtl_library::libraries).map_err(|e| e.to_string())?;
+        let libraries = self.meta.read(vtl_library::libraries).map_err(|e| e.advised())?;
         libraries.iter().try_for_each(|library| self.start_library(library))
     }
 
@@ -955,6 +955,22 @@ fn configuration_read(waiting: &[(bool, &str)]) -> String {
 
 pub(crate) fn invalid(message: String, remedy: &str) -> vtl_api::ApiError {
     vtl_api::ApiError::new(ErrorCode::Invalid, message, remedy)
+}
+
+/// What helps when the disk of a file or folder that was named is full.
+const FREE_OR_ELSEWHERE: &str = "free space there, or name one on another disk";
+/// What helps when the server only reads where it was to write: the unit opens nothing but its state, as `docs/operations.md` has it.
+const OPEN_TO_VTLD: &str = "name one where vtld may write: its unit opens the state folder alone; \
+    add others as ReadWritePaths= (systemctl edit vtld), and restart vtld";
+
+/// The file or folder that `field` of a request names could not be read or written. `remedy` is for those errors that another path helps against.
+pub(crate) fn not_at(field: &str, told: String, blame: Blame, remedy: &str) -> vtl_api::ApiError {
+    match blame {
+        Blame::Path => invalid(told, remedy).about(field),
+        Blame::ReadOnly => invalid(told, OPEN_TO_VTLD).about(field),
+        Blame::Space => vtl_api::ApiError::new(ErrorCode::Full, told, FREE_OR_ELSEWHERE).about(field),
+        Blame::InUse | Blame::Disk => vtl_api::ApiError::new(ErrorCode::Internal, told, SEE_DISK),
+    }
 }
 
 #[cfg(test)]

@@ -55,7 +55,7 @@ pub fn table(rows: &[FormatInfo]) -> String {
 }
 
 fn migrations(inventory: &Path) -> Result<Vec<FormatInfo>, String> {
-    let applied = vtl_meta::inspect::migrations(inventory).map_err(|error| error.to_string())?;
+    let applied = vtl_meta::inspect::migrations(inventory).map_err(|error| error.advised())?;
     let known = crate::meta::newest_migrations();
     let mut names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
     names.extend(
@@ -108,7 +108,7 @@ fn folders(config: &Config, inventory: &Path) -> Result<Vec<(String, PathBuf)>, 
         };
         all.extend(name.zip(path.map(PathBuf::from)));
     };
-    vtl_meta::inspect::rows(inventory, &mut each).map_err(|error| error.to_string())?;
+    vtl_meta::inspect::rows(inventory, &mut each).map_err(|error| error.advised())?;
     all.dedup();
     Ok(all)
 }

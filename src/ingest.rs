@@ -4,17 +4,17 @@ use vtl_api::{ApiError, ErrorCode, IngestCartridge, JobDetail};
 use vtl_jobs::{Failure, Trouble};
 use vtl_library::{LibraryError, NewCartridges, NewPlace};
 use vtl_migrate::{INGEST, IngestRequest};
-use vtl_types::{Label, LibraryName};
+use vtl_types::Label;
 
-use crate::api::{field, new_size, no_room, parse};
+use crate::api::{field, new_size, parse};
 use crate::daemon::Daemon;
 
 impl Daemon {
     /// A job that makes a cartridge of what is on a tape in a device of this machine. What is wrong is told at once, as far as it shows.
     pub(crate) fn cartridge_ingest(&self, asked: &IngestCartridge) -> Result<JobDetail, ApiError> {
         let label: Label = field("label", parse(&asked.label))?;
-        let library = asked.library.as_deref().map(|name| self.library_named(name)).transpose();
-        let library = field("library", library)?;
+        let library = field("library", asked.library.as_deref().map(|name| self.live(name)).transpose())?;
+        let library = library.map(|live| live.name.clone());
         let size = field("size_bytes", asked.size_bytes.map(new_size).transpose())?;
         field("device", crate::tape_device::look(&asked.device).map_err(refused))?;
         let new = NewCartridges {
@@ -30,7 +30,7 @@ impl Daemon {
                 "choose another label, or remove the one that is here",
             )
             .about("label"),
-            error => no_room("library")(crate::api::refused(&error)),
+            error => crate::api::refused(&error),
         })?;
         let defaults = self.config().cartridge.clone();
         let native = label.media().generation.native_capacity();
@@ -43,13 +43,6 @@ impl Daemon {
             early_warning_bytes: defaults.early_warning(capacity).0,
         };
         self.begin(INGEST, Some(label.to_string()), &request)
-    }
-
-    fn library_named(&self, name: &str) -> Result<LibraryName, ApiError> {
-        let unknown =
-            || ApiError::new(ErrorCode::NotFound, format!("no library '{name}'"), "see vtl library ls");
-        let name: LibraryName = name.parse().map_err(|_| unknown())?;
-        self.library(&name).map(|live| live.name.clone()).ok_or_else(unknown)
     }
 }
 

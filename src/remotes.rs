@@ -74,8 +74,10 @@ pub enum RemoteRefused {
         key: String,
         /// What it is.
         value: String,
-        /// What is wrong, and what would be right.
+        /// What is wrong.
         why: String,
+        /// What would be right.
+        remedy: String,
     },
     /// It lies in a folder of ours, or the other way round.
     Own {
@@ -114,8 +116,8 @@ impl fmt::Display for RemoteRefused {
             Self::Name(bad) => bad.fmt(f),
             Self::Unknown(name) => write!(f, "there is no remote '{name}'"),
             Self::Exists(name) => write!(f, "there is a remote '{name}' already"),
-            Self::Setting { key, value, why } if value.is_empty() => write!(f, "{key}: {why}"),
-            Self::Setting { key, value, why } => write!(f, "{key} '{}': {why}", value.escape_debug()),
+            Self::Setting { key, value, why, .. } if value.is_empty() => write!(f, "{key}: {why}"),
+            Self::Setting { key, value, why, .. } => write!(f, "{key} '{}': {why}", value.escape_debug()),
             Self::Own { path, own } => write!(
                 f,
                 "{} and {}, which is a folder of this server's own, lie one in the other: exported tapes would be lost together with the originals",
@@ -261,7 +263,8 @@ impl Remotes {
             Definition::Faulty(rehearsal) => {
                 let over = self.row(&given(&rehearsal.over)?)?;
                 if let Definition::Faulty(_) = over.definition {
-                    return Err(refuse("over", &rehearsal.over, "it has faults itself: name one that works"));
+                    let why = "it has faults itself";
+                    return Err(refuse("over", &rehearsal.over, why, "name one that works"));
                 }
                 let plan = self.plans.of(&name, rehearsal)?;
                 Arc::new(FaultyRemote::rehearsing(&name, self.connect(&over.name, &over.definition)?, plan))

@@ -16,11 +16,12 @@ impl Daemon {
         also: &mut dyn FnMut(&mut Tx<'_>) -> Result<(), LibraryError>,
     ) -> Result<(), ApiError> {
         let _one_at_a_time = lock(&self.changes);
-        let live = self.library(&new.library).ok_or_else(|| ApiError {
-            code: ErrorCode::NotFound,
-            message: format!("library {} is not there any more", new.library),
-            remedy: None,
-            field: None,
+        let live = self.library(&new.library).ok_or_else(|| {
+            ApiError::new(
+                ErrorCode::NotFound,
+                format!("library {} is not there any more", new.library),
+                "vtl cartridge create makes a blank one in another library",
+            )
         })?;
         let wanted = NewCartridges {
             first: new.label,

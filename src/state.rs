@@ -15,6 +15,9 @@ use crate::ballast::Ballast;
 use crate::meta::SharedMeta;
 use crate::sealing::{SEALED, Sealing, What, begins_sealed};
 
+/// Bytes of a copy of the inventory that are read in one go.
+const COPIED_AT_ONCE: usize = 1 << 20;
+
 /// An open state folder. The lock on it lasts as long as this value.
 pub struct StateFolder {
     path: PathBuf,
@@ -345,10 +348,28 @@ fn copy_checked(copy: &Path, fresh: &Path) -> Result<(), NotStaged> {
         .mode(0o600)
         .open(fresh)
         .map_err(own(fresh))?;
-    io::copy(&mut source, &mut file).and_then(|_| file.sync_all()).map_err(own(fresh))?;
+    copy_bytes((copy, &mut source), (fresh, &mut file))?;
+    file.sync_all().map_err(own(fresh))?;
     drop(file);
     SharedMeta::check(fresh).map_err(|error| not_restored(copy, error))?;
     remove_side_files(fresh).map_err(own(fresh))
+}
+
+/// An error is told of the file that it is about.
+fn copy_bytes(
+    (from, source): (&Path, &mut dyn Read),
+    (to, file): (&Path, &mut dyn Write),
+) -> Result<(), NotStaged> {
+    let mut bytes = vec![0; COPIED_AT_ONCE];
+    loop {
+        let read = match source.read(&mut bytes) {
+            Ok(0) => return Ok(()),
+            Ok(read) => read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(NotStaged::Named(from.to_owned(), error)),
+        };
+        file.write_all(bytes.get(..read).unwrap_or_default()).map_err(own(to))?;
+    }
 }
 
 /// Told of the file that was named: the one that was looked at is ours.
@@ -361,6 +382,9 @@ fn not_restored(copy: &Path, error: MetaError) -> NotStaged {
             format!(
                 "a newer vtl has written it (schema '{module}' is at {found}, this program knows {known})"
             )
+        }
+        MetaError::MigrationFailed { module, number, source } if error.is_of_content() => {
+            format!("it cannot be brought to this version (migration {number} of '{module}': {source})")
         }
         MetaError::Sqlite(source) if error.is_of_content() => format!("it is damaged ({source})"),
         _ => return NotStaged::Look(error),
@@ -547,6 +571,33 @@ mod tests {
             assert!(matches!(refused, NotStaged::NoCopy(..)), "{refused:?}");
             assert!(inventories(&path("state")) == staged, "{name} has left something behind");
         }
+    }
+
+    #[test]
+    fn a_copy_that_cannot_be_read_is_told_of_the_named_file_and_one_that_cannot_be_written_of_ours() {
+        /// A disk that fails.
+        struct Fails;
+        impl Read for Fails {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                Err(io::Error::from_raw_os_error(5))
+            }
+        }
+        impl Write for Fails {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                Err(io::Error::from_raw_os_error(5))
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let (named, ours) = (Path::new("/named"), Path::new("/ours"));
+        let unread = copy_bytes((named, &mut Fails), (ours, &mut Vec::<u8>::new()));
+        assert!(matches!(&unread, Err(NotStaged::Named(path, _)) if path == named), "{unread:?}");
+        let unwritten = copy_bytes((named, &mut b"bytes".as_slice()), (ours, &mut Fails));
+        assert!(matches!(&unwritten, Err(NotStaged::Own(path, _)) if path == ours), "{unwritten:?}");
+        let mut copied = Vec::<u8>::new();
+        copy_bytes((named, &mut b"bytes".as_slice()), (ours, &mut copied)).unwrap();
+        assert_eq!(copied, b"bytes");
     }
 
     #[test]

@@ -152,7 +152,9 @@ fn of_token(what: &str) -> &'static str {
 /// The one place where refusals of `vtl-auth` become the API's.
 fn refused(error: &AuthError) -> ApiError {
     let (code, remedy) = match error {
-        AuthError::Meta(_) => (ErrorCode::Internal, "see vtl system status"),
+        AuthError::Meta(error) => {
+            return ApiError::new(ErrorCode::Internal, error.to_string(), error.remedy());
+        }
         AuthError::UnknownUser(_) => (ErrorCode::NotFound, "see vtl user ls"),
         AuthError::UnknownToken(_) => (ErrorCode::NotFound, "see vtl token ls"),
         AuthError::UnknownApproval(_) => (ErrorCode::NotFound, "see vtl approval ls"),

@@ -11,7 +11,7 @@ use vtl_types::{ByteCount, Label, LibraryName, MediaForm, MediaKind, Place};
 
 use super::page::{Cursor, Page, Wanted};
 use super::route::{Nothing, Route, delete, field, get, list, patch, post};
-use super::{Answer, done, failed, no_room, not_carried, parse, refused};
+use super::{Answer, done, failed, not_carried, parse, refused};
 use crate::clock::rfc3339;
 use crate::daemon::{Daemon, internal, invalid, lock};
 use crate::exports::Beside;
@@ -237,7 +237,7 @@ impl Daemon {
             NewCartridges { first, count: request.count, library: Some(library), place: NewPlace::Slot };
         let pool = field("pool", self.pool_of_new(new.library.as_ref(), request.pool.as_deref()))?;
         let size = field("size_bytes", request.size_bytes.map(new_size).transpose())?;
-        let made = self.make_cartridges_in(&pool, &new, size).map_err(no_room("count"))?;
+        let made = self.make_cartridges_in(&pool, &new, size)?;
         if let Some(live) = new.library.as_ref().and_then(|name| self.library(name)) {
             live.contents_changed();
         }

@@ -499,11 +499,15 @@ fn whoever_may_not_end_the_sessions_of_somebody_is_told_of_no_other_value_that_w
 fn where_there_is_no_room_the_member_is_named_that_would_find_some() {
     let place = Place::new();
     let small = r#"{"name":"small","profile":"ibm-03584l32","drives":1,"slots":1,"mailslots":0}"#;
+    let roomy = r#"{"name":"roomy","profile":"ibm-03584l32","drives":1,"slots":2,"mailslots":0}"#;
     place.is_done(("POST", "/libraries"), small);
+    place.is_done(("POST", "/libraries"), roomy);
     place.is_done(("POST", "/cartridges"), r#"{"label":"SML001L8","library":"small"}"#);
     place.is_done(("POST", "/cartridges/VTL001L8/move"), r#"{"to":"vault"}"#);
     let rows: &[Row] = &[
-        ("POST", "/cartridges", r#"{"label":"SML002L8","library":"small"}"#, 507, "count"),
+        ("POST", "/cartridges", r#"{"label":"SML002L8","library":"small"}"#, 507, "library"),
+        ("POST", "/cartridges", r#"{"label":"SML002L8","library":"small","count":2}"#, 507, "library"),
+        ("POST", "/cartridges", r#"{"label":"SML002L8","library":"roomy","count":3}"#, 507, "count"),
         ("POST", "/vault/VTL001L8/load", r#"{"library":"small"}"#, 507, "library"),
     ];
     place.refuses(&place.root, rows);

@@ -107,7 +107,7 @@ impl Daemon {
         let address = field("address", runtime.block_on(self.open_listener(asked)))?;
         if let Err(error) = self.meta.add_portal(address) {
             runtime.block_on(self.listeners().close(address));
-            return Err(internal(&error.to_string()));
+            return Err(refused(&error.into()));
         }
         Ok(done(format!("iSCSI listens on {address}, also after a restart"), vec![address.to_string()]))
     }
@@ -124,7 +124,7 @@ impl Daemon {
                 "take it out of iscsi.listen (or of the arguments --listen) and restart vtld",
             ));
         }
-        let remembered = self.meta.forget_portal(address).map_err(|e| internal(&e.to_string()))?;
+        let remembered = self.meta.forget_portal(address).map_err(|e| refused(&e.into()))?;
         if open.is_none() && !remembered {
             return Err(ApiError::new(
                 ErrorCode::NotFound,

@@ -63,7 +63,7 @@ fn shown(live: &LiveLibrary, target: &Target) -> LibraryTarget {
 }
 
 impl Daemon {
-    pub(super) fn live(&self, name: &str) -> Answer<Arc<LiveLibrary>> {
+    pub(crate) fn live(&self, name: &str) -> Answer<Arc<LiveLibrary>> {
         let name: LibraryName = parse(name)?;
         self.library(&name).ok_or_else(|| {
             ApiError::new(ErrorCode::NotFound, format!("there is no library '{name}'"), "see vtl library ls")

@@ -268,16 +268,13 @@ pub fn refused(error: &LibraryError) -> ApiError {
         LibraryError::UnknownLibrary(_)
         | LibraryError::UnknownCartridge(_)
         | LibraryError::UnknownTarget(_) => ErrorCode::NotFound,
-        LibraryError::LibraryExists(_) | LibraryError::LabelTaken(_) | LibraryError::TargetExists(_) => {
-            ErrorCode::Exists
-        }
-        LibraryError::NoRoom { .. } | LibraryError::NoDeviceNumber => ErrorCode::Full,
+        LibraryError::LibraryExists(_) | LibraryError::LabelTaken(_) => ErrorCode::Exists,
+        LibraryError::NoRoom { .. } => ErrorCode::Full,
         LibraryError::Move(MoveFault::InvalidElement { .. } | MoveFault::NoSuchMove { .. })
         | LibraryError::Count { .. }
         | LibraryError::SeriesEnds { .. }
         | LibraryError::SeriesLength { .. }
         | LibraryError::NoLibraryGiven(_)
-        | LibraryError::TargetNameTooLong(_)
         | LibraryError::Setting { .. } => ErrorCode::Invalid,
         LibraryError::Move(_)
         | LibraryError::NotInVault { .. }
@@ -286,12 +283,15 @@ pub fn refused(error: &LibraryError) -> ApiError {
         | LibraryError::NotQuarantined(_)
         | LibraryError::Occupied { .. }
         | LibraryError::Loaded { .. }
-        | LibraryError::Follow { .. } => ErrorCode::Conflict,
+        | LibraryError::Follow { .. }
+        | LibraryError::NoDeviceNumber => ErrorCode::Conflict,
         LibraryError::Meta(_)
         | LibraryError::NotInstalled
         | LibraryError::OtherInstallation
         | LibraryError::Ids
-        | LibraryError::NotRemoving(_) => ErrorCode::Internal,
+        | LibraryError::NotRemoving(_)
+        | LibraryError::TargetExists(_)
+        | LibraryError::TargetNameTooLong(_) => ErrorCode::Internal,
     };
     let remedy = error.remedy().or_else(|| (code == ErrorCode::Internal).then(|| REPORT.to_owned()));
     ApiError { code, message: error.to_string(), remedy, field: member(error) }
@@ -307,6 +307,9 @@ fn member(error: &LibraryError) -> Option<String> {
         LibraryError::Setting { key } => return Some(format!("settings.{key}")),
         LibraryError::Count { what, .. } => *what,
         LibraryError::SeriesLength { .. } | LibraryError::SeriesEnds { .. } => "count",
+        // Fewer would find room; without any, another library would.
+        LibraryError::NoRoom { free, needed, .. } if (1..*needed).contains(free) => "count",
+        LibraryError::NoRoom { .. } => "library",
         LibraryError::LibraryExists(_) => "name",
         LibraryError::LabelTaken(_) => "label",
         LibraryError::NoLibraryGiven(_) => "library",
@@ -322,11 +325,6 @@ fn member(error: &LibraryError) -> Option<String> {
     Some(name.to_owned())
 }
 
-/// The same where another value of this member would find room.
-pub(crate) fn no_room(member: &str) -> impl Fn(ApiError) -> ApiError {
-    move |error| if error.code == ErrorCode::Full { error.about(member) } else { error }
-}
-
 /// The same for moves.
 pub fn not_carried(error: &CarryError) -> ApiError {
     match error {
@@ -340,6 +338,7 @@ pub fn not_carried(error: &CarryError) -> ApiError {
 
 #[cfg(test)]
 mod tests {
+    use vtl_meta::MetaError;
     use vtl_types::Place;
 
     use super::*;
@@ -348,12 +347,16 @@ mod tests {
     fn met() -> Vec<(LibraryError, u16, Option<&'static str>)> {
         let label: Label = "VTL001L8".parse().unwrap();
         let library: LibraryName = "lib0".parse().unwrap();
-        let (why, place) = ("made up".to_owned(), Place::Slot(1));
+        let place = Place::Slot(1);
+        let damaged =
+            MetaError::Damaged { path: "/made-up".into(), findings: vec!["row 1 missing".to_owned()] };
+        let loaded = "it was loaded since".to_owned();
+        let unsigned = "what it was made of is foreign: it is not signed".to_owned();
         let target = vtl_library::default_target(&library).unwrap();
         vec![
             (LibraryError::UnknownLibrary(library.clone()), 404, None),
             (LibraryError::UnknownCartridge(label), 404, None),
-            (LibraryError::UnknownTarget(target), 404, None),
+            (LibraryError::UnknownTarget(target.clone()), 404, None),
             (LibraryError::LibraryExists(library.clone()), 409, Some("name")),
             (LibraryError::NotEmpty { library: library.clone(), labels: vec![label], total: 1 }, 409, None),
             (LibraryError::Count { what: "drives", asked: 0, least: 1, most: 2 }, 400, Some("drives")),
@@ -365,15 +368,23 @@ mod tests {
             (LibraryError::LabelTaken(label), 409, Some("label")),
             (LibraryError::SeriesEnds { first: label, asked: 2, possible: 1 }, 400, Some("count")),
             (LibraryError::SeriesLength { asked: 0, most: 1 }, 400, Some("count")),
-            (LibraryError::NoRoom { library, kind: "slot", free: 0, needed: 1 }, 507, None),
+            (
+                LibraryError::NoRoom { library: library.clone(), kind: "slot", free: 1, needed: 2 },
+                507,
+                Some("count"),
+            ),
+            (LibraryError::NoRoom { library, kind: "slot", free: 0, needed: 2 }, 507, Some("library")),
             (LibraryError::NoLibraryGiven(label), 400, Some("library")),
             (LibraryError::NotInVault { label, place }, 409, None),
             (LibraryError::Loaded { label, place }, 409, None),
-            (LibraryError::Follow { label, why: why.clone() }, 409, None),
-            (LibraryError::Quarantined { label, why }, 409, None),
+            (LibraryError::Follow { label, why: loaded }, 409, None),
+            (LibraryError::Quarantined { label, why: unsigned }, 409, None),
             (LibraryError::NotQuarantined(label), 409, None),
             (LibraryError::Setting { key: "odd".to_owned() }, 400, Some("settings.odd")),
-            (LibraryError::NoDeviceNumber, 507, None),
+            (LibraryError::NoDeviceNumber, 409, None),
+            (LibraryError::TargetExists(target), 500, None),
+            (LibraryError::TargetNameTooLong("iqn.made-up".to_owned()), 500, None),
+            (LibraryError::Meta(damaged), 500, None),
             (LibraryError::Ids, 500, None),
             (LibraryError::NotRemoving(label), 500, None),
             (MoveFault::InvalidElement { place }.into(), 400, Some("to")),
@@ -393,10 +404,17 @@ mod tests {
             let refused = refused(&error);
             assert_eq!((refused.code.http_status(), refused.field.as_deref()), (status, field), "{error:?}");
             assert!(refused.remedy.is_some(), "{error:?}");
-            for advice in ["vtl ", "choose", "first", "--", "try again", "leave it", "write"] {
+            for advice in ["vtl ", "again", "choose", "first", "--", "leave it", "write"] {
                 assert!(!refused.message.contains(advice), "{}", refused.message);
             }
         }
+    }
+
+    #[test]
+    fn a_removal_that_a_host_prevents_tells_of_the_force_that_the_pages_look_for() {
+        let refused = refused(&MoveFault::RemovalPrevented { place: Place::Drive(0) }.into());
+        assert_eq!(refused.code, ErrorCode::Conflict);
+        assert!(refused.remedy.unwrap().contains("--force"));
     }
 
     #[test]

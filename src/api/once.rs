@@ -296,7 +296,8 @@ fn another() -> ApiError {
 }
 
 fn not_kept(error: &MetaError) -> ApiError {
-    internal(&format!("the key of the request cannot be kept: {error}"))
+    let told = format!("the key of the request cannot be kept: {error}");
+    ApiError::new(ErrorCode::Internal, told, error.remedy())
 }
 
 #[cfg(test)]

@@ -22,10 +22,10 @@ use vtl_types::{LibraryName, PoolName};
 
 use super::route::{Nothing, Route, delete, field, get, post};
 use super::{parse, refused};
-use crate::daemon::{Daemon, internal, invalid, lock};
+use crate::daemon::{Daemon, internal, invalid, lock, not_at};
 use crate::own_files::not_ours;
 use crate::pools::rows::{self, KeyPlace, PoolRow, PoolState};
-use crate::pools::{Closed, MOST_POOLS, Pool, PoolError, SEE_DISK, is_of_the_path, overlap};
+use crate::pools::{Closed, MOST_POOLS, Pool, PoolError, overlap};
 use crate::state::hexadecimal;
 use crate::survey::Sight;
 
@@ -238,7 +238,7 @@ impl Daemon {
                 return Err(clash(format!("this is in or above a folder of pool {pool}"), elsewhere));
             }
         }
-        for remote in self.remotes.folders().map_err(|error| internal(&error.to_string()))? {
+        for remote in self.remotes.folders().map_err(crate::remotes::refused)? {
             if overlap(&folder, &real_path(&remote).unwrap_or(remote)) {
                 return Err(clash("this is in or above the folder of a remote".to_owned(), elsewhere));
             }
@@ -499,19 +499,18 @@ fn real_path(path: &Path) -> Answer<PathBuf> {
 }
 
 /// A folder that cannot be looked at.
-fn unseen(error: &StoreError) -> ApiError {
+fn unseen(error: &StoreError, field: &str) -> ApiError {
+    let remedy = "let the server's user read the folder, or name another one";
     match error {
-        StoreError::Io(disk) if !is_of_the_path(disk) => {
-            ApiError::new(ErrorCode::Internal, error.to_string(), SEE_DISK)
-        }
-        _ => invalid(error.to_string(), "let the server's user read the folder, or name another one"),
+        StoreError::Io(disk) => not_at(field, error.to_string(), disk.blame(), remedy),
+        _ => invalid(error.to_string(), remedy).about(field),
     }
 }
 
 /// Folders of a new pool are empty; a pool that is taken in is where its home is said to be.
 fn vacant_or_adopted(home: &Path, further: &[PathBuf], adopt: bool) -> Answer<Option<[u8; 16]>> {
     let disk = RealDisk::new();
-    let look = |folder: &Path| site::look(&disk, folder).map_err(|error| unseen(&error));
+    let look = |folder: &Path| site::look(&disk, folder).map_err(|error| unseen(&error, "paths"));
     let refuse = |folder: &Path, what: &str, remedy: &str| {
         ApiError::new(ErrorCode::Conflict, format!("{}: {what}", folder.display()), remedy)
     };

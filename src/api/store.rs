@@ -16,14 +16,15 @@ use vtl_api::{
     StoreRepaired, StoreScrub, StoreStats,
 };
 use vtl_conf::StoreKeyMethod;
+use vtl_durable::Blame;
 use vtl_migrate::{REPAIR, RepairRequest};
 use vtl_store::{GcRule, PassphraseCost, StoreError};
 
 use super::pools::read_key;
 use super::route::{Route, field, get, post};
-use super::system::{absolute, not_at};
+use super::system::absolute;
 use super::{Planned, refused};
-use crate::daemon::{Daemon, internal, invalid, lock};
+use crate::daemon::{Daemon, internal, invalid, lock, not_at};
 use crate::jobs;
 use crate::pools::rows::KeyPlace;
 use crate::pools::{Pool, SEE_DISK, pool_key};
@@ -253,7 +254,8 @@ impl Daemon {
         let (revision, bytes) = pool.store.export_keyring().map_err(|e| not_for_the_key(&e))?;
         write_new(file, &bytes).map_err(|error| {
             let told = format!("{}: {error}", file.display());
-            not_at(told, &error, "name a file that does not exist yet, in a folder that does")
+            let remedy = "name a file that does not exist yet, in a folder that does";
+            not_at("file", told, Blame::of(error.kind()), remedy)
         })?;
         pool.store.keyring_exported(revision).map_err(|e| not_for_the_key(&e))?;
         Ok(done(format!(

@@ -1,6 +1,5 @@
 //! Requests about the configuration and the whole.
 
-use std::io;
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -8,14 +7,15 @@ use vtl_api::{
     ApiError, BackupFile, CheckConfig, ConfigValue, Done, ErrorCode, Problem, RebuildInventory, RebuildRow,
     SystemStatus, UpgradeStore,
 };
-use vtl_conf::{ConfError, ConfErrors, Origin, Surroundings};
+use vtl_conf::{ConfErrors, Origin, Surroundings};
+use vtl_durable::Blame;
 use vtl_library::{Head, Verdict};
 use vtl_meta::MetaError;
 
 use super::route::{Nothing, Route, field, get, post};
 use super::{Answer, done, refused};
 use crate::clock::rfc3339;
-use crate::daemon::{Daemon, invalid};
+use crate::daemon::{Daemon, invalid, not_at};
 use crate::pools::SEE_DISK;
 use crate::state::{NotStaged, hexadecimal, stage_restore};
 
@@ -178,27 +178,25 @@ impl Daemon {
     }
 }
 
-/// What is wrong with a configuration. The remedy is the first error's; the others have theirs behind them.
+/// What is wrong with a configuration. Of several errors each has its remedy behind it.
 fn not_right(errors: &ConfErrors) -> ApiError {
-    let told = |(at, error): (usize, &ConfError)| if at == 0 { error.fact() } else { error.to_string() };
-    let told: Vec<String> = errors.0.iter().enumerate().map(told).collect();
-    let remedy = errors.0.first().map_or("", |error| error.remedy.as_str());
-    invalid(told.join("\n"), remedy)
+    match errors.0.as_slice() {
+        [only] => invalid(only.fact(), &only.remedy),
+        _ => invalid(errors.to_string(), "mend each line; docs/configuration.md has every key"),
+    }
 }
 
 /// A copy of the inventory was not made.
 fn not_copied(error: &MetaError) -> ApiError {
     let told = error.to_string();
     match error {
-        MetaError::Exists(path) => {
-            let told = format!("{} exists and is not overwritten", path.display());
-            invalid(told, "choose another name").about("file")
-        }
+        MetaError::Exists(_) => invalid(told, &error.remedy()).about("file"),
         MetaError::Io { source, .. } => {
-            not_at(told, source, "name a file that does not exist yet, in a folder that vtld may write to")
+            let remedy = "name a file that does not exist yet, in a folder that vtld may write to";
+            not_at("file", told, Blame::of(source.kind()), remedy)
         }
-        _ if error.is_disk_full() => ApiError::new(ErrorCode::Full, told, FREE_OR_ELSEWHERE).about("file"),
-        _ => ApiError::new(ErrorCode::Internal, told, SEE_DISK),
+        _ if error.is_disk_full() => not_at("file", told, Blame::Space, ""),
+        _ => ApiError::new(ErrorCode::Internal, told, error.remedy()),
     }
 }
 
@@ -207,36 +205,20 @@ fn not_staged(error: &NotStaged) -> ApiError {
     let told = error.to_string();
     let free = "free space on the disk of the state folder";
     match error {
-        NotStaged::Named(_, source) => {
-            not_at(told, source, "name a file that is there and that vtld may read")
+        // Whatever it is that hinders, another file may be read.
+        NotStaged::Named(..) => {
+            invalid(told, "name a file that is there and that vtld may read").about("file")
         }
         NotStaged::NoCopy(..) => {
             let remedy = "name what vtl system backup of this version or an older one has written";
             invalid(told, remedy).about("file")
         }
-        NotStaged::Own(_, source) if is_full(source) => ApiError::new(ErrorCode::Full, told, free),
+        NotStaged::Own(_, source) if Blame::of(source.kind()) == Blame::Space => {
+            ApiError::new(ErrorCode::Full, told, free)
+        }
         NotStaged::Look(error) if error.is_disk_full() => ApiError::new(ErrorCode::Full, told, free),
-        NotStaged::Own(..) | NotStaged::Look(_) => ApiError::new(ErrorCode::Internal, told, SEE_DISK),
-    }
-}
-
-/// What helps when the disk of a file that was named is full.
-const FREE_OR_ELSEWHERE: &str = "free space there, or name a file on another disk";
-
-fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
-}
-
-/// The file that a request names could not be read or written. `remedy` is for those errors that another path helps against.
-pub(super) fn not_at(told: String, error: &io::Error, remedy: &str) -> ApiError {
-    use io::ErrorKind::{
-        AlreadyExists, InvalidFilename, InvalidInput, IsADirectory, NotADirectory, NotFound, PermissionDenied,
-    };
-    match error.kind() {
-        AlreadyExists | InvalidFilename | InvalidInput | IsADirectory | NotADirectory | NotFound
-        | PermissionDenied => invalid(told, remedy).about("file"),
-        _ if is_full(error) => ApiError::new(ErrorCode::Full, told, FREE_OR_ELSEWHERE).about("file"),
-        _ => ApiError::new(ErrorCode::Internal, told, SEE_DISK),
+        NotStaged::Look(error) => ApiError::new(ErrorCode::Internal, told, error.remedy()),
+        NotStaged::Own(..) => ApiError::new(ErrorCode::Internal, told, SEE_DISK),
     }
 }
 
@@ -254,10 +236,14 @@ pub(super) fn absolute(file: &str) -> Answer<&Path> {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+
+    use vtl_conf::ConfError;
+
     use super::*;
 
     #[test]
-    fn the_first_error_of_a_configuration_has_its_remedy_apart_and_the_others_have_theirs_behind_them() {
+    fn one_error_of_a_configuration_has_its_remedy_apart_and_several_have_theirs_behind_them() {
         let error = |key: &str| ConfError {
             origin: Origin::Default,
             key: key.to_owned(),
@@ -265,9 +251,17 @@ mod tests {
             problem: "made up".to_owned(),
             remedy: format!("leave {key} out"),
         };
-        let told = not_right(&ConfErrors(vec![error("a"), error("b")]));
-        assert_eq!(told.message, "default: a: made up\ndefault: b: made up; leave b out");
-        assert_eq!(told.remedy.as_deref(), Some("leave a out"));
+        for (errors, message, remedy) in [
+            (vec![error("a")], "default: a: made up", "leave a out"),
+            (
+                vec![error("a"), error("b")],
+                "default: a: made up; leave a out\ndefault: b: made up; leave b out",
+                "mend each line; docs/configuration.md has every key",
+            ),
+        ] {
+            let told = not_right(&ConfErrors(errors));
+            assert_eq!((told.message.as_str(), told.remedy.as_deref()), (message, Some(remedy)));
+        }
     }
 
     #[test]
@@ -279,11 +273,17 @@ mod tests {
         for (refused, code, named) in [
             (not_copied(&MetaError::Exists(file())), ErrorCode::Invalid, Some("file")),
             (not_copied(&at(io::ErrorKind::PermissionDenied)), ErrorCode::Invalid, Some("file")),
+            (not_copied(&at(io::ErrorKind::ReadOnlyFilesystem)), ErrorCode::Invalid, Some("file")),
             (not_copied(&at(io::ErrorKind::StorageFull)), ErrorCode::Full, Some("file")),
             (not_copied(&at(io::ErrorKind::Other)), ErrorCode::Internal, None),
             (not_copied(&damaged()), ErrorCode::Internal, None),
             (
                 not_staged(&NotStaged::Named(file(), io(io::ErrorKind::NotFound))),
+                ErrorCode::Invalid,
+                Some("file"),
+            ),
+            (
+                not_staged(&NotStaged::Named(file(), io(io::ErrorKind::Other))),
                 ErrorCode::Invalid,
                 Some("file"),
             ),

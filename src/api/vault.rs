@@ -10,7 +10,7 @@ use vtl_types::{Label, LibraryName, Place};
 
 use super::page::Page;
 use super::route::{Nothing, Route, delete, field, list, post};
-use super::{Answer, done, failed, no_room, not_carried};
+use super::{Answer, done, failed, not_carried};
 use crate::daemon::Daemon;
 use crate::inventory::Force;
 
@@ -65,7 +65,7 @@ impl Daemon {
                 })
             })
             .map_err(failed)?
-            .map_err(|e| no_room("library")(not_carried(&e)))?;
+            .map_err(|e| not_carried(&e))?;
         live.contents_changed();
         let place = moved.first().map_or_else(String::new, |m| m.to.to_string());
         Ok(done(format!("{label} is in {place} of {}", live.name), vec![label.to_string()]))

@@ -344,7 +344,8 @@ pub(crate) fn not_done(id: Option<JobId>, error: &JobError) -> ApiError {
         JobError::TooMany(_) => {
             (ErrorCode::Full, "wait until some have ended, or cancel some: vtl job cancel ID".to_owned())
         }
-        JobError::NoThread(_) | JobError::NotRun | JobError::Meta(_) => {
+        JobError::Meta(error) => (ErrorCode::Internal, error.remedy()),
+        JobError::NoThread(_) | JobError::NotRun => {
             (ErrorCode::Internal, "see the log, and check the disk of the state folder".to_owned())
         }
     };

@@ -176,8 +176,10 @@ impl Daemon {
         match proved {
             Ok(()) => Settled::Gone,
             Err(Trouble::Stopped) => Settled::Stopped,
-            Err(Trouble::Failed(Failure { class: Class::Permanent, message, .. })) => Settled::Stays(message),
-            Err(Trouble::Failed(failure)) => Settled::Later(failure.message),
+            Err(Trouble::Failed(failure)) if failure.class == Class::Permanent => {
+                Settled::Stays(failure.advised())
+            }
+            Err(Trouble::Failed(failure)) => Settled::Later(failure.advised()),
         }
     }
 
@@ -224,10 +226,10 @@ impl Daemon {
 pub(crate) fn still_goes(tx: &Tx<'_>, id: CartridgeId, label: Label) -> Result<(), LibraryError> {
     let stays = |why: &str| Err(LibraryError::Follow { label, why: why.to_owned() });
     if !rows::is_to_go(tx, id)? {
-        return stays("it was loaded since; put it out again");
+        return stays("it was loaded since");
     }
     match is_being_exported(tx, label)? {
-        true => stays("an export of it has not ended; put it out again after that"),
+        true => stays("an export of it has not ended"),
         false => Ok(()),
     }
 }
@@ -321,7 +323,7 @@ mod tests {
         let cartridge = daemon.meta.read(|tx| vtl_library::cartridge(tx, label)).unwrap();
         assert_eq!(cartridge.place, Place::Vault);
         let refused = daemon.delete_returned(id, 0).unwrap_err();
-        assert!(refused.message.contains("was loaded since"), "{refused:?}");
+        assert_eq!(refused.message, "'VTL001L8' stays where it is: it was loaded since");
 
         let clean = Clean { remote: "cloud".to_owned(), folder: "f".to_owned(), generation: 0 };
         daemon.meta.change(|tx| Ok(rows::let_go(tx, id, &clean)?)).unwrap();

@@ -19,13 +19,14 @@ use std::time::Duration;
 use tracing::{error, info};
 use vtl_api::{ApiError, ErrorCode};
 use vtl_conf::{Config, StoreEncryption, StoreKeyMethod};
-use vtl_durable::{DiskError, RealDisk};
+use vtl_durable::{Blame, DiskError, RealDisk};
 use vtl_library::LibraryError;
 use vtl_meta::Tx;
 use vtl_store::{DirectIo, Encryption, Options, OwnerId, PoolKey, Store, StoreError, site};
 use vtl_types::{CartridgeId, PoolName};
 
-use crate::daemon::{invalid, lock};
+use crate::api::refused;
+use crate::daemon::{invalid, lock, not_at};
 use crate::keeper::Keeper;
 use crate::meta::SharedMeta;
 use crate::scrub::Scrub;
@@ -144,9 +145,7 @@ impl From<PoolError> for ApiError {
         let (code, remedy) = match &error {
             PoolError::Unknown(_) => (ErrorCode::NotFound, "see vtl pool ls".to_owned()),
             PoolError::Closed(closed) => (ErrorCode::Conflict, closed.remedy()),
-            PoolError::Inventory(_) => {
-                (ErrorCode::Internal, "see the log, and check the disk of the state folder".to_owned())
-            }
+            PoolError::Inventory(error) => return refused(error),
         };
         Self::new(code, error.to_string(), remedy)
     }
@@ -177,7 +176,7 @@ impl fmt::Display for NotOpened {
             Self::KeyFile(problem, remedy) => write!(f, "{problem}; {remedy}"),
             Self::Store(error) => error.fmt(f),
             Self::NeitherKey(before, after) => write!(f, "{before}; {after}"),
-            Self::Inventory(error) => error.fmt(f),
+            Self::Inventory(error) => f.write_str(&error.advised()),
         }
     }
 }
@@ -214,9 +213,17 @@ impl NotOpened {
             Self::Store(StoreError::Folder { .. }) | Self::OfDefault(_) => {
                 invalid(told, "name the folders of this pool and of no other, its home first").about("paths")
             }
-            Self::Folder(error) if is_of_the_path(error) => {
-                invalid(told, "name a folder whose parent is there, and writable for vtld").about("paths")
+            Self::Store(StoreError::Format { .. } | StoreError::Damaged { .. }) => {
+                invalid(told, "name a pool that is whole and that no newer version has made").about("paths")
             }
+            Self::Store(StoreError::Io(error)) if error.blame() == Blame::InUse => {
+                ApiError::new(ErrorCode::Conflict, told, "stop the other vtld")
+            }
+            Self::Store(StoreError::Full { .. }) => not_at("paths", told, Blame::Space, PARENT_THERE),
+            Self::Folder(error) | Self::Store(StoreError::Io(error)) => {
+                not_at("paths", told, error.blame(), PARENT_THERE)
+            }
+            Self::Inventory(error) => refused(error),
             _ => ApiError::new(ErrorCode::Internal, told, SEE_DISK),
         }
     }
@@ -225,11 +232,8 @@ impl NotOpened {
 /// What helps when neither the request nor what there is is to blame.
 pub(crate) const SEE_DISK: &str = "see the log, and check the disk";
 
-/// Whether another path would help: nothing is where this one begins, or whoever runs the server may not go there.
-pub(crate) fn is_of_the_path(error: &DiskError) -> bool {
-    use std::io::ErrorKind::{NotADirectory, NotFound, PermissionDenied};
-    matches!(error.source.kind(), NotFound | PermissionDenied | NotADirectory)
-}
+/// What helps when the server cannot make a folder, or use it.
+pub(crate) const PARENT_THERE: &str = "name a folder that vtld may write to, and whose parent is there";
 
 /// All pools.
 pub(crate) struct Pools {
@@ -245,7 +249,7 @@ impl Pools {
     /// # Errors
     /// The default one cannot be opened, or the inventory cannot be read.
     pub(crate) fn open(config: &Config, meta: &SharedMeta) -> Result<Self, String> {
-        let listed = meta.read(|tx| Ok(rows::all(tx)?)).map_err(|error| error.to_string())?;
+        let listed = meta.read(|tx| Ok(rows::all(tx)?)).map_err(|error| error.advised())?;
         let total = usize::try_from(config.store.memory.0).unwrap_or(usize::MAX);
         let (shares, each) = Shares::of(total, listed.len() + 1);
         let options = default_options(config, each);
@@ -426,7 +430,7 @@ impl Pools {
     /// Lists a pool no more, and leaves its files alone.
     pub(crate) fn forget(&self, name: &PoolName) -> Result<(), ApiError> {
         let forgotten = self.meta.change(|tx| Ok(rows::remove(tx, name)?));
-        forgotten.map_err(|error| crate::api::refused(&error))?;
+        forgotten.map_err(|error| refused(&error))?;
         self.write().remove(name);
         info!(pool = %name, "a pool is not listed any more");
         Ok(())
@@ -689,20 +693,45 @@ mod tests {
         let disk = |kind: ErrorKind| DiskError::new("create", Path::new("/made-up"), kind.into());
         let folder = |kind| NotOpened::Folder(disk(kind));
         let of_store = || StoreError::Folder { path: "/made-up".into(), why: "made up".to_owned() };
+        let of_disk = |kind| NotOpened::Store(StoreError::Io(disk(kind)));
+        let full = StoreError::Full { needed_bytes: 2, free_bytes: 1 };
+        let of_another_version = StoreError::Format { path: "/made-up".into(), why: "made up".to_owned() };
+        let damaged = StoreError::Damaged { path: "/made-up".into(), offset: 0, why: "made up".to_owned() };
         let inventory = LibraryError::NotInstalled;
         for (error, code, member) in [
             (folder(ErrorKind::NotFound), ErrorCode::Invalid, Some("paths")),
             (folder(ErrorKind::PermissionDenied), ErrorCode::Invalid, Some("paths")),
             (folder(ErrorKind::NotADirectory), ErrorCode::Invalid, Some("paths")),
-            (folder(ErrorKind::StorageFull), ErrorCode::Internal, None),
+            (folder(ErrorKind::ReadOnlyFilesystem), ErrorCode::Invalid, Some("paths")),
+            (folder(ErrorKind::StorageFull), ErrorCode::Full, Some("paths")),
+            (folder(ErrorKind::Other), ErrorCode::Internal, None),
             (NotOpened::OfDefault("/made-up".into()), ErrorCode::Invalid, Some("paths")),
             (NotOpened::Store(of_store()), ErrorCode::Invalid, Some("paths")),
-            (NotOpened::Store(StoreError::Io(disk(ErrorKind::Other))), ErrorCode::Internal, None),
+            (of_disk(ErrorKind::PermissionDenied), ErrorCode::Invalid, Some("paths")),
+            (of_disk(ErrorKind::ReadOnlyFilesystem), ErrorCode::Invalid, Some("paths")),
+            (of_disk(ErrorKind::QuotaExceeded), ErrorCode::Full, Some("paths")),
+            (of_disk(ErrorKind::ResourceBusy), ErrorCode::Conflict, None),
+            (of_disk(ErrorKind::Other), ErrorCode::Internal, None),
+            (NotOpened::Store(full), ErrorCode::Full, Some("paths")),
+            (NotOpened::Store(of_another_version), ErrorCode::Invalid, Some("paths")),
+            (NotOpened::Store(damaged), ErrorCode::Invalid, Some("paths")),
             (NotOpened::Inventory(inventory), ErrorCode::Internal, None),
         ] {
             let refused = error.refused(None);
             assert_eq!((refused.code, refused.field.as_deref()), (code, member), "{error:?}");
             assert!(refused.remedy.is_some(), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn a_pool_that_is_in_use_or_not_opened_by_the_unit_has_a_remedy_of_its_own() {
+        for (kind, part) in [
+            (ErrorKind::ResourceBusy, "stop the other vtld"),
+            (ErrorKind::ReadOnlyFilesystem, "ReadWritePaths= (systemctl edit vtld)"),
+        ] {
+            let error = DiskError::new("lock", Path::new("/made-up"), kind.into());
+            let remedy = NotOpened::Store(StoreError::Io(error)).refused(None).remedy.unwrap();
+            assert!(remedy.contains(part), "{remedy}");
         }
     }
 }

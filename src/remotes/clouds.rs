@@ -66,8 +66,8 @@ pub(super) fn read_webdav(settings: &mut Settings<'_>) -> Result<WebDavConfig, R
     let login = match (settings.take("user")?, settings.maybe_path("password_file")?) {
         (Some(user), Some(file)) => Some((user, file)),
         (None, None) => None,
-        (Some(_), None) => return Err(refuse("password_file", "", "a user needs one")),
-        (None, Some(_)) => return Err(refuse("user", "", "a password is somebody's: name the user")),
+        (Some(_), None) => return Err(refuse("password_file", "", "a user needs one", "name the file")),
+        (None, Some(_)) => return Err(refuse("user", "", "a password is somebody's", "name the user")),
     };
     Ok(WebDavConfig {
         name: String::new(),

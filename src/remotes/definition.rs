@@ -55,7 +55,9 @@ pub struct Bucket {
 }
 
 const STYLES: [(&str, Style); 2] = [("path", Style::Path), ("virtual-host", Style::VirtualHost)];
-const NO_TYPE: &str = "there is no such type: write folder, s3, azure, gcs, webdav, rclone or faulty";
+const TYPES: &str = "write folder, s3, azure, gcs, webdav, rclone or faulty";
+/// What helps where the settings do not make a remote.
+pub(super) const SEE_SETTINGS: &str = "docs/remotes.md has the settings of each type";
 const DEFAULT_REGION: &str = "us-east-1";
 /// Settings that end so name a file.
 const FILE: &str = "_file";
@@ -98,7 +100,7 @@ impl Definition {
             "gcs" => Self::Gcs(clouds::read_gcs(&mut settings)?),
             "webdav" => Self::WebDav(clouds::read_webdav(&mut settings)?),
             "faulty" => Self::Faulty(Rehearsal::read(&mut settings)?),
-            _ => return Err(refuse("type", kind, NO_TYPE)),
+            _ => return Err(refuse("type", kind, "there is no such type", TYPES)),
         };
         settings.end()?;
         Ok(definition)
@@ -131,7 +133,7 @@ impl Definition {
                 Ok(real) => Ok((key, real)),
                 Err(why) => {
                     let help = "name a file by its whole path, in a folder of your own";
-                    Err(refuse(&key, &value, &format!("{why}; {help}")))
+                    Err(refuse(&key, &value, &why, help))
                 }
             }
         };
@@ -280,8 +282,20 @@ fn given(request: &CreateRemote) -> Rows {
     all.filter_map(|(member, value)| Some((key_of(member).to_owned(), value?))).collect()
 }
 
-pub(super) fn refuse(key: &str, value: &str, why: &str) -> RemoteRefused {
-    RemoteRefused::Setting { key: key.to_owned(), value: value.to_owned(), why: why.to_owned() }
+pub(super) fn refuse(key: &str, value: &str, why: &str, remedy: &str) -> RemoteRefused {
+    RemoteRefused::Setting {
+        key: key.to_owned(),
+        value: value.to_owned(),
+        why: why.to_owned(),
+        remedy: remedy.to_owned(),
+    }
+}
+
+/// All that is told of it.
+#[cfg(test)]
+pub(super) fn told(error: RemoteRefused) -> String {
+    let told = super::refused(error);
+    format!("{}; {}", told.message, told.remedy.unwrap())
 }
 
 /// Settings that nobody has taken yet.
@@ -294,7 +308,7 @@ impl Settings<'_> {
     pub(super) fn take(&mut self, key: &str) -> Result<Option<String>, RemoteRefused> {
         let mut found = self.all(key)?;
         match (found.pop(), found.pop()) {
-            (Some(_), Some(second)) => Err(refuse(key, &second, "it is given twice: keep one")),
+            (Some(_), Some(second)) => Err(refuse(key, &second, "it is given twice", "keep one")),
             (only, _) => Ok(only),
         }
     }
@@ -304,7 +318,10 @@ impl Settings<'_> {
             self.rows.extract_if(.., |(own, _)| own == key).map(|(_, value)| value).collect();
         let bad = |value: &&String| value.len() > MAX_VALUE || value.chars().any(char::is_control);
         match found.iter().find(bad) {
-            Some(_) => Err(refuse(key, "", "it is longer than 4 KiB or has control characters")),
+            Some(_) => {
+                let why = "it is longer than 4 KiB or has control characters";
+                Err(refuse(key, "", why, "write a shorter one, of characters that can be seen"))
+            }
             None => Ok(found),
         }
     }
@@ -312,7 +329,9 @@ impl Settings<'_> {
     pub(super) fn need(&mut self, key: &str) -> Result<String, RemoteRefused> {
         match self.take(key)? {
             Some(value) if !value.is_empty() => Ok(value),
-            _ => Err(refuse(key, "", &format!("a remote of type {} needs it", self.kind))),
+            _ => {
+                Err(refuse(key, "", &format!("a remote of type {} needs it", self.kind), SEE_SETTINGS))
+            }
         }
     }
 
@@ -330,19 +349,19 @@ impl Settings<'_> {
             None => Ok(default),
             Some("true") => Ok(true),
             Some("false") => Ok(false),
-            Some(other) => Err(refuse(key, other, "write true or false")),
+            Some(other) => Err(refuse(key, other, "it is on or off", "write true or false")),
         }
     }
 
     fn style(&mut self) -> Result<Style, RemoteRefused> {
         let Some(asked) = self.take("style")? else { return Ok(Style::default()) };
         let found = STYLES.iter().find(|(word, _)| *word == asked).map(|(_, style)| *style);
-        found.ok_or_else(|| refuse("style", &asked, "write path or virtual-host"))
+        found.ok_or_else(|| refuse("style", &asked, "there is no such style", "write path or virtual-host"))
     }
 
     pub(super) fn part_size(&mut self) -> Result<u64, RemoteRefused> {
         let Some(asked) = self.take("part_size")? else { return Ok(DEFAULT_PART_SIZE) };
-        asked.parse().map_err(|_| refuse("part_size", &asked, "write a size such as 16m"))
+        asked.parse().map_err(|_| refuse("part_size", &asked, "this is no size", "write one such as 16m"))
     }
 
     fn end(self) -> Result<(), RemoteRefused> {
@@ -351,7 +370,8 @@ impl Settings<'_> {
             Some((key, _)) => Err(refuse(
                 key,
                 "",
-                &format!("a remote of type {} has no such setting: leave it out", self.kind),
+                &format!("a remote of type {} has no such setting", self.kind),
+                "leave it out",
             )),
         }
     }
@@ -362,7 +382,8 @@ fn absolute(key: &str, text: &str) -> Result<PathBuf, RemoteRefused> {
     match path.is_absolute() {
         true => Ok(path),
         false => {
-            Err(refuse(key, text, "write an absolute path, since the server has its own working folder"))
+            let remedy = "write an absolute path, since the server has its own working folder";
+            Err(refuse(key, text, "this is no absolute path", remedy))
         }
     }
 }
@@ -376,7 +397,7 @@ mod tests {
     }
 
     fn why(kind: &str, pairs: &[(&str, &str)]) -> String {
-        Definition::read(kind, rows(pairs)).unwrap_err().to_string()
+        told(Definition::read(kind, rows(pairs)).unwrap_err())
     }
 
     const S3: [(&str, &str); 4] = [
@@ -468,7 +489,7 @@ mod tests {
     fn a_wrong_setting_is_named_with_what_would_be_right() {
         assert!(why("tape", &[]).contains("write folder, s3, azure, gcs, webdav, rclone or faulty"));
         assert!(why("folder", &[]).contains("path: a remote of type folder needs it"));
-        assert!(why("folder", &[("path", "here")]).contains("'here': write an absolute path"));
+        assert!(why("folder", &[("path", "here")]).contains("'here': this is no absolute path; write an"));
         assert!(
             why("folder", &[("path", "/x"), ("bucket", "b")])
                 .contains("bucket: a remote of type folder has no such setting")
@@ -513,7 +534,7 @@ mod tests {
                     .unwrap()
             };
             for name in files {
-                let refused = defined(name, &token).with_files(&state).unwrap_err().to_string();
+                let refused = told(defined(name, &token).with_files(&state).unwrap_err());
                 assert!(refused.starts_with(name) && refused.contains("a folder of your own"), "{refused}");
             }
             // Defined with a link that was fine, which shows the token when the remote is opened.

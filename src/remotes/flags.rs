@@ -11,6 +11,8 @@ const KEY: &str = "rclone_flag";
 const MAX_FLAGS: usize = 64;
 const MORE: &str = "put them into rclone.conf, or let who owns the machine allow it: remotes.rclone_flags in the configuration file";
 
+const IN_ONE_WORD: &str = "write --name=value in one word";
+
 /// Switches: alone, or with `=true` or `=false`. Source: `rclone help flags` of 1.60 and rclone.org/flags of 1.72; flags without a type.
 #[rustfmt::skip]
 const SWITCHES: &[&str] = &[
@@ -54,7 +56,7 @@ const VALUES: &[&str] = &[
 /// The first that is not allowed, by its name: a value may be a secret and is not repeated.
 pub(super) fn check(flags: &[String], also: &[String]) -> Result<(), RemoteRefused> {
     if flags.len() > MAX_FLAGS {
-        return Err(refuse(KEY, "", "there are more than 64 flags: put them into rclone.conf"));
+        return Err(refuse(KEY, "", "there are more than 64 flags", "put them into rclone.conf"));
     }
     flags.iter().try_for_each(|flag| check_one(flag, also))
 }
@@ -65,16 +67,16 @@ fn check_one(flag: &str, also: &[String]) -> Result<(), RemoteRefused> {
     match value {
         _ if !name.starts_with("--") => {
             // It may be the value of the flag before it, hence a secret.
-            Err(refuse(KEY, "", "what does not begin with -- is no flag: write --name=value in one word"))
+            Err(refuse(KEY, "", "what does not begin with -- is no flag", IN_ONE_WORD))
         }
         _ if also.iter().any(|other| other == name) => Ok(()),
         Some("true" | "false") | None if known(SWITCHES) => Ok(()),
-        _ if known(SWITCHES) => Err(refuse(KEY, name, "write it alone, or with =true or =false")),
-        Some(_) if known(VALUES) => Ok(()),
-        None if known(VALUES) => Err(refuse(KEY, name, "it needs a value: write --name=value in one word")),
-        _ => {
-            Err(refuse(KEY, shown(name), &format!("it is not among the flags that only tune rclone: {MORE}")))
+        _ if known(SWITCHES) => {
+            Err(refuse(KEY, name, "it is a switch", "write it alone, or with =true or =false"))
         }
+        Some(_) if known(VALUES) => Ok(()),
+        None if known(VALUES) => Err(refuse(KEY, name, "it needs a value", IN_ONE_WORD)),
+        _ => Err(refuse(KEY, shown(name), "it is not among the flags that only tune rclone", MORE)),
     }
 }
 
@@ -87,13 +89,14 @@ fn shown(name: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::remotes::definition::told;
 
     fn flags(all: &[&str]) -> Vec<String> {
         all.iter().map(|flag| (*flag).to_owned()).collect()
     }
 
     fn why(flag: &str) -> String {
-        check(&flags(&[flag]), &[]).unwrap_err().to_string()
+        told(check(&flags(&[flag]), &[]).unwrap_err())
     }
 
     #[test]
@@ -194,7 +197,7 @@ mod tests {
             assert!(why.contains("is no flag") && !why.contains("hunter2"), "{why}");
         }
         let many = vec!["--fast-list".to_owned(); 65];
-        assert!(check(&many, &[]).unwrap_err().to_string().contains("more than 64"));
+        assert!(told(check(&many, &[]).unwrap_err()).contains("more than 64"));
     }
 
     #[test]

@@ -43,13 +43,14 @@ impl Rehearsal {
             return Err(refuse(
                 "fault",
                 "",
-                "a remote of type faulty needs 1 to 32 of them, such as drop:5%",
+                "a remote of type faulty needs 1 to 32 of them",
+                "write each as FAULT:PERCENT, such as drop:5%",
             ));
         }
         faults.iter().try_for_each(|fault| parse(fault).map(drop))?;
         let seed = match settings.take("seed")? {
             None => DEFAULT_SEED,
-            Some(seed) => seed.parse().map_err(|_| refuse("seed", &seed, "write a number"))?,
+            Some(seed) => seed.parse().map_err(|_| refuse("seed", &seed, "this is no number", "write one"))?,
         };
         Ok(Self { over, faults, seed })
     }
@@ -73,6 +74,7 @@ fn parse(text: &str) -> Result<(Fault, u16), RemoteRefused> {
         refuse(
             "fault",
             text,
+            "this is no fault",
             &format!("write FAULT:PERCENT, such as drop:5%, with one of {words}; or slow:PERCENT:SECONDS"),
         )
     };
@@ -131,6 +133,7 @@ impl Plans {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::remotes::definition::told;
 
     #[test]
     fn a_fault_is_a_word_and_a_chance() {
@@ -155,7 +158,7 @@ mod tests {
             "drop:-1",
             "drop:1.23",
         ] {
-            let why = parse(text).unwrap_err().to_string();
+            let why = told(parse(text).unwrap_err());
             assert!(why.contains("drop:5%"), "{text}: {why}");
         }
     }

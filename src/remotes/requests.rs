@@ -9,7 +9,7 @@ use vtl_api::{
 };
 use vtl_remote::{Class, Entry, Finding, Folder, ObjectName, Report};
 
-use super::definition::{Definition, member_of};
+use super::definition::{Definition, SEE_SETTINGS, member_of};
 use super::rows::{self, Row};
 use super::{RemoteRefused, Remotes, given};
 use crate::api::field;
@@ -225,9 +225,8 @@ pub(crate) fn refused(error: RemoteRefused) -> ApiError {
         RemoteRefused::Driver(error) if error.class() == Class::Local && error.setting().is_none() => {
             (ErrorCode::Internal, SEE_DISK)
         }
-        RemoteRefused::Setting { .. } | RemoteRefused::Driver(_) => {
-            (ErrorCode::Invalid, "docs/remotes.md has the settings of each type")
-        }
+        RemoteRefused::Setting { remedy, .. } => return invalid(message, &remedy),
+        RemoteRefused::Driver(_) => (ErrorCode::Invalid, SEE_SETTINGS),
         RemoteRefused::NoRuntime | RemoteRefused::Io { .. } => {
             (ErrorCode::Internal, "see the log, and check the disk of the state folder")
         }
@@ -249,5 +248,34 @@ mod tests {
         };
         assert_eq!(told(Class::Local), (ErrorCode::Internal, None, true));
         assert_eq!(told(Class::Misconfigured), (ErrorCode::Invalid, None, true));
+    }
+
+    #[test]
+    fn a_setting_that_is_wrong_has_a_remedy_of_its_own_that_is_not_in_its_message() {
+        let asked = |kind: &str, path: Option<&str>| {
+            let (kind, path) = (kind.to_owned(), path.map(str::to_owned));
+            let request = CreateRemote { kind, path, ..CreateRemote::default() };
+            let refused = not_created(Definition::asked(&request).unwrap_err());
+            (refused.message, refused.remedy.unwrap())
+        };
+        for ((message, remedy), facts, advice) in [
+            (
+                asked("tape", None),
+                "type 'tape': there is no such type",
+                "write folder, s3, azure, gcs, webdav, rclone or faulty",
+            ),
+            (
+                asked("folder", Some("here")),
+                "path 'here': this is no absolute path",
+                "write an absolute path, since the server has its own working folder",
+            ),
+            (
+                asked("folder", None),
+                "path: a remote of type folder needs it",
+                "docs/remotes.md has the settings of each type",
+            ),
+        ] {
+            assert_eq!((message.as_str(), remedy.as_str()), (facts, advice));
+        }
     }
 }

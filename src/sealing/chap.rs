@@ -29,7 +29,7 @@ pub(super) fn is_sealed_in(inventory: &Path) -> Result<bool, String> {
         return Ok(false);
     }
     vtl_meta::inspect::has_secret_of(inventory, TABLE, SEALED_BYTES)
-        .map_err(|error| format!("{}: {error}", inventory.display()))
+        .map_err(|error| format!("{}: {}", inventory.display(), error.advised()))
 }
 
 /// Whether a secret of the inventory is sealed.

@@ -55,7 +55,7 @@ fn seal_old(before: &Path, sealing: &Sealing) -> Option<Problem> {
     if !before.exists() {
         return None;
     }
-    let opened = SharedMeta::open(before).map_err(|e| e.to_string());
+    let opened = SharedMeta::open(before).map_err(|e| e.advised());
     let why = opened.and_then(|old| seal_inventory(&old, sealing)).err()?;
     Some(Problem {
         subject: BEFORE_RESTORE.to_owned(),
@@ -68,7 +68,7 @@ fn seal_old(before: &Path, sealing: &Sealing) -> Option<Problem> {
 }
 
 fn seal_inventory(meta: &SharedMeta, sealing: &Sealing) -> Result<(), String> {
-    let fail = |error: LibraryError| error.to_string();
+    let fail = |error: LibraryError| error.advised();
     let rows = meta.read(all_chap).map_err(fail)?;
     let open = rows.into_iter().filter(|(_, kept)| !is_sealed(&kept.secret));
     let mut sealed = Vec::new();
@@ -77,12 +77,12 @@ fn seal_inventory(meta: &SharedMeta, sealing: &Sealing) -> Result<(), String> {
         let Ok(account) = kept.account() else { continue };
         sealed.push((iqn.clone(), sealing.keep_chap(&iqn, &account).map_err(|e| e.to_string())?));
     }
-    if sealed.is_empty() && meta.flag(SWEPT).map_err(|e| e.to_string())? {
+    if sealed.is_empty() && meta.flag(SWEPT).map_err(|e| e.advised())? {
         return Ok(());
     }
     meta.change(|tx| sealed.iter().try_for_each(|(iqn, kept)| set_chap(tx, iqn, kept))).map_err(fail)?;
-    meta.with(vtl_meta::Meta::sweep).map_err(|e| e.to_string())?;
-    meta.set_flag(SWEPT).map_err(|e| e.to_string())
+    meta.with(vtl_meta::Meta::sweep).map_err(|e| e.advised())?;
+    meta.set_flag(SWEPT).map_err(|e| e.advised())
 }
 
 /// Lets all secrets of the state folder lie open again, and forgets the keyring: `vtld --unseal-secrets`.
@@ -130,7 +130,7 @@ fn as_owner_only(state: &Path, us: u32) -> Result<(), String> {
 fn open_inventories(state: &StateFolder, sealing: &Sealing) -> Result<(), String> {
     let (inventory, before) = (state.inventory(), state.path().join(BEFORE_RESTORE));
     if inventory.exists() {
-        let meta = SharedMeta::open(&inventory).map_err(|e| e.to_string())?;
+        let meta = SharedMeta::open(&inventory).map_err(|e| e.advised())?;
         let told = |why: String| {
             format!(
                 "{}: {why}; start vtld with the key, set it anew (vtl iscsi chap set LIBRARY), stop vtld, and do this again",
@@ -140,7 +140,7 @@ fn open_inventories(state: &StateFolder, sealing: &Sealing) -> Result<(), String
         open_inventory(&meta, sealing).map_err(told)?;
     }
     if before.exists() {
-        let old = SharedMeta::open(&before).map_err(|e| e.to_string());
+        let old = SharedMeta::open(&before).map_err(|e| e.advised());
         let opened = old.and_then(|meta| open_inventory(&meta, sealing));
         opened
             .map_err(|why| format!("{}: {why}; move the file away, and do this again", before.display()))?;
@@ -149,8 +149,8 @@ fn open_inventories(state: &StateFolder, sealing: &Sealing) -> Result<(), String
 }
 
 fn open_inventory(meta: &SharedMeta, sealing: &Sealing) -> Result<(), String> {
-    let fail = |error: LibraryError| error.to_string();
-    meta.clear_flag(SWEPT).map_err(|e| e.to_string())?;
+    let fail = |error: LibraryError| error.advised();
+    meta.clear_flag(SWEPT).map_err(|e| e.advised())?;
     let mut opened = Vec::new();
     for (iqn, kept) in
         meta.read(all_chap).map_err(fail)?.into_iter().filter(|(_, kept)| is_sealed(&kept.secret))

@@ -202,7 +202,8 @@ fn a_cartridge_whose_export_is_proved_goes_here_when_that_is_wanted_and_comes_ba
     host.load(1, 0);
     write(&mut host, &tape(3, 2));
     let kept = done(&server, &export(&server, &json!({ "remote": "r" })));
-    assert!(kept["kept_because"].as_str().unwrap().contains("drive"), "{kept}");
+    let why = kept["kept_because"].as_str().unwrap();
+    assert!(why.contains("drive") && why.contains("unload it first"), "{kept}");
     host.write(DRIVE, b"more").good();
     host.run(DRIVE, &ONE_FILEMARK, 0, &[]).good();
     server.api("POST", &format!("/cartridges/{LABEL}/move"), &json!({ "to": "slot:1" }));

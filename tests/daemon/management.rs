@@ -299,7 +299,13 @@ fn what_is_no_whole_copy_is_not_put_back_and_the_inventory_stays() {
         &path("changed.db"),
         "UPDATE device_state SET value = x'02' WHERE device = 'vtld' AND key = 'first-start-done';",
     );
+    fs::copy(&good, path("torn.db")).unwrap();
+    by_hand(&path("torn.db"), "DROP TABLE device_state;");
+    fs::copy(&good, path("odd.db")).unwrap();
+    by_hand(&path("odd.db"), "DELETE FROM schema_migrations WHERE module = 'history';");
     for (name, why) in [
+        ("torn.db", "it is damaged ("),
+        ("odd.db", "it cannot be brought to this version (migration 1 of 'history': "),
         ("empty.db", "it holds no inventory"),
         ("half.db", "it is damaged ("),
         ("foreign.db", "it holds no inventory"),

@@ -55,6 +55,15 @@ impl ApiError {
         Self { code, message: message.into(), remedy, field: None }
     }
 
+    /// Message and remedy in one text, for a log or a start that fails.
+    #[must_use]
+    pub fn advised(self) -> String {
+        match self.remedy {
+            Some(remedy) => format!("{}: {remedy}", self.message),
+            None => self.message,
+        }
+    }
+
     /// The same about one field of the request.
     #[must_use]
     pub fn about(self, field: impl Into<String>) -> Self {

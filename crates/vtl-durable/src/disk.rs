@@ -104,6 +104,39 @@ pub trait DiskFile: Send + Sync + fmt::Debug {
     }
 }
 
+/// What has to change before an operation on a path that failed can succeed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blame {
+    /// The path: nothing is where it begins, something is in its place, or the process may not go there.
+    Path,
+    /// The file system is for reading only, or is so to this process.
+    ReadOnly,
+    /// No space is left, or a quota is reached.
+    Space,
+    /// Something else has it in use.
+    InUse,
+    /// The disk, or nothing that the path would tell.
+    Disk,
+}
+
+impl Blame {
+    /// What an error of this kind is about: the one list of these kinds.
+    pub fn of(kind: io::ErrorKind) -> Self {
+        use io::ErrorKind::{
+            AlreadyExists, InvalidFilename, InvalidInput, IsADirectory, NotADirectory, NotFound,
+            PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, ResourceBusy, StorageFull,
+        };
+        match kind {
+            AlreadyExists | InvalidFilename | InvalidInput | IsADirectory | NotADirectory | NotFound
+            | PermissionDenied => Self::Path,
+            ReadOnlyFilesystem => Self::ReadOnly,
+            StorageFull | QuotaExceeded => Self::Space,
+            ResourceBusy => Self::InUse,
+            _ => Self::Disk,
+        }
+    }
+}
+
 /// An operation on a path that failed.
 #[derive(Debug)]
 pub struct DiskError {
@@ -121,9 +154,14 @@ impl DiskError {
         Self { op, path: path.to_path_buf(), source }
     }
 
+    /// What has to change.
+    pub fn blame(&self) -> Blame {
+        Blame::of(self.source.kind())
+    }
+
     /// No space left, or a quota reached.
     pub fn is_full(&self) -> bool {
-        matches!(self.source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+        self.blame() == Blame::Space
     }
 
     /// The name is not there.
@@ -133,10 +171,12 @@ impl DiskError {
 
     fn remedy(&self) -> &'static str {
         match self.source.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "free space on this file system",
+            _ if self.is_full() => "free space on this file system",
             io::ErrorKind::PermissionDenied => "give the folder to the user that runs the service",
             io::ErrorKind::NotFound => "check that the file system is mounted",
-            io::ErrorKind::ReadOnlyFilesystem => "look for disk errors in the system log, then remount it",
+            io::ErrorKind::ReadOnlyFilesystem => {
+                "look for disk errors in the system log, then remount it; or open the folder to the service"
+            }
             _ => "look for disk errors in the system log",
         }
     }
@@ -151,5 +191,33 @@ impl fmt::Display for DiskError {
 impl std::error::Error for DiskError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         Some(&self.source)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_of_the_system_tells_whether_path_mount_space_or_disk_has_to_change() {
+        // errno of Linux, asm-generic/errno-base.h and errno.h.
+        for (number, blame) in [
+            (1, Blame::Path),      // EPERM
+            (2, Blame::Path),      // ENOENT
+            (5, Blame::Disk),      // EIO
+            (13, Blame::Path),     // EACCES
+            (16, Blame::InUse),    // EBUSY
+            (17, Blame::Path),     // EEXIST
+            (20, Blame::Path),     // ENOTDIR
+            (21, Blame::Path),     // EISDIR
+            (22, Blame::Path),     // EINVAL
+            (28, Blame::Space),    // ENOSPC
+            (30, Blame::ReadOnly), // EROFS
+            (36, Blame::Path),     // ENAMETOOLONG
+            (122, Blame::Space),   // EDQUOT
+        ] {
+            let error = DiskError::new("create", Path::new("/x"), io::Error::from_raw_os_error(number));
+            assert_eq!((error.blame(), error.is_full()), (blame, blame == Blame::Space), "{error}");
+        }
     }
 }

@@ -16,7 +16,7 @@ pub mod sealed;
 mod sim;
 pub mod wire;
 
-pub use disk::{DIRECT_ALIGN, Disk, DiskError, DiskFile, Found, Open};
+pub use disk::{Blame, DIRECT_ALIGN, Disk, DiskError, DiskFile, Found, Open};
 pub use pages::PageBuffer;
 pub use real::RealDisk;
 pub use sim::{Fault, Lie, SimDisk, TakenAway};

@@ -11,6 +11,7 @@ use vtl_meta::{Meta, Module, Tx};
 use crate::error::JobError;
 use crate::state::{Event, State};
 use crate::table::{self, JobId, NewJob, apply, enqueue};
+use crate::work::{Class, Failure};
 
 static MODULES: [Module; 1] = [crate::MODULE];
 
@@ -234,4 +235,17 @@ fn a_row_that_was_changed_by_nobody_of_ours_is_not_believed() {
     let mut meta = Meta::open(&path, &MODULES).unwrap();
     let read = meta.read(|tx| table::job(tx, id));
     assert!(read.unwrap_err().to_string().contains("jobs"), "it names the table");
+}
+
+#[test]
+fn a_failure_that_is_told_in_one_text_keeps_what_to_do_about_it() {
+    for (remedy, told) in [(Some("unload it"), "it is loaded: unload it"), (None, "it is loaded")] {
+        let failure = Failure {
+            class: Class::Permanent,
+            code: "conflict".to_owned(),
+            message: "it is loaded".to_owned(),
+            remedy: remedy.map(str::to_owned),
+        };
+        assert_eq!(failure.advised(), told);
+    }
 }

@@ -72,6 +72,17 @@ pub struct Failure {
     pub remedy: Option<String>,
 }
 
+impl Failure {
+    /// What is wrong and what to do about it in one text, where there is room for one only.
+    #[must_use]
+    pub fn advised(self) -> String {
+        match self.remedy {
+            Some(remedy) => format!("{}: {remedy}", self.message),
+            None => self.message,
+        }
+    }
+}
+
 /// What a job would do.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {

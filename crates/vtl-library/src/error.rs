@@ -209,7 +209,7 @@ impl LibraryError {
     #[must_use]
     pub fn remedy(&self) -> Option<String> {
         let remedy = match self {
-            Self::Meta(_) => "see the log, and check the disk of the state folder",
+            Self::Meta(error) => return Some(error.remedy()),
             Self::Move(fault) => return fault.remedy(),
             Self::NotInstalled => "start vtld once",
             Self::OtherInstallation => {

@@ -210,7 +210,9 @@ impl MoveFault {
             Self::DestinationFull { .. } => {
                 "move that first, or choose another place; vtl library show NAME shows what is where"
             }
-            Self::RemovalPrevented { .. } => "unload there (mt offline), or end the session of that host",
+            Self::RemovalPrevented { .. } => {
+                "unload there (mt offline), or end the session of that host; --force moves it all the same"
+            }
             Self::DriveClosed { .. } => "try again",
             Self::IncompatibleMedium { .. } => "choose another drive or cartridge",
             Self::CleaningCartridge { .. } => "leave it in a slot",

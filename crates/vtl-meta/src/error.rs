@@ -96,54 +96,69 @@ impl fmt::Display for MetaError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::LooseMode { path, mode } => {
-                let path = path.display();
-                write!(f, "inventory {path} has mode {mode:04o}, but it holds secrets: chmod 600 {path}")
+                write!(f, "inventory {} has mode {mode:04o}, but it holds secrets", path.display())
             }
-            Self::NotOurs { path, application_id } => write!(
-                f,
-                "{} is no vtl inventory (application id {application_id:#x}): \
-                 move it away or choose another state folder",
-                path.display()
-            ),
-            Self::Empty(path) => {
-                write!(f, "{} holds no inventory: name what vtl system backup has written", path.display())
+            Self::NotOurs { path, application_id } => {
+                write!(f, "{} is no vtl inventory (application id {application_id:#x})", path.display())
             }
+            Self::Empty(path) => write!(f, "{} holds no inventory", path.display()),
             Self::Newer { path, module, found, known } => write!(
                 f,
-                "inventory {} was written by a newer vtl (schema '{module}' is at {found}, this program knows {known}): \
-                 start that newer version, or restore a copy made before the upgrade",
+                "inventory {} was written by a newer vtl \
+                 (schema '{module}' is at {found}, this program knows {known})",
                 path.display()
             ),
             Self::MigrationChanged { module, number } => write!(
                 f,
                 "migration {number} of '{module}' is not the one this inventory was made with: \
-                 this is a fault of the program; run the version that was used before and report it"
+                 this is a fault of the program"
             ),
-            Self::MigrationFailed { module, number, source } => write!(
-                f,
-                "migration {number} of '{module}' failed, the inventory is as it was: {source}; \
-                 see that the state folder's disk has space, then start again"
-            ),
+            Self::MigrationFailed { module, number, source } => {
+                write!(f, "migration {number} of '{module}' failed, the inventory is as it was: {source}")
+            }
             Self::Damaged { path, findings } => {
-                write!(f, "inventory {} is damaged ({}): {REBUILD}", path.display(), findings.join("; "))
+                write!(f, "inventory {} is damaged ({})", path.display(), findings.join("; "))
             }
-            Self::DamagedRow(row) => {
-                write!(f, "inventory row {row} is damaged, its checksum is wrong: {REBUILD}")
-            }
+            Self::DamagedRow(row) => write!(f, "inventory row {row} is damaged, its checksum is wrong"),
             Self::Absent(row) => {
                 write!(f, "inventory row {row} is not there: this is a fault of the program")
             }
-            Self::Exists(path) => {
-                write!(f, "{} exists and is not overwritten: choose another name", path.display())
-            }
+            Self::Exists(path) => write!(f, "{} exists and is not overwritten", path.display()),
             Self::Io { operation, path, source } => {
                 write!(f, "cannot {operation} {}: {source}", path.display())
             }
             Self::Sqlite(source) if crate::file::not_a_database(source) => {
-                write!(f, "the inventory is damaged ({source}): {REBUILD}")
+                write!(f, "the inventory is damaged ({source})")
             }
             Self::Sqlite(source) => write!(f, "inventory: {source}"),
         }
+    }
+}
+
+impl MetaError {
+    /// What the operator can do.
+    #[must_use]
+    pub fn remedy(&self) -> String {
+        let remedy = match self {
+            Self::LooseMode { path, .. } => return format!("chmod 600 {}", path.display()),
+            Self::NotOurs { .. } => "move it away, or use another state folder",
+            Self::Empty(_) => "name what vtl system backup has written",
+            Self::Newer { .. } => "start that newer version, or restore a copy made before the upgrade",
+            Self::MigrationChanged { .. } => "run the version that was used before, and report it",
+            Self::Sqlite(source) if crate::file::not_a_database(source) => REBUILD,
+            Self::Damaged { .. } | Self::DamagedRow(_) => REBUILD,
+            Self::MigrationFailed { .. } => "see that the state folder's disk has space, then start again",
+            Self::Absent(_) => "restart vtld, and report what its log says",
+            Self::Exists(_) => "choose another name",
+            Self::Io { .. } | Self::Sqlite(_) => "see the log, and check the disk of the state folder",
+        };
+        remedy.to_owned()
+    }
+
+    /// Both in one text, for a log or a start that fails.
+    #[must_use]
+    pub fn advised(&self) -> String {
+        format!("{self}: {}", self.remedy())
     }
 }
 
@@ -177,16 +192,28 @@ impl MetaError {
         }
     }
 
-    /// True when what is in the file is to blame: it is none of ours, of a newer version, or damaged.
+    /// True when SQLite fails for what is in the file, such as a table that is not there; not for the disk, or for another that has it open.
     #[must_use]
     pub fn is_of_content(&self) -> bool {
+        use rusqlite::ErrorCode::{
+            CannotOpen, DatabaseBusy, DatabaseLocked, DiskFull, FileLockingProtocolFailed, OutOfMemory,
+            PermissionDenied, ReadOnly, SystemIoFailure,
+        };
         match self {
-            Self::NotOurs { .. }
-            | Self::Empty(_)
-            | Self::Newer { .. }
-            | Self::Damaged { .. }
-            | Self::DamagedRow(_) => true,
-            Self::Sqlite(source) => crate::file::not_a_database(source),
+            Self::Sqlite(source) | Self::MigrationFailed { source, .. } => !matches!(
+                source.sqlite_error_code(),
+                Some(
+                    CannotOpen
+                        | DatabaseBusy
+                        | DatabaseLocked
+                        | DiskFull
+                        | FileLockingProtocolFailed
+                        | OutOfMemory
+                        | PermissionDenied
+                        | ReadOnly
+                        | SystemIoFailure
+                )
+            ),
             _ => false,
         }
     }

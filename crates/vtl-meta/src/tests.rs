@@ -122,8 +122,11 @@ fn a_file_that_others_can_read_is_refused_with_the_remedy() {
     let desk = Desk::new();
     desk.with_rows(1);
     fs::set_permissions(desk.file(), fs::Permissions::from_mode(0o644)).unwrap();
-    let error = Meta::open(&desk.file(), &ONE).unwrap_err().to_string();
-    assert!(error.contains("mode 0644") && error.contains("chmod 600"), "{error}");
+    let error = Meta::open(&desk.file(), &ONE).unwrap_err();
+    let (told, remedy) = (error.to_string(), error.remedy());
+    assert!(told.ends_with("has mode 0644, but it holds secrets"), "{told}");
+    assert_eq!(remedy, format!("chmod 600 {}", desk.file().display()));
+    assert_eq!(error.advised(), format!("{told}: {remedy}"));
 }
 
 #[test]
@@ -147,7 +150,7 @@ fn where_an_inventory_must_be_none_is_made() {
     fs::set_permissions(desk.file(), fs::Permissions::from_mode(0o600)).unwrap();
     let error = opened().unwrap_err();
     assert!(matches!(error, MetaError::Empty(_)), "{error}");
-    assert!(error.to_string().contains("name what vtl system backup has written"), "{error}");
+    assert_eq!(error.remedy(), "name what vtl system backup has written");
     assert_eq!(fs::read(desk.file()).unwrap(), b"");
     // Ours, and nothing in it: a start that was cut off.
     drop(Meta::open(&desk.file(), &NONE).unwrap());
@@ -220,7 +223,8 @@ fn a_damaged_row_is_named_and_the_others_are_served() {
         let error = meta.read(|tx| tx.get(&SHELF, &[2.into()])).unwrap_err();
         assert!(matches!(&error, MetaError::DamagedRow(row) if *row == named));
         let text = error.to_string();
-        assert!(text.contains("shelf [id=2]") && text.contains("vtl system restore FILE"), "{text}");
+        assert!(text.contains("shelf [id=2]") && !text.contains("vtl system"), "{text}");
+        assert!(error.remedy().contains("vtl system restore FILE"), "{}", error.remedy());
         assert!(meta.read(|tx| tx.get(&SHELF, &[1.into()])).unwrap().is_some());
         assert!(meta.read(|tx| tx.all(&SHELF)).is_err(), "a list with a damaged row is no list");
     }
@@ -248,7 +252,7 @@ fn damaged_pages_are_refused_at_start_with_the_remedy() {
         let error = Meta::open(&desk.file(), &ONE).expect_err("a page of noise must not open");
         let text = error.to_string();
         assert!(matches!(error, MetaError::Damaged { .. } | MetaError::Sqlite(_)), "page {page}: {text}");
-        assert!(text.contains("vtl system restore FILE"), "page {page}: {text}");
+        assert!(error.remedy().contains("vtl system restore FILE"), "page {page}: {text}");
         let _ = fs::remove_file(desk.0.path().join("inventory.db-wal"));
         let _ = fs::remove_file(desk.0.path().join("inventory.db-shm"));
     }
@@ -430,4 +434,18 @@ fn a_secret_is_found_by_its_length_on_either_side_while_it_is_in_the_journal_onl
     let nothing = desk.0.path().join("nothing.db");
     assert!(crate::inspect::has_secret_of(&nothing, "accounts", 284).is_err());
     assert!(!nothing.exists(), "and none is made");
+}
+
+#[test]
+fn what_sqlite_fails_for_is_in_the_file_or_is_the_disk_or_another_who_has_it_open() {
+    let desk = Desk::new();
+    drop(desk.with_rows(1));
+    assert!(Meta::open(&desk.file(), &BROKEN).unwrap_err().is_of_content(), "a migration");
+    by_hand(&desk.file(), "DROP TABLE shelf");
+    assert!(desk.open().damaged_rows().unwrap_err().is_of_content(), "no such table");
+    // Result codes of SQLite, sqlite.org/rescode.html.
+    for (code, of_content) in [(5, false), (10, false), (11, true), (13, false), (14, false), (26, true)] {
+        let error = MetaError::Sqlite(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None));
+        assert_eq!(error.is_of_content(), of_content, "{code}");
+    }
 }

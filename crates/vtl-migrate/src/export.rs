@@ -756,8 +756,9 @@ impl Export {
             match gone {
                 Ok(()) => result.deleted_here = true,
                 Err(Trouble::Failed(failure)) if failure.class == Class::Permanent => {
-                    ticket.note(&format!("the cartridge stays here: {}", failure.message));
-                    result.kept_because = Some(failure.message);
+                    let why = failure.advised();
+                    ticket.note(&format!("the cartridge stays here: {why}"));
+                    result.kept_because = Some(why);
                 }
                 Err(trouble) => return Err(trouble),
             }

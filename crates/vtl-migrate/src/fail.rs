@@ -26,6 +26,9 @@ pub(crate) fn busy(message: impl Into<String>) -> Failure {
     fail(Class::Busy, "conflict", message, "it goes on by itself")
 }
 
+/// What helps against a fault of the program.
+const REPORT: &str = "restart vtld, and report what its log says";
+
 pub(crate) fn inventory(error: &LibraryError) -> Failure {
     match error {
         LibraryError::LabelTaken(label) => permanent(
@@ -39,7 +42,10 @@ pub(crate) fn inventory(error: &LibraryError) -> Failure {
         LibraryError::UnknownCartridge(_) => {
             permanent("not-found", error.to_string(), "see vtl cartridge ls")
         }
-        _ => temporary("internal", error.to_string(), "see the log, and check the disk of the state folder"),
+        _ => {
+            let remedy = error.remedy().unwrap_or_else(|| REPORT.to_owned());
+            temporary("internal", error.to_string(), &remedy)
+        }
     }
 }
 

@@ -78,10 +78,7 @@ pub(crate) fn make(
         )),
         None => make_one(world, job, of, wanted),
     });
-    made.map_err(|failure| match failure.remedy {
-        Some(remedy) => format!("{}: {remedy}", failure.message),
-        None => failure.message,
-    })
+    made.map_err(Failure::advised)
 }
 
 fn make_one(

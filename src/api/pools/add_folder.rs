@@ -3,13 +3,13 @@
 use std::path::Path;
 
 use vtl_api::{AddFolder, ApiError, Done, ErrorCode};
-use vtl_durable::{Disk, DiskError, RealDisk};
+use vtl_durable::{Blame, Disk, DiskError, RealDisk};
 use vtl_store::site::{self, Site};
 use vtl_store::{Health, StoreError};
 
 use super::{field, refused, unseen};
-use crate::daemon::{Daemon, invalid, lock};
-use crate::pools::{Pool, SEE_DISK, is_of_the_path, rows};
+use crate::daemon::{Daemon, invalid, lock, not_at};
+use crate::pools::{PARENT_THERE, Pool, rows};
 
 impl Daemon {
     /// Adds a folder for packs to a pool that the inventory lists:
@@ -42,14 +42,14 @@ impl Daemon {
         }
         let folder = field("path", self.new_folder(&asked.path, &[]))?;
         field("path", refuse_used(&pool, &folder))?;
-        field("path", make(&folder).map_err(|error| unmade(&error)))?;
-        field("path", pool.store.check_folder(&folder).map_err(|error| not_taken_in(&error)))?;
+        make(&folder).map_err(|error| unmade(&error))?;
+        pool.store.check_folder(&folder).map_err(|error| not_taken_in(&error))?;
         self.meta
             .change(|tx| Ok(rows::add_folder(tx, &pool.name, &folder)?))
             .map_err(|error| refused(&error))?;
         if let Err(error) = pool.store.add_folder(&folder) {
             self.strike_out(&pool, &folder);
-            return field("path", Err(not_taken_in(&error)));
+            return Err(not_taken_in(&error));
         }
         let message = format!("pool {name} has {} for packs, too", folder.display());
         Ok(Done { message, names: vec![pool.name.to_string()] })
@@ -68,7 +68,7 @@ impl Daemon {
 
 /// A folder that holds anything is refused, unless it is what an earlier attempt has left of it.
 fn refuse_used(pool: &Pool, folder: &Path) -> Result<(), ApiError> {
-    let what = match site::look(&RealDisk::new(), folder).map_err(|error| unseen(&error))? {
+    let what = match site::look(&RealDisk::new(), folder).map_err(|error| unseen(&error, "path"))? {
         Site::Missing | Site::Blank => return Ok(()),
         Site::Member(id) if id == pool.store.id() => return Ok(()),
         Site::Home(_) | Site::Member(_) => "a pool is here already, and is not overwritten".to_owned(),
@@ -84,10 +84,7 @@ fn refuse_used(pool: &Pool, folder: &Path) -> Result<(), ApiError> {
 }
 
 fn unmade(error: &DiskError) -> ApiError {
-    match is_of_the_path(error) {
-        true => invalid(error.to_string(), "name a folder whose parent is there, and writable for vtld"),
-        false => ApiError::new(ErrorCode::Internal, error.to_string(), SEE_DISK),
-    }
+    not_at("path", error.to_string(), error.blame(), PARENT_THERE)
 }
 
 fn make(folder: &Path) -> Result<(), DiskError> {
@@ -98,8 +95,36 @@ fn make(folder: &Path) -> Result<(), DiskError> {
 
 fn not_taken_in(error: &StoreError) -> ApiError {
     match error {
-        StoreError::Folder { .. } => invalid(error.to_string(), "name an empty folder"),
-        StoreError::Io(disk) if is_of_the_path(disk) => unmade(disk),
+        StoreError::Folder { .. } => invalid(error.to_string(), "name an empty folder").about("path"),
+        StoreError::Full { .. } => not_at("path", error.to_string(), Blame::Space, PARENT_THERE),
+        StoreError::Io(disk) => unmade(disk),
         _ => ApiError::new(ErrorCode::Internal, error.to_string(), "check its disk, then ask again"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::ErrorKind;
+
+    use super::*;
+
+    #[test]
+    fn what_hinders_a_new_folder_names_the_path_unless_the_disk_fails() {
+        let disk = |kind: ErrorKind| DiskError::new("create", Path::new("/made-up"), kind.into());
+        let of_store = |kind| not_taken_in(&StoreError::Io(disk(kind)));
+        let full = || StoreError::Full { needed_bytes: 2, free_bytes: 1 };
+        for (refused, code, member) in [
+            (unmade(&disk(ErrorKind::NotFound)), ErrorCode::Invalid, Some("path")),
+            (unmade(&disk(ErrorKind::ReadOnlyFilesystem)), ErrorCode::Invalid, Some("path")),
+            (unmade(&disk(ErrorKind::StorageFull)), ErrorCode::Full, Some("path")),
+            (unmade(&disk(ErrorKind::Other)), ErrorCode::Internal, None),
+            (of_store(ErrorKind::PermissionDenied), ErrorCode::Invalid, Some("path")),
+            (of_store(ErrorKind::QuotaExceeded), ErrorCode::Full, Some("path")),
+            (not_taken_in(&full()), ErrorCode::Full, Some("path")),
+            (of_store(ErrorKind::Other), ErrorCode::Internal, None),
+        ] {
+            assert_eq!((refused.code, refused.field.as_deref()), (code, member), "{refused:?}");
+            assert!(refused.remedy.is_some(), "{refused:?}");
+        }
     }
 }

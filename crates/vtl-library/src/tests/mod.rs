@@ -612,8 +612,9 @@ fn a_damaged_cartridge_is_named_and_the_others_still_move() {
     let id = CartridgeId(1_u128.to_be_bytes()); // the second of the series
     let named = desk.meta.damaged_rows().unwrap();
     assert_eq!(named.iter().map(ToString::to_string).collect::<Vec<_>>(), [format!("cartridges [id={id}]")]);
-    let error = desk.host(Place::Slot(5), DRIVE_0).unwrap_err().to_string();
-    assert!(error.contains(&id.to_string()) && error.contains("vtl system rebuild --plan"), "{error}");
+    let error = desk.host(Place::Slot(5), DRIVE_0).unwrap_err();
+    assert!(error.to_string().contains(&id.to_string()), "{error}");
+    assert!(error.remedy().unwrap().contains("vtl system rebuild --plan"), "{error:?}");
     assert!(desk.host(SLOT_1, DRIVE_0).is_ok());
 }
 
