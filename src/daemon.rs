@@ -625,10 +625,7 @@ impl Daemon {
         let size = size
             .or(self.config().cartridge.size)
             .unwrap_or_else(|| new.first.media().generation.native_capacity());
-        let planned = self
-            .meta
-            .read(|tx| vtl_library::plan_cartridges(tx, new))
-            .map_err(|e| refused(&e))?;
+        let planned = self.meta.read(|tx| vtl_library::plan_cartridges(tx, new)).map_err(|e| refused(&e))?;
         let created_s = crate::clock::unix_seconds();
         let mut ids = Vec::new();
         for one in &planned {
@@ -707,9 +704,7 @@ impl Daemon {
                 let there = pools.iter().any(|other| other.name == noted && other.has(id));
                 if !there {
                     info!(cartridge = %id, pool = %pool.name, %noted, "a cartridge is in another pool than the inventory says");
-                    self.meta
-                        .change(|tx| Ok(rows::put_in(tx, id, &pool.name)?))
-                        .map_err(|e| refused(&e))?;
+                    self.meta.change(|tx| Ok(rows::put_in(tx, id, &pool.name)?)).map_err(|e| refused(&e))?;
                 }
             }
         }

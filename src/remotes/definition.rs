@@ -329,9 +329,7 @@ impl Settings<'_> {
     pub(super) fn need(&mut self, key: &str) -> Result<String, RemoteRefused> {
         match self.take(key)? {
             Some(value) if !value.is_empty() => Ok(value),
-            _ => {
-                Err(refuse(key, "", &format!("a remote of type {} needs it", self.kind), SEE_SETTINGS))
-            }
+            _ => Err(refuse(key, "", &format!("a remote of type {} needs it", self.kind), SEE_SETTINGS)),
         }
     }
 

@@ -50,7 +50,9 @@ impl Rehearsal {
         faults.iter().try_for_each(|fault| parse(fault).map(drop))?;
         let seed = match settings.take("seed")? {
             None => DEFAULT_SEED,
-            Some(seed) => seed.parse().map_err(|_| refuse("seed", &seed, "this is no number", "write one"))?,
+            Some(seed) => {
+                seed.parse().map_err(|_| refuse("seed", &seed, "this is no number", "write one"))?
+            }
         };
         Ok(Self { over, faults, seed })
     }

@@ -9,9 +9,10 @@ use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use vtl_meta::{Meta, Module, Tx};
 
 use crate::error::JobError;
+use crate::retry::Class;
 use crate::state::{Event, State};
 use crate::table::{self, JobId, NewJob, apply, enqueue};
-use crate::work::{Class, Failure};
+use crate::work::Failure;
 
 static MODULES: [Module; 1] = [crate::MODULE];
 

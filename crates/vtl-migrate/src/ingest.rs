@@ -293,9 +293,7 @@ fn from_vault(
     };
     match vtl_library::load_from_vault(tx, label, library, NewPlace::Slot, &Gates::open()) {
         Ok(_) => Ok(None),
-        Err(why @ (LibraryError::NoRoom { .. } | LibraryError::UnknownLibrary(_))) => {
-            Ok(Some(why.advised()))
-        }
+        Err(why @ (LibraryError::NoRoom { .. } | LibraryError::UnknownLibrary(_))) => Ok(Some(why.advised())),
         Err(error) => Err(error),
     }
 }
