@@ -89,8 +89,8 @@ pub enum MetaError {
     Sqlite(rusqlite::Error),
 }
 
-const REBUILD: &str = "stop vtld and restore a copy (vtl system restore FILE), \
-                       or make the inventory again from the store (vtl system rebuild --plan)";
+const REBUILD: &str = "stop vtld, move inventory.db* of the state folder away and start it, which makes the inventory again from the store; \
+                       if there is a copy, then vtl system restore FILE and restart vtld (docs/disaster.md)";
 
 impl fmt::Display for MetaError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
