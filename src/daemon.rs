@@ -804,7 +804,7 @@ impl Daemon {
             // What is in a pool that is not open waits for it: its space could not come back, and it would.
             let due = self.trash_time_is_over(&cartridge, now) && self.pools.of(cartridge.id).is_ok();
             if due && let Err(error) = self.destroy(&cartridge) {
-                warn!(label = %cartridge.label, message = error.message, "a removed cartridge is not freed yet");
+                warn!(label = %cartridge.label, message = error.advised(), "a removed cartridge is not freed yet");
             }
         }
     }
