@@ -27,7 +27,7 @@ use crate::eject::Ejection;
 use crate::events::Bus;
 use crate::jobs::Jobs;
 use crate::keys::Keys;
-use crate::library::{LiveLibrary, changers, personality};
+use crate::library::{LiveError, LiveLibrary, changers, personality};
 use crate::listeners::{Listeners, Wanted};
 use crate::media::{Shelf, ShelfHead};
 use crate::meta::SharedMeta;
@@ -363,11 +363,10 @@ impl Daemon {
     ///
     /// # Errors
     /// What stops it.
-    pub fn start_library(&self, library: &vtl_library::Library) -> Result<(), String> {
-        let targets =
-            self.meta.read(|tx| vtl_library::targets_of(tx, &library.name)).map_err(|e| e.advised())?;
-        let (live, left_out) = LiveLibrary::start(library, &targets, &self.meta, &self.shelf, &self.ejection)
-            .map_err(|e| e.to_string())?;
+    pub fn start_library(&self, library: &vtl_library::Library) -> Result<(), LiveError> {
+        let targets = self.meta.read(|tx| vtl_library::targets_of(tx, &library.name))?;
+        let (live, left_out) =
+            LiveLibrary::start(library, &targets, &self.meta, &self.shelf, &self.ejection)?;
         for (label, message) in left_out {
             self.note_problem(Problem {
                 subject: label.to_string(),
@@ -805,7 +804,7 @@ impl Daemon {
             // What is in a pool that is not open waits for it: its space could not come back, and it would.
             let due = self.trash_time_is_over(&cartridge, now) && self.pools.of(cartridge.id).is_ok();
             if due && let Err(error) = self.destroy(&cartridge) {
-                warn!(label = %cartridge.label, message = error.message, "a removed cartridge is not freed yet");
+                warn!(label = %cartridge.label, message = error.advised(), "a removed cartridge is not freed yet");
             }
         }
     }
@@ -870,7 +869,8 @@ impl Daemon {
 
     fn start_libraries(&self) -> Result<(), String> {
         let libraries = self.meta.read(vtl_library::libraries).map_err(|e| e.advised())?;
-        libraries.iter().try_for_each(|library| self.start_library(library))
+        let started = libraries.iter().try_for_each(|library| self.start_library(library));
+        started.map_err(|error| vtl_api::ApiError::from(error).advised())
     }
 
     fn start_diagnostic_disk(&self) -> Result<(), String> {

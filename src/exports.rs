@@ -55,7 +55,7 @@ impl Beside {
 
     fn unread(id: CartridgeId, error: &LibraryError) -> Self {
         tracing::error!(cartridge = %id, %error, "where a cartridge was exported to cannot be read");
-        let problem = crate::api::refused(error).message;
+        let problem = crate::api::refused(error).advised();
         Self { exports_problem: Some(problem), may_be_lazy: true, ..Self::default() }
     }
 }

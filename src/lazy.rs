@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tracing::warn;
-use vtl_api::{ApiError, LazyInfo, Problem};
+use vtl_api::{ApiError, ErrorCode, LazyInfo, Problem};
 use vtl_cartridge::{Cartridge, Settings};
+use vtl_jobs::Failure;
 use vtl_migrate::{Lazies, Lazy, LazyRow};
 use vtl_store::{OwnerId, Store, StoreError};
 use vtl_types::CartridgeId;
@@ -38,7 +39,7 @@ impl Part {
         if row_of(lazies, store, id)?.is_none() {
             return Ok(None);
         }
-        let lazy = lazies.of(id).map_err(|failure| failure.message)?;
+        let lazy = lazies.of(id).map_err(Failure::advised)?;
         let Some(lazy) = lazy.filter(|lazy| !lazy.is_whole()) else { return Ok(None) };
         let opened = Cartridge::open_absent(store, id, Settings::default(), lazy.objects(), lazy.absent());
         let cartridge = opened.map_err(|error| error.to_string())?;
@@ -69,7 +70,7 @@ impl Part {
 /// The row of a cartridge of which not all is here. One whose copy is finished is an ordinary cartridge, whatever rows say.
 pub(crate) fn row_of(lazies: &Lazies, store: &Store, id: CartridgeId) -> Result<Option<LazyRow>, String> {
     let unread = |why: String| format!("whether all of it is here cannot be read: {why}");
-    let Some(row) = lazies.row(id).map_err(|failure| unread(failure.message))? else { return Ok(None) };
+    let Some(row) = lazies.row(id).map_err(|failure| unread(failure.advised()))? else { return Ok(None) };
     let facts = Cartridge::inspect(store, id).map_err(|error| unread(error.to_string()))?;
     Ok(facts.unfinished.then_some(row))
 }
@@ -92,6 +93,10 @@ pub(crate) fn is_finished(store: &Store, id: CartridgeId) -> Result<(), String> 
         Ok(_) => Ok(()),
         Err(error) => Err(error.to_string()),
     }
+}
+
+fn not_given_up(failure: Failure) -> ApiError {
+    ApiError::new(ErrorCode::Internal, failure.message, failure.remedy.unwrap_or_default())
 }
 
 impl Daemon {
@@ -179,9 +184,9 @@ impl Daemon {
 
     /// Removes a cartridge from its pool, and what is here of it when that is not all.
     pub(crate) fn remove_from(&self, pool: &Pool, id: CartridgeId) -> Result<(), ApiError> {
-        let row = self.shelf.lazies().row(id).map_err(|failure| internal(&failure.message))?;
+        let row = self.shelf.lazies().row(id).map_err(not_given_up)?;
         if let Some(row) = &row {
-            self.shelf.lazies().give_up(row).map_err(|failure| internal(&failure.message))?;
+            self.shelf.lazies().give_up(row).map_err(not_given_up)?;
         }
         if !pool.has(id) {
             return Ok(());

@@ -236,7 +236,7 @@ impl Signals {
                     let daemon = daemon.clone();
                     match tokio::task::spawn_blocking(move || daemon.reload()).await {
                         Ok(Ok(message)) => info!("{message}"),
-                        Ok(Err(refused)) => error!(message = refused.message, "the configuration stays as it was"),
+                        Ok(Err(refused)) => error!(message = refused.advised(), "the configuration stays as it was"),
                         Err(failed) => error!(%failed, "reload failed"),
                     }
                 }

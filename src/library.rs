@@ -5,9 +5,12 @@ use std::sync::{Arc, PoisonError, RwLock};
 use scsi::spc::Identity;
 use scsi::{Personality, UnitAttention};
 use tracing::error;
+use vtl_api::ApiError;
 use vtl_library::{Drive, Library, LibraryError, LibraryTargets};
 use vtl_types::{CartridgeId, LibraryName};
 
+use crate::api::refused;
+use crate::daemon::internal;
 use crate::drive::new_drive;
 use crate::eject::Ejection;
 use crate::inventory::{Bay, Bays, LeftOut, LibraryInventory};
@@ -74,6 +77,15 @@ impl From<LibraryError> for LiveError {
 impl From<Failed> for LiveError {
     fn from(failed: Failed) -> Self {
         Self::Failed(failed)
+    }
+}
+
+impl From<LiveError> for ApiError {
+    fn from(error: LiveError) -> Self {
+        match error {
+            LiveError::Library(error) => refused(&error),
+            other => internal(&other.to_string()),
+        }
     }
 }
 

@@ -386,6 +386,9 @@ fn not_restored(copy: &Path, error: MetaError) -> NotStaged {
         MetaError::MigrationFailed { module, number, source } if error.is_of_content() => {
             format!("it cannot be brought to this version (migration {number} of '{module}': {source})")
         }
+        MetaError::MigrationChanged { module, number } => {
+            format!("migration {number} of '{module}' is not the one it was made with")
+        }
         MetaError::Sqlite(source) if error.is_of_content() => format!("it is damaged ({source})"),
         _ => return NotStaged::Look(error),
     };

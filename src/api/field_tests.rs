@@ -78,6 +78,7 @@ const ROWS: &[Row] = &[
     ("POST", "/cartridges", r#"{"label":"VTL900L8","size_bytes":1048575}"#, 400, "size_bytes"),
     ("POST", "/cartridges", r#"{"label":"VTL900L8","size_bytes":70368744177665}"#, 400, "size_bytes"),
     ("POST", "/cartridges", r#"{"label":"VTL900L8","library":"gone"}"#, 404, "library"),
+    ("POST", "/cartridges", r#"{"label":"VTL900L8","library":"No"}"#, 400, "library"),
     ("POST", "/cartridges", r#"{"label":"VTL900L8","pool":"gone"}"#, 404, "pool"),
     ("DELETE", "/cartridges/VTL001L8", r#"{"now":true}"#, 400, "confirm"),
     ("DELETE", "/cartridges/VTL001L8", r#"{"now":true,"confirm":"VTL002L8"}"#, 400, "confirm"),
@@ -91,6 +92,7 @@ const ROWS: &[Row] = &[
     ("POST", "/cartridges/VTL001L8/move", r#"{"to":"slot:20","library":"No"}"#, 400, "library"),
     ("POST", "/cartridges/VTL001L8/move", r#"{"to":"slot:20","library":"other"}"#, 400, "library"),
     ("POST", "/vault/VTL001L8/load", r#"{"library":"gone"}"#, 404, "library"),
+    ("POST", "/vault/VTL001L8/load", r#"{"library":"No"}"#, 400, "library"),
 
     ("POST", "/cartridges/VTL001L8/export", r#"{}"#, 400, "remote"),
     ("POST", "/cartridges/VTL001L8/export", r#"{"remote":"gone"}"#, 404, "remote"),
@@ -135,6 +137,7 @@ const ROWS: &[Row] = &[
     ("POST", "/ingests", r#"{"device":"/dev/null","label":"NEW001L8"}"#, 400, "device"),
     ("POST", "/ingests", r#"{"device":"/nonexistent","label":"NEW001L8"}"#, 404, "device"),
     ("POST", "/ingests", r#"{"device":"/dev/null","label":"NEW001L8","library":"gone"}"#, 404, "library"),
+    ("POST", "/ingests", r#"{"device":"/dev/null","label":"NEW001L8","library":"No"}"#, 400, "library"),
     ("POST", "/ingests", r#"{"device":"/dev/null","label":"NEW001L8","size_bytes":0}"#, 400, "size_bytes"),
 
     ("POST", "/config/check", r#"{"file":"/nonexistent/file"}"#, 400, "file"),

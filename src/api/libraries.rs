@@ -135,7 +135,7 @@ impl Daemon {
             _ => error,
         })?;
         let library = self.meta.read(|tx| vtl_library::library(tx, &name)).map_err(|e| refused(&e))?;
-        self.start_library(&library).map_err(|e| internal(&e))?;
+        self.start_library(&library)?;
         self.publish().map_err(|e| refused(&e))?;
         let target = self.library(&name).map(|live| live.target.name.clone()).unwrap_or_default();
         Ok(done(format!("library {name} is on target {target}"), vec![name.to_string()]))
@@ -174,7 +174,7 @@ impl Daemon {
             mailslots: request.mailslots.unwrap_or(now.mailslots),
         };
         self.meta.change(|tx| vtl_library::set_counts(tx, &live.name, wanted)).map_err(|e| refused(&e))?;
-        let emptied = live.follow().map_err(|e| internal(&e.to_string()))?;
+        let emptied = live.follow()?;
         emptied.iter().for_each(|target| self.sessions().remove_target(&target.name));
         live.targets().into_iter().for_each(|target| self.sessions().add_target(target));
         self.publish().map_err(|e| refused(&e))?;
@@ -206,7 +206,7 @@ impl Daemon {
         drop(live);
         self.leave(&name, &targets)?;
         let library = self.meta.read(|tx| vtl_library::library(tx, &name)).map_err(|e| refused(&e))?;
-        self.start_library(&library).map_err(|e| internal(&e))?;
+        self.start_library(&library)?;
         self.publish().map_err(|e| refused(&e))
     }
 

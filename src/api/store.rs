@@ -1,7 +1,7 @@
 //! Requests about what is stored. Each says which pools it is about: the one that it names; without a name all that are open, or the default one
 //! where only one can be meant (a key).
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -36,13 +36,17 @@ type Answer<T> = Result<T, ApiError>;
 /// So long a request for a pass of the scrub waits until the pass has begun; its job may have to wait for others.
 const SCRUB_BEGINS: Duration = Duration::from_secs(10);
 
-/// A file that nobody else can read, durable when it returns.
+/// A file that nobody else can read, durable when it returns. None is left when that fails: part of it would stand in the way of another attempt.
 fn write_new(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    File::open(folder)?.sync_all()
+    let written = file.write_all(bytes).and_then(|()| file.sync_all());
+    let durable = written.and_then(|()| File::open(folder)?.sync_all());
+    if durable.is_err() {
+        // The first error is the one to tell.
+        let _ = fs::remove_file(path);
+    }
+    durable
 }
 
 /// What the store says of its key.

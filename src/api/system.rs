@@ -196,6 +196,10 @@ fn not_copied(error: &MetaError) -> ApiError {
             not_at("file", told, Blame::of(source.kind()), remedy)
         }
         _ if error.is_disk_full() => not_at("file", told, Blame::Space, ""),
+        MetaError::Sqlite(_) | MetaError::Damaged { .. } => {
+            let remedy = "see the log, and check the disk of the copy, or name a file on another one";
+            ApiError::new(ErrorCode::Internal, told, remedy)
+        }
         _ => ApiError::new(ErrorCode::Internal, told, error.remedy()),
     }
 }
@@ -295,5 +299,6 @@ mod tests {
             assert_eq!((refused.code, refused.field.as_deref()), (code, named), "{refused:?}");
             assert!(refused.remedy.is_some(), "{refused:?}");
         }
+        assert!(not_copied(&damaged()).remedy.unwrap().contains("check the disk of the copy"));
     }
 }

@@ -365,7 +365,7 @@ impl Pools {
         made.map_err(|why| {
             lock(&self.shares).give_back(share);
             let left = match row.state {
-                PoolState::Adopting => self.forget(&row.name).err().map(|error| error.message),
+                PoolState::Adopting => self.forget(&row.name).err().map(ApiError::advised),
                 _ => self.erase(&row).err(),
             };
             let refused = why.refused(row.key.as_ref());
@@ -419,7 +419,7 @@ impl Pools {
     /// Removes the files of a pool that nothing is in, and its row. Done again it goes on.
     pub(crate) fn erase(&self, row: &PoolRow) -> Result<(), String> {
         let removed = erase_released(row).map_err(|error| error.to_string());
-        let removed = removed.and_then(|()| self.forget(&row.name).map_err(|error| error.message));
+        let removed = removed.and_then(|()| self.forget(&row.name).map_err(ApiError::advised));
         if let Err(why) = &removed {
             error!(pool = %row.name, why, "the files of a pool that was removed are not all gone");
             self.close(row.clone(), format!("it was removed, and not all of its files are gone: {why}"));

@@ -45,7 +45,7 @@ pub(crate) fn seal_all(
     }
     let files = state.reseal(sealing).map_err(|e| e.to_string())?;
     let sealed = files + keys.reseal(sealing).map_err(|e| e.to_string())?;
-    seal_inventory(meta, sealing)?;
+    seal_inventory(meta, sealing, LibraryError::advised)?;
     let left = seal_old(&state.path().join(BEFORE_RESTORE), sealing);
     info!(sealed, "the secrets of the state folder are sealed");
     Ok(left)
@@ -55,8 +55,8 @@ fn seal_old(before: &Path, sealing: &Sealing) -> Option<Problem> {
     if !before.exists() {
         return None;
     }
-    let opened = SharedMeta::open(before).map_err(|e| e.advised());
-    let why = opened.and_then(|old| seal_inventory(&old, sealing)).err()?;
+    let opened = SharedMeta::open(before).map_err(|e| e.to_string());
+    let why = opened.and_then(|old| seal_inventory(&old, sealing, LibraryError::to_string)).err()?;
     Some(Problem {
         subject: BEFORE_RESTORE.to_owned(),
         message: format!(
@@ -67,8 +67,13 @@ fn seal_old(before: &Path, sealing: &Sealing) -> Option<Problem> {
     })
 }
 
-fn seal_inventory(meta: &SharedMeta, sealing: &Sealing) -> Result<(), String> {
-    let fail = |error: LibraryError| error.advised();
+/// `told`: with its remedy, or without where the caller has another.
+fn seal_inventory(
+    meta: &SharedMeta,
+    sealing: &Sealing,
+    told: fn(&LibraryError) -> String,
+) -> Result<(), String> {
+    let fail = |error: LibraryError| told(&error);
     let rows = meta.read(all_chap).map_err(fail)?;
     let open = rows.into_iter().filter(|(_, kept)| !is_sealed(&kept.secret));
     let mut sealed = Vec::new();
@@ -77,12 +82,12 @@ fn seal_inventory(meta: &SharedMeta, sealing: &Sealing) -> Result<(), String> {
         let Ok(account) = kept.account() else { continue };
         sealed.push((iqn.clone(), sealing.keep_chap(&iqn, &account).map_err(|e| e.to_string())?));
     }
-    if sealed.is_empty() && meta.flag(SWEPT).map_err(|e| e.advised())? {
+    if sealed.is_empty() && meta.flag(SWEPT).map_err(|e| fail(e.into()))? {
         return Ok(());
     }
     meta.change(|tx| sealed.iter().try_for_each(|(iqn, kept)| set_chap(tx, iqn, kept))).map_err(fail)?;
-    meta.with(vtl_meta::Meta::sweep).map_err(|e| e.advised())?;
-    meta.set_flag(SWEPT).map_err(|e| e.advised())
+    meta.with(vtl_meta::Meta::sweep).map_err(|e| fail(e.into()))?;
+    meta.set_flag(SWEPT).map_err(|e| fail(e.into()))
 }
 
 /// Lets all secrets of the state folder lie open again, and forgets the keyring: `vtld --unseal-secrets`.
@@ -140,7 +145,7 @@ fn open_inventories(state: &StateFolder, sealing: &Sealing) -> Result<(), String
         open_inventory(&meta, sealing).map_err(told)?;
     }
     if before.exists() {
-        let old = SharedMeta::open(&before).map_err(|e| e.advised());
+        let old = SharedMeta::open(&before).map_err(|e| e.to_string());
         let opened = old.and_then(|meta| open_inventory(&meta, sealing));
         opened
             .map_err(|why| format!("{}: {why}; move the file away, and do this again", before.display()))?;
@@ -148,9 +153,10 @@ fn open_inventories(state: &StateFolder, sealing: &Sealing) -> Result<(), String
     Ok(())
 }
 
+/// What helps is for the caller to say.
 fn open_inventory(meta: &SharedMeta, sealing: &Sealing) -> Result<(), String> {
-    let fail = |error: LibraryError| error.advised();
-    meta.clear_flag(SWEPT).map_err(|e| e.advised())?;
+    let fail = |error: LibraryError| error.to_string();
+    meta.clear_flag(SWEPT).map_err(|e| e.to_string())?;
     let mut opened = Vec::new();
     for (iqn, kept) in
         meta.read(all_chap).map_err(fail)?.into_iter().filter(|(_, kept)| is_sealed(&kept.secret))

@@ -303,8 +303,14 @@ fn what_is_no_whole_copy_is_not_put_back_and_the_inventory_stays() {
     by_hand(&path("torn.db"), "DROP TABLE device_state;");
     fs::copy(&good, path("odd.db")).unwrap();
     by_hand(&path("odd.db"), "DELETE FROM schema_migrations WHERE module = 'history';");
+    fs::copy(&good, path("other.db")).unwrap();
+    by_hand(
+        &path("other.db"),
+        "UPDATE schema_migrations SET digest = x'00' WHERE module = 'history' AND number = 1;",
+    );
     for (name, why) in [
         ("torn.db", "it is damaged ("),
+        ("other.db", "migration 1 of 'history' is not the one it was made with"),
         ("odd.db", "it cannot be brought to this version (migration 1 of 'history': "),
         ("empty.db", "it holds no inventory"),
         ("half.db", "it is damaged ("),

@@ -174,6 +174,7 @@ impl DiskError {
             _ if self.is_full() => "free space on this file system",
             io::ErrorKind::PermissionDenied => "give the folder to the user that runs the service",
             io::ErrorKind::NotFound => "check that the file system is mounted",
+            io::ErrorKind::ResourceBusy => "see what else uses it",
             io::ErrorKind::ReadOnlyFilesystem => {
                 "look for disk errors in the system log, then remount it; or open the folder to the service"
             }
@@ -219,5 +220,7 @@ mod tests {
             let error = DiskError::new("create", Path::new("/x"), io::Error::from_raw_os_error(number));
             assert_eq!((error.blame(), error.is_full()), (blame, blame == Blame::Space), "{error}");
         }
+        let busy = DiskError::new("lock", Path::new("/x"), io::ErrorKind::ResourceBusy.into()).to_string();
+        assert!(busy.ends_with("(see what else uses it)"), "{busy}");
     }
 }

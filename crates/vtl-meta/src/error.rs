@@ -89,8 +89,8 @@ pub enum MetaError {
     Sqlite(rusqlite::Error),
 }
 
-const REBUILD: &str = "stop vtld and restore a copy (vtl system restore FILE), \
-                       or make the inventory again from the store (vtl system rebuild --plan)";
+const REBUILD: &str = "stop vtld, move inventory.db* of the state folder away and start it, which makes the inventory again from the store; \
+                       if there is a copy, then vtl system restore FILE and restart vtld (docs/disaster.md)";
 
 impl fmt::Display for MetaError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -145,12 +145,14 @@ impl MetaError {
             Self::Empty(_) => "name what vtl system backup has written",
             Self::Newer { .. } => "start that newer version, or restore a copy made before the upgrade",
             Self::MigrationChanged { .. } => "run the version that was used before, and report it",
-            Self::Sqlite(source) if crate::file::not_a_database(source) => REBUILD,
             Self::Damaged { .. } | Self::DamagedRow(_) => REBUILD,
-            Self::MigrationFailed { .. } => "see that the state folder's disk has space, then start again",
+            _ if self.is_of_content() => REBUILD,
+            _ if self.is_disk_full() => "free space on the disk of the state folder",
             Self::Absent(_) => "restart vtld, and report what its log says",
             Self::Exists(_) => "choose another name",
-            Self::Io { .. } | Self::Sqlite(_) => "see the log, and check the disk of the state folder",
+            Self::Io { .. } | Self::Sqlite(_) | Self::MigrationFailed { .. } => {
+                "see the log, and check the disk of the state folder"
+            }
         };
         remedy.to_owned()
     }

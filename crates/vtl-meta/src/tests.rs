@@ -300,6 +300,7 @@ fn a_migration_that_fails_leaves_nothing_behind() {
     drop(desk.with_rows(1));
     let error = Meta::open(&desk.file(), &BROKEN).unwrap_err();
     assert!(matches!(error, MetaError::MigrationFailed { number: 2, .. }), "{error}");
+    assert!(error.remedy().contains("vtl system restore FILE"), "{}", error.remedy());
     assert_eq!(count(&mut Meta::open(&desk.file(), &TWO).unwrap()), 1);
 }
 
@@ -347,6 +348,7 @@ fn a_full_disk_is_told_as_such_and_takes_nothing_away() {
     meta.connection.pragma_update(None, "max_page_count", pages).unwrap();
     let error = (2..1000).find_map(|id| add(&mut meta, id).err()).expect("the file cannot grow");
     assert!(error.is_disk_full() && !error.is_permanent(), "{error}");
+    assert_eq!(error.remedy(), "free space on the disk of the state folder");
     let rows = count(&mut meta);
     drop(meta);
     let mut meta = desk.open();

@@ -37,7 +37,7 @@ impl Daemon {
             }
             let (row, pool) = self.pools.reopen(&self.config(), &closed)?;
             if let Err(error) = self.list_what_is_in(std::slice::from_ref(&pool)) {
-                self.pools.close_again(row, pool, &error.message);
+                self.pools.close_again(row, pool, &error.clone().advised());
                 return Err(error);
             }
             self.pools.enter(&pool);
