@@ -92,6 +92,9 @@ pub enum MetaError {
 const REBUILD: &str = "stop vtld, move inventory.db* of the state folder away and start it, which makes the inventory again from the store; \
                        if there is a copy, then vtl system restore FILE and restart vtld (docs/disaster.md)";
 
+/// It may be the program that is wrong and not the file: nobody is sent to give the inventory up for that.
+const REPORT: &str = "run the version that was used before, and report what its log says; with a copy: vtl system restore FILE";
+
 impl fmt::Display for MetaError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -146,7 +149,8 @@ impl MetaError {
             Self::Newer { .. } => "start that newer version, or restore a copy made before the upgrade",
             Self::MigrationChanged { .. } => "run the version that was used before, and report it",
             Self::Damaged { .. } | Self::DamagedRow(_) => REBUILD,
-            _ if self.is_of_content() => REBUILD,
+            Self::Sqlite(source) if crate::file::not_a_database(source) => REBUILD,
+            _ if self.is_of_content() => REPORT,
             _ if self.is_disk_full() => "free space on the disk of the state folder",
             Self::Absent(_) => "restart vtld, and report what its log says",
             Self::Exists(_) => "choose another name",

@@ -444,7 +444,9 @@ fn what_sqlite_fails_for_is_in_the_file_or_is_the_disk_or_another_who_has_it_ope
     drop(desk.with_rows(1));
     assert!(Meta::open(&desk.file(), &BROKEN).unwrap_err().is_of_content(), "a migration");
     by_hand(&desk.file(), "DROP TABLE shelf");
-    assert!(desk.open().damaged_rows().unwrap_err().is_of_content(), "no such table");
+    let error = desk.open().damaged_rows().unwrap_err();
+    assert!(error.is_of_content(), "no such table");
+    assert!(!error.remedy().contains("move inventory.db"), "a fault of the program costs no inventory");
     // Result codes of SQLite, sqlite.org/rescode.html.
     for (code, of_content) in [(5, false), (10, false), (11, true), (13, false), (14, false), (26, true)] {
         let error = MetaError::Sqlite(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None));
