@@ -4,6 +4,7 @@ use vtl_bundle::{BundleError, ManifestError, WriteError};
 use vtl_cartridge::CartridgeError;
 use vtl_jobs::{Class, Failure};
 use vtl_library::LibraryError;
+use vtl_meta::MetaError;
 use vtl_store::StoreError;
 
 fn fail(class: Class, code: &str, message: impl Into<String>, remedy: &str) -> Failure {
@@ -44,9 +45,16 @@ pub(crate) fn inventory(error: &LibraryError) -> Failure {
         }
         _ => {
             let remedy = error.remedy().unwrap_or_else(|| REPORT.to_owned());
-            temporary("internal", error.to_string(), &remedy)
+            let class = if is_damage(error) { Class::Permanent } else { Class::Temporary };
+            fail(class, "internal", error.to_string(), &remedy)
         }
     }
+}
+
+/// What is in the inventory is wrong, which no further try changes; a disk that fails may come back.
+fn is_damage(error: &LibraryError) -> bool {
+    let LibraryError::Meta(found) = error else { return false };
+    matches!(found, MetaError::DamagedRow(_)) || found.is_of_content()
 }
 
 pub(crate) fn cartridge(error: &CartridgeError) -> Failure {
@@ -99,4 +107,24 @@ pub(crate) fn write(error: &WriteError) -> Failure {
 /// What was written by another version of the program, or by hand.
 pub(crate) fn unreadable(what: &str, why: impl std::fmt::Display) -> Failure {
     permanent("invalid", format!("the {what} of this job cannot be read: {why}"), "ask for it anew")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_damaged_inventory_ends_a_job_and_an_inventory_that_cannot_be_reached_lets_it_wait() {
+        let row = vtl_meta::RowName { table: "cartridges", key: "id=1".to_owned() };
+        let failure = inventory(&LibraryError::Meta(MetaError::DamagedRow(row)));
+        assert_eq!((failure.class, failure.code.as_str()), (Class::Permanent, "internal"));
+        assert!(failure.message.contains("cartridges [id=1]"), "{failure:?}");
+        assert!(failure.remedy.unwrap_or_default().contains("move inventory.db*"));
+        let disk = MetaError::Io {
+            operation: "read",
+            path: "inventory.db".into(),
+            source: std::io::Error::other("made up"),
+        };
+        assert_eq!(inventory(&LibraryError::Meta(disk)).class, Class::Temporary);
+    }
 }
