@@ -10,6 +10,8 @@
 //!
 //! What fails before 4 is taken back, so that no row ever names a drive that does not hold the cartridge; a host may then have seen it come and
 //! go. A crash before 4 leaves the old place, after it the new one; at start every drive takes in what its row says.
+//!
+//! The medium's write-protect switch is as the row was in 1. Whoever turns it changes the row, and then has the changer follow it, which is behind 5.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -378,10 +380,7 @@ impl LibraryInventory {
         work: impl FnOnce(&mut CartridgeMedium) -> T + Send + 'static,
     ) -> Result<T, CarryError> {
         let cartridge = self.meta.read(|tx| vtl_library::cartridge(tx, label))?;
-        let bay = drive_number(&cartridge.place)
-            .filter(|_| cartridge.library.as_ref() == Some(&self.name))
-            .and_then(|number| self.bay(number));
-        let work = match bay {
+        let work = match self.bay_of(&cartridge) {
             None => work,
             Some(bay) => {
                 // A drive that stays empty although its row names the cartridge gives the work back.
@@ -396,6 +395,29 @@ impl LibraryInventory {
             }
         };
         self.shelf.use_closed(cartridge.id, work).map_err(|why| CarryError::Load { label, why })
+    }
+
+    /// Turns the write-protect switch of a cartridge in one of the drives as its row says; no move takes place meanwhile. One that no drive has is
+    /// turned when it is opened.
+    ///
+    /// # Errors
+    /// There is no such cartridge, or its drive has failed.
+    pub fn follow_switch(&self, label: Label) -> Result<(), CarryError> {
+        let cartridge = self.meta.read(|tx| vtl_library::cartridge(tx, label))?;
+        let Some(bay) = self.bay_of(&cartridge) else { return Ok(()) };
+        let on = cartridge.write_protected;
+        bay.unit
+            .call(move |drive| {
+                drive.medium_mut().into_iter().for_each(|medium| medium.set_write_protected(on))
+            })
+            .map_err(CarryError::Failed)
+    }
+
+    /// The drive that the row of a cartridge names, when it is one of these.
+    fn bay_of(&self, cartridge: &Cartridge) -> Option<Bay> {
+        drive_number(&cartridge.place)
+            .filter(|_| cartridge.library.as_ref() == Some(&self.name))
+            .and_then(|number| self.bay(number))
     }
 
     fn open(&self, cartridge: &Cartridge) -> Result<CartridgeMedium, CarryError> {
@@ -733,7 +755,7 @@ mod tests {
             let used = shelf.use_closed(row.id, |_| ()).unwrap_err();
             assert!(opened.contains(part) && used.contains(part), "{opened}; {used}");
         };
-        refused("import it once more");
+        refused("vtl cartridge rm VTL001L8 --now --confirm VTL001L8, then import it once more");
         let values = damaged_lazy_row(row.id);
         bench.daemon.meta.change(|tx| Ok::<(), LibraryError>(tx.insert(&LAZY, &values)?)).unwrap();
         refused("whether all of it is here");

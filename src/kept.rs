@@ -6,7 +6,9 @@ use jiff::tz::TimeZone;
 use vtl_api::{ApiError, ErrorCode, Problem};
 use vtl_cartridge::{CartridgeError, Protection};
 use vtl_library::{Cartridge, CartridgeState};
+use vtl_meta::MetaError;
 use vtl_store::StoreError;
+use vtl_types::Label;
 
 use crate::api::not_carried;
 use crate::clock::rfc3339;
@@ -75,9 +77,7 @@ impl Daemon {
     }
 
     fn note(&self, cartridge: &Cartridge, protection: Protection) -> Result<(), ApiError> {
-        self.meta
-            .note_kept(cartridge.id, protection)
-            .map_err(|_| internal("it is kept, but the inventory could not note that"))
+        self.meta.note_kept(cartridge.id, protection).map_err(|error| not_noted(cartridge.label, &error))
     }
 
     /// Whether a cartridge may be removed. A retention that is over is let go.
@@ -139,6 +139,12 @@ fn kept(medium: &mut CartridgeMedium, keep: Keep) -> Result<Protection, Cartridg
         cartridge.retain(until_s, now)?;
     }
     Ok(cartridge.protection())
+}
+
+/// The cartridge itself and the store have it, so nothing is taken back.
+fn not_noted(label: Label, error: &MetaError) -> ApiError {
+    let message = format!("{label} is changed, but the inventory could not note what it is kept by: {error}");
+    ApiError::new(ErrorCode::Internal, message, error.remedy())
 }
 
 /// The one place where a cartridge's refusal becomes the API's.
@@ -402,6 +408,18 @@ mod tests {
         hands.pass(DAY);
         assert!(daemon.refuse_kept(&row(&daemon, "VTL001L8")).is_ok());
         daemon.stop();
+    }
+
+    #[test]
+    fn a_note_that_the_inventory_does_not_take_is_told_with_its_reason_and_its_advice() {
+        let full = || MetaError::Io {
+            operation: "write",
+            path: "/made-up/inventory.db".into(),
+            source: std::io::ErrorKind::StorageFull.into(),
+        };
+        let told = not_noted("VTL001L8".parse().unwrap(), &full());
+        assert!(told.message.contains("VTL001L8") && told.message.contains(&full().to_string()), "{told:?}");
+        assert_eq!(told.remedy, Some(full().remedy()));
     }
 
     #[test]

@@ -9,11 +9,12 @@ use tracing::warn;
 use vtl_api::{ApiError, ErrorCode, LazyInfo, Problem};
 use vtl_cartridge::{Cartridge, Settings};
 use vtl_jobs::Failure;
-use vtl_migrate::{Lazies, Lazy, LazyRow};
+use vtl_migrate::{Lazies, Lazy, LazyRow, import_anew};
 use vtl_store::{OwnerId, Store, StoreError};
 use vtl_types::CartridgeId;
 
 use crate::daemon::{Daemon, internal};
+use crate::media::turn_switch;
 use crate::pools::Pool;
 
 /// How long a removal waits for who has the cartridge open to let go of it.
@@ -60,7 +61,7 @@ impl Part {
     pub(crate) fn whole(&self, now: &Cartridge) -> Result<Cartridge, String> {
         let mut whole = (self.again)()?;
         if let Some(on) = self.protect {
-            whole.set_write_protected(on).map_err(|error| error.to_string())?;
+            turn_switch(&mut whole, on)?;
         }
         whole.locate_object(now.position().object);
         Ok(whole)
@@ -87,8 +88,9 @@ pub(crate) fn row_if_read(lazies: &Lazies, store: &Store, id: CartridgeId) -> Op
 pub(crate) fn is_finished(store: &Store, id: CartridgeId) -> Result<(), String> {
     match Cartridge::inspect(store, id) {
         Ok(facts) if facts.unfinished => Err(format!(
-            "not all of cartridge {} is here, and what says where the rest is was not found; remove it, and import it once more",
-            facts.label
+            "not all of cartridge {} is here, and what says where the rest is was not found: {}",
+            facts.label,
+            import_anew(facts.label)
         )),
         Ok(_) => Ok(()),
         Err(error) => Err(error.to_string()),
@@ -137,10 +139,7 @@ impl Daemon {
         let told = |row: &LazyRow| match &row.wrong {
             Some(wrong) => Some((
                 format!("nothing of it is served: {wrong}"),
-                format!(
-                    "see vtl export verify; then vtl cartridge rm {}, and import it once more",
-                    row.label
-                ),
+                format!("see vtl export verify; then {}", import_anew(row.label)),
             )),
             None if is_at(row) => None,
             None => {

@@ -105,9 +105,7 @@ impl Shelf {
         is_finished(&store, row.id)?;
         let mut cartridge =
             Cartridge::load(&store, row.id, Settings::default()).map_err(|e| e.to_string())?;
-        if cartridge.write_protected() != row.write_protected {
-            cartridge.set_write_protected(row.write_protected).map_err(|e| e.to_string())?;
-        }
+        turn_switch(&mut cartridge, row.write_protected)?;
         let place = row.library.clone().map(|library| (library, row.place));
         if let Err(error) = cartridge.set_place(place) {
             warn!(label = %row.label, %error, "a cartridge could not be told its place; only a rebuild would miss it");
@@ -192,6 +190,20 @@ impl Shelf {
     }
 }
 
+/// Turns the write-protect switch of an open cartridge. What its pool does not take holds while it is open, and each load does it again: a pool that
+/// takes no writes can be read.
+///
+/// # Errors
+/// The switch is as it was.
+pub(crate) fn turn_switch(cartridge: &mut Cartridge, on: bool) -> Result<(), String> {
+    let Err(error) = cartridge.set_write_protected(on) else { return Ok(()) };
+    if cartridge.write_protected() != on {
+        return Err(error.to_string());
+    }
+    warn!(label = %cartridge.label(), %error, "a write-protect switch is turned, and its cartridge could not be told; only a rebuild would miss it");
+    Ok(())
+}
+
 /// Ten characters that follow from the cartridge's id.
 fn medium_serial(id: CartridgeId) -> String {
     hexadecimal(&id.0).chars().take(10).collect::<String>().to_uppercase()
@@ -237,8 +249,8 @@ impl CartridgeMedium {
         if let Some(part) = &mut self.part {
             return part.set_write_protected(on);
         }
-        if let Err(error) = self.cartridge.set_write_protected(on) {
-            warn!(label = %self.cartridge.label(), %error, "the write-protect switch is set at the next load");
+        if let Err(why) = turn_switch(&mut self.cartridge, on) {
+            warn!(label = %self.cartridge.label(), why, "the write-protect switch is set at the next load");
         }
     }
 

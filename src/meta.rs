@@ -217,9 +217,9 @@ impl SharedMeta {
     ///
     /// # Errors
     /// It is not durable.
-    pub fn note_kept(&self, id: CartridgeId, protection: Protection) -> Result<(), PersistFault> {
+    pub fn note_kept(&self, id: CartridgeId, protection: Protection) -> Result<(), MetaError> {
         let note = if protection.is_on() { note_of(protection) } else { Vec::new() };
-        self.device(KEPT).save(&crate::state::hexadecimal(&id.0), &note)
+        self.device(KEPT).write(&crate::state::hexadecimal(&id.0), &note)
     }
 
     /// A cartridge is gone. A note that stays behind does no harm.
@@ -283,6 +283,21 @@ impl DeviceState {
     fn key(&self, key: &str) -> [Value; 2] {
         [Value::Text(self.device.clone()), Value::Text(key.to_owned())]
     }
+
+    /// Saves a value; an empty one removes it.
+    fn write(&self, key: &str, value: &[u8]) -> Result<(), MetaError> {
+        let names = self.key(key);
+        self.meta.with(|meta| {
+            meta.transaction(|tx| {
+                tx.delete(&DEVICE_STATE, &names)?;
+                if !value.is_empty() {
+                    let [device, key] = names;
+                    tx.insert(&DEVICE_STATE, &[device, key, Value::Blob(value.to_vec())])?;
+                }
+                Ok(())
+            })
+        })
+    }
 }
 
 impl Persist for DeviceState {
@@ -300,18 +315,7 @@ impl Persist for DeviceState {
     }
 
     fn save(&mut self, key: &str, value: &[u8]) -> Result<(), PersistFault> {
-        let names = self.key(key);
-        let saved = self.meta.with(|meta| {
-            meta.transaction(|tx| {
-                tx.delete(&DEVICE_STATE, &names)?;
-                if !value.is_empty() {
-                    let [device, key] = names;
-                    tx.insert(&DEVICE_STATE, &[device, key, Value::Blob(value.to_vec())])?;
-                }
-                Ok(())
-            })
-        });
-        saved.map_err(|error: MetaError| {
+        self.write(key, value).map_err(|error| {
             tracing::error!(device = self.device, key, %error, "a device's state could not be saved");
             PersistFault
         })

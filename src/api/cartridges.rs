@@ -1,5 +1,7 @@
 //! Requests about cartridges.
 
+use std::sync::Arc;
+
 use vtl_api::{
     ApiError, CartridgeInfo, CartridgeOrder, CreateCartridges, Done, ErrorCode, ListCartridges,
     MoveCartridge, Paged, PlaceInfo, PlaceKind, RemoveCartridge, SetCartridge, TrashInfo,
@@ -281,17 +283,20 @@ impl Daemon {
         Ok(done(done_so_far.join("; "), vec![label.to_owned()]))
     }
 
+    /// The row first. A move that is under way may have read it before: the changer, who does one thing at a time, turns the medium's switch behind it.
+    /// Out of the vault a cartridge may be on its way into any library.
     fn set_write_protect(&self, cartridge: &Cartridge, on: bool) -> Answer<()> {
-        let changed = self
-            .meta
-            .change(|tx| vtl_library::set_write_protect(tx, cartridge.label, on))
-            .map_err(|e| refused(&e))?;
-        if let (Some(name), Place::Drive(number)) = (&changed.library, changed.place)
-            && let Some(bay) = self.library(name).and_then(|live| live.bay(number))
-        {
-            bay.unit
-                .call(move |drive| drive.medium_mut().map(|medium| medium.set_write_protected(on)))
-                .map_err(failed)?;
+        let label = cartridge.label;
+        let changed =
+            self.meta.change(|tx| vtl_library::set_write_protect(tx, label, on)).map_err(|e| refused(&e))?;
+        let libraries = self.libraries();
+        let may_have_it =
+            |live: &&Arc<LiveLibrary>| changed.library.as_ref().is_none_or(|name| *name == live.name);
+        for live in libraries.iter().filter(may_have_it) {
+            live.changer
+                .call(move |changer| changer.inventory_mut().follow_switch(label))
+                .map_err(failed)?
+                .map_err(|e| not_carried(&e))?;
         }
         Ok(())
     }
@@ -412,8 +417,102 @@ impl Daemon {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use scsi::{Fault, Medium as _};
+
     use super::*;
     use crate::daemon::tests::open;
+    use crate::library::Changer;
+
+    fn turn(daemon: &Daemon, label: &str, on: bool) {
+        let asked = SetCartridge { write_protect: Some(on), ..SetCartridge::default() };
+        daemon.cartridge_set(label, &asked).unwrap();
+    }
+
+    fn carry(daemon: &Daemon, label: &str, to: &str) {
+        daemon
+            .cartridge_move(label, &MoveCartridge { to: to.to_owned(), library: None, force: false })
+            .unwrap();
+    }
+
+    /// How a drive shows the switch of what is in it, and what it says to a filemark.
+    fn in_drive(daemon: &Daemon, number: u16) -> (bool, Result<(), Fault>) {
+        let drive = daemon.libraries()[0].bay(number).unwrap().unit;
+        let look = |medium: &mut crate::media::CartridgeMedium| {
+            (medium.facts().write_protected, medium.write_filemarks(1).map(drop))
+        };
+        drive.call(move |drive| drive.medium_mut().map(look)).unwrap().unwrap()
+    }
+
+    /// The switch is turned on while a move that has read the row waits for its drive, which is at something.
+    fn turn_under_way(daemon: &Arc<Daemon>, label: &str, from: Place, to: u16) {
+        let live = daemon.libraries()[0].clone();
+        let (end_work, work) = mpsc::channel::<()>();
+        live.bay(to).unwrap().unit.post(move |_| work.recv().unwrap());
+        let (planned, plan) = mpsc::channel();
+        let (name, moved): (LibraryName, Label) = (live.name.clone(), label.parse().unwrap());
+        let carry = move |changer: &mut Changer| {
+            changer.inventory_mut().carry(&[from], Force(false), |tx, gates| {
+                let done = vtl_library::move_label(tx, moved, Some(&name), Place::Drive(to), gates)?;
+                planned.send(()).unwrap();
+                Ok(vec![done])
+            })
+        };
+        std::thread::scope(|scope| {
+            let moving = scope.spawn(|| live.changer.call(carry).unwrap().unwrap());
+            plan.recv().unwrap();
+            let turning = scope.spawn(|| turn(daemon, label, true));
+            while !daemon.find(label).unwrap().write_protected {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            end_work.send(()).unwrap();
+            turning.join().unwrap();
+            assert_eq!(in_drive(daemon, to), (true, Err(Fault::WriteProtected)), "{from} to drive {to}");
+            moving.join().unwrap();
+        });
+    }
+
+    #[test]
+    fn a_switch_that_is_turned_while_a_move_is_under_way_holds_when_the_answer_is_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let daemon = open(folder.path(), &[]);
+        let label = "VTL001L8";
+        turn_under_way(&daemon, label, Place::Slot(1), 0);
+        turn(&daemon, label, false);
+        assert_eq!(in_drive(&daemon, 0), (false, Ok(())));
+        turn_under_way(&daemon, label, Place::Drive(0), 1);
+        carry(&daemon, label, "vault");
+        turn(&daemon, label, false);
+        // No library has it then, and any may be taking it.
+        turn_under_way(&daemon, label, Place::Vault, 0);
+        daemon.stop();
+    }
+
+    #[test]
+    fn a_tape_whose_switch_was_turned_in_its_slot_is_loaded_from_a_pool_that_takes_no_writes() {
+        let folder = tempfile::tempdir().unwrap();
+        let daemon = open(folder.path(), &[]);
+        let (on, off) = ("VTL001L8", "VTL002L8");
+        carry(&daemon, off, "drive:0");
+        turn(&daemon, off, true);
+        carry(&daemon, off, "slot:2");
+        let far = folder.path().join("far");
+        std::fs::create_dir(&far).unwrap();
+        daemon.pools.default().store.add_folder(&far).unwrap();
+        daemon.stop();
+        drop(daemon);
+        // Nobody names that folder: the pool is for reading.
+        let daemon = open(folder.path(), &["store.degraded=true"]);
+        turn(&daemon, on, true);
+        turn(&daemon, off, false);
+        carry(&daemon, on, "drive:0");
+        carry(&daemon, off, "drive:1");
+        assert_eq!(in_drive(&daemon, 0), (true, Err(Fault::WriteProtected)));
+        assert_eq!(in_drive(&daemon, 1), (false, Err(Fault::WriteProtected)), "by its pool");
+        daemon.stop();
+    }
 
     #[test]
     fn the_trash_says_since_when_and_until_when_and_another_removal_does_not_put_that_off() {

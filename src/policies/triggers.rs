@@ -196,10 +196,19 @@ impl Triggers {
 }
 
 fn problem(message: &str) -> Problem {
+    advised(message, "see the log")
+}
+
+/// With the inventory's own advice, when it has one.
+fn refused(message: &str, error: &LibraryError) -> Problem {
+    error.remedy().map_or_else(|| problem(message), |remedy| advised(message, &remedy))
+}
+
+fn advised(message: &str, remedy: &str) -> Problem {
     Problem {
         subject: "migrate.triggers".to_owned(),
         message: message.to_owned(),
-        remedy: "see the log; vtl cartridge export asks for one by hand".to_owned(),
+        remedy: format!("{remedy}; vtl cartridge export asks for one by hand"),
     }
 }
 
@@ -220,14 +229,14 @@ impl Daemon {
                 let pauses = libraries.into_iter().map(|(library, settings, rules)| {
                     problems.extend(rules.unreadable.iter().map(|why| problem(why)));
                     self.look_at(&library, &settings, &rules, now).unwrap_or_else(|why| {
-                        problems.push(problem(&format!("library {}: {why}", library.name)));
+                        problems.push(refused(&format!("library {}: {why}", library.name), &why));
                         None
                     })
                 });
                 pauses.flatten().min().unwrap_or(LOOK)
             }
             Err(error) => {
-                problems.push(problem(&error.to_string()));
+                problems.push(refused(&error.to_string(), &error));
                 LOOK
             }
         };
@@ -670,6 +679,18 @@ mod tests {
 
     fn one(number: u16, why: &str) -> (String, String) {
         (label(number).to_string(), why.to_owned())
+    }
+
+    #[test]
+    fn what_the_inventory_advises_stands_in_the_problem_that_it_makes() {
+        let damaged = || {
+            let row = vtl_meta::RowName { table: "policy_idle", key: "cartridge=01".to_owned() };
+            vtl_meta::MetaError::DamagedRow(row)
+        };
+        let told = refused("library lib0", &damaged().into());
+        assert_eq!(told.remedy, format!("{}; vtl cartridge export asks for one by hand", damaged().remedy()));
+        let fault_of_the_program = refused("library lib0", &LibraryError::Ids);
+        assert!(fault_of_the_program.remedy.starts_with("see the log; "), "{fault_of_the_program:?}");
     }
 
     #[test]

@@ -501,7 +501,8 @@ impl Cartridge {
         })
     }
 
-    /// Turns the write-protect switch; durable when it returns.
+    /// Turns the write-protect switch; durable when it returns. When the store refuses that, it is turned all the same as long as the cartridge is
+    /// open, and goes with the next commit: a tape that is to be protected takes no writes while its pool takes none of that.
     pub fn set_write_protected(&mut self, on: bool) -> Result<(), CartridgeError> {
         self.changeable()?;
         if self.head.write_protected == on {
@@ -716,7 +717,7 @@ impl Cartridge {
         let end = self.head.map.end();
         let at = self.cursor.at().object;
         let (objects, bytes) = (end.object - self.keep.object, end.byte - self.keep.byte);
-        let load_count = self.head.load_count;
+        let (load_count, write_protected) = (self.head.load_count, self.head.write_protected);
         // Only a cut is undone when nothing was added: the old tape is whole again and the position means what it did.
         if let Err(why) = self.load_committed() {
             self.broken = Some(format!("{error}; then, going back to the last commit: {why}"));
@@ -726,6 +727,8 @@ impl Cartridge {
         }
         self.changes.load_count = load_count != self.head.load_count;
         self.head.load_count = load_count;
+        self.changes.write_protected = write_protected != self.head.write_protected;
+        self.head.write_protected = write_protected;
         let why = error.to_string();
         let end_object = self.head.map.end().object;
         match error {

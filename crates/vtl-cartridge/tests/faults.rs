@@ -329,10 +329,38 @@ fn flush_fails_at(call: u64) -> bool {
         assert_eq!(tape.position().object, 1, "what could not be written moves nothing");
         assert_eq!(content(&mut tape).unwrap().objects, kept);
         assert_eq!(tape.host_attribute(0x0801), None);
-        assert!(!tape.write_protected());
+        assert!(tape.write_protected(), "what is to be protected is, in memory at least");
+        assert!(matches!(tape.write_filemarks(1), Err(CartridgeError::WriteProtected)));
     }
     tape.close().unwrap();
     read_only
+}
+
+#[test]
+fn a_switch_that_could_not_be_made_durable_is_turned_all_the_same_and_goes_with_the_next_commit() {
+    let (mut refused, mut kept) = (0, 0);
+    for call in 0..40 {
+        let disk = new_tape(7);
+        let store = open_store(&disk).unwrap();
+        let mut tape = Cartridge::load(&store, ID, settings()).unwrap();
+        disk.fail_call(disk.calls() + call, Fault::Eio);
+        let turned = tape.set_write_protected(true);
+        disk.heal();
+        assert!(tape.write_protected(), "call {call}: {turned:?}");
+        assert!(matches!(tape.write_filemarks(1), Err(CartridgeError::WriteProtected)));
+        if turned.is_err() {
+            refused += 1;
+            match tape.set_host_attribute(0x0801, b"x") {
+                Ok(()) => {}
+                Err(CartridgeError::PoolReadOnly { .. }) => continue,
+                Err(error) => panic!("call {call}: {error}"),
+            }
+        }
+        kept += 1;
+        drop(tape);
+        assert!(Cartridge::inspect(&store, ID).unwrap().write_protected, "call {call}");
+    }
+    assert!(refused > 0 && kept > 0, "{refused} of 40 calls were refused, {kept} were kept");
 }
 
 #[test]

@@ -258,7 +258,7 @@ pub fn cartridge_by_id(tx: &Tx<'_>, id: CartridgeId) -> Result<Option<Cartridge>
     row.map(|row| read(&row, |id| library::by_id(tx, id))).transpose()
 }
 
-/// Moves the write-protect tab. The drive that holds the cartridge, if one does, sees it at the next load.
+/// Moves the write-protect tab. A drive that holds the cartridge, or is about to, has to be told.
 ///
 /// # Errors
 /// No such cartridge; it is being removed.

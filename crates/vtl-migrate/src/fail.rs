@@ -28,7 +28,7 @@ pub(crate) fn busy(message: impl Into<String>) -> Failure {
 }
 
 /// What helps against a fault of the program.
-const REPORT: &str = "restart vtld, and report what its log says";
+pub(crate) const REPORT: &str = "restart vtld, and report what its log says";
 
 pub(crate) fn inventory(error: &LibraryError) -> Failure {
     match error {

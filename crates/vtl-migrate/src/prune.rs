@@ -105,7 +105,10 @@ fn not_needed(world: &dyn World, remote: &str, folder: &str) -> Result<(), Failu
         Some(row) => Err(fail::permanent(
             "conflict",
             format!("{folder} is needed: {} is here in part, and the rest of it is there", row.label),
-            "let its import end, or remove the cartridge for good: vtl cartridge rm LABEL --now",
+            &format!(
+                "let its import end, or remove the cartridge for good: {}",
+                lazy::remove_for_good(row.label)
+            ),
         )),
     }
 }

@@ -243,7 +243,10 @@ fn not_needed(world: &dyn World, request: &RewrapRequest) -> Result<(), Failure>
     if let Some(row) = lazy.first() {
         return needed(
             &format!("{} is here in part, and the rest of it is there", row.label),
-            "let its import end, or remove the cartridge for good: vtl cartridge rm LABEL --now; then ask for the rewrap once more",
+            &format!(
+                "let its import end, or remove the cartridge for good: {}; then ask for the rewrap once more",
+                lazy::remove_for_good(row.label)
+            ),
         );
     }
     match importing(world, request)? {
@@ -262,7 +265,7 @@ fn importing(world: &dyn World, request: &RewrapRequest) -> Result<Option<JobId>
         Err(JobError::Meta(error)) => Err(error.into()),
         Err(error) => Ok(Err(error)),
     })?;
-    let jobs = jobs.map_err(|error| fail::temporary("internal", error.to_string(), "see the log"))?;
+    let jobs = jobs.map_err(|error| fail::temporary("internal", error.to_string(), fail::REPORT))?;
     let is_of_it = |job: &&Job| {
         // One that cannot be read runs nowhere.
         job.kind == IMPORT

@@ -80,6 +80,11 @@ fn begun(here: &Bench, remote: &Watched, manager: &Manager) -> JobId {
     id
 }
 
+/// The command that leaves nothing of the cartridge, as the client takes it.
+fn for_good() -> String {
+    format!("vtl cartridge rm {LABEL} --now --confirm {LABEL}")
+}
+
 fn objects(remote: &Watched) -> Vec<String> {
     let mut names: Vec<String> = remote.gets.lock().unwrap().iter().map(|(name, _)| name.clone()).collect();
     names.sort();
@@ -434,7 +439,11 @@ fn a_whole_that_is_not_what_its_manifest_says_is_served_no_more() {
     here.put_remote(remote.clone());
     let manager = here.start();
     let trouble = failed(&manager, import(&manager, true));
-    assert!(trouble.message.contains("BLAKE3") && trouble.remedy.unwrap().contains("vtl export verify"));
+    assert!(trouble.message.contains("BLAKE3"), "{trouble:?}");
+    let remedy = trouble.remedy.unwrap();
+    assert!(remedy.contains("vtl export verify"), "{remedy}");
+    // In the trash it would keep its label.
+    assert!(remedy.ends_with(&format!("{}, then import it once more", for_good())), "{remedy}");
     for _ in 0..2 {
         let mut drive = here.in_drive(LABEL);
         drive.locate_object(1);
@@ -458,6 +467,7 @@ fn what_is_here_in_part_keeps_its_folder_and_is_exported_when_it_is_whole() {
     let prune = json!({ "remote": "r", "folder": FOLDER, "confirm": FOLDER }).to_string();
     let trouble = failed(&manager, submit(&manager, PRUNE, None, &prune));
     assert!(trouble.message.contains(LABEL) && place.path().join(FOLDER).exists(), "{trouble:?}");
+    assert!(trouble.remedy.unwrap().ends_with(&for_good()));
     let export = submit(&manager, EXPORT, Some(LABEL), "{}");
     let waits =
         |job: &vtl_jobs::Job| job.trouble.as_ref().is_some_and(|why| why.message.contains("not all of"));
@@ -491,7 +501,8 @@ fn what_an_import_has_begun_with_is_not_rewrapped_before_that_has_ended() {
     let id = begun(&here, &remote, &manager);
     let trouble = refused();
     assert!(trouble.message.contains("VTL001L8 is here in part") && manifest() == before, "{trouble:?}");
-    assert!(trouble.remedy.unwrap().contains("let its import end"));
+    let remedy = trouble.remedy.unwrap();
+    assert!(remedy.contains("let its import end") && remedy.contains(&for_good()), "{remedy}");
     manager.resume(id).unwrap();
     done(&manager, id);
     done(&manager, submit(&manager, REWRAP, None, &request));

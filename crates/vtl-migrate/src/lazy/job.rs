@@ -23,7 +23,7 @@ use vtl_transfer::{Pace as _, Trouble};
 use vtl_types::{ByteCount, CartridgeId, Label};
 
 use super::kept::{self, Kept};
-use super::{Ended, Keep, Lazy, LazyRow, PIECE_BYTES, Unread, table};
+use super::{Ended, Keep, Lazy, LazyRow, PIECE_BYTES, Unread, import_anew, table};
 use crate::catalogue::{self, Origin, Row, StoredObject};
 use crate::fail;
 use crate::import::Home;
@@ -274,8 +274,8 @@ impl Lazy {
         let row = LazyRow { wrong: Some(text.clone()), ..self.row.clone() };
         change(&*self.world, |tx| Ok(table::put(tx, &row)?))?;
         self.end(Ended::Wrong(text.clone()));
-        let remedy = "vtl export verify tells which object; remove the cartridge, and import it once more";
-        Ok(fail::permanent("conflict", text, remedy))
+        let remedy = format!("vtl export verify tells which object; then {}", import_anew(self.row.label));
+        Ok(fail::permanent("conflict", text, &remedy))
     }
 
     fn settle(&self, store: &Store) -> Result<(), Failure> {

@@ -26,7 +26,7 @@ use vtl_cartridge::{Absent, CartridgeError};
 use vtl_jobs::Failure;
 use vtl_store::{Store, StoreError};
 use vtl_transfer::{Pace, Trouble};
-use vtl_types::CartridgeId;
+use vtl_types::{CartridgeId, Label};
 
 use crate::fail;
 use crate::job::{hex, read as look};
@@ -51,6 +51,17 @@ const RECENT: usize = 24;
 const LOOK: Duration = Duration::from_millis(100);
 /// A cartridge that somebody closes at this moment can be opened within so many looks.
 const CLOSING_LOOKS: u32 = 50;
+
+/// What helps against a part of a cartridge that is of no use. In the trash it would keep its label, and the import would be refused.
+#[must_use]
+pub fn import_anew(label: Label) -> String {
+    format!("{}, then import it once more", remove_for_good(label))
+}
+
+/// Only then its row goes, which says that the folder on the remote is needed.
+pub(crate) fn remove_for_good(label: Label) -> String {
+    format!("vtl cartridge rm {label} --now --confirm {label}")
+}
 
 /// All of one server.
 pub struct Lazies {
@@ -203,7 +214,7 @@ impl Lazy {
         let (kept, manifest) = open_kept(&store, row.pieces)?;
         if hex(&Sha256::digest(&manifest)) != row.manifest_sha256 {
             let text = format!("the manifest that was kept for {} is another one", row.label);
-            return Err(fail::permanent("internal", text, "remove the cartridge, and import it once more"));
+            return Err(fail::permanent("internal", text, &import_anew(row.label)));
         }
         let (manifest, signed) = Manifest::decode(&manifest, None).map_err(|error| fail::manifest(&error))?;
         let private = if manifest.sealed { Some(world.private_key(&row.keys)?) } else { None };
@@ -287,7 +298,7 @@ impl Lazy {
             Ended::Wrong(why) => Unread::Damaged(fail::permanent(
                 "conflict",
                 why.clone(),
-                "vtl export verify tells more; remove the cartridge, and import it once more",
+                &format!("vtl export verify tells more; then {}", import_anew(label)),
             )),
         }
     }
