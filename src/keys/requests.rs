@@ -55,24 +55,38 @@ impl Daemon {
         Ok(KeyText { name: name.to_owned(), pem: key.public_pem() })
     }
 
-    /// Forgets a key that nothing uses.
+    /// Forgets a key that nothing uses. One with a private part goes only by its name typed again.
     pub(crate) fn key_remove(&self, name: &str, request: &RemoveKey) -> Result<Done, ApiError> {
         let _one_at_a_time = lock(&self.changes);
         let name = given(name).map_err(refused)?;
         self.not_in_use(&name)?;
-        if request.confirm.as_deref() != Some(name.as_str()) {
-            let lost = match self.keys.any(name.as_str()).map(|key| key.sort()) {
-                Ok(Sort::Ed25519) => {
-                    "nothing is signed with it any more, and what it has signed is foreign here"
-                }
-                _ => "what was encrypted for it and has no other recipient can never be read again",
-            };
+        let why = match (request.confirm.as_deref(), self.lost_with(&name)) {
+            (Some(typed), _) if typed == name.as_str() => None,
+            (_, Some(lost)) => Some(format!("without key {name}, {lost}")),
+            (Some(typed), None) => Some(format!("key {name} is not '{}'", typed.escape_debug())),
+            (None, None) => None,
+        };
+        if let Some(why) = why {
             let remedy =
                 format!("see that the key is kept elsewhere, and type its name once more: --confirm {name}");
-            return Err(invalid(format!("without key {name}, {lost}"), &remedy).about("confirm"));
+            return Err(invalid(why, &remedy).about("confirm"));
         }
         self.keys.remove(&name).map_err(refused)?;
         Ok(Done { message: format!("key {name} is gone from this server"), names: vec![name.to_string()] })
+    }
+
+    /// What nobody can do any more without a key that may be the only one. A public part is no such key: whoever has the private one has it, too.
+    fn lost_with(&self, name: &GivenName) -> Option<&'static str> {
+        match self.keys.any(name.as_str()).map(|key| (key.is_private(), key.sort())) {
+            Ok((false, _)) => None,
+            Ok((true, Sort::Ed25519)) => {
+                Some("nothing is signed with it any more, and what it has signed is foreign here")
+            }
+            // Of one that cannot be read nobody knows what it is.
+            Ok((true, Sort::Rsa)) | Err(_) => {
+                Some("what was encrypted for it and has no other recipient can never be read again")
+            }
+        }
     }
 
     fn not_in_use(&self, name: &GivenName) -> Result<(), ApiError> {
@@ -161,4 +175,32 @@ pub(crate) fn refused(error: KeyRefused) -> ApiError {
         KeyRefused::Disk(_) => (ErrorCode::Internal, "check the disk of the state folder"),
     };
     ApiError::new(code, error.to_string(), remedy)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::tests::open;
+
+    #[test]
+    fn a_public_part_goes_without_its_name_typed_again_and_a_private_one_does_not() {
+        let (folder, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let daemon = open(folder.path(), &[]);
+        daemon.key_create("signer", &CreateKey::default()).unwrap();
+        let file = outside.path().join("signer.pem");
+        std::fs::write(&file, daemon.key_public("signer").unwrap().pem).unwrap();
+        let file = file.to_str().unwrap().to_owned();
+        daemon.key_import(&ImportKey { name: "site-a".to_owned(), file }).unwrap();
+
+        let remove = |name: &str, confirm: Option<&str>| {
+            daemon.key_remove(name, &RemoveKey { confirm: confirm.map(str::to_owned) })
+        };
+        for (name, confirm) in [("signer", None), ("signer", Some("site-a")), ("site-a", Some("signer"))] {
+            let refused = remove(name, confirm).unwrap_err();
+            assert_eq!(refused.field.as_deref(), Some("confirm"), "{name} {confirm:?}: {refused:?}");
+        }
+        remove("site-a", None).unwrap();
+        remove("signer", Some("signer")).unwrap();
+        assert!(daemon.key_list().unwrap().is_empty());
+    }
 }

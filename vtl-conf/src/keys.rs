@@ -471,7 +471,7 @@ pub const KEYS: &[Key] = &[
     key(
         "migrate.chunk_size",
         "\"10240m\"",
-        "write a size from 1m to 1t",
+        "write a size with its unit from 1m to 1t, such as \"10240m\"",
         "few objects for a full tape, and one that failed is not sent for days; each job stages as many as jobs.max_transfers, and one more",
     ),
     key(

@@ -313,6 +313,18 @@ const REFUSALS: &[(&str, &str)] = &[
         "vtl.toml:1: store.chunk_size = \"12k\": there is no such choice; write \"8k\", \"16k\", \"32k\" or \"64k\"",
     ),
     (
+        "migrate.chunk_size = 10485760",
+        "vtl.toml:1: migrate.chunk_size = 10485760: this has no unit; write a size with its unit from 1m to 1t, such as \"10240m\"",
+    ),
+    (
+        "migrate.chunk_size = \"10485760\"",
+        "vtl.toml:1: migrate.chunk_size = \"10485760\": this has no unit; write a size with its unit from 1m to 1t, such as \"10240m\"",
+    ),
+    (
+        "migrate.chunk_size = \"0m\"",
+        "vtl.toml:1: migrate.chunk_size = \"0m\": this is outside 1m to 1t; write a size with its unit from 1m to 1t, such as \"10240m\"",
+    ),
+    (
         "store.memory = \"16m\"",
         "vtl.toml:1: store.memory = \"16m\": this is outside 64m to 256g; write a size from 64m to 256g",
     ),

@@ -27,11 +27,15 @@ pub use export::{ExportArguments, ExportVerb, ImportArguments};
 pub use ingest::IngestArguments;
 pub use key::KeyVerb;
 pub use lab::LabVerb;
-pub use remote::RemoteVerb;
+pub use remote::{ObjectsOf, RemoteVerb};
+
+/// For scripts; docs/operations.md has them too.
+const EXIT_CODES: &str = "Exit codes: 0 done; 1 failed, or something is wrong that was asked about; 2 the command is not understood; \
+    4 nothing is done yet, it waits for a second person (vtl approval).";
 
 /// The client of a virtual tape library.
 #[derive(Parser)]
-#[command(name = "vtl", version)]
+#[command(name = "vtl", version, after_help = EXIT_CODES)]
 pub struct Cli {
     /// Where the API is.
     #[command(flatten)]
@@ -50,8 +54,8 @@ pub struct Connection {
     /// Address of the management API.
     #[arg(long, global = true, env = "VTL_API", default_value = "http://127.0.0.1:8460", value_name = "URL")]
     pub api: String,
-    /// File that holds the API token.
-    #[arg(long, global = true, env = "VTL_TOKEN_FILE", value_name = "FILE")]
+    /// File that holds the API token. Without it and --state, VTL_TOKEN_FILE names one, or VTL_TOKEN is the token; else it is that of `vtl login`.
+    #[arg(long, global = true, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
     /// File with the certificates of whoever vouches for the server, PEM; for an https address.
     #[arg(long, global = true, env = "VTL_CA_FILE", value_name = "FILE")]
@@ -333,7 +337,7 @@ pub enum StoreVerb {
     Key(StoreKeyVerb),
     /// Read every chunk and compare it with its hash.
     Check(OfPool),
-    /// Put damaged chunks back whose content is elsewhere in their pool.
+    /// Put damaged chunks back whose content is elsewhere in their pool; fails when something stays lost.
     Repair {
         /// And fetch from exports what is nowhere in the pool: a job.
         #[arg(long)]
@@ -946,6 +950,15 @@ impl Noun {
         matches!(self, Self::Audit(AuditVerb::Export))
     }
 
+    /// The objects to list, when the command is that.
+    #[must_use]
+    pub fn objects(&self) -> Option<ObjectsOf<'_>> {
+        match self {
+            Self::Remote(verb) => verb.objects(),
+            _ => None,
+        }
+    }
+
     /// The file to write, if one is named, when the command is to fetch a diagnostic bundle.
     #[must_use]
     pub fn bundle(&self) -> Option<Option<&Path>> {
@@ -1222,7 +1235,7 @@ fn repair(from_exports: bool, wait: bool, plan: bool, of: &OfPool) -> Call {
         (true, ..) => (PLAN, Then::Print),
         (_, true, true) => (View::Repair, Then::Job),
         (_, true, false) => (View::JobLine, Then::Print),
-        _ => (View::Fields, Then::Print),
+        _ => (View::NoneOf("lost"), Then::Print),
     };
     Call { then, ..call(Method::Post, "/store/repair".to_owned(), Some(json!(body)), view) }
 }
@@ -1289,6 +1302,14 @@ fn parse_size(text: &str) -> Result<u64, Failure> {
     };
     let number: u64 = number.parse().map_err(|_| malformed())?;
     number.checked_mul(1 << shift).ok_or_else(malformed)
+}
+
+/// A size of what others may measure in megabytes: a number alone could be either.
+fn parse_size_with_unit(option: &str, text: &str) -> Result<u64, Failure> {
+    if text.parse::<u64>().is_ok() {
+        return Err(bad_value(option, text, "a whole number with its unit, k, m, g or t, such as 512m"));
+    }
+    parse_size(text)
 }
 
 fn absolute(path: &Path) -> Result<String, Failure> {
@@ -1465,6 +1486,28 @@ mod tests {
     fn a_size_becomes_bytes_in_the_request() {
         let body = request("vtl cartridge create SML001L8 --size 640m").body;
         assert_eq!(body.map(|b| b["size_bytes"].clone()), Some(json!(671_088_640)));
+    }
+
+    #[test]
+    fn the_size_of_objects_has_its_unit() {
+        let refused = |size: &str| {
+            let line = ["vtl", "cartridge", "export", "VTL001L8", "--chunk-size", size];
+            let Err(Failure::Local(told)) = Cli::try_parse_from(line).unwrap().command.call() else {
+                panic!("{size} was taken")
+            };
+            told
+        };
+        let told = refused("10485760");
+        assert!(told.contains("--chunk-size cannot be '10485760'") && told.contains("512m"), "{told}");
+        assert!(refused("x").contains("'x'"));
+    }
+
+    #[test]
+    fn what_a_repair_leaves_lost_is_looked_at_whether_it_is_a_job_or_not() {
+        let view =
+            |line: &str| Cli::try_parse_from(line.split_whitespace()).unwrap().command.call().unwrap().view;
+        assert!(matches!(view("vtl store repair"), View::NoneOf("lost")));
+        assert!(matches!(view("vtl store repair --from-exports --wait"), View::Repair));
     }
 
     #[test]

@@ -16,8 +16,13 @@ const PART: u32 = 50;
 /// Waits until the job with this number has ended; it must have been done.
 ///
 /// # Errors
-/// It was cancelled, it failed, or the API does not answer.
+/// None is named, it was cancelled, it failed, or the API does not answer.
 pub fn to_the_end(client: &Client, id: &Value, quiet: bool) -> Result<Value, Failure> {
+    if !id.is_u64() {
+        return Err(Failure::Local(
+            "the answer names no job to wait for; vtl job ls tells what runs".to_owned(),
+        ));
+    }
     let request = Request { method: Method::Get, path: format!("/jobs/{id}"), body: None };
     let (mut teller, begun) = (Teller::new(quiet), Instant::now());
     let [least, most] = ASK;
@@ -98,6 +103,16 @@ pub fn percent(job: &Value) -> Option<u64> {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn a_job_that_an_answer_does_not_name_is_not_asked_for() {
+        let (client, asked) = crate::http::tests::server(Vec::new());
+        let Err(Failure::Local(told)) = to_the_end(&client, &Value::Null, true) else {
+            panic!("of which job?")
+        };
+        assert!(told.contains("names no job"), "{told}");
+        assert!(asked.join().unwrap().is_empty());
+    }
 
     #[test]
     fn a_percentage_is_told_when_the_whole_is_known() {

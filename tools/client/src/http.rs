@@ -1,14 +1,14 @@
 //! Finding the API and talking to it.
 
-use std::fs;
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::Value;
+use ureq::http::StatusCode;
 use vtl_api::{ApiError, BASE, ErrorCode};
 
 use crate::command::Connection;
+use crate::token::Place;
 
 /// What a command asks of the API.
 pub struct Request {
@@ -40,7 +40,9 @@ pub enum Method {
 pub enum Failure {
     /// The API answered with an error.
     Api(ApiError),
-    /// Anything before that.
+    /// It is not done: it waits for a second person. The answer as it came ([`vtl_api::Waits`]).
+    Waits(Value),
+    /// There was no answer, or none that can be used.
     Local(String),
 }
 
@@ -59,6 +61,8 @@ pub struct Client {
     agent: ureq::Agent,
     base: String,
     token: String,
+    /// Where the token is from.
+    place: Place,
 }
 
 /// A good answer.
@@ -74,18 +78,16 @@ impl Client {
     /// # Errors
     /// There is no token.
     pub fn new(connection: &Connection) -> Result<Self, Failure> {
-        let token = match std::env::var("VTL_TOKEN") {
-            Ok(token) => token,
-            Err(_) => read_token(&token_path(connection))?,
-        };
+        let place = Place::find(connection);
+        let token = place.read()?;
         let base = format!("{}{BASE}", connection.api.trim_end_matches('/'));
-        Ok(Self { agent: agent(connection)?, base, token })
+        Ok(Self { agent: agent(connection)?, base, token, place })
     }
 
     /// Sends one request; gives the JSON of a good answer. Of a list, all pages. What makes something is done once, also when it has to be sent again.
     ///
     /// # Errors
-    /// The API's refusal, or that there is no API.
+    /// The API's refusal, that it waits for a second person, or that there is no API.
     pub fn send(&self, request: &Request) -> Result<Value, Failure> {
         let key = (request.method == Method::Post).then(made_up_key);
         let answer = self.persistent(request, &first_page(request), key.as_deref())?;
@@ -123,12 +125,18 @@ impl Client {
         if status.is_success() {
             return Ok(bytes);
         }
-        Err(Failure::Api(serde_json::from_slice(&bytes).unwrap_or_else(|_| ApiError {
+        Err(self.refusal(&url, status, &String::from_utf8_lossy(&bytes)))
+    }
+
+    /// What an answer says that is none of the good ones.
+    fn refusal(&self, url: &str, status: StatusCode, text: &str) -> Failure {
+        let refused = serde_json::from_str(text).unwrap_or_else(|_| ApiError {
             code: ErrorCode::Internal,
-            message: format!("{url} answered {status}"),
+            message: format!("{url} answered {status}: {}", text.trim()),
             remedy: None,
             field: None,
-        })))
+        });
+        Failure::Api(self.place.refused(refused))
     }
 
     /// Sends it again when the connection is lost and that does no harm.
@@ -188,14 +196,17 @@ impl Client {
             let json = serde_json::from_str(&text).map_err(|e| {
                 Failure::Local(format!("the answer of {url} is not JSON: {e}; is that address vtld's?"))
             });
-            return Ok(json.map(|json| Answer { json, next }));
+            return Ok(json.and_then(|json| good(status, json)).map(|json| Answer { json, next }));
         }
-        Ok(Err(Failure::Api(serde_json::from_str(&text).unwrap_or_else(|_| ApiError {
-            code: ErrorCode::Internal,
-            message: format!("{url} answered {status}: {}", text.trim()),
-            remedy: None,
-            field: None,
-        }))))
+        Ok(Err(self.refusal(url, status, &text)))
+    }
+}
+
+/// A good answer, unless it says that nothing is done yet.
+fn good(status: StatusCode, json: Value) -> Result<Value, Failure> {
+    match status {
+        StatusCode::ACCEPTED if json["approval"].is_string() => Err(Failure::Waits(json)),
+        _ => Ok(json),
     }
 }
 
@@ -261,34 +272,6 @@ fn next_page(link: &str) -> Option<&str> {
     (rest.trim() == "; rel=\"next\"" && path.starts_with('/')).then_some(path)
 }
 
-fn token_path(connection: &Connection) -> PathBuf {
-    let of_state = connection.state.as_ref().map(|state| state.join("api.token"));
-    let named = connection.token_file.clone().or(of_state);
-    let logged_in = || crate::login::kept_token().filter(|file| file.exists());
-    named.or_else(logged_in).unwrap_or_else(|| default_state().join("api.token"))
-}
-
-/// The state folder that vtld uses when it is not told another.
-fn default_state() -> PathBuf {
-    let xdg = std::env::var_os("XDG_STATE_HOME").map(|base| PathBuf::from(base).join("vtl"));
-    let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state/vtl"));
-    let system = PathBuf::from("/var/lib/vtl");
-    if system.join("api.token").exists() {
-        return system;
-    }
-    xdg.or_else(home).unwrap_or(system)
-}
-
-fn read_token(path: &std::path::Path) -> Result<String, Failure> {
-    let text = fs::read_to_string(path).map_err(|e| {
-        let path = path.display();
-        Failure::Local(format!(
-            "cannot read the API token {path}: {e}; name it with --token-file or its folder with --state"
-        ))
-    })?;
-    Ok(text.trim().to_owned())
-}
-
 /// Text for one segment of a path.
 #[must_use]
 pub fn segment(text: &str) -> String {
@@ -304,7 +287,7 @@ pub fn segment(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     use std::io::{BufRead, BufReader, Read, Write};
@@ -312,13 +295,22 @@ mod tests {
     use std::thread::JoinHandle;
 
     /// A server that gives these answers, one for each connection; an empty one is a lost connection. What it was asked comes back.
-    fn server(answers: Vec<&'static str>) -> (Client, JoinHandle<Vec<String>>) {
+    pub(crate) fn server(answers: Vec<String>) -> (Client, JoinHandle<Vec<String>>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let base = format!("http://{}{BASE}", listener.local_addr().unwrap());
         let asked =
-            std::thread::spawn(move || answers.into_iter().map(|answer| serve(&listener, answer)).collect());
+            std::thread::spawn(move || answers.iter().map(|answer| serve(&listener, answer)).collect());
         let config = ureq::Agent::config_builder().http_status_as_error(false).build();
-        (Client { agent: config.into(), base, token: "t".to_owned() }, asked)
+        let place = Place::File("/s/api.token".into());
+        (Client { agent: config.into(), base, token: "t".to_owned(), place }, asked)
+    }
+
+    /// An answer with this status line's end, these lines of the head, and this body.
+    pub(crate) fn answer(status: &str, head: &str, body: &str) -> String {
+        format!(
+            "HTTP/1.1 {status}\r\nConnection: close\r\n{head}Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
     }
 
     fn serve(listener: &TcpListener, answer: &str) -> String {
@@ -340,13 +332,15 @@ mod tests {
         head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
     }
 
-    const DONE: &str = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 13\r\n\r\n{\"done\":true}";
+    fn done() -> String {
+        answer("200 OK", "", "{\"done\":true}")
+    }
 
     #[test]
     fn all_pages_of_a_list_are_one_answer() {
         let (client, asked) = server(vec![
-            "HTTP/1.1 200 OK\r\nConnection: close\r\nLink: </api/v1/jobs?limit=1000&cursor=abc>; rel=\"next\"\r\nContent-Length: 5\r\n\r\n[1,2]",
-            "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 3\r\n\r\n[3]",
+            answer("200 OK", "Link: </api/v1/jobs?limit=1000&cursor=abc>; rel=\"next\"\r\n", "[1,2]"),
+            answer("200 OK", "", "[3]"),
         ]);
         let request = Request { method: Method::Get, path: "/jobs".to_owned(), body: None };
         assert_eq!(client.send(&request).unwrap(), serde_json::json!([1, 2, 3]));
@@ -356,8 +350,29 @@ mod tests {
     }
 
     #[test]
+    fn what_waits_for_a_second_person_is_no_answer_to_go_on_with() {
+        let waits = serde_json::json!({ "message": "approve it", "approval": "0123", "expires": "2026-11-27T00:00:00Z" });
+        let (client, asked) = server(vec![answer("202 Accepted", "", &waits.to_string())]);
+        let request = Request { method: Method::Post, path: "/exports/prune".to_owned(), body: None };
+        let Err(Failure::Waits(told)) = client.send(&request) else { panic!("nobody has approved it") };
+        assert_eq!(told, waits);
+        assert_eq!(asked.join().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_refused_token_is_named() {
+        let refusal = ApiError::new(ErrorCode::Unauthorized, "it is wrong", "send another");
+        let body = serde_json::json!(refusal).to_string();
+        let (client, asked) = server(vec![answer("401 Unauthorized", "", &body)]);
+        let request = Request { method: Method::Get, path: "/session".to_owned(), body: None };
+        let Err(Failure::Api(told)) = client.send(&request) else { panic!("the token is wrong") };
+        assert_eq!(told.message, "it is wrong; the token is the one in /s/api.token");
+        asked.join().unwrap();
+    }
+
+    #[test]
     fn what_makes_something_is_sent_again_with_the_same_key_when_the_connection_is_lost() {
-        let (client, asked) = server(vec!["", DONE]);
+        let (client, asked) = server(vec![String::new(), done()]);
         let request =
             Request { method: Method::Post, path: "/imports".to_owned(), body: Some(serde_json::json!({})) };
         assert_eq!(client.send(&request).unwrap(), serde_json::json!({ "done": true }));
@@ -369,7 +384,7 @@ mod tests {
 
     #[test]
     fn what_changes_something_without_a_key_is_not_sent_again() {
-        let (client, asked) = server(vec![""]);
+        let (client, asked) = server(vec![String::new()]);
         let request = Request { method: Method::Delete, path: "/jobs".to_owned(), body: None };
         let Err(Failure::Local(told)) = client.send(&request) else { panic!("there was no answer") };
         assert!(told.contains("no answer"), "{told}");

@@ -80,10 +80,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     match run(&cli) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            print::failure("impexp", &failure, cli.json);
-            ExitCode::FAILURE
-        }
+        Err(failure) => print::failure("impexp", &failure, cli.json),
     }
 }
 

@@ -11,16 +11,14 @@ use clap::{CommandFactory as _, Parser};
 use vtl_client::command::{Cli, Then, scrub_status};
 use vtl_client::follow::to_the_end;
 use vtl_client::http::{Client, Failure, Method, Request};
-use vtl_client::{lab, login, print, quadstor};
+use vtl_client::print::View;
+use vtl_client::{confirm, lab, login, objects, print, quadstor};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     match run(&cli) {
         Ok(code) => code,
-        Err(failure) => {
-            print::failure("vtl", &failure, cli.json);
-            ExitCode::FAILURE
-        }
+        Err(failure) => print::failure("vtl", &failure, cli.json),
     }
 }
 
@@ -30,7 +28,12 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
     }
     if let Some(arguments) = cli.command.login() {
         let file = login::log_in(&cli.connection, arguments)?;
-        print::text(&format!("logged in; the token is in {}", file.display()));
+        let message = format!("logged in; the token is in {}", file.display());
+        print::answer(
+            &serde_json::json!({ "message": message, "file": file.display().to_string() }),
+            &View::Message,
+            cli.json,
+        );
         return Ok(ExitCode::SUCCESS);
     }
     if let Some(verb) = cli.command.lab() {
@@ -49,7 +52,11 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
     if let Some(output) = cli.command.bundle().filter(|_| !cli.json) {
         return bundle(&client, output);
     }
-    let answer = client.send(&call.request)?;
+    if let Some(of) = cli.command.objects() {
+        objects::list(&client, &of, cli.json, &mut std::io::stdout().lock())?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let answer = confirm::send(&client, &call.request, cli.json)?;
     let answer = match call.then {
         Then::Print => answer,
         Then::Job => to_the_end(&client, &answer["id"], cli.json)?,

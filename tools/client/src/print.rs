@@ -24,6 +24,8 @@ pub enum View {
     Trial(&'static str, &'static str, &'static [&'static str]),
     /// One object: a line for each of its fields; fails when this one is false.
     Outcome(&'static str),
+    /// One object: a line for each of its fields; fails unless this one is 0.
+    NoneOf(&'static str),
     /// An array of objects: one line each, these columns; fails when `ok` of one is false.
     AllOk(&'static [&'static str]),
     /// Of one object only the array inside.
@@ -40,6 +42,8 @@ pub enum View {
     Text(&'static str),
     /// A message.
     Message,
+    /// What was approved: a job in one line, a message, or a line for each field.
+    Approved,
     /// The state of the system: decides the exit code too.
     Status,
     /// A check: fails when this array is not empty.
@@ -54,7 +58,7 @@ pub fn answer(answer: &Value, view: &View, json: bool) {
     }
     match view {
         View::Table(columns) | View::AllOk(columns) => table(answer, columns),
-        View::Fields | View::Outcome(_) => fields(answer, &[]),
+        View::Fields | View::Outcome(_) | View::NoneOf(_) => fields(answer, &[]),
         View::FieldsAndTable(inner, columns) | View::Findings(inner, columns) => {
             fields(answer, &[inner]);
             table(&answer[*inner], columns);
@@ -92,6 +96,16 @@ pub fn answer(answer: &Value, view: &View, json: bool) {
         }
         View::Text(field) => line(cell(&answer[*field]).trim_end()),
         View::Message => line(&cell(&answer["message"])),
+        View::Approved => approved(answer).iter().for_each(|text| line(text)),
+    }
+}
+
+/// An approved request answers as it would have without the rule.
+fn approved(answer: &Value) -> Vec<String> {
+    match (answer["message"].as_str(), answer["id"].is_u64() && answer["state"].is_string()) {
+        (Some(message), _) => vec![message.to_owned()],
+        (None, true) => vec![crate::follow::line(answer)],
+        (None, false) => lines_of_fields(answer, &[]),
     }
 }
 
@@ -102,6 +116,7 @@ pub fn exit_code(answer: &Value, view: &View) -> ExitCode {
         View::Status => answer["state"] == "ok",
         View::Findings(array, _) => answer[*array].as_array().is_none_or(Vec::is_empty),
         View::Trial(field, ..) | View::Outcome(field) => answer[*field] == true,
+        View::NoneOf(field) => answer[*field] == 0,
         View::AllOk(_) => answer.as_array().is_some_and(|all| all.iter().all(|one| one["ok"] == true)),
         View::Repair => answer["result"]["cartridges"]
             .as_array()
@@ -116,7 +131,8 @@ pub fn exit_code(answer: &Value, view: &View) -> ExitCode {
         | View::Export
         | View::Each(..)
         | View::Text(_)
-        | View::Message => true,
+        | View::Message
+        | View::Approved => true,
     };
     if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
@@ -126,15 +142,44 @@ pub fn text(text: &str) {
     line(text);
 }
 
-/// Prints a failure to standard error.
-pub fn failure(program: &str, failure: &Failure, json: bool) {
+/// The exit code of what waits for a second person. 1 is a failure, 2 a command that is not understood.
+pub const WAITS: u8 = 4;
+
+/// Prints why a command did not succeed: to standard error, or, when it waits for a second person, the answer that says so. The exit code.
+#[must_use]
+pub fn failure(program: &str, failure: &Failure, json: bool) -> ExitCode {
     match failure {
-        Failure::Api(error) if json => eprintln!("{}", serde_json::json!(error)),
-        Failure::Api(error) => {
-            eprintln!("{program}: {}", told(error));
+        Failure::Waits(answer) => {
+            line(&if json { answer.to_string() } else { waiting(answer) });
+            return ExitCode::from(WAITS);
         }
+        Failure::Api(error) if json => eprintln!("{}", serde_json::json!(error)),
+        Failure::Api(error) => eprintln!("{program}: {}", told(error)),
+        Failure::Local(message) if json => eprintln!("{}", local(message)),
         Failure::Local(message) => eprintln!("{program}: {message}"),
     }
+    ExitCode::FAILURE
+}
+
+/// What waits for a second person, for people.
+fn waiting(answer: &Value) -> String {
+    format!(
+        "{}\n  nothing is done yet; it can be approved until {}, and vtl approval show {} tells what became of it",
+        cell(&answer["message"]),
+        cell(&answer["expires"]),
+        cell(&answer["approval"])
+    )
+}
+
+/// What the API has not said, in the form of what it says.
+fn local(message: &str) -> Value {
+    serde_json::json!({
+        "type": "urn:vtl:error:client",
+        "title": "The client could not do it",
+        "detail": message,
+        "code": "client",
+        "message": message,
+    })
 }
 
 /// A refusal for people: what is wrong, and what to do about it. Where in the request it is would be in words of the API.
@@ -149,6 +194,11 @@ fn line(text: &str) {
 }
 
 fn table(rows: &Value, columns: &[&str]) {
+    lines_of_table(rows, columns, true).iter().for_each(|text| line(text));
+}
+
+/// The lines of a table, none when it has no rows. The titles may stand above already; columns are as wide as with them.
+pub(crate) fn lines_of_table(rows: &Value, columns: &[&str], with_titles: bool) -> Vec<String> {
     let rows: Vec<Vec<String>> = rows
         .as_array()
         .into_iter()
@@ -156,7 +206,7 @@ fn table(rows: &Value, columns: &[&str]) {
         .map(|row| columns.iter().map(|c| cell(find(row, c))).collect())
         .collect();
     if rows.is_empty() {
-        return;
+        return Vec::new();
     }
     let titles: Vec<String> =
         columns.iter().map(|c| c.rsplit('.').next().unwrap_or(c).to_uppercase()).collect();
@@ -164,19 +214,23 @@ fn table(rows: &Value, columns: &[&str]) {
         rows.iter().chain([&titles]).filter_map(|r| r.get(at)).map(|c| c.chars().count()).max().unwrap_or(0)
     };
     let widths: Vec<usize> = (0..columns.len()).map(width).collect();
-    for row in [&titles].into_iter().chain(&rows) {
-        let line: Vec<String> =
+    let shown = with_titles.then_some(&titles).into_iter().chain(&rows);
+    let line = |row: &Vec<String>| {
+        let cells: Vec<String> =
             row.iter().zip(&widths).map(|(text, width)| format!("{text:<width$}")).collect();
-        self::line(line.join("  ").trim_end());
-    }
+        cells.join("  ").trim_end().to_owned()
+    };
+    shown.map(line).collect()
 }
 
 fn fields(object: &Value, without: &[&str]) {
-    for (name, value) in object.as_object().into_iter().flatten() {
-        if !without.contains(&name.as_str()) {
-            line(&format!("{name}: {}", cell(value)));
-        }
-    }
+    lines_of_fields(object, without).iter().for_each(|text| line(text));
+}
+
+fn lines_of_fields(object: &Value, without: &[&str]) -> Vec<String> {
+    let shown =
+        object.as_object().into_iter().flatten().filter(|(name, _)| !without.contains(&name.as_str()));
+    shown.map(|(name, value)| format!("{name}: {}", cell(value))).collect()
 }
 
 fn inner_fields(object: &Value, inner: &str) {
@@ -239,7 +293,44 @@ mod tests {
     }
 
     #[test]
+    fn what_waits_for_a_second_person_is_told_with_what_comes_next_and_has_an_exit_code_of_its_own() {
+        let waits = json!({ "message": "approve it: vtl approval approve 01", "approval": "01", "expires": "2026-11-27" });
+        let told = waiting(&waits);
+        assert!(told.starts_with("approve it: vtl approval approve 01\n"), "{told}");
+        assert!(told.contains("until 2026-11-27") && told.contains("vtl approval show 01"), "{told}");
+        let code = failure("vtl", &Failure::Waits(waits), true);
+        assert_eq!(format!("{code:?}"), format!("{:?}", ExitCode::from(4)));
+    }
+
+    #[test]
+    fn what_was_approved_is_told_as_the_job_or_the_message_that_it_is() {
+        let job = json!({ "id": 7, "state": "queued", "done_bytes": 0, "total_bytes": 0 });
+        assert_eq!(approved(&job), ["job 7: queued"]);
+        assert_eq!(
+            approved(&json!({ "message": "cartridge X is gone", "names": [] })),
+            ["cartridge X is gone"]
+        );
+        assert_eq!(approved(&json!({ "readable": 1 })), ["readable: 1"]);
+    }
+
+    #[test]
+    fn a_failure_of_the_client_has_the_members_of_one_of_the_api() {
+        let told = local("no token");
+        assert_eq!((&told["code"], &told["message"]), (&json!("client"), &json!("no token")));
+        assert_eq!(told["detail"], told["message"]);
+    }
+
+    #[test]
     fn a_repair_that_left_something_fails() {
+        let left = |lost: u64| {
+            format!("{:?}", exit_code(&json!({ "healed": 1, "lost": lost }), &View::NoneOf("lost")))
+        };
+        assert_eq!(left(0), format!("{:?}", ExitCode::SUCCESS));
+        assert_eq!(left(1), format!("{:?}", ExitCode::FAILURE));
+    }
+
+    #[test]
+    fn a_repair_from_exports_that_left_something_fails() {
         let code = |cartridges: Value| {
             format!("{:?}", exit_code(&json!({ "result": { "cartridges": cartridges } }), &View::Repair))
         };

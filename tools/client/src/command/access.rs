@@ -165,7 +165,7 @@ pub enum ApprovalVerb {
         /// Its id.
         id: String,
     },
-    /// Have it done: another has asked for it.
+    /// Have it done: another has asked for it. Prints what it answers, such as the job that it has made.
     Approve {
         /// Its id.
         id: String,
@@ -179,8 +179,8 @@ pub enum ApprovalVerb {
 
 impl ApprovalVerb {
     pub(super) fn call(&self) -> Call {
-        let decide = |id: &str, verb: &str| {
-            call(Method::Post, format!("{}/{verb}", path("approvals", id)), None, View::Message)
+        let decide = |id: &str, verb: &str, view| {
+            call(Method::Post, format!("{}/{verb}", path("approvals", id)), None, view)
         };
         match self {
             Self::Ls => {
@@ -189,8 +189,8 @@ impl ApprovalVerb {
                 get("/approvals", View::Table(columns))
             }
             Self::Show { id } => get(&path("approvals", id), View::Fields),
-            Self::Approve { id } => decide(id, "approve"),
-            Self::Refuse { id } => decide(id, "refuse"),
+            Self::Approve { id } => decide(id, "approve", View::Approved),
+            Self::Refuse { id } => decide(id, "refuse", View::Message),
         }
     }
 }

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 use vtl_api::{ExportCartridge, FetchExport, ImportCartridge, PruneExports, RewrapExport, VerifyExport};
 
-use super::{Call, PLAN, Then, absolute, call, get, parse_size, path};
+use super::{Call, PLAN, Then, absolute, call, get, parse_size_with_unit, path};
 use crate::http::{Failure, Method, segment};
 use crate::print::View;
 
@@ -24,7 +24,7 @@ pub struct ExportArguments {
     /// Name of the Ed25519 key that signs it, or none.
     #[arg(long, value_name = "KEY")]
     sign_with: Option<String>,
-    /// The most that an object may have, such as 512m.
+    /// The most that an object may have, with its unit, such as 512m.
     #[arg(long, value_name = "SIZE")]
     chunk_size: Option<String>,
     /// What bytes are compressed with before they are encrypted.
@@ -144,7 +144,11 @@ impl ExportArguments {
             remote: self.remote.clone(),
             key: names(&self.key),
             sign_with: self.sign_with.clone(),
-            chunk_size_bytes: self.chunk_size.as_deref().map(parse_size).transpose()?,
+            chunk_size_bytes: self
+                .chunk_size
+                .as_deref()
+                .map(|size| parse_size_with_unit("--chunk-size", size))
+                .transpose()?,
             compress: self.compress.clone(),
             verify: self.verify.clone(),
             plan: self.plan,

@@ -1,6 +1,6 @@
 //! `vtl key`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use serde_json::json;
@@ -28,16 +28,16 @@ pub enum KeyVerb {
     Import {
         /// The file; a private key has mode 0600.
         file: PathBuf,
-        /// Its name from now on.
+        /// Its name from now on; the file's without its ending when left out.
         #[arg(long)]
-        name: String,
+        name: Option<String>,
     },
     /// Print the public part of a key, PEM.
     ExportPublic {
         /// Its name.
         name: String,
     },
-    /// Forget a key that nothing uses.
+    /// Forget a key that nothing uses. One with a private part wants its name once more, and asks for it at a terminal.
     Rm {
         /// Its name.
         name: String,
@@ -55,7 +55,8 @@ impl KeyVerb {
             }
             Self::Create { name, sort } => post(path("keys", name), &CreateKey { sort: Some(sort.clone()) }),
             Self::Import { file, name } => {
-                post("/keys".to_owned(), &ImportKey { name: name.clone(), file: absolute(file)? })
+                let name = name.clone().map_or_else(|| name_of(file), Ok)?;
+                post("/keys".to_owned(), &ImportKey { name, file: absolute(file)? })
             }
             Self::ExportPublic { name } => get(&format!("{}/public", path("keys", name)), View::Text("pem")),
             Self::Rm { name, confirm } => {
@@ -64,6 +65,14 @@ impl KeyVerb {
             }
         })
     }
+}
+
+/// The name of a key that is given none.
+fn name_of(file: &Path) -> Result<String, Failure> {
+    let stem = file.file_stem().and_then(|stem| stem.to_str());
+    let nameless =
+        || Failure::Local(format!("the name of {} cannot be a key's; give one: --name K", file.display()));
+    stem.map(str::to_owned).ok_or_else(nameless)
 }
 
 #[cfg(test)]
@@ -86,6 +95,8 @@ mod tests {
         assert_eq!((remove.method, remove.path.as_str()), (Method::Delete, "/keys/off-site"));
         assert_eq!(remove.body, Some(json!({ "confirm": "off-site" })));
         assert_eq!(call("vtl key export-public off-site").request.path, "/keys/off-site/public");
-        assert!(Cli::try_parse_from(["vtl", "key", "import", "/keep/key.pem"]).is_err(), "it needs a name");
+        let nameless = call("vtl key import /keep/key.pem").request;
+        assert_eq!(nameless.body, Some(json!({ "name": "key", "file": "/keep/key.pem" })));
+        assert_eq!(call("vtl key rm off-site").request.body, Some(json!({})));
     }
 }

@@ -5,13 +5,13 @@ use serde_json::json;
 use vtl_api::CreateRemote;
 
 use super::{Call, call, get, parse_size, path, post};
-use crate::http::{Failure, Method, segment};
+use crate::http::{Failure, Method, Request, segment};
 use crate::print::View;
 
 /// Verbs of `vtl remote`.
 #[derive(Subcommand)]
 pub enum RemoteVerb {
-    /// List remotes; or the objects of one, or of a folder on it, 1000 at a time.
+    /// List remotes; or the objects of one, or of a folder on it.
     Ls {
         /// The remote, and perhaps a folder on it.
         #[arg(value_name = "REMOTE[/FOLDER]")]
@@ -179,6 +179,23 @@ impl NewRemote {
     }
 }
 
+/// Objects of a remote, or of a folder on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ObjectsOf<'a> {
+    /// The remote, and perhaps a folder on it: `REMOTE[/FOLDER]`.
+    pub what: &'a str,
+    /// Only those after this name on the remote.
+    pub after: Option<&'a str>,
+}
+
+impl ObjectsOf<'_> {
+    /// What asks for the first page of them.
+    #[must_use]
+    pub fn request(&self) -> Request {
+        Request { method: Method::Get, path: objects(self.what, self.after), body: None }
+    }
+}
+
 /// What lies there, and whether there is more.
 const OBJECTS: View = View::FieldsAndTable("objects", &["size_bytes", "name"]);
 
@@ -195,11 +212,20 @@ fn objects(what: &str, after: Option<&str>) -> String {
 }
 
 impl RemoteVerb {
+    /// The objects to list, when it is that.
+    pub(super) fn objects(&self) -> Option<ObjectsOf<'_>> {
+        match self {
+            Self::Ls { what: Some(what), after } => Some(ObjectsOf { what, after: after.as_deref() }),
+            _ => None,
+        }
+    }
+
     pub(super) fn call(&self) -> Result<Call, Failure> {
         Ok(match self {
             Self::Ls { what: None, .. } => {
                 get("/remotes", View::Table(&["name", "type", "place", "created"]))
             }
+            // There may be more pages: see `objects`.
             Self::Ls { what: Some(what), after } => get(&objects(what, after.as_deref()), OBJECTS),
             Self::Show { name } => get(&path("remotes", name), View::FieldsAndInner("settings")),
             Self::Create(new) => post("/remotes".to_owned(), &new.request()?),
