@@ -306,7 +306,7 @@ impl Daemon {
         is_near.then(|| Problem {
             subject: "certificate".to_owned(),
             message: format!("the certificate of the API ends at {}", crate::clock::rfc3339(ends_s)),
-            remedy: "renew it, then vtl system reload; for one made here: remove api.pem of the state folder, then vtl system reload"
+            remedy: "renew it (one made here: remove api.pem of the state folder), then: systemctl reload vtld (vtl system reload wants one that has not ended)"
                 .to_owned(),
         })
     }
@@ -956,7 +956,7 @@ pub(crate) fn invalid(message: String, remedy: &str) -> vtl_api::ApiError {
 const FREE_OR_ELSEWHERE: &str = "free space there, or name one on another disk";
 /// What helps when the server only reads where it was to write: the unit opens nothing but its state, as `docs/operations.md` has it.
 const OPEN_TO_VTLD: &str = "name one where vtld may write: its unit opens the state folder alone; \
-    add others as ReadWritePaths= (systemctl edit vtld), and restart vtld";
+    add others as ReadWritePaths=-/FOLDER (systemctl edit vtld), and restart vtld";
 
 /// The file or folder that `field` of a request names could not be read or written. `remedy` is for those errors that another path helps against.
 pub(crate) fn not_at(field: &str, told: String, blame: Blame, remedy: &str) -> vtl_api::ApiError {

@@ -28,7 +28,8 @@ fn ending(ends_s: u64, now_s: u64, ahead_s: u64) -> Option<Finding> {
         subject: "api".to_owned(),
         reading: Reading::Bad,
         message: format!("the certificate of the API {word} {}", rfc3339(ends_s)),
-        remedy: "put a new one in its place, then: vtl system reload".to_owned(),
+        remedy: "put a new one in its place, then: systemctl reload vtld (vtl system reload wants one that has not ended)"
+            .to_owned(),
     })
 }
 
@@ -327,6 +328,9 @@ mod tests {
         assert_eq!(before, "the certificate of the API ends 1970-01-12T13:46:40Z");
         let after = told(1_000_000).unwrap();
         assert_eq!(after, "the certificate of the API has ended 1970-01-12T13:46:40Z");
+        // No client talks to a server whose certificate has ended.
+        let remedy = ending(1_000_000, 1_000_000, 86_400).unwrap().remedy;
+        assert!(remedy.contains("then: systemctl reload vtld"), "{remedy}");
     }
 
     #[test]

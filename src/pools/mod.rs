@@ -727,7 +727,7 @@ mod tests {
     fn a_pool_that_is_in_use_or_not_opened_by_the_unit_has_a_remedy_of_its_own() {
         for (kind, part) in [
             (ErrorKind::ResourceBusy, "stop the other vtld"),
-            (ErrorKind::ReadOnlyFilesystem, "ReadWritePaths= (systemctl edit vtld)"),
+            (ErrorKind::ReadOnlyFilesystem, "ReadWritePaths=-/FOLDER (systemctl edit vtld)"),
         ] {
             let error = DiskError::new("lock", Path::new("/made-up"), kind.into());
             let remedy = NotOpened::Store(StoreError::Io(error)).refused(None).remedy.unwrap();

@@ -246,6 +246,40 @@ fn backup_and_restore_bring_the_inventory_back() {
 }
 
 #[test]
+fn a_copy_that_is_put_in_the_inventorys_place_by_hand_is_served_as_it_stands() {
+    let mut server = Server::start(&[]);
+    let folder = tempfile::tempdir().unwrap();
+    let copy = folder.path().join("copy.db");
+    server.api("POST", "/system/backup", &json!({ "file": copy }));
+    server.api("POST", "/cartridges/VTL001L8/move", &json!({ "to": "slot:20" }));
+    assert_eq!(server.stop(), Some(0));
+    // As docs/disaster.md has it: everything of the old one goes away first.
+    let state = server.state();
+    for entry in fs::read_dir(&state).unwrap() {
+        let name = entry.unwrap().file_name();
+        if name.to_str().unwrap().starts_with("inventory.") {
+            fs::rename(state.join(&name), folder.path().join(&name)).unwrap();
+        }
+    }
+    fs::copy(&copy, state.join("inventory.db")).unwrap();
+    server.start_again();
+    assert_eq!(server.get("/cartridges/VTL001L8")["place"], json!({ "kind": "slot", "number": 1 }));
+}
+
+#[test]
+fn a_label_whose_data_went_with_the_store_can_be_given_again_once_it_is_removed() {
+    let mut server = Server::start(&[]);
+    assert_eq!(server.stop(), Some(0));
+    let state = server.state();
+    fs::rename(state.join("store"), state.join("store-lost")).unwrap();
+    server.start_again();
+    let told = server.get("/system/status").to_string();
+    assert!(told.contains("the store has no data of it"), "{told}");
+    server.api("DELETE", "/cartridges/VTL001L8", &json!({ "now": true, "confirm": "VTL001L8" }));
+    server.api("POST", "/cartridges", &json!({ "label": "VTL001L8" }));
+}
+
+#[test]
 fn a_copy_of_the_inventory_wants_an_absolute_path() {
     let server = Server::start(&[]);
     for request in ["/system/backup", "/system/restore"] {

@@ -57,12 +57,18 @@ fn get(server: &Server, pem: &str) -> Option<u16> {
 
 /// A certificate for localhost and its key, in two files.
 fn write_pair(folder: &Path) -> String {
-    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    write_made(folder, &rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap())
+}
+
+/// The same, as is wanted.
+fn write_made(folder: &Path, wanted: &rcgen::CertificateParams) -> String {
+    let pair = rcgen::KeyPair::generate().unwrap();
+    let pem = wanted.self_signed(&pair).unwrap().pem();
     let (cert, key) = (folder.join("cert.pem"), folder.join("key.pem"));
-    fs::write(&cert, made.cert.pem()).unwrap();
-    fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    fs::write(&cert, &pem).unwrap();
+    fs::write(&key, pair.serialize_pem()).unwrap();
     fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
-    made.cert.pem()
+    pem
 }
 
 fn with_files(folder: &Path) -> String {
@@ -151,6 +157,23 @@ fn a_renewed_certificate_is_shown_after_a_reload_and_a_wrong_one_never() {
     assert_eq!(status, 400, "{answer}");
     assert!(answer.contains("cert.pem"), "{answer}");
     assert_eq!(get(&server, &new), Some(200));
+}
+
+#[test]
+fn a_certificate_near_its_end_is_told_with_what_reads_a_new_one_when_no_client_talks_to_the_old_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = with_files(folder.path());
+    let mut wanted = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
+    let soon = jiff::Zoned::now().date().saturating_add(jiff::Span::new().days(3));
+    let (month, day) = (soon.month().unsigned_abs(), soon.day().unsigned_abs());
+    wanted.not_after = rcgen::date_time_ymd(soon.year().into(), month, day);
+    let pem = write_made(folder.path(), &wanted);
+    let server = Server::start_at(folder.path(), &["--config", &config]);
+    let bearer = format!("Authorization: Bearer {}\r\n", server.token());
+    let (status, answer) = ask(&server, &pem, "GET", "/system/status", &bearer, &Value::Null).unwrap();
+    assert_eq!(status, 200, "{answer}");
+    assert!(answer.contains("the certificate of the API ends at "), "{answer}");
+    assert!(answer.contains("then: systemctl reload vtld"), "{answer}");
 }
 
 #[test]

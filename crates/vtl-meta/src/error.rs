@@ -93,7 +93,12 @@ const REBUILD: &str = "stop vtld, move inventory.db* of the state folder away an
                        if there is a copy, then vtl system restore FILE and restart vtld (docs/disaster.md)";
 
 /// It may be the program that is wrong and not the file: nobody is sent to give the inventory up for that.
-const REPORT: &str = "run the version that was used before, and report what its log says; with a copy: vtl system restore FILE";
+const REPORT: &str = "run the version that was used before, and report what its log says; if that one takes the inventory no more, and there is a copy: \
+                      stop vtld and put the copy in its place (docs/disaster.md)";
+
+/// The newer program would bring a copy that it puts back to its own version.
+const GO_BACK: &str = "start that newer version; or, with a copy made before the upgrade: stop vtld, move inventory.* of the state folder away, \
+                       put the copy there as inventory.db, and start this version (docs/operations.md)";
 
 impl fmt::Display for MetaError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -146,7 +151,7 @@ impl MetaError {
             Self::LooseMode { path, .. } => return format!("chmod 600 {}", path.display()),
             Self::NotOurs { .. } => "move it away, or use another state folder",
             Self::Empty(_) => "name what vtl system backup has written",
-            Self::Newer { .. } => "start that newer version, or restore a copy made before the upgrade",
+            Self::Newer { .. } => GO_BACK,
             Self::MigrationChanged { .. } => "run the version that was used before, and report it",
             Self::Damaged { .. } | Self::DamagedRow(_) => REBUILD,
             Self::Sqlite(source) if crate::file::not_a_database(source) => REBUILD,
