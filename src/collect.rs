@@ -135,9 +135,9 @@ impl Daemon {
         let _one_at_a_time = lock(&self.changes);
         let owners: BTreeSet<OwnerId> = pool.store.owners().into_iter().collect();
         let mut listed = self.listed_in(&pool.name)?;
-        let now = crate::clock::unix_seconds();
+        let now = self.retention.now();
         let wanted =
-            |one: &Cartridge| one.state == CartridgeState::Normal || !self.trash_time_is_over(one, now);
+            |one: &Cartridge| one.state == CartridgeState::Normal || !self.trash_time_is_over(one.id, now);
         listed.retain(|one| !owners.contains(&OwnerId(one.id.0)) && wanted(one));
         Ok(listed.into_iter().map(|one| one.label).collect())
     }

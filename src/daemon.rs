@@ -42,6 +42,7 @@ use crate::state::{StateFolder, hexadecimal};
 use crate::survey::{Seen, Sight};
 use crate::target::{Lun, Target};
 use crate::tls::Tls;
+use crate::trash;
 use crate::unit::Unit;
 
 /// What an empty state begins with (the surface that stays).
@@ -55,8 +56,6 @@ const FIRST_START_DONE: &str = "first-start-done";
 pub const CHANGER_PROFILE: &str = "ibm-03584l32";
 /// Personality of its drives.
 pub const DRIVE_PROFILE: &str = "ibm-ult3580-td8";
-/// How long a removed cartridge stays in the trash.
-pub const TRASH_SECONDS: u64 = 7 * 24 * 60 * 60;
 
 /// So long before its end the status names a certificate.
 const CERTIFICATE_NEAR_END_S: u64 = 14 * 24 * 60 * 60;
@@ -286,6 +285,7 @@ impl Daemon {
         problems.extend(self.policies.problems());
         problems.extend(self.alerts.problems());
         problems.extend(self.lazy_problems());
+        problems.extend(self.trash_problems());
         problems.extend(self.sessions.targets().iter().flat_map(|target| target.failures()).map(|failure| {
             Problem {
                 subject: failure.unit,
@@ -662,6 +662,7 @@ impl Daemon {
             .iter()
             .filter(|one| self.pools.of(one.id).is_ok())
             .for_each(|one| self.note_missing(one));
+        self.let_trash_of_copy_wait(&found.to_finish).map_err(|e| refused(&e))?;
         self.empty_trash(found.to_finish);
         Ok(())
     }
@@ -785,40 +786,6 @@ impl Daemon {
         Ok(())
     }
 
-    /// Frees what has been in the trash of a pool long enough, while the daemon runs.
-    pub(crate) fn empty_trash_now(&self, pool: &Pool) {
-        let _one_at_a_time = lock(&self.changes);
-        match self.listed_in(&pool.name) {
-            Ok(mut removing) => {
-                removing.retain(|one| one.state == CartridgeState::Removing);
-                self.empty_trash(removing);
-            }
-            Err(error) => warn!(%error, "what is in the trash cannot be read"),
-        }
-    }
-
-    /// The same with what is in it.
-    fn empty_trash(&self, removing: Vec<vtl_library::Cartridge>) {
-        let now = crate::clock::unix_seconds();
-        for cartridge in removing {
-            // What is in a pool that is not open waits for it: its space could not come back, and it would.
-            let due = self.trash_time_is_over(&cartridge, now) && self.pools.of(cartridge.id).is_ok();
-            if due && let Err(error) = self.destroy(&cartridge) {
-                warn!(label = %cartridge.label, message = error.advised(), "a removed cartridge is not freed yet");
-            }
-        }
-    }
-
-    /// When a removed cartridge is to go for good, in seconds since 1970. One without a note was not to wait.
-    pub(crate) fn trash_ends(&self, id: CartridgeId) -> Option<u64> {
-        self.meta.trashed_since(id).map(|since| since.saturating_add(TRASH_SECONDS))
-    }
-
-    /// Whether a removed cartridge is to go for good.
-    pub(crate) fn trash_time_is_over(&self, cartridge: &vtl_library::Cartridge, now_unix_s: u64) -> bool {
-        self.trash_ends(cartridge.id).is_none_or(|end| end <= now_unix_s)
-    }
-
     /// The second half of a removal: the store frees it, then the row goes.
     pub(crate) fn destroy(&self, cartridge: &vtl_library::Cartridge) -> Result<(), vtl_api::ApiError> {
         self.refuse_kept(cartridge)?;
@@ -836,13 +803,13 @@ impl Daemon {
             .change(|tx| {
                 rows::take_out(tx, cartridge.id)?;
                 vtl_migrate::lazy_forget(tx, cartridge.id)?;
+                trash::forget(tx, cartridge.id)?;
                 let mark = vtl_library::quarantined(tx, cartridge.id)?.filter(|_| data_stays);
                 vtl_library::finish_remove(tx, cartridge.id)?;
                 // What is listed again is in quarantine still.
                 mark.map_or(Ok(()), |why| vtl_library::quarantine(tx, cartridge.id, &why))
             })
             .map_err(|e| refused(&e))?;
-        self.meta.forget_trashed(cartridge.id);
         self.meta.forget_kept(cartridge.id);
         info!(label = %cartridge.label, "removed for good");
         Ok(())

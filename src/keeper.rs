@@ -364,7 +364,9 @@ fn gave_up_enough(pool: &Counts) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::daemon::{TRASH_SECONDS, tests::open};
+    use crate::daemon::tests::open;
+    use crate::kept::tests::Hands;
+    use crate::trash::{self, TRASH_SECONDS, Wait};
 
     const SECOND: Duration = Duration::from_secs(1);
     const GIB: u64 = 1 << 30;
@@ -482,18 +484,23 @@ mod tests {
     #[test]
     fn the_trash_is_emptied_while_the_daemon_runs_when_seven_days_are_over_and_not_before() {
         let folder = tempfile::tempdir().unwrap();
-        let daemon = open(folder.path(), &[]);
+        let hands = Hands::new();
+        let daemon = hands.daemon(folder.path());
         let pool = daemon.pools.default().clone();
         let labels = || daemon.trash().unwrap().iter().map(|one| one.label.to_string()).collect::<Vec<_>>();
-        let [first, second] = ["VTL001L8", "VTL002L8"].map(|label| begin_remove(&daemon, label));
-        let put_in = crate::clock::unix_seconds();
-        daemon.meta.note_trashed(first.id, put_in - TRASH_SECONDS).unwrap();
-        daemon.meta.note_trashed(second.id, put_in - TRASH_SECONDS + 3600).unwrap();
+        let put_in = |label: &str| {
+            let wait = Wait::from_now_on(daemon.retention.now());
+            daemon.meta.change(|tx| trash::put_in(tx, label.parse().unwrap(), wait)).unwrap()
+        };
+        put_in("VTL001L8");
+        hands.pass(3600);
+        put_in("VTL002L8");
+        hands.pass(TRASH_SECONDS - 3600);
         let owners = pool.store.owners().len();
         pool.keeper.turn(&daemon, &pool, Duration::ZERO);
         assert_eq!((labels(), pool.store.owners().len()), (vec!["VTL002L8".to_owned()], owners - 1));
 
-        daemon.meta.note_trashed(second.id, put_in - TRASH_SECONDS).unwrap();
+        hands.pass(3600);
         pool.keeper.turn(&daemon, &pool, TRASH_LOOK - SECOND);
         assert_eq!(labels().len(), 1, "it does not look all the time");
         pool.keeper.turn(&daemon, &pool, TRASH_LOOK);

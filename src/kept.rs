@@ -183,7 +183,7 @@ fn not_kept(cartridge: &Cartridge, error: &CartridgeError) -> ApiError {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::path::Path;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU64, Ordering};
@@ -191,35 +191,36 @@ mod tests {
     use super::*;
     use crate::daemon::tests::open_with;
     use crate::retention_clock::Reading;
+    use crate::trash::{self, Wait};
 
-    const DAY: u64 = 86_400;
-    const START: u64 = 20_000 * DAY;
+    pub(crate) const DAY: u64 = 86_400;
+    pub(crate) const START: u64 = 20_000 * DAY;
 
     /// A machine whose clock, run and time since boot are turned by hand.
     #[derive(Clone)]
-    struct Hands(Arc<[AtomicU64; 3]>);
+    pub(crate) struct Hands(Arc<[AtomicU64; 3]>);
 
     impl Hands {
-        fn new() -> Self {
+        pub(crate) fn new() -> Self {
             Self(Arc::new([AtomicU64::new(START), AtomicU64::new(1), AtomicU64::new(0)]))
         }
 
-        fn set_clock(&self, wall_s: u64) {
+        pub(crate) fn set_clock(&self, wall_s: u64) {
             self.0[0].store(wall_s, Ordering::Relaxed);
         }
 
         /// Time passes, and the clock shows it.
-        fn pass(&self, seconds: u64) {
+        pub(crate) fn pass(&self, seconds: u64) {
             self.0[0].fetch_add(seconds, Ordering::Relaxed);
             self.0[2].fetch_add(seconds, Ordering::Relaxed);
         }
 
-        fn boot(&self) {
+        pub(crate) fn boot(&self) {
             self.0[1].fetch_add(1, Ordering::Relaxed);
             self.0[2].store(0, Ordering::Relaxed);
         }
 
-        fn daemon(&self, folder: &Path) -> Arc<Daemon> {
+        pub(crate) fn daemon(&self, folder: &Path) -> Arc<Daemon> {
             let hands = self.clone();
             let read = move || {
                 let [wall_s, boot, since_boot_s] =
@@ -353,6 +354,7 @@ mod tests {
             // As an older copy of the inventory might have it.
             let going =
                 daemon.meta.change(|tx| vtl_library::begin_remove(tx, label.parse().unwrap())).unwrap();
+            daemon.meta.change(|tx| Ok(trash::note(tx, going.id, Wait::Not)?)).unwrap();
             assert_eq!(daemon.destroy(&going).unwrap_err().code, ErrorCode::Conflict);
             daemon.empty_trash_now(daemon.pools.default());
             let owner = vtl_store::OwnerId(going.id.0);

@@ -55,6 +55,7 @@ mod tape_device;
 mod tape_map;
 mod target;
 mod tls;
+mod trash;
 mod unit;
 mod used;
 mod web;

@@ -48,8 +48,9 @@ const DEVICES: Module = Module {
 
 /// Whose state the daemon's own notes are.
 const DAEMON: &str = "vtld";
-const TRASH: &str = "trash";
 const KEPT: &str = "kept";
+/// Flag of a copy of the inventory that was staged, until a start has put right what is old in it.
+pub(crate) const PUT_BACK: &str = "put-back";
 
 static MODULES: [Module; 12] = [
     vtl_library::MODULE,
@@ -82,8 +83,8 @@ impl SharedMeta {
         Meta::open(path, &MODULES).map(|meta| Self(Arc::new(Mutex::new(meta))))
     }
 
-    /// Looks at a file that must hold an inventory: its structure, its schema, which becomes the newest, and the sum of each row. It stands alone
-    /// afterwards.
+    /// Looks at a copy of an inventory: its structure, its schema, which becomes the newest, and the sum of each row. It stands alone afterwards, with
+    /// the flag [`PUT_BACK`].
     ///
     /// # Errors
     /// See [`Meta::open_existing`] and [`Meta::close`]; the first row that is damaged.
@@ -91,7 +92,10 @@ impl SharedMeta {
         let mut meta = Meta::open_existing(path, &MODULES)?;
         match meta.damaged_rows()?.into_iter().next() {
             Some(row) => Err(MetaError::DamagedRow(row)),
-            None => meta.close(),
+            None => {
+                meta.transaction(|tx| put_flag(tx, PUT_BACK))?;
+                meta.close()
+            }
         }
     }
 
@@ -124,8 +128,7 @@ impl SharedMeta {
     /// # Errors
     /// The file cannot be read.
     pub fn flag(&self, flag: &str) -> Result<bool, MetaError> {
-        let key = [Value::Text(DAEMON.to_owned()), Value::Text(flag.to_owned())];
-        self.with(|meta| meta.read(|tx| Ok(tx.get(&DEVICE_STATE, &key)?.is_some())))
+        self.with(|meta| meta.read(|tx| Ok(tx.get(&DEVICE_STATE, &flag_key(flag))?.is_some())))
     }
 
     /// Notes `flag`.
@@ -133,14 +136,7 @@ impl SharedMeta {
     /// # Errors
     /// It is not durable.
     pub fn set_flag(&self, flag: &str) -> Result<(), MetaError> {
-        let key = [Value::Text(DAEMON.to_owned()), Value::Text(flag.to_owned())];
-        self.with(|meta| {
-            meta.transaction(|tx| {
-                tx.delete(&DEVICE_STATE, &key)?;
-                let [device, key] = key;
-                tx.insert(&DEVICE_STATE, &[device, key, Value::Blob(vec![1])])
-            })
-        })
+        self.with(|meta| meta.transaction(|tx| put_flag(tx, flag)))
     }
 
     /// Takes the note of `flag` back.
@@ -148,8 +144,7 @@ impl SharedMeta {
     /// # Errors
     /// It is not durable.
     pub fn clear_flag(&self, flag: &str) -> Result<(), MetaError> {
-        let key = [Value::Text(DAEMON.to_owned()), Value::Text(flag.to_owned())];
-        self.with(|meta| meta.transaction(|tx| tx.delete(&DEVICE_STATE, &key).map(drop)))
+        self.with(|meta| meta.transaction(|tx| drop_flag(tx, flag)))
     }
 
     /// Addresses to listen on beside those of the configuration.
@@ -186,25 +181,6 @@ impl SharedMeta {
     pub fn forget_portal(&self, address: SocketAddr) -> Result<bool, MetaError> {
         let row = [Value::Text(address.to_string())];
         self.with(|meta| meta.transaction(|tx| tx.delete(&PORTALS, &row)))
-    }
-
-    /// When a cartridge went to the trash, in seconds since 1970.
-    pub fn trashed_since(&self, id: CartridgeId) -> Option<u64> {
-        let bytes = self.device(TRASH).load(&crate::state::hexadecimal(&id.0))?;
-        Some(u64::from_le_bytes(bytes.try_into().ok()?))
-    }
-
-    /// A cartridge goes to the trash now.
-    ///
-    /// # Errors
-    /// It is not durable.
-    pub fn note_trashed(&self, id: CartridgeId, unix_seconds: u64) -> Result<(), PersistFault> {
-        self.device(TRASH).save(&crate::state::hexadecimal(&id.0), &unix_seconds.to_le_bytes())
-    }
-
-    /// A cartridge is no longer in the trash. A note that stays behind does no harm.
-    pub fn forget_trashed(&self, id: CartridgeId) {
-        let _harmless = self.device(TRASH).save(&crate::state::hexadecimal(&id.0), &[]);
     }
 
     /// What a cartridge was last known to be kept by.
@@ -253,6 +229,67 @@ impl Ledger for SharedMeta {
     fn read(&self, work: &mut dyn FnMut(&Tx<'_>) -> Result<(), JobError>) -> Result<(), JobError> {
         self.with(|meta| meta.read(|tx| work(tx)))
     }
+}
+
+fn flag_key(flag: &str) -> [Value; 2] {
+    [Value::Text(DAEMON.to_owned()), Value::Text(flag.to_owned())]
+}
+
+/// Notes `flag` in this transaction.
+fn put_flag(tx: &mut Tx<'_>, flag: &str) -> Result<(), MetaError> {
+    let key = flag_key(flag);
+    tx.delete(&DEVICE_STATE, &key)?;
+    let [device, key] = key;
+    tx.insert(&DEVICE_STATE, &[device, key, Value::Blob(vec![1])])
+}
+
+/// Takes the note of `flag` back in this transaction.
+pub(crate) fn drop_flag(tx: &mut Tx<'_>, flag: &str) -> Result<(), MetaError> {
+    tx.delete(&DEVICE_STATE, &flag_key(flag)).map(drop)
+}
+
+fn number_key(word: &str, id: CartridgeId) -> [Value; 2] {
+    [Value::Text(word.to_owned()), Value::Text(crate::state::hexadecimal(&id.0))]
+}
+
+fn number_in(row: &Row) -> Result<u64, MetaError> {
+    let value: Vec<u8> = row.get("value")?;
+    let bytes: [u8; 8] = value.try_into().map_err(|_| row.damaged())?;
+    Ok(u64::from_le_bytes(bytes))
+}
+
+/// The number that the daemon keeps of a cartridge under this word.
+///
+/// # Errors
+/// A damaged row, or one that holds no number; a failure of the file.
+pub(crate) fn number(tx: &Tx<'_>, word: &str, id: CartridgeId) -> Result<Option<u64>, MetaError> {
+    tx.get(&DEVICE_STATE, &number_key(word, id))?.map(|row| number_in(&row)).transpose()
+}
+
+/// Looks whether each number under this word can be read.
+///
+/// # Errors
+/// The first that cannot.
+pub(crate) fn look_at_numbers(tx: &Tx<'_>, word: &str) -> Result<(), MetaError> {
+    let rows = tx.find(&DEVICE_STATE, "device = ?1", &[Value::Text(word.to_owned())])?;
+    rows.iter().try_for_each(|row| number_in(row).map(drop))
+}
+
+/// Keeps this number of a cartridge under this word, in the place of the one before; or none.
+///
+/// # Errors
+/// A failure of the file.
+pub(crate) fn set_number(
+    tx: &mut Tx<'_>,
+    word: &str,
+    id: CartridgeId,
+    number: Option<u64>,
+) -> Result<(), MetaError> {
+    let key = number_key(word, id);
+    tx.delete(&DEVICE_STATE, &key)?;
+    let Some(number) = number else { return Ok(()) };
+    let [device, key] = key;
+    tx.insert(&DEVICE_STATE, &[device, key, Value::Blob(number.to_le_bytes().to_vec())])
 }
 
 /// `docs/formats/inventory.md`: 1 hold, 8 retained until, 8 release, 8 count.

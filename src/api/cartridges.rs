@@ -15,11 +15,12 @@ use super::page::{Cursor, Page, Wanted};
 use super::route::{Nothing, Route, delete, field, get, list, patch, post};
 use super::{Answer, done, failed, not_carried, parse, refused};
 use crate::clock::rfc3339;
-use crate::daemon::{Daemon, internal, invalid, lock};
+use crate::daemon::{Daemon, invalid, lock};
 use crate::exports::Beside;
 use crate::inventory::Force;
 use crate::kept::{Keep, parse_time};
 use crate::library::LiveLibrary;
+use crate::trash::{self, Wait};
 
 /// The order of the trash.
 const BY_LABEL: &str = "label";
@@ -357,14 +358,10 @@ impl Daemon {
         }
         let cartridge = self.find(label)?;
         self.refuse_kept(&cartridge)?;
-        let now = crate::clock::unix_seconds();
-        if !request.now && cartridge.state == CartridgeState::Normal {
-            self.meta
-                .note_trashed(cartridge.id, now)
-                .map_err(|_| internal("the trash could not be written"))?;
-        }
+        let now = self.retention.now();
+        let wait = if request.now { Wait::Not } else { Wait::from_now_on(now) };
         let going =
-            self.meta.change(|tx| vtl_library::begin_remove(tx, cartridge.label)).map_err(|e| refused(&e))?;
+            self.meta.change(|tx| trash::put_in(tx, cartridge.label, wait)).map_err(|e| refused(&e))?;
         if let Some(live) = cartridge.library.as_ref().and_then(|name| self.library(name)) {
             live.contents_changed();
         }
@@ -373,7 +370,7 @@ impl Daemon {
             self.destroy(&going)?;
             return Ok(done(format!("{label} is removed for good{left}"), vec![label.to_owned()]));
         }
-        let until = self.trash_ends(going.id).unwrap_or(now);
+        let until = self.trash_ends(going.id).unwrap_or(now.wall_s);
         Ok(done(format!("{label} is in the trash until {}", rfc3339(until)), vec![label.to_owned()]))
     }
 
@@ -393,7 +390,7 @@ impl Daemon {
             capacity_bytes: removed.capacity.0,
             used_bytes,
             generation: removed.label.media().generation.number(),
-            removed: self.meta.trashed_since(removed.id).map(rfc3339),
+            removed: self.trash_since(removed.id).map(rfc3339),
             until: self.trash_ends(removed.id).map(rfc3339),
         }
     }
@@ -402,15 +399,24 @@ impl Daemon {
     pub(super) fn cartridge_restore(&self, label: &str) -> Answer<Done> {
         let _one_at_a_time = lock(&self.changes);
         let label: Label = parse(label)?;
-        if self.find(label.as_str())?.state != CartridgeState::Removing {
+        let removed = self.find(label.as_str())?;
+        if removed.state != CartridgeState::Removing {
             return Err(ApiError::new(
                 ErrorCode::Conflict,
                 format!("{label} is not in the trash"),
                 "vtl cartridge trash shows what is there",
             ));
         }
-        let kept = self.meta.change(|tx| vtl_library::cancel_remove(tx, label)).map_err(|e| refused(&e))?;
-        self.meta.forget_trashed(kept.id);
+        if self.pools.of(removed.id).is_ok_and(|pool| !pool.has(removed.id)) {
+            return Err(ApiError::new(
+                ErrorCode::Conflict,
+                format!("{label} cannot be taken back: the store has no data of it"),
+                format!(
+                    "bring the store back from a copy, or give it up: vtl cartridge rm {label} --now --confirm {label}"
+                ),
+            ));
+        }
+        self.meta.change(|tx| trash::take_back(tx, label)).map_err(|e| refused(&e))?;
         Ok(done(format!("{label} is in the vault again"), vec![label.to_string()]))
     }
 }
@@ -520,7 +526,8 @@ mod tests {
         let daemon = open(folder.path(), &[]);
         daemon.cartridge_remove("VTL001L8", &RemoveCartridge::default()).unwrap();
         let id = daemon.find("VTL001L8").unwrap().id;
-        daemon.meta.note_trashed(id, 2_000_000_000).unwrap();
+        let later = Wait::Since { wall_s: 2_000_000_000, counted_s: Some(0) };
+        daemon.meta.change(|tx| Ok(trash::note(tx, id, later)?)).unwrap();
         let row = daemon.trash_list(&Paged::default()).unwrap().rows.remove(0);
         assert_eq!((row.label.as_str(), row.pool.as_str(), row.generation), ("VTL001L8", "default", 8));
         assert_eq!((row.capacity_bytes, row.used_bytes), (12_000_000_000_000, 0));
@@ -528,6 +535,32 @@ mod tests {
         assert_eq!(row.until.as_deref(), Some("2033-05-25T03:33:20Z"));
         let again = daemon.cartridge_remove("VTL001L8", &RemoveCartridge::default()).unwrap();
         assert_eq!(again.message, "VTL001L8 is in the trash until 2033-05-25T03:33:20Z");
+        daemon.stop();
+    }
+
+    #[test]
+    fn a_removal_at_once_that_is_cut_off_is_finished_at_the_next_start_also_from_the_trash() {
+        let folder = tempfile::tempdir().unwrap();
+        let daemon = open(folder.path(), &[]);
+        let label = "VTL001L8";
+        daemon.cartridge_remove(label, &RemoveCartridge::default()).unwrap();
+        let owner = OwnerId(daemon.find(label).unwrap().id.0);
+        let now = RemoveCartridge { now: true, confirm: Some(label.to_owned()) };
+        let store = daemon.pools.default().store.clone();
+        let in_use = store.open_stream(owner).unwrap();
+        daemon.cartridge_remove(label, &now).unwrap_err();
+        drop(in_use);
+        // The store has removed it, and the crash comes before its row goes.
+        store.remove(owner).unwrap();
+        drop(store);
+        let refused = daemon.cartridge_restore(label).unwrap_err();
+        assert_eq!(refused.code, ErrorCode::Conflict);
+        assert!(refused.message.contains("no data"), "{}", refused.message);
+        daemon.nothing_is_lost(daemon.pools.default()).unwrap();
+        daemon.stop();
+        drop(daemon);
+        let daemon = open(folder.path(), &[]);
+        assert_eq!(daemon.find(label).unwrap_err().code, ErrorCode::NotFound);
         daemon.stop();
     }
 

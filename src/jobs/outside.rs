@@ -23,6 +23,7 @@ use crate::keys::Sort;
 use crate::policies::still_goes;
 use crate::pools::Pool;
 use crate::remotes::RemoteRefused;
+use crate::trash::{self, Wait};
 
 /// So much of the staging folder's file system is left for others: as much as makes a pool low.
 const MARGIN_BYTES: u64 = crate::daemon::LOW_POOL_BYTES;
@@ -301,33 +302,43 @@ impl Daemon {
             self.meta.read(|tx| vtl_library::cartridge_by_id(tx, id)).map_err(|e| crate::api::refused(&e))?;
         let Some(cartridge) = found else { return Ok(()) };
         self.refuse_kept(&cartridge)?;
-        let label = cartridge.label;
         self.refuse_written(&cartridge, generation)?;
-        let going = self
-            .meta
-            .change(|tx| {
-                let place = vtl_library::cartridge(tx, label)?.place;
-                match here {
-                    Here::InVault if place != Place::Vault => Err(LibraryError::NotInVault { label, place }),
-                    Here::InVault => {
-                        still_goes(tx, id, label)?;
-                        vtl_library::begin_remove(tx, label)
-                    }
-                    Here::Anywhere => vtl_library::begin_remove(tx, label),
-                }
-            })
-            .map_err(|e| crate::api::refused(&e))?;
-        if let Some(live) = cartridge.library.as_ref().and_then(|name| self.library(name)) {
-            live.contents_changed();
-        }
+        let going = self.begin_deletion(&cartridge, here).map_err(|e| crate::api::refused(&e))?;
         // From here on no drive gets it; one may have had it since it was looked at.
         if let Err(written) = self.refuse_written(&cartridge, generation) {
             self.meta
-                .change(|tx| vtl_library::cancel_remove(tx, label))
+                .change(|tx| trash::take_back(tx, cartridge.label))
                 .map_err(|e| crate::api::refused(&e))?;
             return Err(written);
         }
+        self.meta.change(|tx| Ok(trash::note(tx, id, Wait::Not)?)).map_err(|e| crate::api::refused(&e))?;
         self.destroy(&going)
+    }
+
+    /// No drive gets the cartridge any more. Until it has been looked at once more it waits in the trash: a crash, which forgets the generation, leaves
+    /// it there.
+    fn begin_deletion(
+        &self,
+        cartridge: &vtl_library::Cartridge,
+        here: Here,
+    ) -> Result<vtl_library::Cartridge, LibraryError> {
+        let label = cartridge.label;
+        let wait = Wait::from_now_on(self.retention.now());
+        let going = self.meta.change(|tx| {
+            let place = vtl_library::cartridge(tx, label)?.place;
+            match here {
+                Here::InVault if place != Place::Vault => {
+                    return Err(LibraryError::NotInVault { label, place });
+                }
+                Here::InVault => still_goes(tx, cartridge.id, label)?,
+                Here::Anywhere => {}
+            }
+            trash::put_in(tx, label, wait)
+        })?;
+        if let Some(live) = cartridge.library.as_ref().and_then(|name| self.library(name)) {
+            live.contents_changed();
+        }
+        Ok(going)
     }
 
     fn refuse_written(
@@ -353,6 +364,32 @@ mod tests {
     use vtl_remote::FolderRemote;
 
     use super::*;
+    use crate::daemon::tests::open;
+
+    #[test]
+    fn a_deletion_after_an_export_that_a_crash_cuts_off_before_the_second_look_waits_in_the_trash() {
+        let folder = tempfile::tempdir().unwrap();
+        let daemon = open(folder.path(), &[]);
+        let label: Label = "VTL001L8".parse().unwrap();
+        let row = |daemon: &Daemon| daemon.meta.read(|tx| vtl_library::cartridge(tx, label));
+        let cartridge = row(&daemon).unwrap();
+        daemon.begin_deletion(&cartridge, Here::Anywhere).unwrap();
+        daemon.stop();
+        drop(daemon);
+        let daemon = open(folder.path(), &[]);
+        daemon.empty_trash_now(daemon.pools.default());
+        assert_eq!(row(&daemon).unwrap().state, vtl_library::CartridgeState::Removing);
+        assert!(daemon.pools.default().has(cartridge.id));
+        assert!(daemon.trash_ends(cartridge.id).is_some());
+        // The job goes on, and looks itself.
+        assert_eq!(
+            daemon.delete_exported(cartridge.id, 1, Here::Anywhere).unwrap_err().code,
+            ErrorCode::Conflict
+        );
+        daemon.delete_exported(cartridge.id, 0, Here::Anywhere).unwrap();
+        assert!(row(&daemon).is_err() && !daemon.pools.default().has(cartridge.id));
+        daemon.stop();
+    }
 
     #[test]
     fn a_job_whose_remote_is_on_a_disk_that_is_not_mounted_is_tried_again_later() {

@@ -171,7 +171,7 @@ pub struct TrashInfo {
     pub used_bytes: u64,
     /// LTO generation, such as 8.
     pub generation: u8,
-    /// When it was removed; none: it was to go at once, and goes as soon as its pool is open.
+    /// When it was removed; none: it goes as soon as its pool is open, or this cannot be read, which the status tells.
     pub removed: Option<String>,
     /// When it goes for good, give or take ten minutes; none as above.
     pub until: Option<String>,
