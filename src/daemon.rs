@@ -29,7 +29,7 @@ use crate::jobs::Jobs;
 use crate::keys::Keys;
 use crate::library::{LiveError, LiveLibrary, changers, personality};
 use crate::listeners::{Listeners, Wanted};
-use crate::media::{Shelf, ShelfHead};
+use crate::media::Shelf;
 use crate::meta::SharedMeta;
 use crate::policies::Policies;
 use crate::pools::{Pool, PoolError, Pools, SEE_DISK, rows, subject};
@@ -51,7 +51,7 @@ const FIRST_COUNTS: Counts = Counts { drives: 2, slots: 24, mailslots: 4 };
 const FIRST_LABEL: &str = "VTL001L8";
 const FIRST_CARTRIDGES: u32 = 10;
 /// Set when the default library has been made, or is not to be.
-const FIRST_START_DONE: &str = "first-start-done";
+pub(crate) const FIRST_START_DONE: &str = "first-start-done";
 /// Personality of a library that nobody chose another for.
 pub const CHANGER_PROFILE: &str = "ibm-03584l32";
 /// Personality of its drives.
@@ -177,6 +177,8 @@ impl Daemon {
         daemon.note_names();
         time_lost.into_iter().for_each(|problem| daemon.note_problem(problem));
         daemon.finish_halves().map_err(vtl_api::ApiError::advised)?;
+        daemon.state.note_compared();
+        daemon.tell_if_it_was_lost().map_err(vtl_api::ApiError::advised)?;
         daemon.first_start().map_err(vtl_api::ApiError::advised)?;
         daemon.check_doors().map_err(vtl_api::ApiError::advised)?;
         daemon.start_libraries()?;
@@ -531,7 +533,7 @@ impl Daemon {
     }
 
     /// The default library, if there is to be one; made when it is not there.
-    fn first_library(&self) -> Result<Option<LibraryName>, vtl_api::ApiError> {
+    pub(crate) fn first_library(&self) -> Result<Option<LibraryName>, vtl_api::ApiError> {
         if self.config().library.default == DefaultLibrary::None {
             return Ok(None);
         }
@@ -711,81 +713,6 @@ impl Daemon {
         Ok(())
     }
 
-    /// What the cartridges of a pool that the inventory does not list say of themselves.
-    fn unlisted_heads(&self, pool: &Pool, unlisted: Vec<CartridgeId>) -> Vec<ShelfHead> {
-        let mut heads = Vec::new();
-        for id in unlisted {
-            match self.shelf.head(pool, id) {
-                Ok(head) => heads.push(head),
-                Err(why) => self.note_problem(Problem {
-                    subject: hexadecimal(&id.0),
-                    message: format!("a cartridge that the inventory does not list cannot be read: {why}"),
-                    remedy: "its packs stay; see vtl system rebuild --plan".to_owned(),
-                }),
-            }
-        }
-        heads
-    }
-
-    /// Lists cartridges again. A blank one is an interrupted creation and goes, unless the whole inventory is lost: then nobody
-    /// can tell it from one that was in use.
-    fn take_in(&self, pools: &[Arc<Pool>], heads: Vec<ShelfHead>) -> Result<(), vtl_api::ApiError> {
-        let forget = |head: &ShelfHead| {
-            let its = pools.iter().filter(|pool| pool.name == head.pool);
-            its.for_each(|pool| forget_unused(pool, &[head.row.id]));
-        };
-        let first_start_done = self.meta.flag(FIRST_START_DONE).map_err(|e| refused(&e.into()))?;
-        let pieces = self.pieces()?;
-        let heads = heads.into_iter().filter(|head| !pieces.contains(&head.row.id));
-        let (unfinished, heads): (Vec<_>, Vec<_>) = heads.partition(|head| head.unfinished);
-        for head in unfinished {
-            info!(label = %head.row.label, "an import or ingest that was cut off is removed; its job begins anew");
-            forget(&head);
-        }
-        let inventory_is_lost = !first_start_done && heads.iter().any(|head| !head.blank);
-        let (blank, mut listed): (Vec<_>, Vec<_>) =
-            heads.into_iter().partition(|head| head.blank && !head.protection.is_on() && !inventory_is_lost);
-        for head in blank {
-            info!(label = %head.row.label, "a cartridge whose creation was interrupted is removed");
-            forget(&head);
-        }
-        if inventory_is_lost {
-            self.note_problem(Problem {
-                subject: "inventory".to_owned(),
-                message: "it was empty, and the store is not: it is made again from what the cartridges say"
-                    .to_owned(),
-                remedy:
-                    "see where the cartridges are; set drives and slots, CHAP and initiators as they were"
-                        .to_owned(),
-            });
-            self.first_library()?;
-        }
-        if !listed.is_empty() {
-            // The same order at every start, should two say the same place.
-            listed.sort_by_key(|head| head.row.label.to_string());
-            for head in listed.iter().filter(|head| head.protection.is_on()) {
-                self.meta
-                    .note_kept(head.row.id, head.protection)
-                    .map_err(|_| internal("what a cartridge is kept by could not be noted"))?;
-            }
-            let placed = self
-                .meta
-                .change(|tx| {
-                    listed.iter().try_for_each(|head| rows::put_in(tx, head.row.id, &head.pool))?;
-                    let rows: Vec<_> = listed.iter().map(|head| head.row.clone()).collect();
-                    vtl_library::rebuild(tx, &rows)
-                })
-                .map_err(|e| refused(&e))?;
-            for one in placed {
-                warn!(label = %one.head.label, place = %one.place, why = ?one.verdict, "a cartridge that the inventory did not list is back");
-            }
-        }
-        if inventory_is_lost {
-            self.meta.set_flag(FIRST_START_DONE).map_err(|e| refused(&e.into()))?;
-        }
-        Ok(())
-    }
-
     /// The second half of a removal: the store frees it, then the row goes.
     pub(crate) fn destroy(&self, cartridge: &vtl_library::Cartridge) -> Result<(), vtl_api::ApiError> {
         self.refuse_kept(cartridge)?;
@@ -871,7 +798,7 @@ fn owners(pool: &Arc<Pool>) -> Vec<CartridgeId> {
     pool.store.owners().into_iter().map(|owner| CartridgeId(owner.0)).collect()
 }
 
-fn forget_unused(pool: &Pool, ids: &[CartridgeId]) {
+pub(crate) fn forget_unused(pool: &Pool, ids: &[CartridgeId]) {
     for id in ids {
         if let Err(error) = pool.store.remove(OwnerId(id.0)) {
             warn!(%error, "a cartridge that was not made after all is removed at the next start");

@@ -51,6 +51,7 @@ mod sessions;
 mod spares;
 mod state;
 mod survey;
+mod take_in;
 mod tape_device;
 mod tape_map;
 mod target;
@@ -156,6 +157,7 @@ async fn serve(daemon: &Arc<Daemon>) -> Result<(), String> {
             .map_err(|e| format!("iscsi.listen: {e}"))?;
     }
     daemon.open_remembered().await?;
+    daemon.note_started();
     let mut tasks = Vec::new();
     let api_address = api.local_addr().map_err(|e| e.to_string())?;
     tasks.push(tokio::spawn(api::serve(api, daemon.clone())));

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::{FlockOperation, flock};
+use tracing::warn;
 use vtl_durable::RealDisk;
 use vtl_durable::sealed::{self, SealedError};
 use vtl_meta::MetaError;
@@ -139,6 +140,18 @@ impl StateFolder {
     /// See [`StateError`].
     pub(crate) fn put_restored(&self) -> Result<(), StateError> {
         put_restored(&self.path).map_err(|error| StateError::Io(self.path.clone(), error))
+    }
+
+    /// Whether the inventory was put back, and no start has compared it with the store yet: it may lack what is wanted.
+    pub(crate) fn is_just_restored(&self) -> bool {
+        self.path.join(RESTORED).exists()
+    }
+
+    /// A start has compared it. A mark that stays behind only makes the next start as careful as this one.
+    pub(crate) fn note_compared(&self) {
+        if let Err(error) = remove_if_there(&self.path.join(RESTORED)) {
+            warn!(file = RESTORED, %error, "a mark of the last restore cannot be removed");
+        }
     }
 
     /// The space kept for a start.
@@ -400,25 +413,52 @@ fn own(path: &Path) -> impl FnOnce(io::Error) -> NotStaged {
     move |error| NotStaged::Own(path, error)
 }
 
-/// A staged copy takes the inventory's place; the old one is kept beside it. Order: (1) side files of the copy before that one, (2) the old inventory
-/// moves onto it, (3) side files of the old inventory, also when a crash came after 2, and what a look at the staged copy left beside it, (4) the
-/// staged copy moves to its place. A crash between leaves the staged copy, and the next start goes on.
+/// A staged copy takes the inventory's place; the old one is kept beside it. Order: (1) the old inventory is kept, see [`keep_old`], (2) side files of the
+/// old inventory, also when a crash came after 1, and what a look at the staged copy left beside it, (3) the mark for the start that compares the copy
+/// with the store, (4) the staged copy moves to its place. A crash between leaves the staged copy, and the next start goes on.
 fn put_restored(folder: &Path) -> io::Result<()> {
-    let (staged, inventory, before) =
-        (folder.join(STAGED), folder.join(INVENTORY), folder.join(BEFORE_RESTORE));
+    let (staged, inventory) = (folder.join(STAGED), folder.join(INVENTORY));
     if !staged.exists() {
         return Ok(());
     }
     if inventory.exists() {
-        remove_side_files(&before)?;
-        fs::rename(&inventory, &before)?;
+        keep_old(folder, &inventory, &folder.join(BEFORE_RESTORE))?;
     }
     remove_side_files(&inventory)?;
     remove_side_files(&staged)?;
+    OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(folder.join(RESTORED))
+        .and_then(|mark| mark.sync_all())?;
     // A power cut must not keep the step that follows and lose these.
     sync_folder(folder)?;
     fs::rename(&staged, &inventory)?;
     sync_folder(folder)
+}
+
+/// The old inventory moves beside its place, with its journal, in which alone may be what was committed last. Order, each durable before the next:
+/// (1) the one before that, with its side files, goes, (2) the journal has its new name besides its old one, (3) the inventory has its new name. So while the
+/// inventory is in its place its journal is, too, and all of this is done anew; and once it is not, both are where they are kept.
+fn keep_old(folder: &Path, inventory: &Path, before: &Path) -> io::Result<()> {
+    remove_side_files(before)?;
+    remove_if_there(before)?;
+    sync_folder(folder)?;
+    name_besides(&beside(inventory, JOURNAL), &beside(before, JOURNAL))?;
+    sync_folder(folder)?;
+    fs::rename(inventory, before)?;
+    sync_folder(folder)
+}
+
+/// A second name for a file, if it is there; a copy where the file system has no second names.
+fn name_besides(file: &Path, name: &Path) -> io::Result<()> {
+    match fs::hard_link(file, name) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(_) => fs::copy(file, name).and_then(|_| File::open(name)?.sync_all()),
+        Ok(()) => Ok(()),
+    }
 }
 
 fn sync_folder(folder: &Path) -> io::Result<()> {
@@ -438,17 +478,30 @@ const UNCHECKED: &str = "inventory.restore.new";
 /// The inventory that a restore has replaced.
 pub(crate) const BEFORE_RESTORE: &str = "inventory.before-restore.db";
 
+/// An inventory that was put back, and that no start has compared with the store yet.
+const RESTORED: &str = "inventory.restored";
+
+/// SQLite's write-ahead log, and its index, which is made anew when it is not there.
+const JOURNAL: &str = "-wal";
+const JOURNAL_INDEX: &str = "-shm";
+
+/// A side file of a database.
+fn beside(database: &Path, suffix: &str) -> PathBuf {
+    let mut name = database.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
 /// SQLite's write-ahead files belong to the file that they lie beside and to no other: one that cannot be removed keeps another database from its place.
 fn remove_side_files(database: &Path) -> io::Result<()> {
-    for suffix in ["-wal", "-shm"] {
-        let mut name = database.as_os_str().to_owned();
-        name.push(suffix);
-        match fs::remove_file(PathBuf::from(name)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
+    [JOURNAL, JOURNAL_INDEX].into_iter().try_for_each(|suffix| remove_if_there(&beside(database, suffix)))
+}
+
+fn remove_if_there(file: &Path) -> io::Result<()> {
+    match fs::remove_file(file) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 const LOCK: &str = "vtld.lock";
@@ -669,28 +722,105 @@ mod tests {
     fn a_restored_inventory_never_meets_the_journal_of_another_whether_a_crash_came_between_or_not() {
         let old =
             [("inventory.db", "old"), ("inventory.db-wal", "of the old"), ("inventory.db-shm", "of it")];
-        // After the first rename.
-        let cut = [("inventory.before-restore.db", "old"), ("inventory.db-wal", "of the old")];
-        for there in [old.as_slice(), cut.as_slice()] {
+        // After the second name of the journal, and after the rename.
+        let named = [old[0], old[1], ("inventory.before-restore.db-wal", "of the old")];
+        let cut = [
+            ("inventory.before-restore.db", "old"),
+            ("inventory.before-restore.db-wal", "of the old"),
+            ("inventory.db-wal", "of the old"),
+        ];
+        for there in [old, named, cut] {
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("state");
             let state = StateFolder::open(&path).unwrap();
-            for (name, bytes) in there {
-                fs::write(path.join(name), bytes).unwrap();
-            }
-            if there.len() == old.len() {
+            if there == old {
                 fs::write(path.join("inventory.before-restore.db"), "older").unwrap();
                 fs::write(path.join("inventory.before-restore.db-wal"), "of the older").unwrap();
+                fs::write(path.join("inventory.before-restore.db-shm"), "of it").unwrap();
+            }
+            for (name, bytes) in there {
+                fs::write(path.join(name), bytes).unwrap();
             }
             fs::write(path.join("inventory.restore"), "restored").unwrap();
             fs::write(path.join("inventory.restore-shm"), "of a look").unwrap();
             state.put_restored().unwrap();
-            let wanted = [("inventory.before-restore.db", "old"), ("inventory.db", "restored")];
+            let wanted = [
+                ("inventory.before-restore.db", "old"),
+                ("inventory.before-restore.db-wal", "of the old"),
+                ("inventory.db", "restored"),
+                ("inventory.restored", ""),
+            ];
             assert_eq!(
                 inventories(&path),
                 wanted.map(|(name, text)| (name.to_owned(), text.as_bytes().to_vec()))
             );
         }
+    }
+
+    #[test]
+    fn an_inventory_that_is_kept_has_what_was_committed_last_wherever_a_crash_came() {
+        const LAST: &str = "committed-last";
+        let folder = tempfile::tempdir().unwrap();
+        let used = SharedMeta::open(&folder.path().join("used.db")).unwrap();
+        used.set_flag(LAST).unwrap();
+        let bytes = fs::read(folder.path().join("used.db")).unwrap();
+        assert!(!bytes.windows(LAST.len()).any(|part| part == LAST.as_bytes()), "its journal alone has it");
+        for steps in 0..=3 {
+            let home = folder.path().join(steps.to_string());
+            let path = |name: &str| home.join(name);
+            fs::create_dir(&home).unwrap();
+            // As a kill leaves it.
+            fs::copy(folder.path().join("used.db"), path("inventory.db")).unwrap();
+            fs::copy(folder.path().join("used.db-wal"), path("inventory.db-wal")).unwrap();
+            fs::write(path("inventory.restore"), "the copy").unwrap();
+            if steps >= 1 {
+                fs::hard_link(path("inventory.db-wal"), path("inventory.before-restore.db-wal")).unwrap();
+            }
+            if steps >= 2 {
+                fs::rename(path("inventory.db"), path("inventory.before-restore.db")).unwrap();
+            }
+            if steps >= 3 {
+                fs::remove_file(path("inventory.db-wal")).unwrap();
+            }
+            put_restored(&home).unwrap();
+            assert_eq!(fs::read_to_string(path("inventory.db")).unwrap(), "the copy", "{steps}");
+            let kept = SharedMeta::open(&path("inventory.before-restore.db")).unwrap();
+            assert!(kept.flag(LAST).unwrap(), "{steps}");
+        }
+    }
+
+    #[test]
+    fn a_journal_whose_inventory_was_removed_does_not_come_to_the_one_that_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        for (name, text) in [
+            ("inventory.before-restore.db", "older"),
+            ("inventory.db-wal", "of a removed one"),
+            ("inventory.restore", "the copy"),
+        ] {
+            fs::write(path(name), text).unwrap();
+        }
+        put_restored(folder.path()).unwrap();
+        assert_eq!(fs::read_to_string(path("inventory.before-restore.db")).unwrap(), "older");
+        assert!(!path("inventory.before-restore.db-wal").exists() && !path("inventory.db-wal").exists());
+    }
+
+    #[test]
+    fn that_a_copy_was_put_back_is_known_until_a_start_has_compared_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state");
+        let state = StateFolder::open(&path).unwrap();
+        state.put_restored().unwrap();
+        assert!(!state.is_just_restored(), "none was");
+        fs::write(path.join("inventory.restore"), "restored").unwrap();
+        state.put_restored().unwrap();
+        drop(state);
+        let state = StateFolder::open(&path).unwrap();
+        state.put_restored().unwrap();
+        assert!(state.is_just_restored(), "that start was cut off");
+        state.note_compared();
+        state.note_compared();
+        assert!(!state.is_just_restored());
     }
 
     #[test]

@@ -127,7 +127,7 @@ impl Daemon {
             return Err(ApiError::new(
                 ErrorCode::Unsupported,
                 "a running inventory is not rebuilt",
-                "see --plan; stop vtld, move inventory.db away and start it: it lists every cartridge again",
+                "see --plan; stop vtld, move inventory.db* away and start it: it lists every cartridge again",
             )
             .about("plan"));
         }
@@ -196,7 +196,7 @@ fn not_copied(error: &MetaError) -> ApiError {
             not_at("file", told, Blame::of(source.kind()), remedy)
         }
         _ if error.is_disk_full() => not_at("file", told, Blame::Space, ""),
-        MetaError::Sqlite(_) | MetaError::Damaged { .. } => {
+        MetaError::Sqlite(_) | MetaError::Damaged { .. } if error.is_permanent() => {
             let remedy = "see the log, and check the disk of the copy, or name a file on another one";
             ApiError::new(ErrorCode::Internal, told, remedy)
         }

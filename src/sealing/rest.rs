@@ -63,7 +63,7 @@ fn seal_old(before: &Path, sealing: &Sealing) -> Option<Problem> {
             "its CHAP secrets cannot be sealed, and may lie open in {}: {why}",
             before.display()
         ),
-        remedy: "remove the file, or move it away, then restart vtld".to_owned(),
+        remedy: "remove the file, or move it away, with the -wal beside it, then restart vtld".to_owned(),
     })
 }
 
@@ -147,8 +147,12 @@ fn open_inventories(state: &StateFolder, sealing: &Sealing) -> Result<(), String
     if before.exists() {
         let old = SharedMeta::open(&before).map_err(|e| e.to_string());
         let opened = old.and_then(|meta| open_inventory(&meta, sealing));
-        opened
-            .map_err(|why| format!("{}: {why}; move the file away, and do this again", before.display()))?;
+        opened.map_err(|why| {
+            format!(
+                "{}: {why}; move the file away, with the -wal beside it, and do this again",
+                before.display()
+            )
+        })?;
     }
     Ok(())
 }

@@ -157,6 +157,7 @@ impl MetaError {
             Self::Sqlite(source) if crate::file::not_a_database(source) => REBUILD,
             _ if self.is_of_content() => REPORT,
             _ if self.is_disk_full() => "free space on the disk of the state folder",
+            _ if !self.is_permanent() => "end the other program that has the inventory open, and do it again",
             Self::Absent(_) => "restart vtld, and report what its log says",
             Self::Exists(_) => "choose another name",
             Self::Io { .. } | Self::Sqlite(_) | Self::MigrationFailed { .. } => {

@@ -5,10 +5,14 @@ use std::{
     io,
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
+    thread,
     time::Duration,
 };
 
-use rusqlite::{Connection, OpenFlags, backup::Backup};
+use rusqlite::{
+    Connection, OpenFlags,
+    backup::{Backup, StepResult},
+};
 
 use crate::error::MetaError;
 
@@ -23,6 +27,10 @@ const CACHED_STATEMENTS: usize = 128;
 const MAX_FINDINGS: u32 = 10;
 /// Pages in one step of an online copy: all of them, as the owner of the connection waits for us anyway.
 const ALL_PAGES: i32 = -1;
+/// So often that step is tried while another program has one of the two files locked; each time SQLite itself waits [`BUSY_TIMEOUT`] at most.
+const COPY_TRIES: u32 = 3;
+/// Between two tries.
+const COPY_PAUSE: Duration = Duration::from_millis(200);
 
 /// Makes the empty file before SQLite does, so that it never exists with a wider mode.
 pub(crate) fn create_or_check_mode(path: &Path) -> Result<(), MetaError> {
@@ -97,12 +105,13 @@ pub(crate) fn checkpoint(connection: &Connection) -> Result<(), MetaError> {
     let is_busy: bool = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
     match is_busy {
         false => Ok(()),
-        true => Err(rusqlite::Error::SqliteFailure(
-            rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY),
-            Some("another program reads the inventory".to_owned()),
-        )
-        .into()),
+        true => Err(busy("another program reads the inventory")),
     }
+}
+
+fn busy(why: &str) -> MetaError {
+    let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY);
+    rusqlite::Error::SqliteFailure(code, Some(why.to_owned())).into()
 }
 
 /// Order: (1) all pages into `to.part`, (2) check them, (3) sync the file, (4) rename, (5) sync the folder. A crash
@@ -134,11 +143,23 @@ fn copy_pages(from: &Connection, part: &Path) -> Result<(), MetaError> {
         _ => create_or_check_mode(part)?,
     }
     let mut target = Connection::open_with_flags(part, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-    Backup::new(from, &mut target)?.step(ALL_PAGES)?;
+    copy_all(from, &mut target)?;
     // The copy stands alone: no side files beside it.
     target.pragma_update(None, "journal_mode", "delete")?;
     quick_check(&target, part)?;
     target.close().map_err(|(_, error)| error.into())
+}
+
+/// That a file is locked is no error to SQLite but a step that has copied nothing: only one that says that it is done has.
+pub(crate) fn copy_all(from: &Connection, target: &mut Connection) -> Result<(), MetaError> {
+    let backup = Backup::new(from, target)?;
+    for _ in 0..COPY_TRIES {
+        if backup.step(ALL_PAGES)? == StepResult::Done {
+            return Ok(());
+        }
+        thread::sleep(COPY_PAUSE);
+    }
+    Err(busy("nothing is copied, since another program has the inventory or the copy locked"))
 }
 
 fn put_in_place(part: &Path, to: &Path) -> Result<(), MetaError> {

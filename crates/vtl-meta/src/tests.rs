@@ -4,6 +4,7 @@ use std::{
     fs,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use tempfile::TempDir;
@@ -348,6 +349,28 @@ fn a_copy_replaces_the_leftover_of_an_interrupted_one_and_leaves_none() {
 }
 
 #[test]
+fn a_copy_waits_a_moment_for_who_has_a_file_locked_and_is_none_when_that_lasts() {
+    let desk = Desk::new();
+    let meta = desk.with_rows(3);
+    let file = desk.0.path().join("copy.db");
+    let other = rusqlite::Connection::open(&file).unwrap();
+    let mut target = rusqlite::Connection::open(&file).unwrap();
+    target.busy_timeout(Duration::ZERO).unwrap();
+    other.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    let error = crate::file::copy_all(&meta.connection, &mut target).unwrap_err();
+    assert!(error.to_string().contains("nothing is copied") && !error.is_permanent(), "{error}");
+    assert!(error.remedy().contains("end the other program"), "{}", error.remedy());
+    let lets_go = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(50));
+        other.execute_batch("ROLLBACK").unwrap();
+    });
+    crate::file::copy_all(&meta.connection, &mut target).unwrap();
+    lets_go.join().unwrap();
+    let rows: i64 = target.query_row("SELECT count(*) FROM shelf", [], |row| row.get(0)).unwrap();
+    assert_eq!(rows, 3);
+}
+
+#[test]
 fn a_full_disk_is_told_as_such_and_takes_nothing_away() {
     let desk = Desk::new();
     let mut meta = desk.with_rows(1);
@@ -401,7 +424,7 @@ fn a_close_puts_all_into_the_file_or_says_that_it_cannot() {
     let seen: i64 = reader.query_row("SELECT count(*) FROM shelf", [], |row| row.get(0)).unwrap();
     assert_eq!(seen, 1);
     add(&mut meta, 2).unwrap();
-    meta.connection.busy_timeout(std::time::Duration::ZERO).unwrap();
+    meta.connection.busy_timeout(Duration::ZERO).unwrap();
     let error = meta.close().unwrap_err().to_string();
     assert!(error.contains("another program reads the inventory"), "{error}");
     drop(reader);

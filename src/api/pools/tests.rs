@@ -331,6 +331,45 @@ fn a_pool_that_is_there_is_not_overwritten_and_is_taken_in_with_its_cartridges_a
 }
 
 #[test]
+fn a_cartridge_of_a_pool_that_is_taken_in_whose_label_is_in_use_is_told_with_what_frees_it_and_not_counted() {
+    let place = Place::new();
+    let other = Place::new();
+    let daemon = other.daemon(&["library.default=none"]);
+    daemon.pool_create(&place.request("far-away", &["home"])).unwrap();
+    let taken = copy_in(&daemon, "far-away", "VTL001L8", true);
+    copy_in(&daemon, "far-away", "OLD001L8", true);
+    daemon.stop();
+    drop(daemon);
+
+    let daemon = place.daemon(&[]);
+    let adopt = CreatePool { adopt: true, ..place.request("p1", &["home"]) };
+    let done = daemon.pool_create(&adopt).unwrap();
+    assert!(done.message.contains("with 1 cartridges"), "{}", done.message);
+    assert_eq!(daemon.cartridge_show("VTL001L8").unwrap().pool, "default");
+    let told = |daemon: &Daemon| {
+        let subject = crate::state::hexadecimal(&taken.0);
+        daemon.problems().into_iter().filter(|problem| problem.subject == subject).collect::<Vec<_>>()
+    };
+    let is_told_once = |daemon: &Daemon| {
+        let told = told(daemon);
+        assert!(matches!(&told[..], [one] if one.message.contains("VTL001L8, in pool p1,")), "{told:?}");
+        assert!(told[0].remedy.contains("vtl cartridge rm VTL001L8 --now --confirm VTL001L8"), "{told:?}");
+    };
+    is_told_once(&daemon);
+    daemon.stop();
+    drop(daemon);
+    let daemon = place.daemon(&[]);
+    is_told_once(&daemon);
+    remove_for_good(&daemon, "VTL001L8").unwrap();
+    daemon.stop();
+    drop(daemon);
+    let daemon = place.daemon(&[]);
+    assert_eq!(daemon.cartridge_show("VTL001L8").unwrap().pool, "p1");
+    assert_eq!(told(&daemon), []);
+    daemon.stop();
+}
+
+#[test]
 fn an_older_inventory_that_has_a_cartridge_in_the_wrong_pool_is_set_right_by_a_start() {
     let place = Place::new();
     let daemon = place.daemon(&[]);

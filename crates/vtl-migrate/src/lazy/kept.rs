@@ -4,7 +4,7 @@
 //! say that the next block is piece `n`, and a block right behind another one is the next piece. Its last 8 bytes are its number once more. So which pieces are here stands in the tape's map
 //! alone, what came in order is one run of it, and a piece and the word that it is here are durable in the same record.
 //!
-//! A crash leaves what was committed. A start removes it when no row of the inventory names it.
+//! A crash leaves what was committed. A start removes it when no row of the inventory names it; after a loss of the inventory not before a week is over.
 
 use std::collections::BTreeMap;
 use std::ops::Range;

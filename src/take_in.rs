@@ -1,0 +1,390 @@
+//! What is in the pools and not in the inventory: listed again, kept for a while, or removed. They are apart after a crash, after the loss of the inventory,
+//! and after a copy of it was put back; every start compares them, and so does whoever opens a pool.
+//!
+//! What nobody can be asked about is kept rather than removed: a new inventory, and one that was just put back, cannot tell what was wanted.
+
+use std::sync::Arc;
+
+use scsi::{Persist, PersistFault};
+use tracing::{info, warn};
+use vtl_api::{ApiError, ErrorCode, Problem};
+use vtl_library::{Head, Placement, Verdict};
+use vtl_types::CartridgeId;
+
+use crate::api::refused;
+use crate::clock::{rfc3339, unix_seconds};
+use crate::daemon::{Daemon, FIRST_START_DONE, forget_unused};
+use crate::media::ShelfHead;
+use crate::pools::{Pool, rows};
+use crate::state::hexadecimal;
+use crate::trash::TRASH_SECONDS;
+
+/// Noted from the moment at which an inventory is found lost until a start has come to its end.
+const WAS_EMPTY: &str = "inventory-was-empty";
+/// Whose notes say since when something unfinished is kept: the owner's id in hexadecimal, and seconds since 1970.
+const UNFINISHED: &str = "unfinished";
+/// So long it is kept: as long as somebody has for the trash.
+const UNFINISHED_SECONDS: u64 = TRASH_SECONDS;
+
+impl Daemon {
+    /// What the cartridges of a pool that the inventory does not list say of themselves.
+    pub(crate) fn unlisted_heads(&self, pool: &Pool, unlisted: Vec<CartridgeId>) -> Vec<ShelfHead> {
+        let mut heads = Vec::new();
+        for id in unlisted {
+            match self.shelf.head(pool, id) {
+                Ok(head) => heads.push(head),
+                Err(why) => self.note_anew(Problem {
+                    subject: hexadecimal(&id.0),
+                    message: format!("a cartridge that the inventory does not list cannot be read: {why}"),
+                    remedy: "its packs stay; see vtl system rebuild --plan".to_owned(),
+                }),
+            }
+        }
+        heads
+    }
+
+    /// Lists cartridges again. A blank one is an interrupted creation and goes, unless the whole inventory is lost: then nobody
+    /// can tell it from one that was in use.
+    pub(crate) fn take_in(&self, pools: &[Arc<Pool>], heads: Vec<ShelfHead>) -> Result<(), ApiError> {
+        let forget = |head: &ShelfHead| {
+            let its = pools.iter().filter(|pool| pool.name == head.pool);
+            its.for_each(|pool| forget_unused(pool, &[head.row.id]));
+        };
+        let pieces = self.pieces()?;
+        let heads = heads.into_iter().filter(|head| !pieces.contains(&head.row.id));
+        let (unfinished, heads): (Vec<_>, Vec<_>) = heads.partition(|head| head.unfinished);
+        let is_new = !self.has_noted(FIRST_START_DONE)?;
+        let is_unsure = is_new || self.state.is_just_restored();
+        for head in unfinished {
+            if !self.keeps_unfinished(&head, is_unsure)? {
+                info!(label = %head.row.label, "an import or ingest that was cut off is removed; its job begins anew");
+                forget(&head);
+            }
+        }
+        let is_lost = is_new && self.is_lost(&heads)?;
+        let (blank, listed): (Vec<_>, Vec<_>) =
+            heads.into_iter().partition(|head| head.blank && !head.protection.is_on() && !is_lost);
+        for head in blank {
+            info!(label = %head.row.label, "a cartridge whose creation was interrupted is removed");
+            forget(&head);
+        }
+        if is_lost {
+            // First of all, so that a start that is cut off or refused leaves it to the next one.
+            self.meta.set_flag(WAS_EMPTY).map_err(|e| refused(&e.into()))?;
+            self.first_library()?;
+        }
+        self.list_again(listed)?;
+        if is_lost {
+            self.meta.set_flag(FIRST_START_DONE).map_err(|e| refused(&e.into()))?;
+        }
+        Ok(())
+    }
+
+    /// Whether an inventory that no start has finished is a lost one. A first start that was cut off has its library, and blank cartridges only.
+    fn is_lost(&self, heads: &[ShelfHead]) -> Result<bool, ApiError> {
+        let libraries = self.meta.read(vtl_library::libraries).map_err(|e| refused(&e))?;
+        let is_cut_off = !libraries.is_empty() && !self.has_noted(WAS_EMPTY)?;
+        Ok(heads.iter().any(|head| !head.blank || !is_cut_off))
+    }
+
+    /// Whether what an import or ingest that was cut off has left stays. Of an inventory that may lack the row that wants it, it does for a while: a newer
+    /// copy may have the row.
+    fn keeps_unfinished(&self, head: &ShelfHead, is_unsure: bool) -> Result<bool, ApiError> {
+        let (id, label, now) = (hexadecimal(&head.row.id.0), head.row.label, unix_seconds());
+        let mut notes = self.meta.device(UNFINISHED);
+        if is_unsure {
+            notes.save(&id, &now.to_le_bytes()).map_err(|PersistFault| not_noted(&head.row))?;
+        }
+        let Some(end) = notes.load(&id).map(|note| kept_until(&note)) else { return Ok(false) };
+        if end <= now {
+            // A note that stays behind does no harm.
+            let _harmless = notes.save(&id, &[]);
+            return Ok(false);
+        }
+        self.note_anew(Problem {
+            subject: id,
+            message: format!(
+                "a part of {label} is here, in pool {}, and this inventory, which was empty or put back, does not tell what it belongs to: it stays until {}",
+                head.pool,
+                rfc3339(end)
+            ),
+            remedy:
+                "put a newer copy of the inventory back that lists it (vtl system restore FILE, and restart vtld), or import it once more; \
+                 the first start after that time removes this part"
+                    .to_owned(),
+        });
+        Ok(true)
+    }
+
+    fn list_again(&self, mut heads: Vec<ShelfHead>) -> Result<(), ApiError> {
+        if heads.is_empty() {
+            return Ok(());
+        }
+        // The same order at every start, should two say the same place.
+        heads.sort_by_key(|head| head.row.label.to_string());
+        for head in heads.iter().filter(|head| head.protection.is_on()) {
+            self.meta.note_kept(head.row.id, head.protection).map_err(|e| refused(&e.into()))?;
+        }
+        let placed = self
+            .meta
+            .change(|tx| {
+                heads.iter().try_for_each(|head| rows::put_in(tx, head.row.id, &head.pool))?;
+                let rows: Vec<_> = heads.iter().map(|head| head.row.clone()).collect();
+                vtl_library::rebuild(tx, &rows)
+            })
+            .map_err(|e| refused(&e))?;
+        for one in &placed {
+            match &one.verdict {
+                Verdict::Listed => {}
+                Verdict::LabelTaken { .. } => self.note_label_taken(one, &heads),
+                why => {
+                    warn!(label = %one.head.label, place = %one.place, ?why, "a cartridge that the inventory did not list is back")
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn note_label_taken(&self, one: &Placement, heads: &[ShelfHead]) {
+        let (id, label) = (one.head.id, one.head.label);
+        let its = heads.iter().find(|head| head.row.id == id);
+        let pool = its.map_or_else(String::new, |head| format!(", in pool {},", head.pool));
+        self.note_anew(Problem {
+            subject: hexadecimal(&id.0),
+            message: format!(
+                "a cartridge with the label {label}{pool} is not listed, since another one has that label: its data stays, and it cannot be loaded"
+            ),
+            remedy: format!(
+                "when the listed one is not wanted any more, export it if need be, free the label with vtl cartridge rm {label} --now --confirm {label}, \
+                 and restart vtld, which lists this one"
+            ),
+        });
+    }
+
+    /// Tells that the inventory was made again from the store, at this start or at one before it that came to no end.
+    pub(crate) fn tell_if_it_was_lost(&self) -> Result<(), ApiError> {
+        if self.has_noted(WAS_EMPTY)? {
+            self.note_problem(Problem {
+                subject: "inventory".to_owned(),
+                message: "it was empty, and the store is not: it is made again from what the cartridges say"
+                    .to_owned(),
+                remedy:
+                    "see where the cartridges are; set drives and slots, CHAP and initiators as they were"
+                        .to_owned(),
+            });
+        }
+        Ok(())
+    }
+
+    /// This start has come to its end, and tells what it found: the next one need not.
+    pub(crate) fn note_started(&self) {
+        let is_told = || match self.meta.flag(WAS_EMPTY)? {
+            true => self.meta.clear_flag(WAS_EMPTY),
+            false => Ok(()),
+        };
+        if let Err(error) = is_told() {
+            warn!(%error, "the next start tells once more that the inventory was empty");
+        }
+    }
+
+    fn has_noted(&self, flag: &str) -> Result<bool, ApiError> {
+        self.meta.flag(flag).map_err(|e| refused(&e.into()))
+    }
+
+    /// What is found more than once, as by each attempt to open a pool, is told once.
+    fn note_anew(&self, problem: Problem) {
+        self.forget_problem(&problem.subject);
+        self.note_problem(problem);
+    }
+}
+
+/// A note that is none of ours keeps it: whoever wrote it meant something.
+fn kept_until(note: &[u8]) -> u64 {
+    let since = <[u8; 8]>::try_from(note).map_or(u64::MAX, u64::from_le_bytes);
+    since.saturating_add(UNFINISHED_SECONDS)
+}
+
+fn not_noted(part: &Head) -> ApiError {
+    let told = format!("since when a part of {} is kept could not be noted", part.label);
+    ApiError::new(ErrorCode::Internal, told, "see the log for why, and check the disk of the state folder")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+    use std::time::Duration;
+
+    use vtl_cartridge::CartridgeSpec;
+    use vtl_library::{NewCartridges, NewPlace};
+    use vtl_types::{ByteCount, Label};
+
+    use super::*;
+    use crate::args::Args;
+    use crate::daemon::tests::open;
+    use crate::retention_clock::machine;
+    use crate::state::{StateFolder, stage_restore};
+
+    /// A thread may have the inventory open for a moment still; when nobody has, its journal is gone.
+    fn stop(daemon: Arc<Daemon>) {
+        let journal = daemon.state.path().join("inventory.db-wal");
+        daemon.stop();
+        drop(daemon);
+        for _ in 0..100 {
+            if !journal.exists() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    fn lose_inventory(folder: &Path) {
+        let path = |side: &str| folder.join("state").join(format!("inventory.db{side}"));
+        fs::remove_file(path("")).unwrap();
+        ["-wal", "-shm"].into_iter().for_each(|side| drop(fs::remove_file(path(side))));
+    }
+
+    /// Why a start is refused.
+    fn refused_start(folder: &Path, set: &[&str]) -> String {
+        for _ in 0..1000 {
+            let set = set.iter().map(|&text| text.to_owned()).collect();
+            let args = Args { state: Some(folder.join("state")), set, ..Args::default() };
+            let config = crate::load(&args).unwrap();
+            let state = StateFolder::open(&config.state).unwrap();
+            match Daemon::open_on(args, config, state, machine()).err().unwrap() {
+                held if held.contains("another process uses this") => {
+                    std::thread::sleep(Duration::from_millis(10));
+                }
+                why => return why,
+            }
+        }
+        panic!("the daemon before does not let go of the store");
+    }
+
+    /// What an import leaves in the store when it is cut off.
+    fn begin_copy(daemon: &Daemon, label: &str) -> CartridgeId {
+        let (id, label): (_, Label) = (CartridgeId(crate::random::id()), label.parse().unwrap());
+        let spec = CartridgeSpec {
+            label,
+            serial: "SERIAL01".to_owned(),
+            kind: label.media(),
+            capacity: ByteCount(1 << 30),
+            early_warning: None,
+            write_protected: false,
+            created_s: 1,
+            place: None,
+        };
+        vtl_cartridge::Cartridge::begin_copy(&daemon.pools.default().store, id, &spec).unwrap();
+        id
+    }
+
+    fn told(daemon: &Daemon, subject: &str) -> Option<Problem> {
+        daemon.problems().into_iter().find(|problem| problem.subject == subject)
+    }
+
+    fn labels(daemon: &Daemon) -> Vec<String> {
+        let listed = daemon.meta.read(vtl_library::cartridges).unwrap();
+        listed.iter().map(|one| one.label.to_string()).collect()
+    }
+
+    #[test]
+    fn a_part_of_a_cartridge_outlives_a_lost_inventory_and_an_older_copy_of_it_for_a_week() {
+        let folder = tempfile::tempdir().unwrap();
+        let copy = folder.path().join("copy.db");
+        let daemon = open(folder.path(), &[]);
+        daemon.meta.with(|meta| meta.copy_to(&copy)).unwrap();
+        let id = begin_copy(&daemon, "UNF001L8");
+        let subject = hexadecimal(&id.0);
+        stop(daemon);
+        lose_inventory(folder.path());
+        let is_kept = |daemon: &Daemon, when: &str| {
+            assert!(daemon.pools.default().has(id), "{when}");
+            let told = told(daemon, &subject).unwrap();
+            assert!(told.message.contains("UNF001L8") && told.remedy.contains("vtl system restore"));
+            assert!(!labels(daemon).contains(&"UNF001L8".to_owned()), "{when}");
+        };
+        let daemon = open(folder.path(), &[]);
+        is_kept(&daemon, "the inventory is new");
+        stage_restore(&daemon.state, &copy).unwrap();
+        stop(daemon);
+        let daemon = open(folder.path(), &[]);
+        is_kept(&daemon, "a copy that does not have it is put back");
+        stop(daemon);
+        let daemon = open(folder.path(), &[]);
+        is_kept(&daemon, "an ordinary start");
+        let long_ago = unix_seconds() - UNFINISHED_SECONDS - 1;
+        daemon.meta.device(UNFINISHED).save(&subject, &long_ago.to_le_bytes()).unwrap();
+        stop(daemon);
+        let daemon = open(folder.path(), &[]);
+        assert!(!daemon.pools.default().has(id), "its time is over");
+        assert_eq!(told(&daemon, &subject), None);
+        assert_eq!(daemon.meta.device(UNFINISHED).load(&subject), None);
+        stop(daemon);
+    }
+
+    #[test]
+    fn a_lost_inventory_is_made_again_with_all_cartridges_where_all_of_them_are_blank() {
+        let folder = tempfile::tempdir().unwrap();
+        let daemon = open(folder.path(), &[]);
+        let new = NewCartridges {
+            first: "ARC001L8".parse().unwrap(),
+            count: 1,
+            library: None,
+            place: NewPlace::Vault,
+        };
+        daemon.make_cartridges(&new, None).unwrap();
+        let ids = |daemon: &Daemon| {
+            let listed = daemon.meta.read(vtl_library::cartridges).unwrap();
+            listed.into_iter().map(|one| (one.label, one.id, one.place)).collect::<Vec<_>>()
+        };
+        let before = ids(&daemon);
+        assert_eq!(before.len(), 11);
+        stop(daemon);
+        lose_inventory(folder.path());
+        let daemon = open(folder.path(), &[]);
+        assert_eq!(ids(&daemon), before);
+        assert!(told(&daemon, "inventory").is_some());
+        stop(daemon);
+    }
+
+    #[test]
+    fn a_first_start_that_was_cut_off_is_gone_on_with_and_nothing_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let daemon = open(folder.path(), &[]);
+        // The library is listed, and of the cartridges that the store has none is.
+        let made = daemon.meta.read(vtl_library::cartridges).unwrap();
+        daemon
+            .meta
+            .change(|tx| {
+                made.iter().try_for_each(|one| {
+                    vtl_library::begin_remove(tx, one.label)?;
+                    vtl_library::finish_remove(tx, one.id)
+                })
+            })
+            .unwrap();
+        daemon.meta.clear_flag(FIRST_START_DONE).unwrap();
+        stop(daemon);
+        let daemon = open(folder.path(), &[]);
+        assert_eq!(labels(&daemon).len(), 10);
+        assert!(made.iter().all(|one| !daemon.pools.default().has(one.id)), "they are made anew");
+        assert_eq!(told(&daemon, "inventory"), None);
+        stop(daemon);
+    }
+
+    #[test]
+    fn that_the_inventory_was_lost_is_told_by_each_start_until_one_comes_to_its_end() {
+        let folder = tempfile::tempdir().unwrap();
+        stop(open(folder.path(), &[]));
+        lose_inventory(folder.path());
+        let why = refused_start(folder.path(), &["iscsi.listen=0.0.0.0:0"]);
+        assert!(why.contains("is open to all who reach it"), "{why}");
+        let daemon = open(folder.path(), &[]);
+        assert!(told(&daemon, "inventory").unwrap().message.contains("it was empty"));
+        assert_eq!(labels(&daemon).len(), 10);
+        daemon.note_started();
+        stop(daemon);
+        let daemon = open(folder.path(), &[]);
+        assert_eq!(told(&daemon, "inventory"), None);
+        stop(daemon);
+    }
+}
