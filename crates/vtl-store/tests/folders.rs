@@ -3,6 +3,7 @@
 
 mod common;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -383,6 +384,68 @@ fn without_a_folder_the_pool_is_opened_for_reading_only_when_that_is_asked_for()
     disk.put_back(Path::new(FAR), taken);
     serves(&disk, &options(), &data);
     serves(&disk, &degraded, &data);
+}
+
+/// Packs in all three folders.
+fn all_packs(disk: &SimDisk) -> BTreeMap<PathBuf, Vec<u8>> {
+    let packs = [ROOT, NEAR, FAR].into_iter().flat_map(|folder| packs_in(disk, folder));
+    packs.map(|path| (path.clone(), disk.contents(&path).unwrap())).collect()
+}
+
+/// What each of six owners commits, and what it appends and does not commit.
+fn halves(who: u8) -> (Vec<u8>, Vec<u8>) {
+    (noise(u64::from(who), 5000), noise(100 + u64::from(who), 30_000))
+}
+
+#[test]
+fn packs_of_a_folder_that_a_start_lacked_are_ended_where_commits_ended_by_the_start_that_has_it_again() {
+    let disk = disk_for(1, &options());
+    let store = open(&disk, &options()).unwrap();
+    let mut streams = Vec::new();
+    for who in 0..6 {
+        let (committed, late) = halves(who);
+        store.create(owner(who), b"").unwrap();
+        let mut stream = store.open_stream(owner(who)).unwrap();
+        stream.append(&[Bytes::from(committed)], false).unwrap();
+        stream.commit(b"").unwrap();
+        stream.append(&[Bytes::from(late)], false).unwrap();
+        streams.push(stream);
+    }
+    let (mut cut, mut removed) = (0, 0);
+    for seed in 0..12 {
+        let (with_all, without) = (disk.survivor(seed), disk.survivor(seed));
+        let before = all_packs(&without);
+        drop(open(&with_all, &options()).unwrap());
+        let right = all_packs(&with_all);
+        let in_far = before.iter().filter(|(path, _)| path.starts_with(FAR));
+        for (path, bytes) in in_far {
+            match right.get(path) {
+                Some(ended) => cut += usize::from(ended != bytes),
+                None => removed += 1,
+            }
+        }
+        let taken = without.take_away(Path::new(FAR)).unwrap();
+        let degraded = Options { degraded: true, ..options() };
+        for _ in 0..2 {
+            let store = open(&without, &degraded).unwrap();
+            assert!(matches!(store.health(), Health::ReadOnly { .. }));
+        }
+        without.put_back(Path::new(FAR), taken);
+        let store = open(&without, &options()).unwrap();
+        assert_eq!(store.health(), Health::Ok);
+        assert!(all_packs(&without) == right, "seed {seed}");
+        // What was lost comes again, and leans on nothing that was not there for good.
+        for who in 0..6 {
+            let (committed, late) = halves(who);
+            let mut stream = store.open_stream(owner(who)).unwrap();
+            stream.append(&[Bytes::from(late.clone())], false).unwrap();
+            stream.commit(b"").unwrap();
+            drop(stream);
+            assert!(observe(&store, who).unwrap().bytes == [committed, late].concat(), "seed {seed}");
+        }
+        assert_eq!(store.check().findings, [], "seed {seed}");
+    }
+    assert!(cut > 0 && removed > 0, "{cut} {removed}");
 }
 
 #[test]
