@@ -547,6 +547,45 @@ fn a_pack_that_is_being_written_stays_until_its_stream_has_left_it() {
 }
 
 #[test]
+fn a_folder_that_can_only_be_read_gives_the_packs_that_have_a_footer_and_the_others_when_it_heals() {
+    let (disk, data) = furnished();
+    // A pack that is half full would not wait for another stream.
+    let store = open(&disk, &Options { pack_bytes: 64 << 10, ..options() }).unwrap();
+    let mut streams = Vec::new();
+    for who in 10..14 {
+        store.create(owner(who), b"").unwrap();
+        let mut stream = store.open_stream(owner(who)).unwrap();
+        stream.append(&[Bytes::from(noise(u64::from(who), 3000))], false).unwrap();
+        stream.commit(b"").unwrap();
+        streams.push(stream);
+    }
+    drop(streams);
+    let far = || store.folders().into_iter().find(|folder| folder.path == Path::new(FAR)).unwrap();
+    let before = far().packs;
+    disk.fail_below(Path::new(FAR));
+    for _ in 0..2 {
+        let error = store.drain(Path::new(FAR)).unwrap_err();
+        assert!(matches!(&error, StoreError::Io(error) if error.path.starts_with(FAR)), "{error}");
+        let left = far().packs;
+        assert!(left > 0 && left <= 4 && left < before, "{left} of {before}");
+    }
+    let all = |store: &Store| {
+        assert_eq!(observe(store, 1).unwrap().bytes, data);
+        for who in 10..14 {
+            assert_eq!(observe(store, who).unwrap().bytes, noise(u64::from(who), 3000));
+        }
+        assert_eq!(store.check().findings, []);
+    };
+    all(&store);
+    disk.heal();
+    let report = store.drain(Path::new(FAR)).unwrap();
+    assert!(report.moved > 0 && report.left == 0, "{report:?}");
+    all(&store);
+    drop(store);
+    all(&open(&disk.after_crash(1), &options()).unwrap());
+}
+
+#[test]
 fn without_room_elsewhere_a_folder_keeps_its_packs() {
     let (disk, data) = furnished();
     let store = open(&disk, &options()).unwrap();
