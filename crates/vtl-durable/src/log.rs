@@ -229,6 +229,13 @@ pub fn read_header(
     Scanner::start(&*file, path, kind).map(|scanner| scanner.header)
 }
 
+/// Whether a log file has a whole record.
+pub fn has_record(disk: &dyn Disk, path: &Path, kind: crate::sealed::Kind) -> Result<bool, LogError> {
+    let file = disk.open(path, Open::Read)?;
+    let mut scanner = Scanner::start(&*file, path, kind)?;
+    scanner.next(&mut Vec::new())
+}
+
 /// Reads a log file from its start and gives each record's sequence number and payload to `visit`.
 pub fn scan<E: From<LogError>>(
     disk: &dyn Disk,
@@ -672,6 +679,18 @@ mod tests {
             let disk = written();
             disk.open(path(), Open::Write).unwrap().set_size(size).unwrap();
             assert_eq!(read(&disk).unwrap().0, []);
+        }
+    }
+
+    #[test]
+    fn a_file_has_a_record_when_its_first_one_is_whole() {
+        let disk = written();
+        // The header of a record has 32 bytes, and the first payload three.
+        let cuts = [(4095, false), (4096, false), (4096 + 34, false), (4096 + 35, true), (8192, true)];
+        for (size, has) in cuts {
+            let after = disk.survivor(1);
+            after.open(path(), Open::Write).unwrap().set_size(size).unwrap();
+            assert_eq!(has_record(&after, path(), KIND).unwrap(), has, "{size} bytes");
         }
     }
 

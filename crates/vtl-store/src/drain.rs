@@ -3,6 +3,8 @@
 //! In this order, for each sealed pack of the folder: the same generation is put in another folder, whole and synced; it is compared with what it was
 //! made from; readers are sent there; the old file is deleted. A crash leaves the pack once or twice, with the same bytes; the start keeps the one
 //! that is not in a folder that is being emptied. No start takes the folder for empty before its last name is gone for good.
+//!
+//! Packs that wait for a stream are ended first, where they lie. In a folder that can be read and not written those stay, and the others go.
 
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
@@ -17,7 +19,7 @@ use crate::packs::{Known, PackState};
 use crate::recovery::is_same;
 use crate::roster::{Stage, noted, refused};
 use crate::store::Core;
-use crate::writer::PrepareError;
+use crate::writer::EndError;
 
 const WINDOW: usize = 1 << 20;
 
@@ -126,13 +128,7 @@ pub(crate) fn drain(core: &Core, path: &Path) -> Result<DrainReport, StoreError>
 
 fn drain_member(core: &Core, member: &Member) -> Result<DrainReport, StoreError> {
     core.packs.members.set_stage(member, Stage::Leaving)?;
-    core.dock.seal_in(member.number).map_err(|error| match error {
-        PrepareError::Write(why) => StoreError::LostChunk { why },
-        PrepareError::Sync(why) => {
-            core.set_read_only(&why);
-            StoreError::ReadOnly { why }
-        }
-    })?;
+    let not_ended = end_idle(core, member)?;
     let mut report = DrainReport::default();
     for (id, known) in packs_in(core, member) {
         if core.dock.finder.gate.is_stopped() {
@@ -157,7 +153,23 @@ fn drain_member(core: &Core, member: &Member) -> Result<DrainReport, StoreError>
     if report.left == 0 {
         core.packs.members.set_stage(member, Stage::Empty)?;
     }
-    Ok(report)
+    match not_ended {
+        Some(error) if report.left > 0 => Err(StoreError::Io(error)),
+        _ => Ok(report),
+    }
+}
+
+/// Ends the packs that wait for a stream, so that they can be moved; what kept one of them from getting its footer, if anything did.
+fn end_idle(core: &Core, member: &Member) -> Result<Option<DiskError>, StoreError> {
+    match core.dock.seal_in(member.number) {
+        Ok(()) => Ok(None),
+        Err(EndError::Write(error)) => Ok(Some(error)),
+        Err(EndError::Sync(error)) => {
+            let why = error.to_string();
+            core.set_read_only(&why);
+            Err(StoreError::ReadOnly { why })
+        }
+    }
 }
 
 fn packs_in(core: &Core, member: &Member) -> Vec<(PackId, Known)> {

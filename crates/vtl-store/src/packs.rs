@@ -308,20 +308,16 @@ impl Packs {
         }
     }
 
-    /// The pack is gone.
+    /// The pack is gone for good.
     pub(crate) fn forget(&self, id: PackId) {
-        let mut inner = lock(&self.inner);
-        let gone = inner.known.remove(&id).map_or(0, |known| known.file_bytes);
-        inner.file_bytes -= gone;
-        inner.written.remove(&id);
-        inner.uncommitted.remove(&id);
-        inner.open.remove(&id);
-        inner.drop_kept(id);
+        lock(&self.inner).forget(id);
     }
 
-    /// The pack, which no commit has named, is gone, and may be there again after a power cut.
+    /// The pack, which no commit has named, is gone, and may be there again after a power cut. No journal file that is begun meanwhile leaves it out.
     pub(crate) fn may_come_back(&self, id: PackId) {
-        lock(&self.inner).uncommitted.insert(id);
+        let mut inner = lock(&self.inner);
+        inner.forget(id);
+        inner.uncommitted.insert(id);
     }
 
     /// The pack that the index knows by this number.
@@ -449,6 +445,15 @@ impl Inner {
         self.written.remove(&id);
         let before = self.known.insert(id, known).map_or(0, |before| before.file_bytes);
         self.file_bytes = self.file_bytes - before + known.file_bytes;
+    }
+
+    fn forget(&mut self, id: PackId) {
+        let gone = self.known.remove(&id).map_or(0, |known| known.file_bytes);
+        self.file_bytes -= gone;
+        self.written.remove(&id);
+        self.uncommitted.remove(&id);
+        self.open.remove(&id);
+        self.drop_kept(id);
     }
 
     fn get(&mut self, id: PackId) -> Option<Arc<View>> {

@@ -297,7 +297,7 @@ pub(crate) struct Packs {
     /// Packs before it that no commit has named. These, and those from `next` on, hold nothing that was ever committed unless a
     /// later record names them.
     pub(crate) uncommitted: Vec<PackId>,
-    /// All that have no footer.
+    /// All that have no footer; with folders missing, all that older files named.
     pub(crate) unsealed: Vec<PackEnd>,
 }
 

@@ -6,7 +6,7 @@
 //!
 //! In this order; each step can be cut off by a crash and done again:
 //! 1. take the lock; read `pool`, or make it when there are no owners, packs and journal; open the keyring, when it is encrypted;
-//! 2. read the journal's files of the newest epoch, applying each record to the heads that do not have it yet, and compare the owners with those
+//! 2. read the journal's files of the newest epoch that has begun, applying each record to the heads that do not have it yet, and compare the owners with those
 //!    that there should be;
 //! 3. look at the further folders and refuse what is not as it was, before anything is written to one; refuse when a head, a pack, or what the packs remember is newer than the journal: the journal comes from a copy;
 //! 4. packs of the last start that no commit named are removed; those without a footer are cut at their durable end and get one; of a pack
@@ -17,6 +17,10 @@
 //!
 //! Step 5 writes heads even when the file that is read already has everything: after a failed sync, what is read may not be
 //! on the medium. For the same reason a torn tail is not cut off but left behind with its epoch.
+//!
+//! An epoch has begun with the first record of its first file. A cut in step 6 before that leaves a header that says nothing of owners and packs:
+//! the next start unlinks it and reads the epoch before. Where folders are missing step 4 sees a part of the packs only: step 6 says again what the
+//! older files said of all, for the start that finds the rest.
 //!
 //! The journal says which owners there are and how far the head of each is (`Begin`). One that is missing, or whose head is an older copy, is
 //! taken as damaged; so is one whose head cannot be read. It is kept aside with all its files, and what the journal has for it is said again
@@ -527,6 +531,7 @@ impl Found {
         self.segments = listed.iter().filter_map(|file| parse_segment(&file.name)).collect();
         self.segments.sort_unstable();
         let mut headers = self.read_headers(disk, &folder)?;
+        self.drop_unbegun(disk, &folder, &mut headers)?;
         self.epoch = headers.iter().map(|header| header.log_id).max().unwrap_or(0);
         headers.retain(|header| header.log_id == self.epoch);
         for (at, header) in headers.iter().enumerate() {
@@ -581,6 +586,28 @@ impl Found {
             }
         }
         Ok(headers)
+    }
+
+    /// The only file of its epoch, without a record, is of a start that was cut off before it had said what there is. What older files say holds,
+    /// and it goes: were it to come back, it would go again.
+    fn drop_unbegun(
+        &mut self,
+        disk: &dyn Disk,
+        folder: &Path,
+        headers: &mut Vec<Header>,
+    ) -> Result<(), StoreError> {
+        while let Some(last) = headers.last().copied() {
+            let path = folder.join(segment_name(last.number));
+            let is_alone = headers.iter().filter(|header| header.log_id == last.log_id).count() == 1;
+            if !is_alone || log::has_record(disk, &path, JOURNAL_KIND)? {
+                break;
+            }
+            tracing::warn!(path = %path.display(), "an earlier start did not begin its journal file; the files before it are read");
+            disk.unlink(&path)?;
+            headers.pop();
+            self.segments.pop();
+        }
+        Ok(())
     }
 
     fn read_segment(&mut self, disk: &dyn Disk, path: &Path, header: &Header) -> Result<Scan, StoreError> {
@@ -757,12 +784,23 @@ impl Found {
         let mut current = Journal::start(disk, &folder, header, options.segment_bytes)?;
         let told = self.told_owners();
         let (kept, arrived_bytes) = (self.kept.clone(), self.arrived_bytes);
-        let begin = Begin { packs: packs.for_journal(), owners: told.clone(), kept, arrived_bytes };
+        let begin = Begin { packs: self.told_packs(packs), owners: told.clone(), kept, arrived_bytes };
         tell(&mut current, &self.domain, begin)?;
         let mut journal = Journal { folder, current, retired: VecDeque::from(self.segments.clone()), told };
         newest::remember(disk, &self.root.join(PACKS), self.domain.store_id, journal.newest());
         journal.drop_retired(disk)?;
         Ok(journal)
+    }
+
+    /// What the new file says of packs. A pool with missing folders is for reading only and makes no packs: what older files said is said again, of
+    /// all packs, because nothing else tells the start that finds those folders where their packs end, and which ones no commit has named.
+    fn told_packs(&self, packs: &Packs) -> recipe::Packs {
+        match &self.first_packs {
+            Some(first) if !packs.members.missing().is_empty() => {
+                recipe::Packs { unsealed: self.named_packs.values().copied().collect(), ..first.clone() }
+            }
+            _ => packs.for_journal(),
+        }
     }
 
     /// Every owner with the sequence that its head has, or should have.

@@ -815,12 +815,16 @@ impl Core {
                     tracing::warn!(pack = %id, %error, "a pack that nothing needs stays until the next start");
                     continue;
                 }
-                _ => self.packs.forget(*id),
+                _ => {}
             }
-            // Were it to come back, nothing but this would tell that no commit had ever named it.
-            if let Err(error) = member.folder.sync_names(*id) {
-                tracing::warn!(pack = %id, %error, "a pack that nothing needs may be there at the next start");
-                self.packs.may_come_back(*id);
+            // Were it to come back, nothing but what is known of it here would tell that no commit had ever named it: a journal file that is begun
+            // before its name is gone for good has to say so.
+            match member.folder.sync_names(*id) {
+                Ok(()) => self.packs.forget(*id),
+                Err(error) => {
+                    tracing::warn!(pack = %id, %error, "a pack that nothing needs may be there at the next start");
+                    self.packs.may_come_back(*id);
+                }
             }
         }
     }

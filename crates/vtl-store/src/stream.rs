@@ -319,7 +319,7 @@ impl Drop for Stream {
             match self.lane.leave() {
                 Ok(()) => {}
                 Err(PrepareError::Write(why)) => {
-                    tracing::warn!(owner = %self.owner, why, "a pack stays without a footer until the next start");
+                    tracing::warn!(owner = %self.owner, why, "a pack has no footer yet and waits for the next stream");
                 }
                 Err(PrepareError::Sync(why)) => self.core.set_read_only(&why),
             }

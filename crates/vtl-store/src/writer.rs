@@ -72,6 +72,23 @@ pub(crate) enum PrepareError {
     Sync(String),
 }
 
+/// Why a pack that waits for a stream could not be ended.
+pub(crate) enum EndError {
+    /// Its footer could not be written; the pack goes on waiting.
+    Write(DiskError),
+    /// It could not be synced; the pool must not go on.
+    Sync(DiskError),
+}
+
+impl From<EndError> for PrepareError {
+    fn from(error: EndError) -> Self {
+        match error {
+            EndError::Write(error) => Self::Write(error.to_string()),
+            EndError::Sync(error) => Self::Sync(error.to_string()),
+        }
+    }
+}
+
 /// The aligned buffer between a stream and its pack.
 struct Staging {
     pages: PageBuffer,
@@ -393,7 +410,7 @@ impl Writer {
         let full = open.end >= dock.pack_bytes / 2 || lock(&dock.idle).len() >= BERTHS;
         let full = full || open.member.is_leaving();
         if full {
-            return dock.seal_idle(open);
+            return dock.seal_idle(open).map_err(PrepareError::from);
         }
         lock(&dock.idle).push(open);
         Ok(())
@@ -483,28 +500,47 @@ impl OpenPack {
 }
 
 impl Dock {
-    /// Ends an idle pack with a footer, synced.
-    fn seal_idle(&self, mut open: OpenPack) -> Result<(), PrepareError> {
-        open.end_with_footer(self).map_err(|error| PrepareError::Write(error.to_string()))?;
+    /// Ends an idle pack with a footer, synced. One whose footer could not be written goes on waiting.
+    fn seal_idle(&self, mut open: OpenPack) -> Result<(), EndError> {
+        let (end, written) = (open.end, open.written);
+        if let Err(error) = open.end_with_footer(self) {
+            // What is there of the footer is behind the durable end: it is written over, or cut off by the next start.
+            (open.end, open.written) = (end, written);
+            lock(&self.idle).push(open);
+            return Err(EndError::Write(error));
+        }
         let synced = open.file.sync_data();
-        let synced = synced.inspect_err(|error| self.packs.members.blame(&open.member, error));
-        synced.map_err(|error| PrepareError::Sync(error.to_string()))?;
+        synced.inspect_err(|error| self.packs.members.blame(&open.member, error)).map_err(EndError::Sync)?;
         let view = View { id: open.id, generation: 0, durable: open.table.len(), table: open.table };
         self.packs.sealed(view, open.end);
         Ok(())
     }
 
     /// Ends the packs in this folder that no stream writes to.
-    pub(crate) fn seal_in(&self, member: u32) -> Result<(), PrepareError> {
+    pub(crate) fn seal_in(&self, member: u32) -> Result<(), EndError> {
         let mut idle = lock(&self.idle);
         let there: Vec<OpenPack> = idle.extract_if(.., |open| open.member.number == member).collect();
         drop(idle);
-        there.into_iter().try_for_each(|open| self.seal_idle(open))
+        self.seal_each(there)
     }
 
     /// Ends all packs that no stream writes to: at a clean stop.
     pub(crate) fn seal_all(&self) -> Result<(), PrepareError> {
         let idle = std::mem::take(&mut *lock(&self.idle));
-        idle.into_iter().try_for_each(|open| self.seal_idle(open))
+        self.seal_each(idle).map_err(PrepareError::from)
+    }
+
+    /// A footer that cannot be written does not keep the other packs from getting theirs; the first such error is told.
+    fn seal_each(&self, packs: Vec<OpenPack>) -> Result<(), EndError> {
+        let mut unwritten = None;
+        for open in packs {
+            match self.seal_idle(open) {
+                Err(EndError::Write(error)) => {
+                    unwritten.get_or_insert(error);
+                }
+                other => other?,
+            }
+        }
+        unwritten.map_or(Ok(()), |error| Err(EndError::Write(error)))
     }
 }

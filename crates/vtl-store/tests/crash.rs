@@ -3,9 +3,14 @@
 
 mod common;
 
-use common::{Op, Owner, Run, cases, disk_for, encrypted, owner, script};
-use vtl_durable::SimDisk;
-use vtl_store::Options;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use common::{Op, Owner, ROOT, Run, cases, disk_for, encrypted, owner, script};
+use vtl_durable::{Disk, DiskError, DiskFile, Found, Open, SimDisk};
+use vtl_store::{Options, Store};
 
 /// Cuts the power at `step`; whether the script ended before it.
 fn cut_at(script: &[Op], options: &Options, step: u64, seed: u64) -> bool {
@@ -315,4 +320,110 @@ fn a_commit_that_returned_is_there_after_a_cut_right_behind_it() {
         assert_eq!((head.length, head.deltas), (10_000, vec![vec![7]]));
         after.verify("after the commit");
     }
+}
+
+/// A disk that does something once, right before the names of packs are synced.
+struct Meanwhile {
+    disk: SimDisk,
+    action: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+}
+
+impl Meanwhile {
+    fn new(disk: SimDisk) -> Self {
+        Self { disk, action: Mutex::default() }
+    }
+
+    fn before_names_are_synced(&self, action: impl FnOnce() + Send + 'static) {
+        *self.action.lock().unwrap() = Some(Box::new(action));
+    }
+}
+
+impl fmt::Debug for Meanwhile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Meanwhile")
+    }
+}
+
+impl Disk for Meanwhile {
+    fn open(&self, path: &Path, how: Open) -> Result<Arc<dyn DiskFile>, DiskError> {
+        self.disk.open(path, how)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> Result<(), DiskError> {
+        self.disk.rename(from, to)
+    }
+
+    fn unlink(&self, path: &Path) -> Result<(), DiskError> {
+        self.disk.unlink(path)
+    }
+
+    fn create_folder(&self, path: &Path) -> Result<(), DiskError> {
+        self.disk.create_folder(path)
+    }
+
+    fn remove_folder(&self, path: &Path) -> Result<(), DiskError> {
+        self.disk.remove_folder(path)
+    }
+
+    fn sync_folder(&self, path: &Path) -> Result<(), DiskError> {
+        if path.parent() == Some(Path::new("/pool/packs")) {
+            let action = self.action.lock().unwrap().take();
+            action.into_iter().for_each(|action| action());
+        }
+        self.disk.sync_folder(path)
+    }
+
+    fn list(&self, path: &Path) -> Result<Vec<Found>, DiskError> {
+        self.disk.list(path)
+    }
+
+    fn free_bytes(&self, path: &Path) -> Result<u64, DiskError> {
+        self.disk.free_bytes(path)
+    }
+}
+
+fn files_below(disk: &SimDisk, folder: &str, end: &str) -> Vec<PathBuf> {
+    let is_one =
+        |path: &PathBuf| path.starts_with(folder) && path.extension().is_some_and(|found| found == end);
+    disk.files().into_iter().filter(is_one).collect()
+}
+
+#[test]
+fn a_pack_that_was_given_up_goes_although_the_journal_is_retired_before_its_name_is_gone_for_good() {
+    let disk = SimDisk::new(1);
+    let meanwhile = Arc::new(Meanwhile::new(disk.clone()));
+    let store = Store::open(meanwhile.clone(), Path::new(ROOT), Options::small()).unwrap();
+    store.create(owner(1), b"").unwrap();
+    store.create(owner(2), b"").unwrap();
+    let mut stream = store.open_stream(owner(1)).unwrap();
+    stream.append(&[Bytes::from(common::Random(1).bytes_of_noise(3000))], false).unwrap();
+    // Reading brings it into the pack.
+    assert_eq!(stream.read(0, 3000).unwrap().concat().len(), 3000);
+    let packs = files_below(&disk, "/pool/packs", "pack");
+    let [pack] = &*packs else { panic!("{packs:?}") };
+    // The system has written the file on its own.
+    disk.open(pack, Open::Write).unwrap().sync_data().unwrap();
+    disk.sync_folder(pack.parent().unwrap()).unwrap();
+    let journal = files_below(&disk, "/pool/journal", "log");
+    let survivors = Arc::new(Mutex::new(Vec::<SimDisk>::new()));
+    let (other, now, kept) = (store.clone(), disk.clone(), Arc::clone(&survivors));
+    meanwhile.before_names_are_synced(move || {
+        let mut stream = other.open_stream(owner(2)).unwrap();
+        for _ in 0..20 {
+            stream.commit_snapshot(&[7; 3000]).unwrap();
+        }
+        kept.lock().unwrap().extend((0..8).map(|seed| now.survivor(seed)));
+    });
+    drop(stream);
+    let survivors = std::mem::take(&mut *survivors.lock().unwrap());
+    let mut came_back = 0;
+    for after in survivors {
+        assert!(files_below(&after, "/pool/journal", "log") != journal, "the journal was retired meanwhile");
+        came_back += usize::from(after.contents(pack).is_some());
+        let store = Store::open(Arc::new(after.clone()), Path::new(ROOT), Options::small()).unwrap();
+        assert_eq!(store.stats().packs, 0);
+        assert_eq!(files_below(&after, "/pool/packs", "pack"), [] as [PathBuf; 0]);
+        assert_eq!(store.check().findings, []);
+    }
+    assert!(came_back > 0, "its name was gone for good in each");
 }

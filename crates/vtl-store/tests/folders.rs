@@ -3,6 +3,7 @@
 
 mod common;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -385,6 +386,68 @@ fn without_a_folder_the_pool_is_opened_for_reading_only_when_that_is_asked_for()
     serves(&disk, &degraded, &data);
 }
 
+/// Packs in all three folders.
+fn all_packs(disk: &SimDisk) -> BTreeMap<PathBuf, Vec<u8>> {
+    let packs = [ROOT, NEAR, FAR].into_iter().flat_map(|folder| packs_in(disk, folder));
+    packs.map(|path| (path.clone(), disk.contents(&path).unwrap())).collect()
+}
+
+/// What each of six owners commits, and what it appends and does not commit.
+fn halves(who: u8) -> (Vec<u8>, Vec<u8>) {
+    (noise(u64::from(who), 5000), noise(100 + u64::from(who), 30_000))
+}
+
+#[test]
+fn packs_of_a_folder_that_a_start_lacked_are_ended_where_commits_ended_by_the_start_that_has_it_again() {
+    let disk = disk_for(1, &options());
+    let store = open(&disk, &options()).unwrap();
+    let mut streams = Vec::new();
+    for who in 0..6 {
+        let (committed, late) = halves(who);
+        store.create(owner(who), b"").unwrap();
+        let mut stream = store.open_stream(owner(who)).unwrap();
+        stream.append(&[Bytes::from(committed)], false).unwrap();
+        stream.commit(b"").unwrap();
+        stream.append(&[Bytes::from(late)], false).unwrap();
+        streams.push(stream);
+    }
+    let (mut cut, mut removed) = (0, 0);
+    for seed in 0..12 {
+        let (with_all, without) = (disk.survivor(seed), disk.survivor(seed));
+        let before = all_packs(&without);
+        drop(open(&with_all, &options()).unwrap());
+        let right = all_packs(&with_all);
+        let in_far = before.iter().filter(|(path, _)| path.starts_with(FAR));
+        for (path, bytes) in in_far {
+            match right.get(path) {
+                Some(ended) => cut += usize::from(ended != bytes),
+                None => removed += 1,
+            }
+        }
+        let taken = without.take_away(Path::new(FAR)).unwrap();
+        let degraded = Options { degraded: true, ..options() };
+        for _ in 0..2 {
+            let store = open(&without, &degraded).unwrap();
+            assert!(matches!(store.health(), Health::ReadOnly { .. }));
+        }
+        without.put_back(Path::new(FAR), taken);
+        let store = open(&without, &options()).unwrap();
+        assert_eq!(store.health(), Health::Ok);
+        assert!(all_packs(&without) == right, "seed {seed}");
+        // What was lost comes again, and leans on nothing that was not there for good.
+        for who in 0..6 {
+            let (committed, late) = halves(who);
+            let mut stream = store.open_stream(owner(who)).unwrap();
+            stream.append(&[Bytes::from(late.clone())], false).unwrap();
+            stream.commit(b"").unwrap();
+            drop(stream);
+            assert!(observe(&store, who).unwrap().bytes == [committed, late].concat(), "seed {seed}");
+        }
+        assert_eq!(store.check().findings, [], "seed {seed}");
+    }
+    assert!(cut > 0 && removed > 0, "{cut} {removed}");
+}
+
 #[test]
 fn collections_rebuilding_and_repair_work_over_all_folders() {
     let mut run = Run::new(disk_for(7, &options()), options());
@@ -481,6 +544,45 @@ fn a_pack_that_is_being_written_stays_until_its_stream_has_left_it() {
     for wrong in [ROOT, "/nowhere"] {
         assert!(matches!(store.drain(Path::new(wrong)), Err(StoreError::Folder { .. })), "{wrong}");
     }
+}
+
+#[test]
+fn a_folder_that_can_only_be_read_gives_the_packs_that_have_a_footer_and_the_others_when_it_heals() {
+    let (disk, data) = furnished();
+    // A pack that is half full would not wait for another stream.
+    let store = open(&disk, &Options { pack_bytes: 64 << 10, ..options() }).unwrap();
+    let mut streams = Vec::new();
+    for who in 10..14 {
+        store.create(owner(who), b"").unwrap();
+        let mut stream = store.open_stream(owner(who)).unwrap();
+        stream.append(&[Bytes::from(noise(u64::from(who), 3000))], false).unwrap();
+        stream.commit(b"").unwrap();
+        streams.push(stream);
+    }
+    drop(streams);
+    let far = || store.folders().into_iter().find(|folder| folder.path == Path::new(FAR)).unwrap();
+    let before = far().packs;
+    disk.fail_below(Path::new(FAR));
+    for _ in 0..2 {
+        let error = store.drain(Path::new(FAR)).unwrap_err();
+        assert!(matches!(&error, StoreError::Io(error) if error.path.starts_with(FAR)), "{error}");
+        let left = far().packs;
+        assert!(left > 0 && left <= 4 && left < before, "{left} of {before}");
+    }
+    let all = |store: &Store| {
+        assert_eq!(observe(store, 1).unwrap().bytes, data);
+        for who in 10..14 {
+            assert_eq!(observe(store, who).unwrap().bytes, noise(u64::from(who), 3000));
+        }
+        assert_eq!(store.check().findings, []);
+    };
+    all(&store);
+    disk.heal();
+    let report = store.drain(Path::new(FAR)).unwrap();
+    assert!(report.moved > 0 && report.left == 0, "{report:?}");
+    all(&store);
+    drop(store);
+    all(&open(&disk.after_crash(1), &options()).unwrap());
 }
 
 #[test]

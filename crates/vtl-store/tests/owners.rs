@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use common::{Content, Op, ROOT, Run, cases, observe, owner, script};
-use vtl_durable::{Disk, Open, SimDisk};
+use vtl_durable::{Disk, Fault, Open, SimDisk};
 use vtl_store::{GcRule, Options, Store, StoreError};
 
 type Files = BTreeMap<PathBuf, Vec<u8>>;
@@ -170,6 +170,64 @@ fn an_older_copy_of_a_head_is_told_by_name_until_the_owner_is_given_up() {
                 }
             }
         }
+    }
+}
+
+/// A closed pool in which an older copy lies in place of owner 1's head, and what its owners hold.
+fn with_an_older_copy() -> (SimDisk, Vec<(u8, Content)>) {
+    let (mut run, old) = three_owners();
+    write(&mut run, 1, 21, 7000);
+    let all = contents(&run);
+    let disk = stop(&mut run, Stop::Clean).after_crash(1);
+    put(&disk, &old[1]);
+    (disk, all)
+}
+
+/// Owner 1 is told, and the others are as they were.
+fn tells_the_older_copy(disk: &SimDisk, all: &[(u8, Content)], what: &str) {
+    let store = open(disk);
+    let told = store.head(owner(1));
+    assert!(matches!(&told, Err(StoreError::Damaged { .. })), "{what}: {told:?}");
+    for who in [0, 2] {
+        assert_eq!(observe(&store, who).as_ref(), Some(&all[usize::from(who)].1), "{what}");
+    }
+}
+
+#[test]
+fn a_power_cut_at_any_step_of_a_start_lets_no_older_copy_pass() {
+    let (disk, all) = with_an_older_copy();
+    for step in 0.. {
+        let cut = disk.survivor(1);
+        cut.crash_at(cut.steps() + step);
+        let opened = Store::open(Arc::new(cut.clone()), Path::new(ROOT), Options::small()).map(drop).is_ok();
+        let opened = opened && !cut.has_crashed();
+        for seed in 0..4 {
+            let after = cut.after_crash(seed);
+            (0..2).for_each(|start| {
+                tells_the_older_copy(&after, &all, &format!("step {step}, seed {seed}, start {start}"));
+            });
+        }
+        if opened {
+            assert!(step > 10, "it takes hardly any steps");
+            break;
+        }
+    }
+}
+
+#[test]
+fn a_call_that_fails_in_a_start_lets_no_older_copy_pass() {
+    let (disk, all) = with_an_older_copy();
+    for call in 0.. {
+        let failing = disk.survivor(1);
+        failing.fail_call(failing.calls() + call, Fault::Eio);
+        let opened = Store::open(Arc::new(failing.clone()), Path::new(ROOT), Options::small());
+        drop(opened);
+        if !failing.has_failed() {
+            assert!(call > 30, "it makes hardly any calls");
+            break;
+        }
+        failing.heal();
+        tells_the_older_copy(&failing, &all, &format!("call {call}"));
     }
 }
 
