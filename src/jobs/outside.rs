@@ -25,7 +25,7 @@ use crate::pools::Pool;
 use crate::remotes::RemoteRefused;
 use crate::trash::{self, Wait};
 
-/// So much of the staging folder's file system is left for others: as much as makes a pool low.
+/// So much of the staging folder's file system is left for others, unless it is small: as much as makes a pool low.
 const MARGIN_BYTES: u64 = crate::daemon::LOW_POOL_BYTES;
 
 /// The daemon, as engines see it.

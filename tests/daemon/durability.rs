@@ -3,6 +3,7 @@
 use std::fs::Permissions;
 use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -148,7 +149,7 @@ fn killed_moves_leave_each_cartridge_in_exactly_one_place() {
 }
 
 /// A tmpfs, unmounted at the end. The store keeps 128 MiB of it free for what must always be possible.
-struct SmallDisk(tempfile::TempDir);
+pub(crate) struct SmallDisk(tempfile::TempDir);
 
 impl SmallDisk {
     /// Of 192 MiB.
@@ -156,7 +157,7 @@ impl SmallDisk {
         Self::of_mib(192)
     }
 
-    fn of_mib(mib: u32) -> Option<Self> {
+    pub(crate) fn of_mib(mib: u32) -> Option<Self> {
         let dir = tempfile::tempdir().unwrap();
         let mounted = Command::new("mount")
             .args(["-t", "tmpfs", "-o", &format!("size={mib}m,mode=0700"), "none"])
@@ -167,6 +168,10 @@ impl SmallDisk {
             std::fs::set_permissions(dir.path(), Permissions::from_mode(0o700)).unwrap();
             Self(dir)
         })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.0.path()
     }
 }
 
@@ -182,7 +187,7 @@ fn a_full_disk_warns_then_refuses_and_loses_nothing() {
         eprintln!("not run: no tmpfs can be mounted here (needs root)");
         return;
     };
-    let mut server = Server::start_at(disk.0.path(), &["--set", "cartridge.size=4g"]);
+    let mut server = Server::start_at(disk.path(), &["--set", "cartridge.size=4g"]);
     let mut host = server.session(1);
     host.load(1, 0);
     let kept = fill(&mut host);
@@ -222,7 +227,7 @@ fn on_a_full_disk_what_is_removed_for_good_makes_room_without_a_restart() {
         eprintln!("not run: no tmpfs can be mounted here (needs root)");
         return;
     };
-    let server = Server::start_at(disk.0.path(), &["--set", "cartridge.size=4g"]);
+    let server = Server::start_at(disk.path(), &["--set", "cartridge.size=4g"]);
     let mut host = server.session(1);
     host.load(1, 0);
     fill(&mut host);
@@ -246,7 +251,7 @@ fn on_a_full_disk_what_is_erased_makes_room_while_the_cartridge_is_in_the_drive(
         eprintln!("not run: no tmpfs can be mounted here (needs root)");
         return;
     };
-    let server = Server::start_at(disk.0.path(), &["--set", "cartridge.size=4g"]);
+    let server = Server::start_at(disk.path(), &["--set", "cartridge.size=4g"]);
     let mut host = server.session(1);
     host.load(1, 0);
     fill(&mut host);
@@ -301,14 +306,14 @@ fn a_disk_that_others_fill_to_the_last_byte_takes_nothing_more_and_still_gives_e
         eprintln!("not run: no tmpfs can be mounted here (needs root)");
         return;
     };
-    let mut server = Server::start_at(disk.0.path(), &["--set", "cartridge.size=4g"]);
+    let mut server = Server::start_at(disk.path(), &["--set", "cartridge.size=4g"]);
     let mut host = server.session(1);
     host.load(1, 0);
     for n in 0..20 {
         assert!(is_kept(&host.write(DRIVE, &noise(n, 65_536))));
     }
     assert!(is_kept(&host.run(DRIVE, &ONE_FILEMARK, 0, &[])));
-    let filler = disk.0.path().join("filler");
+    let filler = disk.path().join("filler");
     let mut file = std::fs::File::create(&filler).unwrap();
     while file.write_all(&[0xaa; 4096]).is_ok() {}
     drop(file);
@@ -337,7 +342,7 @@ fn on_a_file_system_without_a_free_byte_it_starts_reads_removes_and_then_writes_
         eprintln!("not run: no tmpfs can be mounted here (needs root)");
         return;
     };
-    let mut server = Server::start_at(disk.0.path(), &["--set", "cartridge.size=4g"]);
+    let mut server = Server::start_at(disk.path(), &["--set", "cartridge.size=4g"]);
     let ballast = server.state().join("ballast");
     assert!(std::fs::metadata(&ballast).unwrap().blocks() * 512 >= 64 << 20, "space is kept");
     let mut host = server.session(1);
@@ -352,7 +357,7 @@ fn on_a_file_system_without_a_free_byte_it_starts_reads_removes_and_then_writes_
     for drive in [DRIVE, SECOND_DRIVE] {
         assert!(is_kept(&host.run(drive, &ONE_FILEMARK, 0, &[])));
     }
-    let filler = disk.0.path().join("filler");
+    let filler = disk.path().join("filler");
     let mut file = std::fs::File::create(&filler).unwrap();
     while file.write_all(&[0xaa; 4096]).is_ok() {}
     drop(file);

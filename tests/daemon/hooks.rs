@@ -6,7 +6,9 @@ use std::path::Path;
 
 use serde_json::json;
 
-use crate::support::Server;
+use crate::support::scsi::{CHANGER, DRIVE};
+use crate::support::{Server, eventually};
+use crate::vault::{ended, exporting, exports_of};
 
 fn script(path: &Path, text: &str, mode: u32) {
     fs::write(path, format!("#!/bin/sh\n{text}\n")).unwrap();
@@ -50,4 +52,43 @@ fn a_hook_that_cannot_be_run_stops_a_start_is_refused_at_a_reload_and_leaves_the
     assert!(test["why"].as_str().unwrap().contains("ended with 3"), "{test}");
     let (status, _) = server.ask("POST", "/hooks/pre-vault/test", &json!({}));
     assert_eq!(status, 404);
+}
+
+#[test]
+fn a_job_ends_with_the_hook_that_it_has_begun_and_the_next_cartridge_meets_the_one_that_a_reload_brought() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let (told, config) = (path("told"), path("vtl.toml"));
+    let tell = |word: &str| format!("echo \"{word} $VTL_LABEL\" >>{}", told.display());
+    let waits = format!("{}\nuntil test -e {}; do sleep 0.02; done", tell("old"), path("go").display());
+    script(&path("old"), &waits, 0o700);
+    script(&path("new"), &tell("new"), 0o700);
+    let name = |hook: &str| fs::write(&config, format!("hooks.post_vault = {:?}\n", path(hook))).unwrap();
+    name("old");
+    let server = Server::start(&["--config", &config.display().to_string()]);
+    let _remote = exporting(&server);
+    let mut host = server.session(1);
+    host.attentions(CHANGER);
+    let elements = host.elements();
+    let mut put_out = |slot: u16| {
+        host.load(slot, 0);
+        host.write(DRIVE, &[7; 4096]).good();
+        host.attentions(CHANGER);
+        host.move_medium(elements.drive, elements.import_export).good();
+        exports_of(&server, slot)[0]["id"].clone()
+    };
+    let said = || fs::read_to_string(&told).unwrap_or_default();
+
+    let first = put_out(1);
+    eventually("the hook runs", || (said() == "old VTL001L8\n").then_some(()));
+    name("new");
+    server.api("POST", "/system/reload", &json!({}));
+    assert_eq!(server.get("/hooks")[0]["program"], json!(path("new")));
+    assert_eq!(server.get(&format!("/jobs/{first}"))["state"], "running");
+    fs::write(path("go"), "").unwrap();
+    assert_eq!(ended(&server, &first)["state"], "completed");
+    assert_eq!(said(), "old VTL001L8\n");
+    let second = put_out(2);
+    assert_eq!(ended(&server, &second)["state"], "completed");
+    assert_eq!(said(), "old VTL001L8\nnew VTL002L8\n");
 }

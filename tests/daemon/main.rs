@@ -38,6 +38,7 @@ mod parts;
 mod policies;
 mod pool_work;
 mod pools;
+mod rclone;
 mod remotes;
 mod sealing;
 mod sessions;

@@ -18,6 +18,8 @@ pub struct Server {
     child: Child,
     folder: Folder,
     arguments: Vec<String>,
+    /// Programs that it finds before those of the machine.
+    programs: Option<PathBuf>,
     /// What it printed until it was ready.
     pub welcome: Vec<String>,
     pub portal: SocketAddr,
@@ -65,19 +67,25 @@ impl Folder {
 impl Server {
     /// Starts it on an empty state.
     pub fn start(arguments: &[&str]) -> Self {
-        Self::start_in(Folder::Temporary(tempfile::tempdir().unwrap()), arguments)
+        Self::start_in(Folder::Temporary(tempfile::tempdir().unwrap()), arguments, None)
     }
 
     /// Starts it with its state in `folder`/state.
     pub fn start_at(folder: &Path, arguments: &[&str]) -> Self {
-        Self::start_in(Folder::Given(folder.to_owned()), arguments)
+        Self::start_in(Folder::Given(folder.to_owned()), arguments, None)
     }
 
-    fn start_in(folder: Folder, arguments: &[&str]) -> Self {
+    /// Starts it on an empty state where it finds the programs of this folder before those of the machine.
+    pub fn start_with_programs(programs: &Path, arguments: &[&str]) -> Self {
+        let folder = Folder::Temporary(tempfile::tempdir().unwrap());
+        Self::start_in(folder, arguments, Some(programs.to_owned()))
+    }
+
+    fn start_in(folder: Folder, arguments: &[&str], programs: Option<PathBuf>) -> Self {
         let arguments: Vec<String> = arguments.iter().map(|&a| a.to_owned()).collect();
-        let (child, welcome) = spawn(folder.path(), &arguments);
+        let (child, welcome) = spawn(folder.path(), &arguments, programs.as_deref());
         let (portal, api) = addresses(&welcome);
-        Self { child, folder, arguments, welcome, portal, api }
+        Self { child, folder, arguments, programs, welcome, portal, api }
     }
 
     /// Runs it where it must refuse to start; its exit code and what it said.
@@ -120,7 +128,7 @@ impl Server {
 
     /// The same state once more.
     pub fn start_again(&mut self) {
-        let (child, welcome) = spawn(self.folder.path(), &self.arguments);
+        let (child, welcome) = spawn(self.folder.path(), &self.arguments, self.programs.as_deref());
         (self.portal, self.api) = addresses(&welcome);
         (self.child, self.welcome) = (child, welcome);
     }
@@ -295,10 +303,14 @@ fn command(folder: &Path, arguments: impl Iterator<Item = String>) -> Command {
     command
 }
 
-fn spawn(folder: &Path, arguments: &[String]) -> (Child, Vec<String>) {
+fn spawn(folder: &Path, arguments: &[String], programs: Option<&Path>) -> (Child, Vec<String>) {
     let log = File::options().create(true).append(true).open(folder.join("log")).unwrap();
-    let mut child =
-        command(folder, arguments.iter().cloned()).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
+    let mut command = command(folder, arguments.iter().cloned());
+    if let Some(programs) = programs {
+        let path = std::env::var("PATH").unwrap_or_default();
+        command.env("PATH", format!("{}:{path}", programs.display()));
+    }
+    let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
     let output = BufReader::new(child.stdout.take().unwrap());
     let (lines_to, lines) = mpsc::channel();
     // Also after it is ready: a full pipe must not stop it.

@@ -49,6 +49,9 @@ fn compressing_threads() -> usize {
     std::thread::available_parallelism().map_or(1, NonZero::get).min(MAX_THREADS)
 }
 
+/// More than the head of an object, and those of its first frames.
+const OBJECT_BYTES: u64 = 4 << 10;
+
 /// zstd's level: more costs more time than the network saves.
 const LEVEL: i32 = 1;
 /// A key that is none.
@@ -711,7 +714,8 @@ impl Export {
             return Err(trouble);
         }
         let line = Line { verify, ..end.line(&staging) };
-        let sent = send(line, confirmed, left, pace, |outbox| {
+        let most = course.chunk_bytes.min(most_stored(facts.used_bytes));
+        let sent = send(line, confirmed, left, most, pace, |outbox| {
             let writer = Writer::resume(settings, identity, done, outbox);
             let writer = writer.map_err(|error| fail::write(&error))?;
             let streams = end.remote.streams().is_some();
@@ -834,6 +838,11 @@ fn abandon(end: &End, pace: &Exporting<'_>, course: &Course, left: &[Left]) -> R
         course.began.retain(|name, _| goes_on(name));
         course.staged.retain(|object| goes_on(&object.name));
     })?)
+}
+
+/// The most that an image of so many bytes becomes as one object. What does not compress grows by less than a thousandth, and by what every object has.
+const fn most_stored(image_bytes: u64) -> u64 {
+    image_bytes.saturating_add(image_bytes / 1000).saturating_add(OBJECT_BYTES)
 }
 
 /// Everything that is on the tape, through the writer; `read` is told how much it was.

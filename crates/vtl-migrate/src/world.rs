@@ -18,7 +18,7 @@ use vtl_types::{ByteCount, CartridgeId, Label, LibraryName};
 pub struct Settings {
     /// Where objects stay on their way; each job has a folder of its own in it.
     pub staging: PathBuf,
-    /// So much of its file system is left free.
+    /// So much of its file system is left free, or a quarter of it where that is less.
     pub margin_bytes: u64,
     /// Objects of one job that are on their way at once.
     pub slots: usize,

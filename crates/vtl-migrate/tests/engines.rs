@@ -299,6 +299,26 @@ fn through_a_remote_that_fails_by_plan_an_export_is_whole_or_says_that_it_failed
     assert!(whole > 0, "some got through");
 }
 
+#[test]
+fn a_byte_that_changes_on_the_way_is_sent_again_and_without_verification_the_result_says_that_nothing_was_verified()
+ {
+    for (verify, attempts, proof) in [("remote-hash", 2, "verified by"), ("none", 1, "not verified")] {
+        let place = tempfile::tempdir().unwrap();
+        let folder = Arc::new(FolderRemote::open("r", place.path()).unwrap());
+        let here = Bench::new();
+        here.put_remote(Arc::new(FaultyRemote::new(folder, Plan::script([(Doing::Put, Fault::Corrupt)]))));
+        here.cartridge(LABEL, &[Some(noise(1, 100_000))]);
+        let manager = here.start();
+        let job = ended(&manager, export(&manager, &json!({ "verify": verify })));
+        assert_eq!((job.state, job.attempts), (State::Completed, attempts), "{verify}: {:?}", job.trouble);
+        let result: Value = serde_json::from_str(&job.result.unwrap()).unwrap();
+        assert!(result["proof"].as_str().unwrap().starts_with(proof), "{result}");
+        let request = json!({ "remote": "r", "folder": FOLDER }).to_string();
+        let found = ended(&manager, submit(&manager, VERIFY, None, &request));
+        assert_eq!(found.state == State::Completed, verify != "none", "{verify}: {:?}", found.trouble);
+    }
+}
+
 /// Objects that were sent more than once, each time as they were: made anew, a sealed one has another salt.
 fn sent_again(remote: &Watched) -> usize {
     let sent = remote.sent.lock().unwrap();

@@ -66,6 +66,50 @@ pub trait Pace: Sync {
     fn note(&self, text: &str);
 }
 
+/// A job's pace, until what it is asked for has ended for another reason.
+pub(crate) struct Until<'a> {
+    pub(crate) pace: &'a dyn Pace,
+    pub(crate) is_over: &'a (dyn Fn() -> bool + Sync),
+}
+
+impl Pace for Until<'_> {
+    fn goes_on(&self) -> bool {
+        self.pace.goes_on() && !(self.is_over)()
+    }
+
+    fn wait(&self, time: Duration) -> bool {
+        self.pace.wait(time) && self.goes_on()
+    }
+
+    fn permit(&self) -> Option<Permission> {
+        self.pace.permit().filter(|_| self.goes_on())
+    }
+
+    fn staged(&self, object: &Stored) -> Result<(), Failure> {
+        self.pace.staged(object)
+    }
+
+    fn confirmed(&self, object: &Confirmed) -> Result<(), Failure> {
+        self.pace.confirmed(object)
+    }
+
+    fn began(&self, object: &str, checkpoint: &str) -> Result<(), Failure> {
+        self.pace.began(object, checkpoint)
+    }
+
+    fn sealing(&self, sha256: &str) -> Result<(), Failure> {
+        self.pace.sealing(sha256)
+    }
+
+    fn moved(&self, object: &Stored, bytes: u64) {
+        self.pace.moved(object, bytes);
+    }
+
+    fn note(&self, text: &str) {
+        self.pace.note(text);
+    }
+}
+
 /// What every job does in the same way.
 pub mod of_ticket {
     use super::{Duration, Permission, Ticket, Wanted};

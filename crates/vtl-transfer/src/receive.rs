@@ -19,12 +19,14 @@ use vtl_remote::{Class, Span, verified};
 use crate::Line;
 use crate::arriving::Arriving;
 use crate::examine::examine;
-use crate::pace::{Pace, Permission};
+use crate::pace::{Pace, Permission, Until};
 use crate::send::{content_of, named, on_remote};
 use crate::staging::{Kept, Room};
 use crate::trouble::{Trouble, local};
 
 const LOOK: Duration = Duration::from_millis(200);
+/// What helps an object that was made elsewhere into a folder that is too small for it.
+const LARGER: &str = "set migrate.staging_dir to a folder on a larger file system";
 
 /// Fetches the objects of a bundle for `work`, which reads them in order.
 ///
@@ -232,8 +234,8 @@ impl<'env> Inbox<'_, 'env> {
         let span = tracing::Span::current();
         let spawned = Builder::new().name("download".to_owned()).spawn_scoped(self.scope, move || {
             let _of_the_job = span.entered();
-            let watched = Until { pace, board };
-            let room = board.in_turn(at, pace, || line.staging.promise(object.bytes, &watched));
+            let watched = Until { pace, is_over: &|| board.is_over() };
+            let room = board.in_turn(at, pace, || line.staging.promise(object.bytes, LARGER, &watched));
             match room.and_then(|room| fetch(line, &watched, manifest, at, object, room)) {
                 Ok(staged) => board.change(|state| {
                     state.here.insert(at, staged);
@@ -256,7 +258,7 @@ fn fetch(
     let name = named(&line, &object.name)?;
     let content = content_of(object)?;
     let _permit = pace.permit().ok_or(Trouble::Stopped)?;
-    let mut writing = line.staging.create_in(&object.name, Some(room))?;
+    let mut writing = line.staging.create(&object.name, room)?;
     let mut stream = on_remote(line.runtime, pace, line.remote.get(&name, Span::whole()))?;
     stream = verified(line.limiter.paced(stream), content);
     loop {
@@ -290,44 +292,4 @@ fn with_its_place(failure: Failure, found: Option<String>) -> Failure {
     let message =
         found.map_or_else(|| failure.message.clone(), |found| format!("{}; {found}", failure.message));
     Failure { message, ..failure }
-}
-
-/// The job's pace, until nobody wants what is fetched any more.
-struct Until<'a> {
-    pace: &'a dyn Pace,
-    board: &'a Board,
-}
-
-impl Pace for Until<'_> {
-    fn goes_on(&self) -> bool {
-        self.pace.goes_on() && !self.board.is_over()
-    }
-
-    fn wait(&self, time: Duration) -> bool {
-        self.pace.wait(time) && self.goes_on()
-    }
-
-    fn permit(&self) -> Option<crate::Permission> {
-        self.pace.permit().filter(|_| self.goes_on())
-    }
-
-    fn confirmed(&self, object: &crate::Confirmed) -> Result<(), vtl_jobs::Failure> {
-        self.pace.confirmed(object)
-    }
-
-    fn began(&self, object: &str, checkpoint: &str) -> Result<(), vtl_jobs::Failure> {
-        self.pace.began(object, checkpoint)
-    }
-
-    fn sealing(&self, sha256: &str) -> Result<(), vtl_jobs::Failure> {
-        self.pace.sealing(sha256)
-    }
-
-    fn moved(&self, object: &Stored, bytes: u64) {
-        self.pace.moved(object, bytes);
-    }
-
-    fn note(&self, text: &str) {
-        self.pace.note(text);
-    }
 }

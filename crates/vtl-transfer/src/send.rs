@@ -20,7 +20,7 @@ use vtl_remote::{
 };
 
 use crate::Line;
-use crate::pace::{Confirmed, Pace};
+use crate::pace::{Confirmed, Pace, Until};
 use crate::staging::{Kept, Left, Writing};
 use crate::stream::{self, Spring};
 use crate::telling::Telling;
@@ -28,6 +28,9 @@ use crate::trouble::{Trouble, local};
 
 /// So often a call to a remote is interrupted to look whether a stop is wanted.
 const LOOK: Duration = Duration::from_millis(200);
+/// What helps where the staging folder is too small for an object.
+const SMALLER: &str =
+    "set migrate.chunk_size smaller and export it once more, or set migrate.staging_dir elsewhere";
 
 /// What the threads share.
 #[derive(Default)]
@@ -88,7 +91,8 @@ impl Board {
 }
 
 /// Sends what `work` gives to the outbox. `first`: so many objects of the bundle are confirmed already; `left`: the next ones, which an attempt before has
-/// staged, are sent first. It returns when nothing is on its way any more.
+/// staged, are sent first. No object has more bytes than `most`: so much room is found, and kept, before one is staged. It returns when nothing is on its
+/// way any more.
 ///
 /// # Errors
 /// What stopped it. Objects that were confirmed stay.
@@ -96,13 +100,14 @@ pub fn send<T>(
     line: Line<'_>,
     first: u64,
     left: Vec<Left>,
+    most: u64,
     pace: &dyn Pace,
     work: impl FnOnce(&mut Outbox<'_, '_>) -> Result<T, Trouble>,
 ) -> Result<T, Trouble> {
     let board =
         Board { state: Mutex::new(State { next: first, ..State::default() }), changed: Condvar::new() };
     let done = std::thread::scope(|scope| {
-        let mut outbox = Outbox { scope, line, pace, board: &board, next: first, open: Open::Nothing };
+        let mut outbox = Outbox { scope, line, most, pace, board: &board, next: first, open: Open::Nothing };
         let done = outbox.go_on(left).and_then(|()| work(&mut outbox));
         // Before what is on its way is cut off: that is told as a trouble of its own.
         if let Err(trouble) = &done {
@@ -122,6 +127,7 @@ pub fn send<T>(
 pub struct Outbox<'scope, 'env> {
     scope: &'scope Scope<'scope, 'env>,
     line: Line<'env>,
+    most: u64,
     pace: &'env dyn Pace,
     board: &'env Board,
     next: u64,
@@ -145,11 +151,14 @@ impl Sink for &mut Outbox<'_, '_> {
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let (board, pace) = (self.board, self.pace);
+        // What waits for room hears of what fails meanwhile: that may be what it waits for.
+        let watched = Until { pace, is_over: &|| board.trouble().is_some() };
         let written = match &mut self.open {
             Open::Nothing => Ok(()),
-            Open::Staged(file) if self.pace.goes_on() => file.write(bytes, self.pace),
+            Open::Staged(file) if pace.goes_on() => file.write(bytes, &watched),
             // What is staged can still be of use; of this nothing stays.
-            Open::Streamed(spring) if self.pace.goes_on() => match self.board.trouble() {
+            Open::Streamed(spring) if pace.goes_on() => match board.trouble() {
                 Some(trouble) => Err(trouble),
                 None => spring.write(bytes).or_else(|_| self.why()),
             },
@@ -191,8 +200,16 @@ impl<'scope, 'env> Outbox<'scope, 'env> {
         self.board.change(|state| state.staged += 1);
         match self.line.remote.streams() {
             Some(remote) => self.stream(remote, name).map(Open::Streamed),
-            None => self.line.staging.create(name).map(Open::Staged),
+            None => self.stage(name).map(Open::Staged),
         }
+    }
+
+    /// A file for an object, when there is room for the largest that it can become: half of one could wait for ever for room that it has itself.
+    fn stage(&self, name: &str) -> Result<Writing<'env>, Trouble> {
+        let (staging, board) = (self.line.staging, self.board);
+        let watched = Until { pace: self.pace, is_over: &|| board.trouble().is_some() };
+        let room = staging.promise(self.most, SMALLER, &watched)?;
+        Ok(staging.create(name, room)?.watching())
     }
 
     /// What the stream of an object was ended by.

@@ -8,11 +8,12 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read as _};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 use vtl_bundle::Stored;
+use vtl_jobs::{Class, Failure};
 use vtl_remote::{Checkpoint, hex};
 
 use crate::pace::Pace;
@@ -28,6 +29,13 @@ const UPLOAD: &str = ".upload";
 const PIECE: usize = 1 << 20;
 /// After so many bytes of a file it is looked whether there is room for more.
 const ROOM_STEP: u64 = 8 << 20;
+/// Of a small file system no more is left to others than its part of this number.
+const MARGIN_PART: u64 = 4;
+/// An object that has its room and is being made may use the margin's part of this number: what others write, and what a file costs beside its
+/// bytes, does not stop it at once.
+const SLACK_PART: u64 = 2;
+/// What helps where others have taken room that was promised.
+const MAKE_ROOM: &str = "make room there";
 
 /// Bytes that are promised to files and not yet in them, by the folder that the jobs' folders are in. One count for all jobs of the process: they
 /// share the file system, and two that each count for themselves could both wait for ever.
@@ -37,16 +45,56 @@ fn promised() -> MutexGuard<'static, BTreeMap<PathBuf, u64>> {
     PROMISED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// A file system, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Space {
+    /// What it can hold.
+    pub all: u64,
+    /// What of that is free.
+    pub free: u64,
+}
+
+/// Who tells how much room there is.
+pub trait Measure: std::fmt::Debug + Send + Sync {
+    /// Of the file system that this folder is on; none: it cannot be told.
+    fn space(&self, folder: &Path) -> Option<Space>;
+}
+
+/// The system tells it.
+#[derive(Debug)]
+struct OfTheSystem;
+
+impl Measure for OfTheSystem {
+    fn space(&self, folder: &Path) -> Option<Space> {
+        let about = rustix::fs::statvfs(folder).ok()?;
+        let bytes = |blocks: u64| blocks.saturating_mul(about.f_frsize);
+        let for_root = about.f_bfree.saturating_sub(about.f_bavail);
+        let all = bytes(about.f_blocks.saturating_sub(for_root));
+        // Some that are far away tell no size.
+        (all > 0).then(|| Space { all, free: bytes(about.f_bavail) })
+    }
+}
+
+/// Why there is no room for a file. In bytes, with what is left to others.
+#[derive(Debug, PartialEq, Eq)]
+enum Lack {
+    /// There may be later.
+    ForNow { needed: u64, free: u64 },
+    /// An empty file system would not do.
+    ForEver { needed: u64, all: u64 },
+}
+
 /// The staging folder of one job. Dropping it removes it with all that is in it, unless it is left.
 #[derive(Debug)]
 pub struct Staging {
     path: PathBuf,
     margin_bytes: u64,
+    by: Arc<dyn Measure>,
     stays: bool,
 }
 
 impl Staging {
-    /// Makes `parent`/`name`, empty and for the owner only. `margin_bytes`: so much of the file system is left free.
+    /// Makes `parent`/`name`, empty and for the owner only. `margin_bytes`: so much of the file system is left free, or a quarter of it where that is less.
     ///
     /// # Errors
     /// It cannot be made.
@@ -54,7 +102,11 @@ impl Staging {
         let path = parent.join(name);
         let made = remove(&path).and_then(|()| DirBuilder::new().recursive(true).mode(0o700).create(&path));
         made.map_err(|error| local(&format!("the staging folder {}", path.display()), &error))?;
-        Ok(Self { path, margin_bytes, stays: false })
+        Ok(Self::at(path, margin_bytes))
+    }
+
+    fn at(path: PathBuf, margin_bytes: u64) -> Self {
+        Self { path, margin_bytes, by: Arc::new(OfTheSystem), stays: false }
     }
 
     /// The same, with what a crash has left of these objects, which follow each other: as many from the first on as lie there whole, with
@@ -91,7 +143,7 @@ impl Staging {
                 fs::remove_file(&there).map_err(failed)?;
             }
         }
-        Ok((Self { path, margin_bytes, stays: false }, left))
+        Ok((Self::at(path, margin_bytes), left))
     }
 
     /// Leaves it to the next attempt, with what is in it.
@@ -99,65 +151,112 @@ impl Staging {
         self.stays = true;
     }
 
-    fn has_room(&self, bytes: u64, promised: u64) -> bool {
-        let free = rustix::fs::statvfs(&self.path)
-            .map(|about| about.f_bavail.saturating_mul(about.f_frsize))
-            // Who cannot tell is not believed to be full; a write that fails says so.
-            .unwrap_or(u64::MAX);
-        free >= self.margin_bytes.saturating_add(promised).saturating_add(bytes)
+    /// The same where room is told by somebody else than the system.
+    #[must_use]
+    pub fn measured(mut self, by: Arc<dyn Measure>) -> Self {
+        self.by = by;
+        self
     }
 
-    /// Waits until so much can be written, with the margin and what is promised to others left.
-    fn wait_for_room(&self, bytes: u64, pace: &dyn Pace) -> Result<(), Trouble> {
-        self.promise(bytes, pace).map(drop)
+    fn space(&self) -> Space {
+        // Who cannot tell is not believed to be full; a write that fails says so.
+        self.by.space(&self.path).unwrap_or(Space { all: u64::MAX, free: u64::MAX })
     }
 
-    /// The same, and keeps the room.
-    pub(crate) fn promise(&self, bytes: u64, pace: &dyn Pace) -> Result<Room, Trouble> {
+    fn margin(&self, space: Space) -> u64 {
+        self.margin_bytes.min(space.all / MARGIN_PART)
+    }
+
+    /// Waits until so much can be written, with the margin and what is promised to others left, and keeps the room. `otherwise`: what helps when there
+    /// is none.
+    ///
+    /// # Errors
+    /// A stop is wanted; or there can never be so much room.
+    pub(crate) fn promise(&self, bytes: u64, otherwise: &str, pace: &dyn Pace) -> Result<Room, Trouble> {
         let mut told = false;
         loop {
-            if let Some(room) = self.try_promise(bytes) {
-                return Ok(room);
+            match self.try_promise(bytes) {
+                Ok(room) => return Ok(room),
+                Err(Lack::ForEver { needed, all }) => {
+                    return Err(self.too_small(needed, all, otherwise).into());
+                }
+                Err(Lack::ForNow { needed, free }) => {
+                    self.wait(needed, free, &format!("make room there, or {otherwise}"), &mut told, pace)?;
+                }
             }
-            self.wait(&mut told, pace)?;
         }
     }
 
-    fn try_promise(&self, bytes: u64) -> Option<Room> {
+    fn try_promise(&self, bytes: u64) -> Result<Room, Lack> {
         let parent = self.path.parent().unwrap_or(&self.path);
-        let mut all = promised();
-        let now = all.get(parent).copied().unwrap_or(0);
-        if !self.has_room(bytes, now) {
-            return None;
+        let mut promised = promised();
+        let space = self.space();
+        let alone = self.margin(space).saturating_add(bytes);
+        if alone > space.all {
+            return Err(Lack::ForEver { needed: alone, all: space.all });
         }
-        all.insert(parent.to_path_buf(), now.saturating_add(bytes));
-        Some(Room { parent: parent.to_path_buf(), left: bytes })
+        let now = promised.get(parent).copied().unwrap_or(0);
+        let needed = alone.saturating_add(now);
+        if space.free < needed {
+            return Err(Lack::ForNow { needed, free: space.free });
+        }
+        promised.insert(parent.to_path_buf(), now.saturating_add(bytes));
+        Ok(Room { parent: parent.to_path_buf(), left: bytes })
     }
 
-    fn wait(&self, told: &mut bool, pace: &dyn Pace) -> Result<(), Trouble> {
+    fn too_small(&self, needed: u64, all: u64, remedy: &str) -> Failure {
+        Failure {
+            class: Class::Permanent,
+            code: "full".to_owned(),
+            message: format!(
+                "the staging folder {} is too small for an object: {needed} bytes are needed, its file system holds {all}",
+                self.path.display()
+            ),
+            remedy: Some(remedy.to_owned()),
+        }
+    }
+
+    /// Waits until so much of a file that has its room can be written: others may have taken it.
+    fn wait_under_way(&self, bytes: u64, pace: &dyn Pace) -> Result<(), Trouble> {
+        let mut told = false;
+        loop {
+            let space = self.space();
+            let needed = (self.margin(space) / SLACK_PART).saturating_add(bytes);
+            if space.free >= needed {
+                return Ok(());
+            }
+            self.wait(needed, space.free, MAKE_ROOM, &mut told, pace)?;
+        }
+    }
+
+    fn wait(
+        &self,
+        needed: u64,
+        free: u64,
+        remedy: &str,
+        told: &mut bool,
+        pace: &dyn Pace,
+    ) -> Result<(), Trouble> {
         if !std::mem::replace(told, true) {
-            pace.note(&format!("waits for room in the staging folder {}", self.path.display()));
+            let folder = self.path.display();
+            pace.note(&format!(
+                "waits for room in the staging folder {folder}: {needed} bytes are needed, {free} are free; {remedy}"
+            ));
         }
         if pace.wait(LOOK) { Ok(()) } else { Err(Trouble::Stopped) }
     }
 
-    /// A new file for an object. `name` has been checked: it is a plain file name.
-    pub(crate) fn create(&self, name: &str) -> Result<Writing<'_>, Trouble> {
-        self.create_in(name, None)
-    }
-
-    /// The same, in room that was promised to it: it is not waited for again.
-    pub(crate) fn create_in(&self, name: &str, room: Option<Room>) -> Result<Writing<'_>, Trouble> {
+    /// A new file for an object, in room that was promised to it. `name` has been checked: it is a plain file name.
+    pub(crate) fn create(&self, name: &str, room: Room) -> Result<Writing<'_>, Trouble> {
         let path = self.path.join(name);
         let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path);
         let file = file.map_err(|error| local(&format!("staging {name}"), &error))?;
-        let room_for = room.as_ref().map_or(0, |room| room.left);
         Ok(Writing {
             staging: self,
             kept: Kept::new(path),
             file,
             bytes: 0,
-            room_for,
+            looks_at: None,
             room,
             name: name.to_owned(),
         })
@@ -389,18 +488,24 @@ pub(crate) struct Writing<'a> {
     file: File,
     name: String,
     bytes: u64,
-    /// Up to here there was room at the last look.
-    room_for: u64,
-    room: Option<Room>,
+    /// From this byte on it is looked once more whether there is room.
+    looks_at: Option<u64>,
+    room: Room,
 }
 
 impl Writing<'_> {
+    /// Looks on its way whether others have taken its room, and waits then. For who holds nothing that others need to make some.
+    pub(crate) fn watching(mut self) -> Self {
+        self.looks_at = Some(0);
+        self
+    }
+
     /// Appends bytes; waits while there is no room.
     pub(crate) fn write(&mut self, bytes: &[u8], pace: &dyn Pace) -> Result<(), Trouble> {
         let end = self.bytes + bytes.len() as u64;
-        if end > self.room_for {
-            self.staging.wait_for_room(ROOM_STEP, pace)?;
-            self.room_for = end + ROOM_STEP;
+        if self.looks_at.is_some_and(|at| end > at) {
+            self.staging.wait_under_way(self.room.left.min(ROOM_STEP), pace)?;
+            self.looks_at = Some(end + ROOM_STEP);
         }
         let mut told = false;
         // At its place each time: a write that was cut off is done again.
@@ -408,12 +513,11 @@ impl Writing<'_> {
             if !matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
                 return Err(local(&format!("staging {}", self.name), &error).into());
             }
-            self.staging.wait(&mut told, pace)?;
+            let free = self.staging.space().free;
+            self.staging.wait(bytes.len() as u64, free, MAKE_ROOM, &mut told, pace)?;
         }
         self.bytes = end;
-        if let Some(room) = &mut self.room {
-            room.used(bytes.len() as u64);
-        }
+        self.room.used(bytes.len() as u64);
         Ok(())
     }
 
@@ -427,6 +531,17 @@ impl Writing<'_> {
 mod tests {
     use super::*;
 
+    const MIB: u64 = 1 << 20;
+
+    #[derive(Debug)]
+    struct Disk(Space);
+
+    impl Measure for Disk {
+        fn space(&self, _: &Path) -> Option<Space> {
+            Some(self.0)
+        }
+    }
+
     #[test]
     fn room_that_is_promised_is_promised_once_among_all_jobs_and_what_is_not_used_is_given_back() {
         let home = tempfile::tempdir().unwrap();
@@ -436,11 +551,44 @@ mod tests {
         // Other tests write meanwhile, but not so much.
         let most = about.f_bavail * about.f_frsize / 3 * 2;
         let mut room = first.try_promise(most).unwrap();
-        assert!(first.try_promise(most).is_none() && second.try_promise(most).is_none());
+        assert!(first.try_promise(most).is_err() && second.try_promise(most).is_err());
         room.used(most - 5);
         assert_eq!(promised().get(home.path()), Some(&5));
-        assert!(second.try_promise(most).is_some());
+        assert!(second.try_promise(most).is_ok());
         drop(room);
         assert_eq!(promised().get(home.path()), None);
+    }
+
+    #[test]
+    fn of_a_small_file_system_a_quarter_is_left_free_and_what_fits_in_the_rest_is_waited_for() {
+        let home = tempfile::tempdir().unwrap();
+        let tried = |all_mib: u64, free_mib: u64, bytes_mib: u64| {
+            let staging = Staging::open(home.path(), "job-1", 256 * MIB).unwrap();
+            let space = Space { all: all_mib * MIB, free: free_mib * MIB };
+            staging.measured(Arc::new(Disk(space))).try_promise(bytes_mib * MIB).map(drop)
+        };
+        let for_now = |needed: u64, free: u64| Err(Lack::ForNow { needed: needed * MIB, free: free * MIB });
+        let for_ever = |needed: u64, all: u64| Err(Lack::ForEver { needed: needed * MIB, all: all * MIB });
+        assert_eq!(tried(128, 128, 96), Ok(()));
+        assert_eq!(tried(128, 127, 96), for_now(128, 127));
+        assert_eq!(tried(128, 128, 97), for_ever(129, 128));
+        assert_eq!(tried(128, 0, 97), for_ever(129, 128));
+        assert_eq!(tried(8192, 8192, 10_240), for_ever(10_496, 8192));
+        assert_eq!(tried(51_200, 8192, 10_240), for_now(10_496, 8192));
+        assert_eq!(tried(51_200, 10_496, 10_240), Ok(()));
+    }
+
+    #[test]
+    fn a_file_system_of_which_nothing_is_told_is_not_believed_to_be_full() {
+        #[derive(Debug)]
+        struct Silent;
+        impl Measure for Silent {
+            fn space(&self, _: &Path) -> Option<Space> {
+                None
+            }
+        }
+        let home = tempfile::tempdir().unwrap();
+        let staging = Staging::open(home.path(), "job-1", 256 * MIB).unwrap().measured(Arc::new(Silent));
+        assert!(staging.try_promise(1 << 50).is_ok());
     }
 }

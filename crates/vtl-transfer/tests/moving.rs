@@ -10,7 +10,7 @@
 use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -21,9 +21,38 @@ use vtl_jobs::{Class, Failure};
 use vtl_remote::{
     Content, Doing, Fault, FaultyRemote, Folder, FolderRemote, Limiter, Mode, Plan, Remote, hex,
 };
-use vtl_transfer::{Confirmed, Line, Pace, Permission, Staging, Trouble, receive, receive_for_image, send};
+use vtl_transfer::{
+    Confirmed, Line, Measure, Pace, Permission, Space, Staging, Trouble, receive, receive_for_image, send,
+};
 
 const FOLDER: &str = "VTL001L8-20261126_031500";
+
+/// No object of these tests has more.
+const MOST: u64 = 10 << 20;
+const PLENTY: u64 = 1 << 40;
+
+/// A disk of 1 TiB, of which so much is free as the test says.
+#[derive(Debug)]
+struct Disk(AtomicU64);
+
+impl Disk {
+    fn with_free(bytes: u64) -> Arc<Self> {
+        Arc::new(Self(AtomicU64::new(bytes)))
+    }
+
+    fn set_free(&self, bytes: u64) {
+        self.0.store(bytes, Ordering::SeqCst);
+    }
+}
+
+impl Measure for Disk {
+    fn space(&self, _folder: &Path) -> Option<Space> {
+        Some(Space { all: PLENTY, free: self.0.load(Ordering::SeqCst) })
+    }
+}
+
+/// What happens while a job waits for room; whether it goes on to wait.
+type Meanwhile = Box<dyn FnMut() -> bool + Send>;
 
 /// A job of its own: it stops when it is told to, and looks into the staging folder whenever it is asked anything.
 #[derive(Default)]
@@ -33,6 +62,7 @@ struct Job {
     most_staged: AtomicUsize,
     confirmed: Mutex<Vec<String>>,
     notes: Mutex<Vec<String>>,
+    meanwhile: Mutex<Option<Meanwhile>>,
     refuses_to_keep: AtomicBool,
     permits: AtomicUsize,
     /// The first object cannot be begun, and that is told when this says so.
@@ -55,9 +85,12 @@ impl Pace for Job {
     }
 
     fn wait(&self, _time: Duration) -> bool {
-        // Nobody makes room: the operator gives up.
-        self.stop.store(true, Ordering::SeqCst);
-        false
+        let goes_on = self.meanwhile.lock().unwrap().as_mut().is_some_and(|meanwhile| meanwhile());
+        if !goes_on {
+            // Nobody makes room: the operator gives up.
+            self.stop.store(true, Ordering::SeqCst);
+        }
+        goes_on
     }
 
     fn permit(&self) -> Option<Permission> {
@@ -126,8 +159,12 @@ impl Desk {
         Arc::new(FolderRemote::open("r", self.place.path()).unwrap())
     }
 
-    fn staging(&self, job: &Job, margin_bytes: u64) -> Staging {
-        let staging = Staging::open(&self.home.path().join("staging"), "job-1", margin_bytes).unwrap();
+    fn staging(&self, job: &Job, free_bytes: u64) -> Staging {
+        self.staging_on(Disk::with_free(free_bytes), job)
+    }
+
+    fn staging_on(&self, disk: Arc<Disk>, job: &Job) -> Staging {
+        let staging = Staging::open(&self.home.path().join("staging"), "job-1", 0).unwrap().measured(disk);
         *job.staging.lock().unwrap() = Some(self.home.path().join("staging/job-1"));
         staging
     }
@@ -163,15 +200,9 @@ fn object(number: u32) -> (Stored, Vec<u8>) {
     (stored, bytes)
 }
 
-fn send_all(
-    desk: &Desk,
-    remote: &dyn Remote,
-    job: &Job,
-    margin_bytes: u64,
-    count: u32,
-) -> Result<(), Trouble> {
-    let staging = desk.staging(job, margin_bytes);
-    send(desk.line(remote, &staging), 0, Vec::new(), job, |mut outbox| {
+fn send_all(desk: &Desk, remote: &dyn Remote, job: &Job, free_bytes: u64, count: u32) -> Result<(), Trouble> {
+    let staging = desk.staging(job, free_bytes);
+    send(desk.line(remote, &staging), 0, Vec::new(), MOST, job, |mut outbox| {
         for number in 1..=count {
             let (stored, bytes) = object(number);
             let begun = outbox.begin(&stored.name);
@@ -202,7 +233,7 @@ fn one_object_more_than_slots_is_staged_at_most_and_all_are_confirmed_in_their_o
     let (desk, job) = (Desk::new(), Job::default());
     let slow = Plan::script((0..8).map(|_| (Doing::Put, Fault::Slow(Duration::from_millis(150)))));
     let remote = FaultyRemote::new(desk.remote(), slow);
-    send_all(&desk, &remote, &job, 0, 8).unwrap();
+    send_all(&desk, &remote, &job, PLENTY, 8).unwrap();
     assert_eq!(*job.confirmed.lock().unwrap(), names(8));
     assert_eq!(files(desk.place.path()), names(8));
     assert_eq!(job.most_staged.load(Ordering::SeqCst), 3, "two are sent and one fills");
@@ -213,10 +244,85 @@ fn one_object_more_than_slots_is_staged_at_most_and_all_are_confirmed_in_their_o
 fn without_room_a_transfer_waits_and_says_so_and_does_not_fail() {
     let (desk, job) = (Desk::new(), Job::default());
     let remote = desk.remote();
-    assert_eq!(send_all(&desk, &*remote, &job, u64::MAX / 2, 1), Err(Trouble::Stopped));
+    assert_eq!(send_all(&desk, &*remote, &job, MOST - 1, 1), Err(Trouble::Stopped));
     let notes = job.notes.lock().unwrap();
     assert!(notes.len() == 1 && notes[0].contains("waits for room"), "{notes:?}");
+    assert!(notes[0].contains("10485760 bytes are needed, 10485759 are free"), "{notes:?}");
+    assert!(notes[0].contains("migrate.chunk_size"), "{notes:?}");
     assert!(files(desk.place.path()).is_empty() && desk.is_clean());
+}
+
+#[test]
+fn a_transfer_that_waits_for_room_goes_on_when_some_is_made_before_an_object_and_in_its_middle() {
+    let (desk, job, disk) = (Desk::new(), Job::default(), Disk::with_free(0));
+    let remote = desk.remote();
+    let freed = Arc::clone(&disk);
+    *job.meanwhile.lock().unwrap() = Some(Box::new(move || {
+        freed.set_free(PLENTY);
+        true
+    }));
+    let staging = desk.staging_on(Arc::clone(&disk), &job);
+    send(desk.line(&*remote, &staging), 0, Vec::new(), MOST, &job, |mut outbox| {
+        let (stored, bytes) = object(1);
+        outbox.begin(&stored.name).unwrap();
+        assert_eq!(job.notes.lock().unwrap().len(), 1, "it waited for room for the object");
+        disk.set_free(0);
+        outbox.write(&bytes).unwrap();
+        assert_eq!(job.notes.lock().unwrap().len(), 2, "others had taken it");
+        outbox.end(&stored).unwrap();
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(*job.confirmed.lock().unwrap(), names(1));
+}
+
+#[test]
+fn an_object_that_can_never_fit_fails_at_once_with_what_is_needed_what_there_is_and_what_helps() {
+    let (desk, job) = (Desk::new(), Job::default());
+    let remote = desk.remote();
+    let staging = desk.staging(&job, PLENTY);
+    let sent = send(desk.line(&*remote, &staging), 0, Vec::new(), PLENTY + 1, &job, |mut outbox| {
+        outbox.begin(&object(1).0.name).map_err(|_| Trouble::Stopped)
+    });
+    let Err(Trouble::Failed(failure)) = sent else { panic!("it began: {sent:?}") };
+    assert_eq!((failure.class, failure.code.as_str()), (Class::Permanent, "full"));
+    let folder = desk.home.path().join("staging/job-1").display().to_string();
+    for part in [folder, (PLENTY + 1).to_string(), PLENTY.to_string()] {
+        assert!(failure.message.contains(&part), "{part}: {failure:?}");
+    }
+    let remedy = failure.remedy.unwrap();
+    assert!(remedy.contains("migrate.chunk_size") && remedy.contains("migrate.staging_dir"), "{remedy}");
+    assert!(
+        job.notes.lock().unwrap().is_empty() && !job.stop.load(Ordering::SeqCst),
+        "nothing was waited for"
+    );
+}
+
+#[test]
+fn who_waits_for_room_hears_of_the_upload_that_fails_and_makes_none() {
+    let (desk, job, disk) = (Desk::new(), Job::default(), Disk::with_free(PLENTY));
+    let failing = FaultyRemote::new(desk.remote(), Plan::script([(Doing::Put, Fault::Drop)]));
+    let slow = Plan::script([(Doing::Put, Fault::Slow(Duration::from_millis(200)))]);
+    let remote = FaultyRemote::new(Arc::new(failing), slow);
+    let mut looks = 0;
+    *job.meanwhile.lock().unwrap() = Some(Box::new(move || {
+        std::thread::sleep(Duration::from_millis(10));
+        looks += 1;
+        looks < 1000
+    }));
+    let staging = desk.staging_on(Arc::clone(&disk), &job);
+    let sent = send(desk.line(&remote, &staging), 0, Vec::new(), MOST, &job, |mut outbox| {
+        let ((first, bytes), (second, _)) = (object(1), object(2));
+        outbox
+            .begin(&first.name)
+            .and_then(|()| outbox.write(&bytes))
+            .and_then(|()| outbox.end(&first))
+            .unwrap();
+        disk.set_free(0);
+        outbox.begin(&second.name).map_err(|_| Trouble::Stopped)
+    });
+    assert!(matches!(&sent, Err(Trouble::Failed(_))), "{sent:?}");
+    assert!(!job.stop.load(Ordering::SeqCst), "it waited for ever");
 }
 
 #[test]
@@ -224,7 +330,7 @@ fn what_fails_is_told_with_its_class_and_nothing_after_it_is_confirmed() {
     for (fault, again) in [(Fault::Drop, true), (Fault::Corrupt, true), (Fault::Lose, false)] {
         let (desk, job) = (Desk::new(), Job::default());
         let remote = FaultyRemote::new(desk.remote(), Plan::script([(Doing::Put, fault)]));
-        let told = send_all(&desk, &remote, &job, 0, 6);
+        let told = send_all(&desk, &remote, &job, PLENTY, 6);
         let Err(Trouble::Failed(failure)) = told else { panic!("{fault:?} passed") };
         assert_eq!(failure.class == Class::Temporary, again, "{fault:?}: {failure:?}");
         let confirmed = job.confirmed.lock().unwrap();
@@ -239,7 +345,7 @@ fn what_could_not_be_kept_is_not_confirmed() {
     let (desk, job) = (Desk::new(), Job::default());
     job.refuses_to_keep.store(true, Ordering::SeqCst);
     let remote = desk.remote();
-    let told = send_all(&desk, &*remote, &job, 0, 3);
+    let told = send_all(&desk, &*remote, &job, PLENTY, 3);
     assert!(
         matches!(&told, Err(Trouble::Failed(failure)) if failure.message == "the disk is full"),
         "{told:?}"
@@ -253,7 +359,7 @@ fn a_stop_ends_it_soon_and_leaves_no_file() {
     let slow = Plan::script((0..8).map(|_| (Doing::Put, Fault::Slow(Duration::from_secs(3600)))));
     let remote = FaultyRemote::new(desk.remote(), slow);
     let told = std::thread::scope(|scope| {
-        let sending = scope.spawn(|| send_all(&desk, &remote, &job, 0, 8));
+        let sending = scope.spawn(|| send_all(&desk, &remote, &job, PLENTY, 8));
         while job.most_staged.load(Ordering::SeqCst) < 3 {
             std::thread::sleep(Duration::from_millis(10));
         }
@@ -268,10 +374,10 @@ fn a_stop_ends_it_soon_and_leaves_no_file() {
 fn staged_files_are_for_the_owner_alone_and_a_start_empties_the_folder_of_jobs_and_of_nothing_else() {
     let (desk, job) = (Desk::new(), Job::default());
     let remote = desk.remote();
-    let staging = desk.staging(&job, 0);
+    let staging = desk.staging(&job, PLENTY);
     let parent = desk.home.path().join("staging");
     let mode = |path: &str| std::fs::metadata(parent.join(path)).unwrap().permissions().mode() & 0o777;
-    send(desk.line(&*remote, &staging), 0, Vec::new(), &job, |mut outbox| {
+    send(desk.line(&*remote, &staging), 0, Vec::new(), MOST, &job, |mut outbox| {
         outbox.begin("VTL001L8.img.000001").unwrap();
         outbox.write(b"secret").unwrap();
         assert_eq!((mode("job-1"), mode("job-1/VTL001L8.img.000001")), (0o700, 0o600));
@@ -324,7 +430,7 @@ fn of_what_a_crash_left_as_much_as_is_whole_is_sent_as_it_is_and_the_rest_goes()
         assert_eq!(std::fs::read_dir(parent.join("job-1")).unwrap().count(), whole, "{objects:?}");
         let names: Vec<String> = left.iter().map(|left| left.object().name.clone()).collect();
         let remote = desk.remote();
-        send(desk.line(&*remote, &staging), 2, left, &job, |_| Ok(())).unwrap();
+        send(desk.line(&*remote, &staging), 2, left, MOST, &job, |_| Ok(())).unwrap();
         assert_eq!(*job.confirmed.lock().unwrap(), names);
         assert_eq!(files(desk.place.path()), names);
         drop(staging);
@@ -403,7 +509,7 @@ fn no_byte_of_an_object_is_read_that_is_not_what_the_manifest_says() {
     assert!(manifest.objects.len() >= 3);
     let remote = desk.remote();
     let read = |job: &Job| {
-        let staging = desk.staging(job, 0);
+        let staging = desk.staging(job, PLENTY);
         receive(desk.line(&*remote, &staging), &manifest, job, |mut inbox| {
             let mut all = 0;
             for object in &manifest.objects {
@@ -438,7 +544,7 @@ fn a_download_that_waits_for_room_has_no_right_to_a_transfer_and_those_after_it_
     let (desk, job) = (Desk::new(), Job::default());
     let manifest = bundle(&desk);
     let remote = desk.remote();
-    let staging = desk.staging(&job, u64::MAX / 2);
+    let staging = desk.staging(&job, 0);
     let received = receive(desk.line(&*remote, &staging), &manifest, &job, |mut inbox| {
         inbox.open(&manifest.objects[0].name).map(drop).map_err(|_| Trouble::Stopped)
     });
@@ -452,7 +558,7 @@ fn a_download_that_waits_for_room_has_no_right_to_a_transfer_and_those_after_it_
 fn a_disk_takes_objects_while_they_are_made_and_nothing_is_staged() {
     let (desk, job) = (Desk::new(), Job::default());
     let disk = desk.disk();
-    send_all(&desk, &*disk, &job, u64::MAX / 2, 8).unwrap();
+    send_all(&desk, &*disk, &job, 0, 8).unwrap();
     assert_eq!(*job.confirmed.lock().unwrap(), names(8));
     assert_eq!(files(desk.place.path()), names(8));
     for number in 1..=8 {
@@ -470,8 +576,8 @@ fn cut_off(
     job: &Job,
     work: impl FnOnce(&mut vtl_transfer::Outbox<'_, '_>) -> Result<(), Trouble>,
 ) -> Result<(), Trouble> {
-    let (disk, staging) = (desk.disk(), desk.staging(job, 0));
-    send(desk.line(&*disk, &staging), 0, Vec::new(), job, |outbox| {
+    let (disk, staging) = (desk.disk(), desk.staging(job, PLENTY));
+    send(desk.line(&*disk, &staging), 0, Vec::new(), MOST, job, |outbox| {
         let ((whole, bytes), (half, _)) = (object(1), object(2));
         let mut sink = &mut *outbox;
         sink.begin(&whole.name).and_then(|()| sink.write(&bytes)).and_then(|()| sink.end(&whole)).unwrap();
@@ -501,8 +607,8 @@ fn an_object_that_is_being_made_is_not_made_to_its_end_when_one_before_it_has_fa
     let (desk, job) = (Desk::new(), Job::default());
     let (fails, told) = channel();
     *job.first_fails.lock().unwrap() = Some(told);
-    let (disk, staging) = (desk.disk(), desk.staging(&job, 0));
-    let sent = send(desk.line(&*disk, &staging), 0, Vec::new(), &job, |mut outbox| {
+    let (disk, staging) = (desk.disk(), desk.staging(&job, PLENTY));
+    let sent = send(desk.line(&*disk, &staging), 0, Vec::new(), MOST, &job, |mut outbox| {
         let ((first, bytes), (second, _)) = (object(1), object(2));
         outbox
             .begin(&first.name)
@@ -565,7 +671,7 @@ fn a_folder_that_goes_away_under_an_object_fails_it_and_nothing_after_it_is_conf
 fn what_lies_on_a_disk_is_read_as_it_comes_and_nothing_is_staged() {
     let (desk, job) = (Desk::new(), Job::default());
     let (manifest, disk) = (bundle(&desk), desk.disk());
-    let staging = desk.staging(&job, u64::MAX / 2);
+    let staging = desk.staging(&job, 0);
     let read = |job: &Job| {
         receive_for_image(desk.line(&*disk, &staging), &manifest, job, |inbox| {
             let mut image = vtl_bundle::Image::open(&manifest, None, inbox).unwrap();
