@@ -219,7 +219,8 @@ impl Manager {
     pub fn cancel(&self, id: JobId) -> Result<Shown, JobError> {
         self.ask(id, Wanted::Stop, |job| match job.state {
             State::Stopping | State::Cancelled => None,
-            _ if job.started_s.is_none() => Some(Event::Drop),
+            // What it took over of another job is to be taken back.
+            _ if job.started_s.is_none() && job.checkpoint.is_empty() => Some(Event::Drop),
             _ => Some(Event::Cancel),
         })
     }

@@ -437,6 +437,14 @@ pub(crate) fn counts(tx: &Tx<'_>) -> Result<Vec<(String, &'static str, u64)>, Jo
     Ok(kinds.into_iter().flat_map(each).collect())
 }
 
+/// Jobs that have ended and have not done what was wanted, in the order in which they came.
+///
+/// # Errors
+/// The file fails.
+pub fn not_done(tx: &Tx<'_>) -> Result<Vec<Job>, JobError> {
+    jobs_in(tx, &[State::Failed, State::Cancelled])
+}
+
 /// Jobs in any of these states, in the order in which they came.
 pub(crate) fn jobs_in(tx: &Tx<'_>, states: &[State]) -> Result<Vec<Job>, JobError> {
     let places = (1..=states.len()).map(|at| format!("?{at}")).collect::<Vec<_>>().join(", ");

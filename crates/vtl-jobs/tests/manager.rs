@@ -133,6 +133,20 @@ fn what_never_began_is_cancelled_at_once_and_nothing_is_taken_back() {
 }
 
 #[test]
+fn what_never_began_and_took_over_from_another_job_is_taken_back_when_it_is_cancelled() {
+    let (_folder, file, engine) = setting();
+    engine.gate.store(0, Ordering::SeqCst);
+    let manager = start(&file, &engine, at_once(1));
+    let first = manager.submit(&new("a", "any", "steps:1")).unwrap().id;
+    until_state(&manager, first, State::Running);
+    let second = NewJob { checkpoint: vec![1], ..new("b", "any", "steps:3") };
+    let second = manager.submit(&second).unwrap().id;
+    manager.cancel(second).unwrap();
+    assert_eq!(until_state(&manager, second, State::Cancelled).started_s, None);
+    assert_eq!(engine.world.lock().unwrap().undone, [second]);
+}
+
+#[test]
 fn a_paused_job_goes_on_where_it_was_in_the_same_attempt_also_after_a_restart() {
     let (folder, file, engine) = setting();
     engine.gate.store(2, Ordering::SeqCst);

@@ -2,11 +2,12 @@
 //!
 //! An attempt, in this order:
 //! 1. a snapshot of the cartridge; a blank one, and one whose generation lies complete on that remote already, is skipped;
-//! 2. a folder that nothing has; folder, bundle id and the sealed data key go into the checkpoint before anything is sent;
+//! 2. a folder that nothing has; folder, bundle id and the sealed data key go into the checkpoint, then the folder is claimed, before anything is sent;
 //! 3. objects, each that is whole in the staging folder in the checkpoint, each confirmed one in a row of its own; an attempt that goes on reads the
 //!    snapshot from its beginning, passes over what is confirmed and what lies whole in the staging folder, sends that, and makes the rest anew, with new
-//!    salts. When the cartridge was written since, the folder is removed and another one begun;
-//! 4. the hash of the manifest into the checkpoint, then the manifest;
+//!    salts. When the cartridge was written since, the folder is removed and another one begun. A checkpoint may be older than what is there, as one of a
+//!    restored inventory is: a folder with a whole manifest that the job has not noted is left as it is, and another one begun;
+//! 4. the hash of the manifest into the checkpoint, then the manifest; the claim goes;
 //! 5. the row of the catalogue, in one transaction;
 //! 6. if that is wanted, proof by the row's hashes, then the cartridge goes here;
 //! 7. if that is wanted, a spare, once for each cartridge ([`crate::spare`]).
@@ -20,18 +21,20 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
-use vtl_bundle::{Attributes, Identity, MAX_RECIPIENTS, Manifest, Stored, Version, Writer, object_name};
+use vtl_bundle::{
+    Attributes, Identity, MAX_RECIPIENTS, Manifest, ManifestError, Stored, Version, Writer, object_name,
+};
 use vtl_cartridge::{Facts, Kept, Reading};
 use vtl_codec::{Key, PublicKey, Sealer};
-use vtl_jobs::{Class, Failure, Outcome, Plan, PlannedTask, Ticket, Work};
+use vtl_jobs::{Class, Failure, Job, Outcome, Plan, PlannedTask, Ticket, Work};
 use vtl_library::{CartridgeState, LibraryError};
-use vtl_remote::{Checkpoint, Mode};
+use vtl_remote::{Checkpoint, Doing, Error, Mode};
 use vtl_transfer::{Confirmed, Left, Line, Outbox, Pace, Permission, Trouble, of_ticket, on_remote, send};
 use vtl_types::{CartridgeId, Label};
 
 use crate::catalogue::{self, Origin, Row, StoredObject};
 use crate::fail;
-use crate::folder::{FolderName, free_name, sizes_in, sweep};
+use crate::folder::{FolderName, claim, free_name, sizes_in, sweep, unclaim};
 use crate::job::{
     self, End, InUse, Meter, Plain, change, hex, id_of, image_bytes_of, known, outcome, read as look,
     remove_folder, staging_of, unhex,
@@ -51,6 +54,12 @@ fn compressing_threads() -> usize {
 
 /// More than the head of an object, and those of its first frames.
 const OBJECT_BYTES: u64 = 4 << 10;
+/// So often a folder is chosen anew when others choose the same one at the same moment.
+const CLAIMS: usize = 8;
+/// Two that leave a folder to each other begin to look so many seconds apart from it, each by chance.
+const APART_S: u8 = 8;
+/// Longer nobody waits for the removal of what was half sent when an export has failed.
+const ABANDON: Duration = Duration::from_secs(30);
 
 /// zstd's level: more costs more time than the network saves.
 const LEVEL: i32 = 1;
@@ -101,6 +110,9 @@ struct Course {
     staged: Vec<Stored>,
     /// Hashes of manifests that were about to be written; the last one is the newest.
     manifests: Vec<String>,
+    /// The folder is claimed for it.
+    #[serde(default)]
+    held: bool,
     /// It is of no checkpoint: no attempt before has sent anything.
     #[serde(skip)]
     is_new: bool,
@@ -137,6 +149,12 @@ impl Course {
         self.done.len() as u64 + rows.unwrap_or(0)
     }
 
+    /// Whether it may have sent something: to a folder that it holds, or that it began with when none was claimed.
+    fn has_begun(&self, world: &dyn World) -> Result<bool, Failure> {
+        let noted = !self.began.is_empty() || !self.staged.is_empty() || !self.manifests.is_empty();
+        Ok(self.held || noted || !self.confirmed(world)?.0.is_empty())
+    }
+
     fn end(&self, world: &dyn World) -> Result<End, Failure> {
         End::open(world, &self.remote, FolderName::asked(&self.folder)?)
     }
@@ -155,10 +173,30 @@ pub fn written_to(checkpoint: &[u8]) -> Option<(String, String)> {
     serde_json::from_slice::<Place>(checkpoint).ok().map(|place| (place.remote, place.folder))
 }
 
+/// What jobs of this list have begun to send to a folder and not abandoned, as their checkpoints say.
+pub(crate) fn half_sent_to(jobs: &[Job], remote: &str, folder: &str) -> Vec<String> {
+    let exports = jobs.iter().filter(|job| job.kind == EXPORT);
+    let courses = exports.filter_map(|job| serde_json::from_slice::<Course>(&job.checkpoint).ok());
+    let there = courses.filter(|course| course.remote == remote && course.folder == folder);
+    there.flat_map(|course| course.half_sent()).collect()
+}
+
 /// What is to be done.
 enum Begun {
     Skipped(Box<ExportResult>),
+    /// An attempt before has done all of it but for what comes after.
+    Complete(Box<Course>, Box<Row>),
     Course(Box<Course>),
+}
+
+/// How the folder of a course is found.
+enum Standing {
+    /// An attempt before has completed the bundle without entering it: its row.
+    Complete(Box<Row>),
+    /// A manifest is there that this course cannot answer for, and why: nothing may be sent to the folder or removed from it.
+    Taken(String),
+    /// No manifest is there.
+    Open,
 }
 
 impl Work for Export {
@@ -217,7 +255,13 @@ impl Work for Export {
     }
 
     fn failed(&self, ticket: &Ticket) -> Result<(), Failure> {
-        discard(&*self.world, ticket)
+        discard(&*self.world, ticket)?;
+        let Some(course) = Course::load(ticket)? else { return Ok(()) };
+        let prune = prune(&course);
+        let_go(&*self.world, ticket, course).map_err(|failure| {
+            let message = format!("{}; they go with the folder: {prune}", failure.message);
+            Failure { message, ..failure }
+        })
     }
 
     fn undo(&self, ticket: &Ticket) -> Result<(), Failure> {
@@ -236,15 +280,8 @@ impl Work for Export {
                 return Err(still_there(&course, failure));
             }
         };
-        let pace = Plain::new(ticket, 0);
-        let removed = match self.settled(&end, &course, &pace) {
-            // Complete, and only not entered yet: what was cancelled is what would have come after.
-            Ok(Some(_)) => return Ok(()),
-            Ok(None) => remove_folder(world, &end, &pace, &course.half_sent()),
-            Err(trouble) => Err(trouble),
-        };
-        match removed {
-            Ok(_) => Ok(()),
+        match self.take_back(ticket, &end, &course) {
+            Ok(()) => Ok(()),
             Err(Trouble::Stopped) => Err(fail::temporary("conflict", left_behind(&course), &prune(&course))),
             Err(Trouble::Failed(failure)) => Err(still_there(&course, failure)),
         }
@@ -261,6 +298,64 @@ fn discard(world: &dyn World, ticket: &Ticket) -> Result<(), Failure> {
             "check its disk",
         )
     })
+}
+
+/// Removes what was half sent, as far as that is possible now: nothing goes on with it by itself. What stays is in the checkpoint.
+fn let_go(world: &dyn World, ticket: &Ticket, mut course: Course) -> Result<(), Failure> {
+    if course.began.is_empty() {
+        return Ok(());
+    }
+    let pace = Plain::new(ticket, 0);
+    let abandoned = course
+        .end(world)
+        .map_err(Trouble::from)
+        .and_then(|end| abandon_all(&end, &pace, &course.half_sent()));
+    match abandoned {
+        Ok(()) => {
+            course.began.clear();
+            course.save(ticket)
+        }
+        Err(trouble) => {
+            let why = match trouble {
+                Trouble::Failed(failure) => failure.message,
+                Trouble::Stopped => "the server stops".to_owned(),
+            };
+            let text = format!(
+                "{} half-sent objects of folder {} stay on remote {}: {why}",
+                course.began.len(),
+                course.folder,
+                course.remote
+            );
+            Err(fail::temporary("conflict", text, ""))
+        }
+    }
+}
+
+/// Each of them is tried; the last error, if there is one.
+fn abandon_all(end: &End, pace: &dyn Pace, half_sent: &[String]) -> Result<(), Trouble> {
+    on_remote(&end.runtime, pace, async {
+        let all = async {
+            let mut outcome = Ok(());
+            for one in half_sent {
+                if let Err(error) = end.remote.abandon(&Checkpoint::new(one.clone())).await {
+                    outcome = Err(error);
+                }
+            }
+            outcome
+        };
+        tokio::time::timeout(ABANDON, all).await.unwrap_or_else(|_| {
+            let text = format!("it takes more than {} s", ABANDON.as_secs());
+            Err(Error::new(vtl_remote::Class::Unavailable, Doing::Abandon, text).on(end.remote.name()))
+        })
+    })
+}
+
+/// Takes the claim on a folder back. One that stays is in nobody's way: where it would count, a manifest or objects count, too.
+fn release(end: &End, course: &Course, pace: &dyn Pace) {
+    let gone = on_remote(&end.runtime, pace, unclaim(&*end.remote, &end.name, &end.folder, &course.bundle));
+    if let Err(trouble) = gone {
+        tracing::warn!(folder = course.folder, ?trouble, "the claim on a folder stays on the remote");
+    }
 }
 
 fn left_behind(course: &Course) -> String {
@@ -391,6 +486,7 @@ impl Export {
                 ticket.task_done(0);
                 return Ok(*result);
             }
+            Begun::Complete(course, row) => return self.after(ticket, &course, &row),
             Begun::Course(course) => *course,
         };
         let row = self.complete(ticket, course, reading, &facts)?;
@@ -447,16 +543,10 @@ impl Export {
         facts: &Facts,
     ) -> Result<Begun, Trouble> {
         let world = &*self.world;
-        if let Some(course) = before {
-            let (end, pace) = (course.end(world)?, Plain::new(ticket, 0));
-            let Some(why) = self.given_up(&end, &course, id, facts, &pace)? else {
-                return Ok(Begun::Course(Box::new(course)));
-            };
-            // One that is complete stays, and is what it was: of the generation that it began with.
-            if self.settled(&end, &course, &pace)?.is_none() {
-                ticket.note(&format!("{why}; the folder is given up and another one begun"));
-                remove_folder(world, &end, &pace, &course.half_sent())?;
-            }
+        if let Some(course) = before
+            && let Some(begun) = self.going_on(ticket, course, id, facts)?
+        {
+            return Ok(begun);
         }
         let settings = world.settings()?;
         let wanted = Wanted::of(request, &settings)?;
@@ -468,19 +558,115 @@ impl Export {
         if let Some(library) = &request.library {
             world.vaulted(ticket, facts.label, library, facts.used_bytes)?;
         }
-        let course = self.begin(ticket, wanted, id, facts)?;
-        // Of an export that had this folder once, and whose folder somebody else has removed.
-        change(world, |tx| Ok(sent::forget(tx, &course.remote, &course.folder)?))?;
+        let mut from_s = world.unix_s();
+        for _ in 0..CLAIMS {
+            let mut course = self.begin(ticket, &wanted, id, facts, from_s)?;
+            // Of an export that had this folder once, and whose folder somebody else has removed.
+            change(world, |tx| Ok(sent::forget(tx, &course.remote, &course.folder)?))?;
+            course.save(ticket)?;
+            let end = course.end(world)?;
+            if self.holds(ticket, &end, &mut course)? {
+                return Ok(Begun::Course(Box::new(course)));
+            }
+            ticket.note(&format!("somebody else has chosen folder {} at the same moment", course.folder));
+            from_s = from_s.saturating_add(apart_s(&course));
+        }
+        Err(fail::busy(format!(
+            "each folder that is chosen on remote {} is chosen by somebody else at the same moment",
+            wanted.remote
+        ))
+        .into())
+    }
+
+    /// What comes of the course of the attempts before; nothing when another folder is to be begun.
+    fn going_on(
+        &self,
+        ticket: &Ticket,
+        mut course: Course,
+        id: CartridgeId,
+        facts: &Facts,
+    ) -> Result<Option<Begun>, Trouble> {
+        let world = &*self.world;
+        let (end, pace) = (course.end(world)?, Plain::new(ticket, 0));
+        let given_up = self.given_up(&end, &course, id, facts, &pace)?;
+        let has_begun = course.has_begun(world)?;
+        match (self.standing(&end, &course, &pace)?, given_up) {
+            // It stays, and is what it was: of the generation that it began with.
+            (Standing::Complete(row), given_up) => {
+                self.settle(&end, &course, &row, &pace)?;
+                Ok(given_up.is_none().then(|| Begun::Complete(Box::new(course), row)))
+            }
+            (Standing::Taken(why), _) => {
+                self.leave(ticket, &end, course, &format!("{why}; another one is begun"))?;
+                Ok(None)
+            }
+            (Standing::Open, Some(why)) if has_begun => {
+                ticket.note(&format!("{why}; the folder is given up and another one begun"));
+                remove_folder(world, &end, &pace, &course.half_sent())?;
+                Ok(None)
+            }
+            (Standing::Open, Some(why)) => {
+                self.leave(ticket, &end, course, &why)?;
+                Ok(None)
+            }
+            (Standing::Open, None) if self.holds(ticket, &end, &mut course)? => {
+                Ok(Some(Begun::Course(Box::new(course))))
+            }
+            (Standing::Open, None) => {
+                self.leave(ticket, &end, course, "somebody else writes to it; another one is begun")?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Claims the folder for the course, if it has not; whether it has it.
+    fn holds(&self, ticket: &Ticket, end: &End, course: &mut Course) -> Result<bool, Trouble> {
+        if course.held {
+            return Ok(true);
+        }
+        let sent_before = course.has_begun(&*self.world)?;
+        let claiming = claim(&*end.remote, &end.name, &end.folder, &course.bundle, sent_before);
+        if !on_remote(&end.runtime, &Plain::new(ticket, 0), claiming)? {
+            return Ok(false);
+        }
+        course.held = true;
         course.save(ticket)?;
-        Ok(Begun::Course(Box::new(course)))
+        Ok(true)
+    }
+
+    /// Takes back what a cancelled export has sent, but for what is complete or not its own.
+    fn take_back(&self, ticket: &Ticket, end: &End, course: &Course) -> Result<(), Trouble> {
+        let pace = Plain::new(ticket, 0);
+        match self.standing(end, course, &pace)? {
+            // Only not entered yet: what was cancelled is what would have come after.
+            Standing::Complete(row) => self.settle(end, course, &row, &pace),
+            Standing::Taken(why) => self.leave(ticket, end, course.clone(), &why),
+            Standing::Open if course.has_begun(&*self.world)? => {
+                remove_folder(&*self.world, end, &pace, &course.half_sent()).map(drop)
+            }
+            Standing::Open => self.leave(ticket, end, course.clone(), "nothing was sent to it"),
+        }
+    }
+
+    /// Leaves a folder as it is, but for what this export has half sent and its claim.
+    fn leave(&self, ticket: &Ticket, end: &End, course: Course, why: &str) -> Result<(), Trouble> {
+        let world = &*self.world;
+        ticket.note(&format!("folder {} of remote {} is left as it is: {why}", course.folder, course.remote));
+        change(world, |tx| Ok(sent::forget(tx, &course.remote, &course.folder)?))?;
+        release(end, &course, &Plain::new(ticket, 0));
+        if let Err(left) = let_go(world, ticket, course) {
+            ticket.note(&left.message);
+        }
+        Ok(())
     }
 
     fn begin(
         &self,
         ticket: &Ticket,
-        wanted: Wanted,
+        wanted: &Wanted,
         id: CartridgeId,
         facts: &Facts,
+        from_s: u64,
     ) -> Result<Course, Trouble> {
         let world = &*self.world;
         let remote = world.remote(&wanted.remote)?;
@@ -491,8 +677,7 @@ impl Export {
             writes || known(world, &wanted.remote, folder).is_ok_and(|rows| !rows.is_empty())
         };
         let pace = Plain::new(ticket, facts.used_bytes);
-        let name =
-            on_remote(&world.runtime()?, &pace, free_name(&*remote, facts.label, world.unix_s(), used))??;
+        let name = on_remote(&world.runtime()?, &pace, free_name(&*remote, facts.label, from_s, used))??;
         recipients(world, wanted.key.as_deref())?;
         wanted.sign_with.as_ref().map(|name| world.signing_key(name)).transpose()?;
         let no_random =
@@ -503,14 +688,14 @@ impl Export {
             version: Version::default().number(),
             cartridge: id.to_string(),
             generation: facts.generation,
-            remote: wanted.remote,
-            key: wanted.key,
-            sign_with: wanted.sign_with,
+            remote: wanted.remote.clone(),
+            key: wanted.key.clone(),
+            sign_with: wanted.sign_with.clone(),
             chunk_bytes: wanted.chunk_bytes,
-            compress: wanted.compress,
+            compress: wanted.compress.clone(),
             verify: wanted.verify.to_string(),
             delete_after_export: wanted.delete_after_export,
-            spare: wanted.spare.map(|spare| SpareWanted::new(spare, facts.capacity_bytes)),
+            spare: wanted.spare.clone().map(|spare| SpareWanted::new(spare, facts.capacity_bytes)),
             folder: name.to_string(),
             bundle: hex(&identity.bundle),
             data_key,
@@ -519,6 +704,7 @@ impl Export {
             began: BTreeMap::new(),
             staged: Vec::new(),
             manifests: Vec::new(),
+            held: false,
             is_new: true,
         })
     }
@@ -568,9 +754,6 @@ impl Export {
         course.began.retain(|name, _| !is_done(name));
         course.staged.retain(|object| !is_done(&object.name));
         course.staged.truncate(next_in_order(facts.label, done.len(), &course.staged));
-        if let Some(row) = self.settled(&end, &course, &Plain::new(ticket, image_bytes))? {
-            return Ok(row);
-        }
         let pace = Exporting::new(ticket, world, course, done, proof, image_bytes);
         self.send(ticket, &end, &pace, reading, facts)?;
         let course = pace.course().clone();
@@ -590,8 +773,14 @@ impl Export {
             proof: proof.unwrap_or_default(),
             objects,
         };
-        self.enter(&row)?;
+        self.settle(&end, &course, &row, &pace)?;
         Ok(row)
+    }
+
+    /// A bundle is complete: the claim goes, for the manifest keeps the folder from now on, and the row comes.
+    fn settle(&self, end: &End, course: &Course, row: &Row, pace: &dyn Pace) -> Result<(), Trouble> {
+        release(end, course, pace);
+        Ok(self.enter(row)?)
     }
 
     /// The row of a bundle that is complete; what was noted of it on its way goes.
@@ -602,33 +791,36 @@ impl Export {
         })
     }
 
-    /// What an attempt before has completed without entering it: its row, which is there now.
-    fn settled(&self, end: &End, course: &Course, pace: &dyn Pace) -> Result<Option<Row>, Trouble> {
-        if course.manifests.is_empty() {
-            return Ok(None);
-        }
-        let Some(bytes) = end.manifest(pace)? else { return Ok(None) };
-        let Ok((manifest, _)) = Manifest::decode(&bytes, None) else {
-            // Ours, damaged on its way: it is written anew.
-            let name = end.folder.object(&vtl_bundle::manifest_name(end.name.label));
-            let name = name.map_err(|why| fail::permanent("invalid", why.to_string(), ""))?;
-            on_remote(&end.runtime, pace, end.remote.delete(&name))?;
-            return Ok(None);
-        };
-        let wrong = |what: &str| {
-            let text =
-                format!("folder {} of remote {} has the manifest of {what}", course.folder, course.remote);
-            fail::permanent("exists", text, "export once more: another folder is chosen then")
+    /// What is in the folder of a course by its manifest. It is asked for also when the checkpoint knows of none: the checkpoint may be older.
+    fn standing(&self, end: &End, course: &Course, pace: &dyn Pace) -> Result<Standing, Trouble> {
+        let Some(bytes) = end.manifest(pace)? else { return Ok(Standing::Open) };
+        let taken = |what: &str| Ok(Standing::Taken(format!("it has {what}")));
+        let manifest = match Manifest::decode(&bytes, None) {
+            Ok((manifest, _)) => manifest,
+            Err(ManifestError::Field { .. }) => return taken("a manifest that is of another version"),
+            Err(_) if course.manifests.is_empty() => {
+                return taken("a manifest that cannot be read, and that this job has not written");
+            }
+            Err(_) => {
+                // Ours, damaged on its way: it is written anew.
+                let name = end.folder.object(&vtl_bundle::manifest_name(end.name.label));
+                let name = name.map_err(|why| fail::permanent("invalid", why.to_string(), ""))?;
+                on_remote(&end.runtime, pace, end.remote.delete(&name))?;
+                return Ok(Standing::Open);
+            }
         };
         if hex(&manifest.bundle) != course.bundle {
-            return Err(wrong("another bundle").into());
+            return taken("the manifest of another bundle");
+        }
+        if course.manifests.is_empty() {
+            return taken("a whole manifest, of which the checkpoint of this job does not know");
         }
         let (objects, proof) = course.confirmed(&*self.world)?;
         if !objects.iter().map(|stored| &stored.object).eq(&manifest.objects) {
-            return Err(wrong("other objects than those that were confirmed").into());
+            return taken("the manifest of other objects than those that were confirmed");
         }
-        if missing(end, &objects, pace)?.is_some() {
-            return Ok(None);
+        if let Some(name) = missing(end, &objects, pace)? {
+            return taken(&format!("a manifest, and {name} is not there as it was confirmed"));
         }
         let row = Row {
             remote: course.remote.clone(),
@@ -644,8 +836,7 @@ impl Export {
             proof: proof.unwrap_or_default(),
             objects,
         };
-        self.enter(&row)?;
-        Ok(Some(row))
+        Ok(Standing::Complete(Box::new(row)))
     }
 
     /// Why a course is not gone on with; nothing when it is.
@@ -812,6 +1003,12 @@ fn missing(end: &End, objects: &[StoredObject], pace: &dyn Pace) -> Result<Optio
     let there = on_remote(&end.runtime, pace, sizes_in(&*end.remote, &end.folder))?;
     let gone = objects.iter().find(|one| there.get(&one.object.name) != Some(&one.object.bytes));
     Ok(gone.map(|one| one.object.name.clone()))
+}
+
+/// Seconds until another folder is tried for, by the chance that has made the bundle's id.
+fn apart_s(course: &Course) -> u64 {
+    let id: [u8; 16] = unhex(&course.bundle).unwrap_or_default();
+    u64::from(1 + id.iter().fold(0_u8, |sum, byte| sum ^ byte) % APART_S)
 }
 
 /// How many of these come one after the other behind so many that are confirmed.

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use bytes::Bytes;
 use vtl_bundle::{MAX_MANIFEST_BYTES, Stamp, counting, manifest_name, new_manifest_name};
 use vtl_jobs::Failure;
-use vtl_remote::{Checkpoint, Class, Doing, Error, Folder, Limiter, Remote, Span, collect};
+use vtl_remote::{Checkpoint, Class, Doing, Entry, Error, Folder, Limiter, Remote, Span, collect};
 use vtl_types::Label;
 
 use crate::fail::permanent;
@@ -18,6 +18,9 @@ const PAGE: usize = 1000;
 const MOST_LISTED: u64 = 2_000_000;
 /// So many seconds on it is given up to find a free name.
 const MOST_SECONDS: u64 = 600;
+
+/// Between the label and the bundle's id in the name of a claim.
+const CLAIM: &str = ".claim.";
 
 /// The name of a bundle's folder: label, `-`, date and time in UTC.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,7 +75,7 @@ impl FolderName {
 pub struct Found {
     /// Its name.
     pub name: FolderName,
-    /// Objects in it, the manifest too.
+    /// Objects in it, the manifest too; claims are none.
     pub objects: u64,
     /// Bytes of them.
     pub bytes: u64,
@@ -83,6 +86,15 @@ pub struct Found {
 /// Names that a manifest may have.
 fn manifests(label: Label) -> [String; 2] {
     [new_manifest_name(label), manifest_name(label)]
+}
+
+/// What says that a folder is in use while nothing whole is in it. The bundle's id in its name makes it one that nobody else writes.
+fn claim_name(label: Label, bundle: &str) -> String {
+    format!("{label}{CLAIM}{bundle}")
+}
+
+fn is_claim(label: Label, object: &str) -> bool {
+    object.strip_prefix(label.as_str()).is_some_and(|rest| rest.starts_with(CLAIM))
 }
 
 fn object(folder: &Folder, name: &str, doing: Doing) -> Result<vtl_remote::ObjectName, Error> {
@@ -148,6 +160,24 @@ pub async fn manifest_of(
     Ok(None)
 }
 
+/// Whether a manifest is there at this moment, asked for by its names and not by a listing. Of two looks at both names one finds the one that is just
+/// being replaced.
+pub(crate) async fn has_manifest(
+    remote: &dyn Remote,
+    name: &FolderName,
+    folder: &Folder,
+) -> Result<bool, Error> {
+    let names = manifests(name.label);
+    for manifest in names.iter().chain(&names) {
+        match remote.head(&object(folder, manifest, Doing::Head)?).await {
+            Ok(_) => return Ok(true),
+            Err(error) if error.class() == Class::NotThere => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(false)
+}
+
 /// All folders of bundles on a remote, whoever wrote them, by name.
 ///
 /// # Errors
@@ -168,7 +198,11 @@ pub async fn found_in(remote: &dyn Remote) -> Result<Vec<Found>, Error> {
             let Some((folder, object)) = entry.name.as_str().split_once('/') else { continue };
             let Ok(name) = folder.parse::<FolderName>() else { continue };
             let complete = manifests(name.label).iter().any(|manifest| object == manifest);
+            let is_claim = is_claim(name.label, object);
             let one = found.entry(folder.to_owned()).or_insert_with(|| nothing(name));
+            if is_claim {
+                continue;
+            }
             one.objects += 1;
             one.bytes = one.bytes.saturating_add(entry.size);
             one.complete |= complete;
@@ -237,6 +271,60 @@ pub(crate) async fn free_name(
     )))
 }
 
+/// Claims a folder for the export of a bundle; whether it has it. Everybody writes a claim of their own first and looks for all others then: of two that
+/// come at the same time at most one finds itself alone, without a remote that could create atomically. Who is not alone takes its claim back.
+///
+/// `sent_before`: this export has objects there already, which it sent when there were no claims.
+pub(crate) async fn claim(
+    remote: &dyn Remote,
+    name: &FolderName,
+    folder: &Folder,
+    bundle: &str,
+    sent_before: bool,
+) -> Result<bool, Error> {
+    let own = claim_name(name.label, bundle);
+    let claim = object(folder, &own, Doing::Create)?;
+    match remote.create(&claim, Bytes::from(bundle.to_owned())).await {
+        // Of an attempt before: nobody else's has this name.
+        Err(error) if error.class() == Class::AlreadyThere => {}
+        outcome => outcome?,
+    }
+    if is_alone(remote, name, folder, &own, sent_before).await? {
+        return Ok(true);
+    }
+    remote.delete(&claim).await?;
+    Ok(false)
+}
+
+async fn is_alone(
+    remote: &dyn Remote,
+    name: &FolderName,
+    folder: &Folder,
+    own: &str,
+    sent_before: bool,
+) -> Result<bool, Error> {
+    let there = sizes_in(remote, folder).await?;
+    let manifests = manifests(name.label);
+    let may_be_ours =
+        |object: &String| sent_before && !is_claim(name.label, object) && !manifests.contains(object);
+    // A claim that is gone again was removed with the folder: somebody is at it.
+    if !there.contains_key(own) || there.keys().any(|object| object != own && !may_be_ours(object)) {
+        return Ok(false);
+    }
+    // Of a server whose exports claim nothing.
+    Ok(sent_before || remote.half_sent(folder).await?.is_empty())
+}
+
+/// Takes the claim of a bundle's export back.
+pub(crate) async fn unclaim(
+    remote: &dyn Remote,
+    name: &FolderName,
+    folder: &Folder,
+    bundle: &str,
+) -> Result<(), Error> {
+    remote.delete(&object(folder, &claim_name(name.label, bundle), Doing::Delete)?).await
+}
+
 /// Removes what was half sent to a folder that nobody writes to now, also what no checkpoint was kept of.
 pub(crate) async fn sweep(remote: &dyn Remote, folder: &Folder) -> Result<(), Error> {
     let mut before = Vec::new();
@@ -257,8 +345,8 @@ pub(crate) async fn sweep(remote: &dyn Remote, folder: &Folder) -> Result<(), Er
     }
 }
 
-/// Removes a folder: the manifest first, so that what is left says that it is incomplete; then what was half sent, then the objects. How many
-/// objects, and their bytes.
+/// Removes a folder: the manifest first, so that what is left says that it is incomplete; then what was half sent, then the objects, then claims: while
+/// one is there nobody chooses the folder, and after them nothing is removed any more. How many objects, and their bytes.
 pub(crate) async fn remove(
     remote: &dyn Remote,
     name: &FolderName,
@@ -275,12 +363,19 @@ pub(crate) async fn remove(
     let (mut objects, mut bytes) = (0, 0);
     loop {
         let page = remote.list(folder, None, PAGE).await?;
-        for entry in &page.entries {
+        let is_claim = |entry: &Entry| {
+            entry.name.as_str().rsplit_once('/').is_some_and(|(_, object)| is_claim(name.label, object))
+        };
+        let (claims, entries): (Vec<Entry>, Vec<Entry>) = page.entries.into_iter().partition(is_claim);
+        for entry in &entries {
             remote.delete(&entry.name).await?;
             objects += 1;
             bytes += entry.size;
         }
-        if page.entries.is_empty() || objects > MOST_LISTED {
+        if entries.is_empty() || objects > MOST_LISTED {
+            for claim in &claims {
+                remote.delete(&claim.name).await?;
+            }
             return Ok((objects, bytes));
         }
     }

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use sha2::{Digest as _, Sha256};
 use tokio::runtime::Handle;
 use vtl_bundle::{Manifest, Signed, Stored, Version};
-use vtl_jobs::{Failure, JobId, Outcome, Ticket};
+use vtl_jobs::{Failure, Job, JobError, JobId, Outcome, Ticket};
 use vtl_library::LibraryError;
 use vtl_meta::Tx;
 use vtl_remote::{Folder, Mode, Receipt, Remote, verify_or_read_back};
@@ -198,6 +198,19 @@ pub(crate) fn read<T>(
     found.ok_or_else(|| fail::temporary("internal", "the inventory was not read", ""))
 }
 
+/// Jobs of the list.
+pub(crate) fn jobs(
+    world: &dyn World,
+    which: impl FnOnce(&Tx<'_>) -> Result<Vec<Job>, JobError>,
+) -> Result<Vec<Job>, Failure> {
+    let jobs = read(world, |tx| match which(tx) {
+        Ok(jobs) => Ok(Ok(jobs)),
+        Err(JobError::Meta(error)) => Err(error.into()),
+        Err(error) => Ok(Err(error)),
+    })?;
+    jobs.map_err(|error| fail::temporary("internal", error.to_string(), fail::REPORT))
+}
+
 /// One change of the inventory.
 pub(crate) fn change(
     world: &dyn World,
@@ -350,7 +363,7 @@ impl Pace for Plain<'_> {
     }
 }
 
-/// Removes a folder and forgets it, as far as it can be reached.
+/// Removes a folder and forgets it, as far as it can be reached. Who calls it knows that nobody's whole bundle is in it, or that it is to go.
 pub(crate) fn remove_folder(
     world: &dyn World,
     end: &End,

@@ -8,9 +8,10 @@ use std::sync::Arc;
 use vtl_jobs::{Failure, Outcome, Plan, PlannedTask, Ticket, Work};
 use vtl_transfer::{Trouble, on_remote};
 
+use crate::export::half_sent_to;
 use crate::fail;
-use crate::folder::{FolderName, Found, found_in};
-use crate::job::{End, Plain, outcome, read as look, remove_folder};
+use crate::folder::{FolderName, Found, found_in, has_manifest};
+use crate::job::{End, Plain, jobs, outcome, read as look, remove_folder};
 use crate::lazy;
 use crate::request::{PRUNE, PruneRequest, PruneResult, read, told};
 use crate::world::World;
@@ -64,18 +65,20 @@ impl Prune {
         let remote = world.remote(&request.remote)?;
         let all = on_remote(&world.runtime()?, &pace, found_in(&*remote))?;
         let in_use = world.written_to()?;
-        let in_use = |one: &Found| {
-            let name = one.name.to_string();
-            in_use.iter().any(|(remote, folder)| *remote == request.remote && *folder == name)
-        };
         let mut result = PruneResult::default();
         for one in all {
             let name = one.name.to_string();
-            match verdict(&request, &one, in_use(&one), world.unix_s()) {
+            let is_in_use = is_among(&in_use, &request.remote, &name);
+            let verdict = match verdict(&request, &one, is_in_use, world.unix_s()) {
+                Verdict::Goes => once_more(world, &request, one.clone(), &pace)?,
+                other => other,
+            };
+            match verdict {
                 Verdict::Goes => {
                     not_needed(world, &request.remote, &name)?;
                     let end = End::open(world, &request.remote, one.name)?;
-                    let (objects, bytes) = remove_folder(world, &end, &pace, &[])?;
+                    let half_sent = half_sent_to(&jobs(world, vtl_jobs::not_done)?, &request.remote, &name);
+                    let (objects, bytes) = remove_folder(world, &end, &pace, &half_sent)?;
                     result.folders.push(name);
                     result.objects += objects;
                     result.bytes += bytes;
@@ -95,6 +98,27 @@ impl Prune {
             _ => Ok(result),
         }
     }
+}
+
+fn is_among(folders: &[(String, String)], remote: &str, folder: &str) -> bool {
+    folders.iter().any(|(at, one)| at == remote && one == folder)
+}
+
+/// The verdict at this moment: the listing is older, and may have lacked a manifest that is there.
+fn once_more(
+    world: &dyn World,
+    request: &PruneRequest,
+    one: Found,
+    pace: &Plain<'_>,
+) -> Result<Verdict, Trouble> {
+    let end = End::open(world, &request.remote, one.name.clone())?;
+    let has_one = on_remote(&end.runtime, pace, has_manifest(&*end.remote, &end.name, &end.folder))?;
+    if has_one && !one.complete {
+        pace.ticket.note(&format!("folder {} has a manifest, which the listing did not show", one.name));
+    }
+    let one = Found { complete: one.complete || has_one, ..one };
+    let in_use = is_among(&world.written_to()?, &request.remote, &one.name.to_string());
+    Ok(verdict(request, &one, in_use, world.unix_s()))
 }
 
 /// A cartridge that is here in part has its rest there.

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use vtl_bundle::{Manifest, Signed, counting, manifest_name, new_manifest_name};
 use vtl_codec::SigningKey;
-use vtl_jobs::{Failure, Job, JobError, JobId, Outcome, Plan, PlannedTask, Ticket, Work};
+use vtl_jobs::{Failure, Job, JobId, Outcome, Plan, PlannedTask, Ticket, Work};
 use vtl_remote::{Class, Doing, Error, ObjectName, Span, collect, create_or_same};
 use vtl_transfer::{Pace, Trouble, on_remote};
 
@@ -23,7 +23,7 @@ use crate::catalogue;
 use crate::export::{NOBODY, recipients};
 use crate::fail;
 use crate::folder::{FolderName, Manifests};
-use crate::job::{self, End, InUse, Opened, Plain, change, known, outcome, read as look_at, sha256};
+use crate::job::{self, End, InUse, Opened, Plain, change, jobs, known, outcome, read as look_at, sha256};
 use crate::lazy;
 use crate::maker::{Maker, signer};
 use crate::request::{IMPORT, ImportRequest, REWRAP, RewrapRequest, RewrapResult, read, told};
@@ -260,12 +260,7 @@ fn not_needed(world: &dyn World, request: &RewrapRequest) -> Result<(), Failure>
 
 /// A job that imports the folder and has not ended.
 fn importing(world: &dyn World, request: &RewrapRequest) -> Result<Option<JobId>, Failure> {
-    let jobs = look_at(world, |tx| match vtl_jobs::unfinished(tx) {
-        Ok(jobs) => Ok(Ok(jobs)),
-        Err(JobError::Meta(error)) => Err(error.into()),
-        Err(error) => Ok(Err(error)),
-    })?;
-    let jobs = jobs.map_err(|error| fail::temporary("internal", error.to_string(), fail::REPORT))?;
+    let jobs = jobs(world, vtl_jobs::unfinished)?;
     let is_of_it = |job: &&Job| {
         // One that cannot be read runs nowhere.
         job.kind == IMPORT

@@ -431,7 +431,7 @@ fn an_export_that_begins_removes_nothing_of_another_server_that_has_chosen_the_s
     let part = place.path().join(FOLDER).join(".vtl-part-00ff");
     *remote.rival.lock().unwrap() = Some(part.clone());
     let result = done(&manager, export(&manager, &json!({})));
-    assert_eq!((&result["folder"], part.exists()), (&json!(FOLDER), true));
+    assert!(result["folder"] != FOLDER && part.exists(), "{result}");
 }
 
 #[test]

@@ -441,9 +441,8 @@ impl Place {
                 continue;
             }
             let below = if path.is_empty() { name.to_string() } else { format!("{path}/{name}") };
-            let Ok(about) = fs::statat(folder, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW) else {
-                continue;
-            };
+            let about = fs::statat(folder, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW);
+            let Some(about) = still_there(about)? else { continue };
             match (FileType::from_raw_mode(about.st_mode), name.starts_with(PART_MARK)) {
                 (FileType::RegularFile, true) => see(Seen::Unfinished(&below)),
                 (_, true) => {}
@@ -455,6 +454,15 @@ impl Place {
             }
         }
         Ok(())
+    }
+}
+
+/// What was removed since its name was read is left out. Whatever else hides a file fails the listing: one that lacks it would say that it is not there.
+fn still_there<T>(found: Result<T, Errno>) -> io::Result<Option<T>> {
+    match found {
+        Ok(found) => Ok(Some(found)),
+        Err(Errno::NOENT) => Ok(None),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -556,6 +564,15 @@ mod tests {
     use crate::content::Content;
     use crate::limit::Limiter;
     use crate::remote::Unwatched;
+
+    #[test]
+    fn a_file_that_cannot_be_looked_at_fails_a_listing_and_one_that_is_gone_does_not() {
+        assert_eq!(still_there(Ok(1)).unwrap(), Some(1));
+        assert_eq!(still_there::<u8>(Err(Errno::NOENT)).unwrap(), None);
+        for away in [Errno::STALE, Errno::IO, Errno::TIMEDOUT] {
+            assert_eq!(class_of_io(&still_there::<u8>(Err(away)).unwrap_err()), Class::Unavailable);
+        }
+    }
 
     fn name(text: &str) -> ObjectName {
         ObjectName::new(text).unwrap()

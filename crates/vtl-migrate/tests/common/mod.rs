@@ -1,7 +1,7 @@
 //! A server without a server: a store, an inventory that dies when it is told to, remotes, and the job manager with all engines.
 #![allow(dead_code, missing_docs, reason = "each test program uses its part")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -88,6 +88,8 @@ pub struct Bench {
     pub hook_fails: Mutex<Option<Failure>>,
     /// Of the process that was started last.
     pub lazies: Mutex<Option<Arc<Lazies>>>,
+    /// What is answered, one after the other, when it is asked where jobs write to; then: nowhere.
+    pub written: Mutex<VecDeque<Vec<(String, String)>>>,
 }
 
 /// 2026-11-26 03:15:00 UTC.
@@ -159,6 +161,7 @@ impl Bench {
             vaulted: Mutex::default(),
             hook_fails: Mutex::default(),
             lazies: Mutex::default(),
+            written: Mutex::default(),
         })
     }
 
@@ -211,10 +214,21 @@ impl Bench {
 
     /// A process of this server; what an earlier one has left is cleared away as the daemon does.
     pub fn start(self: &Arc<Self>) -> Manager {
+        let works = self.works();
+        self.start_with(works)
+    }
+
+    /// The same before anything runs.
+    pub fn open(self: &Arc<Self>) -> Manager {
+        let works = self.works();
+        self.open_with(works)
+    }
+
+    fn works(self: &Arc<Self>) -> Vec<Arc<dyn Work>> {
         let world = self.world();
         let lazies = Arc::new(Lazies::new(world.clone()));
         *self.lazies.lock().unwrap() = Some(lazies.clone());
-        self.start_with(vec![
+        vec![
             Arc::new(Export::new(world.clone())),
             Arc::new(Import::new(world.clone(), lazies)),
             Arc::new(Repair::new(world.clone())),
@@ -222,7 +236,7 @@ impl Bench {
             Arc::new(Prune::new(world.clone())),
             Arc::new(Fetch::new(world.clone())),
             Arc::new(Rewrap::new(world)),
-        ])
+        ]
     }
 
     pub fn world(self: &Arc<Self>) -> Arc<dyn World> {
@@ -231,6 +245,12 @@ impl Bench {
 
     /// The same with these engines.
     pub fn start_with(self: &Arc<Self>, works: Vec<Arc<dyn Work>>) -> Manager {
+        let manager = self.open_with(works);
+        manager.start().unwrap();
+        manager
+    }
+
+    fn open_with(self: &Arc<Self>, works: Vec<Arc<dyn Work>>) -> Manager {
         self.left.store(i64::MAX, Ordering::SeqCst);
         vtl_transfer::empty(&self.settings.lock().unwrap().staging, &[]).unwrap();
         let named: Vec<CartridgeId> =
@@ -247,10 +267,7 @@ impl Bench {
             retry: RetryRules { temporary: at_once, busy: RetryRule { attempts: None, ..at_once } },
             ..vtl_jobs::Settings::default()
         };
-        let manager =
-            Manager::open(Box::new(Outside(Arc::clone(self))), Box::new(Clock), works, settings).unwrap();
-        manager.start().unwrap();
-        manager
+        Manager::open(Box::new(Outside(Arc::clone(self))), Box::new(Clock), works, settings).unwrap()
     }
 
     pub fn cartridge(&self, label: &str, tape: &[Option<Vec<u8>>]) -> CartridgeId {
@@ -624,7 +641,7 @@ impl World for Outside {
     }
 
     fn written_to(&self) -> Result<Vec<(String, String)>, Failure> {
-        Ok(Vec::new())
+        Ok(self.0.written.lock().unwrap().pop_front().unwrap_or_default())
     }
 }
 

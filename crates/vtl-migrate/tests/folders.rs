@@ -1,0 +1,321 @@
+//! Whose a folder on a remote is: a checkpoint that is older than the folder, two servers at one remote, a listing that lacks something, and what an export
+//! that has ended leaves half sent.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use common::{Bench, Watched, done, ended, failed, files, noise, submit, tape};
+use serde_json::{Value, json};
+use vtl_jobs::{JobId, Manager, NewJob, State};
+use vtl_migrate::{EXPORT, IMPORT, PRUNE};
+use vtl_remote::{
+    Abilities, ByteStream, Checkpoint, Class, Doing, Error, Folder, FolderRemote, HalfSent, Head, ObjectName,
+    Page, Put, Receipt, Remote, Span, StoredHash, Streams,
+};
+
+const LABEL: &str = "VTL001L8";
+const FOLDER: &str = "VTL001L8-20261126_031500";
+
+fn export(manager: &Manager) -> JobId {
+    submit(manager, EXPORT, Some(LABEL), "{}")
+}
+
+fn prune(manager: &Manager, folder: Option<&str>) -> JobId {
+    submit(manager, PRUNE, None, &json!({ "remote": "r", "folder": folder }).to_string())
+}
+
+fn contents(place: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    files(place).into_iter().map(|path| (path.clone(), std::fs::read(path).unwrap())).collect()
+}
+
+/// Waits until the first object is about to be put.
+fn until_put(remote: &Watched) {
+    while remote.puts.lock().unwrap().is_empty() {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn imported(place: &Path, folder: &Value) -> Vec<Option<Vec<u8>>> {
+    let there = Bench::with_folder(place);
+    let manager = there.start();
+    let request = json!({ "remote": "r", "folder": folder }).to_string();
+    done(&manager, submit(&manager, IMPORT, None, &request));
+    there.tape(LABEL)
+}
+
+/// Exports to a folder of this place; the job as a copy of the inventory has it that was made while it was paused.
+fn copied_on_its_way(place: &Path) -> NewJob {
+    let here = Bench::new();
+    let remote = Watched::on(place);
+    here.put_remote(remote.clone());
+    here.cartridge(LABEL, &tape(5));
+    let manager = here.start();
+    *remote.held.lock().unwrap() = true;
+    let id = export(&manager);
+    until_put(&remote);
+    manager.pause(id).unwrap();
+    manager.wait_until(id, Some(common::PATIENCE), |job| job.state == State::Paused).unwrap().unwrap();
+    let checkpoint = manager.show(id).unwrap().job.checkpoint;
+    let course: Value = serde_json::from_slice(&checkpoint).unwrap();
+    assert_eq!((&course["folder"], &course["manifests"]), (&json!(FOLDER), &json!([])));
+    *remote.held.lock().unwrap() = false;
+    manager.resume(id).unwrap();
+    assert_eq!(done(&manager, id)["folder"], FOLDER);
+    NewJob {
+        key: "copied".into(),
+        kind: EXPORT.into(),
+        label: Some(LABEL.into()),
+        request: "{}".into(),
+        checkpoint,
+        ..NewJob::default()
+    }
+}
+
+fn notes(manager: &Manager, id: JobId) -> String {
+    manager.detail(id).unwrap().1.into_iter().map(|entry| entry.text + "\n").collect()
+}
+
+#[test]
+fn a_job_of_an_older_inventory_that_is_cancelled_leaves_the_bundle_that_it_completed_later() {
+    let place = tempfile::tempdir().unwrap();
+    let job = copied_on_its_way(place.path());
+    let before = contents(place.path());
+    let restored = Bench::with_folder(place.path());
+    restored.cartridge(LABEL, &tape(5));
+    let manager = restored.open();
+    let id = manager.submit(&job).unwrap().id;
+    assert_eq!(manager.cancel(id).unwrap().job.state, State::Stopping);
+    manager.start().unwrap();
+    assert_eq!(ended(&manager, id).state, State::Cancelled);
+    assert!(contents(place.path()) == before);
+    assert!(notes(&manager, id).contains("is left as it is"), "{}", notes(&manager, id));
+}
+
+#[test]
+fn a_job_of_an_older_inventory_that_goes_on_sends_to_another_folder_than_the_one_that_it_completed_later() {
+    for written in [false, true] {
+        let place = tempfile::tempdir().unwrap();
+        let job = copied_on_its_way(place.path());
+        let before = contents(place.path());
+        let restored = Bench::with_folder(place.path());
+        let cartridge = restored.cartridge(LABEL, &tape(5));
+        let mut expected = tape(5);
+        if written {
+            expected.push(Some(noise(9, 1000)));
+            restored.append(cartridge, &expected[expected.len() - 1..]);
+        }
+        let manager = restored.start();
+        let id = manager.submit(&job).unwrap().id;
+        let result = done(&manager, id);
+        let after = contents(place.path());
+        assert!(before.iter().all(|(path, bytes)| after.get(path) == Some(bytes)), "written: {written}");
+        assert!(result["folder"] != FOLDER && result["exported"] == true, "{result}");
+        assert!(notes(&manager, id).contains("is left as it is"), "{}", notes(&manager, id));
+        assert_eq!(imported(place.path(), &json!(FOLDER)), tape(5));
+        assert_eq!(imported(place.path(), &result["folder"]), expected);
+    }
+}
+
+#[test]
+fn two_servers_that_export_one_label_in_one_second_have_a_folder_each_before_anything_whole_is_there() {
+    let place = tempfile::tempdir().unwrap();
+    let (here, there) = (Bench::new(), Bench::with_folder(place.path()));
+    let remote = Watched::on(place.path());
+    here.put_remote(remote.clone());
+    here.cartridge(LABEL, &tape(5));
+    there.cartridge(LABEL, &tape(6));
+    let (manager, other) = (here.start(), there.start());
+    *remote.held.lock().unwrap() = true;
+    let id = export(&manager);
+    until_put(&remote);
+    let listed = there.found();
+    assert_eq!((listed.len(), listed[0].objects, listed[0].complete), (1, 0, false), "{listed:?}");
+    let second = done(&other, export(&other));
+    *remote.held.lock().unwrap() = false;
+    let first = done(&manager, id);
+    assert_ne!(first["folder"], second["folder"]);
+    assert_eq!(imported(place.path(), &first["folder"]), tape(5));
+    assert_eq!(imported(place.path(), &second["folder"]), tape(6));
+    let left = files(place.path()).into_iter().filter(|path| path.to_string_lossy().contains(".claim."));
+    assert_eq!(left.count(), 0, "a manifest keeps a folder by itself");
+}
+
+#[test]
+fn an_export_leaves_a_folder_that_somebody_else_claims_or_sends_to_after_it_has_looked() {
+    for rival in ["VTL001L8.claim.00ff", "VTL001L8.img.000001", "VTL001L8.manifest"] {
+        let place = tempfile::tempdir().unwrap();
+        let here = Bench::new();
+        let remote = Watched::on(place.path());
+        here.put_remote(remote.clone());
+        here.cartridge(LABEL, &tape(5));
+        let manager = here.start();
+        let theirs = place.path().join(FOLDER).join(rival);
+        *remote.rival.lock().unwrap() = Some(theirs.clone());
+        let result = done(&manager, export(&manager));
+        assert_ne!(result["folder"], FOLDER, "{rival}");
+        assert_eq!(files(&place.path().join(FOLDER)), std::slice::from_ref(&theirs), "{rival}");
+        assert_eq!(std::fs::read(theirs).unwrap(), b"half", "{rival}");
+        assert_eq!(imported(place.path(), &result["folder"]), tape(5), "{rival}");
+    }
+}
+
+/// A folder whose listing and puts are not as they should be.
+#[derive(Debug)]
+struct Odd {
+    inner: FolderRemote,
+    /// Listings lack manifests.
+    hides: bool,
+    /// Uploads begin and break off.
+    breaks: bool,
+    /// What is half sent cannot be abandoned.
+    stuck: Mutex<bool>,
+    abandoned: Mutex<Vec<String>>,
+}
+
+impl Odd {
+    fn on(place: &Path) -> Self {
+        let inner = FolderRemote::open("r", place).unwrap();
+        Self { inner, hides: false, breaks: false, stuck: Mutex::default(), abandoned: Mutex::default() }
+    }
+}
+
+#[async_trait]
+impl Remote for Odd {
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+
+    fn abilities(&self) -> Abilities {
+        self.inner.abilities()
+    }
+
+    fn streams(&self) -> Option<&dyn Streams> {
+        None
+    }
+
+    async fn put(&self, put: Put<'_>) -> Result<Receipt, Error> {
+        if self.breaks {
+            let begun = Checkpoint::new(format!("upload of {}", put.name));
+            put.watch.keep(&begun).map_err(|why| Error::new(Class::Local, Doing::Put, why))?;
+            return Err(Error::new(Class::Interrupted, Doing::Put, "made to break off"));
+        }
+        self.inner.put(put).await
+    }
+
+    async fn create(&self, name: &ObjectName, bytes: Bytes) -> Result<(), Error> {
+        self.inner.create(name, bytes).await
+    }
+
+    async fn get(&self, name: &ObjectName, span: Span) -> Result<ByteStream, Error> {
+        self.inner.get(name, span).await
+    }
+
+    async fn head(&self, name: &ObjectName) -> Result<Head, Error> {
+        self.inner.head(name).await
+    }
+
+    async fn hashes(&self, name: &ObjectName) -> Result<Vec<StoredHash>, Error> {
+        self.inner.hashes(name).await
+    }
+
+    async fn list(&self, folder: &Folder, after: Option<&ObjectName>, most: usize) -> Result<Page, Error> {
+        let mut page = self.inner.list(folder, after, most).await?;
+        page.entries.retain(|entry| !self.hides || !entry.name.as_str().ends_with(".manifest"));
+        Ok(page)
+    }
+
+    async fn delete(&self, name: &ObjectName) -> Result<(), Error> {
+        self.inner.delete(name).await
+    }
+
+    async fn abandon(&self, checkpoint: &Checkpoint) -> Result<(), Error> {
+        if *self.stuck.lock().unwrap() {
+            return Err(Error::new(Class::Unavailable, Doing::Abandon, "made to be away"));
+        }
+        self.abandoned.lock().unwrap().push(checkpoint.as_str().to_owned());
+        Ok(())
+    }
+
+    async fn half_sent(&self, folder: &Folder) -> Result<Vec<HalfSent>, Error> {
+        self.inner.half_sent(folder).await
+    }
+}
+
+/// Files of a folder that nobody here has written.
+fn foreign(place: &Path, folder: &str, names: &[&str]) {
+    std::fs::create_dir_all(place.join(folder)).unwrap();
+    names.iter().for_each(|name| std::fs::write(place.join(folder).join(name), b"x").unwrap());
+}
+
+#[test]
+fn a_folder_whose_manifest_a_listing_lacks_is_not_pruned() {
+    const OLD: &str = "VTL002L8-20261101_000000";
+    let place = tempfile::tempdir().unwrap();
+    let here = Bench::new();
+    here.put_remote(Arc::new(Odd { hides: true, ..Odd::on(place.path()) }));
+    for manifest in ["VTL002L8.manifest", "VTL002L8.manifest.new"] {
+        foreign(place.path(), OLD, &["VTL002L8.img.000001", manifest]);
+        let before = contents(place.path());
+        let manager = here.start();
+        let id = prune(&manager, None);
+        assert_eq!(done(&manager, id)["folders"], json!([]), "{manifest}");
+        assert_eq!(failed(&manager, prune(&manager, Some(OLD))).code, "invalid", "{manifest}");
+        assert!(contents(place.path()) == before, "{manifest}");
+        manager.stop();
+        std::fs::remove_dir_all(place.path().join(OLD)).unwrap();
+    }
+}
+
+#[test]
+fn a_folder_that_a_job_writes_to_since_the_prune_began_is_left() {
+    const OLD: &str = "VTL002L8-20261101_000000";
+    let place = tempfile::tempdir().unwrap();
+    let here = Bench::with_folder(place.path());
+    foreign(place.path(), OLD, &["VTL002L8.img.000001"]);
+    let manager = here.start();
+    here.written.lock().unwrap().extend([vec![], vec![("r".to_owned(), OLD.to_owned())]]);
+    let result = done(&manager, prune(&manager, None));
+    assert_eq!((&result["folders"], &result["left"]), (&json!([]), &json!([OLD])));
+    assert_eq!(files(place.path()).len(), 1);
+    assert_eq!(done(&manager, prune(&manager, None))["folders"], json!([OLD]));
+}
+
+#[test]
+fn what_an_export_has_half_sent_is_abandoned_when_it_fails_or_with_its_folder() {
+    for stuck in [false, true] {
+        let place = tempfile::tempdir().unwrap();
+        let here = Bench::new();
+        let remote = Arc::new(Odd { breaks: true, ..Odd::on(place.path()) });
+        *remote.stuck.lock().unwrap() = stuck;
+        here.put_remote(remote.clone());
+        here.cartridge(LABEL, &tape(5));
+        let manager = here.start();
+        let job = ended(&manager, export(&manager));
+        assert_eq!(job.state, State::Failed);
+        let course: Value = serde_json::from_slice(&job.checkpoint).unwrap();
+        let begun = course["began"].as_object().unwrap().len();
+        if stuck {
+            assert!(begun > 0 && remote.abandoned.lock().unwrap().is_empty(), "{course}");
+            assert!(notes(&manager, job.id).contains("half-sent objects"), "{}", notes(&manager, job.id));
+            *remote.stuck.lock().unwrap() = false;
+            assert_eq!(done(&manager, prune(&manager, Some(FOLDER)))["folders"], json!([FOLDER]));
+        } else {
+            assert_eq!(begun, 0, "{course}");
+        }
+        let object = format!("upload of {FOLDER}/{LABEL}.img.000001");
+        assert!(remote.abandoned.lock().unwrap().contains(&object), "stuck: {stuck}");
+    }
+}
