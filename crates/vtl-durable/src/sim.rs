@@ -13,6 +13,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, IoSlice};
+use std::ops::Range;
 use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -107,6 +108,7 @@ impl SimDisk {
     pub fn heal(&self) {
         let mut sim = self.lock();
         (sim.fault, sim.broken, sim.lie) = (None, None, None);
+        sim.unreadable.clear();
     }
 
     /// Whether the ordered fault or lie has happened.
@@ -137,6 +139,11 @@ impl SimDisk {
     /// From now on every change and every sync below this folder fails, until [`SimDisk::heal`]: a disk that has died.
     pub fn fail_below(&self, folder: &Path) {
         self.lock().broken = Some(folder.to_path_buf());
+    }
+
+    /// From now on a read of any of these bytes of a file fails, until [`SimDisk::heal`]: a bad sector, or a path to the disk that is down for a while.
+    pub fn fail_reads(&self, path: &Path, bytes: Range<u64>) {
+        self.lock().unreadable.push((path.to_path_buf(), bytes));
     }
 
     /// Takes a folder away with all that is in it, as a disk that is not mounted; [`SimDisk::put_back`] brings it back.
@@ -243,6 +250,7 @@ struct Sim {
     /// File systems by the folder that they are mounted at, with their capacity; what is in none has no limit.
     mounts: BTreeMap<PathBuf, u64>,
     broken: Option<PathBuf>,
+    unreadable: Vec<(PathBuf, Range<u64>)>,
     refuses_direct: Option<PathBuf>,
     idle_memory: bool,
     watch: Option<u64>,
@@ -430,6 +438,17 @@ impl Sim {
             }
             verdict => verdict,
         }
+    }
+
+    /// The fate of a read.
+    fn begin_read(&mut self, path: &Path, bytes: &Range<u64>) -> io::Result<()> {
+        self.begin_whole(Sort::Look)?;
+        let touches = |bad: &Range<u64>| bad.start < bytes.end && bytes.start < bad.end;
+        if self.unreadable.iter().any(|(at, bad)| at == path && touches(bad)) {
+            self.failed = true;
+            return Err(io::Error::from_raw_os_error(5));
+        }
+        Ok(())
     }
 
     /// The folder that the file system of a path is mounted at.
@@ -843,7 +862,7 @@ fn position(value: u64) -> io::Result<usize> {
 impl DiskFile for SimFile {
     fn read_at(&self, offset: u64, len: usize, out: &mut Vec<u8>) -> Result<usize, DiskError> {
         self.with("read", |sim, id| {
-            sim.begin_whole(Sort::Look)?;
+            sim.begin_read(&self.path, &(offset..offset.saturating_add(len as u64)))?;
             let mut offset = usize::try_from(offset).unwrap_or(usize::MAX);
             if sim.lie_of(&[Lie::MisplacedRead]).is_some() {
                 offset = misplaced(offset);
@@ -1103,6 +1122,19 @@ mod tests {
         file.write_at(1, &[IoSlice::new(b"x")]).unwrap();
         assert!(!file.is_direct());
         assert!(!other.survivor(1).open_direct(Path::new("/b"), Open::Create).unwrap().is_direct());
+    }
+
+    #[test]
+    fn bytes_that_cannot_be_read_are_there_again_when_the_disk_is_healed() {
+        let disk = SimDisk::new(1);
+        let file = create(&disk, "/a");
+        file.write_at(0, &[IoSlice::new(&[7; 3000])]).unwrap();
+        disk.fail_reads(Path::new("/a"), 1000..1001);
+        let read = |at, len| file.read_at(at, len, &mut Vec::new());
+        assert!(read(0, 1001).is_err() && read(1000, 5).is_err() && disk.has_failed());
+        assert_eq!((read(0, 1000).unwrap(), read(1001, 3000).unwrap()), (1000, 1999));
+        disk.heal();
+        assert_eq!(read(0, 3000).unwrap(), 3000);
     }
 
     #[test]

@@ -342,7 +342,7 @@ impl Taken<'_> {
         }
         if back.waiting > 0 {
             told.because(format!(
-                "{} chunks wait: their pack is still written to (ask again after a restart of vtld)",
+                "{} chunks wait: their pack is still written to, or cannot be read in another part (see the log, and ask again after a restart of vtld)",
                 back.waiting
             ));
         }

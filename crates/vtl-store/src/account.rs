@@ -32,13 +32,9 @@ impl Account {
     pub(crate) fn add(&mut self, view: &View, known: &Known, marks: &Ranges) {
         let sealed = known.state == PackState::Sealed;
         let mut whole = Tally::default();
-        let (mut regions_bytes, mut chunks) = (0, 0);
+        let mut regions_bytes = 0;
         // What is not durable yet is not counted either.
-        for region in &view.table.regions {
-            chunks += region.chunks.len();
-            if chunks > view.durable {
-                break;
-            }
+        for region in view.durable_regions() {
             let tally = weigh(region, marks, sealed);
             regions_bytes += tally.bytes();
             whole.join(tally);

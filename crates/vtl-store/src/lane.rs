@@ -111,7 +111,10 @@ impl Lane {
             && let Some(writer) = state.writer.as_mut()
         {
             let flushed = writer.flush(&self.context.dock);
-            writer.publish(&self.context.dock);
+            // What could not be written is in no pack.
+            if flushed.is_ok() {
+                writer.publish(&self.context.dock);
+            }
             let released = writer.take_released();
             self.release(&mut state, released);
             if let Err(error) = flushed {
@@ -131,8 +134,10 @@ impl Lane {
             return Err(PrepareError::Write("the stream's writer is gone".to_string()));
         };
         let change = writer.prepare(&self.context.dock, note);
-        // Before the commit: who sees the owner's new extents finds in the packs what they refer to.
-        writer.publish(&self.context.dock);
+        // Before the commit: who sees the owner's new extents finds in the packs what they refer to. What could not be written is in none.
+        if !matches!(change, Err(PrepareError::Write(_))) {
+            writer.publish(&self.context.dock);
+        }
         let released = writer.take_released();
         self.release(&mut state, released);
         change

@@ -12,7 +12,7 @@ use vtl_durable::{DiskError, DiskFile};
 use crate::backend::{Backend, Folder, PackName, Put};
 use crate::cipher::Domain;
 use crate::members::{Member, Members};
-use crate::pack::{self, Frame, PackHeader, PackId, Table};
+use crate::pack::{self, Frame, PackHeader, PackId, Region, Table};
 use crate::recipe::{self, PackEnd};
 use crate::sync::{Arc, Mutex};
 use crate::workers::lock;
@@ -25,6 +25,17 @@ pub(crate) struct View {
     pub(crate) table: Table,
     /// So many chunks from the beginning survive a power cut.
     pub(crate) durable: usize,
+}
+
+impl View {
+    /// Regions whose chunks survive a power cut.
+    pub(crate) fn durable_regions(&self) -> impl Iterator<Item = &Arc<Region>> {
+        let mut chunks = 0;
+        self.table.regions.iter().take_while(move |region| {
+            chunks += region.chunks.len();
+            chunks <= self.durable
+        })
+    }
 }
 
 /// What is known of a pack without opening it: of one that is written, as far as it is committed.
@@ -425,11 +436,14 @@ impl Packs {
     }
 
     fn load(&self, id: PackId) -> Result<Arc<View>, DiskError> {
+        // Of one that is being written, and whose writer has told nothing yet, nothing is committed, and in a moment the file has more.
+        let is_sealed = self.known(id).is_some_and(|known| known.state == PackState::Sealed);
         let (generation, file) = self.open_file(id, Backend::open)?;
         let table = pack::load_table(&*file, &self.frame(id, generation))?;
-        let view = Arc::new(View { id, generation, durable: table.len(), table });
+        let durable = if is_sealed { table.len() } else { 0 };
+        let view = Arc::new(View { id, generation, durable, table });
         let mut inner = lock(&self.inner);
-        if inner.known.get(&id).is_some_and(|known| known.generation == generation) {
+        if is_sealed && inner.known.get(&id).is_some_and(|known| known.generation == generation) {
             inner.keep(Arc::clone(&view), self.limit_bytes);
         }
         Ok(view)

@@ -40,6 +40,8 @@ pub(crate) struct Quarantine {
     /// Whether there is anything: nearly always there is not.
     any: AtomicBool,
     inner: Mutex<Inner>,
+    /// Held while the file is written: who writes it last knows what all before knew.
+    saving: Mutex<()>,
 }
 
 #[derive(Default)]
@@ -70,7 +72,8 @@ impl Quarantine {
         entries.into_iter().for_each(|damaged| inner.add(damaged));
         inner.unsaved = false;
         let any = AtomicBool::new(!inner.entries.is_empty());
-        Self { disk, root: root.to_path_buf(), domain, any, inner: Mutex::new(inner) }
+        let (inner, saving) = (Mutex::new(inner), Mutex::default());
+        Self { disk, root: root.to_path_buf(), domain, any, inner, saving }
     }
 
     /// Whether the chunk at this raw address is damaged.
@@ -152,8 +155,9 @@ impl Quarantine {
         lock(&self.inner).entries.values().copied().collect()
     }
 
-    /// Remembers the findings. What cannot be written is found again.
+    /// Remembers the findings. What cannot be written is written with the next ones, or when the pool is closed.
     pub(crate) fn save(&self) {
+        let _one_at_a_time = lock(&self.saving);
         let payload = {
             let mut inner = lock(&self.inner);
             self.any.store(!inner.entries.is_empty(), Ordering::Relaxed);
@@ -168,6 +172,7 @@ impl Quarantine {
             replaced.map_err(sealed::ReplaceError::into_inner)
         });
         if let Err(error) = saved {
+            lock(&self.inner).unsaved = true;
             tracing::warn!(%error, "the list of damaged chunks is not saved");
         }
     }
@@ -215,8 +220,14 @@ pub(crate) fn decode(bytes: &[u8], store_id: [u8; 16]) -> Result<Vec<Damaged>, M
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc;
+    use std::thread;
+    use std::time::Duration;
+
     use super::*;
-    use vtl_durable::SimDisk;
+    use vtl_durable::{DiskError, DiskFile, Fault, Found, Open, SimDisk};
+
+    const ROOT: &str = "/pool";
 
     const PACK: PackId = PackId { epoch: 0x0102_0304_0506_0708, number: 9 };
 
@@ -257,5 +268,113 @@ mod tests {
         quarantine.release_pack(PACK);
         quarantine.save();
         assert!(open().all().is_empty());
+    }
+
+    fn blank() -> SimDisk {
+        let disk = SimDisk::new(1);
+        disk.create_folder(Path::new(ROOT)).unwrap();
+        disk.sync_folder(Path::new("/")).unwrap();
+        disk
+    }
+
+    fn open(disk: Arc<dyn Disk>) -> Quarantine {
+        Quarantine::open(disk, Path::new(ROOT), Arc::new(Domain::plain([7; 16])))
+    }
+
+    #[test]
+    fn what_could_not_be_written_is_written_the_next_time() {
+        for fault in [Fault::Eio, Fault::Enospc] {
+            for call in 0.. {
+                let disk = blank();
+                let quarantine = open(Arc::new(disk.clone()));
+                quarantine.add(damaged(5));
+                disk.fail_call(disk.calls() + call, fault);
+                quarantine.save();
+                let failed = disk.has_failed();
+                disk.heal();
+                quarantine.save();
+                let after = open(Arc::new(disk.after_crash(call)));
+                assert_eq!(after.all(), [damaged(5)], "{fault:?} at call {call}");
+                if !failed {
+                    assert!(call > 1, "saving makes hardly any calls");
+                    break;
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn of_two_that_save_at_once_the_file_has_the_findings_of_both() {
+        let disk = Arc::new(Interrupted { disk: blank(), action: Mutex::default() });
+        let quarantine = &open(disk.clone());
+        let (begin, begun) = mpsc::channel();
+        let (end, ended) = mpsc::channel();
+        thread::scope(|scope| {
+            scope.spawn(move || {
+                begun.recv().unwrap();
+                quarantine.add(damaged(9));
+                quarantine.save();
+                // The one that it interrupts may have gone on.
+                let _ = end.send(());
+            });
+            quarantine.add(damaged(5));
+            *lock(&disk.action) = Some(Box::new(move || {
+                begin.send(()).unwrap();
+                // It comes to its end here only when it does not wait for its turn.
+                let _ = ended.recv_timeout(Duration::from_millis(300));
+            }));
+            quarantine.save();
+        });
+        assert_eq!(open(disk).all(), [damaged(5), damaged(9)]);
+    }
+
+    type Action = Box<dyn FnOnce() + Send>;
+
+    /// Does something, once, before a file is made.
+    struct Interrupted {
+        disk: SimDisk,
+        action: Mutex<Option<Action>>,
+    }
+
+    impl std::fmt::Debug for Interrupted {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("Interrupted")
+        }
+    }
+
+    impl Disk for Interrupted {
+        fn open(&self, path: &Path, how: Open) -> Result<Arc<dyn DiskFile>, DiskError> {
+            let action = if how == Open::Create { lock(&self.action).take() } else { None };
+            action.into_iter().for_each(|action| action());
+            self.disk.open(path, how)
+        }
+
+        fn rename(&self, from: &Path, to: &Path) -> Result<(), DiskError> {
+            self.disk.rename(from, to)
+        }
+
+        fn unlink(&self, path: &Path) -> Result<(), DiskError> {
+            self.disk.unlink(path)
+        }
+
+        fn create_folder(&self, path: &Path) -> Result<(), DiskError> {
+            self.disk.create_folder(path)
+        }
+
+        fn remove_folder(&self, path: &Path) -> Result<(), DiskError> {
+            self.disk.remove_folder(path)
+        }
+
+        fn sync_folder(&self, path: &Path) -> Result<(), DiskError> {
+            self.disk.sync_folder(path)
+        }
+
+        fn list(&self, path: &Path) -> Result<Vec<Found>, DiskError> {
+            self.disk.list(path)
+        }
+
+        fn free_bytes(&self, path: &Path) -> Result<u64, DiskError> {
+            self.disk.free_bytes(path)
+        }
     }
 }

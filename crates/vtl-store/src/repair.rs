@@ -4,6 +4,9 @@
 //! fingerprint. With it the pack is written anew as its next generation, with the chunk at its old raw address, so that every owner that lost it
 //! has it again. A chunk that nobody else has stays in quarantine; when a backup brings its content again, it is healed then. Who has its bytes from
 //! elsewhere ([`crate::lost`]) brings them.
+//!
+//! The new generation takes the place of the only file that has the old bytes. So nothing is left out of it but what was read and is wrong: a pack of
+//! which a part cannot be read that is needed stays as it is for another time.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -14,10 +17,10 @@ use vtl_durable::DiskFile;
 use crate::codec::Algorithm;
 use crate::draft::Draft;
 use crate::error::StoreError;
-use crate::pack::{Chunk, Found, MAX_CHUNKS, MAX_RAW, PackId};
+use crate::pack::{Chunk, Found, Frame, MAX_CHUNKS, MAX_RAW, PackId, Region};
 use crate::packs::{PackState, View};
 use crate::quarantine::Damaged;
-use crate::reader;
+use crate::reader::{self, RegionError};
 use crate::scrub::Broken;
 use crate::store::Core;
 
@@ -45,7 +48,7 @@ pub struct PutBack {
     pub healed_bytes: u64,
     /// Chunks for which other bytes were brought than were lost: they stay as they were.
     pub other: u64,
-    /// Chunks whose pack is still being written or cannot be written anew: they wait for another time.
+    /// Chunks whose pack is still being written or cannot be written anew, or cannot be read in another part: they wait for another time.
     pub waiting: u64,
 }
 
@@ -207,7 +210,7 @@ fn read_chunk(core: &Core, view: &View, found: &Found<'_>) -> Option<Bytes> {
     reader::verified(core.codec.prints(), &raw, found).ok()
 }
 
-/// The pack's next generation, with the good bytes in their places. What is damaged and not among them is left out; the quarantine
+/// The pack's next generation, with the good bytes in their places. What was read, is damaged and not among them is left out; the quarantine
 /// remembers it.
 fn write_healed(core: &Core, id: PackId, good: &Good) -> Result<(), StoreError> {
     let view = core.packs.view(id)?;
@@ -234,7 +237,8 @@ fn plan(
     let mut regions: BTreeMap<u32, (Pieces, bool)> = BTreeMap::new();
     let frame = core.packs.frame(view.id, view.generation);
     for region in &view.table.regions {
-        let raw = reader::fetch(old, &core.codec, &frame, region).ok();
+        let is_known = region.chunks.iter().all(|chunk| good.contains_key(&chunk.at));
+        let raw = if is_known { None } else { read_region(core, &frame, old, region)? };
         let mut pieces = Pieces::new();
         for found in region.found() {
             let chunk = found.chunk;
@@ -268,4 +272,19 @@ fn plan(
         }
     }
     Ok(regions.into_values().collect())
+}
+
+/// The raw bytes of a region; none when what was read of it is wrong. One that cannot be read now may be read another time: until then its pack stays
+/// as it is.
+fn read_region(
+    core: &Core,
+    frame: &Frame,
+    old: &dyn DiskFile,
+    region: &Region,
+) -> Result<Option<Bytes>, StoreError> {
+    match reader::fetch(old, &core.codec, frame, region) {
+        Ok(raw) => Ok(Some(raw)),
+        Err(RegionError::Wrong(_)) => Ok(None),
+        Err(RegionError::Disk(error)) => Err(StoreError::LostChunk { why: error.to_string() }),
+    }
 }

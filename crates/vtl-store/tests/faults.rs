@@ -3,13 +3,13 @@
 
 mod common;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use common::{Content, Op, ROOT, Random, Run, cases, disk_for, encrypted, observe, owner, script};
 use vtl_durable::{Fault, SimDisk};
-use vtl_store::{GcRule, Health, Options, OwnerId, ReadError, Store, StoreError};
+use vtl_store::{GcRule, Health, Options, OwnerId, ReadError, RepairReport, Store, StoreError, Stream};
 
 fn who(op: &Op) -> Option<u8> {
     match op {
@@ -674,6 +674,71 @@ fn an_error_that_did_not_stay_leaves_no_chunk_in_quarantine() {
     assert_eq!(store.repair().unwrap().readable, 1);
     write(&store, 2, &bytes);
     assert_eq!(store.check().findings, []);
+}
+
+/// A pool with one owner, and its stream with these bytes committed.
+fn with_a_stream(disk: &SimDisk, bytes: &[u8]) -> (Store, Stream) {
+    let store = Store::open(Arc::new(disk.clone()), Path::new(ROOT), Options::small()).unwrap();
+    store.create(owner(1), b"").unwrap();
+    let mut stream = store.open_stream(owner(1)).unwrap();
+    stream.append(&[Bytes::copy_from_slice(bytes)], false).unwrap();
+    stream.commit(b"").unwrap();
+    (store, stream)
+}
+
+#[test]
+fn bytes_that_could_not_be_written_count_for_nothing_and_are_no_damage() {
+    type Ends = fn(&mut Stream) -> Result<(), StoreError>;
+    let ends: [Ends; 2] = [|stream| stream.truncate(2100), |stream| stream.commit(b"")];
+    for (number, end) in ends.into_iter().enumerate() {
+        let disk = SimDisk::new(1);
+        let (store, mut stream) = with_a_stream(&disk, &noise(1, 2000));
+        let before = store.stored_bytes();
+        stream.append(&[Bytes::from(noise(2, 500))], false).unwrap();
+        disk.fail_call(disk.calls(), Fault::Enospc);
+        let failed = end(&mut stream);
+        assert!(
+            matches!(failed, Err(StoreError::LateWrite { kept_bytes: 2000, .. })),
+            "{number}: {failed:?}"
+        );
+        assert_eq!(store.stored_bytes(), before, "{number}");
+        assert_eq!(store.check().findings, [], "{number}");
+        assert_eq!(store.repair().unwrap(), RepairReport::default(), "{number}: nothing is in quarantine");
+        assert_eq!(stream.read(0, 2000).unwrap().concat(), noise(1, 2000), "{number}");
+    }
+}
+
+#[test]
+fn a_check_says_nothing_of_what_no_commit_has_named() {
+    let disk = SimDisk::new(1);
+    let (store, mut stream) = with_a_stream(&disk, &noise(1, 2000));
+    let more = noise(2, 2000);
+    stream.append(&[Bytes::copy_from_slice(&more)], false).unwrap();
+    assert_eq!(stream.read(2000, 2000).unwrap().concat(), more);
+    let is_pack = |file: &PathBuf| file.extension().is_some_and(|end| end == "pack");
+    let pack = disk.files().into_iter().find(is_pack).unwrap();
+    let written = disk.contents(&pack).unwrap();
+    let byte = written.windows(16).position(|bytes| *bytes == more[1000..1016]).unwrap();
+    disk.flip_bit(&pack, byte as u64, 3);
+    let report = store.check();
+    assert_eq!((report.good_bytes, report.findings), (2000, Vec::new()));
+    drop(stream);
+    assert_eq!(store.repair().unwrap(), RepairReport::default(), "nothing is in quarantine");
+}
+
+#[test]
+fn an_index_that_is_made_again_leads_to_nothing_that_a_stream_may_still_give_up() {
+    let store = Store::open(Arc::new(SimDisk::new(1)), Path::new(ROOT), Options::small()).unwrap();
+    let bytes = noise(5, 10_000);
+    store.create(owner(1), b"").unwrap();
+    let mut stream = store.open_stream(owner(1)).unwrap();
+    // Some of it is in a file by now.
+    stream.append(&[Bytes::copy_from_slice(&bytes)], false).unwrap();
+    store.rebuild_index().unwrap();
+    write(&store, 2, &bytes);
+    drop(stream);
+    assert_eq!(store.check().findings, []);
+    assert_eq!(read_all(&store, 2).unwrap(), bytes);
 }
 
 #[test]

@@ -148,6 +148,56 @@ fn a_chunk_that_one_repair_left_out_is_put_back_between_its_neighbours_by_the_ne
     assert_eq!(lost(&open(&disk.after_crash(3), 3), 1, &first, "all, after a start"), 0);
 }
 
+/// A pool of one owner whose first pack has a wrong bit in its first region, and in the next one bytes that cannot be read now.
+fn wrong_and_unreadable(first: &[u8]) -> SimDisk {
+    let disk = SimDisk::new(1);
+    write(&open(&disk, 1), 1, first);
+    let pack =
+        disk.files().into_iter().find(|file| file.extension().is_some_and(|end| end == "pack")).unwrap();
+    disk.flip_bit(&pack, 5000, 3);
+    disk.fail_reads(&pack, 8300..8800);
+    disk
+}
+
+#[test]
+fn a_chunk_that_only_could_not_be_read_survives_a_repair_of_its_neighbour() {
+    let first = noise(7, 40_000);
+    let disk = wrong_and_unreadable(&first);
+    let store = open(&disk, 2);
+    let findings = store.check().findings;
+    assert!(findings.len() > 1, "{findings:?}");
+    // What is wrong comes again, and nothing of what cannot be read.
+    let wrong = findings[0].range.end as usize;
+    assert!(wrong <= findings[1].range.start as usize, "{findings:?}");
+    write(&store, 2, &first[..wrong]);
+    assert!(store.may_heal());
+    for _ in 0..2 {
+        let report = store.repair().unwrap();
+        assert_eq!((report.healed, report.readable), (0, 0), "{report:?}");
+    }
+    disk.heal();
+    let damaged = findings[0].range.end - findings[0].range.start;
+    assert!(lost(&store, 1, &first, "the path is back") < damaged as usize + 512);
+    let report = store.repair().unwrap();
+    assert_eq!((report.healed, report.lost), (1, 0), "{report:?}");
+    assert_eq!(report.readable, findings.len() as u64 - 1);
+    assert_eq!(lost(&store, 1, &first, "after the repair"), 0);
+    drop(store);
+    assert_eq!(lost(&open(&disk.after_crash(3), 3), 1, &first, "after a start"), 0);
+}
+
+#[test]
+fn what_cannot_be_read_is_put_back_when_all_of_its_region_has_come_again() {
+    let first = noise(7, 40_000);
+    let disk = wrong_and_unreadable(&first);
+    let store = open(&disk, 2);
+    let findings = store.check().findings.len() as u64;
+    write(&store, 2, &first);
+    let report = store.repair().unwrap();
+    assert_eq!((report.healed, report.lost), (findings, 0), "{report:?}");
+    assert_eq!(lost(&store, 1, &first, "the old file is not read any more"), 0);
+}
+
 #[test]
 fn a_disk_that_fails_at_any_call_of_a_repair_costs_nobody_anything() {
     for fault in [Fault::Eio, Fault::Enospc] {

@@ -60,13 +60,7 @@ impl Reading {
         };
         // What is in memory of the file proves nothing about the medium.
         file.forget_cached(0, u64::from(u32::MAX));
-        let mut left = view.durable;
-        let durable = |region: &&Arc<Region>| {
-            let fits = region.chunks.len() <= left;
-            left = left.saturating_sub(region.chunks.len());
-            fits
-        };
-        let regions = view.table.regions.iter().take_while(durable).cloned().collect();
+        let regions = view.durable_regions().cloned().collect();
         let sealed = known.state == PackState::Sealed;
         let frame = core.packs.frame(view.id, view.generation);
         Ok(Some(Self { view, frame, file, sealed, regions, at: 0, done: 0, seen: Seen::default() }))
