@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use vtl_api::{
-    ApiError, Done, ErrorCode, ExportCartridge, ExportFolder, FetchExport, ImportCartridge, JobDetail,
-    PruneExports, RewrapExport, VerifyExport,
+    ApiError, Done, ErrorCode, ExportCartridge, ExportFolder, FetchExport, ImportCartridge, PruneExports,
+    RewrapExport, VerifyExport,
 };
 use vtl_jobs::{JobId, State};
 use vtl_library::{Cartridge, CartridgeState, LibraryError};
@@ -91,12 +91,7 @@ impl Daemon {
             verify: asked.verify.clone().or(otherwise.verify),
             ..otherwise
         };
-        let request = serde_json::to_string(&request).map_err(|why| internal(&why.to_string()))?;
-        if asked.plan {
-            return Ok(json!(self.job_plan(EXPORT, &request)?));
-        }
-        let id = self.jobs.submit(EXPORT, Some(label.to_string()), request)?;
-        Ok(json!(self.job_show(&id.to_string())?))
+        self.plan_or_begin(asked.plan, EXPORT, Some(label.to_string()), &request)
     }
 
     /// What is wrong is told at once, and not by a job that fails.
@@ -136,8 +131,8 @@ impl Daemon {
         }
     }
 
-    /// A job that imports a cartridge.
-    pub(crate) fn cartridge_import(&self, asked: &ImportCartridge) -> Result<JobDetail, ApiError> {
+    /// A job that imports a cartridge, or what it would do.
+    pub(crate) fn cartridge_import(&self, asked: &ImportCartridge) -> Result<Value, ApiError> {
         let (remote, folder) = match (asked.job, &asked.remote, &asked.folder) {
             (Some(job), None, None) => field("job", self.exported_by(JobId(job)))?,
             (None, Some(remote), Some(folder)) => (remote.clone(), folder.clone()),
@@ -172,12 +167,16 @@ impl Daemon {
             .about("lazy"));
         }
         // A removal of the pool comes before, and there is none, or after, and finds the job.
-        let _one_at_a_time = lock(&self.changes);
+        let one_at_a_time = lock(&self.changes);
         let pool = asked.pool.as_deref().map(|name| self.pools.one(Some(name))).transpose();
         let pool = field("pool", pool)?.map(|pool| pool.name.to_string());
         let request =
             ImportRequest { remote, folder, as_label: asked.as_label.clone(), pool, lazy: asked.lazy };
-        self.begin(IMPORT, Some(label.to_string()), &request)
+        if asked.plan {
+            // It may wait for a remote, and nobody waits for it.
+            drop(one_at_a_time);
+        }
+        self.plan_or_begin(asked.plan, IMPORT, Some(label.to_string()), &request)
     }
 
     /// Where the bundle lies that an export job has made, or found.
@@ -249,21 +248,21 @@ impl Daemon {
         Ok(Done { message: format!("{label} is released: it can be loaded"), names: vec![label] })
     }
 
-    /// A job that compares what is on a remote with its hashes.
-    pub(crate) fn export_verify(&self, asked: &VerifyExport) -> Result<JobDetail, ApiError> {
+    /// A job that compares what is on a remote with its hashes, or what it would do.
+    pub(crate) fn export_verify(&self, asked: &VerifyExport) -> Result<Value, ApiError> {
         let name = parse_folder(&asked.folder)?;
         self.opened("remote", &asked.remote)?;
         if asked.sample_percent.is_some_and(|percent| !(1..=100).contains(&percent)) {
             let error = invalid("no such share can be verified".to_owned(), "write 1 to 100 percent");
             return Err(error.about("sample_percent"));
         }
-        let VerifyExport { remote, folder, sample_percent } = asked.clone();
+        let VerifyExport { remote, folder, sample_percent, plan } = asked.clone();
         let request = VerifyRequest { remote, folder, sample_percent };
-        self.begin(VERIFY, Some(name.label.to_string()), &request)
+        self.plan_or_begin(plan, VERIFY, Some(name.label.to_string()), &request)
     }
 
-    /// A job that removes folders from a remote.
-    pub(crate) fn export_prune(&self, asked: &PruneExports) -> Result<JobDetail, ApiError> {
+    /// A job that removes folders from a remote, or what it would do.
+    pub(crate) fn export_prune(&self, asked: &PruneExports) -> Result<Value, ApiError> {
         let name = asked.folder.as_deref().map(parse_folder).transpose()?;
         self.opened("remote", &asked.remote)?;
         // Whether the folder is complete and needs it, its job sees.
@@ -272,43 +271,49 @@ impl Daemon {
             let message = format!("'{}' is not the folder that is to go", confirm.escape_debug());
             return Err(invalid(message, "write the folder's name once more").about("confirm"));
         }
-        let PruneExports { remote, folder, confirm } = asked.clone();
-        self.begin(PRUNE, name.map(|name| name.label.to_string()), &PruneRequest { remote, folder, confirm })
+        let PruneExports { remote, folder, confirm, plan } = asked.clone();
+        let request = PruneRequest { remote, folder, confirm };
+        self.plan_or_begin(plan, PRUNE, name.map(|name| name.label.to_string()), &request)
     }
 
-    /// A job that copies a folder of a remote to this machine.
-    pub(crate) fn export_fetch(&self, asked: &FetchExport) -> Result<JobDetail, ApiError> {
+    /// A job that copies a folder of a remote to this machine, or what it would do.
+    pub(crate) fn export_fetch(&self, asked: &FetchExport) -> Result<Value, ApiError> {
         let name = parse_folder(&asked.folder)?;
         self.opened("remote", &asked.remote)?;
         if !Path::new(&asked.to).is_absolute() {
             let remedy = "write an absolute path, since the server has its own working folder";
             return Err(invalid(format!("'{}' is no absolute path", asked.to), remedy).about("to"));
         }
-        let FetchExport { remote, folder, to } = asked.clone();
-        self.begin(FETCH, Some(name.label.to_string()), &FetchRequest { remote, folder, to })
+        let FetchExport { remote, folder, to, plan } = asked.clone();
+        let request = FetchRequest { remote, folder, to };
+        self.plan_or_begin(plan, FETCH, Some(name.label.to_string()), &request)
     }
 
-    /// A job that wraps the data key of a bundle for other keys.
-    pub(crate) fn export_rewrap(&self, asked: &RewrapExport) -> Result<JobDetail, ApiError> {
+    /// A job that wraps the data key of a bundle for other keys, or what it would do.
+    pub(crate) fn export_rewrap(&self, asked: &RewrapExport) -> Result<Value, ApiError> {
         let name = parse_folder(&asked.folder)?;
         self.opened("remote", &asked.remote)?;
         field("key", self.keys.publics(&asked.key).map_err(crate::keys::refused))?;
         self.can_sign(asked.sign_with.as_deref())?;
-        let RewrapExport { remote, folder, key, sign_with } = asked.clone();
+        let RewrapExport { remote, folder, key, sign_with, plan } = asked.clone();
         let request = RewrapRequest { remote, folder, key, sign_with };
-        self.begin(REWRAP, Some(name.label.to_string()), &request)
+        self.plan_or_begin(plan, REWRAP, Some(name.label.to_string()), &request)
     }
 
-    /// A job of this kind, and what it is at its beginning.
-    pub(crate) fn begin(
+    /// What a job of this kind would do; or one, and what it is at its beginning.
+    pub(crate) fn plan_or_begin(
         &self,
+        plan: bool,
         kind: &str,
         label: Option<String>,
         request: &impl serde::Serialize,
-    ) -> Result<JobDetail, ApiError> {
+    ) -> Result<Value, ApiError> {
         let request = serde_json::to_string(request).map_err(|why| internal(&why.to_string()))?;
+        if plan {
+            return Ok(json!(self.job_plan(kind, &request)?));
+        }
         let id = self.jobs.submit(kind, label, request)?;
-        self.job_show(&id.to_string())
+        Ok(json!(self.job_show(&id.to_string())?))
     }
 }
 

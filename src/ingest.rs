@@ -1,6 +1,7 @@
 //! Requests about ingests. What they do stands in `docs/ingest.md`; the engine is in `vtl-migrate`.
 
-use vtl_api::{ApiError, ErrorCode, IngestCartridge, JobDetail};
+use serde_json::Value;
+use vtl_api::{ApiError, ErrorCode, IngestCartridge};
 use vtl_jobs::{Failure, Trouble};
 use vtl_library::{LibraryError, NewCartridges, NewPlace};
 use vtl_migrate::{INGEST, IngestRequest};
@@ -11,7 +12,8 @@ use crate::daemon::Daemon;
 
 impl Daemon {
     /// A job that makes a cartridge of what is on a tape in a device of this machine. What is wrong is told at once, as far as it shows.
-    pub(crate) fn cartridge_ingest(&self, asked: &IngestCartridge) -> Result<JobDetail, ApiError> {
+    /// Or what it would do.
+    pub(crate) fn cartridge_ingest(&self, asked: &IngestCartridge) -> Result<Value, ApiError> {
         let label: Label = field("label", parse(&asked.label))?;
         let library = field("library", asked.library.as_deref().map(|name| self.live(name)).transpose())?;
         let library = library.map(|live| live.name.clone());
@@ -42,7 +44,7 @@ impl Daemon {
             capacity_bytes: capacity.0,
             early_warning_bytes: defaults.early_warning(capacity).0,
         };
-        self.begin(INGEST, Some(label.to_string()), &request)
+        self.plan_or_begin(asked.plan, INGEST, Some(label.to_string()), &request)
     }
 }
 

@@ -183,8 +183,7 @@ impl Guard {
 
     /// A plan changes nothing, and needs nobody's yes.
     fn wants_second(&self, need: Permission, body: &Value) -> bool {
-        let is_plan = body.get("plan").and_then(Value::as_bool) == Some(true);
-        need.wants_two_persons() && !is_plan && self.daemon.config().access.two_person
+        need.wants_two_persons() && !is_plan(body) && self.daemon.config().access.two_person
     }
 
     async fn hold(&self, asked: Asked) -> Response {
@@ -244,6 +243,11 @@ impl Guard {
         let caller = self.caller(&headers, from, presence("GET", "", &headers)).await?;
         may(&caller, Permission::Read)
     }
+}
+
+/// Whether a plan is wanted, and nothing done.
+pub(super) fn is_plan(body: &Value) -> bool {
+    body.get("plan").and_then(Value::as_bool) == Some(true)
 }
 
 /// `localhost`, or a loopback address, with or without a port.

@@ -9,11 +9,12 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt;
+use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::error;
 use vtl_api::{ApiError, BASE, ErrorCode};
 
-use super::admit::Pass;
+use super::admit::{Pass, is_plan};
 use super::once::{self, Key, Once};
 use super::route::{Answered, Asked, Does, Route};
 use super::tag::Tag;
@@ -101,7 +102,7 @@ impl Api {
         let body = if route.is_read() { Bytes::new() } else { read(&head, body, BODY_TIME).await? };
         let asked = Asked { path, query, body };
         let conditions = conditions(route, &head.headers, &asked)?;
-        let turn = self.turn(route).await?;
+        let turn = self.turn(route, &asked.body).await?;
         let worked = tokio::task::spawn_blocking(move || {
             let _turn = turn;
             let route = self.routes.get(at).ok_or_else(|| internal("the request has no route"))?;
@@ -114,8 +115,10 @@ impl Api {
         })
     }
 
-    async fn turn(&self, route: &Route) -> Result<OwnedSemaphorePermit, ApiError> {
-        let turns = match (route.is_far, route.is_read()) {
+    async fn turn(&self, route: &Route, body: &[u8]) -> Result<OwnedSemaphorePermit, ApiError> {
+        let plans_far = || serde_json::from_slice::<Value>(body).is_ok_and(|body| is_plan(&body));
+        let is_far = route.is_far || (route.plans_far && plans_far());
+        let turns = match (is_far, route.is_read()) {
             (true, _) => &self.far,
             (false, true) => &self.looks,
             (false, false) => &self.changes,

@@ -16,10 +16,14 @@ pub(super) fn routes() -> Vec<Route> {
             d.cartridge_export(&l, &b)
         })
         .answers::<Planned<JobDetail>>()
-        .makes_job(),
+        .makes_job()
+        .plans_at_a_remote(),
         post("/imports", "Import a cartridge", |d, (), b: ImportCartridge| d.cartridge_import(&b))
-            .makes_job(),
+            .answers::<Planned<JobDetail>>()
+            .makes_job()
+            .plans_at_a_remote(),
         post("/ingests", "Take a tape of a device in", |d, (), b: IngestCartridge| d.cartridge_ingest(&b))
+            .answers::<Planned<JobDetail>>()
             .makes_job(),
         list("/exports", "Exports on a remote", |d, (), q: ListExports| d.export_page(&q)).asks_a_remote(),
         get("/exports/show", "What the manifest of an export says", |d, (), q: OneExport| {
@@ -27,13 +31,23 @@ pub(super) fn routes() -> Vec<Route> {
         })
         .asks_a_remote(),
         post("/exports/fetch", "Copy an export to a folder", |d, (), b: FetchExport| d.export_fetch(&b))
-            .makes_job(),
+            .answers::<Planned<JobDetail>>()
+            .makes_job()
+            .plans_at_a_remote(),
         post("/exports/rewrap", "Encrypt an export for other keys", |d, (), b: RewrapExport| {
             d.export_rewrap(&b)
         })
-        .makes_job(),
-        post("/exports/verify", "Verify an export", |d, (), b: VerifyExport| d.export_verify(&b)).makes_job(),
-        post("/exports/prune", "Remove exports", |d, (), b: PruneExports| d.export_prune(&b)).makes_job(),
+        .answers::<Planned<JobDetail>>()
+        .makes_job()
+        .plans_at_a_remote(),
+        post("/exports/verify", "Verify an export", |d, (), b: VerifyExport| d.export_verify(&b))
+            .answers::<Planned<JobDetail>>()
+            .makes_job()
+            .plans_at_a_remote(),
+        post("/exports/prune", "Remove exports", |d, (), b: PruneExports| d.export_prune(&b))
+            .answers::<Planned<JobDetail>>()
+            .makes_job()
+            .plans_at_a_remote(),
     ]
 }
 

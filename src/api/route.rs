@@ -70,6 +70,8 @@ pub(crate) struct Route {
     pub makes_job: bool,
     /// It asks a remote, and waits for it.
     pub is_far: bool,
+    /// It does so when a plan is wanted of it.
+    pub plans_far: bool,
     /// The `GET` of the thing that it changes, when its own path does not begin with that.
     pub about: Option<&'static str>,
 }
@@ -241,6 +243,7 @@ impl Route {
             is_secret: false,
             makes_job: false,
             is_far: false,
+            plans_far: false,
             about: None,
         }
     }
@@ -268,6 +271,11 @@ impl Route {
     /// It asks a remote, and waits for it.
     pub(crate) fn asks_a_remote(self) -> Self {
         Self { is_far: true, ..self }
+    }
+
+    /// Its plan asks a remote, and waits for it.
+    pub(crate) fn plans_at_a_remote(self) -> Self {
+        Self { plans_far: true, ..self }
     }
 
     /// Whether it only reads.

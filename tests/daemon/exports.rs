@@ -146,6 +146,16 @@ fn a_cartridge_goes_to_a_folder_for_a_key_and_every_block_and_mark_comes_back_on
     assert!(refused["remedy"].as_str().unwrap().contains("vtl key import"), "{refused}");
     assert_eq!(other.get("/cartridges"), json!([]));
     key(&other, keys.path());
+    let jobs = || other.get("/jobs").as_array().unwrap().len();
+    let before = jobs();
+    for (path, task) in [("/imports", "fetch"), ("/exports/verify", "fetch and compare")] {
+        let plan = other.api("POST", path, &json!({ "remote": "r", "folder": folder, "plan": true }));
+        assert_eq!(plan["tasks"][0]["name"], task, "{plan}");
+        assert!(plan["tasks"][0]["total_bytes"].as_u64().unwrap() > 0, "{plan}");
+    }
+    let plan = other.api("POST", "/exports/prune", &json!({ "remote": "r", "plan": true }));
+    assert_eq!(plan["tasks"], json!([]), "it is complete");
+    assert_eq!((other.get("/cartridges"), jobs()), (json!([]), before), "a plan is no job");
     let result = done(&other, &import(&other, &json!({ "remote": "r", "folder": folder })));
     assert_eq!(result["label"], LABEL);
     assert_eq!(other.get("/vault")[0]["label"], LABEL);

@@ -53,6 +53,9 @@ pub struct ImportCartridge {
     /// Loadable at once, blocks fetched when they are read.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub lazy: bool,
+    /// Make no job; answer what it would do ([`crate::JobPlan`]).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub plan: bool,
 }
 
 /// `POST /ingests`: what is on a tape in a device of the server's machine.
@@ -70,6 +73,9 @@ pub struct IngestCartridge {
     /// What it is to hold; as for new cartridges when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size_bytes: Option<u64>,
+    /// Make no job; answer what it would do ([`crate::JobPlan`]).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub plan: bool,
 }
 
 /// `GET /exports?remote=NAME`, one row: a folder of an export, whoever wrote it.
@@ -192,6 +198,9 @@ pub struct FetchExport {
     pub folder: String,
     /// Absolute path of a folder; one with the export's name is made in it.
     pub to: String,
+    /// Make no job; answer what it would do ([`crate::JobPlan`]).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub plan: bool,
 }
 
 /// `POST /exports/rewrap`: the same bundle for other keys. No object is sent.
@@ -208,6 +217,9 @@ pub struct RewrapExport {
     /// Name of the Ed25519 key that signs the new manifest; `none`: nobody; without it as exports are signed, or as the old one was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sign_with: Option<String>,
+    /// Make no job; answer what it would do ([`crate::JobPlan`]).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub plan: bool,
 }
 
 /// `POST /exports/verify`.
@@ -222,6 +234,9 @@ pub struct VerifyExport {
     /// So many percent of the objects, at least one; all without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sample_percent: Option<u8>,
+    /// Make no job; answer what it would do ([`crate::JobPlan`]).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub plan: bool,
 }
 
 /// `POST /exports/prune`: removes one folder, or all incomplete ones that are old enough.
@@ -237,4 +252,7 @@ pub struct PruneExports {
     /// The folder once more, when it is complete.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confirm: Option<String>,
+    /// Make no job; answer what it would do ([`crate::JobPlan`]).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub plan: bool,
 }

@@ -18,6 +18,7 @@ use crate::fail;
 use crate::folder::FolderName;
 use crate::job::{self, End, Opened, Plain, outcome};
 use crate::maker::signature_told;
+use crate::planning;
 use crate::request::{FETCH, FetchRequest, FetchResult, read, told};
 use crate::world::World;
 
@@ -42,9 +43,27 @@ impl Work for Fetch {
 
     fn plan(&self, request: &str) -> Result<Plan, Failure> {
         let request: FetchRequest = read(request)?;
-        let name = FolderName::asked(&request.folder)?;
-        let notes = vec![format!("folder {name} of remote {} to {}", request.remote, request.to)];
-        Ok(Plan { tasks: vec![PlannedTask { name: "fetch".to_owned(), bytes: 0 }], notes })
+        let world = &*self.world;
+        let (end, opened) = planning::bundle(world, &request.remote, &request.folder)?;
+        let to = Path::new(&request.to);
+        // With the dot a file is none.
+        to.join(".").metadata().map_err(|error| local(to, &error))?;
+        let place = to.join(end.name.to_string());
+        for taken in [&place, &to.join(format!("{}.part", end.name))] {
+            if taken.symlink_metadata().is_ok() {
+                return Err(is_there(taken));
+            }
+        }
+        let notes = vec![format!(
+            "{} objects and the manifest of folder {} of remote {} to {}; {}",
+            opened.manifest.objects.len(),
+            end.name,
+            request.remote,
+            place.display(),
+            signature_told(&world.signers()?, opened.signed)
+        )];
+        let bytes = opened.manifest.stored_bytes().saturating_add(opened.bytes.len() as u64);
+        Ok(Plan { tasks: vec![PlannedTask { name: "fetch".to_owned(), bytes }], notes })
     }
 
     fn run(&self, ticket: &Ticket) -> Result<Outcome, Failure> {

@@ -18,6 +18,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use vtl_bundle::{Event, Image, Manifest, Signed};
 use vtl_cartridge::{Cartridge, CartridgeError, CartridgeSpec, MAX_COPIED_GENERATION};
+use vtl_codec::PrivateKey;
 use vtl_jobs::{Class, Failure, Outcome, Plan, PlannedTask, Ticket, Work};
 use vtl_library::{LibraryError, NewCartridges, NewPlace};
 use vtl_store::{OwnerId, Store, StoreError};
@@ -30,6 +31,7 @@ use crate::folder::FolderName;
 use crate::job::{self, End, InUse, Opened, Plain, change, hex, id_of, outcome, read as look, unhex};
 use crate::lazy::{self, Lazies, LazyRow};
 use crate::maker::{Maker, signature_told};
+use crate::planning;
 use crate::request::{IMPORT, ImportRequest, ImportResult, read, told};
 use crate::world::{ForeignRule, World};
 
@@ -80,15 +82,39 @@ impl Work for Import {
 
     fn plan(&self, request: &str) -> Result<Plan, Failure> {
         let request: ImportRequest = read(request)?;
-        let name = FolderName::asked(&request.folder)?;
-        let mut notes = vec![format!(
-            "from folder {name} of remote {}; its size is known when its manifest is fetched",
-            request.remote
-        )];
-        if request.lazy {
+        let world = &*self.world;
+        Home::open(world, request.pool.clone())?;
+        let (end, opened) = planning::bundle(world, &request.remote, &request.folder)?;
+        let (label, manifest) = (label_of(&request, &end.name)?, &opened.manifest);
+        same_media(label, manifest.label)?;
+        within_bounds(manifest)?;
+        let quarantined = quarantine_of(world, &end, &opened)?;
+        let rows = look(world, |tx| Ok(lazy::from_folder(tx, &request.remote, &request.folder)?))?;
+        let is_begun = rows.iter().any(|row| row.label == label);
+        if !is_begun {
+            is_free(world, label)?;
+        }
+        private_key(world, manifest)?;
+        let pool = request.pool.as_deref().map_or_else(String::new, |name| format!(" and in pool {name}"));
+        let signed = signature_told(&world.signers()?, opened.signed);
+        let mut notes = vec![
+            format!(
+                "{label} of folder {} of remote {}: {} objects, {} bytes of blocks; {signed}",
+                end.name,
+                request.remote,
+                manifest.objects.len(),
+                manifest.image_bytes
+            ),
+            format!("it is in the vault{pool} then"),
+        ];
+        notes.extend(quarantined.map(|why| format!("in quarantine: {why}")));
+        if is_begun {
+            notes.push("it is here in part: only what is not here is fetched".to_owned());
+        } else if request.lazy {
             notes.push("it can be loaded at once; blocks are fetched when they are read".to_owned());
         }
-        Ok(Plan { tasks: vec![PlannedTask { name: "fetch".to_owned(), bytes: 0 }], notes })
+        let fetch = PlannedTask { name: "fetch".to_owned(), bytes: manifest.stored_bytes() };
+        Ok(Plan { tasks: vec![fetch], notes })
     }
 
     fn run(&self, ticket: &Ticket) -> Result<Outcome, Failure> {
@@ -194,12 +220,7 @@ impl Import {
         let request: ImportRequest = read(ticket.request())?;
         let home = Home::open(world, request.pool.clone())?;
         let end = End::open(world, &request.remote, FolderName::asked(&request.folder)?)?;
-        let label = match &request.as_label {
-            Some(label) => label
-                .parse::<Label>()
-                .map_err(|why| fail::permanent("invalid", why.to_string(), "choose another label"))?,
-            None => end.name.label,
-        };
+        let label = label_of(&request, &end.name)?;
         let _alone = self.labels.take(label.as_str())?;
         if let Some(row) = self.begun_lazily(ticket, &request, label)? {
             return self.rest(ticket, request, &row);
@@ -374,8 +395,7 @@ impl Import {
         pace: &Plain<'_>,
     ) -> Result<(), Trouble> {
         let New { label, id, home: Home { store, .. }, .. } = *new;
-        let keys: Vec<String> = manifest.recipients.iter().map(|one| one.key.clone()).collect();
-        let private = if manifest.sealed { Some(self.world.private_key(&keys)?) } else { None };
+        let private = private_key(&*self.world, manifest)?;
         let staging = end.staging(ticket)?;
         receive_for_image(end.line(&staging), manifest, pace, |inbox| {
             let mut image =
@@ -494,6 +514,22 @@ fn quarantine_of(world: &dyn World, end: &End, opened: &Opened) -> Result<Option
 
 pub(crate) fn is_finished(store: &Store, id: CartridgeId) -> bool {
     Cartridge::inspect(store, id).is_ok_and(|facts| !facts.unfinished)
+}
+
+/// The label that the cartridge is to have here.
+fn label_of(request: &ImportRequest, name: &FolderName) -> Result<Label, Failure> {
+    match &request.as_label {
+        Some(label) => label
+            .parse::<Label>()
+            .map_err(|why| fail::permanent("invalid", why.to_string(), "choose another label")),
+        None => Ok(name.label),
+    }
+}
+
+/// The key that opens the bundle, when one is needed.
+fn private_key(world: &dyn World, manifest: &Manifest) -> Result<Option<PrivateKey>, Failure> {
+    let keys: Vec<String> = manifest.recipients.iter().map(|one| one.key.clone()).collect();
+    if manifest.sealed { world.private_key(&keys).map(Some) } else { Ok(None) }
 }
 
 /// A medium keeps its kind under whatever label.

@@ -105,7 +105,21 @@ impl Work for Ingest {
 
     fn plan(&self, request: &str) -> Result<Plan, Failure> {
         let request: IngestRequest = read(request)?;
-        let notes = vec![format!("from {}; how much there is, its end will tell", request.device)];
+        let world = &*self.world;
+        let label = label_of(&request)?;
+        Home::open(world, None)?;
+        is_free(world, label).map_err(another)?;
+        let place = library_of(&request)?.map_or_else(
+            || "in the vault".to_owned(),
+            |library| format!("in the first free slot of {library}"),
+        );
+        let notes = vec![
+            format!("the tape in {} becomes {label}, {place}", request.device),
+            format!(
+                "it may have up to {} bytes; how many it has, its end will tell: a plan does not open the device",
+                request.capacity_bytes
+            ),
+        ];
         Ok(Plan { tasks: vec![PlannedTask { name: "read the tape".to_owned(), bytes: 0 }], notes })
     }
 
@@ -131,15 +145,8 @@ impl Ingest {
     fn attempt(&self, ticket: &Ticket) -> Result<IngestResult, Trouble> {
         let world = &*self.world;
         let request: IngestRequest = read(ticket.request())?;
-        let invalid = |why: String| fail::permanent("invalid", why, "ask for it anew");
-        let label: Label =
-            request.label.parse().map_err(|why: vtl_types::LabelError| invalid(why.to_string()))?;
-        let library: Option<LibraryName> = match &request.library {
-            Some(name) => {
-                Some(name.parse().map_err(|_| invalid(format!("'{name}' is no name of a library")))?)
-            }
-            None => None,
-        };
+        let label = label_of(&request)?;
+        let library = library_of(&request)?;
         let _alone = self.labels.take(label.as_str())?;
         let _mine = self.devices.take(&request.device)?;
         ticket.set_tasks(&["read the tape"]);
@@ -149,7 +156,7 @@ impl Ingest {
         if !is_listed(world, id)? {
             if let Err(taken) = is_free(world, label) {
                 remove_copy(world, &home, id)?;
-                return Err(Failure { remedy: Some(ANOTHER.to_owned()), ..taken }.into());
+                return Err(another(taken).into());
             }
             if !is_finished(store, id) {
                 self.make(ticket, &request, label, id, &home)?;
@@ -235,7 +242,26 @@ impl Ingest {
     }
 }
 
-const ANOTHER: &str = "choose another label, or remove the one that is here";
+fn label_of(request: &IngestRequest) -> Result<Label, Failure> {
+    request.label.parse().map_err(|why: vtl_types::LabelError| invalid(why.to_string()))
+}
+
+fn library_of(request: &IngestRequest) -> Result<Option<LibraryName>, Failure> {
+    let parse = |name: &String| {
+        name.parse::<LibraryName>().map_err(|_| invalid(format!("'{name}' is no name of a library")))
+    };
+    request.library.as_ref().map(parse).transpose()
+}
+
+fn invalid(why: String) -> Failure {
+    fail::permanent("invalid", why, "ask for it anew")
+}
+
+/// The label is taken, and an ingest has no other one by itself.
+fn another(taken: Failure) -> Failure {
+    let remedy = "choose another label, or remove the one that is here";
+    Failure { remedy: Some(remedy.to_owned()), ..taken }
+}
 
 fn not_written(error: &CartridgeError, request: &IngestRequest) -> Failure {
     match error {

@@ -25,6 +25,7 @@ mod ingest;
 mod job;
 mod lazy;
 mod maker;
+mod planning;
 mod prune;
 mod reach;
 mod request;

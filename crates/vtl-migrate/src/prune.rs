@@ -13,11 +13,15 @@ use crate::fail;
 use crate::folder::{FolderName, Found, found_in, has_manifest};
 use crate::job::{End, Plain, jobs, outcome, read as look, remove_folder};
 use crate::lazy;
+use crate::planning;
 use crate::request::{PRUNE, PruneRequest, PruneResult, read, told};
 use crate::world::World;
 
 /// No export takes longer; who knows better names the folder.
 const OLD_S: i64 = 7 * 24 * 60 * 60;
+
+/// So many folders a plan names one by one.
+const NAMED: usize = 100;
 
 /// The engine.
 pub struct Prune {
@@ -35,11 +39,31 @@ impl Work for Prune {
 
     fn plan(&self, request: &str) -> Result<Plan, Failure> {
         let request: PruneRequest = read(request)?;
-        let what = request
-            .folder
-            .map_or_else(|| "incomplete folders".to_owned(), |folder| format!("folder {folder}"));
-        let notes = vec![format!("{what} of remote {}; vtl export ls shows them", request.remote)];
-        Ok(Plan { tasks: vec![PlannedTask { name: "remove".to_owned(), bytes: 0 }], notes })
+        let world = &*self.world;
+        let all = planning::folders(world, &request.remote)?;
+        let (in_use, now_s) = (world.written_to()?, world.unix_s());
+        let (mut goes, mut left) = (Vec::new(), Vec::new());
+        for one in all {
+            let name = one.name.to_string();
+            let is_in_use = in_use.iter().any(|(at, folder)| *at == request.remote && *folder == name);
+            match verdict(&request, &one, is_in_use, now_s) {
+                Verdict::Goes => {
+                    not_needed(world, &request.remote, &name)?;
+                    goes.push(one);
+                }
+                Verdict::Stays => {}
+                Verdict::MayBeInUse => left.push(name),
+                Verdict::Refused(failure) => return Err(failure),
+            }
+        }
+        match &request.folder {
+            Some(folder) if goes.is_empty() => Err(fail::permanent(
+                "not-found",
+                format!("remote {} has no folder {folder} of an export", request.remote),
+                "see vtl export ls --remote REMOTE",
+            )),
+            _ => Ok(planned(&request, &goes, &left)),
+        }
     }
 
     fn run(&self, ticket: &Ticket) -> Result<Outcome, Failure> {
@@ -135,6 +159,36 @@ fn not_needed(world: &dyn World, remote: &str, folder: &str) -> Result<(), Failu
             ),
         )),
     }
+}
+
+/// A line for each folder, as far as they are named one by one, and what stays.
+fn planned(request: &PruneRequest, goes: &[Found], left: &[String]) -> Plan {
+    let bytes_of = |some: &[Found]| some.iter().fold(0_u64, |sum, one| sum.saturating_add(one.bytes));
+    let why = if request.folder.is_some() { "named" } else { "a week old" };
+    let removal = |one: &Found| {
+        let state = if one.complete { "complete" } else { "incomplete" };
+        let name = format!("remove {}: {state}, {why}, {} objects", one.name, one.objects);
+        PlannedTask { name, bytes: one.bytes }
+    };
+    let (named, more) = goes.split_at(goes.len().min(NAMED));
+    let mut tasks: Vec<PlannedTask> = named.iter().map(removal).collect();
+    if !more.is_empty() {
+        tasks.push(PlannedTask { name: format!("and {} more", more.len()), bytes: bytes_of(more) });
+    }
+    let mut notes = vec![format!(
+        "of remote {} go {} folders with {} bytes; what was half sent to them goes too and is not counted",
+        request.remote,
+        goes.len(),
+        bytes_of(goes)
+    )];
+    if !left.is_empty() {
+        notes.push(format!(
+            "{} incomplete folders stay, because something may still write to them: {}",
+            left.len(),
+            planning::some_of(left)
+        ));
+    }
+    Plan { tasks, notes }
 }
 
 enum Verdict {

@@ -26,6 +26,7 @@ use crate::folder::{FolderName, Manifests};
 use crate::job::{self, End, InUse, Opened, Plain, change, jobs, known, outcome, read as look_at, sha256};
 use crate::lazy;
 use crate::maker::{Maker, signer};
+use crate::planning;
 use crate::request::{IMPORT, ImportRequest, REWRAP, RewrapRequest, RewrapResult, read, told};
 use crate::world::World;
 
@@ -67,13 +68,24 @@ impl Work for Rewrap {
 
     fn plan(&self, request: &str) -> Result<Plan, Failure> {
         let request: RewrapRequest = read(request)?;
-        let name = FolderName::asked(&request.folder)?;
-        recipients(&*self.world, Some(&request.key))?;
-        let notes = vec![format!(
-            "the manifest of folder {name} of remote {} for key {}; no object is sent",
-            request.remote, request.key
+        let world = &*self.world;
+        not_needed(world, &request)?;
+        let (end, opened) = planning::bundle(world, &request.remote, &request.folder)?;
+        let next = rewrapped(world, &request, &opened.manifest)?;
+        let mut notes = vec![format!(
+            "the manifest of folder {} of remote {}, {} bytes for {} keys, gives way to one for {} keys: {}; no object is sent",
+            end.name,
+            request.remote,
+            opened.bytes.len(),
+            opened.manifest.recipients.len(),
+            next.recipients.len(),
+            request.key
         )];
-        Ok(Plan { tasks: vec![PlannedTask { name: "rewrap".to_owned(), bytes: 0 }], notes })
+        let signing = self.signing(&mut |text| notes.push(text.to_owned()), &request, &opened)?;
+        let signed = if signing.is_some() { "it is signed" } else { "it is not signed" };
+        notes.push(signed.to_owned());
+        let bytes = next.encode(signing.as_ref()).map_err(|error| fail::manifest(&error))?.len() as u64;
+        Ok(Plan { tasks: vec![PlannedTask { name: "write the manifest".to_owned(), bytes }], notes })
     }
 
     fn run(&self, ticket: &Ticket) -> Result<Outcome, Failure> {
@@ -146,7 +158,7 @@ impl Rewrap {
         let world = &*self.world;
         let opened = end.opened(world, pace)?;
         let next = rewrapped(world, request, &opened.manifest)?;
-        let signing = self.signing(ticket, request, &opened)?;
+        let signing = self.signing(&mut |text| ticket.note(text), request, &opened)?;
         let bytes = Bytes::from(next.encode(signing.as_ref()).map_err(|error| fail::manifest(&error))?);
         let course = Course::load(ticket)?;
         let mut course = course.unwrap_or_else(|| Course {
@@ -166,7 +178,7 @@ impl Rewrap {
     /// Who signs: who was asked to, or who is to sign exports, or who signed before. What nobody known has made is signed by nobody who was not asked.
     fn signing(
         &self,
-        ticket: &Ticket,
+        note: &mut dyn FnMut(&str),
         request: &RewrapRequest,
         opened: &Opened,
     ) -> Result<Option<SigningKey>, Failure> {
@@ -179,7 +191,7 @@ impl Rewrap {
         match (Maker::find(world, &opened.sha256, opened.signed)?, opened.signed) {
             (Maker::Foreign(_), Signed::By(_)) => return Err(not_signed_anew()),
             (Maker::Foreign(why), Signed::No) => {
-                ticket.note(&format!(
+                note(&format!(
                     "the new manifest is not signed: {why}; --sign-with KEY signs it all the same"
                 ));
                 return Ok(None);

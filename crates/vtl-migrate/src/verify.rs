@@ -13,6 +13,7 @@ use crate::fail;
 use crate::folder::FolderName;
 use crate::job::{End, Plain, image_bytes_of, outcome};
 use crate::maker::signature_told;
+use crate::planning;
 use crate::request::{VERIFY, VerifyRequest, VerifyResult, read, told};
 use crate::world::World;
 
@@ -31,9 +32,23 @@ impl Work for Verify {
 
     fn plan(&self, request: &str) -> Result<Plan, Failure> {
         let request: VerifyRequest = read(request)?;
-        let name = FolderName::asked(&request.folder)?;
-        let notes = vec![format!("folder {name} of remote {}", request.remote)];
-        Ok(Plan { tasks: vec![PlannedTask { name: "fetch and compare".to_owned(), bytes: 0 }], notes })
+        let world = &*self.world;
+        let (end, opened) = planning::bundle(world, &request.remote, &request.folder)?;
+        let objects = &opened.manifest.objects;
+        let chosen = sample(objects, request.sample_percent, &world.random())?;
+        let bytes = chosen.iter().fold(0_u64, |sum, object| sum.saturating_add(object.bytes));
+        let mut notes = vec![format!(
+            "{} of {} objects in folder {} of remote {}; {}",
+            chosen.len(),
+            objects.len(),
+            end.name,
+            request.remote,
+            signature_told(&world.signers()?, opened.signed)
+        )];
+        if request.sample_percent.is_some() {
+            notes.push("the job draws as many once more: its bytes may be others".to_owned());
+        }
+        Ok(Plan { tasks: vec![PlannedTask { name: "fetch and compare".to_owned(), bytes }], notes })
     }
 
     fn run(&self, ticket: &Ticket) -> Result<Outcome, Failure> {

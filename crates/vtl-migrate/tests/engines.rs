@@ -704,6 +704,100 @@ fn only_what_is_incomplete_and_old_is_pruned_and_a_complete_folder_wants_its_nam
     assert_eq!(done(&manager, export(&manager, &json!({})))["exported"], json!(true));
 }
 
+/// Names and bytes of what a job would do, and what else its plan says.
+fn plan(manager: &Manager, kind: &str, request: &Value) -> (Vec<(String, u64)>, String) {
+    let plan = manager.plan(kind, &request.to_string()).unwrap().unwrap();
+    (plan.tasks.into_iter().map(|task| (task.name, task.bytes)).collect(), plan.notes.join("\n"))
+}
+
+fn not_planned(manager: &Manager, kind: &str, request: &Value) -> vtl_jobs::Failure {
+    manager.plan(kind, &request.to_string()).unwrap().unwrap_err()
+}
+
+#[test]
+fn the_plan_of_a_removal_names_each_folder_with_its_bytes_and_what_stays_and_removes_nothing() {
+    let place = tempfile::tempdir().unwrap();
+    let here = Bench::with_folder(place.path());
+    here.cartridge(LABEL, &tape(12));
+    let manager = here.start();
+    done(&manager, export(&manager, &json!({})));
+    for (folder, bytes) in [("VTL002L8-20261101_000000", 5), ("VTL003L8-20261126_000000", 7)] {
+        std::fs::create_dir(place.path().join(folder)).unwrap();
+        std::fs::write(place.path().join(folder).join("VTL002L8.img.000001"), vec![0; bytes]).unwrap();
+    }
+    let before = (files(place.path()), here.rows().len());
+    let (tasks, notes) = plan(&manager, PRUNE, &json!({ "remote": "r" }));
+    let removal = "remove VTL002L8-20261101_000000: incomplete, a week old, 1 objects";
+    assert_eq!(tasks, [(removal.to_owned(), 5)]);
+    assert!(
+        notes.contains("1 incomplete folders stay") && notes.contains("VTL003L8-20261126_000000"),
+        "{notes}"
+    );
+    // What the job would refuse its plan refuses.
+    let named = |confirm: Option<&str>| json!({ "remote": "r", "folder": FOLDER, "confirm": confirm });
+    let refused = not_planned(&manager, PRUNE, &named(None));
+    assert!(refused.remedy.as_deref().unwrap().contains("--confirm"), "{refused:?}");
+    let (tasks, _) = plan(&manager, PRUNE, &named(Some(FOLDER)));
+    assert!(tasks[0].0.contains(FOLDER) && tasks[0].0.contains("complete, named"), "{tasks:?}");
+    assert_eq!(tasks[0].1, here.found()[0].bytes);
+    let absent = json!({ "remote": "r", "folder": "VTL009L8-20261101_000000" });
+    assert_eq!(not_planned(&manager, PRUNE, &absent).code, "not-found");
+    assert_eq!((files(place.path()), here.rows().len()), before);
+    for number in 100..250 {
+        let folder = place.path().join(format!("VTL{number}L8-20261101_000000"));
+        std::fs::create_dir(&folder).unwrap();
+        std::fs::write(folder.join("x"), b"xy").unwrap();
+    }
+    let (tasks, notes) = plan(&manager, PRUNE, &json!({ "remote": "r" }));
+    assert_eq!((tasks.len(), &tasks[100].0), (101, &"and 51 more".to_owned()));
+    let all = 5 + 150 * 2;
+    assert_eq!(tasks.iter().map(|task| task.1).sum::<u64>(), all);
+    assert!(notes.contains(&format!("go 151 folders with {all} bytes")), "{notes}");
+}
+
+#[test]
+fn plans_of_an_import_and_a_verification_tell_objects_and_bytes_and_take_nothing_in() {
+    let place = tempfile::tempdir().unwrap();
+    let source = Bench::with_folder(place.path());
+    source.cartridge(LABEL, &tape(11));
+    let manager = source.start();
+    let result = done(&manager, export(&manager, &json!({ "key": KEY })));
+    let (objects, stored) = (result["objects"].as_u64().unwrap(), result["stored_bytes"].as_u64().unwrap());
+    let request = json!({ "remote": "r", "folder": FOLDER });
+    let (tasks, notes) = plan(&manager, VERIFY, &request);
+    assert_eq!(tasks, [("fetch and compare".to_owned(), stored)]);
+    assert!(notes.contains(&format!("{objects} of {objects} objects")), "{notes}");
+    let sampled = json!({ "remote": "r", "folder": FOLDER, "sample_percent": 1 });
+    let (tasks, notes) = plan(&manager, VERIFY, &sampled);
+    assert!((1..stored).contains(&tasks[0].1), "{tasks:?}");
+    assert!(notes.contains(&format!("1 of {objects} objects")), "{notes}");
+    assert_eq!(not_planned(&manager, IMPORT, &request).code, "exists");
+
+    let there = Bench::with_folder(place.path());
+    let other = there.start();
+    let (tasks, notes) = plan(&other, IMPORT, &request);
+    assert_eq!(tasks, [("fetch".to_owned(), stored)]);
+    let sizes = format!("{objects} objects, {} bytes of blocks", result["image_bytes"]);
+    for words in [LABEL, FOLDER, sizes.as_str()] {
+        assert!(notes.contains(words), "{words}: {notes}");
+    }
+    there.private.lock().unwrap().clear();
+    assert_eq!(not_planned(&other, IMPORT, &request).code, "not-found", "the key is not here");
+    assert!(there.id_of(LABEL).is_none() && there.store.owners().is_empty() && there.rows().is_empty());
+    assert!(there.staging_is_empty() && other.list().unwrap().is_empty());
+    // A remote that cannot be reached is told as the job tells it.
+    let good: Arc<dyn vtl_remote::Remote> = Arc::new(FolderRemote::open("r", place.path()).unwrap());
+    let script = || Plan::script((0..9).map(|_| (Doing::Get, Fault::Drop)));
+    for kind in [IMPORT, VERIFY] {
+        there.put_remote(Arc::new(FaultyRemote::new(good.clone(), script())));
+        let refused = not_planned(&other, kind, &request);
+        assert!(refused.message.contains("the connection was dropped"), "{kind}: {refused:?}");
+    }
+    std::fs::remove_dir_all(place.path().join(FOLDER)).unwrap();
+    there.put_remote(good);
+    assert_eq!(not_planned(&other, IMPORT, &request).code, "not-found");
+}
+
 /// As a process leaves it that is killed before a checkpoint names it: no listing shows it.
 fn half_sent(place: &Path, folder: &str) {
     std::fs::create_dir_all(place.join(folder)).unwrap();

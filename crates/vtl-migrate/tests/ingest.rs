@@ -100,6 +100,21 @@ fn every_length_every_filemark_and_the_end_are_those_of_the_tape() {
 }
 
 #[test]
+fn the_plan_of_an_ingest_tells_device_and_label_and_leaves_the_device_alone() {
+    let here = Bench::new();
+    let st = St::with(marks("a|"));
+    let manager = start(&here, &st);
+    let plan = || manager.plan(INGEST, &request(None, 1 << 30)).unwrap();
+    let notes = plan().unwrap().notes.join("\n");
+    assert!(notes.contains("/dev/nst0 becomes P00001L6, in the vault"), "{notes}");
+    assert!(notes.contains("up to 1073741824 bytes"), "{notes}");
+    assert_eq!((st.calls(), st.rewound.load(Ordering::SeqCst)), (0, 0));
+    nothing_is_left(&here);
+    done(&manager, ingest(&manager));
+    assert_eq!(plan().unwrap_err().code, "exists");
+}
+
+#[test]
 fn tapes_end_as_they_end() {
     for text in ["", "|", "||", "|||", "a", "ab", "a|", "a||", "a|||", "a||b", "|a", "||a|", "a|b|c||"] {
         let here = Bench::new();

@@ -87,6 +87,37 @@ fn opens(place: &Path, key: &str) -> bool {
 }
 
 #[test]
+fn plans_of_other_keys_and_of_a_copy_tell_their_bytes_and_write_nothing() {
+    let (place, copies) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (_here, manager) = exported(place.path(), &["s"], &json!({ "key": KEY }));
+    let bytes = || {
+        let all = files(place.path());
+        all.iter().map(|file| std::fs::read(file).unwrap()).collect::<Vec<_>>()
+    };
+    let before = bytes();
+    let planned = |kind: &str, more: Value| {
+        let mut request = json!({ "remote": "r", "folder": FOLDER });
+        request.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        manager.plan(kind, &request.to_string()).unwrap()
+    };
+    let plan = planned(REWRAP, json!({ "key": OTHER_KEY, "sign_with": "s" })).unwrap();
+    assert!(plan.tasks[0].name == "write the manifest" && plan.tasks[0].bytes > 0, "{plan:?}");
+    assert!(plan.notes[0].contains(&format!("1 keys: {OTHER_KEY}")), "{plan:?}");
+    assert!(plan.notes[1].contains("it is signed"), "{plan:?}");
+    assert!(planned(REWRAP, json!({ "key": "nobody" })).unwrap_err().message.contains("no such key"));
+    let plan = planned(FETCH, json!({ "to": copies.path() })).unwrap();
+    let of_manifest = std::fs::metadata(place.path().join(FOLDER).join("VTL001L8.manifest")).unwrap().len();
+    let all = manifest(place.path()).0.stored_bytes() + of_manifest;
+    assert_eq!((plan.tasks[0].name.as_str(), plan.tasks[0].bytes), ("fetch", all));
+    let nowhere = planned(FETCH, json!({ "to": copies.path().join("no") })).unwrap_err();
+    assert_eq!(nowhere.code, "invalid", "{nowhere:?}");
+    assert!(files(copies.path()).is_empty());
+    std::fs::create_dir(copies.path().join(FOLDER)).unwrap();
+    assert_eq!(planned(FETCH, json!({ "to": copies.path() })).unwrap_err().code, "exists");
+    assert!(bytes() == before && opens(place.path(), KEY) && !opens(place.path(), OTHER_KEY));
+}
+
+#[test]
 fn an_export_is_signed_by_who_is_named_and_each_of_its_keys_opens_it() {
     let place = tempfile::tempdir().unwrap();
     let (here, manager) =

@@ -1503,6 +1503,37 @@ mod tests {
     }
 
     #[test]
+    fn each_job_about_an_export_can_be_asked_for_its_plan_which_is_printed_and_not_waited_for() {
+        let folder = json!({ "remote": "r", "folder": "F", "plan": true });
+        let with = |name: &str, value: Value| {
+            let mut body = folder.clone();
+            body[name] = value;
+            body
+        };
+        for (line, body) in [
+            ("vtl cartridge export VTL001L8 --plan", json!({ "plan": true })),
+            ("vtl cartridge import --job 7 --plan", json!({ "job": 7, "plan": true })),
+            (
+                "vtl cartridge ingest --from-device /dev/nst0 --label ABC123L8 --plan",
+                json!({ "device": "/dev/nst0", "label": "ABC123L8", "plan": true }),
+            ),
+            ("vtl export verify --remote r --folder F --plan", folder.clone()),
+            ("vtl export fetch --remote r --folder F --to /keep --plan", with("to", json!("/keep"))),
+            ("vtl export rewrap --remote r --folder F --key k --plan", with("key", json!("k"))),
+            ("vtl export prune --remote r --plan", json!({ "remote": "r", "plan": true })),
+        ] {
+            let call = Cli::try_parse_from(line.split_whitespace()).unwrap().command.call().unwrap();
+            assert_eq!(call.then, Then::Print, "{line}");
+            assert!(matches!(call.view, View::FieldsAndTable("tasks", _)), "{line}");
+            assert_eq!(call.request.body, Some(body), "{line}");
+        }
+        for wrong in ["import --job 7", "ingest --from-device /dev/nst0 --label ABC123L8"] {
+            let words = format!("vtl cartridge {wrong} --plan --wait");
+            assert!(Cli::try_parse_from(words.split_whitespace()).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
     fn what_a_repair_leaves_lost_is_looked_at_whether_it_is_a_job_or_not() {
         let view =
             |line: &str| Cli::try_parse_from(line.split_whitespace()).unwrap().command.call().unwrap().view;

@@ -65,6 +65,9 @@ pub struct ImportArguments {
     /// Wait for its end.
     #[arg(long)]
     wait: bool,
+    /// Take nothing in; print what would be done.
+    #[arg(long, conflicts_with = "wait")]
+    plan: bool,
 }
 
 /// Verbs of `vtl export`.
@@ -96,6 +99,9 @@ pub enum ExportVerb {
         /// Where it goes: a folder that is there; one with the export's name is made in it.
         #[arg(long, value_name = "DIR")]
         to: PathBuf,
+        /// Copy nothing; print what would be done.
+        #[arg(long)]
+        plan: bool,
     },
     /// Encrypt an export for other keys without sending its objects again; waits for the end. A private key that opens it must be here.
     Rewrap {
@@ -111,6 +117,9 @@ pub enum ExportVerb {
         /// Name of the Ed25519 key that signs it, or none.
         #[arg(long, value_name = "KEY")]
         sign_with: Option<String>,
+        /// Write nothing; print what would be done.
+        #[arg(long)]
+        plan: bool,
     },
     /// Fetch objects and compare them with their hashes; waits for the end. No key is needed.
     Verify {
@@ -123,6 +132,9 @@ pub enum ExportVerb {
         /// So many percent of the objects, by chance, such as 10%.
         #[arg(long, value_name = "N%", value_parser = percent)]
         sample: Option<u8>,
+        /// Fetch no object; print what would be done.
+        #[arg(long)]
+        plan: bool,
     },
     /// Remove incomplete folders that are a week old, or one folder; waits for the end.
     Prune {
@@ -135,6 +147,9 @@ pub enum ExportVerb {
         /// The folder once more, when it is complete.
         #[arg(long, value_name = "FOLDER", requires = "folder")]
         confirm: Option<String>,
+        /// Remove nothing; print each folder that would go.
+        #[arg(long)]
+        plan: bool,
     },
 }
 
@@ -168,46 +183,62 @@ impl ImportArguments {
             as_label: self.as_label.clone(),
             pool: self.pool.clone(),
             lazy: self.lazy,
+            plan: self.plan,
         };
-        let request = call(Method::Post, "/imports".to_owned(), Some(json!(body)), job_view(self.wait));
+        let view = if self.plan { PLAN } else { job_view(self.wait) };
+        let request = call(Method::Post, "/imports".to_owned(), Some(json!(body)), view);
         Call { then: then(self.wait), ..request }
     }
 }
 
 impl ExportVerb {
     pub(super) fn call(&self) -> Result<Call, Failure> {
-        let job = |path: &str, body| Call {
-            then: Then::Job,
-            ..call(Method::Post, path.to_owned(), Some(body), job_view(true))
+        let job = |path: &str, body, plan: bool| Call {
+            then: then(!plan),
+            ..call(Method::Post, path.to_owned(), Some(body), if plan { PLAN } else { job_view(true) })
         };
         Ok(match self {
             Self::Show { remote, folder } => get(
                 &format!("/exports/show?remote={}&folder={}", segment(remote), segment(folder)),
                 View::Export,
             ),
-            Self::Fetch { remote, folder, to } => {
-                let body = FetchExport { remote: remote.clone(), folder: folder.clone(), to: absolute(to)? };
-                job("/exports/fetch", json!(body))
+            Self::Fetch { remote, folder, to, plan } => {
+                let body = FetchExport {
+                    remote: remote.clone(),
+                    folder: folder.clone(),
+                    to: absolute(to)?,
+                    plan: *plan,
+                };
+                job("/exports/fetch", json!(body), *plan)
             }
-            Self::Rewrap { remote, folder, key, sign_with } => {
+            Self::Rewrap { remote, folder, key, sign_with, plan } => {
                 let body = RewrapExport {
                     remote: remote.clone(),
                     folder: folder.clone(),
                     key: key.join(","),
                     sign_with: sign_with.clone(),
+                    plan: *plan,
                 };
-                job("/exports/rewrap", json!(body))
+                job("/exports/rewrap", json!(body), *plan)
             }
             Self::Ls { remote } => get(&format!("/exports?remote={}", segment(remote)), View::Table(COLUMNS)),
-            Self::Verify { remote, folder, sample } => {
-                let body =
-                    VerifyExport { remote: remote.clone(), folder: folder.clone(), sample_percent: *sample };
-                job("/exports/verify", json!(body))
+            Self::Verify { remote, folder, sample, plan } => {
+                let body = VerifyExport {
+                    remote: remote.clone(),
+                    folder: folder.clone(),
+                    sample_percent: *sample,
+                    plan: *plan,
+                };
+                job("/exports/verify", json!(body), *plan)
             }
-            Self::Prune { remote, folder, confirm } => {
-                let body =
-                    PruneExports { remote: remote.clone(), folder: folder.clone(), confirm: confirm.clone() };
-                job("/exports/prune", json!(body))
+            Self::Prune { remote, folder, confirm, plan } => {
+                let body = PruneExports {
+                    remote: remote.clone(),
+                    folder: folder.clone(),
+                    confirm: confirm.clone(),
+                    plan: *plan,
+                };
+                job("/exports/prune", json!(body), *plan)
             }
         })
     }

@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::json;
 use vtl_api::IngestCartridge;
 
-use super::{Call, call, parse_size};
+use super::{Call, PLAN, call, parse_size};
 use crate::command::export::{job_view, then};
 use crate::http::{Failure, Method};
 
@@ -26,6 +26,9 @@ pub struct IngestArguments {
     /// Wait for its end.
     #[arg(long)]
     wait: bool,
+    /// Read nothing; print what would be done.
+    #[arg(long, conflicts_with = "wait")]
+    plan: bool,
 }
 
 impl IngestArguments {
@@ -35,8 +38,10 @@ impl IngestArguments {
             label: self.label.clone(),
             library: self.library.clone(),
             size_bytes: self.size.as_deref().map(parse_size).transpose()?,
+            plan: self.plan,
         };
-        let request = call(Method::Post, "/ingests".to_owned(), Some(json!(body)), job_view(self.wait));
+        let view = if self.plan { PLAN } else { job_view(self.wait) };
+        let request = call(Method::Post, "/ingests".to_owned(), Some(json!(body)), view);
         Ok(Call { then: then(self.wait), ..request })
     }
 }
