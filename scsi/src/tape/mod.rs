@@ -1,8 +1,8 @@
 //! The tape drive (SSC-4): one cartridge at a time, one command at a time.
 //!
 //! Who does what: [`commands`] says what a CDB means, [`bay`] whether a cartridge is there and ready,
-//! [`deck`] reads, writes and moves it, [`position`], [`density`], [`attributes`], [`modes`] and [`logs`]
-//! make the pages. What drives share with other devices is in [`crate::spc`].
+//! [`deck`] reads, writes and moves it, [`losses`] knows who is to hear of what was lost, [`position`],
+//! [`density`], [`attributes`], [`modes`] and [`logs`] make the pages. What drives share with other devices is in [`crate::spc`].
 //!
 //! The owner (one thread) calls [`TapeDrive::insert`] and [`TapeDrive::eject`] when the library moves a
 //! cartridge, and [`LogicalUnit::execute`] for each command. A crash of the process loses what was not made
