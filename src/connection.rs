@@ -31,6 +31,8 @@ use crate::unit::{Answer, AnswerTo, TaskKey};
 const SLICES_PER_WRITE: usize = 64;
 /// How long a closed connection may take to send its last words.
 const LAST_WORDS: Duration = Duration::from_secs(5);
+/// How long a discovery session may last, whatever it does: names are asked for in a moment, and its place is one of few.
+const DISCOVERY_LIFE: Duration = Duration::from_secs(60);
 
 /// Runs one connection to its end.
 pub async fn serve(socket: TcpStream, peer: SocketAddr, sessions: Arc<Sessions>) {
@@ -49,7 +51,7 @@ async fn carry(socket: TcpStream, peer: SocketAddr, sessions: Arc<Sessions>) {
     let input = Input::new(sessions.buffers().clone());
     let most_held_bytes = portal.limits.max_bytes_in_flight;
     let random = Box::new(|bytes: &mut [u8]| crate::random::fill(bytes));
-    let protocol = Connection::new(portal, local.to_string(), crc32c_append, random, clock::now_iscsi());
+    let protocol = Connection::new(portal, told_address(local), crc32c_append, random, clock::now_iscsi());
     let (answers_to, answers) = mpsc::unbounded_channel();
     let (control_to, control) = mpsc::unbounded_channel();
     let mut driver = Driver {
@@ -63,12 +65,18 @@ async fn carry(socket: TcpStream, peer: SocketAddr, sessions: Arc<Sessions>) {
         control_to,
         registration: None,
         nexus: None,
+        ends: None,
         held_bytes: 0,
         most_held_bytes,
         fresh: Vec::new(),
     };
     driver.run(answers, control).await;
     driver.end();
+}
+
+/// The address of ours that an initiator is told: in IPv4 when it came by that, also to a listener for both.
+fn told_address(local: SocketAddr) -> String {
+    SocketAddr::new(local.ip().to_canonical(), local.port()).to_string()
 }
 
 fn crc32c_append(crc: u32, bytes: &[u8]) -> u32 {
@@ -93,6 +101,8 @@ struct Driver {
     control_to: mpsc::UnboundedSender<Control>,
     registration: Option<Registration>,
     nexus: Option<Nexus>,
+    /// When a discovery session is over.
+    ends: Option<Instant>,
     /// What this session has told [`crate::in_flight::InFlight`] that it holds.
     held_bytes: u64,
     /// What it may hold while there is room.
@@ -123,6 +133,7 @@ impl Driver {
             }
             let is_squeezed = room < self.most_held_bytes;
             let wants_input = self.protocol.wants_input();
+            let ends = self.ends;
             let timer = self.protocol.poll_timeout().map(|t| Instant::from_std(clock::at(t.as_nanos())));
             let ended = tokio::select! {
                 biased;
@@ -137,6 +148,11 @@ impl Driver {
                 ready = self.socket.readable(), if wants_input => ready.and_then(|()| self.read()).is_err(),
                 () = self.sessions.in_flight().fell(), if is_squeezed => false,
                 Some(Control::Close(reason)) = control.recv() => { self.protocol.close(reason); false }
+                () = sleep_until(ends.unwrap_or_else(Instant::now)), if ends.is_some() => {
+                    self.ends = None;
+                    self.protocol.close(CloseReason::Operator);
+                    false
+                }
                 () = sleep_until(timer.unwrap_or_else(Instant::now)), if timer.is_some() => {
                     self.input.rest();
                     self.protocol.handle_timeout(clock::now_iscsi());
@@ -261,14 +277,20 @@ impl Driver {
         let login = session.login;
         Span::current().record("initiator", display(&login.initiator));
         info!(authenticated = login.authenticated, "logged in");
-        if let (SessionKind::Normal { target }, Some(registration)) = (&login.kind, &self.registration)
-            && let Some(target) = self.sessions.target(target)
-        {
-            let id = registration.nexus();
-            let port = InitiatorPort { name: login.initiator.clone(), isid: login.isid, target_port: 1 };
-            target.open(id, &port);
-            self.nexus = Some(Nexus { id, target, units: HashMap::new() });
-        }
+        let SessionKind::Normal { target } = &login.kind else {
+            self.ends = Some(Instant::now() + DISCOVERY_LIFE);
+            return;
+        };
+        let Some((target, registration)) = self.sessions.target(target).zip(self.registration.as_ref())
+        else {
+            // It has gone since the place was given. Nobody would answer a command.
+            self.protocol.close(CloseReason::TargetRemoved);
+            return;
+        };
+        let id = registration.nexus();
+        let port = InitiatorPort { name: login.initiator.clone(), isid: login.isid, target_port: 1 };
+        target.open(id, &port);
+        self.nexus = Some(Nexus { id, target, units: HashMap::new() });
     }
 
     fn command(&mut self, command: ScsiCommand) {
@@ -336,17 +358,34 @@ impl Nexus {
                     false => TmfResponse::TaskDoesNotExist,
                 }
             }
-            TmfFunction::AbortTaskSet { lun } => on_unit(unit(lun), |u| u.front.abort_task_set(self.id)),
-            TmfFunction::ClearTaskSet { lun } => on_unit(unit(lun), |u| u.front.clear_task_set(self.id)),
+            TmfFunction::AbortTaskSet { lun } => {
+                let done = on_unit(unit(lun), |u| u.front.abort_task_set(self.id));
+                self.forget_tasks_on(lun);
+                done
+            }
+            TmfFunction::ClearTaskSet { lun } => {
+                let done = on_unit(unit(lun), |u| u.front.clear_task_set(self.id));
+                self.forget_tasks_on(lun);
+                done
+            }
             TmfFunction::LogicalUnitReset { lun } => {
-                on_unit(unit(lun), |u| u.front.reset(self.id, scsi::Reset::LogicalUnit))
+                let done = on_unit(unit(lun), |u| u.front.reset(self.id, scsi::Reset::LogicalUnit));
+                self.forget_tasks_on(lun);
+                done
             }
             TmfFunction::TargetWarmReset | TmfFunction::TargetColdReset => {
                 self.target.reset(self.id);
+                self.units.clear();
                 TmfResponse::Complete
             }
             TmfFunction::ClearAca { .. } => TmfResponse::NotSupported,
         }
+    }
+
+    /// One's own tasks that end together end without an answer.
+    fn forget_tasks_on(&mut self, lun: u64) {
+        let number = decode_lun(lun);
+        self.units.retain(|_, of| decode_lun(*of) != number);
     }
 }
 
@@ -366,5 +405,67 @@ fn outcome(reply: Reply) -> Outcome {
         sense: reply.sense.map_or_else(Vec::new, |sense| sense.as_bytes().to_vec()),
         data_in: reply.data_in,
         data_out_wanted: reply.data_out_wanted,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use scsi::disk::RamDisk;
+    use scsi::{Identity, Persist, PersistFault};
+
+    use super::*;
+    use crate::target::Lun;
+    use crate::unit::Unit;
+
+    /// What saves nothing.
+    struct Nothing;
+
+    impl Persist for Nothing {
+        fn load(&self, _key: &str) -> Option<Vec<u8>> {
+            None
+        }
+
+        fn save(&mut self, _key: &str, _value: &[u8]) -> Result<(), PersistFault> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn an_initiator_is_told_the_address_by_which_it_came() {
+        let told = |local: &str| told_address(local.parse().unwrap());
+        assert_eq!(told("[::ffff:192.0.2.7]:3260"), "192.0.2.7:3260");
+        assert_eq!(told("192.0.2.7:3260"), "192.0.2.7:3260");
+        assert_eq!(told("[2001:db8::1]:3260"), "[2001:db8::1]:3260");
+    }
+
+    /// A session with two units, one command in hand on the second.
+    fn nexus() -> Nexus {
+        let identity = || Identity::new(&RamDisk::<Nothing>::personality().unwrap(), "D", 1);
+        let target = Target::new("iqn.2026-11.internal.vtl:t".to_owned(), identity());
+        for number in [0, 1] {
+            let unit = Unit::start("disk", RamDisk::new(identity(), 1 << 20, Nothing)).unwrap();
+            target.add(number, Lun { identity: identity(), front: Arc::new(unit) });
+        }
+        let units = HashMap::from([(TaskKey::default(), 0x0001_0000_0000_0000)]);
+        Nexus { id: NexusId(1), target, units }
+    }
+
+    #[test]
+    fn tasks_that_end_together_without_an_answer_are_forgotten() {
+        // The second unit, in the other form of its number.
+        let (first, lun) = (0, 0x4001_0000_0000_0000);
+        let ends = [
+            TmfFunction::AbortTaskSet { lun },
+            TmfFunction::ClearTaskSet { lun },
+            TmfFunction::LogicalUnitReset { lun },
+            TmfFunction::TargetWarmReset,
+        ];
+        for function in ends {
+            let mut nexus = nexus();
+            nexus.task_management(TmfFunction::ClearTaskSet { lun: first });
+            assert_eq!(nexus.units.len(), 1, "it is on another unit");
+            assert_eq!(nexus.task_management(function), TmfResponse::Complete);
+            assert!(nexus.units.is_empty(), "{function:?}");
+        }
     }
 }

@@ -309,13 +309,14 @@ impl LibraryInventory {
         }
         for hand in hands {
             if let Some(number) = drive_number(&hand.moved.to) {
-                self.put_in(number, hand)?;
+                self.put_in(number, hand, at_beginning)?;
             }
         }
         Ok(())
     }
 
-    /// The move does not take place: everything goes back to where its row says it is.
+    /// The move does not take place: everything goes back to where its row says it is. A tape that its drive had given up stands at end of data
+    /// then, as after a start and for the same reason.
     fn take_back(&self, mut hands: Vec<Hand>) {
         for hand in &mut hands {
             if let (Held::InDrive, Some(number)) = (&hand.held, drive_number(&hand.moved.to)) {
@@ -330,7 +331,10 @@ impl LibraryInventory {
         for mut hand in hands {
             let old = hand.moved.from;
             if let Some(number) = hand.source {
-                if let Err(error) = self.reopen(&mut hand).and_then(|()| self.put_in(number, &mut hand)) {
+                let put_back = self
+                    .reopen(&mut hand)
+                    .and_then(|()| self.put_in(number, &mut hand, crate::media::go_to_end));
+                if let Err(error) = put_back {
                     error!(library = %self.name, drive = number, %error, "the drive could not take its cartridge back");
                     self.to_the_vault(hand);
                 }
@@ -430,10 +434,15 @@ impl LibraryInventory {
         out.map_err(|why| CarryError::Eject { drive: number, why })
     }
 
-    /// The drive takes what is in our hands; initiators hear of it. A refusal leaves it there.
-    fn put_in(&self, number: u16, hand: &mut Hand) -> Result<(), CarryError> {
+    /// The drive takes what is in our hands; initiators hear of it, and find it where `stand` puts it. A refusal leaves it there.
+    fn put_in(
+        &self,
+        number: u16,
+        hand: &mut Hand,
+        stand: fn(&mut CartridgeMedium),
+    ) -> Result<(), CarryError> {
         let Held::Here(medium) = std::mem::replace(&mut hand.held, Held::Lost) else { return Ok(()) };
-        match self.insert(number, *medium, |_| ())? {
+        match self.insert(number, *medium, stand)? {
             Ok(()) => hand.held = Held::InDrive,
             Err((medium, why)) => {
                 hand.held = Held::Here(medium);
@@ -473,6 +482,9 @@ impl LibraryInventory {
         self.bays.read().unwrap_or_else(PoisonError::into_inner).get(usize::from(number)).cloned()
     }
 }
+
+/// Where a drive has put what it takes in.
+fn at_beginning(_: &mut CartridgeMedium) {}
 
 fn drive_number(place: &Place) -> Option<u16> {
     match place {
@@ -609,6 +621,9 @@ fn state(found: &vtl_library::Element, bays: &[Bay]) -> Option<ElementState> {
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
+
+    use bytes::Bytes;
+    use scsi::Medium as _;
 
     use super::*;
     use crate::args::Args;
@@ -791,6 +806,27 @@ mod tests {
         assert_eq!((bench.row(1).place, bench.row(2).place), (Place::Drive(1), Place::Slot(24)));
         let told = bench.daemon.shelf.head(bench.daemon.pools.default(), bench.row(2).id).unwrap().row.hint;
         assert_eq!(told, Some((name(), Place::Slot(24))), "and it knows where it is");
+    }
+
+    #[test]
+    fn a_tape_that_comes_back_from_a_move_stands_behind_its_data() {
+        let bench = Bench::loaded();
+        let written = |drive: &mut crate::drive::Drive| {
+            let medium = drive.medium_mut().unwrap();
+            for _ in 0..3 {
+                medium.write(&[Bytes::from_static(b"data")], false).unwrap();
+            }
+            medium.flush().unwrap();
+        };
+        bench.library.bay(0).unwrap().unit.call(written).unwrap();
+        let unload = uncommitted(from_to(Place::Drive(0), Place::Slot(1)), || ());
+        assert!(bench.carry(&[Place::Drive(0)], unload).is_err());
+        let block = || bench.library.bay(0).unwrap().unit.call(|drive| drive.status().block).unwrap();
+        assert_eq!((bench.held(0), block()), (Some(label(1)), 3));
+        // What comes to the drive by a move that takes place stands at its beginning.
+        bench.carry(&[Place::Drive(0)], from_to(Place::Drive(0), Place::Slot(1))).unwrap();
+        bench.carry(&[Place::Slot(1)], from_to(Place::Slot(1), Place::Drive(0))).unwrap();
+        assert_eq!((bench.held(0), block()), (Some(label(1)), 0));
     }
 
     #[test]

@@ -21,6 +21,8 @@ use crate::target::Target;
 
 /// How long a new login waits for the session that it displaces.
 const DISPLACE_WAIT: Duration = Duration::from_secs(10);
+/// Discovery sessions at once. They are no part of `iscsi.max_sessions`: whoever asks for names keeps no host out.
+const MAX_DISCOVERY_SESSIONS: usize = 16;
 
 /// The registry. One for the daemon.
 pub struct Sessions {
@@ -49,6 +51,7 @@ struct Key {
 }
 
 struct Entry {
+    nexus: NexusId,
     tsih: u16,
     cid: u16,
     peer: SocketAddr,
@@ -57,7 +60,8 @@ struct Entry {
     ended: watch::Receiver<()>,
 }
 
-/// What a login gets.
+/// What a login asks for.
+#[derive(Clone, Copy)]
 struct Place {
     tsih: Option<u16>,
     cid: u16,
@@ -203,14 +207,18 @@ impl Sessions {
         };
         let key = Key { initiator: request.initiator.clone(), isid: request.isid, target };
         self.may_displace(&key, request)?;
-        while let Some(mut ended) = self.displace(&key) {
+        let wanted =
+            Place { tsih: (request.tsih_asked != 0).then_some(request.tsih_asked), cid: request.cid, nexus };
+        loop {
+            let mut ended = match self.register(&key, wanted, peer, control) {
+                Ok(registration) => return Ok(registration),
+                Err(Denied::Refused(status)) => return Err(status),
+                Err(Denied::Taken(ended)) => ended,
+            };
             if timeout(DISPLACE_WAIT, ended.changed()).await.is_err() {
                 return Err(LoginStatus::OutOfResources);
             }
         }
-        let wanted =
-            Place { tsih: (request.tsih_asked != 0).then_some(request.tsih_asked), cid: request.cid, nexus };
-        self.register(key, wanted, peer, control)
     }
 
     /// A login with a handle is for a session that exists: the same connection takes its own place, another one finds none.
@@ -225,39 +233,48 @@ impl Sessions {
         }
     }
 
-    /// Tells the session in the way to close; its end comes through the receiver. `None`: nobody is in the way.
-    fn displace(&self, key: &Key) -> Option<watch::Receiver<()>> {
-        let table = self.table();
-        let entry = table.sessions.get(key)?;
-        drop(entry.control.send(Control::Close(CloseReason::Reinstated)));
-        Some(entry.ended.clone())
-    }
-
+    /// Takes the place, if nobody is in the way. All of it under one lock: of two that come at once the second finds the first.
     fn register(
         self: &Arc<Self>,
-        key: Key,
+        key: &Key,
         wanted: Place,
         peer: SocketAddr,
         control: &UnboundedSender<Control>,
-    ) -> Result<Registration, LoginStatus> {
+    ) -> Result<Registration, Denied> {
         let Place { cid, nexus, .. } = wanted;
-        let limit = usize::try_from(self.portal().limits.max_sessions).unwrap_or(usize::MAX);
+        let limit = self.limit_of(key);
         let mut table = self.table();
-        if table.sessions.len() >= limit {
-            return Err(LoginStatus::OutOfResources);
+        // Whoever removes a target forgets it first, and then closes what is in the table.
+        if key.target.as_ref().is_ok_and(|name| self.target(name).is_none()) {
+            return Err(Denied::Refused(LoginStatus::TargetRemoved));
+        }
+        if let Some(entry) = table.sessions.get(key) {
+            drop(entry.control.send(Control::Close(CloseReason::Reinstated)));
+            return Err(Denied::Taken(entry.ended.clone()));
+        }
+        if table.count_like(key) >= limit {
+            return Err(Denied::Refused(LoginStatus::OutOfResources));
         }
         let Some(tsih) = wanted.tsih.or_else(|| table.free_tsih()) else {
-            return Err(LoginStatus::OutOfResources);
+            return Err(Denied::Refused(LoginStatus::OutOfResources));
         };
         // Last of all: from here on it is a session, and not in anybody's way.
         if !self.lobby.leave() {
-            return Err(LoginStatus::OutOfResources);
+            return Err(Denied::Refused(LoginStatus::OutOfResources));
         }
         let (ended_to, ended) = watch::channel(());
         let since_unix_s = crate::clock::unix_seconds();
-        let entry = Entry { tsih, cid, peer, since_unix_s, control: control.clone(), ended };
+        let entry = Entry { nexus, tsih, cid, peer, since_unix_s, control: control.clone(), ended };
         table.sessions.insert(key.clone(), entry);
-        Ok(Registration { sessions: self.clone(), key, tsih, nexus, _ended: ended_to })
+        Ok(Registration { sessions: self.clone(), key: key.clone(), tsih, nexus, _ended: ended_to })
+    }
+
+    /// How many sessions of this kind there may be.
+    fn limit_of(&self, key: &Key) -> usize {
+        match key.target {
+            Ok(_) => usize::try_from(self.portal().limits.max_sessions).unwrap_or(usize::MAX),
+            Err(_) => MAX_DISCOVERY_SESSIONS,
+        }
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
@@ -265,7 +282,20 @@ impl Sessions {
     }
 }
 
+/// Why a login has no place.
+enum Denied {
+    /// It gets none.
+    Refused(LoginStatus),
+    /// Another session has it and is told to close; its end comes through the receiver.
+    Taken(watch::Receiver<()>),
+}
+
 impl Table {
+    /// Sessions with targets, or for discovery, as `key` is.
+    fn count_like(&self, key: &Key) -> usize {
+        self.sessions.keys().filter(|other| other.target.is_ok() == key.target.is_ok()).count()
+    }
+
     /// The next handle after the last one given out, so that an old one is not soon met again. Zero is no handle.
     fn free_tsih(&mut self) -> Option<u16> {
         let taken: std::collections::HashSet<u16> = self.sessions.values().map(|e| e.tsih).collect();
@@ -312,6 +342,166 @@ impl Registration {
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        self.sessions.table().sessions.remove(&self.key);
+        let mut table = self.sessions.table();
+        // Never the row of another.
+        if table.sessions.get(&self.key).is_some_and(|entry| entry.nexus == self.nexus) {
+            table.sessions.remove(&self.key);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use scsi::Identity;
+    use scsi::disk::RamDisk;
+    use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    /// What saves nothing.
+    struct Nothing;
+
+    impl scsi::Persist for Nothing {
+        fn load(&self, _key: &str) -> Option<Vec<u8>> {
+            None
+        }
+
+        fn save(&mut self, _key: &str, _value: &[u8]) -> Result<(), scsi::PersistFault> {
+            Ok(())
+        }
+    }
+
+    const TARGET: &str = "iqn.2026-11.internal.vtl:t";
+
+    /// One target, and as many sessions with it as are said.
+    fn sessions(max_sessions: u32) -> Arc<Sessions> {
+        let limits = vtl_iscsi::config::Limits { max_sessions, ..vtl_iscsi::config::Limits::default() };
+        let sessions = Sessions::new(Portal { limits, ..Portal::default() });
+        let face = Identity::new(&RamDisk::<Nothing>::personality().unwrap(), "D", 1);
+        sessions.add_target(Target::new(TARGET.to_owned(), face));
+        sessions
+    }
+
+    fn request(host: u8, kind: SessionKind) -> AdmitRequest {
+        AdmitRequest {
+            initiator: "iqn.test:host".to_owned(),
+            isid: [0, 0, 0, 0, 0, host],
+            tsih_asked: 0,
+            cid: 0,
+            kind,
+        }
+    }
+
+    fn normal(host: u8) -> AdmitRequest {
+        request(host, SessionKind::Normal { target: TARGET.to_owned() })
+    }
+
+    type LoggedIn = (Result<Registration, LoginStatus>, UnboundedReceiver<Control>);
+
+    /// A connection that asks for its place; what it gets, and what it is told later.
+    fn log_in(sessions: &Arc<Sessions>, request: AdmitRequest) -> oneshot::Receiver<LoggedIn> {
+        let (to, outcome) = oneshot::channel();
+        let here = sessions.clone();
+        sessions.lobby().enter(async move {
+            let (control, told) = unbounded_channel();
+            let peer = SocketAddr::from(([127, 0, 0, 1], 1));
+            let got = here.admit(&request, peer, &control).await;
+            drop(to.send((got, told)));
+        });
+        outcome
+    }
+
+    #[tokio::test]
+    async fn of_two_logins_of_one_port_at_once_the_second_displaces_the_first() {
+        let sessions = sessions(8);
+        let (first, mut told) = log_in(&sessions, normal(1)).await.unwrap();
+        let first = first.unwrap();
+        let both = [log_in(&sessions, normal(1)), log_in(&sessions, normal(1))];
+        for _ in 0..2 {
+            assert!(matches!(told.recv().await, Some(Control::Close(CloseReason::Reinstated))));
+        }
+        drop(first);
+        // Whichever comes first is told to make room for the other, and its end leaves the other's row alone.
+        let mut got = Vec::new();
+        for outcome in both {
+            got.push(tokio::spawn(async move {
+                let (registration, mut told) = outcome.await.unwrap();
+                let registration = registration.unwrap();
+                let displaced = timeout(Duration::from_millis(500), told.recv()).await.is_ok();
+                (!displaced).then_some(registration)
+            }));
+        }
+        let mut left = Vec::new();
+        for task in got {
+            left.extend(task.await.unwrap());
+        }
+        let rows = sessions.list();
+        assert_eq!((left.len(), rows.len()), (1, 1));
+        assert_eq!(rows[0].tsih, left[0].tsih());
+    }
+
+    #[tokio::test]
+    async fn a_place_that_is_taken_is_not_given_a_second_time() {
+        let sessions = sessions(8);
+        let (first, mut told) = log_in(&sessions, normal(1)).await.unwrap();
+        let first = first.unwrap();
+        let (to, outcome) = oneshot::channel();
+        let (here, key) = (sessions.clone(), first.key.clone());
+        sessions.lobby().enter(async move {
+            let wanted = Place { tsih: None, cid: 0, nexus: NexusId(7) };
+            let peer = SocketAddr::from(([127, 0, 0, 1], 2));
+            let second = here.register(&key, wanted, peer, &unbounded_channel().0);
+            drop(to.send(matches!(second, Err(Denied::Taken(_)))));
+        });
+        assert_eq!(outcome.await, Ok(true));
+        assert!(matches!(told.recv().await, Some(Control::Close(CloseReason::Reinstated))));
+        assert_eq!(sessions.list()[0].tsih, first.tsih());
+    }
+
+    #[tokio::test]
+    async fn the_end_of_a_session_leaves_the_row_of_another_alone() {
+        let sessions = sessions(8);
+        let (first, _told) = log_in(&sessions, normal(1)).await.unwrap();
+        let first = first.unwrap();
+        let (ended_to, _ended) = watch::channel(());
+        let other = Registration {
+            sessions: sessions.clone(),
+            key: first.key.clone(),
+            tsih: first.tsih,
+            nexus: NexusId(u64::MAX),
+            _ended: ended_to,
+        };
+        drop(other);
+        assert_eq!(sessions.list().len(), 1);
+        drop(first);
+        assert_eq!(sessions.list().len(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_login_while_its_target_goes_away_is_refused() {
+        let sessions = sessions(8);
+        sessions.remove_target(TARGET);
+        let (got, _told) = log_in(&sessions, normal(1)).await.unwrap();
+        assert_eq!(got.map(drop), Err(LoginStatus::TargetRemoved));
+        assert_eq!(sessions.list().len(), 0);
+    }
+
+    #[tokio::test]
+    async fn discovery_sessions_have_a_limit_of_their_own_and_keep_no_host_out() {
+        let sessions = sessions(2);
+        let mut held = Vec::new();
+        for _ in 0..16 {
+            held.push(log_in(&sessions, request(9, SessionKind::Discovery)).await.unwrap().0.unwrap());
+        }
+        let (more, _told) = log_in(&sessions, request(9, SessionKind::Discovery)).await.unwrap();
+        assert_eq!(more.map(drop), Err(LoginStatus::OutOfResources));
+        for host in 1..=2 {
+            held.push(log_in(&sessions, normal(host)).await.unwrap().0.unwrap());
+        }
+        let (third, _told) = log_in(&sessions, normal(3)).await.unwrap();
+        assert_eq!(third.map(drop), Err(LoginStatus::OutOfResources));
+        drop(held.remove(0));
+        held.push(log_in(&sessions, request(9, SessionKind::Discovery)).await.unwrap().0.unwrap());
     }
 }

@@ -1,7 +1,8 @@
 //! A logical unit as the daemon runs it: one thread that owns the device model, a queue in front of it, and the set of tasks it owes an answer.
 //!
 //! The task set is the one truth about what is owed: a task is in it from `submit` until its answer is sent, or until task management takes it out.
-//! A command whose task was taken out while it waited is never started; one that was running ends silently.
+//! A command whose task was taken out while it waited is never started; one that was running ends silently. What waits lies in the task set, and only
+//! its name in the queue: a task that is taken out takes its data along, however long the device has not looked.
 //!
 //! A device that panics is not asked again: the command in hand, those that wait and all that come later are answered HARDWARE ERROR, jobs are
 //! not run, and the status of the daemon names the unit. What the device held and had not made durable is lost; a cartridge in it stays there until a restart begins anew.
@@ -47,12 +48,29 @@ type Job<U> = Box<dyn FnOnce(&mut U) -> Tell + Send>;
 type Tell = Box<dyn FnOnce()>;
 
 enum Message<U> {
-    /// With the span of the session that it came in.
-    Command(TaskKey, Command, Span),
+    /// The turn of a task, if it is still owed an answer.
+    Turn(Key),
     Job(Job<U>),
 }
 
-type Tasks = Mutex<HashMap<(NexusId, TaskKey), AnswerTo>>;
+/// A task of all nexuses.
+type Key = (NexusId, TaskKey);
+
+/// A task that is owed an answer.
+struct Task {
+    answer: AnswerTo,
+    /// Until the device has it.
+    waiting: Option<Waiting>,
+}
+
+/// A command that the device has not begun.
+struct Waiting {
+    command: Command,
+    /// Of the session that it came in.
+    session: Span,
+}
+
+type Tasks = Mutex<HashMap<Key, Task>>;
 
 /// What the front of a unit and its thread share.
 #[derive(Default)]
@@ -242,8 +260,10 @@ pub trait UnitFront: Send + Sync {
 impl<U: LogicalUnit + Send + 'static> UnitFront for Unit<U> {
     fn submit(&self, task: TaskKey, command: Command, answer: &AnswerTo) {
         let key = (command.nexus, task);
-        lock(&self.owed.tasks).insert(key, answer.clone());
-        if self.queue.send(Message::Command(task, command, Span::current())).is_err() {
+        let waiting = Waiting { command, session: Span::current() };
+        let owed = Task { answer: answer.clone(), waiting: Some(waiting) };
+        lock(&self.owed.tasks).insert(key, owed);
+        if self.queue.send(Message::Turn(key)).is_err() {
             lock(&self.owed.tasks).remove(&key);
         }
     }
@@ -301,12 +321,12 @@ impl<U: LogicalUnit + Send + 'static> UnitFront for Unit<U> {
 }
 
 /// Empties the task set and tells the other nexuses' connections; true when another nexus lost a task.
-fn take_all(tasks: &mut HashMap<(NexusId, TaskKey), AnswerTo>, by: NexusId) -> bool {
+fn take_all(tasks: &mut HashMap<Key, Task>, by: NexusId) -> bool {
     let taken: Vec<_> = tasks.drain().collect();
     let mut others = false;
-    for ((nexus, task), answer) in taken {
+    for ((nexus, task), owed) in taken {
         if nexus != by {
-            drop(answer.send(Answer::Gone(task)));
+            drop(owed.answer.send(Answer::Gone(task)));
             others = true;
         }
     }
@@ -318,8 +338,8 @@ fn take_those_of(tasks: &Tasks, nexuses: &[NexusId]) {
     if nexuses.is_empty() {
         return;
     }
-    for ((_, task), answer) in lock(tasks).extract_if(|(owner, _), _| nexuses.contains(owner)) {
-        drop(answer.send(Answer::Gone(task)));
+    for ((_, task), owed) in lock(tasks).extract_if(|(owner, _), _| nexuses.contains(owner)) {
+        drop(owed.answer.send(Answer::Gone(task)));
     }
 }
 
@@ -341,14 +361,14 @@ fn run<U: LogicalUnit>(
     // Not even to take it apart, which could wait for ever or write: a cartridge in it stays there, open, until the restart.
     std::mem::forget(device);
     let broken = || scsi::Reply::check(Check::InternalFailure);
-    for ((_, task), answer) in lock(&owed.tasks).drain() {
-        drop(answer.send(Answer::Done(task, broken())));
+    for ((_, task), one) in lock(&owed.tasks).drain() {
+        drop(one.answer.send(Answer::Done(task, broken())));
     }
     while let Ok(message) = messages.recv() {
-        if let Message::Command(task, command, _) = message
-            && let Some(answer) = lock(&owed.tasks).remove(&(command.nexus, task))
+        if let Message::Turn(key) = message
+            && let Some(one) = lock(&owed.tasks).remove(&key)
         {
-            drop(answer.send(Answer::Done(task, broken())));
+            drop(one.answer.send(Answer::Done(key.1, broken())));
         }
     }
 }
@@ -380,11 +400,9 @@ fn serve<U: LogicalUnit>(
                 note(device);
                 tell();
             }
-            Message::Command(task, command, session) => {
-                let key = (command.nexus, task);
-                if !lock(tasks).contains_key(&key) {
-                    continue;
-                }
+            Message::Turn(key) => {
+                let waiting = lock(tasks).get_mut(&key).and_then(|task| task.waiting.take());
+                let Some(Waiting { command, session }) = waiting else { continue };
                 owed.begin();
                 // What is logged on the way is of that session.
                 let reply = session.in_scope(|| device.execute(&command));
@@ -393,10 +411,10 @@ fn serve<U: LogicalUnit>(
                 let aborted = device.take_aborted();
                 note(device);
                 // From here on nothing is asked of the device: an answer that was taken is sent.
-                let answer = lock(tasks).remove(&key);
+                let task = lock(tasks).remove(&key);
                 take_those_of(tasks, &aborted);
-                if let Some(answer) = answer {
-                    drop(answer.send(Answer::Done(task, reply)));
+                if let Some(task) = task {
+                    drop(task.answer.send(Answer::Done(key.1, reply)));
                 }
             }
         }
@@ -562,6 +580,43 @@ mod tests {
         go.send(()).unwrap();
         unit.call(|_| ()).unwrap();
         assert_eq!((looks(), unit.is_busy()), (5, false));
+    }
+
+    /// Data-Out of which somebody counts the copies.
+    struct Counted(Arc<[u8; 512]>);
+
+    impl AsRef<[u8]> for Counted {
+        fn as_ref(&self) -> &[u8] {
+            self.0.as_slice()
+        }
+    }
+
+    #[test]
+    fn a_task_that_is_taken_out_takes_its_data_along_while_the_device_is_busy() {
+        let takes: [fn(&Unit<RamDisk<Nothing>>); 5] = [
+            |unit| assert!(unit.abort_task(ONE, TaskKey::default())),
+            |unit| unit.abort_task_set(ONE),
+            |unit| unit.clear_task_set(ONE),
+            |unit| unit.reset(TWO, Reset::LogicalUnit),
+            |unit| unit.nexus_closed(ONE),
+        ];
+        let unit = disk();
+        for take in takes {
+            let (go, wait) = mpsc::channel::<()>();
+            unit.post(move |_| {
+                let _ = wait.recv();
+            });
+            let copies = Arc::new([0; 512]);
+            let data_out = vec![Bytes::from_owner(Counted(copies.clone()))];
+            let write = Command { data_out, ..command(ONE, &[0x2a, 0, 0, 0, 0, 0, 0, 0, 1, 0], &[]) };
+            let (to, _answers) = unbounded_channel();
+            unit.submit(TaskKey::default(), write, &to);
+            assert_eq!(Arc::strong_count(&copies), 2);
+            take(&unit);
+            assert_eq!(Arc::strong_count(&copies), 1, "nothing is kept of it");
+            go.send(()).unwrap();
+        }
+        assert_eq!(unit.gauge().waiting, 0);
     }
 
     /// A device that panics when it is asked to rewind, and when it is woken.

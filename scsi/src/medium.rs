@@ -10,7 +10,7 @@
 //!   reported once, by whichever call meets it, and that call has done nothing else.
 //! - A commit that an implementation makes by itself belongs to the call in hand: when it loses data, that
 //!   call (or the next one) returns `LateWrite`. A loss that no call returns is never told to any host. What is due
-//!   while no command comes is committed by [`Medium::commit_due`], whose loss the drive tells the next initiator.
+//!   while no command comes is committed by [`Medium::commit_due`], whose loss the drive tells those who wrote.
 //! - [`Medium::position`] is cheap: it is asked after each command.
 
 use alloc::{string::String, vec::Vec};

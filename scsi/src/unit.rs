@@ -31,7 +31,7 @@ pub trait LogicalUnit {
         None
     }
 
-    /// It is `now`: a drive commits what has been in its buffer for long enough. What goes wrong is told to the next initiator.
+    /// It is `now`: a drive commits what has been in its buffer for long enough. What goes wrong is told to those who wrote.
     fn wake(&mut self, now: Instant) {
         let _ = now;
     }

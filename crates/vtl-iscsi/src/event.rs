@@ -116,7 +116,7 @@ pub enum CloseReason {
     Reinstated,
     /// The target is gone.
     TargetRemoved,
-    /// An operator ended the session.
+    /// An operator ended the session, or it has lasted as long as one of its kind may.
     Operator,
     /// The login took too long.
     LoginTimeout,

@@ -113,6 +113,11 @@ impl<P: Persist> Common<P> {
         self.nexuses.get(&nexus).map(|open| &open.port)
     }
 
+    /// Whether a nexus of this port is open.
+    pub(crate) fn is_connected(&self, port: &InitiatorPort) -> bool {
+        self.nexuses.values().any(|open| open.port == *port)
+    }
+
     /// A nexus begins. It owes nothing to the past but the news that there was a reset (29/00).
     pub fn nexus_opened(&mut self, nexus: NexusId, port: &InitiatorPort) {
         let mut attentions = Attentions::default();

@@ -126,12 +126,20 @@ fn admit<D: Device>(device: &mut D, command: &Command) -> Result<Handler<D::Op>,
         Found::NoAction => Check::cdb_bit(1, 4),
         _ => Check::InvalidOpcode,
     };
-    if row.is_none_or(|row| row.reports_attention) {
-        tell_pending(device, command.nexus)?;
+    if row.is_none_or(|row| row.reports_attention)
+        && let Some(what) = device.common_mut().take_attention(command.nexus)
+    {
+        return Err(Check::Attention(what).into());
     }
     let row = row.ok_or(missing)?;
     if !reserve::is_allowed(device.common(), command.nexus, row.access, &command.cdb) {
         return Err(reserve::conflict());
+    }
+    // Behind the reservation: who may not use the device takes no error away from those who do.
+    if row.reports_attention
+        && let Some(check) = device.take_deferred(command.nexus)
+    {
+        return Err(Reply::deferred(check));
     }
     if let Some((byte, bit)) = unknown_bit(row.usage, &command.cdb) {
         return Err(Check::cdb_bit(byte, bit).into());
@@ -140,17 +148,6 @@ fn admit<D: Device>(device: &mut D, command: &Command) -> Result<Handler<D::Op>,
         device.ready()?;
     }
     Ok(row.handler)
-}
-
-/// A unit attention, else a deferred error.
-fn tell_pending<D: Device>(device: &mut D, nexus: NexusId) -> Result<(), Reply> {
-    if let Some(what) = device.common_mut().take_attention(nexus) {
-        return Err(Check::Attention(what).into());
-    }
-    match device.take_deferred(nexus) {
-        Some(check) => Err(Reply::deferred(check)),
-        None => Ok(()),
-    }
 }
 
 fn run_spc<D: Device>(device: &mut D, op: SpcOp, command: &Command) -> Reply {

@@ -4,8 +4,8 @@
 //!
 //! 1. the row of the operation code and service action (5/20/00, 5/24/00);
 //! 2. a unit attention that this nexus has not heard of, except for INQUIRY, REPORT LUNS and REQUEST SENSE;
-//! 3. a deferred error of the device;
-//! 4. reservations: RESERVATION CONFLICT;
+//! 3. reservations: RESERVATION CONFLICT;
+//! 4. a deferred error that the device owes this nexus, with the exceptions of 2;
 //! 5. bits that the row does not know (5/24/00 with a field pointer);
 //! 6. readiness, where the row asks for it;
 //! 7. the command itself, here (INQUIRY, mode and log pages, reservations, diagnostics) or in [`Device::run`].

@@ -218,9 +218,11 @@ impl<M: Medium> Deck<M> {
     }
 
     /// Blocks of exactly `block_length`; a block of another length ends the transfer and is not delivered, so
-    /// that the residual in blocks times the block length is what the transport did not deliver.
+    /// that the residual in blocks times the block length is what the transport did not deliver. When a block is
+    /// away, nothing is delivered and the position is where it was: hosts repeat the command.
     fn read_fixed(&mut self, blocks: u32, block_length: u32, tally: &mut Tally) -> Result<DataIn, Halt> {
         let mut data = Gather::default();
+        let first = self.position().object;
         for done in 0..blocks {
             let left = i64::from(blocks - done);
             let halt = match self.medium.read(block_length) {
@@ -234,11 +236,18 @@ impl<M: Medium> Deck<M> {
                 }
                 Ok(Object::Filemark) => Check::Filemark { left, past_warning: false }.into(),
                 Ok(Object::EndOfData) => Check::EndOfData { left }.into(),
+                Err(Fault::Away) => return Err(self.back_to(first, i64::from(blocks))),
                 Err(fault) => self.halt(fault, Some(left)),
             };
             return Err(halt.with_data(data.finish()));
         }
         Ok(data.finish())
+    }
+
+    /// A block is away: all of the command is `left`, and the position is before its `first` block.
+    fn back_to(&mut self, first: u64, left: i64) -> Halt {
+        let fault = self.medium.locate_object(first).err().unwrap_or(Fault::Away);
+        self.halt(fault, Some(left))
     }
 
     /// WRITE. Halts after the last block when it lies past early warning.

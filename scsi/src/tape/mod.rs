@@ -1,8 +1,8 @@
 //! The tape drive (SSC-4): one cartridge at a time, one command at a time.
 //!
 //! Who does what: [`commands`] says what a CDB means, [`bay`] whether a cartridge is there and ready,
-//! [`deck`] reads, writes and moves it, [`position`], [`density`], [`attributes`], [`modes`] and [`logs`]
-//! make the pages. What drives share with other devices is in [`crate::spc`].
+//! [`deck`] reads, writes and moves it, [`losses`] knows who is to hear of what was lost, [`position`],
+//! [`density`], [`attributes`], [`modes`] and [`logs`] make the pages. What drives share with other devices is in [`crate::spc`].
 //!
 //! The owner (one thread) calls [`TapeDrive::insert`] and [`TapeDrive::eject`] when the library moves a
 //! cartridge, and [`LogicalUnit::execute`] for each command. A crash of the process loses what was not made
@@ -16,6 +16,7 @@ mod commands;
 mod deck;
 mod density;
 mod logs;
+mod losses;
 #[cfg(test)]
 mod model;
 mod modes;
@@ -34,8 +35,9 @@ use self::{
     alerts::{Alert, Alerts},
     bay::{Bay, Event},
     commands::{AttributeService, LoadRequest, PositionForm, TapeCommand, TapeOp},
-    deck::{Blocks, Deck, Halt, MAX_READ_BYTES, Shape, Target},
+    deck::{Blocks, Buffered, Deck, Halt, MAX_READ_BYTES, Shape, Target},
     density::Fit,
+    losses::Losses,
     modes::{HeaderRequest, Settings},
 };
 pub use self::{
@@ -64,8 +66,8 @@ pub struct TapeDrive<M, P> {
     settings: Settings,
     tally: Tally,
     alerts: Alerts,
-    /// Data that a host believes written was lost, and no initiator has heard of it.
-    lost: Option<Check>,
+    /// Data that a host believes written was lost, and not all who are to hear of it have.
+    losses: Losses,
     /// MODE SELECT failed because earlier data was lost: its error is a deferred one.
     select_met_loss: bool,
     /// Whose command is running.
@@ -112,8 +114,8 @@ pub enum InsertFault {
 pub enum EjectFault {
     /// There is none.
     Empty,
-    /// Its data could not be made durable. The next initiator hears of it; what was lost is lost, and a
-    /// second try may succeed.
+    /// Its data could not be made durable. Who wrote it hears of it; what was lost is lost, and a second try
+    /// may succeed.
     NotDurable(Check),
 }
 
@@ -129,7 +131,7 @@ impl<M: Medium, P: Persist> TapeDrive<M, P> {
             settings: Settings::default(),
             tally: Tally::default(),
             alerts: Alerts::default(),
-            lost: None,
+            losses: Losses::default(),
             select_met_loss: false,
             asking: NexusId(0),
         }
@@ -179,7 +181,7 @@ impl<M: Medium, P: Persist> TapeDrive<M, P> {
     /// Makes what was written durable, for a clean stop.
     ///
     /// # Errors
-    /// What went wrong; the next initiator hears of it, too.
+    /// What went wrong; who wrote it hears of it, too.
     pub fn flush(&mut self) -> Result<(), Check> {
         self.keep_or_remember()
     }
@@ -245,24 +247,50 @@ impl<M: Medium, P: Persist> TapeDrive<M, P> {
 
     fn take_out(&mut self) -> Option<M> {
         self.bay.state().after(Event::Eject)?;
+        self.losses.cartridge_left();
         match core::mem::replace(&mut self.bay, Bay::Empty) {
             Bay::Empty => None,
             Bay::Unloaded(deck) | Bay::Loaded(deck) => Some(deck.into_medium()),
         }
     }
 
-    /// A durable point without a command: what fails is told to the next initiator.
+    /// A durable point without a command: what fails is owed to those who wrote.
     fn keep_or_remember(&mut self) -> Result<(), Check> {
         let settled = self.bay.deck_mut().map_or(Ok(()), Deck::settle);
         self.remember(settled)
     }
 
     fn remember(&mut self, settled: Result<(), Halt>) -> Result<(), Check> {
-        settled.map_err(|halt| {
+        let remembered = settled.map_err(|halt| {
             self.note(&halt);
-            self.lost = Some(halt.check);
+            self.owe(halt.check, None);
             halt.check
-        })
+        });
+        self.follow_buffer(self.buffered());
+        remembered
+    }
+
+    /// Earlier data is lost. `told`: the nexus whose command met it and ends with that.
+    fn owe(&mut self, check: Check, told: Option<NexusId>) {
+        let common = &self.common;
+        let told = told.and_then(|nexus| common.port(nexus));
+        self.losses.add(check, told, |port| common.is_connected(port));
+    }
+
+    fn buffered(&self) -> Buffered {
+        self.bay.deck().map(Deck::buffered).unwrap_or_default()
+    }
+
+    /// Who wrote what is in the buffer: whose command has just run, if there is more in it than `before`; nobody, if it is empty.
+    fn follow_buffer(&mut self, before: Buffered) {
+        let now = self.buffered();
+        if now == Buffered::default() {
+            self.losses.settled();
+        } else if now != before
+            && let Some(port) = self.common.port(self.asking)
+        {
+            self.losses.wrote(port);
+        }
     }
 
     /// Counts a halt and raises its alert.
@@ -281,6 +309,9 @@ impl<M: Medium, P: Persist> TapeDrive<M, P> {
     fn finish(&mut self, ended: Result<Reply, Halt>) -> Reply {
         ended.unwrap_or_else(|halt| {
             self.note(&halt);
+            if halt.deferred {
+                self.owe(halt.check, Some(self.asking));
+            }
             halt.into_reply()
         })
     }
@@ -532,8 +563,9 @@ impl<M: Medium, P: Persist> Device for TapeDrive<M, P> {
         self.bay.ready().map(|_| ())
     }
 
-    fn take_deferred(&mut self, _nexus: NexusId) -> Option<Check> {
-        self.lost.take()
+    fn take_deferred(&mut self, nexus: NexusId) -> Option<Check> {
+        let common = &self.common;
+        self.losses.take(common.port(nexus), |port| common.is_connected(port))
     }
 
     fn idle_sense(&mut self) -> Check {
@@ -558,6 +590,9 @@ impl<M: Medium, P: Persist> Device for TapeDrive<M, P> {
         if let Err(halt) = self.bay.deck_mut().map_or(Ok(()), Deck::settle) {
             self.note(&halt);
             self.select_met_loss = halt.deferred;
+            if halt.deferred {
+                self.owe(halt.check, Some(self.asking));
+            }
             return Err(halt.check);
         }
         modes::link_compression(self.common.modes_mut(), select);
@@ -610,6 +645,7 @@ impl<M: Medium, P: Persist> TapeDrive<M, P> {
 impl<M: Medium, P: Persist> LogicalUnit for TapeDrive<M, P> {
     fn execute(&mut self, command: &Command) -> Reply {
         self.asking = command.nexus;
+        let before = self.buffered();
         let mut reply = match HeaderRequest::parse(&command.cdb) {
             None => execute(self, command),
             Some(request) => {
@@ -621,6 +657,7 @@ impl<M: Medium, P: Persist> LogicalUnit for TapeDrive<M, P> {
             let format = self.common.sense_format();
             reply.sense = reply.sense.map(|sense| Sense::deferred(sense.check(), format));
         }
+        self.follow_buffer(before);
         self.show_alerts(command, &reply);
         reply
     }
@@ -632,12 +669,12 @@ impl<M: Medium, P: Persist> LogicalUnit for TapeDrive<M, P> {
     fn nexus_closed(&mut self, nexus: NexusId) {
         self.common.nexus_closed(nexus);
         self.alerts.forget(nexus);
-        // A failure is told to the next initiator.
+        // A failure is owed to those who wrote.
         let _ = self.keep_or_remember();
     }
 
     fn reset(&mut self, reset: Reset) {
-        // A failure is told to the next initiator.
+        // A failure is owed to those who wrote.
         let _ = self.keep_or_remember();
         self.settings = Settings::default();
         self.common.reset(reset);
@@ -657,7 +694,7 @@ impl<M: Medium, P: Persist> LogicalUnit for TapeDrive<M, P> {
 
     fn wake(&mut self, now: Instant) {
         let settled = self.bay.deck_mut().map_or(Ok(()), |deck| deck.settle_due(now));
-        // A failure is told to the next initiator.
+        // A failure is owed to those who wrote.
         let _ = self.remember(settled);
     }
 

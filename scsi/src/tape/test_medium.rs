@@ -32,6 +32,8 @@ pub(crate) struct TestMedium {
     pub(crate) next_flush_fault: Option<Fault>,
     /// Objects whose bytes are damaged.
     pub(crate) damaged: Vec<u64>,
+    /// An object whose bytes cannot be reached.
+    pub(crate) away: Option<u64>,
     pub(crate) flushes: u64,
     pub(crate) compressed_blocks: u64,
     pub(crate) long_erases: u64,
@@ -62,6 +64,7 @@ impl TestMedium {
             next_fault: None,
             next_flush_fault: None,
             damaged: Vec::new(),
+            away: None,
             flushes: 0,
             compressed_blocks: 0,
             long_erases: 0,
@@ -158,6 +161,9 @@ impl Medium for TestMedium {
     fn read(&mut self, limit: u32) -> Result<Object, Fault> {
         self.fault()?;
         let object = self.at as u64;
+        if self.away == Some(object) {
+            return Err(Fault::Away);
+        }
         let found = match self.step(true) {
             None => Object::EndOfData,
             Some(Item::Mark) => Object::Filemark,

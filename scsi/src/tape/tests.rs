@@ -402,6 +402,23 @@ fn a_block_that_is_elsewhere_aborts_the_command_before_it_and_may_be_asked_for_a
 }
 
 #[test]
+fn a_fixed_read_that_meets_a_block_elsewhere_delivers_nothing_and_can_be_repeated() {
+    let mut bench = Bench::loaded();
+    for seed in 0..4 {
+        bench.write_block(&pattern(100, seed));
+    }
+    bench.set_block_length(100);
+    bench.good(&[0x2b, 0, 0, 0, 0, 0, 1, 0, 0, 0]);
+    bench.medium().away = Some(3);
+    let reply = bench.send(&[0x08, 1, 0, 0, 3, 0], &[]);
+    assert_eq!(Told::read(&reply), Some(Told::error(0xb, 0x08, 0).left(3)));
+    assert!(reply.data_in.concat().is_empty());
+    assert_eq!(bench.place(), (1, 0));
+    bench.medium().away = None;
+    assert_eq!(bench.good(&[0x08, 1, 0, 0, 3, 0]), [1, 2, 3].map(|seed| pattern(100, seed)).concat());
+}
+
+#[test]
 fn verify_reads_without_transfer() {
     let mut bench = Bench::loaded();
     bench.write_block(&pattern(100, 0));
@@ -692,6 +709,111 @@ fn what_is_lost_when_a_session_ends_the_next_initiator_hears_once() {
     let reply = bench.send_from(TWO, &[0x00, 0, 0, 0, 0, 0], &[]);
     assert_eq!(Told::read(&reply), Some(Told::error(3, 0x0c, 0).late()));
     assert_eq!(bench.send_from(TWO, &[0x00, 0, 0, 0, 0, 0], &[]).status, Status::Good);
+}
+
+/// TEST UNIT READY of a nexus: nothing when it is GOOD, else what its sense data say.
+fn asks(bench: &mut Bench, nexus: NexusId) -> Option<Told> {
+    Told::read(&bench.send_from(nexus, &[0x00, 0, 0, 0, 0, 0], &[]))
+}
+
+/// Of these two, the first has written what a commit without a command then lost.
+fn lost_behind_ones_back() -> Bench {
+    let mut bench = waiting();
+    bench.drive.nexus_opened(TWO, &port("iqn.b"));
+    bench.hear(TWO);
+    bench.medium().next_flush_fault = Some(Fault::LateWrite);
+    bench.drive.wake(Instant(5));
+    bench
+}
+
+fn late() -> Option<Told> {
+    Some(Told::error(3, 0x0c, 0).late())
+}
+
+#[test]
+fn what_is_lost_is_told_to_who_wrote_it_and_not_to_who_comes_first() {
+    let mut bench = lost_behind_ones_back();
+    assert_eq!(asks(&mut bench, TWO), None);
+    assert_eq!(bench.sense_of(&[0x0a, 0, 0, 0, 4, 0], b"next"), late().unwrap());
+    assert_eq!(bench.place(), (0, 0));
+    assert_eq!((asks(&mut bench, ONE), asks(&mut bench, TWO)), (None, None));
+    // What the other writes later is its own to lose.
+    bench.send_from(TWO, &[0x0a, 0, 0, 0, 4, 0], b"data");
+    bench.medium().next_flush_fault = Some(Fault::LateWrite);
+    bench.drive.wake(Instant(5));
+    assert_eq!((asks(&mut bench, ONE), asks(&mut bench, TWO)), (None, late()));
+}
+
+#[test]
+fn everybody_who_wrote_what_is_lost_hears_of_it_once() {
+    let mut bench = Bench::loaded();
+    bench.drive.nexus_opened(TWO, &port("iqn.b"));
+    bench.hear(TWO);
+    bench.write_block(b"one");
+    bench.send_from(TWO, &[0x0a, 0, 0, 0, 4, 0], b"data");
+    bench.medium().next_flush_fault = Some(Fault::LateWrite);
+    assert!(bench.drive.flush().is_err());
+    assert_eq!((asks(&mut bench, TWO), asks(&mut bench, ONE)), (late(), late()));
+    assert_eq!((asks(&mut bench, TWO), asks(&mut bench, ONE)), (None, None));
+}
+
+#[test]
+fn a_loss_that_the_command_of_another_meets_is_told_to_who_wrote_too() {
+    let rewind: (&[u8], &[u8]) = (&[0x01, 0, 0, 0, 0, 0], &[]);
+    let mode: (&[u8], &[u8]) = (&[0x15, 0x10, 0, 0, 12, 0], &[0, 0, 0x10, 8, 0, 0, 0, 0, 0, 0, 2, 0]);
+    for (cdb, data) in [rewind, mode] {
+        let mut bench = Bench::loaded();
+        bench.drive.nexus_opened(TWO, &port("iqn.b"));
+        bench.hear(TWO);
+        bench.write_block(b"lost");
+        bench.medium().next_flush_fault = Some(Fault::LateWrite);
+        assert_eq!(Told::read(&bench.send_from(TWO, cdb, data)), late(), "it was not executed");
+        assert_eq!((asks(&mut bench, TWO), asks(&mut bench, ONE)), (None, late()));
+        assert_eq!(asks(&mut bench, ONE), None);
+    }
+}
+
+#[test]
+fn who_wrote_hears_of_the_loss_in_its_next_session_too() {
+    let mut bench = Bench::loaded();
+    bench.drive.nexus_opened(TWO, &port("iqn.b"));
+    bench.hear(TWO);
+    bench.write_block(b"lost");
+    bench.medium().next_flush_fault = Some(Fault::LateWrite);
+    bench.drive.nexus_closed(ONE);
+    assert_eq!(asks(&mut bench, TWO), late(), "nobody else is there");
+    bench.drive.nexus_opened(NexusId(3), &port("iqn.a"));
+    bench.hear(NexusId(3));
+    assert_eq!((asks(&mut bench, NexusId(3)), asks(&mut bench, TWO)), (late(), None));
+}
+
+#[test]
+fn a_loss_is_not_told_to_the_user_of_the_next_cartridge() {
+    let mut bench = lost_behind_ones_back();
+    bench.drive.nexus_closed(ONE);
+    bench.drive.eject().unwrap();
+    bench.drive.insert(TestMedium::blank("VTL002L8", 1 << 20)).unwrap();
+    bench.hear(TWO);
+    assert_eq!(asks(&mut bench, TWO), None);
+    bench.drive.nexus_opened(ONE, &port("iqn.a"));
+    bench.hear(ONE);
+    assert_eq!(asks(&mut bench, ONE), late(), "it is still owed to who wrote");
+}
+
+#[test]
+fn who_meets_a_reservation_takes_no_error_away() {
+    let mut bench = Bench::loaded();
+    for (nexus, name) in [(TWO, "iqn.b"), (NexusId(3), "iqn.c")] {
+        bench.drive.nexus_opened(nexus, &port(name));
+        bench.hear(nexus);
+    }
+    bench.write_block(b"lost");
+    assert_eq!(bench.send_from(NexusId(3), &[0x16, 0, 0, 0, 0, 0], &[]).status, Status::Good);
+    bench.medium().next_flush_fault = Some(Fault::LateWrite);
+    bench.drive.nexus_closed(ONE);
+    let refused = bench.send_from(TWO, &[0x00, 0, 0, 0, 0, 0], &[]);
+    assert_eq!(refused.status, Status::ReservationConflict);
+    assert_eq!(asks(&mut bench, NexusId(3)), late());
 }
 
 /// A drive with a block that is to be committed at 5 if nobody asks before.
