@@ -12,16 +12,21 @@ use std::io::{self, Read};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::PathBuf;
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
-use std::thread::JoinHandle;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use vtl_jobs::{Class, Failure};
 
+use crate::daemon::lock;
+
 /// How often it is looked whether it has ended, and whether it is to end.
 const LOOK: Duration = Duration::from_millis(50);
 /// So many bytes of what it says are kept, the last ones.
 const KEPT: usize = 4096;
+/// So long what it said is read after its end. Whoever has left its group may hold standard error open for ever.
+const AFTERWARDS: Duration = Duration::from_secs(1);
 /// What it gets of our environment.
 const INHERITED: [&str; 5] = ["PATH", "HOME", "TZ", "LANG", "TMPDIR"];
 
@@ -125,9 +130,17 @@ impl Hook {
             .process_group(0)
             .spawn()?;
         let stderr = child.stderr.take();
+        let said = Arc::new(Mutex::new(Vec::new()));
+        let (over, is_over) = channel();
         let listener = std::thread::Builder::new().name("vtld-hook".to_owned());
-        match listener.spawn(move || stderr.map(the_end_of).unwrap_or_default()) {
-            Ok(listener) => Ok(Running { child, listener }),
+        let to = said.clone();
+        let listen = move || {
+            if let Some(stderr) = stderr {
+                keep_the_end_of(stderr, &to, over);
+            }
+        };
+        match listener.spawn(listen) {
+            Ok(_) => Ok(Running { child, said, is_over }),
             Err(error) => {
                 end_group(&mut child)?;
                 Err(error)
@@ -187,7 +200,10 @@ fn failure(class: Class, message: String, remedy: &str) -> Failure {
 /// A hook that has been started.
 struct Running {
     child: Child,
-    listener: JoinHandle<String>,
+    /// The last bytes that it said, as a thread reads them.
+    said: Arc<Mutex<Vec<u8>>>,
+    /// Its other end goes when nobody can say any more.
+    is_over: Receiver<()>,
 }
 
 impl Running {
@@ -197,10 +213,12 @@ impl Running {
         Ok(waitid(WaitId::Pid(Pid::from_child(&self.child)), look)?.is_some())
     }
 
-    /// Ends what is left of it; its status, and what it said.
+    /// Ends what is left of it; its status, and what it said. Who has left its group is not ended and not waited for: the thread reads on for it.
     fn end(mut self) -> (io::Result<ExitStatus>, String) {
         let status = end_group(&mut self.child);
-        (status, self.listener.join().unwrap_or_default())
+        // Nothing is ever sent: this is the end of the sender, or of the wait.
+        let _over = self.is_over.recv_timeout(AFTERWARDS);
+        (status, printable(&lock(&self.said)))
     }
 }
 
@@ -217,16 +235,20 @@ fn end_group(child: &mut Child) -> io::Result<ExitStatus> {
     child.wait()
 }
 
-/// Reads until nobody can say any more.
-fn the_end_of(mut stderr: ChildStderr) -> String {
-    let (mut kept, mut piece) = (Vec::new(), [0; 1024]);
+/// Reads until nobody can say any more. `_over` goes then.
+fn keep_the_end_of(mut stderr: ChildStderr, kept: &Mutex<Vec<u8>>, _over: Sender<()>) {
+    let mut piece = [0; 1024];
     while let Ok(read @ 1..) = stderr.read(&mut piece) {
+        let mut kept = lock(kept);
         kept.extend_from_slice(piece.get(..read).unwrap_or_default());
         let surplus = kept.len().saturating_sub(KEPT);
         kept.drain(..surplus);
     }
-    let printable = |c: char| if c.is_control() && c != '\n' { '\u{fffd}' } else { c };
-    String::from_utf8_lossy(&kept).chars().map(printable).collect::<String>().trim_end().to_owned()
+}
+
+fn printable(said: &[u8]) -> String {
+    let shown = |c: char| if c.is_control() && c != '\n' { '\u{fffd}' } else { c };
+    String::from_utf8_lossy(said).chars().map(shown).collect::<String>().trim_end().to_owned()
 }
 
 #[cfg(test)]
@@ -356,6 +378,23 @@ mod tests {
             assert!(Instant::now() < end, "it still runs: {}", state());
             std::thread::sleep(LOOK);
         }
+    }
+
+    #[test]
+    fn one_that_leaves_a_process_outside_its_group_is_over_when_it_has_ended() {
+        let folder = tempfile::tempdir().unwrap();
+        let script = "setsid sh -c 'echo $$ > \"$0.child\"; exec sleep 60' \"$0\" &
+            until [ -s \"$0.child\" ]; do sleep 0.05; done
+            echo gone >&2";
+        let hook = hook(folder.path(), script);
+        let began = Instant::now();
+        let run = run(&hook);
+        assert_eq!(run, Run { ending: Ending::Done, said: "gone".to_owned() });
+        assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
+        let child = std::fs::read_to_string(folder.path().join("hook.child")).unwrap();
+        let child = Pid::from_raw(child.trim().parse().unwrap()).unwrap();
+        // It has not gone with the hook.
+        rustix::process::kill_process(child, Signal::KILL).unwrap();
     }
 
     #[test]

@@ -9,7 +9,8 @@
 //! 4. in one transaction: their jobs, the times that are over, and since when each cartridge has been idle.
 //!
 //! A job's key is made of cartridge, remote and write generation, so there is one for each content, whatever trigger comes first and however often
-//! it looks. A crash before 4 leaves nothing, after it everything. Nothing is moved: the export is the one that `vtl cartridge export` asks for.
+//! it looks; and another one when it has completed and the catalogue has the content no more. A crash before 4 leaves nothing, after it everything.
+//! Nothing is moved: the export is the one that `vtl cartridge export` asks for.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -308,7 +309,7 @@ impl Daemon {
             let mut open = Vec::new();
             for one in std::mem::take(&mut found.jobs) {
                 match standing(tx, remote, &one)? {
-                    Standing::Open => open.push(one),
+                    Standing::Open(_) => open.push(one),
                     Standing::Waits if fires.concern(one.id) => drop(found.late.insert(one.id)),
                     Standing::Waits | Standing::Done => {}
                 }
@@ -462,16 +463,26 @@ fn is_idle(
     Ok(left.is_zero())
 }
 
-/// The one job for this content.
-fn key(remote: &str, wanted: &Wanted) -> String {
-    format!("policy:{}:{remote}:{}", wanted.id, wanted.generation)
+/// The key of the next job for this content, which is not on the remote; none as long as the last one has not completed. What one has exported that
+/// completed was removed from there.
+fn next_key(tx: &Tx<'_>, remote: &str, wanted: &Wanted) -> Result<Option<String>, JobError> {
+    let first = format!("policy:{}:{remote}:{}", wanted.id, wanted.generation);
+    let (mut key, mut round) = (first.clone(), 1_u64);
+    loop {
+        match vtl_jobs::is_completed(tx, &key)? {
+            None => return Ok(Some(key)),
+            Some(false) => return Ok(None),
+            Some(true) => round += 1,
+        }
+        key = format!("{first}:{round}");
+    }
 }
 
 /// Where the export of a content stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Standing {
-    /// Nobody exports it, has exported it, or was to export it by itself.
-    Open,
+    /// It is not on the remote, nobody exports it, and no job that was to do so by itself has not. The key of its next one.
+    Open(String),
     /// Another export is at the cartridge.
     Waits,
     /// It is exported, or was to be by itself.
@@ -481,14 +492,13 @@ enum Standing {
 fn standing(tx: &Tx<'_>, remote: &str, wanted: &Wanted) -> Result<Standing, LibraryError> {
     let label = wanted.label;
     let failed = |error| not_queued(label, error);
-    if vtl_migrate::is_exported(tx, wanted.id, remote, wanted.generation)?
-        || vtl_jobs::is_known(tx, &key(remote, wanted)).map_err(failed)?
-    {
+    if vtl_migrate::is_exported(tx, wanted.id, remote, wanted.generation)? {
         return Ok(Standing::Done);
     }
+    let Some(key) = next_key(tx, remote, wanted).map_err(failed)? else { return Ok(Standing::Done) };
     Ok(match vtl_jobs::is_about(tx, EXPORT, label.as_str()).map_err(failed)? {
         true => Standing::Waits,
-        false => Standing::Open,
+        false => Standing::Open(key),
     })
 }
 
@@ -517,15 +527,16 @@ fn write(
         // It may have gone, or been exported, since it was looked at.
         let here = vtl_library::cartridge_by_id(tx, wanted.id)?;
         let here = here.filter(|one| one.state == CartridgeState::Normal && one.label == wanted.label);
-        if here.is_none() || standing(tx, remote, wanted)? != Standing::Open {
+        if here.is_none() {
             continue;
         }
+        let Standing::Open(key) = standing(tx, remote, wanted)? else { continue };
         let failed = |error| not_queued(wanted.label, error);
         let request = serde_json::to_string(&settings.request(wanted.label, Some(library)));
         let request =
             request.map_err(|error| LibraryError::Follow { label: wanted.label, why: error.to_string() })?;
         let new = NewJob {
-            key: key(remote, wanted),
+            key,
             kind: EXPORT.to_owned(),
             label: Some(wanted.label.to_string()),
             request,
@@ -880,6 +891,30 @@ mod tests {
         bench.set("migrate.remote", "none");
         bench.write(2, 930_000);
         assert_eq!(bench.look(), [one(1, "full")]);
+    }
+
+    #[test]
+    fn what_an_export_has_done_that_is_not_on_the_remote_any_more_is_exported_again() {
+        let bench = Bench::new("full");
+        let defaults = crate::library_settings::Defaults::from([("migrate.remote", "cloud".to_owned())]);
+        let (daemon, settings) = (bench.daemon(), Effective::of_all(defaults));
+        let wanted = Wanted { id: bench.row(1).id, label: label(1), generation: 1, why: "full" };
+        let found = Found { jobs: vec![wanted], ..Found::default() };
+        let standing = || daemon.meta.read(|tx| standing(tx, "cloud", &found.jobs[0])).unwrap();
+        let write = || daemon.meta.change(|tx| write(tx, &lib0(), &settings, "cloud", &found)).unwrap();
+        write();
+        assert_eq!(standing(), Standing::Done, "it is in the list");
+        crate::jobs::Jobs::open(daemon);
+        daemon.jobs.start().unwrap();
+        let end = std::time::Instant::now() + Duration::from_secs(60);
+        // The cartridge is blank: its export completes, and the catalogue has nothing of it.
+        while standing() == Standing::Done {
+            assert!(std::time::Instant::now() < end, "{:?}", daemon.jobs.manager().unwrap().list());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        assert!(matches!(standing(), Standing::Open(key) if key.ends_with(":cloud:1:2")));
+        write();
+        assert_eq!(daemon.jobs.manager().unwrap().list().unwrap().len(), 2);
     }
 
     #[test]

@@ -29,6 +29,7 @@ CHUNK = struct.Struct("<8sII16s32sQB3sI")
 FRAME = struct.Struct("<4sIQIIBBHI")
 MAX_MANIFEST = 256 << 20
 MAX_INSIDE = 128 << 20
+MAX_IMAGE = 64 << 40
 
 
 class Wrong(Exception):
@@ -224,12 +225,15 @@ class Manifest:
         need(re.fullmatch(r"\d{8}_\d{6}", self.created), "the date is none")
         need(self.codec in CODECS and self.cipher in ("none", "aes-256-gcm"), "the codec or cipher is unknown")
         need(bool(self.recipients) == self.is_sealed and len(self.recipients) <= 16, "the recipients cannot be")
+        need(self.image_bytes <= MAX_IMAGE, "the image is too long")
         self.firsts = [0]
         for at, item in enumerate(self.objects):
             fields(item, "name bytes md5 sha256 frames", f"objects[{at}]")
             need(item["name"] == f"{self.label}.img.{at + 1:06}", f"objects[{at}] has another name")
             decode_hex(item["md5"], 16), decode_hex(item["sha256"], 32)
             need(item["frames"] > 0, f"objects[{at}] has no frames")
+            least = CHUNK.size + item["frames"] * (FRAME.size + 4) + 12
+            need(item["bytes"] >= least, f"objects[{at}] has more frames than it can hold")
             self.firsts.append(self.firsts[-1] + item["frames"])
         wanted = max(1, -(-self.image_bytes // self.frame_bytes))
         need(self.firsts[-1] == wanted, "the frames are not those of the image")

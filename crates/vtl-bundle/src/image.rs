@@ -321,9 +321,11 @@ fn table_of(reader: &mut (impl Read + Seek), expected: &Expected<'_>) -> Result<
 /// Where frames begin and the last one ends, by the table.
 pub(crate) fn places(table: &[u8], expected: &Expected<'_>) -> Result<Vec<u64>, Fault> {
     let frames = expected.end - expected.first;
+    let lengths = table::decode(table, frames)?;
     let mut at = CHUNK_HEADER_BYTES as u64;
-    let mut places = vec![at];
-    for length in table::decode(table, frames)? {
+    let mut places = Vec::with_capacity(lengths.len() + 1);
+    places.push(at);
+    for length in lengths {
         at += HEADER_BYTES as u64 + u64::from(length);
         places.push(at);
     }

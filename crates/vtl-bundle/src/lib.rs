@@ -33,8 +33,8 @@ pub use frame::{End, FrameHeader, HEADER_BYTES as FRAME_HEADER_BYTES, MAX_BODY_B
 pub use frames::{Frames, Index};
 pub use image::{Event, Image};
 pub use manifest::{
-    Attributes, Inside, MAX_MANIFEST_BYTES, MAX_RECIPIENTS, Manifest, ManifestError, Recipient, Signed,
-    Stamp, Stored, counting, manifest_name, new_manifest_name, object_name,
+    Attributes, Inside, MAX_IMAGE_BYTES, MAX_MANIFEST_BYTES, MAX_RECIPIENTS, Manifest, ManifestError,
+    Recipient, Signed, Stamp, Stored, counting, manifest_name, new_manifest_name, object_name,
 };
 pub use map::{Entry, MAX_BLOCK_BYTES, MAX_FILEMARKS, Map, MapError};
 pub use verify::{Source, verify, verify_at};

@@ -16,7 +16,10 @@ use vtl_codec::{
 };
 use vtl_types::Label;
 
+use crate::chunk::HEADER_BYTES as CHUNK_HEADER_BYTES;
+use crate::frame::HEADER_BYTES as FRAME_HEADER_BYTES;
 use crate::map::{Map, MapError};
+use crate::table;
 use crate::version::Version;
 use crate::writer::CHUNK_SIZES;
 
@@ -28,6 +31,8 @@ pub const MAX_RECIPIENTS: usize = 16;
 const MAX_INSIDE_BYTES: usize = 128 << 20;
 const MAX_ATTRIBUTE_BYTES: usize = 64 << 10;
 const MAX_OBJECTS: usize = 999_999;
+/// Bytes of the longest image: no cartridge has more.
+pub const MAX_IMAGE_BYTES: u64 = 64 << 40;
 const FORMAT: &str = "vtl-bundle";
 const SIGNED: &[u8] = b"vtl bundle manifest v0\n";
 const KEY_INFO: &[u8] = b"vtl bundle inside v0";
@@ -457,6 +462,10 @@ impl Manifest {
         if self.objects.is_empty() || self.objects.len() > MAX_OBJECTS {
             return Err(field("objects", format!("are {}", self.objects.len())));
         }
+        if self.image_bytes > MAX_IMAGE_BYTES {
+            let why = format!("is {}, at most {MAX_IMAGE_BYTES} are possible", self.image_bytes);
+            return Err(field("image_bytes", why));
+        }
         let mut frames = 0_u64;
         for (at, object) in self.objects.iter().enumerate() {
             let place = format!("objects[{at}]");
@@ -472,6 +481,10 @@ impl Manifest {
             }
             if object.frames == 0 {
                 return Err(field(place, "has no frames"));
+            }
+            if least_bytes(object.frames) > object.bytes {
+                let why = format!("has {} frames, which {} bytes cannot hold", object.frames, object.bytes);
+                return Err(field(place, why));
             }
             frames = frames.checked_add(object.frames).ok_or_else(|| field("frames", "are too many"))?;
         }
@@ -578,6 +591,12 @@ impl Manifest {
     fn about(&self) -> Vec<u8> {
         [&self.bundle[..], self.label.as_str().as_bytes(), &self.generation.to_le_bytes()].concat()
     }
+}
+
+/// An object of so many frames has at least so many bytes, and those of their bodies.
+const fn least_bytes(frames: u64) -> u64 {
+    let headers = frames.saturating_mul(FRAME_HEADER_BYTES as u64);
+    table::len(frames).saturating_add(headers).saturating_add(CHUNK_HEADER_BYTES as u64)
 }
 
 impl Closed {

@@ -7,6 +7,8 @@ const MAGIC: [u8; 4] = *b"VTLX";
 /// Magic and count in front, a checksum behind.
 const FRAME: u64 = 12;
 const ENTRY: u64 = 4;
+/// The checksum at its end.
+pub(crate) const CRC: u64 = 4;
 
 /// Bytes of the table of so many frames.
 pub(crate) const fn len(frames: u64) -> u64 {
@@ -25,7 +27,7 @@ pub(crate) fn encode(lengths: &[u32]) -> Vec<u8> {
 }
 
 /// The lengths, of `frames` frames.
-pub(crate) fn decode(bytes: &[u8], frames: u64) -> Result<Vec<u32>, Fault> {
+pub(crate) fn decode(bytes: &[u8], frames: u64) -> Result<impl ExactSizeIterator<Item = u32>, Fault> {
     if (bytes.len() as u64) < len(frames) {
         return Err(Fault::Cut);
     }
@@ -40,7 +42,39 @@ pub(crate) fn decode(bytes: &[u8], frames: u64) -> Result<Vec<u32>, Fault> {
     if *magic != MAGIC || counts != [frames; 2] || !more.is_empty() {
         return Err(Fault::Malformed("frame table"));
     }
-    Ok(entries.iter().map(|entry| u32::from_le_bytes(*entry)).collect())
+    Ok(entries.iter().map(|entry| u32::from_le_bytes(*entry)))
+}
+
+/// A table up to its checksum, of which only hashes are kept: an object may have more frames than there is memory for.
+#[derive(Default)]
+pub(crate) struct Passing {
+    crc: crc32fast::Hasher,
+    hash: blake3::Hasher,
+}
+
+impl Passing {
+    /// What the table of so many frames begins with; the length of each body follows.
+    pub(crate) fn begin(frames: u64) -> Self {
+        let mut begun = Self::default();
+        begun.add(&MAGIC);
+        begun.add(&(frames as u32).to_le_bytes());
+        begun
+    }
+
+    /// The next bytes.
+    pub(crate) fn add(&mut self, bytes: &[u8]) {
+        self.crc.update(bytes);
+        self.hash.update(bytes);
+    }
+
+    /// Whether `found`, with this checksum behind it, is this table.
+    pub(crate) fn compare(self, found: Self, crc: [u8; 4]) -> Result<(), Fault> {
+        if u32::from_le_bytes(crc) != found.crc.finalize() {
+            return Err(Fault::Damaged);
+        }
+        let same = self.hash.finalize() == found.hash.finalize();
+        if same { Ok(()) } else { Err(Fault::Malformed("frame table")) }
+    }
 }
 
 #[cfg(test)]
@@ -57,7 +91,7 @@ mod tests {
     #[test]
     fn a_table_keeps_its_bytes() {
         assert_eq!(encode(&[0x210, 0x4_0001]), BYTES);
-        assert_eq!(decode(&BYTES, 2).unwrap(), [0x210, 0x4_0001]);
+        assert_eq!(decode(&BYTES, 2).unwrap().collect::<Vec<_>>(), [0x210, 0x4_0001]);
         assert_eq!(len(2), 20);
     }
 
@@ -72,5 +106,27 @@ mod tests {
             assert!(decode(&BYTES[..len], 2).is_err(), "{len} bytes");
         }
         assert!(matches!(decode(&BYTES, 1), Err(Fault::Malformed("frame table"))));
+    }
+
+    #[test]
+    fn a_table_that_passes_is_compared_with_what_the_frames_say() {
+        let passed = |bytes: &[u8; 20]| {
+            let mut wanted = Passing::begin(2);
+            for length in [0x210_u32, 0x4_0001] {
+                wanted.add(&length.to_le_bytes());
+            }
+            let (front, crc) = bytes.split_last_chunk().unwrap();
+            let mut found = Passing::default();
+            front.chunks(3).for_each(|piece| found.add(piece));
+            wanted.compare(found, *crc)
+        };
+        assert!(passed(&BYTES).is_ok());
+        for at in 0..BYTES.len() {
+            let mut wrong = BYTES;
+            wrong[at] ^= 1;
+            assert!(matches!(passed(&wrong), Err(Fault::Damaged)), "byte {at}");
+        }
+        let lies: [u8; 20] = encode(&[0x211, 0x4_0001]).try_into().unwrap();
+        assert!(matches!(passed(&lies), Err(Fault::Malformed("frame table"))));
     }
 }

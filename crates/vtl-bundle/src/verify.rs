@@ -8,7 +8,10 @@ use crate::chunk::{ChunkHeader, HEADER_BYTES as CHUNK_HEADER_BYTES};
 use crate::error::{Fault, Finding};
 use crate::frame::{End, FrameHeader, MAX_BODY_BYTES};
 use crate::manifest::{Manifest, Stored, hex};
-use crate::table;
+use crate::table::{self, Passing};
+
+/// So much of a frame table is read at once.
+const TABLE_PIECE: usize = 4 << 10;
 
 /// Where objects come from.
 pub trait Source {
@@ -142,8 +145,8 @@ pub(crate) struct Walk<'a, R> {
     pub(crate) chunk_bytes: [u8; CHUNK_HEADER_BYTES],
     pub(crate) chunk: ChunkHeader,
     next: u64,
-    /// Of the bodies so far.
-    lengths: Vec<u32>,
+    /// What the frames so far make of it.
+    table: Passing,
 }
 
 impl<'a, R: Read> Walk<'a, R> {
@@ -166,8 +169,8 @@ impl<'a, R: Read> Walk<'a, R> {
             sealed: false,
         };
         let (next, chunk_bytes) = (expected.first, [0; CHUNK_HEADER_BYTES]);
-        let (hasher, lengths) = (Sha256::new(), Vec::new());
-        let mut walk = Self { expected, reader, hasher, bytes: 0, chunk_bytes, chunk, next, lengths };
+        let (hasher, table) = (Sha256::new(), Passing::begin(expected.end - expected.first));
+        let mut walk = Self { expected, reader, hasher, bytes: 0, chunk_bytes, chunk, next, table };
         let decoded = walk.read().and_then(|bytes| {
             walk.chunk_bytes = bytes;
             walk.expected.chunk(&bytes)
@@ -195,7 +198,7 @@ impl<'a, R: Read> Walk<'a, R> {
         self.count(body);
         header.check(&bytes, body)?;
         self.expected.frame(&header, number)?;
-        self.lengths.push(header.body_len);
+        self.table.add(&header.body_len.to_le_bytes());
         Ok(header)
     }
 
@@ -221,13 +224,7 @@ impl<'a, R: Read> Walk<'a, R> {
     }
 
     fn end(&mut self) -> Result<(), Fault> {
-        let frames = self.lengths.len() as u64;
-        let mut bytes = Vec::new();
-        self.reader.by_ref().take(table::len(frames)).read_to_end(&mut bytes).map_err(read_fault)?;
-        self.count(&bytes);
-        if table::decode(&bytes, frames)? != self.lengths {
-            return Err(Fault::Malformed("frame table"));
-        }
+        self.table()?;
         if self.reader.read(&mut [0]).map_err(read_fault)? > 0 {
             return Err(Fault::Longer);
         }
@@ -235,5 +232,20 @@ impl<'a, R: Read> Walk<'a, R> {
         same("length", self.bytes, stored.bytes)?;
         let sha256 = hex(&std::mem::take(&mut self.hasher).finalize());
         if sha256 == stored.sha256 { Ok(()) } else { Err(Fault::Hash) }
+    }
+
+    fn table(&mut self) -> Result<(), Fault> {
+        let mut left = table::len(self.expected.end - self.expected.first) - table::CRC;
+        let (mut found, mut room) = (Passing::default(), [0; TABLE_PIECE]);
+        while left > 0 {
+            let len = usize::try_from(left).map_or(TABLE_PIECE, |left| left.min(TABLE_PIECE));
+            let piece = &mut room[..len];
+            self.reader.read_exact(piece).map_err(read_fault)?;
+            self.count(piece);
+            found.add(piece);
+            left -= len as u64;
+        }
+        let crc = self.read()?;
+        std::mem::take(&mut self.table).compare(found, crc)
     }
 }

@@ -215,6 +215,25 @@ fn every_flipped_byte_and_truncation_of_a_manifest_is_seen() {
 }
 
 #[test]
+fn a_manifest_that_claims_more_than_an_object_or_an_image_can_have_is_refused() {
+    let refused = |bytes: u64, frames: u64, image_bytes: u64| {
+        let mut manifest = vector("none-plain").manifest;
+        manifest.objects.truncate(1);
+        (manifest.objects[0].bytes, manifest.objects[0].frames) = (bytes, frames);
+        manifest.image_bytes = image_bytes;
+        Manifest::decode(&manifest.encode(None).unwrap(), None).err().map(|error| error.to_string())
+    };
+    // Version 0 has frames of 256 KiB. A header of 80 bytes; for each frame one of 32 and a length of 4; 12 bytes more of the table.
+    assert_eq!(refused(36_092, 1000, 1000 << 18), None);
+    let said = refused(36_092, 1001, 1001 << 18).unwrap();
+    assert!(said.contains("objects[0] has 1001 frames, which 36092 bytes cannot hold"), "{said}");
+    assert_eq!(refused(1 << 40, 1 << 28, 64 << 40), None);
+    let said = refused(1 << 40, (1 << 28) + 1, (64 << 40) + 1).unwrap();
+    assert!(said.contains("image_bytes is 70368744177665, at most 70368744177664"), "{said}");
+    assert!(refused(1 << 40, u64::MAX >> 18, u64::MAX).is_some());
+}
+
+#[test]
 fn a_manifest_of_another_bundle_is_seen_by_every_object() {
     let (mut one, other) = (vector("none-plain"), vector("marks-only"));
     one.folder.objects.extend(other.folder.objects.clone());

@@ -29,6 +29,6 @@ pub use schema::MODULE;
 pub use state::{Event, State, TRANSITIONS, next};
 pub use table::{
     Enqueued, Job, JobId, LogEntry, NewJob, Priority, Select, TaskRow, TaskState, Trouble, enqueue, events,
-    is_about, is_known, known, not_done, note_last, unfinished,
+    is_about, is_completed, known, not_done, note_last, unfinished,
 };
 pub use work::{Failure, Outcome, Permit, Plan, PlannedTask, Ticket, Wanted, Work};

@@ -295,12 +295,15 @@ pub fn known(tx: &Tx<'_>, key: &str) -> Result<Option<JobId>, JobError> {
     Ok(row.map(|row| number(&row, "job")).transpose()?.map(JobId))
 }
 
-/// Whether a job of this key was enqueued, as far as history goes.
+/// Whether the job of this key is completed; none when there was no such job, as far as history goes. One that was cleared is not, as far as can be told.
 ///
 /// # Errors
 /// The file fails.
-pub fn is_known(tx: &Tx<'_>, key: &str) -> Result<bool, JobError> {
-    Ok(tx.get(&KEYS, &[text(key)])?.is_some())
+pub fn is_completed(tx: &Tx<'_>, key: &str) -> Result<Option<bool>, JobError> {
+    let Some(id) = known(tx, key)? else { return Ok(None) };
+    let row = tx.get(&JOBS, &[int(id.0)])?;
+    let job = row.map(|row| job_of(&row)).transpose()?;
+    Ok(Some(job.is_some_and(|job| job.state == State::Completed)))
 }
 
 /// Whether a job of this kind about this has not ended.

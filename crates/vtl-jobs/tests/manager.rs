@@ -359,9 +359,12 @@ fn a_job_is_known_by_its_key_and_by_what_it_is_about_and_the_last_one_of_a_label
         until_state(&manager, id, State::Completed);
     }
     file.change(&mut |tx| {
-        assert!(vtl_jobs::is_known(tx, "one")? && !vtl_jobs::is_known(tx, "four")?);
+        let are_completed =
+            |tx: &vtl_meta::Tx<'_>| ["one", "four"].map(|key| vtl_jobs::is_completed(tx, key).unwrap());
+        assert_eq!(are_completed(tx), [Some(true), None]);
         assert!(!vtl_jobs::is_about(tx, "any", "A")?, "they have ended");
         enqueue(tx, &about("four", "A"), 1000)?;
+        assert_eq!(are_completed(tx), [Some(true), Some(false)]);
         assert!(vtl_jobs::is_about(tx, "any", "A")? && !vtl_jobs::is_about(tx, "other", "A")?);
         vtl_jobs::note_last(tx, "any", "B", 1000, "kept", "it stays")?;
         // One that is not there, or not any more, is no failure.
@@ -370,6 +373,12 @@ fn a_job_is_known_by_its_key_and_by_what_it_is_about_and_the_last_one_of_a_label
     .unwrap();
     let noted = |id| manager.detail(id).unwrap().1.iter().any(|line| line.event == "kept");
     assert_eq!((noted(ids[0]), noted(ids[1]), noted(other)), (false, false, true));
+    manager.clear().unwrap();
+    file.read(&mut |tx| {
+        assert_eq!(vtl_jobs::is_completed(tx, "one")?, Some(false), "nobody knows any more");
+        Ok(())
+    })
+    .unwrap();
 }
 
 #[test]

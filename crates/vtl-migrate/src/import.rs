@@ -16,7 +16,7 @@ use std::io;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use vtl_bundle::{Event, Image, Manifest, Signed};
+use vtl_bundle::{Event, Image, MAX_IMAGE_BYTES, Manifest, Signed};
 use vtl_cartridge::{Cartridge, CartridgeError, CartridgeSpec, MAX_COPIED_GENERATION};
 use vtl_codec::PrivateKey;
 use vtl_jobs::{Class, Failure, Outcome, Plan, PlannedTask, Ticket, Work};
@@ -36,7 +36,7 @@ use crate::request::{IMPORT, ImportRequest, ImportResult, read, told};
 use crate::world::{ForeignRule, World};
 
 /// No medium has more (`cartridge.size`); a bundle that says so is not believed.
-const MAX_CAPACITY_BYTES: u64 = 64 << 40;
+const MAX_CAPACITY_BYTES: u64 = MAX_IMAGE_BYTES;
 
 /// The engine.
 pub struct Import {

@@ -12,7 +12,7 @@ use vtl_bundle::{Manifest, Signed, Stored, Version};
 use vtl_jobs::{Failure, Job, JobError, JobId, Outcome, Ticket};
 use vtl_library::LibraryError;
 use vtl_meta::Tx;
-use vtl_remote::{Folder, Mode, Receipt, Remote, verify_or_read_back};
+use vtl_remote::{Folder, Hashes, Mode, Receipt, Remote, verify_or_read_back};
 use vtl_transfer::{
     Confirmed, Left, Line, Pace, Permission, Staging, Trouble, content_of, of_ticket, on_remote,
 };
@@ -123,7 +123,8 @@ impl End {
             );
             return Err(fail::permanent("conflict", text, "export to a remote without faults").into());
         }
-        let mode = if wanted == Mode::Readback { Mode::Readback } else { Mode::RemoteHash };
+        let reads = wanted == Mode::Readback || self.remote.abilities().hashes == Hashes::PerhapsSent;
+        let mode = if reads { Mode::Readback } else { Mode::RemoteHash };
         if row.objects.is_empty() {
             let text = format!("nothing is known here of the objects in folder {}", self.name);
             return Err(fail::permanent("conflict", text, "export the cartridge once more").into());
@@ -140,7 +141,7 @@ impl End {
             on_remote(
                 &self.runtime,
                 pace,
-                verify_or_read_back(&*self.remote, &name, &content, &receipt, mode),
+                verify_or_read_back(&*self.remote, &name, &content, &receipt, mode, &self.settings.limiter),
             )?;
         }
         match self.manifest(pace)? {

@@ -125,8 +125,9 @@ fn compare(end: &End, object: &Stored, pace: &Plain<'_>) -> Result<Option<String
     let name = name.map_err(|why| fail::permanent("invalid", why.to_string(), ""))?;
     let content = content_of(object)?;
     let _permit = pace.permit().ok_or(Trouble::Stopped)?;
+    let (receipt, limiter) = (Receipt::whole(), &end.settings.limiter);
     let wrong = on_remote(&end.runtime, pace, async {
-        match verify(&*end.remote, &name, &content, &Receipt::whole(), Mode::Readback).await {
+        match verify(&*end.remote, &name, &content, &receipt, Mode::Readback, limiter).await {
             Ok(_) => Ok(None),
             Err(error) if matches!(error.class(), Class::Damaged | Class::NotThere) => {
                 Ok(Some(format!("{}: {}", object.name, error.detail())))

@@ -513,6 +513,24 @@ fn a_cartridge_goes_here_only_when_what_is_there_is_proved_by_hashes_kept_here()
     assert_eq!(job.state, State::Failed);
 }
 
+#[test]
+fn before_a_cartridge_goes_here_all_of_it_is_read_from_a_remote_that_may_tell_what_was_sent_along() {
+    for may_be_sent in [false, true] {
+        let place = tempfile::tempdir().unwrap();
+        let here = Bench::new();
+        let remote = Watched::on(place.path());
+        *remote.tells_what_was_sent.lock().unwrap() = may_be_sent;
+        here.put_remote(remote.clone());
+        here.cartridge(LABEL, &tape(8));
+        let manager = here.start();
+        let result = done(&manager, export(&manager, &json!({ "delete_after_export": true })));
+        assert_eq!(result["deleted_here"], true);
+        let gets = remote.gets.lock().unwrap();
+        let objects = gets.iter().filter(|(object, _)| object.contains(".img.")).count() as u64;
+        assert_eq!(objects, if may_be_sent { result["objects"].as_u64().unwrap() } else { 0 });
+    }
+}
+
 fn spare() -> Value {
     json!({ "library": "lib0", "label": "series" })
 }

@@ -33,7 +33,9 @@ use crate::error::{Call, Class, Doing, Error};
 use crate::http_setup::{CONNECT_TIMEOUT, SILENCE, read_certificates, refuse, wrong_certificates};
 use crate::listing::Pager;
 use crate::name::{Folder, ObjectName, key};
-use crate::remote::{Abilities, Checkpoint, CreateOnly, HalfSent, Head, Page, Put, Remote, Span, Streams};
+use crate::remote::{
+    Abilities, Checkpoint, CreateOnly, HalfSent, Hashes, Head, Page, Put, Remote, Span, Streams,
+};
 
 pub use azure::AzureConfig;
 pub use gcs::GcsConfig;
@@ -167,7 +169,7 @@ impl Remote for CloudRemote {
     }
 
     fn abilities(&self) -> Abilities {
-        Abilities { resumes: true, create: CreateOnly::Atomic, hashes_by_reading: false, near: false }
+        Abilities { resumes: true, create: CreateOnly::Atomic, hashes: Hashes::OfRemote, near: false }
     }
 
     /// What was cut off goes on where it was, so its bytes have to be kept.

@@ -25,8 +25,8 @@ use crate::listing::Pager;
 use crate::name::{Folder, ObjectName, PART_MARK};
 use crate::random;
 use crate::remote::{
-    Abilities, Checkpoint, CreateOnly, Flow, HalfSent, Head, Page, Put, Remote, Span, Streams, Unwatched,
-    Watch,
+    Abilities, Checkpoint, CreateOnly, Flow, HalfSent, Hashes, Head, Page, Put, Remote, Span, Streams,
+    Unwatched, Watch,
 };
 
 /// What a checkpoint of this driver begins with; the unfinished file's path follows.
@@ -160,7 +160,7 @@ impl Remote for FolderRemote {
     }
 
     fn abilities(&self) -> Abilities {
-        Abilities { resumes: false, create: CreateOnly::Atomic, hashes_by_reading: true, near: true }
+        Abilities { resumes: false, create: CreateOnly::Atomic, hashes: Hashes::ReadHere, near: true }
     }
 
     async fn put(&self, put: Put<'_>) -> Result<Receipt, Error> {

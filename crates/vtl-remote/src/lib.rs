@@ -43,7 +43,7 @@ pub use name::{Folder, MAX_NAME, MAX_SEGMENT, NameError, ObjectName, PART_MARK, 
 pub use probe::{Finding, Report, probe};
 pub use rclone::{DEFAULT_RETRY_EXIT_CODES, RcloneConfig, RcloneRemote};
 pub use remote::{
-    Abilities, Checkpoint, CreateOnly, Entry, Flow, HalfSent, Head, Page, Put, Remote, Span, Streams,
+    Abilities, Checkpoint, CreateOnly, Entry, Flow, HalfSent, Hashes, Head, Page, Put, Remote, Span, Streams,
     Unwatched, Watch, create_or_same,
 };
 pub use verify::{Mode, Proof, verify, verify_or_read_back};

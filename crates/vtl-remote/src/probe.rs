@@ -11,7 +11,7 @@ use crate::error::{Class, Doing, Error};
 use crate::limit::Limiter;
 use crate::name::{Folder, ObjectName};
 use crate::random;
-use crate::remote::{Put, Remote, Span, Unwatched};
+use crate::remote::{Hashes, Put, Remote, Span, Unwatched};
 
 /// The folder of probe objects.
 const FOLDER: &str = "vtl-probe";
@@ -124,7 +124,7 @@ async fn read_range(remote: &dyn Remote, name: &ObjectName, bytes: &Bytes) -> Re
 async fn hash(remote: &dyn Remote, name: &ObjectName, bytes: &Bytes) -> Result<Finding, Error> {
     let told = remote.hashes(name).await?;
     match compare(&Content::of(bytes), &Receipt::whole(), &told) {
-        Comparison::Equal(_) if remote.abilities().hashes_by_reading => {
+        Comparison::Equal(_) if remote.abilities().hashes == Hashes::ReadHere => {
             Ok(Finding::Limited("a hash is computed by reading the object back"))
         }
         Comparison::Equal(_) => Ok(Finding::Works),

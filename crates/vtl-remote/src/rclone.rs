@@ -22,10 +22,16 @@ use crate::error::{Call, Class, Doing, Error};
 use crate::listing::Pager;
 use crate::name::{Folder, ObjectName, rclone_path};
 use crate::random;
-use crate::remote::{Abilities, Checkpoint, CreateOnly, HalfSent, Head, Page, Put, Remote, Span, Streams};
+use crate::remote::{
+    Abilities, Checkpoint, CreateOnly, HalfSent, Hashes, Head, Page, Put, Remote, Span, Streams,
+};
 
 pub use exit::DEFAULT_RETRY_EXIT_CODES;
 use process::Program;
+
+/// A larger object may go to the provider in parts (`rclone help flags`: `--azureblob-chunk-size` 4Mi is the least of all; `--s3-upload-cutoff` is 200Mi).
+/// Then rclone computes the MD5 of the file here, has the provider keep it beside the object, and tells that.
+const IN_ONE_REQUEST: u64 = 4 << 20;
 
 /// Settings of an rclone remote.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -228,7 +234,7 @@ impl Remote for RcloneRemote {
     }
 
     fn abilities(&self) -> Abilities {
-        Abilities { resumes: false, create: CreateOnly::Checked, hashes_by_reading: false, near: false }
+        Abilities { resumes: false, create: CreateOnly::Checked, hashes: Hashes::PerhapsSent, near: false }
     }
 
     /// The program is given a file.
@@ -280,7 +286,9 @@ impl Remote for RcloneRemote {
     async fn hashes(&self, name: &ObjectName) -> Result<Vec<StoredHash>, Error> {
         let call = self.call(Doing::Hash, name);
         // A name with nothing under it, and a provider without MD5, fail alike.
-        self.size(name, &call).await?;
+        if self.size(name, &call).await? > IN_ONE_REQUEST {
+            return Ok(Vec::new());
+        }
         match self.program.run(&["md5sum", "--", &self.path(name)], &call).await {
             Ok(said) => Ok(md5_of(&said).map(StoredHash::Md5).into_iter().collect()),
             Err(error) if error.detail().contains("hash type not supported") => Ok(Vec::new()),

@@ -79,10 +79,21 @@ pub struct Abilities {
     pub resumes: bool,
     /// How sure a create-only put is.
     pub create: CreateOnly,
-    /// Whether the remote's hash is computed by the remote, or by reading all bytes back here.
-    pub hashes_by_reading: bool,
+    /// Where the hashes come from that the remote tells.
+    pub hashes: Hashes,
     /// Whether what is fetched comes from a disk of this machine: it can be used as it comes, and need not lie here first.
     pub near: bool,
+}
+
+/// Where a hash comes from that a remote tells of an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hashes {
+    /// All bytes are read back here.
+    ReadHere,
+    /// The remote computes it of what it has.
+    OfRemote,
+    /// It may be what was sent along with the object: nothing is deleted for it.
+    PerhapsSent,
 }
 
 /// How sure it is that a create-only put replaces nothing.

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use crate::body::digest_all;
 use crate::content::{Comparison, Content, Receipt, compare};
 use crate::error::{Call, Class, Doing, Error};
+use crate::limit::Limiter;
 use crate::name::ObjectName;
 use crate::remote::{Remote, Span};
 
@@ -65,7 +66,7 @@ impl fmt::Display for Proof {
     }
 }
 
-/// Verifies an object.
+/// Verifies an object. What is fetched for it goes no faster than the limiter says.
 ///
 /// # Errors
 ///
@@ -77,11 +78,12 @@ pub async fn verify(
     content: &Content,
     receipt: &Receipt,
     mode: Mode,
+    limiter: &Limiter,
 ) -> Result<Proof, Error> {
     let call = Call::new(remote.name(), Doing::Verify, name);
     match mode {
         Mode::RemoteHash => by_hash(remote, name, content, receipt, &call).await,
-        Mode::Readback => by_reading(remote, name, content, &call).await,
+        Mode::Readback => by_reading(remote, name, content, limiter, &call).await,
         Mode::None => Ok(Proof::Unchecked),
     }
 }
@@ -97,10 +99,11 @@ pub async fn verify_or_read_back(
     content: &Content,
     receipt: &Receipt,
     mode: Mode,
+    limiter: &Limiter,
 ) -> Result<Proof, Error> {
-    match verify(remote, name, content, receipt, mode).await {
+    match verify(remote, name, content, receipt, mode, limiter).await {
         Err(error) if error.class() == Class::Unverifiable => {
-            verify(remote, name, content, receipt, Mode::Readback).await
+            verify(remote, name, content, receipt, Mode::Readback, limiter).await
         }
         outcome => outcome,
     }
@@ -130,10 +133,11 @@ async fn by_reading(
     remote: &dyn Remote,
     name: &ObjectName,
     content: &Content,
+    limiter: &Limiter,
     call: &Call,
 ) -> Result<Proof, Error> {
     same_size(remote, name, content, call).await?;
-    let found = digest_all(remote.get(name, Span::whole()).await?).await?;
+    let found = digest_all(limiter.paced(remote.get(name, Span::whole()).await?)).await?;
     if found == *content {
         return Ok(Proof::Readback);
     }
@@ -155,7 +159,25 @@ async fn same_size(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::time::{Duration, Instant};
+
     use super::*;
+    use crate::folder::FolderRemote;
+
+    #[tokio::test]
+    async fn what_is_read_back_goes_no_faster_than_transfers_may() {
+        let place = tempfile::tempdir().unwrap();
+        let bytes = vec![7; 300 << 10];
+        std::fs::write(place.path().join("x"), &bytes).unwrap();
+        let remote = FolderRemote::open("r", place.path()).unwrap();
+        let (name, content, receipt) = (ObjectName::new("x").unwrap(), Content::of(&bytes), Receipt::whole());
+        let limiter = Limiter::new("1m".parse().unwrap(), 1, Arc::new(|| 0));
+        let began = Instant::now();
+        let proof = verify(&remote, &name, &content, &receipt, Mode::Readback, &limiter).await;
+        // 300 KiB at 1 MiB/s.
+        assert!(proof == Ok(Proof::Readback) && began.elapsed() >= Duration::from_millis(290));
+    }
 
     #[test]
     fn modes_are_the_words_of_the_configuration() {

@@ -36,7 +36,7 @@ use crate::listing::Pager;
 use crate::name::{Folder, ObjectName, PART_MARK};
 use crate::random;
 use crate::remote::{
-    Abilities, Checkpoint, CreateOnly, HalfSent, Head, Page, Put, Remote, Span, Streams, Watch,
+    Abilities, Checkpoint, CreateOnly, HalfSent, Hashes, Head, Page, Put, Remote, Span, Streams, Watch,
 };
 use crate::status::{MAX_REFUSAL, class_of_status, retry_after};
 
@@ -535,7 +535,7 @@ impl Remote for WebDavRemote {
     }
 
     fn abilities(&self) -> Abilities {
-        Abilities { resumes: false, create: CreateOnly::Checked, hashes_by_reading: false, near: false }
+        Abilities { resumes: false, create: CreateOnly::Checked, hashes: Hashes::OfRemote, near: false }
     }
 
     /// Objects have their length and hash in front.

@@ -273,7 +273,7 @@ impl<'scope, 'env> Outbox<'scope, 'env> {
         interruptible(line, self.pace, async {
             create_or_same(line.remote, &name, bytes).await?;
             let mode = if line.verify == Mode::None { Mode::None } else { Mode::Readback };
-            match verify(line.remote, &name, &content, &Receipt::whole(), mode).await {
+            match verify(line.remote, &name, &content, &Receipt::whole(), mode, line.limiter).await {
                 Err(error) if error.class() == Class::Damaged => {
                     // A manifest says that all is there: one that is wrong must not stay.
                     line.remote.delete(&name).await?;
@@ -315,7 +315,8 @@ fn upload(
         let put =
             Put { name: &name, content: &content, body: &body, resume, watch: &watch, limiter: line.limiter };
         let receipt = line.remote.put(put).await?;
-        let proof = verify_or_read_back(line.remote, &name, &content, &receipt, line.verify).await?;
+        let verified = verify_or_read_back(line.remote, &name, &content, &receipt, line.verify, line.limiter);
+        let proof = verified.await?;
         Ok((receipt, proof))
     });
     match sent {

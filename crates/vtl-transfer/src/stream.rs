@@ -91,7 +91,8 @@ impl Course {
         let sent = interruptible(line, pace, remote.stream(flow)).and_then(|receipt| {
             let object = self.object.try_recv().map_err(|_| Trouble::Stopped)?;
             let content = content_of(&object)?;
-            let verified = verify_or_read_back(line.remote, &self.name, &content, &receipt, line.verify);
+            let (mode, limiter) = (line.verify, line.limiter);
+            let verified = verify_or_read_back(line.remote, &self.name, &content, &receipt, mode, limiter);
             let proof = interruptible(line, pace, verified)?;
             Ok(Confirmed { object, receipt: receipt.to_string(), proof })
         });

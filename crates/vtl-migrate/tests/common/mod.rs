@@ -25,7 +25,7 @@ use vtl_migrate::{
     Settings, Verify, World,
 };
 use vtl_remote::{
-    Abilities, ByteStream, Checkpoint, Error, Folder, FolderRemote, HalfSent, Head, Limiter, Mode,
+    Abilities, ByteStream, Checkpoint, Error, Folder, FolderRemote, HalfSent, Hashes, Head, Limiter, Mode,
     ObjectName, Page, Put, Receipt, Remote, Span, StoredHash, Streams,
 };
 use vtl_store::{Options, OwnerId, RepairReport, Store};
@@ -668,6 +668,8 @@ pub struct Watched {
     pub gets_held: Mutex<bool>,
     /// Nothing is reached.
     pub gone: Mutex<bool>,
+    /// Its hashes may be what was sent along.
+    pub tells_what_was_sent: Mutex<bool>,
     /// So many bytes of chunk objects come, and no more for now.
     pub flows: Arc<Mutex<Option<u64>>>,
     /// What another server begins to send when it was looked for what is half sent.
@@ -689,6 +691,7 @@ impl Watched {
             gets,
             gets_held: no(),
             gone: no(),
+            tells_what_was_sent: no(),
             flows: Arc::default(),
             rival: Mutex::default(),
         })
@@ -724,7 +727,11 @@ impl Remote for Watched {
     }
 
     fn abilities(&self) -> Abilities {
-        self.inner.abilities()
+        let abilities = self.inner.abilities();
+        match *self.tells_what_was_sent.lock().unwrap() {
+            true => Abilities { hashes: Hashes::PerhapsSent, ..abilities },
+            false => abilities,
+        }
     }
 
     /// Tests look at what is staged.

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, LazyLock};
 
 use tempfile::TempDir;
-use vtl_remote::{AzureConfig, Class, Content, GcsConfig, Mode, Proof, Span, verify};
+use vtl_remote::{AzureConfig, Class, Content, GcsConfig, Limiter, Mode, Proof, Span, verify};
 
 use super::places::{Place, private_file};
 use super::proxy::{Mischief, Proxy};
@@ -103,7 +103,9 @@ async fn azure_tells_the_hash_of_an_object_in_one_request_and_none_of_one_in_blo
         let sent = bytes(size, 1);
         let receipt = put(place.remote.as_ref(), "x", &sent).await.unwrap();
         let content = Content::of(&sent);
-        let check = async |mode| verify(place.remote.as_ref(), &name("x"), &content, &receipt, mode).await;
+        let limiter = Limiter::unlimited();
+        let check =
+            async |mode| verify(place.remote.as_ref(), &name("x"), &content, &receipt, mode, &limiter).await;
         match check(Mode::RemoteHash).await {
             Ok(proof) => assert_eq!((proof, told), (Proof::RemoteHash("MD5"), true)),
             Err(error) => assert_eq!((error.class(), told), (Class::Unverifiable, false), "{error}"),
@@ -242,7 +244,8 @@ async fn google_tells_an_md5_and_a_bucket_that_is_not_there_is_a_matter_of_setti
     let remote = config.clone().open().unwrap();
     let sent = bytes(1 << 20, 4);
     let receipt = put(&remote, "x", &sent).await.unwrap();
-    let proof = verify(&remote, &name("x"), &Content::of(&sent), &receipt, Mode::RemoteHash).await;
+    let (content, limiter) = (Content::of(&sent), Limiter::unlimited());
+    let proof = verify(&remote, &name("x"), &content, &receipt, Mode::RemoteHash, &limiter).await;
     assert_eq!(proof, Ok(Proof::RemoteHash("MD5")));
     let gone = GcsConfig { bucket: "no-such-bucket".to_owned(), ..config }.open().unwrap();
     let error = put(&gone, "x", &sent).await.unwrap_err();

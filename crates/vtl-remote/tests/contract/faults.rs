@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use vtl_remote::{
-    Class, Content, Doing, Error, Fault, FaultyRemote, Folder, Mode, Plan, Remote, Span, collect,
+    Class, Content, Doing, Error, Fault, FaultyRemote, Folder, Limiter, Mode, Plan, Remote, Span, collect,
     create_or_same, verified, verify,
 };
 
@@ -21,7 +21,7 @@ const FETCHES: u64 = 20;
 /// Puts and verifies once.
 async fn send(remote: &dyn Remote, sent: &Bytes, mode: Mode) -> Result<(), Error> {
     let receipt = put(remote, "x", sent).await?;
-    verify(remote, &name("x"), &Content::of(sent), &receipt, mode).await.map(drop)
+    verify(remote, &name("x"), &Content::of(sent), &receipt, mode, &Limiter::unlimited()).await.map(drop)
 }
 
 async fn fetch(remote: &dyn Remote, content: Content) -> Result<Bytes, Error> {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tempfile::TempDir;
 use vtl_remote::{
     Class, Content, DEFAULT_RETRY_EXIT_CODES, FileBody, Finding, Limiter, Mode, Put, RcloneConfig,
-    RcloneRemote, Remote, Schedule, Span, Unwatched, probe, verify,
+    RcloneRemote, Receipt, Remote, Schedule, Span, Unwatched, probe, verify,
 };
 
 use super::places::{Place, private_file};
@@ -120,13 +120,35 @@ async fn a_provider_without_hashes_is_unverifiable_by_hash_and_verified_by_readi
     let sent = bytes(2_000, 2);
     let receipt = put(remote.as_ref(), "x", &sent).await.unwrap();
     let content = Content::of(&sent);
-    let check = async |mode| verify(remote.as_ref(), &name("x"), &content, &receipt, mode).await;
+    let limiter = Limiter::unlimited();
+    let check = async |mode| verify(remote.as_ref(), &name("x"), &content, &receipt, mode, &limiter).await;
     let error = check(Mode::RemoteHash).await.unwrap_err();
     assert_eq!(error.class(), Class::Unverifiable);
     assert!(error.to_string().contains("readback"), "{error}");
     check(Mode::Readback).await.unwrap();
     let report = probe(remote.as_ref()).await;
     assert!(report.is_usable() && matches!(report.step("hash"), Some(Finding::Limited(_))), "{report:?}");
+}
+
+#[tokio::test]
+async fn what_is_told_of_an_object_that_may_have_gone_in_parts_is_not_taken_for_the_providers_word() {
+    let scene = Scene::new();
+    let sent = bytes(2_000, 9);
+    let content = Content::of(&sent);
+    let md5 = vtl_remote::hex(&content.md5);
+    for (size, told) in [(4 << 20, 1), ((4 << 20) + 1, 0)] {
+        let mut config = scene.config("box:");
+        let stat = format!(r#"echo '{{"Path":"x","Name":"x","Size":{size},"IsDir":false}}'"#);
+        config.program = scene.stub(&format!("case $1 in lsjson) {stat};; md5sum) echo '{md5}  x';; esac"));
+        let remote = open(config);
+        assert_eq!(remote.hashes(&name("x")).await.unwrap().len(), told, "{size}");
+        let content = Content { size, ..content };
+        let (receipt, limiter) = (Receipt::whole(), Limiter::unlimited());
+        let by_hash =
+            verify(remote.as_ref(), &name("x"), &content, &receipt, Mode::RemoteHash, &limiter).await;
+        let class = by_hash.map_err(|error| error.class()).err();
+        assert_eq!(class, (told == 0).then_some(Class::Unverifiable), "{size}");
+    }
 }
 
 #[tokio::test]

@@ -145,7 +145,8 @@ async fn resume(
 
 async fn check(remote: &dyn Remote, sent: &Bytes, receipt: &Receipt) {
     for mode in [Mode::RemoteHash, Mode::Readback] {
-        verify(remote, &name("large"), &Content::of(sent), receipt, mode).await.unwrap();
+        let limiter = Limiter::unlimited();
+        verify(remote, &name("large"), &Content::of(sent), receipt, mode, &limiter).await.unwrap();
     }
 }
 
@@ -215,7 +216,8 @@ async fn a_byte_that_changes_on_the_way_is_never_a_success() {
         let outcome = match resume(&remote, &sent, &Keeper::refusing_after(100), None).await {
             Err(error) => Err(error),
             Ok(receipt) => {
-                verify(&remote, &name("large"), &Content::of(&sent), &receipt, Mode::RemoteHash).await
+                let (content, limiter) = (Content::of(&sent), Limiter::unlimited());
+                verify(&remote, &name("large"), &content, &receipt, Mode::RemoteHash, &limiter).await
             }
         };
         assert!(proxy.was_bad());

@@ -114,7 +114,9 @@ pub async fn the_empty_object_is_an_object(remote: &dyn Remote) {
     let receipt = put(remote, "empty", &Bytes::new()).await.unwrap();
     assert_eq!(remote.head(&name("empty")).await.unwrap().size, 0);
     assert!(get(remote, "empty", Span::whole()).await.unwrap().is_empty());
-    verify_or_read_back(remote, &name("empty"), &Content::of(b""), &receipt, Mode::RemoteHash).await.unwrap();
+    let (content, limiter) = (Content::of(b""), Limiter::unlimited());
+    let mode = Mode::RemoteHash;
+    verify_or_read_back(remote, &name("empty"), &content, &receipt, mode, &limiter).await.unwrap();
 }
 
 pub async fn listings_come_in_order_page_by_page_and_of_one_folder(remote: &dyn Remote) {
@@ -178,7 +180,9 @@ pub async fn verification_finds_what_differs(remote: &dyn Remote) {
     let sent = bytes(50_000, 13);
     let content = Content::of(&sent);
     let receipt = put(remote, "v", &sent).await.unwrap();
-    let check = async |content: &Content, mode| verify(remote, &name("v"), content, &receipt, mode).await;
+    let limiter = Limiter::unlimited();
+    let check =
+        async |content: &Content, mode| verify(remote, &name("v"), content, &receipt, mode, &limiter).await;
     // Who tells no hash says so, whatever is compared: that is never a success.
     let by_hash = check(&content, Mode::RemoteHash).await;
     let tells = match &by_hash {
@@ -218,7 +222,8 @@ pub async fn an_object_of_several_parts_comes_back_and_is_verified(remote: &dyn 
     let content = Content::of(&sent);
     let receipt = put(remote, "large", &sent).await.unwrap();
     for mode in [Mode::RemoteHash, Mode::Readback] {
-        verify_or_read_back(remote, &name("large"), &content, &receipt, mode).await.unwrap();
+        let limiter = Limiter::unlimited();
+        verify_or_read_back(remote, &name("large"), &content, &receipt, mode, &limiter).await.unwrap();
     }
     let range = get(remote, "large", Span::of((5 << 20) - 3, 7)).await.unwrap();
     assert!(range == sent.slice((5 << 20) - 3..(5 << 20) + 4));

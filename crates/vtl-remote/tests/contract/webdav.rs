@@ -7,7 +7,8 @@ use std::sync::{Arc, LazyLock};
 
 use tempfile::TempDir;
 use vtl_remote::{
-    Checkpoint, Class, Content, Folder, Mode, Proof, Remote, Span, WebDavConfig, WebDavRemote, verify,
+    Checkpoint, Class, Content, Folder, Limiter, Mode, Proof, Remote, Span, WebDavConfig, WebDavRemote,
+    verify,
 };
 
 use super::places::{Place, private_file};
@@ -111,13 +112,16 @@ async fn a_server_that_tells_a_hash_is_asked_and_one_that_does_not_is_read_back(
     let (_folder, config) = at_rclone();
     let remote = config.open().unwrap();
     let receipt = put(&remote, "x", &sent).await.unwrap();
-    let proof = verify(&remote, &name("x"), &content, &receipt, Mode::RemoteHash).await;
+    let limiter = Limiter::unlimited();
+    let proof = verify(&remote, &name("x"), &content, &receipt, Mode::RemoteHash, &limiter).await;
     assert_eq!(proof, Ok(Proof::RemoteHash("MD5")));
     let (remote, _) = wsgidav();
     let receipt = put(&remote, "x", &sent).await.unwrap();
-    let error = verify(&remote, &name("x"), &content, &receipt, Mode::RemoteHash).await.unwrap_err();
+    let by_hash = verify(&remote, &name("x"), &content, &receipt, Mode::RemoteHash, &limiter).await;
+    let error = by_hash.unwrap_err();
     assert_eq!(error.class(), Class::Unverifiable);
-    assert_eq!(verify(&remote, &name("x"), &content, &receipt, Mode::Readback).await, Ok(Proof::Readback));
+    let by_reading = verify(&remote, &name("x"), &content, &receipt, Mode::Readback, &limiter).await;
+    assert_eq!(by_reading, Ok(Proof::Readback));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
