@@ -452,7 +452,7 @@ mod tests {
             let wanted = Place { tsih: None, cid: 0, nexus: NexusId(7) };
             let peer = SocketAddr::from(([127, 0, 0, 1], 2));
             let second = here.register(&key, wanted, peer, &unbounded_channel().0);
-            drop(to.send(matches!(second, Err(Denied::Taken(_)))));
+            let _ = to.send(matches!(second, Err(Denied::Taken(_))));
         });
         assert_eq!(outcome.await, Ok(true));
         assert!(matches!(told.recv().await, Some(Control::Close(CloseReason::Reinstated))));

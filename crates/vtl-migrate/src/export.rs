@@ -300,19 +300,23 @@ fn discard(world: &dyn World, ticket: &Ticket) -> Result<(), Failure> {
     })
 }
 
-/// Removes what was half sent, as far as that is possible now: nothing goes on with it by itself. What stays is in the checkpoint.
+/// Removes what was half sent, and the claim on a folder to which nothing was sent, as far as that is possible now: nothing goes on with them by itself.
+/// What stays is in the checkpoint.
 fn let_go(world: &dyn World, ticket: &Ticket, mut course: Course) -> Result<(), Failure> {
-    if course.began.is_empty() {
+    let is_claim_alone = course.held && course.confirmed(world)?.0.is_empty();
+    if course.began.is_empty() && !is_claim_alone {
         return Ok(());
     }
     let pace = Plain::new(ticket, 0);
+    let claim = is_claim_alone.then_some(course.bundle.as_str());
     let abandoned = course
         .end(world)
         .map_err(Trouble::from)
-        .and_then(|end| abandon_all(&end, &pace, &course.half_sent()));
+        .and_then(|end| abandon_all(&end, &pace, &course.half_sent(), claim));
     match abandoned {
         Ok(()) => {
             course.began.clear();
+            course.held &= !is_claim_alone;
             course.save(ticket)
         }
         Err(trouble) => {
@@ -320,19 +324,18 @@ fn let_go(world: &dyn World, ticket: &Ticket, mut course: Course) -> Result<(), 
                 Trouble::Failed(failure) => failure.message,
                 Trouble::Stopped => "the server stops".to_owned(),
             };
-            let text = format!(
-                "{} half-sent objects of folder {} stay on remote {}: {why}",
-                course.began.len(),
-                course.folder,
-                course.remote
-            );
+            let what = match course.began.len() {
+                0 => "the claim on".to_owned(),
+                many => format!("{many} half-sent objects of"),
+            };
+            let text = format!("{what} folder {} stays on remote {}: {why}", course.folder, course.remote);
             Err(fail::temporary("conflict", text, ""))
         }
     }
 }
 
-/// Each of them is tried; the last error, if there is one.
-fn abandon_all(end: &End, pace: &dyn Pace, half_sent: &[String]) -> Result<(), Trouble> {
+/// Each of them is tried, and the claim of this bundle; the last error, if there is one.
+fn abandon_all(end: &End, pace: &dyn Pace, half_sent: &[String], claim: Option<&str>) -> Result<(), Trouble> {
     on_remote(&end.runtime, pace, async {
         let all = async {
             let mut outcome = Ok(());
@@ -340,6 +343,9 @@ fn abandon_all(end: &End, pace: &dyn Pace, half_sent: &[String]) -> Result<(), T
                 if let Err(error) = end.remote.abandon(&Checkpoint::new(one.clone())).await {
                     outcome = Err(error);
                 }
+            }
+            if let Some(bundle) = claim {
+                unclaim(&*end.remote, &end.name, &end.folder, bundle).await?;
             }
             outcome
         };
