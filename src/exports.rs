@@ -10,6 +10,7 @@ use vtl_api::{
     ApiError, Done, ErrorCode, ExportCartridge, ExportFolder, FetchExport, ImportCartridge, PruneExports,
     RewrapExport, VerifyExport,
 };
+use vtl_auth::Permission;
 use vtl_jobs::{JobId, State};
 use vtl_library::{Cartridge, CartridgeState, LibraryError};
 use vtl_meta::Tx;
@@ -20,10 +21,11 @@ use vtl_migrate::{
 use vtl_remote::Remote;
 use vtl_types::{CartridgeId, Label};
 
+use crate::access::rules::Granted;
 use crate::api::{field, parse};
 use crate::daemon::{Daemon, internal, invalid, lock};
 use crate::jobs::not_done;
-use crate::library_settings::Effective;
+use crate::library_settings::{self, Effective};
 
 /// What the inventory has of a cartridge beside its own row.
 #[derive(Debug, Default)]
@@ -68,7 +70,12 @@ impl Daemon {
     }
 
     /// A job that exports a cartridge, or what it would do.
-    pub(crate) fn cartridge_export(&self, label: &str, asked: &ExportCartridge) -> Result<Value, ApiError> {
+    pub(crate) fn cartridge_export(
+        &self,
+        label: &str,
+        asked: &ExportCartridge,
+        granted: &Granted,
+    ) -> Result<Value, ApiError> {
         let label: Label = parse(label)?;
         let cartridge =
             self.meta.read(|tx| vtl_library::cartridge(tx, label)).map_err(|e| crate::api::refused(&e))?;
@@ -81,17 +88,18 @@ impl Daemon {
         }
         let settings = self.settings_for(cartridge.library.as_ref())?;
         self.check_export(asked, &settings)?;
-        let otherwise = settings.request(label, cartridge.library.as_ref());
-        let request = ExportRequest {
-            remote: asked.remote.clone().or(otherwise.remote),
-            key: asked.key.clone().or(otherwise.key),
-            sign_with: asked.sign_with.clone().or(otherwise.sign_with),
-            chunk_bytes: asked.chunk_size_bytes.or(otherwise.chunk_bytes),
-            compress: asked.compress.clone().or(otherwise.compress),
-            verify: asked.verify.clone().or(otherwise.verify),
-            ..otherwise
-        };
-        self.plan_or_begin(asked.plan, EXPORT, Some(label.to_string()), &request)
+        let request =
+            |settings: &Effective| filled(asked, settings.request(label, cartridge.library.as_ref()));
+        let about = Some(label.to_string());
+        if asked.plan {
+            return self.plan_or_begin(true, EXPORT, about, &request(&settings));
+        }
+        // What changes settings and remotes comes before, and counts, or after, and finds the job.
+        let _one_at_a_time = lock(&self.changes);
+        let settings = self.settings_for(cartridge.library.as_ref())?;
+        let deletes = settings.would_delete(&library_settings::of_export(asked));
+        granted.covers(deletes.then_some(Permission::Destroy))?;
+        self.plan_or_begin(false, EXPORT, about, &request(&settings))
     }
 
     /// What is wrong is told at once, and not by a job that fails.
@@ -314,6 +322,19 @@ impl Daemon {
         }
         let id = self.jobs.submit(kind, label, request)?;
         Ok(json!(self.job_show(&id.to_string())?))
+    }
+}
+
+/// What is asked for, and the settings for what is not.
+fn filled(asked: &ExportCartridge, otherwise: ExportRequest) -> ExportRequest {
+    ExportRequest {
+        remote: asked.remote.clone().or(otherwise.remote),
+        key: asked.key.clone().or(otherwise.key),
+        sign_with: asked.sign_with.clone().or(otherwise.sign_with),
+        chunk_bytes: asked.chunk_size_bytes.or(otherwise.chunk_bytes),
+        compress: asked.compress.clone().or(otherwise.compress),
+        verify: asked.verify.clone().or(otherwise.verify),
+        ..otherwise
     }
 }
 

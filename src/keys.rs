@@ -257,12 +257,13 @@ impl Keys {
         }
     }
 
-    /// The public parts of RSA keys whose names stand in a text, with commas between them.
+    /// The public parts of RSA keys whose names stand in a text, with commas between them and nothing else: blanks would push a
+    /// name out of sight of who reads the list.
     ///
     /// # Errors
     /// As [`Self::public`], of the first that is refused.
     pub fn publics(&self, names: &str) -> Result<Vec<PublicKey>, KeyRefused> {
-        names.split(',').map(|name| self.public(name.trim())).collect()
+        names.split(',').map(|name| self.public(name)).collect()
     }
 
     /// An RSA key with its private part.

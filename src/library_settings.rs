@@ -13,6 +13,7 @@ use vtl_migrate::{CHUNK_SIZES, ExportRequest, MAX_RECIPIENTS, SpareRequest};
 use vtl_types::{ByteCount, Label, LabelTemplate, LibraryName};
 
 use crate::given_name::GivenName;
+pub(crate) use requests::of_export;
 
 /// What values a key takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -55,6 +55,8 @@ pub struct Remotes {
     retry_on: RwLock<Vec<u8>>,
     /// Flags of rclone that the configuration allows beside the harmless ones.
     allowed_flags: RwLock<Vec<String>>,
+    /// Files with secrets of the configuration.
+    secrets: RwLock<Vec<PathBuf>>,
     plans: Plans,
     meters: RemoteMeters,
 }
@@ -185,6 +187,7 @@ impl Remotes {
             runtime: OnceLock::new(),
             retry_on: RwLock::new(DEFAULT_RETRY_EXIT_CODES.to_vec()),
             allowed_flags: RwLock::default(),
+            secrets: RwLock::default(),
             plans: Plans::default(),
             meters: RemoteMeters::default(),
         })
@@ -198,6 +201,19 @@ impl Remotes {
     /// Remotes that are defined or opened from now on may have these flags of rclone, too.
     pub fn allow_flags(&self, names: &[String]) {
         *self.allowed_flags.write().unwrap_or_else(PoisonError::into_inner) = names.to_vec();
+    }
+
+    /// Remotes that are defined or opened from now on send none of these files anywhere.
+    pub fn keep_here(&self, secrets: &[PathBuf]) {
+        *self.secrets.write().unwrap_or_else(PoisonError::into_inner) = secrets.to_vec();
+    }
+
+    /// Files with secrets of the configuration, and those with keys of pools.
+    fn secrets(&self) -> Result<Vec<PathBuf>, RemoteRefused> {
+        let pools = self.read(|tx| Ok(crate::pools::rows::all(tx)?))?;
+        let keys = pools.into_iter().flat_map(|pool| [pool.key, pool.next_key]).flatten();
+        let configured = self.secrets.read().unwrap_or_else(PoisonError::into_inner).clone();
+        Ok(configured.into_iter().chain(keys.map(|key| PathBuf::from(key.file))).collect())
     }
 
     /// Whether there is a remote of this name, usable or not.
@@ -249,7 +265,7 @@ impl Remotes {
 
     fn connect(&self, name: &GivenName, definition: &Definition) -> Result<Arc<dyn Remote>, RemoteRefused> {
         let name = name.to_string();
-        let definition = definition.with_files(&self.state)?;
+        let definition = definition.with_files(&self.state, &self.secrets()?)?;
         Ok(match &definition {
             Definition::Folder { path } => {
                 self.refuse_own(path)?;

@@ -6,7 +6,8 @@ use vtl_audit::{Entry, EntryKind, Filter};
 use vtl_auth::{Approval, Asked, OidcUser, Principal};
 
 use super::caller::asker;
-use super::{Access, Caller, Who, now, redacted};
+use super::trail::without_secrets;
+use super::{Access, Caller, Who, now};
 use crate::api::field;
 use crate::clock::rfc3339;
 use crate::daemon::lock;
@@ -24,7 +25,7 @@ fn shown(one: &Approval) -> ApprovalInfo {
         state: one.state.word().to_owned(),
         method: one.asked.method.clone(),
         path: one.asked.path.clone(),
-        body: redacted("", &body).get("body").cloned().unwrap_or(Value::Null),
+        body: without_secrets(&body),
         permission: one.asked.permission.clone(),
         asked_by: one.asked.by.clone(),
         asked: rfc3339(one.asked_s),

@@ -213,6 +213,12 @@ impl Access {
         self.by(shown, from, Presence::Unattended).is_ok_and(|caller| caller.may(Permission::Read))
     }
 
+    /// Whether who came with a cookie was not logged out since. Asked while the inventory is held, with which sessions of a
+    /// user end.
+    pub(super) fn is_still_in(&self, caller: &Caller) -> bool {
+        caller.session.as_ref().is_none_or(|session| lock(&self.sessions).is_open(session))
+    }
+
     /// Whose session this cookie opens.
     fn by_cookie(&self, text: &str, from: IpAddr, presence: Presence) -> Result<Caller, ApiError> {
         let cookie = super::bearer(text, Kind::Session).ok_or_else(nobody)?;

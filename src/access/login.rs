@@ -19,9 +19,21 @@ pub(crate) struct LoggedIn {
     pub(crate) state: SessionState,
 }
 
-/// Who it is, what he may do, and by which token.
-type Proved = (Who, Roles, Option<String>);
+/// Who it is, what he may do, and what he has shown.
+type Proved = (Who, Roles, Proof);
 
+/// With what somebody has shown who he is.
+enum Proof {
+    /// What was kept of his password when he was looked at.
+    Password(Hashed),
+    /// A token with this id.
+    Token(String),
+    /// The token of the state folder.
+    Root,
+}
+
+/// What is done, in the log.
+const LOG_IN: &str = "log in";
 /// Whoever tries a token, in the log.
 const TOKEN: &str = "token";
 /// Whoever tries a name that no user has, in the log: what was typed there may be a password.
@@ -94,11 +106,35 @@ impl Access {
                 return Err(error.about(misfit(ask)));
             }
         };
-        let who = outcome.as_ref().map_or(tried, |(who, ..)| who.text());
-        self.note_login("log in", (&who, Value::Null), from, outcome.as_ref().map(|_| ()))?;
-        let (who, roles, token) = outcome?;
-        self.log_out(before);
-        Ok(self.open_session((&who, roles), token, from))
+        let name = outcome.as_ref().map_or(tried, |(who, ..)| who.text());
+        self.note_login(LOG_IN, (&name, Value::Null), from, outcome.as_ref().map(|_| ()))?;
+        self.admit(outcome?, from, before).inspect_err(|error| {
+            self.note_login_undone(LOG_IN, (&name, Value::Null), from, error);
+        })
+    }
+
+    /// A session for who has shown who he is. A password is looked at once more while the inventory is held: with another one his
+    /// sessions have ended, and this one would not.
+    fn admit(
+        &self,
+        (who, roles, proof): Proved,
+        from: IpAddr,
+        before: Option<&str>,
+    ) -> Result<LoggedIn, ApiError> {
+        let open = |roles, token| {
+            self.log_out(before);
+            self.open_session((&who, roles), token, from)
+        };
+        match (proof, who.user()) {
+            (Proof::Password(seen), Some(name)) => self.read(|tx| {
+                let user = vtl_auth::user_with(tx, name, &seen)?;
+                Ok(open(user.roles, None))
+            }),
+            // With its token a session ends by itself.
+            (Proof::Token(id), _) => Ok(open(roles, Some(id))),
+            (Proof::Root, _) => Ok(open(roles, None)),
+            (Proof::Password(_), None) => Err(not_in()),
+        }
     }
 
     /// The name of a user as the log may have it.
@@ -148,19 +184,20 @@ impl Access {
                 None => vtl_auth::verify_nobody(&password),
             };
             let known = known.filter(|known| is_right && !known.locked).ok_or_else(not_in)?;
-            Ok((Who::User(known.name), known.roles, None))
+            let seen = known.password.ok_or_else(not_in)?;
+            Ok((Who::User(known.name), known.roles, Proof::Password(seen)))
         })
     }
 
     /// Nobody waits here: 256 random bits are not guessed, and each attempt is one look-up.
     fn with_token(&self, text: &str) -> Result<Proved, ApiError> {
         if self.is_root(text) {
-            return Ok((Who::Root, Roles::ALL, None));
+            return Ok((Who::Root, Roles::ALL, Proof::Root));
         }
         let given = bearer(text, Kind::Token).ok_or_else(not_in)?;
         match self.by_token(&given)? {
             // A program's token opens no session: nobody sits there.
-            Some((who @ Who::User(_), roles, _)) => Ok((who, roles, Some(given.id))),
+            Some((who @ Who::User(_), roles, _)) => Ok((who, roles, Proof::Token(given.id))),
             _ => Err(not_in()),
         }
     }
@@ -268,6 +305,25 @@ mod tests {
                 ["login", "ann", "set up", "ok"],
             ]
         );
+        daemon.stop();
+    }
+
+    #[test]
+    fn a_log_in_with_a_password_that_is_changed_meanwhile_opens_no_session() {
+        let folder = tempfile::tempdir().unwrap();
+        let daemon = open(folder.path(), &[]);
+        daemon.access.set_up(&first(&daemon), here()).map(drop).unwrap();
+        let prove = |password: &str| daemon.access.with_password("ann", password, here());
+        let proved = prove(PASSWORD).unwrap();
+        let root = daemon.access.by_bearer(&daemon.state.token().unwrap(), here()).unwrap();
+        let ask = vtl_api::SetPassword { current: None, password: "made-up password two".to_owned() };
+        daemon.access.user_set_password(&root, "ann", &ask, false).unwrap();
+        let refused = daemon.access.admit(proved, here(), None).map(drop).unwrap_err();
+        assert_eq!(refused.code, ErrorCode::Unauthorized);
+        assert_eq!(lock(&daemon.access.sessions).len(), 0);
+        let proved = prove("made-up password two").unwrap();
+        daemon.access.admit(proved, here(), None).map(drop).unwrap();
+        assert_eq!(lock(&daemon.access.sessions).len(), 1);
         daemon.stop();
     }
 

@@ -19,7 +19,7 @@ use subtle::ConstantTimeEq;
 use tokio::sync::Semaphore;
 use vtl_api::{ApiError, ErrorCode, Problem};
 use vtl_audit::AuditLog;
-use vtl_auth::{AuthError, Bearer, Kind, Moment, Sessions, Setup, Throttle};
+use vtl_auth::{AuthError, Bearer, Kind, Moment, Sessions, Setup, Throttle, UserName};
 use vtl_durable::RealDisk;
 use zeroize::Zeroizing;
 
@@ -115,6 +115,21 @@ impl Access {
     ) -> Result<T, ApiError> {
         self.meta.with(|meta| meta.transaction(work)).map_err(|error| refused(&error))
     }
+
+    /// A change after which a user is logged out everywhere. The inventory is held over both: whoever opens a session or makes a
+    /// token has looked at the user and done it before, and that ends here, or looks after it, and finds another user.
+    fn change_and_log_out(
+        &self,
+        name: &UserName,
+        work: impl FnOnce(&mut vtl_meta::Tx<'_>) -> Result<(), AuthError>,
+    ) -> Result<(), ApiError> {
+        let changed = self.meta.with(|meta| {
+            meta.transaction(work)?;
+            lock(&self.sessions).close_of(name);
+            Ok::<(), AuthError>(())
+        });
+        changed.map_err(|error| refused(&error))
+    }
 }
 
 /// By both clocks.
@@ -162,6 +177,7 @@ fn refused(error: &AuthError) -> ApiError {
         AuthError::TokenExists(_) => (ErrorCode::Exists, "choose another name, or see vtl token ls"),
         AuthError::BadToken { what, .. } => (ErrorCode::Invalid, of_token(what)),
         AuthError::WeakPassword(_) => (ErrorCode::Invalid, "take a longer one; length is what counts"),
+        AuthError::OtherPassword(_) => (ErrorCode::Unauthorized, "log in with the present password"),
         AuthError::NotGoverned(_) | AuthError::NotToGive(_) => {
             (ErrorCode::Forbidden, "see docs/access.md for who gives which role")
         }

@@ -1,8 +1,8 @@
 //! What each request needs: one table. A route that is not in it is refused, so that no new one is open by mistake.
 
 use serde_json::Value;
-use vtl_api::BASE;
-use vtl_auth::Permission;
+use vtl_api::{ApiError, BASE, ErrorCode};
+use vtl_auth::{Permission, Roles};
 
 /// What a route needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,6 +11,37 @@ pub(crate) enum Need {
     Open,
     /// Somebody who may do this.
     Of(Permission),
+}
+
+/// What the door has asked for before it let a request in: who asks may do all of it, or a second person has said yes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Granted(Vec<Permission>);
+
+impl Granted {
+    pub(crate) fn new(needs: &[Permission]) -> Self {
+        Self(needs.to_vec())
+    }
+
+    /// From words with a space between them, as they are kept with a request that waits.
+    pub(crate) fn of_words(words: &str) -> Self {
+        let is_named = |one: &Permission| words.split(' ').any(|word| word == one.word());
+        Self(Roles::ALL.permissions().filter(is_named).collect())
+    }
+
+    /// For who looks again under the lock of changes: between the door and the change others may have changed what it needs.
+    ///
+    /// # Errors
+    /// It needs now what nobody has asked for.
+    pub(crate) fn covers(&self, need: Option<Permission>) -> Result<(), ApiError> {
+        match need {
+            Some(need) if !self.0.contains(&need) => Err(ApiError::new(
+                ErrorCode::Conflict,
+                format!("the settings have changed meanwhile: this needs '{}' now", need.word()),
+                "look at them, and send it again",
+            )),
+            _ => Ok(()),
+        }
+    }
 }
 
 const READ: Need = Need::Of(Permission::Read);
@@ -180,6 +211,19 @@ mod tests {
     use vtl_auth::Role;
 
     use super::*;
+
+    #[test]
+    fn what_was_granted_is_what_was_asked_for_and_what_it_needs_beside_is_a_conflict() {
+        let granted = Granted::of_words("configure destroy");
+        assert_eq!(granted, Granted::new(&[Permission::Configure, Permission::Destroy]));
+        assert_eq!(granted.covers(Some(Permission::Destroy)), Ok(()));
+        assert_eq!(Granted::default().covers(None), Ok(()));
+        for granted in [granted, Granted::default()] {
+            let refused = granted.covers(Some(Permission::ExportKeys)).unwrap_err();
+            assert_eq!(refused.code, ErrorCode::Conflict);
+            assert!(refused.message.contains("'export-keys'"), "{refused:?}");
+        }
+    }
 
     #[test]
     fn no_route_stands_twice_and_what_only_reads_needs_no_right_to_change() {

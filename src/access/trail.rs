@@ -186,18 +186,18 @@ fn cut(text: &str) -> String {
 pub(crate) fn redacted(path: &str, body: &Value) -> Value {
     let mut detail = json!({ "path": cut(path) });
     if !body.is_null() {
-        let body = shown(body);
+        let body = short(&without_secrets(body));
         let fits = body.to_string().len() <= MOST_DETAIL;
         detail["body"] = if fits { body } else { Value::from(HIDDEN) };
     }
     detail
 }
 
-fn shown(value: &Value) -> Value {
+/// A body to its end, for who decides about it: what could be a secret is hidden, and nothing is cut.
+pub(super) fn without_secrets(value: &Value) -> Value {
     match value {
-        Value::String(text) => Value::from(cut(text)),
-        Value::Array(all) => all.iter().take(MOST_PARTS).map(shown).collect(),
-        Value::Object(fields) => fields.iter().take(MOST_PARTS).map(field).collect::<Map<_, _>>().into(),
+        Value::Array(all) => all.iter().map(without_secrets).collect(),
+        Value::Object(fields) => fields.iter().map(field).collect::<Map<_, _>>().into(),
         other => other.clone(),
     }
 }
@@ -205,7 +205,20 @@ fn shown(value: &Value) -> Value {
 fn field((name, value): (&String, &Value)) -> (String, Value) {
     // Settings of a library are named as the configuration's keys, which are checked before they are used.
     let is_shown = SHOWN.contains(&name.as_str()) || name.starts_with("migrate.");
-    (cut(name), if is_shown { shown(value) } else { Value::from(HIDDEN) })
+    (name.clone(), if is_shown { without_secrets(value) } else { Value::from(HIDDEN) })
+}
+
+/// The same for a line of the log.
+fn short(value: &Value) -> Value {
+    match value {
+        Value::String(text) => Value::from(cut(text)),
+        Value::Array(all) => all.iter().take(MOST_PARTS).map(short).collect(),
+        Value::Object(fields) => {
+            let part = |(name, value): (&String, &Value)| (cut(name), short(value));
+            fields.iter().take(MOST_PARTS).map(part).collect::<Map<_, _>>().into()
+        }
+        other => other.clone(),
+    }
 }
 
 impl Access {
@@ -387,6 +400,17 @@ mod tests {
             })
         );
         assert!(!detail.to_string().contains("made-up"));
+    }
+
+    #[test]
+    fn who_decides_about_a_body_sees_it_to_its_end_and_no_secret() {
+        let keys = format!("off-site,{}evil", " ".repeat(300));
+        let many: Vec<_> = (0..100).map(|n| format!("VTL{n:03}L8")).collect();
+        let body =
+            json!({ "key": keys, "label": many, "settings": { "migrate.key": keys }, "secret": "made-up" });
+        let told = without_secrets(&body);
+        assert_eq!((&told["key"], &told["label"]), (&body["key"], &body["label"]));
+        assert_eq!((&told["settings"], &told["secret"]), (&body["settings"], &json!("***")));
     }
 
     #[test]

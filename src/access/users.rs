@@ -3,8 +3,13 @@
 use vtl_api::{
     AddUser, ApiError, CreateToken, Done, ErrorCode, NewTokenInfo, SetPassword, SetUser, TokenInfo, UserInfo,
 };
-use vtl_auth::{Attempt, Bearer, Kind, NewToken, Permission, Principal, Role, Roles, Token, User, UserName};
+use vtl_auth::{
+    Attempt, AuthError, Bearer, Hashed, Kind, NewToken, Permission, Principal, Role, Roles, Token, User,
+    UserName,
+};
+use vtl_meta::Tx;
 
+use super::caller::nobody;
 use super::login::{hashed, secret, user_name};
 use super::{Access, Caller, Who, now};
 use crate::api::field;
@@ -102,7 +107,7 @@ impl Access {
     pub(crate) fn user_show(&self, name: &str) -> Answer<UserInfo> {
         let name = user_name(name)?;
         let found = self.read(|tx| vtl_auth::user(tx, &name))?;
-        found.as_ref().map(shown).ok_or_else(|| super::refused(&vtl_auth::AuthError::UnknownUser(name)))
+        found.as_ref().map(shown).ok_or_else(|| super::refused(&AuthError::UnknownUser(name)))
     }
 
     /// `two_persons`: the rule is on.
@@ -128,14 +133,15 @@ impl Access {
         let roles = field("roles", ask.roles.as_deref().map(roles_of).transpose())?;
         let raises = roles.is_some_and(|roles| roles.has(Role::SecurityOfficer)) || ask.locked == Some(false);
         let by = raising(by, two_persons && raises);
-        self.change(|tx| {
+        let change = |tx: &mut Tx<'_>| {
             roles.map(|roles| vtl_auth::set_roles(tx, by, &name, roles)).transpose()?;
             ask.locked.map(|locked| vtl_auth::set_locked(tx, by, &name, locked)).transpose()?;
-            Ok(())
-        })?;
-        if ask.locked == Some(true) {
-            lock(&self.sessions).close_of(&name);
-        }
+            Ok::<(), AuthError>(())
+        };
+        match ask.locked {
+            Some(true) => self.change_and_log_out(&name, change),
+            _ => self.change(change),
+        }?;
         Ok(done(format!("user {name} is changed"), name.as_str()))
     }
 
@@ -148,42 +154,48 @@ impl Access {
     ) -> Answer<Done> {
         let (by, name) = (raising(by(caller)?, two_persons), user_name(name)?);
         let is_own = by.0 == Some(&name);
-        if is_own {
-            self.is_current(&name, ask.current.as_deref().unwrap_or_default(), caller)?;
-        } else if !caller.may(Permission::ManageUsers) {
+        if !is_own && !caller.may(Permission::ManageUsers) {
             let why = "you may change your own password only";
             return Err(ApiError::new(ErrorCode::Forbidden, why, "ask an administrator"));
         }
+        let current = ask.current.as_deref().unwrap_or_default();
+        let seen = is_own.then(|| self.current(&name, current, caller)).transpose()?;
         let password = hashed(&name, &ask.password)?;
-        self.change(|tx| vtl_auth::set_password(tx, by, &name, password))?;
-        lock(&self.sessions).close_of(&name);
+        self.set_password(by, (&name, seen.as_ref()), password)?;
         Ok(done(
             format!("user {name} has another password, is logged out everywhere, and has no tokens any more"),
             name.as_str(),
         ))
     }
 
-    /// A page that somebody left open must not give him away.
-    fn is_current(&self, name: &UserName, current: &str, caller: &Caller) -> Answer<()> {
+    /// `seen`: the password that he has shown who changes his own; if another has changed it meanwhile, that counts.
+    fn set_password(
+        &self,
+        by: By<'_>,
+        (name, seen): (&UserName, Option<&Hashed>),
+        password: Hashed,
+    ) -> Answer<()> {
+        self.change_and_log_out(name, |tx| {
+            seen.map(|seen| vtl_auth::user_with(tx, name, seen)).transpose()?;
+            vtl_auth::set_password(tx, by, name, password)
+        })
+    }
+
+    /// What is kept of the present password, when it is this. A page that somebody left open must not give him away.
+    fn current(&self, name: &UserName, current: &str, caller: &Caller) -> Answer<Hashed> {
         self.patiently(&Attempt::new(name.as_str(), caller.from), || {
             let user = self.read(|tx| vtl_auth::user(tx, name))?;
-            let kept = user.and_then(|user| user.password);
-            match kept.is_some_and(|kept| kept.is(&secret(current))) {
-                true => Ok(()),
-                false => Err(ApiError::new(
-                    ErrorCode::Forbidden,
-                    "the present password is missing or wrong",
-                    "send it as current",
-                )
-                .about("current")),
-            }
+            let kept = user.and_then(|user| user.password).filter(|kept| kept.is(&secret(current)));
+            kept.ok_or_else(|| {
+                let why = "the present password is missing or wrong";
+                ApiError::new(ErrorCode::Forbidden, why, "send it as current").about("current")
+            })
         })
     }
 
     pub(crate) fn user_remove(&self, caller: &Caller, name: &str) -> Answer<Done> {
         let (by, name) = (by(caller)?, user_name(name)?);
-        self.change(|tx| vtl_auth::remove_user(tx, by, &name))?;
-        lock(&self.sessions).close_of(&name);
+        self.change_and_log_out(&name, |tx| vtl_auth::remove_user(tx, by, &name))?;
         Ok(done(format!("user {name} is removed, and so are the user's tokens"), name.as_str()))
     }
 
@@ -227,11 +239,16 @@ impl Access {
         };
         let bearer = Bearer::new(Kind::Token, &crate::random::fill);
         let new = NewToken { name: &ask.name, user, roles, expires_s };
-        let token = self.change(|tx| vtl_auth::create_token(tx, caller.roles, &new, &bearer, now_s));
+        // Who was logged out since the door let him in, such as by another password, has no token that outlives that.
+        let token = self.change(|tx| match self.is_still_in(caller) {
+            true => vtl_auth::create_token(tx, caller.roles, &new, &bearer, now_s).map(Some),
+            false => Ok(None),
+        });
         let token = token.map_err(|error| match error.field.as_deref() {
             Some("roles") if ask.role.is_some() => error.about("role"),
             _ => error,
         })?;
+        let token = token.ok_or_else(nobody)?;
         Ok(NewTokenInfo { info: token_row(&token), token: bearer.expose().to_string() })
     }
 
@@ -244,5 +261,71 @@ impl Access {
         };
         let found = self.change(|tx| vtl_auth::revoke_token(tx, (&who, caller.roles), id))?;
         Ok(done(format!("token {} opens nothing any more", found.name), id))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::access::{Presence, Shown};
+    use crate::daemon::Daemon;
+    use crate::daemon::tests::open;
+
+    const PASSWORD: &str = "made-up password one";
+    const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
+    fn root(daemon: &Daemon) -> Caller {
+        daemon.access.by_bearer(&daemon.state.token().unwrap(), HERE).unwrap()
+    }
+
+    /// Ann, as the door has let her in with her cookie.
+    fn ann(daemon: &Daemon) -> Caller {
+        let ask = json!({ "name": "ann", "password": PASSWORD, "roles": ["administrator"] });
+        daemon.access.user_add(&root(daemon), &serde_json::from_value(ask).unwrap(), false).unwrap();
+        let ask = json!({ "user": "ann", "password": PASSWORD });
+        let session = daemon.access.log_in(&serde_json::from_value(ask).unwrap(), HERE, None).unwrap();
+        daemon.access.by(&Shown::Cookie(session.cookie), HERE, Presence::Attended).unwrap()
+    }
+
+    fn reset(daemon: &Daemon) {
+        let ask = json!({ "password": "made-up password two" });
+        let ask = serde_json::from_value(ask).unwrap();
+        daemon.access.user_set_password(&root(daemon), "ann", &ask, false).unwrap();
+    }
+
+    #[test]
+    fn who_is_logged_out_after_the_door_has_let_him_in_makes_no_token_any_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let daemon = open(folder.path(), &[]);
+        let ann = ann(&daemon);
+        let make = |name: &str| {
+            let ask = serde_json::from_value(json!({ "name": name })).unwrap();
+            daemon.access.token_create(&ann, &ask).map(drop)
+        };
+        make("before").unwrap();
+        reset(&daemon);
+        assert_eq!(make("after").unwrap_err().code, ErrorCode::Unauthorized);
+        assert!(daemon.access.token_list(&root(&daemon)).unwrap().is_empty());
+        daemon.stop();
+    }
+
+    #[test]
+    fn a_password_that_another_sets_while_its_user_changes_it_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let daemon = open(folder.path(), &[]);
+        let ann = ann(&daemon);
+        let access = &daemon.access;
+        let name: UserName = "ann".parse().unwrap();
+        let seen = access.current(&name, PASSWORD, &ann).unwrap();
+        reset(&daemon);
+        let third = hashed(&name, "made-up password three").unwrap();
+        let refused = access.set_password(by(&ann).unwrap(), (&name, Some(&seen)), third).unwrap_err();
+        assert_eq!(refused.code, ErrorCode::Unauthorized);
+        assert!(access.current(&name, "made-up password two", &ann).is_ok());
+        daemon.stop();
     }
 }

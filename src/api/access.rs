@@ -26,6 +26,7 @@ use super::cookie::SESSION;
 use super::reading::{self, body};
 use super::route::{Nothing, Route, elsewhere};
 use super::{error_response, once};
+use crate::access::rules::Granted;
 use crate::access::{Caller, LoggedIn};
 use crate::daemon::{Daemon, internal};
 
@@ -363,6 +364,7 @@ async fn perform(
         .header(header::CONTENT_TYPE, "application/json")
         // Whose key it is: the door is behind it, so this opens nothing.
         .header(header::AUTHORIZATION, format!("asked by {}", asked.by))
+        .extension(Granted::of_words(&asked.needs))
         .extension(caller)
         .extension(peer)
         .body(Body::from(asked.body.clone()))

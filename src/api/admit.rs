@@ -24,7 +24,7 @@ use zeroize::Zeroizing;
 use super::call::{no_text, whole_body};
 use super::cookie::SESSION;
 use super::{error_response, once};
-use crate::access::rules::{Need, need, need_of_fields, only_reads};
+use crate::access::rules::{Granted, Need, need, need_of_fields, only_reads};
 use crate::access::{Caller, Presence, Shown, redacted};
 use crate::daemon::{Daemon, internal};
 
@@ -138,7 +138,7 @@ impl Guard {
         let detail = redacted(&knock.path, &body);
         let mut needs = vec![permission];
         needs.extend(need_of_fields(&knock.method, knock.route.as_deref().unwrap_or_default(), &body));
-        needs.extend(self.need_of_settings(&knock, &mut head, &body).await?);
+        needs.extend(self.need_of_now(&knock, &mut head, &body).await?);
         if let Some(refused) = needs.iter().find_map(|need| may(&caller, *need).err()) {
             let what = knock.what.clone();
             let note = move |daemon: &Daemon| {
@@ -156,6 +156,7 @@ impl Guard {
                 Err(refused) => error_response(&refused),
             },
             None => {
+                head.extensions.insert(Granted::new(&needs));
                 head.extensions.insert(caller);
                 next.run(Request::from_parts(head, Body::from(bytes))).await
             }
@@ -165,8 +166,9 @@ impl Guard {
         Ok(answer)
     }
 
-    /// What a library is set to may delete cartridges as well as a request does.
-    async fn need_of_settings(
+    /// What a library is set to may delete cartridges as well as a request does, and a job that is tried again does what it was
+    /// asked for once. Both can change until it is done: the operation looks again.
+    async fn need_of_now(
         &self,
         knock: &Knock,
         head: &mut Parts,
@@ -177,8 +179,14 @@ impl Guard {
         let (Some(route), Some(name)) = (knock.route.as_deref(), name) else { return Ok(None) };
         let route = route.strip_prefix(BASE).unwrap_or(route).to_owned();
         let (method, body) = (knock.method.clone(), body.clone());
-        let deletes = self.off(move |daemon| daemon.would_delete(&method, &route, &name, &body)).await?;
-        Ok(deletes.then_some(Permission::Destroy))
+        self.off(move |daemon| match (method.as_str(), route.as_str()) {
+            ("POST", "/jobs/{id}/retry") => daemon.need_of_retry(&name),
+            _ => {
+                let deletes = daemon.would_delete(&method, &route, &name, &body)?;
+                Ok(deletes.then_some(Permission::Destroy))
+            }
+        })
+        .await
     }
 
     /// A plan changes nothing, and needs nobody's yes.

@@ -20,6 +20,7 @@ use super::route::{Answered, Asked, Does, Route};
 use super::tag::Tag;
 use super::things::Things;
 use super::{BODY_LIMIT, error_response, page, reading, stream, thing_of};
+use crate::access::rules::Granted;
 use crate::daemon::{Daemon, internal, invalid};
 
 /// A body must have arrived by then.
@@ -99,8 +100,9 @@ impl Api {
             let pass = pass.ok_or_else(|| internal("a stream was not let in by the door"))?;
             return stream::open(&self.daemon.events, &query, &head.headers, pass);
         }
+        let granted = head.extensions.get::<Granted>().cloned().unwrap_or_default();
         let body = if route.is_read() { Bytes::new() } else { read(&head, body, BODY_TIME).await? };
-        let asked = Asked { path, query, body };
+        let asked = Asked { path, query, body, granted };
         let conditions = conditions(route, &head.headers, &asked)?;
         let turn = self.turn(route, &asked.body).await?;
         let worked = tokio::task::spawn_blocking(move || {

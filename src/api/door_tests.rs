@@ -12,11 +12,15 @@ use futures_util::stream;
 use serde_json::{Value, json};
 use tokio::runtime::{Builder, Runtime};
 use tower::ServiceExt as _;
-use vtl_api::{AuditQuery, BASE};
+use vtl_api::{AuditQuery, BASE, ErrorCode};
+use vtl_auth::Permission;
+use vtl_jobs::JobId;
 
 use crate::access::Caller;
+use crate::access::rules::Granted;
 use crate::daemon::Daemon;
 use crate::daemon::tests::open;
+use crate::jobs::Jobs;
 
 const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 pub(super) const PASSWORD: &str = "made-up password";
@@ -197,6 +201,104 @@ fn what_a_program_asked_for_is_done_in_its_name_and_not_when_its_token_is_gone()
     door.daemon.access.token_remove(&root(&door.daemon), &made.info.id).unwrap();
     assert_eq!(door.approve(&later["approval"]).0, StatusCode::FORBIDDEN);
     assert_eq!(door.state_of(&later["approval"]), "pending");
+}
+
+/// A job that was asked for and cancelled.
+fn cancelled(door: &Door, kind: &str, request: &Value) -> JobId {
+    let label = Some("VTL001L8".to_owned());
+    let id = door.daemon.jobs.submit(kind, label, request.to_string()).unwrap();
+    door.daemon.job_cancel(&id.to_string()).unwrap();
+    id
+}
+
+fn retry(door: &Door, who: &str, id: JobId) -> (StatusCode, Value) {
+    door.ask_by(who, ("POST", &format!("/jobs/{id}/retry")), &json!({}), &[])
+}
+
+#[test]
+fn a_prune_or_a_rewrap_that_is_tried_again_needs_what_it_took_to_ask_for_it() {
+    let door = with_two_persons();
+    Jobs::open(&door.daemon);
+    add_user(&door.daemon, "oli", "operator");
+    add_user(&door.daemon, "both", "operator");
+    set_user(&door.daemon, "both", json!({ "roles": ["operator", "security-officer"] }));
+    let folder = "VTL001L8-20261126_031500";
+    let prune = json!({ "remote": "r", "folder": folder, "confirm": folder });
+    let rewrap = json!({ "remote": "r", "folder": folder, "key": "k" });
+    for (kind, request, need) in [("prune", prune, "destroy"), ("rewrap", rewrap, "export-keys")] {
+        let id = cancelled(&door, kind, &request);
+        let (status, answer) = retry(&door, "oli", id);
+        assert_eq!(status, StatusCode::FORBIDDEN, "{kind}: {answer}");
+        assert!(answer["message"].as_str().unwrap().contains(&format!("'{need}'")), "{answer}");
+        let (status, waits) = retry(&door, "both", id);
+        assert_eq!(status, StatusCode::ACCEPTED, "{kind}: {waits}");
+        let (status, made) = door.approve(&waits["approval"]);
+        assert!(status.is_success() && made["kind"] == kind, "{made}");
+    }
+    let verify = cancelled(&door, "verify", &json!({ "remote": "r", "folder": folder }));
+    assert!(retry(&door, "oli", verify).0.is_success(), "an operator asks for that by himself");
+    assert_eq!(retry(&door, "oli", JobId(4096)).0, StatusCode::NOT_FOUND);
+}
+
+/// Sets what becomes of exports of `lib0`, in the name of somebody with these permissions.
+fn set_exports(door: &Door, settings: Value, may: &[Permission]) -> Result<(), ErrorCode> {
+    let request = serde_json::from_value(json!({ "settings": settings })).unwrap();
+    door.daemon.library_set("lib0", &request, &Granted::new(may)).map(drop).map_err(|error| error.code)
+}
+
+/// Remotes `safe` and `mine`; `lib0` exports to the first one, and deletes then.
+fn deleting(door: &Door, place: &std::path::Path) {
+    Jobs::open(&door.daemon);
+    for name in ["safe", "mine"] {
+        let path = place.join(name);
+        std::fs::create_dir(&path).unwrap();
+        let request = json!({ "name": name, "type": "folder", "path": path });
+        door.daemon.remote_create(&serde_json::from_value(request).unwrap()).unwrap();
+    }
+    let settings = json!({ "migrate.remote": "safe", "migrate.delete_after_export": "true" });
+    set_exports(door, settings, &[Permission::Destroy]).unwrap();
+}
+
+#[test]
+fn an_export_that_deletes_is_tried_again_by_an_operator_while_the_library_says_the_same_and_not_after_that() {
+    let (place, door) = (tempfile::tempdir().unwrap(), Door::open(&[]));
+    deleting(&door, place.path());
+    add_user(&door.daemon, "oli", "operator");
+    let asked =
+        |remote: &str, gone: bool| json!({ "remote": remote, "key": "none", "delete_after_export": gone });
+    let [first, second] = [(); 2].map(|()| cancelled(&door, "export", &asked("safe", true)));
+    let elsewhere = cancelled(&door, "export", &asked("mine", true));
+    let keeps = cancelled(&door, "export", &asked("mine", false));
+    let (status, answer) = retry(&door, "oli", first);
+    assert!(status.is_success(), "{answer}");
+    assert_eq!(retry(&door, "oli", elsewhere).0, StatusCode::FORBIDDEN, "another copy");
+    assert!(retry(&door, "oli", keeps).0.is_success());
+    set_exports(&door, json!({ "migrate.delete_after_export": "false" }), &[]).unwrap();
+    assert_eq!(retry(&door, "oli", second).0, StatusCode::FORBIDDEN);
+    // Let in before the settings were changed, and done after it.
+    let late = door.daemon.job_retry(&second.to_string(), &Granted::default()).unwrap_err();
+    assert_eq!(late.code, ErrorCode::Conflict);
+}
+
+#[test]
+fn what_would_delete_by_the_settings_of_now_is_not_done_when_the_door_has_not_asked_for_that() {
+    let (place, door) = (tempfile::tempdir().unwrap(), Door::open(&[]));
+    deleting(&door, place.path());
+    let on = || json!({ "migrate.delete_after_export": "true" });
+    set_exports(&door, on(), &[]).unwrap();
+    let export = |remote: &str, may: &[Permission]| {
+        let request = serde_json::from_value(json!({ "remote": remote })).unwrap();
+        let made = door.daemon.cartridge_export("VTL001L8", &request, &Granted::new(may));
+        made.map(drop).map_err(|error| error.code)
+    };
+    assert_eq!(export("mine", &[]), Err(ErrorCode::Conflict));
+    assert_eq!(export("safe", &[]), Ok(()));
+    assert_eq!(export("mine", &[Permission::Destroy]), Ok(()));
+    let elsewhere = json!({ "migrate.delete_after_export": "false", "migrate.remote": "mine" });
+    set_exports(&door, elsewhere, &[]).unwrap();
+    // It was nothing new when the door looked at it.
+    assert_eq!(set_exports(&door, on(), &[]), Err(ErrorCode::Conflict));
+    assert_eq!(export("safe", &[]), Ok(()), "nothing is deleted");
 }
 
 #[test]

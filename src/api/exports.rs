@@ -1,5 +1,6 @@
 //! Requests about exports, imports, and what lies on remotes.
 
+use axum::http::Method;
 use vtl_api::{
     ApiError, ExportCartridge, ExportFolder, FetchExport, ImportCartridge, IngestCartridge, JobDetail,
     ListExports, OneExport, PruneExports, RewrapExport, VerifyExport,
@@ -7,14 +8,17 @@ use vtl_api::{
 
 use super::Planned;
 use super::page::{Page, Wanted};
-use super::route::{Route, get, list, post};
+use super::route::{Route, change_as_granted, get, list, post};
 use crate::daemon::Daemon;
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
-        post("/cartridges/{label}/export", "Export a cartridge", |d, l: String, b: ExportCartridge| {
-            d.cartridge_export(&l, &b)
-        })
+        change_as_granted(
+            Method::POST,
+            "/cartridges/{label}/export",
+            "Export a cartridge",
+            |d, l: String, b: ExportCartridge, granted| d.cartridge_export(&l, &b, granted),
+        )
         .answers::<Planned<JobDetail>>()
         .makes_job()
         .plans_at_a_remote(),

@@ -147,6 +147,7 @@ const ROWS: &[Row] = &[
     ("GET", "/events?types=odd", "", 400, "types"),
     ("POST", "/system/backup", r#"{"file":"here"}"#, 400, "file"),
     ("POST", "/system/backup", r#"{"file":"TMP/word"}"#, 400, "file"),
+    ("POST", "/system/backup", r#"{"file":"STATE/copy.db"}"#, 400, "file"),
     ("POST", "/system/restore", r#"{"file":"here"}"#, 400, "file"),
     ("POST", "/system/restore", r#"{"file":"TMP/word"}"#, 400, "file"),
     ("POST", "/system/rebuild", r#"{}"#, 501, "plan"),

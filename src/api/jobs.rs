@@ -1,10 +1,11 @@
 //! Requests about jobs.
 
+use axum::http::Method;
 use vtl_api::{ApiError, JobInfo, JobOrder, JobState, ListJobs};
 use vtl_jobs::Select;
 
 use super::page::{Cursor, Page, Wanted};
-use super::route::{Nothing, Route, delete, get, list, post};
+use super::route::{Nothing, Route, change_as_granted, delete, get, list, post};
 use crate::daemon::Daemon;
 
 pub(super) fn routes() -> Vec<Route> {
@@ -15,7 +16,12 @@ pub(super) fn routes() -> Vec<Route> {
         post("/jobs/{id}/cancel", "Cancel a job", |d, i: String, _: Nothing| d.job_cancel(&i)),
         post("/jobs/{id}/pause", "Pause a job", |d, i: String, _: Nothing| d.job_pause(&i)),
         post("/jobs/{id}/resume", "Let a job go on", |d, i: String, _: Nothing| d.job_resume(&i)),
-        post("/jobs/{id}/retry", "Try a job again", |d, i: String, _: Nothing| d.job_retry(&i)),
+        change_as_granted(
+            Method::POST,
+            "/jobs/{id}/retry",
+            "Try a job again",
+            |d, i: String, _: Nothing, granted| d.job_retry(&i, granted),
+        ),
     ]
 }
 

@@ -2,18 +2,21 @@
 
 use std::sync::Arc;
 
+use axum::http::Method;
 use vtl_api::{
     ApiError, CreateLibrary, Done, ElementInfo, ErrorCode, LibraryDetail, LibraryInfo, LibraryTarget,
     SetLibrary,
 };
+use vtl_auth::Permission;
 use vtl_library::{Counts, Layout};
 use vtl_meta::Tx;
 use vtl_types::{LibraryName, Place};
 
 use super::pools::set_pool;
-use super::route::{Nothing, Route, delete, field, get, patch, post};
+use super::route::{Nothing, Route, change_as_granted, delete, field, get, post};
 use super::{Answer, done, parse, refused, runtime};
 use crate::SESSIONS_END;
+use crate::access::rules::Granted;
 use crate::daemon::{Daemon, internal, invalid, lock};
 use crate::library::LiveLibrary;
 use crate::target::Target;
@@ -25,9 +28,12 @@ pub(super) fn routes() -> Vec<Route> {
         get("/libraries/{name}", "One library with its elements", |d, n: String, _: Nothing| {
             d.library_show(&n)
         }),
-        patch("/libraries/{name}", "Set settings of a library", |d, n: String, b: SetLibrary| {
-            d.library_set(&n, &b)
-        }),
+        change_as_granted(
+            Method::PATCH,
+            "/libraries/{name}",
+            "Set settings of a library",
+            |d, n: String, b: SetLibrary, granted| d.library_set(&n, &b, granted),
+        ),
         delete("/libraries/{name}", "Remove an empty library", |d, n: String, _: Nothing| {
             d.library_remove(&n)
         }),
@@ -141,9 +147,16 @@ impl Daemon {
         Ok(done(format!("library {name} is on target {target}"), vec![name.to_string()]))
     }
 
-    pub(super) fn library_set(&self, name: &str, request: &SetLibrary) -> Result<Done, ApiError> {
+    pub(super) fn library_set(
+        &self,
+        name: &str,
+        request: &SetLibrary,
+        granted: &Granted,
+    ) -> Result<Done, ApiError> {
         let _one_at_a_time = lock(&self.changes);
         let live = self.live(name)?;
+        let deletes = self.settings_for(Some(&live.name))?.would_delete(&request.settings);
+        granted.covers(deletes.then_some(Permission::Destroy))?;
         let wanted = field("targets", request.targets.as_deref().map(parse_layout).transpose())?;
         let settings = self.set_library_settings(&live.name, &request.settings)?;
         if request.drives.or(request.slots).or(request.mailslots).is_some() {

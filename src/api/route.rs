@@ -11,6 +11,7 @@ use vtl_api::{ApiError, ErrorCode};
 
 use super::page::Page;
 use super::reading;
+use crate::access::rules::Granted;
 use crate::daemon::{Daemon, internal};
 
 /// No parameters, and no body.
@@ -25,6 +26,8 @@ pub(crate) struct Asked {
     pub path: Vec<String>,
     pub query: String,
     pub body: Bytes,
+    /// What the door has asked for.
+    pub granted: Granted,
 }
 
 /// What is answered.
@@ -194,10 +197,26 @@ where
     B: DeserializeOwned + JsonSchema,
     T: Serialize + JsonSchema,
 {
+    change_as_granted(method, path, summary, move |daemon, path, body, _: &Granted| {
+        operation(daemon, path, body)
+    })
+}
+
+/// A change that needs more or less as the settings are: it looks again at what the door has asked for.
+pub(crate) fn change_as_granted<P: FromPath, B, T>(
+    method: Method,
+    path: &'static str,
+    summary: &'static str,
+    operation: impl Fn(&Daemon, P, B, &Granted) -> Result<T, ApiError> + Send + Sync + 'static,
+) -> Route
+where
+    B: DeserializeOwned + JsonSchema,
+    T: Serialize + JsonSchema,
+{
     let does = move |daemon: &Daemon, asked: &Asked| {
         let Nothing {} = reading::query(&asked.query)?;
         let body = reading::body(&asked.body)?;
-        operation(daemon, P::from_path(&asked.path), body).and_then(|answer| whole(&answer))
+        operation(daemon, P::from_path(&asked.path), body, &asked.granted).and_then(|answer| whole(&answer))
     };
     Route::new::<B, T>(method, path, summary, Arc::new(does))
 }

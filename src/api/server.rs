@@ -1,9 +1,10 @@
 //! Connections of the API: how many, and how long each may take over what. What a request is does not matter here, nor what carries the bytes.
 
+use std::collections::HashMap;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -15,14 +16,19 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::Sleep;
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
 
-/// So many connections are served at once; more wait.
+use crate::daemon::lock;
+
+/// So many connections are served at once; more are closed.
 const MOST_CONNECTIONS: usize = 2048;
+/// So many of them are left for who connects on this machine, so that it can be managed while others take all the rest.
+const KEPT_FOR_LOOPBACK: usize = 256;
+/// One other machine has so many of them. What shares an address, such as a proxy, shares them.
+const MOST_FROM_ONE: usize = 256;
 /// A request's head must have arrived by then; a connection without a request ends then, too.
 const HEAD_TIME: Duration = Duration::from_secs(30);
 /// The longest head.
@@ -34,12 +40,16 @@ const NO_SOCKET: Duration = Duration::from_millis(100);
 
 /// Serves until it is dropped, and all its connections with it.
 pub(super) async fn serve(listener: TcpListener, tls: Option<TlsAcceptor>, app: Router) {
-    let room = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    let room = Room::default();
     let mut connections = JoinSet::new();
-    while let Ok(place) = room.clone().acquire_owned().await {
+    loop {
         while connections.try_join_next().is_some() {}
         match listener.accept().await {
             Ok((socket, peer)) => {
+                let Some(place) = room.take(peer.ip()) else {
+                    debug!(%peer, "the API has too many connections, and closes this one");
+                    continue;
+                };
                 let (app, tls) = (app.clone(), tls.clone());
                 connections.spawn(async move {
                     match tls {
@@ -53,6 +63,69 @@ pub(super) async fn serve(listener: TcpListener, tls: Option<TlsAcceptor>, app: 
                 warn!(%error, "the API could not take a connection");
                 tokio::time::sleep(NO_SOCKET).await;
             }
+        }
+    }
+}
+
+/// Where connections come from, as they are counted: who has an address of version 6 has 64 bits of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Whence {
+    Loopback,
+    Four([u8; 4]),
+    Six([u16; 4]),
+}
+
+impl Whence {
+    fn of(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            address if address.is_loopback() => Self::Loopback,
+            IpAddr::V4(address) => Self::Four(address.octets()),
+            IpAddr::V6(address) => {
+                let [a, b, c, d, ..] = address.segments();
+                Self::Six([a, b, c, d])
+            }
+        }
+    }
+}
+
+/// The connections that are served, by where they come from.
+#[derive(Clone, Debug, Default)]
+struct Room(Arc<Mutex<HashMap<Whence, usize>>>);
+
+impl Room {
+    /// A place for one more from there, if it may have one.
+    fn take(&self, address: IpAddr) -> Option<Place> {
+        let from = Whence::of(address);
+        let mut taken = lock(&self.0);
+        let (all, mine) = (taken.values().sum::<usize>(), taken.get(&from).copied().unwrap_or_default());
+        let may = match from {
+            Whence::Loopback => all < MOST_CONNECTIONS,
+            _ => {
+                let local = taken.get(&Whence::Loopback).copied().unwrap_or_default();
+                let kept = KEPT_FOR_LOOPBACK.saturating_sub(local);
+                mine < MOST_FROM_ONE && all.saturating_add(kept) < MOST_CONNECTIONS
+            }
+        };
+        may.then(|| {
+            taken.insert(from, mine.saturating_add(1));
+            Place { room: self.clone(), from }
+        })
+    }
+}
+
+/// A connection that is served.
+#[derive(Debug)]
+struct Place {
+    room: Room,
+    from: Whence,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut taken = lock(&self.room.0);
+        match taken.get_mut(&self.from) {
+            Some(count) if *count > 1 => *count -= 1,
+            _ => drop(taken.remove(&self.from)),
         }
     }
 }
@@ -174,6 +247,33 @@ mod tests {
     const PEER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 1);
     const SOON: Duration = Duration::from_millis(100);
     const NEVER: Duration = Duration::from_secs(3600);
+
+    fn places(room: &Room, address: &str, most: usize) -> Vec<Place> {
+        let address = address.parse().unwrap();
+        (0..most).map_while(|_| room.take(address)).collect()
+    }
+
+    #[test]
+    fn one_machine_does_not_take_all_connections_and_all_others_together_leave_some_for_this_one() {
+        let room = Room::default();
+        let first = places(&room, "192.0.2.1", 3000);
+        assert_eq!(first.len(), 256);
+        assert!(room.take("::ffff:192.0.2.1".parse().unwrap()).is_none(), "the same, written otherwise");
+        let mut six = places(&room, "2001:db8:1:2::1", 200);
+        six.extend(places(&room, "2001:db8:1:2:ffff::9", 3000));
+        assert_eq!(six.len(), 256, "64 bits count");
+        let others: Vec<_> = (2..20).flat_map(|n| places(&room, &format!("192.0.2.{n}"), 3000)).collect();
+        assert_eq!(first.len() + six.len() + others.len(), 2048 - 256);
+        let local = places(&room, "127.0.0.1", 200);
+        assert!(room.take("192.0.2.99".parse().unwrap()).is_none());
+        let rest = places(&room, "::1", 3000);
+        assert_eq!(local.len() + rest.len(), 256);
+        drop((first, six, others));
+        assert_eq!(places(&room, "127.0.0.1", 3000).len(), 2048 - 256, "loopback has no bound of its own");
+        assert_eq!(places(&room, "192.0.2.1", 3000).len(), 256);
+        drop((local, rest));
+        assert!(lock(&room.0).is_empty());
+    }
 
     fn block<T>(future: impl Future<Output = T>) -> T {
         tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(future)

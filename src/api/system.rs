@@ -16,6 +16,7 @@ use super::route::{Nothing, Route, field, get, post};
 use super::{Answer, done, refused};
 use crate::clock::rfc3339;
 use crate::daemon::{Daemon, invalid, not_at};
+use crate::own_files::not_among_ours;
 use crate::pools::SEE_DISK;
 use crate::state::{NotStaged, hexadecimal, stage_restore};
 
@@ -106,9 +107,11 @@ impl Daemon {
         self.reload().map(|message| done(message, Vec::new()))
     }
 
-    /// A copy of the inventory: with it and the store's folder everything is there again.
+    /// A copy of the inventory: with it and the store's folder everything is there again. In the state folder the next start could
+    /// take it for one that is to be put back, which takes another permission.
     pub(super) fn system_backup(&self, request: &BackupFile) -> Answer<Done> {
         let file = absolute(&request.file)?;
+        elsewhere(self.state.path(), file)?;
         self.meta.with(|meta| meta.copy_to(file)).map_err(|error| not_copied(&error))?;
         Ok(done(
             format!("the inventory is copied to {}; the store itself is {}", request.file, self.pool_homes()),
@@ -226,6 +229,14 @@ fn not_staged(error: &NotStaged) -> ApiError {
     }
 }
 
+/// A file that is to be made does not come to lie in the state folder.
+fn elsewhere(state: &Path, file: &Path) -> Answer<()> {
+    not_among_ours(state, file).map_err(|why| {
+        let remedy = "name a file in another folder that vtld may write to, best on another disk";
+        invalid(format!("{}: {why}", file.display()), remedy).about("file")
+    })
+}
+
 /// A file's path: one that is relative would be below whatever folder the server was started in.
 pub(super) fn absolute(file: &str) -> Answer<&Path> {
     let path = Path::new(file);
@@ -245,6 +256,25 @@ mod tests {
     use vtl_conf::ConfError;
 
     use super::*;
+    use crate::daemon::tests::open;
+
+    #[test]
+    fn a_copy_of_the_inventory_in_the_state_folder_is_refused_and_put_back_by_no_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let daemon = open(folder.path(), &[]);
+        let backup = |file: std::path::PathBuf| {
+            let refused = daemon.system_backup(&BackupFile { file: file.display().to_string() });
+            refused.map_err(|error| (error.code, error.field.unwrap_or_default()))
+        };
+        for name in ["inventory.restore", "checkpoint.key", "copy.db", "keys/copy.db"] {
+            let file = daemon.state.path().join(name);
+            let there = file.exists();
+            assert_eq!(backup(file.clone()), Err((ErrorCode::Invalid, "file".to_owned())), "{name}");
+            assert_eq!(file.exists(), there, "{name}");
+        }
+        backup(folder.path().join("copy.db")).unwrap();
+        daemon.stop();
+    }
 
     #[test]
     fn one_error_of_a_configuration_has_its_remedy_apart_and_several_have_theirs_behind_them() {

@@ -392,6 +392,7 @@ mod tests {
     use vtl_store::GcRule;
 
     use super::*;
+    use crate::access::rules::Granted;
     use crate::daemon::tests::open;
 
     const PATIENCE: Duration = Duration::from_secs(300);
@@ -428,7 +429,7 @@ mod tests {
         until(&daemon, second, |job| job.state == State::Cancelled);
         drop(go_on);
         assert!(!other.join().unwrap().unwrap().stopped);
-        daemon.job_retry(&first.to_string()).unwrap();
+        daemon.job_retry(&first.to_string(), &Granted::default()).unwrap();
         assert_eq!(until(&daemon, first, |job| job.state.is_terminal()).state, State::Completed);
         let collected: vtl_api::StoreCollected =
             serde_json::from_str(&daemon.jobs.result(first).unwrap()).unwrap();

@@ -1,11 +1,15 @@
 //! Jobs as the API tells them, and its requests about them.
 
-use vtl_api::{ApiError, JobDetail, JobEvent, JobInfo, JobPlan, JobTask, JobsCleared};
-use vtl_jobs::{JobError, JobId, Manager, Select, Shown};
+use vtl_api::{ApiError, ErrorCode, JobDetail, JobEvent, JobInfo, JobPlan, JobTask, JobsCleared};
+use vtl_auth::Permission;
+use vtl_jobs::{Job, JobError, JobId, Manager, Select, Shown};
+use vtl_migrate::{EXPORT, ExportRequest, PRUNE, REWRAP};
+use vtl_types::Label;
 
 use super::{not_done, refusal};
+use crate::access::rules::Granted;
 use crate::clock::rfc3339;
-use crate::daemon::{Daemon, invalid};
+use crate::daemon::{Daemon, invalid, lock};
 
 impl Daemon {
     /// Some jobs of all.
@@ -45,8 +49,55 @@ impl Daemon {
     }
 
     /// Tries a job again.
-    pub(crate) fn job_retry(&self, id: &str) -> Result<JobDetail, ApiError> {
+    pub(crate) fn job_retry(&self, id: &str, granted: &Granted) -> Result<JobDetail, ApiError> {
+        // What changes settings and remotes comes before, or after, and finds the job.
+        let _one_at_a_time = lock(&self.changes);
+        granted.covers(self.need_of_retry(id)?)?;
         self.on_job(id, Manager::retry)
+    }
+
+    /// What a job needs beside `operate` to be tried again: what it took to ask for it, by its own request and the settings of
+    /// now. It was granted once, and remotes and keys may have other content under the same name since.
+    pub(crate) fn need_of_retry(&self, id: &str) -> Result<Option<Permission>, ApiError> {
+        // What is no job is told by the request itself.
+        let Ok(id) = id.parse::<JobId>() else { return Ok(None) };
+        let job = match self.jobs.manager()?.show(id) {
+            Ok(shown) => shown.job,
+            Err(JobError::Unknown(_)) => return Ok(None),
+            Err(error) => return Err(not_done(Some(id), &error)),
+        };
+        Ok(match job.kind.as_str() {
+            PRUNE => Some(Permission::Destroy),
+            REWRAP => Some(Permission::ExportKeys),
+            EXPORT => self.would_delete_by(&job)?.then_some(Permission::Destroy),
+            _ => None,
+        })
+    }
+
+    /// Whether an export deletes its cartridge where the settings of now do not, or for another copy. What cannot be read, or
+    /// is of a library that is not there, is taken for one that does.
+    fn would_delete_by(&self, job: &Job) -> Result<bool, ApiError> {
+        let Ok(request) = serde_json::from_str::<ExportRequest>(&job.request) else { return Ok(true) };
+        if request.delete_after_export == Some(false) {
+            return Ok(false);
+        }
+        let label =
+            job.label.as_ref().or(request.label.as_ref()).and_then(|label| label.parse::<Label>().ok());
+        let Some(label) = label else { return Ok(true) };
+        let library = match &request.library {
+            Some(name) => name.parse().ok(),
+            None => self.meta.read(|tx| vtl_library::cartridge(tx, label)).ok().and_then(|one| one.library),
+        };
+        match self.settings_for(library.as_ref()) {
+            Ok(settings) => {
+                let now = settings.request(label, None);
+                let is_the_same = now.delete_after_export == Some(true)
+                    && (now.remote, now.key) == (request.remote, request.key);
+                Ok(!is_the_same)
+            }
+            Err(error) if error.code == ErrorCode::NotFound => Ok(true),
+            Err(error) => Err(error),
+        }
     }
 
     /// Forgets jobs that have ended.

@@ -136,7 +136,10 @@ fn a_key_that_signs_is_made_or_imported_and_each_sort_is_refused_where_the_other
     files.mode("sign.pem", 0o600);
     keys.import(&files.path("sign.pem"), "theirs").unwrap();
     assert!(keys.signing("theirs").is_ok(), "the private part joins the public one");
-    assert_eq!(keys.publics("rsa, rsa").unwrap().len(), 2);
+    assert_eq!(keys.publics("rsa,rsa").unwrap().len(), 2);
+    for blank in [" rsa", "rsa ", "rsa, rsa", "rsa,\trsa"] {
+        assert!(said(keys.publics(blank).map(drop)).ends_with("' is no name"), "{blank}");
+    }
     assert!(said(keys.publics("rsa,nobody").map(drop)).contains("no key 'nobody'"));
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
-use vtl_api::{ApiError, ErrorCode, LibrarySetting};
+use vtl_api::{ApiError, ErrorCode, ExportCartridge, LibrarySetting};
 use vtl_conf::Config;
 use vtl_migrate::EXPORT;
 use vtl_types::{Label, LibraryName};
@@ -107,6 +107,15 @@ fn asked(method: &str, route: &str, body: &Value) -> BTreeMap<String, String> {
     }
 }
 
+/// The same of the body of an export that was read.
+pub(crate) fn of_export(asked: &ExportCartridge) -> BTreeMap<String, String> {
+    let values = [&asked.remote, &asked.key];
+    let row = |((_, key), value): ((&str, &str), &Option<String>)| {
+        Some((key.to_owned(), value.clone().filter(|text| !text.is_empty())?))
+    };
+    OF_EXPORT.into_iter().zip(values).filter_map(row).collect()
+}
+
 impl Daemon {
     /// Whether a request would have cartridges deleted by a library's settings, now or later. `name`: of the library or of
     /// the cartridge that the route is about.
@@ -149,6 +158,7 @@ impl Daemon {
         self.policies.settings_changed();
         self.remotes.retry_on(&config.transfer.retry_on_exit_codes);
         self.remotes.allow_flags(&config.remotes.rclone_flags);
+        self.remotes.keep_here(config.secret_files());
     }
 
     /// The remote and the key that a configuration names must be there.

@@ -8,7 +8,7 @@ use vtl_remote::{AzureConfig, DEFAULT_PART_SIZE, GcsConfig, Style, WebDavConfig}
 
 use super::rehearsal::Rehearsal;
 use super::{RemoteRefused, clouds};
-use crate::own_files::not_ours;
+use crate::own_files::no_secret_of_ours;
 
 /// A remote as it was defined.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -120,13 +120,13 @@ impl Definition {
     }
 
     /// The same with the real paths of its files, to open it with: none of them is the server's own, whatever links say
-    /// meanwhile.
-    pub(super) fn with_files(&self, state: &Path) -> Result<Self, RemoteRefused> {
+    /// meanwhile. `secrets`: files with secrets of the server beside the state folder.
+    pub(super) fn with_files(&self, state: &Path, secrets: &[PathBuf]) -> Result<Self, RemoteRefused> {
         let real = |(key, value): (String, String)| {
             if !key.ends_with(FILE) {
                 return Ok((key, value));
             }
-            let real = not_ours(state, Path::new(&value)).and_then(|real| {
+            let real = no_secret_of_ours(state, secrets, Path::new(&value)).and_then(|real| {
                 real.into_os_string().into_string().map_err(|_| "its real path is no UTF-8".to_owned())
             });
             match real {
@@ -532,19 +532,19 @@ mod tests {
                     .unwrap()
             };
             for name in files {
-                let refused = told(defined(name, &token).with_files(&state).unwrap_err());
+                let refused = told(defined(name, &token).with_files(&state, &[]).unwrap_err());
                 assert!(refused.starts_with(name) && refused.contains("a folder of your own"), "{refused}");
             }
             // Defined with a link that was fine, which shows the token when the remote is opened.
             let linked = defined(files[0], &link);
-            let opened = linked.with_files(&state).unwrap();
+            let opened = linked.with_files(&state, &[]).unwrap();
             assert!(
                 !opened.rows().iter().any(|(_, value)| *value == text_of(&link)),
                 "the file, not the link"
             );
             std::fs::remove_file(&link).unwrap();
             std::os::unix::fs::symlink(&token, &link).unwrap();
-            assert!(linked.with_files(&state).is_err(), "{kind}");
+            assert!(linked.with_files(&state, &[]).is_err(), "{kind}");
             std::fs::remove_file(&link).unwrap();
             std::os::unix::fs::symlink(&id, &link).unwrap();
         }

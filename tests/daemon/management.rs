@@ -232,7 +232,8 @@ fn bodies_that_are_too_large_or_no_json_are_refused() {
 #[test]
 fn backup_and_restore_bring_the_inventory_back() {
     let mut server = Server::start(&[]);
-    let copy = server.state().join("copy.db").display().to_string();
+    let folder = tempfile::tempdir().unwrap();
+    let copy = folder.path().join("copy.db").display().to_string();
     server.api("POST", "/system/backup", &json!({ "file": copy }));
     let (status, _) = server.ask("POST", "/system/backup", &json!({ "file": copy }));
     assert_eq!(status, 400, "it is not written over");

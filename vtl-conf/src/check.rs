@@ -65,13 +65,22 @@ fn shown(key: &str, value: &Value) -> String {
 }
 
 pub(crate) fn check(documents: Documents, surroundings: &Surroundings) -> Result<Config, ConfErrors> {
-    let mut checker = Checker { documents, surroundings, errors: Vec::new(), settings: Vec::new() };
+    let mut checker = Checker {
+        documents,
+        surroundings,
+        errors: Vec::new(),
+        settings: Vec::new(),
+        secret_files: Vec::new(),
+    };
     let mirror: Mirror = match checker.documents.merged.clone().try_into() {
         Ok(mirror) => mirror,
         Err(error) => return Err(checker.impossible(&error).into()),
     };
     match checker.config(mirror) {
-        Some(config) if checker.errors.is_empty() => Ok(Config { settings: checker.settings, ..config }),
+        Some(config) if checker.errors.is_empty() => {
+            let Checker { settings, secret_files, .. } = checker;
+            Ok(Config { settings, secret_files, ..config })
+        }
         _ => Err(ConfErrors(checker.errors)),
     }
 }
@@ -81,6 +90,13 @@ pub(crate) struct Checker<'s> {
     surroundings: &'s Surroundings,
     errors: Vec<ConfError>,
     settings: Vec<Setting>,
+    secret_files: Vec<PathBuf>,
+}
+
+/// Whether a key names a file with a secret, by how such keys are called.
+fn names_a_secret(path: &[&str]) -> bool {
+    let is_secret = |word: &&str| word.ends_with("_file") && *word != "ca_file";
+    path == ["api", "tls", "key"] || path.last().is_some_and(is_secret)
 }
 
 /// A parser's complaint.
@@ -145,6 +161,7 @@ impl Checker<'_> {
             metrics: metrics?,
             alerts: alerts?,
             settings: Vec::new(),
+            secret_files: Vec::new(),
         })
     }
 
@@ -763,6 +780,10 @@ impl Checker<'_> {
     }
 
     pub(crate) fn note(&mut self, path: &[&str], value: &Value) {
+        if let Some(file) = value.as_str().filter(|_| names_a_secret(path)) {
+            let file = self.beside(file);
+            self.secret_files.push(file);
+        }
         let key = document::dotted(path);
         let (value, origin) = (shown(&key, value), self.origin(path));
         self.settings.push(Setting { key, value, origin });

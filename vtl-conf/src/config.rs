@@ -56,6 +56,7 @@ pub struct Config {
     /// When somebody is told, and who.
     pub alerts: Alerts,
     pub(crate) settings: Vec<Setting>,
+    pub(crate) secret_files: Vec<PathBuf>,
 }
 
 /// `iscsi.*`
@@ -442,5 +443,11 @@ impl Config {
     #[must_use]
     pub fn effective(&self) -> &[Setting] {
         &self.settings
+    }
+
+    /// The files that it takes secrets from: keys, passphrases, passwords, tokens, the key of the certificate.
+    #[must_use]
+    pub fn secret_files(&self) -> &[PathBuf] {
+        &self.secret_files
     }
 }

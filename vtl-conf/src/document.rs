@@ -2,7 +2,8 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
+    fs::{self, File},
+    io::Read as _,
     ops::Range,
     path::{Path, PathBuf},
 };
@@ -203,11 +204,21 @@ fn read_text(path: &Path) -> Result<String, ConfErrors> {
             "name a readable file with --config",
         )
     };
-    let len = fs::metadata(path).map_err(failed)?.len();
-    if len > MAX_FILE_BYTES {
-        return Err(unreadable(format!("the file has {len} bytes"), "a configuration has at most 1 MiB"));
+    // Opening a pipe would wait for its writer, so ask first; what is then opened is asked again.
+    let is_file = |about: fs::Metadata| match about.is_file() {
+        true => Ok(()),
+        false => Err(unreadable("this is no regular file".to_owned(), "name a file of text with --config")),
+    };
+    is_file(fs::metadata(path).map_err(failed)?)?;
+    let file = File::open(path).map_err(failed)?;
+    is_file(file.metadata().map_err(failed)?)?;
+    let mut text = String::new();
+    // Some files of the kernel's have no end and the length 0.
+    let len = file.take(MAX_FILE_BYTES + 1).read_to_string(&mut text).map_err(failed)?;
+    match u64::try_from(len) {
+        Ok(len) if len <= MAX_FILE_BYTES => Ok(text),
+        _ => Err(unreadable("the file is longer than 1 MiB".to_owned(), "a configuration has at most 1 MiB")),
     }
-    fs::read_to_string(path).map_err(failed)
 }
 
 fn note_keys(table: &DeTable<'_>, above: &[String], keys: &mut BTreeMap<KeyPath, Range<usize>>) {

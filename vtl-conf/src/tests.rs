@@ -418,6 +418,42 @@ fn a_missing_file_is_told() {
     );
 }
 
+#[test]
+fn what_is_no_regular_file_or_has_no_end_is_no_configuration() {
+    let desk = Desk::new();
+    let told = |file: &Path| load(Some(file), &[], &desk.surroundings).unwrap_err().to_string();
+    let pipe = desk.folder.path().join("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
+    assert!(made.success());
+    for file in [Path::new("/dev/zero"), pipe.as_path(), desk.folder.path()] {
+        let expected =
+            format!("{}: this is no regular file; name a file of text with --config", file.display());
+        assert_eq!(told(file), expected);
+    }
+    for (len, is_too_long) in [(1 << 20, false), ((1 << 20) + 1, true)] {
+        fs::write(desk.file(), "#".repeat(len)).unwrap();
+        let loaded = load(Some(&desk.file()), &[], &desk.surroundings);
+        assert_eq!(loaded.is_err(), is_too_long, "{len}");
+    }
+    assert!(told(&desk.file()).ends_with("the file is longer than 1 MiB; a configuration has at most 1 MiB"));
+}
+
+#[test]
+fn each_file_with_a_secret_is_listed_with_the_folder_of_the_configuration_before_it() {
+    let desk = Desk::new();
+    for name in ["chap", "mail", "tls.key"] {
+        desk.secret(name, "twelve-bytes-and-more\n", 0o600);
+    }
+    let text = with_secret_file("chap")
+        + "[api]\ntls.cert = \"tls.crt\"\ntls.key = \"tls.key\"\n"
+        + "[alerts]\nwebhook.url = \"https://alerts.example.org/\"\nwebhook.secret_file = \"mail\"\n"
+        + "webhook.ca_file = \"/etc/ca.pem\"\n";
+    let config = desk.load(&text, &[]).unwrap();
+    let mut found = config.secret_files().to_vec();
+    found.sort();
+    assert_eq!(found, ["chap", "mail", "tls.key"].map(|name| desk.folder.path().join(name)));
+}
+
 const TARGET: &str = "iqn.2026-11.internal.vtl:lib0";
 
 fn with_secret_file(name: &str) -> String {

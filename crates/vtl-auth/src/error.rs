@@ -25,6 +25,8 @@ pub enum AuthError {
     },
     /// No password for this use, with the reason.
     WeakPassword(&'static str),
+    /// The password that was looked at is not the user's any more, or the user cannot log in any more.
+    OtherPassword(UserName),
     /// The caller does not govern somebody who has these roles.
     NotGoverned(Roles),
     /// The caller does not govern these roles, which somebody is to have.
@@ -67,6 +69,9 @@ impl fmt::Display for AuthError {
             Self::UserExists(name) => write!(f, "there is a user '{name}' already"),
             Self::BadToken { why, .. } => f.write_str(why),
             Self::WeakPassword(why) => write!(f, "the password cannot be taken: {why}"),
+            Self::OtherPassword(name) => {
+                write!(f, "user '{name}' has got another password meanwhile, or was locked or removed")
+            }
             Self::NotGoverned(roles) | Self::NotToGive(roles) if roles.is_empty() => {
                 f.write_str("your roles govern nobody")
             }

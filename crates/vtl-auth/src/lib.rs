@@ -39,5 +39,5 @@ pub use throttle::{Attempt, Throttle, Trial};
 pub use token::{MOST_TOKENS, NewToken, Token, create_token, find_token, revoke_token, tokens};
 pub use user::{
     MOST_USERS, User, add_user, any_user, governed, remove_user, set_locked, set_password, set_roles, user,
-    users,
+    user_with, users,
 };

@@ -162,6 +162,12 @@ impl Sessions {
         Some(session.clone())
     }
 
+    /// Whether it was not ended since it was found.
+    #[must_use]
+    pub fn is_open(&self, session: &Session) -> bool {
+        self.open.values().any(|open| open.digest == session.digest)
+    }
+
     /// Logs out; false when nobody was logged in with it.
     pub fn close(&mut self, cookie: &Bearer) -> bool {
         let is_it = self.open.get(&cookie.id).is_some_and(|session| cookie.is(&session.digest));
@@ -297,8 +303,11 @@ mod tests {
         let as_token = Bearer::parse(&text.replace("vtls", "vtlt")).unwrap();
         assert!(sessions.find(&as_token, at(1)).is_none());
         assert!(sessions.find(&opened.cookie, at(1)).is_some());
+        assert!(sessions.is_open(&opened.session));
         assert!(sessions.close(&opened.cookie));
         assert!(sessions.find(&opened.cookie, at(1)).is_none(), "logged out");
+        open(&mut sessions, 2, 99);
+        assert!(!sessions.is_open(&opened.session), "another one of the same user is not it");
     }
 
     #[test]

@@ -244,6 +244,29 @@ fn no_token_is_made_for_a_user_who_was_removed_or_locked_in_the_meantime() {
 }
 
 #[test]
+fn a_password_that_was_looked_at_counts_as_long_as_the_row_is_the_one_that_was_looked_at() {
+    let (_folder, mut meta) = inventory();
+    added(&mut meta, "administrator", "oli", "operator").unwrap();
+    let oli = name("oli");
+    let look = |meta: &mut Meta| meta.read(|tx| user(tx, &oli)).unwrap().unwrap().password.unwrap();
+    let still = |meta: &mut Meta, seen: &Hashed| meta.read(|tx| user_with(tx, &oli, seen));
+    let all = (None, Roles::ALL);
+    let seen = look(&mut meta);
+    assert_eq!(still(&mut meta, &seen).unwrap().roles, roles("operator"));
+    meta.transaction(|tx| set_locked(tx, all, &oli, true)).unwrap();
+    assert!(matches!(still(&mut meta, &seen), Err(AuthError::OtherPassword(_))), "locked");
+    meta.transaction(|tx| set_locked(tx, all, &oli, false)).unwrap();
+    // The same word once more: it has another salt.
+    let again = Hashed::new("oli", &Secret::new(b"made-up password".to_vec()), [5; 16]).unwrap();
+    meta.transaction(|tx| set_password(tx, all, &oli, again)).unwrap();
+    assert!(matches!(still(&mut meta, &seen), Err(AuthError::OtherPassword(_))), "changed");
+    let seen = look(&mut meta);
+    assert!(still(&mut meta, &seen).is_ok());
+    meta.transaction(|tx| remove_user(tx, all, &oli)).unwrap();
+    assert!(matches!(still(&mut meta, &seen), Err(AuthError::OtherPassword(_))), "removed");
+}
+
+#[test]
 fn a_token_without_name_role_or_a_near_end_is_not_made() {
     let (_folder, mut meta) = inventory();
     let bearer = Bearer::new(Kind::Token, &counting(1));

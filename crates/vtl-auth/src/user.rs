@@ -51,6 +51,16 @@ pub fn user(tx: &Tx<'_>, name: &UserName) -> Result<Option<User>, AuthError> {
     Ok(tx.get(&USERS, &[text(name.as_str())])?.map(|row| read(&row)).transpose()?)
 }
 
+/// The user of this name, if he may still log in with the password that was looked at. Hashing takes its time, and he may get
+/// another one meanwhile: what comes of the look is done in the transaction that asks this, or in none.
+///
+/// # Errors
+/// It is another password by now, or he is locked or gone ([`AuthError::OtherPassword`]).
+pub fn user_with(tx: &Tx<'_>, name: &UserName, password: &Hashed) -> Result<User, AuthError> {
+    let found = user(tx, name)?.filter(|user| !user.locked && user.password.as_ref() == Some(password));
+    found.ok_or_else(|| AuthError::OtherPassword(name.clone()))
+}
+
 /// Lists a new user, in the name of a caller with these roles.
 ///
 /// # Errors

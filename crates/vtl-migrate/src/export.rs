@@ -979,12 +979,12 @@ impl Export {
     }
 }
 
-/// The keys of a list with commas.
+/// The keys of a list with commas and without blanks.
 ///
 /// # Errors
-/// One is not here; a key stands there twice; they are more than a bundle can have.
+/// One is not here, or is no name; a key stands there twice; they are more than a bundle can have.
 pub(crate) fn recipients(world: &dyn World, names: Option<&str>) -> Result<Vec<PublicKey>, Failure> {
-    let names: Vec<&str> = names.into_iter().flat_map(|names| names.split(',')).map(str::trim).collect();
+    let names: Vec<&str> = names.into_iter().flat_map(|names| names.split(',')).collect();
     if names.len() > MAX_RECIPIENTS {
         let text = format!("{} keys are named, one export takes {MAX_RECIPIENTS}", names.len());
         return Err(fail::permanent("invalid", text, "leave some of them out"));

@@ -11,6 +11,7 @@ use vtl_durable::RealDisk;
 use vtl_store::{Options, site};
 use vtl_types::PoolName;
 
+use crate::access::rules::Granted;
 use crate::daemon::Daemon;
 use crate::daemon::tests::open;
 use crate::pools::rows::{self, KeyPlace, PoolRow, PoolState};
@@ -233,13 +234,13 @@ fn a_pool_that_is_used_is_not_removed_and_what_is_in_the_way_is_named() {
     refused(&daemon, "in the trash");
     remove_for_good(&daemon, "NEW001L8").unwrap();
     let library = vtl_api::SetLibrary { pool: Some("p1".to_owned()), ..Default::default() };
-    daemon.library_set("lib0", &library).unwrap();
+    daemon.library_set("lib0", &library, &Granted::default()).unwrap();
     refused(&daemon, "lib0");
     daemon.cartridge_create(&cartridge("NEW002L8", None)).unwrap();
     assert_eq!(daemon.cartridge_show("NEW002L8").unwrap().pool, "p1", "the library says so");
     remove_for_good(&daemon, "NEW002L8").unwrap();
     let library = vtl_api::SetLibrary { pool: Some("default".to_owned()), ..Default::default() };
-    daemon.library_set("lib0", &library).unwrap();
+    daemon.library_set("lib0", &library, &Granted::default()).unwrap();
     crate::jobs::Jobs::open(&daemon);
     let job = daemon.jobs.submit("gc", Some("p1".to_owned()), "{}".to_owned()).unwrap();
     refused(&daemon, &job.to_string());
@@ -447,6 +448,44 @@ fn no_file_of_the_state_folder_becomes_a_key_of_a_pool_or_of_exports() {
             assert!(refused.remedy.unwrap().contains("a folder of your own"), "{}", refused.message);
         }
     }
+    daemon.stop();
+}
+
+#[test]
+fn no_key_of_a_pool_and_no_secret_of_the_configuration_is_sent_to_a_remote_as_its_password() {
+    let place = Place::new();
+    let files = [("first", b'w'), ("second", b'x'), ("hook", b'y'), ("own", b'z')];
+    let [first, second, hook, own] = files.map(|(name, byte)| place.key(name, byte));
+    // Drivers want it when they are made.
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
+    let _inside = runtime.enter();
+    let set = [
+        "alerts.webhook.url=\"http://127.0.0.1:1/\"".to_owned(),
+        format!("alerts.webhook.secret_file=\"{hook}\""),
+    ];
+    let daemon = place.daemon(&set.each_ref().map(String::as_str));
+    let remote = |name: &str, file: &str| {
+        let request = serde_json::json!({
+            "name": name, "type": "webdav", "endpoint": "http://127.0.0.1:1/dav", "allow_http": true,
+            "user": "u", "password_file": file
+        });
+        daemon.remote_create(&serde_json::from_value(request).unwrap())
+    };
+    remote("before", &first).unwrap();
+    let with_key = CreatePool { key_file: Some(first.clone()), ..place.request("p1", &["home"]) };
+    daemon.pool_create(&with_key).unwrap();
+    let also = CreatePool { key_file: Some(first.clone()), ..place.request("p2", &["also"]) };
+    daemon.pool_create(&also).unwrap();
+    let pool = Some("p1".to_owned());
+    let rotate = RotateStoreKey { pool, key_file: Some(second.clone()), passphrase_file: None };
+    daemon.store_key_rotate(&rotate).unwrap();
+    for file in [&first, &second, &hook] {
+        let refused = remote("mine", file).unwrap_err();
+        assert_eq!((refused.code, refused.field.as_deref()), (ErrorCode::Invalid, Some("password_file")));
+        assert!(refused.message.contains("for this server alone"), "{}", refused.message);
+    }
+    remote("mine", &own).unwrap();
+    assert!(daemon.remotes.open("before").is_err(), "what has become a key since goes nowhere");
     daemon.stop();
 }
 

@@ -155,7 +155,7 @@ const APPROVALS = (after) => [
     name: t('users.request'),
     show: (one) => [
       h('code', {}, `${one.method} ${one.path}`),
-      h('code', { class: 'line hash' }, JSON.stringify(one.body)),
+      h('code', { class: 'line hash whole' }, JSON.stringify(one.body)),
     ],
   },
   {
