@@ -89,6 +89,13 @@ pub enum CarryError {
         /// What the store said.
         why: String,
     },
+    /// A drive has failed, and what is in it keeps its switch as it was.
+    Switch {
+        /// The drive.
+        drive: u16,
+        /// How it failed.
+        failed: Failed,
+    },
     /// A device has failed.
     Failed(Failed),
 }
@@ -99,6 +106,7 @@ impl std::fmt::Display for CarryError {
             Self::Refused(error) => error.fmt(f),
             Self::Eject { drive, why } => write!(f, "drive {drive} cannot give its cartridge up: {why}"),
             Self::Load { label, why } => write!(f, "cartridge {label} cannot be loaded: {why}"),
+            Self::Switch { drive, failed } => write!(f, "drive {drive}: {failed}"),
             Self::Failed(failed) => failed.fmt(f),
         }
     }
@@ -386,7 +394,7 @@ impl LibraryInventory {
         let cartridge = self.meta.read(|tx| vtl_library::cartridge(tx, label))?;
         let work = match self.bay_of(&cartridge) {
             None => work,
-            Some(bay) => {
+            Some((_, bay)) => {
                 // A drive that stays empty although its row names the cartridge gives the work back.
                 let done = bay.unit.call(move |drive| match drive.medium_mut() {
                     Some(medium) => Ok(work(medium)),
@@ -408,20 +416,20 @@ impl LibraryInventory {
     /// There is no such cartridge, or its drive has failed.
     pub fn follow_switch(&self, label: Label) -> Result<(), CarryError> {
         let cartridge = self.meta.read(|tx| vtl_library::cartridge(tx, label))?;
-        let Some(bay) = self.bay_of(&cartridge) else { return Ok(()) };
+        let Some((drive, bay)) = self.bay_of(&cartridge) else { return Ok(()) };
         let on = cartridge.write_protected;
         bay.unit
             .call(move |drive| {
                 drive.medium_mut().into_iter().for_each(|medium| medium.set_write_protected(on))
             })
-            .map_err(CarryError::Failed)
+            .map_err(|failed| CarryError::Switch { drive, failed })
     }
 
-    /// The drive that the row of a cartridge names, when it is one of these.
-    fn bay_of(&self, cartridge: &Cartridge) -> Option<Bay> {
+    /// The drive that the row of a cartridge names, and its number, when it is one of these.
+    fn bay_of(&self, cartridge: &Cartridge) -> Option<(u16, Bay)> {
         drive_number(&cartridge.place)
             .filter(|_| cartridge.library.as_ref() == Some(&self.name))
-            .and_then(|number| self.bay(number))
+            .and_then(|number| Some((number, self.bay(number)?)))
     }
 
     fn open(&self, cartridge: &Cartridge) -> Result<CartridgeMedium, CarryError> {
@@ -531,7 +539,9 @@ fn fault(error: CarryError) -> scsi::MoveFault {
         CarryError::Refused(LibraryError::Follow { .. }) => scsi::MoveFault::CartridgeBusy,
         CarryError::Eject { .. } => scsi::MoveFault::EjectFailed,
         CarryError::Load { .. } => scsi::MoveFault::LoadFailed,
-        CarryError::Refused(_) | CarryError::Failed(_) => scsi::MoveFault::Hardware,
+        CarryError::Refused(_) | CarryError::Switch { .. } | CarryError::Failed(_) => {
+            scsi::MoveFault::Hardware
+        }
     };
     if matches!(fault, scsi::MoveFault::Hardware | scsi::MoveFault::EjectFailed | scsi::MoveFault::LoadFailed)
     {

@@ -256,8 +256,9 @@ impl Daemon {
         }
     }
 
+    /// Devices are waited for when others can change things again.
     pub(super) fn cartridge_set(&self, label: &str, request: &SetCartridge) -> Result<Done, ApiError> {
-        let _one_at_a_time = lock(&self.changes);
+        let one_at_a_time = lock(&self.changes);
         let cartridge = self.find(label)?;
         let retain_until_s =
             field("retain_until", request.retain_until.as_deref().map(parse_time).transpose())?;
@@ -276,30 +277,45 @@ impl Daemon {
             let hold = if protection.hold { "on hold" } else { "not on hold" };
             done_so_far.extend(keep.hold.map(|_| format!("{label} is {hold}")));
         }
-        if let Some(on) = request.write_protect {
-            self.set_write_protect(&cartridge, on)?;
-            let word = if on { "on" } else { "off" };
+        let turned = request.write_protect.map(|on| self.set_write_protect(&cartridge, on)).transpose()?;
+        drop(one_at_a_time);
+        if let Some(turned) = &turned {
+            let word = if turned.write_protected { "on" } else { "off" };
             done_so_far.push(format!("write protection of {label} is {word}"));
         }
-        Ok(done(done_so_far.join("; "), vec![label.to_owned()]))
+        let message = done_so_far.join("; ");
+        match turned.and_then(|turned| self.follow_switch(&turned)) {
+            Some(error) => Err(ApiError { message: format!("{message}, but {}", error.message), ..error }),
+            None => Ok(done(message, vec![label.to_owned()])),
+        }
     }
 
-    /// The row first. A move that is under way may have read it before: the changer, who does one thing at a time, turns the medium's switch behind it.
-    /// Out of the vault a cartridge may be on its way into any library.
-    fn set_write_protect(&self, cartridge: &Cartridge, on: bool) -> Answer<()> {
+    /// The switch of the row, which is what holds.
+    fn set_write_protect(&self, cartridge: &Cartridge, on: bool) -> Answer<Cartridge> {
         let label = cartridge.label;
-        let changed =
-            self.meta.change(|tx| vtl_library::set_write_protect(tx, label, on)).map_err(|e| refused(&e))?;
+        self.meta.change(|tx| vtl_library::set_write_protect(tx, label, on)).map_err(|e| refused(&e))
+    }
+
+    /// A move that is under way may have read the row before: the changer, who does one thing at a time, turns the medium's switch behind it.
+    /// Out of the vault a cartridge may be on its way into any library. All are asked; what failed is told as one.
+    fn follow_switch(&self, changed: &Cartridge) -> Option<ApiError> {
+        let label = changed.label;
         let libraries = self.libraries();
         let may_have_it =
             |live: &&Arc<LiveLibrary>| changed.library.as_ref().is_none_or(|name| *name == live.name);
-        for live in libraries.iter().filter(may_have_it) {
-            live.changer
-                .call(move |changer| changer.inventory_mut().follow_switch(label))
-                .map_err(failed)?
-                .map_err(|e| not_carried(&e))?;
-        }
-        Ok(())
+        let follow = |live: &Arc<LiveLibrary>| {
+            let followed = live.changer.call(move |changer| changer.inventory_mut().follow_switch(label));
+            let (device, error) = match followed {
+                Ok(done) => ("", not_carried(&done.err()?)),
+                Err(fault) => ("changer: ", failed(fault)),
+            };
+            Some(ApiError { message: format!("{}: {device}{}", live.name, error.message), ..error })
+        };
+        let add = |all: ApiError, one: ApiError| ApiError {
+            message: format!("{}; {}", all.message, one.message),
+            ..all
+        };
+        libraries.iter().filter(may_have_it).filter_map(follow).reduce(add)
     }
 
     pub(super) fn cartridge_move(&self, label: &str, request: &MoveCartridge) -> Result<Done, ApiError> {
@@ -427,6 +443,7 @@ mod tests {
     use std::time::Duration;
 
     use scsi::{Fault, Medium as _};
+    use vtl_api::CreateLibrary;
 
     use super::*;
     use crate::daemon::tests::open;
@@ -493,6 +510,64 @@ mod tests {
         turn(&daemon, label, false);
         // No library has it then, and any may be taking it.
         turn_under_way(&daemon, label, Place::Vault, 0);
+        daemon.stop();
+    }
+
+    #[test]
+    fn whoever_turns_a_switch_waits_for_the_changer_while_others_change_things() {
+        let folder = tempfile::tempdir().unwrap();
+        let daemon = open(folder.path(), &[]);
+        let label = "VTL001L8";
+        let (end_work, work) = mpsc::channel::<()>();
+        daemon.libraries()[0].changer.post(move |_| work.recv().unwrap());
+        std::thread::scope(|scope| {
+            let turning = scope.spawn(|| turn(&daemon, label, true));
+            let is_free = || daemon.find(label).unwrap().write_protected && daemon.changes.try_lock().is_ok();
+            let freed = (0..5000).any(|_| {
+                std::thread::sleep(Duration::from_millis(1));
+                is_free()
+            });
+            let waits = !turning.is_finished();
+            end_work.send(()).unwrap();
+            turning.join().unwrap();
+            assert!(freed && waits, "free {freed}, waits {waits}");
+        });
+        daemon.stop();
+    }
+
+    #[test]
+    fn a_switch_that_is_turned_is_told_as_turned_with_each_device_that_has_failed() {
+        let folder = tempfile::tempdir().unwrap();
+        let daemon = open(folder.path(), &[]);
+        let (loaded, vaulted) = ("VTL001L8", "VTL002L8");
+        carry(&daemon, loaded, "drive:1");
+        carry(&daemon, vaulted, "vault");
+        let second = CreateLibrary {
+            name: "second".to_owned(),
+            profile: crate::daemon::CHANGER_PROFILE.to_owned(),
+            drives: 1,
+            slots: 1,
+            mailslots: 1,
+            pool: None,
+        };
+        daemon.library_create(&second).unwrap();
+        let refused = |label: &str| {
+            let asked = SetCartridge { write_protect: Some(true), ..SetCartridge::default() };
+            let error = daemon.cartridge_set(label, &asked).unwrap_err();
+            assert!(daemon.find(label).unwrap().write_protected, "{label}");
+            assert_eq!(error.code, ErrorCode::Internal);
+            error.message
+        };
+        let drive = daemon.libraries()[0].bay(1).unwrap().unit;
+        assert!(drive.call(|_| panic!("made to fail")).is_err());
+        let told = refused(loaded);
+        assert!(told.starts_with("write protection of VTL001L8 is on, but lib0: drive 1: "), "{told}");
+        for live in daemon.libraries() {
+            assert!(live.changer.call(|_| panic!("made to fail")).is_err());
+        }
+        let told = refused(vaulted);
+        assert!(told.starts_with("write protection of VTL002L8 is on, but lib0: changer: "), "{told}");
+        assert!(told.contains("; second: changer: "), "{told}");
         daemon.stop();
     }
 

@@ -332,7 +332,9 @@ pub fn not_carried(error: &CarryError) -> ApiError {
         CarryError::Eject { .. } | CarryError::Load { .. } => {
             ApiError::new(ErrorCode::Internal, error.to_string(), "see vtl system status and vtl store check")
         }
-        CarryError::Failed(_) => ApiError::new(ErrorCode::Internal, error.to_string(), REPORT),
+        CarryError::Switch { .. } | CarryError::Failed(_) => {
+            ApiError::new(ErrorCode::Internal, error.to_string(), REPORT)
+        }
     }
 }
 

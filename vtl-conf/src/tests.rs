@@ -313,12 +313,16 @@ const REFUSALS: &[(&str, &str)] = &[
         "vtl.toml:1: store.chunk_size = \"12k\": there is no such choice; write \"8k\", \"16k\", \"32k\" or \"64k\"",
     ),
     (
-        "migrate.chunk_size = 10485760",
-        "vtl.toml:1: migrate.chunk_size = 10485760: this has no unit; write a size with its unit from 1m to 1t, such as \"10240m\"",
+        "migrate.chunk_size = 1048575",
+        "vtl.toml:1: migrate.chunk_size = 1048575: this has no unit; write a size with its unit from 1m to 1t, such as \"10240m\"",
     ),
     (
-        "migrate.chunk_size = \"10485760\"",
-        "vtl.toml:1: migrate.chunk_size = \"10485760\": this has no unit; write a size with its unit from 1m to 1t, such as \"10240m\"",
+        "migrate.chunk_size = \"512\"",
+        "vtl.toml:1: migrate.chunk_size = \"512\": this has no unit; write a size with its unit from 1m to 1t, such as \"10240m\"",
+    ),
+    (
+        "migrate.chunk_size = 1099511627777",
+        "vtl.toml:1: migrate.chunk_size = 1099511627777: this is outside 1m to 1t; write a size with its unit from 1m to 1t, such as \"10240m\"",
     ),
     (
         "migrate.chunk_size = \"0m\"",
@@ -910,6 +914,20 @@ fn the_first_pause_is_not_longer_than_the_longest_and_what_is_not_set_of_exports
         "migrate.triggers = \"schedule:0 0 31 2 *\"",
     ] {
         assert!(desk.load(wrong, &[]).is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn a_size_of_objects_without_a_unit_is_taken_where_it_can_only_be_bytes() {
+    let desk = Desk::new();
+    for (text, bytes) in [
+        ("10737418240", 10_737_418_240),
+        ("\"10737418240\"", 10_737_418_240),
+        ("1048576", 1 << 20),
+        ("\"512m\"", 512 << 20),
+    ] {
+        let migrate = desk.load(&format!("migrate.chunk_size = {text}"), &[]).unwrap().migrate;
+        assert_eq!(migrate.chunk_size, ByteCount(bytes), "{text}");
     }
 }
 
