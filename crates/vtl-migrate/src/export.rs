@@ -34,7 +34,7 @@ use vtl_types::{CartridgeId, Label};
 
 use crate::catalogue::{self, Origin, Row, StoredObject};
 use crate::fail;
-use crate::folder::{FolderName, claim, free_name, sizes_in, sweep, unclaim};
+use crate::folder::{FolderName, claim, free_name, size_of, sizes_in, sweep, unclaim};
 use crate::job::{
     self, End, InUse, Meter, Plain, change, hex, id_of, image_bytes_of, known, outcome, read as look,
     remove_folder, staging_of, unhex,
@@ -113,6 +113,9 @@ struct Course {
     /// The folder is claimed for it.
     #[serde(default)]
     held: bool,
+    /// Something of an object was begun there: what is whole and not confirmed may lie there, whatever else is noted.
+    #[serde(default)]
+    sent: bool,
     /// It is of no checkpoint: no attempt before has sent anything.
     #[serde(skip)]
     is_new: bool,
@@ -120,7 +123,14 @@ struct Course {
 
 impl Course {
     fn load(ticket: &Ticket) -> Result<Option<Self>, Failure> {
-        job::checkpoint(ticket)
+        let course = job::checkpoint::<Self>(ticket)?;
+        // One of before the mark has its reasons alone.
+        Ok(course.map(|course| Self { sent: course.sent || course.notes_some(), ..course }))
+    }
+
+    /// Whether it names something that was sent, or was about to be.
+    fn notes_some(&self) -> bool {
+        !self.began.is_empty() || !self.staged.is_empty() || !self.manifests.is_empty()
     }
 
     fn save(&self, ticket: &Ticket) -> Result<(), Failure> {
@@ -151,8 +161,7 @@ impl Course {
 
     /// Whether it may have sent something: to a folder that it holds, or that it began with when none was claimed.
     fn has_begun(&self, world: &dyn World) -> Result<bool, Failure> {
-        let noted = !self.began.is_empty() || !self.staged.is_empty() || !self.manifests.is_empty();
-        Ok(self.held || noted || !self.confirmed(world)?.0.is_empty())
+        Ok(self.held || self.sent || !self.confirmed(world)?.0.is_empty())
     }
 
     fn end(&self, world: &dyn World) -> Result<End, Failure> {
@@ -300,10 +309,10 @@ fn discard(world: &dyn World, ticket: &Ticket) -> Result<(), Failure> {
     })
 }
 
-/// Removes what was half sent, and the claim on a folder to which nothing was sent, as far as that is possible now: nothing goes on with them by itself.
-/// What stays is in the checkpoint.
+/// Removes what was half sent, and the claim on a folder to which nothing was ever begun, as far as that is possible now: nothing goes on with them by
+/// itself. What stays is in the checkpoint.
 fn let_go(world: &dyn World, ticket: &Ticket, mut course: Course) -> Result<(), Failure> {
-    let is_claim_alone = course.held && course.confirmed(world)?.0.is_empty();
+    let is_claim_alone = course.held && !course.sent && course.confirmed(world)?.0.is_empty();
     if course.began.is_empty() && !is_claim_alone {
         return Ok(());
     }
@@ -660,6 +669,9 @@ impl Export {
         ticket.note(&format!("folder {} of remote {} is left as it is: {why}", course.folder, course.remote));
         change(world, |tx| Ok(sent::forget(tx, &course.remote, &course.folder)?))?;
         release(end, &course, &Plain::new(ticket, 0));
+        // Nothing in it counts as this export's any more.
+        let course = Course { sent: false, staged: Vec::new(), ..course };
+        course.save(ticket)?;
         if let Err(left) = let_go(world, ticket, course) {
             ticket.note(&left.message);
         }
@@ -711,6 +723,7 @@ impl Export {
             staged: Vec::new(),
             manifests: Vec::new(),
             held: false,
+            sent: false,
             is_new: true,
         })
     }
@@ -799,7 +812,7 @@ impl Export {
 
     /// What is in the folder of a course by its manifest. It is asked for also when the checkpoint knows of none: the checkpoint may be older.
     fn standing(&self, end: &End, course: &Course, pace: &dyn Pace) -> Result<Standing, Trouble> {
-        let Some(bytes) = end.manifest(pace)? else { return Ok(Standing::Open) };
+        let Some(bytes) = end.manifest_at_once(pace)? else { return Ok(Standing::Open) };
         let taken = |what: &str| Ok(Standing::Taken(format!("it has {what}")));
         let manifest = match Manifest::decode(&bytes, None) {
             Ok((manifest, _)) => manifest,
@@ -1001,14 +1014,24 @@ pub(crate) fn recipients(world: &dyn World, names: Option<&str>) -> Result<Vec<P
     Ok(keys)
 }
 
-/// The first confirmed object that is not there: the remote of this name may be another place by now, and others can remove a folder.
+/// The first confirmed object that is not there: the remote of this name may be another place by now, and others can remove a folder. What a listing
+/// lacks is asked for by its name.
 fn missing(end: &End, objects: &[StoredObject], pace: &dyn Pace) -> Result<Option<String>, Trouble> {
     if objects.is_empty() {
         return Ok(None);
     }
     let there = on_remote(&end.runtime, pace, sizes_in(&*end.remote, &end.folder))?;
-    let gone = objects.iter().find(|one| there.get(&one.object.name) != Some(&one.object.bytes));
-    Ok(gone.map(|one| one.object.name.clone()))
+    for Stored { name, bytes, .. } in objects.iter().map(|one| &one.object) {
+        if there.get(name) == Some(bytes) {
+            continue;
+        }
+        let object = end.folder.object(name);
+        let object = object.map_err(|why| fail::permanent("invalid", why.to_string(), ""))?;
+        if on_remote(&end.runtime, pace, size_of(&*end.remote, &object))? != Some(*bytes) {
+            return Ok(Some(name.clone()));
+        }
+    }
+    Ok(None)
 }
 
 /// Seconds until another folder is tried for, by the chance that has made the bundle's id.
@@ -1171,11 +1194,15 @@ impl Pace for Exporting<'_> {
     }
 
     fn staged(&self, object: &Stored) -> Result<(), Failure> {
-        self.keep(|course| course.staged.push(object.clone()))
+        self.keep(|course| {
+            course.sent = true;
+            course.staged.push(object.clone());
+        })
     }
 
     fn began(&self, object: &str, checkpoint: &str) -> Result<(), Failure> {
         self.keep(|course| {
+            course.sent = true;
             course.began.insert(object.to_owned(), checkpoint.to_owned());
         })
     }
@@ -1204,7 +1231,7 @@ mod tests {
     #[test]
     fn an_export_goes_on_with_the_version_that_it_was_begun_with() {
         let course: Course = serde_json::from_str(BEFORE).unwrap();
-        assert_eq!((course.version().ok(), course.is_new), (Some(Version::V0), false));
+        assert_eq!((course.version().ok(), course.is_new, course.sent), (Some(Version::V0), false, false));
         let later = BEFORE.replacen('{', r#"{"version":2,"#, 1);
         let course: Course = serde_json::from_str(&later).unwrap();
         assert!(course.version().unwrap_err().message.contains("later version"));

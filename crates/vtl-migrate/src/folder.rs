@@ -169,13 +169,23 @@ pub(crate) async fn has_manifest(
 ) -> Result<bool, Error> {
     let names = manifests(name.label);
     for manifest in names.iter().chain(&names) {
-        match remote.head(&object(folder, manifest, Doing::Head)?).await {
-            Ok(_) => return Ok(true),
-            Err(error) if error.class() == Class::NotThere => {}
-            Err(error) => return Err(error),
+        if size_of(remote, &object(folder, manifest, Doing::Head)?).await?.is_some() {
+            return Ok(true);
         }
     }
     Ok(false)
+}
+
+/// The length of an object, asked for by its name and not by a listing, which may lag; none when it is not there.
+pub(crate) async fn size_of(
+    remote: &dyn Remote,
+    name: &vtl_remote::ObjectName,
+) -> Result<Option<u64>, Error> {
+    match remote.head(name).await {
+        Ok(head) => Ok(Some(head.size)),
+        Err(error) if error.class() == Class::NotThere => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// All folders of bundles on a remote, whoever wrote them, by name.
@@ -274,7 +284,8 @@ pub(crate) async fn free_name(
 /// Claims a folder for the export of a bundle; whether it has it. Everybody writes a claim of their own first and looks for all others then: of two that
 /// come at the same time at most one finds itself alone, without a remote that could create atomically. Who is not alone takes its claim back.
 ///
-/// `sent_before`: this export has objects there already, which it sent when there were no claims.
+/// `sent_before`: this export has objects there already, which it sent when there were no claims. It leaves them for the claim or the manifest of
+/// somebody else alone.
 pub(crate) async fn claim(
     remote: &dyn Remote,
     name: &FolderName,
@@ -307,9 +318,19 @@ async fn is_alone(
     let manifests = manifests(name.label);
     let may_be_ours =
         |object: &String| sent_before && !is_claim(name.label, object) && !manifests.contains(object);
-    // A claim that is gone again was removed with the folder: somebody is at it.
-    if !there.contains_key(own) || there.keys().any(|object| object != own && !may_be_ours(object)) {
+    if there.keys().any(|object| object != own && !may_be_ours(object)) {
         return Ok(false);
+    }
+    let is_there =
+        there.contains_key(own) || size_of(remote, &object(folder, own, Doing::Head)?).await?.is_some();
+    // A claim that is gone again was removed with the folder: somebody is at it.
+    match (is_there, sent_before) {
+        (true, _) => {}
+        (false, false) => return Ok(false),
+        (false, true) => {
+            let text = format!("the claim on folder {name} is gone at once");
+            return Err(Error::new(Class::Unavailable, Doing::Head, text).on(remote.name()));
+        }
     }
     // Of a server whose exports claim nothing.
     Ok(sent_before || remote.half_sent(folder).await?.is_empty())

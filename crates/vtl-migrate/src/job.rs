@@ -75,6 +75,11 @@ impl End {
     /// The manifest that is there, as bytes; none when there is none.
     pub(crate) fn manifest(&self, pace: &dyn Pace) -> Result<Option<bytes::Bytes>, Trouble> {
         let _permit = pace.permit().ok_or(Trouble::Stopped)?;
+        self.manifest_at_once(pace)
+    }
+
+    /// The same without a turn among all transfers: what a cancel asks for waits for none of them.
+    pub(crate) fn manifest_at_once(&self, pace: &dyn Pace) -> Result<Option<bytes::Bytes>, Trouble> {
         on_remote(&self.runtime, pace, manifest_of(&*self.remote, &self.name, &self.settings.limiter))
     }
 

@@ -178,6 +178,13 @@ struct Odd {
     inner: FolderRemote,
     /// Listings lack manifests.
     hides: bool,
+    /// Listings lack what was created here.
+    lags: bool,
+    created: Mutex<Vec<String>>,
+    /// Objects are sent while they are made.
+    streams: bool,
+    /// Nothing is what was sent, by its hashes.
+    damages: Mutex<bool>,
     /// Uploads begin and break off.
     breaks: bool,
     /// What is half sent cannot be abandoned.
@@ -188,7 +195,17 @@ struct Odd {
 impl Odd {
     fn on(place: &Path) -> Self {
         let inner = FolderRemote::open("r", place).unwrap();
-        Self { inner, hides: false, breaks: false, stuck: Mutex::default(), abandoned: Mutex::default() }
+        Self {
+            inner,
+            hides: false,
+            lags: false,
+            created: Mutex::default(),
+            streams: false,
+            damages: Mutex::default(),
+            breaks: false,
+            stuck: Mutex::default(),
+            abandoned: Mutex::default(),
+        }
     }
 }
 
@@ -203,7 +220,7 @@ impl Remote for Odd {
     }
 
     fn streams(&self) -> Option<&dyn Streams> {
-        None
+        self.inner.streams().filter(|_| self.streams)
     }
 
     async fn put(&self, put: Put<'_>) -> Result<Receipt, Error> {
@@ -216,6 +233,7 @@ impl Remote for Odd {
     }
 
     async fn create(&self, name: &ObjectName, bytes: Bytes) -> Result<(), Error> {
+        self.created.lock().unwrap().push(name.as_str().to_owned());
         self.inner.create(name, bytes).await
     }
 
@@ -228,12 +246,17 @@ impl Remote for Odd {
     }
 
     async fn hashes(&self, name: &ObjectName) -> Result<Vec<StoredHash>, Error> {
+        if *self.damages.lock().unwrap() {
+            return Err(Error::new(Class::Damaged, Doing::Hash, "made to differ"));
+        }
         self.inner.hashes(name).await
     }
 
     async fn list(&self, folder: &Folder, after: Option<&ObjectName>, most: usize) -> Result<Page, Error> {
         let mut page = self.inner.list(folder, after, most).await?;
         page.entries.retain(|entry| !self.hides || !entry.name.as_str().ends_with(".manifest"));
+        let created = self.created.lock().unwrap();
+        page.entries.retain(|entry| !self.lags || !created.iter().any(|name| name == entry.name.as_str()));
         Ok(page)
     }
 
@@ -246,7 +269,7 @@ impl Remote for Odd {
             return Err(Error::new(Class::Unavailable, Doing::Abandon, "made to be away"));
         }
         self.abandoned.lock().unwrap().push(checkpoint.as_str().to_owned());
-        Ok(())
+        self.inner.abandon(checkpoint).await
     }
 
     async fn half_sent(&self, folder: &Folder) -> Result<Vec<HalfSent>, Error> {
@@ -318,4 +341,99 @@ fn what_an_export_has_half_sent_is_abandoned_when_it_fails_or_with_its_folder() 
         let object = format!("upload of {FOLDER}/{LABEL}.img.000001");
         assert!(remote.abandoned.lock().unwrap().contains(&object), "stuck: {stuck}");
     }
+}
+
+/// Files of claims.
+fn claims(place: &Path) -> usize {
+    files(place).iter().filter(|path| path.to_string_lossy().contains(".claim.")).count()
+}
+
+#[test]
+fn an_export_to_a_remote_whose_listings_lack_what_was_just_created_begins_and_ends() {
+    let place = tempfile::tempdir().unwrap();
+    let here = Bench::new();
+    here.put_remote(Arc::new(Odd { lags: true, ..Odd::on(place.path()) }));
+    here.cartridge(LABEL, &tape(5));
+    let manager = here.start();
+    assert_eq!(done(&manager, export(&manager))["folder"], FOLDER);
+    assert_eq!(claims(place.path()), 0);
+    assert_eq!(imported(place.path(), &json!(FOLDER)), tape(5));
+}
+
+#[test]
+fn an_export_that_was_begun_without_a_claim_keeps_its_folder_when_a_listing_lacks_the_claim() {
+    let place = tempfile::tempdir().unwrap();
+    let mut job = copied_on_its_way(place.path());
+    std::fs::remove_file(place.path().join(FOLDER).join(format!("{LABEL}.manifest"))).unwrap();
+    let mut course: Value = serde_json::from_slice(&job.checkpoint).unwrap();
+    course["held"] = json!(false);
+    job.checkpoint = serde_json::to_vec(&course).unwrap();
+    let restored = Bench::new();
+    restored.put_remote(Arc::new(Odd { lags: true, ..Odd::on(place.path()) }));
+    restored.cartridge(LABEL, &tape(5));
+    let manager = restored.start();
+    let id = manager.submit(&job).unwrap().id;
+    assert_eq!(done(&manager, id)["folder"], FOLDER, "{}", notes(&manager, id));
+    assert!(!notes(&manager, id).contains("another one"), "{}", notes(&manager, id));
+    assert_eq!(imported(place.path(), &json!(FOLDER)), tape(5));
+}
+
+#[test]
+fn what_a_streaming_export_could_not_verify_is_its_own_for_a_retry_and_for_a_cancel() {
+    for cancelled in [false, true] {
+        let place = tempfile::tempdir().unwrap();
+        let here = Bench::new();
+        let remote = Arc::new(Odd { streams: true, ..Odd::on(place.path()) });
+        *remote.damages.lock().unwrap() = true;
+        here.put_remote(remote.clone());
+        here.cartridge(LABEL, &tape(5));
+        let manager = here.start();
+        let id = export(&manager);
+        failed(&manager, id);
+        assert!(place.path().join(FOLDER).join(format!("{LABEL}.img.000001")).exists());
+        assert_eq!((claims(place.path()), here.confirmed(FOLDER)), (1, 0));
+        manager.stop();
+        drop(manager);
+        *remote.damages.lock().unwrap() = false;
+        let manager = here.open();
+        let retried = manager.retry(id).unwrap().job.id;
+        if cancelled {
+            manager.cancel(retried).unwrap();
+            manager.start().unwrap();
+            assert_eq!(ended(&manager, retried).state, State::Cancelled);
+            assert!(files(place.path()).is_empty(), "{:?}", files(place.path()));
+        } else {
+            manager.start().unwrap();
+            assert_eq!(done(&manager, retried)["folder"], FOLDER);
+            assert_eq!((here.found().len(), claims(place.path())), (1, 0));
+            assert_eq!(imported(place.path(), &json!(FOLDER)), tape(5));
+        }
+    }
+}
+
+#[test]
+fn a_cancel_waits_for_no_transfer() {
+    let place = tempfile::tempdir().unwrap();
+    let here = Bench::new();
+    let remote = Watched::on(place.path());
+    here.put_remote(remote.clone());
+    here.cartridge(LABEL, &tape(5));
+    let manager = here.start();
+    *remote.held.lock().unwrap() = true;
+    let id = export(&manager);
+    until_put(&remote);
+    manager.pause(id).unwrap();
+    manager.wait_until(id, Some(common::PATIENCE), |job| job.state == State::Paused).unwrap().unwrap();
+    *remote.held.lock().unwrap() = false;
+    let all = vtl_jobs::Settings::default().max_transfers;
+    let taken: Vec<_> = (0..all).map(|_| manager.transfer(|| false).unwrap()).collect();
+    manager.cancel(id).unwrap();
+    let soon = Some(Duration::from_secs(60));
+    let job = manager
+        .wait_until(id, soon, |job| job.state.is_terminal())
+        .unwrap()
+        .expect("it waits for a transfer");
+    assert_eq!(job.state, State::Cancelled);
+    assert!(files(place.path()).is_empty(), "{:?}", files(place.path()));
+    drop(taken);
 }
