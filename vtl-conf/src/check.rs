@@ -601,7 +601,7 @@ impl Checker<'_> {
         ];
         let foreign_bundles =
             self.take("migrate.foreign_bundles", foreign_bundles, |value| word(value, &ways));
-        let chunk_size = self.take("migrate.chunk_size", chunk_size, |value| chunk_size(value, &(M..=T)));
+        let chunk_size = self.take("migrate.chunk_size", chunk_size, |value| object_size(value, &(M..=T)));
         let codecs = [("zstd", Compress::Zstd), ("lz4", Compress::Lz4), ("none", Compress::None)];
         let compress = self.take("migrate.compress", compress, |value| word(value, &codecs));
         let ways = ["remote-hash", "readback", "none"].map(|way| (way, way));
@@ -892,7 +892,7 @@ fn size(value: &Value) -> Parsed<u64> {
 
 /// A number alone may mean bytes to one and megabytes to another. From the least size on it means bytes: so many
 /// megabytes would be the greatest size, or more.
-fn chunk_size(value: &Value, range: &RangeInclusive<u64>) -> Parsed<ByteCount> {
+fn object_size(value: &Value, range: &RangeInclusive<u64>) -> Parsed<ByteCount> {
     let is_bare = value.is_integer() || value.as_str().is_some_and(|text| text.trim().parse::<u64>().is_ok());
     let bytes = size(value)?;
     if is_bare && bytes < *range.start() {

@@ -264,13 +264,14 @@ impl Work for Export {
     }
 
     fn failed(&self, ticket: &Ticket) -> Result<(), Failure> {
-        discard(&*self.world, ticket)?;
-        let Some(course) = Course::load(ticket)? else { return Ok(()) };
+        let discarded = discard(&*self.world, ticket);
+        let Some(course) = Course::load(ticket)? else { return discarded };
         let prune = prune(&course);
-        let_go(&*self.world, ticket, course).map_err(|failure| {
+        let gone = let_go(&*self.world, ticket, course).map_err(|failure| {
             let message = format!("{}; they go with the folder: {prune}", failure.message);
             Failure { message, ..failure }
-        })
+        });
+        discarded.and(gone)
     }
 
     fn undo(&self, ticket: &Ticket) -> Result<(), Failure> {
