@@ -176,8 +176,8 @@ impl Daemon {
         daemon.access.heed(&daemon.config());
         daemon.note_names();
         time_lost.into_iter().for_each(|problem| daemon.note_problem(problem));
+        daemon.note_put_back().map_err(vtl_api::ApiError::advised)?;
         daemon.finish_halves().map_err(vtl_api::ApiError::advised)?;
-        daemon.state.note_compared();
         daemon.tell_if_it_was_lost().map_err(vtl_api::ApiError::advised)?;
         daemon.first_start().map_err(vtl_api::ApiError::advised)?;
         daemon.check_doors().map_err(vtl_api::ApiError::advised)?;
@@ -689,6 +689,9 @@ impl Daemon {
             heads.extend(self.unlisted_heads(pool, found.map_err(|e| refused(&e))?.unlisted));
         }
         self.take_in(&all, heads)?;
+        for pool in pools {
+            self.meta.note_compared(&pool.name).map_err(|e| refused(&e.into()))?;
+        }
         for pool in pools.iter().filter(|pool| pool.is_adopted) {
             self.pools.adopted(pool).map_err(|e| refused(&e))?;
         }

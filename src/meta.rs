@@ -9,7 +9,7 @@ use vtl_cartridge::{Now, Protection, Retention};
 use vtl_jobs::{JobError, Ledger};
 use vtl_library::LibraryError;
 use vtl_meta::{Meta, MetaError, Migration, Module, Row, Table, Tx, Value};
-use vtl_types::CartridgeId;
+use vtl_types::{CartridgeId, PoolName};
 
 /// One file, one connection, one user at a time: transactions are short.
 #[derive(Clone, Debug)]
@@ -49,8 +49,10 @@ const DEVICES: Module = Module {
 /// Whose state the daemon's own notes are.
 const DAEMON: &str = "vtld";
 const KEPT: &str = "kept";
-/// Flag of a copy of the inventory that was staged, until a start has put right what is old in it.
+/// Flag of a copy of the inventory, until a start on it has put right what is old in it.
 pub(crate) const PUT_BACK: &str = "put-back";
+/// Whose words are the names of pools that were not compared yet with a copy that was put back.
+const NOT_COMPARED: &str = "not-compared";
 
 static MODULES: [Module; 12] = [
     vtl_library::MODULE,
@@ -97,6 +99,45 @@ impl SharedMeta {
                 meta.close()
             }
         }
+    }
+
+    /// Copies the inventory to a new file. The copy has the flag [`PUT_BACK`], so that it is known as one however it comes to its place.
+    ///
+    /// # Errors
+    /// See [`Meta::copy_with`].
+    pub(crate) fn copy_to(&self, to: &Path) -> Result<(), MetaError> {
+        self.with(|meta| meta.copy_with(to, |tx| put_flag(tx, PUT_BACK)))
+    }
+
+    /// This is a copy that was put back, and none of these pools was compared with it.
+    ///
+    /// # Errors
+    /// It is not durable; nothing is noted then.
+    pub(crate) fn note_put_back(&self, pools: &[PoolName]) -> Result<(), MetaError> {
+        self.with(|meta| {
+            meta.transaction(|tx| {
+                put_flag(tx, PUT_BACK)?;
+                pools.iter().try_for_each(|pool| put_word(tx, word_key(NOT_COMPARED, &pool.to_string())))
+            })
+        })
+    }
+
+    /// Whether this is a copy that was put back, and that pool was not compared with it yet.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub(crate) fn is_not_compared(&self, pool: &PoolName) -> Result<bool, MetaError> {
+        let key = word_key(NOT_COMPARED, &pool.to_string());
+        self.with(|meta| meta.read(|tx| Ok(tx.get(&DEVICE_STATE, &key)?.is_some())))
+    }
+
+    /// A pool was compared.
+    ///
+    /// # Errors
+    /// It is not durable.
+    pub(crate) fn note_compared(&self, pool: &PoolName) -> Result<(), MetaError> {
+        let key = word_key(NOT_COMPARED, &pool.to_string());
+        self.with(|meta| meta.transaction(|tx| tx.delete(&DEVICE_STATE, &key).map(drop)))
     }
 
     /// One transaction.
@@ -231,16 +272,24 @@ impl Ledger for SharedMeta {
     }
 }
 
+fn word_key(device: &str, word: &str) -> [Value; 2] {
+    [Value::Text(device.to_owned()), Value::Text(word.to_owned())]
+}
+
 fn flag_key(flag: &str) -> [Value; 2] {
-    [Value::Text(DAEMON.to_owned()), Value::Text(flag.to_owned())]
+    word_key(DAEMON, flag)
+}
+
+/// From now on this word is there.
+fn put_word(tx: &mut Tx<'_>, key: [Value; 2]) -> Result<(), MetaError> {
+    tx.delete(&DEVICE_STATE, &key)?;
+    let [device, key] = key;
+    tx.insert(&DEVICE_STATE, &[device, key, Value::Blob(vec![1])])
 }
 
 /// Notes `flag` in this transaction.
 fn put_flag(tx: &mut Tx<'_>, flag: &str) -> Result<(), MetaError> {
-    let key = flag_key(flag);
-    tx.delete(&DEVICE_STATE, &key)?;
-    let [device, key] = key;
-    tx.insert(&DEVICE_STATE, &[device, key, Value::Blob(vec![1])])
+    put_word(tx, flag_key(flag))
 }
 
 /// Takes the note of `flag` back in this transaction.

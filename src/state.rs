@@ -142,13 +142,13 @@ impl StateFolder {
         put_restored(&self.path).map_err(|error| StateError::Io(self.path.clone(), error))
     }
 
-    /// Whether the inventory was put back, and no start has compared it with the store yet: it may lack what is wanted.
+    /// Whether the inventory was put back, and no start has said so in it yet.
     pub(crate) fn is_just_restored(&self) -> bool {
         self.path.join(RESTORED).exists()
     }
 
-    /// A start has compared it. A mark that stays behind only makes the next start as careful as this one.
-    pub(crate) fn note_compared(&self) {
+    /// A start has said so. A mark that stays behind only makes the next start as careful as this one.
+    pub(crate) fn forget_restored(&self) {
         if let Err(error) = remove_if_there(&self.path.join(RESTORED)) {
             warn!(file = RESTORED, %error, "a mark of the last restore cannot be removed");
         }
@@ -414,8 +414,8 @@ fn own(path: &Path) -> impl FnOnce(io::Error) -> NotStaged {
 }
 
 /// A staged copy takes the inventory's place; the old one is kept beside it. Order: (1) the old inventory is kept, see [`keep_old`], (2) side files of the
-/// old inventory, also when a crash came after 1, and what a look at the staged copy left beside it, (3) the mark for the start that compares the copy
-/// with the store, (4) the staged copy moves to its place. A crash between leaves the staged copy, and the next start goes on.
+/// old inventory, also when a crash came after 1, and what a look at the staged copy left beside it, (3) the mark for the start that says in the copy
+/// what it is, (4) the staged copy moves to its place. A crash between leaves the staged copy, and the next start goes on.
 fn put_restored(folder: &Path) -> io::Result<()> {
     let (staged, inventory) = (folder.join(STAGED), folder.join(INVENTORY));
     if !staged.exists() {
@@ -478,7 +478,7 @@ const UNCHECKED: &str = "inventory.restore.new";
 /// The inventory that a restore has replaced.
 pub(crate) const BEFORE_RESTORE: &str = "inventory.before-restore.db";
 
-/// An inventory that was put back, and that no start has compared with the store yet.
+/// An inventory that was put back, and in which no start has said so yet.
 const RESTORED: &str = "inventory.restored";
 
 /// SQLite's write-ahead log, and its index, which is made anew when it is not there.
@@ -806,7 +806,7 @@ mod tests {
     }
 
     #[test]
-    fn that_a_copy_was_put_back_is_known_until_a_start_has_compared_it() {
+    fn that_a_copy_was_put_back_is_known_until_a_start_has_said_so_in_it() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("state");
         let state = StateFolder::open(&path).unwrap();
@@ -818,8 +818,8 @@ mod tests {
         let state = StateFolder::open(&path).unwrap();
         state.put_restored().unwrap();
         assert!(state.is_just_restored(), "that start was cut off");
-        state.note_compared();
-        state.note_compared();
+        state.forget_restored();
+        state.forget_restored();
         assert!(!state.is_just_restored());
     }
 

@@ -5,26 +5,24 @@
 
 use std::sync::Arc;
 
-use scsi::{Persist, PersistFault};
 use tracing::{info, warn};
-use vtl_api::{ApiError, ErrorCode, Problem};
-use vtl_library::{Head, Placement, Verdict};
-use vtl_types::CartridgeId;
+use vtl_api::{ApiError, Problem};
+use vtl_library::{LibraryError, Placement, Verdict};
+use vtl_types::{CartridgeId, PoolName};
 
 use crate::api::refused;
-use crate::clock::{rfc3339, unix_seconds};
+use crate::clock::rfc3339;
 use crate::daemon::{Daemon, FIRST_START_DONE, forget_unused};
 use crate::media::ShelfHead;
+use crate::meta::PUT_BACK;
 use crate::pools::{Pool, rows};
 use crate::state::hexadecimal;
-use crate::trash::TRASH_SECONDS;
+use crate::trash::{Wait, Waits};
 
 /// Noted from the moment at which an inventory is found lost until a start has come to its end.
 const WAS_EMPTY: &str = "inventory-was-empty";
-/// Whose notes say since when something unfinished is kept: the owner's id in hexadecimal, and seconds since 1970.
-const UNFINISHED: &str = "unfinished";
-/// So long it is kept: as long as somebody has for the trash.
-const UNFINISHED_SECONDS: u64 = TRASH_SECONDS;
+/// How something unfinished that is kept waits: as long as somebody has for the trash, and by the same clock and count.
+const UNFINISHED: Waits = Waits { since: "unfinished", count: "unfinished-count" };
 
 impl Daemon {
     /// What the cartridges of a pool that the inventory does not list say of themselves.
@@ -54,8 +52,8 @@ impl Daemon {
         let heads = heads.into_iter().filter(|head| !pieces.contains(&head.row.id));
         let (unfinished, heads): (Vec<_>, Vec<_>) = heads.partition(|head| head.unfinished);
         let is_new = !self.has_noted(FIRST_START_DONE)?;
-        let is_unsure = is_new || self.state.is_just_restored();
         for head in unfinished {
+            let is_unsure = is_new || self.may_lack_rows(pools, &head.pool)?;
             if !self.keeps_unfinished(&head, is_unsure)? {
                 info!(label = %head.row.label, "an import or ingest that was cut off is removed; its job begins anew");
                 forget(&head);
@@ -80,6 +78,26 @@ impl Daemon {
         Ok(())
     }
 
+    /// Notes that the inventory is a copy that was put back, before anything is compared with it: it lacks what came after it, and of each pool
+    /// that is not open as well.
+    pub(crate) fn note_put_back(&self) -> Result<(), ApiError> {
+        if !self.state.is_just_restored() && !self.has_noted(PUT_BACK)? {
+            return Ok(());
+        }
+        let listed = self.meta.read(|tx| Ok(rows::all(tx)?)).map_err(|e| refused(&e))?;
+        let mut pools: Vec<_> = listed.into_iter().map(|row| row.name).collect();
+        pools.push(PoolName::default());
+        self.meta.note_put_back(&pools).map_err(|e| refused(&e.into()))?;
+        self.state.forget_restored();
+        Ok(())
+    }
+
+    /// Whether the inventory may lack a row that wants something in this pool: it is an older copy, or the pool is taken in from elsewhere.
+    fn may_lack_rows(&self, pools: &[Arc<Pool>], name: &PoolName) -> Result<bool, ApiError> {
+        let is_adopted = pools.iter().any(|pool| pool.is_adopted && pool.name == *name);
+        Ok(is_adopted || self.meta.is_not_compared(name).map_err(|e| refused(&e.into()))?)
+    }
+
     /// Whether an inventory that no start has finished is a lost one. A first start that was cut off has its library, and blank cartridges only.
     fn is_lost(&self, heads: &[ShelfHead]) -> Result<bool, ApiError> {
         let libraries = self.meta.read(vtl_library::libraries).map_err(|e| refused(&e))?;
@@ -90,21 +108,30 @@ impl Daemon {
     /// Whether what an import or ingest that was cut off has left stays. Of an inventory that may lack the row that wants it, it does for a while: a newer
     /// copy may have the row.
     fn keeps_unfinished(&self, head: &ShelfHead, is_unsure: bool) -> Result<bool, ApiError> {
-        let (id, label, now) = (hexadecimal(&head.row.id.0), head.row.label, unix_seconds());
-        let mut notes = self.meta.device(UNFINISHED);
-        if is_unsure {
-            notes.save(&id, &now.to_le_bytes()).map_err(|PersistFault| not_noted(&head.row))?;
-        }
-        let Some(end) = notes.load(&id).map(|note| kept_until(&note)) else { return Ok(false) };
-        if end <= now {
+        let (id, now) = (head.row.id, self.retention.now());
+        let noted = match is_unsure {
+            true => Ok(Some(Wait::from_now_on(now))),
+            false => self.meta.read(|tx| Ok(UNFINISHED.noted(tx, id)?)),
+        };
+        let wait = match noted {
+            Ok(Some(wait)) => wait.counted(now),
+            Ok(None) => return Ok(false),
+            Err(error) => {
+                self.note_anew(not_read(head, &error));
+                return Ok(true);
+            }
+        };
+        let Some(end) = wait.ends_s(now).filter(|end| *end > now.wall_s) else {
             // A note that stays behind does no harm.
-            let _harmless = notes.save(&id, &[]);
+            let _harmless = self.meta.change(|tx| Ok(UNFINISHED.forget(tx, id)?));
             return Ok(false);
-        }
+        };
+        self.meta.change(|tx| Ok(UNFINISHED.note(tx, id, wait)?)).map_err(|e| refused(&e))?;
         self.note_anew(Problem {
-            subject: id,
+            subject: hexadecimal(&id.0),
             message: format!(
-                "a part of {label} is here, in pool {}, and this inventory, which was empty or put back, does not tell what it belongs to: it stays until {}",
+                "a part of {} is here, in pool {}, and this inventory, which was empty or put back or has taken the pool in, does not tell what it belongs to: it stays until {}",
+                head.row.label,
                 head.pool,
                 rfc3339(end)
             ),
@@ -198,23 +225,25 @@ impl Daemon {
     }
 }
 
-/// A note that is none of ours keeps it: whoever wrote it meant something.
-fn kept_until(note: &[u8]) -> u64 {
-    let since = <[u8; 8]>::try_from(note).map_or(u64::MAX, u64::from_le_bytes);
-    since.saturating_add(UNFINISHED_SECONDS)
-}
-
-fn not_noted(part: &Head) -> ApiError {
-    let told = format!("since when a part of {} is kept could not be noted", part.label);
-    ApiError::new(ErrorCode::Internal, told, "see the log for why, and check the disk of the state folder")
+fn not_read(head: &ShelfHead, error: &LibraryError) -> Problem {
+    Problem {
+        subject: hexadecimal(&head.row.id.0),
+        message: format!(
+            "a part of {} is here, in pool {}, and stays: since when it is kept cannot be read: {error}",
+            head.row.label, head.pool
+        ),
+        remedy: "put a copy of the inventory back (vtl system restore FILE, and restart vtld): the seven days begin anew then"
+            .to_owned(),
+    }
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::fs;
     use std::path::Path;
     use std::time::Duration;
 
+    use scsi::Persist as _;
     use vtl_cartridge::CartridgeSpec;
     use vtl_library::{NewCartridges, NewPlace};
     use vtl_types::{ByteCount, Label};
@@ -222,11 +251,13 @@ mod tests {
     use super::*;
     use crate::args::Args;
     use crate::daemon::tests::open;
+    use crate::kept::tests::{DAY, Hands, START};
     use crate::retention_clock::machine;
     use crate::state::{StateFolder, stage_restore};
+    use crate::trash::TRASH_SECONDS;
 
     /// A thread may have the inventory open for a moment still; when nobody has, its journal is gone.
-    fn stop(daemon: Arc<Daemon>) {
+    pub(crate) fn stop(daemon: Arc<Daemon>) {
         let journal = daemon.state.path().join("inventory.db-wal");
         daemon.stop();
         drop(daemon);
@@ -238,7 +269,7 @@ mod tests {
         }
     }
 
-    fn lose_inventory(folder: &Path) {
+    pub(crate) fn lose_inventory(folder: &Path) {
         let path = |side: &str| folder.join("state").join(format!("inventory.db{side}"));
         fs::remove_file(path("")).unwrap();
         ["-wal", "-shm"].into_iter().for_each(|side| drop(fs::remove_file(path(side))));
@@ -290,8 +321,9 @@ mod tests {
     #[test]
     fn a_part_of_a_cartridge_outlives_a_lost_inventory_and_an_older_copy_of_it_for_a_week() {
         let folder = tempfile::tempdir().unwrap();
+        let hands = Hands::new();
         let copy = folder.path().join("copy.db");
-        let daemon = open(folder.path(), &[]);
+        let daemon = hands.daemon(folder.path());
         daemon.meta.with(|meta| meta.copy_to(&copy)).unwrap();
         let id = begin_copy(&daemon, "UNF001L8");
         let subject = hexadecimal(&id.0);
@@ -303,22 +335,64 @@ mod tests {
             assert!(told.message.contains("UNF001L8") && told.remedy.contains("vtl system restore"));
             assert!(!labels(daemon).contains(&"UNF001L8".to_owned()), "{when}");
         };
-        let daemon = open(folder.path(), &[]);
+        let daemon = hands.daemon(folder.path());
         is_kept(&daemon, "the inventory is new");
         stage_restore(&daemon.state, &copy).unwrap();
         stop(daemon);
-        let daemon = open(folder.path(), &[]);
+        let daemon = hands.daemon(folder.path());
         is_kept(&daemon, "a copy that does not have it is put back");
         stop(daemon);
-        let daemon = open(folder.path(), &[]);
+        let daemon = hands.daemon(folder.path());
         is_kept(&daemon, "an ordinary start");
-        let long_ago = unix_seconds() - UNFINISHED_SECONDS - 1;
-        daemon.meta.device(UNFINISHED).save(&subject, &long_ago.to_le_bytes()).unwrap();
+        hands.set_clock(START + 4_000 * DAY);
         stop(daemon);
-        let daemon = open(folder.path(), &[]);
+        let daemon = hands.daemon(folder.path());
+        is_kept(&daemon, "the clock is ahead, and the days have not passed by the count");
+        hands.set_clock(START);
+        hands.pass(TRASH_SECONDS);
+        stop(daemon);
+        let daemon = hands.daemon(folder.path());
         assert!(!daemon.pools.default().has(id), "its time is over");
         assert_eq!(told(&daemon, &subject), None);
-        assert_eq!(daemon.meta.device(UNFINISHED).load(&subject), None);
+        let noted = daemon.meta.read(|tx| Ok(UNFINISHED.noted(tx, id)?)).unwrap();
+        assert_eq!(noted, None);
+        stop(daemon);
+    }
+
+    #[test]
+    fn a_note_of_a_part_that_cannot_be_read_keeps_it_and_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let hands = Hands::new();
+        let daemon = hands.daemon(folder.path());
+        let id = begin_copy(&daemon, "UNF001L8");
+        let subject = hexadecimal(&id.0);
+        daemon.meta.device(UNFINISHED.since).save(&subject, b"noise").unwrap();
+        hands.pass(30 * DAY);
+        stop(daemon);
+        let daemon = hands.daemon(folder.path());
+        assert!(daemon.pools.default().has(id));
+        let problem = told(&daemon, &subject).unwrap();
+        assert!(problem.message.contains("cannot be read"), "{problem:?}");
+        stop(daemon);
+    }
+
+    #[test]
+    fn a_copy_that_was_put_in_place_by_hand_keeps_a_part_that_it_does_not_know() {
+        let folder = tempfile::tempdir().unwrap();
+        let copy = folder.path().join("copy.db");
+        let daemon = open(folder.path(), &[]);
+        daemon.meta.copy_to(&copy).unwrap();
+        let id = begin_copy(&daemon, "UNF001L8");
+        stop(daemon);
+        lose_inventory(folder.path());
+        fs::copy(&copy, folder.path().join("state/inventory.db")).unwrap();
+        let daemon = open(folder.path(), &[]);
+        assert!(daemon.pools.default().has(id));
+        assert!(!daemon.meta.is_not_compared(&PoolName::default()).unwrap(), "once is enough");
+        let later = begin_copy(&daemon, "UNF002L8");
+        stop(daemon);
+        let daemon = open(folder.path(), &[]);
+        assert_eq!([id, later].map(|id| daemon.pools.default().has(id)), [true, false]);
         stop(daemon);
     }
 

@@ -23,10 +23,8 @@ pub(crate) const TRASH_SECONDS: u64 = 7 * 24 * 60 * 60;
 /// So many labels are named in what is told of a copy's trash; of more, the number.
 const NAMED: usize = 10;
 
-/// Under this word stands when a cartridge was put in, by the clock.
-const SINCE: &str = "trash";
-/// Under this one the count at that moment.
-const COUNT: &str = "trash-count";
+/// How removed cartridges wait.
+const TRASH: Waits = Waits { since: "trash", count: "trash-count" };
 /// In the place of the time: it does not wait.
 const AT_ONCE: u64 = 0;
 
@@ -51,7 +49,7 @@ impl Wait {
     }
 
     /// With a count that can pass: one that is missing, or that a count that was lost had reached and this one has not, begins now.
-    fn counted(self, now: Now) -> Self {
+    pub(crate) fn counted(self, now: Now) -> Self {
         match self {
             Self::Not => Self::Not,
             Self::Since { wall_s, counted_s } => {
@@ -62,7 +60,7 @@ impl Wait {
     }
 
     /// When it is over at the earliest if the clock is right from now on, in seconds since 1970 UTC. None: it does not wait.
-    fn ends_s(self, now: Now) -> Option<u64> {
+    pub(crate) fn ends_s(self, now: Now) -> Option<u64> {
         let Self::Since { wall_s, counted_s } = self.counted(now) else { return None };
         let passed = now.counted_s.saturating_sub(counted_s.unwrap_or(now.counted_s));
         let left = TRASH_SECONDS.saturating_sub(passed);
@@ -74,13 +72,54 @@ impl Wait {
     }
 }
 
-/// How a cartridge waits; none: nothing is noted of it.
+/// Notes of how something waits, under two words.
+pub(crate) struct Waits {
+    /// Under this one stands since when, by the clock.
+    pub(crate) since: &'static str,
+    /// Under this one the count at that moment.
+    pub(crate) count: &'static str,
+}
+
+impl Waits {
+    /// How it waits; none: nothing is noted of it.
+    ///
+    /// # Errors
+    /// A note that cannot be read; a failure of the file.
+    pub(crate) fn noted(&self, tx: &Tx<'_>, id: CartridgeId) -> Result<Option<Wait>, MetaError> {
+        Ok(match number(tx, self.since, id)? {
+            None => None,
+            Some(AT_ONCE) => Some(Wait::Not),
+            Some(wall_s) => Some(Wait::Since { wall_s, counted_s: number(tx, self.count, id)? }),
+        })
+    }
+
+    /// Notes how it waits, in the place of what was noted.
+    ///
+    /// # Errors
+    /// A failure of the file.
+    pub(crate) fn note(&self, tx: &mut Tx<'_>, id: CartridgeId, wait: Wait) -> Result<(), MetaError> {
+        let (since, count) = match wait {
+            Wait::Not => (AT_ONCE, None),
+            // A clock that stands at its very beginning does not say that it is to go.
+            Wait::Since { wall_s, counted_s } => (wall_s.max(AT_ONCE + 1), counted_s),
+        };
+        set_number(tx, self.since, id, Some(since))?;
+        set_number(tx, self.count, id, count)
+    }
+
+    /// It does not wait any more.
+    ///
+    /// # Errors
+    /// A failure of the file.
+    pub(crate) fn forget(&self, tx: &mut Tx<'_>, id: CartridgeId) -> Result<(), MetaError> {
+        set_number(tx, self.since, id, None)?;
+        set_number(tx, self.count, id, None)
+    }
+}
+
+/// How a removed cartridge waits; none: nothing is noted of it.
 fn noted(tx: &Tx<'_>, id: CartridgeId) -> Result<Option<Wait>, MetaError> {
-    Ok(match number(tx, SINCE, id)? {
-        None => None,
-        Some(AT_ONCE) => Some(Wait::Not),
-        Some(wall_s) => Some(Wait::Since { wall_s, counted_s: number(tx, COUNT, id)? }),
-    })
+    TRASH.noted(tx, id)
 }
 
 /// Notes how a removed cartridge waits, in the place of what was noted.
@@ -88,13 +127,7 @@ fn noted(tx: &Tx<'_>, id: CartridgeId) -> Result<Option<Wait>, MetaError> {
 /// # Errors
 /// A failure of the file.
 pub(crate) fn note(tx: &mut Tx<'_>, id: CartridgeId, wait: Wait) -> Result<(), MetaError> {
-    let (since, count) = match wait {
-        Wait::Not => (AT_ONCE, None),
-        // A clock that stands at its very beginning does not say that it is to go.
-        Wait::Since { wall_s, counted_s } => (wall_s.max(AT_ONCE + 1), counted_s),
-    };
-    set_number(tx, SINCE, id, Some(since))?;
-    set_number(tx, COUNT, id, count)
+    TRASH.note(tx, id, wait)
 }
 
 /// A cartridge is not in the trash any more.
@@ -102,8 +135,7 @@ pub(crate) fn note(tx: &mut Tx<'_>, id: CartridgeId, wait: Wait) -> Result<(), M
 /// # Errors
 /// A failure of the file.
 pub(crate) fn forget(tx: &mut Tx<'_>, id: CartridgeId) -> Result<(), MetaError> {
-    set_number(tx, SINCE, id, None)?;
-    set_number(tx, COUNT, id, None)
+    TRASH.forget(tx, id)
 }
 
 /// The first half of a removal, and how the cartridge waits for the second. One that waits already is not put off; it can be wanted gone at once.
@@ -228,8 +260,8 @@ impl Daemon {
     /// Removed cartridges that stay, because nobody can tell how long they have been in the trash.
     pub(crate) fn trash_problems(&self) -> Vec<Problem> {
         let looked = self.meta.read(|tx| {
-            look_at_numbers(tx, SINCE)?;
-            Ok(look_at_numbers(tx, COUNT)?)
+            look_at_numbers(tx, TRASH.since)?;
+            Ok(look_at_numbers(tx, TRASH.count)?)
         });
         if looked.is_ok() {
             return Vec::new();
@@ -276,6 +308,7 @@ mod tests {
     use super::*;
     use crate::kept::tests::{DAY, Hands, START};
     use crate::state::{hexadecimal, stage_restore};
+    use crate::take_in::tests::{lose_inventory, stop};
 
     fn remove(daemon: &Daemon, label: &str) -> Cartridge {
         let wait = Wait::from_now_on(daemon.retention.now());
@@ -333,6 +366,40 @@ mod tests {
     }
 
     #[test]
+    fn a_copy_that_was_put_in_place_by_hand_destroys_nothing() {
+        for (is_marked, name) in
+            [(true, "inventory.db"), (true, "inventory.restore"), (false, "inventory.restore")]
+        {
+            let folder = tempfile::tempdir().unwrap();
+            let hands = Hands::new();
+            let daemon = hands.daemon(folder.path());
+            let id = remove(&daemon, "VTL001L8").id;
+            let copy = folder.path().join("copy.db");
+            match is_marked {
+                true => daemon.meta.copy_to(&copy).unwrap(),
+                // As a program without the mark has made it.
+                false => daemon.meta.with(|meta| meta.copy_to(&copy)).unwrap(),
+            }
+            daemon.meta.change(|tx| take_back(tx, "VTL001L8".parse().unwrap())).unwrap();
+            assert!(!daemon.meta.flag(PUT_BACK).unwrap(), "the copy alone is one");
+            hands.pass(30 * DAY);
+            stop(daemon);
+            lose_inventory(folder.path());
+            std::fs::copy(&copy, folder.path().join("state").join(name)).unwrap();
+
+            let daemon = hands.daemon(folder.path());
+            let ends_s = Some(START + 30 * DAY + TRASH_SECONDS);
+            assert!(daemon.pools.default().has(id), "{is_marked} {name}");
+            assert_eq!((in_trash(&daemon), daemon.trash_ends(id)), (vec!["VTL001L8".to_owned()], ends_s));
+            assert!(daemon.problems().iter().any(|problem| problem.subject == "trash"));
+            hands.pass(DAY);
+            let daemon = restarted(&hands, folder.path(), daemon);
+            assert_eq!(daemon.trash_ends(id), ends_s, "it is put back once: {is_marked} {name}");
+            daemon.stop();
+        }
+    }
+
+    #[test]
     fn a_machine_that_starts_with_its_clock_ahead_empties_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let hands = Hands::new();
@@ -360,7 +427,7 @@ mod tests {
         let hands = Hands::new();
         let daemon = hands.daemon(folder.path());
         let removed = remove(&daemon, "VTL001L8");
-        daemon.meta.device(SINCE).save(&hexadecimal(&removed.id.0), b"noise").unwrap();
+        daemon.meta.device(TRASH.since).save(&hexadecimal(&removed.id.0), b"noise").unwrap();
         hands.pass(30 * DAY);
         look(&daemon);
         let daemon = restarted(&hands, folder.path(), daemon);

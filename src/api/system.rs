@@ -112,7 +112,7 @@ impl Daemon {
     pub(super) fn system_backup(&self, request: &BackupFile) -> Answer<Done> {
         let file = absolute(&request.file)?;
         elsewhere(self.state.path(), file)?;
-        self.meta.with(|meta| meta.copy_to(file)).map_err(|error| not_copied(&error))?;
+        self.meta.copy_to(file).map_err(|error| not_copied(&error))?;
         Ok(done(
             format!("the inventory is copied to {}; the store itself is {}", request.file, self.pool_homes()),
             Vec::new(),
@@ -272,8 +272,10 @@ mod tests {
             assert_eq!(backup(file.clone()), Err((ErrorCode::Invalid, "file".to_owned())), "{name}");
             assert_eq!(file.exists(), there, "{name}");
         }
-        backup(folder.path().join("copy.db")).unwrap();
+        let copy = folder.path().join("copy.db");
+        backup(copy.clone()).unwrap();
         daemon.stop();
+        assert!(crate::meta::SharedMeta::open(&copy).unwrap().flag(crate::meta::PUT_BACK).unwrap());
     }
 
     #[test]

@@ -98,7 +98,7 @@ const REPORT: &str = "run the version that was used before, and report what its 
 
 /// The newer program would bring a copy that it puts back to its own version.
 const GO_BACK: &str = "start that newer version; or, with a copy made before the upgrade: stop vtld, move inventory.* of the state folder away, \
-                       put the copy there as inventory.db, and start this version (docs/operations.md)";
+                       put the copy there as inventory.restore, and start this version (docs/operations.md)";
 
 impl fmt::Display for MetaError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

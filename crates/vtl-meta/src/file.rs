@@ -114,14 +114,18 @@ fn busy(why: &str) -> MetaError {
     rusqlite::Error::SqliteFailure(code, Some(why.to_owned())).into()
 }
 
-/// Order: (1) all pages into `to.part`, (2) check them, (3) sync the file, (4) rename, (5) sync the folder. A crash
+/// Order: (1) all pages into `to.part`, (2) what the copy alone has, (3) check them, (4) sync the file, (5) rename, (6) sync the folder. A crash
 /// leaves at most `to.part`, which the next copy replaces.
-pub(crate) fn copy(from: &Connection, to: &Path) -> Result<(), MetaError> {
+pub(crate) fn copy(
+    from: &Connection,
+    to: &Path,
+    of_copy: impl FnOnce(&mut Connection) -> Result<(), MetaError>,
+) -> Result<(), MetaError> {
     if fs::symlink_metadata(to).is_ok() {
         return Err(MetaError::Exists(to.to_path_buf()));
     }
     let part = part_name(to);
-    let copied = copy_pages(from, &part).and_then(|()| put_in_place(&part, to));
+    let copied = copy_pages(from, &part, of_copy).and_then(|()| put_in_place(&part, to));
     if copied.is_err() {
         // The first error is the one to report; the leftover is replaced by the next copy anyway.
         let _ = fs::remove_file(&part);
@@ -135,7 +139,11 @@ fn part_name(to: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
-fn copy_pages(from: &Connection, part: &Path) -> Result<(), MetaError> {
+fn copy_pages(
+    from: &Connection,
+    part: &Path,
+    of_copy: impl FnOnce(&mut Connection) -> Result<(), MetaError>,
+) -> Result<(), MetaError> {
     match fs::remove_file(part) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             return Err(io_error("remove the old", part)(error));
@@ -146,6 +154,7 @@ fn copy_pages(from: &Connection, part: &Path) -> Result<(), MetaError> {
     copy_all(from, &mut target)?;
     // The copy stands alone: no side files beside it.
     target.pragma_update(None, "journal_mode", "delete")?;
+    of_copy(&mut target)?;
     quick_check(&target, part)?;
     target.close().map_err(|(_, error)| error.into())
 }

@@ -145,7 +145,23 @@ impl Meta {
     /// # Errors
     /// `to` exists, or it cannot be written.
     pub fn copy_to(&self, to: &Path) -> Result<(), MetaError> {
-        file::copy(&self.connection, to)
+        file::copy(&self.connection, to, |_| Ok(()))
+    }
+
+    /// The same, with a change that the copy alone has: it is in it before there is anything under `to`.
+    ///
+    /// # Errors
+    /// As [`Meta::copy_to`]; whatever `work` returns.
+    pub fn copy_with(
+        &self,
+        to: &Path,
+        work: impl FnOnce(&mut Tx<'_>) -> Result<(), MetaError>,
+    ) -> Result<(), MetaError> {
+        file::copy(&self.connection, to, |copy| {
+            let mut tx = Tx::new(copy.transaction_with_behavior(TransactionBehavior::Immediate)?);
+            work(&mut tx)?;
+            tx.commit()
+        })
     }
 
     /// Where the file is.

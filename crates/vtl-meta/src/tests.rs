@@ -296,6 +296,7 @@ fn a_newer_file_is_refused() {
         remedy.contains("stop vtld, move inventory.*") && !remedy.contains("vtl system restore"),
         "{remedy}"
     );
+    assert!(remedy.contains("as inventory.restore"), "it is known as a copy then: {remedy}");
     by_hand(&desk.file(), "PRAGMA user_version = 1");
     let error = Meta::open(&desk.file(), &TWO).unwrap_err();
     assert!(matches!(&error, MetaError::Newer { module, found: 1, .. } if module == "container"), "{error}");
@@ -333,6 +334,19 @@ fn an_online_copy_opens_with_all_that_was_committed() {
     assert_eq!(count(&mut meta), 101);
     let error = meta.copy_to(&copy).unwrap_err();
     assert!(matches!(error, MetaError::Exists(_)), "{error}");
+}
+
+#[test]
+fn a_change_that_is_for_the_copy_is_in_it_alone_and_one_that_fails_leaves_no_copy() {
+    let desk = Desk::new();
+    let mut meta = desk.with_rows(1);
+    let copy = desk.0.path().join("copy.db");
+    let failed = meta.copy_with(&copy, |_| Err(MetaError::Empty("made up".into())));
+    assert!(matches!(failed, Err(MetaError::Empty(_))), "{failed:?}");
+    assert!(!copy.exists() && !desk.0.path().join("copy.db.part").exists());
+    meta.copy_with(&copy, |tx| tx.insert(&SHELF, &sample(2))).unwrap();
+    assert_eq!(count(&mut Meta::open(&copy, &ONE).unwrap()), 2);
+    assert_eq!(count(&mut meta), 1);
 }
 
 #[test]

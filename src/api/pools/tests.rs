@@ -629,6 +629,58 @@ fn a_pool_that_an_import_or_a_repair_is_for_is_not_removed_before_that_has_ended
 }
 
 #[test]
+fn a_part_in_a_pool_that_is_opened_after_the_start_that_put_a_copy_back_is_kept() {
+    let place = Place::new();
+    let daemon = place.daemon(&[]);
+    daemon.pool_create(&place.request("p1", &["home"])).unwrap();
+    let copy = place.path("copy.db");
+    daemon.meta.copy_to(&copy).unwrap();
+    let unfinished = copy_in(&daemon, "p1", "UNF001L8", false);
+    crate::state::stage_restore(&daemon.state, &copy).unwrap();
+    daemon.stop();
+    drop(daemon);
+    std::fs::rename(place.path("home"), place.path("away")).unwrap();
+    for _ in 0..2 {
+        let daemon = place.daemon(&[]);
+        assert_eq!(state(&daemon, "p1").as_deref(), Some("closed"));
+        daemon.stop();
+    }
+    let daemon = place.daemon(&[]);
+    std::fs::rename(place.path("away"), place.path("home")).unwrap();
+    daemon.pool_open("p1").unwrap();
+    assert!(daemon.pools.named(&name("p1")).unwrap().has(unfinished));
+    let subject = crate::state::hexadecimal(&unfinished.0);
+    assert!(daemon.problems().iter().any(|problem| problem.subject == subject));
+    assert!(!daemon.meta.is_not_compared(&name("p1")).unwrap());
+    daemon.stop();
+}
+
+#[test]
+fn parts_and_blank_cartridges_of_a_pool_that_is_taken_in_stay() {
+    let place = Place::new();
+    let other = Place::new();
+    let daemon = other.daemon(&["library.default=none"]);
+    daemon.pool_create(&place.request("far-away", &["home"])).unwrap();
+    daemon.cartridge_create(&cartridge("OLD001L8", Some("far-away"))).unwrap();
+    let unfinished = copy_in(&daemon, "far-away", "UNF001L8", false);
+    daemon.stop();
+    drop(daemon);
+
+    let daemon = place.daemon(&[]);
+    daemon.pool_create(&CreatePool { adopt: true, ..place.request("p1", &["home"]) }).unwrap();
+    let stay = |daemon: &Daemon| {
+        assert_eq!(daemon.cartridge_show("OLD001L8").unwrap().pool, "p1");
+        assert!(daemon.pools.named(&name("p1")).unwrap().has(unfinished));
+    };
+    stay(&daemon);
+    daemon.stop();
+    drop(daemon);
+    let daemon = place.daemon(&[]);
+    stay(&daemon);
+    daemon.stop();
+}
+
+#[test]
 fn what_is_in_a_pool_that_is_opened_later_is_listed_as_at_a_start_and_what_is_half_made_goes() {
     let place = Place::new();
     let daemon = place.daemon(&[]);
