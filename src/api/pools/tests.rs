@@ -661,7 +661,15 @@ fn parts_and_blank_cartridges_of_a_pool_that_is_taken_in_stay() {
     let other = Place::new();
     let daemon = other.daemon(&["library.default=none"]);
     daemon.pool_create(&place.request("far-away", &["home"])).unwrap();
-    daemon.cartridge_create(&cartridge("OLD001L8", Some("far-away"))).unwrap();
+    let new = vtl_library::NewCartridges {
+        first: "OLD001L8".parse().unwrap(),
+        count: 1,
+        library: None,
+        place: vtl_library::NewPlace::Vault,
+    };
+    let pool = daemon.pools.named(&name("far-away")).unwrap();
+    daemon.make_cartridges_in(&pool, &new, None).unwrap();
+    drop(pool);
     let unfinished = copy_in(&daemon, "far-away", "UNF001L8", false);
     daemon.stop();
     drop(daemon);
