@@ -683,17 +683,20 @@ impl Daemon {
         let mut all = self.pools.open_ones();
         all.extend(pools.iter().filter(|pool| self.pools.named(&pool.name).is_err()).cloned());
         self.note_pools(&all)?;
-        let mut heads = Vec::new();
+        let (mut heads, mut whole) = (Vec::new(), Vec::new());
         for pool in pools {
             let found = self.meta.read(|tx| vtl_library::reconcile(tx, &owners(pool)));
-            heads.extend(self.unlisted_heads(pool, found.map_err(|e| refused(&e))?.unlisted));
+            let (of_pool, all) = self.unlisted_heads(pool, found.map_err(|e| refused(&e))?.unlisted);
+            heads.extend(of_pool);
+            whole.extend(all.then_some(pool));
         }
         self.take_in(&all, heads)?;
-        for pool in pools {
+        // One that could not be asked of everything is asked again: what it did not tell is as unsure then.
+        for pool in whole {
             self.meta.note_compared(&pool.name).map_err(|e| refused(&e.into()))?;
-        }
-        for pool in pools.iter().filter(|pool| pool.is_adopted) {
-            self.pools.adopted(pool).map_err(|e| refused(&e))?;
+            if pool.is_adopted {
+                self.pools.adopted(pool).map_err(|e| refused(&e))?;
+            }
         }
         Ok(())
     }

@@ -136,8 +136,7 @@ impl SharedMeta {
     /// # Errors
     /// It is not durable.
     pub(crate) fn note_compared(&self, pool: &PoolName) -> Result<(), MetaError> {
-        let key = word_key(NOT_COMPARED, &pool.to_string());
-        self.with(|meta| meta.transaction(|tx| tx.delete(&DEVICE_STATE, &key).map(drop)))
+        self.with(|meta| meta.transaction(|tx| compared(tx, pool)))
     }
 
     /// One transaction.
@@ -270,6 +269,11 @@ impl Ledger for SharedMeta {
     fn read(&self, work: &mut dyn FnMut(&Tx<'_>) -> Result<(), JobError>) -> Result<(), JobError> {
         self.with(|meta| meta.read(|tx| work(tx)))
     }
+}
+
+/// Nothing of this pool waits to be compared with a copy that was put back.
+pub(crate) fn compared(tx: &mut Tx<'_>, pool: &PoolName) -> Result<(), MetaError> {
+    tx.delete(&DEVICE_STATE, &word_key(NOT_COMPARED, &pool.to_string())).map(drop)
 }
 
 fn word_key(device: &str, word: &str) -> [Value; 2] {

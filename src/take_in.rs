@@ -25,8 +25,9 @@ const WAS_EMPTY: &str = "inventory-was-empty";
 const UNFINISHED: Waits = Waits { since: "unfinished", count: "unfinished-count" };
 
 impl Daemon {
-    /// What the cartridges of a pool that the inventory does not list say of themselves.
-    pub(crate) fn unlisted_heads(&self, pool: &Pool, unlisted: Vec<CartridgeId>) -> Vec<ShelfHead> {
+    /// What the cartridges of a pool that the inventory does not list say of themselves, and whether all could be asked.
+    pub(crate) fn unlisted_heads(&self, pool: &Pool, unlisted: Vec<CartridgeId>) -> (Vec<ShelfHead>, bool) {
+        let count = unlisted.len();
         let mut heads = Vec::new();
         for id in unlisted {
             match self.shelf.head(pool, id) {
@@ -38,7 +39,8 @@ impl Daemon {
                 }),
             }
         }
-        heads
+        let all = heads.len() == count;
+        (heads, all)
     }
 
     /// Lists cartridges again. A blank one is an interrupted creation and goes, unless the whole inventory is lost: then nobody

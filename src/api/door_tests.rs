@@ -234,6 +234,12 @@ fn a_prune_or_a_rewrap_that_is_tried_again_needs_what_it_took_to_ask_for_it() {
         assert_eq!(status, StatusCode::ACCEPTED, "{kind}: {waits}");
         let (status, made) = door.approve(&waits["approval"]);
         assert!(status.is_success() && made["kind"] == kind, "{made}");
+        let goes_on = JobId(made["id"].as_u64().unwrap());
+        let (status, same) = retry(&door, "oli", goes_on);
+        assert!(
+            status.is_success() && same["id"] == made["id"],
+            "who ends a pause asks for nothing anew: {same}"
+        );
     }
     let verify = cancelled(&door, "verify", &json!({ "remote": "r", "folder": folder }));
     assert!(retry(&door, "oli", verify).0.is_success(), "an operator asks for that by himself");

@@ -2,7 +2,7 @@
 
 use vtl_api::{ApiError, ErrorCode, JobDetail, JobEvent, JobInfo, JobPlan, JobTask, JobsCleared};
 use vtl_auth::Permission;
-use vtl_jobs::{Job, JobError, JobId, Manager, Select, Shown};
+use vtl_jobs::{Job, JobError, JobId, Manager, Select, Shown, State};
 use vtl_migrate::{EXPORT, ExportRequest, PRUNE, REWRAP};
 use vtl_types::Label;
 
@@ -52,20 +52,38 @@ impl Daemon {
     pub(crate) fn job_retry(&self, id: &str, granted: &Granted) -> Result<JobDetail, ApiError> {
         // What changes settings and remotes comes before, or after, and finds the job.
         let _one_at_a_time = lock(&self.changes);
-        granted.covers(self.need_of_retry(id)?)?;
-        self.on_job(id, Manager::retry)
+        match granted.covers(self.need_to_do_again(id)?) {
+            Ok(()) => self.on_job(id, Manager::retry),
+            // Nothing is done again: it goes on a little sooner than by itself.
+            Err(_) if self.waits(id)? => self.on_job(id, Manager::end_pause),
+            Err(refused) => Err(refused),
+        }
     }
 
-    /// What a job needs beside `operate` to be tried again: what it took to ask for it, by its own request and the settings of
-    /// now. It was granted once, and remotes and keys may have other content under the same name since.
+    /// What a retry needs beside `operate`: nothing, for a job that goes on by itself.
     pub(crate) fn need_of_retry(&self, id: &str) -> Result<Option<Permission>, ApiError> {
-        // What is no job is told by the request itself.
+        if self.waits(id)? { Ok(None) } else { self.need_to_do_again(id) }
+    }
+
+    /// Whether a job waits for its time.
+    fn waits(&self, id: &str) -> Result<bool, ApiError> {
+        Ok(self.job_of(id)?.is_some_and(|job| job.state == State::Queued))
+    }
+
+    /// None: there is none of this number, which is told by the request itself.
+    fn job_of(&self, id: &str) -> Result<Option<Job>, ApiError> {
         let Ok(id) = id.parse::<JobId>() else { return Ok(None) };
-        let job = match self.jobs.manager()?.show(id) {
-            Ok(shown) => shown.job,
-            Err(JobError::Unknown(_)) => return Ok(None),
-            Err(error) => return Err(not_done(Some(id), &error)),
-        };
+        match self.jobs.manager()?.show(id) {
+            Ok(shown) => Ok(Some(shown.job)),
+            Err(JobError::Unknown(_)) => Ok(None),
+            Err(error) => Err(not_done(Some(id), &error)),
+        }
+    }
+
+    /// What a job needs beside `operate` to be done again: what it took to ask for it, by its own request and the settings of
+    /// now. It was granted once, and remotes and keys may have other content under the same name since.
+    fn need_to_do_again(&self, id: &str) -> Result<Option<Permission>, ApiError> {
+        let Some(job) = self.job_of(id)? else { return Ok(None) };
         Ok(match job.kind.as_str() {
             PRUNE => Some(Permission::Destroy),
             REWRAP => Some(Permission::ExportKeys),

@@ -178,6 +178,7 @@ pub(crate) fn remove(tx: &mut Tx<'_>, name: &PoolName) -> Result<(), MetaError> 
             tx.delete(table, &[row.get::<Value>(key)?])?;
         }
     }
+    crate::meta::compared(tx, name)?;
     tx.delete(&POOLS, &pool).map(drop)
 }
 

@@ -132,7 +132,7 @@ impl Definition {
             match real {
                 Ok(real) => Ok((key, real)),
                 Err(why) => {
-                    let help = "name a file by its whole path, in a folder of your own";
+                    let help = "name a file that is for this remote alone by its whole path, in a folder of your own";
                     Err(refuse(&key, &value, &why, help))
                 }
             }

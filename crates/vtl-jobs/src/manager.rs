@@ -98,6 +98,15 @@ impl std::fmt::Debug for Manager {
     }
 }
 
+/// What trying again may do for a job that has ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Again {
+    /// Nothing.
+    Itself,
+    /// A new job.
+    Anew,
+}
+
 impl Manager {
     /// Takes over what an earlier one left. Nothing runs before [`Manager::start`].
     ///
@@ -270,6 +279,18 @@ impl Manager {
     /// # Errors
     /// [`JobError::Unknown`], [`JobError::NotRetried`], as [`enqueue`].
     pub fn retry(&self, id: JobId) -> Result<Shown, JobError> {
+        self.try_again(id, Again::Anew)
+    }
+
+    /// Ends the pause of a job that waits, and makes no new one.
+    ///
+    /// # Errors
+    /// As [`Manager::retry`]; of a job that has ended, [`JobError::NotRetried`].
+    pub fn end_pause(&self, id: JobId) -> Result<Shown, JobError> {
+        self.try_again(id, Again::Itself)
+    }
+
+    fn try_again(&self, id: JobId, again: Again) -> Result<Shown, JobError> {
         let now_s = self.shared.machine.unix_s();
         let order = self.shared.in_order();
         let tried = self.shared.change(|tx| {
@@ -281,7 +302,7 @@ impl Manager {
                     table::log(tx, id, now_s, "retry", "its pause is over, as asked")?;
                     Ok(job)
                 }
-                State::Failed | State::Cancelled => {
+                State::Failed | State::Cancelled if again == Again::Anew => {
                     let id = retried(tx, &job, now_s)?;
                     table::job(tx, id)
                 }

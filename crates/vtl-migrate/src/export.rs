@@ -12,7 +12,7 @@
 //! 6. if that is wanted, proof by the row's hashes, then the cartridge goes here;
 //! 7. if that is wanted, a spare, once for each cartridge ([`crate::spare`]).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZero;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -113,6 +113,9 @@ struct Course {
     /// The folder is claimed for it.
     #[serde(default)]
     held: bool,
+    /// A claim of this bundle may be in the folder.
+    #[serde(default)]
+    claiming: bool,
     /// Something of an object was begun there: what is whole and not confirmed may lie there, whatever else is noted.
     #[serde(default)]
     sent: bool,
@@ -276,25 +279,8 @@ impl Work for Export {
 
     fn undo(&self, ticket: &Ticket) -> Result<(), Failure> {
         let Some(course) = Course::load(ticket)? else { return Ok(()) };
-        let world = &*self.world;
-        discard(world, ticket)?;
-        if recorded(world, &course)?.is_some() {
-            // It was complete; what was cancelled is what would have come after.
-            return Ok(());
-        }
-        let end = match course.end(world) {
-            Ok(end) => end,
-            Err(failure) => {
-                // What is there cannot be reached; nothing goes on with it.
-                change(world, |tx| Ok(sent::forget(tx, &course.remote, &course.folder)?))?;
-                return Err(still_there(&course, failure));
-            }
-        };
-        match self.take_back(ticket, &end, &course) {
-            Ok(()) => Ok(()),
-            Err(Trouble::Stopped) => Err(fail::temporary("conflict", left_behind(&course), &prune(&course))),
-            Err(Trouble::Failed(failure)) => Err(still_there(&course, failure)),
-        }
+        let discarded = discard(&*self.world, ticket);
+        self.take_back_if_begun(ticket, &course).and(discarded)
     }
 }
 
@@ -309,11 +295,10 @@ fn discard(world: &dyn World, ticket: &Ticket) -> Result<(), Failure> {
         )
     })
 }
-
 /// Removes what was half sent, and the claim on a folder to which nothing was ever begun, as far as that is possible now: nothing goes on with them by
 /// itself. What stays is in the checkpoint.
 fn let_go(world: &dyn World, ticket: &Ticket, mut course: Course) -> Result<(), Failure> {
-    let is_claim_alone = course.held && !course.sent && course.confirmed(world)?.0.is_empty();
+    let is_claim_alone = course.claiming && !course.sent && course.confirmed(world)?.0.is_empty();
     if course.began.is_empty() && !is_claim_alone {
         return Ok(());
     }
@@ -327,6 +312,7 @@ fn let_go(world: &dyn World, ticket: &Ticket, mut course: Course) -> Result<(), 
         Ok(()) => {
             course.began.clear();
             course.held &= !is_claim_alone;
+            course.claiming &= !is_claim_alone;
             course.save(ticket)
         }
         Err(trouble) => {
@@ -364,6 +350,23 @@ fn abandon_all(end: &End, pace: &dyn Pace, half_sent: &[String], claim: Option<&
             Err(Error::new(vtl_remote::Class::Unavailable, Doing::Abandon, text).on(end.remote.name()))
         })
     })
+}
+
+/// Removes an export's own folder, with what a listing that lags does not show: that goes by its name, and the claim last.
+fn remove_all(world: &dyn World, end: &End, course: &Course, pace: &dyn Pace) -> Result<(), Trouble> {
+    let confirmed = course.confirmed(world)?.0.into_iter().map(|stored| stored.object.name);
+    let staged = course.staged.iter().map(|object| object.name.clone());
+    let known: BTreeSet<String> = confirmed.chain(staged).chain(course.began.keys().cloned()).collect();
+    let (removed, _) = remove_folder(world, end, pace, &course.half_sent())?;
+    if removed < known.len() as u64 {
+        for name in &known {
+            let name =
+                end.folder.object(name).map_err(|why| fail::permanent("invalid", why.to_string(), ""))?;
+            on_remote(&end.runtime, pace, end.remote.delete(&name))?;
+        }
+    }
+    release(end, course, pace);
+    Ok(())
 }
 
 /// Takes the claim on a folder back. One that stays is in nobody's way: where it would count, a manifest or objects count, too.
@@ -618,7 +621,7 @@ impl Export {
             }
             (Standing::Open, Some(why)) if has_begun => {
                 ticket.note(&format!("{why}; the folder is given up and another one begun"));
-                remove_folder(world, &end, &pace, &course.half_sent())?;
+                remove_all(world, &end, &course, &pace)?;
                 Ok(None)
             }
             (Standing::Open, Some(why)) => {
@@ -641,6 +644,8 @@ impl Export {
             return Ok(true);
         }
         let sent_before = course.has_begun(&*self.world)?;
+        course.claiming = true;
+        course.save(ticket)?;
         let claiming = claim(&*end.remote, &end.name, &end.folder, &course.bundle, sent_before);
         if !on_remote(&end.runtime, &Plain::new(ticket, 0), claiming)? {
             return Ok(false);
@@ -650,6 +655,28 @@ impl Export {
         Ok(true)
     }
 
+    /// What a cancelled export has sent goes, unless it is complete.
+    fn take_back_if_begun(&self, ticket: &Ticket, course: &Course) -> Result<(), Failure> {
+        let world = &*self.world;
+        if recorded(world, course)?.is_some() {
+            // It was complete; what was cancelled is what would have come after.
+            return Ok(());
+        }
+        let end = match course.end(world) {
+            Ok(end) => end,
+            Err(failure) => {
+                // What is there cannot be reached; nothing goes on with it.
+                change(world, |tx| Ok(sent::forget(tx, &course.remote, &course.folder)?))?;
+                return Err(still_there(course, failure));
+            }
+        };
+        match self.take_back(ticket, &end, course) {
+            Ok(()) => Ok(()),
+            Err(Trouble::Stopped) => Err(fail::temporary("conflict", left_behind(course), &prune(course))),
+            Err(Trouble::Failed(failure)) => Err(still_there(course, failure)),
+        }
+    }
+
     /// Takes back what a cancelled export has sent, but for what is complete or not its own.
     fn take_back(&self, ticket: &Ticket, end: &End, course: &Course) -> Result<(), Trouble> {
         let pace = Plain::new(ticket, 0);
@@ -657,9 +684,7 @@ impl Export {
             // Only not entered yet: what was cancelled is what would have come after.
             Standing::Complete(row) => self.settle(end, course, &row, &pace),
             Standing::Taken(why) => self.leave(ticket, end, course.clone(), &why),
-            Standing::Open if course.has_begun(&*self.world)? => {
-                remove_folder(&*self.world, end, &pace, &course.half_sent()).map(drop)
-            }
+            Standing::Open if course.has_begun(&*self.world)? => remove_all(&*self.world, end, course, &pace),
             Standing::Open => self.leave(ticket, end, course.clone(), "nothing was sent to it"),
         }
     }
@@ -724,6 +749,7 @@ impl Export {
             staged: Vec::new(),
             manifests: Vec::new(),
             held: false,
+            claiming: false,
             sent: false,
             is_new: true,
         })
@@ -993,12 +1019,12 @@ impl Export {
     }
 }
 
-/// The keys of a list with commas and without blanks.
+/// The keys of a list with commas. Who asks anew names them without blanks; a checkpoint of before may have some.
 ///
 /// # Errors
 /// One is not here, or is no name; a key stands there twice; they are more than a bundle can have.
 pub(crate) fn recipients(world: &dyn World, names: Option<&str>) -> Result<Vec<PublicKey>, Failure> {
-    let names: Vec<&str> = names.into_iter().flat_map(|names| names.split(',')).collect();
+    let names: Vec<&str> = names.into_iter().flat_map(|names| names.split(',')).map(str::trim).collect();
     if names.len() > MAX_RECIPIENTS {
         let text = format!("{} keys are named, one export takes {MAX_RECIPIENTS}", names.len());
         return Err(fail::permanent("invalid", text, "leave some of them out"));

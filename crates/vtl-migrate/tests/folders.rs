@@ -380,10 +380,11 @@ fn an_export_that_was_begun_without_a_claim_keeps_its_folder_when_a_listing_lack
 
 #[test]
 fn what_a_streaming_export_could_not_verify_is_its_own_for_a_retry_and_for_a_cancel() {
-    for cancelled in [false, true] {
+    // Who cancels has the claim removed also where listings lack it.
+    for (cancelled, lags) in [(false, false), (true, false), (true, true)] {
         let place = tempfile::tempdir().unwrap();
         let here = Bench::new();
-        let remote = Arc::new(Odd { streams: true, ..Odd::on(place.path()) });
+        let remote = Arc::new(Odd { streams: true, lags, ..Odd::on(place.path()) });
         *remote.damages.lock().unwrap() = true;
         here.put_remote(remote.clone());
         here.cartridge(LABEL, &tape(5));
@@ -409,6 +410,30 @@ fn what_a_streaming_export_could_not_verify_is_its_own_for_a_retry_and_for_a_can
             assert_eq!(imported(place.path(), &json!(FOLDER)), tape(5));
         }
     }
+}
+
+#[test]
+fn a_cancel_takes_back_what_was_sent_also_when_the_staging_folder_cannot_be_reached() {
+    let place = tempfile::tempdir().unwrap();
+    let here = Bench::new();
+    let remote = Watched::on(place.path());
+    here.put_remote(remote.clone());
+    here.cartridge(LABEL, &tape(5));
+    let manager = here.start();
+    *remote.held.lock().unwrap() = true;
+    let id = export(&manager);
+    until_put(&remote);
+    manager.pause(id).unwrap();
+    manager.wait_until(id, Some(common::PATIENCE), |job| job.state == State::Paused).unwrap().unwrap();
+    *remote.held.lock().unwrap() = false;
+    assert_eq!(claims(place.path()), 1);
+    let broken = here.folder.path().join("broken");
+    std::fs::write(&broken, b"").unwrap();
+    here.set(|settings| settings.staging = broken.join("staging"));
+    manager.cancel(id).unwrap();
+    assert_eq!(ended(&manager, id).state, State::Cancelled);
+    assert!(files(place.path()).is_empty(), "{:?}", files(place.path()));
+    assert!(notes(&manager, id).contains("staging"), "{}", notes(&manager, id));
 }
 
 #[test]
