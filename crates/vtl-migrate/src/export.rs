@@ -274,7 +274,7 @@ impl Work for Export {
             let message = format!("{}; they go with the folder: {prune}", failure.message);
             Failure { message, ..failure }
         });
-        discarded.and(gone)
+        gone.and(discarded)
     }
 
     fn undo(&self, ticket: &Ticket) -> Result<(), Failure> {

@@ -412,11 +412,10 @@ fn what_a_streaming_export_could_not_verify_is_its_own_for_a_retry_and_for_a_can
     }
 }
 
-#[test]
-fn a_cancel_takes_back_what_was_sent_also_when_the_staging_folder_cannot_be_reached() {
-    let place = tempfile::tempdir().unwrap();
+/// An export to a folder that was paused while its first object was sent.
+fn paused(place: &Path) -> (Arc<Bench>, Manager, JobId) {
     let here = Bench::new();
-    let remote = Watched::on(place.path());
+    let remote = Watched::on(place);
     here.put_remote(remote.clone());
     here.cartridge(LABEL, &tape(5));
     let manager = here.start();
@@ -426,6 +425,13 @@ fn a_cancel_takes_back_what_was_sent_also_when_the_staging_folder_cannot_be_reac
     manager.pause(id).unwrap();
     manager.wait_until(id, Some(common::PATIENCE), |job| job.state == State::Paused).unwrap().unwrap();
     *remote.held.lock().unwrap() = false;
+    (here, manager, id)
+}
+
+#[test]
+fn a_cancel_takes_back_what_was_sent_also_when_the_staging_folder_cannot_be_reached() {
+    let place = tempfile::tempdir().unwrap();
+    let (here, manager, id) = paused(place.path());
     assert_eq!(claims(place.path()), 1);
     let broken = here.folder.path().join("broken");
     std::fs::write(&broken, b"").unwrap();
@@ -439,17 +445,7 @@ fn a_cancel_takes_back_what_was_sent_also_when_the_staging_folder_cannot_be_reac
 #[test]
 fn a_cancel_waits_for_no_transfer() {
     let place = tempfile::tempdir().unwrap();
-    let here = Bench::new();
-    let remote = Watched::on(place.path());
-    here.put_remote(remote.clone());
-    here.cartridge(LABEL, &tape(5));
-    let manager = here.start();
-    *remote.held.lock().unwrap() = true;
-    let id = export(&manager);
-    until_put(&remote);
-    manager.pause(id).unwrap();
-    manager.wait_until(id, Some(common::PATIENCE), |job| job.state == State::Paused).unwrap().unwrap();
-    *remote.held.lock().unwrap() = false;
+    let (_here, manager, id) = paused(place.path());
     let all = vtl_jobs::Settings::default().max_transfers;
     let taken: Vec<_> = (0..all).map(|_| manager.transfer(|| false).unwrap()).collect();
     manager.cancel(id).unwrap();
