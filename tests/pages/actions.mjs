@@ -65,7 +65,7 @@ const FAMILIES = {
     Object.entries(FIELDS).flatMap(([form, names]) => names.map((name) => `field-${form}.${name}`)),
   'do-${name}': () => texts('cartridge.do_').map((name) => `do-${name}`),
   'job-${one.name}': () => texts('job.do_').map((name) => `job-${name}`),
-  'start-${name}': () => found('js/pages/store.js', /askJob\('(\w+)'/g).map((name) => `start-${name}`),
+  '${name}-plan': () => jobForms().flatMap((name) => [name, `${name}-plan`]),
   'sort-${column.id}': () =>
     found('js/pages/cartridges.js', /\bid: '(\w+)',\s*name: t\('[\w.]+'\),\s*sort:/g).map(
       (name) => `sort-${name}`,
@@ -93,6 +93,12 @@ function texts(beginning) {
 
 /** The pages, in the order of the menu. */
 export const pages = () => found('js/pages.js', /\['(\w+)', '\w+', \(\) => import\(/g);
+
+/** The forms that start a job, by their names: each has a button for its plan, too. */
+const jobForms = () => [
+  ...sources().flatMap((source) => [...source.matchAll(/\baskJob\(\s*'([\w-]+)'/g)].map(([, name]) => name)),
+  ...found('js/pages/store.js', /\baskPass\('(\w+)'/g).map((name) => `start-${name}`),
+];
 
 function sources() {
   const of = (folder) =>

@@ -159,6 +159,15 @@ export class Browser {
     await this.at(`${form}-submit`).waitFor({ state: 'detached' });
   }
 
+  /** Fills the form of this name and has its plan shown; what the plan says. Nothing is started. */
+  async plan(form, values = {}) {
+    await this.fill(values);
+    await this.press(`${form}-plan`);
+    const told = this.page.locator('dialog[open] [role="status"] [data-test="plan"]');
+    await told.waitFor();
+    return told.textContent();
+  }
+
   /** Logs in with a token, that of the state folder unless another is meant. */
   async byToken(token = this.settings.token) {
     const form = this.at('login-by-token');
@@ -297,6 +306,16 @@ export class Browser {
     );
     return { seen, pressed, nameless };
   }
+}
+
+/** What a page calls so many bytes. */
+export const UNITS = { B: 1, KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30 };
+
+/** So many bytes, as pages tell them. */
+export function size(bytes) {
+  const [unit, of] = Object.entries(UNITS).findLast(([, one]) => bytes >= one);
+  const digits = unit === 'B' || bytes >= 100 * of ? 0 : 1;
+  return `${(bytes / of).toFixed(digits)} ${unit}`;
 }
 
 /** A tab goes out of sight, or is looked at again. */

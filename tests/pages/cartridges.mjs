@@ -1,6 +1,6 @@
 // The list of cartridges, also a very long one; and the page of one.
 
-import { equal, has, look } from './browser.mjs';
+import { equal, has, look, size } from './browser.mjs';
 
 const MANY = 100_000;
 /** More rows than a screen has are never there. */
@@ -138,36 +138,65 @@ export async function quarantine(browser) {
   await browser.at('do-release').waitFor({ state: 'detached' });
 }
 
+/** Each job tells its plan before it is started, and then does it. */
 export async function exporting(browser) {
   await browser.go('cartridges/VTL002L8');
   await browser.press('do-export');
-  await browser.fill({ remote: 'second', key: 'none', chunk_size_bytes: '1m' });
-  await browser.press('export-plan');
-  await browser.at('plan').waitFor();
+  const { used_bytes: used } = await browser.get('/cartridges/VTL002L8');
+  const asked = { remote: 'second', key: 'none', chunk_size_bytes: '1m' };
+  const planned = await browser.plan('export', asked);
+  has(planned, `send${size(used)}`, 'bytes in the plan of an export');
+  has(planned, 'to remote second, objects of at most 1048576 bytes', 'the plan of what was typed');
   await browser.send('export');
   has(await browser.note(), 'is queued', 'an export');
   const it = await browser.until('the second copy is there', async () =>
     (await browser.get('/cartridges/VTL002L8')).exports.find((one) => one.startsWith('second/')),
   );
   await browser.go('cartridges/VTL002L8');
-  const row = browser
-    .at('exports-row')
-    .filter({ hasText: it.split('/')[1] })
-    .filter({ hasText: 'second' });
+  const folder = it.split('/')[1];
+  const row = browser.at('exports-row').filter({ hasText: folder }).filter({ hasText: 'second' });
+  const { stored_bytes: stored } = await browser.get(`/exports/show?remote=second&folder=${folder}`);
   await browser.press('export-verify', { within: row });
+  has(await browser.plan('verify'), `fetch and compare${size(stored)}`, 'bytes in the plan of a verification');
+  equal(await jobsOf(browser, 'verify'), [], 'verifications before one is started');
+  await browser.send('verify');
   await browser.note();
+  equal((await jobsOf(browser, 'verify')).length, 1, 'verifications that were started');
   await browser.press('export-import', { within: row });
-  await browser.send('import', { as_label: 'VTL202L8' });
+  await refusedPlan(browser);
+  has(
+    await browser.plan('import', { as_label: 'VTL202L8' }),
+    `fetch${size(stored)}`,
+    'bytes in the plan of an import',
+  );
+  await browser.send('import');
   await browser.note();
   await browser.until('it is here twice', async () =>
     (await browser.get('/cartridges')).some((one) => one.label === 'VTL202L8' && one.used_bytes > 0),
   );
   const sealed = browser.at('exports-row').filter({ hasText: 'off-site' });
   await browser.press('export-rewrap', { within: sealed });
-  await browser.send('rewrap', { key: 'site-key' });
+  const [first] = (await browser.get('/cartridges/VTL002L8')).exports
+    .filter((one) => one.startsWith('off-site/'))
+    .map((one) => one.split('/')[1]);
+  const other = { remote: 'off-site', folder: first, key: 'site-key', plan: true };
+  const [manifest] = (await browser.request('POST', '/exports/rewrap', other)).tasks;
+  const rewrap = await browser.plan('rewrap', { key: 'site-key' });
+  has(rewrap, `write the manifest${size(manifest.total_bytes)}`, 'bytes in the plan of a rewrap');
+  has(rewrap, `the manifest of folder ${first} of remote off-site`, 'what gets other recipients');
+  await browser.send('rewrap');
   await browser.note();
+  const [{ bytes, objects }] = await browser.get('/exports?remote=second');
   await browser.press('export-prune', { within: row });
-  await browser.send('prune', { confirm: it.split('/')[1] });
+  // Before the name is typed once more.
+  await browser.at('plan').waitFor();
+  has(
+    await browser.plan('prune', { confirm: folder }),
+    `remove ${folder}: complete, named, ${objects} objects${size(bytes)}`,
+    'bytes in the plan of a removal',
+  );
+  equal((await browser.get('/exports?remote=second')).length, 1, 'exports after the plan of a removal');
+  await browser.send('prune');
   await browser.note();
   await browser.until(
     'the second copy is gone',
@@ -181,4 +210,22 @@ export async function exporting(browser) {
     'it is in a slot',
     async () => (await browser.get('/cartridges/VTL202L8')).place.kind === 'slot',
   );
+}
+
+const jobsOf = async (browser, kind) => (await browser.get('/jobs')).filter((job) => job.kind === kind);
+
+/** A cartridge with the label of the export is here: in the place of the plan stands why there is none, until
+ *  something else is typed. */
+async function refusedPlan(browser) {
+  const before = await jobsOf(browser, 'import');
+  browser.expect(/409.*\/imports/);
+  await browser.press('import-plan');
+  const why = browser.page.locator('dialog[open] [role="status"] [data-test="plan-refused"]');
+  await why.waitFor();
+  const told = await why.textContent();
+  has(told, 'There is no plan: a cartridge VTL002L8 is here already', 'a plan that is refused');
+  has(told, 'take it in under another label', 'what helps');
+  equal(await jobsOf(browser, 'import'), before, 'imports after a plan that was refused');
+  await browser.fill({ as_label: 'VTL2' });
+  equal(await why.count(), 0, 'what is said of another label');
 }

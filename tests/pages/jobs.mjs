@@ -1,6 +1,6 @@
 // Job management: one job in each state, all that can be asked of one, and the list cleared.
 
-import { equal, has } from './browser.mjs';
+import { equal, has, size } from './browser.mjs';
 
 const state = async (browser, id) => (await browser.get(`/jobs/${id}`)).state;
 const ENDED = ['completed', 'cancelled', 'failed'];
@@ -106,7 +106,11 @@ export async function importing(browser) {
       job.remote === 'off-site',
   );
   await browser.press('job-import', { within: row(browser, source.id) });
-  await browser.send('import-job', { as_label: 'VTL302L8' });
+  const { stored_bytes: stored } = await browser.get(`/exports/show?remote=off-site&folder=${source.folder}`);
+  const planned = await browser.plan('import-job', { as_label: 'VTL302L8' });
+  has(planned, `fetch${size(stored)}`, 'bytes in the plan of an import');
+  has(planned, `VTL302L8 of folder ${source.folder} of remote off-site`, 'what is imported');
+  await browser.send('import-job');
   await browser.note();
   await browser.until('it is here again', async () =>
     (await browser.get('/cartridges')).some((one) => one.label === 'VTL302L8' && one.used_bytes > 0),
@@ -114,7 +118,10 @@ export async function importing(browser) {
   await browser.press('new-import');
   await browser.send('import-remote', { remote: 'off-site' });
   await browser.at('import-submit').waitFor();
-  await browser.send('import', { folder: source.folder, as_label: 'VTL303L8', lazy: true });
+  const lazily = { folder: source.folder, as_label: 'VTL303L8', lazy: true };
+  const inPart = await browser.plan('import', lazily);
+  has(inPart, 'blocks are fetched when they are read', 'the plan of a lazy import');
+  await browser.send('import');
   await browser.note();
   await browser.until('it is here in part', async () =>
     (await browser.get('/cartridges')).some((one) => one.label === 'VTL303L8'),

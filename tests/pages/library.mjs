@@ -2,7 +2,7 @@
 
 import fs from 'node:fs';
 import path from 'node:path';
-import { equal, has, look, pause } from './browser.mjs';
+import { UNITS, equal, has, look, pause } from './browser.mjs';
 
 const place = async (browser, label) => {
   const { kind, number } = (await browser.get(`/cartridges/${label}`)).place;
@@ -82,8 +82,6 @@ export async function drive(browser) {
   );
   has(await browser.at('tape-0').getAttribute('aria-label'), 'At 3.1 MiB', 'the position on the tape');
 }
-
-const UNITS = { B: 1, KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30 };
 
 /** Bytes a second that the first drive says it writes; null as long as it says nothing. */
 async function writingRate(browser) {

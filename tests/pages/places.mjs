@@ -60,12 +60,17 @@ export async function store(browser) {
   for (const span of ['day', 'year', 'week']) await browser.at('span').selectOption(span);
   await browser.press('gc');
   await browser.at('plan').waitFor();
+  // A plan is that of what is chosen.
+  await browser.fill({ pool: 'archive' });
+  equal(await browser.at('plan').count(), 0, 'the plan for all pools when one is chosen');
+  has(await browser.plan('start-gc', { pool: '' }), 'look at packs', 'the plan of a collection');
   await browser.send('start-gc');
   await browser.note();
   await browser.until('the collection is done', async () =>
     (await browser.get('/jobs')).some((job) => job.kind === 'gc' && job.state === 'completed'),
   );
   await browser.press('scrub');
+  has(await browser.plan('start-scrub'), 'bytes a second', 'the plan of a scrub');
   await browser.send('start-scrub');
   await browser.note();
   await browser.until('the scrub is done', async () =>

@@ -48,6 +48,7 @@ pub const FILES: &[(&str, &[u8])] = files! {
     "js/pages/settings.js"
     "js/pages/store.js"
     "js/pages/users.js"
+    "js/plans.js"
     "js/rows.js"
     "js/session.js"
     "js/shell.js"

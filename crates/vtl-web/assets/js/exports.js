@@ -1,12 +1,12 @@
 // What lies on remotes: one export, what it says of itself, and what can be done with it.
 
 import * as api from './api.js';
-import * as live from './live.js';
 import { h } from './dom.js';
-import { ask, dialog } from './forms.js';
+import { dialog } from './forms.js';
 import { bytes, integer } from './format.js';
+import { askJob } from './plans.js';
 import { t } from './text.js';
-import { button, facts, note, table } from './ui.js';
+import { button, facts, table } from './ui.js';
 import { askImport } from './transfers.js';
 
 /** Opens what the manifest of a folder says. */
@@ -54,59 +54,54 @@ function content(it) {
 /** Buttons for a folder of a remote. */
 export function exportActions(remote, folder, after = () => {}) {
   const body = { remote, folder };
-  const queued = (job) => {
-    note(
-      h(
-        'span',
-        {},
-        t('job.started', { id: job.id }),
-        ' ',
-        h('a', { href: `#/jobs?open=${job.id}` }, t('job.see')),
-      ),
-    );
-    live.tell('job');
-    after();
+  const asks = (job) => async () => {
+    if (await job()) after();
   };
   return h(
     'div',
     { class: 'actions' },
-    button(t('export.verify_now'), async () => queued(await api.post('/exports/verify', body)), {
-      test: 'export-verify',
-    }),
-    button(t('export.import'), () => askImport([], remote, folder), { test: 'export-import' }),
-    button(t('export.rewrap'), () => askRewrap(body, queued), { test: 'export-rewrap' }),
-    button(t('export.prune'), () => askPrune(body, queued), { test: 'export-prune', kind: 'danger quiet' }),
+    button(t('export.verify_now'), asks(() => askVerify(body)), { test: 'export-verify' }),
+    button(t('export.import'), () => askImport(remote, folder), { test: 'export-import' }),
+    button(t('export.rewrap'), asks(() => askRewrap(body)), { test: 'export-rewrap' }),
+    button(t('export.prune'), asks(() => askPrune(body)), { test: 'export-prune', kind: 'danger quiet' }),
   );
 }
 
-async function askRewrap(body, queued) {
+function askVerify(body) {
+  return askJob('verify', t('export.verify_title'), [], '/exports/verify', {
+    body,
+    atOnce: true,
+    before: h('p', {}, t('export.verify_about', { remote: body.remote })),
+    label: t('export.verify_go'),
+  });
+}
+
+async function askRewrap(body) {
   const keys = (await api.get('/keys')).filter((key) => key.type === 'rsa');
-  return ask(
-    t('export.rewrap_title'),
-    [
-      {
-        name: 'key',
-        type: 'select',
-        label: t('export.key'),
-        required: true,
-        options: keys.map((one) => [one.name, one.name]),
-      },
-    ],
-    async ({ key }) => queued(await api.post('/exports/rewrap', { ...body, key })),
-    { before: h('p', {}, t('export.rewrap_about')), label: t('export.rewrap'), test: 'rewrap' },
-  );
+  const key = {
+    name: 'key',
+    type: 'select',
+    label: t('export.key'),
+    required: true,
+    options: keys.map((one) => [one.name, one.name]),
+  };
+  return askJob('rewrap', t('export.rewrap_title'), [key], '/exports/rewrap', {
+    body,
+    before: h('p', {}, t('export.rewrap_about')),
+    label: t('export.rewrap'),
+  });
 }
 
-function askPrune(body, queued) {
-  return ask(
-    t('export.prune_title'),
-    [{ name: 'confirm', label: t('export.prune_confirm', { folder: body.folder }), required: true }],
-    async ({ confirm }) => queued(await api.post('/exports/prune', { ...body, confirm })),
-    {
-      before: h('p', {}, t('export.prune_about', { remote: body.remote })),
-      label: t('export.prune'),
-      kind: 'danger',
-      test: 'prune',
-    },
-  );
+/** What is typed once more keeps from pressing the wrong button; the plan does not wait for it. */
+function askPrune(body) {
+  const { remote, folder } = body;
+  const confirm = { name: 'confirm', label: t('export.prune_confirm', { folder }), required: true };
+  return askJob('prune', t('export.prune_title'), [confirm], '/exports/prune', {
+    body,
+    plan: { confirm: folder },
+    atOnce: true,
+    before: h('p', {}, t('export.prune_about', { remote })),
+    label: t('export.prune'),
+    kind: 'danger',
+  });
 }

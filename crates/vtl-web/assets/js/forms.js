@@ -3,6 +3,7 @@
 // A form is data: a list of fields. What was typed comes back as an object by the fields' names; what is
 // empty is left out.
 
+import { Refusal } from './api.js';
 import { h, render } from './dom.js';
 import { t } from './text.js';
 import { button, failure, noteFailure, signButton } from './ui.js';
@@ -69,8 +70,8 @@ function inputOf(box) {
   return box.querySelector('input, select, textarea');
 }
 
-/** What was typed, by name. */
-export function valuesOf(element) {
+/** What was typed, by name; null: it is no value of its field. */
+function valuesOf(element) {
   const out = {};
   for (const box of element.querySelectorAll('.field')) {
     if (!box.field || box.hidden) continue;
@@ -79,6 +80,20 @@ export function valuesOf(element) {
     if (value !== undefined) out[box.field.name] = value;
   }
   return out;
+}
+
+/** What was typed, by name, for a request. What is no value of its field is refused as the server would. */
+export function typed(element) {
+  const values = valuesOf(element);
+  for (const { field } of element.querySelectorAll('.field')) {
+    if (field && values[field.name] === null)
+      throw new Refusal(400, {
+        message: t('form.bad_size', { name: field.label }),
+        remedy: t('form.size_hint'),
+        field: field.name,
+      });
+  }
+  return values;
 }
 
 /** Fields that show themselves only when others have some value. */
@@ -91,11 +106,11 @@ function settle(form) {
   }
 }
 
-/** A form with one button. `submit(values)` may refuse. */
+/** A form with one button. `submit(values)` may refuse. `before` and `below`: what stands around the fields. */
 export function form(
   fields,
   submit,
-  { label = t('save'), test, before, kind = 'primary', extra = [], waits = noteFailure } = {},
+  { label = t('save'), test, before, below = [], kind = 'primary', extra = [], waits = noteFailure } = {},
 ) {
   const said = h('div', {});
   const element = h('form', {
@@ -110,21 +125,10 @@ export function form(
   go.onclick = null;
   async function send(event) {
     event.preventDefault();
-    const bad = fields.find(
-      (one) =>
-        one.type === 'size' &&
-        element.elements[one.name]?.value &&
-        parseSize(element.elements[one.name].value) === null,
-    );
     render(said);
-    if (bad)
-      return render(
-        said,
-        failure({ message: t('form.bad_size', { name: bad.label }), remedy: t('form.size_hint') }),
-      );
     go.setAttribute('aria-busy', 'true');
     try {
-      await submit(valuesOf(element), element);
+      await submit(typed(element), element);
     } catch (failed) {
       if (failed.approval) return waits(failed);
       render(said, failure(failed));
@@ -137,6 +141,7 @@ export function form(
   element.append(
     ...(before ? [before] : []),
     ...fields.map((one) => fieldOf(one, element)),
+    ...below,
     said,
     h('div', { class: 'form-end' }, ...extra, go),
   );

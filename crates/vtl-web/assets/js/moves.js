@@ -4,8 +4,8 @@ import * as api from './api.js';
 import * as live from './live.js';
 import { h } from './dom.js';
 import { ask, confirm } from './forms.js';
-import { bytes } from './format.js';
-import { t, word } from './text.js';
+import { planOf } from './plans.js';
+import { t } from './text.js';
 import { note, noteFailure } from './ui.js';
 
 /** `slot:3` → `slot 3`, for people. */
@@ -57,11 +57,7 @@ async function moveNow(label, go) {
 async function askEject(label, library, to, go) {
   const { settings } = await api.get(api.path(['libraries', library]));
   const of = Object.fromEntries(settings.map((one) => [one.key, one.value]));
-  const plan = exports(of)
-    ? await api
-        .post(api.path(['cartridges', label, 'export']), { plan: true })
-        .catch((refusal) => ({ refusal }))
-    : null;
+  const plan = exports(of) ? await planOf(api.path(['cartridges', label, 'export'])) : null;
   return confirm(
     t('eject.title', { label, n: to.number }),
     ejectText(label, to, of, plan),
@@ -99,34 +95,8 @@ function ejectText(label, to, of, plan) {
         gone ? t('eject.delete') : t('eject.keep'),
       ),
     ),
-    planText(plan),
+    plan,
   ];
-}
-
-/** What a job would do, as the server says. */
-export function planText(plan) {
-  if (!plan) return null;
-  if (plan.refusal)
-    return h('p', { class: 'muted', test: 'plan-refused' }, t('plan.refused', { why: plan.refusal.message }));
-  return h(
-    'div',
-    { class: 'plan', test: 'plan' },
-    h('h3', {}, t('plan.title')),
-    plan.tasks.length > 0 &&
-      h(
-        'ul',
-        {},
-        plan.tasks.map((task) =>
-          h(
-            'li',
-            {},
-            h('span', {}, word('task', task.name)),
-            task.total_bytes > 0 && h('span', { class: 'number' }, bytes(task.total_bytes)),
-          ),
-        ),
-      ),
-    plan.notes.map((text) => h('p', { class: 'muted' }, text)),
-  );
 }
 
 /** Chooses a target by name: the way without a pointer. `elements`: those of the library. */

@@ -5,7 +5,7 @@ import * as live from '../live.js';
 import { h } from '../dom.js';
 import { ask, confirm } from '../forms.js';
 import { isActive, jobDetail, jobTable } from '../jobs.js';
-import { askExport, askImport } from '../transfers.js';
+import { askExport, chooseImport } from '../transfers.js';
 import { t, word } from '../text.js';
 import { button, note, pageHead, tabs } from '../ui.js';
 
@@ -85,10 +85,7 @@ function view({ jobs, detail }, page) {
       t('jobs.title'),
       t('jobs.about'),
       button(t('jobs.export'), chooseExport, { test: 'new-export', sign: 'up', kind: 'primary' }),
-      button(t('jobs.import'), async () => askImport(await api.get('/remotes')), {
-        test: 'new-import',
-        sign: 'down',
-      }),
+      button(t('jobs.import'), () => chooseImport(), { test: 'new-import', sign: 'down' }),
       button(t('jobs.clear'), () => clear(ended), { test: 'clear-jobs', disabled: ended === 0 }),
     ),
     h(

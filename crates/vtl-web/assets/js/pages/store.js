@@ -6,7 +6,7 @@ import { h } from '../dom.js';
 import { ask, dialog } from '../forms.js';
 import { bytes, duration, integer, percent, ratio, shortTime } from '../format.js';
 import { fullIn, plot } from '../chart.js';
-import { planText } from '../moves.js';
+import { askJob } from '../plans.js';
 import { t, word } from '../text.js';
 import { badge, bar, button, facts, figure, note, pageHead, panel, table } from '../ui.js';
 
@@ -40,11 +40,11 @@ function view({ stats, pools, scrub, history, status }, page) {
     pageHead(
       t('store.title'),
       t('store.about', { packs: integer(stats.packs), chunks: integer(stats.chunks) }),
-      button(t('store.gc'), () => askJob('gc', '/store/gc', { background: true }, pools), {
+      button(t('store.gc'), () => askPass('gc', '/store/gc', { background: true }, pools), {
         test: 'gc',
         kind: 'primary',
       }),
-      button(t('store.scrub'), () => askJob('scrub', '/store/scrub', {}, pools), { test: 'scrub' }),
+      button(t('store.scrub'), () => askPass('scrub', '/store/scrub', {}, pools), { test: 'scrub' }),
       button(t('store.account'), () => account(page), { test: 'account' }),
       button(t('store.repair'), () => repair(page), { test: 'repair' }),
       button(t('store.new_pool'), askPool, { test: 'new-pool', sign: 'plus' }),
@@ -216,37 +216,20 @@ function scrubPart(scrub) {
   ];
 }
 
-/** A job over one pool or all, with its plan before. */
-async function askJob(name, to, more, pools) {
-  const plan = await api.post(to, { plan: true }).catch((refusal) => ({ refusal }));
+/** A job over one pool or all. */
+function askPass(name, to, body, pools) {
   const pool = {
     name: 'pool',
     type: 'select',
     label: t('cartridge.pool'),
     options: [['', t('store.all_pools')], ...pools.map((one) => [one.name, one.name])],
   };
-  return ask(
-    t(`store.${name}`),
-    [pool],
-    async (values) => {
-      const job = await api.post(to, { ...more, ...values });
-      note(
-        h(
-          'span',
-          {},
-          t('job.started', { id: job.id ?? job.job }),
-          ' ',
-          h('a', { href: `#/jobs?open=${job.id ?? job.job}` }, t('job.see')),
-        ),
-      );
-      live.tell('job');
-    },
-    {
-      before: h('div', { class: 'question' }, h('p', {}, t(`store.${name}_about`)), planText(plan)),
-      label: t('store.start'),
-      test: `start-${name}`,
-    },
-  );
+  return askJob(`start-${name}`, t(`store.${name}`), [pool], to, {
+    body,
+    atOnce: true,
+    before: h('p', {}, t(`store.${name}_about`)),
+    label: t('store.start'),
+  });
 }
 
 async function account(page) {
