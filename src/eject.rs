@@ -230,7 +230,7 @@ fn export(
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::path::Path;
 
     use serde_json::{Value, json};
@@ -448,7 +448,7 @@ mod tests {
     };
 
     /// Cartridge 1 was imported from there as it is, as far as the catalogue says.
-    fn call_imported(meta: &SharedMeta, remote: &str) {
+    pub(crate) fn call_imported(meta: &SharedMeta, remote: &str) {
         let text = |text: &str| MetaValue::Text(text.to_owned());
         let number = MetaValue::Integer;
         let values = [

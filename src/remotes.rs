@@ -6,6 +6,7 @@
 mod clouds;
 mod definition;
 mod flags;
+mod places;
 mod rehearsal;
 mod requests;
 mod rows;
@@ -21,6 +22,7 @@ use tokio::runtime::Handle;
 use vtl_jobs::JobError;
 use vtl_library::LibraryError;
 use vtl_meta::{MetaError, Tx};
+use vtl_migrate::Noted;
 use vtl_remote::{
     AzureConfig, DEFAULT_RETRY_EXIT_CODES, FaultyRemote, FolderRemote, GcsConfig, RcloneConfig, RcloneRemote,
     Remote, S3Config, WebDavConfig,
@@ -95,6 +97,17 @@ pub enum RemoteRefused {
         /// Who.
         by: Vec<String>,
     },
+    /// What is kept under its name was made elsewhere, as far as is noted, and nobody has said what becomes of it.
+    MadeElsewhere {
+        /// The name.
+        name: GivenName,
+        /// How much it is.
+        noted: Noted,
+        /// Where that was.
+        at: Option<String>,
+        /// Where the new one would be.
+        place: String,
+    },
     /// The driver refuses the settings.
     Driver(vtl_remote::Error),
     /// The daemon is not that far yet.
@@ -127,6 +140,14 @@ impl fmt::Display for RemoteRefused {
                 own.display()
             ),
             Self::InUse { name, by } => write!(f, "remote '{name}' is in use: {}", by.join(", ")),
+            Self::MadeElsewhere { name, noted, at: Some(at), place } => write!(
+                f,
+                "{noted} are known under the name '{name}': they were made at {at}, and this remote would be at {place}"
+            ),
+            Self::MadeElsewhere { name, noted, at: None, place } => write!(
+                f,
+                "{noted} are known under the name '{name}': it is not noted where they were made, and this remote would be at {place}"
+            ),
             Self::Driver(error) => error.fmt(f),
             Self::NoRuntime => f.write_str("remotes cannot be reached before the server has started"),
             Self::Io { path, why } => write!(f, "{}: {why}", path.display()),

@@ -54,6 +54,7 @@ const SHOWN: &[&str] = &[
     "key",
     "key_file",
     "kind",
+    "known_exports",
     "label",
     "lazy",
     "library",

@@ -278,6 +278,7 @@ const REMOTES: &[(&str, &str, u16, &str)] = &[
     ("folder", r#"{"name":".."}"#, 400, "name"),
     ("folder", r#"{"name":"there"}"#, 409, "name"),
     ("folder", r#"{"type":"tape"}"#, 400, "type"),
+    ("folder", r#"{"known_exports":"move"}"#, 400, "known_exports"),
     ("folder", r#"{"path":null}"#, 400, "path"),
     ("folder", r#"{"path":"here"}"#, 400, "path"),
     ("folder", r#"{"path":"TMP/none"}"#, 400, "path"),

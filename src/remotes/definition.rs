@@ -141,6 +141,17 @@ impl Definition {
         Self::read(self.kind(), rows)
     }
 
+    /// The type and the settings that say where it is, in words; credentials and what tunes are none of them. The user of a WebDAV
+    /// server is: each may have a folder of his own there.
+    pub(super) fn place(&self) -> String {
+        let user = match self {
+            Self::WebDav(WebDavConfig { login: Some((user, _)), .. }) => format!(" as {user}"),
+            _ => String::new(),
+        };
+        let place = self.to_string();
+        format!("{} {}{user}", self.kind(), place.trim_end_matches('/'))
+    }
+
     /// All settings, those that were left out with their defaults.
     pub(super) fn rows(&self) -> Rows {
         let row = |key: &str, value: String| (key.to_owned(), value);
@@ -228,6 +239,7 @@ fn given(request: &CreateRemote) -> Rows {
     let CreateRemote {
         name: _,
         kind: _,
+        known_exports: _,
         path,
         endpoint,
         region,
@@ -481,6 +493,47 @@ mod tests {
         assert!(why("webdav", &[&dav[..], &[("password_file", "/p")]].concat()).contains("name the user"));
         assert!(why("faulty", &[("over", "x")]).contains("such as drop:5%"));
         assert!(why("azure", &[("container", "c")]).contains("account: a remote of type azure needs it"));
+    }
+
+    #[test]
+    fn credentials_and_what_tunes_say_nothing_of_the_place_and_what_leads_there_does() {
+        let folder = [("path", "/srv/tapes")];
+        let dav = [("endpoint", "https://h/dav"), ("user", "u"), ("password_file", "/p")];
+        let gcs = [("bucket", "tapes"), ("credentials_file", "/k.json")];
+        let azure = [("account", "tapes"), ("container", "c"), ("secret_key_file", "/k")];
+        let rclone = [("rclone_remote", "disk:tapes")];
+        let place = |kind: &str, base: &[(&str, &str)], (key, value): (&str, &str)| {
+            let others = base.iter().copied().filter(|(own, _)| *own != key);
+            Definition::read(kind, rows(&others.chain([(key, value)]).collect::<Vec<_>>())).unwrap().place()
+        };
+        for (kind, base, key, value, is_same) in [
+            ("folder", &folder[..], "path", "/srv/tapes/", true),
+            ("folder", &folder, "path", "/srv/other", false),
+            ("s3", &S3, "endpoint", "https://s3.example/", true),
+            ("s3", &S3, "access_key_file", "/k/other", true),
+            ("s3", &S3, "secret_key_file", "/k/other", true),
+            ("s3", &S3, "ca_file", "/ca.pem", true),
+            ("s3", &S3, "part_size", "16777216", true),
+            ("s3", &S3, "checksums", "false", true),
+            ("s3", &S3, "style", "virtual-host", true),
+            ("s3", &S3, "endpoint", "https://other.example", false),
+            ("s3", &S3, "bucket", "other", false),
+            ("s3", &S3, "prefix", "p", false),
+            ("azure", &azure, "secret_key_file", "/other", true),
+            ("azure", &azure, "account", "other", false),
+            ("azure", &azure, "container", "other", false),
+            ("gcs", &gcs, "credentials_file", "/other.json", true),
+            ("gcs", &gcs, "bucket", "other", false),
+            ("webdav", &dav, "password_file", "/other", true),
+            ("webdav", &dav, "user", "other", false),
+            ("webdav", &dav, "endpoint", "https://h/other", false),
+            ("rclone", &rclone, "rclone_flag", "--bwlimit=1M", true),
+            ("rclone", &rclone, "rclone_remote", "disk:other", false),
+        ] {
+            let first = Definition::read(kind, rows(base)).unwrap().place();
+            assert!(first.starts_with(kind), "{first}");
+            assert_eq!(place(kind, base, (key, value)) == first, is_same, "{kind} {key} {value}: {first}");
+        }
     }
 
     #[test]

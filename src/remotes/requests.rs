@@ -7,9 +7,11 @@ use vtl_api::{
     ApiError, CreateRemote, Done, ErrorCode, RemoteDetail, RemoteInfo, RemoteObject, RemoteObjects,
     RemoteStep, RemoteTest,
 };
+use vtl_migrate::Noted;
 use vtl_remote::{Class, Entry, Finding, Folder, ObjectName, Report};
 
 use super::definition::{Definition, SEE_SETTINGS, member_of};
+use super::places::{self, Known};
 use super::rows::{self, Row};
 use super::{RemoteRefused, Remotes, given};
 use crate::api::field;
@@ -39,10 +41,14 @@ impl Daemon {
     /// Defines a remote whose settings and credentials can be used; nothing is sent.
     pub(crate) fn remote_create(&self, request: &CreateRemote) -> Result<Done, ApiError> {
         let _one_at_a_time = lock(&self.changes);
-        let row = self.remotes.create(request)?;
+        let (row, forgotten) = self.remotes.create(request)?;
+        let also = match forgotten.is_nothing() {
+            true => String::new(),
+            false => format!("; {forgotten} of before are forgotten"),
+        };
         Ok(Done {
             message: format!(
-                "remote {} is {}; vtl remote test {} tries it out",
+                "remote {} is {}; vtl remote test {} tries it out{also}",
                 row.name, row.definition, row.name
             ),
             names: vec![row.name.to_string()],
@@ -99,8 +105,10 @@ impl Daemon {
 }
 
 impl Remotes {
-    fn create(&self, request: &CreateRemote) -> Result<Row, ApiError> {
+    /// The remote, and what was kept under its name and is not any more.
+    fn create(&self, request: &CreateRemote) -> Result<(Row, Noted), ApiError> {
         let name = given(&request.name).map_err(not_created)?;
+        let known = Known::asked(request.known_exports.as_deref()).map_err(not_created)?;
         let definition = Definition::asked(request).map_err(not_created)?;
         let connected = self.connect(&name, &definition).map_err(not_created);
         match definition {
@@ -109,8 +117,11 @@ impl Remotes {
             _ => connected?,
         };
         let created_s = crate::clock::unix_seconds();
-        self.change(|tx| rows::insert(tx, &name, &definition, created_s)).map_err(not_created)?;
-        Ok(Row { name, created_s, definition })
+        let forgotten = self.change(|tx| {
+            rows::insert(tx, &name, &definition, created_s)?;
+            places::settle(tx, &name, &definition, known)
+        });
+        Ok((Row { name, created_s, definition }, forgotten.map_err(not_created)?))
     }
 
     /// What they are called.
@@ -131,10 +142,10 @@ impl Remotes {
             if !by.is_empty() {
                 return Err(RemoteRefused::InUse { name: name.clone(), by });
             }
-            match rows::delete(tx, &name)? {
-                true => Ok(()),
-                false => Err(RemoteRefused::Unknown(name.clone())),
-            }
+            let row = rows::get(tx, &name)?.ok_or_else(|| RemoteRefused::Unknown(name.clone()))?;
+            let place = places::of(tx, &row.definition)?;
+            rows::set_former_place(tx, &name, Some(&place))?;
+            Ok(rows::delete(tx, &name)?)
         })?;
         self.plans.forget(name.as_str());
         Ok(())
@@ -200,6 +211,7 @@ fn not_created(error: RemoteRefused) -> ApiError {
         RemoteRefused::Name(_) | RemoteRefused::Exists(_) => Some("name".to_owned()),
         RemoteRefused::Setting { key, .. } => Some(member_of(key).to_owned()),
         RemoteRefused::Own { .. } => Some("path".to_owned()),
+        RemoteRefused::MadeElsewhere { .. } => Some(places::MEMBER.to_owned()),
         RemoteRefused::Driver(error) => error.setting().map(|key| member_of(key).to_owned()),
         _ => None,
     };
@@ -220,6 +232,7 @@ pub(crate) fn refused(error: RemoteRefused) -> ApiError {
             ErrorCode::Conflict,
             "set another remote for these libraries, and wait for these jobs or cancel them",
         ),
+        RemoteRefused::MadeElsewhere { .. } => (ErrorCode::Conflict, places::SAY_WHICH),
         RemoteRefused::Own { .. } => (ErrorCode::Invalid, "choose a folder on another disk"),
         RemoteRefused::Name(_) => (ErrorCode::Invalid, crate::given_name::HOW),
         RemoteRefused::Driver(error) if error.class() == Class::Local && error.setting().is_none() => {

@@ -9,14 +9,16 @@ use crate::given_name::GivenName;
 /// What is kept.
 pub const MODULE: Module = Module {
     name: "remotes",
-    migrations: &[Migration { number: 1, sql: MIGRATION_1 }],
-    tables: &[&REMOTES, &SETTINGS],
+    migrations: &[Migration { number: 1, sql: MIGRATION_1 }, Migration { number: 2, sql: MIGRATION_2 }],
+    tables: &[&REMOTES, &SETTINGS, &PLACES],
 };
 
 static REMOTES: Table = Table { name: "remotes", columns: &["name", "type", "created_s"], key_len: 1 };
 
 static SETTINGS: Table =
     Table { name: "remote_settings", columns: &["remote", "number", "key", "value"], key_len: 2 };
+
+static PLACES: Table = Table { name: "remote_places", columns: &["name", "place"], key_len: 1 };
 
 const MIGRATION_1: &str = "
     CREATE TABLE remotes (
@@ -33,6 +35,14 @@ const MIGRATION_1: &str = "
         value TEXT NOT NULL,
         row_sum BLOB NOT NULL,
         PRIMARY KEY (remote, number)
+    ) STRICT, WITHOUT ROWID;
+";
+
+const MIGRATION_2: &str = "
+    CREATE TABLE remote_places (
+        name TEXT PRIMARY KEY NOT NULL,
+        place TEXT NOT NULL,
+        row_sum BLOB NOT NULL
     ) STRICT, WITHOUT ROWID;
 ";
 
@@ -61,9 +71,26 @@ pub(super) fn insert(
     Ok(())
 }
 
-/// False when there is none.
-pub(super) fn delete(tx: &mut Tx<'_>, name: &GivenName) -> Result<bool, MetaError> {
-    tx.delete(&REMOTES, &[text(name.as_str())])
+pub(super) fn delete(tx: &mut Tx<'_>, name: &GivenName) -> Result<(), MetaError> {
+    tx.delete(&REMOTES, &[text(name.as_str())]).map(drop)
+}
+
+/// Where the remote was that had this name last, if that was noted when it was forgotten.
+pub(super) fn former_place(tx: &Tx<'_>, name: &GivenName) -> Result<Option<String>, MetaError> {
+    tx.get(&PLACES, &[text(name.as_str())])?.map(|row| row.get("place")).transpose()
+}
+
+/// Notes it; or, when the name is in use again, that its definition says it.
+pub(super) fn set_former_place(
+    tx: &mut Tx<'_>,
+    name: &GivenName,
+    place: Option<&str>,
+) -> Result<(), MetaError> {
+    tx.delete(&PLACES, &[text(name.as_str())])?;
+    match place {
+        Some(place) => tx.insert(&PLACES, &[text(name.as_str()), text(place)]),
+        None => Ok(()),
+    }
 }
 
 pub(super) fn get(tx: &Tx<'_>, name: &GivenName) -> Result<Option<Row>, RemoteRefused> {

@@ -204,6 +204,38 @@ fn what_cannot_be_is_refused_at_once_with_its_remedy_and_an_unchanged_cartridge_
 }
 
 #[test]
+fn what_was_exported_to_a_place_is_exported_again_when_the_name_of_its_remote_is_given_to_another() {
+    let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let server = Server::start(&["--set", "cartridge.size=1g"]);
+    remote(&server, first.path());
+    let mut host = server.session(1);
+    host.load(1, 0);
+    write(&mut host, &tape(2, 2));
+    let exported = done(&server, &export(&server, &json!({ "remote": "r" })));
+    server.api("DELETE", "/remotes/r", &Value::Null);
+    let mut elsewhere = json!({ "name": "r", "type": "folder", "path": second.path() });
+    let (status, told) = server.ask("POST", "/remotes", &elsewhere);
+    assert_eq!((status, &told["field"]), (409, &json!("known_exports")), "{told}");
+    assert!(told["message"].as_str().unwrap().contains(first.path().to_str().unwrap()), "{told}");
+
+    remote(&server, first.path());
+    let again = done(&server, &export(&server, &json!({ "remote": "r" })));
+    assert_eq!((&again["skipped"], &again["folder"]), (&json!("unchanged"), &exported["folder"]));
+
+    server.api("DELETE", "/remotes/r", &Value::Null);
+    elsewhere["known_exports"] = json!("forget");
+    server.api("POST", "/remotes", &elsewhere);
+    let plan =
+        server.api("POST", &format!("/cartridges/{LABEL}/export"), &json!({ "remote": "r", "plan": true }));
+    assert!(!plan.to_string().contains("unchanged"), "{plan}");
+    let anew = done(&server, &export(&server, &json!({ "remote": "r" })));
+    assert_eq!(anew["exported"], true, "{anew}");
+    assert!(second.path().join(anew["folder"].as_str().unwrap()).is_dir(), "{anew}");
+    let listed = server.get("/exports?remote=r");
+    assert_eq!(listed.as_array().unwrap().len(), 1, "{listed}");
+}
+
+#[test]
 fn a_cartridge_whose_export_is_proved_goes_here_when_that_is_wanted_and_comes_back() {
     let place = tempfile::tempdir().unwrap();
     let server = Server::start(&["--set", "cartridge.size=1g", "--set", "migrate.delete_after_export=true"]);

@@ -12,6 +12,9 @@ pub struct CreateRemote {
     /// `folder`, `s3`, `azure`, `gcs`, `webdav`, `rclone` or `faulty`.
     #[serde(rename = "type")]
     pub kind: String,
+    /// What becomes of exports that are known under this name and were made at another place: `keep` when the same objects are at this one, else `forget`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub known_exports: Option<String>,
     /// The folder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,

@@ -1,6 +1,10 @@
 //! The catalogue: which cartridge lies in which folder of which remote, with the hashes that what is there must have.
 //!
 //! A row is written when a bundle is complete, in one transaction. It stays when the cartridge goes. Bytes: `docs/formats/inventory.md`.
+//!
+//! A row has the name of its remote and not the place: who gives a name to another place asks [`noted`] first.
+
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use vtl_bundle::Stored;
@@ -214,6 +218,56 @@ pub(crate) fn forget(tx: &mut Tx<'_>, remote: &str, folder: &str) -> Result<(), 
     Ok(())
 }
 
+/// How much is kept here under the name of a remote, wherever that is or was.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Noted {
+    /// Rows of complete bundles.
+    pub exports: u64,
+    /// Confirmed objects of bundles that are not complete.
+    pub objects: u64,
+}
+
+impl Noted {
+    /// Whether there is none of it.
+    #[must_use]
+    pub const fn is_nothing(&self) -> bool {
+        self.exports == 0 && self.objects == 0
+    }
+}
+
+impl fmt::Display for Noted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.objects {
+            0 => write!(f, "{} exports", self.exports),
+            objects => write!(f, "{} exports and {objects} objects of incomplete ones", self.exports),
+        }
+    }
+}
+
+/// How much that is.
+///
+/// # Errors
+/// A failure of the file.
+pub fn noted(tx: &Tx<'_>, remote: &str) -> Result<Noted, MetaError> {
+    let exports = tx.count(&EXPORTS, OF_REMOTE, &[Value::Text(remote.to_owned())])?;
+    Ok(Noted { exports, objects: crate::sent::of_remote(tx, remote)? })
+}
+
+/// Forgets all of it, and tells how much it was. Nothing is removed from a remote.
+///
+/// # Errors
+/// A damaged row; a failure of the file.
+pub fn forget_remote(tx: &mut Tx<'_>, remote: &str) -> Result<Noted, MetaError> {
+    let noted = noted(tx, remote)?;
+    for row in rows(tx.find(&EXPORTS, OF_REMOTE, &[Value::Text(remote.to_owned())])?)? {
+        tx.delete(&EXPORTS, &row.key())?;
+    }
+    crate::sent::forget_remote(tx, remote)?;
+    Ok(noted)
+}
+
+const OF_REMOTE: &str = "remote = ?1";
+
 fn rows(found: Vec<MetaRow>) -> Result<Vec<Row>, MetaError> {
     found.iter().map(Row::read).collect()
 }
@@ -260,4 +314,68 @@ pub fn of_folder(tx: &Tx<'_>, remote: &str, folder: &str) -> Result<Vec<Row>, Me
 /// A damaged row; a failure of the file.
 pub fn of_cartridge(tx: &Tx<'_>, id: CartridgeId) -> Result<Vec<Row>, MetaError> {
     rows(tx.find(&EXPORTS, "cartridge = ?1", &[Value::Blob(id.0.to_vec())])?)
+}
+
+#[cfg(test)]
+mod tests {
+    use vtl_meta::Meta;
+
+    use super::*;
+    use crate::sent::{self, Sent};
+
+    static MODULES: [Module; 1] = [MODULE];
+    const FOLDER: &str = "VTL001L8-20261126_031500";
+
+    fn object() -> StoredObject {
+        let object = Stored {
+            name: "VTL001L8.img.000001".to_owned(),
+            bytes: 1,
+            md5: String::new(),
+            sha256: String::new(),
+            frames: 1,
+        };
+        StoredObject { object, receipt: String::new() }
+    }
+
+    fn row(remote: &str, cartridge: u8) -> Row {
+        Row {
+            remote: remote.to_owned(),
+            folder: FOLDER.to_owned(),
+            cartridge: CartridgeId([cartridge; 16]),
+            label: "VTL001L8".parse().unwrap(),
+            generation: 1,
+            origin: Origin::Export,
+            made_s: 1,
+            image_bytes: 1,
+            stored_bytes: 1,
+            manifest_sha256: "00".to_owned(),
+            proof: String::new(),
+            objects: vec![object()],
+        }
+    }
+
+    #[test]
+    fn what_is_kept_under_the_name_of_a_remote_is_forgotten_whole_and_nothing_of_another() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut meta = Meta::open(&folder.path().join("inventory.db"), &MODULES).unwrap();
+        let enter = |tx: &mut Tx<'_>| {
+            for remote in ["gone", "other"] {
+                put(tx, &row(remote, 1))?;
+                put(tx, &row(remote, 2))?;
+                for number in 0..3 {
+                    let sent = Sent { object: object(), proof: String::new() };
+                    sent::add(tx, remote, "VTL002L8-20261126_031500", number, &sent)?;
+                }
+            }
+            Ok::<_, MetaError>(())
+        };
+        meta.transaction(enter).unwrap();
+        let all = Noted { exports: 2, objects: 3 };
+        assert_eq!(all.to_string(), "2 exports and 3 objects of incomplete ones");
+        assert_eq!(meta.transaction(|tx| forget_remote(tx, "gone")).unwrap(), all);
+        let left = |tx: &Tx<'_>| Ok::<_, MetaError>((noted(tx, "gone")?, noted(tx, "other")?));
+        assert_eq!(meta.read(left).unwrap(), (Noted::default(), all));
+        assert!(meta.read(|tx| is_exported(tx, CartridgeId([1; 16]), "other", 1)).unwrap());
+        assert!(!meta.read(|tx| is_exported(tx, CartridgeId([1; 16]), "gone", 1)).unwrap());
+    }
 }

@@ -38,7 +38,8 @@ mod whereabouts;
 mod world;
 
 pub use catalogue::{
-    MODULE, Origin, Row, StoredObject, all, is_exported, made_here, of_cartridge, of_folder,
+    MODULE, Noted, Origin, Row, StoredObject, all, forget_remote, is_exported, made_here, noted,
+    of_cartridge, of_folder,
 };
 pub use clean::{Clean, clean_import, prove};
 pub use export::{Export, written_to};

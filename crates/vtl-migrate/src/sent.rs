@@ -67,6 +67,21 @@ pub(crate) fn forget(tx: &mut Tx<'_>, remote: &str, folder: &str) -> Result<(), 
     Ok(())
 }
 
+/// How many there are in all folders of a remote.
+pub(crate) fn of_remote(tx: &Tx<'_>, remote: &str) -> Result<u64, MetaError> {
+    tx.count(&SENT, OF_REMOTE, &[Value::Text(remote.to_owned())])
+}
+
+/// None of these is of use any more.
+pub(crate) fn forget_remote(tx: &mut Tx<'_>, remote: &str) -> Result<(), MetaError> {
+    for row in tx.find(&SENT, OF_REMOTE, &[Value::Text(remote.to_owned())])? {
+        let [remote, folder] = key(remote, &row.get::<String>("folder")?);
+        tx.delete(&SENT, &[remote, folder, Value::Integer(row.get("number")?)])?;
+    }
+    Ok(())
+}
+
+const OF_REMOTE: &str = "remote = ?1";
 const OF_FOLDER: &str = "remote = ?1 AND folder = ?2";
 
 fn key(remote: &str, folder: &str) -> [Value; 2] {

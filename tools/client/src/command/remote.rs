@@ -47,6 +47,9 @@ pub struct NewRemote {
     /// What it is.
     #[arg(long = "type")]
     kind: Type,
+    /// What becomes of exports that are known under this name and were made at another place.
+    #[arg(long, value_name = "WHAT")]
+    known_exports: Option<KnownExports>,
     /// folder: the folder, which must be there.
     #[arg(long, value_name = "DIR")]
     path: Option<String>,
@@ -115,6 +118,24 @@ pub struct NewRemote {
     seed: Option<u64>,
 }
 
+/// What becomes of them.
+#[derive(Clone, Copy, ValueEnum)]
+enum KnownExports {
+    /// The same objects are at the place of this remote.
+    Keep,
+    /// They are not.
+    Forget,
+}
+
+impl KnownExports {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Keep => "keep",
+            Self::Forget => "forget",
+        }
+    }
+}
+
 /// Types of remotes.
 #[derive(Clone, Copy, ValueEnum)]
 enum Type {
@@ -153,6 +174,7 @@ impl NewRemote {
         Ok(CreateRemote {
             name: self.name.clone(),
             kind: self.kind.word().to_owned(),
+            known_exports: self.known_exports.map(|what| what.word().to_owned()),
             path: self.path.clone(),
             endpoint: self.endpoint.clone(),
             region: self.region.clone(),
@@ -270,6 +292,10 @@ mod tests {
         assert_eq!(
             body("vtl remote create here --type folder --path some/where"),
             json!({ "name": "here", "type": "folder", "path": "some/where" })
+        );
+        assert_eq!(
+            body("vtl remote create here --type folder --path /p --known-exports forget"),
+            json!({ "name": "here", "type": "folder", "path": "/p", "known_exports": "forget" })
         );
         assert_eq!(
             body(

@@ -281,6 +281,13 @@ function askRemote() {
         options: Object.keys(TYPES).map((type) => [type, t(`remote_type.${type}`)]),
       },
       ...fields,
+      {
+        name: 'known_exports',
+        type: 'select',
+        label: t('remotes.known'),
+        options: ['', 'keep', 'forget'].map((what) => [what, t(`known_exports.${what || 'ask'}`)]),
+        hint: t('remotes.known_hint'),
+      },
     ],
     async (values) => {
       note((await api.post('/remotes', values)).message ?? t('remotes.made', { name: values.name }));
