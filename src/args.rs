@@ -27,6 +27,9 @@ pub struct Args {
     /// Print which versions of formats lie in the state and what a start would do with them; change nothing.
     #[arg(long)]
     pub upgrade_plan: bool,
+    /// Say whether a start would take the configuration and, at a glance, the formats of the state; change nothing. An upgrade of the package asks this.
+    #[arg(long)]
+    pub check: bool,
     /// Let the sealed secrets of the state folder lie open again, and end; needs their key in the configuration.
     #[arg(long)]
     pub unseal_secrets: bool,

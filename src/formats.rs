@@ -12,10 +12,17 @@ use vtl_api::FormatInfo;
 use vtl_conf::Config;
 use vtl_store::inspect;
 
+use crate::state::INVENTORY;
+
 /// Kind and version.
 const FIRST_BYTES: usize = 12;
 /// Folders of a pool lie so deep at most.
 const DEEPEST: u32 = 4;
+/// Where a file system keeps what its repair finds, for root alone: in a folder that is mounted.
+const NOT_OURS: &str = "lost+found";
+/// Above the heads and packs, of which there are too many for a glance.
+const AT_A_GLANCE: u32 = 1;
+const DEFAULT_POOL: &str = "default";
 const NOTHING: &str = "nothing";
 const REFUSED: &str = "refused: it is newer than this program";
 
@@ -24,25 +31,43 @@ const REFUSED: &str = "refused: it is newer than this program";
 /// # Errors
 /// What cannot be read.
 pub fn found(config: &Config) -> Result<Vec<FormatInfo>, String> {
-    let inventory = config.state.join("inventory.db");
+    let inventory = config.state.join(INVENTORY);
     if !inventory.exists() {
         return Err(format!("{} holds no state: there is nothing to upgrade", config.state.display()));
     }
     let mut rows = migrations(&inventory)?;
     for (pool, folder) in folders(config, &inventory)? {
-        let mut counts = BTreeMap::new();
-        let failed = |error: io::Error| format!("{}: {error}", folder.display());
-        walk(&folder, DEEPEST, &mut counts).map_err(failed)?;
-        rows.extend(
-            counts.into_iter().map(|((kind, version), files)| file_row(&pool, &folder, kind, version, files)),
-        );
+        rows.extend(file_rows(&pool, &folder, DEEPEST)?);
     }
+    Ok(rows)
+}
+
+/// What a start would refuse of the inventory and of the default pool, without which there is no start: as far as that is told in a moment, since
+/// it is asked in the middle of an upgrade. A first start refuses nothing.
+///
+/// # Errors
+/// What cannot be read.
+pub fn refused_at_a_glance(config: &Config) -> Result<Vec<FormatInfo>, String> {
+    let is_there = |path: &Path| path.try_exists().map_err(|error| format!("{}: {error}", path.display()));
+    let (inventory, pool) = (config.state.join(INVENTORY), &config.store.path);
+    let mut rows = Vec::new();
+    if is_there(&inventory)? {
+        rows.extend(migrations(&inventory)?);
+    }
+    if is_there(pool)? {
+        rows.extend(file_rows(DEFAULT_POOL, pool, AT_A_GLANCE)?);
+    }
+    rows.retain(is_row_refused);
     Ok(rows)
 }
 
 /// Whether this program would refuse any of it.
 pub fn is_refused(rows: &[FormatInfo]) -> bool {
-    rows.iter().any(|row| row.action == REFUSED)
+    rows.iter().any(is_row_refused)
+}
+
+fn is_row_refused(row: &FormatInfo) -> bool {
+    row.action == REFUSED
 }
 
 /// The rows for people.
@@ -77,6 +102,14 @@ fn migrations(inventory: &Path) -> Result<Vec<FormatInfo>, String> {
     Ok(names.into_iter().map(row).collect())
 }
 
+/// A row for each kind and version of the files so deep in a folder of a pool.
+fn file_rows(pool: &str, folder: &Path, deepest: u32) -> Result<Vec<FormatInfo>, String> {
+    let mut counts = BTreeMap::new();
+    walk(folder, deepest, &mut counts).map_err(|error| format!("{}: {error}", folder.display()))?;
+    let row = |((kind, version), files)| file_row(pool, folder, kind, version, files);
+    Ok(counts.into_iter().map(row).collect())
+}
+
 fn file_row(pool: &str, folder: &Path, kind: inspect::FileKind, version: u32, files: u64) -> FormatInfo {
     let known = inspect::known_version(kind);
     let action = match version.cmp(&known) {
@@ -96,8 +129,8 @@ fn file_row(pool: &str, folder: &Path, kind: inspect::FileKind, version: u32, fi
 
 /// Pools by name, each with its folders.
 fn folders(config: &Config, inventory: &Path) -> Result<Vec<(String, PathBuf)>, String> {
-    let mut all = vec![("default".to_owned(), config.store.path.clone())];
-    all.extend(config.store.folders.iter().map(|folder| ("default".to_owned(), folder.clone())));
+    let mut all = vec![(DEFAULT_POOL.to_owned(), config.store.path.clone())];
+    all.extend(config.store.folders.iter().map(|folder| (DEFAULT_POOL.to_owned(), folder.clone())));
     let mut each = |row: vtl_meta::inspect::ShownRow| {
         let of =
             |name: &str| row.columns.iter().find(|(column, _)| column == name).map(|(_, text)| text.clone());
@@ -119,7 +152,7 @@ fn walk(folder: &Path, deepest: u32, counts: &mut Counts) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         let kind = entry.file_type()?;
-        if kind.is_dir() && deepest > 0 {
+        if kind.is_dir() && deepest > 0 && entry.file_name() != NOT_OURS {
             walk(&entry.path(), deepest - 1, counts)?;
         } else if kind.is_file()
             && let Some(found) = version_of(&entry.path())?
@@ -153,6 +186,13 @@ mod tests {
         crate::load(&args).unwrap()
     }
 
+    fn make_pool_newer(config: &Config) {
+        let pool = config.store.path.join("pool");
+        let mut bytes = fs::read(&pool).unwrap();
+        bytes[8] = 9;
+        fs::write(&pool, bytes).unwrap();
+    }
+
     #[test]
     fn what_a_server_of_this_version_writes_needs_nothing() {
         let folder = tempfile::tempdir().unwrap();
@@ -178,10 +218,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         open(folder.path(), &[]).stop();
         let config = config(folder.path());
-        let pool = config.store.path.join("pool");
-        let mut bytes = fs::read(&pool).unwrap();
-        bytes[8] = 9;
-        fs::write(&pool, bytes).unwrap();
+        make_pool_newer(&config);
         let rows = found(&config).unwrap();
         let row = rows.iter().find(|row| row.what == "pool, version").unwrap();
         assert_eq!(
@@ -189,5 +226,17 @@ mod tests {
             (9, 0, "refused: it is newer than this program")
         );
         assert!(is_refused(&rows));
+    }
+
+    #[test]
+    fn a_glance_finds_what_a_start_would_refuse_and_nothing_before_a_first_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = config(folder.path());
+        assert!(refused_at_a_glance(&config).unwrap().is_empty());
+        open(folder.path(), &[]).stop();
+        assert!(refused_at_a_glance(&config).unwrap().is_empty());
+        make_pool_newer(&config);
+        let rows = refused_at_a_glance(&config).unwrap();
+        assert_eq!(rows.iter().map(|row| row.what.as_str()).collect::<Vec<_>>(), ["pool, version"]);
     }
 }

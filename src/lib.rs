@@ -127,6 +127,18 @@ pub fn upgrade_plan(args: &Args) -> Result<String, String> {
     if formats::is_refused(&rows) { Err(table) } else { Ok(table) }
 }
 
+/// That a start would take the configuration and what a glance shows of the state, also while another version serves it.
+///
+/// # Errors
+/// What is wrong with the configuration; what is newer than this program; what cannot be read.
+pub fn check(args: &Args) -> Result<String, String> {
+    let refused = formats::refused_at_a_glance(&load(args)?)?;
+    if !refused.is_empty() {
+        return Err(formats::table(&refused));
+    }
+    Ok("the configuration is right; nothing that a glance shows of the state is newer".to_owned())
+}
+
 pub(crate) fn load(args: &Args) -> Result<Config, String> {
     let root = rustix::process::geteuid().is_root();
     let assignments = args.assignments().map_err(|e| e.to_string())?;

@@ -12,6 +12,7 @@ fn main() -> ExitCode {
     let done = match &args.write_manual {
         Some(folder) => vtl_manual::write(&Args::command(), "8", folder).map_err(|error| error.to_string()),
         None if args.upgrade_plan => vtld::upgrade_plan(&args).map(|table| println!("{table}")),
+        None if args.check => vtld::check(&args).map(|told| println!("{told}")),
         None if args.unseal_secrets => vtld::unseal(&args).map(|told| println!("{told}")),
         None => vtld::run(&args),
     };

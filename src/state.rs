@@ -471,7 +471,7 @@ pub(crate) fn next_inventory(folder: &Path) -> PathBuf {
     if staged.exists() { staged } else { folder.join(INVENTORY) }
 }
 
-const INVENTORY: &str = "inventory.db";
+pub(crate) const INVENTORY: &str = "inventory.db";
 const STAGED: &str = "inventory.restore";
 /// A copy before it is known to be one.
 const UNCHECKED: &str = "inventory.restore.new";

@@ -300,8 +300,7 @@ impl Booted {
 
 #[test]
 #[ignore = "boots a Debian of its own: cargo xtask test --long runs it"]
-fn under_systemd_the_server_starts_with_the_system_reloads_goes_over_an_upgrade_and_stops_when_it_is_removed()
-{
+fn under_systemd_the_server_starts_reloads_goes_over_an_upgrade_or_on_without_it_and_stops_when_removed() {
     let deb = deb();
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().join("root");
@@ -321,7 +320,18 @@ fn under_systemd_the_server_starts_with_the_system_reloads_goes_over_an_upgrade_
     debian.good(&["systemctl", "reload", "vtld"]);
     assert_eq!(debian.main_pid(), first, "a reload is no restart");
 
-    debian.good(&["dpkg", "-i", "/next.deb"]);
+    // What the new program would not start with leaves the old one alone.
+    let file = root.join("etc/vtl/vtl.toml");
+    let right = fs::read_to_string(&file).unwrap();
+    fs::write(&file, format!("{right}\nlog.colour = \"red\"\n")).unwrap();
+    let said = debian.good(&["dpkg", "-i", "/next.deb"]);
+    assert!(said.contains("log.colour") && said.contains("systemctl restart vtld"), "{said}");
+    assert_eq!(debian.main_pid(), first, "the old program runs");
+    assert!(debian.good(&["vtl", "cartridge", "show", "ABC123L8"]).contains("107374182400"));
+    fs::write(&file, right).unwrap();
+
+    let said = debian.good(&["dpkg", "-i", "/next.deb"]);
+    assert!(!said.contains("NOT started anew"), "{said}");
     assert!(debian.eventually(&["vtl", "cartridge", "show", "ABC123L8"]).contains("107374182400"));
     assert_ne!(debian.main_pid(), first, "the new program runs");
     debian.good(&["dpkg", "--remove", "vtl"]);

@@ -288,6 +288,18 @@ fn a_token_of_another_user_is_neither_seen_nor_revoked_by_who_manages_nobody() {
 }
 
 #[test]
+fn a_token_of_a_viewer_finds_and_ends_itself_as_a_log_out_has_it_do() {
+    let server = Server::start(&[]);
+    add_user(&server, "vic", &["viewer"]);
+    let (token, row) = token_of(&server, "vic", &json!({ "name": "vtl login 1.000000002" }));
+    let ask = |method: &str, path: &str| with_token(&server, &token, method, path, &Value::Null);
+    let (status, list) = ask("GET", "/tokens");
+    assert_eq!((status, &list[0]["id"], &list[0]["name"]), (200, &row["id"], &row["name"]));
+    assert_eq!(ask("DELETE", &format!("/tokens/{}", row["id"].as_str().unwrap())).0, 200);
+    assert_eq!(ask("GET", "/tokens").0, 401);
+}
+
+#[test]
 fn tokens_and_users_are_there_after_a_restart_and_sessions_are_not() {
     let mut server = Server::start(&[]);
     add_user(&server, "ann", &["administrator"]);

@@ -142,6 +142,17 @@ fn an_encrypted_state_of_formats_0_is_served_written_on_and_collected() {
 }
 
 #[test]
+fn a_check_beside_a_server_that_runs_tells_what_a_start_would_refuse() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = Server::start_at(folder.path(), &[]);
+    assert_eq!(Server::refused(folder.path(), &["--check"]), (Some(0), String::new()));
+    let (code, said) = Server::refused(folder.path(), &["--check", "--set", "log.colour=red"]);
+    assert!(code == Some(1) && said.contains("log.colour"), "{said}");
+    assert_eq!(server.get("/cartridges/VTL001L8")["label"], "VTL001L8");
+    assert_eq!(server.stop(), Some(0));
+}
+
+#[test]
 #[ignore = "makes the archives that the other tests read, where they are missing"]
 fn makes_the_archives() {
     for name in [PLAIN, ENCRYPTED].into_iter().filter(|name| !archive(name).exists()) {

@@ -21,7 +21,7 @@ use vtl_api::{
 
 use crate::http::{Failure, Method, Request, segment};
 use crate::print::View;
-pub use access::{ApprovalVerb, AuditVerb, LoginArguments, TokenVerb, UserVerb, password};
+pub use access::{ApprovalVerb, AuditVerb, LoginArguments, LogoutArguments, TokenVerb, UserVerb, password};
 pub use alert::AlertVerb;
 pub use export::{ExportArguments, ExportVerb, ImportArguments};
 pub use ingest::IngestArguments;
@@ -145,6 +145,8 @@ pub enum Noun {
     Audit(AuditVerb),
     /// Log in as a user: the commands that follow need no other token.
     Login(LoginArguments),
+    /// Log out: the token of `vtl login` opens nothing any more, and its file is removed. Also without a server, where the token stays until its end.
+    Logout(LogoutArguments),
     /// The configuration.
     #[command(subcommand)]
     Config(ConfigVerb),
@@ -899,8 +901,8 @@ impl Noun {
             Self::Token(verb) => Ok(verb.call()),
             Self::Approval(verb) => Ok(verb.call()),
             Self::Audit(verb) => Ok(verb.call()),
-            // It is not one request: see `login`.
-            Self::Login(_) => Ok(get("/session", View::Fields)),
+            // They are not one request: see `login` and `logout`.
+            Self::Login(_) | Self::Logout(_) => Ok(get("/session", View::Fields)),
             Self::Config(verb) => verb.call(),
             Self::System(verb) => verb.call(),
         }
@@ -922,6 +924,15 @@ impl Noun {
     pub fn login(&self) -> Option<&LoginArguments> {
         match self {
             Self::Login(arguments) => Some(arguments),
+            _ => None,
+        }
+    }
+
+    /// What to log out of, when that is the command.
+    #[must_use]
+    pub fn logout(&self) -> Option<&LogoutArguments> {
+        match self {
+            Self::Logout(arguments) => Some(arguments),
             _ => None,
         }
     }

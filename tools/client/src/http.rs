@@ -78,7 +78,14 @@ impl Client {
     /// # Errors
     /// There is no token.
     pub fn new(connection: &Connection) -> Result<Self, Failure> {
-        let place = Place::find(connection);
+        Self::showing(connection, Place::find(connection))
+    }
+
+    /// The same with the token that is there.
+    ///
+    /// # Errors
+    /// There is no token; what the options name cannot be used.
+    pub(crate) fn showing(connection: &Connection, place: Place) -> Result<Self, Failure> {
         let token = place.read()?;
         let base = format!("{}{BASE}", connection.api.trim_end_matches('/'));
         Ok(Self { agent: agent(connection)?, base, token, place })
@@ -296,13 +303,20 @@ pub(crate) mod tests {
 
     /// A server that gives these answers, one for each connection; an empty one is a lost connection. What it was asked comes back.
     pub(crate) fn server(answers: Vec<String>) -> (Client, JoinHandle<Vec<String>>) {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let base = format!("http://{}{BASE}", listener.local_addr().unwrap());
-        let asked =
-            std::thread::spawn(move || answers.iter().map(|answer| serve(&listener, answer)).collect());
+        let (address, asked) = listening(answers);
         let config = ureq::Agent::config_builder().http_status_as_error(false).build();
         let place = Place::File("/s/api.token".into());
+        let base = format!("{address}{BASE}");
         (Client { agent: config.into(), base, token: "t".to_owned(), place }, asked)
+    }
+
+    /// The same as an address.
+    pub(crate) fn listening(answers: Vec<String>) -> (String, JoinHandle<Vec<String>>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let asked =
+            std::thread::spawn(move || answers.iter().map(|answer| serve(&listener, answer)).collect());
+        (address, asked)
     }
 
     /// An answer with this status line's end, these lines of the head, and this body.

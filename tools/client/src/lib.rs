@@ -6,6 +6,7 @@ pub mod follow;
 pub mod http;
 pub mod lab;
 pub mod login;
+pub mod logout;
 pub mod objects;
 pub mod print;
 pub mod quadstor;

@@ -12,6 +12,9 @@ use vtl_api::{BASE, LogIn};
 use crate::command::{Connection, LoginArguments, password};
 use crate::http::Failure;
 
+/// How names of tokens begin that a log-in has made.
+pub(crate) const TOKEN_NAME: &str = "vtl login ";
+
 /// Where the token of a log-in is kept.
 #[must_use]
 pub fn kept_token() -> Option<PathBuf> {
@@ -58,7 +61,7 @@ pub fn log_in(connection: &Connection, ask: &LoginArguments) -> Result<PathBuf, 
 /// No two log-ins make tokens of the same name.
 fn name() -> String {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    format!("vtl login {}.{:09}", since.as_secs(), since.subsec_nanos())
+    format!("{TOKEN_NAME}{}.{:09}", since.as_secs(), since.subsec_nanos())
 }
 
 fn send(

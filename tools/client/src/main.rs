@@ -12,7 +12,7 @@ use vtl_client::command::{Cli, Then, scrub_status};
 use vtl_client::follow::to_the_end;
 use vtl_client::http::{Client, Failure, Method, Request};
 use vtl_client::print::View;
-use vtl_client::{confirm, lab, login, objects, print, quadstor};
+use vtl_client::{confirm, lab, login, logout, objects, print, quadstor};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -34,6 +34,11 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
             &View::Message,
             cli.json,
         );
+        return Ok(ExitCode::SUCCESS);
+    }
+    if let Some(arguments) = cli.command.logout() {
+        let done = logout::log_out(&cli.connection, arguments)?;
+        print::answer(&serde_json::json!(done), &View::Message, cli.json);
         return Ok(ExitCode::SUCCESS);
     }
     if let Some(verb) = cli.command.lab() {

@@ -78,10 +78,10 @@ impl Place {
             _ => refusal.message,
         };
         let remedy = match (refusal.code, self) {
-            (ErrorCode::Unauthorized, Self::Login(file)) => Some(format!(
-                "log in again (vtl login USER), remove {}, or take the token of the server's state folder (--state DIR)",
-                file.display()
-            )),
+            (ErrorCode::Unauthorized, Self::Login(_)) => Some(
+                "log in again (vtl login USER), log out (vtl logout), or take the token of the server's state folder (--state DIR)"
+                    .to_owned(),
+            ),
             (ErrorCode::Forbidden, Self::Login(file)) => Some(format!(
                 "{}this was asked with the login in {}: --state DIR takes the token of the server's state folder instead",
                 refusal.remedy.map_or_else(String::new, |remedy| format!("{remedy}; ")),
@@ -169,7 +169,9 @@ mod tests {
             "no; the token is the one that vtl login keeps in /home/ann/.config/vtl/token"
         );
         let remedy = unknown.remedy.unwrap();
-        assert!(remedy.contains("vtl login USER") && remedy.contains("--state DIR"), "{remedy}");
+        for way in ["vtl login USER", "vtl logout", "--state DIR"] {
+            assert!(remedy.contains(way), "{way}: {remedy}");
+        }
         let not_allowed = login.refused(refusal(ErrorCode::Forbidden));
         assert_eq!(not_allowed.message, "no");
         let remedy = not_allowed.remedy.unwrap();

@@ -1,9 +1,9 @@
 //! What packages bring, looked at by foreign programs: the systemd unit, the scripts.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 fn packaging(file: &str) -> PathBuf {
@@ -57,31 +57,125 @@ fn the_scripts_of_the_package_are_scripts_that_dash_can_read() {
     }
 }
 
-/// The script as it is, but for its paths and its patience, among commands that find nothing to do.
-#[test]
-fn a_server_that_never_comes_up_holds_up_no_installation() {
-    let folder = tempfile::tempdir().unwrap();
-    let text = std::fs::read_to_string(packaging("debian").join("postinst")).unwrap();
-    let here = folder.path().display().to_string();
-    let text = text.replace("/run/systemd/system", &here).replace("/var/lib/vtl", &here);
-    let script = folder.path().join("postinst");
-    std::fs::write(&script, text.replace("timeout 90 ", "timeout 1 ")).unwrap();
-    let bin = folder.path().join("bin");
-    std::fs::create_dir(&bin).unwrap();
-    for command in ["getent", "dpkg-statoverride", "deb-systemd-helper", "systemctl", "deb-systemd-invoke"] {
-        let does = if command == "deb-systemd-invoke" { "echo $1 $2 >> $0.asked; exec sleep 60" } else { "" };
-        let path = bin.join(command);
-        std::fs::write(&path, format!("#!/bin/sh\n{does}\n")).unwrap();
+/// The script that runs after an installation as it is, but for its paths and its patience, among commands that are made up.
+struct Installing {
+    folder: tempfile::TempDir,
+}
+
+impl Installing {
+    /// Nothing is found to do, and no server runs.
+    fn new() -> Self {
+        let installing = Self { folder: tempfile::tempdir().unwrap() };
+        let here = installing.folder.path().display().to_string();
+        std::fs::create_dir(installing.bin()).unwrap();
+        let text = std::fs::read_to_string(packaging("debian").join("postinst")).unwrap();
+        let changes = [
+            ("/run/systemd/system", here.clone()),
+            ("/var/lib/vtl", here.clone()),
+            ("/usr/bin/vtld", format!("{here}/bin/vtld")),
+            ("timeout 90 ", "timeout 1 ".to_owned()),
+            ("timeout -k 5 60 ", "timeout -k 1 1 ".to_owned()),
+        ];
+        let text = changes.iter().fold(text, |text, (from, to)| {
+            assert!(text.contains(*from), "{from}");
+            text.replace(*from, to)
+        });
+        std::fs::write(installing.script(), text).unwrap();
+        for command in ["getent", "dpkg-statoverride", "deb-systemd-helper", "systemctl"] {
+            installing.make(command, "");
+        }
+        installing.make("deb-systemd-invoke", "");
+        installing
+    }
+
+    fn bin(&self) -> PathBuf {
+        self.folder.path().join("bin")
+    }
+
+    fn script(&self) -> PathBuf {
+        self.folder.path().join("postinst")
+    }
+
+    /// A command that notes its words, and then does this.
+    fn make(&self, command: &str, does: &str) {
+        let path = self.bin().join(command);
+        std::fs::write(&path, format!("#!/bin/sh\necho \"$*\" >>\"$0.asked\"\n{does}\n")).unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
     }
-    let paths = format!("{}:/usr/bin:/bin", bin.display());
+
+    /// What a command was asked, a line each time.
+    fn asked(&self, command: &str) -> String {
+        std::fs::read_to_string(self.bin().join(format!("{command}.asked"))).unwrap_or_default()
+    }
+
+    /// What the script says, after this version; it succeeds.
+    #[track_caller]
+    fn configure(&self, old: &str) -> String {
+        let mut script = Command::new("dash");
+        script.arg(self.script()).args(["configure", old]);
+        let ran = script.env("PATH", format!("{}:/usr/bin:/bin", self.bin().display())).output().unwrap();
+        assert!(ran.status.success(), "{ran:?}");
+        String::from_utf8(ran.stderr).unwrap()
+    }
+
+    /// A server of before runs, and the new program does this.
+    fn upgrading(new_one_does: &str) -> (Self, Old) {
+        let installing = Self::new();
+        let mut old = Command::new("/bin/sleep");
+        let old = Old(old.arg("617").env_clear().env("OF_A_DROP_IN", "a secret").spawn().unwrap());
+        installing.make("systemctl", &format!("[ \"$1\" != show ] || echo {}", old.0.id()));
+        // Nobody but root can become another.
+        installing.make("setpriv", "while [ \"${1#--}\" != \"$1\" ]; do shift; done\nexec \"$@\"");
+        installing.make("vtld", &format!("echo \"$OF_A_DROP_IN\" >>\"$0.asked\"\n{new_one_does}"));
+        (installing, old)
+    }
+}
+
+/// A process that is told to be the server; it ends with this value.
+struct Old(Child);
+
+impl Drop for Old {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+#[test]
+fn a_server_that_never_comes_up_holds_up_no_installation() {
+    let installing = Installing::new();
+    installing.make("deb-systemd-invoke", "exec sleep 60");
     let begun = Instant::now();
     for old in ["", "0.1.0"] {
-        let ran =
-            Command::new("dash").arg(&script).args(["configure", old]).env("PATH", &paths).output().unwrap();
-        assert!(ran.status.success(), "{ran:?}");
+        installing.configure(old);
     }
     assert!(begun.elapsed() < Duration::from_secs(50), "{:?}", begun.elapsed());
-    let asked = std::fs::read_to_string(bin.join("deb-systemd-invoke.asked")).unwrap();
-    assert_eq!(asked, "start vtld.service\nrestart vtld.service\n");
+    assert_eq!(installing.asked("deb-systemd-invoke"), "start vtld.service\nrestart vtld.service\n");
+}
+
+#[test]
+fn an_upgrade_asks_the_new_program_as_the_old_one_was_started_and_then_starts_it_anew() {
+    let (installing, _old) = Installing::upgrading("");
+    assert_eq!(installing.configure("0.1.0"), "");
+    assert_eq!(installing.asked("vtld"), "617 --check\na secret\n");
+    let us = std::fs::metadata("/proc/self").unwrap();
+    let as_whom = format!("--reuid={} --regid={} --init-groups ", us.uid(), us.gid());
+    assert!(installing.asked("setpriv").starts_with(&as_whom), "{}", installing.asked("setpriv"));
+    assert_eq!(installing.asked("deb-systemd-invoke"), "restart vtld.service\n");
+}
+
+#[test]
+fn an_upgrade_leaves_the_old_server_alone_where_the_new_program_would_not_start() {
+    let refuses = "echo 'vtld: vtl.toml:3: log.colour: there is no such key' >&2; exit 1";
+    let hangs = "exec sleep 60";
+    for (new_one_does, told) in [(refuses, "log.colour"), (hangs, "has not ended")] {
+        let (installing, mut old) = Installing::upgrading(new_one_does);
+        let said = installing.configure("0.1.0");
+        assert_eq!(installing.asked("deb-systemd-invoke"), "", "{new_one_does}");
+        assert!(old.0.try_wait().unwrap().is_none(), "{new_one_does}");
+        for part in [told, "NOT started anew", "systemctl restart vtld"] {
+            assert!(said.contains(part), "{part}: {said}");
+        }
+        assert!(!said.contains("a secret"), "{said}");
+    }
 }

@@ -1,4 +1,4 @@
-//! `vtl user`, `vtl token`, `vtl approval`, `vtl audit` and `vtl login`.
+//! `vtl user`, `vtl token`, `vtl approval`, `vtl audit`, `vtl login` and `vtl logout`.
 
 use std::path::PathBuf;
 
@@ -287,6 +287,14 @@ pub struct LoginArguments {
     /// File for the token; `vtl/token` in the folder of the user's configuration when left out.
     #[arg(long, value_name = "FILE")]
     pub save: Option<PathBuf>,
+}
+
+/// `vtl logout`: ends the token that `vtl login` keeps, and forgets it.
+#[derive(Args)]
+pub struct LogoutArguments {
+    /// File that `vtl login --save` has put the token into; `vtl/token` in the folder of the user's configuration when left out.
+    #[arg(long, value_name = "FILE")]
+    pub saved: Option<PathBuf>,
 }
 
 #[cfg(test)]
