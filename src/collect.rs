@@ -12,12 +12,12 @@ use tracing::info;
 use vtl_api::{ApiError, ErrorCode};
 use vtl_library::{Cartridge, CartridgeState, LibraryError};
 use vtl_store::{GcProgress, GcReport, GcRule, OwnerId, RepairReport, StoreError};
-use vtl_types::Label;
+use vtl_types::{CartridgeId, Label};
 
 use crate::api::refused;
 use crate::daemon::{Daemon, lock};
+use crate::given_up::give_up_now_command;
 use crate::pools::Pool;
-use crate::state::hexadecimal;
 
 /// So many labels are named in a refusal; of more, the number.
 const NAMED: usize = 5;
@@ -150,20 +150,14 @@ impl Daemon {
                 "wait for it to end; vtl store stats shows what is left".to_owned(),
             ),
             StoreError::Damaged { path, .. } | StoreError::Format { path, .. } => {
-                let (whose, remedy) = match self.owner_of(path) {
-                    Some(label) => {
-                        (label.to_string(), format!("vtl cartridge rm {label} --now --confirm {label}"))
-                    }
-                    None => (
-                        "a cartridge that the inventory does not list".to_owned(),
-                        "see vtl system rebuild --plan".to_owned(),
-                    ),
-                };
+                let (whose, give_up) = self.owner_of(path).unwrap_or_else(|| {
+                    ("a cartridge".to_owned(), "vtl system status says which and how".to_owned())
+                });
                 (
                     ErrorCode::Internal,
                     format!("what {whose} needs cannot be read, so nothing is collected: {error}"),
                     format!(
-                        "put {} back from a copy of the store, or give its data up: {remedy}",
+                        "put {} back from a copy of the store, or give its data up: {give_up}",
                         path.display()
                     ),
                 )
@@ -182,11 +176,18 @@ impl Daemon {
         ApiError::new(code, message, remedy)
     }
 
-    /// The cartridge that a file of the store belongs to: its folder has the owner's name.
-    fn owner_of(&self, path: &Path) -> Option<Label> {
-        let folder = path.parent()?.file_name()?.to_str()?;
+    /// The cartridge that a file of the store belongs to, and the command that gives it up: its folder has the owner's name, which may be that of what is
+    /// here of a cartridge.
+    fn owner_of(&self, path: &Path) -> Option<(String, String)> {
+        let owner: CartridgeId = path.parent()?.file_name()?.to_str()?.parse().ok()?;
+        let id = self.owners_of_pieces().get(&owner.0).map_or(owner, |cartridge| CartridgeId(*cartridge));
         let listed = self.meta.read(vtl_library::cartridges).ok()?;
-        listed.into_iter().find(|one| hexadecimal(&one.id.0) == folder).map(|one| one.label)
+        Some(match listed.into_iter().find(|one| one.id == id) {
+            Some(Cartridge { label, .. }) => {
+                (label.to_string(), format!("vtl cartridge rm {label} --now --confirm {label}"))
+            }
+            None => (format!("cartridge {id}, which the inventory does not list,"), give_up_now_command(id)),
+        })
     }
 }
 

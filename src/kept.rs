@@ -4,11 +4,11 @@
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use vtl_api::{ApiError, ErrorCode, Problem};
-use vtl_cartridge::{CartridgeError, Protection};
+use vtl_cartridge::{CartridgeError, Now, Protection};
 use vtl_library::{Cartridge, CartridgeState};
 use vtl_meta::MetaError;
-use vtl_store::StoreError;
-use vtl_types::Label;
+use vtl_store::{OwnerId, Store, StoreError};
+use vtl_types::{CartridgeId, Label};
 
 use crate::api::not_carried;
 use crate::clock::rfc3339;
@@ -92,17 +92,25 @@ impl Daemon {
             Err(_) => self.meta.kept(cartridge.id).at(now),
         };
         let label = cartridge.label;
-        let (why, remedy) = match protection {
-            Protection { retention: Some(retention), .. } => (
-                format!("is retained until {}", rfc3339(retention.ends_s(now))),
-                "nothing lifts a retention but time; it can be removed after that".to_owned(),
-            ),
-            Protection { hold: true, .. } => {
-                ("is on hold".to_owned(), format!("lift it first: vtl cartridge set {label} hold=off"))
+        let lift = format!("lift it first: vtl cartridge set {label} hold=off");
+        refuse_protected(&label.to_string(), protection, now, &lift)
+    }
+
+    /// Whether one may be removed that the inventory does not list and that cannot be read: its note and the store's guard are all that there is.
+    ///
+    /// # Errors
+    /// It is kept, and until when if that is known.
+    pub(crate) fn refuse_kept_unlisted(&self, store: &Store, id: CartridgeId) -> Result<(), ApiError> {
+        let back = "put its folder back from a copy of the store, and restart vtld, which lists it: then its hold can be lifted";
+        let (name, now) = (id.to_string(), self.retention.now());
+        refuse_protected(&name, self.meta.kept(id).at(now), now, back)?;
+        match store.is_guarded(OwnerId(id.0)) {
+            Ok(true) => {
+                Err(not_removed(&name, "is retained or on hold, and for how long cannot be read", back))
             }
-            _ => return Ok(()),
-        };
-        Err(ApiError::new(ErrorCode::Conflict, format!("{label} cannot be removed: it {why}"), remedy))
+            // Of what the store cannot read nobody knows more than the note.
+            Ok(false) | Err(_) => Ok(()),
+        }
     }
 
     /// Clock and count have parted while a cartridge is retained.
@@ -126,6 +134,23 @@ impl Daemon {
                     .to_owned(),
         })
     }
+}
+
+/// Refuses to remove what is kept. `lift`: what helps when it is on hold.
+fn refuse_protected(name: &str, protection: Protection, now: Now, lift: &str) -> Result<(), ApiError> {
+    match protection {
+        Protection { retention: Some(retention), .. } => Err(not_removed(
+            name,
+            &format!("is retained until {}", rfc3339(retention.ends_s(now))),
+            "nothing lifts a retention but time; it can be removed after that",
+        )),
+        Protection { hold: true, .. } => Err(not_removed(name, "is on hold", lift)),
+        Protection { .. } => Ok(()),
+    }
+}
+
+fn not_removed(name: &str, why: &str, remedy: &str) -> ApiError {
+    ApiError::new(ErrorCode::Conflict, format!("{name} cannot be removed: it {why}"), remedy)
 }
 
 /// On the cartridge's own thread.

@@ -18,6 +18,7 @@ mod events;
 mod exports;
 mod formats;
 mod given_name;
+mod given_up;
 mod history;
 mod hook;
 mod in_flight;

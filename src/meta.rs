@@ -328,6 +328,16 @@ pub(crate) fn look_at_numbers(tx: &Tx<'_>, word: &str) -> Result<(), MetaError> 
     rows.iter().try_for_each(|row| number_in(row).map(drop))
 }
 
+/// The cartridges of which there is a number under this word.
+///
+/// # Errors
+/// A damaged row, or one of no cartridge; a failure of the file.
+pub(crate) fn numbered(tx: &Tx<'_>, word: &str) -> Result<Vec<CartridgeId>, MetaError> {
+    let rows = tx.find(&DEVICE_STATE, "device = ?1", &[Value::Text(word.to_owned())])?;
+    let id = |row: &Row| row.get::<String>("key")?.parse::<CartridgeId>().map_err(|_| row.damaged());
+    rows.iter().map(id).collect()
+}
+
 /// Keeps this number of a cartridge under this word, in the place of the one before; or none.
 ///
 /// # Errors

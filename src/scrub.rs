@@ -195,7 +195,7 @@ impl Scrub {
         if status.is_damaged() {
             problems.push((
                 told(&status, &damage),
-                "vtl store scrub --status names all of it; check the disk; a backup that brings the content again heals it, as vtl store repair --from-exports does with what was exported; or give a cartridge up: vtl cartridge rm LABEL --now --confirm LABEL".to_owned(),
+                "vtl store scrub --status names all of it; check the disk; a backup that brings the content again heals it, as vtl store repair --from-exports does with what was exported; or give a cartridge up: vtl cartridge rm LABEL --now --confirm LABEL, and one that has an id in the place of a label: vtl cartridge rm --id ID --now --confirm ID".to_owned(),
             ));
         }
         let config = daemon.config();

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tracing::{info, warn};
 use vtl_api::{ApiError, Problem};
 use vtl_library::{LibraryError, Placement, Verdict};
-use vtl_types::{CartridgeId, PoolName};
+use vtl_types::{CartridgeId, Label, PoolName};
 
 use crate::api::refused;
 use crate::clock::rfc3339;
@@ -32,11 +32,7 @@ impl Daemon {
         for id in unlisted {
             match self.shelf.head(pool, id) {
                 Ok(head) => heads.push(head),
-                Err(why) => self.note_anew(Problem {
-                    subject: hexadecimal(&id.0),
-                    message: format!("a cartridge that the inventory does not list cannot be read: {why}"),
-                    remedy: "its packs stay; see vtl system rebuild --plan".to_owned(),
-                }),
+                Err(why) => self.note_anew(self.lost_problem(pool, id, &why)),
             }
         }
         let all = heads.len() == count;
@@ -183,10 +179,7 @@ impl Daemon {
             message: format!(
                 "a cartridge with the label {label}{pool} is not listed, since another one has that label: its data stays, and it cannot be loaded"
             ),
-            remedy: format!(
-                "when the listed one is not wanted any more, export it if need be, free the label with vtl cartridge rm {label} --now --confirm {label}, \
-                 and restart vtld, which lists this one"
-            ),
+            remedy: free_the_label(label),
         });
     }
 
@@ -221,10 +214,18 @@ impl Daemon {
     }
 
     /// What is found more than once, as by each attempt to open a pool, is told once.
-    fn note_anew(&self, problem: Problem) {
+    pub(crate) fn note_anew(&self, problem: Problem) {
         self.forget_problem(&problem.subject);
         self.note_problem(problem);
     }
+}
+
+/// What lists a cartridge whose label another one has.
+pub(crate) fn free_the_label(label: Label) -> String {
+    format!(
+        "when the listed one is not wanted any more, export it if need be, free the label with vtl cartridge rm {label} --now --confirm {label}, \
+         and restart vtld, which lists this one"
+    )
 }
 
 fn not_read(head: &ShelfHead, error: &LibraryError) -> Problem {
@@ -248,7 +249,7 @@ pub(crate) mod tests {
     use scsi::Persist as _;
     use vtl_cartridge::CartridgeSpec;
     use vtl_library::{NewCartridges, NewPlace};
-    use vtl_types::{ByteCount, Label};
+    use vtl_types::ByteCount;
 
     use super::*;
     use crate::args::Args;
@@ -294,10 +295,9 @@ pub(crate) mod tests {
         panic!("the daemon before does not let go of the store");
     }
 
-    /// What an import leaves in the store when it is cut off.
-    fn begin_copy(daemon: &Daemon, label: &str) -> CartridgeId {
-        let (id, label): (_, Label) = (CartridgeId(crate::random::id()), label.parse().unwrap());
-        let spec = CartridgeSpec {
+    pub(crate) fn spec(label: &str) -> CartridgeSpec {
+        let label: Label = label.parse().unwrap();
+        CartridgeSpec {
             label,
             serial: "SERIAL01".to_owned(),
             kind: label.media(),
@@ -306,16 +306,21 @@ pub(crate) mod tests {
             write_protected: false,
             created_s: 1,
             place: None,
-        };
-        vtl_cartridge::Cartridge::begin_copy(&daemon.pools.default().store, id, &spec).unwrap();
+        }
+    }
+
+    /// What an import leaves in the store when it is cut off.
+    pub(crate) fn begin_copy(daemon: &Daemon, label: &str) -> CartridgeId {
+        let id = CartridgeId(crate::random::id());
+        vtl_cartridge::Cartridge::begin_copy(&daemon.pools.default().store, id, &spec(label)).unwrap();
         id
     }
 
-    fn told(daemon: &Daemon, subject: &str) -> Option<Problem> {
+    pub(crate) fn told(daemon: &Daemon, subject: &str) -> Option<Problem> {
         daemon.problems().into_iter().find(|problem| problem.subject == subject)
     }
 
-    fn labels(daemon: &Daemon) -> Vec<String> {
+    pub(crate) fn labels(daemon: &Daemon) -> Vec<String> {
         let listed = daemon.meta.read(vtl_library::cartridges).unwrap();
         listed.iter().map(|one| one.label.to_string()).collect()
     }

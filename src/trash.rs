@@ -15,7 +15,7 @@ use vtl_meta::{MetaError, Tx};
 use vtl_types::{CartridgeId, Label};
 
 use crate::daemon::{Daemon, lock};
-use crate::meta::{PUT_BACK, drop_flag, look_at_numbers, number, set_number};
+use crate::meta::{PUT_BACK, drop_flag, look_at_numbers, number, numbered, set_number};
 use crate::pools::Pool;
 
 /// How long a removed cartridge stays in the trash.
@@ -67,7 +67,8 @@ impl Wait {
         Some(wall_s.saturating_add(TRASH_SECONDS).max(now.wall_s.saturating_add(left)))
     }
 
-    fn is_over(self, now: Now) -> bool {
+    /// Whether it is over.
+    pub(crate) fn is_over(self, now: Now) -> bool {
         self.ends_s(now).is_none_or(|end| end <= now.wall_s)
     }
 }
@@ -105,6 +106,14 @@ impl Waits {
         };
         set_number(tx, self.since, id, Some(since))?;
         set_number(tx, self.count, id, count)
+    }
+
+    /// All of which it is noted.
+    ///
+    /// # Errors
+    /// A damaged row; a failure of the file.
+    pub(crate) fn all(&self, tx: &Tx<'_>) -> Result<Vec<CartridgeId>, MetaError> {
+        numbered(tx, self.since)
     }
 
     /// It does not wait any more.
@@ -172,6 +181,7 @@ impl Daemon {
             }
             Err(error) => warn!(%error, "what is in the trash cannot be read"),
         }
+        self.empty_given_up(pool);
     }
 
     /// The same with what is in it.
@@ -248,6 +258,7 @@ impl Daemon {
         let waiting: Vec<_> = removing.iter().filter(|one| !is_only_a_row(one)).collect();
         self.meta.change(|tx| {
             waiting.iter().try_for_each(|one| note(tx, one.id, Wait::from_now_on(now)))?;
+            crate::given_up::wait_anew(tx, now)?;
             Ok(drop_flag(tx, PUT_BACK)?)
         })?;
         if !waiting.is_empty() {

@@ -73,6 +73,8 @@ pub(crate) const ROUTES: &[(&str, &str, Need)] = &[
     ("GET", "/trash", READ),
     ("POST", "/cartridges/{label}/restore", OPERATE),
     ("POST", "/cartridges/{label}/release", CONFIGURE),
+    ("DELETE", "/unlisted/{id}", DESTROY),
+    ("POST", "/unlisted/{id}/restore", OPERATE),
     ("GET", "/vault", READ),
     ("POST", "/vault/{label}/load", OPERATE),
     ("DELETE", "/vault/{label}", DESTROY),
@@ -280,6 +282,7 @@ mod tests {
             only,
             [
                 "DELETE /cartridges/{label}",
+                "DELETE /unlisted/{id}",
                 "DELETE /vault/{label}",
                 "POST /exports/rewrap",
                 "POST /exports/prune",

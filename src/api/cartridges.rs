@@ -9,7 +9,7 @@ use vtl_api::{
 use vtl_cartridge::Protection;
 use vtl_library::{By, Cartridge, CartridgeState, NewCartridges, NewPlace, Order};
 use vtl_store::OwnerId;
-use vtl_types::{ByteCount, Label, LibraryName, MediaForm, MediaKind, Place};
+use vtl_types::{ByteCount, CartridgeId, Label, LibraryName, MediaForm, MediaKind, Place};
 
 use super::page::{Cursor, Page, Wanted};
 use super::route::{Nothing, Route, delete, field, get, list, patch, post};
@@ -67,6 +67,22 @@ const fn order(sort: CartridgeOrder) -> Order {
         CartridgeOrder::CapacityDown => (By::Capacity, true),
     };
     Order { by, down }
+}
+
+/// What waits in the trash.
+enum Waiting {
+    Removed(Cartridge),
+    GivenUp(CartridgeId),
+}
+
+impl Waiting {
+    /// What it is known by. No id has the length of a label.
+    fn key(&self) -> String {
+        match self {
+            Self::Removed(cartridge) => cartridge.label.to_string(),
+            Self::GivenUp(id) => id.to_string(),
+        }
+    }
 }
 
 fn cursor_of(sort: CartridgeOrder, (cartridge, _): &(Cartridge, CartridgeInfo)) -> Cursor {
@@ -393,15 +409,35 @@ impl Daemon {
     /// What waits in the trash.
     pub(super) fn trash_list(&self, asked: &Paged) -> Result<Page<TrashInfo>, ApiError> {
         let wanted = Wanted::of(asked.limit, asked.cursor.as_deref(), BY_LABEL)?;
-        let removed = self.trash().map_err(|e| refused(&e))?;
-        let Page { rows, next } = wanted.cut(removed, BY_LABEL, |one| one.label.to_string());
-        Ok(Page { rows: rows.iter().map(|one| self.trash_row(one)).collect(), next })
+        let removed = self.trash().map_err(|e| refused(&e))?.into_iter().map(Waiting::Removed);
+        let given_up = self.given_up().map_err(|e| refused(&e))?.into_iter().map(Waiting::GivenUp);
+        let Page { rows, next } = wanted.cut(removed.chain(given_up).collect(), BY_LABEL, Waiting::key);
+        let row = |one: &Waiting| match one {
+            Waiting::Removed(cartridge) => self.removed_row(cartridge),
+            Waiting::GivenUp(id) => self.given_up_row(*id),
+        };
+        Ok(Page { rows: rows.iter().map(row).collect(), next })
     }
 
-    fn trash_row(&self, removed: &Cartridge) -> TrashInfo {
+    fn given_up_row(&self, id: CartridgeId) -> TrashInfo {
+        let (since_s, ends_s) = self.given_up_times(id);
+        TrashInfo {
+            label: String::new(),
+            id: Some(id.to_string()),
+            pool: self.pools.name_of(id).map_or_else(|_| String::new(), |name| name.to_string()),
+            capacity_bytes: 0,
+            used_bytes: 0,
+            generation: 0,
+            removed: since_s.map(rfc3339),
+            until: ends_s.map(rfc3339),
+        }
+    }
+
+    fn removed_row(&self, removed: &Cartridge) -> TrashInfo {
         let (used_bytes, _) = self.summary(removed);
         TrashInfo {
             label: removed.label.to_string(),
+            id: None,
             pool: self.pools.name_of(removed.id).map_or_else(|_| String::new(), |name| name.to_string()),
             capacity_bytes: removed.capacity.0,
             used_bytes,

@@ -15,6 +15,7 @@ use tower::ServiceExt as _;
 use vtl_api::{AuditQuery, BASE, ErrorCode};
 use vtl_auth::Permission;
 use vtl_jobs::JobId;
+use vtl_store::OwnerId;
 
 use crate::access::Caller;
 use crate::access::rules::Granted;
@@ -166,6 +167,28 @@ fn a_request_that_comes_again_with_its_key_waits_once() {
     assert_eq!(door.daemon.access.approval_list().unwrap().len(), 1);
     let (status, _) = door.ask_by("sam", DELETE, &json!({}), &[("idempotency-key", "two words")]);
     assert_eq!(status, StatusCode::BAD_REQUEST);
+}
+
+#[test]
+fn what_has_an_id_alone_is_given_up_by_two_security_officers_and_that_is_in_the_log() {
+    let door = with_two_persons();
+    add_user(&door.daemon, "adm", "administrator");
+    let (store, owner) = (&door.daemon.pools.default().store, OwnerId([7; 16]));
+    store.create(owner, b"no cartridge").unwrap();
+    let path = format!("/unlisted/{owner}");
+    let (at, body) = (("DELETE", path.as_str()), json!({ "now": true, "confirm": owner.to_string() }));
+    let (status, answer) = door.ask_by("adm", at, &body, &[]);
+    assert_eq!(status, StatusCode::FORBIDDEN, "{answer}");
+    let (status, waits) = door.ask_by("sam", at, &body, &[]);
+    assert_eq!(status, StatusCode::ACCEPTED, "{waits}");
+    assert!(store.owners().contains(&owner));
+    let (status, answer) = door.approve(&waits["approval"]);
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    assert!(!store.owners().contains(&owner));
+    let ask = AuditQuery { what: Some("DELETE approved by sue".to_owned()), ..AuditQuery::default() };
+    let lines = door.daemon.access.audit_page(&ask).unwrap().0;
+    let request = lines.iter().find(|line| line.kind == "request").unwrap();
+    assert!(request.who == "sam" && request.detail.to_string().contains(&path), "{request:?}");
 }
 
 #[test]

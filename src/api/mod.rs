@@ -34,6 +34,7 @@ mod stream;
 mod system;
 mod tag;
 mod things;
+mod unlisted;
 mod vault;
 
 use std::fmt::Display;
@@ -51,7 +52,7 @@ use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use vtl_api::{ApiError, BASE, Done, ErrorCode, JobPlan, ListenTo, PROBLEM_JSON};
 use vtl_library::{LibraryError, MoveFault};
-use vtl_types::{IscsiName, Label, LibraryName, PoolName};
+use vtl_types::{CartridgeId, IscsiName, Label, LibraryName, PoolName};
 
 pub(crate) use self::admit::is_this_machine;
 use self::call::Api;
@@ -109,6 +110,7 @@ pub(crate) fn table() -> Vec<Route> {
         libraries::routes(),
         drives::routes(),
         cartridges::routes(),
+        unlisted::routes(),
         vault::routes(),
         exports::routes(),
         store::routes(),
@@ -232,6 +234,10 @@ impl Named for LibraryName {
 
 impl Named for PoolName {
     const HOW: &'static str = "write 1 to 32 of a-z, 0-9 and '-', beginning with a letter, such as archive; 'all' and 'none' are taken";
+}
+
+impl Named for CartridgeId {
+    const HOW: &'static str = "write 32 of 0-9 and a-f, as vtl system status has it";
 }
 
 impl Named for IscsiName {

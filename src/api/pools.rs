@@ -293,7 +293,8 @@ impl Daemon {
                     owners.len(),
                     hexadecimal(&first.0)
                 ),
-                "restart vtld: it lists them, or says why not; then remove them".to_owned(),
+                "restart vtld: it lists them, or its status says why not and how each is given up; then remove them"
+                    .to_owned(),
             );
         }
         Ok(())

@@ -9,8 +9,9 @@ use vtl_api::{
 };
 use vtl_conf::{ConfErrors, Origin, Surroundings};
 use vtl_durable::Blame;
-use vtl_library::{Head, Verdict};
+use vtl_library::{Head, LibraryError, Verdict};
 use vtl_meta::MetaError;
+use vtl_types::CartridgeId;
 
 use super::route::{Nothing, Route, field, get, post};
 use super::{Answer, done, refused};
@@ -134,7 +135,7 @@ impl Daemon {
             )
             .about("plan"));
         }
-        let (heads, broken) = self.heads();
+        let (heads, broken) = self.heads().map_err(|e| refused(&e))?;
         let plan = self.meta.read(|tx| vtl_library::plan_rebuild(tx, &heads)).map_err(|e| refused(&e))?;
         let mut rows: Vec<RebuildRow> = plan
             .iter()
@@ -156,28 +157,34 @@ impl Daemon {
                 }
             })
             .collect();
-        rows.extend(broken.into_iter().map(|p| RebuildRow { label: None, id: p.subject, action: p.message }));
+        rows.extend(broken.into_iter().map(|(id, action)| RebuildRow {
+            label: None,
+            id: id.to_string(),
+            action,
+        }));
         Ok(rows)
     }
 
-    /// What every cartridge in the store says of itself.
-    fn heads(&self) -> (Vec<Head>, Vec<Problem>) {
+    /// What every cartridge in the store says of itself; and those that say nothing, with what is to be done.
+    fn heads(&self) -> Result<(Vec<Head>, Vec<(CartridgeId, String)>), LibraryError> {
+        let listed = self.meta.read(vtl_library::cartridges)?;
         let (mut heads, mut broken) = (Vec::new(), Vec::new());
         for pool in self.pools.open_ones() {
             for owner in pool.store.owners() {
-                match self.shelf.head(&pool, vtl_types::CartridgeId(owner.0)) {
+                let id = CartridgeId(owner.0);
+                match self.shelf.head(&pool, id) {
                     // An import that runs, or was cut off, is no cartridge.
                     Ok(head) if head.unfinished => {}
                     Ok(head) => heads.push(head.row),
-                    Err(why) => broken.push(Problem {
-                        subject: owner.to_string(),
-                        message: why,
-                        remedy: String::new(),
-                    }),
+                    Err(why) if listed.iter().any(|one| one.id == id) => broken.push((id, why)),
+                    Err(why) => {
+                        let Problem { message, remedy, .. } = self.lost_problem(&pool, id, &why);
+                        broken.push((id, format!("{message}; {remedy}")));
+                    }
                 }
             }
         }
-        (heads, broken)
+        Ok((heads, broken))
     }
 }
 

@@ -420,6 +420,8 @@ const REACH: &[(&str, &str, [bool; 4])] = &[
     ("DELETE", "/sessions", [false, false, true, true]),
     ("GET", "/audit", [false, false, true, true]),
     ("DELETE", "/cartridges/NONE01L8", [false, false, false, true]),
+    ("DELETE", "/unlisted/0a0000000000000000000000000000ff", [false, false, false, true]),
+    ("POST", "/unlisted/0a0000000000000000000000000000ff/restore", [false, true, true, false]),
     ("DELETE", "/vault/NONE01L8", [false, false, false, true]),
     ("DELETE", "/pools/none", [false, false, false, true]),
     ("DELETE", "/keys/none", [false, false, false, true]),

@@ -221,6 +221,72 @@ fn a_cartridge_whose_head_is_damaged_is_named_by_the_collection_that_it_stops() 
     reads_whole(&server, 2, 2);
 }
 
+#[test]
+fn a_cartridge_whose_head_and_row_are_lost_stops_collections_until_it_is_given_up_by_its_id() {
+    let (mut server, folder) = two_written(&["--set", "store.gc=manual"]);
+    let head = folder.join("head");
+    let mut bytes = std::fs::read(&head).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0x55;
+    std::fs::write(&head, bytes).unwrap();
+    for entry in std::fs::read_dir(server.state()).unwrap() {
+        let path = entry.unwrap().path();
+        if path.file_name().unwrap().to_str().unwrap().starts_with("inventory.db") {
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+    server.start_again();
+    let id = folder.file_name().unwrap().to_str().unwrap().to_owned();
+    let collect = |server: &Server| server.ask("POST", "/store/gc", &json!({ "dead_percent": 1 }));
+    let now = format!("vtl cartridge rm --id {id} --now --confirm {id}");
+    let (status, answer) = collect(&server);
+    assert_eq!((status, &answer["code"]), (500, &json!("internal")), "{answer}");
+    assert!(answer["message"].as_str().unwrap().contains(&id), "{answer}");
+    assert!(answer["remedy"].as_str().unwrap().contains(&now), "{answer}");
+    let remedy = |server: &Server| {
+        let status = server.get("/system/status");
+        let named = status["problems"].as_array().unwrap().iter().find(|one| one["subject"] == id).cloned();
+        named.map(|one| one["remedy"].as_str().unwrap().to_owned())
+    };
+    let into_trash = format!("vtl cartridge rm --id {id} --confirm {id}");
+    assert!(remedy(&server).unwrap().contains(&into_trash));
+    let plan = server.api("POST", "/system/rebuild", &json!({ "plan": true }));
+    let row = plan.as_array().unwrap().iter().find(|row| row["id"] == id).unwrap().clone();
+    assert!(row["action"].as_str().unwrap().contains(&into_trash), "{row}");
+
+    let path = format!("/unlisted/{id}");
+    let (status, refused) = server.ask("DELETE", &path, &json!({ "now": true }));
+    assert_eq!((status, &refused["field"]), (400, &json!("confirm")), "{refused}");
+    for wrong in ["0A", "VTL002L8", &id[1..]] {
+        let (status, refused) =
+            server.ask("DELETE", &format!("/unlisted/{wrong}"), &json!({ "confirm": wrong }));
+        assert_eq!((status, &refused["code"]), (400, &json!("invalid")), "{refused}");
+    }
+    server.api("DELETE", &path, &json!({ "confirm": id }));
+    let trash = server.get("/trash");
+    assert_eq!(
+        (&trash[0]["id"], &trash[0]["label"], &trash[0]["pool"]),
+        (&json!(id), &json!(""), &json!("default"))
+    );
+    assert!(trash[0]["removed"].is_string() && trash[0]["until"].is_string(), "{trash}");
+    assert_eq!(collect(&server).0, 500, "what it needs is kept as long as it can be taken back");
+    server.api("POST", &format!("{path}/restore"), &json!(null));
+    assert_eq!(server.get("/trash"), json!([]));
+
+    let before = stat(&server, "stored_bytes");
+    server.api("DELETE", &path, &json!({ "now": true, "confirm": id }));
+    assert_eq!(collect(&server).0, 200);
+    assert!(stat(&server, "stored_bytes") < before && !folder.exists());
+    assert_eq!(remedy(&server), None);
+    assert_eq!(server.ask("DELETE", &path, &json!({ "now": true, "confirm": id })).0, 404);
+    assert_eq!(server.get("/cartridges").as_array().unwrap().len(), 9);
+    reads_whole(&server, 2, 2);
+    assert_eq!(server.stop(), Some(0));
+    server.start_again();
+    assert_eq!((collect(&server).0, remedy(&server)), (200, None));
+    assert_eq!(server.api("POST", "/store/check", &Value::Null)["damage"], json!([]));
+}
+
 /// Writes 24 MiB to VTL001L8, of which VTL002L8 has the first 4 too; both are in their slots then. It is more than half a pack, so the
 /// pack is sealed when the cartridge leaves the drive.
 pub fn share(server: &Server) {

@@ -157,19 +157,35 @@ pub struct RemoveCartridge {
     pub confirm: Option<String>,
 }
 
+/// `DELETE /unlisted/{id}`: a cartridge that the inventory does not list and that cannot be read is given up.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct RemoveUnlisted {
+    /// Skip the trash: the data is gone at once.
+    #[serde(default)]
+    pub now: bool,
+    /// The id, typed once more; always wanted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirm: Option<String>,
+}
+
 /// `GET /trash`, one row: a cartridge that was removed and can still be taken back.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct TrashInfo {
-    /// Bar code.
+    /// Bar code; empty when nothing but the id is known.
     pub label: String,
+    /// The id of one that was given up by it: the inventory does not list it, it cannot be read, and what is on it is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
     /// Pool that its bytes are in.
     pub pool: String,
     /// Bytes of host data that fit.
     pub capacity_bytes: u64,
     /// Bytes of host data on it.
     pub used_bytes: u64,
-    /// LTO generation, such as 8.
+    /// LTO generation, such as 8; 0 when it is not known.
     pub generation: u8,
     /// When it was removed; none: it goes as soon as its pool is open, or this cannot be read, which the status tells.
     pub removed: Option<String>,

@@ -210,6 +210,11 @@ impl Store {
         self.core.peek(owner, |state| state.head.clone())
     }
 
+    /// Whether the owner's guard is on, as last committed.
+    pub fn is_guarded(&self, owner: OwnerId) -> Result<bool, StoreError> {
+        self.core.peek(owner, |state| state.guarded)
+    }
+
     /// The owner as last committed, to be read whatever becomes of it: written, cut or removed. Other streams and snapshots are in nobody's way.
     ///
     /// # Errors

@@ -17,7 +17,7 @@ mod template;
 pub use iscsi::{ChapAccount, ChapError, ChapLogin, IscsiName, IscsiNameError};
 pub use label::{Label, LabelError};
 pub use media::{Generation, MediaForm, MediaKind};
-pub use name::{CartridgeId, LibraryName, LibraryNameError, PoolName, PoolNameError};
+pub use name::{CartridgeId, CartridgeIdError, LibraryName, LibraryNameError, PoolName, PoolNameError};
 pub use place::Place;
 pub use secret::{Secret, SecretAddress};
 pub use size::{ByteCount, SizeError};

@@ -132,6 +132,28 @@ fn is_word(text: &str) -> bool {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CartridgeId(pub [u8; 16]);
 
+/// Why a text is no id of a cartridge.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CartridgeIdError(String);
+
+impl fmt::Display for CartridgeIdError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "'{}' is no id of a cartridge", self.0)
+    }
+}
+
+impl core::error::Error for CartridgeIdError {}
+
+impl FromStr for CartridgeId {
+    type Err = CartridgeIdError;
+
+    fn from_str(text: &str) -> Result<Self, CartridgeIdError> {
+        let id = u128::from_str_radix(text, 16).map(|value| Self(value.to_be_bytes()));
+        // Only the form that is written: no capital letters, no sign, no digit less.
+        id.ok().filter(|id| id.to_string() == text).ok_or_else(|| CartridgeIdError(text.to_string()))
+    }
+}
+
 impl fmt::Display for CartridgeId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
@@ -177,5 +199,23 @@ mod tests {
         bytes[0] = 0x0a;
         bytes[15] = 0xff;
         assert_eq!(CartridgeId(bytes).to_string(), "0a0000000000000000000000000000ff");
+    }
+
+    #[test]
+    fn a_cartridge_id_is_read_in_the_form_in_which_it_is_written_and_in_no_other() {
+        let text = "0a0000000000000000000000000000ff";
+        assert_eq!(text.parse::<CartridgeId>().unwrap().to_string(), text);
+        for wrong in [
+            "",
+            "VTL001L8",
+            "a0000000000000000000000000000ff",
+            "00a0000000000000000000000000000ff",
+            "0A0000000000000000000000000000FF",
+            "+a0000000000000000000000000000ff",
+            "0a0000000000000000000000000000fg",
+        ] {
+            let error = wrong.parse::<CartridgeId>().unwrap_err();
+            assert_eq!(error.to_string(), format!("'{wrong}' is no id of a cartridge"));
+        }
     }
 }

@@ -15,8 +15,8 @@ use clap::{Args, Parser, Subcommand};
 use serde_json::{Value, json};
 use vtl_api::{
     AddFolder, AddInitiator, AddPortal, BackupFile, CollectStore, CreateCartridges, CreateLibrary,
-    CreatePool, Drain, ExportStoreKey, MoveCartridge, OnPool, RemoveCartridge, RemovePool, RepairStore,
-    RotateStoreKey, ScrubStore, SetCartridge, SetChap, SetLibrary, UpgradeStore,
+    CreatePool, Drain, ExportStoreKey, MoveCartridge, OnPool, RemoveCartridge, RemovePool, RemoveUnlisted,
+    RepairStore, RotateStoreKey, ScrubStore, SetCartridge, SetChap, SetLibrary, UpgradeStore,
 };
 
 use crate::http::{Failure, Method, Request, segment};
@@ -257,11 +257,15 @@ pub enum CartridgeVerb {
     /// Remove a cartridge; it stays in the trash for seven days. One that is there already goes for good with --now.
     Rm {
         /// Its label.
-        label: String,
+        #[arg(required_unless_present = "id", conflicts_with = "id")]
+        label: Option<String>,
+        /// The id of one that the inventory does not list and that cannot be read, as `system status` names it; wants --confirm.
+        #[arg(long, value_name = "ID")]
+        id: Option<String>,
         /// Remove the data at once; wants --confirm.
         #[arg(long)]
         now: bool,
-        /// The label once more, with --now.
+        /// The label once more, with --now; the id once more, with --id.
         #[arg(long, value_name = "LABEL")]
         confirm: Option<String>,
     },
@@ -270,7 +274,11 @@ pub enum CartridgeVerb {
     /// Take a removed cartridge back from the trash, into the vault.
     Restore {
         /// Its label.
-        label: String,
+        #[arg(required_unless_present = "id", conflicts_with = "id")]
+        label: Option<String>,
+        /// The id of one that was removed by it.
+        #[arg(long, value_name = "ID")]
+        id: Option<String>,
     },
     /// Let an imported cartridge out of quarantine: it can be loaded then.
     Release {
@@ -825,7 +833,7 @@ const CARTRIDGE_COLUMNS: &[&str] = &[
     "hold",
     "quarantined",
 ];
-const TRASH_COLUMNS: &[&str] = &["label", "pool", "capacity_bytes", "used_bytes", "removed", "until"];
+const TRASH_COLUMNS: &[&str] = &["label", "pool", "capacity_bytes", "used_bytes", "removed", "until", "id"];
 const DRIVE_COLUMNS: &[&str] =
     &["library", "number", "target", "lun", "serial", "profile", "state", "cartridge", "block", "file"];
 const LIBRARY_COLUMNS: &[&str] = &["name", "profile", "drives", "slots", "mailslots", "cartridges", "target"];
@@ -1066,13 +1074,18 @@ impl CartridgeVerb {
             }
             Self::Ls => get("/cartridges", View::Table(CARTRIDGE_COLUMNS)),
             Self::Show { label } => get(&path("cartridges", label), View::Fields),
-            Self::Rm { label, now, confirm } => {
-                let body = RemoveCartridge { now: *now, confirm: confirm.clone() };
-                call(Method::Delete, path("cartridges", label), Some(json!(body)), View::Message)
+            Self::Rm { label, id, now, confirm } => {
+                let (now, confirm) = (*now, confirm.clone());
+                let body = match id {
+                    Some(_) => json!(RemoveUnlisted { now, confirm }),
+                    None => json!(RemoveCartridge { now, confirm }),
+                };
+                call(Method::Delete, one_of(label.as_deref(), id.as_deref()), Some(body), View::Message)
             }
             Self::Trash => get("/trash", View::Table(TRASH_COLUMNS)),
-            Self::Restore { label } => {
-                call(Method::Post, format!("{}/restore", path("cartridges", label)), None, View::Message)
+            Self::Restore { label, id } => {
+                let one = one_of(label.as_deref(), id.as_deref());
+                call(Method::Post, format!("{one}/restore"), None, View::Message)
             }
             Self::Release { label } => {
                 call(Method::Post, format!("{}/release", path("cartridges", label)), None, View::Message)
@@ -1098,6 +1111,14 @@ impl CartridgeVerb {
                 call(Method::Patch, path("cartridges", label), Some(json!(body)), View::Message)
             }
         })
+    }
+}
+
+/// The path of a cartridge that is named by its label, or by its id where it has no other name.
+fn one_of(label: Option<&str>, id: Option<&str>) -> String {
+    match id {
+        Some(id) => path("unlisted", id),
+        None => path("cartridges", label.unwrap_or_default()),
     }
 }
 
@@ -1370,8 +1391,10 @@ mod tests {
             ),
             ("vtl cartridge create VTL001LY --worm", Method::Post, "/cartridges"),
             ("vtl cartridge rm VTL001L8 --now --confirm VTL001L8", Method::Delete, "/cartridges/VTL001L8"),
+            ("vtl cartridge rm --id 0aff --now --confirm 0aff", Method::Delete, "/unlisted/0aff"),
             ("vtl cartridge trash", Method::Get, "/trash"),
             ("vtl cartridge restore VTL001L8", Method::Post, "/cartridges/VTL001L8/restore"),
+            ("vtl cartridge restore --id 0aff", Method::Post, "/unlisted/0aff/restore"),
             ("vtl vault load VTL001L8 --library lib0", Method::Post, "/vault/VTL001L8/load"),
             ("vtl --json store stats", Method::Get, "/store/stats"),
             ("vtl store account", Method::Post, "/store/account"),
@@ -1488,6 +1511,16 @@ mod tests {
             "export VTL001L8 --compress gzip",
             "export VTL001L8 --verify md5",
         ] {
+            let words = format!("vtl cartridge {wrong}");
+            assert!(Cli::try_parse_from(words.split_whitespace()).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_cartridge_is_removed_and_taken_back_by_its_label_or_its_id_and_not_by_both_or_neither() {
+        let body = request("vtl cartridge rm --id 0aff --confirm 0aff").body;
+        assert_eq!(body, Some(json!({ "now": false, "confirm": "0aff" })));
+        for wrong in ["rm", "rm VTL001L8 --id 0aff", "restore", "restore VTL001L8 --id 0aff"] {
             let words = format!("vtl cartridge {wrong}");
             assert!(Cli::try_parse_from(words.split_whitespace()).is_err(), "{wrong}");
         }
