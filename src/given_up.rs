@@ -78,7 +78,7 @@ impl Daemon {
     ///
     /// # Errors
     /// It is none that can be given up, and what to do instead; it is kept; a failure of pool or inventory.
-    pub(crate) fn give_up(&self, id: CartridgeId, at_once: bool) -> Result<String, ApiError> {
+    pub(crate) fn give_up_unlisted(&self, id: CartridgeId, at_once: bool) -> Result<String, ApiError> {
         let _one_at_a_time = lock(&self.changes);
         let (pool, why) = self.lost_one(id)?;
         self.refuse_kept_unlisted(&pool.store, id)?;
@@ -389,9 +389,9 @@ mod tests {
         assert!(told(&daemon, &id.to_string()).unwrap().remedy.contains(&give_up_command(id)));
 
         let until = format!("until {};", rfc3339(START + TRASH_SECONDS));
-        assert!(daemon.give_up(id, false).unwrap().contains(&until));
+        assert!(daemon.give_up_unlisted(id, false).unwrap().contains(&until));
         hands.pass(DAY);
-        assert!(daemon.give_up(id, false).unwrap().contains(&until), "again does not put it off");
+        assert!(daemon.give_up_unlisted(id, false).unwrap().contains(&until), "again does not put it off");
         assert!(collect(&daemon).is_err());
         let daemon = restarted(&hands, folder.path(), daemon);
         let problem = told(&daemon, &id.to_string()).unwrap();
@@ -413,13 +413,13 @@ mod tests {
     fn what_is_given_up_at_once_is_gone_from_the_trash_too_and_collections_go_on() {
         let folder = tempfile::tempdir().unwrap();
         let (daemon, id) = lose(&Hands::new(), folder.path());
-        daemon.give_up(id, false).unwrap();
-        daemon.give_up(id, true).unwrap();
+        daemon.give_up_unlisted(id, false).unwrap();
+        daemon.give_up_unlisted(id, true).unwrap();
         assert!(!has(&daemon, id) && !head_of(folder.path(), id).exists());
         assert_eq!((daemon.given_up().unwrap(), told(&daemon, &id.to_string())), (Vec::new(), None));
         collect(&daemon).unwrap();
         assert_eq!(labels(&daemon).len(), 9);
-        assert_eq!(daemon.give_up(id, true).unwrap_err().code, ErrorCode::NotFound);
+        assert_eq!(daemon.give_up_unlisted(id, true).unwrap_err().code, ErrorCode::NotFound);
         daemon.stop();
     }
 
@@ -428,7 +428,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let hands = Hands::new();
         let (daemon, id) = lose(&hands, folder.path());
-        daemon.give_up(id, false).unwrap();
+        daemon.give_up_unlisted(id, false).unwrap();
         daemon.take_given_up_back(id).unwrap();
         assert_eq!(daemon.take_given_up_back(id).unwrap_err().code, ErrorCode::Conflict);
         assert!(told(&daemon, &id.to_string()).unwrap().remedy.contains(&give_up_command(id)));
@@ -436,7 +436,7 @@ mod tests {
         look(&daemon);
         assert!(has(&daemon, id), "it was taken back");
 
-        daemon.give_up(id, false).unwrap();
+        daemon.give_up_unlisted(id, false).unwrap();
         stop(daemon);
         fs::copy(folder.path().join("head"), head_of(folder.path(), id)).unwrap();
         hands.pass(2 * TRASH_SECONDS);
@@ -475,7 +475,7 @@ mod tests {
             (unknown, ErrorCode::NotFound, "no open pool", "vtl system status"),
         ] {
             for at_once in [false, true] {
-                let refused = daemon.give_up(id, at_once).unwrap_err();
+                let refused = daemon.give_up_unlisted(id, at_once).unwrap_err();
                 assert_eq!(refused.code, code, "{refused:?}");
                 assert!(refused.message.contains(told), "{refused:?}");
                 assert!(refused.remedy.as_ref().is_some_and(|how| how.contains(remedy)), "{refused:?}");
@@ -493,7 +493,7 @@ mod tests {
         let (daemon, id) = lose(&hands, folder.path());
         let refused = |id: CartridgeId, why: &str| {
             for at_once in [false, true] {
-                let refused = daemon.give_up(id, at_once).unwrap_err();
+                let refused = daemon.give_up_unlisted(id, at_once).unwrap_err();
                 assert_eq!(refused.code, ErrorCode::Conflict);
                 assert!(refused.message.contains(why), "{refused:?}");
             }
@@ -501,7 +501,7 @@ mod tests {
         daemon.meta.note_kept(id, HOLD).unwrap();
         refused(id, "it is on hold");
         daemon.meta.forget_kept(id);
-        daemon.give_up(id, false).unwrap();
+        daemon.give_up_unlisted(id, false).unwrap();
         daemon.meta.note_kept(id, HOLD).unwrap();
         hands.pass(TRASH_SECONDS);
         look(&daemon);
@@ -526,7 +526,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let hands = Hands::new();
         let (daemon, id) = lose(&hands, folder.path());
-        daemon.give_up(id, false).unwrap();
+        daemon.give_up_unlisted(id, false).unwrap();
         let copy = folder.path().join("copy.db");
         daemon.meta.copy_to(&copy).unwrap();
         daemon.take_given_up_back(id).unwrap();

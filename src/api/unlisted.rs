@@ -34,7 +34,7 @@ impl Daemon {
             );
             return Err(error.about("confirm"));
         }
-        self.give_up(id, request.now).map(|message| done(message, vec![id.to_string()]))
+        self.give_up_unlisted(id, request.now).map(|message| done(message, vec![id.to_string()]))
     }
 
     fn unlisted_restore(&self, text: &str) -> Answer<Done> {

@@ -2,6 +2,7 @@
 //! step whose base is broken is left out, and says so. The last line sums the tests of all steps.
 
 use std::io::{BufRead as _, BufReader};
+use std::num::NonZero;
 use std::process::{Command, Stdio};
 use std::thread::JoinHandle;
 use std::time::Instant;
@@ -66,6 +67,10 @@ const ONE_CASE: &[&str] = &["--", "step2-tar-kill-restore"];
 
 /// Optimized, with all assertions: the counts of `--long` would take a day without it.
 const LONG_PROFILE: &[&str] = &["--profile", "long"];
+
+/// Tests at once for each core: half of the time a test waits for a server, a disk or a clock.
+const TESTS_PER_CORE: usize = 2;
+const TESTS_AT_ONCE: &str = "RUST_TEST_THREADS";
 
 /// How many times more random cases property tests run with `--long`.
 const LONG_FACTOR: &str = "50";
@@ -238,6 +243,10 @@ fn run_cargo(words: &[&str], long: bool) -> (Counts, Outcome<()>) {
 fn cargo(words: &[&str]) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(words).stdin(Stdio::null()).stdout(Stdio::piped());
+    if std::env::var_os(TESTS_AT_ONCE).is_none() {
+        let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+        command.env(TESTS_AT_ONCE, (cores * TESTS_PER_CORE).to_string());
+    }
     command
 }
 
