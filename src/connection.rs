@@ -1,5 +1,7 @@
 //! One iSCSI connection: a socket, and a task that carries bytes, time and events between it, the protocol and the units. It takes no decisions of its own.
 
+#[cfg(test)]
+mod ends;
 pub mod input;
 
 use std::collections::{HashMap, VecDeque};
@@ -12,6 +14,7 @@ use bytes::{Buf, Bytes};
 use scsi::{Cdb, Command, InitiatorPort, NexusId, Reply};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
+use tokio::task::coop::consume_budget;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::field::{Empty, display};
 use tracing::{Instrument as _, Span, debug, error_span, info};
@@ -39,10 +42,10 @@ pub async fn serve(socket: TcpStream, peer: SocketAddr, sessions: Arc<Sessions>)
     let trace = crate::state::hexadecimal(&crate::random::id());
     // Whatever level is logged: a line without its session is of little use.
     let span = error_span!("session", %peer, trace, initiator = Empty);
-    carry(socket, peer, sessions).instrument(span).await;
+    carry(socket, peer, sessions, DISCOVERY_LIFE).instrument(span).await;
 }
 
-async fn carry(socket: TcpStream, peer: SocketAddr, sessions: Arc<Sessions>) {
+async fn carry(socket: TcpStream, peer: SocketAddr, sessions: Arc<Sessions>, discovery_life: Duration) {
     if let Err(error) = socket.set_nodelay(true) {
         debug!(%peer, %error, "no TCP_NODELAY");
     }
@@ -65,6 +68,7 @@ async fn carry(socket: TcpStream, peer: SocketAddr, sessions: Arc<Sessions>) {
         control_to,
         registration: None,
         nexus: None,
+        discovery_life,
         ends: None,
         held_bytes: 0,
         most_held_bytes,
@@ -101,6 +105,8 @@ struct Driver {
     control_to: mpsc::UnboundedSender<Control>,
     registration: Option<Registration>,
     nexus: Option<Nexus>,
+    /// How long a discovery session may last.
+    discovery_life: Duration,
     /// When a discovery session is over.
     ends: Option<Instant>,
     /// What this session has told [`crate::in_flight::InFlight`] that it holds.
@@ -121,6 +127,8 @@ struct Nexus {
 impl Driver {
     async fn run(&mut self, mut answers: UnboundedReceiver<Answer>, mut control: UnboundedReceiver<Control>) {
         loop {
+            // A socket that is always ready never lets go of the thread by itself.
+            consume_budget().await;
             self.pump().await;
             if self.protocol.is_closed() {
                 drop(timeout(LAST_WORDS, self.send_rest()).await);
@@ -129,6 +137,12 @@ impl Driver {
             self.tell_held(self.protocol.session().map_or(0, |session| session.bytes_in_flight));
             let room = self.sessions.in_flight().room_for(self.held_bytes);
             if self.protocol.set_room(room) {
+                continue;
+            }
+            // Looked at before anything is read: who sends without a pause does not put it off.
+            if self.ends.is_some_and(|ends| ends <= Instant::now()) {
+                self.ends = None;
+                self.protocol.close(CloseReason::Operator);
                 continue;
             }
             let is_squeezed = room < self.most_held_bytes;
@@ -145,14 +159,11 @@ impl Driver {
                     false
                 }
                 ready = self.socket.writable(), if !self.output.is_empty() => ready.and_then(|()| self.write()).is_err(),
+                // Before what comes in, for the same reason.
+                Some(Control::Close(reason)) = control.recv() => { self.protocol.close(reason); false }
                 ready = self.socket.readable(), if wants_input => ready.and_then(|()| self.read()).is_err(),
                 () = self.sessions.in_flight().fell(), if is_squeezed => false,
-                Some(Control::Close(reason)) = control.recv() => { self.protocol.close(reason); false }
-                () = sleep_until(ends.unwrap_or_else(Instant::now)), if ends.is_some() => {
-                    self.ends = None;
-                    self.protocol.close(CloseReason::Operator);
-                    false
-                }
+                () = sleep_until(ends.unwrap_or_else(Instant::now)), if ends.is_some() => false,
                 () = sleep_until(timer.unwrap_or_else(Instant::now)), if timer.is_some() => {
                     self.input.rest();
                     self.protocol.handle_timeout(clock::now_iscsi());
@@ -278,7 +289,7 @@ impl Driver {
         Span::current().record("initiator", display(&login.initiator));
         info!(authenticated = login.authenticated, "logged in");
         let SessionKind::Normal { target } = &login.kind else {
-            self.ends = Some(Instant::now() + DISCOVERY_LIFE);
+            self.ends = Some(Instant::now() + self.discovery_life);
             return;
         };
         let Some((target, registration)) = self.sessions.target(target).zip(self.registration.as_ref())

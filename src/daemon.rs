@@ -688,7 +688,10 @@ impl Daemon {
             let found = self.meta.read(|tx| vtl_library::reconcile(tx, &owners(pool)));
             let (of_pool, all) = self.unlisted_heads(pool, found.map_err(|e| refused(&e))?.unlisted);
             heads.extend(of_pool);
-            whole.extend(all.then_some(pool));
+            match all {
+                true => whole.push(pool),
+                false => self.note_not_asked(pool)?,
+            }
         }
         self.take_in(&all, heads)?;
         // One that could not be asked of everything is asked again: what it did not tell is as unsure then.

@@ -638,8 +638,10 @@ mod tests {
     use super::*;
     use crate::args::Args;
     use crate::daemon::Daemon;
+    use crate::daemon::tests::open;
     use crate::library::LiveLibrary;
     use crate::state::StateFolder;
+    use crate::take_in::tests::{DamagedHead, stop};
 
     /// The default library: two drives, cartridges 1 to 10 in slots of that number.
     struct Bench {
@@ -802,6 +804,33 @@ mod tests {
         bench.library.bay(0).unwrap().unit.call(crate::drive::eject).unwrap().unwrap();
         load().unwrap();
         assert_eq!((bench.row(1).place, bench.held(0)), (Place::Drive(0), Some(label(1))));
+    }
+
+    #[test]
+    fn a_drive_whose_cartridge_cannot_be_read_at_a_start_stays_empty_and_the_other_one_has_its_own() {
+        let bench = Bench::loaded();
+        let id = bench.row(1).id;
+        let Bench { daemon, library, _folder: folder } = bench;
+        drop(library);
+        stop(daemon);
+        let head = DamagedHead::of(&folder.path().join("state/store"), id);
+        let start = |folder: tempfile::TempDir| {
+            let daemon = open(folder.path(), &[]);
+            Bench { library: daemon.libraries()[0].clone(), daemon, _folder: folder }
+        };
+        let bench = start(folder);
+        assert_eq!((bench.held(0), bench.held(1)), (None, Some(label(2))));
+        let told = bench.daemon.problems().into_iter().find(|problem| problem.subject == label(1)).unwrap();
+        assert!(told.message.contains("drive 0 of lib0 stays empty"), "{told:?}");
+        assert_eq!(bench.row(1).place, Place::Drive(0));
+        bench.carry(&[Place::Drive(1)], from_to(Place::Drive(1), Place::Slot(2))).unwrap();
+        let Bench { daemon, library, _folder: folder } = bench;
+        drop(library);
+        stop(daemon);
+        assert!(head.is_left_alone());
+        head.mend();
+        let bench = start(folder);
+        assert_eq!((bench.held(0), bench.held(1)), (Some(label(1)), None));
     }
 
     #[test]

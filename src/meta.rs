@@ -122,7 +122,16 @@ impl SharedMeta {
         })
     }
 
-    /// Whether this is a copy that was put back, and that pool was not compared with it yet.
+    /// That pool waits to be compared with this inventory, which is new and could not ask it of everything.
+    ///
+    /// # Errors
+    /// It is not durable.
+    pub(crate) fn note_not_compared(&self, pool: &PoolName) -> Result<(), MetaError> {
+        let key = word_key(NOT_COMPARED, &pool.to_string());
+        self.with(|meta| meta.transaction(|tx| put_word(tx, key)))
+    }
+
+    /// Whether that pool waits to be compared with this inventory, which was put back, or was new and could not ask it of everything.
     ///
     /// # Errors
     /// The file cannot be read.

@@ -39,6 +39,14 @@ impl Daemon {
         (heads, all)
     }
 
+    /// A pool could not be asked of everything that is in it. To an inventory that is new what it did not tell is as unsure at the starts to come.
+    pub(crate) fn note_not_asked(&self, pool: &Pool) -> Result<(), ApiError> {
+        match self.has_noted(FIRST_START_DONE)? {
+            true => Ok(()),
+            false => self.meta.note_not_compared(&pool.name).map_err(|e| refused(&e.into())),
+        }
+    }
+
     /// Lists cartridges again. A blank one is an interrupted creation and goes, unless the whole inventory is lost: then nobody
     /// can tell it from one that was in use.
     pub(crate) fn take_in(&self, pools: &[Arc<Pool>], heads: Vec<ShelfHead>) -> Result<(), ApiError> {
@@ -90,7 +98,8 @@ impl Daemon {
         Ok(())
     }
 
-    /// Whether the inventory may lack a row that wants something in this pool: it is an older copy, or the pool is taken in from elsewhere.
+    /// Whether the inventory may lack a row that wants something in this pool: it is an older copy, or was new when the pool could not be asked of
+    /// everything, or the pool is taken in from elsewhere.
     fn may_lack_rows(&self, pools: &[Arc<Pool>], name: &PoolName) -> Result<bool, ApiError> {
         let is_adopted = pools.iter().any(|pool| pool.is_adopted && pool.name == *name);
         Ok(is_adopted || self.meta.is_not_compared(name).map_err(|e| refused(&e.into()))?)
@@ -243,12 +252,13 @@ fn not_read(head: &ShelfHead, error: &LibraryError) -> Problem {
 #[cfg(test)]
 pub(crate) mod tests {
     use std::fs;
-    use std::path::Path;
+    use std::path::{Path, PathBuf};
     use std::time::Duration;
 
     use scsi::Persist as _;
-    use vtl_cartridge::CartridgeSpec;
+    use vtl_cartridge::{Cartridge, CartridgeSpec, Settings};
     use vtl_library::{NewCartridges, NewPlace};
+    use vtl_store::OwnerId;
     use vtl_types::ByteCount;
 
     use super::*;
@@ -312,8 +322,48 @@ pub(crate) mod tests {
     /// What an import leaves in the store when it is cut off.
     pub(crate) fn begin_copy(daemon: &Daemon, label: &str) -> CartridgeId {
         let id = CartridgeId(crate::random::id());
-        vtl_cartridge::Cartridge::begin_copy(&daemon.pools.default().store, id, &spec(label)).unwrap();
+        Cartridge::begin_copy(&daemon.pools.default().store, id, &spec(label)).unwrap();
         id
+    }
+
+    /// A cartridge in the store that has been written to, and that the inventory does not list.
+    fn written(daemon: &Daemon, label: &str) -> CartridgeId {
+        let id = begin_copy(daemon, label);
+        let copy = Cartridge::open(&daemon.pools.default().store, id, Settings::default()).unwrap();
+        copy.finish_copy(5).unwrap();
+        id
+    }
+
+    /// The head of a cartridge, damaged while nobody has the store open.
+    pub(crate) struct DamagedHead {
+        path: PathBuf,
+        whole: Vec<u8>,
+    }
+
+    impl DamagedHead {
+        /// In the pool with this home.
+        pub(crate) fn of(home: &Path, id: CartridgeId) -> Self {
+            let path = home.join("owners").join(OwnerId(id.0).to_string()).join("head");
+            let whole = fs::read(&path).unwrap();
+            let head = Self { path, whole };
+            fs::write(&head.path, head.damaged()).unwrap();
+            head
+        }
+
+        fn damaged(&self) -> Vec<u8> {
+            let mut bytes = self.whole.clone();
+            bytes[40] ^= 1;
+            bytes
+        }
+
+        /// Nobody has written or removed it since.
+        pub(crate) fn is_left_alone(&self) -> bool {
+            fs::read(&self.path).is_ok_and(|bytes| bytes == self.damaged())
+        }
+
+        pub(crate) fn mend(&self) {
+            fs::write(&self.path, &self.whole).unwrap();
+        }
     }
 
     pub(crate) fn told(daemon: &Daemon, subject: &str) -> Option<Problem> {
@@ -467,5 +517,66 @@ pub(crate) mod tests {
         let daemon = open(folder.path(), &[]);
         assert_eq!(told(&daemon, "inventory"), None);
         stop(daemon);
+    }
+
+    #[test]
+    fn a_cartridge_that_a_lost_inventory_or_an_older_copy_cannot_ask_is_named_and_stays() {
+        for is_lost in [true, false] {
+            let folder = tempfile::tempdir().unwrap();
+            let copy = folder.path().join("copy.db");
+            let daemon = open(folder.path(), &[]);
+            daemon.meta.copy_to(&copy).unwrap();
+            let [unread, read] = ["UNR001L8", "RED001L8"].map(|label| written(&daemon, label));
+            let part = begin_copy(&daemon, "UNF001L8");
+            let subject = hexadecimal(&unread.0);
+            if !is_lost {
+                stage_restore(&daemon.state, &copy).unwrap();
+            }
+            stop(daemon);
+            if is_lost {
+                lose_inventory(folder.path());
+            }
+            let head = DamagedHead::of(&folder.path().join("state/store"), unread);
+            for start in 0..2 {
+                let when = format!("lost: {is_lost}, start {start}");
+                let daemon = open(folder.path(), &[]);
+                let pool = daemon.pools.default();
+                assert!([unread, read, part].iter().all(|id| pool.has(*id)), "{when}");
+                let listed = labels(&daemon);
+                let is_listed = |label: &str| listed.iter().any(|one| one == label);
+                assert_eq!(["UNR001L8", "RED001L8"].map(is_listed), [false, true], "{when}");
+                let problem = told(&daemon, &subject).unwrap();
+                assert!(problem.message.contains("cannot be read"), "{when}: {problem:?}");
+                assert!(problem.remedy.contains("vtl system rebuild --plan"), "{when}: {problem:?}");
+                stop(daemon);
+                assert!(head.is_left_alone(), "{when}");
+            }
+            head.mend();
+            let daemon = open(folder.path(), &[]);
+            assert!(labels(&daemon).contains(&"UNR001L8".to_owned()), "lost: {is_lost}");
+            assert_eq!(told(&daemon, &subject), None);
+            assert!(!daemon.meta.is_not_compared(&PoolName::default()).unwrap());
+            stop(daemon);
+        }
+    }
+
+    #[test]
+    fn a_part_that_could_not_be_read_when_the_inventory_was_lost_is_kept_when_it_can_be_read_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let daemon = open(folder.path(), &[]);
+        let id = begin_copy(&daemon, "UNF001L8");
+        let subject = hexadecimal(&id.0);
+        stop(daemon);
+        lose_inventory(folder.path());
+        let head = DamagedHead::of(&folder.path().join("state/store"), id);
+        stop(open(folder.path(), &[]));
+        head.mend();
+        for start in 0..2 {
+            let daemon = open(folder.path(), &[]);
+            assert!(daemon.pools.default().has(id), "start {start}");
+            let problem = told(&daemon, &subject).unwrap();
+            assert!(problem.message.contains("UNF001L8"), "start {start}: {problem:?}");
+            stop(daemon);
+        }
     }
 }

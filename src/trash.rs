@@ -319,7 +319,7 @@ mod tests {
     use super::*;
     use crate::kept::tests::{DAY, Hands, START};
     use crate::state::{hexadecimal, stage_restore};
-    use crate::take_in::tests::{lose_inventory, stop};
+    use crate::take_in::tests::{DamagedHead, lose_inventory, stop};
 
     fn remove(daemon: &Daemon, label: &str) -> Cartridge {
         let wait = Wait::from_now_on(daemon.retention.now());
@@ -408,6 +408,31 @@ mod tests {
             assert_eq!(daemon.trash_ends(id), ends_s, "it is put back once: {is_marked} {name}");
             daemon.stop();
         }
+    }
+
+    #[test]
+    fn what_a_copy_has_in_its_trash_waits_anew_also_where_it_cannot_be_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let hands = Hands::new();
+        let daemon = hands.daemon(folder.path());
+        let removed = remove(&daemon, "VTL001L8");
+        let copy = folder.path().join("copy.db");
+        daemon.meta.copy_to(&copy).unwrap();
+        daemon.meta.change(|tx| take_back(tx, removed.label)).unwrap();
+        hands.pass(30 * DAY);
+        stage_restore(&daemon.state, &copy).unwrap();
+        stop(daemon);
+        let head = DamagedHead::of(&folder.path().join("state/store"), removed.id);
+
+        let daemon = hands.daemon(folder.path());
+        look(&daemon);
+        assert_eq!(in_trash(&daemon), ["VTL001L8"]);
+        assert_eq!(daemon.trash_ends(removed.id), Some(START + 30 * DAY + TRASH_SECONDS));
+        let told = daemon.problems().into_iter().find(|problem| problem.subject == "trash").unwrap();
+        assert!(told.message.contains("VTL001L8"), "{told:?}");
+        assert!(daemon.pools.default().has(removed.id) && head.is_left_alone());
+        assert_eq!(daemon.libraries().len(), 1, "the library runs");
+        daemon.stop();
     }
 
     #[test]

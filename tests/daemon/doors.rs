@@ -143,6 +143,30 @@ fn only_initiators_on_the_list_get_in_and_the_list_is_kept() {
 }
 
 #[test]
+fn an_initiator_that_is_taken_off_the_list_keeps_its_session_and_gets_no_other_one() {
+    let server = Server::start(&[]);
+    let list = "/iscsi/targets/lib0/initiators";
+    let (friend, other) = ("iqn.2026-11.test.example:friend", "iqn.2026-11.test.example:other");
+    for name in [friend, other] {
+        server.api("POST", list, &json!({ "initiator": name }));
+    }
+    let login = Login::to(LIB0).named(friend);
+    let mut host = Initiator::login(server.portal, &login).unwrap();
+    host.attentions(CHANGER);
+    let answer = server.api("DELETE", &format!("{list}/{friend}"), &json!(null));
+    assert!(answer["message"].as_str().unwrap().contains("sessions that exist stay"), "{answer}");
+    host.run(CHANGER, &TEST_UNIT_READY, 0, &[]).good();
+    // A log-in that is refused takes no session's place.
+    for isid in [1, 2] {
+        assert_eq!(refusal(&server, &login.clone().isid(isid)), NOT_ALLOWED);
+    }
+    host.run(CHANGER, &TEST_UNIT_READY, 0, &[]).good();
+    assert_eq!(host.logout(), 0);
+    assert_eq!(refusal(&server, &login), NOT_ALLOWED);
+    drop(Initiator::login(server.portal, &login.named(other)).unwrap());
+}
+
+#[test]
 fn who_may_not_log_in_does_not_learn_the_name_by_discovery() {
     let server = Server::start(&[]);
     let friend = "iqn.2026-11.test.example:friend";

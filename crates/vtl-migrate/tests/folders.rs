@@ -19,11 +19,11 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use common::{Bench, Watched, done, ended, failed, files, noise, submit, tape};
 use serde_json::{Value, json};
-use vtl_jobs::{JobId, Manager, NewJob, State};
+use vtl_jobs::{JobId, Manager, NewJob, State, Trouble};
 use vtl_migrate::{EXPORT, IMPORT, PRUNE};
 use vtl_remote::{
-    Abilities, ByteStream, Checkpoint, Class, Doing, Error, Folder, FolderRemote, HalfSent, Head, ObjectName,
-    Page, Put, Receipt, Remote, Span, StoredHash, Streams,
+    Abilities, ByteStream, Checkpoint, Class, Doing, Error, Folder, FolderRemote, HalfSent, Head, Mode,
+    ObjectName, Page, Put, Receipt, Remote, Span, StoredHash, Streams,
 };
 
 const LABEL: &str = "VTL001L8";
@@ -181,6 +181,10 @@ struct Odd {
     /// Listings lack what was created here.
     lags: bool,
     created: Mutex<Vec<String>>,
+    /// Listings lack everything for now.
+    lacks: Mutex<bool>,
+    /// Nobody may ask for the size of an object, whether it is there or not.
+    denies: Mutex<bool>,
     /// Objects are sent while they are made.
     streams: bool,
     /// Nothing is what was sent, by its hashes.
@@ -200,6 +204,8 @@ impl Odd {
             hides: false,
             lags: false,
             created: Mutex::default(),
+            lacks: Mutex::default(),
+            denies: Mutex::default(),
             streams: false,
             damages: Mutex::default(),
             breaks: false,
@@ -242,6 +248,9 @@ impl Remote for Odd {
     }
 
     async fn head(&self, name: &ObjectName) -> Result<Head, Error> {
+        if *self.denies.lock().unwrap() {
+            return Err(Error::new(Class::Denied, Doing::Head, "status 403").on(self.name()).of(name));
+        }
         self.inner.head(name).await
     }
 
@@ -254,6 +263,8 @@ impl Remote for Odd {
 
     async fn list(&self, folder: &Folder, after: Option<&ObjectName>, most: usize) -> Result<Page, Error> {
         let mut page = self.inner.list(folder, after, most).await?;
+        let lacks = *self.lacks.lock().unwrap();
+        page.entries.retain(|_| !lacks);
         page.entries.retain(|entry| !self.hides || !entry.name.as_str().ends_with(".manifest"));
         let created = self.created.lock().unwrap();
         page.entries.retain(|entry| !self.lags || !created.iter().any(|name| name == entry.name.as_str()));
@@ -410,6 +421,103 @@ fn what_a_streaming_export_could_not_verify_is_its_own_for_a_retry_and_for_a_can
             assert_eq!(imported(place.path(), &json!(FOLDER)), tape(5));
         }
     }
+}
+
+/// It names the object whose size was asked for, and what helps.
+fn is_forbidden(trouble: &Trouble, object: &str) {
+    assert_eq!(trouble.code, "forbidden", "{trouble:?}");
+    assert!(trouble.message.contains("remote r: asking for the size of "), "{trouble:?}");
+    assert!(trouble.message.contains(object) && trouble.message.contains("403"), "{trouble:?}");
+    assert!(trouble.remedy.as_ref().unwrap().contains("vtl remote test"), "{trouble:?}");
+}
+
+#[test]
+fn an_export_that_may_not_ask_for_its_claim_takes_it_back_and_begins_with_the_same_folder_when_it_may() {
+    let place = tempfile::tempdir().unwrap();
+    let here = Bench::new();
+    let remote = Arc::new(Odd { lags: true, denies: Mutex::new(true), ..Odd::on(place.path()) });
+    here.put_remote(remote.clone());
+    here.cartridge(LABEL, &tape(5));
+    let manager = here.start();
+    let id = export(&manager);
+    is_forbidden(&failed(&manager, id), "VTL001L8.claim.");
+    assert!(files(place.path()).is_empty(), "{:?}", files(place.path()));
+    *remote.denies.lock().unwrap() = false;
+    let again = manager.retry(id).unwrap().job.id;
+    assert_eq!(done(&manager, again)["folder"], FOLDER);
+    assert_eq!(imported(place.path(), &json!(FOLDER)), tape(5));
+}
+
+#[test]
+fn an_export_whose_objects_a_listing_lacks_gives_none_of_them_up_while_it_may_not_ask_for_them() {
+    let place = tempfile::tempdir().unwrap();
+    let here = Bench::new();
+    let remote = Arc::new(Odd::on(place.path()));
+    here.put_remote(remote.clone());
+    here.set(|settings| settings.slots = 1);
+    here.cartridge(LABEL, &tape(5));
+    let manager = here.start();
+    // One of them before anything is sent.
+    here.refuses_after(3);
+    let id = export(&manager);
+    failed(&manager, id);
+    here.refuses_after(i64::MAX);
+    assert!(here.confirmed(FOLDER) > 0);
+    let before = contents(place.path());
+    *remote.lacks.lock().unwrap() = true;
+    *remote.denies.lock().unwrap() = true;
+    let again = manager.retry(id).unwrap().job.id;
+    is_forbidden(&failed(&manager, again), "VTL001L8.img.000001");
+    assert!(contents(place.path()) == before, "nothing is removed or written anew");
+    *remote.denies.lock().unwrap() = false;
+    let last = manager.retry(again).unwrap().job.id;
+    assert_eq!(done(&manager, last)["folder"], FOLDER, "{}", notes(&manager, last));
+    let first = place.path().join(FOLDER).join(format!("{LABEL}.img.000001"));
+    assert!(std::fs::read(&first).unwrap() == before[&first], "it is not sent anew");
+    assert_eq!(imported(place.path(), &json!(FOLDER)), tape(5));
+}
+
+#[test]
+fn a_prune_that_may_not_ask_whether_there_is_a_manifest_removes_nothing() {
+    const OLD: &str = "VTL002L8-20261101_000000";
+    let (object, manifest) = ("VTL002L8.img.000001", "VTL002L8.manifest");
+    for (there, goes) in [(&[object, manifest][..], json!([])), (&[object][..], json!([OLD]))] {
+        let place = tempfile::tempdir().unwrap();
+        let here = Bench::new();
+        let remote = Arc::new(Odd { hides: true, denies: Mutex::new(true), ..Odd::on(place.path()) });
+        here.put_remote(remote.clone());
+        foreign(place.path(), OLD, there);
+        let before = contents(place.path());
+        let manager = here.start();
+        for folder in [None, Some(OLD)] {
+            is_forbidden(&failed(&manager, prune(&manager, folder)), "VTL002L8.manifest");
+            assert!(contents(place.path()) == before, "{there:?} {folder:?}");
+        }
+        *remote.denies.lock().unwrap() = false;
+        assert_eq!(done(&manager, prune(&manager, None))["folders"], goes);
+    }
+}
+
+#[test]
+fn a_cartridge_stays_while_its_remote_does_not_say_what_it_has_of_it_and_can_be_imported_from_there() {
+    let place = tempfile::tempdir().unwrap();
+    let (here, there) = (Bench::new(), Bench::new());
+    let remote = Arc::new(Odd { denies: Mutex::new(true), ..Odd::on(place.path()) });
+    here.put_remote(remote.clone());
+    here.set(|settings| settings.verify = Mode::None);
+    here.cartridge(LABEL, &tape(5));
+    let manager = here.start();
+    let request = r#"{"delete_after_export":true}"#;
+    let result = done(&manager, submit(&manager, EXPORT, Some(LABEL), request));
+    assert_eq!((&result["exported"], &result["deleted_here"]), (&json!(true), &json!(false)));
+    let why = result["kept_because"].as_str().unwrap();
+    assert!(why.contains("asking for the size of") && why.contains("vtl remote test"), "{why}");
+    assert!(here.deleted.lock().unwrap().is_empty());
+    there.put_remote(remote);
+    let other = there.start();
+    let request = json!({ "remote": "r", "folder": FOLDER }).to_string();
+    done(&other, submit(&other, IMPORT, None, &request));
+    assert_eq!(there.tape(LABEL), tape(5));
 }
 
 /// An export to a folder that was paused while its first object was sent.

@@ -16,7 +16,9 @@ use crate::daemon::Daemon;
 use crate::daemon::tests::open;
 use crate::pools::rows::{self, KeyPlace, PoolRow, PoolState};
 use crate::pools::{MOST_POOLS, make_folders, open_store, pool_key};
+use crate::state::hexadecimal;
 use crate::survey::tests::{asked, hang};
+use crate::take_in::tests::DamagedHead;
 
 /// A folder with the state of a daemon, and folders of pools.
 struct Place(tempfile::TempDir);
@@ -685,6 +687,53 @@ fn parts_and_blank_cartridges_of_a_pool_that_is_taken_in_stay() {
     drop(daemon);
     let daemon = place.daemon(&[]);
     stay(&daemon);
+    daemon.stop();
+}
+
+#[test]
+fn a_cartridge_that_cannot_be_read_keeps_no_pool_from_being_taken_in_and_stays_until_it_can() {
+    let place = Place::new();
+    let other = Place::new();
+    let daemon = other.daemon(&["library.default=none"]);
+    daemon.pool_create(&place.request("far-away", &["home"])).unwrap();
+    let unread = copy_in(&daemon, "far-away", "UNR001L8", true);
+    copy_in(&daemon, "far-away", "RED001L8", true);
+    let unfinished = copy_in(&daemon, "far-away", "UNF001L8", false);
+    daemon.stop();
+    drop(daemon);
+    let head = DamagedHead::of(&place.path("home"), unread);
+    let subject = hexadecimal(&unread.0);
+    let stays = |daemon: &Daemon| {
+        assert_eq!(state(daemon, "p1").as_deref(), Some("ok"));
+        assert_eq!(daemon.cartridge_show("RED001L8").unwrap().pool, "p1");
+        assert!(daemon.cartridge_show("UNR001L8").is_err());
+        let pool = daemon.pools.named(&name("p1")).unwrap();
+        assert!(pool.has(unread) && pool.has(unfinished) && head.is_left_alone());
+        let told = daemon.problems().into_iter().find(|problem| problem.subject == subject).unwrap();
+        assert!(told.message.contains("cannot be read"), "{told:?}");
+    };
+
+    let daemon = place.daemon(&[]);
+    daemon.pool_create(&CreatePool { adopt: true, ..place.request("p1", &["home"]) }).unwrap();
+    stays(&daemon);
+    daemon.cartridge_create(&cartridge("NEW001L8", Some("p1"))).unwrap();
+    remove_for_good(&daemon, "NEW001L8").unwrap();
+    daemon.stop();
+    drop(daemon);
+    let daemon = place.daemon(&[]);
+    stays(&daemon);
+    remove_for_good(&daemon, "RED001L8").unwrap();
+    let refused = remove(&daemon, "p1").unwrap_err();
+    assert_eq!(refused.code, ErrorCode::Conflict);
+    assert!(refused.message.contains("that the inventory does not list"), "{}", refused.message);
+    daemon.stop();
+    drop(daemon);
+
+    head.mend();
+    let daemon = place.daemon(&[]);
+    assert_eq!(daemon.cartridge_show("UNR001L8").unwrap().pool, "p1");
+    assert!(daemon.pools.named(&name("p1")).unwrap().has(unfinished));
+    assert!(!daemon.problems().iter().any(|problem| problem.subject == subject));
     daemon.stop();
 }
 

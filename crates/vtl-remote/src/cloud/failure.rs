@@ -206,6 +206,8 @@ mod tests {
             (404, String::new(), Doing::Head, Class::NotThere),
             (404, code("NoSuchBucket"), Doing::Put, Class::Misconfigured),
             (403, code("AccessDenied"), Doing::Put, Class::Denied),
+            // An answer to HEAD has no body. What is not there gets the same, where nobody may list.
+            (403, String::new(), Doing::Head, Class::Denied),
             (403, code("RequestTimeTooSkewed"), Doing::Put, Class::Misconfigured),
             (403, code("InvalidObjectState"), Doing::Get, Class::Refused),
             (412, String::new(), Doing::Create, Class::AlreadyThere),
