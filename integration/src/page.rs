@@ -515,4 +515,96 @@ mod tests {
             }
         }
     }
+
+    /// The one block of a page that has this in it, with a folder of the test in the place of another.
+    fn block_with(page: &str, part: &str, replaced: &str, folder: &Path) -> String {
+        let page = Page::of_docs(page).expect("page");
+        let mut found = page.blocks.into_iter().filter(|block| block.commands.contains(part));
+        let block = found.next().expect("block");
+        assert_eq!(found.next(), None, "{part}");
+        block.commands.replace(replaced, &folder.display().to_string())
+    }
+
+    /// What is printed when a block is pasted into a shell, which goes on after a failure; `world` are functions in the place of commands.
+    fn pasted(world: &str, block: &str) -> String {
+        let script = format!("{world}\n{block}");
+        let told = std::process::Command::new("bash").args(["-c", &script]).output().expect("bash");
+        String::from_utf8(told.stdout).expect("text")
+    }
+
+    fn folder_with(names: &[&str]) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().expect("folder");
+        for name in names {
+            std::fs::create_dir(folder.path().join(name)).expect("folder");
+        }
+        folder
+    }
+
+    #[test]
+    fn of_each_label_the_newest_export_that_can_be_imported_comes_back() {
+        let site = folder_with(&[
+            "VTL001L8-20260101_000000",
+            "VTL001L8-20260102_000000",
+            "VTL001L8-20260103_000000",
+            "VTL002L8-20260101_000000",
+            "VTL002L8-20260103_000000",
+        ]);
+        let block = block_with("disaster.md", "NOT IMPORTED", "/srv/second-site", site.path());
+        let told = pasted(
+            "vtl() { [ \"$2\" != import ] || { echo $6; [ $6 != VTL001L8-20260103_000000 ]; }; }",
+            &block,
+        );
+        let wanted = "VTL002L8-20260103_000000\nVTL001L8-20260103_000000\nNOT IMPORTED: VTL001L8-20260103_000000\n\
+                      VTL001L8-20260102_000000\nback: VTL002L8 VTL001L8\n";
+        assert_eq!(told, wanted);
+    }
+
+    #[test]
+    fn an_export_leaves_a_remote_only_when_a_new_one_is_there_and_whole() {
+        let makes = "mkdir VTL001L8-20260102_000000";
+        for (export, verify, is_removed) in [
+            ("false", "true", false),
+            ("true", "true", false),
+            (makes, "false", false),
+            (makes, "true", true),
+        ] {
+            let site = folder_with(&["VTL001L8-20260101_000000"]);
+            let block = block_with("disaster.md", "vtl export prune", "/srv/off-site", site.path());
+            let world = format!(
+                "cd {}; vtl() {{ echo \"$*\"; case $2 in export) {export} ;; verify) {verify} ;; esac; }}",
+                site.path().display()
+            );
+            let told = pasted(&world, &block);
+            let removal = "export prune --remote off-site --folder VTL001L8-20260101_000000";
+            assert_eq!(told.contains(removal), is_removed, "{export}, {verify}: {told}");
+        }
+    }
+
+    #[test]
+    fn a_cartridge_is_removed_for_good_only_when_its_export_is_whole() {
+        for (page, label) in [("first-hour.md", "VTL001L8"), ("export.md", "VTL002L8")] {
+            let name = format!("{label}-20260101_000000");
+            let site = folder_with(&[name.as_str()]);
+            let removal = format!("cartridge rm {label}");
+            let block = block_with(page, &removal, "/srv/off-site", site.path());
+            for (verify, is_removed) in [("false", false), ("true", true)] {
+                let world = format!("vtl() {{ echo \"$*\"; [ $2 != verify ] || {verify}; }}");
+                let told = pasted(&world, &block);
+                assert_eq!(told.contains(&removal), is_removed, "{page}, {verify}: {told}");
+            }
+        }
+    }
+
+    #[test]
+    fn without_a_copy_no_inventory_is_put_aside() {
+        let world = "mktemp() { echo /nowhere; }\nvtl() { echo vtl; }\nsystemctl() { echo \"$1\"; }\n\
+                     find() { echo find; }\ninstall() { echo \"install $7\"; }\n";
+        let copies = folder_with(&[]);
+        let block = block_with("disaster.md", "no copy: stop here", "/srv/copies", copies.path());
+        assert_eq!(pasted(world, &block), "no copy: stop here\n");
+        let copy = copies.path().join("inventory-20260101-000000.db");
+        std::fs::write(&copy, "").expect("copy");
+        let wanted = format!("stop\nfind\ninstall {}\nstart\nvtl\nvtl\n", copy.display());
+        assert_eq!(pasted(world, &block), wanted);
+    }
 }
