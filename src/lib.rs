@@ -62,6 +62,7 @@ mod used;
 mod web;
 
 use std::io::Write;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -69,7 +70,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info};
-use vtl_conf::{Config, Surroundings};
+use vtl_conf::{ConfErrors, Config, Surroundings};
 
 use crate::args::Args;
 use crate::daemon::Daemon;
@@ -88,7 +89,7 @@ const BALLAST_LOOK: Duration = Duration::from_secs(60);
 /// # Errors
 /// What stops the start, in words for the operator.
 pub fn run(args: &Args) -> Result<(), String> {
-    let config = load(args)?;
+    let config = load(args).map_err(|errors| errors.to_string())?;
     log::start(&config.log);
     allow_descriptors();
     let state = StateFolder::open(&config.state).map_err(|e| e.to_string())?;
@@ -122,16 +123,20 @@ pub use sealing::rest::unseal;
 /// # Errors
 /// They cannot be read, or a start would refuse them.
 pub fn upgrade_plan(args: &Args) -> Result<String, String> {
-    let rows = formats::found(&load(args)?)?;
+    let rows = formats::found(&load(args).map_err(|errors| errors.to_string())?)?;
     let table = formats::table(&rows);
     if formats::is_refused(&rows) { Err(table) } else { Ok(table) }
 }
 
-pub(crate) fn load(args: &Args) -> Result<Config, String> {
+/// The configuration as file and command line say it.
+pub(crate) fn load(args: &Args) -> Result<Config, ConfErrors> {
+    load_from(args.config.as_deref(), args)
+}
+
+/// The same with this file.
+pub(crate) fn load_from(file: Option<&Path>, args: &Args) -> Result<Config, ConfErrors> {
     let root = rustix::process::geteuid().is_root();
-    let assignments = args.assignments().map_err(|e| e.to_string())?;
-    vtl_conf::load(args.config.as_deref(), &assignments, &Surroundings::of_process(root))
-        .map_err(|e| e.to_string())
+    vtl_conf::load(file, &args.assignments()?, &Surroundings::of_process(root))
 }
 
 /// A connection is a descriptor. The system's soft limit is for programs that use `select`; ours is the hard one.
