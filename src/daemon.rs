@@ -8,7 +8,7 @@ use scsi::disk::RamDisk;
 use scsi::spc::Identity;
 use tracing::{info, warn};
 use vtl_api::{ErrorCode, Problem};
-use vtl_conf::{ConfErrors, Config, DefaultLibrary};
+use vtl_conf::{ConfErrors, Config, DefaultLibrary, Waiting};
 use vtl_durable::{Blame, RealDisk};
 use vtl_library::{
     CartridgeState, Counts, InstallationId, LibraryError, NewCartridges, NewLibrary, NewPlace,
@@ -407,44 +407,29 @@ impl Daemon {
     /// What is wrong with it.
     pub fn reload(&self) -> Result<String, vtl_api::ApiError> {
         let _alone = lock(&self.reloading);
-        let fresh = crate::load(&self.args)
-            .map_err(|message| invalid(message, "the old configuration stays in effect"))?;
-        let old = self.config();
-        let listeners_moved = fresh.iscsi.listen != old.iscsi.listen
-            || fresh.api.listen != old.api.listen
-            || fresh.api.tls.is_some() != self.tls.is_some();
-        let known = target_doors(&fresh, &self.meta).map_err(|e| refused(&e))?;
-        fresh
-            .check_doors(&known)
-            .map_err(|e| invalid(e.to_string(), "the old configuration stays in effect"))?;
-        for (address, _) in self.listeners.list().iter().filter(|(_, wanted)| *wanted == Wanted::Added) {
-            fresh.check_listener(address, &known).map_err(|errors| open_door("", &errors))?;
-        }
-        let at_once = vtl_conf::Store {
-            gc: old.store.gc,
-            scrub_days: old.store.scrub_days,
-            scrub_rate: old.store.scrub_rate,
-            ..fresh.store.clone()
-        };
-        let store_changed = at_once != old.store;
-        let secrets_changed = fresh.secrets != old.secrets;
+        let fresh = crate::load(&self.args).map_err(|errors| invalid(errors.to_string(), OLD_STAYS))?;
+        self.check_doors_of(&fresh)?.map_err(|errors| invalid(errors.to_string(), OLD_STAYS))?;
         self.check_names(&fresh)?;
+        // What it listens on until it ends is as open then as the rest of the file leaves it.
+        let taken = fresh.clone().taken_by(&self.config());
+        self.check_doors_of(&taken)?.map_err(|errors| invalid(errors.to_string(), LISTENS_STILL))?;
+        let known = target_doors(&taken, &self.meta).map_err(|e| refused(&e))?;
+        for (address, _) in self.listeners.list().iter().filter(|(_, wanted)| *wanted == Wanted::Added) {
+            taken.check_listener(address, &known).map_err(|errors| open_door("", &errors))?;
+        }
         if let (Some(tls), Some(wanted)) = (&self.tls, &fresh.api.tls) {
             tls.reload(wanted, &fresh.api, &self.state)
                 .map_err(|why| invalid(why, "the old configuration and certificate stay in effect"))?;
         }
-        *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(fresh);
+        let told = configuration_read(taken.waiting());
+        *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(taken);
         // First, since it decides who gets in, and nothing that fails may keep it from that.
         self.access.heed(&self.config());
         self.heed();
         self.publish().map_err(|e| refused(&e))?;
         self.jobs.heed(&self.config());
         self.alerts.heed(self);
-        Ok(configuration_read(&[
-            (listeners_moved, "addresses to listen on"),
-            (store_changed, "the store's settings"),
-            (secrets_changed, "the settings of secrets.*"),
-        ]))
+        Ok(told)
     }
 
     /// Unloads every drive, so that everything is durable and closed. Jobs come to a safe point and go on with the next start; a collection ends after the
@@ -517,8 +502,19 @@ impl Daemon {
     }
 
     fn check_doors(&self) -> Result<(), vtl_api::ApiError> {
-        let known = target_doors(&self.config(), &self.meta).map_err(|e| refused(&e))?;
-        self.config().check_doors(&known).map_err(|e| invalid(e.to_string(), ""))
+        self.check_doors_of(&self.config())?.map_err(|e| invalid(e.to_string(), ""))
+    }
+
+    /// What is wrong with the listeners of `config` in front of the targets that there are.
+    ///
+    /// # Errors
+    /// The inventory cannot be read.
+    pub(crate) fn check_doors_of(
+        &self,
+        config: &Config,
+    ) -> Result<Result<(), ConfErrors>, vtl_api::ApiError> {
+        let known = target_doors(config, &self.meta).map_err(|e| refused(&e))?;
+        Ok(config.check_doors(&known))
     }
 
     /// An inventory that has never been used gets the default library. A crash in between is finished by the next start.
@@ -841,13 +837,21 @@ pub(crate) fn open_door(when: &str, errors: &ConfErrors) -> vtl_api::ApiError {
     vtl_api::ApiError::new(ErrorCode::Conflict, format!("{when}{}", problems.join("; ")), remedy)
 }
 
+/// What helps when a reload takes nothing of a file.
+const OLD_STAYS: &str = "the old configuration stays in effect";
+/// The same, where a start would take the file.
+const LISTENS_STILL: &str = "this server listens there until it ends: restart vtld for what the file says; \
+    until then the old configuration stays in effect";
+
 /// What a reload says; of what has changed it names what waits.
-fn configuration_read(waiting: &[(bool, &str)]) -> String {
-    let later: Vec<&str> =
-        waiting.iter().filter(|(has_changed, _)| *has_changed).map(|(_, name)| *name).collect();
-    match later.is_empty() {
-        true => "configuration read".to_owned(),
-        false => format!("configuration read; {} change at the next start", later.join(" and ")),
+fn configuration_read(waiting: &[Waiting]) -> String {
+    let keys: Vec<&str> = waiting.iter().map(|one| one.key).collect();
+    match keys.as_slice() {
+        [] => "configuration read".to_owned(),
+        [key] => format!("configuration read; {key} changes at the next start"),
+        [first @ .., last] => {
+            format!("configuration read; {} and {last} change at the next start", first.join(", "))
+        }
     }
 }
 
@@ -889,14 +893,27 @@ pub(crate) mod tests {
         open_with(folder, set, machine())
     }
 
-    /// The same on a machine with these clocks. The threads of a daemon before it may take a moment to let go of the store.
+    /// The same on a machine with these clocks.
     pub(crate) fn open_with(folder: &Path, set: &[&str], machine: Machine) -> Arc<Daemon> {
+        open_as(&args(folder, set), &machine)
+    }
+
+    /// The same with the configuration file `folder`/vtl.toml.
+    pub(crate) fn open_file(folder: &Path, set: &[&str]) -> Arc<Daemon> {
+        open_as(&Args { config: Some(folder.join("vtl.toml")), ..args(folder, set) }, &machine())
+    }
+
+    fn args(folder: &Path, set: &[&str]) -> Args {
+        let set = set.iter().map(|&text| text.to_owned()).collect();
+        Args { state: Some(folder.join("state")), set, ..Args::default() }
+    }
+
+    /// The threads of a daemon before it may take a moment to let go of the store.
+    fn open_as(args: &Args, machine: &Machine) -> Arc<Daemon> {
         let try_it = || {
-            let set = set.iter().map(|&text| text.to_owned()).collect();
-            let args = Args { state: Some(folder.join("state")), set, ..Args::default() };
-            let config = crate::load(&args).unwrap();
+            let config = crate::load(args).unwrap();
             let state = StateFolder::open(&config.state).unwrap();
-            Daemon::open_on(args, config, state, machine.clone())
+            Daemon::open_on(args.clone(), config, state, machine.clone())
         };
         let is_held = |why: &str| why.contains("another process uses this");
         for _ in 0..1000 {
@@ -928,6 +945,54 @@ pub(crate) mod tests {
         let problems = daemon.problems();
         let told = problems.iter().find(|problem| problem.subject == "lib0-drive1").unwrap();
         assert!(told.message.contains("made to fail") && told.remedy.contains("restart"), "{told:?}");
+        daemon.stop();
+    }
+
+    /// Writes the configuration file of [`open_file`].
+    pub(crate) fn write_file(folder: &Path, text: &str) {
+        std::fs::write(folder.join("vtl.toml"), text).unwrap();
+    }
+
+    /// What guards the target of the default library.
+    pub(crate) const GUARDED: &str =
+        "[iscsi.target.\"iqn.2026-11.internal.vtl:lib0\"]\ninitiators = \"iqn.1993-08.org.debian:01:abc\"\n";
+
+    #[test]
+    fn a_reload_names_every_key_that_waits_for_a_start_each_time_and_takes_the_others() {
+        let folder = tempfile::tempdir().unwrap();
+        write_file(folder.path(), "");
+        let daemon = open_file(folder.path(), &[]);
+        assert_eq!(daemon.reload().unwrap(), "configuration read");
+        write_file(
+            folder.path(),
+            "log.level = \"debug\"\nlog.format = \"json\"\niscsi.max_connections = 129\n\
+             cartridge.early_warning = \"1m\"\nretention.max_clock_step_s = 1\njobs.max_running = 3\n",
+        );
+        for _ in 0..2 {
+            assert_eq!(
+                daemon.reload().unwrap(),
+                "configuration read; iscsi.max_connections, cartridge.early_warning, retention.max_clock_step_s, log.level and log.format change at the next start"
+            );
+        }
+        let config = daemon.config();
+        assert_eq!((config.iscsi.max_connections, config.jobs.max_running), (128, 3));
+        write_file(folder.path(), "store.gc = \"manual\"\nlog.level = \"warn\"\n");
+        assert_eq!(daemon.reload().unwrap(), "configuration read; log.level changes at the next start");
+        daemon.stop();
+    }
+
+    #[test]
+    fn a_reload_that_would_open_what_the_server_listens_on_until_it_ends_changes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        write_file(folder.path(), &format!("iscsi.listen = \"192.0.2.10:3260\"\n{GUARDED}"));
+        let daemon = open_file(folder.path(), &[]);
+        write_file(folder.path(), "jobs.max_running = 3\n");
+        let refused = daemon.reload().unwrap_err();
+        assert!(refused.message.contains("192.0.2.10:3260 is reachable"), "{refused:?}");
+        assert!(refused.remedy.as_ref().unwrap().contains("restart vtld"), "{refused:?}");
+        assert_eq!((daemon.config().jobs.max_running, daemon.config().iscsi.targets.len()), (2, 1));
+        write_file(folder.path(), &format!("iscsi.listen = \"127.0.0.1:3260\"\n{GUARDED}"));
+        assert_eq!(daemon.reload().unwrap(), "configuration read; iscsi.listen changes at the next start");
         daemon.stop();
     }
 }

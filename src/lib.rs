@@ -63,6 +63,7 @@ mod used;
 mod web;
 
 use std::io::Write;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -70,7 +71,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info};
-use vtl_conf::{Config, Surroundings};
+use vtl_conf::{ConfErrors, Config, Surroundings};
 
 use crate::args::Args;
 use crate::daemon::Daemon;
@@ -89,7 +90,7 @@ const BALLAST_LOOK: Duration = Duration::from_secs(60);
 /// # Errors
 /// What stops the start, in words for the operator.
 pub fn run(args: &Args) -> Result<(), String> {
-    let config = load(args)?;
+    let config = load(args).map_err(|errors| errors.to_string())?;
     log::start(&config.log);
     allow_descriptors();
     let state = StateFolder::open(&config.state).map_err(|e| e.to_string())?;
@@ -123,7 +124,7 @@ pub use sealing::rest::unseal;
 /// # Errors
 /// They cannot be read, or a start would refuse them.
 pub fn upgrade_plan(args: &Args) -> Result<String, String> {
-    let rows = formats::found(&load(args)?)?;
+    let rows = formats::found(&load(args).map_err(|errors| errors.to_string())?)?;
     let table = formats::table(&rows);
     if formats::is_refused(&rows) { Err(table) } else { Ok(table) }
 }
@@ -133,18 +134,22 @@ pub fn upgrade_plan(args: &Args) -> Result<String, String> {
 /// # Errors
 /// What is wrong with the configuration; what is newer than this program; what cannot be read.
 pub fn check(args: &Args) -> Result<String, String> {
-    let refused = formats::refused_at_a_glance(&load(args)?)?;
+    let refused = formats::refused_at_a_glance(&load(args).map_err(|e| e.to_string())?)?;
     if !refused.is_empty() {
         return Err(formats::table(&refused));
     }
     Ok("the configuration is right; nothing that a glance shows of the state is newer".to_owned())
 }
 
-pub(crate) fn load(args: &Args) -> Result<Config, String> {
+/// The configuration as file and command line say it.
+pub(crate) fn load(args: &Args) -> Result<Config, ConfErrors> {
+    load_from(args.config.as_deref(), args)
+}
+
+/// The same with this file.
+pub(crate) fn load_from(file: Option<&Path>, args: &Args) -> Result<Config, ConfErrors> {
     let root = rustix::process::geteuid().is_root();
-    let assignments = args.assignments().map_err(|e| e.to_string())?;
-    vtl_conf::load(args.config.as_deref(), &assignments, &Surroundings::of_process(root))
-        .map_err(|e| e.to_string())
+    vtl_conf::load(file, &args.assignments()?, &Surroundings::of_process(root))
 }
 
 /// A connection is a descriptor. The system's soft limit is for programs that use `select`; ours is the hard one.

@@ -237,7 +237,8 @@ fn job_failed(job: &vtl_jobs::Job) -> Finding {
         Some(trouble) => (trouble.message.clone(), trouble.remedy.clone()),
         None => ("it did not say why".to_owned(), None),
     };
-    let then = format!("vtl job retry {0}, or forget it: vtl job clear", job.id);
+    let then =
+        format!("vtl job retry {}; vtl job clear forgets this one and all others that have ended", job.id);
     Finding {
         rule: Rule::JobFailed,
         subject: format!("job {}", job.id),
@@ -259,6 +260,33 @@ mod tests {
     use super::*;
     use crate::daemon::tests::open;
     use crate::survey::tests::{answer_again, hang, sight};
+
+    #[test]
+    fn what_helps_with_a_failed_job_says_that_a_clear_forgets_the_others_too() {
+        let job = vtl_jobs::Job {
+            id: vtl_jobs::JobId(7),
+            kind: "export".to_owned(),
+            label: None,
+            request: String::new(),
+            priority: vtl_jobs::Priority::Normal,
+            state: vtl_jobs::State::Failed,
+            attempts: 1,
+            in_attempt: false,
+            not_before_s: 0,
+            done_bytes: 0,
+            total_bytes: 0,
+            checkpoint: Vec::new(),
+            result: None,
+            trouble: None,
+            created_s: 0,
+            started_s: None,
+            finished_s: None,
+        };
+        assert_eq!(
+            job_failed(&job).remedy,
+            "vtl job retry 7; vtl job clear forgets this one and all others that have ended"
+        );
+    }
 
     #[test]
     fn a_pool_whose_disks_hang_is_told_and_what_cannot_be_looked_at_there_is_not_good() {

@@ -7,7 +7,7 @@ use vtl_api::{
     ApiError, BackupFile, CheckConfig, ConfigValue, Done, ErrorCode, Problem, RebuildInventory, RebuildRow,
     SystemStatus, UpgradeStore,
 };
-use vtl_conf::{ConfErrors, Origin, Surroundings};
+use vtl_conf::{ConfErrors, Origin};
 use vtl_durable::Blame;
 use vtl_library::{Head, LibraryError, Verdict};
 use vtl_meta::MetaError;
@@ -43,12 +43,23 @@ pub(super) fn routes() -> Vec<Route> {
     ]
 }
 
+/// In the place of a value that a key does not have.
+const NOT_SET: &str = "not set";
+
+/// A cartridge that says nothing of itself, and what is to be done.
+type Broken = (CartridgeId, String);
+
 impl Daemon {
     pub(super) fn config_effective(&self) -> Answer<Vec<ConfigValue>> {
         let config = self.config();
+        let next_start = |key: &str| {
+            let waiting = config.waiting().iter().find(|one| one.key == key)?;
+            Some(waiting.value.clone().unwrap_or_else(|| NOT_SET.to_owned()))
+        };
         let rows = config.effective().iter().map(|setting| ConfigValue {
             key: setting.key.clone(),
             value: setting.value.clone(),
+            next_start: next_start(&setting.key),
             origin: match &setting.origin {
                 Origin::Default => "default".to_owned(),
                 other => other.to_string(),
@@ -58,17 +69,21 @@ impl Daemon {
     }
 
     pub(super) fn config_check(&self, request: &CheckConfig) -> Answer<Done> {
-        let root = rustix::process::geteuid().is_root();
         let Some(file) = request.file.as_deref().map(Path::new).or(self.args.config.as_deref()) else {
             return Ok(done("there is no configuration file; the defaults are in effect", Vec::new()));
         };
-        let checked =
-            vtl_conf::check(file, &Surroundings::of_process(root)).map_err(|errors| not_right(&errors));
+        let checked = self.check_file(file);
         match request.file {
             Some(_) => field("file", checked),
             None => checked,
         }?;
         Ok(done(format!("{} is right", file.display()), Vec::new()))
+    }
+
+    /// As a start takes it: below the command line, and in front of the targets that there are.
+    fn check_file(&self, file: &Path) -> Answer<()> {
+        let config = crate::load_from(Some(file), &self.args).map_err(|errors| not_right(&errors))?;
+        self.check_doors_of(&config)?.map_err(|errors| not_right(&errors))
     }
 
     pub(super) fn system_status(&self) -> Answer<SystemStatus> {
@@ -108,8 +123,8 @@ impl Daemon {
         self.reload().map(|message| done(message, Vec::new()))
     }
 
-    /// A copy of the inventory: with it and the store's folder everything is there again. In the state folder the next start could
-    /// take it for one that is to be put back, which takes another permission.
+    /// A copy of the inventory. It is not all that a server needs again: see `docs/disaster.md`. In the state folder the next start
+    /// could take it for one that is to be put back, which takes another permission.
     pub(super) fn system_backup(&self, request: &BackupFile) -> Answer<Done> {
         let file = absolute(&request.file)?;
         elsewhere(self.state.path(), file)?;
@@ -131,7 +146,8 @@ impl Daemon {
             return Err(ApiError::new(
                 ErrorCode::Unsupported,
                 "a running inventory is not rebuilt",
-                "see --plan; stop vtld, move inventory.db* away and start it: it lists every cartridge again",
+                "see --plan. Only when the inventory is lost and there is no copy: docs/disaster.md, 'Lost: the inventory, and there is no copy', \
+                 which says what is gone then",
             )
             .about("plan"));
         }
@@ -166,7 +182,7 @@ impl Daemon {
     }
 
     /// What every cartridge in the store says of itself; and those that say nothing, with what is to be done.
-    fn heads(&self) -> Result<(Vec<Head>, Vec<(CartridgeId, String)>), LibraryError> {
+    fn heads(&self) -> Result<(Vec<Head>, Vec<Broken>), LibraryError> {
         let listed = self.meta.read(vtl_library::cartridges)?;
         let (mut heads, mut broken) = (Vec::new(), Vec::new());
         for pool in self.pools.open_ones() {
@@ -263,7 +279,87 @@ mod tests {
     use vtl_conf::ConfError;
 
     use super::*;
-    use crate::daemon::tests::open;
+    use crate::daemon::tests::{GUARDED, open, open_file, write_file};
+
+    const WIDE: &str = "iscsi.listen = [\"192.0.2.10:3260\"]\n";
+
+    fn checked(daemon: &Daemon) -> Answer<Done> {
+        daemon.config_check(&CheckConfig::default())
+    }
+
+    #[test]
+    fn a_file_whose_target_the_inventory_guards_is_right_for_the_check_and_for_a_reload() {
+        let folder = tempfile::tempdir().unwrap();
+        write_file(folder.path(), WIDE);
+        let config = folder.path().join("vtl.toml").display().to_string();
+        let daemon = open(folder.path(), &[]);
+        let check = || daemon.config_check(&CheckConfig { file: Some(config.clone()) });
+        let refused = check().unwrap_err();
+        assert!(refused.message.contains("target iqn.2026-11.internal.vtl:lib0 is open"), "{refused:?}");
+        let initiator = json!({ "initiator": "iqn.1993-08.org.debian:01:abc" });
+        daemon.initiator_add("lib0", &serde_json::from_value(initiator).unwrap()).unwrap();
+        assert_eq!(check().unwrap().message, format!("{config} is right"));
+        daemon.stop();
+        drop(daemon);
+        write_file(folder.path(), "");
+        let daemon = open_file(folder.path(), &[]);
+        write_file(folder.path(), WIDE);
+        checked(&daemon).unwrap();
+        daemon.reload().unwrap();
+        daemon.stop();
+    }
+
+    #[test]
+    fn a_file_that_guards_one_of_two_targets_is_refused_by_the_check_as_by_a_start() {
+        let folder = tempfile::tempdir().unwrap();
+        write_file(folder.path(), "");
+        let daemon = open_file(folder.path(), &[]);
+        write_file(folder.path(), &format!("{WIDE}iscsi.diagnostic_disk = \"64m\"\n{GUARDED}"));
+        let refused = checked(&daemon).unwrap_err();
+        assert!(refused.message.contains("target iqn.2026-11.internal.vtl:diag is open"), "{refused:?}");
+        assert!(refused.remedy.as_ref().unwrap().contains("vtl iscsi chap set"), "{refused:?}");
+        daemon.stop();
+    }
+
+    #[test]
+    fn a_file_is_checked_below_the_command_line() {
+        let folder = tempfile::tempdir().unwrap();
+        write_file(folder.path(), WIDE);
+        let daemon = open_file(folder.path(), &["iscsi.allow_any_initiator=true"]);
+        checked(&daemon).unwrap();
+        daemon.stop();
+    }
+
+    #[test]
+    fn a_value_that_waits_for_a_start_stands_beside_the_one_that_is_in_effect() {
+        let folder = tempfile::tempdir().unwrap();
+        write_file(folder.path(), "");
+        let daemon = open_file(folder.path(), &[]);
+        write_file(folder.path(), "log.level = \"debug\"\njobs.max_running = 3\n");
+        daemon.reload().unwrap();
+        let told: Vec<(String, Option<String>)> = daemon
+            .config_effective()
+            .unwrap()
+            .into_iter()
+            .filter(|one| ["log.level", "jobs.max_running"].contains(&one.key.as_str()))
+            .map(|one| (one.value, one.next_start))
+            .collect();
+        let waiting = ("\"info\"".to_owned(), Some("\"debug\"".to_owned()));
+        assert_eq!(told, [("3".to_owned(), None), waiting]);
+        daemon.stop();
+    }
+
+    #[test]
+    fn an_inventory_that_is_there_is_not_made_again_and_nobody_is_told_to_move_it_away() {
+        let folder = tempfile::tempdir().unwrap();
+        let daemon = open(folder.path(), &[]);
+        let refused = daemon.system_rebuild(&RebuildInventory { plan: false }).unwrap_err();
+        let remedy = refused.remedy.unwrap();
+        assert_eq!(refused.code, ErrorCode::Unsupported);
+        assert!(remedy.contains("--plan") && remedy.contains("what is gone then"), "{remedy}");
+        assert!(!remedy.contains("move inventory"), "{remedy}");
+        daemon.stop();
+    }
 
     #[test]
     fn a_copy_of_the_inventory_in_the_state_folder_is_refused_and_put_back_by_no_start() {

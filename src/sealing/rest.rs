@@ -95,7 +95,7 @@ fn seal_inventory(
 /// # Errors
 /// Another user than the server's does it, no key is configured, it is wrong, or a secret does not open; the keyring stays then.
 pub fn unseal(args: &Args) -> Result<String, String> {
-    let config = crate::load(args)?;
+    let config = crate::load(args).map_err(|errors| errors.to_string())?;
     // Before anything is made there.
     as_owner_only(&config.state, rustix::process::geteuid().as_raw())?;
     let mut state = StateFolder::open(&config.state).map_err(|e| e.to_string())?;

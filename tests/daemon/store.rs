@@ -389,7 +389,7 @@ fn a_reload_sets_the_keeper_free_and_says_which_settings_wait_for_the_next_start
     let before = stat(&server, "stored_bytes");
     write("store.chunk_size = \"64k\"\n");
     let message = server.api("POST", "/system/reload", &Value::Null)["message"].clone();
-    assert_eq!(message, "configuration read; the store's settings change at the next start");
+    assert_eq!(message, "configuration read; store.chunk_size changes at the next start");
     eventually("space", || (stat(&server, "stored_bytes") < before / 2).then_some(()));
 }
 

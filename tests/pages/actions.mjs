@@ -13,7 +13,7 @@ const read = (name) => fs.readFileSync(path.join(ASSETS, name), 'utf8');
 /** Names of what nobody presses: boxes, tables and texts, and dialogs without a form. */
 const LOOKED_AT = new Set([
   ...['cabinet', 'drive-${element.number}', 'tape-${drive.number}', 'vault', 'inspector', 'eject-stays'],
-  ...['eject-remote', 'eject-key', 'eject-after', 'plan', 'plan-refused', 'cartridges', 'map', 'map-table'],
+  ...['eject-remote', 'eject-key', 'eject-after', 'plan', 'plan-refused', 'cartridges', 'map', 'map-table', 'eject-clean'],
   ...['exports', 'export-detail', 'jobs', 'job-detail', 'job-tasks', 'job-log', 'plot-bytes', 'plot-saved'],
   ...['pools', 'folders', 'remotes', 'remote-exports', 'probe', 'test-remote', 'objects', 'remote-detail'],
   ...['remote-objects-dialog', 'keys', 'pem', 'public-key', 'hooks', 'config', 'checked', 'token-made'],

@@ -266,6 +266,21 @@ export async function failing(browser) {
   await tab.context().close();
 }
 
+const isDanger = (browser) => browser.at('eject-submit').evaluate((one) => one.classList.contains('danger'));
+
+/** Where a clean import would be deleted the question says so, and promises nothing. */
+async function ejectDeletes(browser) {
+  const set = (value) =>
+    browser.request('PATCH', '/libraries/lib0', { settings: { 'migrate.delete_clean_import': value } });
+  await set('true');
+  await browser.at('cell-slot-8').dragTo(browser.at('cell-mailslot-2'));
+  has(await browser.at('eject-clean').textContent(), 'it is deleted here', 'a clean import that goes');
+  has(await browser.at('eject-after').textContent(), 'What the job has exported is kept', 'what stays');
+  equal(await isDanger(browser), true, 'a move that may delete');
+  await browser.press('dialog-cancel');
+  await set('false');
+}
+
 /** A drag to a mailslot asks first, and says what will happen; then it does. */
 export async function eject(browser) {
   await browser.go('library');
@@ -273,8 +288,11 @@ export async function eject(browser) {
   has(await browser.at('eject-remote').textContent(), 'off-site', 'the remote in the question');
   has(await browser.at('eject-key').textContent(), 'site-key', 'the key in the question');
   has(await browser.at('eject-after').textContent(), 'kept in the vault', 'what becomes of the cartridge');
+  has(await browser.at('eject-clean').textContent(), 'kept in the vault', 'what becomes of a clean import');
+  equal(await isDanger(browser), false, 'a move that deletes nothing');
   await browser.press('dialog-cancel');
   equal(await place(browser, 'VTL008L8'), 'slot:8', 'a question that was answered with no');
+  await ejectDeletes(browser);
   // The same without a pointer that draws.
   await choose(browser, 'cell-slot-8');
   await browser.press('cell-mailslot-2');

@@ -243,10 +243,18 @@ export async function settings(browser) {
   await browser.press('hook-test');
   await browser.press('note-close');
   has(await browser.note(), 'It ended well. ready for TST000L8', 'what the program of the site says');
+  const inEffect = path.join(folder, 'in-effect.toml');
+  const before = fs.readFileSync(inEffect, 'utf8');
+  fs.writeFileSync(inEffect, before.replace('log.level = "info"', 'log.level = "warn"'));
   await browser.press('reload');
   await browser.at('checked').waitFor();
   await browser.send('confirm-reload');
-  has(await browser.note(), 'configuration read', 'a reload');
+  has(await browser.note(), 'configuration read; log.level changes at the next start', 'a reload');
+  const waiting = browser.at('config-row').filter({ hasText: 'log.level' });
+  await browser.until('what waits', async () =>
+    (await waiting.textContent()).includes('"info" "warn" from the next start on'),
+  );
+  fs.writeFileSync(inEffect, before);
   await browser.press('backup');
   await browser.send('backup-form', { file: path.join(folder, 'backup.db') });
   await browser.note();

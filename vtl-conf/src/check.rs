@@ -162,6 +162,7 @@ impl Checker<'_> {
             alerts: alerts?,
             settings: Vec::new(),
             secret_files: Vec::new(),
+            waiting: Vec::new(),
         })
     }
 

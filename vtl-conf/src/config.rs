@@ -14,6 +14,7 @@ use crate::{
     error::Origin,
     oidc::Oidc,
     remotes::Remotes,
+    running::Waiting,
     trigger::Trigger,
     watch::{Alerts, Metrics},
 };
@@ -57,6 +58,7 @@ pub struct Config {
     pub alerts: Alerts,
     pub(crate) settings: Vec<Setting>,
     pub(crate) secret_files: Vec<PathBuf>,
+    pub(crate) waiting: Vec<Waiting>,
 }
 
 /// `iscsi.*`

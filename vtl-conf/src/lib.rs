@@ -16,6 +16,7 @@ mod keys;
 mod mirror;
 mod oidc;
 mod remotes;
+mod running;
 mod sealing;
 mod secrets;
 #[cfg(test)]
@@ -35,9 +36,10 @@ pub use document::Assignment;
 pub use doors::TargetDoor;
 pub use error::{ConfError, ConfErrors, Origin};
 pub use example::example;
-pub use keys::{KEYS, Key};
+pub use keys::{CountsFrom, KEYS, Key};
 pub use oidc::{Oidc, RoleGroups};
 pub use remotes::Remotes;
+pub use running::Waiting;
 pub use trigger::{Schedule, Trigger, parse_triggers, split_triggers, triggers_text};
 pub use watch::{Alerts, Email, MailTls, Metrics, Syslog, Webhook};
 
@@ -96,14 +98,4 @@ pub fn load(
 ) -> Result<Config, ConfErrors> {
     let documents = document::Documents::read(file, command_line)?;
     check::check(documents, surroundings)
-}
-
-/// Checks a file by itself, as `vtl config check` does: [`load`] and [`Config::check_doors`] without an inventory.
-///
-/// # Errors
-/// As [`load`].
-pub fn check(file: &Path, surroundings: &Surroundings) -> Result<Config, ConfErrors> {
-    let config = load(Some(file), &[], surroundings)?;
-    config.check_doors(&[])?;
-    Ok(config)
 }

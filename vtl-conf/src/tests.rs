@@ -10,7 +10,7 @@ use std::{
 
 use crate::{
     Assignment, Collections, ConfErrors, Config, DefaultLibrary, Digest, DirectIo, ForeignBundles, KEYS,
-    LogLevel, Origin, StoreEncryption, Surroundings, TargetDoor, check, load,
+    LogLevel, Origin, StoreEncryption, Surroundings, TargetDoor, load,
 };
 use tempfile::TempDir;
 use vtl_types::ByteCount;
@@ -665,7 +665,6 @@ fn a_wide_iscsi_listener_is_refused_until_somebody_decided() {
         desk.file().display()
     );
     assert_eq!(config.check_doors(&[]).unwrap_err().to_string(), expected);
-    assert_eq!(check(&desk.file(), &desk.surroundings).unwrap_err().to_string(), expected);
 
     let anyone = format!("{wide}iscsi.allow_any_initiator = true\n");
     let list = format!("{wide}[iscsi.target.\"{TARGET}\"]\ninitiators = \"iqn.1993-08.org.debian:01:abc\"\n");

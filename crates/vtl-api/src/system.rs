@@ -48,8 +48,11 @@ pub struct Problem {
 pub struct ConfigValue {
     /// Dotted key.
     pub key: String,
-    /// Its value as TOML; secrets are masked.
+    /// The value in effect, as TOML; secrets are masked.
     pub value: String,
+    /// What it is from the next start on, when that is another one: as TOML, or `not set`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_start: Option<String>,
     /// `default`, `file` or `command line`.
     pub origin: String,
 }

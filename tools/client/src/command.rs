@@ -234,7 +234,7 @@ pub enum CartridgeVerb {
         /// Library; may be left out when there is only one.
         #[arg(long)]
         library: Option<String>,
-        /// Capacity, such as 640m or 12t; by generation when left out.
+        /// Capacity, such as 640m or 12t; as cartridge.size says when left out, and else by generation.
         #[arg(long)]
         size: Option<String>,
         /// Refuse unless the label is that of a WORM cartridge, such as VTL001LY.
@@ -760,7 +760,7 @@ pub enum InitiatorVerb {
 /// Verbs of `vtl config`.
 #[derive(Subcommand)]
 pub enum ConfigVerb {
-    /// Check a configuration file.
+    /// Check a configuration file as the server takes it at its next start: with its command line, and with the targets that there are.
     Check {
         /// The file; the daemon's own when left out.
         #[arg(long, value_name = "FILE")]
@@ -775,7 +775,7 @@ pub enum ConfigVerb {
     },
     /// Print the configuration.
     Show {
-        /// Every key with its value and where the value comes from.
+        /// Every key with its value, where the value comes from, and what waits for the next start: what is shown without this, too.
         #[arg(long)]
         effective: bool,
     },
@@ -795,7 +795,7 @@ pub enum SystemVerb {
         #[arg(long, value_name = "FILE")]
         output: Option<PathBuf>,
     },
-    /// Copy the inventory to a file while the daemon runs.
+    /// Copy the inventory to a file while the daemon runs. It is not all that a server needs again: docs/disaster.md.
     Backup {
         /// Where to.
         file: PathBuf,
@@ -812,10 +812,10 @@ pub enum SystemVerb {
         #[arg(long, alias = "dry-run")]
         plan: bool,
     },
-    /// Make the inventory again from the cartridges themselves.
+    /// Say what would be listed if the inventory were made again from the cartridges; changes nothing.
     Rebuild {
-        /// Only say what would be done.
-        #[arg(long)]
+        /// Only say it: there is no other way while the server runs.
+        #[arg(long, required = true)]
         plan: bool,
     },
 }
@@ -1221,7 +1221,9 @@ impl ConfigVerb {
                     View::Message,
                 ))
             }
-            Self::Show { .. } => Ok(get("/config/effective", View::Table(&["key", "value", "origin"]))),
+            Self::Show { .. } => {
+                Ok(get("/config/effective", View::Table(&["key", "value", "origin", "next_start"])))
+            }
             Self::ImportQuadstor { .. } => Err(Failure::Local("this asks no server".to_owned())),
         }
     }
@@ -1476,6 +1478,7 @@ mod tests {
                 "/iscsi/targets/lib0/initiators/iqn.1993-08.org.debian%3A01%3Aabc",
             ),
             ("vtl config show --effective", Method::Get, "/config/effective"),
+            ("vtl config show", Method::Get, "/config/effective"),
             ("vtl system rebuild --plan", Method::Post, "/system/rebuild"),
         ] {
             let request = request(line);
@@ -1524,6 +1527,12 @@ mod tests {
             let words = format!("vtl cartridge {wrong}");
             assert!(Cli::try_parse_from(words.split_whitespace()).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn an_inventory_is_only_said_to_be_made_again() {
+        assert!(Cli::try_parse_from(["vtl", "system", "rebuild"]).is_err());
+        assert_eq!(request("vtl system rebuild --plan").body, Some(json!({ "plan": true })));
     }
 
     #[test]

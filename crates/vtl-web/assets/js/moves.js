@@ -63,7 +63,7 @@ async function askEject(label, library, to, go) {
     ejectText(label, to, of, plan),
     exports(of) ? t('eject.go') : t('move.go'),
     {
-      danger: of['migrate.delete_after_export'] === 'true',
+      danger: exports(of) && (isOn(of, 'delete_after_export') || isOn(of, 'delete_clean_import')),
       test: 'eject',
       act: () => go(false),
     },
@@ -75,28 +75,39 @@ const exports = (of) =>
   of['migrate.remote'] !== 'none' &&
   (of['migrate.triggers'] ?? 'mailslot').split(',').includes('mailslot');
 
+const isOn = (of, name) => of[`migrate.${name}`] === 'true';
+
 function ejectText(label, to, of, plan) {
   if (!exports(of)) return h('p', { test: 'eject-stays' }, t('eject.stays', { label, n: to.number }));
   const key = of['migrate.key'];
   const encrypted = key && key !== 'none';
-  const gone = of['migrate.delete_after_export'] === 'true';
+  const remote = of['migrate.remote'];
+  const gone = isOn(of, 'delete_after_export');
+  const cleanGone = isOn(of, 'delete_clean_import');
   return [
     h('p', {}, t('eject.about')),
     h(
       'ol',
       { class: 'steps' },
       h('li', {}, t('eject.vault', { label, n: to.number })),
-      h('li', { test: 'eject-remote' }, t('eject.job', { remote: of['migrate.remote'] })),
-      h('li', { test: 'eject-key' }, encrypted ? t('eject.key', { key }) : t('eject.no_key')),
-      h('li', {}, t(`eject.verify_${(of['migrate.verify'] ?? 'remote-hash').replace('-', '_')}`)),
       h(
         'li',
-        { test: 'eject-after', class: gone ? 'warn' : null },
-        gone ? t('eject.delete') : t('eject.keep'),
+        { test: 'eject-clean', class: cleanGone ? 'warn' : null },
+        cleanGone ? t('eject.clean_delete', { remote }) : t('eject.clean_keep'),
       ),
+      h('li', { test: 'eject-remote' }, t('eject.job', { remote })),
+      h('li', { test: 'eject-key' }, encrypted ? t('eject.key', { key }) : t('eject.no_key')),
+      h('li', {}, t(`eject.verify_${(of['migrate.verify'] ?? 'remote-hash').replace('-', '_')}`)),
+      h('li', { test: 'eject-after', class: gone ? 'warn' : null }, kept(gone, cleanGone)),
     ),
     plan,
   ];
+}
+
+/** What becomes of a cartridge that a job exports. */
+function kept(gone, cleanGone) {
+  if (gone) return t('eject.delete');
+  return cleanGone ? t('eject.keep_exported') : t('eject.keep');
 }
 
 /** Chooses a target by name: the way without a pointer. `elements`: those of the library. */

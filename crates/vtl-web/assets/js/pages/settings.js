@@ -23,7 +23,8 @@ function view({ config, status, hooks }, page) {
   const words = search.toLowerCase();
   const shown = config.filter(
     (one) =>
-      (!changed || one.origin !== 'default') && `${one.key} ${one.value}`.toLowerCase().includes(words),
+      (!changed || one.origin !== 'default' || one.next_start !== undefined) &&
+      `${one.key} ${one.value}`.toLowerCase().includes(words),
   );
   return [
     pageHead(
@@ -89,7 +90,7 @@ function view({ config, status, hooks }, page) {
         t('settings.title'),
         [
           { name: t('settings.key'), show: (one) => h('code', {}, one.key) },
-          { name: t('settings.value'), show: (one) => h('code', {}, one.value) },
+          { name: t('settings.value'), show: valueText },
           {
             name: t('settings.origin'),
             show: (one) =>
@@ -104,6 +105,13 @@ function view({ config, status, hooks }, page) {
       ),
     ),
   ];
+}
+
+/** The value in effect, and the one that waits for a start. */
+function valueText({ value, next_start: next }) {
+  const code = h('code', {}, value);
+  if (next === undefined) return code;
+  return [code, ' ', h('span', { class: 'muted' }, t('settings.next_start', { value: next }))];
 }
 
 /** The one form of the page, made once so that what is typed stays. */
