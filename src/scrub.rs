@@ -24,6 +24,8 @@ const LOOK: Duration = Duration::from_secs(5);
 const REPLAN: Duration = Duration::from_secs(1);
 /// The longest pause between two steps: a change is heeded after it.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// Longer nobody waits until a pass stands or ends: its job is cancelled within 5 s, and the request is heeded later, too.
+const STOP_WAIT: Duration = Duration::from_secs(2);
 /// Shorter pauses are saved up.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
 /// Bytes a second while no drive works: 100 GB in three and a half hours.
@@ -163,9 +165,12 @@ impl Scrub {
         }
         let number = state.put(ask);
         self.changed.notify_all();
-        let waited = self
-            .changed
-            .wait_timeout_while(state, LONGEST_PAUSE, |state| state.heeded < number && !state.stopped);
+        let longest = match ask {
+            Ask::Begin(_) | Ask::GoOn(..) => LONGEST_PAUSE,
+            Ask::Hold(_) | Ask::End(_) => STOP_WAIT,
+        };
+        let waited =
+            self.changed.wait_timeout_while(state, longest, |state| state.heeded < number && !state.stopped);
         let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         // A pass that nobody waits for any more is not to begin. The other requests name theirs, and are right later, too.
         state.asks.retain(|(at, ask)| *at != number || !matches!(ask, Ask::Begin(_)));
@@ -595,6 +600,22 @@ mod tests {
         let mut pacer = Pacer::default();
         assert_eq!(pacer.pause(Duration::ZERO, 1 << 40, None), Duration::ZERO);
         assert_eq!(pacer.pause(Duration::ZERO, 1 << 40, Some(1)), LONGEST_PAUSE);
+    }
+
+    #[test]
+    fn a_thread_that_is_at_something_long_holds_up_no_cancel_and_heeds_it_later() {
+        let scrub = Scrub::default();
+        let (ends, told) = std::sync::mpsc::channel::<()>();
+        scrub.state().thread = Some(std::thread::spawn(move || {
+            let _ = told.recv();
+        }));
+        let began = std::time::Instant::now();
+        assert!(!scrub.hold(7) && !scrub.end(7));
+        assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+        let asked: Vec<Ask> = scrub.state().asks.iter().map(|(_, ask)| *ask).collect();
+        assert_eq!(asked, [Ask::Hold(7), Ask::End(7)]);
+        drop(ends);
+        scrub.join();
     }
 
     #[test]

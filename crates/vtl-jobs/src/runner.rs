@@ -512,7 +512,7 @@ fn judge(job: &mut Job, end: &End, rules: &RetryRules, now_s: u64, random: u64) 
         End::Stopped => (Event::Stopped, "at a safe point".to_owned()),
         End::Undone(left) => {
             job.trouble = left.as_ref().map(trouble).or(job.trouble.take());
-            (Event::Undone, left.as_ref().map_or_else(String::new, |failure| failure.message.clone()))
+            (Event::Undone, left.clone().map_or_else(String::new, Failure::advised))
         }
         End::Failed(failure) => {
             job.trouble = Some(trouble(failure));

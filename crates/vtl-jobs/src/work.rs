@@ -43,10 +43,10 @@ pub trait Work: Send + Sync {
         Ok(())
     }
 
-    /// Takes back what is half done of a job that was cancelled. May be called again after a crash.
+    /// Takes back what is half done of a job that was cancelled, within a few seconds: what takes longer is left behind. May be called again after a crash.
     ///
     /// # Errors
-    /// What is left behind; the job is cancelled all the same, and says so.
+    /// What is left behind, and in its remedy what removes it; the job is cancelled all the same, and says so.
     fn undo(&self, ticket: &Ticket) -> Result<(), Failure>;
 }
 

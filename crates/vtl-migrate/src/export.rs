@@ -34,10 +34,10 @@ use vtl_types::{CartridgeId, Label};
 
 use crate::catalogue::{self, Origin, Row, StoredObject};
 use crate::fail;
-use crate::folder::{FolderName, claim, free_name, size_of, sizes_in, sweep, unclaim};
+use crate::folder::{FolderName, claim, delete_all, free_name, size_of, sizes_in, sweep, unclaim};
 use crate::job::{
-    self, End, InUse, Meter, Plain, change, hex, id_of, image_bytes_of, known, outcome, read as look,
-    remove_folder, staging_of, unhex,
+    self, End, InUse, Meter, Plain, Undoing, change, hex, id_of, image_bytes_of, known, outcome,
+    read as look, remove_folder, staging_of, unhex,
 };
 use crate::lazy;
 use crate::request::{EXPORT, ExportRequest, ExportResult, codec, codec_word, read, told};
@@ -270,7 +270,7 @@ impl Work for Export {
         let discarded = discard(&*self.world, ticket);
         let Some(course) = Course::load(ticket)? else { return discarded };
         let prune = prune(&course);
-        let gone = let_go(&*self.world, ticket, course).map_err(|failure| {
+        let gone = let_go(&*self.world, ticket, course, &Plain::new(ticket, 0)).map_err(|failure| {
             let message = format!("{}; they go with the folder: {prune}", failure.message);
             Failure { message, ..failure }
         });
@@ -279,8 +279,9 @@ impl Work for Export {
 
     fn undo(&self, ticket: &Ticket) -> Result<(), Failure> {
         let Some(course) = Course::load(ticket)? else { return Ok(()) };
+        let pace = Undoing::begin(ticket);
         let discarded = discard(&*self.world, ticket);
-        self.take_back_if_begun(ticket, &course).and(discarded)
+        self.take_back_if_begun(ticket, &course, &pace).and(discarded)
     }
 }
 
@@ -297,17 +298,16 @@ fn discard(world: &dyn World, ticket: &Ticket) -> Result<(), Failure> {
 }
 /// Removes what was half sent, and the claim on a folder to which nothing was ever begun, as far as that is possible now: nothing goes on with them by
 /// itself. What stays is in the checkpoint.
-fn let_go(world: &dyn World, ticket: &Ticket, mut course: Course) -> Result<(), Failure> {
+fn let_go(world: &dyn World, ticket: &Ticket, mut course: Course, pace: &dyn Pace) -> Result<(), Failure> {
     let is_claim_alone = course.claiming && !course.sent && course.confirmed(world)?.0.is_empty();
     if course.began.is_empty() && !is_claim_alone {
         return Ok(());
     }
-    let pace = Plain::new(ticket, 0);
     let claim = is_claim_alone.then_some(course.bundle.as_str());
     let abandoned = course
         .end(world)
         .map_err(Trouble::from)
-        .and_then(|end| abandon_all(&end, &pace, &course.half_sent(), claim));
+        .and_then(|end| abandon_all(&end, pace, &course.half_sent(), claim));
     match abandoned {
         Ok(()) => {
             course.began.clear();
@@ -318,7 +318,7 @@ fn let_go(world: &dyn World, ticket: &Ticket, mut course: Course) -> Result<(), 
         Err(trouble) => {
             let why = match trouble {
                 Trouble::Failed(failure) => failure.message,
-                Trouble::Stopped => "the server stops".to_owned(),
+                Trouble::Stopped => "it was broken off".to_owned(),
             };
             let what = match course.began.len() {
                 0 => "the claim on".to_owned(),
@@ -357,16 +357,15 @@ fn remove_all(world: &dyn World, end: &End, course: &Course, pace: &dyn Pace) ->
     let confirmed = course.confirmed(world)?.0.into_iter().map(|stored| stored.object.name);
     let staged = course.staged.iter().map(|object| object.name.clone());
     let known: BTreeSet<String> = confirmed.chain(staged).chain(course.began.keys().cloned()).collect();
+    let names: Result<Vec<_>, _> = known.iter().map(|name| end.folder.object(name)).collect();
+    let names = names.map_err(|why| fail::permanent("invalid", why.to_string(), ""))?;
     let (removed, _) = remove_folder(world, end, pace, &course.half_sent())?;
-    if removed < known.len() as u64 {
-        for name in &known {
-            let name =
-                end.folder.object(name).map_err(|why| fail::permanent("invalid", why.to_string(), ""))?;
-            on_remote(&end.runtime, pace, end.remote.delete(&name))?;
+    on_remote(&end.runtime, pace, async {
+        if removed < names.len() as u64 {
+            delete_all(&*end.remote, names.iter()).await?;
         }
-    }
-    release(end, course, pace);
-    Ok(())
+        unclaim(&*end.remote, &end.name, &end.folder, &course.bundle).await
+    })
 }
 
 /// Takes the claim on a folder back. One that stays is in nobody's way: where it would count, a manifest or objects count, too.
@@ -377,16 +376,24 @@ fn release(end: &End, course: &Course, pace: &dyn Pace) {
     }
 }
 
-fn left_behind(course: &Course) -> String {
-    format!(
-        "what was sent to folder {} of remote {} is still there, without a manifest",
-        course.folder, course.remote
-    )
+/// Not all of what was sent could be removed: the folder is one of an incomplete export.
+fn still_there(course: &Course, failure: Failure) -> Failure {
+    let message = format!(
+        "something of what was sent to folder {} of remote {} is still there, without a manifest: {}",
+        course.folder, course.remote, failure.message
+    );
+    Failure { message, remedy: Some(prune(course)), ..failure }
 }
 
-fn still_there(course: &Course, failure: Failure) -> Failure {
-    let message = format!("{}: {}", left_behind(course), failure.message);
-    Failure { message, remedy: Some(prune(course)), ..failure }
+/// Nothing was removed, because there may be a manifest.
+fn not_looked_at(course: &Course, failure: Failure) -> Failure {
+    let message = format!(
+        "what was sent to folder {} of remote {} is still there, and whether it is complete is not known: {}",
+        course.folder, course.remote, failure.message
+    );
+    let remedy =
+        format!("see vtl export ls --remote {}; what is incomplete removes {}", course.remote, prune(course));
+    Failure { message, remedy: Some(remedy), ..failure }
 }
 
 fn prune(course: &Course) -> String {
@@ -616,7 +623,7 @@ impl Export {
                 Ok(given_up.is_none().then(|| Begun::Complete(Box::new(course), row)))
             }
             (Standing::Taken(why), _) => {
-                self.leave(ticket, &end, course, &format!("{why}; another one is begun"))?;
+                self.leave(ticket, &end, course, &format!("{why}; another one is begun"), &pace)?;
                 Ok(None)
             }
             (Standing::Open, Some(why)) if has_begun => {
@@ -625,14 +632,14 @@ impl Export {
                 Ok(None)
             }
             (Standing::Open, Some(why)) => {
-                self.leave(ticket, &end, course, &why)?;
+                self.leave(ticket, &end, course, &why, &pace)?;
                 Ok(None)
             }
             (Standing::Open, None) if self.holds(ticket, &end, &mut course)? => {
                 Ok(Some(Begun::Course(Box::new(course))))
             }
             (Standing::Open, None) => {
-                self.leave(ticket, &end, course, "somebody else writes to it; another one is begun")?;
+                self.leave(ticket, &end, course, "somebody else writes to it; another one is begun", &pace)?;
                 Ok(None)
             }
         }
@@ -655,50 +662,71 @@ impl Export {
         Ok(true)
     }
 
-    /// What a cancelled export has sent goes, unless it is complete.
-    fn take_back_if_begun(&self, ticket: &Ticket, course: &Course) -> Result<(), Failure> {
+    /// What a cancelled export has sent goes, unless it is complete, as far as there is time for it.
+    fn take_back_if_begun(
+        &self,
+        ticket: &Ticket,
+        course: &Course,
+        pace: &Undoing<'_>,
+    ) -> Result<(), Failure> {
         let world = &*self.world;
         if recorded(world, course)?.is_some() {
             // It was complete; what was cancelled is what would have come after.
             return Ok(());
         }
-        let end = match course.end(world) {
-            Ok(end) => end,
-            Err(failure) => {
+        let looked = course.end(world).map_err(Trouble::from).and_then(|end| {
+            let standing = self.standing(&end, course, pace)?;
+            Ok((end, standing))
+        });
+        match looked {
+            Ok((end, standing)) => {
+                self.take_back(ticket, &end, course, standing, pace).map_err(|trouble| pace.failure(trouble))
+            }
+            Err(trouble) => {
                 // What is there cannot be reached; nothing goes on with it.
                 change(world, |tx| Ok(sent::forget(tx, &course.remote, &course.folder)?))?;
-                return Err(still_there(course, failure));
+                Err(not_looked_at(course, pace.failure(trouble)))
             }
-        };
-        match self.take_back(ticket, &end, course) {
-            Ok(()) => Ok(()),
-            Err(Trouble::Stopped) => Err(fail::temporary("conflict", left_behind(course), &prune(course))),
-            Err(Trouble::Failed(failure)) => Err(still_there(course, failure)),
         }
     }
 
     /// Takes back what a cancelled export has sent, but for what is complete or not its own.
-    fn take_back(&self, ticket: &Ticket, end: &End, course: &Course) -> Result<(), Trouble> {
-        let pace = Plain::new(ticket, 0);
-        match self.standing(end, course, &pace)? {
+    fn take_back(
+        &self,
+        ticket: &Ticket,
+        end: &End,
+        course: &Course,
+        standing: Standing,
+        pace: &Undoing<'_>,
+    ) -> Result<(), Trouble> {
+        let world = &*self.world;
+        match standing {
             // Only not entered yet: what was cancelled is what would have come after.
-            Standing::Complete(row) => self.settle(end, course, &row, &pace),
-            Standing::Taken(why) => self.leave(ticket, end, course.clone(), &why),
-            Standing::Open if course.has_begun(&*self.world)? => remove_all(&*self.world, end, course, &pace),
-            Standing::Open => self.leave(ticket, end, course.clone(), "nothing was sent to it"),
+            Standing::Complete(row) => self.settle(end, course, &row, pace),
+            Standing::Taken(why) => self.leave(ticket, end, course.clone(), &why, pace),
+            Standing::Open if course.has_begun(world)? => remove_all(world, end, course, pace)
+                .map_err(|trouble| still_there(course, pace.failure(trouble)).into()),
+            Standing::Open => self.leave(ticket, end, course.clone(), "nothing was sent to it", pace),
         }
     }
 
     /// Leaves a folder as it is, but for what this export has half sent and its claim.
-    fn leave(&self, ticket: &Ticket, end: &End, course: Course, why: &str) -> Result<(), Trouble> {
+    fn leave(
+        &self,
+        ticket: &Ticket,
+        end: &End,
+        course: Course,
+        why: &str,
+        pace: &dyn Pace,
+    ) -> Result<(), Trouble> {
         let world = &*self.world;
         ticket.note(&format!("folder {} of remote {} is left as it is: {why}", course.folder, course.remote));
         change(world, |tx| Ok(sent::forget(tx, &course.remote, &course.folder)?))?;
-        release(end, &course, &Plain::new(ticket, 0));
+        release(end, &course, pace);
         // Nothing in it counts as this export's any more.
         let course = Course { sent: false, staged: Vec::new(), ..course };
         course.save(ticket)?;
-        if let Err(left) = let_go(world, ticket, course) {
+        if let Err(left) = let_go(world, ticket, course, pace) {
             ticket.note(&left.message);
         }
         Ok(())
@@ -1051,6 +1079,9 @@ fn missing(end: &End, objects: &[StoredObject], pace: &dyn Pace) -> Result<Optio
     for Stored { name, bytes, .. } in objects.iter().map(|one| &one.object) {
         if there.get(name) == Some(bytes) {
             continue;
+        }
+        if !pace.goes_on() {
+            return Err(Trouble::Stopped);
         }
         let object = end.folder.object(name);
         let object = object.map_err(|why| fail::permanent("invalid", why.to_string(), ""))?;

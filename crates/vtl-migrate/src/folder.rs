@@ -5,9 +5,12 @@ use std::fmt;
 use std::str::FromStr;
 
 use bytes::Bytes;
+use futures_util::stream::{self, TryStreamExt as _};
 use vtl_bundle::{MAX_MANIFEST_BYTES, Stamp, counting, manifest_name, new_manifest_name};
 use vtl_jobs::Failure;
-use vtl_remote::{Checkpoint, Class, Doing, Entry, Error, Folder, Limiter, Remote, Span, collect};
+use vtl_remote::{
+    Checkpoint, Class, Doing, Entry, Error, Folder, Limiter, ObjectName, Remote, Span, collect,
+};
 use vtl_types::Label;
 
 use crate::fail::permanent;
@@ -16,6 +19,8 @@ use crate::fail::permanent;
 const PAGE: usize = 1000;
 /// More objects than this nobody wants to see in one answer.
 const MOST_LISTED: u64 = 2_000_000;
+/// So many objects are deleted at once.
+const DELETED_AT_ONCE: usize = 4;
 /// So many seconds on it is given up to find a free name.
 const MOST_SECONDS: u64 = 600;
 
@@ -97,7 +102,7 @@ fn is_claim(label: Label, object: &str) -> bool {
     object.strip_prefix(label.as_str()).is_some_and(|rest| rest.starts_with(CLAIM))
 }
 
-fn object(folder: &Folder, name: &str, doing: Doing) -> Result<vtl_remote::ObjectName, Error> {
+fn object(folder: &Folder, name: &str, doing: Doing) -> Result<ObjectName, Error> {
     folder.object(name).map_err(|why| Error::new(Class::Refused, doing, why.to_string()))
 }
 
@@ -127,11 +132,7 @@ impl Manifests {
     }
 }
 
-async fn fetch(
-    remote: &dyn Remote,
-    name: &vtl_remote::ObjectName,
-    limiter: &Limiter,
-) -> Result<Option<Bytes>, Error> {
+async fn fetch(remote: &dyn Remote, name: &ObjectName, limiter: &Limiter) -> Result<Option<Bytes>, Error> {
     match remote.get(name, Span::whole()).await {
         Ok(stream) => collect(limiter.paced(stream), MAX_MANIFEST_BYTES).await.map(Some),
         Err(error) if error.class() == Class::NotThere => Ok(None),
@@ -177,10 +178,7 @@ pub(crate) async fn has_manifest(
 }
 
 /// The length of an object, asked for by its name and not by a listing, which may lag; none when it is not there.
-pub(crate) async fn size_of(
-    remote: &dyn Remote,
-    name: &vtl_remote::ObjectName,
-) -> Result<Option<u64>, Error> {
+pub(crate) async fn size_of(remote: &dyn Remote, name: &ObjectName) -> Result<Option<u64>, Error> {
     match remote.head(name).await {
         Ok(head) => Ok(Some(head.size)),
         Err(error) if error.class() == Class::NotThere => Ok(None),
@@ -366,8 +364,18 @@ pub(crate) async fn sweep(remote: &dyn Remote, folder: &Folder) -> Result<(), Er
     }
 }
 
+/// Deletes objects, several at once and in no order; those that are not there are no error.
+pub(crate) async fn delete_all<'a>(
+    remote: &dyn Remote,
+    names: impl Iterator<Item = &'a ObjectName>,
+) -> Result<(), Error> {
+    let names = stream::iter(names.map(Ok::<&'a ObjectName, Error>));
+    names.try_for_each_concurrent(DELETED_AT_ONCE, |name| remote.delete(name)).await
+}
+
 /// Removes a folder: the manifest first, so that what is left says that it is incomplete; then what was half sent, then the objects, then claims: while
-/// one is there nobody chooses the folder, and after them nothing is removed any more. How many objects, and their bytes.
+/// one is there nobody chooses the folder, and after them nothing is removed any more. Cut off at any moment it leaves a folder that says that it is
+/// incomplete, and another one removes the rest. How many objects, and their bytes.
 pub(crate) async fn remove(
     remote: &dyn Remote,
     name: &FolderName,
@@ -381,18 +389,16 @@ pub(crate) async fn remove(
         remote.abandon(&Checkpoint::new(checkpoint)).await?;
     }
     sweep(remote, folder).await?;
-    let (mut objects, mut bytes) = (0, 0);
+    let (mut objects, mut bytes) = (0_u64, 0_u64);
     loop {
         let page = remote.list(folder, None, PAGE).await?;
         let is_claim = |entry: &Entry| {
             entry.name.as_str().rsplit_once('/').is_some_and(|(_, object)| is_claim(name.label, object))
         };
         let (claims, entries): (Vec<Entry>, Vec<Entry>) = page.entries.into_iter().partition(is_claim);
-        for entry in &entries {
-            remote.delete(&entry.name).await?;
-            objects += 1;
-            bytes += entry.size;
-        }
+        delete_all(remote, entries.iter().map(|entry| &entry.name)).await?;
+        objects += entries.len() as u64;
+        bytes += entries.iter().map(|entry| entry.size).sum::<u64>();
         if entries.is_empty() || objects > MOST_LISTED {
             for claim in &claims {
                 remote.delete(&claim.name).await?;

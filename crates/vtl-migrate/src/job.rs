@@ -2,13 +2,13 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest as _, Sha256};
 use tokio::runtime::Handle;
-use vtl_bundle::{Manifest, Signed, Stored, Version};
+use vtl_bundle::{Manifest, ManifestError, Signed, Stored, Version, manifest_name};
 use vtl_jobs::{Failure, Job, JobError, JobId, Outcome, Ticket};
 use vtl_library::LibraryError;
 use vtl_meta::Tx;
@@ -96,7 +96,8 @@ impl End {
                 "see vtl export ls --remote REMOTE",
             )
         })?;
-        let (manifest, signed) = Manifest::decode(&bytes, None).map_err(|error| fail::manifest(&error))?;
+        let (manifest, signed) =
+            Manifest::decode(&bytes, None).map_err(|error| self.unusable_manifest(&error))?;
         if manifest.folder() != self.name.to_string() {
             let text = format!("the manifest in folder {} is that of {}", self.name, manifest.folder());
             return Err(fail::permanent("conflict", text, "give the folder its right name again").into());
@@ -117,6 +118,14 @@ impl End {
             .into());
         }
         Ok(Opened { manifest, bytes, signed, sha256, known: !known.is_empty() })
+    }
+
+    /// What is wrong with the manifest, and where it lies.
+    fn unusable_manifest(&self, error: &ManifestError) -> Failure {
+        let failure = fail::manifest(error);
+        let (remote, manifest) = (self.remote.name(), manifest_name(self.name.label));
+        let message = format!("remote {remote}: folder {}: {manifest}: {}", self.name, failure.message);
+        Failure { message, ..failure }
     }
 
     /// Proves at this moment that what a row says is there, by hashes kept here. A remote for rehearsals proves nothing.
@@ -363,6 +372,66 @@ impl Pace for Plain<'_> {
     fn moved(&self, object: &Stored, bytes: u64) {
         self.meter.moved(object, bytes);
     }
+
+    fn note(&self, text: &str) {
+        self.ticket.note(text);
+    }
+}
+
+/// What is half done is taken back for so long at most. With the time that its engine needs to come to a safe point, a job is cancelled within 5 s.
+const UNDO: Duration = Duration::from_secs(3);
+
+/// The pace of what is taken back after a cancel: it waits for no turn among the transfers, and its time is short.
+pub(crate) struct Undoing<'a> {
+    ticket: &'a Ticket,
+    until: Instant,
+}
+
+impl<'a> Undoing<'a> {
+    /// From now on.
+    pub(crate) fn begin(ticket: &'a Ticket) -> Self {
+        Self { ticket, until: Instant::now() + UNDO }
+    }
+
+    /// Why not all of it was done.
+    pub(crate) fn failure(&self, trouble: Trouble) -> Failure {
+        match trouble {
+            Trouble::Failed(failure) => failure,
+            Trouble::Stopped if of_ticket::goes_on(self.ticket) => {
+                fail::temporary("conflict", format!("it takes more than {} s", UNDO.as_secs()), "")
+            }
+            Trouble::Stopped => fail::temporary("conflict", "the server stops", ""),
+        }
+    }
+}
+
+impl Pace for Undoing<'_> {
+    fn goes_on(&self) -> bool {
+        of_ticket::goes_on(self.ticket) && Instant::now() < self.until
+    }
+
+    fn wait(&self, time: Duration) -> bool {
+        let left = self.until.saturating_duration_since(Instant::now());
+        of_ticket::wait(self.ticket, time.min(left)) && self.goes_on()
+    }
+
+    fn permit(&self) -> Option<Permission> {
+        self.goes_on().then(|| Box::new(()) as Permission)
+    }
+
+    fn confirmed(&self, _object: &Confirmed) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn began(&self, _object: &str, _checkpoint: &str) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn sealing(&self, _sha256: &str) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn moved(&self, _object: &Stored, _bytes: u64) {}
 
     fn note(&self, text: &str) {
         self.ticket.note(text);

@@ -23,7 +23,9 @@ use crate::catalogue;
 use crate::export::{NOBODY, recipients};
 use crate::fail;
 use crate::folder::{FolderName, Manifests};
-use crate::job::{self, End, InUse, Opened, Plain, change, jobs, known, outcome, read as look_at, sha256};
+use crate::job::{
+    self, End, InUse, Opened, Plain, Undoing, change, jobs, known, outcome, read as look_at, sha256,
+};
 use crate::lazy;
 use crate::maker::{Maker, signer};
 use crate::planning;
@@ -96,16 +98,17 @@ impl Work for Rewrap {
     fn undo(&self, ticket: &Ticket) -> Result<(), Failure> {
         let Some(course) = Course::load(ticket)? else { return Ok(()) };
         let end = End::open(&*self.world, &course.remote, FolderName::asked(&course.folder)?)?;
-        let undone = self.back(&end, &Plain::new(ticket, 0), &course);
-        undone.map_err(|trouble| match trouble {
-            Trouble::Failed(failure) => failure,
-            Trouble::Stopped => fail::temporary(
-                "conflict",
-                format!("the manifest of folder {} may be half replaced; it can be read", course.folder),
-                "ask for the rewrap once more",
-            ),
-        })
+        let pace = Undoing::begin(ticket);
+        self.back(&end, &pace, &course).map_err(|trouble| half_replaced(&course, pace.failure(trouble)))
     }
+}
+
+fn half_replaced(course: &Course, failure: Failure) -> Failure {
+    let message = format!(
+        "the manifest of folder {} may be half replaced; it can be read: {}",
+        course.folder, failure.message
+    );
+    Failure { message, remedy: Some("ask for the rewrap once more".to_owned()), ..failure }
 }
 
 impl Rewrap {
@@ -214,7 +217,7 @@ impl Rewrap {
         change(&*self.world, |tx| Ok(catalogue::set_manifest(tx, remote, &folder, hashes)?))
     }
 
-    fn back(&self, end: &End, pace: &Plain<'_>, course: &Course) -> Result<(), Trouble> {
+    fn back(&self, end: &End, pace: &dyn Pace, course: &Course) -> Result<(), Trouble> {
         let there = look(end, pace)?;
         let counts = there.clone().counting().unwrap_or_default();
         if course.wrote(&sha256(&counts)) {
@@ -317,14 +320,14 @@ fn rewrapped(world: &dyn World, request: &RewrapRequest, manifest: &Manifest) ->
     Ok(next)
 }
 
-fn look(end: &End, pace: &Plain<'_>) -> Result<Manifests, Trouble> {
+fn look(end: &End, pace: &dyn Pace) -> Result<Manifests, Trouble> {
     let _permit = pace.permit().ok_or(Trouble::Stopped)?;
     let fetched = Manifests::fetch(&*end.remote, &end.name, &end.folder, &end.settings.limiter);
     on_remote(&end.runtime, pace, fetched)
 }
 
 /// These bytes under the manifest's name, and nothing beside it. They count already, so a crash at any moment leaves a manifest.
-fn replace(end: &End, pace: &Plain<'_>, bytes: &Bytes) -> Result<(), Trouble> {
+fn replace(end: &End, pace: &dyn Pace, bytes: &Bytes) -> Result<(), Trouble> {
     let there = look(end, pace)?;
     let name = manifest_name(end.name.label);
     if there.named.as_ref() != Some(bytes) {
@@ -338,28 +341,34 @@ fn replace(end: &End, pace: &Plain<'_>, bytes: &Bytes) -> Result<(), Trouble> {
 }
 
 /// Creates a manifest and reads it back.
-fn put(end: &End, pace: &Plain<'_>, name: &str, bytes: &Bytes) -> Result<(), Trouble> {
+fn put(end: &End, pace: &dyn Pace, name: &str, bytes: &Bytes) -> Result<(), Trouble> {
     let name = named(end, name)?;
     let _permit = pace.permit().ok_or(Trouble::Stopped)?;
-    on_remote(&end.runtime, pace, async {
+    let is_right = on_remote(&end.runtime, pace, async {
         create_or_same(&*end.remote, &name, bytes.clone()).await?;
         let stream = end.remote.get(&name, Span::whole()).await?;
         match collect(stream, bytes.len()).await {
-            Ok(there) if there == *bytes => Ok(()),
             Err(error) if error.is_retryable() => Err(error),
-            _ => {
-                end.remote.delete(&name).await?;
-                let text = "what was read back is not what was written";
-                Err(Error::new(Class::Damaged, Doing::Get, text).on(end.remote.name()).of(name.as_str()))
-            }
+            there => Ok(there.is_ok_and(|there| there == *bytes)),
         }
-    })
+    })?;
+    if is_right {
+        return Ok(());
+    }
+    delete_to_its_end(end, &name)?;
+    let text = "what was read back is not what was written";
+    Err(Error::new(Class::Damaged, Doing::Get, text).on(end.remote.name()).of(name.as_str()).into())
 }
 
-fn delete(end: &End, pace: &Plain<'_>, name: &str) -> Result<(), Trouble> {
+fn delete(end: &End, pace: &dyn Pace, name: &str) -> Result<(), Trouble> {
     let name = named(end, name)?;
     let _permit = pace.permit().ok_or(Trouble::Stopped)?;
-    on_remote(&end.runtime, pace, end.remote.delete(&name))
+    delete_to_its_end(end, &name)
+}
+
+/// No stop breaks it off: it could still take place later, and take the manifest that has this name by then.
+fn delete_to_its_end(end: &End, name: &ObjectName) -> Result<(), Trouble> {
+    Ok(end.runtime.block_on(end.remote.delete(name))?)
 }
 
 fn named(end: &End, name: &str) -> Result<ObjectName, Failure> {

@@ -11,9 +11,11 @@ mod common;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use common::{Bench, KEY, Watched, done, ended, failed, files, noise, submit};
-use serde_json::json;
+use serde_json::{Value, json};
+use vtl_jobs::{JobId, Manager, NewJob};
 use vtl_migrate::{EXPORT, IMPORT, VERIFY};
 
 const LABEL: &str = "VTL001L8";
@@ -22,23 +24,40 @@ const MARKER: &[u8] = b"a marker that nobody may find";
 /// Two objects without a key or compression: three frames of 524,288 bytes fill the first, as a fourth does not fit into 2 MiB; the second has that
 /// one and one of 100.
 fn exported(place: &Path) -> Arc<Bench> {
-    let bench = Bench::with_folder(place);
     let mut tape: Vec<Option<Vec<u8>>> = (0..4).map(|at| Some(noise(at, 524_288))).collect();
     tape.extend([None, Some(noise(9, 100)), None]);
-    bench.cartridge(LABEL, &tape);
-    let manager = bench.start();
-    let request = json!({ "compress": "none", "chunk_bytes": 2 << 20 }).to_string();
-    let result = done(&manager, submit(&manager, EXPORT, Some(LABEL), &request));
-    assert_eq!(result["objects"], 2, "{result}");
+    let (bench, objects) = exported_as(place, &tape, &json!({ "compress": "none", "chunk_bytes": 2 << 20 }));
+    assert_eq!(objects, 2);
     bench
+}
+
+/// This tape, as the request says; and its objects.
+fn exported_as(place: &Path, tape: &[Option<Vec<u8>>], request: &Value) -> (Arc<Bench>, Value) {
+    let bench = Bench::with_folder(place);
+    bench.cartridge(LABEL, tape);
+    let manager = bench.start();
+    let result = done(&manager, submit(&manager, EXPORT, Some(LABEL), &request.to_string()));
+    (bench, result["objects"].clone())
+}
+
+/// A job of its own however many there are: nobody reads the list for its key.
+fn ask(manager: &Manager, kind: &str, request: &str) -> JobId {
+    static ASKED: AtomicU64 = AtomicU64::new(0);
+    let new = NewJob {
+        key: ASKED.fetch_add(1, Ordering::SeqCst).to_string(),
+        kind: kind.into(),
+        request: request.into(),
+        ..NewJob::default()
+    };
+    manager.submit(&new).unwrap().id
 }
 
 /// What verify says of the folder, and what an import on another server does, which leaves nothing.
 struct Lookers {
     folder: String,
-    here: vtl_jobs::Manager,
+    here: Manager,
     there: Arc<Bench>,
-    other: vtl_jobs::Manager,
+    other: Manager,
 }
 
 impl Lookers {
@@ -50,8 +69,8 @@ impl Lookers {
 
     fn say(&self, what: &str) -> [String; 2] {
         let request = json!({ "remote": "r", "folder": self.folder }).to_string();
-        let verified = failed(&self.here, submit(&self.here, VERIFY, None, &request));
-        let imported = failed(&self.other, submit(&self.other, IMPORT, None, &request));
+        let verified = failed(&self.here, ask(&self.here, VERIFY, &request));
+        let imported = failed(&self.other, ask(&self.other, IMPORT, &request));
         assert_eq!((self.there.store.owners().len(), self.there.rows().len()), (0, 0), "{what}");
         assert!(self.there.id_of(LABEL).is_none() && self.there.staging_is_empty(), "{what}");
         [verified.message, imported.message]
@@ -64,10 +83,19 @@ impl Lookers {
             assert!(place.is_none_or(|place| said.contains(&place)), "{what}, frame {frame:?}: {said}");
         }
     }
+
+    /// A manifest is named with the remote and the folder that it is in.
+    fn both_name_the_manifest(&self, what: &str) {
+        let place = format!("remote r: folder {}: {MANIFEST}: ", self.folder);
+        for said in self.say(what) {
+            assert!(said.contains(&place), "{what}: {said}");
+        }
+    }
 }
 
 const FIRST: &str = "VTL001L8.img.000001";
 const SECOND: &str = "VTL001L8.img.000002";
+const MANIFEST: &str = "VTL001L8.manifest";
 /// Of the format: an object's header, a frame's header, a frame.
 const HEADER: usize = 80;
 const FRAME: usize = 32 + 524_288;
@@ -85,7 +113,9 @@ fn frame_of(at: usize, first: u32, frames: &[usize]) -> Option<u32> {
 }
 
 fn many() -> bool {
-    std::env::var("VTL_TEST_CASES").is_ok_and(|text| text.parse::<u32>().is_ok_and(|factor| factor > 1))
+    let has_more = |text: String| text.parse::<u32>().is_ok_and(|factor| factor > 1);
+    std::env::var("VTL_TEST_CASES").is_ok_and(has_more)
+        || std::env::var("VTL_LONG").is_ok_and(|text| text == "1")
 }
 
 #[test]
@@ -139,18 +169,47 @@ fn what_is_cut_short_too_long_exchanged_doubled_or_dropped_is_named_by_verify_an
     std::fs::remove_file(path(SECOND)).unwrap();
     lookers.both_name(SECOND, None, "dropped");
     std::fs::write(path(SECOND), &second).unwrap();
-    let manifest = path("VTL001L8.manifest");
+    let manifest = path(MANIFEST);
     let whole = std::fs::read(&manifest).unwrap();
     for at in (0..whole.len()).step_by(if many() { 17 } else { 211 }) {
         let mut bytes = whole.clone();
         bytes[at] ^= 1;
         std::fs::write(&manifest, bytes).unwrap();
-        lookers.say(&format!("manifest, byte {at}"));
+        lookers.both_name_the_manifest(&format!("byte {at}"));
     }
     std::fs::write(&manifest, &whole).unwrap();
     let request = json!({ "remote": "r", "folder": lookers.folder }).to_string();
     done(&lookers.here, submit(&lookers.here, VERIFY, None, &request));
     done(&lookers.other, submit(&lookers.other, IMPORT, None, &request));
+}
+
+#[test]
+fn a_flipped_byte_anywhere_in_a_sealed_bundle_is_named_by_verify_and_import() {
+    /// Its one frame, with the tag.
+    const SEALED: usize = 32 + 100 + 16;
+    let place = tempfile::tempdir().unwrap();
+    let request = json!({ "key": KEY, "compress": "none", "chunk_bytes": 1 << 20 });
+    let (bench, objects) = exported_as(place.path(), &[Some(noise(7, 100)), None], &request);
+    assert_eq!(objects, 1);
+    let lookers = Lookers::at(&bench, place.path());
+    let flip_each = |object: &str, step: usize, named: &dyn Fn(usize)| {
+        let path = place.path().join(&lookers.folder).join(object);
+        let whole = std::fs::read(&path).unwrap();
+        for at in (0..whole.len()).step_by(if many() { 1 } else { step }) {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 1 << (at % 8);
+            std::fs::write(&path, bytes).unwrap();
+            named(at);
+        }
+        std::fs::write(&path, whole).unwrap();
+    };
+    flip_each(FIRST, 7, &|at| {
+        lookers.both_name(FIRST, frame_of(at, 0, &[SEALED]), &format!("{FIRST}, byte {at}"));
+    });
+    flip_each(MANIFEST, 89, &|at| lookers.both_name_the_manifest(&format!("byte {at}")));
+    let request = json!({ "remote": "r", "folder": lookers.folder }).to_string();
+    done(&lookers.here, ask(&lookers.here, VERIFY, &request));
+    done(&lookers.other, ask(&lookers.other, IMPORT, &request));
 }
 
 #[test]

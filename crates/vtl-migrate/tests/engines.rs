@@ -450,8 +450,10 @@ fn a_cancel_takes_the_folder_back_and_the_cartridge_stays() {
     }
     assert!(!here.staging_is_empty());
     half_sent(place.path(), FOLDER);
+    let began = std::time::Instant::now();
     manager.cancel(id).unwrap();
     assert_eq!(ended(&manager, id).state, State::Cancelled);
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     *remote.held.lock().unwrap() = false;
     assert_eq!((here.found().len(), files(place.path()).len(), here.staging_is_empty()), (0, 0, true));
     assert_eq!((here.tape(LABEL), here.confirmed(FOLDER)), (tape(6), 0));

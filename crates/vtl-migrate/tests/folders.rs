@@ -13,14 +13,14 @@ mod common;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use common::{Bench, Watched, done, ended, failed, files, noise, submit, tape};
+use common::{Bench, KEY, OTHER_KEY, Watched, done, ended, failed, files, noise, submit, tape};
 use serde_json::{Value, json};
 use vtl_jobs::{JobId, Manager, NewJob, State, Trouble};
-use vtl_migrate::{EXPORT, IMPORT, PRUNE};
+use vtl_migrate::{EXPORT, IMPORT, PRUNE, REWRAP};
 use vtl_remote::{
     Abilities, ByteStream, Checkpoint, Class, Doing, Error, Folder, FolderRemote, HalfSent, Head, Mode,
     ObjectName, Page, Put, Receipt, Remote, Span, StoredHash, Streams,
@@ -28,6 +28,8 @@ use vtl_remote::{
 
 const LABEL: &str = "VTL001L8";
 const FOLDER: &str = "VTL001L8-20261126_031500";
+/// A job is cancelled within so much time.
+const SOON: Duration = Duration::from_secs(5);
 
 fn export(manager: &Manager) -> JobId {
     submit(manager, EXPORT, Some(LABEL), "{}")
@@ -193,6 +195,8 @@ struct Odd {
     breaks: bool,
     /// What is half sent cannot be abandoned.
     stuck: Mutex<bool>,
+    /// Such calls about what has this in its name never come back.
+    hangs: Mutex<Option<(Doing, &'static str)>>,
     abandoned: Mutex<Vec<String>>,
 }
 
@@ -210,7 +214,15 @@ impl Odd {
             damages: Mutex::default(),
             breaks: false,
             stuck: Mutex::default(),
+            hangs: Mutex::default(),
             abandoned: Mutex::default(),
+        }
+    }
+
+    async fn may_hang(&self, doing: Doing, name: &str) {
+        let hangs = *self.hangs.lock().unwrap();
+        if hangs.is_some_and(|(what, part)| what == doing && name.contains(part)) {
+            std::future::pending::<()>().await;
         }
     }
 }
@@ -240,10 +252,13 @@ impl Remote for Odd {
 
     async fn create(&self, name: &ObjectName, bytes: Bytes) -> Result<(), Error> {
         self.created.lock().unwrap().push(name.as_str().to_owned());
-        self.inner.create(name, bytes).await
+        self.inner.create(name, bytes).await?;
+        self.may_hang(Doing::Create, name.as_str()).await;
+        Ok(())
     }
 
     async fn get(&self, name: &ObjectName, span: Span) -> Result<ByteStream, Error> {
+        self.may_hang(Doing::Get, name.as_str()).await;
         self.inner.get(name, span).await
     }
 
@@ -262,6 +277,7 @@ impl Remote for Odd {
     }
 
     async fn list(&self, folder: &Folder, after: Option<&ObjectName>, most: usize) -> Result<Page, Error> {
+        self.may_hang(Doing::List, &folder.to_string()).await;
         let mut page = self.inner.list(folder, after, most).await?;
         let lacks = *self.lacks.lock().unwrap();
         page.entries.retain(|_| !lacks);
@@ -272,10 +288,12 @@ impl Remote for Odd {
     }
 
     async fn delete(&self, name: &ObjectName) -> Result<(), Error> {
+        self.may_hang(Doing::Delete, name.as_str()).await;
         self.inner.delete(name).await
     }
 
     async fn abandon(&self, checkpoint: &Checkpoint) -> Result<(), Error> {
+        self.may_hang(Doing::Abandon, checkpoint.as_str()).await;
         if *self.stuck.lock().unwrap() {
             return Err(Error::new(Class::Unavailable, Doing::Abandon, "made to be away"));
         }
@@ -557,12 +575,126 @@ fn a_cancel_waits_for_no_transfer() {
     let all = vtl_jobs::Settings::default().max_transfers;
     let taken: Vec<_> = (0..all).map(|_| manager.transfer(|| false).unwrap()).collect();
     manager.cancel(id).unwrap();
-    let soon = Some(Duration::from_secs(60));
     let job = manager
-        .wait_until(id, soon, |job| job.state.is_terminal())
+        .wait_until(id, Some(SOON), |job| job.state.is_terminal())
         .unwrap()
         .expect("it waits for a transfer");
     assert_eq!(job.state, State::Cancelled);
     assert!(files(place.path()).is_empty(), "{:?}", files(place.path()));
     drop(taken);
+}
+
+/// A retry, not begun yet, of an export whose first object lies in the folder and is not confirmed.
+fn whole_object_left(place: &Path) -> (Arc<Bench>, Arc<Odd>, Manager, JobId) {
+    let here = Bench::new();
+    let remote = Arc::new(Odd { streams: true, ..Odd::on(place) });
+    *remote.damages.lock().unwrap() = true;
+    here.put_remote(remote.clone());
+    here.cartridge(LABEL, &tape(5));
+    let manager = here.start();
+    let id = export(&manager);
+    failed(&manager, id);
+    manager.stop();
+    drop(manager);
+    *remote.damages.lock().unwrap() = false;
+    let manager = here.open();
+    let retried = manager.retry(id).unwrap().job.id;
+    (here, remote, manager, retried)
+}
+
+/// Cancels a job before it has begun, and lets what is half done be taken back; the job, and whether that took no longer than a cancel may.
+fn cancelled_soon(manager: &Manager, id: JobId) -> (vtl_jobs::Job, bool) {
+    assert_eq!(manager.cancel(id).unwrap().job.state, State::Stopping);
+    let began = Instant::now();
+    manager.start().unwrap();
+    let job = ended(manager, id);
+    assert_eq!(job.state, State::Cancelled);
+    (job, began.elapsed() < SOON)
+}
+
+#[test]
+fn a_cancel_ends_in_time_whatever_the_remote_takes_and_names_what_removes_the_rest() {
+    let command = format!("vtl export prune --remote r --folder {FOLDER}");
+    let calls = [
+        (Doing::Delete, ".img.", "without a manifest"),
+        (Doing::Delete, ".claim.", "without a manifest"),
+        (Doing::Delete, ".manifest", "without a manifest"),
+        (Doing::List, FOLDER, "without a manifest"),
+        // It may have a manifest then.
+        (Doing::Get, ".manifest", "whether it is complete is not known"),
+    ];
+    for (doing, part, told) in calls {
+        let place = tempfile::tempdir().unwrap();
+        let (here, remote, manager, id) = whole_object_left(place.path());
+        *remote.hangs.lock().unwrap() = Some((doing, part));
+        let (job, in_time) = cancelled_soon(&manager, id);
+        assert!(in_time, "{doing:?} of {part}");
+        let trouble = job.trouble.unwrap();
+        assert!(trouble.message.contains(told) && trouble.message.contains("more than 3 s"), "{trouble:?}");
+        assert!(trouble.remedy.is_some_and(|remedy| remedy.contains(&command)), "{doing:?} of {part}");
+        assert!(notes(&manager, id).contains(&command), "{}", notes(&manager, id));
+        // What is left keeps its claim, so nobody chooses the folder, and says that it is incomplete.
+        assert_eq!((claims(place.path()), here.confirmed(FOLDER)), (1, 0), "{doing:?} of {part}");
+        *remote.hangs.lock().unwrap() = None;
+        let found = here.found();
+        assert!(found.len() == 1 && !found[0].complete, "{found:?}");
+        assert_eq!(done(&manager, prune(&manager, Some(FOLDER)))["folders"], json!([FOLDER]));
+        assert!(files(place.path()).is_empty(), "{:?}", files(place.path()));
+        assert_eq!(done(&manager, export(&manager))["exported"], true);
+    }
+}
+
+#[test]
+fn a_cancel_that_cannot_look_at_a_complete_bundle_leaves_it_whole() {
+    let place = tempfile::tempdir().unwrap();
+    let job = copied_on_its_way(place.path());
+    let before = contents(place.path());
+    let restored = Bench::new();
+    let remote = Arc::new(Odd::on(place.path()));
+    restored.put_remote(remote.clone());
+    restored.cartridge(LABEL, &tape(5));
+    *remote.hangs.lock().unwrap() = Some((Doing::Get, ".manifest"));
+    let manager = restored.open();
+    let id = manager.submit(&job).unwrap().id;
+    let (job, in_time) = cancelled_soon(&manager, id);
+    assert!(in_time && contents(place.path()) == before);
+    let trouble = job.trouble.unwrap();
+    assert!(trouble.message.contains("is not known"), "{trouble:?}");
+}
+
+#[test]
+fn a_cancelled_rewrap_waits_for_no_transfer_and_leaves_a_manifest_that_counts_when_its_time_is_over() {
+    // What hangs is what comes after the first manifest that is created, or after each.
+    for (part, ends) in [(".manifest.new", true), (".manifest", false)] {
+        let place = tempfile::tempdir().unwrap();
+        let here = Bench::new();
+        here.private.lock().unwrap().push(OTHER_KEY);
+        let remote = Arc::new(Odd::on(place.path()));
+        here.put_remote(remote.clone());
+        here.cartridge(LABEL, &tape(5));
+        let manager = here.start();
+        done(&manager, submit(&manager, EXPORT, Some(LABEL), &json!({ "key": KEY }).to_string()));
+        *remote.hangs.lock().unwrap() = Some((Doing::Create, part));
+        let request = json!({ "remote": "r", "folder": FOLDER, "key": OTHER_KEY }).to_string();
+        let id = submit(&manager, REWRAP, None, &request);
+        let new = place.path().join(FOLDER).join(format!("{LABEL}.manifest.new"));
+        while !new.exists() {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        manager.pause(id).unwrap();
+        manager.wait_until(id, Some(common::PATIENCE), |job| job.state == State::Paused).unwrap().unwrap();
+        let all = vtl_jobs::Settings::default().max_transfers;
+        let taken: Vec<_> = (0..all).map(|_| manager.transfer(|| false).unwrap()).collect();
+        let began = Instant::now();
+        manager.cancel(id).unwrap();
+        let job = ended(&manager, id);
+        assert_eq!(job.state, State::Cancelled);
+        assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
+        assert_eq!((job.trouble.is_none(), new.exists()), (ends, !ends), "{:?}", job.trouble);
+        assert!(job.trouble.is_none_or(|trouble| trouble.message.contains("it can be read")));
+        *remote.hangs.lock().unwrap() = None;
+        drop(taken);
+        done(&manager, submit(&manager, REWRAP, None, &request));
+        assert!(here.found()[0].complete && !new.exists());
+    }
 }

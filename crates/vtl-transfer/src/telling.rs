@@ -70,5 +70,76 @@ impl<'a> Telling<'a> {
     }
 }
 
-/// Longer nobody waits for the removal of what was half sent: a cancel is to be quick.
-const ABANDON: Duration = Duration::from_secs(3);
+/// Longer nobody waits for the removal of what was half sent: a cancel is to be quick, and takes it back once more.
+const ABANDON: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Instant;
+
+    use vtl_jobs::Failure;
+    use vtl_remote::{Doing, Fault, FaultyRemote, Folder, FolderRemote, Limiter, Mode, Plan};
+
+    use super::*;
+    use crate::pace::{Confirmed, Permission};
+    use crate::staging::Staging;
+
+    struct Quiet;
+
+    impl Pace for Quiet {
+        fn goes_on(&self) -> bool {
+            true
+        }
+
+        fn wait(&self, _: Duration) -> bool {
+            true
+        }
+
+        fn permit(&self) -> Option<Permission> {
+            None
+        }
+
+        fn confirmed(&self, _: &Confirmed) -> Result<(), Failure> {
+            Ok(())
+        }
+
+        fn began(&self, _: &str, _: &str) -> Result<(), Failure> {
+            Ok(())
+        }
+
+        fn sealing(&self, _: &str) -> Result<(), Failure> {
+            Ok(())
+        }
+
+        fn moved(&self, _: &Stored, _: u64) {}
+
+        fn note(&self, _: &str) {}
+    }
+
+    #[test]
+    fn a_remote_that_does_not_answer_keeps_no_stop_waiting_for_what_was_half_sent() {
+        let (home, place) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let slow = Plan::script([(Doing::Abandon, Fault::Slow(Duration::from_secs(3600)))]);
+        let remote = FaultyRemote::new(Arc::new(FolderRemote::open("r", place.path()).unwrap()), slow);
+        let folder = Folder::new("VTL001L8-20261126_031500").unwrap();
+        let staging = Staging::open(home.path(), "job-1", 0).unwrap();
+        let limiter = Limiter::unlimited();
+        let line = Line {
+            runtime: runtime.handle(),
+            remote: &remote,
+            folder: &folder,
+            staging: &staging,
+            slots: 1,
+            limiter: &limiter,
+            verify: Mode::RemoteHash,
+        };
+        let telling = Telling::of_streamed(&Quiet, "VTL001L8.img.000001");
+        telling.keep(&Checkpoint::new("its place")).unwrap();
+        let began = Instant::now();
+        telling.abandon(line);
+        assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    }
+}

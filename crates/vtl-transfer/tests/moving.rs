@@ -13,7 +13,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Runtime;
 use vtl_bundle::{Sink as _, Source as _, Stored};
@@ -364,7 +364,10 @@ fn a_stop_ends_it_soon_and_leaves_no_file() {
             std::thread::sleep(Duration::from_millis(10));
         }
         job.stop.store(true, Ordering::SeqCst);
-        sending.join().unwrap()
+        let began = Instant::now();
+        let told = sending.join().unwrap();
+        assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+        told
     });
     assert_eq!(told, Err(Trouble::Stopped));
     assert!(job.confirmed.lock().unwrap().is_empty() && desk.is_clean());
