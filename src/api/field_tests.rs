@@ -297,6 +297,7 @@ const REMOTES: &[(&str, &str, u16, &str)] = &[
     ("s3", r#"{"prefix":"a/../b"}"#, 400, "prefix"),
     ("s3", r#"{"style":"dns"}"#, 400, "style"),
     ("s3", r#"{"part_size_bytes":1}"#, 400, "part_size_bytes"),
+    ("s3", r#"{"part_size_bytes":134217729}"#, 400, "part_size_bytes"),
     ("s3", r#"{"ca_file":"ca.pem"}"#, 400, "ca_file"),
     ("s3", r#"{"ca_file":"TMP/word"}"#, 400, "ca_file"),
     ("s3", r#"{"access_key_file":"TMP/none"}"#, 400, "access_key_file"),

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use vtl_api::CreateRemote;
-use vtl_remote::{AzureConfig, DEFAULT_PART_SIZE, GcsConfig, Style, WebDavConfig};
+use vtl_remote::{AzureConfig, DEFAULT_PART_SIZE, GcsConfig, MAX_PART_SIZE, Style, WebDavConfig};
 
 use super::rehearsal::Rehearsal;
 use super::{RemoteRefused, clouds};
@@ -84,7 +84,11 @@ pub(super) fn member_of(key: &str) -> &str {
 impl Definition {
     /// What an operator asks for.
     pub(super) fn asked(request: &CreateRemote) -> Result<Self, RemoteRefused> {
-        Self::read(&request.kind, given(request))
+        let definition = Self::read(&request.kind, given(request))?;
+        match request.part_size_bytes {
+            Some(size) if size > MAX_PART_SIZE => Err(too_large(size)),
+            _ => Ok(definition),
+        }
     }
 
     /// From type and settings.
@@ -303,6 +307,13 @@ pub(super) fn refuse(key: &str, value: &str, why: &str, remedy: &str) -> RemoteR
     }
 }
 
+/// Rows that have such a size are read: with them the largest parts are sent.
+fn too_large(part_size: u64) -> RemoteRefused {
+    let most = MAX_PART_SIZE >> 20;
+    let why = format!("a part is sent from memory, where it may have {most} MiB");
+    refuse("part_size", &part_size.to_string(), &why, &format!("write a size from 5m to {most}m"))
+}
+
 /// All that is told of it.
 #[cfg(test)]
 pub(super) fn told(error: RemoteRefused) -> String {
@@ -438,6 +449,27 @@ mod tests {
         let rclone =
             rows(&[("rclone_remote", "g:x"), ("rclone_flag", "--config"), ("rclone_flag", "/etc/r.conf")]);
         assert_eq!(Definition::read("rclone", rclone.clone()).unwrap().rows(), rclone);
+    }
+
+    #[test]
+    fn parts_that_are_too_large_are_refused_to_who_asks_for_them_and_read_where_they_are_kept() {
+        let setting =
+            |key: &str| S3.iter().find(|(own, _)| *own == key).map(|(_, value)| (*value).to_owned());
+        let asked = |part_size_bytes| {
+            Definition::asked(&CreateRemote {
+                kind: "s3".to_owned(),
+                endpoint: setting("endpoint"),
+                bucket: setting("bucket"),
+                access_key_file: setting("access_key_file"),
+                secret_key_file: setting("secret_key_file"),
+                part_size_bytes,
+                ..CreateRemote::default()
+            })
+        };
+        assert!(asked(None).is_ok() && asked(Some(MAX_PART_SIZE)).is_ok());
+        let told = told(asked(Some(MAX_PART_SIZE + 1)).unwrap_err());
+        assert!(told.contains("part_size '134217729'") && told.contains("from 5m to 128m"), "{told}");
+        assert!(Definition::read("s3", rows(&[&S3[..], &[("part_size", "1073741824")]].concat())).is_ok());
     }
 
     #[test]

@@ -1,12 +1,14 @@
-//! An upload in parts that a crash has cut off, at a real S3 server: what lies whole in the staging folder is sent on, part by part.
+//! Uploads in parts at a real S3 server: how many go at once, and one that a crash has cut off: what lies whole in the staging folder is sent on, part by part.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -20,6 +22,8 @@ const BLOCK: usize = 1 << 18;
 const BLOCKS: u64 = 120;
 /// Looks for the server's port, 100 ms apart.
 const MAX_LOOKS: u32 = 1_200;
+/// So long an answer to a PUT is held back, so that those which go at once are seen together.
+const HELD_BACK: Duration = Duration::from_millis(300);
 
 /// moto's S3 server, whose log has every request. It ends when its input does.
 struct S3 {
@@ -78,7 +82,79 @@ impl S3 {
     }
 }
 
-fn remote(server: &Server, s3: &S3, keys: &Path) {
+/// The PUTs that have no answer yet, and the most that there were.
+#[derive(Default)]
+struct Puts {
+    now: AtomicU32,
+    most: AtomicU32,
+}
+
+impl Puts {
+    fn begin(&self) {
+        let now = self.now.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most.fetch_max(now, Ordering::SeqCst);
+    }
+
+    fn end(&self) {
+        self.now.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// Stands before the server and counts; its port.
+fn counted(server: u16, puts: &Arc<Puts>) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let puts = Arc::clone(puts);
+    std::thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            pass(client, TcpStream::connect(("127.0.0.1", server)).unwrap(), &puts);
+        }
+    });
+    port
+}
+
+/// One connection, with one request after the other.
+fn pass(client: TcpStream, server: TcpStream, puts: &Arc<Puts>) {
+    let open = Arc::new(AtomicBool::new(false));
+    let (from_client, to_server) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+    let (begun, opened) = (Arc::clone(puts), Arc::clone(&open));
+    std::thread::spawn(move || {
+        copy(from_client, to_server, |bytes| {
+            if bytes.starts_with(b"PUT ") && !opened.swap(true, Ordering::SeqCst) {
+                begun.begin();
+            }
+        });
+    });
+    let puts = Arc::clone(puts);
+    std::thread::spawn(move || {
+        let answered = || {
+            if open.swap(false, Ordering::SeqCst) {
+                puts.end();
+            }
+        };
+        copy(server, client, |_| {
+            if open.load(Ordering::SeqCst) {
+                std::thread::sleep(HELD_BACK);
+                answered();
+            }
+        });
+        answered();
+    });
+}
+
+fn copy(mut from: TcpStream, mut to: TcpStream, mut seen: impl FnMut(&[u8])) {
+    let mut bytes = vec![0; 64 << 10];
+    while let Ok(count @ 1..) = from.read(&mut bytes) {
+        seen(&bytes[..count]);
+        if to.write_all(&bytes[..count]).is_err() {
+            break;
+        }
+    }
+    // The other end may have gone already.
+    let _ = to.shutdown(Shutdown::Write);
+}
+
+fn remote(server: &Server, port: u16, keys: &Path) {
     let file = |name: &str| {
         let path = keys.join(name);
         fs::write(&path, "made-up").unwrap();
@@ -86,10 +162,28 @@ fn remote(server: &Server, s3: &S3, keys: &Path) {
         path
     };
     let body = json!({
-        "name": "r", "type": "s3", "endpoint": format!("http://127.0.0.1:{}", s3.port), "bucket": "tapes", "allow_http": true,
+        "name": "r", "type": "s3", "endpoint": format!("http://127.0.0.1:{port}"), "bucket": "tapes", "allow_http": true,
         "part_size_bytes": 5 << 20, "access_key_file": file("id"), "secret_key_file": file("secret")
     });
     server.api("POST", "/remotes", &body);
+}
+
+/// Writes what two runs never have in common, as `seed` says.
+fn fill(server: &Server, seed: u64) {
+    let mut host = server.session(1);
+    host.load(1, 0);
+    for at in 0..BLOCKS {
+        host.write(DRIVE, &noise(at + seed, BLOCK)).good();
+    }
+    host.run(DRIVE, &ONE_FILEMARK, 0, &[]).good();
+}
+
+/// The job as it ended.
+fn ended(server: &Server, id: &Value) -> Value {
+    eventually("the job ends", || {
+        let job = server.get(&format!("/jobs/{id}"));
+        ["completed", "failed"].contains(&job["state"].as_str().unwrap()).then_some(job)
+    })
 }
 
 /// The staged object and the numbers of the parts that it is noted to be sent with.
@@ -101,6 +195,39 @@ fn on_its_way(server: &Server, job: &Value) -> Option<(PathBuf, Vec<u64>)> {
     // S3 counts from 1.
     let parts = note["parts"].as_object()?.keys().map(|number| number.parse::<u64>().unwrap() + 1).collect();
     Some((folder.join(format!("{LABEL}.img.000001")), parts))
+}
+
+#[test]
+fn no_more_parts_of_objects_go_at_once_than_transfers_may_and_as_many_do() {
+    let (s3, puts, keys) = (S3::start(), Arc::new(Puts::default()), tempfile::tempdir().unwrap());
+    let server = Server::start(&["--set", "cartridge.size=1g", "--set", "jobs.max_transfers=2"]);
+    remote(&server, counted(s3.port, &puts), keys.path());
+    fill(&server, 0);
+    // Four objects of two parts each, and a rest.
+    let ask = json!({ "remote": "r", "chunk_size_bytes": 8 << 20, "compress": "none" });
+    let id = server.api("POST", &format!("/cartridges/{LABEL}/export"), &ask)["id"].clone();
+    let job = ended(&server, &id);
+    assert_eq!(job["state"], "completed", "{job}");
+    assert!(job["result"]["objects"].as_u64() >= Some(4), "{job}");
+    assert!(s3.parts().values().sum::<u32>() >= 6, "{:?}", s3.parts());
+    assert_eq!(puts.most.load(Ordering::SeqCst), 2);
+}
+
+#[test]
+fn one_object_alone_goes_in_as_many_parts_at_once_as_there_are_transfers_for_it() {
+    let (s3, keys) = (S3::start(), tempfile::tempdir().unwrap());
+    for transfers in [1, 2] {
+        let puts = Arc::new(Puts::default());
+        let limit = format!("jobs.max_transfers={transfers}");
+        let server = Server::start(&["--set", "cartridge.size=1g", "--set", &limit]);
+        remote(&server, counted(s3.port, &puts), keys.path());
+        fill(&server, 0);
+        let ask = json!({ "remote": "r", "chunk_size_bytes": 64 << 20, "compress": "none" });
+        let id = server.api("POST", &format!("/cartridges/{LABEL}/export"), &ask)["id"].clone();
+        let job = ended(&server, &id);
+        assert_eq!((&job["state"], &job["result"]["objects"]), (&json!("completed"), &json!(1)), "{job}");
+        assert_eq!(puts.most.load(Ordering::SeqCst), transfers);
+    }
 }
 
 #[test]
@@ -117,13 +244,8 @@ fn killed_in_the_middle_of_an_upload_in_parts_it_goes_on_with_what_is_whole_and_
             "transfer.retry.pause=1s",
         ];
         let mut server = Server::start(&set);
-        remote(&server, &s3, keys.path());
-        let mut host = server.session(1);
-        host.load(1, 0);
-        for at in 0..BLOCKS {
-            host.write(DRIVE, &noise(at + 1_000 * u64::from(damage), BLOCK)).good();
-        }
-        host.run(DRIVE, &ONE_FILEMARK, 0, &[]).good();
+        remote(&server, s3.port, keys.path());
+        fill(&server, 1_000 * u64::from(damage));
         let before = s3.parts();
         let ask = json!({ "remote": "r", "chunk_size_bytes": 64 << 20, "compress": "none" });
         let id = server.api("POST", &format!("/cartridges/{LABEL}/export"), &ask)["id"].clone();
@@ -137,10 +259,7 @@ fn killed_in_the_middle_of_an_upload_in_parts_it_goes_on_with_what_is_whole_and_
             fs::write(&staged, bytes).unwrap();
         }
         server.start_again();
-        let job = eventually("the export ends", || {
-            let job = server.get(&format!("/jobs/{id}"));
-            ["completed", "failed"].contains(&job["state"].as_str().unwrap()).then_some(job)
-        });
+        let job = ended(&server, &id);
         assert_eq!((&job["state"], &job["result"]["objects"]), (&json!("completed"), &json!(1)), "{job}");
         let all = s3.parts();
         let times = |number: u64| all.get(&number).unwrap_or(&0) - before.get(&number).unwrap_or(&0);
@@ -161,10 +280,7 @@ fn killed_in_the_middle_of_an_upload_in_parts_it_goes_on_with_what_is_whole_and_
         }
         let body = json!({ "remote": "r", "folder": job["result"]["folder"] });
         let verify = server.api("POST", "/exports/verify", &body)["id"].clone();
-        let job = eventually("the verification ends", || {
-            let job = server.get(&format!("/jobs/{verify}"));
-            ["completed", "failed"].contains(&job["state"].as_str().unwrap()).then_some(job)
-        });
+        let job = ended(&server, &verify);
         assert_eq!(job["state"], "completed", "{job}");
         let staging = server.state().join("staging");
         assert!(fs::read_dir(staging).map_or(true, |mut entries| entries.next().is_none()));

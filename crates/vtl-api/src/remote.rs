@@ -42,7 +42,7 @@ pub struct CreateRemote {
     /// Whether a SHA-256 goes with each upload as a header; yes when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checksums: Option<bool>,
-    /// Size of the parts of large objects; 8 MiB when left out.
+    /// Size of the parts of large objects, from 5 MiB to 128 MiB; 8 MiB when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub part_size_bytes: Option<u64>,
     /// File with the access key id, mode 0600.

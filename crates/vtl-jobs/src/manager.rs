@@ -122,6 +122,7 @@ impl Manager {
             settings,
             held: BTreeMap::new(),
             transfers: 0,
+            waiting: 0,
             news: 0,
             called: false,
             stopped: false,

@@ -47,6 +47,8 @@ pub(crate) struct Inner {
     pub(crate) settings: Settings,
     pub(crate) held: BTreeMap<JobId, Held>,
     pub(crate) transfers: usize,
+    /// Who waits for a transfer.
+    pub(crate) waiting: usize,
     /// Counts everything that somebody may wait for.
     pub(crate) news: u64,
     pub(crate) called: bool,
@@ -438,16 +440,35 @@ impl Shared {
     }
 
     pub(crate) fn take_transfer(shared: &Arc<Self>, given_up: impl Fn() -> bool) -> Option<Permit> {
+        lock(&shared.inner).waiting += 1;
+        let taken = Self::wait_for_transfer(shared, given_up);
+        let mut inner = lock(&shared.inner);
+        inner.waiting = inner.waiting.saturating_sub(1);
+        drop(inner);
+        taken
+    }
+
+    /// One that is free and that nobody waits for.
+    pub(crate) fn free_transfer(shared: &Arc<Self>) -> Option<Permit> {
+        Self::transfer_if(shared, |inner| inner.waiting == 0)
+    }
+
+    fn transfer_if(shared: &Arc<Self>, so: impl Fn(&Inner) -> bool) -> Option<Permit> {
+        let mut inner = lock(&shared.inner);
+        if inner.transfers >= inner.settings.max_transfers || !so(&inner) {
+            return None;
+        }
+        inner.transfers += 1;
+        Some(Permit { shared: Arc::clone(shared) })
+    }
+
+    fn wait_for_transfer(shared: &Arc<Self>, given_up: impl Fn() -> bool) -> Option<Permit> {
         loop {
             if given_up() {
                 return None;
             }
-            {
-                let mut inner = lock(&shared.inner);
-                if inner.transfers < inner.settings.max_transfers {
-                    inner.transfers += 1;
-                    return Some(Permit { shared: Arc::clone(shared) });
-                }
+            if let Some(permit) = Self::transfer_if(shared, |_| true) {
+                return Some(permit);
             }
             shared.wait(WAIT_LOOK, || {
                 let inner = lock(&shared.inner);

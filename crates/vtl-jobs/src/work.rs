@@ -278,6 +278,12 @@ impl Ticket {
         Shared::take_transfer(&self.shared, || self.wanted() == Wanted::Stop)
     }
 
+    /// One transfer more, beside one that is held already: when one is free and nobody waits for it. It is never waited for, so that two who hold one
+    /// each do not wait for each other.
+    pub fn another_transfer(&self) -> Option<Permit> {
+        Shared::free_transfer(&self.shared)
+    }
+
     pub(crate) fn want(&self, wanted: Wanted) {
         self.stop.store(wanted == Wanted::Stop, Ordering::SeqCst);
     }

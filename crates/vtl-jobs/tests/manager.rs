@@ -222,6 +222,23 @@ fn transfers_are_counted_over_all_jobs_and_waiting_for_one_is_a_safe_point() {
 }
 
 #[test]
+fn a_second_transfer_beside_its_own_is_given_while_one_is_free_and_holds_up_nobody() {
+    let (_folder, file, engine) = setting();
+    engine.gate.store(0, Ordering::SeqCst);
+    let manager = start(&file, &engine, Settings { max_running: 8, max_transfers: 2, ..Settings::default() });
+    let pair = manager.submit(&new("pair", "any", "pair")).unwrap().id;
+    eventually("the second one is free", || engine.world.lock().unwrap().beside);
+    let other = manager.submit(&new("other", "any", "transfer:3")).unwrap().id;
+    eventually("the other job has its turn", || engine.world.lock().unwrap().now == 1);
+    eventually("none is free", || !engine.world.lock().unwrap().beside);
+    drop(manager.cancel(other).unwrap());
+    until_state(&manager, other, State::Cancelled);
+    eventually("it is free again", || engine.world.lock().unwrap().beside);
+    engine.gate.store(OPEN, Ordering::SeqCst);
+    until_state(&manager, pair, State::Completed);
+}
+
+#[test]
 fn a_kind_that_nobody_does_is_refused_and_a_plan_makes_no_job() {
     let (_folder, file, engine) = setting();
     let manager = start(&file, &engine, Settings::default());

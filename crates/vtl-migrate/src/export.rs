@@ -1231,6 +1231,10 @@ impl Pace for Exporting<'_> {
         of_ticket::permit(self.ticket)
     }
 
+    fn another(&self) -> Option<Permission> {
+        of_ticket::another(self.ticket)
+    }
+
     fn confirmed(&self, confirmed: &Confirmed) -> Result<(), Failure> {
         let (object, receipt) = (confirmed.object.clone(), confirmed.receipt.clone());
         let sent = Sent { object: StoredObject { object, receipt }, proof: confirmed.proof.to_string() };

@@ -31,6 +31,7 @@ use crate::body::{self, ByteStream};
 use crate::content::{Receipt, StoredHash};
 use crate::error::{Call, Class, Doing, Error};
 use crate::http_setup::{CONNECT_TIMEOUT, SILENCE, read_certificates, refuse, wrong_certificates};
+use crate::limit::LEAST_ROOM;
 use crate::listing::Pager;
 use crate::name::{Folder, ObjectName, key};
 use crate::remote::{
@@ -46,9 +47,11 @@ use told::Told;
 
 /// The smallest part: S3 and Google take none below 5 MiB but the last.
 const MIN_PART_SIZE: u64 = 5 << 20;
+/// The largest part: parts are sent from memory, and one must have room there whatever the number of transfers. So large it is sent alone.
+pub const MAX_PART_SIZE: u64 = LEAST_ROOM;
 /// Parts as they are sent by default. With two on the way and one that fills, a transfer needs 24 MiB of memory.
 pub const DEFAULT_PART_SIZE: u64 = 8 << 20;
-/// Parts of one object on the way at the same time.
+/// Parts of one object on the way at the same time, where there is the right to two calls.
 const PARTS_AT_ONCE: usize = 2;
 /// The most names that a server gives at a time.
 const MAX_PAGE: usize = 1_000;
@@ -92,7 +95,9 @@ impl fmt::Debug for CloudRemote {
 }
 
 impl CloudRemote {
+    /// One that was defined with larger parts than there are sends the largest.
     fn new<S: Store>(place: Place, store: S) -> Self {
+        let place = Place { part_size: place.part_size.min(MAX_PART_SIZE), ..place };
         Self { place: Arc::new(place), store: Arc::new(store) }
     }
 
@@ -186,6 +191,7 @@ impl Remote for CloudRemote {
         if let Some(left) = put.resume {
             self.abandon(left).await.map_err(|error| call.name(error))?;
         }
+        let _room = put.limiter.room(put.content.size).await;
         let stream = put.limiter.paced(put.body.open());
         let mut stream = body::checked(stream, *put.content, Class::Source, call.clone());
         let mut pieces = Vec::new();

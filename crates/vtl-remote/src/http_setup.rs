@@ -7,7 +7,8 @@ use crate::error::{Class, Doing, Error};
 
 /// How long a connection may take.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long nothing may come: also the time for sending one part of 8 MiB, at 28 KB/s at least.
+/// How long nothing may come: also the time for sending one part: of 8 MiB at 28 KB/s at least, of 128 MiB at
+/// 450 KB/s.
 pub(crate) const SILENCE: Duration = Duration::from_secs(300);
 /// The largest file of certificates that is read, in bytes.
 const MAX_CA_FILE: u64 = 1 << 20;

@@ -31,7 +31,7 @@ mod webdav;
 
 pub use body::{Body, ByteStream, BytesBody, FileBody, PIECE, collect, verified};
 #[cfg(feature = "http")]
-pub use cloud::{AzureConfig, CloudRemote, DEFAULT_PART_SIZE, GcsConfig, S3Config, Style};
+pub use cloud::{AzureConfig, CloudRemote, DEFAULT_PART_SIZE, GcsConfig, MAX_PART_SIZE, S3Config, Style};
 pub use content::{
     Comparison, Content, Digester, Md5Bytes, Receipt, Sha256Bytes, StoredHash, compare, from_hex, hex,
 };
@@ -43,8 +43,8 @@ pub use name::{Folder, MAX_NAME, MAX_SEGMENT, NameError, ObjectName, PART_MARK, 
 pub use probe::{Finding, Report, probe};
 pub use rclone::{DEFAULT_RETRY_EXIT_CODES, RcloneConfig, RcloneRemote};
 pub use remote::{
-    Abilities, Checkpoint, CreateOnly, Entry, Flow, HalfSent, Hashes, Head, Page, Put, Remote, Span, Streams,
-    Unwatched, Watch, create_or_same,
+    Abilities, Checkpoint, CreateOnly, Entry, Flow, HalfSent, Hashes, Head, Held, Page, Put, Remote, Span,
+    Streams, Unwatched, Watch, create_or_same,
 };
 pub use verify::{Mode, Proof, verify, verify_or_read_back};
 #[cfg(feature = "http")]

@@ -1,4 +1,4 @@
-//! How fast transfers may go, by time of day. One limiter is shared by all transfers, and holds for them together.
+//! How fast transfers may go, by time of day, and how much memory they may hold. One limiter is shared by all transfers, and holds for them together.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,14 +6,24 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::stream::{StreamExt as _, TryStreamExt as _};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use vtl_types::ByteCount;
 
 use crate::body::ByteStream;
+use crate::remote::Held;
 
 const MINUTES_OF_A_DAY: u16 = 24 * 60;
 /// A wait is cut into pieces of this length, so that a change of the rate is felt soon.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
+
+/// Memory is counted in units of so many bytes.
+const UNIT: u64 = 1 << 20;
+/// So many bytes that are sent from memory may lie there for each of those that share a limiter: four parts of the default size, of which a transfer
+/// has three at most.
+const ROOM_OF_EACH: u64 = 32 << 20;
+/// And so many in any case: the largest part of an object, since one must fit.
+pub(crate) const LEAST_ROOM: u64 = 128 << 20;
 
 /// Bytes in a second, `None` for as fast as it goes.
 pub type Rate = Option<u64>;
@@ -113,10 +123,26 @@ fn time_for(bytes: u64, rate: u64) -> Duration {
     Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
 }
 
+/// Memory for what is sent from it. Who wants much is not passed by who wants little.
+#[derive(Clone)]
+struct Room {
+    units: u32,
+    free: Arc<Semaphore>,
+}
+
+impl Room {
+    fn of(sharers: u64) -> Self {
+        let bytes = sharers.saturating_mul(ROOM_OF_EACH).max(LEAST_ROOM);
+        let units = u32::try_from(bytes / UNIT).unwrap_or(u32::MAX);
+        let permits = usize::try_from(units).unwrap_or(Semaphore::MAX_PERMITS);
+        Self { units, free: Arc::new(Semaphore::new(permits)) }
+    }
+}
+
 /// Tells the minute of the day, in the operator's time zone.
 pub type MinuteOfDay = Arc<dyn Fn() -> u16 + Send + Sync>;
 
-/// Makes transfers wait. Cheap to clone; all clones share one line.
+/// Makes transfers wait. Cheap to clone; all clones share one line and one room in memory.
 #[derive(Clone)]
 pub struct Limiter {
     schedule: Arc<Schedule>,
@@ -124,6 +150,7 @@ pub struct Limiter {
     line: Arc<Mutex<Line>>,
     begun: Instant,
     sharers: u64,
+    room: Room,
 }
 
 impl fmt::Debug for Limiter {
@@ -133,12 +160,13 @@ impl fmt::Debug for Limiter {
 }
 
 impl Limiter {
-    /// A limiter for at most `sharers` transfers at a time. Only drivers that cannot share a line, because a program of
-    /// its own sends each object, divide by that number.
+    /// A limiter for at most `sharers` transfers at a time. The room in memory goes by that number; of the rate, only drivers
+    /// that cannot share a line, because a program of its own sends each object, take that part.
     #[must_use]
     pub fn new(schedule: Schedule, sharers: u64, minute_of_day: MinuteOfDay) -> Self {
         let line = Arc::new(Mutex::new(Line::default()));
-        Self { schedule: Arc::new(schedule), minute_of_day, line, begun: Instant::now(), sharers }
+        let room = Room::of(sharers);
+        Self { schedule: Arc::new(schedule), minute_of_day, line, begun: Instant::now(), sharers, room }
     }
 
     /// No limit.
@@ -166,6 +194,16 @@ impl Limiter {
         self.line.lock().unwrap_or_else(PoisonError::into_inner).take(now, rate, bytes)
     }
 
+    /// Waits for room in memory for so many bytes, which are to be sent from there. Who asks for more than there is gets all of it, alone.
+    ///
+    /// It is for a part that fills or is on its way. Such a one waits for the disk, for the rate and for the remote, but for no turn and no other room, so
+    /// that it comes free again.
+    pub async fn room(&self, bytes: u64) -> Held {
+        let units = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX).min(self.room.units);
+        // It fails when the room is closed, which nobody does.
+        Box::new(Arc::clone(&self.room.free).acquire_many_owned(units).await.ok())
+    }
+
     /// A stream that goes no faster than this.
     #[must_use]
     pub fn paced(&self, stream: ByteStream) -> ByteStream {
@@ -190,6 +228,8 @@ impl Limiter {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
+
     use super::*;
 
     #[test]
@@ -236,6 +276,31 @@ mod tests {
         assert_eq!(line.take(second(12), Some(100), 0), second(1));
         assert_eq!(line.take(second(20), Some(100), 100), second(1));
         assert_eq!(line.take(second(20), None, 1 << 40), second(1));
+    }
+
+    #[test]
+    fn clones_share_the_room_in_memory_which_is_larger_for_more_transfers_and_never_less_than_one_part() {
+        const MIB: u64 = 1 << 20;
+        for (sharers, all) in [(0, 128 * MIB), (1, 128 * MIB), (4, 128 * MIB), (64, 2_048 * MIB)] {
+            let limiter = Limiter::new(Schedule::default(), sharers, Arc::new(|| 0));
+            let other = limiter.clone();
+            let held = limiter.room(all).now_or_never();
+            assert!(held.is_some() && other.room(0).now_or_never().is_some(), "{sharers}");
+            assert!(other.room(1).now_or_never().is_none(), "{sharers}: {all} are all");
+            drop(held);
+            assert!(other.room(u64::MAX).now_or_never().is_some(), "{sharers}: more than all is all");
+        }
+    }
+
+    #[tokio::test]
+    async fn who_wants_much_room_is_not_passed_by_who_wants_little() {
+        let limiter = Limiter::unlimited();
+        let held = limiter.room(LEAST_ROOM / 2).await;
+        let mut much = std::pin::pin!(limiter.room(LEAST_ROOM));
+        assert!(much.as_mut().now_or_never().is_none());
+        assert!(limiter.room(1).now_or_never().is_none());
+        drop(held);
+        drop(much.await);
     }
 
     #[tokio::test]

@@ -1,5 +1,6 @@
 //! The trait that every driver implements, and the values that its calls take and give.
 
+use std::any::Any;
 use std::fmt;
 
 use async_trait::async_trait;
@@ -142,6 +143,9 @@ impl fmt::Debug for Flow<'_> {
     }
 }
 
+/// The right to something of which there is not enough for everybody; dropping it gives it back.
+pub type Held = Box<dyn Any + Send>;
+
 /// Hears how an upload goes.
 pub trait Watch: Send + Sync + fmt::Debug {
     /// So many more bytes are with the remote (or were, when an upload is resumed).
@@ -158,6 +162,12 @@ pub trait Watch: Send + Sync + fmt::Debug {
     fn keep(&self, checkpoint: &Checkpoint) -> Result<(), String> {
         let _ = checkpoint;
         Ok(())
+    }
+
+    /// The right to one call more at the same time, beside the one that an upload has: asked for before a second part goes beside a first one. Without it
+    /// parts go one after the other. It does not wait.
+    fn beside(&self) -> Option<Held> {
+        None
     }
 }
 

@@ -7,6 +7,8 @@
 //! remote that is a disk of this machine -> get -> Inbox -> bundle reader, which hashes it on its way: nothing is staged
 //! ```
 //!
+//! An upload in parts has a second part on its way while there is a permit for it that nobody waits for.
+//!
 //! Who uses it: the engines of exports and imports, on a job's thread. Nothing is tried twice here: what failed is told with its class, and the job
 //! is tried again. A call comes back within a few seconds when it is to stop.
 //!

@@ -1,11 +1,10 @@
 //! What a transfer asks of the job that it is part of.
 
-use std::any::Any;
 use std::time::Duration;
 
 use vtl_bundle::Stored;
 use vtl_jobs::{Failure, Ticket, Wanted};
-use vtl_remote::Proof;
+use vtl_remote::{Held, Proof};
 
 /// An object that is on the remote.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,7 +18,7 @@ pub struct Confirmed {
 }
 
 /// The right to one transfer; dropping it gives it back.
-pub type Permission = Box<dyn Any + Send>;
+pub type Permission = Held;
 
 /// The job, as its transfers see it. Calls come from several threads.
 pub trait Pace: Sync {
@@ -31,6 +30,11 @@ pub trait Pace: Sync {
 
     /// Waits for the right to one transfer; none: stop.
     fn permit(&self) -> Option<Permission>;
+
+    /// The right to one transfer more beside one that is held: when one is free and nobody waits for it. It never waits.
+    fn another(&self) -> Option<Permission> {
+        None
+    }
 
     /// An object is whole in the staging folder and about to be sent. Durable when it returns.
     ///
@@ -85,6 +89,10 @@ impl Pace for Until<'_> {
         self.pace.permit().filter(|_| self.goes_on())
     }
 
+    fn another(&self) -> Option<Permission> {
+        self.pace.another()
+    }
+
     fn staged(&self, object: &Stored) -> Result<(), Failure> {
         self.pace.staged(object)
     }
@@ -130,5 +138,11 @@ pub mod of_ticket {
     #[must_use]
     pub fn permit(ticket: &Ticket) -> Option<Permission> {
         ticket.transfer().map(|permit| Box::new(permit) as Permission)
+    }
+
+    /// A second one, when it is free.
+    #[must_use]
+    pub fn another(ticket: &Ticket) -> Option<Permission> {
+        ticket.another_transfer().map(|permit| Box::new(permit) as Permission)
     }
 }

@@ -4,7 +4,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use vtl_bundle::Stored;
-use vtl_remote::{Checkpoint, Watch};
+use vtl_remote::{Checkpoint, Held, Watch};
 
 use crate::Line;
 use crate::pace::Pace;
@@ -44,6 +44,10 @@ impl Watch for Telling<'_> {
         }
         *kept = Some(checkpoint.clone());
         Ok(())
+    }
+
+    fn beside(&self) -> Option<Held> {
+        self.pace.another()
     }
 }
 

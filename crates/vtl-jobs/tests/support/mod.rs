@@ -90,12 +90,15 @@ pub struct World {
     pub begun: Vec<(JobId, u64)>,
     pub now: u32,
     pub most: u32,
+    /// Whether a job that asked for a transfer beside its own got one at last.
+    pub beside: bool,
     /// What the next attempts come to.
     pub failures: VecDeque<Failure>,
     pub undone: Vec<JobId>,
 }
 
-/// `steps:N`: N steps, each saved. `flaky:N`: the same after the failures that the world has. `transfer:N`: N transfers. Else it panics.
+/// `steps:N`: N steps, each saved. `flaky:N`: the same after the failures that the world has. `transfer:N`: N transfers. `pair`: one, and a second one whenever there is
+/// one, until the gate opens. Else it panics.
 pub struct Engine {
     pub kind: &'static str,
     pub alone: bool,
@@ -160,6 +163,16 @@ impl Engine {
         Ok(Outcome::Done(String::new()))
     }
 
+    fn pair(&self, ticket: &Ticket) -> Result<Outcome, Failure> {
+        let Some(_own) = ticket.transfer() else { return Ok(Outcome::Stopped) };
+        while self.gate.load(Ordering::SeqCst) == 0 && ticket.wait(Duration::from_millis(20)) == Wanted::GoOn
+        {
+            let beside = ticket.another_transfer();
+            self.world.lock().unwrap().beside = beside.is_some();
+        }
+        Ok(Outcome::Done(String::new()))
+    }
+
     fn enter(&self) {
         let mut world = self.world.lock().unwrap();
         world.now += 1;
@@ -195,6 +208,7 @@ impl Work for Engine {
         match ticket.request().split_once(':').unwrap_or((ticket.request(), "0")) {
             ("steps" | "flaky", count) => self.steps(ticket, count.parse().unwrap()),
             ("transfer", count) => self.transfers(ticket, count.parse().unwrap()),
+            ("pair", _) => self.pair(ticket),
             (other, _) => panic!("this engine was asked to {other}"),
         }
     }

@@ -1,7 +1,7 @@
 //! Uploads in parts, resumed after a crash.
 //!
 //! 1. The upload is begun at the server and its id kept by the caller.
-//! 2. Each part is hashed, sent, and noted in the checkpoint, which the caller keeps.
+//! 2. Each part is read into memory when there is room, hashed, sent, and noted in the checkpoint, which the caller keeps.
 //! 3. When the whole body has passed its check, the upload is completed: only then an object is there.
 //!
 //! A later try reads the body again from its start, and sends only parts that the checkpoint does not have with the same
@@ -10,6 +10,7 @@
 //! bucket's rule for incomplete uploads (at Azure it goes by itself after a week, and cannot be abandoned before).
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
@@ -17,6 +18,7 @@ use object_store::PutPayload;
 use object_store::multipart::PartId;
 use object_store::path::Path;
 use serde::{Deserialize, Serialize};
+use tokio::sync::Semaphore;
 use tokio::task::{JoinError, JoinSet};
 
 use super::failure::{error_of, is_gone};
@@ -25,7 +27,7 @@ use crate::body::{self, ByteStream, blocking};
 use crate::content::{Comparison, Content, Digester, Receipt, StoredHash, compare, from_hex, hex};
 use crate::error::{Call, Class, Doing, Error};
 use crate::name::ObjectName;
-use crate::remote::{Checkpoint, Put, Remote as _};
+use crate::remote::{Checkpoint, Held, Put, Remote as _};
 
 /// S3 takes no more parts of one object.
 const MAX_PARTS: u64 = 10_000;
@@ -188,6 +190,13 @@ struct Upload<'a> {
 /// A part's number and content, and how its sending ended.
 type Sent = (usize, Content, object_store::Result<PartId>);
 
+/// The parts that are on their way.
+struct Way {
+    sending: JoinSet<Sent>,
+    /// The call that an upload has the right to. A part that goes by it gives it back before its end is told.
+    own: Arc<Semaphore>,
+}
+
 impl Upload<'_> {
     /// The upload of an earlier try. One of another body is given up.
     async fn resumed(&self) -> Result<Option<Begun>, Error> {
@@ -226,26 +235,29 @@ impl Upload<'_> {
     async fn run(&self, mut begun: Begun) -> Result<Receipt, Trouble> {
         let stream = body::checked(self.put.body.open(), *self.put.content, Class::Source, self.call.clone());
         let mut parts = Parts { stream, part_size: begun.part_size, rest: Bytes::new() };
-        let mut sending = JoinSet::new();
-        let mut number = 0;
+        let mut way = Way { sending: JoinSet::new(), own: Arc::new(Semaphore::new(1)) };
+        let (mut number, mut left) = (0, self.put.content.size);
         let mut outcome = Ok(());
-        while outcome.is_ok()
-            && let Some((content, pieces)) = parts.next().await?
-        {
+        while outcome.is_ok() {
+            let room = self.put.limiter.room(begun.part_size.min(left)).await;
+            let Some((content, pieces)) = parts.next().await? else { break };
+            left = left.saturating_sub(content.size);
             if begun.has(number, &content) {
                 self.put.watch.sent(content.size);
             } else {
-                if sending.len() >= PARTS_AT_ONCE {
-                    outcome = self.note(&mut begun, sending.join_next().await);
+                match self.lane(&mut begun, &mut way).await {
+                    Ok(lane) => {
+                        self.put.limiter.pass(content.size).await;
+                        way.sending.spawn(self.send(&begun, number, content, pieces, [lane, room]));
+                    }
+                    Err(failed) => outcome = Err(failed),
                 }
-                self.put.limiter.pass(content.size).await;
-                sending.spawn(self.send(&begun, number, content, pieces));
             }
             number += 1;
         }
         // What was on its way when one part failed is noted too: it need not be sent again.
-        while !sending.is_empty() {
-            outcome = outcome.and(self.note(&mut begun, sending.join_next().await));
+        while !way.sending.is_empty() {
+            outcome = outcome.and(self.note(&mut begun, way.sending.join_next().await));
         }
         if let Err(trouble) = outcome {
             return Err(self.unless_gone(trouble, begun));
@@ -255,17 +267,38 @@ impl Upload<'_> {
         self.complete(begun).await
     }
 
-    /// Sends a part, beside what else is done. It ends with the set that it is in.
+    /// What a part may go by: the upload's own lane, or one beside it while nobody else wants that. Until there is one it waits for parts that are on
+    /// their way, and for nothing else.
+    async fn lane(&self, begun: &mut Begun, way: &mut Way) -> Result<Held, Failed> {
+        loop {
+            if way.sending.len() < PARTS_AT_ONCE {
+                if let Ok(own) = Arc::clone(&way.own).try_acquire_owned() {
+                    return Ok(Box::new(own));
+                }
+                if let Some(beside) = self.put.watch.beside() {
+                    return Ok(beside);
+                }
+            }
+            self.note(begun, way.sending.join_next().await)?;
+        }
+    }
+
+    /// Sends a part, beside what else is done, and gives back what it holds. It ends with the set that it is in.
     fn send(
         &self,
         begun: &Begun,
         number: usize,
         content: Content,
         pieces: Vec<Bytes>,
+        held: [Held; 2],
     ) -> impl Future<Output = Sent> + Send + use<> {
         let (store, path, upload) = (self.remote.store.clone(), self.path.clone(), begun.upload.clone());
         let payload = PutPayload::from_iter(pieces);
-        async move { (number, content, store.put_part(&path, &upload, number, payload).await) }
+        async move {
+            let outcome = store.put_part(&path, &upload, number, payload).await;
+            drop(held);
+            (number, content, outcome)
+        }
     }
 
     fn note(&self, begun: &mut Begun, sent: Option<Result<Sent, JoinError>>) -> Result<(), Failed> {
@@ -372,6 +405,12 @@ mod tests {
         assert_eq!(part_size(80_000 * MIB, 8 * MIB), 8 * MIB);
         assert_eq!(part_size(80_000 * MIB + 1, 8 * MIB), 9 * MIB);
         assert_eq!(part_size(5 << 40, 8 * MIB), 525 * MIB);
+    }
+
+    #[test]
+    fn a_part_of_the_largest_object_that_is_exported_has_room_in_memory() {
+        assert_eq!(part_size(1 << 40, 5 << 20), 105 << 20);
+        assert!(part_size(1 << 40, 5 << 20) <= super::super::MAX_PART_SIZE);
     }
 
     #[tokio::test]

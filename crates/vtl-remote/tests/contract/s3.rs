@@ -6,12 +6,13 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tempfile::TempDir;
 use vtl_remote::{
-    BytesBody, Checkpoint, Class, CloudRemote, Content, Error, Limiter, Mode, Put, Receipt, Remote, S3Config,
-    Span, Style, Watch, verify,
+    BytesBody, Checkpoint, Class, CloudRemote, Content, Error, Held, Limiter, Mode, Put, Receipt, Remote,
+    S3Config, Span, Style, Unwatched, Watch, verify,
 };
 
 use super::places::{Place, private_file};
@@ -128,6 +129,10 @@ impl Watch for Keeper {
         *self.kept.lock().unwrap() = Some(checkpoint.clone());
         Ok(())
     }
+
+    fn beside(&self) -> Option<Held> {
+        Some(Box::new(()))
+    }
 }
 
 async fn resume(
@@ -166,6 +171,31 @@ async fn an_upload_that_was_cut_off_goes_on_and_sends_no_part_twice() {
     let again = proxy.bytes_to_server() - went;
     assert!(again < LARGE as u64 - PART + 100_000, "{again} bytes went for the rest of {LARGE}");
     check(&remote, &sent, &receipt).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_sent_from_memory_waits_until_other_transfers_have_left_room_there() {
+    let scene = Scene::new();
+    let remote = scene.open(SERVER.port);
+    for size in [1 << 20, LARGE] {
+        let (sent, to, limiter) = (bytes(size, 13), name("large"), Limiter::unlimited());
+        let (content, body) = (Content::of(&sent), BytesBody(sent.clone()));
+        let put = Put {
+            name: &to,
+            content: &content,
+            body: &body,
+            resume: None,
+            watch: &Unwatched,
+            limiter: &limiter,
+        };
+        let others = limiter.room(u64::MAX).await;
+        let mut sending = remote.put(put);
+        let early = tokio::time::timeout(Duration::from_secs(2), &mut sending).await;
+        assert!(early.is_err(), "{size} bytes went: {early:?}");
+        drop(others);
+        let receipt = sending.await.unwrap();
+        check(&remote, &sent, &receipt).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -77,7 +77,7 @@ pub struct NewRemote {
     /// s3: send no checksum header, for servers that refuse it.
     #[arg(long)]
     no_checksums: bool,
-    /// s3, azure, gcs: size of the parts of large objects, from 5m; 8m when left out.
+    /// s3, azure, gcs: size of the parts of large objects, from 5m to 128m; 8m when left out.
     #[arg(long, value_name = "SIZE")]
     part_size: Option<String>,
     /// s3: file with the access key id, mode 0600.

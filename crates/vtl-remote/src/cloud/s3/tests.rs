@@ -8,7 +8,7 @@ use object_store::client::{DnsFuture, DnsResolver};
 use bytes::Bytes;
 
 use super::*;
-use crate::cloud::DEFAULT_PART_SIZE;
+use crate::cloud::{DEFAULT_PART_SIZE, MAX_PART_SIZE};
 use crate::error::Class;
 use crate::name::ObjectName;
 use crate::remote::Remote as _;
@@ -130,4 +130,13 @@ fn settings_that_cannot_work_are_refused_with_the_remedy() {
         assert!(!text.contains("made-up-secret"));
     }
     assert!(config(folder.path()).open().is_ok());
+}
+
+#[test]
+fn a_remote_that_was_defined_with_larger_parts_than_there_are_sends_the_largest() {
+    let folder = tempfile::tempdir().unwrap();
+    for (asked, sent) in [(64 << 20, 64 << 20), (1 << 30, MAX_PART_SIZE)] {
+        let remote = S3Config { part_size: asked, ..config(folder.path()) }.open().unwrap();
+        assert_eq!(remote.place.part_size, sent);
+    }
 }
