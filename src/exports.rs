@@ -24,7 +24,7 @@ use vtl_types::{CartridgeId, Label};
 use crate::access::rules::Granted;
 use crate::api::{field, parse};
 use crate::daemon::{Daemon, internal, invalid, lock};
-use crate::jobs::not_done;
+use crate::jobs::{Ask, not_done};
 use crate::library_settings::{self, Effective};
 
 /// What the inventory has of a cartridge beside its own row.
@@ -91,15 +91,16 @@ impl Daemon {
         let request =
             |settings: &Effective| filled(asked, settings.request(label, cartridge.library.as_ref()));
         let about = Some(label.to_string());
-        if asked.plan {
-            return self.plan_or_begin(true, EXPORT, about, &request(&settings));
+        let ask = Ask::of(asked.plan, asked.priority);
+        if ask == Ask::Plan {
+            return self.plan_or_begin(ask, EXPORT, about, &request(&settings));
         }
         // What changes settings and remotes comes before, and counts, or after, and finds the job.
         let _one_at_a_time = lock(&self.changes);
         let settings = self.settings_for(cartridge.library.as_ref())?;
         let deletes = settings.would_delete(&library_settings::of_export(asked));
         granted.covers(deletes.then_some(Permission::Destroy))?;
-        self.plan_or_begin(false, EXPORT, about, &request(&settings))
+        self.plan_or_begin(ask, EXPORT, about, &request(&settings))
     }
 
     /// What is wrong is told at once, and not by a job that fails.
@@ -184,7 +185,8 @@ impl Daemon {
             // It may wait for a remote, and nobody waits for it.
             drop(one_at_a_time);
         }
-        self.plan_or_begin(asked.plan, IMPORT, Some(label.to_string()), &request)
+        let ask = Ask::of(asked.plan, asked.priority);
+        self.plan_or_begin(ask, IMPORT, Some(label.to_string()), &request)
     }
 
     /// Where the bundle lies that an export job has made, or found.
@@ -264,9 +266,9 @@ impl Daemon {
             let error = invalid("no such share can be verified".to_owned(), "write 1 to 100 percent");
             return Err(error.about("sample_percent"));
         }
-        let VerifyExport { remote, folder, sample_percent, plan } = asked.clone();
+        let VerifyExport { remote, folder, sample_percent, priority, plan } = asked.clone();
         let request = VerifyRequest { remote, folder, sample_percent };
-        self.plan_or_begin(plan, VERIFY, Some(name.label.to_string()), &request)
+        self.plan_or_begin(Ask::of(plan, priority), VERIFY, Some(name.label.to_string()), &request)
     }
 
     /// A job that removes folders from a remote, or what it would do.
@@ -281,7 +283,7 @@ impl Daemon {
         }
         let PruneExports { remote, folder, confirm, plan } = asked.clone();
         let request = PruneRequest { remote, folder, confirm };
-        self.plan_or_begin(plan, PRUNE, name.map(|name| name.label.to_string()), &request)
+        self.plan_or_begin(Ask::of(plan, None), PRUNE, name.map(|name| name.label.to_string()), &request)
     }
 
     /// A job that copies a folder of a remote to this machine, or what it would do.
@@ -292,9 +294,9 @@ impl Daemon {
             let remedy = "write an absolute path, since the server has its own working folder";
             return Err(invalid(format!("'{}' is no absolute path", asked.to), remedy).about("to"));
         }
-        let FetchExport { remote, folder, to, plan } = asked.clone();
+        let FetchExport { remote, folder, to, priority, plan } = asked.clone();
         let request = FetchRequest { remote, folder, to };
-        self.plan_or_begin(plan, FETCH, Some(name.label.to_string()), &request)
+        self.plan_or_begin(Ask::of(plan, priority), FETCH, Some(name.label.to_string()), &request)
     }
 
     /// A job that wraps the data key of a bundle for other keys, or what it would do.
@@ -303,25 +305,27 @@ impl Daemon {
         self.opened("remote", &asked.remote)?;
         field("key", self.keys.publics(&asked.key).map_err(crate::keys::refused))?;
         self.can_sign(asked.sign_with.as_deref())?;
-        let RewrapExport { remote, folder, key, sign_with, plan } = asked.clone();
+        let RewrapExport { remote, folder, key, sign_with, priority, plan } = asked.clone();
         let request = RewrapRequest { remote, folder, key, sign_with };
-        self.plan_or_begin(plan, REWRAP, Some(name.label.to_string()), &request)
+        self.plan_or_begin(Ask::of(plan, priority), REWRAP, Some(name.label.to_string()), &request)
     }
 
     /// What a job of this kind would do; or one, and what it is at its beginning.
     pub(crate) fn plan_or_begin(
         &self,
-        plan: bool,
+        ask: Ask,
         kind: &str,
         label: Option<String>,
         request: &impl serde::Serialize,
     ) -> Result<Value, ApiError> {
         let request = serde_json::to_string(request).map_err(|why| internal(&why.to_string()))?;
-        if plan {
-            return Ok(json!(self.job_plan(kind, &request)?));
+        match ask {
+            Ask::Plan => Ok(json!(self.job_plan(kind, &request)?)),
+            Ask::Job(priority) => {
+                let id = self.jobs.submit_with(priority, kind, label, request)?;
+                Ok(json!(self.job_show(&id.to_string())?))
+            }
         }
-        let id = self.jobs.submit(kind, label, request)?;
-        Ok(json!(self.job_show(&id.to_string())?))
     }
 }
 

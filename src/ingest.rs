@@ -9,6 +9,7 @@ use vtl_types::Label;
 
 use crate::api::{field, new_size, parse};
 use crate::daemon::Daemon;
+use crate::jobs::Ask;
 
 impl Daemon {
     /// A job that makes a cartridge of what is on a tape in a device of this machine. What is wrong is told at once, as far as it shows.
@@ -44,7 +45,8 @@ impl Daemon {
             capacity_bytes: capacity.0,
             early_warning_bytes: defaults.early_warning(capacity).0,
         };
-        self.plan_or_begin(asked.plan, INGEST, Some(label.to_string()), &request)
+        let ask = Ask::of(asked.plan, asked.priority);
+        self.plan_or_begin(ask, INGEST, Some(label.to_string()), &request)
     }
 }
 

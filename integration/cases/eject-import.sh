@@ -1,4 +1,4 @@
-# Trees go to a mailslot and from there, sealed for a key, to a folder, an S3 server and rclone; another server imports them with the key, whole and lazily, and every file is the same.
+# Trees go to a mailslot and from there, sealed for a key, to a folder, an S3 server and rclone; another server imports them with the key, whole and lazily, and every file is the same. The job list by impexp tells each job, cancels one and is cleared.
 #: limit: 600
 #: long-limit: 3600
 #: arg: --set remotes.rclone_flags=["--config"]
@@ -57,6 +57,7 @@ eject() {
     contains "vault" "$(host vtl vault ls)" "$2"
     host vtl job wait "$JOB"
     is "state" completed "$(host vtl job show "$JOB" | field state)"
+    matches "impexp -l" "$(host impexp -l)" "^$JOB +export +$2 +completed +100% +-$"
 }
 
 step "a key, a remote of each kind on both servers, and a second server"
@@ -84,9 +85,10 @@ for remote in folder s3 rclone; do
     at_home
     write $label $n
     eject $n $label
-    contains "impexp -L" "$(host impexp -L)" "$remote"
     logout
     folder=$(host vtl job show "$JOB" | field folder)
+    matches "impexp -L" "$(host impexp -L)" \
+        "^$JOB +export +$label +completed +100% +$remote +$folder +[1-9][0-9]* +[1-9][0-9]* +[1-9][0-9]* +1( +[0-9-]+T[0-9:]+Z){3} +- +-$"
 
     step "$remote: verified without the key, removed here, imported on the other server, the same there"
     host vtl export verify --remote $remote --folder "$folder"
@@ -113,6 +115,22 @@ done
 step "a listing is that of rclone, line by line"
 is "vtl remote ls" "$(host sh 'rclone --config rclone.conf ls disk: | awk "{ print \$2, \$1 }" | LC_ALL=C sort')" \
     "$(host vtl remote ls rclone | grep -o '"\(name\|size_bytes\)": *"\{0,1\}[^",}]*' | sed 's/^"[^"]*": *"\{0,1\}//' | paste -d' ' - -)"
+
+step "impexp: titles, a blank tape that was not sent, an import that fails; one job is shown, cancelled, and what has ended is cleared"
+matches "titles" "$(host impexp -l)" '^ID +TYPE +LABEL +STATE +PERCENT +SKIPPED$'
+host vtl cartridge export VTL009L8 --remote folder --wait
+matches "a blank one" "$(host impexp -l)" '^[0-9]+ +export +VTL009L8 +completed +100% +blank$'
+expect_fail host vtl cartridge import --remote folder --folder VTL900L8-20200101_000000 --wait
+matches "a failed one" "$(host impexp -l)" '^[0-9]+ +import +VTL900L8 +error '
+matches "and why" "$(host impexp -L)" '^[0-9]+ +import +VTL900L8 +error .*VTL900L8-20200101_000000.*Z +[^ -]'
+host vtl store scrub --rate 64k
+JOB=$(host impexp -l | awk '$2 == "scrub" { print $1 }' | tail -1)
+contains "impexp -j" "$(host impexp -j "$JOB")" "type: scrub"
+host impexp -r -j "$JOB"
+cancelled() { host impexp -l | grep -Eq "^$JOB +scrub +- +cancelled "; }
+until_true 60 cancelled
+matches "impexp --clear" "$(host impexp --clear)" '^removed: [1-9]'
+is "jobs after it" "" "$(host impexp -l)"
 
 step "what lies in the folder says nothing without the key, and opens with openssl and vtl-decode"
 host sh '! grep -rqF sums remote/*/*.img.*'

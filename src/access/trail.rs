@@ -69,6 +69,7 @@ const SHOWN: &[&str] = &[
     "plan",
     "pool",
     "prefix",
+    "priority",
     "profile",
     "rate",
     "rclone_remote",

@@ -107,6 +107,7 @@ const ROWS: &[Row] = &[
     ("POST", "/cartridges/VTL001L8/export", r#"{"remote":"there","chunk_size_bytes":1}"#, 400, "chunk_size_bytes"),
     ("POST", "/cartridges/VTL001L8/export", r#"{"remote":"there","compress":"rar"}"#, 400, "compress"),
     ("POST", "/cartridges/VTL001L8/export", r#"{"remote":"there","verify":"hope"}"#, 400, "verify"),
+    ("POST", "/cartridges/VTL001L8/export", r#"{"remote":"there","priority":"urgent"}"#, 400, "priority"),
     ("GET", "/exports", "", 400, "remote"),
     ("GET", "/exports?remote=gone", "", 404, "remote"),
     ("GET", "/exports?remote=there&limit=0", "", 400, "limit"),
@@ -116,6 +117,7 @@ const ROWS: &[Row] = &[
     ("POST", "/exports/fetch", r#"{"remote":"there","folder":"x","to":"/tmp"}"#, 400, "folder"),
     ("POST", "/exports/fetch", r#"{"remote":"gone","folder":"VTL001L8-20261126_031500","to":"/tmp"}"#, 404, "remote"),
     ("POST", "/exports/fetch", r#"{"remote":"there","folder":"VTL001L8-20261126_031500","to":"here"}"#, 400, "to"),
+    ("POST", "/exports/fetch", r#"{"remote":"there","folder":"VTL001L8-20261126_031500","to":"/tmp","priority":"urgent"}"#, 400, "priority"),
     ("POST", "/exports/prune", r#"{"remote":"gone"}"#, 404, "remote"),
     ("POST", "/exports/prune", r#"{"remote":"there","folder":"x"}"#, 400, "folder"),
     ("POST", "/exports/prune", r#"{"remote":"there","confirm":"VTL001L8-20261126_031500"}"#, 400, "confirm"),
@@ -124,9 +126,11 @@ const ROWS: &[Row] = &[
     ("POST", "/exports/rewrap", r#"{"remote":"gone","folder":"VTL001L8-20261126_031500","key":"site"}"#, 404, "remote"),
     ("POST", "/exports/rewrap", r#"{"remote":"there","folder":"VTL001L8-20261126_031500","key":"none"}"#, 400, "key"),
     ("POST", "/exports/rewrap", r#"{"remote":"there","folder":"VTL001L8-20261126_031500","key":"site","sign_with":"gone"}"#, 404, "sign_with"),
+    ("POST", "/exports/rewrap", r#"{"remote":"there","folder":"VTL001L8-20261126_031500","key":"site","priority":"urgent"}"#, 400, "priority"),
     ("POST", "/exports/verify", r#"{"remote":"there","folder":"x"}"#, 400, "folder"),
     ("POST", "/exports/verify", r#"{"remote":"gone","folder":"VTL001L8-20261126_031500"}"#, 404, "remote"),
     ("POST", "/exports/verify", r#"{"remote":"there","folder":"VTL001L8-20261126_031500","sample_percent":0}"#, 400, "sample_percent"),
+    ("POST", "/exports/verify", r#"{"remote":"there","folder":"VTL001L8-20261126_031500","priority":"urgent"}"#, 400, "priority"),
     ("POST", "/imports", r#"{}"#, 400, "job"),
     ("POST", "/imports", r#"{"job":1,"remote":"there"}"#, 400, "job"),
     ("POST", "/imports", r#"{"job":999}"#, 404, "job"),
@@ -138,12 +142,14 @@ const ROWS: &[Row] = &[
     ("POST", "/imports", r#"{"remote":"there","folder":"VTL001L8-20261126_031500","as_label":"x"}"#, 400, "as_label"),
     ("POST", "/imports", r#"{"remote":"there","folder":"NEW001L8-20261126_031500","pool":"gone"}"#, 404, "pool"),
     ("POST", "/imports", r#"{"remote":"there","folder":"NEW001L8-20261126_031500","pool":"spare","lazy":true}"#, 501, "lazy"),
+    ("POST", "/imports", r#"{"remote":"there","folder":"NEW001L8-20261126_031500","priority":"urgent"}"#, 400, "priority"),
     ("POST", "/ingests", r#"{"device":"/dev/null","label":"x"}"#, 400, "label"),
     ("POST", "/ingests", r#"{"device":"/dev/null","label":"NEW001L8"}"#, 400, "device"),
     ("POST", "/ingests", r#"{"device":"/nonexistent","label":"NEW001L8"}"#, 404, "device"),
     ("POST", "/ingests", r#"{"device":"/dev/null","label":"NEW001L8","library":"gone"}"#, 404, "library"),
     ("POST", "/ingests", r#"{"device":"/dev/null","label":"NEW001L8","library":"No"}"#, 400, "library"),
     ("POST", "/ingests", r#"{"device":"/dev/null","label":"NEW001L8","size_bytes":0}"#, 400, "size_bytes"),
+    ("POST", "/ingests", r#"{"device":"/dev/null","label":"NEW001L8","priority":"urgent"}"#, 400, "priority"),
 
     ("POST", "/config/check", r#"{"file":"/nonexistent/file"}"#, 400, "file"),
     ("GET", "/events?types=odd", "", 400, "types"),
@@ -331,6 +337,12 @@ const BY_FORM: &[(&str, &str, &str)] = &[
     ("GET /cartridges", "sort", "one of few words"),
     ("GET /jobs", "sort", "one of few words"),
     ("GET /jobs", "state", "one of few words"),
+    ("POST /cartridges/{label}/export", "priority", "one of few words"),
+    ("POST /exports/fetch", "priority", "one of few words"),
+    ("POST /exports/rewrap", "priority", "one of few words"),
+    ("POST /exports/verify", "priority", "one of few words"),
+    ("POST /imports", "priority", "one of few words"),
+    ("POST /ingests", "priority", "one of few words"),
 ];
 
 /// Members that are right whenever they have their type: a request, a member, and why.
@@ -501,6 +513,33 @@ fn all_refused() -> Vec<Refused> {
         all.push(Refused { method, path, field, by_form: is_by_form(&answer.1) });
     }
     all
+}
+
+#[test]
+fn a_job_has_the_priority_that_is_asked_for_and_keeps_it_when_it_is_tried_again_and_normal_without() {
+    let place = Place::furnished();
+    let priority_of = |path: &str, body: &Value| {
+        let (status, job) = place.ask(&place.root, ("POST", path), body);
+        assert_eq!(status, 200, "{path} {body}: {job}");
+        (job["priority"].as_str().unwrap().to_owned(), job["id"].clone())
+    };
+    let here = "VTL001L8-20261126_031500";
+    for (path, mut body) in [
+        ("/cartridges/VTL001L8/export", json!({ "remote": "there" })),
+        ("/imports", json!({ "remote": "there", "folder": "NEW001L8-20261126_031500" })),
+        ("/exports/fetch", json!({ "remote": "there", "folder": here, "to": "/tmp" })),
+        ("/exports/rewrap", json!({ "remote": "there", "folder": here, "key": "site" })),
+        ("/exports/verify", json!({ "remote": "there", "folder": here })),
+    ] {
+        assert_eq!(priority_of(path, &body).0, "normal", "{path}");
+        for wanted in ["low", "normal", "high"] {
+            body["priority"] = json!(wanted);
+            let (told, id) = priority_of(path, &body);
+            assert_eq!(told, wanted, "{path}");
+            place.is_done(("POST", &format!("/jobs/{id}/cancel")), "{}");
+            assert_eq!(priority_of(&format!("/jobs/{id}/retry"), &json!({})).0, wanted, "{path}");
+        }
+    }
 }
 
 #[test]

@@ -10,11 +10,11 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
-use vtl_api::{ApiError, ErrorCode, Problem};
+use vtl_api::{ApiError, ErrorCode, JobPriority, Problem};
 use vtl_conf::Config;
 use vtl_jobs::{
-    Class, Failure, Job, JobError, JobId, Machine, Manager, NewJob, RetryRule, RetryRules, Settings, State,
-    Trouble, Work,
+    Class, Failure, Job, JobError, JobId, Machine, Manager, NewJob, Priority, RetryRule, RetryRules,
+    Settings, State, Trouble, Work,
 };
 use vtl_migrate::{IMPORT, ImportRequest, REPAIR, World};
 
@@ -203,10 +203,21 @@ impl Jobs {
         label: Option<String>,
         request: String,
     ) -> Result<JobId, ApiError> {
+        self.submit_with(Priority::default(), kind, label, request)
+    }
+
+    /// The same with a priority.
+    pub(crate) fn submit_with(
+        &self,
+        priority: Priority,
+        kind: &str,
+        label: Option<String>,
+        request: String,
+    ) -> Result<JobId, ApiError> {
         // One that comes again, with the key of its request, is the same job.
         let another = || format!("{kind}:{}", crate::state::hexadecimal(&crate::random::id()));
         let key = crate::api::once::event().unwrap_or_else(another);
-        let new = NewJob { key, kind: kind.to_owned(), label, request, ..NewJob::default() };
+        let new = NewJob { key, kind: kind.to_owned(), label, request, priority, ..NewJob::default() };
         self.manager()?.submit(&new).map(|made| made.id).map_err(|error| not_done(None, &error))
     }
 
@@ -248,6 +259,27 @@ impl Jobs {
             outcome(&job)?;
         }
         Ok(job)
+    }
+}
+
+/// What is wanted of a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ask {
+    /// To know what it would do.
+    Plan,
+    /// That it is done, when its turn comes.
+    Job(Priority),
+}
+
+impl Ask {
+    /// As requests say it.
+    pub(crate) const fn of(plan: bool, priority: Option<JobPriority>) -> Self {
+        match (plan, priority) {
+            (true, _) => Self::Plan,
+            (false, Some(JobPriority::Low)) => Self::Job(Priority::Low),
+            (false, None | Some(JobPriority::Normal)) => Self::Job(Priority::Normal),
+            (false, Some(JobPriority::High)) => Self::Job(Priority::High),
+        }
     }
 }
 

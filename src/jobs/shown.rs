@@ -204,5 +204,6 @@ pub(crate) fn info(shown: Shown) -> JobInfo {
         remote: place.remote,
         folder: place.folder,
         objects: place.objects,
+        skipped: place.skipped,
     }
 }

@@ -20,7 +20,7 @@ use tracing::{info, warn};
 use vtl_api::Problem;
 use vtl_cartridge::{Facts, Now};
 use vtl_conf::{Schedule, Trigger};
-use vtl_jobs::{JobError, NewJob};
+use vtl_jobs::{JobError, NewJob, Priority};
 use vtl_library::{Cartridge, CartridgeState, Library, LibraryError, Moved};
 use vtl_meta::Tx;
 use vtl_migrate::EXPORT;
@@ -540,6 +540,8 @@ fn write(
             kind: EXPORT.to_owned(),
             label: Some(wanted.label.to_string()),
             request,
+            // Somebody who asks for a job waits for it, and for these nobody does.
+            priority: Priority::Low,
             before: vec![("triggered", format!("by {} in library {library}", wanted.why))],
             ..NewJob::default()
         };
@@ -720,6 +722,7 @@ mod tests {
         let job = bench.daemon().meta.with(|meta| meta.read(vtl_jobs::unfinished)).unwrap().remove(0);
         let request: serde_json::Value = serde_json::from_str(&job.request).unwrap();
         assert_eq!((&request["remote"], &request["library"]), (&"cloud".into(), &serde_json::Value::Null));
+        assert_eq!(job.priority, Priority::Low, "what somebody asks for comes first");
         // While that one waits there is none beside it, whatever is written.
         bench.write(1, 10_000);
         assert_eq!(bench.look(), [one(1, "full")]);

@@ -188,7 +188,15 @@ fn what_cannot_be_is_refused_at_once_with_its_remedy_and_an_unchanged_cartridge_
     refused("POST", "/imports", json!({ "remote": "r", "folder": "../x" }), 400);
     refused("POST", "/imports", json!({ "job": 99 }), 404);
     refused("GET", "/exports?remote=nowhere", Value::Null, 404);
-    assert_eq!(done(&server, &export(&server, &json!({ "remote": "r" })))["skipped"], "blank");
+    // Why nothing was sent stands in the list, too, where a completed export could be taken for one that has sent something.
+    let listed = |id: &Value| {
+        let jobs = server.get("/jobs");
+        let row = jobs.as_array().unwrap().iter().find(|job| job["id"] == *id).unwrap();
+        (row["state"].clone(), row.get("skipped").cloned())
+    };
+    let blank = export(&server, &json!({ "remote": "r" }));
+    assert_eq!(done(&server, &blank)["skipped"], "blank");
+    assert_eq!(listed(&blank), (json!("completed"), Some(json!("blank"))));
     let mut host = server.session(1);
     host.load(1, 0);
     write(&mut host, &tape(2, 2));
@@ -196,8 +204,11 @@ fn what_cannot_be_is_refused_at_once_with_its_remedy_and_an_unchanged_cartridge_
     let result = done(&server, &first);
     assert_eq!(result["proof"], "verified by reading back");
     let folder = result["folder"].clone();
-    let again = done(&server, &export(&server, &json!({ "remote": "r" })));
+    let unchanged = export(&server, &json!({ "remote": "r" }));
+    let again = done(&server, &unchanged);
     assert_eq!((&again["skipped"], &again["folder"]), (&json!("unchanged"), &folder));
+    assert_eq!(listed(&unchanged), (json!("completed"), Some(json!("unchanged"))));
+    assert_eq!(listed(&first), (json!("completed"), None));
     refused("POST", "/imports", json!({ "job": first }), 409);
     let copy = server.api("POST", "/imports", &json!({ "job": first, "as_label": "VTL050L8" }));
     assert_eq!(done(&server, &copy["id"])["label"], "VTL050L8");

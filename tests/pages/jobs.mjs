@@ -42,13 +42,14 @@ export async function control(browser) {
   await browser.go('jobs');
   await browser.press('new-export');
   await browser.send('choose-cartridge', { label: 'VTL002L8' });
-  await browser.send('export', { remote: 'broken', key: 'none' });
+  await browser.send('export', { remote: 'broken', key: 'none', priority: 'low' });
   await browser.note();
   const { id } = await browser.until('the job waits', async () =>
     (await browser.get('/jobs')).find(
       (one) => one.remote === 'broken' && one.state === 'queued' && one.next_attempt,
     ),
   );
+  equal((await browser.get(`/jobs/${id}`)).priority, 'low', 'the priority that was chosen');
   await browser.press('tab-running');
   await row(browser, id).waitFor();
   await browser.press('job-open', { within: row(browser, id) });
@@ -146,6 +147,8 @@ export async function many(browser) {
   const all = (await browser.get('/jobs')).length;
   const drawn = () => browser.at('jobs-row').count();
   await browser.until('the first of them', async () => (await drawn()) === DRAWN);
+  await browser.until('that nothing was sent', async () => (await browser.at('job-skipped').count()) > 0);
+  has(await browser.at('job-skipped').first().textContent(), 'blank', 'why nothing was sent');
   await browser.press('more-jobs');
   await browser.until('the others', async () => (await drawn()) === all);
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PlaceInfo {
-    /// `slot`, `drive`, `mailslot`, `vault` or `remote`.
+    /// `slot`, `drive`, `mailslot` or `vault`.
     pub kind: String,
     /// Number within the kind; the vault has none.
     pub number: Option<u16>,

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::JobPriority;
+
 /// `POST /cartridges/{label}/export`. What is left out is as configured.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -25,6 +27,9 @@ pub struct ExportCartridge {
     /// How what is sent is verified: `remote-hash`, `readback` or `none`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verify: Option<String>,
+    /// When its turn comes: before or after other jobs that wait; `normal` without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<JobPriority>,
     /// Make no job; answer what it would do ([`crate::JobPlan`]).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub plan: bool,
@@ -53,6 +58,9 @@ pub struct ImportCartridge {
     /// Loadable at once, blocks fetched when they are read.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub lazy: bool,
+    /// When its turn comes: before or after other jobs that wait; `normal` without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<JobPriority>,
     /// Make no job; answer what it would do ([`crate::JobPlan`]).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub plan: bool,
@@ -73,6 +81,9 @@ pub struct IngestCartridge {
     /// What it is to hold; as for new cartridges when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size_bytes: Option<u64>,
+    /// When its turn comes: before or after other jobs that wait; `normal` without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<JobPriority>,
     /// Make no job; answer what it would do ([`crate::JobPlan`]).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub plan: bool,
@@ -198,6 +209,9 @@ pub struct FetchExport {
     pub folder: String,
     /// Absolute path of a folder; one with the export's name is made in it.
     pub to: String,
+    /// When its turn comes: before or after other jobs that wait; `normal` without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<JobPriority>,
     /// Make no job; answer what it would do ([`crate::JobPlan`]).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub plan: bool,
@@ -217,6 +231,9 @@ pub struct RewrapExport {
     /// Name of the Ed25519 key that signs the new manifest; `none`: nobody; without it as exports are signed, or as the old one was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sign_with: Option<String>,
+    /// When its turn comes: before or after other jobs that wait; `normal` without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<JobPriority>,
     /// Make no job; answer what it would do ([`crate::JobPlan`]).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub plan: bool,
@@ -234,6 +251,9 @@ pub struct VerifyExport {
     /// So many percent of the objects, at least one; all without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sample_percent: Option<u8>,
+    /// When its turn comes: before or after other jobs that wait; `normal` without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<JobPriority>,
     /// Make no job; answer what it would do ([`crate::JobPlan`]).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub plan: bool,

@@ -848,7 +848,7 @@ const STATS_COLUMNS: &[&str] = &[
 ];
 const FOLDER_COLUMNS: &[&str] = &["number", "path", "state", "packs", "stored_bytes", "free_bytes", "why"];
 const JOB_COLUMNS: &[&str] =
-    &["id", "kind", "label", "state", "done_bytes", "total_bytes", "attempts", "left_s", "error"];
+    &["id", "kind", "label", "state", "done_bytes", "total_bytes", "attempts", "left_s", "skipped", "error"];
 const EVENT_COLUMNS: &[&str] = &["at", "event", "text"];
 const ELEMENT_COLUMNS: &[&str] = &["kind", "number", "mtx_number", "address", "label"];
 
@@ -1583,6 +1583,26 @@ mod tests {
         for wrong in ["import --job 7", "ingest --from-device /dev/nst0 --label ABC123L8"] {
             let words = format!("vtl cartridge {wrong} --plan --wait");
             assert!(Cli::try_parse_from(words.split_whitespace()).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_priority_that_was_typed_is_in_the_request_and_none_when_none_was() {
+        for line in [
+            "vtl cartridge export VTL001L8",
+            "vtl cartridge import --job 7",
+            "vtl cartridge ingest --from-device /dev/nst0 --label ABC123L8",
+            "vtl export verify --remote r --folder F",
+            "vtl export fetch --remote r --folder F --to /keep",
+            "vtl export rewrap --remote r --folder F --key k",
+        ] {
+            let priority = |line: &str| request(line).body.unwrap().get("priority").cloned();
+            assert_eq!(priority(line), None, "{line}");
+            for word in ["low", "normal", "high"] {
+                assert_eq!(priority(&format!("{line} --priority {word}")), Some(json!(word)), "{line}");
+            }
+            let wrong = format!("{line} --priority urgent");
+            assert!(Cli::try_parse_from(wrong.split_whitespace()).is_err(), "{wrong}");
         }
     }
 

@@ -1,6 +1,7 @@
 //! `impexp`: the job list under the name and with the options that scripts of an older product use.
 //!
-//! `-l` and `-L` list, `-j ID` shows, `-r -j ID` cancels, `--clear` removes what has ended. A job that failed is an `error` here.
+//! `-l` and `-L` list, `-j ID` shows, `-r -j ID` cancels, `--clear` removes what has ended. A job that failed is an `error` here. A list has a line of
+//! titles, then a line for each job; a new column comes at the end, where it is in the way of no script that counts them.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -41,7 +42,7 @@ struct Cli {
     write_manual: Option<PathBuf>,
 }
 
-const SHORT: &[&str] = &["id", "type", "label", "state", "percent"];
+const SHORT: &[&str] = &["id", "type", "label", "state", "percent", "skipped"];
 const LONG: &[&str] = &[
     "id",
     "type",
@@ -58,6 +59,7 @@ const LONG: &[&str] = &[
     "started",
     "finished",
     "error",
+    "skipped",
 ];
 
 impl Cli {
@@ -141,6 +143,74 @@ mod tests {
         for wrong in ["impexp", "impexp -r", "impexp -l -L", "impexp -l -j 7", "impexp --clear -j 7"] {
             assert_eq!(call(wrong), None, "{wrong}");
         }
+    }
+
+    /// As the API tells them: one that sends something, one that had nothing to send, one that cannot do it.
+    fn jobs() -> Value {
+        let [mut sends, mut blank, mut fails] = [1, 2, 10].map(|id| {
+            json!({
+                "id": id, "kind": "export", "label": null, "state": "running", "done_bytes": 0, "total_bytes": 0,
+                "attempts": 1, "error": null, "remedy": null, "priority": "normal", "created": "2026-11-26T03:15:01Z",
+                "started": "2026-11-26T03:15:02Z", "finished": "2026-11-26T03:15:03Z", "next_attempt": null,
+                "bytes_per_s": null, "left_s": null
+            })
+        });
+        for (job, changes) in [
+            (
+                &mut sends,
+                json!({
+                    "label": "VTL001L8", "done_bytes": 256, "total_bytes": 1024, "attempts": 2, "finished": null,
+                    "remote": "off-site", "folder": "VTL001L8-20261126_031500", "objects": 3
+                }),
+            ),
+            (
+                &mut blank,
+                json!({
+                    "label": "VTL002L8", "state": "completed", "remote": "off-site", "objects": 0, "skipped": "blank"
+                }),
+            ),
+            (&mut fails, json!({ "kind": "gc", "state": "failed", "error": "a pack is damaged" })),
+        ] {
+            for (name, value) in changes.as_object().unwrap() {
+                job[name.as_str()] = value.clone();
+            }
+        }
+        json!([sends, blank, fails])
+    }
+
+    fn lines(option: &str) -> Vec<String> {
+        let (_, view) = Cli::try_parse_from(["impexp", option]).unwrap().call();
+        let View::Table(columns) = view else { panic!("{option} is a list") };
+        print::lines_of_table(&in_its_words(jobs()), columns, true)
+    }
+
+    #[test]
+    fn a_short_list_has_a_line_for_each_job_with_its_number_kind_label_state_and_percent() {
+        let wanted = [
+            "ID  TYPE    LABEL     STATE      PERCENT  SKIPPED",
+            "1   export  VTL001L8  running    25%      -",
+            "2   export  VTL002L8  completed  100%     blank",
+            "10  gc      -         error      -        -",
+        ];
+        assert_eq!(lines("-l"), wanted);
+    }
+
+    #[test]
+    fn a_long_list_tells_remote_folder_objects_bytes_attempts_times_and_what_went_wrong_too() {
+        let cells = |line: &String| {
+            let cells = line.split("  ").map(str::trim).filter(|cell| !cell.is_empty());
+            cells.collect::<Vec<_>>().join("|")
+        };
+        let (created, started) = ("2026-11-26T03:15:01Z", "2026-11-26T03:15:02Z");
+        let (begun, finished) = (format!("{created}|{started}"), "2026-11-26T03:15:03Z");
+        let wanted = [
+            "ID|TYPE|LABEL|STATE|PERCENT|REMOTE|FOLDER|OBJECTS|DONE_BYTES|TOTAL_BYTES|ATTEMPTS|CREATED|STARTED|FINISHED|ERROR|SKIPPED"
+                .to_owned(),
+            format!("1|export|VTL001L8|running|25%|off-site|VTL001L8-20261126_031500|3|256|1024|2|{begun}|-|-|-"),
+            format!("2|export|VTL002L8|completed|100%|off-site|-|0|0|0|1|{begun}|{finished}|-|blank"),
+            format!("10|gc|-|error|-|-|-|-|0|0|1|{begun}|{finished}|a pack is damaged|-"),
+        ];
+        assert_eq!(lines("-L").iter().map(cells).collect::<Vec<_>>(), wanted);
     }
 
     #[test]

@@ -198,7 +198,8 @@ fn table(rows: &Value, columns: &[&str]) {
 }
 
 /// The lines of a table, none when it has no rows. The titles may stand above already; columns are as wide as with them.
-pub(crate) fn lines_of_table(rows: &Value, columns: &[&str], with_titles: bool) -> Vec<String> {
+#[must_use]
+pub fn lines_of_table(rows: &Value, columns: &[&str], with_titles: bool) -> Vec<String> {
     let rows: Vec<Vec<String>> = rows
         .as_array()
         .into_iter()

@@ -73,6 +73,14 @@ function speed(job) {
   ];
 }
 
+/** Its state; of an export that had nothing to send, that too: it must not be taken for one that has. */
+function state(job) {
+  return [
+    badge(job.state, word('state', job.state), { 'data-test': 'job-state' }),
+    job.skipped && h('span', { class: 'muted line', test: 'job-skipped' }, word('skipped', job.skipped)),
+  ];
+}
+
 function about(job) {
   return [
     h('span', { class: 'label' }, job.label ?? ''),
@@ -106,10 +114,7 @@ export function jobTable(jobs, page) {
     },
     { name: t('job.kind'), show: (job) => word('kind', job.kind) },
     { name: t('job.about'), show: about },
-    {
-      name: t('job.state'),
-      show: (job) => badge(job.state, word('state', job.state), { 'data-test': 'job-state' }),
-    },
+    { name: t('job.state'), show: state },
     { name: t('job.progress'), show: progress, class: 'wide' },
     { name: t('job.rate'), show: speed },
     { name: t('job.objects'), show: (job) => integer(job.objects), number: true },
@@ -145,6 +150,7 @@ export function jobDetail(job) {
         t('cartridge.label'),
         h('a', { href: `#/cartridges/${encodeURIComponent(job.label)}` }, job.label),
       ],
+      job.skipped && [t('job.skipped'), word('skipped', job.skipped)],
       [t('job.priority'), word('priority', job.priority)],
       [t('job.created'), time(job.created)],
       [t('job.started_at'), time(job.started)],

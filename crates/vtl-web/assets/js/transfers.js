@@ -5,10 +5,18 @@ import { h } from './dom.js';
 import { ask } from './forms.js';
 import { bytes } from './format.js';
 import { askJob } from './plans.js';
-import { t } from './text.js';
+import { t, word } from './text.js';
 
 const AS_CONFIGURED = () => ['', t('export.as_configured')];
-const same = (words) => words.map((word) => [word, word]);
+const same = (words) => words.map((one) => [one, one]);
+
+/** When its turn comes. What is empty is left out, and means normal. */
+const PRIORITY = () => ({
+  name: 'priority',
+  type: 'select',
+  label: t('job.priority'),
+  options: [['', word('priority', 'normal')], ...['high', 'low'].map((one) => [one, word('priority', one)])],
+});
 
 /** Asks where to and how. */
 export async function askExport(cartridge) {
@@ -54,6 +62,7 @@ export async function askExport(cartridge) {
         label: t('export.verify'),
         options: [AS_CONFIGURED(), ...same(['remote-hash', 'readback', 'none'])],
       },
+      PRIORITY(),
     ],
     api.path(['cartridges', cartridge.label, 'export']),
     { label: t('export.go') },
@@ -72,6 +81,7 @@ export function importJob(job) {
 const HOW = () => [
   { name: 'as_label', label: t('import.as_label'), hint: t('import.as_label_hint') },
   { name: 'lazy', type: 'checkbox', label: t('import.lazy'), hint: t('import.lazy_hint') },
+  PRIORITY(),
 ];
 
 /** Imports a folder of a remote that is chosen first. */

@@ -4,11 +4,27 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use serde_json::json;
-use vtl_api::{ExportCartridge, FetchExport, ImportCartridge, PruneExports, RewrapExport, VerifyExport};
+use vtl_api::{
+    ExportCartridge, FetchExport, ImportCartridge, JobPriority, PruneExports, RewrapExport, VerifyExport,
+};
 
 use super::{Call, PLAN, Then, absolute, call, get, parse_size_with_unit, path};
 use crate::http::{Failure, Method, segment};
 use crate::print::View;
+
+/// When the turn of a job comes.
+#[derive(Args)]
+pub struct Turn {
+    /// Before or after other jobs that wait; normal when left out.
+    #[arg(long, value_parser = JobPriority::ALL.map(JobPriority::word))]
+    priority: Option<String>,
+}
+
+impl Turn {
+    pub(super) fn priority(&self) -> Option<JobPriority> {
+        self.priority.as_deref().and_then(JobPriority::of)
+    }
+}
 
 /// Arguments of `vtl cartridge export`. What is left out is as configured.
 #[derive(Args)]
@@ -33,6 +49,8 @@ pub struct ExportArguments {
     /// How what is sent is verified: by the remote's own hash, by fetching it again, or not.
     #[arg(long, value_parser = ["remote-hash", "readback", "none"])]
     verify: Option<String>,
+    #[command(flatten)]
+    turn: Turn,
     /// Wait for its end.
     #[arg(long)]
     wait: bool,
@@ -62,6 +80,8 @@ pub struct ImportArguments {
     /// Loadable at once; blocks are fetched when they are read, and the rest meanwhile.
     #[arg(long)]
     lazy: bool,
+    #[command(flatten)]
+    turn: Turn,
     /// Wait for its end.
     #[arg(long)]
     wait: bool,
@@ -99,6 +119,8 @@ pub enum ExportVerb {
         /// Where it goes: a folder that is there; one with the export's name is made in it.
         #[arg(long, value_name = "DIR")]
         to: PathBuf,
+        #[command(flatten)]
+        turn: Turn,
         /// Copy nothing; print what would be done.
         #[arg(long)]
         plan: bool,
@@ -117,6 +139,8 @@ pub enum ExportVerb {
         /// Name of the Ed25519 key that signs it, or none.
         #[arg(long, value_name = "KEY")]
         sign_with: Option<String>,
+        #[command(flatten)]
+        turn: Turn,
         /// Write nothing; print what would be done.
         #[arg(long)]
         plan: bool,
@@ -132,6 +156,8 @@ pub enum ExportVerb {
         /// So many percent of the objects, by chance, such as 10%.
         #[arg(long, value_name = "N%", value_parser = percent)]
         sample: Option<u8>,
+        #[command(flatten)]
+        turn: Turn,
         /// Fetch no object; print what would be done.
         #[arg(long)]
         plan: bool,
@@ -166,6 +192,7 @@ impl ExportArguments {
                 .transpose()?,
             compress: self.compress.clone(),
             verify: self.verify.clone(),
+            priority: self.turn.priority(),
             plan: self.plan,
         };
         let path = format!("{}/export", path("cartridges", &self.label));
@@ -183,6 +210,7 @@ impl ImportArguments {
             as_label: self.as_label.clone(),
             pool: self.pool.clone(),
             lazy: self.lazy,
+            priority: self.turn.priority(),
             plan: self.plan,
         };
         let view = if self.plan { PLAN } else { job_view(self.wait) };
@@ -202,31 +230,34 @@ impl ExportVerb {
                 &format!("/exports/show?remote={}&folder={}", segment(remote), segment(folder)),
                 View::Export,
             ),
-            Self::Fetch { remote, folder, to, plan } => {
+            Self::Fetch { remote, folder, to, turn, plan } => {
                 let body = FetchExport {
                     remote: remote.clone(),
                     folder: folder.clone(),
                     to: absolute(to)?,
+                    priority: turn.priority(),
                     plan: *plan,
                 };
                 job("/exports/fetch", json!(body), *plan)
             }
-            Self::Rewrap { remote, folder, key, sign_with, plan } => {
+            Self::Rewrap { remote, folder, key, sign_with, turn, plan } => {
                 let body = RewrapExport {
                     remote: remote.clone(),
                     folder: folder.clone(),
                     key: key.join(","),
                     sign_with: sign_with.clone(),
+                    priority: turn.priority(),
                     plan: *plan,
                 };
                 job("/exports/rewrap", json!(body), *plan)
             }
             Self::Ls { remote } => get(&format!("/exports?remote={}", segment(remote)), View::Table(COLUMNS)),
-            Self::Verify { remote, folder, sample, plan } => {
+            Self::Verify { remote, folder, sample, turn, plan } => {
                 let body = VerifyExport {
                     remote: remote.clone(),
                     folder: folder.clone(),
                     sample_percent: *sample,
+                    priority: turn.priority(),
                     plan: *plan,
                 };
                 job("/exports/verify", json!(body), *plan)

@@ -5,7 +5,7 @@ use serde_json::json;
 use vtl_api::IngestCartridge;
 
 use super::{Call, PLAN, call, parse_size};
-use crate::command::export::{job_view, then};
+use crate::command::export::{Turn, job_view, then};
 use crate::http::{Failure, Method};
 
 /// Arguments of `vtl cartridge ingest`.
@@ -23,6 +23,8 @@ pub struct IngestArguments {
     /// What it is to hold, such as 30t: a tape that was compressed by its drive has more than its label says.
     #[arg(long, value_name = "SIZE")]
     size: Option<String>,
+    #[command(flatten)]
+    turn: Turn,
     /// Wait for its end.
     #[arg(long)]
     wait: bool,
@@ -38,6 +40,7 @@ impl IngestArguments {
             label: self.label.clone(),
             library: self.library.clone(),
             size_bytes: self.size.as_deref().map(parse_size).transpose()?,
+            priority: self.turn.priority(),
             plan: self.plan,
         };
         let view = if self.plan { PLAN } else { job_view(self.wait) };
