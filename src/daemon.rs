@@ -679,25 +679,16 @@ impl Daemon {
         let mut all = self.pools.open_ones();
         all.extend(pools.iter().filter(|pool| self.pools.named(&pool.name).is_err()).cloned());
         self.note_pools(&all)?;
-        let (mut heads, mut whole) = (Vec::new(), Vec::new());
+        self.remove_lone_rows(&all)?;
+        let (mut heads, mut asked) = (Vec::new(), Vec::new());
         for pool in pools {
             let found = self.meta.read(|tx| vtl_library::reconcile(tx, &owners(pool)));
-            let (of_pool, all) = self.unlisted_heads(pool, found.map_err(|e| refused(&e))?.unlisted);
+            let (of_pool, its) = self.unlisted_heads(pool, found.map_err(|e| refused(&e))?.unlisted)?;
             heads.extend(of_pool);
-            match all {
-                true => whole.push(pool),
-                false => self.note_not_asked(pool)?,
-            }
+            asked.push((pool, its));
         }
         self.take_in(&all, heads)?;
-        // One that could not be asked of everything is asked again: what it did not tell is as unsure then.
-        for pool in whole {
-            self.meta.note_compared(&pool.name).map_err(|e| refused(&e.into()))?;
-            if pool.is_adopted {
-                self.pools.adopted(pool).map_err(|e| refused(&e))?;
-            }
-        }
-        Ok(())
+        asked.iter().try_for_each(|(pool, its)| self.note_compared(pool, its))
     }
 
     /// A cartridge is where its bytes are: an older copy of the inventory may say otherwise. Where two pools have it, what is noted counts.
@@ -720,23 +711,32 @@ impl Daemon {
 
     /// The second half of a removal: the store frees it, then the row goes.
     pub(crate) fn destroy(&self, cartridge: &vtl_library::Cartridge) -> Result<(), vtl_api::ApiError> {
-        self.refuse_kept(cartridge)?;
-        let data_stays = match self.pools.of(cartridge.id) {
-            Ok(pool) => {
-                self.remove_from(&pool, cartridge.id)?;
-                pool.keeper.removed();
-                false
-            }
+        let pool = match self.pools.of(cartridge.id) {
+            Ok(pool) => Some(pool),
             // Who asks for this gives the listing up. The data is in the pool, and is listed again with it.
-            Err(PoolError::Closed(_)) => true,
+            Err(PoolError::Closed(_)) => None,
             Err(error) => return Err(error.into()),
         };
+        self.destroy_in(pool.as_ref(), cartridge)
+    }
+
+    /// The same with the pool that the cartridge is in. None: its data stays.
+    pub(crate) fn destroy_in(
+        &self,
+        pool: Option<&Arc<Pool>>,
+        cartridge: &vtl_library::Cartridge,
+    ) -> Result<(), vtl_api::ApiError> {
+        self.refuse_kept(cartridge)?;
+        if let Some(pool) = pool {
+            self.remove_from(pool, cartridge.id)?;
+            pool.keeper.removed();
+        }
         self.meta
             .change(|tx| {
                 rows::take_out(tx, cartridge.id)?;
                 vtl_migrate::lazy_forget(tx, cartridge.id)?;
                 trash::forget(tx, cartridge.id)?;
-                let mark = vtl_library::quarantined(tx, cartridge.id)?.filter(|_| data_stays);
+                let mark = vtl_library::quarantined(tx, cartridge.id)?.filter(|_| pool.is_none());
                 vtl_library::finish_remove(tx, cartridge.id)?;
                 // What is listed again is in quarantine still.
                 mark.map_or(Ok(()), |why| vtl_library::quarantine(tx, cartridge.id, &why))

@@ -203,6 +203,7 @@ impl Daemon {
         self.forget_problem(&id.to_string());
         let forgotten = self.meta.change(|tx| {
             rows::take_out(tx, id)?;
+            crate::take_in::forget_notes(tx, id)?;
             vtl_migrate::lazy_forget(tx, id)?;
             vtl_library::forget_quarantine(tx, id)?;
             Ok(GIVEN_UP.forget(tx, id)?)

@@ -53,6 +53,8 @@ const KEPT: &str = "kept";
 pub(crate) const PUT_BACK: &str = "put-back";
 /// Whose words are the names of pools that were not compared yet with a copy that was put back.
 const NOT_COMPARED: &str = "not-compared";
+/// Whose words are the ids of cartridges that could not be read when their pool was compared with an inventory that may lack rows.
+const NOT_READ: &str = "not-read";
 
 static MODULES: [Module; 12] = [
     vtl_library::MODULE,
@@ -109,29 +111,7 @@ impl SharedMeta {
         self.with(|meta| meta.copy_with(to, |tx| put_flag(tx, PUT_BACK)))
     }
 
-    /// This is a copy that was put back, and none of these pools was compared with it.
-    ///
-    /// # Errors
-    /// It is not durable; nothing is noted then.
-    pub(crate) fn note_put_back(&self, pools: &[PoolName]) -> Result<(), MetaError> {
-        self.with(|meta| {
-            meta.transaction(|tx| {
-                put_flag(tx, PUT_BACK)?;
-                pools.iter().try_for_each(|pool| put_word(tx, word_key(NOT_COMPARED, &pool.to_string())))
-            })
-        })
-    }
-
-    /// That pool waits to be compared with this inventory, which is new and could not ask it of everything.
-    ///
-    /// # Errors
-    /// It is not durable.
-    pub(crate) fn note_not_compared(&self, pool: &PoolName) -> Result<(), MetaError> {
-        let key = word_key(NOT_COMPARED, &pool.to_string());
-        self.with(|meta| meta.transaction(|tx| put_word(tx, key)))
-    }
-
-    /// Whether that pool waits to be compared with this inventory, which was put back, or was new and could not ask it of everything.
+    /// Whether this is a copy that was put back, and that pool was not compared with it yet.
     ///
     /// # Errors
     /// The file cannot be read.
@@ -140,12 +120,13 @@ impl SharedMeta {
         self.with(|meta| meta.read(|tx| Ok(tx.get(&DEVICE_STATE, &key)?.is_some())))
     }
 
-    /// A pool was compared.
+    /// Whether a cartridge could not be read when its pool was compared with an inventory that may lack rows.
     ///
     /// # Errors
-    /// It is not durable.
-    pub(crate) fn note_compared(&self, pool: &PoolName) -> Result<(), MetaError> {
-        self.with(|meta| meta.transaction(|tx| compared(tx, pool)))
+    /// The file cannot be read.
+    pub(crate) fn is_not_read(&self, id: CartridgeId) -> Result<bool, MetaError> {
+        let key = number_key(NOT_READ, id);
+        self.with(|meta| meta.read(|tx| Ok(tx.count(&DEVICE_STATE, "device = ?1 AND key = ?2", &key)? > 0)))
     }
 
     /// One transaction.
@@ -280,6 +261,31 @@ impl Ledger for SharedMeta {
     }
 }
 
+/// This is a copy that was put back, and none of these pools was compared with it.
+///
+/// # Errors
+/// A failure of the file.
+pub(crate) fn put_back(tx: &mut Tx<'_>, pools: &[PoolName]) -> Result<(), MetaError> {
+    put_flag(tx, PUT_BACK)?;
+    pools.iter().try_for_each(|pool| put_word(tx, word_key(NOT_COMPARED, &pool.to_string())))
+}
+
+/// A cartridge cannot be read while its pool is compared with an inventory that may lack rows.
+///
+/// # Errors
+/// A failure of the file.
+pub(crate) fn note_not_read(tx: &mut Tx<'_>, id: CartridgeId) -> Result<(), MetaError> {
+    put_word(tx, number_key(NOT_READ, id))
+}
+
+/// A cartridge was read and compared, or is gone.
+///
+/// # Errors
+/// A failure of the file.
+pub(crate) fn forget_not_read(tx: &mut Tx<'_>, id: CartridgeId) -> Result<(), MetaError> {
+    tx.delete(&DEVICE_STATE, &number_key(NOT_READ, id)).map(drop)
+}
+
 /// Nothing of this pool waits to be compared with a copy that was put back.
 pub(crate) fn compared(tx: &mut Tx<'_>, pool: &PoolName) -> Result<(), MetaError> {
     tx.delete(&DEVICE_STATE, &word_key(NOT_COMPARED, &pool.to_string())).map(drop)
@@ -345,6 +351,14 @@ pub(crate) fn numbered(tx: &Tx<'_>, word: &str) -> Result<Vec<CartridgeId>, Meta
     let rows = tx.find(&DEVICE_STATE, "device = ?1", &[Value::Text(word.to_owned())])?;
     let id = |row: &Row| row.get::<String>("key")?.parse::<CartridgeId>().map_err(|_| row.damaged());
     rows.iter().map(id).collect()
+}
+
+/// No number is kept under this word any more, nor one that cannot be read.
+///
+/// # Errors
+/// A failure of the file.
+pub(crate) fn drop_numbers(tx: &mut Tx<'_>, word: &str) -> Result<(), MetaError> {
+    tx.delete_each(&DEVICE_STATE, "device = ?1", &[Value::Text(word.to_owned())]).map(drop)
 }
 
 /// Keeps this number of a cartridge under this word, in the place of the one before; or none.

@@ -1,20 +1,22 @@
 //! What is in the pools and not in the inventory: listed again, kept for a while, or removed. They are apart after a crash, after the loss of the inventory,
 //! and after a copy of it was put back; every start compares them, and so does whoever opens a pool.
 //!
-//! What nobody can be asked about is kept rather than removed: a new inventory, and one that was just put back, cannot tell what was wanted.
+//! What nobody can be asked about is kept rather than removed: a new inventory, and one that was just put back, cannot tell what was wanted. That is so of a
+//! whole pool until it is compared, and from then on of each cartridge in it that could not be read, until it can.
 
 use std::sync::Arc;
 
 use tracing::{info, warn};
 use vtl_api::{ApiError, Problem};
 use vtl_library::{LibraryError, Placement, Verdict};
+use vtl_meta::{MetaError, Tx};
 use vtl_types::{CartridgeId, Label, PoolName};
 
 use crate::api::refused;
 use crate::clock::rfc3339;
 use crate::daemon::{Daemon, FIRST_START_DONE, forget_unused};
 use crate::media::ShelfHead;
-use crate::meta::PUT_BACK;
+use crate::meta::{self, PUT_BACK};
 use crate::pools::{Pool, rows};
 use crate::state::hexadecimal;
 use crate::trash::{Wait, Waits};
@@ -24,30 +26,67 @@ const WAS_EMPTY: &str = "inventory-was-empty";
 /// How something unfinished that is kept waits: as long as somebody has for the trash, and by the same clock and count.
 const UNFINISHED: Waits = Waits { since: "unfinished", count: "unfinished-count" };
 
+/// The cartridges of a pool that the inventory does not list.
+pub(crate) struct Asked {
+    read: Vec<CartridgeId>,
+    not_read: Vec<CartridgeId>,
+    /// Whether the inventory may lack rows that want them.
+    is_unsure: bool,
+}
+
+/// What is noted here of a cartridge goes with it, or with its pool.
+///
+/// # Errors
+/// A failure of the file.
+pub(crate) fn forget_notes(tx: &mut Tx<'_>, id: CartridgeId) -> Result<(), MetaError> {
+    UNFINISHED.forget(tx, id)?;
+    meta::forget_not_read(tx, id)
+}
+
 impl Daemon {
-    /// What the cartridges of a pool that the inventory does not list say of themselves, and whether all could be asked.
-    pub(crate) fn unlisted_heads(&self, pool: &Pool, unlisted: Vec<CartridgeId>) -> (Vec<ShelfHead>, bool) {
-        let count = unlisted.len();
-        let mut heads = Vec::new();
+    /// What the cartridges of a pool that the inventory does not list say of themselves, and which could be asked.
+    ///
+    /// # Errors
+    /// The inventory cannot be read.
+    pub(crate) fn unlisted_heads(
+        &self,
+        pool: &Pool,
+        unlisted: Vec<CartridgeId>,
+    ) -> Result<(Vec<ShelfHead>, Asked), ApiError> {
+        let (mut heads, mut not_read) = (Vec::new(), Vec::new());
         for id in unlisted {
             match self.shelf.head(pool, id) {
                 Ok(head) => heads.push(head),
-                Err(why) => self.note_anew(self.lost_problem(pool, id, &why)),
+                Err(why) => {
+                    not_read.push(id);
+                    self.note_anew(self.lost_problem(pool, id, &why));
+                }
             }
         }
-        let all = heads.len() == count;
-        (heads, all)
+        let read = heads.iter().map(|head| head.row.id).collect();
+        let is_unsure = self.may_lack_rows(pool.is_adopted, &pool.name)?;
+        Ok((heads, Asked { read, not_read, is_unsure }))
     }
 
-    /// A pool could not be asked of everything that is in it. To an inventory that is new what it did not tell is as unsure at the starts to come.
-    pub(crate) fn note_not_asked(&self, pool: &Pool) -> Result<(), ApiError> {
-        match self.has_noted(FIRST_START_DONE)? {
-            true => Ok(()),
-            false => self.meta.note_not_compared(&pool.name).map_err(|e| refused(&e.into())),
+    /// A pool is compared with the inventory. What could not be read is as unsure as the pool was, until it can be.
+    ///
+    /// # Errors
+    /// It is not durable: the pool is compared again.
+    pub(crate) fn note_compared(&self, pool: &Pool, asked: &Asked) -> Result<(), ApiError> {
+        let unsure = if asked.is_unsure { asked.not_read.as_slice() } else { &[] };
+        let noted = self.meta.change(|tx| {
+            asked.read.iter().try_for_each(|id| meta::forget_not_read(tx, *id))?;
+            unsure.iter().try_for_each(|id| meta::note_not_read(tx, *id))?;
+            Ok(meta::compared(tx, &pool.name)?)
+        });
+        noted.map_err(|e| refused(&e))?;
+        match pool.is_adopted {
+            true => self.pools.adopted(pool).map_err(|e| refused(&e)),
+            false => Ok(()),
         }
     }
 
-    /// Lists cartridges again. A blank one is an interrupted creation and goes, unless the whole inventory is lost: then nobody
+    /// Lists cartridges again. A blank one is an interrupted creation and goes, unless the whole inventory is lost, or it could not be read before: then nobody
     /// can tell it from one that was in use.
     pub(crate) fn take_in(&self, pools: &[Arc<Pool>], heads: Vec<ShelfHead>) -> Result<(), ApiError> {
         let forget = |head: &ShelfHead| {
@@ -59,18 +98,23 @@ impl Daemon {
         let (unfinished, heads): (Vec<_>, Vec<_>) = heads.partition(|head| head.unfinished);
         let is_new = !self.has_noted(FIRST_START_DONE)?;
         for head in unfinished {
-            let is_unsure = is_new || self.may_lack_rows(pools, &head.pool)?;
+            let is_adopted = pools.iter().any(|pool| pool.is_adopted && pool.name == head.pool);
+            let is_unsure = self.was_not_read(head.row.id)? || self.may_lack_rows(is_adopted, &head.pool)?;
             if !self.keeps_unfinished(&head, is_unsure)? {
                 info!(label = %head.row.label, "an import or ingest that was cut off is removed; its job begins anew");
                 forget(&head);
             }
         }
         let is_lost = is_new && self.is_lost(&heads)?;
-        let (blank, listed): (Vec<_>, Vec<_>) =
-            heads.into_iter().partition(|head| head.blank && !head.protection.is_on() && !is_lost);
-        for head in blank {
-            info!(label = %head.row.label, "a cartridge whose creation was interrupted is removed");
-            forget(&head);
+        let mut listed = Vec::new();
+        for head in heads {
+            let is_for_sure = head.blank && !head.protection.is_on() && !is_lost;
+            if is_for_sure && !self.was_not_read(head.row.id)? {
+                info!(label = %head.row.label, "a cartridge whose creation was interrupted is removed");
+                forget(&head);
+            } else {
+                listed.push(head);
+            }
         }
         if is_lost {
             // First of all, so that a start that is cut off or refused leaves it to the next one.
@@ -85,7 +129,7 @@ impl Daemon {
     }
 
     /// Notes that the inventory is a copy that was put back, before anything is compared with it: it lacks what came after it, and of each pool
-    /// that is not open as well.
+    /// that is not open as well. What is unfinished waits anew.
     pub(crate) fn note_put_back(&self) -> Result<(), ApiError> {
         if !self.state.is_just_restored() && !self.has_noted(PUT_BACK)? {
             return Ok(());
@@ -93,16 +137,23 @@ impl Daemon {
         let listed = self.meta.read(|tx| Ok(rows::all(tx)?)).map_err(|e| refused(&e))?;
         let mut pools: Vec<_> = listed.into_iter().map(|row| row.name).collect();
         pools.push(PoolName::default());
-        self.meta.note_put_back(&pools).map_err(|e| refused(&e.into()))?;
+        let noted = self.meta.change(|tx| {
+            UNFINISHED.forget_all(tx)?;
+            Ok(meta::put_back(tx, &pools)?)
+        });
+        noted.map_err(|e| refused(&e))?;
         self.state.forget_restored();
         Ok(())
     }
 
-    /// Whether the inventory may lack a row that wants something in this pool: it is an older copy, or was new when the pool could not be asked of
-    /// everything, or the pool is taken in from elsewhere.
-    fn may_lack_rows(&self, pools: &[Arc<Pool>], name: &PoolName) -> Result<bool, ApiError> {
-        let is_adopted = pools.iter().any(|pool| pool.is_adopted && pool.name == *name);
-        Ok(is_adopted || self.meta.is_not_compared(name).map_err(|e| refused(&e.into()))?)
+    /// Whether the inventory may lack a row that wants something in this pool: it is new or an older copy, or the pool is taken in from elsewhere.
+    fn may_lack_rows(&self, is_adopted: bool, name: &PoolName) -> Result<bool, ApiError> {
+        let is_new = !self.has_noted(FIRST_START_DONE)?;
+        Ok(is_new || is_adopted || self.meta.is_not_compared(name).map_err(|e| refused(&e.into()))?)
+    }
+
+    fn was_not_read(&self, id: CartridgeId) -> Result<bool, ApiError> {
+        self.meta.is_not_read(id).map_err(|e| refused(&e.into()))
     }
 
     /// Whether an inventory that no start has finished is a lost one. A first start that was cut off has its library, and blank cartridges only.
@@ -113,15 +164,12 @@ impl Daemon {
     }
 
     /// Whether what an import or ingest that was cut off has left stays. Of an inventory that may lack the row that wants it, it does for a while: a newer
-    /// copy may have the row.
+    /// copy may have the row. The while does not begin anew with each start.
     fn keeps_unfinished(&self, head: &ShelfHead, is_unsure: bool) -> Result<bool, ApiError> {
         let (id, now) = (head.row.id, self.retention.now());
-        let noted = match is_unsure {
-            true => Ok(Some(Wait::from_now_on(now))),
-            false => self.meta.read(|tx| Ok(UNFINISHED.noted(tx, id)?)),
-        };
-        let wait = match noted {
+        let wait = match self.meta.read(|tx| Ok(UNFINISHED.noted(tx, id)?)) {
             Ok(Some(wait)) => wait.counted(now),
+            Ok(None) if is_unsure => Wait::from_now_on(now),
             Ok(None) => return Ok(false),
             Err(error) => {
                 self.note_anew(not_read(head, &error));
@@ -413,6 +461,88 @@ pub(crate) mod tests {
         assert_eq!(told(&daemon, &subject), None);
         let noted = daemon.meta.read(|tx| Ok(UNFINISHED.noted(tx, id)?)).unwrap();
         assert_eq!(noted, None);
+        stop(daemon);
+    }
+
+    #[test]
+    fn a_cartridge_that_cannot_be_read_does_not_put_off_when_a_part_goes() {
+        let folder = tempfile::tempdir().unwrap();
+        let hands = Hands::new();
+        let copy = folder.path().join("copy.db");
+        let daemon = hands.daemon(folder.path());
+        daemon.meta.copy_to(&copy).unwrap();
+        let (part, lost) = (begin_copy(&daemon, "UNF001L8"), CartridgeId([9; 16]));
+        daemon.pools.default().store.create(OwnerId(lost.0), b"no cartridge").unwrap();
+        stage_restore(&daemon.state, &copy).unwrap();
+        stop(daemon);
+        for day in 0..2 {
+            let daemon = hands.daemon(folder.path());
+            let problem = told(&daemon, &hexadecimal(&part.0)).unwrap();
+            assert!(problem.message.contains(&rfc3339(START + TRASH_SECONDS)), "{day}: {problem:?}");
+            assert!(told(&daemon, &lost.to_string()).is_some(), "{day}");
+            hands.pass(DAY);
+            stop(daemon);
+        }
+        hands.pass(5 * DAY);
+        let daemon = hands.daemon(folder.path());
+        assert_eq!([part, lost].map(|id| daemon.pools.default().has(id)), [false, true]);
+        stop(daemon);
+    }
+
+    #[test]
+    fn what_could_not_be_read_after_a_copy_was_put_back_is_kept_for_a_week_once_it_can_be() {
+        let folder = tempfile::tempdir().unwrap();
+        let hands = Hands::new();
+        let copy = folder.path().join("copy.db");
+        let daemon = hands.daemon(folder.path());
+        daemon.meta.copy_to(&copy).unwrap();
+        let part = begin_copy(&daemon, "UNF001L8");
+        stage_restore(&daemon.state, &copy).unwrap();
+        stop(daemon);
+        let head = folder.path().join("state/store/owners").join(part.to_string()).join("head");
+        let whole = fs::read(&head).unwrap();
+        let mut damaged = whole.clone();
+        damaged[40] ^= 1;
+        fs::write(&head, damaged).unwrap();
+        let daemon = hands.daemon(folder.path());
+        assert!(told(&daemon, &part.to_string()).unwrap().message.contains("cannot be read"));
+        assert!(!daemon.meta.is_not_compared(&PoolName::default()).unwrap());
+        stop(daemon);
+        fs::write(&head, whole).unwrap();
+        hands.pass(30 * DAY);
+        for _ in 0..2 {
+            let daemon = hands.daemon(folder.path());
+            let problem = told(&daemon, &hexadecimal(&part.0)).unwrap();
+            assert!(problem.message.contains(&rfc3339(START + 30 * DAY + TRASH_SECONDS)), "{problem:?}");
+            hands.pass(DAY);
+            stop(daemon);
+        }
+        hands.pass(5 * DAY);
+        let daemon = hands.daemon(folder.path());
+        assert!(!daemon.pools.default().has(part));
+        stop(daemon);
+    }
+
+    #[test]
+    fn what_a_copy_notes_of_parts_is_not_what_they_wait_by_when_it_is_put_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let hands = Hands::new();
+        let copy = folder.path().join("copy.db");
+        let daemon = hands.daemon(folder.path());
+        let parts = ["UNF001L8", "UNF002L8"].map(|label| begin_copy(&daemon, label));
+        let [noted, unreadable] = parts.map(|id| hexadecimal(&id.0));
+        let wait = Wait::from_now_on(daemon.retention.now());
+        daemon.meta.change(|tx| Ok(UNFINISHED.note(tx, parts[0], wait)?)).unwrap();
+        daemon.meta.device(UNFINISHED.since).save(&unreadable, b"noise").unwrap();
+        daemon.meta.copy_to(&copy).unwrap();
+        hands.pass(6 * DAY);
+        stage_restore(&daemon.state, &copy).unwrap();
+        stop(daemon);
+        let daemon = hands.daemon(folder.path());
+        for subject in [noted, unreadable] {
+            let problem = told(&daemon, &subject).unwrap();
+            assert!(problem.message.contains(&rfc3339(START + 6 * DAY + TRASH_SECONDS)), "{problem:?}");
+        }
         stop(daemon);
     }
 

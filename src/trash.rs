@@ -7,15 +7,18 @@
 //! The time is over when it has passed by the machine's clock and by the count of seconds that retention goes by ([`crate::retention_clock`]): a clock
 //! that was set, or is wrong until somebody corrects it, removes nothing. The bytes of a note stand in `docs/formats/inventory.md`.
 
+use std::sync::Arc;
+
 use tracing::{info, warn};
-use vtl_api::Problem;
+use vtl_api::{ApiError, Problem};
 use vtl_cartridge::Now;
 use vtl_library::{Cartridge, CartridgeState, LibraryError};
 use vtl_meta::{MetaError, Tx};
 use vtl_types::{CartridgeId, Label};
 
+use crate::api::refused;
 use crate::daemon::{Daemon, lock};
-use crate::meta::{PUT_BACK, drop_flag, look_at_numbers, number, numbered, set_number};
+use crate::meta::{PUT_BACK, drop_flag, drop_numbers, look_at_numbers, number, numbered, set_number};
 use crate::pools::Pool;
 
 /// How long a removed cartridge stays in the trash.
@@ -123,6 +126,14 @@ impl Waits {
     pub(crate) fn forget(&self, tx: &mut Tx<'_>, id: CartridgeId) -> Result<(), MetaError> {
         set_number(tx, self.since, id, None)?;
         set_number(tx, self.count, id, None)
+    }
+
+    /// Nothing waits any more, nor what has a note that cannot be read.
+    ///
+    /// # Errors
+    /// A failure of the file.
+    pub(crate) fn forget_all(&self, tx: &mut Tx<'_>) -> Result<(), MetaError> {
+        [self.since, self.count].into_iter().try_for_each(|word| drop_numbers(tx, word))
     }
 }
 
@@ -245,24 +256,40 @@ impl Daemon {
         self.trash_note(id).is_ok_and(|wait| wait.is_none_or(|wait| wait.is_over(now)))
     }
 
+    /// Removes the rows that are all that is left of removed cartridges which nobody misses: they are to keep no label from what is listed next. These pools
+    /// are open, and others may not find them yet.
+    ///
+    /// # Errors
+    /// The inventory cannot be read. A row that stays is no failure.
+    pub(crate) fn remove_lone_rows(&self, pools: &[Arc<Pool>]) -> Result<(), ApiError> {
+        let now = self.retention.now();
+        let mut over = self.trash().map_err(|e| refused(&e))?;
+        over.retain(|one| self.trash_time_is_over(one.id, now));
+        for one in over {
+            let its = self.pools.name_of(one.id)?;
+            if let Some(pool) = pools.iter().find(|pool| pool.name == its && !pool.has(one.id))
+                && let Err(error) = self.destroy_in(Some(pool), &one)
+            {
+                warn!(label = %one.label, message = error.advised(), "the row of a removed cartridge stays for now");
+            }
+        }
+        Ok(())
+    }
+
     /// What a copy of the inventory that was put back says of its trash is old: since then a cartridge may have been taken back and written. So each
-    /// waits from now on, unless its row is all that is left of it.
+    /// waits from now on. Rows that are all that is left are gone before.
     pub(crate) fn let_trash_of_copy_wait(&self, removing: &[Cartridge]) -> Result<(), LibraryError> {
         if !self.meta.flag(PUT_BACK)? {
             return Ok(());
         }
         let now = self.retention.now();
-        let is_only_a_row = |one: &Cartridge| {
-            self.pools.of(one.id).is_ok_and(|pool| !pool.has(one.id)) && self.trash_time_is_over(one.id, now)
-        };
-        let waiting: Vec<_> = removing.iter().filter(|one| !is_only_a_row(one)).collect();
         self.meta.change(|tx| {
-            waiting.iter().try_for_each(|one| note(tx, one.id, Wait::from_now_on(now)))?;
+            removing.iter().try_for_each(|one| note(tx, one.id, Wait::from_now_on(now)))?;
             crate::given_up::wait_anew(tx, now)?;
             Ok(drop_flag(tx, PUT_BACK)?)
         })?;
-        if !waiting.is_empty() {
-            let labels: Vec<_> = waiting.iter().map(|one| one.label).collect();
+        if !removing.is_empty() {
+            let labels: Vec<_> = removing.iter().map(|one| one.label).collect();
             self.note_problem(of_copy(&labels));
         }
         Ok(())
@@ -311,15 +338,15 @@ fn not_read(label: Label, error: &LibraryError) -> Problem {
 #[cfg(test)]
 mod tests {
     use std::path::Path;
-    use std::sync::Arc;
 
     use scsi::Persist as _;
+    use vtl_cartridge::Settings;
     use vtl_store::OwnerId;
 
     use super::*;
     use crate::kept::tests::{DAY, Hands, START};
     use crate::state::{hexadecimal, stage_restore};
-    use crate::take_in::tests::{DamagedHead, lose_inventory, stop};
+    use crate::take_in::tests::{DamagedHead, begin_copy, lose_inventory, stop, told};
 
     fn remove(daemon: &Daemon, label: &str) -> Cartridge {
         let wait = Wait::from_now_on(daemon.retention.now());
@@ -373,6 +400,28 @@ mod tests {
         hands.pass(6 * DAY);
         look(&daemon);
         assert!(in_trash(&daemon).is_empty() && !daemon.pools.default().has(taken_back.id));
+        daemon.stop();
+    }
+
+    #[test]
+    fn a_row_that_is_all_that_is_left_keeps_its_label_from_no_cartridge_that_is_not_listed() {
+        let folder = tempfile::tempdir().unwrap();
+        let hands = Hands::new();
+        let daemon = hands.daemon(folder.path());
+        let gone = remove(&daemon, "VTL001L8");
+        let copy = folder.path().join("copy.db");
+        daemon.meta.copy_to(&copy).unwrap();
+        hands.pass(TRASH_SECONDS);
+        daemon.destroy(&gone).unwrap();
+        let written = begin_copy(&daemon, "VTL001L8");
+        let store = &daemon.pools.default().store;
+        let cartridge = vtl_cartridge::Cartridge::open(store, written, Settings::default()).unwrap();
+        cartridge.finish_copy(5).unwrap();
+        stage_restore(&daemon.state, &copy).unwrap();
+        let daemon = restarted(&hands, folder.path(), daemon);
+        let listed = daemon.meta.read(|tx| vtl_library::cartridge(tx, gone.label)).unwrap();
+        assert_eq!((listed.id, listed.state), (written, CartridgeState::Normal));
+        assert_eq!((in_trash(&daemon), told(&daemon, &hexadecimal(&written.0))), (Vec::new(), None));
         daemon.stop();
     }
 

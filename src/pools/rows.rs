@@ -173,10 +173,13 @@ pub(crate) fn drop_folder(tx: &mut Tx<'_>, folder: &Path) -> Result<bool, MetaEr
 /// Lists a pool no more, nor what is noted for it.
 pub(crate) fn remove(tx: &mut Tx<'_>, name: &PoolName) -> Result<(), MetaError> {
     let pool = [text(name.as_str())];
-    for (table, key) in [(&FOLDERS, "path"), (&CARTRIDGES, "cartridge")] {
-        for row in tx.find(table, "pool = ?1", &pool)? {
-            tx.delete(table, &[row.get::<Value>(key)?])?;
-        }
+    for row in tx.find(&FOLDERS, "pool = ?1", &pool)? {
+        tx.delete(&FOLDERS, &[row.get::<Value>("path")?])?;
+    }
+    for row in tx.find(&CARTRIDGES, "pool = ?1", &pool)? {
+        let cartridge = CartridgeId(row.get("cartridge")?);
+        crate::take_in::forget_notes(tx, cartridge)?;
+        take_out(tx, cartridge)?;
     }
     crate::meta::compared(tx, name)?;
     tx.delete(&POOLS, &pool).map(drop)

@@ -269,8 +269,9 @@ impl Manager {
             Ok(Some(job))
         })?;
         changed.iter().for_each(|job| self.shared.announce(job));
-        drop(order);
+        // Before the row changes again: the engine hears last what its row says last.
         self.shared.want(id, wanted);
+        drop(order);
         self.poke();
         self.show(id)
     }

@@ -60,9 +60,19 @@ pub(crate) struct Inner {
 /// A job that has a thread, or whose end is not written yet.
 pub(crate) struct Held {
     pub(crate) ticket: Arc<Ticket>,
-    /// Only what is half done is taken back.
-    undo: bool,
+    phase: Phase,
     pub(crate) unwritten: Option<End>,
+}
+
+/// What the thread of a job does. All but the first is done whatever is asked of the job meanwhile: only the server's own stop interrupts it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// The job itself.
+    Works,
+    /// The job is about to fail: the engine clears away what no attempt will need.
+    ClearsAway,
+    /// Only what is half done is taken back.
+    TakesBack,
 }
 
 /// How an engine came back.
@@ -104,7 +114,8 @@ impl Shared {
         value.ok_or(JobError::NotRun)
     }
 
-    /// To be held over a change of a job and its telling, so that changes are told in their order. Observers change no job.
+    /// To be held over a change of a job and its telling, so that changes are told in their order, to observers and to the engine. Observers change no
+    /// job. It is taken before [`Shared::inner`], never while that is held.
     pub(crate) fn in_order(&self) -> MutexGuard<'_, ()> {
         lock(&self.telling)
     }
@@ -209,7 +220,7 @@ impl Shared {
         let occupied: Vec<Occupied> = inner
             .held
             .values()
-            .map(|held| Occupied { kind: held.ticket.kind.clone(), counts: !held.undo })
+            .map(|held| Occupied { kind: held.ticket.kind.clone(), counts: held.phase != Phase::TakesBack })
             .collect();
         let free = waiting.into_iter().filter(|job| !inner.held.contains_key(&job.id));
         // A kind without an engine is of another version of the server: it waits for that.
@@ -244,7 +255,8 @@ impl Shared {
             if inner.stopped {
                 return Ok(());
             }
-            inner.held.insert(id, Held { ticket: ticket.clone(), undo, unwritten: None });
+            let phase = if undo { Phase::TakesBack } else { Phase::Works };
+            inner.held.insert(id, Held { ticket: ticket.clone(), phase, unwritten: None });
         }
         let begun = if undo { Ok(()) } else { self.write_start(id) };
         let spawned = begun.and_then(|()| self.spawn(ticket, work, undo));
@@ -306,7 +318,8 @@ impl Shared {
                 self.end(id, end)
             }
         };
-        if matches!(state, Ok(State::Stopping)) && self.begins_to_undo(ticket) {
+        // What the server stops before is taken back by the next start.
+        if matches!(state, Ok(State::Stopping)) && self.enter(ticket, Phase::TakesBack) {
             let undone = guarded(ticket, || work.undo(ticket)).err();
             let _state = self.end(id, End::Undone(undone));
         }
@@ -317,25 +330,33 @@ impl Shared {
         self.tell();
     }
 
-    /// Has the engine clear away what no attempt will need, when none follows by itself.
+    /// Has the engine clear away what no attempt will need, when none follows by itself and the job is not taken back in any case.
     fn before_it_fails(&self, ticket: &Ticket, work: &dyn Work, end: &End) {
+        let End::Failed(failure) = end else { return };
         let rules = lock(&self.inner).settings.retry;
-        if let End::Failed(failure) = end
-            && rules.pause_s(failure.class, ticket.attempt(), 0).is_none()
-            && let Err(left) = guarded(ticket, || work.failed(ticket))
-        {
+        if rules.pause_s(failure.class, ticket.attempt(), 0).is_some() || self.is_cancelled(ticket.id) {
+            return;
+        }
+        // While the server stops the ticket says so.
+        let _goes_on = self.enter(ticket, Phase::ClearsAway);
+        if let Err(left) = guarded(ticket, || work.failed(ticket)) {
             ticket.note(&left.message);
         }
     }
 
-    /// Whether it is to be done now, and not by the next start.
-    fn begins_to_undo(&self, ticket: &Ticket) -> bool {
+    /// Whether what is half done of a job is taken back as soon as its engine is back.
+    fn is_cancelled(&self, id: JobId) -> bool {
+        self.read(|tx| table::job(tx, id)).is_ok_and(|job| job.state == State::Stopping)
+    }
+
+    /// From now on the thread does this, whatever was asked of the job before. False, and nothing changes: the server stops.
+    fn enter(&self, ticket: &Ticket, phase: Phase) -> bool {
         let mut inner = lock(&self.inner);
         if inner.stopped {
             return false;
         }
         if let Some(held) = inner.held.get_mut(&ticket.id) {
-            held.undo = true;
+            held.phase = phase;
         }
         ticket.want(Wanted::GoOn);
         true
@@ -412,10 +433,9 @@ impl Shared {
 
     pub(crate) fn want(&self, id: JobId, wanted: Wanted) {
         let inner = lock(&self.inner);
-        // While what is half done is taken back only the server's own stop interrupts.
         if let Some(held) = inner.held.get(&id)
             && !inner.stopped
-            && !held.undo
+            && held.phase == Phase::Works
         {
             held.ticket.want(wanted);
         }

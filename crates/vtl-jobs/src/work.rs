@@ -34,7 +34,9 @@ pub trait Work: Send + Sync {
     /// Why it could not be done, and whether trying again helps.
     fn run(&self, ticket: &Ticket) -> Result<Outcome, Failure>;
 
-    /// The job is about to fail, and then tried again only when somebody asks for it: what it kept at hand for another attempt can go.
+    /// The job is about to fail, and then tried again only when somebody asks for it: what it kept at hand for another attempt can go. Of what is asked
+    /// of the job meanwhile, and was before, the ticket says nothing: it says [`Wanted::Stop`] when the server stops. A job that is cancelled by then is
+    /// not told, because [`Work::undo`] follows.
     ///
     /// # Errors
     /// What is left behind; the job's log says so.

@@ -3,12 +3,17 @@
 
 mod support;
 
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
-use support::{Clock, Engine, File, OPEN, eventually, failure, new, open, start, until, until_state};
+use support::{
+    Clock, Engine, File, OPEN, PATIENCE, eventually, failure, new, open, start, until, until_state,
+};
 use vtl_jobs::{
-    Class, JobError, JobId, Ledger, NewJob, Priority, RetryRule, RetryRules, Settings, State, enqueue,
+    Class, Failure, JobError, JobId, Ledger, Manager, NewJob, Outcome, Plan, Priority, RetryRule, RetryRules,
+    Settings, State, Ticket, Wanted, Work, enqueue,
 };
 
 fn setting() -> (tempfile::TempDir, File, Arc<Engine>) {
@@ -21,6 +26,101 @@ fn setting() -> (tempfile::TempDir, File, Arc<Engine>) {
 
 fn at_once(max_running: usize) -> Settings {
     Settings { max_running, ..Settings::default() }
+}
+
+/// An engine in the hands of a test. A job whose request is `done` is done at once.
+#[derive(Default)]
+struct Hand {
+    /// While it is set, who asks whether its jobs run alone waits: the manager asks with its list in hand.
+    shut: AtomicBool,
+    is_asked: AtomicBool,
+    /// What its jobs come to, whatever is wanted of them; they work until then.
+    end: Mutex<Option<Result<Outcome, Failure>>>,
+    /// While it is set, clearing away goes on until a stop is wanted.
+    clears: AtomicBool,
+    /// What it did, and what was wanted then.
+    did: Mutex<Vec<(&'static str, Wanted)>>,
+    /// What the manager has told of jobs.
+    told: Mutex<Vec<(JobId, State)>>,
+}
+
+const MOMENT: Duration = Duration::from_millis(5);
+
+impl Hand {
+    /// A manager with this engine, and a job of it that runs.
+    fn at_work(self: &Arc<Self>, file: &File, clock: &Clock) -> (Manager, JobId) {
+        let (hand, work): (Arc<Self>, Arc<dyn Work>) = (Arc::clone(self), self.clone());
+        let (ledger, machine) = (Box::new(file.clone()), Box::new(clock.clone()));
+        let manager = Manager::open(ledger, machine, vec![work], Settings::default()).unwrap();
+        manager.tell(move |job| hand.told.lock().unwrap().push((job.id, job.state)));
+        manager.start().unwrap();
+        let id = manager.submit(&new("a", "hand", "")).unwrap().id;
+        until_state(&manager, id, State::Running);
+        (manager, id)
+    }
+
+    fn ends_with(&self, end: Result<Outcome, Failure>) {
+        *self.end.lock().unwrap() = Some(end);
+    }
+
+    fn does(&self, what: &'static str, ticket: &Ticket) {
+        self.did.lock().unwrap().push((what, ticket.wanted()));
+    }
+
+    fn did(&self) -> Vec<(&'static str, Wanted)> {
+        self.did.lock().unwrap().clone()
+    }
+
+    fn times_told(&self, id: JobId, state: State) -> usize {
+        self.told.lock().unwrap().iter().filter(|one| **one == (id, state)).count()
+    }
+}
+
+impl Work for Hand {
+    fn kind(&self) -> &'static str {
+        "hand"
+    }
+
+    fn alone(&self) -> bool {
+        let end = Instant::now() + PATIENCE;
+        while self.shut.load(Ordering::SeqCst) && Instant::now() < end {
+            self.is_asked.store(true, Ordering::SeqCst);
+            sleep(MOMENT);
+        }
+        false
+    }
+
+    fn plan(&self, _request: &str) -> Result<Plan, Failure> {
+        Ok(Plan::default())
+    }
+
+    fn run(&self, ticket: &Ticket) -> Result<Outcome, Failure> {
+        if ticket.request() == "done" {
+            return Ok(Outcome::Done(String::new()));
+        }
+        loop {
+            let end = self.end.lock().unwrap().clone();
+            if let Some(end) = end {
+                self.does("ran", ticket);
+                return end;
+            }
+            sleep(MOMENT);
+        }
+    }
+
+    fn failed(&self, ticket: &Ticket) -> Result<(), Failure> {
+        self.does("clears", ticket);
+        while self.clears.load(Ordering::SeqCst) && ticket.wanted() == Wanted::GoOn {
+            sleep(MOMENT);
+        }
+        self.does("cleared", ticket);
+        Ok(())
+    }
+
+    fn undo(&self, ticket: &Ticket) -> Result<(), Failure> {
+        self.does("undid", ticket);
+        Ok(())
+    }
 }
 
 #[test]
@@ -173,6 +273,74 @@ fn a_paused_job_goes_on_where_it_was_in_the_same_attempt_also_after_a_restart() 
     assert_eq!((tasks[0].done_bytes, tasks[0].state.word()), (4, "done"));
     let words: Vec<&str> = log.iter().map(|entry| entry.event.as_str()).collect();
     assert_eq!(words, ["queued", "start", "pause", "stopped", "resume", "start", "done"]);
+}
+
+#[test]
+fn a_cancel_after_a_resume_is_what_the_engine_hears_last() {
+    let (_folder, file, engine) = setting();
+    let hand = Arc::new(Hand::default());
+    let (manager, id) = hand.at_work(&file, &engine.clock);
+    manager.pause(id).unwrap();
+    hand.shut.store(true, Ordering::SeqCst);
+    file.change(&mut |tx| enqueue(tx, &new("b", "hand", "done"), 1000).map(drop)).unwrap();
+    let was_early = std::thread::scope(|scope| {
+        scope.spawn(|| manager.poke());
+        eventually("the manager has its list in hand", || hand.is_asked.load(Ordering::SeqCst));
+        scope.spawn(|| manager.resume(id).unwrap());
+        eventually("the resume is in the row", || hand.times_told(id, State::Running) == 2);
+        // The engine cannot hear of it yet.
+        scope.spawn(|| manager.cancel(id).unwrap());
+        sleep(Duration::from_millis(300));
+        let was_early = hand.times_told(id, State::Stopping) > 0;
+        hand.shut.store(false, Ordering::SeqCst);
+        was_early
+    });
+    hand.ends_with(Ok(Outcome::Stopped));
+    until_state(&manager, id, State::Cancelled);
+    assert!(!was_early, "the row says stopping before the engine has heard of the resume");
+    assert_eq!(hand.did(), [("ran", Wanted::Stop), ("undid", Wanted::GoOn)]);
+}
+
+#[test]
+fn what_a_job_that_fails_clears_away_is_cut_short_by_a_stop_of_the_server_alone() {
+    use Wanted::{GoOn, Stop};
+    let gone = || Err(failure(Class::Permanent, "gone"));
+    let begins_to_clear = |hand: &Hand| {
+        hand.clears.store(true, Ordering::SeqCst);
+        hand.ends_with(gone());
+        eventually("it clears away", || hand.did().len() == 2);
+    };
+    for case in ["paused before", "cancelled before", "cancelled meanwhile", "stopped meanwhile"] {
+        let (_folder, file, engine) = setting();
+        let hand = Arc::new(Hand::default());
+        let (manager, id) = hand.at_work(&file, &engine.clock);
+        let (state, did) = match case {
+            "paused before" => {
+                manager.pause(id).unwrap();
+                hand.ends_with(gone());
+                (State::Failed, vec![("ran", Stop), ("clears", GoOn), ("cleared", GoOn)])
+            }
+            "cancelled before" => {
+                manager.cancel(id).unwrap();
+                hand.ends_with(gone());
+                (State::Cancelled, vec![("ran", Stop), ("undid", GoOn)])
+            }
+            "cancelled meanwhile" => {
+                begins_to_clear(&hand);
+                manager.cancel(id).unwrap();
+                hand.clears.store(false, Ordering::SeqCst);
+                let did = vec![("ran", GoOn), ("clears", GoOn), ("cleared", GoOn), ("undid", GoOn)];
+                (State::Cancelled, did)
+            }
+            _ => {
+                begins_to_clear(&hand);
+                manager.stop();
+                (State::Failed, vec![("ran", GoOn), ("clears", GoOn), ("cleared", Stop)])
+            }
+        };
+        eventually("its end is told", || hand.times_told(id, state) == 1);
+        assert_eq!(hand.did(), did, "{case}");
+    }
 }
 
 #[test]

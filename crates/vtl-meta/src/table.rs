@@ -179,6 +179,21 @@ impl<'c> Tx<'c> {
         Ok(self.inner.prepare_cached(&sql)?.execute(params_from_iter(key))? > 0)
     }
 
+    /// Deletes the rows for which `condition` holds, damaged ones too: their content is not looked at. How many they were. `condition` is as in
+    /// [`Tx::find`].
+    ///
+    /// # Errors
+    /// A constraint of the table, or a failure of the file.
+    pub fn delete_each(
+        &mut self,
+        table: &'static Table,
+        condition: &str,
+        parameters: &[Value],
+    ) -> Result<usize, MetaError> {
+        let sql = format!("DELETE FROM {} WHERE {condition}", table.name);
+        Ok(self.inner.prepare_cached(&sql)?.execute(params_from_iter(parameters))?)
+    }
+
     /// The row with this key.
     ///
     /// # Errors

@@ -232,6 +232,17 @@ fn a_damaged_row_is_named_and_the_others_are_served() {
 }
 
 #[test]
+fn rows_that_are_deleted_together_need_not_be_whole() {
+    let desk = Desk::new();
+    drop(desk.with_rows(4));
+    by_hand(&desk.file(), "UPDATE shelf SET note = NULL WHERE id = 2");
+    let mut meta = desk.open();
+    let deleted = meta.transaction(|tx| tx.delete_each(&SHELF, "id < ?1", &[4.into()]));
+    assert_eq!((deleted.unwrap(), count(&mut meta)), (3, 1));
+    assert!(meta.read(|tx| tx.get(&SHELF, &[4.into()])).unwrap().is_some());
+}
+
+#[test]
 fn a_row_moved_under_another_key_is_damaged() {
     let desk = Desk::new();
     drop(desk.with_rows(1));

@@ -738,6 +738,95 @@ fn a_cartridge_that_cannot_be_read_keeps_no_pool_from_being_taken_in_and_stays_u
 }
 
 #[test]
+fn a_pool_is_taken_in_once_and_what_could_not_be_read_then_is_listed_when_it_can_be() {
+    use vtl_cartridge::Cartridge;
+    let place = Place::new();
+    let other = Place::new();
+    let daemon = other.daemon(&["library.default=none"]);
+    daemon.pool_create(&place.request("far-away", &["home"])).unwrap();
+    let new = vtl_library::NewCartridges {
+        first: "OLD001L8".parse().unwrap(),
+        count: 1,
+        library: None,
+        place: vtl_library::NewPlace::Vault,
+    };
+    let pool = daemon.pools.named(&name("far-away")).unwrap();
+    let old = daemon.make_cartridges_in(&pool, &new, None).unwrap()[0].id;
+    drop(pool);
+    daemon.stop();
+    drop(daemon);
+    let head = place.path("home").join("owners").join(old.to_string()).join("head");
+    let whole = std::fs::read(&head).unwrap();
+    let mut damaged = whole.clone();
+    damaged[40] ^= 1;
+    std::fs::write(&head, damaged).unwrap();
+
+    let daemon = place.daemon(&[]);
+    daemon.pool_create(&CreatePool { adopt: true, ..place.request("p1", &["home"]) }).unwrap();
+    assert!(daemon.cartridge_show("OLD001L8").is_err());
+    // What a crash leaves of a creation.
+    let cut_off = vtl_types::CartridgeId(crate::random::id());
+    let store = daemon.pools.named(&name("p1")).unwrap().store.clone();
+    Cartridge::create(&store, cut_off, &crate::take_in::tests::spec("NEW001L8")).unwrap();
+    drop(store);
+    daemon.stop();
+    drop(daemon);
+    std::fs::write(&head, whole).unwrap();
+    let daemon = place.daemon(&[]);
+    assert_eq!(daemon.cartridge_show("OLD001L8").unwrap().pool, "p1");
+    assert!(daemon.cartridge_show("NEW001L8").is_err());
+    let pool = daemon.pools.named(&name("p1")).unwrap();
+    assert_eq!([old, cut_off].map(|id| pool.has(id)), [true, false]);
+    daemon.stop();
+}
+
+#[test]
+fn notes_of_what_is_in_a_pool_go_with_it_when_it_is_not_listed_any_more() {
+    let place = Place::new();
+    let daemon = place.daemon(&[]);
+    daemon.pool_create(&place.request("p1", &["home"])).unwrap();
+    let id = vtl_types::CartridgeId([7; 16]);
+    let is_noted = || daemon.meta.is_not_read(id).unwrap();
+    let noted = daemon.meta.change(|tx| {
+        rows::put_in(tx, id, &name("p1"))?;
+        Ok(crate::meta::note_not_read(tx, id)?)
+    });
+    assert!(noted.is_ok() && is_noted());
+    remove(&daemon, "p1").unwrap();
+    assert!(!is_noted());
+    daemon.stop();
+}
+
+#[test]
+fn a_row_that_is_all_that_is_left_keeps_its_label_from_nothing_in_a_pool_that_is_opened_later() {
+    use crate::trash::{Wait, note};
+    let place = Place::new();
+    let daemon = place.daemon(&[]);
+    daemon.pool_create(&place.request("p1", &["home"])).unwrap();
+    daemon.cartridge_create(&cartridge("NEW001L8", Some("p1"))).unwrap();
+    let label = "NEW001L8".parse().unwrap();
+    // A removal at once that was cut off after its first half.
+    let going = daemon.meta.change(|tx| {
+        let going = vtl_library::begin_remove(tx, label)?;
+        note(tx, going.id, Wait::Not)?;
+        Ok(going)
+    });
+    let store = daemon.pools.named(&name("p1")).unwrap().store.clone();
+    store.remove(vtl_store::OwnerId(going.unwrap().id.0)).unwrap();
+    drop(store);
+    let written = copy_in(&daemon, "p1", "NEW001L8", true);
+    daemon.stop();
+    drop(daemon);
+    std::fs::rename(place.path("home"), place.path("away")).unwrap();
+    let daemon = place.daemon(&[]);
+    std::fs::rename(place.path("away"), place.path("home")).unwrap();
+    daemon.pool_open("p1").unwrap();
+    assert_eq!(daemon.find("NEW001L8").unwrap().id, written);
+    assert!(daemon.trash().unwrap().is_empty());
+    daemon.stop();
+}
+
+#[test]
 fn what_is_in_a_pool_that_is_opened_later_is_listed_as_at_a_start_and_what_is_half_made_goes() {
     let place = Place::new();
     let daemon = place.daemon(&[]);
