@@ -9,15 +9,17 @@ REST=127.0.0.1:8461
 # Another server, in the guest: to it the drives of the first one are devices of its machine.
 here() { "$BIN_ON_HOST/vtl" --api "http://$REST" --token-file $HERE/api.token "$@"; }
 
-# records NODE: each record by its length and hash, each filemark as '|', up to end of data; what dd and mt say alone.
+# records NODE: each record by its length and hash, each filemark as '|', up to end of data; what dd and mt say alone. All bytes are in /tmp/records then.
 records() {
     local end at sum length
+    : >/tmp/records
     mt -f "$1" eod
     end=$(mt -f "$1" tell | grep -o '[0-9]*')
     mt -f "$1" rewind
     for ((at = 0; at < end; at++)); do
         dd if="$1" of=/tmp/record bs=2M count=1 status=none
         length=$(stat -c %s /tmp/record)
+        cat /tmp/record >>/tmp/records
         if [ "$length" = 0 ]; then echo '|'; else echo "$length $(sha256sum </tmp/record)"; fi
     done
     echo "end at $end"
@@ -76,6 +78,14 @@ until_true 30 has_medium "$TAPE2"
 mt -f "$TAPE2" setblk 0
 records "$TAPE2" >/tmp/copy
 diff /tmp/source /tmp/copy
+
+step "exported, its image has every byte that the drive gives"
+mkdir /tmp/exported
+here remote create folder --type folder --path /tmp/exported
+here cartridge export P00001L8 --remote folder --wait
+"$BIN_ON_HOST/vtl-decode" verify /tmp/exported/P00001L8-*
+"$BIN_ON_HOST/vtl-decode" decode /tmp/exported/P00001L8-* --out /tmp/image
+cmp /tmp/records /tmp/image
 
 step "a tape that was never written gives a cartridge with nothing on it"
 changer unload 1 0

@@ -48,3 +48,9 @@ serial=$(sg_vpd -p sn --raw "$TAPE0_SG" | tail -c +5 | tr -d ' ')
 cdb "$CHANGER" 4096 b8 14 00 00 00 10 03 00 10 00 00 00
 good
 contains "device identifiers" "$(tr -c '[:print:]' '.' </tmp/cdb.in)" "$serial"
+step "labels are volume tags, of the one in the drive and of those in slots"
+contains "volume tag" "$(tr -c '[:print:]' '.' </tmp/cdb.in)" "VTL001L8 "
+# READ ELEMENT STATUS of slots with VOLTAG.
+cdb "$CHANGER" 4096 b8 12 00 00 00 10 00 00 10 00 00 00
+good
+contains "volume tags" "$(tr -c '[:print:]' '.' </tmp/cdb.in)" "VTL002L8 "

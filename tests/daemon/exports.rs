@@ -116,7 +116,7 @@ fn a_cartridge_goes_to_a_folder_for_a_key_and_every_block_and_mark_comes_back_on
     let mut host = server.session(1);
     host.load(1, 0);
     write(&mut host, &tape(1, 12));
-    // It may stay in the drive, and be written meanwhile: what comes after is not in it.
+    // It may stay in the drive; what is written when the export has ended is not in it.
     let asked = json!({ "remote": "r", "key": "k", "chunk_size_bytes": 1 << 20, "compress": "zstd" });
     let plan =
         server.api("POST", &format!("/cartridges/{LABEL}/export"), &json!({ "remote": "r", "plan": true }));

@@ -229,6 +229,33 @@ fn zeros_become_small_and_noise_does_not_grow_by_a_thousandth() {
     assert!(size(&random, Method::Zstd) < (4 << 20) + (4 << 10));
 }
 
+/// Shannon's, in bits for each byte.
+fn entropy(bytes: &[u8]) -> f64 {
+    let mut counts = [0_u32; 256];
+    bytes.iter().for_each(|byte| counts[usize::from(*byte)] += 1);
+    let shares =
+        counts.iter().filter(|count| **count > 0).map(|count| f64::from(*count) / bytes.len() as f64);
+    shares.map(|share| -share * share.log2()).sum()
+}
+
+#[test]
+fn sealed_objects_have_nearly_eight_bits_in_each_byte_and_were_compressed_before() {
+    // Four bits in each.
+    let digits: String = noise(1 << 20, 7).iter().map(|byte| format!("{byte:02x}")).collect();
+    assert!(entropy(digits.as_bytes()) < 4.01);
+    let tape: Vec<Thing> =
+        digits.as_bytes().chunks(65_536).map(|block| Thing::Block(block.to_vec())).collect();
+    for (codec, percent) in [(Method::Raw, 101), (Method::Zstd, 60)] {
+        let (manifest, folder) = write(Settings { recipients: vec![public()], ..settings(codec) }, &tape);
+        let objects: Vec<&[u8]> =
+            manifest.objects.iter().map(|object| folder.objects[&object.name].as_slice()).collect();
+        let sealed = objects.concat();
+        assert!(sealed.len() * 100 < digits.len() * percent, "{codec:?}: {} bytes", sealed.len());
+        let bits = entropy(&sealed);
+        assert!(bits > 7.99, "{codec:?}: {bits}");
+    }
+}
+
 #[test]
 fn two_bundles_of_one_tape_share_no_sealed_bytes() {
     let seal = || write(Settings { recipients: vec![public()], ..settings(Method::Raw) }, &tape()).1;

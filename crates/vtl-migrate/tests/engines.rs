@@ -19,6 +19,7 @@ use vtl_cartridge::Cartridge;
 use vtl_jobs::{JobId, Manager, State};
 use vtl_migrate::{EXPORT, IMPORT, PRUNE, REPAIR, VERIFY};
 use vtl_remote::{Doing, Fault, FaultyRemote, FolderRemote, Limiter, Mode, Plan};
+use vtl_store::GcRule;
 use vtl_types::CartridgeId;
 
 const LABEL: &str = "VTL001L8";
@@ -458,6 +459,44 @@ fn a_cancel_takes_the_folder_back_and_the_cartridge_stays() {
     assert_eq!((here.found().len(), files(place.path()).len(), here.staging_is_empty()), (0, 0, true));
     assert_eq!((here.tape(LABEL), here.confirmed(FOLDER)), (tape(6), 0));
     assert!(done(&manager, export(&manager, &json!({})))["exported"] == json!(true));
+}
+
+#[test]
+fn a_cartridge_that_is_erased_and_written_while_its_export_runs_is_exported_as_it_was() {
+    let place = tempfile::tempdir().unwrap();
+    let here = Bench::roomy();
+    let remote = Watched::on(place.path());
+    here.put_remote(remote.clone());
+    // One object is on its way and one waits, of at least eight: most of the tape has not been read when the rest is held up.
+    here.set(|settings| settings.slots = 1);
+    let before: Vec<_> = (0..32).map(|at| Some(noise(27_000 + at, 262_144))).collect();
+    let id = here.cartridge(LABEL, &before);
+    let manager = here.start();
+    *remote.held.lock().unwrap() = true;
+    let job = export(&manager, &json!({ "key": KEY }));
+    while remote.puts.lock().unwrap().is_empty() {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let mut cartridge = Cartridge::open(&here.store, id, vtl_cartridge::Settings::default()).unwrap();
+    cartridge.rewind();
+    cartridge.erase().unwrap();
+    cartridge.close().unwrap();
+    let after = [Some(b"another tape".to_vec()), None];
+    here.append(id, &after);
+    let all = GcRule { dead_percent: 1, ..GcRule::default() };
+    here.store.gc(all).unwrap();
+    *remote.held.lock().unwrap() = false;
+    let result = done(&manager, job);
+    assert_eq!((&result["exported"], &result["folder"]), (&json!(true), &json!(FOLDER)));
+    assert!(here.store.gc(all).unwrap().freed_bytes > 1 << 20, "only the export needed it");
+
+    let there = Bench::roomy();
+    there.put_remote(Arc::new(FolderRemote::open("r", place.path()).unwrap()));
+    let other = there.start();
+    done(&other, import(&other, FOLDER));
+    assert!(there.tape(LABEL) == before, "every block as it was");
+    assert_eq!(here.tape(LABEL), after);
+    assert_eq!(done(&manager, export(&manager, &json!({})))["exported"], true, "it has other content now");
 }
 
 #[test]

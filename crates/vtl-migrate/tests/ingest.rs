@@ -14,12 +14,12 @@ mod st;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use common::{Bench, PATIENCE, done, ended, failed, noise, submit};
+use common::{Bench, KEY, PATIENCE, done, ended, failed, noise, submit};
 use serde_json::json;
 use st::{On, St};
 use vtl_jobs::{JobId, Manager, State};
 use vtl_library::{Counts, InstallationId, NewLibrary};
-use vtl_migrate::{INGEST, Ingest};
+use vtl_migrate::{EXPORT, Export, IMPORT, INGEST, Ingest};
 use vtl_types::Generation;
 
 const LABEL: &str = "P00001L6";
@@ -97,6 +97,26 @@ fn every_length_every_filemark_and_the_end_are_those_of_the_tape() {
     let job = manager.list().unwrap().remove(0).job;
     assert_eq!((job.done_bytes, job.total_bytes), (bytes, bytes));
     assert!(st.appeared.lock().unwrap().is_empty());
+}
+
+#[test]
+fn what_was_ingested_is_exported_and_comes_back_elsewhere_as_it_was_on_the_tape() {
+    let place = tempfile::tempdir().unwrap();
+    let here = Bench::with_folder(place.path());
+    let mut tape = marks("|ab||c|");
+    tape.extend([record(8, (1 << 20) + 1), On::Mark]);
+    let manager = here.start_with(vec![
+        Arc::new(Ingest::new(here.world(), Arc::new(St::with(tape.clone())))),
+        Arc::new(Export::new(here.world())),
+    ]);
+    done(&manager, ingest(&manager));
+    let request = json!({ "key": KEY }).to_string();
+    let result = done(&manager, submit(&manager, EXPORT, Some(LABEL), &request));
+    let there = Bench::with_folder(place.path());
+    let other = there.start();
+    let request = json!({ "remote": "r", "folder": result["folder"] }).to_string();
+    done(&other, submit(&other, IMPORT, None, &request));
+    assert!(there.tape(LABEL) == as_read(&tape));
 }
 
 #[test]

