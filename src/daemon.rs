@@ -880,6 +880,7 @@ pub(crate) mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::state::StateError;
 
     impl Daemon {
         /// What the status names now.
@@ -908,18 +909,27 @@ pub(crate) mod tests {
         Args { state: Some(folder.join("state")), set, ..Args::default() }
     }
 
-    /// The threads of a daemon before it may take a moment to let go of the store.
-    fn open_as(args: &Args, machine: &Machine) -> Arc<Daemon> {
-        let try_it = || {
-            let config = crate::load(args).unwrap();
-            let state = StateFolder::open(&config.state).unwrap();
-            Daemon::open_on(args.clone(), config, state, machine.clone())
+    /// One try of a start. Not yet when a daemon before it holds the state or the store still: its threads may take a moment to let go, and a program that
+    /// another test starts has its locks until it runs.
+    pub(crate) fn try_open(args: &Args, machine: &Machine) -> Option<Result<Arc<Daemon>, String>> {
+        let config = crate::load(args).unwrap();
+        let state = match StateFolder::open(&config.state) {
+            Err(StateError::InUse(..)) => return None,
+            state => state.unwrap(),
         };
-        let is_held = |why: &str| why.contains("another process uses this");
+        let opened = Daemon::open_on(args.clone(), config, state, machine.clone());
+        if opened.as_ref().is_err_and(|why| is_held(why)) { None } else { Some(opened) }
+    }
+
+    fn is_held(why: &str) -> bool {
+        why.contains("another process uses this")
+    }
+
+    fn open_as(args: &Args, machine: &Machine) -> Arc<Daemon> {
         for _ in 0..1000 {
-            match try_it() {
-                Err(why) if is_held(&why) => {}
-                opened => {
+            match try_open(args, machine) {
+                None => {}
+                Some(opened) => {
                     let daemon = opened.unwrap();
                     if !daemon.pools.closed_ones().iter().any(|closed| is_held(&closed.why)) {
                         return daemon;

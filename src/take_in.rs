@@ -311,10 +311,10 @@ pub(crate) mod tests {
 
     use super::*;
     use crate::args::Args;
-    use crate::daemon::tests::open;
+    use crate::daemon::tests::{open, try_open};
     use crate::kept::tests::{DAY, Hands, START};
     use crate::retention_clock::machine;
-    use crate::state::{StateFolder, stage_restore};
+    use crate::state::stage_restore;
     use crate::trash::TRASH_SECONDS;
 
     /// A thread may have the inventory open for a moment still; when nobody has, its journal is gone.
@@ -338,17 +338,13 @@ pub(crate) mod tests {
 
     /// Why a start is refused.
     fn refused_start(folder: &Path, set: &[&str]) -> String {
+        let set = set.iter().map(|&text| text.to_owned()).collect();
+        let args = Args { state: Some(folder.join("state")), set, ..Args::default() };
         for _ in 0..1000 {
-            let set = set.iter().map(|&text| text.to_owned()).collect();
-            let args = Args { state: Some(folder.join("state")), set, ..Args::default() };
-            let config = crate::load(&args).unwrap();
-            let state = StateFolder::open(&config.state).unwrap();
-            match Daemon::open_on(args, config, state, machine()).err().unwrap() {
-                held if held.contains("another process uses this") => {
-                    std::thread::sleep(Duration::from_millis(10));
-                }
-                why => return why,
+            if let Some(opened) = try_open(&args, &machine()) {
+                return opened.err().unwrap();
             }
+            std::thread::sleep(Duration::from_millis(10));
         }
         panic!("the daemon before does not let go of the store");
     }

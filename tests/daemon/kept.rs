@@ -13,6 +13,8 @@ const LONG_ERASE: [u8; 6] = [0x19, 1, 0, 0, 0, 0];
 /// To end of data.
 const SPACE_TO_END: [u8; 6] = [0x11, 3, 0, 0, 0, 0];
 const FAR: &str = "2090-01-01T00:00:00Z";
+/// The end by clock and count, which need not begin a second at the same moment.
+const FAR_OR_SO: &str = "2090-01-01T00:00:0";
 
 fn locate(object: u32) -> [u8; 10] {
     let [a, b, c, d] = object.to_be_bytes();
@@ -164,17 +166,17 @@ fn a_cartridge_tells_what_it_is_kept_by_and_refusals_say_why() {
     let get = || {
         let mut told = server.get(path);
         let ends = told["retention_ends"].take();
-        assert!(ends.as_str().unwrap().starts_with("2090-01-01T00:00:0"), "{ends}");
+        assert!(ends.as_str().unwrap().starts_with(FAR_OR_SO), "{ends}");
         told
     };
     let kept = get();
     assert_eq!((&kept["hold"], &kept["retain_until"]), (&json!(true), &json!(FAR)));
     for (body, code, word) in [
-        (json!({ "retain_until": "2089-12-31" }), "conflict", FAR),
+        (json!({ "retain_until": "2089-12-31" }), "conflict", FAR_OR_SO),
         (json!({ "retain_until": "2000-01-01" }), "invalid", "2000-01-01"),
         (json!({ "retain_until": "9999-01-01" }), "invalid", "9999-01-01"),
         (json!({ "retain_until": "soon" }), "invalid", "'soon'"),
-        (json!({ "hold": false }), "conflict", FAR),
+        (json!({ "hold": false }), "conflict", FAR_OR_SO),
         (json!({}), "invalid", "nothing to set"),
     ] {
         let (_, refused) = set(&server, "VTL001L8", &body);
@@ -184,7 +186,7 @@ fn a_cartridge_tells_what_it_is_kept_by_and_refusals_say_why() {
     }
     assert_eq!(get(), kept);
     let (_, refused) = server.ask("DELETE", path, &json!({}));
-    assert!(refused["message"].as_str().unwrap().contains(FAR), "{refused}");
+    assert!(refused["message"].as_str().unwrap().contains(FAR_OR_SO), "{refused}");
     assert_eq!(set(&server, "VTL001L8", &json!({ "retain_until": "2091-01-01" })).0, 200);
     server.api("DELETE", "/cartridges/VTL002L8", &json!({}));
     let (_, refused) = set(&server, "VTL002L8", &json!({ "hold": true }));
