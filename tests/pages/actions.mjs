@@ -17,7 +17,7 @@ const LOOKED_AT = new Set([
   ...['exports', 'export-detail', 'jobs', 'job-detail', 'job-tasks', 'job-log', 'plot-bytes', 'plot-saved'],
   ...['pools', 'folders', 'remotes', 'remote-exports', 'probe', 'test-remote', 'objects', 'remote-detail'],
   ...['remote-objects-dialog', 'keys', 'pem', 'public-key', 'hooks', 'config', 'checked', 'token-made'],
-  ...['token-secret', 'audit', 'audit-report', 'alerts', 'problems', 'no-problems', 'who', 'failure'],
+  ...['token-secret', 'job-skipped', 'audit', 'audit-report', 'alerts', 'problems', 'no-problems', 'who', 'failure'],
   'note-${tone}',
 ]);
 
