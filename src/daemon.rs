@@ -687,8 +687,9 @@ impl Daemon {
             heads.extend(of_pool);
             asked.push((pool, its));
         }
-        self.take_in(&all, heads)?;
-        asked.iter().try_for_each(|(pool, its)| self.note_compared(pool, its))
+        let has_unread = asked.iter().any(|(_, its)| its.has_unread);
+        let waiting = self.take_in(&all, heads, has_unread)?;
+        asked.iter().try_for_each(|(pool, its)| self.note_compared(pool, its, &waiting))
     }
 
     /// A cartridge is where its bytes are: an older copy of the inventory may say otherwise. Where two pools have it, what is noted counts.

@@ -5,7 +5,8 @@
 //! nothing is collected, and it can be taken back. When its time is over, or at once when that was asked for, the store removes it as it removes any
 //! other, and the next collection frees what nothing else needs.
 //!
-//! A note alone removes nothing: what is listed or can be read again by then stays, and its note goes. The bytes of a note stand in
+//! A note alone removes nothing: what is listed or can be read again by then stays, and its note goes. A head that somebody has put back under the running
+//! server is looked at by the next start, and stays until then. The bytes of a note stand in
 //! `docs/formats/inventory.md`.
 
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use vtl_api::{ApiError, ErrorCode, Problem};
 use vtl_cartridge::{Cartridge, CartridgeError, Now};
 use vtl_library::LibraryError;
 use vtl_meta::{MetaError, Tx};
-use vtl_store::StoreError;
+use vtl_store::{OwnerId, StoreError};
 use vtl_types::{CartridgeId, Label};
 
 use crate::api::refused;
@@ -38,6 +39,8 @@ enum Found {
     Part(Label, String),
     /// A cartridge that can be read, or a part of one that an import or ingest makes.
     Whole { label: Label, is_unfinished: bool },
+    /// A cartridge in an open pool that could not be read when that was opened, and whose head is there again.
+    Mended,
     /// Whether it can be read is not known.
     Unsure(String),
     /// No open pool has it.
@@ -54,14 +57,13 @@ pub(crate) fn give_up_now_command(id: CartridgeId) -> String {
     format!("vtl cartridge rm --id {id} --now --confirm {id}")
 }
 
-/// What a copy of the inventory that was put back says of this is old: since then one may have been taken back. So each waits from now on. Notes that cannot
-/// be read let nothing go either.
+/// What a copy of the inventory that was put back says of this is old: since then one may have been taken back. So each waits from now on, also one
+/// whose note cannot be read.
 ///
 /// # Errors
 /// A failure of the file.
 pub(crate) fn wait_anew(tx: &mut Tx<'_>, now: Now) -> Result<(), MetaError> {
-    let ids = GIVEN_UP.all(tx).unwrap_or_default();
-    ids.into_iter().try_for_each(|id| GIVEN_UP.note(tx, id, Wait::from_now_on(now)))
+    GIVEN_UP.all(tx)?.into_iter().try_for_each(|id| GIVEN_UP.note(tx, id, Wait::from_now_on(now)))
 }
 
 /// Whether this is damage, and no failure that another try may not meet.
@@ -120,7 +122,7 @@ impl Daemon {
         Ok(format!("{id} is not in the trash any more"))
     }
 
-    /// What is given up and waits.
+    /// What is given up and waits, also where its note cannot be read.
     ///
     /// # Errors
     /// The inventory cannot be read.
@@ -141,6 +143,15 @@ impl Daemon {
             _ => None,
         };
         (since_s, wait.and_then(|wait| wait.ends_s(self.retention.now())))
+    }
+
+    /// What is given up and stays, because nobody can tell since when.
+    pub(crate) fn given_up_problems(&self) -> Vec<Problem> {
+        if self.meta.read(|tx| Ok(GIVEN_UP.look(tx)?)).is_ok() {
+            return Vec::new();
+        }
+        let told = |id: CartridgeId| self.given_up_note(id).err().map(|error| note_not_read(id, &error));
+        self.given_up().unwrap_or_default().into_iter().filter_map(told).collect()
     }
 
     /// Removes what was given up in a pool and whose time is over. Changes are locked.
@@ -170,6 +181,8 @@ impl Daemon {
             }
             // It is in a pool that has a look of its own, or may be in one that is not open.
             Found::Lost(..) | Found::Unsure(_) => Ok(()),
+            // The next start reads it, and the note goes then.
+            Found::Mended => Ok(()),
             Found::Nowhere if !self.pools.closed_ones().is_empty() => Ok(()),
             Found::Listed(_) | Found::Part(..) | Found::Whole { .. } | Found::Nowhere => {
                 self.forget_given_up(id)
@@ -268,6 +281,10 @@ impl Daemon {
                     self.how_to_list(label),
                 )
             }
+            Found::Mended => conflict(
+                format!("{id} could not be read when its pool was opened, and its head is there again"),
+                "restart vtld, which reads it".to_owned(),
+            ),
             Found::Unsure(why) => ApiError::new(
                 ErrorCode::Internal,
                 format!("whether {id} can be read is not known: {why}"),
@@ -308,9 +325,26 @@ impl Daemon {
         };
         Ok(match Cartridge::inspect(&pool.store, id) {
             Ok(facts) => Found::Whole { label: facts.label, is_unfinished: facts.unfinished },
-            Err(error) if is_damage(&error) => Found::Lost(pool, error.to_string()),
+            Err(error) if is_damage(&error) => match pool.store.is_mended(OwnerId(id.0)) {
+                Ok(false) => Found::Lost(pool, error.to_string()),
+                Ok(true) => Found::Mended,
+                Err(error) => Found::Unsure(error.to_string()),
+            },
             Err(error) => Found::Unsure(error.to_string()),
         })
+    }
+}
+
+fn note_not_read(id: CartridgeId, error: &LibraryError) -> Problem {
+    Problem {
+        subject: id.to_string(),
+        message: format!(
+            "it is given up, and stays in the trash: how long it has been there cannot be read: {error}"
+        ),
+        remedy: format!(
+            "vtl cartridge restore --id {id} takes it back; {} lets its seven days begin now",
+            give_up_command(id)
+        ),
     }
 }
 
@@ -322,12 +356,13 @@ mod tests {
     use bytes::Bytes;
     use scsi::Medium as _;
     use vtl_cartridge::Protection;
-    use vtl_store::{GcReport, GcRule, OwnerId};
+    use vtl_store::{GcReport, GcRule};
 
     use super::*;
     use crate::kept::tests::{DAY, Hands, START};
+    use crate::meta::KEPT;
     use crate::state::stage_restore;
-    use crate::take_in::tests::{begin_copy, labels, spec, stop, told};
+    use crate::take_in::tests::{begin_copy, damage_note, labels, lose_inventory, spec, stop, told};
     use crate::trash::{TRASH_SECONDS, put_in};
 
     const LABEL: &str = "VTL001L8";
@@ -540,6 +575,112 @@ mod tests {
         hands.pass(TRASH_SECONDS);
         look(&daemon);
         assert!(!has(&daemon, id));
+        daemon.stop();
+    }
+
+    #[test]
+    fn what_is_put_back_under_the_running_server_stays_until_a_start_lists_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let hands = Hands::new();
+        let (daemon, id) = lose(&hands, folder.path());
+        daemon.give_up_unlisted(id, false).unwrap();
+        fs::copy(folder.path().join("head"), head_of(folder.path(), id)).unwrap();
+        hands.pass(TRASH_SECONDS);
+        look(&daemon);
+        assert!(has(&daemon, id));
+        for at_once in [false, true] {
+            let refused = daemon.give_up_unlisted(id, at_once).unwrap_err();
+            assert_eq!(refused.code, ErrorCode::Conflict);
+            assert!(refused.message.contains("its head is there again"), "{refused:?}");
+            assert!(refused.remedy.unwrap().contains("restart vtld"));
+        }
+        let refused = daemon.remove_from(daemon.pools.default(), id).unwrap_err();
+        assert_eq!((refused.code, has(&daemon, id)), (ErrorCode::Conflict, true), "the store refuses it too");
+        let daemon = restarted(&hands, folder.path(), daemon);
+        look(&daemon);
+        assert!(has(&daemon, id) && labels(&daemon).contains(&LABEL.to_owned()));
+        assert_eq!(daemon.given_up_note(id).unwrap(), None);
+        daemon.stop();
+    }
+
+    #[test]
+    fn what_may_be_kept_and_whose_note_of_that_cannot_be_read_is_not_given_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let hands = Hands::new();
+        let (daemon, id) = lose(&hands, folder.path());
+        daemon.give_up_unlisted(id, false).unwrap();
+        daemon.meta.note_kept(id, HOLD).unwrap();
+        stop(daemon);
+        damage_note(folder.path(), KEPT, id);
+        let daemon = hands.daemon(folder.path());
+        for at_once in [false, true] {
+            let refused = daemon.give_up_unlisted(id, at_once).unwrap_err();
+            assert_eq!(refused.code, ErrorCode::Conflict);
+            assert!(refused.message.contains("whether it is kept cannot be read"), "{refused:?}");
+        }
+        hands.pass(TRASH_SECONDS);
+        look(&daemon);
+        assert!(has(&daemon, id));
+        daemon.stop();
+    }
+
+    /// A second one that can be given up.
+    fn lose_another(daemon: &Daemon) -> CartridgeId {
+        let id = CartridgeId([9; 16]);
+        daemon.pools.default().store.create(OwnerId(id.0), b"no cartridge").unwrap();
+        id
+    }
+
+    #[test]
+    fn a_note_that_cannot_be_read_is_told_and_keeps_its_own_cartridge_and_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let hands = Hands::new();
+        let (daemon, id) = lose(&hands, folder.path());
+        let other = lose_another(&daemon);
+        for id in [id, other] {
+            daemon.give_up_unlisted(id, false).unwrap();
+        }
+        stop(daemon);
+        damage_note(folder.path(), GIVEN_UP.since, id);
+        let daemon = hands.daemon(folder.path());
+        let mut waiting = daemon.given_up().unwrap();
+        waiting.sort_unstable_by_key(|one| one.0 != id.0);
+        assert_eq!((waiting, daemon.given_up_times(id)), (vec![id, other], (None, None)));
+        let problems = daemon.trash_problems();
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert!(problems[0].subject == id.to_string() && problems[0].message.contains("cannot be read"));
+        assert!(problems[0].remedy.contains(&give_up_command(id)), "{problems:?}");
+        hands.pass(TRASH_SECONDS);
+        look(&daemon);
+        assert_eq!([id, other].map(|id| has(&daemon, id)), [true, false]);
+        daemon.give_up_unlisted(id, false).unwrap();
+        assert_eq!(daemon.trash_problems(), []);
+        daemon.stop();
+    }
+
+    #[test]
+    fn a_note_that_cannot_be_read_lets_all_wait_anew_when_a_copy_is_put_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let hands = Hands::new();
+        let (daemon, id) = lose(&hands, folder.path());
+        let other = lose_another(&daemon);
+        for id in [id, other] {
+            daemon.give_up_unlisted(id, false).unwrap();
+        }
+        let copy = folder.path().join("copy.db");
+        daemon.meta.copy_to(&copy).unwrap();
+        hands.pass(TRASH_SECONDS);
+        stop(daemon);
+        lose_inventory(folder.path());
+        fs::copy(&copy, folder.path().join("state/inventory.db")).unwrap();
+        damage_note(folder.path(), GIVEN_UP.since, id);
+        let daemon = hands.daemon(folder.path());
+        look(&daemon);
+        let anew = (Some(START + TRASH_SECONDS), Some(START + 2 * TRASH_SECONDS));
+        for id in [id, other] {
+            assert!(has(&daemon, id));
+            assert_eq!(daemon.given_up_times(id), anew, "{id}");
+        }
         daemon.stop();
     }
 }

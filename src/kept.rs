@@ -85,13 +85,12 @@ impl Daemon {
     /// # Errors
     /// It is kept, and until when.
     pub(crate) fn refuse_kept(&self, cartridge: &Cartridge) -> Result<(), ApiError> {
-        let now = self.retention.now();
+        let (label, now) = (cartridge.label, self.retention.now());
         let protection = match self.shelf.protection(cartridge.id) {
             Ok(protection) => protection,
             // Its head is lost, or all of it: the note is all that there is.
-            Err(_) => self.meta.kept(cartridge.id).at(now),
+            Err(_) => self.noted(&label.to_string(), cartridge.id)?.at(now),
         };
-        let label = cartridge.label;
         let lift = format!("lift it first: vtl cartridge set {label} hold=off");
         refuse_protected(&label.to_string(), protection, now, &lift)
     }
@@ -103,7 +102,7 @@ impl Daemon {
     pub(crate) fn refuse_kept_unlisted(&self, store: &Store, id: CartridgeId) -> Result<(), ApiError> {
         let back = "put its folder back from a copy of the store, and restart vtld, which lists it: then its hold can be lifted";
         let (name, now) = (id.to_string(), self.retention.now());
-        refuse_protected(&name, self.meta.kept(id).at(now), now, back)?;
+        refuse_protected(&name, self.noted(&name, id)?.at(now), now, back)?;
         match store.is_guarded(OwnerId(id.0)) {
             Ok(true) => {
                 Err(not_removed(&name, "is retained or on hold, and for how long cannot be read", back))
@@ -111,6 +110,17 @@ impl Daemon {
             // Of what the store cannot read nobody knows more than the note.
             Ok(false) | Err(_) => Ok(()),
         }
+    }
+
+    /// What is noted of a cartridge that cannot say itself what it is kept by.
+    fn noted(&self, name: &str, id: CartridgeId) -> Result<Protection, ApiError> {
+        self.meta.kept(id).map_err(|error| {
+            ApiError::new(
+                ErrorCode::Conflict,
+                format!("{name} cannot be removed: whether it is kept cannot be read: {error}"),
+                "put its folder back from a copy of the store, and restart vtld; or put a copy of the inventory back: vtl system restore FILE, and restart vtld",
+            )
+        })
     }
 
     /// Clock and count have parted while a cartridge is retained.
@@ -215,7 +225,9 @@ pub(crate) mod tests {
 
     use super::*;
     use crate::daemon::tests::open_with;
+    use crate::meta::KEPT;
     use crate::retention_clock::Reading;
+    use crate::take_in::tests::{DamagedHead, damage_note, stop};
     use crate::trash::{self, Wait};
 
     pub(crate) const DAY: u64 = 86_400;
@@ -434,6 +446,24 @@ pub(crate) mod tests {
         assert!(daemon.refuse_kept(&row(&daemon, "VTL002L8")).is_ok());
         hands.pass(DAY);
         assert!(daemon.refuse_kept(&row(&daemon, "VTL001L8")).is_ok());
+        daemon.stop();
+    }
+
+    #[test]
+    fn a_cartridge_of_which_neither_head_nor_note_can_be_read_is_not_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let hands = Hands::new();
+        let daemon = hands.daemon(folder.path());
+        hold(&daemon, "VTL001L8", true).unwrap();
+        let id = row(&daemon, "VTL001L8").id;
+        stop(daemon);
+        DamagedHead::of(&folder.path().join("state/store"), id);
+        damage_note(folder.path(), KEPT, id);
+        let daemon = hands.daemon(folder.path());
+        let refused = daemon.refuse_kept(&row(&daemon, "VTL001L8")).unwrap_err();
+        assert_eq!(refused.code, ErrorCode::Conflict);
+        assert!(refused.message.contains("whether it is kept cannot be read"), "{refused:?}");
+        assert!(refused.remedy.unwrap().contains("vtl system restore"));
         daemon.stop();
     }
 

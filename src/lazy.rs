@@ -14,6 +14,7 @@ use vtl_store::{OwnerId, Store, StoreError};
 use vtl_types::CartridgeId;
 
 use crate::daemon::{Daemon, internal};
+use crate::given_up::give_up_command;
 use crate::media::turn_switch;
 use crate::pools::Pool;
 
@@ -101,6 +102,16 @@ fn not_given_up(failure: Failure) -> ApiError {
     ApiError::new(ErrorCode::Internal, failure.message, failure.remedy.unwrap_or_default())
 }
 
+fn not_removed(error: &StoreError) -> ApiError {
+    match error {
+        StoreError::Mended { .. } => {
+            let remedy = "restart vtld, which reads it; then remove it";
+            ApiError::new(ErrorCode::Conflict, error.to_string(), remedy)
+        }
+        other => internal(&other.to_string()),
+    }
+}
+
 impl Daemon {
     /// What is here of a cartridge, and where the rest is; none when all of it is here.
     pub(crate) fn lazy_row(&self, id: CartridgeId) -> Option<LazyRow> {
@@ -158,10 +169,24 @@ impl Daemon {
             }
         };
         let problem = |row: &LazyRow| {
-            let (message, remedy) = told(row)?;
+            let (message, remedy) = self.damaged_pieces(row).or_else(|| told(row))?;
             Some(Problem { subject: row.label.to_string(), message, remedy })
         };
         rows.iter().filter_map(problem).collect()
+    }
+
+    /// Why what is here of a cartridge is of no use, and what helps; none while the store can read it.
+    fn damaged_pieces(&self, row: &LazyRow) -> Option<(String, String)> {
+        let pool = self.pools.of(row.cartridge).ok()?;
+        let Err(error @ StoreError::Damaged { .. }) = pool.store.usage(OwnerId(row.pieces.0)) else {
+            return None;
+        };
+        let listed = self.meta.read(vtl_library::cartridges).unwrap_or_default();
+        let remedy = match listed.iter().find(|one| one.id == row.cartridge) {
+            Some(one) => import_anew(one.label),
+            None => give_up_command(row.cartridge),
+        };
+        Some((format!("what is here of it cannot be read: {error}"), remedy))
     }
 
     /// Owners of the store that have what is here of cartridges. A row of a cartridge that is whole, and whose pieces are gone, goes.
@@ -185,6 +210,11 @@ impl Daemon {
     pub(crate) fn remove_from(&self, pool: &Pool, id: CartridgeId) -> Result<(), ApiError> {
         let row = self.shelf.lazies().row(id).map_err(not_given_up)?;
         if let Some(row) = &row {
+            let owner = OwnerId(id.0);
+            // Pieces go first, and not those of a cartridge that stays.
+            if pool.store.is_mended(owner).map_err(|error| not_removed(&error))? {
+                return Err(not_removed(&StoreError::Mended { owner }));
+            }
             self.shelf.lazies().give_up(row).map_err(not_given_up)?;
         }
         if !pool.has(id) {
@@ -194,7 +224,7 @@ impl Daemon {
         loop {
             match pool.store.remove(OwnerId(id.0)) {
                 Err(StoreError::Busy { .. }) if times > 0 => std::thread::sleep(LETTING_GO),
-                done => return done.map_err(|e| internal(&e.to_string())),
+                done => return done.map_err(|error| not_removed(&error)),
             }
             times -= 1;
         }

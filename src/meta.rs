@@ -48,12 +48,14 @@ const DEVICES: Module = Module {
 
 /// Whose state the daemon's own notes are.
 const DAEMON: &str = "vtld";
-const KEPT: &str = "kept";
+/// Whose words are the ids of cartridges that are kept.
+pub(crate) const KEPT: &str = "kept";
 /// Flag of a copy of the inventory, until a start on it has put right what is old in it.
 pub(crate) const PUT_BACK: &str = "put-back";
 /// Whose words are the names of pools that were not compared yet with a copy that was put back.
 const NOT_COMPARED: &str = "not-compared";
-/// Whose words are the ids of cartridges that could not be read when their pool was compared with an inventory that may lack rows.
+/// Whose words are the ids of cartridges that could not be read when their pool was compared with an inventory that may lack rows, and of those that would be
+/// listed if another one did not have their label.
 const NOT_READ: &str = "not-read";
 
 static MODULES: [Module; 12] = [
@@ -120,7 +122,7 @@ impl SharedMeta {
         self.with(|meta| meta.read(|tx| Ok(tx.get(&DEVICE_STATE, &key)?.is_some())))
     }
 
-    /// Whether a cartridge could not be read when its pool was compared with an inventory that may lack rows.
+    /// Whether a cartridge could not be read when its pool was compared with an inventory that may lack rows, or waits for its label since.
     ///
     /// # Errors
     /// The file cannot be read.
@@ -214,9 +216,12 @@ impl SharedMeta {
     }
 
     /// What a cartridge was last known to be kept by.
-    pub fn kept(&self, id: CartridgeId) -> Protection {
-        let note = self.device(KEPT).load(&crate::state::hexadecimal(&id.0));
-        note.as_deref().map_or_else(Protection::default, protection_of)
+    ///
+    /// # Errors
+    /// The note cannot be read: whether it is kept is not known.
+    pub fn kept(&self, id: CartridgeId) -> Result<Protection, MetaError> {
+        let note = self.device(KEPT).read(&crate::state::hexadecimal(&id.0))?;
+        Ok(note.as_deref().map_or_else(Protection::default, protection_of))
     }
 
     /// Notes what a cartridge is kept by, for the day on which it cannot say so itself.
@@ -270,7 +275,7 @@ pub(crate) fn put_back(tx: &mut Tx<'_>, pools: &[PoolName]) -> Result<(), MetaEr
     pools.iter().try_for_each(|pool| put_word(tx, word_key(NOT_COMPARED, &pool.to_string())))
 }
 
-/// A cartridge cannot be read while its pool is compared with an inventory that may lack rows.
+/// A cartridge cannot be read while its pool is compared with an inventory that may lack rows, or it waits for its label.
 ///
 /// # Errors
 /// A failure of the file.
@@ -278,7 +283,7 @@ pub(crate) fn note_not_read(tx: &mut Tx<'_>, id: CartridgeId) -> Result<(), Meta
     put_word(tx, number_key(NOT_READ, id))
 }
 
-/// A cartridge was read and compared, or is gone.
+/// A cartridge was read and compared, and is listed if it is to be; or it is gone.
 ///
 /// # Errors
 /// A failure of the file.
@@ -343,14 +348,14 @@ pub(crate) fn look_at_numbers(tx: &Tx<'_>, word: &str) -> Result<(), MetaError> 
     rows.iter().try_for_each(|row| number_in(row).map(drop))
 }
 
-/// The cartridges of which there is a number under this word.
+/// The cartridges of which there is a number under this word, also one that cannot be read. A row of no cartridge is none.
 ///
 /// # Errors
-/// A damaged row, or one of no cartridge; a failure of the file.
+/// A failure of the file.
 pub(crate) fn numbered(tx: &Tx<'_>, word: &str) -> Result<Vec<CartridgeId>, MetaError> {
-    let rows = tx.find(&DEVICE_STATE, "device = ?1", &[Value::Text(word.to_owned())])?;
-    let id = |row: &Row| row.get::<String>("key")?.parse::<CartridgeId>().map_err(|_| row.damaged());
-    rows.iter().map(id).collect()
+    let rows = tx.find_unproved(&DEVICE_STATE, "device = ?1", &[Value::Text(word.to_owned())])?;
+    let id = |row: &Row| row.get::<String>("key").ok()?.parse::<CartridgeId>().ok();
+    Ok(rows.iter().filter_map(id).collect())
 }
 
 /// No number is kept under this word any more, nor one that cannot be read.
@@ -407,6 +412,15 @@ impl DeviceState {
         [Value::Text(self.device.clone()), Value::Text(key.to_owned())]
     }
 
+    fn read(&self, key: &str) -> Result<Option<Vec<u8>>, MetaError> {
+        self.meta.with(|meta| {
+            meta.read(|tx| match tx.get(&DEVICE_STATE, &self.key(key))? {
+                Some(row) => row.get::<Vec<u8>>("value").map(Some),
+                None => Ok(None),
+            })
+        })
+    }
+
     /// Saves a value; an empty one removes it.
     fn write(&self, key: &str, value: &[u8]) -> Result<(), MetaError> {
         let names = self.key(key);
@@ -425,13 +439,7 @@ impl DeviceState {
 
 impl Persist for DeviceState {
     fn load(&self, key: &str) -> Option<Vec<u8>> {
-        let found = self.meta.with(|meta| {
-            meta.read(|tx| match tx.get(&DEVICE_STATE, &self.key(key))? {
-                Some(row) => row.get::<Vec<u8>>("value").map(Some),
-                None => Ok(None),
-            })
-        });
-        found.unwrap_or_else(|error: MetaError| {
+        self.read(key).unwrap_or_else(|error| {
             tracing::error!(device = self.device, key, %error, "a device's saved state cannot be read; it starts without");
             None
         })

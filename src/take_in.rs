@@ -29,9 +29,8 @@ const UNFINISHED: Waits = Waits { since: "unfinished", count: "unfinished-count"
 /// The cartridges of a pool that the inventory does not list.
 pub(crate) struct Asked {
     read: Vec<CartridgeId>,
-    not_read: Vec<CartridgeId>,
-    /// Whether the inventory may lack rows that want them.
-    is_unsure: bool,
+    /// Whether there are others.
+    pub(crate) has_unread: bool,
 }
 
 /// What is noted here of a cartridge goes with it, or with its pool.
@@ -44,17 +43,19 @@ pub(crate) fn forget_notes(tx: &mut Tx<'_>, id: CartridgeId) -> Result<(), MetaE
 }
 
 impl Daemon {
-    /// What the cartridges of a pool that the inventory does not list say of themselves, and which could be asked.
+    /// What the cartridges of a pool that the inventory does not list say of themselves, and which could be asked. One that could not is as unsure as the
+    /// pool, until it can be. That is noted before anything is listed: a start that comes after one that was cut off may not find the pool unsure.
     ///
     /// # Errors
-    /// The inventory cannot be read.
+    /// The inventory cannot be read; it is not durable.
     pub(crate) fn unlisted_heads(
         &self,
         pool: &Pool,
         unlisted: Vec<CartridgeId>,
     ) -> Result<(Vec<ShelfHead>, Asked), ApiError> {
+        let pieces = self.pieces()?;
         let (mut heads, mut not_read) = (Vec::new(), Vec::new());
-        for id in unlisted {
+        for id in unlisted.into_iter().filter(|id| !pieces.contains(id)) {
             match self.shelf.head(pool, id) {
                 Ok(head) => heads.push(head),
                 Err(why) => {
@@ -64,19 +65,28 @@ impl Daemon {
             }
         }
         let read = heads.iter().map(|head| head.row.id).collect();
-        let is_unsure = self.may_lack_rows(pool.is_adopted, &pool.name)?;
-        Ok((heads, Asked { read, not_read, is_unsure }))
+        let has_unread = !not_read.is_empty();
+        if has_unread && self.may_lack_rows(pool.is_adopted, &pool.name)? {
+            let mut unsure = not_read.into_iter();
+            let noted = self.meta.change(|tx| Ok(unsure.try_for_each(|id| meta::note_not_read(tx, id))?));
+            noted.map_err(|e| refused(&e))?;
+        }
+        Ok((heads, Asked { read, has_unread }))
     }
 
-    /// A pool is compared with the inventory. What could not be read is as unsure as the pool was, until it can be.
+    /// A pool is compared with the inventory. `waiting`: cartridges that stay unlisted.
     ///
     /// # Errors
     /// It is not durable: the pool is compared again.
-    pub(crate) fn note_compared(&self, pool: &Pool, asked: &Asked) -> Result<(), ApiError> {
-        let unsure = if asked.is_unsure { asked.not_read.as_slice() } else { &[] };
+    pub(crate) fn note_compared(
+        &self,
+        pool: &Pool,
+        asked: &Asked,
+        waiting: &[CartridgeId],
+    ) -> Result<(), ApiError> {
         let noted = self.meta.change(|tx| {
-            asked.read.iter().try_for_each(|id| meta::forget_not_read(tx, *id))?;
-            unsure.iter().try_for_each(|id| meta::note_not_read(tx, *id))?;
+            let mut settled = asked.read.iter().filter(|id| !waiting.contains(id));
+            settled.try_for_each(|id| meta::forget_not_read(tx, *id))?;
             Ok(meta::compared(tx, &pool.name)?)
         });
         noted.map_err(|e| refused(&e))?;
@@ -87,16 +97,20 @@ impl Daemon {
     }
 
     /// Lists cartridges again. A blank one is an interrupted creation and goes, unless the whole inventory is lost, or it could not be read before: then nobody
-    /// can tell it from one that was in use.
-    pub(crate) fn take_in(&self, pools: &[Arc<Pool>], heads: Vec<ShelfHead>) -> Result<(), ApiError> {
+    /// can tell it from one that was in use. `has_unread`: there are others, which cannot be read. Those that stay unlisted, since others have their labels.
+    pub(crate) fn take_in(
+        &self,
+        pools: &[Arc<Pool>],
+        heads: Vec<ShelfHead>,
+        has_unread: bool,
+    ) -> Result<Vec<CartridgeId>, ApiError> {
         let forget = |head: &ShelfHead| {
             let its = pools.iter().filter(|pool| pool.name == head.pool);
             its.for_each(|pool| forget_unused(pool, &[head.row.id]));
         };
-        let pieces = self.pieces()?;
-        let heads = heads.into_iter().filter(|head| !pieces.contains(&head.row.id));
-        let (unfinished, heads): (Vec<_>, Vec<_>) = heads.partition(|head| head.unfinished);
+        let (unfinished, heads): (Vec<_>, Vec<_>) = heads.into_iter().partition(|head| head.unfinished);
         let is_new = !self.has_noted(FIRST_START_DONE)?;
+        let has_others = has_unread || !unfinished.is_empty();
         for head in unfinished {
             let is_adopted = pools.iter().any(|pool| pool.is_adopted && pool.name == head.pool);
             let is_unsure = self.was_not_read(head.row.id)? || self.may_lack_rows(is_adopted, &head.pool)?;
@@ -105,7 +119,7 @@ impl Daemon {
                 forget(&head);
             }
         }
-        let is_lost = is_new && self.is_lost(&heads)?;
+        let is_lost = is_new && self.is_lost(&heads, has_others)?;
         let mut listed = Vec::new();
         for head in heads {
             let is_for_sure = head.blank && !head.protection.is_on() && !is_lost;
@@ -121,11 +135,11 @@ impl Daemon {
             self.meta.set_flag(WAS_EMPTY).map_err(|e| refused(&e.into()))?;
             self.first_library()?;
         }
-        self.list_again(listed)?;
+        let waiting = self.list_again(listed)?;
         if is_lost {
             self.meta.set_flag(FIRST_START_DONE).map_err(|e| refused(&e.into()))?;
         }
-        Ok(())
+        Ok(waiting)
     }
 
     /// Notes that the inventory is a copy that was put back, before anything is compared with it: it lacks what came after it, and of each pool
@@ -157,10 +171,12 @@ impl Daemon {
     }
 
     /// Whether an inventory that no start has finished is a lost one. A first start that was cut off has its library, and blank cartridges only.
-    fn is_lost(&self, heads: &[ShelfHead]) -> Result<bool, ApiError> {
+    /// `has_others`: the pools have what is no cartridge that can be listed.
+    fn is_lost(&self, heads: &[ShelfHead], has_others: bool) -> Result<bool, ApiError> {
         let libraries = self.meta.read(vtl_library::libraries).map_err(|e| refused(&e))?;
         let is_cut_off = !libraries.is_empty() && !self.has_noted(WAS_EMPTY)?;
-        Ok(heads.iter().any(|head| !head.blank || !is_cut_off))
+        let is_written = heads.iter().any(|head| !head.blank);
+        Ok(is_written || (!is_cut_off && (has_others || !heads.is_empty())))
     }
 
     /// Whether what an import or ingest that was cut off has left stays. Of an inventory that may lack the row that wants it, it does for a while: a newer
@@ -198,9 +214,10 @@ impl Daemon {
         Ok(true)
     }
 
-    fn list_again(&self, mut heads: Vec<ShelfHead>) -> Result<(), ApiError> {
+    /// Those that stay unlisted, since others have their labels.
+    fn list_again(&self, mut heads: Vec<ShelfHead>) -> Result<Vec<CartridgeId>, ApiError> {
         if heads.is_empty() {
-            return Ok(());
+            return Ok(Vec::new());
         }
         // The same order at every start, should two say the same place.
         heads.sort_by_key(|head| head.row.label.to_string());
@@ -212,7 +229,10 @@ impl Daemon {
             .change(|tx| {
                 heads.iter().try_for_each(|head| rows::put_in(tx, head.row.id, &head.pool))?;
                 let rows: Vec<_> = heads.iter().map(|head| head.row.clone()).collect();
-                vtl_library::rebuild(tx, &rows)
+                let placed = vtl_library::rebuild(tx, &rows)?;
+                // The next start is to take a blank one for no creation that was interrupted.
+                waiting(&placed).try_for_each(|id| meta::note_not_read(tx, id))?;
+                Ok(placed)
             })
             .map_err(|e| refused(&e))?;
         for one in &placed {
@@ -224,7 +244,7 @@ impl Daemon {
                 }
             }
         }
-        Ok(())
+        Ok(waiting(&placed).collect())
     }
 
     fn note_label_taken(&self, one: &Placement, heads: &[ShelfHead]) {
@@ -277,6 +297,12 @@ impl Daemon {
     }
 }
 
+/// Those of them that another one's label keeps from being listed.
+fn waiting(placed: &[Placement]) -> impl Iterator<Item = CartridgeId> {
+    let taken = placed.iter().filter(|one| matches!(one.verdict, Verdict::LabelTaken { .. }));
+    taken.map(|one| one.head.id)
+}
+
 /// What lists a cartridge whose label another one has.
 pub(crate) fn free_the_label(label: Label) -> String {
     format!(
@@ -306,6 +332,7 @@ pub(crate) mod tests {
     use scsi::Persist as _;
     use vtl_cartridge::{Cartridge, CartridgeSpec, Settings};
     use vtl_library::{NewCartridges, NewPlace};
+    use vtl_migrate::{LazyRow, import_anew, lazy_put};
     use vtl_store::OwnerId;
     use vtl_types::ByteCount;
 
@@ -408,6 +435,20 @@ pub(crate) mod tests {
         pub(crate) fn mend(&self) {
             fs::write(&self.path, &self.whole).unwrap();
         }
+    }
+
+    /// Damages the value of a note, while nobody has the inventory open. In the file it lies behind the two columns of its key.
+    pub(crate) fn damage_note(folder: &Path, word: &str, id: CartridgeId) {
+        let path = folder.join("state/inventory.db");
+        let mut bytes = fs::read(&path).unwrap();
+        let key = format!("{word}{}", hexadecimal(&id.0));
+        let ends: Vec<_> =
+            (key.len()..bytes.len()).filter(|end| bytes[..*end].ends_with(key.as_bytes())).collect();
+        assert!(!ends.is_empty(), "no note of {word}");
+        for end in ends {
+            bytes[end] ^= 1;
+        }
+        fs::write(path, bytes).unwrap();
     }
 
     pub(crate) fn told(daemon: &Daemon, subject: &str) -> Option<Problem> {
@@ -704,5 +745,138 @@ pub(crate) mod tests {
             assert!(problem.message.contains("UNF001L8"), "start {start}: {problem:?}");
             stop(daemon);
         }
+    }
+
+    #[test]
+    fn a_start_on_a_lost_inventory_that_is_cut_off_has_noted_what_it_could_not_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let daemon = open(folder.path(), &[]);
+        let part = begin_copy(&daemon, "UNF001L8");
+        let subject = hexadecimal(&part.0);
+        stop(daemon);
+        let head = DamagedHead::of(&folder.path().join("state/store"), part);
+        let daemon = open(folder.path(), &[]);
+        assert!(!daemon.meta.is_not_read(part).unwrap(), "this inventory lacks no row");
+        daemon.meta.set_flag(WAS_EMPTY).unwrap();
+        daemon.meta.clear_flag(FIRST_START_DONE).unwrap();
+        let pool = Arc::clone(daemon.pools.default());
+        let (heads, asked) = daemon.unlisted_heads(&pool, vec![part]).unwrap();
+        daemon.take_in(&[pool], heads, asked.has_unread).unwrap();
+        assert!(daemon.meta.flag(FIRST_START_DONE).unwrap());
+        // Here it is cut off.
+        stop(daemon);
+        stop(open(folder.path(), &[]));
+        head.mend();
+        for start in 0..2 {
+            let daemon = open(folder.path(), &[]);
+            assert!(daemon.pools.default().has(part), "start {start}");
+            let problem = told(&daemon, &subject).unwrap();
+            assert!(problem.message.contains("UNF001L8"), "start {start}: {problem:?}");
+            stop(daemon);
+        }
+    }
+
+    #[test]
+    fn a_blank_cartridge_whose_label_is_taken_stays_and_is_listed_when_the_label_is_free() {
+        let folder = tempfile::tempdir().unwrap();
+        let daemon = open(folder.path(), &[]);
+        let label: Label = "VTL001L8".parse().unwrap();
+        let listed = |daemon: &Daemon| daemon.meta.read(|tx| vtl_library::cartridge(tx, label)).unwrap().id;
+        // The older one is listed first.
+        let (newer, older) = (listed(&daemon), CartridgeId(crate::random::id()));
+        Cartridge::create(&daemon.pools.default().store, older, &spec("VTL001L8")).unwrap();
+        stop(daemon);
+        lose_inventory(folder.path());
+        for start in 0..3 {
+            let daemon = open(folder.path(), &[]);
+            assert!([newer, older].iter().all(|id| daemon.pools.default().has(*id)), "start {start}");
+            assert_eq!(listed(&daemon), older);
+            let problem = told(&daemon, &hexadecimal(&newer.0)).unwrap();
+            assert!(problem.remedy.contains("restart vtld, which lists this one"), "{start}: {problem:?}");
+            stop(daemon);
+        }
+        let daemon = open(folder.path(), &[]);
+        daemon.pools.default().store.remove(OwnerId(older.0)).unwrap();
+        daemon
+            .meta
+            .change(|tx| {
+                vtl_library::begin_remove(tx, label)?;
+                vtl_library::finish_remove(tx, older)
+            })
+            .unwrap();
+        stop(daemon);
+        let daemon = open(folder.path(), &[]);
+        assert_eq!((listed(&daemon), told(&daemon, &hexadecimal(&newer.0))), (newer, None));
+        assert!(!daemon.meta.is_not_read(newer).unwrap());
+        stop(daemon);
+    }
+
+    #[test]
+    fn an_inventory_is_a_lost_one_too_where_no_cartridge_can_be_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let daemon = open(folder.path(), &[]);
+        let made = daemon.meta.read(vtl_library::cartridges).unwrap();
+        stop(daemon);
+        lose_inventory(folder.path());
+        let store = folder.path().join("state/store");
+        let heads: Vec<_> = made.iter().map(|one| DamagedHead::of(&store, one.id)).collect();
+        let daemon = open(folder.path(), &[]);
+        assert!(labels(&daemon).is_empty(), "none is made in their place");
+        assert_eq!(daemon.libraries().len(), 1);
+        assert!(told(&daemon, "inventory").unwrap().message.contains("it was empty"));
+        stop(daemon);
+        heads.iter().for_each(DamagedHead::mend);
+        let daemon = open(folder.path(), &[]);
+        let listed = daemon.meta.read(vtl_library::cartridges).unwrap();
+        let ids = |all: &[vtl_library::Cartridge]| all.iter().map(|one| one.id).collect::<Vec<_>>();
+        assert_eq!(ids(&listed), ids(&made));
+        stop(daemon);
+    }
+
+    #[test]
+    fn an_inventory_is_a_lost_one_too_where_all_that_is_there_is_a_part() {
+        let folder = tempfile::tempdir().unwrap();
+        let daemon = open(folder.path(), &["library.default=none"]);
+        let part = begin_copy(&daemon, "UNF001L8");
+        stop(daemon);
+        lose_inventory(folder.path());
+        let daemon = open(folder.path(), &[]);
+        assert!(labels(&daemon).is_empty() && daemon.pools.default().has(part));
+        assert!(told(&daemon, "inventory").is_some());
+        stop(daemon);
+    }
+
+    #[test]
+    fn damaged_pieces_are_told_as_those_of_their_cartridge_until_it_is_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let daemon = open(folder.path(), &[]);
+        let pieces = begin_copy(&daemon, "VTL001L8");
+        let cartridge =
+            daemon.meta.read(|tx| vtl_library::cartridge(tx, "VTL001L8".parse().unwrap())).unwrap();
+        let row = LazyRow {
+            cartridge: cartridge.id,
+            pieces,
+            label: cartridge.label,
+            remote: "r".to_owned(),
+            folder: "VTL001L8".to_owned(),
+            manifest_sha256: String::new(),
+            manifest_bytes: 0,
+            image_bytes: 0,
+            keys: Vec::new(),
+            wrong: None,
+        };
+        daemon.meta.change(|tx| Ok(lazy_put(tx, &row)?)).unwrap();
+        stop(daemon);
+        DamagedHead::of(&folder.path().join("state/store"), pieces);
+        let daemon = open(folder.path(), &[]);
+        assert_eq!(told(&daemon, &pieces.to_string()), None, "they are no cartridge");
+        let problem = told(&daemon, "VTL001L8").unwrap();
+        assert!(problem.message.contains("what is here of it cannot be read"), "{problem:?}");
+        assert_eq!(problem.remedy, import_anew(cartridge.label));
+        let going = daemon.meta.change(|tx| vtl_library::begin_remove(tx, cartridge.label)).unwrap();
+        daemon.destroy(&going).unwrap();
+        assert_eq!(told(&daemon, "VTL001L8"), None);
+        assert!(![pieces, cartridge.id].iter().any(|id| daemon.pools.default().has(*id)));
+        stop(daemon);
     }
 }

@@ -111,10 +111,18 @@ impl Waits {
         set_number(tx, self.count, id, count)
     }
 
-    /// All of which it is noted.
+    /// Looks whether each note can be read.
     ///
     /// # Errors
-    /// A damaged row; a failure of the file.
+    /// The first that cannot.
+    pub(crate) fn look(&self, tx: &Tx<'_>) -> Result<(), MetaError> {
+        [self.since, self.count].into_iter().try_for_each(|word| look_at_numbers(tx, word))
+    }
+
+    /// All of which it is noted, also where the note cannot be read.
+    ///
+    /// # Errors
+    /// A failure of the file.
     pub(crate) fn all(&self, tx: &Tx<'_>) -> Result<Vec<CartridgeId>, MetaError> {
         numbered(tx, self.since)
     }
@@ -295,17 +303,15 @@ impl Daemon {
         Ok(())
     }
 
-    /// Removed cartridges that stay, because nobody can tell how long they have been in the trash.
+    /// What stays in the trash, because nobody can tell how long it has been there.
     pub(crate) fn trash_problems(&self) -> Vec<Problem> {
-        let looked = self.meta.read(|tx| {
-            look_at_numbers(tx, TRASH.since)?;
-            Ok(look_at_numbers(tx, TRASH.count)?)
-        });
-        if looked.is_ok() {
-            return Vec::new();
+        let mut problems = self.given_up_problems();
+        if self.meta.read(|tx| Ok(TRASH.look(tx)?)).is_err() {
+            let told =
+                |one: Cartridge| self.trash_note(one.id).err().map(|error| not_read(one.label, &error));
+            problems.extend(self.trash().unwrap_or_default().into_iter().filter_map(told));
         }
-        let told = |one: Cartridge| self.trash_note(one.id).err().map(|error| not_read(one.label, &error));
-        self.trash().unwrap_or_default().into_iter().filter_map(told).collect()
+        problems
     }
 }
 

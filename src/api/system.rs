@@ -184,9 +184,11 @@ impl Daemon {
     /// What every cartridge in the store says of itself; and those that say nothing, with what is to be done.
     fn heads(&self) -> Result<(Vec<Head>, Vec<Broken>), LibraryError> {
         let listed = self.meta.read(vtl_library::cartridges)?;
+        let pieces = self.owners_of_pieces();
         let (mut heads, mut broken) = (Vec::new(), Vec::new());
         for pool in self.pools.open_ones() {
-            for owner in pool.store.owners() {
+            // Pieces are no cartridge, and the status tells of those that are damaged.
+            for owner in pool.store.owners().into_iter().filter(|owner| !pieces.contains_key(&owner.0)) {
                 let id = CartridgeId(owner.0);
                 match self.shelf.head(&pool, id) {
                     // An import that runs, or was cut off, is no cartridge.

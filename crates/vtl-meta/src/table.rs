@@ -88,7 +88,7 @@ fn add_bytes<'h>(hasher: &'h mut blake3::Hasher, tag: u8, bytes: &[u8]) -> &'h m
     hasher.update(&[tag]).update(&len.to_le_bytes()).update(bytes)
 }
 
-/// A row whose checksum was right.
+/// A row whose checksum was right, unless it was asked for unproved.
 #[derive(Clone, Debug)]
 pub struct Row {
     table: &'static Table,
@@ -215,6 +215,20 @@ impl<'c> Tx<'c> {
     ) -> Result<Vec<Row>, MetaError> {
         let rows = self.raw_rows(table, condition, parameters)?;
         rows.into_iter().map(|(row, whole)| if whole { Ok(row) } else { Err(row.damaged()) }).collect()
+    }
+
+    /// The same with the damaged ones, whose content may be anything.
+    ///
+    /// # Errors
+    /// A failure of the file.
+    pub fn find_unproved(
+        &self,
+        table: &'static Table,
+        condition: &str,
+        parameters: &[Value],
+    ) -> Result<Vec<Row>, MetaError> {
+        let rows = self.raw_rows(table, condition, parameters)?;
+        Ok(rows.into_iter().map(|(row, _)| row).collect())
     }
 
     /// All rows of a table, in the order of their key.

@@ -228,6 +228,9 @@ fn a_damaged_row_is_named_and_the_others_are_served() {
         assert!(error.remedy().contains("vtl system restore FILE"), "{}", error.remedy());
         assert!(meta.read(|tx| tx.get(&SHELF, &[1.into()])).unwrap().is_some());
         assert!(meta.read(|tx| tx.all(&SHELF)).is_err(), "a list with a damaged row is no list");
+        let unproved = meta.read(|tx| tx.find_unproved(&SHELF, "TRUE", &[])).unwrap();
+        let ids: Vec<i64> = unproved.iter().map(|row| row.get("id").unwrap()).collect();
+        assert_eq!(ids, [1, 2, 3], "{damage}");
     }
 }
 

@@ -32,6 +32,11 @@ pub enum StoreError {
         /// Whose.
         owner: OwnerId,
     },
+    /// The head was damaged when the pool was opened, and is there again: the next opening takes it, and until then the owner is not removed.
+    Mended {
+        /// Whose.
+        owner: OwnerId,
+    },
     /// A collection is running already.
     Collecting,
     /// A chunk that had to be copied is damaged.
@@ -112,6 +117,7 @@ impl StoreError {
             Self::UnknownOwner { .. }
             | Self::Exists { .. }
             | Self::Guarded { .. }
+            | Self::Mended { .. }
             | Self::ReadOnly { .. }
             | Self::Damaged { .. }
             | Self::LostChunk { .. }
@@ -132,6 +138,12 @@ impl fmt::Display for StoreError {
                 write!(
                     f,
                     "{owner} is guarded: it cannot be removed or cut (lift its hold or let its retention end)"
+                )
+            }
+            Self::Mended { owner } => {
+                write!(
+                    f,
+                    "the head of {owner} was damaged when the pool was opened and is there again: it is not removed unseen (open the pool anew)"
                 )
             }
             Self::Collecting => f.write_str("a collection is running already (wait for it to end)"),

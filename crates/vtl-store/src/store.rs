@@ -180,7 +180,7 @@ impl Store {
 
     /// Removes an owner and frees its packs; the removal is durable when it returns without an error. After
     /// [`StoreError::LateWrite`] it may have happened all the same. An owner with the guard on stays; one whose head is lost says nothing
-    /// of a guard, and goes.
+    /// of a guard, and goes; but not when the head is there again ([`Store::is_mended`]).
     pub fn remove(&self, owner: OwnerId) -> Result<(), StoreError> {
         let core = &self.core;
         core.writable()?;
@@ -213,6 +213,15 @@ impl Store {
     /// Whether the owner's guard is on, as last committed.
     pub fn is_guarded(&self, owner: OwnerId) -> Result<bool, StoreError> {
         self.core.peek(owner, |state| state.guarded)
+    }
+
+    /// Whether the head of an owner was damaged when the pool was opened and is there again: the next opening takes it, this one does not. An older copy
+    /// of it is not it.
+    ///
+    /// # Errors
+    /// The disk failed; the head is of a version that this program does not know.
+    pub fn is_mended(&self, owner: OwnerId) -> Result<bool, StoreError> {
+        self.core.is_mended(owner)
     }
 
     /// The owner as last committed, to be read whatever becomes of it: written, cut or removed. Other streams and snapshots are in nobody's way.
@@ -463,6 +472,16 @@ pub(crate) fn check_note(note: &[u8]) -> Result<(), StoreError> {
         return Err(StoreError::TooLong { what: "a delta or snapshot", len, limit });
     }
     Ok(())
+}
+
+/// Whether a head is the last one when what the journal has for it is applied, as an opening does.
+fn comes_to(mut state: State, kept: Vec<(u64, Commit)>, due: u64) -> bool {
+    for (sequence, commit) in kept {
+        if sequence > state.sequence && state.apply(sequence, commit).is_err() {
+            return false;
+        }
+    }
+    state.sequence >= due
 }
 
 impl Slot {
@@ -761,7 +780,23 @@ impl Core {
         }
     }
 
+    fn is_mended(&self, owner: OwnerId) -> Result<bool, StoreError> {
+        let (due, kept) = match lock(&self.owners).get(&owner) {
+            Some(Slot { phase: Phase::Damaged { kept, .. }, sequence, .. }) => (*sequence, kept.clone()),
+            _ => return Ok(false),
+        };
+        match self.load(owner) {
+            Ok(state) => Ok(comes_to(state, kept, due)),
+            Err(StoreError::Damaged { .. }) => Ok(false),
+            Err(StoreError::Io(error)) if error.is_not_found() => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     fn refuse_guarded(&self, owner: OwnerId) -> Result<(), StoreError> {
+        if self.is_mended(owner)? {
+            return Err(StoreError::Mended { owner });
+        }
         let guarded = self.loaded(owner).and_then(|loaded| match loaded {
             Some(state) => Ok(lock(&state).guarded),
             None => Ok(self.load(owner)?.guarded),

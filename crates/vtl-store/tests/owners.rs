@@ -173,6 +173,29 @@ fn an_older_copy_of_a_head_is_told_by_name_until_the_owner_is_given_up() {
     }
 }
 
+#[test]
+fn an_owner_whose_head_is_put_back_while_the_pool_is_open_is_not_removed_before_the_next_opening() {
+    let (mut run, old) = three_owners();
+    write(&mut run, 1, 21, 7000);
+    let all = contents(&run);
+    let disk = stop(&mut run, Stop::Clean);
+    let whole = files_in(&disk, &folder(1));
+    lose(&disk, 1);
+    let store = open(&disk);
+    assert!(!store.is_mended(owner(1)).unwrap());
+    put(&disk, &old[1]);
+    assert!(!store.is_mended(owner(1)).unwrap(), "it is an older copy");
+    put(&disk, &whole);
+    assert!(store.is_mended(owner(1)).unwrap());
+    assert!(!store.is_mended(owner(0)).unwrap(), "it was never damaged");
+    let refused = store.remove(owner(1));
+    assert!(matches!(refused, Err(StoreError::Mended { owner: who }) if who == owner(1)), "{refused:?}");
+    drop(store);
+    let store = open(&disk);
+    all.iter().for_each(|(who, right)| assert_eq!(observe(&store, *who).as_ref(), Some(right)));
+    store.remove(owner(1)).unwrap();
+}
+
 /// A closed pool in which an older copy lies in place of owner 1's head, and what its owners hold.
 fn with_an_older_copy() -> (SimDisk, Vec<(u8, Content)>) {
     let (mut run, old) = three_owners();

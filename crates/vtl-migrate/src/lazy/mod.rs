@@ -35,7 +35,9 @@ use host::Host;
 use kept::{Kept, PIECE_BYTES};
 use line::Line;
 
-pub use table::{LazyRow, MODULE as LAZY_MODULE, all as lazy_all, forget as lazy_forget, of as lazy_of};
+pub use table::{
+    LazyRow, MODULE as LAZY_MODULE, all as lazy_all, forget as lazy_forget, of as lazy_of, put as lazy_put,
+};
 
 pub(crate) use job::{Begin, begin, unbegin};
 pub(crate) use table::{from_folder, of};

@@ -117,7 +117,10 @@ fn key(id: CartridgeId) -> Value {
 }
 
 /// Enters a row; the same cartridge again replaces it.
-pub(crate) fn put(tx: &mut Tx<'_>, row: &LazyRow) -> Result<(), MetaError> {
+///
+/// # Errors
+/// A failure of the file.
+pub fn put(tx: &mut Tx<'_>, row: &LazyRow) -> Result<(), MetaError> {
     tx.delete(&LAZY, &row.key())?;
     tx.insert(&LAZY, &row.values())
 }
