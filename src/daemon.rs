@@ -82,6 +82,8 @@ pub struct Daemon {
     pub(crate) changes: Mutex<()>,
     /// One reload at a time, by a signal or by a request: what is told of it is the configuration that is in effect.
     reloading: Mutex<()>,
+    /// What new connections are told is made and set by one at a time: what was made earlier does not follow what is newer.
+    publishing: Mutex<()>,
     pub(crate) jobs: Jobs,
     /// For threads that are started later.
     me: Weak<Self>,
@@ -159,6 +161,7 @@ impl Daemon {
             standing: Mutex::default(),
             changes: Mutex::new(()),
             reloading: Mutex::new(()),
+            publishing: Mutex::new(()),
             jobs: Jobs::default(),
             me: me.clone(),
             remotes,
@@ -395,13 +398,21 @@ impl Daemon {
     /// # Errors
     /// The inventory cannot be read; the old rules stay.
     pub fn publish(&self) -> Result<(), LibraryError> {
-        self.sessions.set_portal(portal(&self.config(), &self.meta, &self.sealing)?);
-        self.sessions.in_flight().set_limit(self.config().iscsi.max_bytes_in_flight.0);
-        self.sessions.buffers().set_bytes(self.config().iscsi.max_bytes_in_flight.0);
+        let _one_at_a_time = lock(&self.publishing);
+        let config = self.config();
+        self.tell(portal(&config, &self.meta, &self.sealing)?, &config);
         Ok(())
     }
 
-    /// Reads the configuration again. What can change while running does; a wrong file changes nothing.
+    /// Nothing of it can fail. `told` was made of this configuration.
+    fn tell(&self, told: vtl_iscsi::config::Portal, config: &Config) {
+        self.sessions.set_portal(told);
+        self.sessions.in_flight().set_limit(config.iscsi.max_bytes_in_flight.0);
+        self.sessions.buffers().set_bytes(config.iscsi.max_bytes_in_flight.0);
+    }
+
+    /// Reads the configuration again. What can change while running does; a wrong file changes nothing, and neither does one that cannot be taken as a
+    /// whole: all that can fail comes before the first change.
     ///
     /// # Errors
     /// What is wrong with it.
@@ -417,17 +428,20 @@ impl Daemon {
         for (address, _) in self.listeners.list().iter().filter(|(_, wanted)| *wanted == Wanted::Added) {
             taken.check_listener(address, &known).map_err(|errors| open_door("", &errors))?;
         }
+        let _one_at_a_time = lock(&self.publishing);
+        let doors = portal(&taken, &self.meta, &self.sealing).map_err(|e| refused(&e))?;
         if let (Some(tls), Some(wanted)) = (&self.tls, &fresh.api.tls) {
             tls.reload(wanted, &fresh.api, &self.state)
                 .map_err(|why| invalid(why, "the old configuration and certificate stay in effect"))?;
         }
         let told = configuration_read(taken.waiting());
-        *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(taken);
-        // First, since it decides who gets in, and nothing that fails may keep it from that.
-        self.access.heed(&self.config());
+        let taken = Arc::new(taken);
+        *self.config.write().unwrap_or_else(PoisonError::into_inner) = taken.clone();
+        // First, since they decide who gets in.
+        self.access.heed(&taken);
+        self.tell(doors, &taken);
         self.heed();
-        self.publish().map_err(|e| refused(&e))?;
-        self.jobs.heed(&self.config());
+        self.jobs.heed(&taken);
         self.alerts.heed(self);
         Ok(told)
     }

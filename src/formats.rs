@@ -4,6 +4,7 @@
 //! migrations of each module, which a start applies. Nothing else changes a format; what is newer than the program is refused by a start, untouched.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
@@ -18,8 +19,6 @@ use crate::state::INVENTORY;
 const FIRST_BYTES: usize = 12;
 /// Folders of a pool lie so deep at most.
 const DEEPEST: u32 = 4;
-/// Where a file system keeps what its repair finds, for root alone: in a folder that is mounted.
-const NOT_OURS: &str = "lost+found";
 /// Above the heads and packs, of which there are too many for a glance.
 const AT_A_GLANCE: u32 = 1;
 const DEFAULT_POOL: &str = "default";
@@ -105,7 +104,9 @@ fn migrations(inventory: &Path) -> Result<Vec<FormatInfo>, String> {
 /// A row for each kind and version of the files so deep in a folder of a pool.
 fn file_rows(pool: &str, folder: &Path, deepest: u32) -> Result<Vec<FormatInfo>, String> {
     let mut counts = BTreeMap::new();
-    walk(folder, deepest, &mut counts).map_err(|error| format!("{}: {error}", folder.display()))?;
+    let is_of_pool = |name: &OsStr| name.to_str().is_some_and(vtl_store::site::is_of_pool);
+    walk(folder, deepest, &is_of_pool, &mut counts)
+        .map_err(|error| format!("{}: {error}", folder.display()))?;
     let row = |((kind, version), files)| file_row(pool, folder, kind, version, files);
     Ok(counts.into_iter().map(row).collect())
 }
@@ -148,12 +149,22 @@ fn folders(config: &Config, inventory: &Path) -> Result<Vec<(String, PathBuf)>, 
 
 type Counts = BTreeMap<(inspect::FileKind, u32), u64>;
 
-fn walk(folder: &Path, deepest: u32, counts: &mut Counts) -> io::Result<()> {
+/// In a folder that is mounted lie the file system's own things as well, such as `lost+found` or snapshots, some for root alone: only what `is_ours` by
+/// its name is looked at, and all that is in it.
+fn walk(
+    folder: &Path,
+    deepest: u32,
+    is_ours: &dyn Fn(&OsStr) -> bool,
+    counts: &mut Counts,
+) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
+        if !is_ours(&entry.file_name()) {
+            continue;
+        }
         let kind = entry.file_type()?;
-        if kind.is_dir() && deepest > 0 && entry.file_name() != NOT_OURS {
-            walk(&entry.path(), deepest - 1, counts)?;
+        if kind.is_dir() && deepest > 0 {
+            walk(&entry.path(), deepest - 1, &|_| true, counts)?;
         } else if kind.is_file()
             && let Some(found) = version_of(&entry.path())?
         {
@@ -226,6 +237,49 @@ mod tests {
             (9, 0, "refused: it is newer than this program")
         );
         assert!(is_refused(&rows));
+    }
+
+    #[test]
+    fn what_lies_beside_a_pool_and_is_none_of_its_own_is_not_looked_at() {
+        let folder = tempfile::tempdir().unwrap();
+        open(folder.path(), &[]).stop();
+        let config = config(folder.path());
+        let of_pool = fs::read(config.store.path.join("pool")).unwrap();
+        make_pool_newer(&config);
+        let snapshots = config.store.path.join(".snapshots");
+        fs::create_dir(&snapshots).unwrap();
+        for other in [snapshots.join("pool"), config.store.path.join("aquota.user")] {
+            fs::rename(config.store.path.join("pool"), &other).unwrap();
+            fs::copy(&other, config.store.path.join("pool")).unwrap();
+        }
+        fs::write(config.store.path.join("pool"), of_pool).unwrap();
+        assert!(refused_at_a_glance(&config).unwrap().is_empty());
+        assert!(!is_refused(&found(&config).unwrap()));
+    }
+
+    #[test]
+    fn a_check_refuses_a_listener_that_a_start_would_beside_a_server_that_runs() {
+        let folder = tempfile::tempdir().unwrap();
+        let check = || {
+            let set = vec!["iscsi.listen=[\"192.0.2.10:3260\"]".to_owned()];
+            crate::check(&crate::args::Args {
+                state: Some(folder.path().join("state")),
+                set,
+                ..Default::default()
+            })
+        };
+        let is_refused = |told: Result<String, String>| {
+            let why = told.unwrap_err();
+            assert!(why.contains("192.0.2.10:3260 is reachable"), "{why}");
+        };
+        is_refused(check());
+        let daemon = open(folder.path(), &[]);
+        is_refused(check());
+        let target = "iqn.2026-11.internal.vtl:lib0".parse().unwrap();
+        let initiator = "iqn.1993-08.org.debian:01:abc".parse().unwrap();
+        daemon.meta.change(|tx| vtl_library::add_initiator(tx, &target, &initiator)).unwrap();
+        check().unwrap();
+        daemon.stop();
     }
 
     #[test]

@@ -129,15 +129,19 @@ pub fn upgrade_plan(args: &Args) -> Result<String, String> {
     if formats::is_refused(&rows) { Err(table) } else { Ok(table) }
 }
 
-/// That a start would take the configuration and what a glance shows of the state, also while another version serves it.
+/// That a start would take the configuration, with its certificate and its listeners in front of the targets that there are, and what a glance shows of
+/// the state, also while another version serves it.
 ///
 /// # Errors
 /// What is wrong with the configuration; what is newer than this program; what cannot be read.
 pub fn check(args: &Args) -> Result<String, String> {
-    let refused = formats::refused_at_a_glance(&load(args).map_err(|e| e.to_string())?)?;
+    let config = load(args).map_err(|e| e.to_string())?;
+    let refused = formats::refused_at_a_glance(&config)?;
     if !refused.is_empty() {
         return Err(formats::table(&refused));
     }
+    tls::look(config.api.tls.as_ref())?;
+    portal::check_doors(&config)?;
     Ok("the configuration is right; nothing that a glance shows of the state is newer".to_owned())
 }
 

@@ -89,6 +89,14 @@ impl SharedMeta {
         Meta::open(path, &MODULES).map(|meta| Self(Arc::new(Mutex::new(meta))))
     }
 
+    /// What a start would find in this file, which is only read.
+    ///
+    /// # Errors
+    /// See [`Meta::open_copy`].
+    pub(crate) fn open_copy(path: &Path) -> Result<Self, MetaError> {
+        Meta::open_copy(path, &MODULES).map(|meta| Self(Arc::new(Mutex::new(meta))))
+    }
+
     /// Looks at a copy of an inventory: its structure, its schema, which becomes the newest, and the sum of each row. It stands alone afterwards, with
     /// the flag [`PUT_BACK`].
     ///

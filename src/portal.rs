@@ -18,6 +18,7 @@ use crate::lobby::Lobby;
 use crate::meta::SharedMeta;
 use crate::sealing::Sealing;
 use crate::sessions::Sessions;
+use crate::state::next_inventory;
 
 /// Target of the diagnostic disk.
 pub const DIAGNOSTIC_TARGET: &str = "iqn.2026-11.internal.vtl:diag";
@@ -162,6 +163,24 @@ pub fn target_doors_in(config: &Config, tx: &Tx<'_>) -> Result<Vec<TargetDoor>, 
             target: door.name,
         })
         .collect())
+}
+
+/// Looks at the listeners of `config` as a start does, in front of the targets of the inventory that it would take, which is only read. Before a first
+/// start there are none.
+///
+/// # Errors
+/// What is wrong with them; the inventory cannot be read.
+pub fn check_doors(config: &Config) -> Result<(), String> {
+    let inventory = next_inventory(&config.state);
+    let known = match inventory.try_exists() {
+        Ok(true) => {
+            let meta = SharedMeta::open_copy(&inventory).map_err(|e| e.advised())?;
+            target_doors(config, &meta).map_err(|e| e.advised())?
+        }
+        Ok(false) => Vec::new(),
+        Err(error) => return Err(format!("{}: {error}", inventory.display())),
+    };
+    config.check_doors(&known).map_err(|errors| errors.to_string())
 }
 
 /// What new connections are told.

@@ -110,13 +110,7 @@ impl Tls {
 fn load(tls: &vtl_conf::Tls, api: &Api, state: &StateFolder) -> Result<Shown, String> {
     let provider = aws_lc_rs::default_provider();
     match tls {
-        vtl_conf::Tls::Files { cert, key } => {
-            let named =
-                |what: &str, file: &Path, why: String| format!("api.tls.{what}: {}: {why}", file.display());
-            let certificates = read(cert, false).map_err(|why| named("cert", cert, why))?;
-            let private = read(key, true).map_err(|why| named("key", key, why))?;
-            shown(&certificates, &private, &provider).map_err(|why| named("cert", cert, why))
-        }
+        vtl_conf::Tls::Files { cert, key } => of_files(cert, key, &provider),
         vtl_conf::Tls::SelfSigned => {
             // The certificate that was made here, and its key, one file: a half-written pair cannot be.
             let named =
@@ -135,6 +129,26 @@ fn load(tls: &vtl_conf::Tls, api: &Api, state: &StateFolder) -> Result<Shown, St
             shown(&both, &both, &provider).map_err(named)
         }
     }
+}
+
+/// Looks at the files of a site's certificate as a start does. One that is made here is neither made nor opened.
+///
+/// # Errors
+/// As [`Tls::open`].
+pub fn look(tls: Option<&vtl_conf::Tls>) -> Result<(), String> {
+    match tls {
+        Some(vtl_conf::Tls::Files { cert, key }) => {
+            of_files(cert, key, &aws_lc_rs::default_provider()).map(drop)
+        }
+        Some(vtl_conf::Tls::SelfSigned) | None => Ok(()),
+    }
+}
+
+fn of_files(cert: &Path, key: &Path, provider: &CryptoProvider) -> Result<Shown, String> {
+    let named = |what: &str, file: &Path, why: String| format!("api.tls.{what}: {}: {why}", file.display());
+    let certificates = read(cert, false).map_err(|why| named("cert", cert, why))?;
+    let private = read(key, true).map_err(|why| named("key", key, why))?;
+    shown(&certificates, &private, provider).map_err(|why| named("cert", cert, why))
 }
 
 /// A file as it is; one that is secret must be its owner's alone.
@@ -198,4 +212,35 @@ fn host_name() -> Option<String> {
     let name = rustix::system::uname().nodename().to_str().ok()?.to_ascii_lowercase();
     let is_usual = |b: u8| b.is_ascii_alphanumeric() || b"-.".contains(&b);
     (!name.is_empty() && name != "localhost" && name.bytes().all(is_usual)).then_some(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_look_at_the_files_of_a_certificate_finds_what_a_start_would_and_makes_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let args = crate::args::Args { state: Some(folder.path().join("state")), ..Default::default() };
+        let pem = make(&crate::load(&args).unwrap().api).unwrap();
+        let [cert, key] = ["site.pem", "site.key"].map(|name| folder.path().join(name));
+        let files = vtl_conf::Tls::Files { cert: cert.clone(), key: key.clone() };
+        let refused = |part: &str| {
+            let why = look(Some(&files)).unwrap_err();
+            assert!(why.contains(part), "{part}: {why}");
+        };
+        refused("api.tls.cert: ");
+        fs::write(&cert, pem.as_bytes()).unwrap();
+        refused("site.key: No such file");
+        fs::write(&key, pem.as_bytes()).unwrap();
+        fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
+        refused("site.key: others can read it");
+        fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+        look(Some(&files)).unwrap();
+        look(Some(&vtl_conf::Tls::SelfSigned)).unwrap();
+        assert!(!folder.path().join("state").exists());
+    }
 }

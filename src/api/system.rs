@@ -46,6 +46,10 @@ pub(super) fn routes() -> Vec<Route> {
 /// In the place of a value that a key does not have.
 const NOT_SET: &str = "not set";
 
+/// What helps when the API's certificate cannot be shown.
+const NO_CERTIFICATE: &str =
+    "name a certificate and its key that the server's user can read, the key's file with mode 0600";
+
 /// A cartridge that says nothing of itself, and what is to be done.
 type Broken = (CartridgeId, String);
 
@@ -80,9 +84,10 @@ impl Daemon {
         Ok(done(format!("{} is right", file.display()), Vec::new()))
     }
 
-    /// As a start takes it: below the command line, and in front of the targets that there are.
+    /// As a start takes it: below the command line, with its certificate, and in front of the targets that there are.
     fn check_file(&self, file: &Path) -> Answer<()> {
         let config = crate::load_from(Some(file), &self.args).map_err(|errors| not_right(&errors))?;
+        crate::tls::look(config.api.tls.as_ref()).map_err(|why| invalid(why, NO_CERTIFICATE))?;
         self.check_doors_of(&config)?.map_err(|errors| not_right(&errors))
     }
 
@@ -320,6 +325,19 @@ mod tests {
         let refused = checked(&daemon).unwrap_err();
         assert!(refused.message.contains("target iqn.2026-11.internal.vtl:diag is open"), "{refused:?}");
         assert!(refused.remedy.as_ref().unwrap().contains("vtl iscsi chap set"), "{refused:?}");
+        daemon.stop();
+    }
+
+    #[test]
+    fn a_file_whose_certificate_cannot_be_read_is_refused_by_the_check_as_by_a_start() {
+        let folder = tempfile::tempdir().unwrap();
+        write_file(folder.path(), "");
+        let daemon = open_file(folder.path(), &[]);
+        write_file(folder.path(), "api.tls.cert = \"renewed.pem\"\napi.tls.key = \"renewed.key\"\n");
+        let refused = checked(&daemon).unwrap_err();
+        assert!(refused.message.contains("api.tls.cert: "), "{refused:?}");
+        assert!(refused.message.contains("renewed.pem: No such file"), "{refused:?}");
+        assert!(refused.remedy.as_ref().unwrap().contains("can read"), "{refused:?}");
         daemon.stop();
     }
 

@@ -171,6 +171,16 @@ pub(crate) fn copy_all(from: &Connection, target: &mut Connection) -> Result<(),
     Err(busy("nothing is copied, since another program has the inventory or the copy locked"))
 }
 
+/// A copy in memory, as one consistent view of a file that is only read.
+pub(crate) fn in_memory(path: &Path) -> Result<Connection, MetaError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let from = Connection::open_with_flags(path, flags)?;
+    from.busy_timeout(BUSY_TIMEOUT)?;
+    let mut copy = Connection::open_in_memory()?;
+    copy_all(&from, &mut copy)?;
+    Ok(copy)
+}
+
 fn put_in_place(part: &Path, to: &Path) -> Result<(), MetaError> {
     File::open(part).and_then(|file| file.sync_all()).map_err(io_error("sync", part))?;
     fs::rename(part, to).map_err(io_error("rename to", to))?;

@@ -56,6 +56,16 @@ impl Meta {
         Self::checked(connection, path, modules)
     }
 
+    /// What [`Meta::open_existing`] would find of the file: a copy in memory, checked and brought to the newest schema. The file is only read, also while
+    /// another program uses it.
+    ///
+    /// # Errors
+    /// As [`Meta::open_existing`]; another program has the file locked.
+    pub fn open_copy(path: &Path, modules: &'static [Module]) -> Result<Self, MetaError> {
+        file::check_mode(path)?;
+        Self::checked(file::in_memory(path)?, path, modules)
+    }
+
     fn checked(
         mut connection: Connection,
         path: &Path,

@@ -86,6 +86,18 @@ fn by_hand(path: &Path, sql: &str) {
 }
 
 #[test]
+fn a_copy_in_memory_has_the_newest_schema_and_leaves_the_file_as_it_is() {
+    let desk = Desk::new();
+    let mut used = desk.with_rows(3);
+    let mut copy = Meta::open_copy(&desk.file(), &TWO).unwrap();
+    assert_eq!(count(&mut copy), 3);
+    add(&mut copy, 4).unwrap();
+    assert_eq!((count(&mut copy), count(&mut used)), (4, 3));
+    assert_eq!(crate::inspect::migrations(&desk.file()).unwrap(), [("shelf".to_owned(), 1)]);
+    add(&mut used, 5).unwrap();
+}
+
+#[test]
 fn a_row_sum_keeps_its_bytes() {
     // BLAKE3 derive_key("vtl inventory row 0") of the canonical bytes, written out:
     let mut canonical = vec![0x03, 0x05, 0x00, 0x00, 0x00];

@@ -35,6 +35,11 @@ pub enum Site {
     Other(String),
 }
 
+/// Whether a pool has an entry of this name in its home, or in a further folder of its own: what else is there is another's.
+pub fn is_of_pool(name: &str) -> bool {
+    [POOL, BADGE, LOCK].contains(&name) || IN_HOME.contains(&name)
+}
+
 /// Looks at a folder, and writes nothing.
 pub fn look(disk: &dyn Disk, folder: &Path) -> Result<Site, StoreError> {
     if let Some(id) = home_of(disk, folder)? {

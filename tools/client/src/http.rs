@@ -42,7 +42,9 @@ pub enum Failure {
     Api(ApiError),
     /// It is not done: it waits for a second person. The answer as it came ([`vtl_api::Waits`]).
     Waits(Value),
-    /// There was no answer, or none that can be used.
+    /// Nobody was heard at the address.
+    NoAnswer(String),
+    /// It was not asked, or there was no answer that can be used.
     Local(String),
 }
 
@@ -163,9 +165,14 @@ impl Client {
                     tries += 1;
                 }
                 Err(lost) => {
-                    return Err(Failure::Local(format!(
+                    let told = format!(
                         "no answer from {url}: {lost}; is vtld running, and is --api or VTL_API its address?"
-                    )));
+                    );
+                    return Err(if is_silence(&lost) {
+                        Failure::NoAnswer(told)
+                    } else {
+                        Failure::Local(told)
+                    });
                 }
             }
         }
@@ -251,6 +258,15 @@ fn is_lost(error: &ureq::Error) -> bool {
     match error {
         ureq::Error::Io(error) => error.kind() != std::io::ErrorKind::ConnectionRefused,
         ureq::Error::Protocol(_) => true,
+        _ => false,
+    }
+}
+
+/// Nobody was heard. What somebody has said and is not believed, such as a certificate, is invalid data.
+fn is_silence(error: &ureq::Error) -> bool {
+    match error {
+        ureq::Error::Io(error) => error.kind() != std::io::ErrorKind::InvalidData,
+        ureq::Error::Timeout(_) | ureq::Error::HostNotFound | ureq::Error::ConnectionFailed => true,
         _ => false,
     }
 }
@@ -400,7 +416,9 @@ pub(crate) mod tests {
     fn what_changes_something_without_a_key_is_not_sent_again() {
         let (client, asked) = server(vec![String::new()]);
         let request = Request { method: Method::Delete, path: "/jobs".to_owned(), body: None };
-        let Err(Failure::Local(told)) = client.send(&request) else { panic!("there was no answer") };
+        let Err(Failure::NoAnswer(told) | Failure::Local(told)) = client.send(&request) else {
+            panic!("there was no answer")
+        };
         assert!(told.contains("no answer"), "{told}");
         assert_eq!(header(&asked.join().unwrap()[0], "idempotency-key"), None);
     }

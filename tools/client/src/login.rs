@@ -1,7 +1,7 @@
 //! `vtl login`: a session for as long as it takes to make a token, and the token in a file of its own.
 
 use std::fs::{self, OpenOptions};
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -21,6 +21,25 @@ pub fn kept_token() -> Option<PathBuf> {
     let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".config"));
     let base = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from).or_else(home)?;
     Some(base.join("vtl/token"))
+}
+
+/// The file beside that of a token which has the address of the server that has made it.
+pub(crate) fn address_file(token: &Path) -> PathBuf {
+    with_end(token, ".api")
+}
+
+fn with_end(file: &Path, end: &str) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(end);
+    PathBuf::from(name)
+}
+
+/// No failure when there is none.
+pub(crate) fn remove_if_there(file: &Path) -> io::Result<()> {
+    match fs::remove_file(file) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// Logs in, makes a token with all that the user may, and keeps it. The file that has it.
@@ -53,7 +72,7 @@ pub fn log_in(connection: &Connection, ask: &LoginArguments) -> Result<PathBuf, 
     if let Err(error) = end {
         eprintln!("vtl: the session that made the token was not ended: {error}");
     }
-    keep(&file, text)
+    keep_both(&file, text, &connection.api)
         .map_err(|e| Failure::Local(format!("cannot keep the token in {}: {e}", file.display())))?;
     Ok(file)
 }
@@ -97,21 +116,24 @@ fn send(
     })
 }
 
+/// The token, and where it counts. Order: (1) the address of the token before goes, (2) the token, (3) its address. A crash leaves no token with the
+/// address of another.
+fn keep_both(file: &Path, token: &str, address: &str) -> io::Result<()> {
+    let beside = address_file(file);
+    remove_if_there(&beside)?;
+    keep(file, token)?;
+    keep(&beside, address)
+}
+
 /// All of it or nothing, for its owner only.
-fn keep(file: &Path, token: &str) -> std::io::Result<()> {
+fn keep(file: &Path, line: &str) -> io::Result<()> {
     if let Some(folder) = file.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     }
-    let mut fresh = file.as_os_str().to_owned();
-    fresh.push(".new");
-    let fresh = PathBuf::from(fresh);
+    let fresh = with_end(file, ".new");
     // What a run that broke off has left could be readable by others.
-    if let Err(error) = fs::remove_file(&fresh)
-        && error.kind() != std::io::ErrorKind::NotFound
-    {
-        return Err(error);
-    }
+    remove_if_there(&fresh)?;
     let mut open = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh)?;
-    writeln!(open, "{token}")?;
+    writeln!(open, "{line}")?;
     fs::rename(&fresh, file)
 }

@@ -1,7 +1,8 @@
 //! `vtl logout`: the token that `vtl login` has kept opens nothing any more, and its file is removed.
 //!
-//! The token ends first, by a request that it opens itself; then the file goes. So a log-out that breaks off can be done again. A server that does
-//! not answer keeps the file from nothing: the token stays then until its end, which is told.
+//! The token ends first, by a request that it opens itself; then the file goes. So a log-out that breaks off can be done again. The server that has
+//! made the token is asked, whose address lies beside it: what another one says of it means nothing. A server that does not answer keeps the file from
+//! nothing: the token stays then until its end, which is told.
 
 use std::fs;
 use std::io;
@@ -12,7 +13,7 @@ use vtl_api::ErrorCode;
 
 use crate::command::{Connection, LogoutArguments};
 use crate::http::{Client, Failure, Method, Request, segment};
-use crate::login::{TOKEN_NAME, kept_token};
+use crate::login::{TOKEN_NAME, address_file, kept_token, remove_if_there};
 use crate::token::Place;
 
 /// What tokens look like (`docs/formats/access.md`): this, an id, `_`, and a secret.
@@ -57,13 +58,47 @@ pub fn log_out(connection: &Connection, ask: &LogoutArguments) -> Result<LoggedO
     let Some(id) = kept_id(&file)? else {
         return Ok(nothing(format!("nobody is logged in: there is no {path}"), Some(path)));
     };
-    let end = end(connection, &file, &id)?;
-    let told = told(&end, connection, &id);
+    let server = Server::of(&file, connection)?;
+    let end = end(&server, &file, &id)?;
+    let told = told(&end, &server.connection, &id);
     fs::remove_file(&file)
+        .and_then(|()| remove_if_there(&address_file(&file)))
         .map_err(|error| Failure::Local(format!("cannot remove {path}: {error}; {told}")))?;
     let message = format!("logged out, {path} is removed; {told}");
     let revoked = matches!(end, End::Revoked);
     Ok(LoggedOut { message, file: Some(path), token: Some(id), revoked, removed: true })
+}
+
+/// The server to ask.
+struct Server {
+    connection: Connection,
+    /// It has made the token; otherwise it is the one that the options name.
+    is_known: bool,
+}
+
+impl Server {
+    fn of(file: &Path, connection: &Connection) -> Result<Self, Failure> {
+        let kept = kept_address(file)?;
+        let is_known = kept.is_some();
+        let connection = Connection {
+            api: kept.unwrap_or_else(|| connection.api.clone()),
+            token_file: None,
+            ca_file: connection.ca_file.clone(),
+            pin: connection.pin.clone(),
+            state: None,
+        };
+        Ok(Self { connection, is_known })
+    }
+}
+
+/// The address beside the token in this file.
+fn kept_address(file: &Path) -> Result<Option<String>, Failure> {
+    let beside = address_file(file);
+    match fs::read_to_string(&beside) {
+        Ok(text) => Ok(Some(text.trim().to_owned()).filter(|address| !address.is_empty())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Failure::Local(format!("cannot read {}: {error}", beside.display()))),
+    }
 }
 
 fn nothing(message: String, file: Option<String>) -> LoggedOut {
@@ -89,16 +124,25 @@ fn id_of(token: &str) -> Option<&str> {
     (has(id, ID_DIGITS) && has(secret, SECRET_DIGITS)).then_some(id)
 }
 
-fn end(connection: &Connection, file: &Path, id: &str) -> Result<End, Failure> {
+fn end(server: &Server, file: &Path, id: &str) -> Result<End, Failure> {
     let place = Place::Login(file.to_owned());
-    match Client::showing(connection, place).and_then(|client| revoke(&client, id)) {
+    match Client::showing(&server.connection, place).and_then(|client| revoke(&client, id)) {
         Ok(None) => Ok(End::Revoked),
         Ok(Some(name)) => Err(Failure::Local(format!(
             "the token in {} is '{name}', which vtl login has not made, and stays as it is; to end it: vtl token rm {id}",
             file.display()
         ))),
+        Err(Failure::Api(refused)) if refused.code == ErrorCode::Unauthorized && !server.is_known => {
+            Err(Failure::Local(format!(
+                "{} does not take the token in {}, and there is no {} to say whether it has made it, so the file stays: name its server with --api, \
+                 or remove the file; a token opens its server until its end, or until: vtl token rm {id}",
+                server.connection.api,
+                file.display(),
+                address_file(file).display()
+            )))
+        }
         Err(Failure::Api(refused)) if is_unknown(refused.code) => Ok(End::Unknown),
-        Err(Failure::Local(why)) => Ok(End::NotAsked(why)),
+        Err(Failure::NoAnswer(why)) => Ok(End::NotAsked(why)),
         Err(other) => Err(other),
     }
 }
@@ -147,6 +191,21 @@ mod tests {
 
     const ID: &str = "0123456789abcdef";
 
+    /// No server that has made a token.
+    const ELSEWHERE: &str = "http://127.0.0.1:1";
+
+    fn token() -> String {
+        format!("vtlt_{ID}_{}", "5".repeat(SECRET_DIGITS))
+    }
+
+    fn told_by(refused: Failure) -> String {
+        match refused {
+            Failure::Api(refused) => refused.message,
+            Failure::NoAnswer(why) | Failure::Local(why) => why,
+            Failure::Waits(approval) => approval.to_string(),
+        }
+    }
+
     /// Somebody who is logged in at a server that answers so.
     struct Logged {
         folder: tempfile::TempDir,
@@ -158,8 +217,13 @@ mod tests {
         fn at(answers: Vec<String>) -> Self {
             let (address, asked) = listening(answers);
             let logged = Self { folder: tempfile::tempdir().unwrap(), address, asked };
-            fs::write(logged.file(), format!("vtlt_{ID}_{}\n", "5".repeat(SECRET_DIGITS))).unwrap();
+            fs::write(logged.file(), format!("{}\n", token())).unwrap();
+            logged.keep_address(&logged.address);
             logged
+        }
+
+        fn keep_address(&self, address: &str) {
+            fs::write(address_file(&self.file()), format!("{address}\n")).unwrap();
         }
 
         fn file(&self) -> PathBuf {
@@ -167,9 +231,13 @@ mod tests {
         }
 
         fn out(&self) -> Result<LoggedOut, Failure> {
+            self.out_by(&["--api", ELSEWHERE])
+        }
+
+        fn out_by(&self, options: &[&str]) -> Result<LoggedOut, Failure> {
             let file = self.file().display().to_string();
-            let cli =
-                Cli::try_parse_from(["vtl", "--api", &self.address, "logout", "--saved", &file]).unwrap();
+            let words = [&["vtl", "logout", "--saved", &file], options].concat();
+            let cli = Cli::try_parse_from(words).unwrap();
             log_out(&cli.connection, cli.command.logout().unwrap())
         }
     }
@@ -215,6 +283,52 @@ mod tests {
     }
 
     #[test]
+    fn a_log_in_keeps_the_address_of_its_server_and_the_log_out_asks_that_one() {
+        let session = answer("200 OK", "Set-Cookie: s=1; Path=/\r\n", "{\"csrf\":\"c\"}");
+        let made = answer("200 OK", "", &json!({ "token": token() }).to_string());
+        let done = || answer("200 OK", "", "{}");
+        let logged = Logged::at(vec![session, made, done(), tokens("vtl login 1.0"), done()]);
+        logged.keep_address("http://of.the.token.before");
+        let (file, password) = (logged.file().display().to_string(), logged.folder.path().join("password"));
+        fs::write(&password, "made up").unwrap();
+        let password = password.display().to_string();
+        let words =
+            ["vtl", "--api", &logged.address, "login", "ann", "--password-file", &password, "--save", &file];
+        let cli = Cli::try_parse_from(words).unwrap();
+        crate::login::log_in(&cli.connection, cli.command.login().unwrap()).unwrap();
+        // Whoever reads the file alone finds the token and nothing else.
+        assert_eq!(fs::read_to_string(logged.file()).unwrap(), format!("{}\n", token()));
+        assert_eq!(
+            fs::read_to_string(address_file(&logged.file())).unwrap(),
+            format!("{}\n", logged.address)
+        );
+        let out = logged.out().unwrap();
+        assert!(out.revoked && out.removed && !logged.file().exists(), "{out:?}");
+        assert!(!address_file(&logged.file()).exists());
+        assert_eq!(logged.asked.join().unwrap().len(), 5);
+    }
+
+    #[test]
+    fn a_token_that_another_server_does_not_take_stays() {
+        let logged = Logged::at(vec![refusal("401 Unauthorized", ErrorCode::Unauthorized)]);
+        fs::remove_file(address_file(&logged.file())).unwrap();
+        let why = told_by(logged.out_by(&["--api", &logged.address]).unwrap_err());
+        assert!(why.contains("so the file stays") && why.contains(&format!("vtl token rm {ID}")), "{why}");
+        assert!(logged.file().exists() && !why.contains("5555"), "{why}");
+        logged.asked.join().unwrap();
+    }
+
+    #[test]
+    fn options_that_are_wrong_are_no_server_that_does_not_answer() {
+        let logged = Logged::at(Vec::new());
+        logged.keep_address("https://127.0.0.1:1");
+        let why = told_by(logged.out_by(&["--ca-file", "/made-up/ca.pem"]).unwrap_err());
+        assert!(why.contains("/made-up/ca.pem") && logged.file().exists(), "{why}");
+        let out = logged.out_by(&["--pin", "00"]).unwrap();
+        assert!(!out.revoked && out.removed && out.message.contains("no answer from"), "{out:?}");
+    }
+
+    #[test]
     fn without_a_server_the_file_goes_and_it_is_told_that_the_token_stays() {
         let logged = Logged::at(Vec::new());
         // Nobody listens any more.
@@ -230,14 +344,10 @@ mod tests {
     #[test]
     fn what_the_server_refuses_or_no_log_in_has_made_stays() {
         let forbidden = refusal("403 Forbidden", ErrorCode::Forbidden);
-        for (answers, told) in [(vec![forbidden], "no"), (vec![tokens("nightly")], "nightly")] {
+        for (answers, wanted) in [(vec![forbidden], "no"), (vec![tokens("nightly")], "nightly")] {
             let logged = Logged::at(answers);
-            let why = match logged.out().unwrap_err() {
-                Failure::Api(refused) => refused.message,
-                Failure::Local(why) => why,
-                Failure::Waits(approval) => approval.to_string(),
-            };
-            assert!(why.contains(told) && logged.file().exists(), "{why}");
+            let why = told_by(logged.out().unwrap_err());
+            assert!(why.contains(wanted) && logged.file().exists(), "{why}");
             logged.asked.join().unwrap();
         }
         let logged = Logged::at(Vec::new());

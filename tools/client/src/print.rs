@@ -155,8 +155,8 @@ pub fn failure(program: &str, failure: &Failure, json: bool) -> ExitCode {
         }
         Failure::Api(error) if json => eprintln!("{}", serde_json::json!(error)),
         Failure::Api(error) => eprintln!("{program}: {}", told(error)),
-        Failure::Local(message) if json => eprintln!("{}", local(message)),
-        Failure::Local(message) => eprintln!("{program}: {message}"),
+        Failure::NoAnswer(message) | Failure::Local(message) if json => eprintln!("{}", local(message)),
+        Failure::NoAnswer(message) | Failure::Local(message) => eprintln!("{program}: {message}"),
     }
     ExitCode::FAILURE
 }

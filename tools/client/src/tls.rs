@@ -71,7 +71,8 @@ fn pinned(rest: &str, pin: &str) -> Result<Certificate<'static>, Failure> {
         .with_no_client_auth();
     let name = ServerName::try_from(host.to_owned()).map_err(|e| told(e.to_string()))?;
     let mut tls = ClientConnection::new(Arc::new(config), name).map_err(|e| told(e.to_string()))?;
-    let mut socket = TcpStream::connect((host, port)).map_err(|e| told(e.to_string()))?;
+    let mut socket = TcpStream::connect((host, port))
+        .map_err(|e| Failure::NoAnswer(format!("no answer from https://{rest}: {e}")))?;
     let timed =
         socket.set_read_timeout(Some(PATIENCE)).and_then(|()| socket.set_write_timeout(Some(PATIENCE)));
     timed.map_err(|e| told(e.to_string()))?;

@@ -3,7 +3,7 @@
 
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::PathBuf;
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 fn packaging(file: &str) -> PathBuf {
@@ -75,6 +75,7 @@ impl Installing {
             ("/usr/bin/vtld", format!("{here}/bin/vtld")),
             ("timeout 90 ", "timeout 1 ".to_owned()),
             ("timeout -k 5 60 ", "timeout -k 1 1 ".to_owned()),
+            ("left=70", "left=4".to_owned()),
         ];
         let text = changes.iter().fold(text, |text, (from, to)| {
             assert!(text.contains(*from), "{from}");
@@ -103,6 +104,16 @@ impl Installing {
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
     }
 
+    /// What all commands were asked, but the new program itself.
+    fn command_lines(&self) -> String {
+        let all = std::fs::read_dir(self.bin()).unwrap().map(|entry| entry.unwrap().path());
+        let asked = all.filter(|path| path.extension().is_some_and(|end| end == "asked"));
+        asked
+            .filter(|path| !path.ends_with("vtld.asked"))
+            .map(|path| std::fs::read_to_string(path).unwrap())
+            .collect()
+    }
+
     /// What a command was asked, a line each time.
     fn asked(&self, command: &str) -> String {
         std::fs::read_to_string(self.bin().join(format!("{command}.asked"))).unwrap_or_default()
@@ -121,15 +132,38 @@ impl Installing {
     /// A server of before runs, and the new program does this.
     fn upgrading(new_one_does: &str) -> (Self, Old) {
         let installing = Self::new();
-        let mut old = Command::new("/bin/sleep");
-        let old = Old(old.arg("617").env_clear().env("OF_A_DROP_IN", "a secret").spawn().unwrap());
+        let mut old = Command::new("/bin/dash");
+        old.args(["-c", "read nothing", "vtld"]).args(OLD_WORDS).stdin(Stdio::piped());
+        let old = Old(old.env_clear().envs(OLD_ENVIRONMENT).spawn().unwrap());
         installing.make("systemctl", &format!("[ \"$1\" != show ] || echo {}", old.0.id()));
         // Nobody but root can become another.
         installing.make("setpriv", "while [ \"${1#--}\" != \"$1\" ]; do shift; done\nexec \"$@\"");
-        installing.make("vtld", &format!("echo \"$OF_A_DROP_IN\" >>\"$0.asked\"\n{new_one_does}"));
+        for seen in ["env", "perl", "xargs"] {
+            installing.make(seen, &format!("exec /usr/bin/{seen} \"$@\""));
+        }
+        let tells =
+            "echo \"$OF_A_DROP_IN, ${LD_OF_IT-none}, ${GCONV_PATH-none}, $(env | grep -c 'no name')\"";
+        installing.make("vtld", &format!("{tells} >>\"$0.asked\"\n{new_one_does}"));
         (installing, old)
     }
 }
+
+/// What the process of before was started with.
+const OLD_WORDS: [&str; 6] = [
+    "--config",
+    "/etc/vtl/vtl.toml",
+    "--write-manual",
+    "/made-up",
+    "--set=log.level=debug",
+    "--unseal-secrets",
+];
+/// A server that is taken over can write what it likes there.
+const OLD_ENVIRONMENT: [(&str, &str); 4] = [
+    ("OF_A_DROP_IN", "a secret"),
+    ("LD_OF_IT", "of the loader"),
+    ("GCONV_PATH", "/made-up"),
+    ("no name", "for a key"),
+];
 
 /// A process that is told to be the server; it ends with this value.
 struct Old(Child);
@@ -157,11 +191,43 @@ fn a_server_that_never_comes_up_holds_up_no_installation() {
 fn an_upgrade_asks_the_new_program_as_the_old_one_was_started_and_then_starts_it_anew() {
     let (installing, _old) = Installing::upgrading("");
     assert_eq!(installing.configure("0.1.0"), "");
-    assert_eq!(installing.asked("vtld"), "617 --check\na secret\n");
+    assert_eq!(
+        installing.asked("vtld"),
+        "--config /etc/vtl/vtl.toml --set=log.level=debug --check\na secret, none, none, 0\n"
+    );
     let us = std::fs::metadata("/proc/self").unwrap();
-    let as_whom = format!("--reuid={} --regid={} --init-groups ", us.uid(), us.gid());
+    let as_whom = format!(
+        "--reuid={} --regid={} --init-groups --no-new-privs --bounding-set=-all --inh-caps=-all perl ",
+        us.uid(),
+        us.gid()
+    );
     assert!(installing.asked("setpriv").starts_with(&as_whom), "{}", installing.asked("setpriv"));
     assert_eq!(installing.asked("deb-systemd-invoke"), "restart vtld.service\n");
+}
+
+#[test]
+fn an_upgrade_shows_nothing_of_the_environment_of_the_old_server_on_a_command_line() {
+    let (installing, _old) = Installing::upgrading("");
+    installing.configure("0.1.0");
+    assert!(installing.asked("vtld").contains("a secret"));
+    let lines = installing.command_lines();
+    assert!(lines.contains("restart vtld.service") && !lines.contains("a secret"), "{lines}");
+}
+
+#[test]
+fn an_upgrade_ends_also_when_the_question_cannot_be_ended_or_its_output_stays_open() {
+    let hangs = "exec /bin/sleep 30";
+    let stays_open = "setsid /bin/sleep 30 & exit 1";
+    for (timeout, new_one_does) in [(Some(hangs), ""), (None, stays_open)] {
+        let (installing, _old) = Installing::upgrading(new_one_does);
+        // Who waits for a process that hangs in a disk does not come back.
+        timeout.into_iter().for_each(|does| installing.make("timeout", does));
+        let begun = Instant::now();
+        let said = installing.configure("0.1.0");
+        assert!(begun.elapsed() < Duration::from_secs(20), "{new_one_does}: {:?}", begun.elapsed());
+        assert!(said.contains("NOT started anew"), "{said}");
+        assert_eq!(installing.asked("deb-systemd-invoke"), "", "{new_one_does}");
+    }
 }
 
 #[test]
