@@ -1,12 +1,12 @@
 //! Folders of bundles on a remote: their names, what is in them, a new one, and their removal.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
 use bytes::Bytes;
 use futures_util::stream::{self, TryStreamExt as _};
-use vtl_bundle::{MAX_MANIFEST_BYTES, Stamp, counting, manifest_name, new_manifest_name};
+use vtl_bundle::{MAX_MANIFEST_BYTES, Stamp, counting, manifest_name, new_manifest_name, object_name};
 use vtl_jobs::Failure;
 use vtl_remote::{
     Checkpoint, Class, Doing, Entry, Error, Folder, Limiter, ObjectName, Remote, Span, collect,
@@ -365,7 +365,7 @@ pub(crate) async fn sweep(remote: &dyn Remote, folder: &Folder) -> Result<(), Er
 }
 
 /// Deletes objects, several at once and in no order; those that are not there are no error.
-pub(crate) async fn delete_all<'a>(
+async fn delete_all<'a>(
     remote: &dyn Remote,
     names: impl Iterator<Item = &'a ObjectName>,
 ) -> Result<(), Error> {
@@ -373,22 +373,41 @@ pub(crate) async fn delete_all<'a>(
     names.try_for_each_concurrent(DELETED_AT_ONCE, |name| remote.delete(name)).await
 }
 
-/// Removes a folder: the manifest first, so that what is left says that it is incomplete; then what was half sent, then the objects, then claims: while
-/// one is there nobody chooses the folder, and after them nothing is removed any more. Cut off at any moment it leaves a folder that says that it is
-/// incomplete, and another one removes the rest. How many objects, and their bytes.
+/// What may be in a folder that is to go, whether its listing shows it or not.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Remains {
+    /// What removes half-sent objects.
+    pub(crate) half_sent: Vec<String>,
+    /// No object that was ever begun has a higher number.
+    pub(crate) objects: u32,
+    /// Bundles whose claims may be there.
+    pub(crate) bundles: Vec<String>,
+    /// It has a manifest, and goes with it.
+    pub(crate) complete: bool,
+}
+
+/// Removes a folder: the manifest first, so that what is left says that it is incomplete; then what was half sent, then the objects, those that no listing
+/// shows by their names, then claims: while one is there nobody chooses the folder, and after them nothing is removed any more. Cut off at any moment it
+/// leaves a folder that says that it is incomplete, and another one removes the rest. How many listed objects, and their bytes; none when an incomplete one
+/// has got a manifest meanwhile: then all objects stay.
 pub(crate) async fn remove(
     remote: &dyn Remote,
     name: &FolderName,
     folder: &Folder,
-    half_sent: impl Iterator<Item = &str>,
-) -> Result<(u64, u64), Error> {
+    remains: &Remains,
+) -> Result<Option<(u64, u64)>, Error> {
     for manifest in manifests(name.label) {
         remote.delete(&object(folder, &manifest, Doing::Delete)?).await?;
     }
-    for checkpoint in half_sent {
-        remote.abandon(&Checkpoint::new(checkpoint)).await?;
+    for checkpoint in &remains.half_sent {
+        remote.abandon(&Checkpoint::new(checkpoint.as_str())).await?;
     }
     sweep(remote, folder).await?;
+    if !remains.complete && has_manifest(remote, name, folder).await? {
+        return Ok(None);
+    }
+    let names = (1..=remains.objects).map(|number| object_name(name.label, number));
+    let mut hidden: BTreeSet<String> = names.collect();
     let (mut objects, mut bytes) = (0_u64, 0_u64);
     loop {
         let page = remote.list(folder, None, PAGE).await?;
@@ -397,13 +416,22 @@ pub(crate) async fn remove(
         };
         let (claims, entries): (Vec<Entry>, Vec<Entry>) = page.entries.into_iter().partition(is_claim);
         delete_all(remote, entries.iter().map(|entry| &entry.name)).await?;
+        for (_, object) in entries.iter().filter_map(|entry| entry.name.as_str().rsplit_once('/')) {
+            hidden.remove(object);
+        }
         objects += entries.len() as u64;
         bytes += entries.iter().map(|entry| entry.size).sum::<u64>();
         if entries.is_empty() || objects > MOST_LISTED {
+            let hidden = hidden.iter().map(|name| object(folder, name, Doing::Delete));
+            let hidden = hidden.collect::<Result<Vec<ObjectName>, Error>>()?;
+            delete_all(remote, hidden.iter()).await?;
             for claim in &claims {
                 remote.delete(&claim.name).await?;
             }
-            return Ok((objects, bytes));
+            for bundle in &remains.bundles {
+                unclaim(remote, name, folder, bundle).await?;
+            }
+            return Ok(Some((objects, bytes)));
         }
     }
 }

@@ -24,7 +24,7 @@ use crate::export::{NOBODY, recipients};
 use crate::fail;
 use crate::folder::{FolderName, Manifests};
 use crate::job::{
-    self, End, InUse, Opened, Plain, Undoing, change, jobs, known, outcome, read as look_at, sha256,
+    self, End, Folders, Opened, Plain, Undoing, change, jobs, known, outcome, read as look_at, sha256,
 };
 use crate::lazy;
 use crate::maker::{Maker, signer};
@@ -35,7 +35,7 @@ use crate::world::World;
 /// The engine.
 pub struct Rewrap {
     world: Arc<dyn World>,
-    folders: InUse,
+    folders: Arc<Folders>,
 }
 
 /// A job's checkpoint.
@@ -112,16 +112,16 @@ fn half_replaced(course: &Course, failure: Failure) -> Failure {
 }
 
 impl Rewrap {
-    /// An engine in this world.
-    pub fn new(world: Arc<dyn World>) -> Self {
-        Self { world, folders: InUse::default() }
+    /// An engine in this world, with the folders that others are at.
+    pub fn new(world: Arc<dyn World>, folders: Arc<Folders>) -> Self {
+        Self { world, folders }
     }
 
     fn attempt(&self, ticket: &Ticket) -> Result<RewrapResult, Trouble> {
         let world = &*self.world;
         let request: RewrapRequest = read(ticket.request())?;
         let end = End::open(world, &request.remote, FolderName::asked(&request.folder)?)?;
-        let _alone = self.folders.take(&format!("folder {} of remote {}", request.folder, request.remote))?;
+        let _alone = self.folders.take(&request.remote, &request.folder)?;
         ticket.set_tasks(&["rewrap"]);
         let pace = Plain::new(ticket, 0);
         let course = Course::load(ticket)?;

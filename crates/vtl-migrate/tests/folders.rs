@@ -195,9 +195,20 @@ struct Odd {
     breaks: bool,
     /// What is half sent cannot be abandoned.
     stuck: Mutex<bool>,
-    /// Such calls about what has this in its name never come back.
+    /// Such calls about what has this in its name do not come back for now.
     hangs: Mutex<Option<(Doing, &'static str)>>,
     abandoned: Mutex<Vec<String>>,
+    /// Listings lack what has this in its name.
+    veils: Mutex<Option<&'static str>>,
+    /// Each listing that shows something is shown once more, whatever was deleted since.
+    echoes: Mutex<bool>,
+    echo: Mutex<Option<Page>>,
+    /// What has this in its name cannot be deleted for now.
+    keeps: Mutex<Option<&'static str>>,
+    /// What was to be deleted.
+    deletes: Mutex<Vec<String>>,
+    /// A manifest that another server creates as soon as the name of one was deleted.
+    rival: Mutex<Option<PathBuf>>,
 }
 
 impl Odd {
@@ -216,13 +227,23 @@ impl Odd {
             stuck: Mutex::default(),
             hangs: Mutex::default(),
             abandoned: Mutex::default(),
+            veils: Mutex::default(),
+            echoes: Mutex::default(),
+            echo: Mutex::default(),
+            keeps: Mutex::default(),
+            deletes: Mutex::default(),
+            rival: Mutex::default(),
         }
     }
 
-    async fn may_hang(&self, doing: Doing, name: &str) {
+    fn is_hung(&self, doing: Doing, name: &str) -> bool {
         let hangs = *self.hangs.lock().unwrap();
-        if hangs.is_some_and(|(what, part)| what == doing && name.contains(part)) {
-            std::future::pending::<()>().await;
+        hangs.is_some_and(|(what, part)| what == doing && name.contains(part))
+    }
+
+    async fn may_hang(&self, doing: Doing, name: &str) {
+        while self.is_hung(doing, name) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
 }
@@ -278,18 +299,37 @@ impl Remote for Odd {
 
     async fn list(&self, folder: &Folder, after: Option<&ObjectName>, most: usize) -> Result<Page, Error> {
         self.may_hang(Doing::List, &folder.to_string()).await;
+        let echo = self.echo.lock().unwrap().take();
+        if let Some(page) = echo {
+            return Ok(page);
+        }
         let mut page = self.inner.list(folder, after, most).await?;
         let lacks = *self.lacks.lock().unwrap();
         page.entries.retain(|_| !lacks);
         page.entries.retain(|entry| !self.hides || !entry.name.as_str().ends_with(".manifest"));
         let created = self.created.lock().unwrap();
         page.entries.retain(|entry| !self.lags || !created.iter().any(|name| name == entry.name.as_str()));
+        let veils = *self.veils.lock().unwrap();
+        page.entries.retain(|entry| veils.is_none_or(|part| !entry.name.as_str().contains(part)));
+        if *self.echoes.lock().unwrap() && !page.entries.is_empty() {
+            *self.echo.lock().unwrap() = Some(page.clone());
+        }
         Ok(page)
     }
 
     async fn delete(&self, name: &ObjectName) -> Result<(), Error> {
+        self.deletes.lock().unwrap().push(name.as_str().to_owned());
         self.may_hang(Doing::Delete, name.as_str()).await;
-        self.inner.delete(name).await
+        let keeps = *self.keeps.lock().unwrap();
+        if keeps.is_some_and(|part| name.as_str().contains(part)) {
+            return Err(Error::new(Class::Unavailable, Doing::Delete, "made to be away"));
+        }
+        self.inner.delete(name).await?;
+        let is_manifest = name.as_str().ends_with(".manifest");
+        if let Some(rival) = self.rival.lock().unwrap().take_if(|_| is_manifest) {
+            std::fs::write(rival, b"theirs").unwrap();
+        }
+        Ok(())
     }
 
     async fn abandon(&self, checkpoint: &Checkpoint) -> Result<(), Error> {
@@ -343,6 +383,85 @@ fn a_folder_that_a_job_writes_to_since_the_prune_began_is_left() {
     assert_eq!((&result["folders"], &result["left"]), (&json!([]), &json!([OLD])));
     assert_eq!(files(place.path()).len(), 1);
     assert_eq!(done(&manager, prune(&manager, None))["folders"], json!([OLD]));
+}
+
+#[test]
+fn a_prune_leaves_a_folder_that_an_export_is_at() {
+    let place = tempfile::tempdir().unwrap();
+    let here = Bench::new();
+    let remote = Watched::on(place.path());
+    here.put_remote(remote.clone());
+    here.cartridge(LABEL, &tape(5));
+    let manager = here.start();
+    *remote.held.lock().unwrap() = true;
+    let id = export(&manager);
+    until_put(&remote);
+    let trouble = failed(&manager, prune(&manager, Some(FOLDER)));
+    assert_eq!(trouble.code, "conflict", "{trouble:?}");
+    assert!(trouble.message.contains(&format!("a job writes to {FOLDER}")), "{trouble:?}");
+    *remote.held.lock().unwrap() = false;
+    assert_eq!(done(&manager, id)["folder"], FOLDER);
+    assert_eq!(imported(place.path(), &json!(FOLDER)), tape(5));
+}
+
+#[test]
+fn an_export_that_is_tried_again_waits_for_the_prune_that_is_at_its_folder_and_a_cancel_of_it_ends_in_time() {
+    for cancelled in [false, true] {
+        let place = tempfile::tempdir().unwrap();
+        let (_here, remote, manager, id) = some_confirmed(place.path());
+        *remote.hangs.lock().unwrap() = Some((Doing::Delete, ".manifest"));
+        let pruning = prune(&manager, Some(FOLDER));
+        while remote.deletes.lock().unwrap().is_empty() {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let again = manager.retry(id).unwrap().job.id;
+        let is_busy = || notes(&manager, again).contains(&format!("another job is at folder {FOLDER}"));
+        while !is_busy() && !manager.show(again).unwrap().job.state.is_terminal() {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        assert!(is_busy(), "{}", notes(&manager, again));
+        if cancelled {
+            let began = Instant::now();
+            manager.cancel(again).unwrap();
+            let job = ended(&manager, again);
+            assert_eq!((job.state, began.elapsed() < SOON), (State::Cancelled, true));
+            let trouble = job.trouble.unwrap();
+            assert!(trouble.message.contains("another job is at folder"), "{trouble:?}");
+        }
+        *remote.hangs.lock().unwrap() = None;
+        assert_eq!(done(&manager, pruning)["folders"], json!([FOLDER]));
+        if cancelled {
+            assert!(files(place.path()).is_empty(), "{:?}", files(place.path()));
+        } else {
+            let result = done(&manager, again);
+            assert_eq!(imported(place.path(), &result["folder"]), tape(5));
+        }
+    }
+}
+
+#[test]
+fn a_folder_that_another_server_completes_while_it_is_removed_keeps_its_objects() {
+    const OLD: &str = "VTL002L8-20261101_000000";
+    let place = tempfile::tempdir().unwrap();
+    let here = Bench::new();
+    let remote = Arc::new(Odd::on(place.path()));
+    here.put_remote(remote.clone());
+    foreign(place.path(), OLD, &["VTL002L8.img.000001"]);
+    *remote.rival.lock().unwrap() = Some(place.path().join(OLD).join("VTL002L8.manifest"));
+    let manager = here.start();
+    let id = prune(&manager, None);
+    assert_eq!(done(&manager, id)["folders"], json!([]));
+    assert!(notes(&manager, id).contains("somebody has completed"), "{}", notes(&manager, id));
+    assert_eq!(files(place.path()).len(), 2, "{:?}", files(place.path()));
+
+    let place = tempfile::tempdir().unwrap();
+    let (_here, remote, manager, id) = whole_object_left(place.path());
+    let object = place.path().join(FOLDER).join(format!("{LABEL}.img.000001"));
+    let before = std::fs::read(&object).unwrap();
+    *remote.rival.lock().unwrap() = Some(place.path().join(FOLDER).join(format!("{LABEL}.manifest")));
+    let trouble = cancelled_soon(&manager, id).0.trouble.unwrap();
+    assert!(trouble.message.contains("somebody has completed"), "{trouble:?}");
+    assert!(std::fs::read(&object).unwrap() == before);
 }
 
 #[test]
@@ -466,11 +585,10 @@ fn an_export_that_may_not_ask_for_its_claim_takes_it_back_and_begins_with_the_sa
     assert_eq!(imported(place.path(), &json!(FOLDER)), tape(5));
 }
 
-#[test]
-fn an_export_whose_objects_a_listing_lacks_gives_none_of_them_up_while_it_may_not_ask_for_them() {
-    let place = tempfile::tempdir().unwrap();
+/// An export that has failed when some of its objects were confirmed, and the one after them lies in the folder.
+fn some_confirmed(place: &Path) -> (Arc<Bench>, Arc<Odd>, Manager, JobId) {
     let here = Bench::new();
-    let remote = Arc::new(Odd::on(place.path()));
+    let remote = Arc::new(Odd::on(place));
     here.put_remote(remote.clone());
     here.set(|settings| settings.slots = 1);
     here.cartridge(LABEL, &tape(5));
@@ -481,6 +599,13 @@ fn an_export_whose_objects_a_listing_lacks_gives_none_of_them_up_while_it_may_no
     failed(&manager, id);
     here.refuses_after(i64::MAX);
     assert!(here.confirmed(FOLDER) > 0);
+    (here, remote, manager, id)
+}
+
+#[test]
+fn an_export_whose_objects_a_listing_lacks_gives_none_of_them_up_while_it_may_not_ask_for_them() {
+    let place = tempfile::tempdir().unwrap();
+    let (_here, remote, manager, id) = some_confirmed(place.path());
     let before = contents(place.path());
     *remote.lacks.lock().unwrap() = true;
     *remote.denies.lock().unwrap() = true;
@@ -569,6 +694,25 @@ fn a_cancel_takes_back_what_was_sent_also_when_the_staging_folder_cannot_be_reac
 }
 
 #[test]
+fn a_staging_folder_that_cannot_be_cleared_hides_no_end_of_an_export() {
+    let place = tempfile::tempdir().unwrap();
+    let here = Bench::with_folder(place.path());
+    here.cartridge(LABEL, &[]);
+    let manager = here.start();
+    let broken = here.folder.path().join("broken");
+    std::fs::write(&broken, b"").unwrap();
+    here.set(|settings| settings.staging = broken.join("staging"));
+    let skipped = export(&manager);
+    assert_eq!(done(&manager, skipped)["skipped"], "blank");
+    assert!(notes(&manager, skipped).contains("staging"), "{}", notes(&manager, skipped));
+    here.append(here.id_of(LABEL).unwrap(), &tape(5));
+    let refused = submit(&manager, EXPORT, Some(LABEL), r#"{"key":"nobody"}"#);
+    let trouble = failed(&manager, refused);
+    assert!(trouble.code == "not-found" && trouble.message.contains("no such key"), "{trouble:?}");
+    assert!(notes(&manager, refused).contains("staging"), "{}", notes(&manager, refused));
+}
+
+#[test]
 fn a_cancel_waits_for_no_transfer() {
     let place = tempfile::tempdir().unwrap();
     let (_here, manager, id) = paused(place.path());
@@ -594,12 +738,18 @@ fn whole_object_left(place: &Path) -> (Arc<Bench>, Arc<Odd>, Manager, JobId) {
     let manager = here.start();
     let id = export(&manager);
     failed(&manager, id);
+    *remote.damages.lock().unwrap() = false;
+    let (manager, retried) = retried_later(&here, manager, id);
+    (here, remote, manager, retried)
+}
+
+/// A retry that has not begun yet.
+fn retried_later(here: &Arc<Bench>, manager: Manager, id: JobId) -> (Manager, JobId) {
     manager.stop();
     drop(manager);
-    *remote.damages.lock().unwrap() = false;
     let manager = here.open();
     let retried = manager.retry(id).unwrap().job.id;
-    (here, remote, manager, retried)
+    (manager, retried)
 }
 
 /// Cancels a job before it has begun, and lets what is half done be taken back; the job, and whether that took no longer than a cancel may.
@@ -610,6 +760,67 @@ fn cancelled_soon(manager: &Manager, id: JobId) -> (vtl_jobs::Job, bool) {
     let job = ended(manager, id);
     assert_eq!(job.state, State::Cancelled);
     (job, began.elapsed() < SOON)
+}
+
+#[test]
+fn a_cancel_deletes_by_its_name_what_no_listing_shows_and_asks_for_nothing_that_was_never_begun() {
+    let place = tempfile::tempdir().unwrap();
+    let (here, remote, manager, id) = some_confirmed(place.path());
+    let (manager, retried) = retried_later(&here, manager, id);
+    *remote.veils.lock().unwrap() = Some(".img.000002");
+    // What is deleted twice counts for nothing.
+    *remote.echoes.lock().unwrap() = true;
+    let (job, _) = cancelled_soon(&manager, retried);
+    assert!(job.trouble.is_none(), "{:?}", job.trouble);
+    assert!(files(place.path()).is_empty(), "{:?}", files(place.path()));
+    let course: Value = serde_json::from_slice(&job.checkpoint).unwrap();
+    let reached = course["reached"].as_u64().unwrap();
+    let begun: Vec<String> =
+        (1..=reached).map(|number| format!("{FOLDER}/{LABEL}.img.{number:06}")).collect();
+    let deletes = remote.deletes.lock().unwrap();
+    assert!(begun.iter().all(|name| deletes.contains(name)), "{begun:?} {deletes:?}");
+    assert!(deletes.iter().all(|name| !name.contains(".img.") || begun.contains(name)), "{deletes:?}");
+}
+
+#[test]
+fn a_cancel_deletes_by_its_name_what_lay_there_whole_when_its_upload_was_given_up() {
+    let place = tempfile::tempdir().unwrap();
+    let (_here, remote, manager, id) = whole_object_left(place.path());
+    *remote.veils.lock().unwrap() = Some(".img.000001");
+    let (job, _) = cancelled_soon(&manager, id);
+    assert!(job.trouble.is_none(), "{:?}", job.trouble);
+    assert!(files(place.path()).is_empty(), "{:?}", files(place.path()));
+}
+
+#[test]
+fn a_removal_that_is_cut_off_at_its_beginning_deletes_the_next_time_what_no_listing_shows() {
+    let place = tempfile::tempdir().unwrap();
+    let (here, remote, manager, id) = some_confirmed(place.path());
+    let more = [Some(noise(9, 1000))];
+    here.append(here.id_of(LABEL).unwrap(), &more);
+    *remote.veils.lock().unwrap() = Some(".img.000001");
+    *remote.keeps.lock().unwrap() = Some(".manifest");
+    let cut_off = manager.retry(id).unwrap().job.id;
+    failed(&manager, cut_off);
+    assert!(here.confirmed(FOLDER) > 0, "nothing is removed, so nothing is forgotten");
+    *remote.keeps.lock().unwrap() = None;
+    *here.now_s.lock().unwrap() += 60;
+    let last = manager.retry(cut_off).unwrap().job.id;
+    let result = done(&manager, last);
+    assert_ne!(result["folder"], FOLDER);
+    let left = files(place.path()).into_iter().filter(|path| path.starts_with(place.path().join(FOLDER)));
+    assert_eq!((left.count(), here.confirmed(FOLDER)), (0, 0));
+    assert_eq!(imported(place.path(), &result["folder"]), [tape(5), more.to_vec()].concat());
+}
+
+#[test]
+fn a_prune_deletes_by_its_name_what_a_failed_export_has_sent_and_no_listing_shows() {
+    let place = tempfile::tempdir().unwrap();
+    let (here, remote, manager, _) = some_confirmed(place.path());
+    *remote.veils.lock().unwrap() = Some(".img.000002");
+    assert_eq!(done(&manager, prune(&manager, Some(FOLDER)))["folders"], json!([FOLDER]));
+    assert!(files(place.path()).is_empty(), "{:?}", files(place.path()));
+    assert_eq!(here.confirmed(FOLDER), 0);
 }
 
 #[test]
