@@ -26,7 +26,7 @@ use vtl_bundle::{
 };
 use vtl_cartridge::{Facts, Kept, Reading};
 use vtl_codec::{Key, PublicKey, Sealer};
-use vtl_jobs::{Class, Failure, Outcome, Plan, PlannedTask, Ticket, Work};
+use vtl_jobs::{Class, Failure, NewJob, Outcome, Plan, PlannedTask, Ticket, Work};
 use vtl_library::{CartridgeState, LibraryError};
 use vtl_remote::{Checkpoint, Doing, Error, Mode};
 use vtl_transfer::{Confirmed, Left, Line, Outbox, Pace, Permission, Trouble, of_ticket, on_remote, send};
@@ -40,7 +40,9 @@ use crate::job::{
     outcome, read as look, remove_folder, staging_of, unhex,
 };
 use crate::lazy;
-use crate::request::{EXPORT, ExportRequest, ExportResult, codec, codec_word, read, told};
+use crate::request::{
+    EXPORT, ExportRequest, ExportResult, PRUNE, PruneRequest, codec, codec_word, read, told,
+};
 use crate::sent::{self, Sent};
 use crate::spare::{self, SpareRequest, SpareWanted};
 use crate::world::{Settings, World};
@@ -60,8 +62,6 @@ const CLAIMS: usize = 8;
 const APART_S: u8 = 8;
 /// Longer nobody waits for the removal of what was half sent when an export has failed.
 const ABANDON: Duration = Duration::from_secs(30);
-/// So often what takes a folder back looks whether somebody else is at it still.
-const LOOK: Duration = Duration::from_millis(100);
 
 /// zstd's level: more costs more time than the network saves.
 const LEVEL: i32 = 1;
@@ -192,6 +192,7 @@ impl Course {
             objects: self.reached.max(confirmed),
             bundles: vec![self.bundle.clone()],
             complete: false,
+            sealed: !self.manifests.is_empty(),
         })
     }
 
@@ -229,6 +230,7 @@ pub(crate) fn left_in(world: &dyn World, remote: &str, folder: &str) -> Result<R
         left.half_sent.extend(one.half_sent);
         left.bundles.extend(one.bundles);
         left.objects = left.objects.max(one.objects);
+        left.sealed |= one.sealed;
     }
     Ok(left)
 }
@@ -429,6 +431,26 @@ fn not_looked_at(course: &Course, failure: Failure) -> Failure {
     let remedy =
         format!("see vtl export ls --remote {}; what is incomplete removes {}", course.remote, prune(course));
     Failure { message, remedy: Some(remedy), ..failure }
+}
+
+/// Has a job of its own remove the rest of a folder without a manifest, when this one has ended.
+fn hand_over(ticket: &Ticket, course: &Course) {
+    let request = PruneRequest {
+        remote: course.remote.clone(),
+        folder: Some(course.folder.clone()),
+        confirm: None,
+        left_by: Some(ticket.id().0),
+    };
+    // Without it, the remedy stays.
+    let Ok(request) = told(&request) else { return };
+    ticket.follow(NewJob {
+        key: format!("{PRUNE}:left-by:{}", ticket.id()),
+        kind: PRUNE.to_owned(),
+        label: FolderName::asked(&course.folder).ok().map(|name| name.label.to_string()),
+        request,
+        before: vec![("note", format!("what job {} has left goes, for it was cancelled", ticket.id()))],
+        ..NewJob::default()
+    });
 }
 
 fn prune(course: &Course) -> String {
@@ -716,7 +738,7 @@ impl Export {
             // It was complete; what was cancelled is what would have come after.
             return Ok(());
         }
-        let looked = self.hold(course, pace).and_then(|held| {
+        let looked = self.folders.take_in_time(&course.remote, &course.folder, pace).and_then(|held| {
             let end = course.end(world)?;
             let standing = self.standing(&end, course, pace)?;
             Ok((held, end, standing))
@@ -735,17 +757,6 @@ impl Export {
         gone
     }
 
-    /// The folder of a course for itself, when who is at it is done in time.
-    fn hold(&self, course: &Course, pace: &Undoing<'_>) -> Result<Used<'_>, Trouble> {
-        loop {
-            match self.folders.take(&course.remote, &course.folder) {
-                Ok(held) => return Ok(held),
-                Err(busy) if !pace.wait(LOOK) => return Err(busy.into()),
-                Err(_) => {}
-            }
-        }
-    }
-
     /// Takes back what a cancelled export has sent, but for what is complete or not its own.
     fn take_back(
         &self,
@@ -760,8 +771,14 @@ impl Export {
             // Only not entered yet: what was cancelled is what would have come after.
             Standing::Complete(row) => self.settle(end, course, &row, pace),
             Standing::Taken(why) => self.leave(ticket, end, course.clone(), &why, pace),
-            Standing::Open if course.has_begun(world)? => remove_all(world, end, course, pace)
-                .map_err(|trouble| still_there(course, pace.failure(trouble)).into()),
+            Standing::Open if course.has_begun(world)? => {
+                remove_all(world, end, course, pace).map_err(|trouble| {
+                    if trouble.may_pass() {
+                        hand_over(ticket, course);
+                    }
+                    still_there(course, pace.failure(trouble)).into()
+                })
+            }
             Standing::Open => self.leave(ticket, end, course.clone(), "nothing was sent to it", pace),
         }
     }

@@ -460,6 +460,9 @@ pub(crate) fn remove_folder(
     Ok(removed)
 }
 
+/// So often who waits for a folder looks whether somebody else is at it still.
+const LOOK: Duration = Duration::from_millis(100);
+
 /// Folders on remotes that engines of this process write to or remove, each of them alone. Nobody waits for one with another one in its hands.
 #[derive(Default)]
 pub struct Folders(InUse);
@@ -468,6 +471,22 @@ impl Folders {
     /// For as long as the guard lives.
     pub(crate) fn take(&self, remote: &str, folder: &str) -> Result<Used<'_>, Failure> {
         self.0.take(&format!("folder {folder} of remote {remote}"))
+    }
+
+    /// The same when who is at it is done in time.
+    pub(crate) fn take_in_time(
+        &self,
+        remote: &str,
+        folder: &str,
+        pace: &dyn Pace,
+    ) -> Result<Used<'_>, Trouble> {
+        loop {
+            match self.take(remote, folder) {
+                Ok(held) => return Ok(held),
+                Err(busy) if !pace.wait(LOOK) => return Err(busy.into()),
+                Err(_) => {}
+            }
+        }
     }
 }
 

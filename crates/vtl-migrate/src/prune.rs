@@ -105,7 +105,7 @@ impl Prune {
             }
         }
         match &request.folder {
-            Some(folder) if result.folders.is_empty() => Err(fail::permanent(
+            Some(folder) if result.folders.is_empty() && request.left_by.is_none() => Err(fail::permanent(
                 "not-found",
                 format!("remote {} has no folder {folder} of an export", request.remote),
                 "see vtl export ls --remote REMOTE",
@@ -211,7 +211,15 @@ enum Verdict {
     Refused(Failure),
 }
 
+/// What a cancelled job has left may have become somebody's meanwhile; nobody waits for an answer then.
 fn verdict(request: &PruneRequest, one: &Found, in_use: bool, now_s: u64) -> Verdict {
+    match by_rule(request, one, in_use, now_s) {
+        Verdict::Refused(_) if request.left_by.is_some() => Verdict::MayBeInUse,
+        verdict => verdict,
+    }
+}
+
+fn by_rule(request: &PruneRequest, one: &Found, in_use: bool, now_s: u64) -> Verdict {
     let name = one.name.to_string();
     match &request.folder {
         Some(folder) if *folder != name => Verdict::Stays,
@@ -262,6 +270,7 @@ mod tests {
             remote: "r".into(),
             folder: folder.map(Into::into),
             confirm: confirm.map(Into::into),
+            left_by: None,
         };
         match verdict(&request, &one, in_use, now_s) {
             Verdict::Goes => "goes",

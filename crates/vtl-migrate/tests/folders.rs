@@ -20,7 +20,7 @@ use bytes::Bytes;
 use common::{Bench, KEY, OTHER_KEY, Watched, done, ended, failed, files, noise, submit, tape};
 use serde_json::{Value, json};
 use vtl_jobs::{JobId, Manager, NewJob, State, Trouble};
-use vtl_migrate::{EXPORT, IMPORT, PRUNE, REWRAP};
+use vtl_migrate::{EXPORT, IMPORT, PRUNE, REWRAP, VERIFY};
 use vtl_remote::{
     Abilities, ByteStream, Checkpoint, Class, Doing, Error, Folder, FolderRemote, HalfSent, Head, Mode,
     ObjectName, Page, Put, Receipt, Remote, Span, StoredHash, Streams,
@@ -177,7 +177,7 @@ fn an_export_leaves_a_folder_that_somebody_else_claims_or_sends_to_after_it_has_
 /// A folder whose listing and puts are not as they should be.
 #[derive(Debug)]
 struct Odd {
-    inner: FolderRemote,
+    inner: Arc<FolderRemote>,
     /// Listings lack manifests.
     hides: bool,
     /// Listings lack what was created here.
@@ -209,11 +209,32 @@ struct Odd {
     deletes: Mutex<Vec<String>>,
     /// A manifest that another server creates as soon as the name of one was deleted.
     rival: Mutex<Option<PathBuf>>,
+    /// What has this in its name is created late, whether anybody waits for it or not.
+    late: Arc<Mutex<Option<&'static str>>>,
+    /// How many were.
+    landed: Arc<Mutex<u32>>,
+    /// The answer to the creation of what has this in its name is lost, and nothing is there yet: what may come.
+    loses: Mutex<Option<&'static str>>,
+    lost: Mutex<Vec<(ObjectName, Bytes)>>,
+    /// What hangs as soon as a manifest was created.
+    then_hangs: Mutex<Option<(Doing, &'static str)>>,
+    /// So long takes each call; how many are in hand, and how often one began when none was.
+    pause: Mutex<Option<Duration>>,
+    turns: Mutex<(u32, u32)>,
+}
+
+/// A call in hand.
+struct Turn<'a>(&'a Mutex<(u32, u32)>);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.lock().unwrap().0 -= 1;
+    }
 }
 
 impl Odd {
     fn on(place: &Path) -> Self {
-        let inner = FolderRemote::open("r", place).unwrap();
+        let inner = Arc::new(FolderRemote::open("r", place).unwrap());
         Self {
             inner,
             hides: false,
@@ -233,7 +254,42 @@ impl Odd {
             keeps: Mutex::default(),
             deletes: Mutex::default(),
             rival: Mutex::default(),
+            late: Arc::default(),
+            landed: Arc::default(),
+            loses: Mutex::default(),
+            lost: Mutex::default(),
+            then_hangs: Mutex::default(),
+            pause: Mutex::default(),
+            turns: Mutex::default(),
         }
+    }
+
+    /// Each call takes its time, when it is slow.
+    async fn turn(&self) -> Option<Turn<'_>> {
+        let pause = (*self.pause.lock().unwrap())?;
+        {
+            let mut turns = self.turns.lock().unwrap();
+            turns.1 += u32::from(turns.0 == 0);
+            turns.0 += 1;
+        }
+        let turn = Turn(&self.turns);
+        tokio::time::sleep(pause).await;
+        Some(turn)
+    }
+
+    /// A creation that takes place whatever becomes of who has asked for it.
+    async fn create_late(&self, name: &ObjectName, bytes: Bytes) -> Result<(), Error> {
+        let (inner, late, landed) = (self.inner.clone(), self.late.clone(), self.landed.clone());
+        let name = name.clone();
+        let landing = tokio::spawn(async move {
+            while late.lock().unwrap().is_some() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            let created = inner.create(&name, bytes).await;
+            *landed.lock().unwrap() += 1;
+            created
+        });
+        landing.await.unwrap()
     }
 
     fn is_hung(&self, doing: Doing, name: &str) -> bool {
@@ -273,17 +329,32 @@ impl Remote for Odd {
 
     async fn create(&self, name: &ObjectName, bytes: Bytes) -> Result<(), Error> {
         self.created.lock().unwrap().push(name.as_str().to_owned());
-        self.inner.create(name, bytes).await?;
-        self.may_hang(Doing::Create, name.as_str()).await;
+        let is_in = |part: &Mutex<Option<&'static str>>| {
+            part.lock().unwrap().is_some_and(|part| name.as_str().contains(part))
+        };
+        if is_in(&self.loses) {
+            self.lost.lock().unwrap().push((name.clone(), bytes));
+            return Err(Error::new(Class::Interrupted, Doing::Create, "made to be lost"));
+        }
+        match is_in(&self.late) {
+            true => self.create_late(name, bytes).await?,
+            false => self.inner.create(name, bytes).await?,
+        }
+        let is_manifest = name.as_str().contains(".manifest");
+        if let Some(hangs) = self.then_hangs.lock().unwrap().take_if(|_| is_manifest) {
+            *self.hangs.lock().unwrap() = Some(hangs);
+        }
         Ok(())
     }
 
     async fn get(&self, name: &ObjectName, span: Span) -> Result<ByteStream, Error> {
+        let _turn = self.turn().await;
         self.may_hang(Doing::Get, name.as_str()).await;
         self.inner.get(name, span).await
     }
 
     async fn head(&self, name: &ObjectName) -> Result<Head, Error> {
+        let _turn = self.turn().await;
         if *self.denies.lock().unwrap() {
             return Err(Error::new(Class::Denied, Doing::Head, "status 403").on(self.name()).of(name));
         }
@@ -298,6 +369,7 @@ impl Remote for Odd {
     }
 
     async fn list(&self, folder: &Folder, after: Option<&ObjectName>, most: usize) -> Result<Page, Error> {
+        let _turn = self.turn().await;
         self.may_hang(Doing::List, &folder.to_string()).await;
         let echo = self.echo.lock().unwrap().take();
         if let Some(page) = echo {
@@ -318,6 +390,7 @@ impl Remote for Odd {
     }
 
     async fn delete(&self, name: &ObjectName) -> Result<(), Error> {
+        let _turn = self.turn().await;
         self.deletes.lock().unwrap().push(name.as_str().to_owned());
         self.may_hang(Doing::Delete, name.as_str()).await;
         let keeps = *self.keeps.lock().unwrap();
@@ -333,6 +406,7 @@ impl Remote for Odd {
     }
 
     async fn abandon(&self, checkpoint: &Checkpoint) -> Result<(), Error> {
+        let _turn = self.turn().await;
         self.may_hang(Doing::Abandon, checkpoint.as_str()).await;
         if *self.stuck.lock().unwrap() {
             return Err(Error::new(Class::Unavailable, Doing::Abandon, "made to be away"));
@@ -342,6 +416,7 @@ impl Remote for Odd {
     }
 
     async fn half_sent(&self, folder: &Folder) -> Result<Vec<HalfSent>, Error> {
+        let _turn = self.turn().await;
         self.inner.half_sent(folder).await
     }
 }
@@ -827,14 +902,14 @@ fn a_prune_deletes_by_its_name_what_a_failed_export_has_sent_and_no_listing_show
 fn a_cancel_ends_in_time_whatever_the_remote_takes_and_names_what_removes_the_rest() {
     let command = format!("vtl export prune --remote r --folder {FOLDER}");
     let calls = [
-        (Doing::Delete, ".img.", "without a manifest"),
-        (Doing::Delete, ".claim.", "without a manifest"),
-        (Doing::Delete, ".manifest", "without a manifest"),
-        (Doing::List, FOLDER, "without a manifest"),
+        (Doing::Delete, ".img.", "without a manifest", true),
+        (Doing::Delete, ".claim.", "without a manifest", true),
+        (Doing::Delete, ".manifest", "without a manifest", true),
+        (Doing::List, FOLDER, "without a manifest", true),
         // It may have a manifest then.
-        (Doing::Get, ".manifest", "whether it is complete is not known"),
+        (Doing::Get, ".manifest", "whether it is complete is not known", false),
     ];
-    for (doing, part, told) in calls {
+    for (doing, part, told, goes_on) in calls {
         let place = tempfile::tempdir().unwrap();
         let (here, remote, manager, id) = whole_object_left(place.path());
         *remote.hangs.lock().unwrap() = Some((doing, part));
@@ -846,10 +921,20 @@ fn a_cancel_ends_in_time_whatever_the_remote_takes_and_names_what_removes_the_re
         assert!(notes(&manager, id).contains(&command), "{}", notes(&manager, id));
         // What is left keeps its claim, so nobody chooses the folder, and says that it is incomplete.
         assert_eq!((claims(place.path()), here.confirmed(FOLDER)), (1, 0), "{doing:?} of {part}");
+        let listed = manager.list().unwrap();
+        let follower = listed.iter().map(|shown| &shown.job).find(|job| job.kind == PRUNE).map(|job| job.id);
+        assert_eq!(follower.is_some(), goes_on, "{doing:?} of {part}");
         *remote.hangs.lock().unwrap() = None;
-        let found = here.found();
-        assert!(found.len() == 1 && !found[0].complete, "{found:?}");
-        assert_eq!(done(&manager, prune(&manager, Some(FOLDER)))["folders"], json!([FOLDER]));
+        let removal = follower.unwrap_or_else(|| {
+            let found = here.found();
+            assert!(found.len() == 1 && !found[0].complete, "{found:?}");
+            prune(&manager, Some(FOLDER))
+        });
+        if goes_on {
+            let named = format!("job {removal} (prune) goes on with it by itself");
+            assert!(notes(&manager, id).contains(&named), "{}", notes(&manager, id));
+        }
+        assert_eq!(done(&manager, removal)["folders"], json!([FOLDER]));
         assert!(files(place.path()).is_empty(), "{:?}", files(place.path()));
         assert_eq!(done(&manager, export(&manager))["exported"], true);
     }
@@ -874,26 +959,108 @@ fn a_cancel_that_cannot_look_at_a_complete_bundle_leaves_it_whole() {
 }
 
 #[test]
+fn what_a_cancel_has_left_and_is_gone_complete_or_written_to_by_now_is_no_error_for_who_removes_it() {
+    const OTHER: &str = "VTL002L8-20261101_000000";
+    let place = tempfile::tempdir().unwrap();
+    let here = Bench::with_folder(place.path());
+    let manager = here.start();
+    let request = json!({ "remote": "r", "folder": OTHER, "left_by": 1 }).to_string();
+    let removal = || done(&manager, submit(&manager, PRUNE, None, &request));
+    assert_eq!((&removal()["folders"], &removal()["left"]), (&json!([]), &json!([])));
+    foreign(place.path(), OTHER, &["VTL002L8.img.000001", "VTL002L8.manifest"]);
+    assert_eq!(removal()["left"], json!([OTHER]));
+    std::fs::remove_file(place.path().join(OTHER).join("VTL002L8.manifest")).unwrap();
+    here.written.lock().unwrap().push_back(vec![("r".to_owned(), OTHER.to_owned())]);
+    assert_eq!(removal()["left"], json!([OTHER]));
+    assert_eq!(files(place.path()).len(), 1);
+    assert_eq!(removal()["folders"], json!([OTHER]));
+}
+
+#[test]
+fn a_cancel_asks_a_remote_that_is_slow_for_few_things_one_after_the_other() {
+    let place = tempfile::tempdir().unwrap();
+    let (_here, remote, manager, id) = whole_object_left(place.path());
+    *remote.pause.lock().unwrap() = Some(Duration::from_millis(20));
+    let (job, _) = cancelled_soon(&manager, id);
+    assert!(job.trouble.is_none(), "{:?}", job.trouble);
+    assert!(files(place.path()).is_empty(), "{:?}", files(place.path()));
+    let (_, rounds) = *remote.turns.lock().unwrap();
+    assert!((1..=13).contains(&rounds), "{rounds}");
+}
+
+/// Cancels a job while a manifest is created late, and lets that take place when the job has ended, or after a while.
+fn cancelled_before_it_lands(remote: &Odd, manager: &Manager, id: JobId) {
+    while !remote.created.lock().unwrap().iter().any(|name| name.contains(".manifest")) {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    manager.cancel(id).unwrap();
+    manager.wait_until(id, Some(Duration::from_secs(1)), |job| job.state.is_terminal()).unwrap();
+    *remote.late.lock().unwrap() = None;
+    assert!(ended(manager, id).state.is_terminal());
+    while *remote.landed.lock().unwrap() == 0 {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn a_manifest_whose_export_is_cancelled_while_it_is_created_is_one_of_objects_that_are_there() {
+    let place = tempfile::tempdir().unwrap();
+    let here = Bench::new();
+    let remote = Arc::new(Odd::on(place.path()));
+    *remote.late.lock().unwrap() = Some(".manifest");
+    here.put_remote(remote.clone());
+    here.cartridge(LABEL, &tape(5));
+    let manager = here.start();
+    let id = export(&manager);
+    cancelled_before_it_lands(&remote, &manager, id);
+    assert!(here.found()[0].complete);
+    assert_eq!(imported(place.path(), &json!(FOLDER)), tape(5));
+}
+
+/// An encrypted export, and what asks for its rewrap.
+fn sealed(place: &Path) -> (Arc<Bench>, Arc<Odd>, Manager, String) {
+    let here = Bench::new();
+    here.private.lock().unwrap().push(OTHER_KEY);
+    let remote = Arc::new(Odd::on(place));
+    here.put_remote(remote.clone());
+    here.cartridge(LABEL, &tape(5));
+    let manager = here.start();
+    done(&manager, submit(&manager, EXPORT, Some(LABEL), &json!({ "key": KEY }).to_string()));
+    remote.created.lock().unwrap().clear();
+    let request = json!({ "remote": "r", "folder": FOLDER, "key": OTHER_KEY }).to_string();
+    (here, remote, manager, request)
+}
+
+fn verified(manager: &Manager) {
+    let request = json!({ "remote": "r", "folder": FOLDER }).to_string();
+    done(manager, submit(manager, VERIFY, None, &request));
+}
+
+/// The manifest that is to take the other's place.
+fn new_manifest(place: &Path) -> PathBuf {
+    place.join(FOLDER).join(format!("{LABEL}.manifest.new"))
+}
+
+/// A rewrap that was paused when its new manifest had just been created; what hung then hangs still.
+fn paused_rewrap(place: &Path, remote: &Odd, manager: &Manager, request: &str) -> JobId {
+    *remote.then_hangs.lock().unwrap() = Some((Doing::Get, ".manifest.new"));
+    let id = submit(manager, REWRAP, None, request);
+    while !new_manifest(place).exists() {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    manager.pause(id).unwrap();
+    manager.wait_until(id, Some(common::PATIENCE), |job| job.state == State::Paused).unwrap().unwrap();
+    id
+}
+
+#[test]
 fn a_cancelled_rewrap_waits_for_no_transfer_and_leaves_a_manifest_that_counts_when_its_time_is_over() {
-    // What hangs is what comes after the first manifest that is created, or after each.
-    for (part, ends) in [(".manifest.new", true), (".manifest", false)] {
+    for (hangs, ends) in [(None, true), (Some((Doing::Get, ".manifest.new")), false)] {
         let place = tempfile::tempdir().unwrap();
-        let here = Bench::new();
-        here.private.lock().unwrap().push(OTHER_KEY);
-        let remote = Arc::new(Odd::on(place.path()));
-        here.put_remote(remote.clone());
-        here.cartridge(LABEL, &tape(5));
-        let manager = here.start();
-        done(&manager, submit(&manager, EXPORT, Some(LABEL), &json!({ "key": KEY }).to_string()));
-        *remote.hangs.lock().unwrap() = Some((Doing::Create, part));
-        let request = json!({ "remote": "r", "folder": FOLDER, "key": OTHER_KEY }).to_string();
-        let id = submit(&manager, REWRAP, None, &request);
-        let new = place.path().join(FOLDER).join(format!("{LABEL}.manifest.new"));
-        while !new.exists() {
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        manager.pause(id).unwrap();
-        manager.wait_until(id, Some(common::PATIENCE), |job| job.state == State::Paused).unwrap().unwrap();
+        let (here, remote, manager, request) = sealed(place.path());
+        let new = new_manifest(place.path());
+        let id = paused_rewrap(place.path(), &remote, &manager, &request);
+        *remote.hangs.lock().unwrap() = hangs;
         let all = vtl_jobs::Settings::default().max_transfers;
         let taken: Vec<_> = (0..all).map(|_| manager.transfer(|| false).unwrap()).collect();
         let began = Instant::now();
@@ -908,4 +1075,58 @@ fn a_cancelled_rewrap_waits_for_no_transfer_and_leaves_a_manifest_that_counts_wh
         done(&manager, submit(&manager, REWRAP, None, &request));
         assert!(here.found()[0].complete && !new.exists());
     }
+}
+
+#[test]
+fn a_rewrap_waits_for_another_one_of_its_folder_that_is_taken_back() {
+    let place = tempfile::tempdir().unwrap();
+    let (here, remote, manager, request) = sealed(place.path());
+    let first = paused_rewrap(place.path(), &remote, &manager, &request);
+    *remote.hangs.lock().unwrap() = Some((Doing::Delete, ".manifest"));
+    remote.deletes.lock().unwrap().clear();
+    manager.cancel(first).unwrap();
+    while remote.deletes.lock().unwrap().is_empty() {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let second = submit(&manager, REWRAP, None, &request);
+    let is_busy = |job: &vtl_jobs::Job| {
+        job.trouble.as_ref().is_some_and(|trouble| trouble.message.contains("another job is at folder"))
+    };
+    assert!(manager.wait_until(second, Some(SOON), is_busy).unwrap().is_some(), "it does not wait");
+    *remote.hangs.lock().unwrap() = None;
+    assert_eq!(ended(&manager, first).state, State::Cancelled);
+    done(&manager, second);
+    assert!(here.found()[0].complete && !new_manifest(place.path()).exists());
+    verified(&manager);
+}
+
+#[test]
+fn the_folder_of_a_rewrap_that_is_cancelled_while_its_manifest_is_created_can_be_used() {
+    let place = tempfile::tempdir().unwrap();
+    let (here, remote, manager, request) = sealed(place.path());
+    *remote.late.lock().unwrap() = Some(".manifest.new");
+    let id = submit(&manager, REWRAP, None, &request);
+    cancelled_before_it_lands(&remote, &manager, id);
+    done(&manager, submit(&manager, REWRAP, None, &request));
+    assert!(here.found()[0].complete && !new_manifest(place.path()).exists());
+}
+
+#[test]
+fn a_manifest_that_comes_when_its_rewrap_was_cancelled_long_ago_is_one_that_was_written_here() {
+    let place = tempfile::tempdir().unwrap();
+    let (here, remote, manager, request) = sealed(place.path());
+    *remote.loses.lock().unwrap() = Some(".manifest.new");
+    let id = submit(&manager, REWRAP, None, &request);
+    failed(&manager, id);
+    let (manager, retried) = retried_later(&here, manager, id);
+    let (job, _) = cancelled_soon(&manager, retried);
+    assert!(job.trouble.is_none(), "{:?}", job.trouble);
+    *remote.loses.lock().unwrap() = None;
+    let lost = remote.lost.lock().unwrap().clone();
+    assert!(lost.len() > 1, "each attempt has made one");
+    for (_, bytes) in lost {
+        std::fs::write(new_manifest(place.path()), bytes).unwrap();
+        verified(&manager);
+    }
+    done(&manager, submit(&manager, REWRAP, None, &request));
 }
