@@ -282,7 +282,7 @@ impl Daemon {
             return Err(invalid(message, "write the folder's name once more").about("confirm"));
         }
         let PruneExports { remote, folder, confirm, plan } = asked.clone();
-        let request = PruneRequest { remote, folder, confirm };
+        let request = PruneRequest { remote, folder, confirm, left_by: None };
         self.plan_or_begin(Ask::of(plan, None), PRUNE, name.map(|name| name.label.to_string()), &request)
     }
 

@@ -714,7 +714,7 @@ pub(crate) mod tests {
                 assert_eq!(["UNR001L8", "RED001L8"].map(is_listed), [false, true], "{when}");
                 let problem = told(&daemon, &subject).unwrap();
                 assert!(problem.message.contains("cannot be read"), "{when}: {problem:?}");
-                assert!(problem.remedy.contains("vtl system rebuild --plan"), "{when}: {problem:?}");
+                assert!(problem.remedy.contains("vtl cartridge rm --id"), "{when}: {problem:?}");
                 stop(daemon);
                 assert!(head.is_left_alone(), "{when}");
             }

@@ -68,17 +68,18 @@ impl Jobs {
             }
         });
         let world = world(weak.clone());
+        let folders = Arc::new(vtl_migrate::Folders::default());
         let works: Vec<Arc<dyn Work>> = vec![
             Arc::new(collect::Collect(weak.clone())),
             Arc::new(scrub::Pass(weak.clone())),
-            Arc::new(vtl_migrate::Export::new(world.clone())),
+            Arc::new(vtl_migrate::Export::new(world.clone(), folders.clone())),
             Arc::new(vtl_migrate::Import::new(world.clone(), daemon.shelf.lazies().clone())),
             Arc::new(vtl_migrate::Ingest::new(world.clone(), Arc::new(LinuxTapes(weak)))),
             Arc::new(vtl_migrate::Repair::new(world.clone())),
             Arc::new(vtl_migrate::Verify::new(world.clone())),
-            Arc::new(vtl_migrate::Prune::new(world.clone())),
+            Arc::new(vtl_migrate::Prune::new(world.clone(), folders.clone())),
             Arc::new(vtl_migrate::Fetch::new(world.clone())),
-            Arc::new(vtl_migrate::Rewrap::new(world)),
+            Arc::new(vtl_migrate::Rewrap::new(world, folders)),
         ];
         let opened =
             Manager::open(Box::new(daemon.meta.clone()), Box::new(Clocks), works, settings(&daemon.config()));

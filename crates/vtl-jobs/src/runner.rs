@@ -17,7 +17,7 @@ use crate::manager::{Ledger, Machine, Settings, Shown};
 use crate::meter::Meter;
 use crate::retry::{Class, RetryRules};
 use crate::state::{Event, State};
-use crate::table::{self, Job, JobId, Trouble, apply};
+use crate::table::{self, Job, JobId, Trouble, apply, enqueue};
 use crate::work::{Failure, Live, Outcome, Permit, Ticket, Wanted, Work};
 
 /// How often it looks when nothing calls it.
@@ -385,14 +385,16 @@ impl Shared {
         let rules = lock(&self.inner).settings.retry;
         let live = self.live(id).unwrap_or_default();
         let _order = self.in_order();
-        let ended = self.change(|tx| {
+        let (ended, follower) = self.change(|tx| {
             let mut job = table::job(tx, id)?;
             take_in(tx, &mut job, &live)?;
-            let (event, told) = judge(&mut job, end, &rules, now_s, random);
+            let (end, follower) = handed_over(tx, end, &live, now_s)?;
+            let (event, told) = judge(&mut job, &end, &rules, now_s, random);
             apply(tx, &mut job, event, now_s, &told)?;
-            Ok(job)
+            Ok((job, follower))
         })?;
         self.announce(&ended);
+        follower.iter().for_each(|job| self.announce(job));
         Ok(ended.state)
     }
 
@@ -540,6 +542,25 @@ fn take_in(tx: &mut Tx<'_>, job: &mut Job, live: &Live) -> Result<(), JobError> 
         table::set_tasks(tx, job.id, &live.tasks)?;
     }
     Ok(())
+}
+
+/// Enqueues the job that goes on with what an undo has left, if one does; the end, whose remedy names it, and that job when it is a new one.
+fn handed_over(tx: &mut Tx<'_>, end: &End, live: &Live, now_s: u64) -> Result<(End, Option<Job>), JobError> {
+    let (End::Undone(Some(left)), Some(new)) = (end, &live.follows) else { return Ok((end.clone(), None)) };
+    let made = match enqueue(tx, new, now_s) {
+        Ok(made) => made,
+        // What is left is told with what helps against it.
+        Err(JobError::TooMany(_)) => return Ok((end.clone(), None)),
+        Err(error) => return Err(error),
+    };
+    let follower = if made.made { Some(table::job(tx, made.id)?) } else { None };
+    let by_itself = format!("job {} ({}) goes on with it by itself", made.id, new.kind);
+    let remedy = match &left.remedy {
+        Some(by_hand) => format!("{by_itself}; by hand: {by_hand}"),
+        None => by_itself,
+    };
+    let left = Failure { remedy: Some(remedy), ..left.clone() };
+    Ok((End::Undone(Some(left)), follower))
 }
 
 /// What an end means for the row.

@@ -9,7 +9,7 @@ use tracing::{Span, error_span};
 use crate::meter::Meter;
 use crate::retry::Class;
 use crate::runner::{Shared, lock};
-use crate::table::{Job, JobId, TaskRow, TaskState};
+use crate::table::{Job, JobId, NewJob, TaskRow, TaskState};
 
 /// An engine: does the jobs of one kind.
 pub trait Work: Send + Sync {
@@ -48,7 +48,8 @@ pub trait Work: Send + Sync {
     /// Takes back what is half done of a job that was cancelled, within a few seconds: what takes longer is left behind. May be called again after a crash.
     ///
     /// # Errors
-    /// What is left behind, and in its remedy what removes it; the job is cancelled all the same, and says so.
+    /// What is left behind, and in its remedy what removes it; the job is cancelled all the same, and says so. A job that removes it by itself is named to
+    /// [`Ticket::follow`] before.
     fn undo(&self, ticket: &Ticket) -> Result<(), Failure>;
 }
 
@@ -146,6 +147,8 @@ pub(crate) struct Live {
     pub(crate) tasks: Vec<TaskRow>,
     pub(crate) meter: Meter,
     pub(crate) checkpoint: Vec<u8>,
+    /// Goes on with what could not be taken back.
+    pub(crate) follows: Option<NewJob>,
 }
 
 impl Live {
@@ -273,6 +276,12 @@ impl Ticket {
     /// Adds a line to the job's log. One that cannot be written is left out.
     pub fn note(&self, text: &str) {
         self.shared.note(self.id, text);
+    }
+
+    /// Names the job that goes on with what an undo leaves behind. It is enqueued with the end of this one, and not before, when [`Work::undo`] says that
+    /// something is left; the remedy names it then.
+    pub fn follow(&self, new: NewJob) {
+        lock(&self.live).follows = Some(new);
     }
 
     /// Waits for its turn among all transfers; none: a stop is wanted.

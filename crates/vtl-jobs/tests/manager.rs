@@ -221,6 +221,24 @@ fn a_cancelled_job_comes_to_a_safe_point_and_what_is_half_done_is_taken_back() {
 }
 
 #[test]
+fn what_a_cancel_leaves_behind_is_gone_on_with_by_a_job_that_the_cancelled_one_names() {
+    let (_folder, file, engine) = setting();
+    engine.gate.store(2, Ordering::SeqCst);
+    let manager = start(&file, &engine, Settings::default());
+    let id = manager.submit(&new("a", "any", "steps:4")).unwrap().id;
+    until(&manager, id, |job| job.done_bytes == 2);
+    let left = Failure { remedy: Some("do it".to_owned()), ..failure(Class::Temporary, "some is left") };
+    engine.world.lock().unwrap().leaves = Some((left, new("b", "any", "steps:1")));
+    manager.cancel(id).unwrap();
+    let trouble = until_state(&manager, id, State::Cancelled).trouble.unwrap();
+    let follower = manager.list().unwrap().last().unwrap().job.id;
+    assert_ne!(follower, id);
+    let remedy = format!("job {follower} (any) goes on with it by itself; by hand: do it");
+    assert_eq!((trouble.message.as_str(), trouble.remedy), ("some is left", Some(remedy)));
+    until_state(&manager, follower, State::Completed);
+}
+
+#[test]
 fn what_never_began_is_cancelled_at_once_and_nothing_is_taken_back() {
     let (_folder, file, engine) = setting();
     engine.gate.store(0, Ordering::SeqCst);

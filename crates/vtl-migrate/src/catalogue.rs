@@ -209,9 +209,8 @@ pub fn made_here(tx: &Tx<'_>, sha256: &str) -> Result<bool, MetaError> {
     Ok(rows(found)?.iter().any(|row| row.has_manifest(sha256)))
 }
 
-/// Forgets all that is known of a folder.
+/// Forgets which bundles are complete in a folder.
 pub(crate) fn forget(tx: &mut Tx<'_>, remote: &str, folder: &str) -> Result<(), MetaError> {
-    crate::sent::forget(tx, remote, folder)?;
     for row in of_folder(tx, remote, folder)? {
         tx.delete(&EXPORTS, &row.key())?;
     }

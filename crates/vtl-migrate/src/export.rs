@@ -12,7 +12,7 @@
 //! 6. if that is wanted, proof by the row's hashes, then the cartridge goes here;
 //! 7. if that is wanted, a spare, once for each cartridge ([`crate::spare`]).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::num::NonZero;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -26,7 +26,7 @@ use vtl_bundle::{
 };
 use vtl_cartridge::{Facts, Kept, Reading};
 use vtl_codec::{Key, PublicKey, Sealer};
-use vtl_jobs::{Class, Failure, Job, Outcome, Plan, PlannedTask, Ticket, Work};
+use vtl_jobs::{Class, Failure, NewJob, Outcome, Plan, PlannedTask, Ticket, Work};
 use vtl_library::{CartridgeState, LibraryError};
 use vtl_remote::{Checkpoint, Doing, Error, Mode};
 use vtl_transfer::{Confirmed, Left, Line, Outbox, Pace, Permission, Trouble, of_ticket, on_remote, send};
@@ -34,13 +34,15 @@ use vtl_types::{CartridgeId, Label};
 
 use crate::catalogue::{self, Origin, Row, StoredObject};
 use crate::fail;
-use crate::folder::{FolderName, claim, delete_all, free_name, size_of, sizes_in, sweep, unclaim};
+use crate::folder::{FolderName, Remains, claim, free_name, size_of, sizes_in, sweep, unclaim};
 use crate::job::{
-    self, End, InUse, Meter, Plain, Undoing, change, hex, id_of, image_bytes_of, known, outcome,
-    read as look, remove_folder, staging_of, unhex,
+    self, End, Folders, InUse, Meter, Plain, Undoing, Used, change, hex, id_of, image_bytes_of, known,
+    outcome, read as look, remove_folder, staging_of, unhex,
 };
 use crate::lazy;
-use crate::request::{EXPORT, ExportRequest, ExportResult, codec, codec_word, read, told};
+use crate::request::{
+    EXPORT, ExportRequest, ExportResult, PRUNE, PruneRequest, codec, codec_word, read, told,
+};
 use crate::sent::{self, Sent};
 use crate::spare::{self, SpareRequest, SpareWanted};
 use crate::world::{Settings, World};
@@ -72,6 +74,7 @@ const ABOUT: &[u8] = b"vtl export data key v0";
 pub struct Export {
     world: Arc<dyn World>,
     labels: InUse,
+    folders: Arc<Folders>,
 }
 
 /// What a job is about, once it has begun: its checkpoint.
@@ -119,6 +122,9 @@ struct Course {
     /// Something of an object was begun there: what is whole and not confirmed may lie there, whatever else is noted.
     #[serde(default)]
     sent: bool,
+    /// No object that was begun there has a higher number: what lies there has names up to that one, whatever else is noted.
+    #[serde(default)]
+    reached: u32,
     /// It is of no checkpoint: no attempt before has sent anything.
     #[serde(skip)]
     is_new: bool,
@@ -126,9 +132,24 @@ struct Course {
 
 impl Course {
     fn load(ticket: &Ticket) -> Result<Option<Self>, Failure> {
-        let course = job::checkpoint::<Self>(ticket)?;
-        // One of before the mark has its reasons alone.
-        Ok(course.map(|course| Self { sent: course.sent || course.notes_some(), ..course }))
+        Ok(job::checkpoint::<Self>(ticket)?.map(Self::as_of_now))
+    }
+
+    /// One of before a mark has its reasons alone.
+    fn as_of_now(self) -> Self {
+        let staged = self.staged.iter().map(|object| &object.name);
+        let noted = staged.chain(self.began.keys()).filter_map(|name| number_of(name)).max();
+        Self {
+            sent: self.sent || self.notes_some(),
+            reached: self.reached.max(noted.unwrap_or_default()),
+            ..self
+        }
+    }
+
+    /// Something of this object is about to be sent.
+    fn begins(&mut self, object: &str) {
+        self.sent = true;
+        self.reached = self.reached.max(number_of(object).unwrap_or_default());
     }
 
     /// Whether it names something that was sent, or was about to be.
@@ -162,6 +183,19 @@ impl Course {
         self.done.len() as u64 + rows.unwrap_or(0)
     }
 
+    /// What may be in its folder.
+    fn remains(&self, world: &dyn World) -> Result<Remains, Failure> {
+        // They have the first numbers, without gaps.
+        let confirmed = u32::try_from(self.confirmed(world)?.0.len()).unwrap_or_default();
+        Ok(Remains {
+            half_sent: self.half_sent(),
+            objects: self.reached.max(confirmed),
+            bundles: vec![self.bundle.clone()],
+            complete: false,
+            sealed: !self.manifests.is_empty(),
+        })
+    }
+
     /// Whether it may have sent something: to a folder that it holds, or that it began with when none was claimed.
     fn has_begun(&self, world: &dyn World) -> Result<bool, Failure> {
         Ok(self.held || self.sent || !self.confirmed(world)?.0.is_empty())
@@ -185,12 +219,20 @@ pub fn written_to(checkpoint: &[u8]) -> Option<(String, String)> {
     serde_json::from_slice::<Place>(checkpoint).ok().map(|place| (place.remote, place.folder))
 }
 
-/// What jobs of this list have begun to send to a folder and not abandoned, as their checkpoints say.
-pub(crate) fn half_sent_to(jobs: &[Job], remote: &str, folder: &str) -> Vec<String> {
+/// What jobs that have ended have begun to send to a folder and not taken back, as their checkpoints say.
+pub(crate) fn left_in(world: &dyn World, remote: &str, folder: &str) -> Result<Remains, Failure> {
+    let jobs = job::jobs(world, vtl_jobs::not_done)?;
     let exports = jobs.iter().filter(|job| job.kind == EXPORT);
     let courses = exports.filter_map(|job| serde_json::from_slice::<Course>(&job.checkpoint).ok());
-    let there = courses.filter(|course| course.remote == remote && course.folder == folder);
-    there.flat_map(|course| course.half_sent()).collect()
+    let mut left = Remains::default();
+    for course in courses.filter(|course| course.remote == remote && course.folder == folder) {
+        let one = course.as_of_now().remains(world)?;
+        left.half_sent.extend(one.half_sent);
+        left.bundles.extend(one.bundles);
+        left.objects = left.objects.max(one.objects);
+        left.sealed |= one.sealed;
+    }
+    Ok(left)
 }
 
 /// What is to be done.
@@ -251,13 +293,11 @@ impl Work for Export {
         let count = |course: Option<Course>| course.map_or(0, |course| course.count(&*self.world));
         let before = count(Course::load(ticket)?);
         let attempt = self.attempt(ticket).and_then(|result| Ok(told(&result)?));
-        let goes_on = match &attempt {
-            Ok(_) => false,
-            Err(Trouble::Stopped) => true,
-            Err(Trouble::Failed(failure)) => failure.class != Class::Permanent,
-        };
-        if !goes_on {
-            discard(&*self.world, ticket)?;
+        // Of one that fails it goes in `failed`. How the attempt has ended is not changed by it.
+        if attempt.is_ok()
+            && let Err(left) = discard(&*self.world, ticket)
+        {
+            ticket.note(&left.advised());
         }
         outcome(attempt).map_err(|failure| {
             let after = count(Course::load(ticket).ok().flatten());
@@ -296,6 +336,14 @@ fn discard(world: &dyn World, ticket: &Ticket) -> Result<(), Failure> {
         )
     })
 }
+
+/// Nothing goes on with what is left of a cancelled export: its rows go. How many objects may be there stays noted, for who removes them.
+fn give_up(world: &dyn World, ticket: &Ticket, course: &Course) -> Result<(), Failure> {
+    let reached = course.remains(world)?.objects;
+    Course { reached, ..course.clone() }.save(ticket)?;
+    change(world, |tx| Ok(sent::forget(tx, &course.remote, &course.folder)?))
+}
+
 /// Removes what was half sent, and the claim on a folder to which nothing was ever begun, as far as that is possible now: nothing goes on with them by
 /// itself. What stays is in the checkpoint.
 fn let_go(world: &dyn World, ticket: &Ticket, mut course: Course, pace: &dyn Pace) -> Result<(), Failure> {
@@ -352,20 +400,9 @@ fn abandon_all(end: &End, pace: &dyn Pace, half_sent: &[String], claim: Option<&
     })
 }
 
-/// Removes an export's own folder, with what a listing that lags does not show: that goes by its name, and the claim last.
+/// Removes an export's own folder, with what a listing that lags does not show.
 fn remove_all(world: &dyn World, end: &End, course: &Course, pace: &dyn Pace) -> Result<(), Trouble> {
-    let confirmed = course.confirmed(world)?.0.into_iter().map(|stored| stored.object.name);
-    let staged = course.staged.iter().map(|object| object.name.clone());
-    let known: BTreeSet<String> = confirmed.chain(staged).chain(course.began.keys().cloned()).collect();
-    let names: Result<Vec<_>, _> = known.iter().map(|name| end.folder.object(name)).collect();
-    let names = names.map_err(|why| fail::permanent("invalid", why.to_string(), ""))?;
-    let (removed, _) = remove_folder(world, end, pace, &course.half_sent())?;
-    on_remote(&end.runtime, pace, async {
-        if removed < names.len() as u64 {
-            delete_all(&*end.remote, names.iter()).await?;
-        }
-        unclaim(&*end.remote, &end.name, &end.folder, &course.bundle).await
-    })
+    remove_folder(world, end, pace, &course.remains(world)?).map(drop)
 }
 
 /// Takes the claim on a folder back. One that stays is in nobody's way: where it would count, a manifest or objects count, too.
@@ -376,10 +413,10 @@ fn release(end: &End, course: &Course, pace: &dyn Pace) {
     }
 }
 
-/// Not all of what was sent could be removed: the folder is one of an incomplete export.
+/// Not all of what was sent could be removed, from a folder that was found to be one of an incomplete export.
 fn still_there(course: &Course, failure: Failure) -> Failure {
     let message = format!(
-        "something of what was sent to folder {} of remote {} is still there, without a manifest: {}",
+        "something of what was sent to folder {} of remote {}, which was found without a manifest, is still there: {}",
         course.folder, course.remote, failure.message
     );
     Failure { message, remedy: Some(prune(course)), ..failure }
@@ -394,6 +431,26 @@ fn not_looked_at(course: &Course, failure: Failure) -> Failure {
     let remedy =
         format!("see vtl export ls --remote {}; what is incomplete removes {}", course.remote, prune(course));
     Failure { message, remedy: Some(remedy), ..failure }
+}
+
+/// Has a job of its own remove the rest of a folder without a manifest, when this one has ended.
+fn hand_over(ticket: &Ticket, course: &Course) {
+    let request = PruneRequest {
+        remote: course.remote.clone(),
+        folder: Some(course.folder.clone()),
+        confirm: None,
+        left_by: Some(ticket.id().0),
+    };
+    // Without it, the remedy stays.
+    let Ok(request) = told(&request) else { return };
+    ticket.follow(NewJob {
+        key: format!("{PRUNE}:left-by:{}", ticket.id()),
+        kind: PRUNE.to_owned(),
+        label: FolderName::asked(&course.folder).ok().map(|name| name.label.to_string()),
+        request,
+        before: vec![("note", format!("what job {} has left goes, for it was cancelled", ticket.id()))],
+        ..NewJob::default()
+    });
 }
 
 fn prune(course: &Course) -> String {
@@ -486,9 +543,9 @@ fn recorded(world: &dyn World, course: &Course) -> Result<Option<Row>, Failure> 
 }
 
 impl Export {
-    /// An engine in this world.
-    pub fn new(world: Arc<dyn World>) -> Self {
-        Self { world, labels: InUse::default() }
+    /// An engine in this world, with the folders that others are at.
+    pub fn new(world: Arc<dyn World>, folders: Arc<Folders>) -> Self {
+        Self { world, labels: InUse::default(), folders }
     }
 
     fn attempt(&self, ticket: &Ticket) -> Result<ExportResult, Trouble> {
@@ -499,6 +556,9 @@ impl Export {
         let _alone = self.labels.take(label.as_str())?;
         ticket.set_tasks(&["send"]);
         let before = Course::load(ticket)?;
+        // Until it comes back: nobody else here removes the folder meanwhile.
+        let held = before.as_ref().map(|course| self.folders.take(&course.remote, &course.folder));
+        let mut held = held.transpose()?;
         if let Some(course) = &before
             && let Some(row) = recorded(world, course)?
         {
@@ -507,7 +567,7 @@ impl Export {
         let id = find(world, label)?;
         let reading = Reading::open(&world.store_of(id)?, id).map_err(|error| fail::cartridge(&error))?;
         let facts = reading.facts();
-        let course = match self.course(ticket, &request, before, id, &facts)? {
+        let course = match self.course(ticket, &request, before, id, &facts, &mut held)? {
             Begun::Skipped(result) => {
                 ticket.task_done(0);
                 return Ok(*result);
@@ -559,14 +619,15 @@ impl Export {
         Ok(false)
     }
 
-    /// The course to follow: that of the attempts before, while it is of what is on the cartridge now, else a new one.
-    fn course(
-        &self,
+    /// The course to follow: that of the attempts before, while it is of what is on the cartridge now, else a new one. Its folder is `held` then.
+    fn course<'a>(
+        &'a self,
         ticket: &Ticket,
         request: &ExportRequest,
         before: Option<Course>,
         id: CartridgeId,
         facts: &Facts,
+        held: &mut Option<Used<'a>>,
     ) -> Result<Begun, Trouble> {
         let world = &*self.world;
         if let Some(course) = before
@@ -587,6 +648,9 @@ impl Export {
         let mut from_s = world.unix_s();
         for _ in 0..CLAIMS {
             let mut course = self.begin(ticket, &wanted, id, facts, from_s)?;
+            // The one before is done with, and may be the same.
+            drop(held.take());
+            *held = Some(self.folders.take(&course.remote, &course.folder)?);
             // Of an export that had this folder once, and whose folder somebody else has removed.
             change(world, |tx| Ok(sent::forget(tx, &course.remote, &course.folder)?))?;
             course.save(ticket)?;
@@ -674,20 +738,23 @@ impl Export {
             // It was complete; what was cancelled is what would have come after.
             return Ok(());
         }
-        let looked = course.end(world).map_err(Trouble::from).and_then(|end| {
+        let looked = self.folders.take_in_time(&course.remote, &course.folder, pace).and_then(|held| {
+            let end = course.end(world)?;
             let standing = self.standing(&end, course, pace)?;
-            Ok((end, standing))
+            Ok((held, end, standing))
         });
-        match looked {
-            Ok((end, standing)) => {
+        let gone = match looked {
+            Ok((_held, end, standing)) => {
                 self.take_back(ticket, &end, course, standing, pace).map_err(|trouble| pace.failure(trouble))
             }
-            Err(trouble) => {
-                // What is there cannot be reached; nothing goes on with it.
-                change(world, |tx| Ok(sent::forget(tx, &course.remote, &course.folder)?))?;
-                Err(not_looked_at(course, pace.failure(trouble)))
-            }
+            Err(trouble) => Err(not_looked_at(course, pace.failure(trouble))),
+        };
+        if gone.is_err()
+            && let Err(why) = give_up(world, ticket, course)
+        {
+            ticket.note(&why.message);
         }
+        gone
     }
 
     /// Takes back what a cancelled export has sent, but for what is complete or not its own.
@@ -704,8 +771,14 @@ impl Export {
             // Only not entered yet: what was cancelled is what would have come after.
             Standing::Complete(row) => self.settle(end, course, &row, pace),
             Standing::Taken(why) => self.leave(ticket, end, course.clone(), &why, pace),
-            Standing::Open if course.has_begun(world)? => remove_all(world, end, course, pace)
-                .map_err(|trouble| still_there(course, pace.failure(trouble)).into()),
+            Standing::Open if course.has_begun(world)? => {
+                remove_all(world, end, course, pace).map_err(|trouble| {
+                    if trouble.may_pass() {
+                        hand_over(ticket, course);
+                    }
+                    still_there(course, pace.failure(trouble)).into()
+                })
+            }
             Standing::Open => self.leave(ticket, end, course.clone(), "nothing was sent to it", pace),
         }
     }
@@ -724,7 +797,7 @@ impl Export {
         change(world, |tx| Ok(sent::forget(tx, &course.remote, &course.folder)?))?;
         release(end, &course, pace);
         // Nothing in it counts as this export's any more.
-        let course = Course { sent: false, staged: Vec::new(), ..course };
+        let course = Course { sent: false, reached: 0, staged: Vec::new(), ..course };
         course.save(ticket)?;
         if let Err(left) = let_go(world, ticket, course, pace) {
             ticket.note(&left.message);
@@ -779,6 +852,7 @@ impl Export {
             held: false,
             claiming: false,
             sent: false,
+            reached: 0,
             is_new: true,
         })
     }
@@ -1098,6 +1172,11 @@ fn apart_s(course: &Course) -> u64 {
     u64::from(1 + id.iter().fold(0_u8, |sum, byte| sum ^ byte) % APART_S)
 }
 
+/// Which one an object is, by its name.
+fn number_of(object: &str) -> Option<u32> {
+    object.rsplit_once('.').and_then(|(_, number)| number.parse().ok())
+}
+
 /// How many of these come one after the other behind so many that are confirmed.
 fn next_in_order(label: Label, confirmed: usize, staged: &[Stored]) -> usize {
     let names = (confirmed..).map(|at| u32::try_from(at + 1).map(|number| object_name(label, number)));
@@ -1257,14 +1336,14 @@ impl Pace for Exporting<'_> {
 
     fn staged(&self, object: &Stored) -> Result<(), Failure> {
         self.keep(|course| {
-            course.sent = true;
+            course.begins(&object.name);
             course.staged.push(object.clone());
         })
     }
 
     fn began(&self, object: &str, checkpoint: &str) -> Result<(), Failure> {
         self.keep(|course| {
-            course.sent = true;
+            course.begins(object);
             course.began.insert(object.to_owned(), checkpoint.to_owned());
         })
     }
@@ -1297,5 +1376,15 @@ mod tests {
         let later = BEFORE.replacen('{', r#"{"version":2,"#, 1);
         let course: Course = serde_json::from_str(&later).unwrap();
         assert!(course.version().unwrap_err().message.contains("later version"));
+    }
+
+    #[test]
+    fn how_far_an_export_has_come_is_known_by_what_a_checkpoint_of_before_names() {
+        let began = r#""began":{"VTL001L8.img.000007":"x","VTL001L8.img.000002":"y"}"#;
+        let before = BEFORE.replacen(r#""began":{}"#, began, 1);
+        let course = serde_json::from_str::<Course>(&before).unwrap().as_of_now();
+        assert_eq!((course.sent, course.reached), (true, 7));
+        let nothing = serde_json::from_str::<Course>(BEFORE).unwrap().as_of_now();
+        assert_eq!((nothing.sent, nothing.reached), (false, 0));
     }
 }

@@ -1,12 +1,13 @@
 //! Folders of bundles on a remote: their names, what is in them, a new one, and their removal.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
 use bytes::Bytes;
+use futures_util::future::try_join;
 use futures_util::stream::{self, TryStreamExt as _};
-use vtl_bundle::{MAX_MANIFEST_BYTES, Stamp, counting, manifest_name, new_manifest_name};
+use vtl_bundle::{MAX_MANIFEST_BYTES, Stamp, counting, manifest_name, new_manifest_name, object_name};
 use vtl_jobs::Failure;
 use vtl_remote::{
     Checkpoint, Class, Doing, Entry, Error, Folder, Limiter, ObjectName, Remote, Span, collect,
@@ -19,7 +20,7 @@ use crate::fail::permanent;
 const PAGE: usize = 1000;
 /// More objects than this nobody wants to see in one answer.
 const MOST_LISTED: u64 = 2_000_000;
-/// So many objects are deleted at once.
+/// So many objects are deleted or abandoned at once.
 const DELETED_AT_ONCE: usize = 4;
 /// So many seconds on it is given up to find a free name.
 const MOST_SECONDS: u64 = 600;
@@ -102,6 +103,12 @@ fn is_claim(label: Label, object: &str) -> bool {
     object.strip_prefix(label.as_str()).is_some_and(|rest| rest.starts_with(CLAIM))
 }
 
+/// The same as objects of a folder.
+fn manifest_objects(label: Label, folder: &Folder, doing: Doing) -> Result<[ObjectName; 2], Error> {
+    let [new, named] = manifests(label);
+    Ok([object(folder, &new, doing)?, object(folder, &named, doing)?])
+}
+
 fn object(folder: &Folder, name: &str, doing: Doing) -> Result<ObjectName, Error> {
     folder.object(name).map_err(|why| Error::new(Class::Refused, doing, why.to_string()))
 }
@@ -114,15 +121,28 @@ pub(crate) struct Manifests {
 }
 
 impl Manifests {
+    /// One after the other, the new one first.
     pub(crate) async fn fetch(
         remote: &dyn Remote,
         name: &FolderName,
         folder: &Folder,
         limiter: &Limiter,
     ) -> Result<Self, Error> {
-        let [new, named] = manifests(name.label);
-        let new = fetch(remote, &object(folder, &new, Doing::Get)?, limiter).await?;
-        let named = fetch(remote, &object(folder, &named, Doing::Get)?, limiter).await?;
+        let [new, named] = manifest_objects(name.label, folder, Doing::Get)?;
+        let new = fetch(remote, &new, limiter).await?;
+        let named = fetch(remote, &named, limiter).await?;
+        Ok(Self { named, new })
+    }
+
+    /// Both at once.
+    async fn fetch_at_once(
+        remote: &dyn Remote,
+        name: &FolderName,
+        folder: &Folder,
+        limiter: &Limiter,
+    ) -> Result<Self, Error> {
+        let [new, named] = manifest_objects(name.label, folder, Doing::Get)?;
+        let (new, named) = try_join(fetch(remote, &new, limiter), fetch(remote, &named, limiter)).await?;
         Ok(Self { named, new })
     }
 
@@ -151,30 +171,27 @@ pub async fn manifest_of(
 ) -> Result<Option<Bytes>, Error> {
     let folder = Folder::new(&name.to_string())
         .map_err(|why| Error::new(Class::Refused, Doing::Get, why.to_string()))?;
-    // The new one may have taken the other's place between the two looks: it is found with the second try.
-    for _ in 0..2 {
-        let found = Manifests::fetch(remote, name, &folder, limiter).await?.counting();
-        if found.is_some() {
-            return Ok(found);
-        }
+    let found = Manifests::fetch_at_once(remote, name, &folder, limiter).await?.counting();
+    if found.is_some() {
+        return Ok(found);
     }
-    Ok(None)
+    // A new one may just be taking the other's place: it is found when it is looked for first, or has its name by then.
+    Ok(Manifests::fetch(remote, name, &folder, limiter).await?.counting())
 }
 
-/// Whether a manifest is there at this moment, asked for by its names and not by a listing. Of two looks at both names one finds the one that is just
-/// being replaced.
+/// Whether a manifest is there at this moment, asked for by its names and not by a listing. Of two looks at both names, the second one at the new one
+/// first, one finds the one that is just being replaced.
 pub(crate) async fn has_manifest(
     remote: &dyn Remote,
     name: &FolderName,
     folder: &Folder,
 ) -> Result<bool, Error> {
-    let names = manifests(name.label);
-    for manifest in names.iter().chain(&names) {
-        if size_of(remote, &object(folder, manifest, Doing::Head)?).await?.is_some() {
-            return Ok(true);
-        }
+    let [new, named] = manifest_objects(name.label, folder, Doing::Head)?;
+    let at_once = try_join(size_of(remote, &new), size_of(remote, &named)).await?;
+    if at_once != (None, None) || size_of(remote, &new).await?.is_some() {
+        return Ok(true);
     }
-    Ok(false)
+    Ok(size_of(remote, &named).await?.is_some())
 }
 
 /// The length of an object, asked for by its name and not by a listing, which may lag; none when it is not there.
@@ -365,7 +382,7 @@ pub(crate) async fn sweep(remote: &dyn Remote, folder: &Folder) -> Result<(), Er
 }
 
 /// Deletes objects, several at once and in no order; those that are not there are no error.
-pub(crate) async fn delete_all<'a>(
+async fn delete_all<'a>(
     remote: &dyn Remote,
     names: impl Iterator<Item = &'a ObjectName>,
 ) -> Result<(), Error> {
@@ -373,22 +390,65 @@ pub(crate) async fn delete_all<'a>(
     names.try_for_each_concurrent(DELETED_AT_ONCE, |name| remote.delete(name)).await
 }
 
-/// Removes a folder: the manifest first, so that what is left says that it is incomplete; then what was half sent, then the objects, then claims: while
-/// one is there nobody chooses the folder, and after them nothing is removed any more. Cut off at any moment it leaves a folder that says that it is
-/// incomplete, and another one removes the rest. How many objects, and their bytes.
+/// What may be in a folder that is to go, whether its listing shows it or not.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Remains {
+    /// What removes half-sent objects.
+    pub(crate) half_sent: Vec<String>,
+    /// No object that was ever begun has a higher number.
+    pub(crate) objects: u32,
+    /// Bundles whose claims may be there.
+    pub(crate) bundles: Vec<String>,
+    /// It has a manifest, and goes with it.
+    pub(crate) complete: bool,
+    /// A manifest was about to be created, and may come late.
+    pub(crate) sealed: bool,
+}
+
+/// Abandons half-sent objects, several at once.
+async fn abandon_all(remote: &dyn Remote, half_sent: &[String]) -> Result<(), Error> {
+    let all = stream::iter(half_sent.iter().map(Ok::<&String, Error>));
+    all.try_for_each_concurrent(DELETED_AT_ONCE, |one| async move {
+        remote.abandon(&Checkpoint::new(one.as_str())).await
+    })
+    .await
+}
+
+/// Takes claims away: those that a listing has shown, and those of these bundles that it has not.
+async fn unclaim_all(
+    remote: &dyn Remote,
+    name: &FolderName,
+    folder: &Folder,
+    shown: &[Entry],
+    bundles: &[String],
+) -> Result<(), Error> {
+    let mut names: BTreeSet<ObjectName> = shown.iter().map(|entry| entry.name.clone()).collect();
+    for bundle in bundles {
+        names.insert(object(folder, &claim_name(name.label, bundle), Doing::Delete)?);
+    }
+    delete_all(remote, names.iter()).await
+}
+
+/// Removes a folder: the manifest first, so that what is left says that it is incomplete, and what was half sent; then the objects, those that no listing
+/// shows by their names, a manifest once more that may have come late, then claims: while one is there nobody chooses the folder, and after them nothing is
+/// removed any more. Cut off at any moment it leaves a folder that says that it is incomplete, and another one removes the rest. How many listed objects,
+/// and their bytes; none when an incomplete one has got a manifest meanwhile: then all objects stay.
 pub(crate) async fn remove(
     remote: &dyn Remote,
     name: &FolderName,
     folder: &Folder,
-    half_sent: impl Iterator<Item = &str>,
-) -> Result<(u64, u64), Error> {
-    for manifest in manifests(name.label) {
-        remote.delete(&object(folder, &manifest, Doing::Delete)?).await?;
+    remains: &Remains,
+) -> Result<Option<(u64, u64)>, Error> {
+    let manifests = manifest_objects(name.label, folder, Doing::Delete)?;
+    try_join(delete_all(remote, manifests.iter()), abandon_all(remote, &remains.half_sent)).await?;
+    let completed =
+        async { Ok::<bool, Error>(!remains.complete && has_manifest(remote, name, folder).await?) };
+    let ((), completed) = try_join(sweep(remote, folder), completed).await?;
+    if completed {
+        return Ok(None);
     }
-    for checkpoint in half_sent {
-        remote.abandon(&Checkpoint::new(checkpoint)).await?;
-    }
-    sweep(remote, folder).await?;
+    let names = (1..=remains.objects).map(|number| object_name(name.label, number));
+    let mut hidden: BTreeSet<String> = names.collect();
     let (mut objects, mut bytes) = (0_u64, 0_u64);
     loop {
         let page = remote.list(folder, None, PAGE).await?;
@@ -397,13 +457,20 @@ pub(crate) async fn remove(
         };
         let (claims, entries): (Vec<Entry>, Vec<Entry>) = page.entries.into_iter().partition(is_claim);
         delete_all(remote, entries.iter().map(|entry| &entry.name)).await?;
+        for (_, object) in entries.iter().filter_map(|entry| entry.name.as_str().rsplit_once('/')) {
+            hidden.remove(object);
+        }
         objects += entries.len() as u64;
         bytes += entries.iter().map(|entry| entry.size).sum::<u64>();
         if entries.is_empty() || objects > MOST_LISTED {
-            for claim in &claims {
-                remote.delete(&claim.name).await?;
+            let hidden = hidden.iter().map(|name| object(folder, name, Doing::Delete));
+            let hidden = hidden.collect::<Result<Vec<ObjectName>, Error>>()?;
+            delete_all(remote, hidden.iter()).await?;
+            if remains.sealed {
+                delete_all(remote, manifests.iter()).await?;
             }
-            return Ok((objects, bytes));
+            unclaim_all(remote, name, folder, &claims, &remains.bundles).await?;
+            return Ok(Some((objects, bytes)));
         }
     }
 }

@@ -20,8 +20,9 @@ use vtl_types::CartridgeId;
 
 use crate::catalogue::{self, Row};
 use crate::fail;
-use crate::folder::{FolderName, manifest_of};
+use crate::folder::{FolderName, Remains, manifest_of};
 use crate::maker::signer;
+use crate::sent;
 use crate::world::{Settings, World};
 
 /// The other end of a job: everything that its calls need.
@@ -438,17 +439,55 @@ impl Pace for Undoing<'_> {
     }
 }
 
-/// Removes a folder and forgets it, as far as it can be reached. Who calls it knows that nobody's whole bundle is in it, or that it is to go.
+/// Removes a folder and forgets it, as far as it can be reached. Who calls it knows that nobody's whole bundle is in it, or that it is to go. Which objects
+/// were confirmed is forgotten last: when it is cut off, the next try knows of them.
 pub(crate) fn remove_folder(
     world: &dyn World,
     end: &End,
     pace: &dyn Pace,
-    half_sent: &[String],
+    remains: &Remains,
 ) -> Result<(u64, u64), Trouble> {
     let (remote, folder) = (end.remote.name(), end.name.to_string());
     change(world, |tx| Ok(catalogue::forget(tx, remote, &folder)?))?;
-    let half_sent = half_sent.iter().map(String::as_str);
-    on_remote(&end.runtime, pace, crate::folder::remove(&*end.remote, &end.name, &end.folder, half_sent))
+    let removing = crate::folder::remove(&*end.remote, &end.name, &end.folder, remains);
+    let Some(removed) = on_remote(&end.runtime, pace, removing)? else {
+        let text = format!(
+            "somebody has completed folder {folder} of remote {remote} meanwhile, so its objects are left as they are"
+        );
+        return Err(fail::temporary("conflict", text, &format!("see vtl export ls --remote {remote}")).into());
+    };
+    change(world, |tx| Ok(sent::forget(tx, remote, &folder)?))?;
+    Ok(removed)
+}
+
+/// So often who waits for a folder looks whether somebody else is at it still.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Folders on remotes that engines of this process write to or remove, each of them alone. Nobody waits for one with another one in its hands.
+#[derive(Default)]
+pub struct Folders(InUse);
+
+impl Folders {
+    /// For as long as the guard lives.
+    pub(crate) fn take(&self, remote: &str, folder: &str) -> Result<Used<'_>, Failure> {
+        self.0.take(&format!("folder {folder} of remote {remote}"))
+    }
+
+    /// The same when who is at it is done in time.
+    pub(crate) fn take_in_time(
+        &self,
+        remote: &str,
+        folder: &str,
+        pace: &dyn Pace,
+    ) -> Result<Used<'_>, Trouble> {
+        loop {
+            match self.take(remote, folder) {
+                Ok(held) => return Ok(held),
+                Err(busy) if !pace.wait(LOOK) => return Err(busy.into()),
+                Err(_) => {}
+            }
+        }
+    }
 }
 
 /// A set of names that are in use; a name leaves it when its guard goes.

@@ -48,7 +48,7 @@ pub use folder::{FolderName, Found, found_in, manifest_of};
 pub use heal::Repair;
 pub use import::Import;
 pub use ingest::{INGEST, Ingest, IngestRequest, IngestResult, Tapes};
-pub use job::{sha256, staging_of};
+pub use job::{Folders, sha256, staging_of};
 pub use lazy::{LAZY_MODULE, Lazies, Lazy, LazyRow, import_anew, lazy_all, lazy_forget, lazy_of, lazy_put};
 pub use maker::Maker;
 pub use prune::Prune;

@@ -1,17 +1,17 @@
 //! Removals from a remote: one folder by its name, or all that are incomplete.
 //!
 //! An incomplete folder may be that of an export that runs on another server. So without a name only those go that are a week old by their names, and
-//! none that a job here writes to.
+//! none that a job here writes to. While one goes no job here begins to write to it: a failed export that is tried again finds it busy.
 
 use std::sync::Arc;
 
 use vtl_jobs::{Failure, Outcome, Plan, PlannedTask, Ticket, Work};
 use vtl_transfer::{Trouble, on_remote};
 
-use crate::export::half_sent_to;
+use crate::export::left_in;
 use crate::fail;
-use crate::folder::{FolderName, Found, found_in, has_manifest};
-use crate::job::{End, Plain, jobs, outcome, read as look, remove_folder};
+use crate::folder::{FolderName, Found, Remains, found_in, has_manifest};
+use crate::job::{End, Folders, Plain, outcome, read as look, remove_folder};
 use crate::lazy;
 use crate::planning;
 use crate::request::{PRUNE, PruneRequest, PruneResult, read, told};
@@ -26,6 +26,7 @@ const NAMED: usize = 100;
 /// The engine.
 pub struct Prune {
     world: Arc<dyn World>,
+    folders: Arc<Folders>,
 }
 
 impl Work for Prune {
@@ -77,9 +78,9 @@ impl Work for Prune {
 }
 
 impl Prune {
-    /// An engine in this world.
-    pub fn new(world: Arc<dyn World>) -> Self {
-        Self { world }
+    /// An engine in this world, with the folders that others are at.
+    pub fn new(world: Arc<dyn World>, folders: Arc<Folders>) -> Self {
+        Self { world, folders }
     }
 
     fn attempt(&self, ticket: &Ticket) -> Result<PruneResult, Trouble> {
@@ -94,26 +95,17 @@ impl Prune {
             let name = one.name.to_string();
             let is_in_use = is_among(&in_use, &request.remote, &name);
             let verdict = match verdict(&request, &one, is_in_use, world.unix_s()) {
-                Verdict::Goes => once_more(world, &request, one.clone(), &pace)?,
+                Verdict::Goes => self.remove(&request, one, &pace, &mut result)?,
                 other => other,
             };
             match verdict {
-                Verdict::Goes => {
-                    not_needed(world, &request.remote, &name)?;
-                    let end = End::open(world, &request.remote, one.name)?;
-                    let half_sent = half_sent_to(&jobs(world, vtl_jobs::not_done)?, &request.remote, &name);
-                    let (objects, bytes) = remove_folder(world, &end, &pace, &half_sent)?;
-                    result.folders.push(name);
-                    result.objects += objects;
-                    result.bytes += bytes;
-                }
-                Verdict::Stays => {}
+                Verdict::Goes | Verdict::Stays => {}
                 Verdict::MayBeInUse => result.left.push(name),
                 Verdict::Refused(failure) => return Err(failure.into()),
             }
         }
         match &request.folder {
-            Some(folder) if result.folders.is_empty() => Err(fail::permanent(
+            Some(folder) if result.folders.is_empty() && request.left_by.is_none() => Err(fail::permanent(
                 "not-found",
                 format!("remote {} has no folder {folder} of an export", request.remote),
                 "see vtl export ls --remote REMOTE",
@@ -122,27 +114,48 @@ impl Prune {
             _ => Ok(result),
         }
     }
+
+    /// Removes a folder, if that is still the verdict when nobody here can begin to write to it; the verdict of then.
+    fn remove(
+        &self,
+        request: &PruneRequest,
+        one: Found,
+        pace: &Plain<'_>,
+        result: &mut PruneResult,
+    ) -> Result<Verdict, Trouble> {
+        let world = &*self.world;
+        let name = one.name.to_string();
+        let Ok(_alone) = self.folders.take(&request.remote, &name) else {
+            return Ok(verdict(request, &one, true, world.unix_s()));
+        };
+        let end = End::open(world, &request.remote, one.name.clone())?;
+        let one = looked_at(&end, one, pace)?;
+        let in_use = is_among(&world.written_to()?, &request.remote, &name);
+        let verdict = verdict(request, &one, in_use, world.unix_s());
+        if matches!(verdict, Verdict::Goes) {
+            not_needed(world, &request.remote, &name)?;
+            let left = left_in(world, &request.remote, &name)?;
+            let remains = Remains { complete: one.complete, ..left };
+            let (objects, bytes) = remove_folder(world, &end, pace, &remains)?;
+            result.folders.push(name);
+            result.objects += objects;
+            result.bytes += bytes;
+        }
+        Ok(verdict)
+    }
 }
 
 fn is_among(folders: &[(String, String)], remote: &str, folder: &str) -> bool {
     folders.iter().any(|(at, one)| at == remote && one == folder)
 }
 
-/// The verdict at this moment: the listing is older, and may have lacked a manifest that is there.
-fn once_more(
-    world: &dyn World,
-    request: &PruneRequest,
-    one: Found,
-    pace: &Plain<'_>,
-) -> Result<Verdict, Trouble> {
-    let end = End::open(world, &request.remote, one.name.clone())?;
+/// A folder as it is at this moment: the listing is older, and may have lacked a manifest that is there.
+fn looked_at(end: &End, one: Found, pace: &Plain<'_>) -> Result<Found, Trouble> {
     let has_one = on_remote(&end.runtime, pace, has_manifest(&*end.remote, &end.name, &end.folder))?;
     if has_one && !one.complete {
         pace.ticket.note(&format!("folder {} has a manifest, which the listing did not show", one.name));
     }
-    let one = Found { complete: one.complete || has_one, ..one };
-    let in_use = is_among(&world.written_to()?, &request.remote, &one.name.to_string());
-    Ok(verdict(request, &one, in_use, world.unix_s()))
+    Ok(Found { complete: one.complete || has_one, ..one })
 }
 
 /// A cartridge that is here in part has its rest there.
@@ -198,7 +211,15 @@ enum Verdict {
     Refused(Failure),
 }
 
+/// What a cancelled job has left may have become somebody's meanwhile; nobody waits for an answer then.
 fn verdict(request: &PruneRequest, one: &Found, in_use: bool, now_s: u64) -> Verdict {
+    match by_rule(request, one, in_use, now_s) {
+        Verdict::Refused(_) if request.left_by.is_some() => Verdict::MayBeInUse,
+        verdict => verdict,
+    }
+}
+
+fn by_rule(request: &PruneRequest, one: &Found, in_use: bool, now_s: u64) -> Verdict {
     let name = one.name.to_string();
     match &request.folder {
         Some(folder) if *folder != name => Verdict::Stays,
@@ -249,6 +270,7 @@ mod tests {
             remote: "r".into(),
             folder: folder.map(Into::into),
             confirm: confirm.map(Into::into),
+            left_by: None,
         };
         match verdict(&request, &one, in_use, now_s) {
             Verdict::Goes => "goes",

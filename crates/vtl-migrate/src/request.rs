@@ -193,6 +193,9 @@ pub struct PruneRequest {
     /// The folder once more, when it is complete.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confirm: Option<String>,
+    /// The cancelled job that has left this folder. One that is gone, complete or written to by now stays as it is, which is no error.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_by: Option<u64>,
 }
 
 /// How a removal ended.

@@ -7,6 +7,9 @@
 //! 4. the old one is deleted, the new one created under its name and read back, the one beside it deleted;
 //! 5. the catalogue has the new hash alone.
 //!
+//! A cancel before 3 leaves all these hashes in the catalogue: what was about to be created may still come, and is right then. It has the folder for itself,
+//! as an attempt has. No stop breaks off a call that creates or deletes a manifest: it could take place later, when the folder is somebody else's.
+//!
 //! Wrapping is random, so an attempt that finds no whole manifest of an earlier one makes another; one that does goes on with it at 4.
 
 use std::sync::Arc;
@@ -24,7 +27,7 @@ use crate::export::{NOBODY, recipients};
 use crate::fail;
 use crate::folder::{FolderName, Manifests};
 use crate::job::{
-    self, End, InUse, Opened, Plain, Undoing, change, jobs, known, outcome, read as look_at, sha256,
+    self, End, Folders, Opened, Plain, Undoing, change, jobs, outcome, read as look_at, sha256,
 };
 use crate::lazy;
 use crate::maker::{Maker, signer};
@@ -35,7 +38,7 @@ use crate::world::World;
 /// The engine.
 pub struct Rewrap {
     world: Arc<dyn World>,
-    folders: InUse,
+    folders: Arc<Folders>,
 }
 
 /// A job's checkpoint.
@@ -56,6 +59,12 @@ impl Course {
 
     fn save(&self, ticket: &Ticket) -> Result<(), Failure> {
         job::save_checkpoint(ticket, self)
+    }
+
+    /// Hashes of all manifests that may be there, with a blank between them.
+    fn hashes(&self) -> String {
+        let after = self.after.iter().map(|sha256| format!(" {sha256}"));
+        std::iter::once(self.before.clone()).chain(after).collect()
     }
 
     fn wrote(&self, sha256: &str) -> bool {
@@ -99,7 +108,11 @@ impl Work for Rewrap {
         let Some(course) = Course::load(ticket)? else { return Ok(()) };
         let end = End::open(&*self.world, &course.remote, FolderName::asked(&course.folder)?)?;
         let pace = Undoing::begin(ticket);
-        self.back(&end, &pace, &course).map_err(|trouble| half_replaced(&course, pace.failure(trouble)))
+        let undone = self
+            .folders
+            .take_in_time(&course.remote, &course.folder, &pace)
+            .and_then(|_alone| self.back(&end, &pace, &course));
+        undone.map_err(|trouble| half_replaced(&course, pace.failure(trouble)))
     }
 }
 
@@ -112,16 +125,16 @@ fn half_replaced(course: &Course, failure: Failure) -> Failure {
 }
 
 impl Rewrap {
-    /// An engine in this world.
-    pub fn new(world: Arc<dyn World>) -> Self {
-        Self { world, folders: InUse::default() }
+    /// An engine in this world, with the folders that others are at.
+    pub fn new(world: Arc<dyn World>, folders: Arc<Folders>) -> Self {
+        Self { world, folders }
     }
 
     fn attempt(&self, ticket: &Ticket) -> Result<RewrapResult, Trouble> {
         let world = &*self.world;
         let request: RewrapRequest = read(ticket.request())?;
         let end = End::open(world, &request.remote, FolderName::asked(&request.folder)?)?;
-        let _alone = self.folders.take(&format!("folder {} of remote {}", request.folder, request.remote))?;
+        let _alone = self.folders.take(&request.remote, &request.folder)?;
         ticket.set_tasks(&["rewrap"]);
         let pace = Plain::new(ticket, 0);
         let course = Course::load(ticket)?;
@@ -173,7 +186,7 @@ impl Rewrap {
         course.before = opened.sha256;
         course.after.push(sha256(&bytes));
         course.save(ticket)?;
-        self.enter(end, &format!("{} {}", course.before, sha256(&bytes)))?;
+        self.enter(end, &course.hashes())?;
         put(end, pace, &new_manifest_name(end.name.label), &bytes)?;
         Ok(bytes)
     }
@@ -227,12 +240,7 @@ impl Rewrap {
         if there.new.is_some_and(|new| new != counts) {
             delete(end, pace, &new_manifest_name(end.name.label))?;
         }
-        // Rows of a folder that another job has replaced meanwhile are not ours to change.
-        let rows = known(&*self.world, &course.remote, &course.folder)?;
-        match rows.iter().any(|row| row.has_manifest(&course.before)) {
-            true => Ok(self.enter(end, &course.before)?),
-            false => Ok(()),
-        }
+        Ok(())
     }
 
     fn result(&self, request: &RewrapRequest, bytes: &[u8]) -> Result<RewrapResult, Trouble> {
@@ -340,12 +348,12 @@ fn replace(end: &End, pace: &dyn Pace, bytes: &Bytes) -> Result<(), Trouble> {
     delete(end, pace, &new_manifest_name(end.name.label))
 }
 
-/// Creates a manifest and reads it back.
+/// Creates a manifest, which no stop breaks off, and reads it back.
 fn put(end: &End, pace: &dyn Pace, name: &str, bytes: &Bytes) -> Result<(), Trouble> {
     let name = named(end, name)?;
     let _permit = pace.permit().ok_or(Trouble::Stopped)?;
+    end.runtime.block_on(create_or_same(&*end.remote, &name, bytes.clone()))?;
     let is_right = on_remote(&end.runtime, pace, async {
-        create_or_same(&*end.remote, &name, bytes.clone()).await?;
         let stream = end.remote.get(&name, Span::whole()).await?;
         match collect(stream, bytes.len()).await {
             Err(error) if error.is_retryable() => Err(error),

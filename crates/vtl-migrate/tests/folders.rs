@@ -20,7 +20,7 @@ use bytes::Bytes;
 use common::{Bench, KEY, OTHER_KEY, Watched, done, ended, failed, files, noise, submit, tape};
 use serde_json::{Value, json};
 use vtl_jobs::{JobId, Manager, NewJob, State, Trouble};
-use vtl_migrate::{EXPORT, IMPORT, PRUNE, REWRAP};
+use vtl_migrate::{EXPORT, IMPORT, PRUNE, REWRAP, VERIFY};
 use vtl_remote::{
     Abilities, ByteStream, Checkpoint, Class, Doing, Error, Folder, FolderRemote, HalfSent, Head, Mode,
     ObjectName, Page, Put, Receipt, Remote, Span, StoredHash, Streams,
@@ -177,7 +177,7 @@ fn an_export_leaves_a_folder_that_somebody_else_claims_or_sends_to_after_it_has_
 /// A folder whose listing and puts are not as they should be.
 #[derive(Debug)]
 struct Odd {
-    inner: FolderRemote,
+    inner: Arc<FolderRemote>,
     /// Listings lack manifests.
     hides: bool,
     /// Listings lack what was created here.
@@ -195,14 +195,46 @@ struct Odd {
     breaks: bool,
     /// What is half sent cannot be abandoned.
     stuck: Mutex<bool>,
-    /// Such calls about what has this in its name never come back.
+    /// Such calls about what has this in its name do not come back for now.
     hangs: Mutex<Option<(Doing, &'static str)>>,
     abandoned: Mutex<Vec<String>>,
+    /// Listings lack what has this in its name.
+    veils: Mutex<Option<&'static str>>,
+    /// Each listing that shows something is shown once more, whatever was deleted since.
+    echoes: Mutex<bool>,
+    echo: Mutex<Option<Page>>,
+    /// What has this in its name cannot be deleted for now.
+    keeps: Mutex<Option<&'static str>>,
+    /// What was to be deleted.
+    deletes: Mutex<Vec<String>>,
+    /// A manifest that another server creates as soon as the name of one was deleted.
+    rival: Mutex<Option<PathBuf>>,
+    /// What has this in its name is created late, whether anybody waits for it or not.
+    late: Arc<Mutex<Option<&'static str>>>,
+    /// How many were.
+    landed: Arc<Mutex<u32>>,
+    /// The answer to the creation of what has this in its name is lost, and nothing is there yet: what may come.
+    loses: Mutex<Option<&'static str>>,
+    lost: Mutex<Vec<(ObjectName, Bytes)>>,
+    /// What hangs as soon as a manifest was created.
+    then_hangs: Mutex<Option<(Doing, &'static str)>>,
+    /// So long takes each call; how many are in hand, and how often one began when none was.
+    pause: Mutex<Option<Duration>>,
+    turns: Mutex<(u32, u32)>,
+}
+
+/// A call in hand.
+struct Turn<'a>(&'a Mutex<(u32, u32)>);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.lock().unwrap().0 -= 1;
+    }
 }
 
 impl Odd {
     fn on(place: &Path) -> Self {
-        let inner = FolderRemote::open("r", place).unwrap();
+        let inner = Arc::new(FolderRemote::open("r", place).unwrap());
         Self {
             inner,
             hides: false,
@@ -216,13 +248,58 @@ impl Odd {
             stuck: Mutex::default(),
             hangs: Mutex::default(),
             abandoned: Mutex::default(),
+            veils: Mutex::default(),
+            echoes: Mutex::default(),
+            echo: Mutex::default(),
+            keeps: Mutex::default(),
+            deletes: Mutex::default(),
+            rival: Mutex::default(),
+            late: Arc::default(),
+            landed: Arc::default(),
+            loses: Mutex::default(),
+            lost: Mutex::default(),
+            then_hangs: Mutex::default(),
+            pause: Mutex::default(),
+            turns: Mutex::default(),
         }
     }
 
-    async fn may_hang(&self, doing: Doing, name: &str) {
+    /// Each call takes its time, when it is slow.
+    async fn turn(&self) -> Option<Turn<'_>> {
+        let pause = (*self.pause.lock().unwrap())?;
+        {
+            let mut turns = self.turns.lock().unwrap();
+            turns.1 += u32::from(turns.0 == 0);
+            turns.0 += 1;
+        }
+        let turn = Turn(&self.turns);
+        tokio::time::sleep(pause).await;
+        Some(turn)
+    }
+
+    /// A creation that takes place whatever becomes of who has asked for it.
+    async fn create_late(&self, name: &ObjectName, bytes: Bytes) -> Result<(), Error> {
+        let (inner, late, landed) = (self.inner.clone(), self.late.clone(), self.landed.clone());
+        let name = name.clone();
+        let landing = tokio::spawn(async move {
+            while late.lock().unwrap().is_some() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            let created = inner.create(&name, bytes).await;
+            *landed.lock().unwrap() += 1;
+            created
+        });
+        landing.await.unwrap()
+    }
+
+    fn is_hung(&self, doing: Doing, name: &str) -> bool {
         let hangs = *self.hangs.lock().unwrap();
-        if hangs.is_some_and(|(what, part)| what == doing && name.contains(part)) {
-            std::future::pending::<()>().await;
+        hangs.is_some_and(|(what, part)| what == doing && name.contains(part))
+    }
+
+    async fn may_hang(&self, doing: Doing, name: &str) {
+        while self.is_hung(doing, name) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
 }
@@ -252,17 +329,32 @@ impl Remote for Odd {
 
     async fn create(&self, name: &ObjectName, bytes: Bytes) -> Result<(), Error> {
         self.created.lock().unwrap().push(name.as_str().to_owned());
-        self.inner.create(name, bytes).await?;
-        self.may_hang(Doing::Create, name.as_str()).await;
+        let is_in = |part: &Mutex<Option<&'static str>>| {
+            part.lock().unwrap().is_some_and(|part| name.as_str().contains(part))
+        };
+        if is_in(&self.loses) {
+            self.lost.lock().unwrap().push((name.clone(), bytes));
+            return Err(Error::new(Class::Interrupted, Doing::Create, "made to be lost"));
+        }
+        match is_in(&self.late) {
+            true => self.create_late(name, bytes).await?,
+            false => self.inner.create(name, bytes).await?,
+        }
+        let is_manifest = name.as_str().contains(".manifest");
+        if let Some(hangs) = self.then_hangs.lock().unwrap().take_if(|_| is_manifest) {
+            *self.hangs.lock().unwrap() = Some(hangs);
+        }
         Ok(())
     }
 
     async fn get(&self, name: &ObjectName, span: Span) -> Result<ByteStream, Error> {
+        let _turn = self.turn().await;
         self.may_hang(Doing::Get, name.as_str()).await;
         self.inner.get(name, span).await
     }
 
     async fn head(&self, name: &ObjectName) -> Result<Head, Error> {
+        let _turn = self.turn().await;
         if *self.denies.lock().unwrap() {
             return Err(Error::new(Class::Denied, Doing::Head, "status 403").on(self.name()).of(name));
         }
@@ -277,22 +369,44 @@ impl Remote for Odd {
     }
 
     async fn list(&self, folder: &Folder, after: Option<&ObjectName>, most: usize) -> Result<Page, Error> {
+        let _turn = self.turn().await;
         self.may_hang(Doing::List, &folder.to_string()).await;
+        let echo = self.echo.lock().unwrap().take();
+        if let Some(page) = echo {
+            return Ok(page);
+        }
         let mut page = self.inner.list(folder, after, most).await?;
         let lacks = *self.lacks.lock().unwrap();
         page.entries.retain(|_| !lacks);
         page.entries.retain(|entry| !self.hides || !entry.name.as_str().ends_with(".manifest"));
         let created = self.created.lock().unwrap();
         page.entries.retain(|entry| !self.lags || !created.iter().any(|name| name == entry.name.as_str()));
+        let veils = *self.veils.lock().unwrap();
+        page.entries.retain(|entry| veils.is_none_or(|part| !entry.name.as_str().contains(part)));
+        if *self.echoes.lock().unwrap() && !page.entries.is_empty() {
+            *self.echo.lock().unwrap() = Some(page.clone());
+        }
         Ok(page)
     }
 
     async fn delete(&self, name: &ObjectName) -> Result<(), Error> {
+        let _turn = self.turn().await;
+        self.deletes.lock().unwrap().push(name.as_str().to_owned());
         self.may_hang(Doing::Delete, name.as_str()).await;
-        self.inner.delete(name).await
+        let keeps = *self.keeps.lock().unwrap();
+        if keeps.is_some_and(|part| name.as_str().contains(part)) {
+            return Err(Error::new(Class::Unavailable, Doing::Delete, "made to be away"));
+        }
+        self.inner.delete(name).await?;
+        let is_manifest = name.as_str().ends_with(".manifest");
+        if let Some(rival) = self.rival.lock().unwrap().take_if(|_| is_manifest) {
+            std::fs::write(rival, b"theirs").unwrap();
+        }
+        Ok(())
     }
 
     async fn abandon(&self, checkpoint: &Checkpoint) -> Result<(), Error> {
+        let _turn = self.turn().await;
         self.may_hang(Doing::Abandon, checkpoint.as_str()).await;
         if *self.stuck.lock().unwrap() {
             return Err(Error::new(Class::Unavailable, Doing::Abandon, "made to be away"));
@@ -302,6 +416,7 @@ impl Remote for Odd {
     }
 
     async fn half_sent(&self, folder: &Folder) -> Result<Vec<HalfSent>, Error> {
+        let _turn = self.turn().await;
         self.inner.half_sent(folder).await
     }
 }
@@ -343,6 +458,85 @@ fn a_folder_that_a_job_writes_to_since_the_prune_began_is_left() {
     assert_eq!((&result["folders"], &result["left"]), (&json!([]), &json!([OLD])));
     assert_eq!(files(place.path()).len(), 1);
     assert_eq!(done(&manager, prune(&manager, None))["folders"], json!([OLD]));
+}
+
+#[test]
+fn a_prune_leaves_a_folder_that_an_export_is_at() {
+    let place = tempfile::tempdir().unwrap();
+    let here = Bench::new();
+    let remote = Watched::on(place.path());
+    here.put_remote(remote.clone());
+    here.cartridge(LABEL, &tape(5));
+    let manager = here.start();
+    *remote.held.lock().unwrap() = true;
+    let id = export(&manager);
+    until_put(&remote);
+    let trouble = failed(&manager, prune(&manager, Some(FOLDER)));
+    assert_eq!(trouble.code, "conflict", "{trouble:?}");
+    assert!(trouble.message.contains(&format!("a job writes to {FOLDER}")), "{trouble:?}");
+    *remote.held.lock().unwrap() = false;
+    assert_eq!(done(&manager, id)["folder"], FOLDER);
+    assert_eq!(imported(place.path(), &json!(FOLDER)), tape(5));
+}
+
+#[test]
+fn an_export_that_is_tried_again_waits_for_the_prune_that_is_at_its_folder_and_a_cancel_of_it_ends_in_time() {
+    for cancelled in [false, true] {
+        let place = tempfile::tempdir().unwrap();
+        let (_here, remote, manager, id) = some_confirmed(place.path());
+        *remote.hangs.lock().unwrap() = Some((Doing::Delete, ".manifest"));
+        let pruning = prune(&manager, Some(FOLDER));
+        while remote.deletes.lock().unwrap().is_empty() {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let again = manager.retry(id).unwrap().job.id;
+        let is_busy = || notes(&manager, again).contains(&format!("another job is at folder {FOLDER}"));
+        while !is_busy() && !manager.show(again).unwrap().job.state.is_terminal() {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        assert!(is_busy(), "{}", notes(&manager, again));
+        if cancelled {
+            let began = Instant::now();
+            manager.cancel(again).unwrap();
+            let job = ended(&manager, again);
+            assert_eq!((job.state, began.elapsed() < SOON), (State::Cancelled, true));
+            let trouble = job.trouble.unwrap();
+            assert!(trouble.message.contains("another job is at folder"), "{trouble:?}");
+        }
+        *remote.hangs.lock().unwrap() = None;
+        assert_eq!(done(&manager, pruning)["folders"], json!([FOLDER]));
+        if cancelled {
+            assert!(files(place.path()).is_empty(), "{:?}", files(place.path()));
+        } else {
+            let result = done(&manager, again);
+            assert_eq!(imported(place.path(), &result["folder"]), tape(5));
+        }
+    }
+}
+
+#[test]
+fn a_folder_that_another_server_completes_while_it_is_removed_keeps_its_objects() {
+    const OLD: &str = "VTL002L8-20261101_000000";
+    let place = tempfile::tempdir().unwrap();
+    let here = Bench::new();
+    let remote = Arc::new(Odd::on(place.path()));
+    here.put_remote(remote.clone());
+    foreign(place.path(), OLD, &["VTL002L8.img.000001"]);
+    *remote.rival.lock().unwrap() = Some(place.path().join(OLD).join("VTL002L8.manifest"));
+    let manager = here.start();
+    let id = prune(&manager, None);
+    assert_eq!(done(&manager, id)["folders"], json!([]));
+    assert!(notes(&manager, id).contains("somebody has completed"), "{}", notes(&manager, id));
+    assert_eq!(files(place.path()).len(), 2, "{:?}", files(place.path()));
+
+    let place = tempfile::tempdir().unwrap();
+    let (_here, remote, manager, id) = whole_object_left(place.path());
+    let object = place.path().join(FOLDER).join(format!("{LABEL}.img.000001"));
+    let before = std::fs::read(&object).unwrap();
+    *remote.rival.lock().unwrap() = Some(place.path().join(FOLDER).join(format!("{LABEL}.manifest")));
+    let trouble = cancelled_soon(&manager, id).0.trouble.unwrap();
+    assert!(trouble.message.contains("somebody has completed"), "{trouble:?}");
+    assert!(std::fs::read(&object).unwrap() == before);
 }
 
 #[test]
@@ -466,11 +660,10 @@ fn an_export_that_may_not_ask_for_its_claim_takes_it_back_and_begins_with_the_sa
     assert_eq!(imported(place.path(), &json!(FOLDER)), tape(5));
 }
 
-#[test]
-fn an_export_whose_objects_a_listing_lacks_gives_none_of_them_up_while_it_may_not_ask_for_them() {
-    let place = tempfile::tempdir().unwrap();
+/// An export that has failed when some of its objects were confirmed, and the one after them lies in the folder.
+fn some_confirmed(place: &Path) -> (Arc<Bench>, Arc<Odd>, Manager, JobId) {
     let here = Bench::new();
-    let remote = Arc::new(Odd::on(place.path()));
+    let remote = Arc::new(Odd::on(place));
     here.put_remote(remote.clone());
     here.set(|settings| settings.slots = 1);
     here.cartridge(LABEL, &tape(5));
@@ -481,6 +674,13 @@ fn an_export_whose_objects_a_listing_lacks_gives_none_of_them_up_while_it_may_no
     failed(&manager, id);
     here.refuses_after(i64::MAX);
     assert!(here.confirmed(FOLDER) > 0);
+    (here, remote, manager, id)
+}
+
+#[test]
+fn an_export_whose_objects_a_listing_lacks_gives_none_of_them_up_while_it_may_not_ask_for_them() {
+    let place = tempfile::tempdir().unwrap();
+    let (_here, remote, manager, id) = some_confirmed(place.path());
     let before = contents(place.path());
     *remote.lacks.lock().unwrap() = true;
     *remote.denies.lock().unwrap() = true;
@@ -569,6 +769,25 @@ fn a_cancel_takes_back_what_was_sent_also_when_the_staging_folder_cannot_be_reac
 }
 
 #[test]
+fn a_staging_folder_that_cannot_be_cleared_hides_no_end_of_an_export() {
+    let place = tempfile::tempdir().unwrap();
+    let here = Bench::with_folder(place.path());
+    here.cartridge(LABEL, &[]);
+    let manager = here.start();
+    let broken = here.folder.path().join("broken");
+    std::fs::write(&broken, b"").unwrap();
+    here.set(|settings| settings.staging = broken.join("staging"));
+    let skipped = export(&manager);
+    assert_eq!(done(&manager, skipped)["skipped"], "blank");
+    assert!(notes(&manager, skipped).contains("staging"), "{}", notes(&manager, skipped));
+    here.append(here.id_of(LABEL).unwrap(), &tape(5));
+    let refused = submit(&manager, EXPORT, Some(LABEL), r#"{"key":"nobody"}"#);
+    let trouble = failed(&manager, refused);
+    assert!(trouble.code == "not-found" && trouble.message.contains("no such key"), "{trouble:?}");
+    assert!(notes(&manager, refused).contains("staging"), "{}", notes(&manager, refused));
+}
+
+#[test]
 fn a_cancel_waits_for_no_transfer() {
     let place = tempfile::tempdir().unwrap();
     let (_here, manager, id) = paused(place.path());
@@ -594,12 +813,18 @@ fn whole_object_left(place: &Path) -> (Arc<Bench>, Arc<Odd>, Manager, JobId) {
     let manager = here.start();
     let id = export(&manager);
     failed(&manager, id);
+    *remote.damages.lock().unwrap() = false;
+    let (manager, retried) = retried_later(&here, manager, id);
+    (here, remote, manager, retried)
+}
+
+/// A retry that has not begun yet.
+fn retried_later(here: &Arc<Bench>, manager: Manager, id: JobId) -> (Manager, JobId) {
     manager.stop();
     drop(manager);
-    *remote.damages.lock().unwrap() = false;
     let manager = here.open();
     let retried = manager.retry(id).unwrap().job.id;
-    (here, remote, manager, retried)
+    (manager, retried)
 }
 
 /// Cancels a job before it has begun, and lets what is half done be taken back; the job, and whether that took no longer than a cancel may.
@@ -613,17 +838,78 @@ fn cancelled_soon(manager: &Manager, id: JobId) -> (vtl_jobs::Job, bool) {
 }
 
 #[test]
+fn a_cancel_deletes_by_its_name_what_no_listing_shows_and_asks_for_nothing_that_was_never_begun() {
+    let place = tempfile::tempdir().unwrap();
+    let (here, remote, manager, id) = some_confirmed(place.path());
+    let (manager, retried) = retried_later(&here, manager, id);
+    *remote.veils.lock().unwrap() = Some(".img.000002");
+    // What is deleted twice counts for nothing.
+    *remote.echoes.lock().unwrap() = true;
+    let (job, _) = cancelled_soon(&manager, retried);
+    assert!(job.trouble.is_none(), "{:?}", job.trouble);
+    assert!(files(place.path()).is_empty(), "{:?}", files(place.path()));
+    let course: Value = serde_json::from_slice(&job.checkpoint).unwrap();
+    let reached = course["reached"].as_u64().unwrap();
+    let begun: Vec<String> =
+        (1..=reached).map(|number| format!("{FOLDER}/{LABEL}.img.{number:06}")).collect();
+    let deletes = remote.deletes.lock().unwrap();
+    assert!(begun.iter().all(|name| deletes.contains(name)), "{begun:?} {deletes:?}");
+    assert!(deletes.iter().all(|name| !name.contains(".img.") || begun.contains(name)), "{deletes:?}");
+}
+
+#[test]
+fn a_cancel_deletes_by_its_name_what_lay_there_whole_when_its_upload_was_given_up() {
+    let place = tempfile::tempdir().unwrap();
+    let (_here, remote, manager, id) = whole_object_left(place.path());
+    *remote.veils.lock().unwrap() = Some(".img.000001");
+    let (job, _) = cancelled_soon(&manager, id);
+    assert!(job.trouble.is_none(), "{:?}", job.trouble);
+    assert!(files(place.path()).is_empty(), "{:?}", files(place.path()));
+}
+
+#[test]
+fn a_removal_that_is_cut_off_at_its_beginning_deletes_the_next_time_what_no_listing_shows() {
+    let place = tempfile::tempdir().unwrap();
+    let (here, remote, manager, id) = some_confirmed(place.path());
+    let more = [Some(noise(9, 1000))];
+    here.append(here.id_of(LABEL).unwrap(), &more);
+    *remote.veils.lock().unwrap() = Some(".img.000001");
+    *remote.keeps.lock().unwrap() = Some(".manifest");
+    let cut_off = manager.retry(id).unwrap().job.id;
+    failed(&manager, cut_off);
+    assert!(here.confirmed(FOLDER) > 0, "nothing is removed, so nothing is forgotten");
+    *remote.keeps.lock().unwrap() = None;
+    *here.now_s.lock().unwrap() += 60;
+    let last = manager.retry(cut_off).unwrap().job.id;
+    let result = done(&manager, last);
+    assert_ne!(result["folder"], FOLDER);
+    let left = files(place.path()).into_iter().filter(|path| path.starts_with(place.path().join(FOLDER)));
+    assert_eq!((left.count(), here.confirmed(FOLDER)), (0, 0));
+    assert_eq!(imported(place.path(), &result["folder"]), [tape(5), more.to_vec()].concat());
+}
+
+#[test]
+fn a_prune_deletes_by_its_name_what_a_failed_export_has_sent_and_no_listing_shows() {
+    let place = tempfile::tempdir().unwrap();
+    let (here, remote, manager, _) = some_confirmed(place.path());
+    *remote.veils.lock().unwrap() = Some(".img.000002");
+    assert_eq!(done(&manager, prune(&manager, Some(FOLDER)))["folders"], json!([FOLDER]));
+    assert!(files(place.path()).is_empty(), "{:?}", files(place.path()));
+    assert_eq!(here.confirmed(FOLDER), 0);
+}
+
+#[test]
 fn a_cancel_ends_in_time_whatever_the_remote_takes_and_names_what_removes_the_rest() {
     let command = format!("vtl export prune --remote r --folder {FOLDER}");
     let calls = [
-        (Doing::Delete, ".img.", "without a manifest"),
-        (Doing::Delete, ".claim.", "without a manifest"),
-        (Doing::Delete, ".manifest", "without a manifest"),
-        (Doing::List, FOLDER, "without a manifest"),
+        (Doing::Delete, ".img.", "without a manifest", true),
+        (Doing::Delete, ".claim.", "without a manifest", true),
+        (Doing::Delete, ".manifest", "without a manifest", true),
+        (Doing::List, FOLDER, "without a manifest", true),
         // It may have a manifest then.
-        (Doing::Get, ".manifest", "whether it is complete is not known"),
+        (Doing::Get, ".manifest", "whether it is complete is not known", false),
     ];
-    for (doing, part, told) in calls {
+    for (doing, part, told, goes_on) in calls {
         let place = tempfile::tempdir().unwrap();
         let (here, remote, manager, id) = whole_object_left(place.path());
         *remote.hangs.lock().unwrap() = Some((doing, part));
@@ -635,10 +921,20 @@ fn a_cancel_ends_in_time_whatever_the_remote_takes_and_names_what_removes_the_re
         assert!(notes(&manager, id).contains(&command), "{}", notes(&manager, id));
         // What is left keeps its claim, so nobody chooses the folder, and says that it is incomplete.
         assert_eq!((claims(place.path()), here.confirmed(FOLDER)), (1, 0), "{doing:?} of {part}");
+        let listed = manager.list().unwrap();
+        let follower = listed.iter().map(|shown| &shown.job).find(|job| job.kind == PRUNE).map(|job| job.id);
+        assert_eq!(follower.is_some(), goes_on, "{doing:?} of {part}");
         *remote.hangs.lock().unwrap() = None;
-        let found = here.found();
-        assert!(found.len() == 1 && !found[0].complete, "{found:?}");
-        assert_eq!(done(&manager, prune(&manager, Some(FOLDER)))["folders"], json!([FOLDER]));
+        let removal = follower.unwrap_or_else(|| {
+            let found = here.found();
+            assert!(found.len() == 1 && !found[0].complete, "{found:?}");
+            prune(&manager, Some(FOLDER))
+        });
+        if goes_on {
+            let named = format!("job {removal} (prune) goes on with it by itself");
+            assert!(notes(&manager, id).contains(&named), "{}", notes(&manager, id));
+        }
+        assert_eq!(done(&manager, removal)["folders"], json!([FOLDER]));
         assert!(files(place.path()).is_empty(), "{:?}", files(place.path()));
         assert_eq!(done(&manager, export(&manager))["exported"], true);
     }
@@ -663,26 +959,108 @@ fn a_cancel_that_cannot_look_at_a_complete_bundle_leaves_it_whole() {
 }
 
 #[test]
+fn what_a_cancel_has_left_and_is_gone_complete_or_written_to_by_now_is_no_error_for_who_removes_it() {
+    const OTHER: &str = "VTL002L8-20261101_000000";
+    let place = tempfile::tempdir().unwrap();
+    let here = Bench::with_folder(place.path());
+    let manager = here.start();
+    let request = json!({ "remote": "r", "folder": OTHER, "left_by": 1 }).to_string();
+    let removal = || done(&manager, submit(&manager, PRUNE, None, &request));
+    assert_eq!((&removal()["folders"], &removal()["left"]), (&json!([]), &json!([])));
+    foreign(place.path(), OTHER, &["VTL002L8.img.000001", "VTL002L8.manifest"]);
+    assert_eq!(removal()["left"], json!([OTHER]));
+    std::fs::remove_file(place.path().join(OTHER).join("VTL002L8.manifest")).unwrap();
+    here.written.lock().unwrap().push_back(vec![("r".to_owned(), OTHER.to_owned())]);
+    assert_eq!(removal()["left"], json!([OTHER]));
+    assert_eq!(files(place.path()).len(), 1);
+    assert_eq!(removal()["folders"], json!([OTHER]));
+}
+
+#[test]
+fn a_cancel_asks_a_remote_that_is_slow_for_few_things_one_after_the_other() {
+    let place = tempfile::tempdir().unwrap();
+    let (_here, remote, manager, id) = whole_object_left(place.path());
+    *remote.pause.lock().unwrap() = Some(Duration::from_millis(20));
+    let (job, _) = cancelled_soon(&manager, id);
+    assert!(job.trouble.is_none(), "{:?}", job.trouble);
+    assert!(files(place.path()).is_empty(), "{:?}", files(place.path()));
+    let (_, rounds) = *remote.turns.lock().unwrap();
+    assert!((1..=13).contains(&rounds), "{rounds}");
+}
+
+/// Cancels a job while a manifest is created late, and lets that take place when the job has ended, or after a while.
+fn cancelled_before_it_lands(remote: &Odd, manager: &Manager, id: JobId) {
+    while !remote.created.lock().unwrap().iter().any(|name| name.contains(".manifest")) {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    manager.cancel(id).unwrap();
+    manager.wait_until(id, Some(Duration::from_secs(1)), |job| job.state.is_terminal()).unwrap();
+    *remote.late.lock().unwrap() = None;
+    assert!(ended(manager, id).state.is_terminal());
+    while *remote.landed.lock().unwrap() == 0 {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn a_manifest_whose_export_is_cancelled_while_it_is_created_is_one_of_objects_that_are_there() {
+    let place = tempfile::tempdir().unwrap();
+    let here = Bench::new();
+    let remote = Arc::new(Odd::on(place.path()));
+    *remote.late.lock().unwrap() = Some(".manifest");
+    here.put_remote(remote.clone());
+    here.cartridge(LABEL, &tape(5));
+    let manager = here.start();
+    let id = export(&manager);
+    cancelled_before_it_lands(&remote, &manager, id);
+    assert!(here.found()[0].complete);
+    assert_eq!(imported(place.path(), &json!(FOLDER)), tape(5));
+}
+
+/// An encrypted export, and what asks for its rewrap.
+fn sealed(place: &Path) -> (Arc<Bench>, Arc<Odd>, Manager, String) {
+    let here = Bench::new();
+    here.private.lock().unwrap().push(OTHER_KEY);
+    let remote = Arc::new(Odd::on(place));
+    here.put_remote(remote.clone());
+    here.cartridge(LABEL, &tape(5));
+    let manager = here.start();
+    done(&manager, submit(&manager, EXPORT, Some(LABEL), &json!({ "key": KEY }).to_string()));
+    remote.created.lock().unwrap().clear();
+    let request = json!({ "remote": "r", "folder": FOLDER, "key": OTHER_KEY }).to_string();
+    (here, remote, manager, request)
+}
+
+fn verified(manager: &Manager) {
+    let request = json!({ "remote": "r", "folder": FOLDER }).to_string();
+    done(manager, submit(manager, VERIFY, None, &request));
+}
+
+/// The manifest that is to take the other's place.
+fn new_manifest(place: &Path) -> PathBuf {
+    place.join(FOLDER).join(format!("{LABEL}.manifest.new"))
+}
+
+/// A rewrap that was paused when its new manifest had just been created; what hung then hangs still.
+fn paused_rewrap(place: &Path, remote: &Odd, manager: &Manager, request: &str) -> JobId {
+    *remote.then_hangs.lock().unwrap() = Some((Doing::Get, ".manifest.new"));
+    let id = submit(manager, REWRAP, None, request);
+    while !new_manifest(place).exists() {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    manager.pause(id).unwrap();
+    manager.wait_until(id, Some(common::PATIENCE), |job| job.state == State::Paused).unwrap().unwrap();
+    id
+}
+
+#[test]
 fn a_cancelled_rewrap_waits_for_no_transfer_and_leaves_a_manifest_that_counts_when_its_time_is_over() {
-    // What hangs is what comes after the first manifest that is created, or after each.
-    for (part, ends) in [(".manifest.new", true), (".manifest", false)] {
+    for (hangs, ends) in [(None, true), (Some((Doing::Get, ".manifest.new")), false)] {
         let place = tempfile::tempdir().unwrap();
-        let here = Bench::new();
-        here.private.lock().unwrap().push(OTHER_KEY);
-        let remote = Arc::new(Odd::on(place.path()));
-        here.put_remote(remote.clone());
-        here.cartridge(LABEL, &tape(5));
-        let manager = here.start();
-        done(&manager, submit(&manager, EXPORT, Some(LABEL), &json!({ "key": KEY }).to_string()));
-        *remote.hangs.lock().unwrap() = Some((Doing::Create, part));
-        let request = json!({ "remote": "r", "folder": FOLDER, "key": OTHER_KEY }).to_string();
-        let id = submit(&manager, REWRAP, None, &request);
-        let new = place.path().join(FOLDER).join(format!("{LABEL}.manifest.new"));
-        while !new.exists() {
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        manager.pause(id).unwrap();
-        manager.wait_until(id, Some(common::PATIENCE), |job| job.state == State::Paused).unwrap().unwrap();
+        let (here, remote, manager, request) = sealed(place.path());
+        let new = new_manifest(place.path());
+        let id = paused_rewrap(place.path(), &remote, &manager, &request);
+        *remote.hangs.lock().unwrap() = hangs;
         let all = vtl_jobs::Settings::default().max_transfers;
         let taken: Vec<_> = (0..all).map(|_| manager.transfer(|| false).unwrap()).collect();
         let began = Instant::now();
@@ -697,4 +1075,58 @@ fn a_cancelled_rewrap_waits_for_no_transfer_and_leaves_a_manifest_that_counts_wh
         done(&manager, submit(&manager, REWRAP, None, &request));
         assert!(here.found()[0].complete && !new.exists());
     }
+}
+
+#[test]
+fn a_rewrap_waits_for_another_one_of_its_folder_that_is_taken_back() {
+    let place = tempfile::tempdir().unwrap();
+    let (here, remote, manager, request) = sealed(place.path());
+    let first = paused_rewrap(place.path(), &remote, &manager, &request);
+    *remote.hangs.lock().unwrap() = Some((Doing::Delete, ".manifest"));
+    remote.deletes.lock().unwrap().clear();
+    manager.cancel(first).unwrap();
+    while remote.deletes.lock().unwrap().is_empty() {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let second = submit(&manager, REWRAP, None, &request);
+    let is_busy = |job: &vtl_jobs::Job| {
+        job.trouble.as_ref().is_some_and(|trouble| trouble.message.contains("another job is at folder"))
+    };
+    assert!(manager.wait_until(second, Some(SOON), is_busy).unwrap().is_some(), "it does not wait");
+    *remote.hangs.lock().unwrap() = None;
+    assert_eq!(ended(&manager, first).state, State::Cancelled);
+    done(&manager, second);
+    assert!(here.found()[0].complete && !new_manifest(place.path()).exists());
+    verified(&manager);
+}
+
+#[test]
+fn the_folder_of_a_rewrap_that_is_cancelled_while_its_manifest_is_created_can_be_used() {
+    let place = tempfile::tempdir().unwrap();
+    let (here, remote, manager, request) = sealed(place.path());
+    *remote.late.lock().unwrap() = Some(".manifest.new");
+    let id = submit(&manager, REWRAP, None, &request);
+    cancelled_before_it_lands(&remote, &manager, id);
+    done(&manager, submit(&manager, REWRAP, None, &request));
+    assert!(here.found()[0].complete && !new_manifest(place.path()).exists());
+}
+
+#[test]
+fn a_manifest_that_comes_when_its_rewrap_was_cancelled_long_ago_is_one_that_was_written_here() {
+    let place = tempfile::tempdir().unwrap();
+    let (here, remote, manager, request) = sealed(place.path());
+    *remote.loses.lock().unwrap() = Some(".manifest.new");
+    let id = submit(&manager, REWRAP, None, &request);
+    failed(&manager, id);
+    let (manager, retried) = retried_later(&here, manager, id);
+    let (job, _) = cancelled_soon(&manager, retried);
+    assert!(job.trouble.is_none(), "{:?}", job.trouble);
+    *remote.loses.lock().unwrap() = None;
+    let lost = remote.lost.lock().unwrap().clone();
+    assert!(lost.len() > 1, "each attempt has made one");
+    for (_, bytes) in lost {
+        std::fs::write(new_manifest(place.path()), bytes).unwrap();
+        verified(&manager);
+    }
+    done(&manager, submit(&manager, REWRAP, None, &request));
 }

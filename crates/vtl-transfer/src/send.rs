@@ -270,8 +270,9 @@ impl<'scope, 'env> Outbox<'scope, 'env> {
         self.pace.sealing(&object.sha256)?;
         let line = self.line;
         let content = content_of(object)?;
+        // No stop breaks it off: it could take place later, when the objects are gone.
+        line.runtime.block_on(create_or_same(line.remote, &name, bytes))?;
         interruptible(line, self.pace, async {
-            create_or_same(line.remote, &name, bytes).await?;
             let mode = if line.verify == Mode::None { Mode::None } else { Mode::Readback };
             match verify(line.remote, &name, &content, &Receipt::whole(), mode, line.limiter).await {
                 Err(error) if error.class() == Class::Damaged => {

@@ -95,6 +95,8 @@ pub struct World {
     /// What the next attempts come to.
     pub failures: VecDeque<Failure>,
     pub undone: Vec<JobId>,
+    /// What the next one that is taken back leaves, and the job that goes on with it.
+    pub leaves: Option<(Failure, NewJob)>,
 }
 
 /// `steps:N`: N steps, each saved. `flaky:N`: the same after the failures that the world has. `transfer:N`: N transfers. `pair`: one, and a second one whenever there is
@@ -217,7 +219,9 @@ impl Work for Engine {
         let mut world = self.world.lock().unwrap();
         world.half_done.retain(|id| *id != ticket.id());
         world.undone.push(ticket.id());
-        Ok(())
+        let Some((left, follower)) = world.leaves.take() else { return Ok(()) };
+        ticket.follow(follower);
+        Err(left)
     }
 }
 

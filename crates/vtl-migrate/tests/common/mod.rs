@@ -21,8 +21,8 @@ use vtl_jobs::{
 use vtl_library::{Counts, InstallationId, LibraryError, NewCartridges, NewLibrary, NewPlace};
 use vtl_meta::{Meta, MetaError, Module, Tx};
 use vtl_migrate::{
-    Blank, Defaults, Export, Fetch, ForeignRule, Held, Import, Lazies, LazyRow, Prune, Repair, Rewrap,
-    Settings, Verify, World,
+    Blank, Defaults, Export, Fetch, Folders, ForeignRule, Held, Import, Lazies, LazyRow, Prune, Repair,
+    Rewrap, Settings, Verify, World,
 };
 use vtl_remote::{
     Abilities, ByteStream, Checkpoint, Error, Folder, FolderRemote, HalfSent, Hashes, Head, Limiter, Mode,
@@ -228,14 +228,15 @@ impl Bench {
         let world = self.world();
         let lazies = Arc::new(Lazies::new(world.clone()));
         *self.lazies.lock().unwrap() = Some(lazies.clone());
+        let folders = Arc::new(Folders::default());
         vec![
-            Arc::new(Export::new(world.clone())),
+            Arc::new(Export::new(world.clone(), folders.clone())),
             Arc::new(Import::new(world.clone(), lazies)),
             Arc::new(Repair::new(world.clone())),
             Arc::new(Verify::new(world.clone())),
-            Arc::new(Prune::new(world.clone())),
+            Arc::new(Prune::new(world.clone(), folders.clone())),
             Arc::new(Fetch::new(world.clone())),
-            Arc::new(Rewrap::new(world)),
+            Arc::new(Rewrap::new(world, folders)),
         ]
     }
 
