@@ -132,11 +132,11 @@ struct Course {
 
 impl Course {
     fn load(ticket: &Ticket) -> Result<Option<Self>, Failure> {
-        Ok(job::checkpoint::<Self>(ticket)?.map(Self::as_of_now))
+        Ok(job::checkpoint::<Self>(ticket)?.map(Self::with_its_reach))
     }
 
     /// One of before a mark has its reasons alone.
-    fn as_of_now(self) -> Self {
+    fn with_its_reach(self) -> Self {
         let staged = self.staged.iter().map(|object| &object.name);
         let noted = staged.chain(self.began.keys()).filter_map(|name| number_of(name)).max();
         Self {
@@ -226,7 +226,7 @@ pub(crate) fn left_in(world: &dyn World, remote: &str, folder: &str) -> Result<R
     let courses = exports.filter_map(|job| serde_json::from_slice::<Course>(&job.checkpoint).ok());
     let mut left = Remains::default();
     for course in courses.filter(|course| course.remote == remote && course.folder == folder) {
-        let one = course.as_of_now().remains(world)?;
+        let one = course.with_its_reach().remains(world)?;
         left.half_sent.extend(one.half_sent);
         left.bundles.extend(one.bundles);
         left.objects = left.objects.max(one.objects);
@@ -1382,9 +1382,9 @@ mod tests {
     fn how_far_an_export_has_come_is_known_by_what_a_checkpoint_of_before_names() {
         let began = r#""began":{"VTL001L8.img.000007":"x","VTL001L8.img.000002":"y"}"#;
         let before = BEFORE.replacen(r#""began":{}"#, began, 1);
-        let course = serde_json::from_str::<Course>(&before).unwrap().as_of_now();
+        let course = serde_json::from_str::<Course>(&before).unwrap().with_its_reach();
         assert_eq!((course.sent, course.reached), (true, 7));
-        let nothing = serde_json::from_str::<Course>(BEFORE).unwrap().as_of_now();
+        let nothing = serde_json::from_str::<Course>(BEFORE).unwrap().with_its_reach();
         assert_eq!((nothing.sent, nothing.reached), (false, 0));
     }
 }

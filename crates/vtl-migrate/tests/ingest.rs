@@ -107,7 +107,7 @@ fn what_was_ingested_is_exported_and_comes_back_elsewhere_as_it_was_on_the_tape(
     tape.extend([record(8, (1 << 20) + 1), On::Mark]);
     let manager = here.start_with(vec![
         Arc::new(Ingest::new(here.world(), Arc::new(St::with(tape.clone())))),
-        Arc::new(Export::new(here.world())),
+        Arc::new(Export::new(here.world(), Arc::default())),
     ]);
     done(&manager, ingest(&manager));
     let request = json!({ "key": KEY }).to_string();
