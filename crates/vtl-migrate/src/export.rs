@@ -29,7 +29,9 @@ use vtl_codec::{Key, PublicKey, Sealer};
 use vtl_jobs::{Class, Failure, NewJob, Outcome, Plan, PlannedTask, Ticket, Work};
 use vtl_library::{CartridgeState, LibraryError};
 use vtl_remote::{Checkpoint, Doing, Error, Mode};
-use vtl_transfer::{Confirmed, Left, Line, Outbox, Pace, Permission, Trouble, of_ticket, on_remote, send};
+use vtl_transfer::{
+    Confirmed, Left, Line, Outbox, Pace, Permission, Trouble, of_ticket, on_remote, send, to_its_end,
+};
 use vtl_types::{CartridgeId, Label};
 
 use crate::catalogue::{self, Origin, Row, StoredObject};
@@ -192,8 +194,17 @@ impl Course {
             objects: self.reached.max(confirmed),
             bundles: vec![self.bundle.clone()],
             complete: false,
-            sealed: !self.manifests.is_empty(),
+            sealed: self.manifests.first().map(|_| self.bundle.clone()).into_iter().collect(),
         })
+    }
+
+    /// Nothing goes on with what is confirmed: it is forgotten. How many objects may be there is noted before, for who removes them.
+    fn forget(&self, world: &dyn World, ticket: &Ticket) -> Result<Remains, Failure> {
+        let remains = self.remains(world)?;
+        let begun = self.sent || remains.objects > 0;
+        Self { reached: remains.objects, sent: begun, done: Vec::new(), ..self.clone() }.save(ticket)?;
+        change(world, |tx| Ok(sent::forget(tx, &self.remote, &self.folder)?))?;
+        Ok(remains)
     }
 
     /// Whether it may have sent something: to a folder that it holds, or that it began with when none was claimed.
@@ -230,7 +241,7 @@ pub(crate) fn left_in(world: &dyn World, remote: &str, folder: &str) -> Result<R
         left.half_sent.extend(one.half_sent);
         left.bundles.extend(one.bundles);
         left.objects = left.objects.max(one.objects);
-        left.sealed |= one.sealed;
+        left.sealed.extend(one.sealed);
     }
     Ok(left)
 }
@@ -337,11 +348,9 @@ fn discard(world: &dyn World, ticket: &Ticket) -> Result<(), Failure> {
     })
 }
 
-/// Nothing goes on with what is left of a cancelled export: its rows go. How many objects may be there stays noted, for who removes them.
-fn give_up(world: &dyn World, ticket: &Ticket, course: &Course) -> Result<(), Failure> {
-    let reached = course.remains(world)?.objects;
-    Course { reached, ..course.clone() }.save(ticket)?;
-    change(world, |tx| Ok(sent::forget(tx, &course.remote, &course.folder)?))
+/// Nothing goes on with what is left of a cancelled export, as its checkpoint is by now.
+fn give_up(world: &dyn World, ticket: &Ticket) -> Result<(), Failure> {
+    Course::load(ticket)?.map_or(Ok(()), |course| course.forget(world, ticket).map(drop))
 }
 
 /// Removes what was half sent, and the claim on a folder to which nothing was ever begun, as far as that is possible now: nothing goes on with them by
@@ -401,8 +410,15 @@ fn abandon_all(end: &End, pace: &dyn Pace, half_sent: &[String], claim: Option<&
 }
 
 /// Removes an export's own folder, with what a listing that lags does not show.
-fn remove_all(world: &dyn World, end: &End, course: &Course, pace: &dyn Pace) -> Result<(), Trouble> {
-    remove_folder(world, end, pace, &course.remains(world)?).map(drop)
+fn remove_all(
+    world: &dyn World,
+    ticket: &Ticket,
+    end: &End,
+    course: &Course,
+    pace: &dyn Pace,
+) -> Result<(), Trouble> {
+    let remains = course.forget(world, ticket)?;
+    remove_folder(world, end, pace, &remains).map(drop)
 }
 
 /// Takes the claim on a folder back. One that stays is in nobody's way: where it would count, a manifest or objects count, too.
@@ -692,7 +708,7 @@ impl Export {
             }
             (Standing::Open, Some(why)) if has_begun => {
                 ticket.note(&format!("{why}; the folder is given up and another one begun"));
-                remove_all(world, &end, &course, &pace)?;
+                remove_all(world, ticket, &end, &course, &pace)?;
                 Ok(None)
             }
             (Standing::Open, Some(why)) => {
@@ -750,7 +766,7 @@ impl Export {
             Err(trouble) => Err(not_looked_at(course, pace.failure(trouble))),
         };
         if gone.is_err()
-            && let Err(why) = give_up(world, ticket, course)
+            && let Err(why) = give_up(world, ticket)
         {
             ticket.note(&why.message);
         }
@@ -771,14 +787,13 @@ impl Export {
             // Only not entered yet: what was cancelled is what would have come after.
             Standing::Complete(row) => self.settle(end, course, &row, pace),
             Standing::Taken(why) => self.leave(ticket, end, course.clone(), &why, pace),
-            Standing::Open if course.has_begun(world)? => {
-                remove_all(world, end, course, pace).map_err(|trouble| {
+            Standing::Open if course.has_begun(world)? => remove_all(world, ticket, end, course, pace)
+                .map_err(|trouble| {
                     if trouble.may_pass() {
                         hand_over(ticket, course);
                     }
                     still_there(course, pace.failure(trouble)).into()
-                })
-            }
+                }),
             Standing::Open => self.leave(ticket, end, course.clone(), "nothing was sent to it", pace),
         }
     }
@@ -953,7 +968,7 @@ impl Export {
                 // Ours, damaged on its way: it is written anew.
                 let name = end.folder.object(&vtl_bundle::manifest_name(end.name.label));
                 let name = name.map_err(|why| fail::permanent("invalid", why.to_string(), ""))?;
-                on_remote(&end.runtime, pace, end.remote.delete(&name))?;
+                to_its_end(&end.runtime, pace, end.remote.delete(&name))?;
                 return Ok(Standing::Open);
             }
         };

@@ -7,7 +7,9 @@ use std::str::FromStr;
 use bytes::Bytes;
 use futures_util::future::try_join;
 use futures_util::stream::{self, TryStreamExt as _};
-use vtl_bundle::{MAX_MANIFEST_BYTES, Stamp, counting, manifest_name, new_manifest_name, object_name};
+use vtl_bundle::{
+    MAX_MANIFEST_BYTES, Manifest, Stamp, counting, manifest_name, new_manifest_name, object_name,
+};
 use vtl_jobs::Failure;
 use vtl_remote::{
     Checkpoint, Class, Doing, Entry, Error, Folder, Limiter, ObjectName, Remote, Span, collect,
@@ -15,6 +17,7 @@ use vtl_remote::{
 use vtl_types::Label;
 
 use crate::fail::permanent;
+use crate::job::hex;
 
 /// Objects that a listing asks for at once.
 const PAGE: usize = 1000;
@@ -401,8 +404,15 @@ pub(crate) struct Remains {
     pub(crate) bundles: Vec<String>,
     /// It has a manifest, and goes with it.
     pub(crate) complete: bool,
-    /// A manifest was about to be created, and may come late.
-    pub(crate) sealed: bool,
+    /// Bundles whose manifest was about to be created, and may come late.
+    pub(crate) sealed: Vec<String>,
+}
+
+impl Remains {
+    /// Whether something may be there beside claims.
+    pub(crate) const fn is_something(&self) -> bool {
+        self.objects > 0 || !self.half_sent.is_empty() || !self.sealed.is_empty()
+    }
 }
 
 /// Abandons half-sent objects, several at once.
@@ -414,8 +424,9 @@ async fn abandon_all(remote: &dyn Remote, half_sent: &[String]) -> Result<(), Er
     .await
 }
 
-/// Takes claims away: those that a listing has shown, and those of these bundles that it has not.
-async fn unclaim_all(
+/// Takes claims away: those that a listing has shown, and those of these bundles that it has not. While one is there nobody chooses the folder, so it is
+/// the last step of a removal.
+pub(crate) async fn unclaim_all(
     remote: &dyn Remote,
     name: &FolderName,
     folder: &Folder,
@@ -429,25 +440,93 @@ async fn unclaim_all(
     delete_all(remote, names.iter()).await
 }
 
-/// Removes a folder: the manifest first, so that what is left says that it is incomplete, and what was half sent; then the objects, those that no listing
-/// shows by their names, a manifest once more that may have come late, then claims: while one is there nobody chooses the folder, and after them nothing is
-/// removed any more. Cut off at any moment it leaves a folder that says that it is incomplete, and another one removes the rest. How many listed objects,
-/// and their bytes; none when an incomplete one has got a manifest meanwhile: then all objects stay.
-pub(crate) async fn remove(
+/// Deletes what has the names of manifests.
+pub(crate) async fn delete_manifests(
     remote: &dyn Remote,
     name: &FolderName,
     folder: &Folder,
-    remains: &Remains,
-) -> Result<Option<(u64, u64)>, Error> {
+) -> Result<(), Error> {
     let manifests = manifest_objects(name.label, folder, Doing::Delete)?;
-    try_join(delete_all(remote, manifests.iter()), abandon_all(remote, &remains.half_sent)).await?;
-    let completed =
-        async { Ok::<bool, Error>(!remains.complete && has_manifest(remote, name, folder).await?) };
-    let ((), completed) = try_join(sweep(remote, folder), completed).await?;
-    if completed {
-        return Ok(None);
+    delete_all(remote, manifests.iter()).await
+}
+
+/// The first step of a removal: the manifest goes, so that what is left says that it is incomplete, and what was half sent.
+pub(crate) async fn unseal(
+    remote: &dyn Remote,
+    name: &FolderName,
+    folder: &Folder,
+    half_sent: &[String],
+) -> Result<(), Error> {
+    try_join(delete_manifests(remote, name, folder), abandon_all(remote, half_sent)).await.map(drop)
+}
+
+/// What has come to a folder that is being removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Come {
+    /// No manifest.
+    Nothing,
+    /// The manifest of a bundle that is being removed.
+    Late,
+    /// Somebody else's manifest: the objects are somebody's now.
+    Foreign,
+}
+
+/// The step before any object goes: what no checkpoint was kept of is abandoned, and a manifest is looked for that has come meanwhile.
+pub(crate) async fn look_again(
+    remote: &dyn Remote,
+    name: &FolderName,
+    folder: &Folder,
+    limiter: &Limiter,
+    remains: &Remains,
+) -> Result<Come, Error> {
+    let come = async {
+        if remains.complete || !has_manifest(remote, name, folder).await? {
+            return Ok::<Come, Error>(Come::Nothing);
+        }
+        match is_of_these(remote, name, folder, limiter, &remains.sealed).await? {
+            true => Ok(Come::Late),
+            false => Ok(Come::Foreign),
+        }
+    };
+    let ((), come) = try_join(sweep(remote, folder), come).await?;
+    Ok(come)
+}
+
+/// Whether no manifest is there but those of these bundles. One that cannot be read is nobody's.
+pub(crate) async fn is_of_these(
+    remote: &dyn Remote,
+    name: &FolderName,
+    folder: &Folder,
+    limiter: &Limiter,
+    bundles: &[String],
+) -> Result<bool, Error> {
+    if bundles.is_empty() {
+        return Ok(false);
     }
-    let names = (1..=remains.objects).map(|number| object_name(name.label, number));
+    let Manifests { named, new } = Manifests::fetch_at_once(remote, name, folder, limiter).await?;
+    let is_one = |bytes: &Bytes| {
+        Manifest::decode(bytes, None).is_ok_and(|(manifest, _)| bundles.contains(&hex(&manifest.bundle)))
+    };
+    Ok([named, new].iter().flatten().all(is_one))
+}
+
+/// What has gone with a folder: how many listed objects, and their bytes. Claims that were seen are there still.
+#[derive(Clone, Debug)]
+pub(crate) struct Removed {
+    pub(crate) objects: u64,
+    pub(crate) bytes: u64,
+    pub(crate) claims: Vec<Entry>,
+}
+
+/// Removes the objects of a folder that has no manifest, also those up to the last number that no listing shows. Cut off at any moment it leaves a folder
+/// that says that it is incomplete, and another one removes the rest.
+pub(crate) async fn remove_objects(
+    remote: &dyn Remote,
+    name: &FolderName,
+    folder: &Folder,
+    last: u32,
+) -> Result<Removed, Error> {
+    let names = (1..=last).map(|number| object_name(name.label, number));
     let mut hidden: BTreeSet<String> = names.collect();
     let (mut objects, mut bytes) = (0_u64, 0_u64);
     loop {
@@ -466,11 +545,7 @@ pub(crate) async fn remove(
             let hidden = hidden.iter().map(|name| object(folder, name, Doing::Delete));
             let hidden = hidden.collect::<Result<Vec<ObjectName>, Error>>()?;
             delete_all(remote, hidden.iter()).await?;
-            if remains.sealed {
-                delete_all(remote, manifests.iter()).await?;
-            }
-            unclaim_all(remote, name, folder, &claims, &remains.bundles).await?;
-            return Ok(Some((objects, bytes)));
+            return Ok(Removed { objects, bytes, claims });
         }
     }
 }

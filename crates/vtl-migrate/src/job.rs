@@ -14,13 +14,15 @@ use vtl_library::LibraryError;
 use vtl_meta::Tx;
 use vtl_remote::{Folder, Hashes, Mode, Receipt, Remote, verify_or_read_back};
 use vtl_transfer::{
-    Confirmed, Left, Line, Pace, Permission, Staging, Trouble, content_of, of_ticket, on_remote,
+    Confirmed, Left, Line, Pace, Permission, Staging, Trouble, content_of, of_ticket, on_remote, to_its_end,
 };
 use vtl_types::CartridgeId;
 
 use crate::catalogue::{self, Row};
 use crate::fail;
-use crate::folder::{FolderName, Remains, manifest_of};
+use crate::folder::{
+    Come, FolderName, Remains, delete_manifests, look_again, manifest_of, remove_objects, unclaim_all, unseal,
+};
 use crate::maker::signer;
 use crate::sent;
 use crate::world::{Settings, World};
@@ -416,6 +418,11 @@ impl Pace for Undoing<'_> {
         of_ticket::wait(self.ticket, time.min(left)) && self.goes_on()
     }
 
+    /// Its time is over then.
+    fn patience(&self) -> Duration {
+        Duration::ZERO
+    }
+
     fn permit(&self) -> Option<Permission> {
         self.goes_on().then(|| Box::new(()) as Permission)
     }
@@ -440,7 +447,7 @@ impl Pace for Undoing<'_> {
 }
 
 /// Removes a folder and forgets it, as far as it can be reached. Who calls it knows that nobody's whole bundle is in it, or that it is to go. Which objects
-/// were confirmed is forgotten last: when it is cut off, the next try knows of them.
+/// were confirmed is forgotten first: when it is cut off, nobody believes that they are there.
 pub(crate) fn remove_folder(
     world: &dyn World,
     end: &End,
@@ -448,16 +455,31 @@ pub(crate) fn remove_folder(
     remains: &Remains,
 ) -> Result<(u64, u64), Trouble> {
     let (remote, folder) = (end.remote.name(), end.name.to_string());
-    change(world, |tx| Ok(catalogue::forget(tx, remote, &folder)?))?;
-    let removing = crate::folder::remove(&*end.remote, &end.name, &end.folder, remains);
-    let Some(removed) = on_remote(&end.runtime, pace, removing)? else {
-        let text = format!(
-            "somebody has completed folder {folder} of remote {remote} meanwhile, so its objects are left as they are"
-        );
-        return Err(fail::temporary("conflict", text, &format!("see vtl export ls --remote {remote}")).into());
-    };
-    change(world, |tx| Ok(sent::forget(tx, remote, &folder)?))?;
-    Ok(removed)
+    change(world, |tx| {
+        sent::forget(tx, remote, &folder)?;
+        Ok(catalogue::forget(tx, remote, &folder)?)
+    })?;
+    let (at, name, place) = (&*end.remote, &end.name, &end.folder);
+    let no_manifest = || to_its_end(&end.runtime, pace, delete_manifests(at, name, place));
+    to_its_end(&end.runtime, pace, unseal(at, name, place, &remains.half_sent))?;
+    match on_remote(&end.runtime, pace, look_again(at, name, place, &end.settings.limiter, remains))? {
+        Come::Nothing => {}
+        Come::Late => no_manifest()?,
+        Come::Foreign => return Err(completed_meanwhile(remote, &folder).into()),
+    }
+    let removed = on_remote(&end.runtime, pace, remove_objects(at, name, place, remains.objects))?;
+    if !remains.sealed.is_empty() {
+        no_manifest()?;
+    }
+    on_remote(&end.runtime, pace, unclaim_all(at, name, place, &removed.claims, &remains.bundles))?;
+    Ok((removed.objects, removed.bytes))
+}
+
+fn completed_meanwhile(remote: &str, folder: &str) -> Failure {
+    let text = format!(
+        "somebody has completed folder {folder} of remote {remote} meanwhile, so its objects are left as they are"
+    );
+    fail::temporary("conflict", text, &format!("see vtl export ls --remote {remote}"))
 }
 
 /// So often who waits for a folder looks whether somebody else is at it still.

@@ -10,8 +10,8 @@ use vtl_transfer::{Trouble, on_remote};
 
 use crate::export::left_in;
 use crate::fail;
-use crate::folder::{FolderName, Found, Remains, found_in, has_manifest};
-use crate::job::{End, Folders, Plain, outcome, read as look, remove_folder};
+use crate::folder::{FolderName, Found, Remains, found_in, has_manifest, is_of_these};
+use crate::job::{End, Folders, Plain, known, outcome, read as look, remove_folder};
 use crate::lazy;
 use crate::planning;
 use crate::request::{PRUNE, PruneRequest, PruneResult, read, told};
@@ -41,7 +41,7 @@ impl Work for Prune {
     fn plan(&self, request: &str) -> Result<Plan, Failure> {
         let request: PruneRequest = read(request)?;
         let world = &*self.world;
-        let all = planning::folders(world, &request.remote)?;
+        let all = with_unlisted(world, &request, planning::folders(world, &request.remote)?)?;
         let (in_use, now_s) = (world.written_to()?, world.unix_s());
         let (mut goes, mut left) = (Vec::new(), Vec::new());
         for one in all {
@@ -89,13 +89,16 @@ impl Prune {
         let pace = Plain::new(ticket, 0);
         let remote = world.remote(&request.remote)?;
         let all = on_remote(&world.runtime()?, &pace, found_in(&*remote))?;
+        let all = with_unlisted(world, &request, all)?;
         let in_use = world.written_to()?;
         let mut result = PruneResult::default();
         for one in all {
             let name = one.name.to_string();
             let is_in_use = is_among(&in_use, &request.remote, &name);
+            let may_be_late = request.left_by.is_some() && one.complete && !is_in_use;
             let verdict = match verdict(&request, &one, is_in_use, world.unix_s()) {
                 Verdict::Goes => self.remove(&request, one, &pace, &mut result)?,
+                Verdict::MayBeInUse if may_be_late => self.remove(&request, one, &pace, &mut result)?,
                 other => other,
             };
             match verdict {
@@ -129,12 +132,12 @@ impl Prune {
             return Ok(verdict(request, &one, true, world.unix_s()));
         };
         let end = End::open(world, &request.remote, one.name.clone())?;
-        let one = looked_at(&end, one, pace)?;
+        let left = left_in(world, &request.remote, &name)?;
+        let one = but_late(world, request, &end, looked_at(&end, one, pace)?, &left, pace)?;
         let in_use = is_among(&world.written_to()?, &request.remote, &name);
         let verdict = verdict(request, &one, in_use, world.unix_s());
         if matches!(verdict, Verdict::Goes) {
             not_needed(world, &request.remote, &name)?;
-            let left = left_in(world, &request.remote, &name)?;
             let remains = Remains { complete: one.complete, ..left };
             let (objects, bytes) = remove_folder(world, &end, pace, &remains)?;
             result.folders.push(name);
@@ -156,6 +159,40 @@ fn looked_at(end: &End, one: Found, pace: &Plain<'_>) -> Result<Found, Trouble> 
         pace.ticket.note(&format!("folder {} has a manifest, which the listing did not show", one.name));
     }
     Ok(Found { complete: one.complete || has_one, ..one })
+}
+
+/// A manifest that a cancelled export was about to create, and that has come since, completes nothing: the objects were going already. One that the
+/// catalogue knows is no such one.
+fn but_late(
+    world: &dyn World,
+    request: &PruneRequest,
+    end: &End,
+    one: Found,
+    left: &Remains,
+    pace: &Plain<'_>,
+) -> Result<Found, Trouble> {
+    let is_asked = one.complete && request.left_by.is_some();
+    if !is_asked || !known(world, &request.remote, &one.name.to_string())?.is_empty() {
+        return Ok(one);
+    }
+    let limiter = &end.settings.limiter;
+    let is_late = is_of_these(&*end.remote, &end.name, &end.folder, limiter, &left.sealed);
+    let is_late = on_remote(&end.runtime, pace, is_late)?;
+    Ok(Found { complete: !is_late, ..one })
+}
+
+/// With the folder that is named, when the listing lacks it and a job has left something there.
+fn with_unlisted(
+    world: &dyn World,
+    request: &PruneRequest,
+    mut all: Vec<Found>,
+) -> Result<Vec<Found>, Failure> {
+    let Some(folder) = &request.folder else { return Ok(all) };
+    let is_listed = all.iter().any(|one| one.name.to_string() == *folder);
+    if !is_listed && left_in(world, &request.remote, folder)?.is_something() {
+        all.push(Found { name: FolderName::asked(folder)?, objects: 0, bytes: 0, complete: false });
+    }
+    Ok(all)
 }
 
 /// A cartridge that is here in part has its rest there.

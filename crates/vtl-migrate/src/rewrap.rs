@@ -8,7 +8,8 @@
 //! 5. the catalogue has the new hash alone.
 //!
 //! A cancel before 3 leaves all these hashes in the catalogue: what was about to be created may still come, and is right then. It has the folder for itself,
-//! as an attempt has. No stop breaks off a call that creates or deletes a manifest: it could take place later, when the folder is somebody else's.
+//! as an attempt has. No stop breaks off a call that creates or deletes a manifest at once: it could take place later, when the folder is somebody else's.
+//! One that hangs is left after a while, and is as one whose answer was lost.
 //!
 //! Wrapping is random, so an attempt that finds no whole manifest of an earlier one makes another; one that does goes on with it at 4.
 
@@ -20,7 +21,7 @@ use vtl_bundle::{Manifest, Signed, counting, manifest_name, new_manifest_name};
 use vtl_codec::SigningKey;
 use vtl_jobs::{Failure, Job, JobId, Outcome, Plan, PlannedTask, Ticket, Work};
 use vtl_remote::{Class, Doing, Error, ObjectName, Span, collect, create_or_same};
-use vtl_transfer::{Pace, Trouble, on_remote};
+use vtl_transfer::{Pace, Trouble, on_remote, to_its_end};
 
 use crate::catalogue;
 use crate::export::{NOBODY, recipients};
@@ -348,11 +349,11 @@ fn replace(end: &End, pace: &dyn Pace, bytes: &Bytes) -> Result<(), Trouble> {
     delete(end, pace, &new_manifest_name(end.name.label))
 }
 
-/// Creates a manifest, which no stop breaks off, and reads it back.
+/// Creates a manifest and reads it back.
 fn put(end: &End, pace: &dyn Pace, name: &str, bytes: &Bytes) -> Result<(), Trouble> {
     let name = named(end, name)?;
     let _permit = pace.permit().ok_or(Trouble::Stopped)?;
-    end.runtime.block_on(create_or_same(&*end.remote, &name, bytes.clone()))?;
+    to_its_end(&end.runtime, pace, create_or_same(&*end.remote, &name, bytes.clone()))?;
     let is_right = on_remote(&end.runtime, pace, async {
         let stream = end.remote.get(&name, Span::whole()).await?;
         match collect(stream, bytes.len()).await {
@@ -363,7 +364,7 @@ fn put(end: &End, pace: &dyn Pace, name: &str, bytes: &Bytes) -> Result<(), Trou
     if is_right {
         return Ok(());
     }
-    delete_to_its_end(end, &name)?;
+    to_its_end(&end.runtime, pace, end.remote.delete(&name))?;
     let text = "what was read back is not what was written";
     Err(Error::new(Class::Damaged, Doing::Get, text).on(end.remote.name()).of(name.as_str()).into())
 }
@@ -371,12 +372,7 @@ fn put(end: &End, pace: &dyn Pace, name: &str, bytes: &Bytes) -> Result<(), Trou
 fn delete(end: &End, pace: &dyn Pace, name: &str) -> Result<(), Trouble> {
     let name = named(end, name)?;
     let _permit = pace.permit().ok_or(Trouble::Stopped)?;
-    delete_to_its_end(end, &name)
-}
-
-/// No stop breaks it off: it could still take place later, and take the manifest that has this name by then.
-fn delete_to_its_end(end: &End, name: &ObjectName) -> Result<(), Trouble> {
-    Ok(end.runtime.block_on(end.remote.delete(name))?)
+    to_its_end(&end.runtime, pace, end.remote.delete(&name))
 }
 
 fn named(end: &End, name: &str) -> Result<ObjectName, Failure> {

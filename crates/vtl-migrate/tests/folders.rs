@@ -877,7 +877,7 @@ fn a_removal_that_is_cut_off_at_its_beginning_deletes_the_next_time_what_no_list
     *remote.keeps.lock().unwrap() = Some(".manifest");
     let cut_off = manager.retry(id).unwrap().job.id;
     failed(&manager, cut_off);
-    assert!(here.confirmed(FOLDER) > 0, "nothing is removed, so nothing is forgotten");
+    assert_eq!(here.confirmed(FOLDER), 0, "nobody goes on with what may be gone");
     *remote.keeps.lock().unwrap() = None;
     *here.now_s.lock().unwrap() += 60;
     let last = manager.retry(cut_off).unwrap().job.id;
@@ -886,6 +886,60 @@ fn a_removal_that_is_cut_off_at_its_beginning_deletes_the_next_time_what_no_list
     let left = files(place.path()).into_iter().filter(|path| path.starts_with(place.path().join(FOLDER)));
     assert_eq!((left.count(), here.confirmed(FOLDER)), (0, 0));
     assert_eq!(imported(place.path(), &result["folder"]), [tape(5), more.to_vec()].concat());
+}
+
+#[test]
+fn an_export_that_is_tried_again_after_a_prune_was_cut_off_sends_all_anew_also_when_a_listing_lags() {
+    let place = tempfile::tempdir().unwrap();
+    let (here, remote, manager, id) = some_confirmed(place.path());
+    let listed = Folder::new(FOLDER).unwrap();
+    let before = here.runtime.block_on(remote.inner.list(&listed, None, 1000)).unwrap();
+    *remote.keeps.lock().unwrap() = Some(".claim.");
+    failed(&manager, prune(&manager, Some(FOLDER)));
+    assert_eq!(here.confirmed(FOLDER), 0);
+    *remote.keeps.lock().unwrap() = None;
+    *remote.echo.lock().unwrap() = Some(before);
+    let again = manager.retry(id).unwrap().job.id;
+    let result = done(&manager, again);
+    assert_eq!(imported(place.path(), &result["folder"]), tape(5));
+}
+
+#[test]
+fn what_a_job_has_left_goes_also_when_the_listing_lacks_the_folder() {
+    for is_left in [true, false] {
+        let place = tempfile::tempdir().unwrap();
+        let (here, remote, manager, id) = some_confirmed(place.path());
+        *remote.lacks.lock().unwrap() = true;
+        let left_by = is_left.then_some(id.0);
+        let request = json!({ "remote": "r", "folder": FOLDER, "left_by": left_by }).to_string();
+        let result = done(&manager, submit(&manager, PRUNE, None, &request));
+        assert_eq!(result["folders"], json!([FOLDER]), "left: {is_left}");
+        assert!(files(place.path()).is_empty(), "{:?}", files(place.path()));
+        assert_eq!(here.confirmed(FOLDER), 0);
+    }
+}
+
+#[test]
+fn a_manifest_of_its_own_that_comes_late_keeps_nothing_of_what_a_job_has_left() {
+    let place = tempfile::tempdir().unwrap();
+    let here = Bench::new();
+    let remote = Arc::new(Odd::on(place.path()));
+    *remote.loses.lock().unwrap() = Some(".manifest");
+    here.put_remote(remote.clone());
+    here.cartridge(LABEL, &tape(5));
+    let manager = here.start();
+    let id = export(&manager);
+    failed(&manager, id);
+    let (_, late) = remote.lost.lock().unwrap()[0].clone();
+    let manifest = place.path().join(FOLDER).join(format!("{LABEL}.manifest"));
+    let request = json!({ "remote": "r", "folder": FOLDER, "left_by": id.0 }).to_string();
+    let removal = || done(&manager, submit(&manager, PRUNE, None, &request));
+    std::fs::write(&manifest, b"theirs").unwrap();
+    assert_eq!(removal()["left"], json!([FOLDER]), "it is somebody else's");
+    std::fs::write(&manifest, late).unwrap();
+    let result = removal();
+    assert_eq!((&result["folders"], &result["left"]), (&json!([FOLDER]), &json!([])));
+    assert!(files(place.path()).is_empty(), "{:?}", files(place.path()));
 }
 
 #[test]
@@ -988,18 +1042,84 @@ fn a_cancel_asks_a_remote_that_is_slow_for_few_things_one_after_the_other() {
     assert!((1..=13).contains(&rounds), "{rounds}");
 }
 
-/// Cancels a job while a manifest is created late, and lets that take place when the job has ended, or after a while.
+/// Cancels a job while a manifest is created late, and lets that take place while it is waited for.
 fn cancelled_before_it_lands(remote: &Odd, manager: &Manager, id: JobId) {
+    until_sealing(remote);
+    manager.cancel(id).unwrap();
+    manager.wait_until(id, Some(Duration::from_millis(300)), |job| job.state.is_terminal()).unwrap();
+    *remote.late.lock().unwrap() = None;
+    assert!(ended(manager, id).state.is_terminal());
+    until_landed(remote);
+}
+
+/// Waits until a manifest is about to be created.
+fn until_sealing(remote: &Odd) {
     while !remote.created.lock().unwrap().iter().any(|name| name.contains(".manifest")) {
         std::thread::sleep(Duration::from_millis(10));
     }
-    manager.cancel(id).unwrap();
-    manager.wait_until(id, Some(Duration::from_secs(1)), |job| job.state.is_terminal()).unwrap();
-    *remote.late.lock().unwrap() = None;
-    assert!(ended(manager, id).state.is_terminal());
+}
+
+fn until_landed(remote: &Odd) {
     while *remote.landed.lock().unwrap() == 0 {
         std::thread::sleep(Duration::from_millis(10));
     }
+}
+
+fn cancelled_in_time(manager: &Manager, id: JobId) -> vtl_jobs::Job {
+    let began = Instant::now();
+    manager.cancel(id).unwrap();
+    let job = ended(manager, id);
+    assert_eq!(job.state, State::Cancelled);
+    assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
+    job
+}
+
+#[test]
+fn a_cancel_ends_in_time_also_when_the_creation_of_a_manifest_hangs() {
+    let place = tempfile::tempdir().unwrap();
+    let here = Bench::new();
+    let remote = Arc::new(Odd::on(place.path()));
+    *remote.late.lock().unwrap() = Some(".manifest");
+    here.put_remote(remote.clone());
+    here.cartridge(LABEL, &tape(5));
+    let manager = here.start();
+    let id = export(&manager);
+    until_sealing(&remote);
+    let job = cancelled_in_time(&manager, id);
+    assert!(job.trouble.is_none(), "{:?}", job.trouble);
+    assert!(files(place.path()).is_empty(), "{:?}", files(place.path()));
+    *remote.late.lock().unwrap() = None;
+}
+
+#[test]
+fn a_rewrap_whose_manifest_hangs_is_cancelled_in_time_and_the_manifest_may_come_then() {
+    let place = tempfile::tempdir().unwrap();
+    let (_here, remote, manager, request) = sealed(place.path());
+    *remote.late.lock().unwrap() = Some(".manifest.new");
+    let id = submit(&manager, REWRAP, None, &request);
+    until_sealing(&remote);
+    cancelled_in_time(&manager, id);
+    verified(&manager);
+    *remote.late.lock().unwrap() = None;
+    until_landed(&remote);
+    verified(&manager);
+    done(&manager, submit(&manager, REWRAP, None, &request));
+}
+
+#[test]
+fn a_rewrap_that_waits_for_the_deletion_of_a_manifest_is_cancelled_in_time() {
+    let place = tempfile::tempdir().unwrap();
+    let (_here, remote, manager, request) = sealed(place.path());
+    *remote.then_hangs.lock().unwrap() = Some((Doing::Delete, ".manifest"));
+    let id = submit(&manager, REWRAP, None, &request);
+    while !remote.deletes.lock().unwrap().iter().any(|name| name.ends_with(".manifest")) {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let trouble = cancelled_in_time(&manager, id).trouble.unwrap();
+    assert!(trouble.message.contains("it can be read"), "{trouble:?}");
+    *remote.hangs.lock().unwrap() = None;
+    done(&manager, submit(&manager, REWRAP, None, &request));
+    verified(&manager);
 }
 
 #[test]

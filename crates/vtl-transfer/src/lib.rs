@@ -28,7 +28,7 @@ mod trouble;
 pub use examine::examine;
 pub use pace::{Confirmed, Pace, Permission, of_ticket};
 pub use receive::{Fetched, Inbox, receive, receive_for_image};
-pub use send::{Outbox, content_of, on_remote, send};
+pub use send::{Outbox, content_of, on_remote, send, to_its_end};
 pub use staging::{Left, Measure, Space, Staging, discard, empty};
 pub use trouble::{Trouble, failure};
 

@@ -20,6 +20,9 @@ pub struct Confirmed {
 /// The right to one transfer; dropping it gives it back.
 pub type Permission = Held;
 
+/// So long after a stop is wanted a call that creates or deletes a manifest is waited for. With what is taken back after it, a job is cancelled within 5 s.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// The job, as its transfers see it. Calls come from several threads.
 pub trait Pace: Sync {
     /// Whether to go on. Asked several times a second.
@@ -27,6 +30,11 @@ pub trait Pace: Sync {
 
     /// Waits so long, or until there is a reason to stop; whether to go on.
     fn wait(&self, time: Duration) -> bool;
+
+    /// How long a call that must not take place later is waited for when there is a reason to stop.
+    fn patience(&self) -> Duration {
+        PATIENCE
+    }
 
     /// Waits for the right to one transfer; none: stop.
     fn permit(&self) -> Option<Permission>;
@@ -83,6 +91,10 @@ impl Pace for Until<'_> {
 
     fn wait(&self, time: Duration) -> bool {
         self.pace.wait(time) && self.goes_on()
+    }
+
+    fn patience(&self) -> Duration {
+        self.pace.patience()
     }
 
     fn permit(&self) -> Option<Permission> {

@@ -8,7 +8,7 @@ use std::future::Future;
 use std::io;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, Scope};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::runtime::Handle;
@@ -270,19 +270,18 @@ impl<'scope, 'env> Outbox<'scope, 'env> {
         self.pace.sealing(&object.sha256)?;
         let line = self.line;
         let content = content_of(object)?;
-        // No stop breaks it off: it could take place later, when the objects are gone.
-        line.runtime.block_on(create_or_same(line.remote, &name, bytes))?;
-        interruptible(line, self.pace, async {
+        to_its_end(line.runtime, self.pace, create_or_same(line.remote, &name, bytes))?;
+        let damage = interruptible(line, self.pace, async {
             let mode = if line.verify == Mode::None { Mode::None } else { Mode::Readback };
             match verify(line.remote, &name, &content, &Receipt::whole(), mode, line.limiter).await {
-                Err(error) if error.class() == Class::Damaged => {
-                    // A manifest says that all is there: one that is wrong must not stay.
-                    line.remote.delete(&name).await?;
-                    Err(error)
-                }
-                outcome => outcome.map(drop),
+                Err(error) if error.class() == Class::Damaged => Ok(Some(error)),
+                outcome => outcome.map(|_| None),
             }
-        })
+        })?;
+        let Some(damage) = damage else { return Ok(()) };
+        // A manifest says that all is there: one that is wrong must not stay.
+        to_its_end(line.runtime, self.pace, line.remote.delete(&name))?;
+        Err(damage.into())
     }
 }
 
@@ -348,13 +347,36 @@ pub fn on_remote<T>(
     pace: &dyn Pace,
     calls: impl Future<Output = Result<T, vtl_remote::Error>>,
 ) -> Result<T, Trouble> {
+    waiting(runtime, pace, Duration::ZERO, calls)
+}
+
+/// Runs calls that create or delete a manifest. A stop does not break them off at once: they could take place later, when the objects are gone or the
+/// manifest is another one. What hangs is left when the pace has no more patience: it counts as not answered. Not to be called from a thread of the runtime.
+///
+/// # Errors
+/// What the calls fail with, or [`Trouble::Stopped`].
+pub fn to_its_end<T>(
+    runtime: &Handle,
+    pace: &dyn Pace,
+    calls: impl Future<Output = Result<T, vtl_remote::Error>>,
+) -> Result<T, Trouble> {
+    waiting(runtime, pace, pace.patience(), calls)
+}
+
+fn waiting<T>(
+    runtime: &Handle,
+    pace: &dyn Pace,
+    patience: Duration,
+    calls: impl Future<Output = Result<T, vtl_remote::Error>>,
+) -> Result<T, Trouble> {
     runtime.block_on(async {
         let mut calls = std::pin::pin!(calls);
+        let mut stopped = None;
         loop {
             tokio::select! {
                 done = &mut calls => return done.map_err(Trouble::from),
                 () = tokio::time::sleep(LOOK) => {
-                    if !pace.goes_on() {
+                    if !pace.goes_on() && stopped.get_or_insert_with(Instant::now).elapsed() >= patience {
                         return Err(Trouble::Stopped);
                     }
                 }
