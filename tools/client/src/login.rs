@@ -11,6 +11,7 @@ use vtl_api::{BASE, LogIn};
 
 use crate::command::{Connection, LoginArguments, password};
 use crate::http::Failure;
+use crate::token::id_of;
 
 /// How names of tokens begin that a log-in has made.
 pub(crate) const TOKEN_NAME: &str = "vtl login ";
@@ -23,7 +24,8 @@ pub fn kept_token() -> Option<PathBuf> {
     Some(base.join("vtl/token"))
 }
 
-/// The file beside that of a token which has the address of the server that has made it.
+/// The file beside that of a token which has the address of the server that has made it, and in a second line the token's id. Without that id, or
+/// with another, it says nothing of the token.
 pub(crate) fn address_file(token: &Path) -> PathBuf {
     with_end(token, ".api")
 }
@@ -122,11 +124,12 @@ fn keep_both(file: &Path, token: &str, address: &str) -> io::Result<()> {
     let beside = address_file(file);
     remove_if_there(&beside)?;
     keep(file, token)?;
-    keep(&beside, address)
+    let Some(id) = id_of(token) else { return Ok(()) };
+    keep(&beside, &format!("{address}\n{id}"))
 }
 
 /// All of it or nothing, for its owner only.
-fn keep(file: &Path, line: &str) -> io::Result<()> {
+fn keep(file: &Path, lines: &str) -> io::Result<()> {
     if let Some(folder) = file.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     }
@@ -134,6 +137,6 @@ fn keep(file: &Path, line: &str) -> io::Result<()> {
     // What a run that broke off has left could be readable by others.
     remove_if_there(&fresh)?;
     let mut open = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh)?;
-    writeln!(open, "{line}")?;
+    writeln!(open, "{lines}")?;
     fs::rename(&fresh, file)
 }

@@ -1,8 +1,8 @@
 //! `vtl logout`: the token that `vtl login` has kept opens nothing any more, and its file is removed.
 //!
 //! The token ends first, by a request that it opens itself; then the file goes. So a log-out that breaks off can be done again. The server that has
-//! made the token is asked, whose address lies beside it: what another one says of it means nothing. A server that does not answer keeps the file from
-//! nothing: the token stays then until its end, which is told.
+//! made the token is asked, whose address lies beside it: what another one says of it means nothing. Another one may have come to that address, so a token that is not taken stays in
+//! its file. A server that does not answer keeps the file from nothing: the token stays then until its end, which is told.
 
 use std::fs;
 use std::io;
@@ -14,12 +14,7 @@ use vtl_api::ErrorCode;
 use crate::command::{Connection, LogoutArguments};
 use crate::http::{Client, Failure, Method, Request, segment};
 use crate::login::{TOKEN_NAME, address_file, kept_token, remove_if_there};
-use crate::token::Place;
-
-/// What tokens look like (`docs/formats/access.md`): this, an id, `_`, and a secret.
-const TOKEN: &str = "vtlt_";
-const ID_DIGITS: usize = 16;
-const SECRET_DIGITS: usize = 64;
+use crate::token::{Place, id_of};
 
 /// What a log-out has come to.
 #[derive(Debug, PartialEq, Eq, Serialize)]
@@ -40,8 +35,8 @@ pub struct LoggedOut {
 enum End {
     /// It has revoked it.
     Revoked,
-    /// It lets nobody in by it.
-    Unknown,
+    /// It has let in by it, and has it no more.
+    Gone,
     /// It was not heard of; why.
     NotAsked(String),
 }
@@ -58,9 +53,9 @@ pub fn log_out(connection: &Connection, ask: &LogoutArguments) -> Result<LoggedO
     let Some(id) = kept_id(&file)? else {
         return Ok(nothing(format!("nobody is logged in: there is no {path}"), Some(path)));
     };
-    let server = Server::of(&file, connection)?;
+    let server = Server::of(&file, &id, connection)?;
     let end = end(&server, &file, &id)?;
-    let told = told(&end, &server.connection, &id);
+    let told = told(&end, &server, &id);
     fs::remove_file(&file)
         .and_then(|()| remove_if_there(&address_file(&file)))
         .map_err(|error| Failure::Local(format!("cannot remove {path}: {error}; {told}")))?;
@@ -77,8 +72,8 @@ struct Server {
 }
 
 impl Server {
-    fn of(file: &Path, connection: &Connection) -> Result<Self, Failure> {
-        let kept = kept_address(file)?;
+    fn of(file: &Path, id: &str, connection: &Connection) -> Result<Self, Failure> {
+        let kept = kept_address(file, id)?;
         let is_known = kept.is_some();
         let connection = Connection {
             api: kept.unwrap_or_else(|| connection.api.clone()),
@@ -89,16 +84,45 @@ impl Server {
         };
         Ok(Self { connection, is_known })
     }
+
+    /// What ends the token there, whatever address is asked otherwise.
+    fn way_to_end(&self, id: &str) -> String {
+        let address = if self.is_known { self.connection.api.as_str() } else { "ADDRESS" };
+        format!("vtl --api {address} token rm {id}")
+    }
+
+    /// It takes nobody by the token: that is over, or it is another's.
+    fn does_not_take(&self, file: &Path, id: &str) -> Failure {
+        let (api, path) = (&self.connection.api, file.display());
+        let (why, help) = if self.is_known {
+            ("it is over, or another server has come to that address".to_owned(), "")
+        } else {
+            let beside = address_file(file);
+            let why = format!("{} does not say that this server has made it", beside.display());
+            (why, "name its server with --api, or ")
+        };
+        Failure::Local(format!(
+            "{api} does not take the token in {path}: {why}; so the file stays: {help}remove it by hand when the token is over; a token opens its \
+             server until its end, or until: {}",
+            self.way_to_end(id)
+        ))
+    }
 }
 
-/// The address beside the token in this file.
-fn kept_address(file: &Path) -> Result<Option<String>, Failure> {
+/// The address beside the token in this file; none where it is that of another token.
+fn kept_address(file: &Path, id: &str) -> Result<Option<String>, Failure> {
     let beside = address_file(file);
     match fs::read_to_string(&beside) {
-        Ok(text) => Ok(Some(text.trim().to_owned()).filter(|address| !address.is_empty())),
+        Ok(text) => Ok(address_of(&text, id)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(Failure::Local(format!("cannot read {}: {error}", beside.display()))),
     }
+}
+
+fn address_of(text: &str, id: &str) -> Option<String> {
+    let mut lines = text.lines().map(str::trim);
+    let address = lines.next().filter(|address| !address.is_empty())?;
+    (lines.next() == Some(id)).then(|| address.to_owned())
 }
 
 fn nothing(message: String, file: Option<String>) -> LoggedOut {
@@ -118,38 +142,22 @@ fn kept_id(file: &Path) -> Result<Option<String>, Failure> {
     }
 }
 
-fn id_of(token: &str) -> Option<&str> {
-    let (id, secret) = token.strip_prefix(TOKEN)?.split_once('_')?;
-    let has = |text: &str, digits| text.len() == digits && text.bytes().all(|b| b.is_ascii_hexdigit());
-    (has(id, ID_DIGITS) && has(secret, SECRET_DIGITS)).then_some(id)
-}
-
 fn end(server: &Server, file: &Path, id: &str) -> Result<End, Failure> {
     let place = Place::Login(file.to_owned());
     match Client::showing(&server.connection, place).and_then(|client| revoke(&client, id)) {
         Ok(None) => Ok(End::Revoked),
         Ok(Some(name)) => Err(Failure::Local(format!(
-            "the token in {} is '{name}', which vtl login has not made, and stays as it is; to end it: vtl token rm {id}",
-            file.display()
+            "the token in {} is '{name}', which vtl login has not made, and stays as it is; to end it: vtl --api {} token rm {id}",
+            file.display(),
+            server.connection.api
         ))),
-        Err(Failure::Api(refused)) if refused.code == ErrorCode::Unauthorized && !server.is_known => {
-            Err(Failure::Local(format!(
-                "{} does not take the token in {}, and there is no {} to say whether it has made it, so the file stays: name its server with --api, \
-                 or remove the file; a token opens its server until its end, or until: vtl token rm {id}",
-                server.connection.api,
-                file.display(),
-                address_file(file).display()
-            )))
+        Err(Failure::Api(refused)) if refused.code == ErrorCode::Unauthorized => {
+            Err(server.does_not_take(file, id))
         }
-        Err(Failure::Api(refused)) if is_unknown(refused.code) => Ok(End::Unknown),
+        Err(Failure::Api(refused)) if refused.code == ErrorCode::NotFound => Ok(End::Gone),
         Err(Failure::NoAnswer(why)) => Ok(End::NotAsked(why)),
         Err(other) => Err(other),
     }
-}
-
-/// Nobody is let in by it, or there is none of that id.
-fn is_unknown(code: ErrorCode) -> bool {
-    matches!(code, ErrorCode::Unauthorized | ErrorCode::NotFound)
 }
 
 /// Has the server end it; its name instead, when no log-in has made it.
@@ -166,12 +174,12 @@ fn revoke(client: &Client, id: &str) -> Result<Option<String>, Failure> {
 }
 
 /// What is so of the token now.
-fn told(end: &End, connection: &Connection, id: &str) -> String {
+fn told(end: &End, server: &Server, id: &str) -> String {
     match end {
         End::Revoked => format!("token {id} opens nothing any more"),
-        End::Unknown => format!("{} does not take token {id} (any more)", connection.api),
+        End::Gone => format!("{} has no token {id} any more", server.connection.api),
         End::NotAsked(why) => {
-            format!("token {id} opens the server until its end, or until: vtl token rm {id}; {why}")
+            format!("token {id} opens the server until its end, or until: {}; {why}", server.way_to_end(id))
         }
     }
 }
@@ -195,7 +203,7 @@ mod tests {
     const ELSEWHERE: &str = "http://127.0.0.1:1";
 
     fn token() -> String {
-        format!("vtlt_{ID}_{}", "5".repeat(SECRET_DIGITS))
+        format!("vtlt_{ID}_{}", "5".repeat(64))
     }
 
     fn told_by(refused: Failure) -> String {
@@ -223,7 +231,7 @@ mod tests {
         }
 
         fn keep_address(&self, address: &str) {
-            fs::write(address_file(&self.file()), format!("{address}\n")).unwrap();
+            fs::write(address_file(&self.file()), format!("{address}\n{ID}\n")).unwrap();
         }
 
         fn file(&self) -> PathBuf {
@@ -269,16 +277,32 @@ mod tests {
     }
 
     #[test]
-    fn a_token_that_is_over_is_forgotten() {
-        for answers in [
-            vec![refusal("401 Unauthorized", ErrorCode::Unauthorized)],
-            vec![tokens("vtl login 1.0"), refusal("404 Not Found", ErrorCode::NotFound)],
-        ] {
-            let logged = Logged::at(answers);
-            let out = logged.out().unwrap();
-            assert!(!out.revoked && out.removed && !logged.file().exists(), "{out:?}");
-            assert!(out.message.contains("does not take token"), "{out:?}");
-            logged.asked.join().unwrap();
+    fn a_token_that_ends_while_it_is_revoked_is_forgotten() {
+        let logged = Logged::at(vec![tokens("vtl login 1.0"), refusal("404 Not Found", ErrorCode::NotFound)]);
+        let out = logged.out().unwrap();
+        assert!(!out.revoked && out.removed && !logged.file().exists(), "{out:?}");
+        assert!(out.message.contains(&format!("has no token {ID} any more")), "{out:?}");
+        logged.asked.join().unwrap();
+    }
+
+    #[test]
+    fn a_token_that_the_server_at_its_address_does_not_take_stays() {
+        let logged = Logged::at(vec![refusal("401 Unauthorized", ErrorCode::Unauthorized)]);
+        let why = told_by(logged.out().unwrap_err());
+        let way = format!("vtl --api {} token rm {ID}", logged.address);
+        assert!(why.contains("the file stays") && why.contains(&way) && !why.contains("5555"), "{why}");
+        assert!(logged.file().exists() && address_file(&logged.file()).exists());
+        logged.asked.join().unwrap();
+    }
+
+    #[test]
+    fn the_address_of_another_token_is_not_that_of_this_one() {
+        for second_line in ["fedcba9876543210\n", ""] {
+            let logged = Logged::at(vec![tokens("vtl login 1.0"), answer("200 OK", "", "{}")]);
+            fs::write(address_file(&logged.file()), format!("{ELSEWHERE}\n{second_line}")).unwrap();
+            let out = logged.out_by(&["--api", &logged.address]).unwrap();
+            assert!(out.revoked && out.removed && !logged.file().exists(), "{out:?}");
+            assert_eq!(logged.asked.join().unwrap().len(), 2);
         }
     }
 
@@ -300,7 +324,7 @@ mod tests {
         assert_eq!(fs::read_to_string(logged.file()).unwrap(), format!("{}\n", token()));
         assert_eq!(
             fs::read_to_string(address_file(&logged.file())).unwrap(),
-            format!("{}\n", logged.address)
+            format!("{}\n{ID}\n", logged.address)
         );
         let out = logged.out().unwrap();
         assert!(out.revoked && out.removed && !logged.file().exists(), "{out:?}");
@@ -313,7 +337,10 @@ mod tests {
         let logged = Logged::at(vec![refusal("401 Unauthorized", ErrorCode::Unauthorized)]);
         fs::remove_file(address_file(&logged.file())).unwrap();
         let why = told_by(logged.out_by(&["--api", &logged.address]).unwrap_err());
-        assert!(why.contains("so the file stays") && why.contains(&format!("vtl token rm {ID}")), "{why}");
+        assert!(
+            why.contains("so the file stays") && why.contains(&format!("--api ADDRESS token rm {ID}")),
+            "{why}"
+        );
         assert!(logged.file().exists() && !why.contains("5555"), "{why}");
         logged.asked.join().unwrap();
     }
@@ -337,7 +364,8 @@ mod tests {
         }
         let out = logged.out().unwrap();
         assert!(!out.revoked && out.removed && !logged.file().exists(), "{out:?}");
-        let ways = [format!("until: vtl token rm {ID}"), "no answer from".to_owned()];
+        let way = format!("until: vtl --api {} token rm {ID}", logged.address);
+        let ways = [way, "no answer from".to_owned()];
         assert!(ways.iter().all(|way| out.message.contains(way)), "{out:?}");
     }
 

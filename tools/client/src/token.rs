@@ -19,6 +19,18 @@ const FILE_VARIABLE: &str = "VTL_TOKEN_FILE";
 /// Is a token.
 const VARIABLE: &str = "VTL_TOKEN";
 
+/// What tokens look like (`docs/formats/access.md`): this, an id, `_`, and a secret.
+const START: &str = "vtlt_";
+const ID_DIGITS: usize = 16;
+const SECRET_DIGITS: usize = 64;
+
+/// The id in a token.
+pub(crate) fn id_of(token: &str) -> Option<&str> {
+    let (id, secret) = token.strip_prefix(START)?.split_once('_')?;
+    let has = |text: &str, digits| text.len() == digits && text.bytes().all(|b| b.is_ascii_hexdigit());
+    (has(id, ID_DIGITS) && has(secret, SECRET_DIGITS)).then_some(id)
+}
+
 /// Where a token is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
@@ -78,10 +90,11 @@ impl Place {
             _ => refusal.message,
         };
         let remedy = match (refusal.code, self) {
-            (ErrorCode::Unauthorized, Self::Login(_)) => Some(
-                "log in again (vtl login USER), log out (vtl logout), or take the token of the server's state folder (--state DIR)"
-                    .to_owned(),
-            ),
+            (ErrorCode::Unauthorized, Self::Login(file)) => Some(format!(
+                "log in again (vtl login USER), name the token's server (--api), remove {} if the token is over, or take the token of the \
+                 server's state folder (--state DIR)",
+                file.display()
+            )),
             (ErrorCode::Forbidden, Self::Login(file)) => Some(format!(
                 "{}this was asked with the login in {}: --state DIR takes the token of the server's state folder instead",
                 refusal.remedy.map_or_else(String::new, |remedy| format!("{remedy}; ")),
@@ -169,7 +182,7 @@ mod tests {
             "no; the token is the one that vtl login keeps in /home/ann/.config/vtl/token"
         );
         let remedy = unknown.remedy.unwrap();
-        for way in ["vtl login USER", "vtl logout", "--state DIR"] {
+        for way in ["vtl login USER", "--api", "remove /home/ann/.config/vtl/token", "--state DIR"] {
             assert!(remedy.contains(way), "{way}: {remedy}");
         }
         let not_allowed = login.refused(refusal(ErrorCode::Forbidden));

@@ -124,7 +124,9 @@ impl Installing {
     fn configure(&self, old: &str) -> String {
         let mut script = Command::new("dash");
         script.arg(self.script()).args(["configure", old]);
-        let ran = script.env("PATH", format!("{}:/usr/bin:/bin", self.bin().display())).output().unwrap();
+        script.env("PATH", format!("{}:/usr/bin:/bin", self.bin().display()));
+        // Whoever types brings a locale that is not made here.
+        let ran = script.env("LC_ALL", "xx_XX.UTF-8").output().unwrap();
         assert!(ran.status.success(), "{ran:?}");
         String::from_utf8(ran.stderr).unwrap()
     }
@@ -196,13 +198,29 @@ fn an_upgrade_asks_the_new_program_as_the_old_one_was_started_and_then_starts_it
         "--config /etc/vtl/vtl.toml --set=log.level=debug --check\na secret, none, none, 0\n"
     );
     let us = std::fs::metadata("/proc/self").unwrap();
-    let as_whom = format!(
-        "--reuid={} --regid={} --init-groups --no-new-privs --bounding-set=-all --inh-caps=-all perl ",
-        us.uid(),
-        us.gid()
-    );
+    let as_whom = format!("--reuid={} --regid={} --", us.uid(), us.gid());
     assert!(installing.asked("setpriv").starts_with(&as_whom), "{}", installing.asked("setpriv"));
+    let without = " --no-new-privs --bounding-set=-all --inh-caps=-all perl ";
+    assert!(installing.asked("setpriv").contains(without), "{}", installing.asked("setpriv"));
     assert_eq!(installing.asked("deb-systemd-invoke"), "restart vtld.service\n");
+}
+
+#[test]
+fn an_upgrade_asks_the_new_program_in_the_groups_that_the_old_one_has() {
+    for (groups, word) in
+        [("4 112 ", " --groups=4,112 "), ("112 ", " --groups=112 "), (" ", " --clear-groups ")]
+    {
+        let (installing, _old) = Installing::upgrading("");
+        let status = installing.folder.path().join("status");
+        std::fs::write(&status, format!("Uid:\t7\t8\t9\t10\nGid:\t7\t8\t9\t10\nGroups:\t{groups}\n"))
+            .unwrap();
+        let text = std::fs::read_to_string(installing.script()).unwrap();
+        let text = text.replace("/proc/$1/status", &status.display().to_string());
+        std::fs::write(installing.script(), text).unwrap();
+        installing.configure("0.1.0");
+        let asked = installing.asked("setpriv");
+        assert!(asked.starts_with("--reuid=8 --regid=8 ") && asked.contains(word), "{asked}");
+    }
 }
 
 #[test]
@@ -233,8 +251,13 @@ fn an_upgrade_ends_also_when_the_question_cannot_be_ended_or_its_output_stays_op
 #[test]
 fn an_upgrade_leaves_the_old_server_alone_where_the_new_program_would_not_start() {
     let refuses = "echo 'vtld: vtl.toml:3: log.colour: there is no such key' >&2; exit 1";
-    let hangs = "exec sleep 60";
-    for (new_one_does, told) in [(refuses, "log.colour"), (hangs, "has not ended")] {
+    let hangs = "echo 'vtld: a warning' >&2; exec sleep 60";
+    let cases = [
+        (refuses, "log.colour", false),
+        (hangs, "a warning", true),
+        ("exit 3", "ended with 3, and said nothing", false),
+    ];
+    for (new_one_does, told, is_hang) in cases {
         let (installing, mut old) = Installing::upgrading(new_one_does);
         let said = installing.configure("0.1.0");
         assert_eq!(installing.asked("deb-systemd-invoke"), "", "{new_one_does}");
@@ -242,6 +265,7 @@ fn an_upgrade_leaves_the_old_server_alone_where_the_new_program_would_not_start(
         for part in [told, "NOT started anew", "systemctl restart vtld"] {
             assert!(said.contains(part), "{part}: {said}");
         }
-        assert!(!said.contains("a secret"), "{said}");
+        assert_eq!(said.contains("has not ended"), is_hang, "{said}");
+        assert!(!said.contains("a secret") && !said.contains("locale"), "{said}");
     }
 }
