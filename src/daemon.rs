@@ -41,7 +41,7 @@ use crate::sessions::Sessions;
 use crate::state::{StateFolder, hexadecimal};
 use crate::survey::{Seen, Sight};
 use crate::target::{Lun, Target};
-use crate::tls::Tls;
+use crate::tls::{Fresh, Tls};
 use crate::trash;
 use crate::unit::Unit;
 
@@ -428,11 +428,11 @@ impl Daemon {
         for (address, _) in self.listeners.list().iter().filter(|(_, wanted)| *wanted == Wanted::Added) {
             taken.check_listener(address, &known).map_err(|errors| open_door("", &errors))?;
         }
+        let certificate = self.certificate_of(&fresh)?;
         let _one_at_a_time = lock(&self.publishing);
         let doors = portal(&taken, &self.meta, &self.sealing).map_err(|e| refused(&e))?;
-        if let (Some(tls), Some(wanted)) = (&self.tls, &fresh.api.tls) {
-            tls.reload(wanted, &fresh.api, &self.state)
-                .map_err(|why| invalid(why, "the old configuration and certificate stay in effect"))?;
+        if let Some((tls, certificate)) = certificate {
+            tls.show(certificate);
         }
         let told = configuration_read(taken.waiting());
         let taken = Arc::new(taken);
@@ -444,6 +444,14 @@ impl Daemon {
         self.jobs.heed(&taken);
         self.alerts.heed(self);
         Ok(told)
+    }
+
+    /// The certificate of this configuration, and what is to show it. Its disk may hang: nothing that a change waits for is held meanwhile.
+    fn certificate_of(&self, fresh: &Config) -> Result<Option<(&Tls, Fresh)>, vtl_api::ApiError> {
+        let (Some(tls), Some(wanted)) = (&self.tls, &fresh.api.tls) else { return Ok(None) };
+        let read = Tls::read(wanted, &fresh.api, &self.state);
+        let read = read.map_err(|why| invalid(why, "the old configuration and certificate stay in effect"));
+        Ok(Some((tls, read?)))
     }
 
     /// Unloads every drive, so that everything is durable and closed. Jobs come to a safe point and go on with the next start; a collection ends after the

@@ -27,7 +27,7 @@ use crate::take_in::free_the_label;
 use crate::trash::{Wait, Waits};
 
 /// How those that are given up wait.
-const GIVEN_UP: Waits = Waits { since: "given-up", count: "given-up-count" };
+pub(crate) const GIVEN_UP: Waits = Waits { since: "given-up", count: "given-up-count" };
 
 /// What an id stands for.
 enum Found {

@@ -227,7 +227,7 @@ pub(crate) mod tests {
     use crate::daemon::tests::open_with;
     use crate::meta::KEPT;
     use crate::retention_clock::Reading;
-    use crate::take_in::tests::{DamagedHead, damage_note, stop};
+    use crate::take_in::tests::{DamagedHead, damage_before_note, damage_note, stop};
     use crate::trash::{self, Wait};
 
     pub(crate) const DAY: u64 = 86_400;
@@ -465,6 +465,25 @@ pub(crate) mod tests {
         assert!(refused.message.contains("whether it is kept cannot be read"), "{refused:?}");
         assert!(refused.remedy.unwrap().contains("vtl system restore"));
         daemon.stop();
+    }
+
+    #[test]
+    fn a_cartridge_without_a_head_is_not_removed_where_a_note_has_lost_its_key() {
+        // The last digit of the id, and a letter of the word before it.
+        for back in [1, 32 + 3] {
+            let folder = tempfile::tempdir().unwrap();
+            let daemon = Hands::new().daemon(folder.path());
+            hold(&daemon, "VTL001L8", true).unwrap();
+            let id = row(&daemon, "VTL001L8").id;
+            stop(daemon);
+            DamagedHead::of(&folder.path().join("state/store"), id);
+            damage_before_note(folder.path(), KEPT, id, back);
+            let daemon = Hands::new().daemon(folder.path());
+            let refused = daemon.refuse_kept(&row(&daemon, "VTL001L8")).unwrap_err();
+            assert!(refused.message.contains("whether it is kept cannot be read"), "{back}: {refused:?}");
+            daemon.refuse_kept(&row(&daemon, "VTL002L8")).unwrap();
+            daemon.stop();
+        }
     }
 
     #[test]

@@ -98,6 +98,30 @@ pub(crate) fn is_finished(store: &Store, id: CartridgeId) -> Result<(), String> 
     }
 }
 
+/// Refuses to remove what the next start reads, and this one cannot.
+fn refuse_mended(store: &Store, ids: impl IntoIterator<Item = CartridgeId>) -> Result<(), ApiError> {
+    for owner in ids.into_iter().map(|id| OwnerId(id.0)) {
+        if store.is_mended(owner).map_err(|error| not_removed(&error))? {
+            return Err(not_removed(&StoreError::Mended { owner }));
+        }
+    }
+    Ok(())
+}
+
+/// Why a pool cannot read these pieces.
+fn damage_of(pool: &Pool, pieces: CartridgeId) -> Option<StoreError> {
+    pool.store.usage(OwnerId(pieces.0)).err().filter(|error| matches!(error, StoreError::Damaged { .. }))
+}
+
+/// Removes pieces of a cartridge that is whole, if they cannot be read: nobody needs them.
+fn remove_damaged(pool: &Pool, row: &LazyRow) {
+    if damage_of(pool, row.pieces).is_some()
+        && let Err(error) = pool.store.remove(OwnerId(row.pieces.0))
+    {
+        warn!(label = %row.label, %error, "pieces that nobody needs stay for now");
+    }
+}
+
 fn not_given_up(failure: Failure) -> ApiError {
     ApiError::new(ErrorCode::Internal, failure.message, failure.remedy.unwrap_or_default())
 }
@@ -178,27 +202,41 @@ impl Daemon {
     /// Why what is here of a cartridge is of no use, and what helps; none while the store can read it.
     fn damaged_pieces(&self, row: &LazyRow) -> Option<(String, String)> {
         let pool = self.pools.of(row.cartridge).ok()?;
-        let Err(error @ StoreError::Damaged { .. }) = pool.store.usage(OwnerId(row.pieces.0)) else {
-            return None;
-        };
+        let error = damage_of(&pool, row.pieces)?;
+        let facts = Cartridge::inspect(&pool.store, row.cartridge);
+        if facts.as_ref().is_ok_and(|facts| !facts.unfinished) {
+            return Some((
+                format!("all of it is here; what its import has left beside it cannot be read: {error}"),
+                "restart vtld, which removes what is left; the cartridge stays as it is".to_owned(),
+            ));
+        }
         let listed = self.meta.read(vtl_library::cartridges).unwrap_or_default();
         let remedy = match listed.iter().find(|one| one.id == row.cartridge) {
-            Some(one) => import_anew(one.label),
+            Some(one) if facts.is_ok() => import_anew(one.label),
+            // Whether it has become whole, and was written since, is not known.
+            Some(one) => format!(
+                "put its folder back from a copy of the store, and restart vtld; or, if nothing was written to it here: {}",
+                import_anew(one.label)
+            ),
             None => give_up_command(row.cartridge),
         };
         Some((format!("what is here of it cannot be read: {error}"), remedy))
     }
 
-    /// Owners of the store that have what is here of cartridges. A row of a cartridge that is whole, and whose pieces are gone, goes.
+    /// Owners of the store that have what is here of cartridges. A row of a cartridge that is whole, and whose pieces are gone, goes; so do its pieces that
+    /// cannot be read.
     pub(crate) fn pieces(&self) -> Result<BTreeSet<CartridgeId>, ApiError> {
-        let rows =
-            self.meta.read(|tx| Ok(vtl_migrate::lazy_all(tx)?)).map_err(|e| crate::api::refused(&e))?;
+        let found = self.meta.read(|tx| Ok((vtl_migrate::lazy_all(tx)?, vtl_library::cartridges(tx)?)));
+        let (rows, listed) = found.map_err(|e| crate::api::refused(&e))?;
         for row in &rows {
-            let settled = self.pools.of(row.cartridge).is_ok_and(|pool| {
-                let facts = Cartridge::inspect(&pool.store, row.cartridge);
-                !pool.has(row.pieces) && facts.is_ok_and(|facts| !facts.unfinished)
-            });
-            if settled {
+            let Ok(pool) = self.pools.of(row.cartridge) else { continue };
+            let facts = Cartridge::inspect(&pool.store, row.cartridge);
+            let is_whole = facts.is_ok_and(|facts| !facts.unfinished);
+            // One that is not listed may wait for its label, and its row keeps its import from being made anew.
+            if is_whole && listed.iter().any(|one| one.id == row.cartridge) {
+                remove_damaged(&pool, row);
+            }
+            if is_whole && !pool.has(row.pieces) {
                 let forgotten = self.meta.change(|tx| Ok(vtl_migrate::lazy_forget(tx, row.cartridge)?));
                 forgotten.map_err(|e| crate::api::refused(&e))?;
             }
@@ -206,15 +244,24 @@ impl Daemon {
         Ok(rows.into_iter().map(|row| row.pieces).collect())
     }
 
+    /// Whether a cartridge may be removed as far as it is known what is removed: it, or what is here of it, could not be read when its pool was opened, and
+    /// is there again. A mark of its removal would let the next start, which reads it, remove it.
+    ///
+    /// # Errors
+    /// It is mended; or whether it is is not known.
+    pub(crate) fn refuse_mended(&self, id: CartridgeId) -> Result<(), ApiError> {
+        let Ok(pool) = self.pools.of(id) else { return Ok(()) };
+        // A row that cannot be read lets nothing be removed.
+        let row = self.shelf.lazies().row(id).ok().flatten();
+        refuse_mended(&pool.store, [id].into_iter().chain(row.map(|row| row.pieces)))
+    }
+
     /// Removes a cartridge from its pool, and what is here of it when that is not all.
     pub(crate) fn remove_from(&self, pool: &Pool, id: CartridgeId) -> Result<(), ApiError> {
         let row = self.shelf.lazies().row(id).map_err(not_given_up)?;
         if let Some(row) = &row {
-            let owner = OwnerId(id.0);
             // Pieces go first, and not those of a cartridge that stays.
-            if pool.store.is_mended(owner).map_err(|error| not_removed(&error))? {
-                return Err(not_removed(&StoreError::Mended { owner }));
-            }
+            refuse_mended(&pool.store, [id, row.pieces])?;
             self.shelf.lazies().give_up(row).map_err(not_given_up)?;
         }
         if !pool.has(id) {

@@ -11,6 +11,10 @@ use vtl_library::LibraryError;
 use vtl_meta::{Meta, MetaError, Migration, Module, Row, Table, Tx, Value};
 use vtl_types::{CartridgeId, PoolName};
 
+use crate::given_up::GIVEN_UP;
+use crate::take_in::UNFINISHED;
+use crate::trash::TRASH;
+
 /// One file, one connection, one user at a time: transactions are short.
 #[derive(Clone, Debug)]
 pub struct SharedMeta(Arc<Mutex<Meta>>);
@@ -57,6 +61,19 @@ const NOT_COMPARED: &str = "not-compared";
 /// Whose words are the ids of cartridges that could not be read when their pool was compared with an inventory that may lack rows, and of those that would be
 /// listed if another one did not have their label.
 const NOT_READ: &str = "not-read";
+
+/// The daemon's own words under which no note says what a cartridge is kept by.
+const OTHER_WORDS: [&str; 9] = [
+    DAEMON,
+    NOT_COMPARED,
+    NOT_READ,
+    TRASH.since,
+    TRASH.count,
+    GIVEN_UP.since,
+    GIVEN_UP.count,
+    UNFINISHED.since,
+    UNFINISHED.count,
+];
 
 static MODULES: [Module; 12] = [
     vtl_library::MODULE,
@@ -226,10 +243,14 @@ impl SharedMeta {
     /// What a cartridge was last known to be kept by.
     ///
     /// # Errors
-    /// The note cannot be read: whether it is kept is not known.
+    /// The note cannot be read, or there is none and a damaged row may be it: whether it is kept is not known.
     pub fn kept(&self, id: CartridgeId) -> Result<Protection, MetaError> {
-        let note = self.device(KEPT).read(&crate::state::hexadecimal(&id.0))?;
-        Ok(note.as_deref().map_or_else(Protection::default, protection_of))
+        self.with(|meta| {
+            meta.read(|tx| match tx.get(&DEVICE_STATE, &number_key(KEPT, id))? {
+                Some(row) => Ok(protection_of(&row.get::<Vec<u8>>("value")?)),
+                None => look_for_lost_note(tx).map(|()| Protection::default()),
+            })
+        })
     }
 
     /// Notes what a cartridge is kept by, for the day on which it cannot say so itself.
@@ -395,6 +416,14 @@ pub(crate) fn set_number(
 fn note_of(Protection { hold, retention }: Protection) -> Vec<u8> {
     let numbers = retention.map_or([0; 3], |r| [r.until_s, r.release_at_s, r.noted_at_s]);
     std::iter::once(u8::from(hold)).chain(numbers.into_iter().flat_map(u64::to_le_bytes)).collect()
+}
+
+/// Looks for a damaged row that may be a note of what a cartridge is kept by. Where its key is damaged, nobody can tell of which.
+fn look_for_lost_note(tx: &Tx<'_>) -> Result<(), MetaError> {
+    let is_other = |device: String| OTHER_WORDS.contains(&device.as_str());
+    let damaged = tx.find_damaged(&DEVICE_STATE, "TRUE", &[])?;
+    let lost = damaged.iter().find(|row| !row.get("device").is_ok_and(is_other));
+    lost.map_or(Ok(()), |row| Err(row.damaged()))
 }
 
 /// A note that is none of ours keeps the cartridge: whoever wrote it meant something.

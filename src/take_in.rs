@@ -24,7 +24,7 @@ use crate::trash::{Wait, Waits};
 /// Noted from the moment at which an inventory is found lost until a start has come to its end.
 const WAS_EMPTY: &str = "inventory-was-empty";
 /// How something unfinished that is kept waits: as long as somebody has for the trash, and by the same clock and count.
-const UNFINISHED: Waits = Waits { since: "unfinished", count: "unfinished-count" };
+pub(crate) const UNFINISHED: Waits = Waits { since: "unfinished", count: "unfinished-count" };
 
 /// The cartridges of a pool that the inventory does not list.
 pub(crate) struct Asked {
@@ -397,6 +397,37 @@ pub(crate) mod tests {
         id
     }
 
+    /// What a lazy import has of a cartridge with these pieces.
+    fn lazy_row(cartridge: CartridgeId, label: &str, pieces: CartridgeId) -> LazyRow {
+        LazyRow {
+            cartridge,
+            pieces,
+            label: label.parse().unwrap(),
+            remote: "r".to_owned(),
+            folder: label.to_owned(),
+            manifest_sha256: String::new(),
+            manifest_bytes: 0,
+            image_bytes: 0,
+            keys: Vec::new(),
+            wrong: None,
+        }
+    }
+
+    /// A cartridge that is listed and here in part, and its pieces.
+    pub(crate) fn begin_lazily(daemon: &Daemon, label: &str) -> [CartridgeId; 2] {
+        let [cartridge, pieces] = [begin_copy(daemon, label), begin_copy(daemon, label)];
+        let first = label.parse().unwrap();
+        let new = NewCartridges { first, count: 1, library: None, place: NewPlace::Vault };
+        daemon
+            .meta
+            .change(|tx| {
+                vtl_library::create_cartridges(tx, &new, &[cartridge], ByteCount(1 << 30), 1)?;
+                Ok(lazy_put(tx, &lazy_row(cartridge, label, pieces))?)
+            })
+            .unwrap();
+        [cartridge, pieces]
+    }
+
     /// A cartridge in the store that has been written to, and that the inventory does not list.
     fn written(daemon: &Daemon, label: &str) -> CartridgeId {
         let id = begin_copy(daemon, label);
@@ -439,6 +470,11 @@ pub(crate) mod tests {
 
     /// Damages the value of a note, while nobody has the inventory open. In the file it lies behind the two columns of its key.
     pub(crate) fn damage_note(folder: &Path, word: &str, id: CartridgeId) {
+        damage_before_note(folder, word, id, 0);
+    }
+
+    /// The same for a byte of its key, so far before the value.
+    pub(crate) fn damage_before_note(folder: &Path, word: &str, id: CartridgeId, back: usize) {
         let path = folder.join("state/inventory.db");
         let mut bytes = fs::read(&path).unwrap();
         let key = format!("{word}{}", hexadecimal(&id.0));
@@ -446,7 +482,7 @@ pub(crate) mod tests {
             (key.len()..bytes.len()).filter(|end| bytes[..*end].ends_with(key.as_bytes())).collect();
         assert!(!ends.is_empty(), "no note of {word}");
         for end in ends {
-            bytes[end] ^= 1;
+            bytes[end - back] ^= 1;
         }
         fs::write(path, bytes).unwrap();
     }
@@ -850,33 +886,56 @@ pub(crate) mod tests {
     fn damaged_pieces_are_told_as_those_of_their_cartridge_until_it_is_removed() {
         let folder = tempfile::tempdir().unwrap();
         let daemon = open(folder.path(), &[]);
-        let pieces = begin_copy(&daemon, "VTL001L8");
-        let cartridge =
-            daemon.meta.read(|tx| vtl_library::cartridge(tx, "VTL001L8".parse().unwrap())).unwrap();
-        let row = LazyRow {
-            cartridge: cartridge.id,
-            pieces,
-            label: cartridge.label,
-            remote: "r".to_owned(),
-            folder: "VTL001L8".to_owned(),
-            manifest_sha256: String::new(),
-            manifest_bytes: 0,
-            image_bytes: 0,
-            keys: Vec::new(),
-            wrong: None,
-        };
-        daemon.meta.change(|tx| Ok(lazy_put(tx, &row)?)).unwrap();
+        let label: Label = "UNF001L8".parse().unwrap();
+        let [cartridge, pieces] = begin_lazily(&daemon, "UNF001L8");
         stop(daemon);
         DamagedHead::of(&folder.path().join("state/store"), pieces);
         let daemon = open(folder.path(), &[]);
         assert_eq!(told(&daemon, &pieces.to_string()), None, "they are no cartridge");
-        let problem = told(&daemon, "VTL001L8").unwrap();
+        let problem = told(&daemon, "UNF001L8").unwrap();
         assert!(problem.message.contains("what is here of it cannot be read"), "{problem:?}");
-        assert_eq!(problem.remedy, import_anew(cartridge.label));
-        let going = daemon.meta.change(|tx| vtl_library::begin_remove(tx, cartridge.label)).unwrap();
+        assert_eq!(problem.remedy, import_anew(label));
+        let going = daemon.meta.change(|tx| vtl_library::begin_remove(tx, label)).unwrap();
         daemon.destroy(&going).unwrap();
-        assert_eq!(told(&daemon, "VTL001L8"), None);
-        assert!(![pieces, cartridge.id].iter().any(|id| daemon.pools.default().has(*id)));
+        assert_eq!(told(&daemon, "UNF001L8"), None);
+        assert!(![pieces, cartridge].iter().any(|id| daemon.pools.default().has(*id)));
+        stop(daemon);
+    }
+
+    #[test]
+    fn damaged_pieces_of_a_whole_cartridge_are_removed_by_a_start_and_nobody_is_told_to_remove_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let daemon = open(folder.path(), &[]);
+        let label: Label = "VTL001L8".parse().unwrap();
+        let whole = daemon.meta.read(|tx| vtl_library::cartridge(tx, label)).unwrap().id;
+        let pieces = begin_copy(&daemon, "VTL001L8");
+        let row = lazy_row(whole, "VTL001L8", pieces);
+        daemon.meta.change(|tx| Ok(lazy_put(tx, &row)?)).unwrap();
+        stop(daemon);
+        let store = folder.path().join("state/store");
+        let head = DamagedHead::of(&store, whole);
+        DamagedHead::of(&store, pieces);
+
+        let daemon = open(folder.path(), &[]);
+        assert!(daemon.pools.default().has(pieces), "whether the cartridge is whole is not known");
+        let problem = told(&daemon, "VTL001L8").unwrap();
+        assert!(problem.remedy.starts_with("put its folder back"), "{problem:?}");
+        stop(daemon);
+        head.mend();
+
+        let daemon = open(folder.path(), &[]);
+        let has = [whole, pieces].map(|id| daemon.pools.default().has(id));
+        assert_eq!((has, told(&daemon, "VTL001L8")), ([true, false], None));
+        assert!(daemon.meta.read(|tx| Ok(vtl_migrate::lazy_all(tx)?)).unwrap().is_empty());
+
+        let left = begin_copy(&daemon, "VTL001L8");
+        stop(daemon);
+        DamagedHead::of(&store, left);
+        let daemon = open(folder.path(), &[]);
+        daemon.meta.change(|tx| Ok(lazy_put(tx, &lazy_row(whole, "VTL001L8", left))?)).unwrap();
+        let problem = told(&daemon, "VTL001L8").unwrap();
+        assert!(problem.message.contains("all of it is here"), "{problem:?}");
+        assert!(!problem.remedy.contains("cartridge rm"), "{problem:?}");
         stop(daemon);
     }
 }

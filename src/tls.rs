@@ -59,6 +59,9 @@ pub struct Tls {
     server: Arc<ServerConfig>,
 }
 
+/// A certificate that was read and is not shown yet.
+pub struct Fresh(Arc<Shown>);
+
 /// Chosen once for the whole process, so that no two parts of it disagree.
 pub fn use_one_provider() {
     // Somebody has chosen already, and there is only one to choose.
@@ -81,14 +84,17 @@ impl Tls {
         Ok(Self { current, server: Arc::new(server) })
     }
 
-    /// Shows another certificate from now on, if what is there is one.
+    /// Reads the certificate anew; what is shown stays. A disk that hangs lets this wait.
     ///
     /// # Errors
-    /// As [`Tls::open`]; the old one stays.
-    pub fn reload(&self, tls: &vtl_conf::Tls, api: &Api, state: &StateFolder) -> Result<(), String> {
-        let fresh = Arc::new(load(tls, api, state)?);
-        *self.current.0.write().unwrap_or_else(PoisonError::into_inner) = fresh;
-        Ok(())
+    /// As [`Tls::open`].
+    pub fn read(tls: &vtl_conf::Tls, api: &Api, state: &StateFolder) -> Result<Fresh, String> {
+        load(tls, api, state).map(|shown| Fresh(Arc::new(shown)))
+    }
+
+    /// Shows this certificate from now on.
+    pub fn show(&self, Fresh(shown): Fresh) {
+        *self.current.0.write().unwrap_or_else(PoisonError::into_inner) = shown;
     }
 
     /// SHA-256 of the certificate, hexadecimal: what a client pins.

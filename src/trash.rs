@@ -27,7 +27,7 @@ pub(crate) const TRASH_SECONDS: u64 = 7 * 24 * 60 * 60;
 const NAMED: usize = 10;
 
 /// How removed cartridges wait.
-const TRASH: Waits = Waits { since: "trash", count: "trash-count" };
+pub(crate) const TRASH: Waits = Waits { since: "trash", count: "trash-count" };
 /// In the place of the time: it does not wait.
 const AT_ONCE: u64 = 0;
 

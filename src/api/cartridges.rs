@@ -390,6 +390,7 @@ impl Daemon {
         }
         let cartridge = self.find(label)?;
         self.refuse_kept(&cartridge)?;
+        self.refuse_mended(cartridge.id)?;
         let now = self.retention.now();
         let wait = if request.now { Wait::Not } else { Wait::from_now_on(now) };
         let going =
@@ -399,11 +400,28 @@ impl Daemon {
         }
         if request.now {
             let left = self.left_behind(&going);
-            self.destroy(&going)?;
+            if let Err(error) = self.destroy(&going) {
+                self.unmark_mended(&cartridge)?;
+                return Err(error);
+            }
             return Ok(done(format!("{label} is removed for good{left}"), vec![label.to_owned()]));
         }
         let until = self.trash_ends(going.id).unwrap_or(now.wall_s);
         Ok(done(format!("{label} is in the trash until {}", rfc3339(until)), vec![label.to_owned()]))
+    }
+
+    /// What was mended while it was marked, or may have been, is not marked any more; `before`: as it was listed then. One that was in the trash is there,
+    /// and its seven days begin anew.
+    fn unmark_mended(&self, before: &Cartridge) -> Answer<()> {
+        if self.refuse_mended(before.id).is_ok() {
+            return Ok(());
+        }
+        let wait = Wait::from_now_on(self.retention.now());
+        let unmarked = self.meta.change(|tx| match before.state {
+            CartridgeState::Normal => trash::take_back(tx, before.label),
+            CartridgeState::Removing => Ok(trash::note(tx, before.id, wait)?),
+        });
+        unmarked.map_err(|e| refused(&e))
     }
 
     /// What waits in the trash.
@@ -484,6 +502,37 @@ mod tests {
     use super::*;
     use crate::daemon::tests::open;
     use crate::library::Changer;
+    use crate::take_in::tests::{DamagedHead, begin_lazily, stop};
+
+    #[test]
+    fn what_is_put_back_under_the_running_server_is_not_marked_for_a_removal_by_the_next_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut daemon = open(folder.path(), &[]);
+        let listed: Label = "VTL001L8".parse().unwrap();
+        let state =
+            |daemon: &Daemon, label| daemon.meta.read(|tx| vtl_library::cartridge(tx, label)).unwrap().state;
+        let id = daemon.meta.read(|tx| vtl_library::cartridge(tx, listed)).unwrap().id;
+        let [_, pieces] = begin_lazily(&daemon, "UNF001L8");
+        for (label, damaged) in [(listed, id), ("UNF001L8".parse().unwrap(), pieces)] {
+            stop(daemon);
+            let head = DamagedHead::of(&folder.path().join("state/store"), damaged);
+            daemon = open(folder.path(), &[]);
+            head.mend();
+            let at_once = RemoveCartridge { now: true, confirm: Some(label.to_string()) };
+            for request in [RemoveCartridge::default(), at_once] {
+                let refused = daemon.cartridge_remove(label.as_str(), &request).unwrap_err();
+                assert_eq!(refused.code, ErrorCode::Conflict, "{refused:?}");
+                assert!(refused.message.contains("not removed unseen"), "{refused:?}");
+                assert!(refused.remedy.unwrap().contains("restart vtld"));
+            }
+            assert_eq!(state(&daemon, label), CartridgeState::Normal);
+            stop(daemon);
+            daemon = open(folder.path(), &[]);
+            assert_eq!(state(&daemon, label), CartridgeState::Normal);
+            assert!(daemon.pools.default().has(damaged), "{label}");
+        }
+        stop(daemon);
+    }
 
     fn turn(daemon: &Daemon, label: &str, on: bool) {
         let asked = SetCartridge { write_protect: Some(on), ..SetCartridge::default() };

@@ -302,6 +302,7 @@ impl Daemon {
             self.meta.read(|tx| vtl_library::cartridge_by_id(tx, id)).map_err(|e| crate::api::refused(&e))?;
         let Some(cartridge) = found else { return Ok(()) };
         self.refuse_kept(&cartridge)?;
+        self.refuse_mended(id)?;
         self.refuse_written(&cartridge, generation)?;
         let going = self.begin_deletion(&cartridge, here).map_err(|e| crate::api::refused(&e))?;
         // From here on no drive gets it; one may have had it since it was looked at.

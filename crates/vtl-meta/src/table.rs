@@ -231,6 +231,20 @@ impl<'c> Tx<'c> {
         Ok(rows.into_iter().map(|(row, _)| row).collect())
     }
 
+    /// Those of them whose checksum is wrong: their content may be anything.
+    ///
+    /// # Errors
+    /// A failure of the file.
+    pub fn find_damaged(
+        &self,
+        table: &'static Table,
+        condition: &str,
+        parameters: &[Value],
+    ) -> Result<Vec<Row>, MetaError> {
+        let rows = self.raw_rows(table, condition, parameters)?;
+        Ok(rows.into_iter().filter(|(_, whole)| !whole).map(|(row, _)| row).collect())
+    }
+
     /// All rows of a table, in the order of their key.
     ///
     /// # Errors
@@ -281,8 +295,7 @@ impl<'c> Tx<'c> {
     }
 
     pub(crate) fn damaged_rows(&self, table: &'static Table) -> Result<Vec<RowName>, MetaError> {
-        let rows = self.raw_rows(table, "TRUE", &[])?;
-        Ok(rows.into_iter().filter(|(_, whole)| !whole).map(|(row, _)| row.name()).collect())
+        Ok(self.find_damaged(table, "TRUE", &[])?.iter().map(Row::name).collect())
     }
 
     /// Each row, and whether its checksum is right.
