@@ -657,21 +657,25 @@ fn a_part_in_a_pool_that_is_opened_after_the_start_that_put_a_copy_back_is_kept(
     daemon.stop();
 }
 
+/// A blank cartridge in the vault.
+fn blank_in(daemon: &Daemon, pool: &str, label: &str) -> vtl_types::CartridgeId {
+    let new = vtl_library::NewCartridges {
+        first: label.parse().unwrap(),
+        count: 1,
+        library: None,
+        place: vtl_library::NewPlace::Vault,
+    };
+    let pool = daemon.pools.named(&name(pool)).unwrap();
+    daemon.make_cartridges_in(&pool, &new, None).unwrap()[0].id
+}
+
 #[test]
 fn parts_and_blank_cartridges_of_a_pool_that_is_taken_in_stay() {
     let place = Place::new();
     let other = Place::new();
     let daemon = other.daemon(&["library.default=none"]);
     daemon.pool_create(&place.request("far-away", &["home"])).unwrap();
-    let new = vtl_library::NewCartridges {
-        first: "OLD001L8".parse().unwrap(),
-        count: 1,
-        library: None,
-        place: vtl_library::NewPlace::Vault,
-    };
-    let pool = daemon.pools.named(&name("far-away")).unwrap();
-    daemon.make_cartridges_in(&pool, &new, None).unwrap();
-    drop(pool);
+    blank_in(&daemon, "far-away", "OLD001L8");
     let unfinished = copy_in(&daemon, "far-away", "UNF001L8", false);
     daemon.stop();
     drop(daemon);
@@ -744,22 +748,10 @@ fn a_pool_is_taken_in_once_and_what_could_not_be_read_then_is_listed_when_it_can
     let other = Place::new();
     let daemon = other.daemon(&["library.default=none"]);
     daemon.pool_create(&place.request("far-away", &["home"])).unwrap();
-    let new = vtl_library::NewCartridges {
-        first: "OLD001L8".parse().unwrap(),
-        count: 1,
-        library: None,
-        place: vtl_library::NewPlace::Vault,
-    };
-    let pool = daemon.pools.named(&name("far-away")).unwrap();
-    let old = daemon.make_cartridges_in(&pool, &new, None).unwrap()[0].id;
-    drop(pool);
+    let old = blank_in(&daemon, "far-away", "OLD001L8");
     daemon.stop();
     drop(daemon);
-    let head = place.path("home").join("owners").join(old.to_string()).join("head");
-    let whole = std::fs::read(&head).unwrap();
-    let mut damaged = whole.clone();
-    damaged[40] ^= 1;
-    std::fs::write(&head, damaged).unwrap();
+    let head = DamagedHead::of(&place.path("home"), old);
 
     let daemon = place.daemon(&[]);
     daemon.pool_create(&CreatePool { adopt: true, ..place.request("p1", &["home"]) }).unwrap();
@@ -771,7 +763,7 @@ fn a_pool_is_taken_in_once_and_what_could_not_be_read_then_is_listed_when_it_can
     drop(store);
     daemon.stop();
     drop(daemon);
-    std::fs::write(&head, whole).unwrap();
+    head.mend();
     let daemon = place.daemon(&[]);
     assert_eq!(daemon.cartridge_show("OLD001L8").unwrap().pool, "p1");
     assert!(daemon.cartridge_show("NEW001L8").is_err());
