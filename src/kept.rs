@@ -223,11 +223,13 @@ pub(crate) mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU64, Ordering};
 
+    use scsi::Persist as _;
+
     use super::*;
     use crate::daemon::tests::open_with;
     use crate::meta::KEPT;
     use crate::retention_clock::Reading;
-    use crate::take_in::tests::{DamagedHead, damage_before_note, damage_note, stop};
+    use crate::take_in::tests::{DamagedHead, damage_before_note, damage_behind, damage_note, stop};
     use crate::trash::{self, Wait};
 
     pub(crate) const DAY: u64 = 86_400;
@@ -484,6 +486,22 @@ pub(crate) mod tests {
             daemon.refuse_kept(&row(&daemon, "VTL002L8")).unwrap();
             daemon.stop();
         }
+    }
+
+    #[test]
+    fn a_damaged_note_of_something_else_keeps_no_cartridge_that_has_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let daemon = Hands::new().daemon(folder.path());
+        hold(&daemon, "VTL002L8", true).unwrap();
+        daemon.meta.device("SERIAL0001").save("reservations", b"some").unwrap();
+        let [one, other] = ["VTL001L8", "VTL002L8"].map(|label| row(&daemon, label).id);
+        stop(daemon);
+        DamagedHead::of(&folder.path().join("state/store"), one);
+        damage_note(folder.path(), KEPT, other);
+        damage_behind(folder.path(), "SERIAL0001reservations", 0);
+        let daemon = Hands::new().daemon(folder.path());
+        daemon.refuse_kept(&row(&daemon, "VTL001L8")).unwrap();
+        daemon.stop();
     }
 
     #[test]

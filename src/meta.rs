@@ -248,7 +248,7 @@ impl SharedMeta {
         self.with(|meta| {
             meta.read(|tx| match tx.get(&DEVICE_STATE, &number_key(KEPT, id))? {
                 Some(row) => Ok(protection_of(&row.get::<Vec<u8>>("value")?)),
-                None => look_for_lost_note(tx).map(|()| Protection::default()),
+                None => look_for_lost_note(tx, id).map(|()| Protection::default()),
             })
         })
     }
@@ -418,12 +418,23 @@ fn note_of(Protection { hold, retention }: Protection) -> Vec<u8> {
     std::iter::once(u8::from(hold)).chain(numbers.into_iter().flat_map(u64::to_le_bytes)).collect()
 }
 
-/// Looks for a damaged row that may be a note of what a cartridge is kept by. Where its key is damaged, nobody can tell of which.
-fn look_for_lost_note(tx: &Tx<'_>) -> Result<(), MetaError> {
-    let is_other = |device: String| OTHER_WORDS.contains(&device.as_str());
+/// Looks for a damaged row that may be the note of what this cartridge is kept by: where its word or its key is damaged, that cannot be told.
+fn look_for_lost_note(tx: &Tx<'_>, id: CartridgeId) -> Result<(), MetaError> {
     let damaged = tx.find_damaged(&DEVICE_STATE, "TRUE", &[])?;
-    let lost = damaged.iter().find(|row| !row.get("device").is_ok_and(is_other));
+    let lost = damaged.iter().find(|row| may_be_note_of(tx, id, row));
     lost.map_or(Ok(()), |row| Err(row.damaged()))
+}
+
+/// Damage changes bytes and not their number: serial numbers and other words of another length are what they were, and an id does not become that of
+/// another cartridge that is listed.
+fn may_be_note_of(tx: &Tx<'_>, id: CartridgeId, row: &Row) -> bool {
+    let is_listed = |other| vtl_library::cartridge_by_id(tx, other).is_ok_and(|found| found.is_some());
+    let is_of_another = |key: String| key.parse().is_ok_and(|other| other != id && is_listed(other));
+    match row.get::<String>("device") {
+        Ok(device) if device == KEPT => !row.get("key").is_ok_and(is_of_another),
+        Ok(device) => device.len() == KEPT.len() && !OTHER_WORDS.contains(&device.as_str()),
+        Err(_) => true,
+    }
 }
 
 /// A note that is none of ours keeps the cartridge: whoever wrote it meant something.

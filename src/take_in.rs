@@ -475,12 +475,16 @@ pub(crate) mod tests {
 
     /// The same for a byte of its key, so far before the value.
     pub(crate) fn damage_before_note(folder: &Path, word: &str, id: CartridgeId, back: usize) {
+        damage_behind(folder, &format!("{word}{}", hexadecimal(&id.0)), back);
+    }
+
+    /// Damages the byte that comes behind this text wherever it stands in the inventory, or one so far before that byte.
+    pub(crate) fn damage_behind(folder: &Path, text: &str, back: usize) {
         let path = folder.join("state/inventory.db");
         let mut bytes = fs::read(&path).unwrap();
-        let key = format!("{word}{}", hexadecimal(&id.0));
-        let ends: Vec<_> =
-            (key.len()..bytes.len()).filter(|end| bytes[..*end].ends_with(key.as_bytes())).collect();
-        assert!(!ends.is_empty(), "no note of {word}");
+        let is_end = |end: &usize| bytes[..*end].ends_with(text.as_bytes());
+        let ends: Vec<_> = (text.len()..bytes.len()).filter(is_end).collect();
+        assert!(!ends.is_empty(), "{text} stands nowhere");
         for end in ends {
             bytes[end - back] ^= 1;
         }

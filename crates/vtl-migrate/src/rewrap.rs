@@ -364,7 +364,7 @@ fn put(end: &End, pace: &dyn Pace, name: &str, bytes: &Bytes) -> Result<(), Trou
     if is_right {
         return Ok(());
     }
-    to_its_end(&end.runtime, pace, end.remote.delete(&name))?;
+    delete_to_its_end(end, &name)?;
     let text = "what was read back is not what was written";
     Err(Error::new(Class::Damaged, Doing::Get, text).on(end.remote.name()).of(name.as_str()).into())
 }
@@ -372,7 +372,13 @@ fn put(end: &End, pace: &dyn Pace, name: &str, bytes: &Bytes) -> Result<(), Trou
 fn delete(end: &End, pace: &dyn Pace, name: &str) -> Result<(), Trouble> {
     let name = named(end, name)?;
     let _permit = pace.permit().ok_or(Trouble::Stopped)?;
-    to_its_end(&end.runtime, pace, end.remote.delete(&name))
+    delete_to_its_end(end, &name)
+}
+
+/// No stop breaks it off, however long it takes: it could still take place later, and take the manifest that has this name by then, the only place of the
+/// wrapped data key.
+fn delete_to_its_end(end: &End, name: &ObjectName) -> Result<(), Trouble> {
+    Ok(end.runtime.block_on(end.remote.delete(name))?)
 }
 
 fn named(end: &End, name: &str) -> Result<ObjectName, Failure> {
