@@ -177,8 +177,8 @@ is "vtl remote ls" "$(host sh 'rclone --config rclone.conf ls disk: | awk "{ pri
     "$(host vtl remote ls rclone | grep -o '"\(name\|size_bytes\)": *"\{0,1\}[^",}]*' | sed 's/^"[^"]*": *"\{0,1\}//' | paste -d' ' - -)"
 
 step "impexp: titles, a blank tape that was not sent, an import that fails; what has ended is cleared"
-matches "titles" "$(host impexp -l)" '^ID +TYPE +LABEL +STATE +PERCENT +SKIPPED$'
 host vtl cartridge export VTL009L8 --remote folder --wait
+matches "titles" "$(host impexp -l)" '^ID +TYPE +LABEL +STATE +PERCENT +SKIPPED$'
 matches "a blank one" "$(host impexp -l)" '^[0-9]+ +export +VTL009L8 +completed +100% +blank$'
 expect_fail host vtl cartridge import --remote folder --folder VTL900L8-20200101_000000 --wait
 matches "a failed one" "$(host impexp -l)" '^[0-9]+ +import +VTL900L8 +error '
