@@ -187,19 +187,18 @@ pub(crate) struct Packed {
 }
 
 impl Packed {
-    pub(crate) fn new(frame: &Frame, compressors: &Compressors, codec: Method, habit: &Habit) -> Self {
+    pub(crate) fn new(frame: Frame, compressors: &Compressors, codec: Method, habit: &Habit) -> Self {
         let raw_len = frame.raw.len() as u32;
+        if codec == Method::Raw {
+            return Self { raw_len, method: Method::Raw, stored: frame.raw };
+        }
         let taken = if codec == Method::Zstd { frame.taken_over(compressors) } else { None };
         if let Some(stored) = taken {
             return Self { raw_len, method: Method::Zstd, stored };
         }
         let mut stored = Vec::with_capacity(MAX_BODY_BYTES);
         let smaller = compressors.compress(&frame.raw, &mut stored, habit);
-        if !smaller {
-            stored.clear();
-            stored.extend_from_slice(&frame.raw);
-        }
-        let method = if smaller { codec } else { Method::Raw };
+        let (method, stored) = if smaller { (codec, stored) } else { (Method::Raw, frame.raw) };
         Self { raw_len, method, stored }
     }
 

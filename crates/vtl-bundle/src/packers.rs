@@ -37,7 +37,7 @@ struct Shared {
 }
 
 impl Shared {
-    fn pack(&self, frame: &Frame) -> Packed {
+    fn pack(&self, frame: Frame) -> Packed {
         Packed::new(frame, &self.compressors, self.codec, &self.habit)
     }
 }
@@ -62,7 +62,7 @@ impl Packers {
 
     /// Takes a frame; gives the oldest one back when it is there or as many are under way as may be.
     pub(crate) fn give(&mut self, frame: Frame) -> Result<Option<Packed>, Lost> {
-        let Some(jobs) = &self.jobs else { return Ok(Some(self.shared.pack(&frame))) };
+        let Some(jobs) = &self.jobs else { return Ok(Some(self.shared.pack(frame))) };
         let (done, packed) = sync_channel(1);
         jobs.send((frame, done)).map_err(|_| Lost)?;
         self.under_way.push_back(packed);
@@ -91,6 +91,6 @@ fn work(shared: &Shared, queue: &Mutex<Receiver<Job>>) {
         let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok((frame, done)) = job else { return };
         // Nobody waits for it when the writer is gone.
-        let _ = done.send(shared.pack(&frame));
+        let _ = done.send(shared.pack(frame));
     }
 }

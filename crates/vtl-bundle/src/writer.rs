@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! block -> image -> frame full: compress -> held back until the next one shows whether it is the last of its object
-//!       -> seal for its place -> object: Sink; MD5 and SHA-256, each by a thread of its own
+//!       -> seal for its place -> object: Sink; MD5 and SHA-256, by a thread of their own
 //! ```
 //!
 //! Order: objects one after the other, the manifest last. A writer that failed is of no use afterwards.
@@ -12,15 +12,14 @@ use std::io;
 use std::ops::RangeInclusive;
 
 use bytes::Bytes;
-use md5::Md5;
-use sha2::{Digest as _, Sha256};
 use vtl_codec::{Cipher, Key, Method, Portion, PublicKey, Randomness, Run, SigningKey};
+use vtl_digest::Both;
 use vtl_types::Label;
 
 use crate::chunk::{ChunkHeader, HEADER_BYTES as CHUNK_HEADER_BYTES};
 use crate::error::Fault;
-use crate::frame::{End, Frame, Packed};
-use crate::hashers::Hashers;
+use crate::frame::{End, Frame, MAX_BODY_BYTES, Packed};
+use crate::hashers::Hasher;
 use crate::manifest::{
     Attributes, Closed, Inside, MAX_RECIPIENTS, Manifest, ManifestError, Stamp, Stored, hex, manifest_name,
     object_name,
@@ -46,7 +45,7 @@ pub trait Sink {
     ///
     /// # Errors
     /// They cannot be kept.
-    fn write(&mut self, bytes: &[u8]) -> io::Result<()>;
+    fn write(&mut self, bytes: &Bytes) -> io::Result<()>;
 
     /// It is complete: its length and hashes. Of the manifest `frames` is 0.
     ///
@@ -168,7 +167,7 @@ pub struct Writer<S> {
     sink: S,
     settings: Settings,
     packers: Packers,
-    hashers: Hashers,
+    hasher: Hasher,
     data_key: Option<Key>,
     bundle: [u8; 16],
     map: Map,
@@ -239,17 +238,16 @@ impl<S: Sink> Writer<S> {
             return Err(WriteError::Settings(why.to_owned()));
         }
         let first = done.iter().map(|object| object.frames).sum();
-        let frame_bytes = settings.version.frame_bytes();
         Ok(Self {
             sink,
             packers: Packers::new(settings.codec, settings.level, 0),
-            hashers: Hashers::here(),
+            hasher: Hasher::here(),
             settings,
             data_key,
             bundle,
             map: Map::default(),
             content: blake3::Hasher::new(),
-            raw: Vec::with_capacity(frame_bytes),
+            raw: Vec::with_capacity(MAX_BODY_BYTES),
             runs: Vec::new(),
             held: None,
             next_frame: first,
@@ -263,7 +261,7 @@ impl<S: Sink> Writer<S> {
     #[must_use]
     pub fn with_threads(mut self, threads: usize) -> Self {
         self.packers = Packers::new(self.settings.codec, self.settings.level, threads);
-        self.hashers = if threads == 0 { Hashers::here() } else { Hashers::threads() };
+        self.hasher = if threads == 0 { Hasher::here() } else { Hasher::thread() };
         self
     }
 
@@ -349,7 +347,7 @@ impl<S: Sink> Writer<S> {
         let inside = Inside { attributes: self.settings.attributes, blake3, map: self.map };
         manifest.close(inside, self.data_key.as_ref(), &self.settings.random)?;
         let bytes = manifest.encode(self.settings.signing.as_ref())?;
-        put(&mut self.sink, &manifest_name(manifest.label), &bytes)?;
+        put(&mut self.sink, &manifest_name(manifest.label), &bytes.into())?;
         Ok((manifest, self.sink))
     }
 
@@ -362,7 +360,7 @@ impl<S: Sink> Writer<S> {
             self.runs.clear();
             return Ok(());
         }
-        let raw = std::mem::replace(&mut self.raw, Vec::with_capacity(self.settings.version.frame_bytes()));
+        let raw = std::mem::replace(&mut self.raw, Vec::with_capacity(MAX_BODY_BYTES));
         // A frame may wait for a thread.
         let runs = Run::only_wholes(std::mem::take(&mut self.runs));
         match self.packers.give(Frame { raw, runs })? {
@@ -412,14 +410,14 @@ impl<S: Sink> Writer<S> {
 
     fn write(&mut self, object: &mut Open, bytes: Bytes) -> Result<(), WriteError> {
         object.bytes += bytes.len() as u64;
-        self.hashers.update(bytes.clone())?;
+        self.hasher.update(bytes.clone())?;
         self.sink.write(&bytes).map_err(|error| WriteError::Sink { object: object.name.clone(), error })
     }
 
     fn end(&mut self, mut object: Open) -> Result<(), WriteError> {
         let table = table::encode(&object.lengths);
         self.write(&mut object, table.into())?;
-        let (md5, sha256) = self.hashers.finish()?;
+        let (md5, sha256) = self.hasher.finish()?;
         let stored = Stored {
             name: object.name,
             bytes: object.bytes,
@@ -464,8 +462,11 @@ impl<S: Sink> Writer<S> {
 }
 
 /// An object that is there already as a whole.
-fn put(sink: &mut impl Sink, name: &str, bytes: &[u8]) -> Result<(), WriteError> {
-    let (md5, sha256) = (hex(&Md5::digest(bytes)), hex(&Sha256::digest(bytes)));
+fn put(sink: &mut impl Sink, name: &str, bytes: &Bytes) -> Result<(), WriteError> {
+    let mut hashes = Both::new();
+    hashes.update(bytes);
+    let (md5, sha256) = hashes.finish();
+    let (md5, sha256) = (hex(&md5), hex(&sha256));
     let stored = Stored { name: name.to_owned(), bytes: bytes.len() as u64, md5, sha256, frames: 0 };
     let written = sink.begin(name).and_then(|()| sink.write(bytes)).and_then(|()| sink.end(&stored));
     written.map_err(|error| WriteError::Sink { object: name.to_owned(), error })

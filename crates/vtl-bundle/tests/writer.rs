@@ -365,7 +365,7 @@ impl Sink for Failing {
         self.step()?.begin(name)
     }
 
-    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+    fn write(&mut self, bytes: &Bytes) -> io::Result<()> {
         self.step()?.write(bytes)
     }
 
@@ -462,7 +462,7 @@ fn a_sink_that_fails_ends_a_writer_whose_threads_are_at_work() {
         fn begin(&mut self, _: &str) -> io::Result<()> {
             Ok(())
         }
-        fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        fn write(&mut self, bytes: &Bytes) -> io::Result<()> {
             self.0 = self.0.checked_sub(bytes.len() as u64).ok_or_else(|| io::Error::other("no more"))?;
             Ok(())
         }

@@ -136,9 +136,13 @@ impl Cartridge {
     pub fn open(store: &Store, id: CartridgeId, settings: Settings) -> Result<Self, CartridgeError> {
         let owner = OwnerId(id.0);
         // The stream first: while it is open, nobody else changes the head.
-        let stream = store.open_stream(owner)?;
+        let mut stream = store.open_stream(owner)?;
         let kept = store.head(owner)?;
         let head = read_head(&kept)?;
+        if head.unfinished {
+            // A copy in the making goes to the vault: it is written once, and nobody waits to read it.
+            stream.not_read_soon();
+        }
         let mut cartridge = Self {
             store: store.clone(),
             owner,

@@ -37,7 +37,10 @@ impl PageBuffer {
     }
 
     /// Forgets what was gathered and lets `read` fill whole pages for at least `bytes` bytes, or the buffer when it is smaller; what it says has come.
-    pub(crate) fn refill<E>(
+    ///
+    /// # Errors
+    /// What `read` fails with; then nothing is there.
+    pub fn refill<E>(
         &mut self,
         bytes: usize,
         read: impl FnOnce(&mut [u8]) -> Result<usize, E>,

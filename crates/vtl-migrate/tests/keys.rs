@@ -271,7 +271,7 @@ fn what_a_bundle_says_of_its_cartridge_is_bounded() {
             self.1.clear();
             Ok(())
         }
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        fn write(&mut self, bytes: &bytes::Bytes) -> std::io::Result<()> {
             self.1.extend_from_slice(bytes);
             Ok(())
         }

@@ -11,16 +11,13 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 
 use crate::content::{Content, Digester, Sha256Bytes};
+use crate::direct::Reading;
 use crate::error::{Call, Class, Doing, Error};
 
 /// Files are read in pieces of this size.
 pub const PIECE: usize = 1 << 20;
 /// So many pieces of a file are read before they are asked for.
 const PIECES_AHEAD: usize = 2;
-/// Bytes of a file that are hashed at once: they stay in a cache of the processor.
-const HASHED_AT_ONCE: usize = 128 << 10;
-/// Reads until it is looked whether somebody waits for the hash still: 8 MiB.
-const READS_AT_ONCE: usize = 64;
 
 /// Bytes as they come. An error ends the stream; without one before its end, the stream was complete.
 pub type ByteStream = BoxStream<'static, Result<Bytes, Error>>;
@@ -97,6 +94,26 @@ pub(crate) fn read(
     from_channel(receiver)
 }
 
+/// All bytes of a file that nobody will want soon again, read by a thread of their own.
+pub(crate) fn read_once(file: File, blame: impl Fn(&io::Error) -> Error + Send + 'static) -> ByteStream {
+    let (sender, receiver) = mpsc::channel(PIECES_AHEAD);
+    tokio::task::spawn_blocking(move || {
+        let mut reading = Reading::new(file);
+        loop {
+            let (piece, is_last) = match reading.piece() {
+                Ok(piece) if piece.is_empty() => return,
+                Ok(piece) => (Ok(piece), false),
+                Err(error) => (Err(blame(&error)), true),
+            };
+            // A receiver that is gone wants to know nothing.
+            if sender.blocking_send(piece).is_err() || is_last {
+                return;
+            }
+        }
+    });
+    from_channel(receiver)
+}
+
 fn read_into(
     open: impl FnOnce() -> io::Result<File>,
     from: u64,
@@ -153,45 +170,28 @@ pub fn verified(stream: ByteStream, content: Content) -> ByteStream {
     checked(stream, content, Class::Damaged, call)
 }
 
-/// The SHA-256 of a file. It is given up between two pieces when nobody waits for it any more.
+/// The SHA-256 of a file: what has come is hashed while the next bytes come. It is given up between two pieces when nobody waits for it any more.
 pub(crate) async fn sha256_of(file: File) -> Result<io::Result<Sha256Bytes>, Error> {
-    let mut hashing = Hashing { file, room: vec![0; HASHED_AT_ONCE], digester: Sha256::new() };
+    let (mut reading, mut digester) = (Reading::new(file), Sha256::new());
+    let (mut came, mut spare) = (Reading::room(), Reading::room());
     loop {
-        let (went, done) = blocking(move || {
-            let done = hashing.piece();
-            (hashing, done)
-        })
-        .await?;
-        hashing = went;
-        match done {
-            Ok(false) => {}
-            Ok(true) => return Ok(Ok(hashing.digester.finalize().into())),
+        let read = blocking(move || {
+            let outcome = reading.next(&mut spare);
+            (reading, spare, outcome)
+        });
+        let hash = blocking(move || {
+            digester.update(came.bytes());
+            (digester, came)
+        });
+        let (read, hash) = tokio::try_join!(read, hash)?;
+        let outcome;
+        (reading, came, outcome) = read;
+        (digester, spare) = hash;
+        match outcome {
+            Ok(()) if came.is_empty() => return Ok(Ok(digester.finalize().into())),
+            Ok(()) => {}
             Err(error) => return Ok(Err(error)),
         }
-    }
-}
-
-/// A file that is being hashed. Its bytes go through one buffer: fresh memory for each piece costs more than the hash.
-struct Hashing {
-    file: File,
-    room: Vec<u8>,
-    digester: Sha256,
-}
-
-impl Hashing {
-    /// The next bytes, some milliseconds' worth; whether they were the last ones.
-    fn piece(&mut self) -> io::Result<bool> {
-        for _ in 0..READS_AT_ONCE {
-            let count = match self.file.read(&mut self.room) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                count => count?,
-            };
-            if count == 0 {
-                return Ok(true);
-            }
-            self.digester.update(self.room.get(..count).unwrap_or_default());
-        }
-        Ok(false)
     }
 }
 

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use md5::{Digest as _, Md5};
 use sha2::Sha256;
+use vtl_digest::Both;
 
 /// The bytes of an MD5.
 pub type Md5Bytes = [u8; 16];
@@ -37,16 +38,14 @@ impl Content {
 #[derive(Debug, Clone, Default)]
 pub struct Digester {
     size: u64,
-    md5: Md5,
-    sha256: Sha256,
+    hashes: Both,
 }
 
 impl Digester {
     /// Takes the next bytes.
     pub fn update(&mut self, bytes: &[u8]) {
         self.size += bytes.len() as u64;
-        self.md5.update(bytes);
-        self.sha256.update(bytes);
+        self.hashes.update(bytes);
     }
 
     /// How many bytes have passed.
@@ -58,7 +57,8 @@ impl Digester {
     /// What has passed.
     #[must_use]
     pub fn finish(self) -> Content {
-        Content { size: self.size, md5: self.md5.finalize().into(), sha256: self.sha256.finalize().into() }
+        let (md5, sha256) = self.hashes.finish();
+        Content { size: self.size, md5, sha256 }
     }
 }
 

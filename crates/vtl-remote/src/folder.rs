@@ -6,7 +6,7 @@
 //! No step follows a symbolic link below the folder, so that nothing outside can be read or written through one.
 
 use std::fs::File;
-use std::io::{self, Write as _};
+use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,6 +20,7 @@ use tokio::runtime::Handle;
 
 use crate::body::{self, ByteStream, blocking};
 use crate::content::{Receipt, StoredHash};
+use crate::direct::Writing;
 use crate::error::{Call, Class, Doing, Error, class_of_io};
 use crate::listing::Pager;
 use crate::name::{Folder, ObjectName, PART_MARK};
@@ -36,6 +37,8 @@ const FILE_MODE: Mode = Mode::from_raw_mode(0o666);
 const FOLDER_MODE: Mode = Mode::from_raw_mode(0o777);
 /// Tries to make a folder that somebody removes meanwhile.
 const FOLDER_TRIES: u32 = 100;
+/// A piece that is copied faster than a thread is asked to do it: the head of a frame is one.
+const SMALL: usize = 4 << 10;
 /// More unfinished files are not told of at once.
 const MOST_HALF_SENT: usize = 10_000;
 
@@ -130,7 +133,17 @@ impl FolderRemote {
         while let Some(piece) = stream.next().await {
             let piece = piece?;
             let length = piece.len() as u64;
-            held.0 = Some(self.step(held, call, move |unfinished| unfinished.write(&piece)).await?);
+            match held
+                .0
+                .as_mut()
+                .filter(|unfinished| unfinished.file.has_room(piece.len()) && piece.len() <= SMALL)
+            {
+                // No thread is asked for what is only noted.
+                Some(unfinished) => unfinished.file.write(&piece).map_err(|error| call.io(&error))?,
+                None => {
+                    held.0 = Some(self.step(held, call, move |unfinished| unfinished.write(&piece)).await?)
+                }
+            }
             watch.sent(length);
         }
         Ok(())
@@ -194,7 +207,11 @@ impl Remote for FolderRemote {
             return Err(call.fail(Class::OutOfRange, format!("it has {size} bytes")));
         };
         let blame = call.clone();
-        let stream = body::read(move || Ok(file), start, Some(length), move |error| blame.io(error));
+        let blame = move |error: &io::Error| blame.io(error);
+        let stream = match span.range() {
+            None => body::read_once(file, blame),
+            Some(_) => body::read(move || Ok(file), start, Some(length), blame),
+        };
         Ok(body::exact(stream, length, call))
     }
 
@@ -344,7 +361,7 @@ impl Place {
         let part = format!("{PART_MARK}{}", random::hex().map_err(io::Error::other)?);
         let (folder, file) = self.make_part(folder_path, &part)?;
         let path = if folder_path.is_empty() { part.clone() } else { format!("{folder_path}/{part}") };
-        Ok(Unfinished { folder, file, part, path, target: last.to_owned(), size: 0, there: true })
+        Ok(Unfinished { folder, file: Writing::new(file), part, path, target: last.to_owned(), there: true })
     }
 
     /// A new file in a folder. Who removes the last object of the folder meanwhile takes the folder along: then it is made again.
@@ -481,12 +498,10 @@ enum Arrival {
 #[derive(Debug)]
 struct Unfinished {
     folder: OwnedFd,
-    file: File,
+    file: Writing,
     part: String,
     path: String,
     target: String,
-    /// Bytes in it.
-    size: u64,
     there: bool,
 }
 
@@ -496,16 +511,13 @@ impl Unfinished {
     }
 
     fn write(mut self, piece: &[u8]) -> io::Result<Self> {
-        self.file.write_all(piece)?;
-        self.size += piece.len() as u64;
+        self.file.write(piece)?;
         Ok(self)
     }
 
     /// The last steps: bytes that stay, the name, and the folder that has it.
     fn finish(mut self, arrival: Arrival) -> io::Result<()> {
-        self.file.sync_all()?;
-        // So that a verification reads the disk and not what memory still has of it. A wish; nothing hangs on it.
-        let _ = fs::fadvise(&self.file, 0, None, fs::Advice::DontNeed);
+        self.file.finish()?;
         match arrival {
             Arrival::Replaces => fs::renameat(&self.folder, &self.part, &self.folder, &self.target)?,
             Arrival::MustBeNew => self.rename_to_new()?,
@@ -543,7 +555,7 @@ struct Held(Option<Unfinished>);
 impl Held {
     /// Bytes in it.
     fn size(&self) -> u64 {
-        self.0.as_ref().map_or(0, |unfinished| unfinished.size)
+        self.0.as_ref().map_or(0, |unfinished| unfinished.file.size())
     }
 }
 

@@ -11,6 +11,7 @@ mod body;
 mod cloud;
 mod content;
 pub mod credential;
+mod direct;
 mod error;
 mod faulty;
 mod folder;

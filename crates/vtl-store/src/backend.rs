@@ -13,7 +13,7 @@ use vtl_durable::{Disk, DiskError, DiskFile, Open, sealed};
 
 use crate::pack::PackId;
 use crate::sync::{Arc, Mutex};
-use crate::types::DirectIo;
+use crate::types::{DirectIo, Soon};
 use crate::workers::lock;
 
 /// A pack in one generation.
@@ -89,10 +89,10 @@ impl Folder {
     }
 
     /// The file of a new pack, to be appended to in whole pages, and the folder to be synced before it is relied on.
-    pub(crate) fn create(&self, id: PackId) -> Result<(Arc<dyn DiskFile>, PathBuf), DiskError> {
+    pub(crate) fn create(&self, id: PackId, soon: Soon) -> Result<(Arc<dyn DiskFile>, PathBuf), DiskError> {
         self.make_folder(id)?;
         let path = self.path(PackName { id, generation: 0 });
-        let file = match self.direct_io.writes_past(&*self.disk) {
+        let file = match self.direct_io.writes_past(&*self.disk, soon) {
             true => self.disk.open_direct(&path, Open::Create)?,
             false => self.disk.open(&path, Open::Create)?,
         };

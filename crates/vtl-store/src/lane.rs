@@ -21,6 +21,7 @@ use crate::recipe::{Change, Extent, Note, extent_at};
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::mpsc::channel;
 use crate::sync::{Arc, Condvar, Mutex, MutexGuard};
+use crate::types::Soon;
 use crate::workers::{Handle, lock, wait};
 use crate::writer::{Dock, PrepareError, Ready, Writer};
 
@@ -54,6 +55,7 @@ struct LaneState {
     in_flight: usize,
     /// Taken out while somebody writes.
     writer: Option<Writer>,
+    soon: Soon,
     failure: Option<String>,
 }
 
@@ -74,7 +76,8 @@ impl Lane {
             slots: VecDeque::new(),
             first: 0,
             in_flight: 0,
-            writer: Some(Writer::new(length)),
+            writer: Some(Writer::new(length, Soon::Maybe)),
+            soon: Soon::Maybe,
             failure: None,
         };
         Self { context, habit: Habit::default(), state: Mutex::new(state), changed: Condvar::new() }
@@ -161,6 +164,15 @@ impl Lane {
         }
     }
 
+    /// Whether what is written from now on may be read back soon.
+    pub(crate) fn read_back(&self, soon: Soon) {
+        let mut state = self.wait_idle();
+        state.soon = soon;
+        if let Some(writer) = state.writer.as_mut() {
+            writer.read_back(soon);
+        }
+    }
+
     /// Forgets everything after the last commit and the failure; packs made since then, which nothing refers to.
     pub(crate) fn fall_back(&self, length: u64) -> Vec<PackId> {
         let mut state = self.wait_idle();
@@ -168,7 +180,7 @@ impl Lane {
         self.release(&mut state, in_flight);
         state.failure = None;
         let fresh = state.writer.as_ref().map(Writer::fresh_packs).unwrap_or_default();
-        state.writer = Some(Writer::new(length));
+        state.writer = Some(Writer::new(length, state.soon));
         state.cutter = Some((self.context.new_cutter)());
         fresh
     }

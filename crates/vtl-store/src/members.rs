@@ -16,7 +16,7 @@ use crate::roster::{self, Entry, PACKS, Roster, Seen, Stage, noted, refused};
 use crate::store::{GRANT_BYTES, PLENTY_BYTES};
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::{Arc, Mutex};
-use crate::types::Options;
+use crate::types::{Options, Soon};
 use crate::workers::lock;
 
 const LOCK: &str = "lock";
@@ -412,7 +412,7 @@ impl Member {
         options: &Options,
     ) -> Result<Self, StoreError> {
         // Asked of a file that is there; nothing is written to it.
-        let past = options.direct_io.writes_past(&**disk);
+        let past = options.direct_io.writes_past(&**disk, Soon::Maybe);
         let asked = past.then(|| disk.open_direct(&path.join(LOCK), Open::Read));
         let direct = asked.is_some_and(|file| file.is_ok_and(|file| file.is_direct()));
         Ok(Self {

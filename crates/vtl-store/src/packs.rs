@@ -15,6 +15,7 @@ use crate::members::{Member, Members};
 use crate::pack::{self, Frame, PackHeader, PackId, Region, Table};
 use crate::recipe::{self, PackEnd};
 use crate::sync::{Arc, Mutex};
+use crate::types::Soon;
 use crate::workers::lock;
 
 /// A pack's table in one generation.
@@ -142,7 +143,7 @@ impl Packs {
     }
 
     /// Makes the file of a new pack; nothing is written to it.
-    pub(crate) fn create(&self) -> Result<Created, DiskError> {
+    pub(crate) fn create(&self, soon: Soon) -> Result<Created, DiskError> {
         let mut member = self.members.for_new_pack();
         let id = self.reserve_id(&member);
         // Who empties a folder says so first and looks for packs afterwards: one of the two is seen.
@@ -150,7 +151,7 @@ impl Packs {
             member = self.members.by_number(0);
             self.moved(id, member.number);
         }
-        match member.folder.create(id) {
+        match member.folder.create(id, soon) {
             Ok((file, folder)) => Ok(Created { id, member, file, folder, header: self.header(id, 0) }),
             Err(error) => {
                 self.members.blame(&member, &error);

@@ -14,7 +14,7 @@ use crate::recipe::{Change, Extent, Note, State, extent_at};
 use crate::seeker::Seeker;
 use crate::store::{Core, delta, snapshot};
 use crate::sync::{Arc, Mutex};
-use crate::types::OwnerId;
+use crate::types::{OwnerId, Soon};
 use crate::workers::lock;
 use crate::writer::PrepareError;
 
@@ -160,6 +160,11 @@ impl Stream {
     /// cannot be removed, whatever is asked; more can be appended.
     pub fn guard(&mut self, on: bool) {
         self.guard = Some(on);
+    }
+
+    /// Nobody will read soon what is appended from now on: where it may go past the system's page cache ([`crate::DirectIo::Auto`]), it does.
+    pub fn not_read_soon(&mut self) {
+        self.lane.read_back(Soon::No);
     }
 
     /// Whether the guard is on, as committed.

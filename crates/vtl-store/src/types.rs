@@ -38,6 +38,13 @@ impl fmt::Debug for OwnerId {
     }
 }
 
+/// Whether what is written now may be read back soon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Soon {
+    Maybe,
+    No,
+}
+
 /// When packs go past the system's page cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DirectIo {
@@ -52,9 +59,9 @@ pub enum DirectIo {
 
 impl DirectIo {
     /// Whether a pack that is begun now is written past the page cache.
-    pub(crate) fn writes_past(self, disk: &dyn Disk) -> bool {
+    pub(crate) fn writes_past(self, disk: &dyn Disk, soon: Soon) -> bool {
         match self {
-            Self::Auto => !disk.has_idle_memory(),
+            Self::Auto => soon == Soon::No || !disk.has_idle_memory(),
             Self::On => true,
             Self::Off => false,
         }

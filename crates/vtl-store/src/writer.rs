@@ -22,6 +22,7 @@ use crate::packs::{Packs, View};
 use crate::recipe::{Change, Extent, Note, PackEnd, push_extent, truncate_extents};
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Arc, Mutex};
+use crate::types::Soon;
 use crate::workers::{Handle, lock};
 
 /// Packs that wait for a stream; what is beyond is sealed.
@@ -145,12 +146,15 @@ pub(crate) struct Writer {
     arrived_bytes: u64,
     /// Where the next chunk begins in the stream.
     end: u64,
+    /// Whether what it writes may be read back soon.
+    soon: Soon,
 }
 
 impl Writer {
     /// For a stream of this length.
-    pub(crate) fn new(length: u64) -> Self {
+    pub(crate) fn new(length: u64, soon: Soon) -> Self {
         Self {
+            soon,
             current: None,
             staging: None,
             staged: 0,
@@ -167,6 +171,11 @@ impl Writer {
             arrived_bytes: 0,
             end: length,
         }
+    }
+
+    /// Whether what is written from now on may be read back soon.
+    pub(crate) fn read_back(&mut self, soon: Soon) {
+        self.soon = soon;
     }
 
     /// Bytes of the stream that are in files or need none, since the last asking.
@@ -286,7 +295,7 @@ impl Writer {
                 return Ok(idle.swap_remove(at));
             }
         }
-        let created = dock.packs.create()?;
+        let created = dock.packs.create(self.soon)?;
         self.fresh.push(created.id);
         self.dirty_folders.insert(created.folder);
         let (id, member, file) = (created.id, created.member, created.file);

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use common::record::Recorder;
 use common::{Op, ROOT, Random, Run, cases, disk_for, encrypted, owner, script};
 use vtl_durable::{RealDisk, SimDisk};
-use vtl_store::{DirectIo, Options, PackWrites, Store};
+use vtl_store::{DirectIo, Options, PackWrites, Store, Stream};
 
 const PAGE: u64 = 4096;
 
@@ -170,6 +170,29 @@ fn a_pack_that_is_begun_while_memory_lies_idle_is_left_to_the_page_cache_and_lat
     }
     run.step(&Op::Reopen).unwrap();
     run.verify("at the end");
+}
+
+#[test]
+fn what_nobody_reads_soon_goes_past_the_page_cache_while_memory_lies_idle_unless_nothing_may() {
+    for (direct_io, expected) in [(DirectIo::Auto, PackWrites::Direct), (DirectIo::Off, PackWrites::Buffered)]
+    {
+        let disk = SimDisk::new(6);
+        disk.idle_memory(true);
+        let options = Options { direct_io, pack_bytes: 8 << 10, ..Options::small() };
+        let store = Store::open(Arc::new(disk), Path::new(ROOT), options).unwrap();
+        store.create(owner(1), b"").unwrap();
+        let mut stream = store.open_stream(owner(1)).unwrap();
+        let mut append = |stream: &mut Stream, seed| {
+            stream.append(&[Bytes::from(noise(seed, 50_000))], false).unwrap();
+            stream.commit(b"").unwrap();
+            store.pack_writes()
+        };
+        assert_eq!(append(&mut stream, 1), PackWrites::Buffered, "it may be read back");
+        stream.not_read_soon();
+        assert_eq!(append(&mut stream, 2), expected);
+        let kept = stream.read(0, 100_000).unwrap().concat();
+        assert!(kept == [noise(1, 50_000), noise(2, 50_000)].concat());
+    }
 }
 
 #[test]

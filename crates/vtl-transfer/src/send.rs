@@ -150,7 +150,7 @@ impl Sink for &mut Outbox<'_, '_> {
         Ok(())
     }
 
-    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+    fn write(&mut self, bytes: &Bytes) -> io::Result<()> {
         let (board, pace) = (self.board, self.pace);
         // What waits for room hears of what fails meanwhile: that may be what it waits for.
         let watched = Until { pace, is_over: &|| board.trouble().is_some() };

@@ -3,11 +3,11 @@
 //! The writer's thread fills pieces, the upload's thread sends them; so many may wait between the two. Each end of this line that goes away ends the
 //! other one: without its length and hashes, which come last, a remote keeps nothing of an object.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::stream::{self, StreamExt as _};
 use tokio::sync::{mpsc, oneshot};
 use vtl_bundle::Stored;
-use vtl_remote::{Content, Error, Flow, ObjectName, PIECE, Streams, verify_or_read_back};
+use vtl_remote::{Content, Error, Flow, ObjectName, Streams, verify_or_read_back};
 
 use crate::Line;
 use crate::pace::{Confirmed, Pace};
@@ -15,8 +15,8 @@ use crate::send::{content_of, interruptible};
 use crate::telling::Telling;
 use crate::trouble::Trouble;
 
-/// Pieces that wait to be sent.
-const PIECES_AHEAD: usize = 2;
+/// Pieces that wait to be sent: heads of frames, and bodies of at most half a MiB.
+const PIECES_AHEAD: usize = 6;
 
 /// The upload has ended, and says elsewhere why.
 pub(crate) struct Ended;
@@ -24,8 +24,6 @@ pub(crate) struct Ended;
 /// Where the bytes of an object come from.
 pub(crate) struct Spring {
     pieces: mpsc::Sender<Result<Bytes, Error>>,
-    /// What makes no whole piece yet.
-    held: BytesMut,
     made: oneshot::Sender<Content>,
     object: oneshot::Sender<Stored>,
 }
@@ -43,35 +41,20 @@ pub(crate) fn begin(name: ObjectName) -> (Spring, Course) {
     let (to, pieces) = mpsc::channel(PIECES_AHEAD);
     let (tell, made) = oneshot::channel();
     let (give, object) = oneshot::channel();
-    let spring = Spring { pieces: to, held: BytesMut::with_capacity(PIECE), made: tell, object: give };
-    (spring, Course { name, pieces, made, object })
+    (Spring { pieces: to, made: tell, object: give }, Course { name, pieces, made, object })
 }
 
 impl Spring {
     /// The next bytes. It waits while too many are on their way.
-    pub(crate) fn write(&mut self, mut bytes: &[u8]) -> Result<(), Ended> {
-        while !bytes.is_empty() {
-            let (taken, rest) = bytes.split_at(bytes.len().min(PIECE - self.held.len()));
-            self.held.extend_from_slice(taken);
-            bytes = rest;
-            if self.held.len() == PIECE {
-                self.give()?;
-            }
-        }
-        Ok(())
+    pub(crate) fn write(&mut self, bytes: &Bytes) -> Result<(), Ended> {
+        self.pieces.blocking_send(Ok(bytes.clone())).map_err(|_| Ended)
     }
 
     /// All have come, and this is what they were.
-    pub(crate) fn end(mut self, object: &Stored, content: Content) -> Result<(), Ended> {
-        self.give()?;
+    pub(crate) fn end(self, object: &Stored, content: Content) -> Result<(), Ended> {
         drop(self.pieces);
         self.object.send(object.clone()).map_err(|_| Ended)?;
         self.made.send(content).map_err(|_| Ended)
-    }
-
-    fn give(&mut self) -> Result<(), Ended> {
-        let piece = std::mem::replace(&mut self.held, BytesMut::with_capacity(PIECE));
-        self.pieces.blocking_send(Ok(piece.freeze())).map_err(|_| Ended)
     }
 }
 

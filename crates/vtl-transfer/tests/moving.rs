@@ -474,7 +474,7 @@ impl vtl_bundle::Sink for OnDisk {
         Ok(())
     }
 
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+    fn write(&mut self, bytes: &bytes::Bytes) -> std::io::Result<()> {
         std::io::Write::write_all(self.1.as_mut().unwrap(), bytes)
     }
 

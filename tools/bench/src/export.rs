@@ -35,6 +35,9 @@ pub struct Args {
     /// Rounds; tables show medians.
     #[arg(long, default_value_t = 3)]
     repeat: usize,
+    /// Only ways with this in their name.
+    #[arg(long, default_value = "")]
+    way: String,
 }
 
 /// How the cartridge goes out, and what does the same in its place.
@@ -96,7 +99,7 @@ pub fn run(args: &Args) -> io::Result<()> {
     let backups = sets::write(Set::Tree, args.mib, scratch.path())?;
     println!("| way | who | export MB/s | CPU s/GiB | import MB/s | CPU s/GiB | MiB, export | import |");
     println!("|---|---|---|---|---|---|---|---|");
-    for way in &WAYS {
+    for way in WAYS.iter().filter(|way| way.name.contains(&args.way)) {
         let mut ours = Vec::new();
         let mut theirs: Vec<Vec<Round>> = way.peers.iter().map(|_| Vec::new()).collect();
         for _ in 0..args.repeat.max(1) {

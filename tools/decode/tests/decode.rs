@@ -332,7 +332,7 @@ impl Sink for Folder {
         Ok(())
     }
 
-    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+    fn write(&mut self, bytes: &bytes::Bytes) -> io::Result<()> {
         io::Write::write_all(self.1.as_mut().unwrap(), bytes)
     }
 

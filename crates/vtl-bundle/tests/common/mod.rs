@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Cursor};
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
 use vtl_bundle::{Manifest, Signed, Sink, Source, Stored, counting};
 use vtl_codec::PrivateKey;
 
@@ -25,7 +26,7 @@ impl Sink for Folder {
         Ok(())
     }
 
-    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+    fn write(&mut self, bytes: &Bytes) -> io::Result<()> {
         self.objects.get_mut(self.open.as_ref().unwrap()).unwrap().extend_from_slice(bytes);
         Ok(())
     }

@@ -1,0 +1,63 @@
+//! MD5 and SHA-256 of the same bytes, side by side: what remotes tell of an object, and what readers go by.
+//!
+//! Each step of MD5 waits for the one before it, and leaves most of a core idle. Block by block in turn, a core has SHA-256 done in the gaps: on two cores
+//! with SHA instructions (AMD EPYC, 7003 series) both came to 593 MB/s, and to 415 one after the other. The MD5 here has 700 MB/s alone where the crate `md-5` has 560,
+//! because a step's constant is added before the step has to wait and not behind; `docs/performance.md` has the figures.
+
+mod md5;
+
+use sha2::{Digest as _, Sha256};
+
+use crate::md5::{BLOCK, Md5};
+
+/// Bytes of an MD5.
+pub const MD5_BYTES: usize = md5::BYTES;
+/// Bytes of a SHA-256.
+pub const SHA256_BYTES: usize = 32;
+
+/// Both hashes of what has passed.
+#[derive(Clone, Debug, Default)]
+pub struct Both {
+    md5: Md5,
+    sha256: Sha256,
+    /// What makes no whole block yet.
+    held: Vec<u8>,
+}
+
+impl Both {
+    /// Of nothing yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The next bytes.
+    pub fn update(&mut self, mut bytes: &[u8]) {
+        if !self.held.is_empty() {
+            let (now, rest) = bytes.split_at(bytes.len().min(BLOCK - self.held.len()));
+            self.held.extend_from_slice(now);
+            bytes = rest;
+            let held = std::mem::take(&mut self.held);
+            self.held = self.blocks(&held).to_vec();
+        }
+        let rest = self.blocks(bytes);
+        self.held.extend_from_slice(rest);
+    }
+
+    /// Takes whole blocks, and gives back what is left.
+    fn blocks<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+        let (blocks, rest) = bytes.as_chunks();
+        for block in blocks {
+            self.md5.block(block);
+            self.sha256.update(block);
+        }
+        rest
+    }
+
+    /// MD5 and SHA-256 of all that has passed.
+    #[must_use]
+    pub fn finish(mut self) -> ([u8; MD5_BYTES], [u8; SHA256_BYTES]) {
+        self.sha256.update(&self.held);
+        (self.md5.finish(&self.held), self.sha256.finalize().into())
+    }
+}
