@@ -114,6 +114,13 @@ impl Cartridge {
         Ok(store.create(OwnerId(id.0), &head.encode_snapshot())?)
     }
 
+    /// Nobody waits to read what is written from now on: it need not stay in memory.
+    pub fn not_read_soon(&mut self) {
+        if let Some(stream) = self.stream.as_mut() {
+            stream.not_read_soon();
+        }
+    }
+
     /// The copy is whole, and has the write generation of what it is a copy of, at most [`crate::MAX_COPIED_GENERATION`]. Durable when it returns, in one record; then it is a cartridge as
     /// others are.
     pub fn finish_copy(mut self, generation: u64) -> Result<(), CartridgeError> {
@@ -136,13 +143,9 @@ impl Cartridge {
     pub fn open(store: &Store, id: CartridgeId, settings: Settings) -> Result<Self, CartridgeError> {
         let owner = OwnerId(id.0);
         // The stream first: while it is open, nobody else changes the head.
-        let mut stream = store.open_stream(owner)?;
+        let stream = store.open_stream(owner)?;
         let kept = store.head(owner)?;
         let head = read_head(&kept)?;
-        if head.unfinished {
-            // A copy in the making goes to the vault: it is written once, and nobody waits to read it.
-            stream.not_read_soon();
-        }
         let mut cartridge = Self {
             store: store.clone(),
             owner,

@@ -3,9 +3,13 @@
 
 mod common;
 
+use std::path::Path;
+use std::sync::Arc;
+
 use common::{block, open_store, settings, spec};
 use vtl_cartridge::{Cartridge, CartridgeError, Kept, Reading};
 use vtl_durable::SimDisk;
+use vtl_store::{DirectIo, Options, PackWrites, Store};
 use vtl_types::CartridgeId;
 
 const ID: CartridgeId = CartridgeId([1; 16]);
@@ -68,6 +72,25 @@ fn a_copy_says_that_it_is_unfinished_until_it_is_whole_and_has_the_generation_of
     used.write_filemarks(1).unwrap();
     used.flush().unwrap();
     assert_eq!(used.facts().generation, 78);
+}
+
+#[test]
+fn what_nobody_reads_soon_does_not_stay_in_memory_that_lies_idle() {
+    let disk = SimDisk::new(4);
+    disk.idle_memory(true);
+    let options = Options { direct_io: DirectIo::Auto, ..Options::small() };
+    let store = Store::open(Arc::new(disk), Path::new("/pool"), options).unwrap();
+    for (id, soon, expected) in [(1, true, PackWrites::Buffered), (2, false, PackWrites::Direct)] {
+        let id = CartridgeId([id; 16]);
+        Cartridge::create(&store, id, &spec("VTL001L8", 1 << 20, 0)).unwrap();
+        let mut cartridge = Cartridge::open(&store, id, settings()).unwrap();
+        if !soon {
+            cartridge.not_read_soon();
+        }
+        cartridge.write_block(&[block(u64::from(id.0[0]), 300_000)], true).unwrap();
+        cartridge.flush().unwrap();
+        assert_eq!(store.pack_writes(), expected);
+    }
 }
 
 #[test]

@@ -21,7 +21,34 @@ pub struct Both {
     md5: Md5,
     sha256: Sha256,
     /// What makes no whole block yet.
-    held: Vec<u8>,
+    held: Held,
+}
+
+/// Fewer bytes than a block has.
+#[derive(Clone, Copy, Debug)]
+struct Held {
+    block: [u8; BLOCK],
+    len: usize,
+}
+
+impl Default for Held {
+    fn default() -> Self {
+        Self { block: [0; BLOCK], len: 0 }
+    }
+}
+
+impl Held {
+    fn bytes(&self) -> &[u8] {
+        self.block.get(..self.len).unwrap_or_default()
+    }
+
+    /// Takes what has room, and gives back the rest.
+    fn fill<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+        let (now, rest) = bytes.split_at(bytes.len().min(BLOCK - self.len));
+        self.block.iter_mut().skip(self.len).zip(now).for_each(|(to, from)| *to = *from);
+        self.len += now.len();
+        rest
+    }
 }
 
 impl Both {
@@ -33,15 +60,16 @@ impl Both {
 
     /// The next bytes.
     pub fn update(&mut self, mut bytes: &[u8]) {
-        if !self.held.is_empty() {
-            let (now, rest) = bytes.split_at(bytes.len().min(BLOCK - self.held.len()));
-            self.held.extend_from_slice(now);
-            bytes = rest;
+        if self.held.len > 0 {
+            bytes = self.held.fill(bytes);
+            if self.held.len < BLOCK {
+                return;
+            }
             let held = std::mem::take(&mut self.held);
-            self.held = self.blocks(&held).to_vec();
+            self.blocks(&held.block);
         }
         let rest = self.blocks(bytes);
-        self.held.extend_from_slice(rest);
+        self.held.fill(rest);
     }
 
     /// Takes whole blocks, and gives back what is left.
@@ -57,7 +85,7 @@ impl Both {
     /// MD5 and SHA-256 of all that has passed.
     #[must_use]
     pub fn finish(mut self) -> ([u8; MD5_BYTES], [u8; SHA256_BYTES]) {
-        self.sha256.update(&self.held);
-        (self.md5.finish(&self.held), self.sha256.finalize().into())
+        self.sha256.update(self.held.bytes());
+        (self.md5.finish(self.held.bytes()), self.sha256.finalize().into())
     }
 }

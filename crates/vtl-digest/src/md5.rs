@@ -48,18 +48,23 @@ impl Md5 {
 
     /// The hash of all blocks and these bytes, which are fewer than a block has: RFC 1321, 3.1 and 3.2.
     pub(crate) fn finish(mut self, rest: &[u8]) -> [u8; BYTES] {
-        let bits = self.blocks.wrapping_mul(BLOCK as u64).wrapping_add(rest.len() as u64).wrapping_mul(8);
-        let mut last = rest.to_vec();
-        last.push(0x80);
-        let end = if last.len() > LENGTH_AT { BLOCK + LENGTH_AT } else { LENGTH_AT };
-        last.resize(end, 0);
-        last.extend(bits.to_le_bytes());
-        last.as_chunks().0.iter().for_each(|block| self.block(block));
+        last(self.blocks, rest).as_chunks().0.iter().for_each(|block| self.block(block));
         let mut hash = [0; BYTES];
         let bytes = self.state.iter().flat_map(|word| word.to_le_bytes());
         hash.iter_mut().zip(bytes).for_each(|(to, from)| *to = from);
         hash
     }
+}
+
+/// The last block or two, behind so many: these bytes, a bit, zeros, and how many bits there are in all.
+fn last(blocks: u64, rest: &[u8]) -> Vec<u8> {
+    let bits = blocks.wrapping_mul(BLOCK as u64).wrapping_add(rest.len() as u64).wrapping_mul(8);
+    let mut last = rest.to_vec();
+    last.push(0x80);
+    let end = if last.len() > LENGTH_AT { BLOCK + LENGTH_AT } else { LENGTH_AT };
+    last.resize(end, 0);
+    last.extend(bits.to_le_bytes());
+    last
 }
 
 /// One block: RFC 1321, 3.4.
@@ -86,4 +91,18 @@ fn step(state: [u32; 4], block: &[u8; BLOCK]) -> [u32; 4] {
     round!(3, |b: u32, c: u32, d: u32| c ^ (b | !d), |at: usize| 7 * at);
     let [a0, b0, c0, d0] = state;
     [a0.wrapping_add(a), b0.wrapping_add(b), c0.wrapping_add(c), d0.wrapping_add(d)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_length_of_a_long_message_is_told_in_64_bits() {
+        // 4 GiB and 3 bytes, in bits, the least byte first.
+        let block = last(1 << 26, b"abc");
+        assert_eq!((block.len(), &block[..5]), (BLOCK, &b"abc\x80\0"[..]));
+        assert_eq!(block[LENGTH_AT..], [24, 0, 0, 0, 8, 0, 0, 0]);
+        assert_eq!(last(0, &[1; LENGTH_AT]).len(), 2 * BLOCK, "the length has no room behind the bit");
+    }
 }

@@ -18,5 +18,5 @@ pub mod wire;
 
 pub use disk::{Blame, DIRECT_ALIGN, Disk, DiskError, DiskFile, Found, Open};
 pub use pages::PageBuffer;
-pub use real::RealDisk;
+pub use real::{RealDisk, set_direct};
 pub use sim::{Fault, Lie, SimDisk, TakenAway};

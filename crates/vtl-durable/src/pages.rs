@@ -1,8 +1,8 @@
-//! Memory that direct writes are made from.
+//! Memory that direct writes are made from, and direct reads arrive in.
 
 use crate::disk::DIRECT_ALIGN;
 
-/// Bytes gathered for one write, at an address that is a multiple of [`DIRECT_ALIGN`].
+/// Bytes gathered for one write, or brought by one read, at an address that is a multiple of [`DIRECT_ALIGN`].
 pub struct PageBuffer {
     /// Longer than the buffer by what aligning it may take. It never grows, so its bytes stay where they are.
     room: Vec<u8>,

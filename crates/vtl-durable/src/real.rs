@@ -133,6 +133,16 @@ impl Disk for RealDisk {
     }
 }
 
+/// Has a file go past the system's copies in memory from now on, or through them; whether it does. Past them it is read and written in whole pages, from memory
+/// that is aligned to [`DIRECT_ALIGN`].
+pub fn set_direct(file: &fs::File, on: bool) -> bool {
+    let set = fcntl_getfl(file).and_then(|flags| {
+        let wanted = if on { flags | OFlags::DIRECT } else { flags - OFlags::DIRECT };
+        fcntl_setfl(file, wanted)
+    });
+    set.is_ok()
+}
+
 #[derive(Debug)]
 struct RealFile {
     file: fs::File,
@@ -149,11 +159,7 @@ impl RealFile {
 
     /// Nothing changes where the file system refuses: [`DiskFile::is_direct`] tells.
     fn set_direct(&self, on: bool) {
-        let set = fcntl_getfl(&self.file).and_then(|flags| {
-            let wanted = if on { flags | OFlags::DIRECT } else { flags - OFlags::DIRECT };
-            fcntl_setfl(&self.file, wanted)
-        });
-        if set.is_ok() {
+        if set_direct(&self.file, on) {
             self.direct.store(on, Ordering::Release);
         }
     }

@@ -405,6 +405,7 @@ impl Import {
             Cartridge::begin_copy(store, id, &spec).map_err(|error| fail::cartridge(&error))?;
             let opened = Cartridge::open(store, id, vtl_cartridge::Settings::default());
             let mut copy = opened.map_err(|error| fail::cartridge(&error))?;
+            copy.not_read_soon();
             write(&mut image, &mut copy, pace)?;
             for (number, value) in host_attributes(&attributes) {
                 copy.set_host_attribute(number, &value).map_err(|error| fail::cartridge(&error))?;

@@ -224,6 +224,7 @@ impl Ingest {
         Cartridge::begin_copy(store, id, &spec).map_err(|error| fail::cartridge(&error))?;
         let opened = Cartridge::open(store, id, vtl_cartridge::Settings::default());
         let mut copy = opened.map_err(|error| fail::cartridge(&error))?;
+        copy.not_read_soon();
         loop {
             if !of_ticket::goes_on(ticket) {
                 return Err(Trouble::Stopped);

@@ -94,7 +94,7 @@ pub(crate) fn read(
     from_channel(receiver)
 }
 
-/// All bytes of a file that nobody will want soon again, read by a thread of their own.
+/// All bytes of a file that nobody will want soon again, read by a thread of their own. Who knows how many they should be compares: a file may grow.
 pub(crate) fn read_once(file: File, blame: impl Fn(&io::Error) -> Error + Send + 'static) -> ByteStream {
     let (sender, receiver) = mpsc::channel(PIECES_AHEAD);
     tokio::task::spawn_blocking(move || {
@@ -140,7 +140,7 @@ pub(crate) fn from_channel(receiver: mpsc::Receiver<Result<Bytes, Error>>) -> By
 }
 
 /// Passes bytes on and fails at the end, or as soon as there are too many, when they are not `content`: the caller's
-/// fault or the remote's, as `blame` says. Goes by the SHA-256: an MD5 as well would take three times as long.
+/// fault or the remote's, as `blame` says. Goes by the SHA-256: an MD5 as well would take nearly three times as long.
 pub(crate) fn checked(stream: ByteStream, content: Content, blame: Class, call: Call) -> ByteStream {
     let state = (stream, Sha256::new(), 0);
     stream::try_unfold(state, move |(mut stream, hash, size)| {
@@ -176,7 +176,7 @@ pub(crate) async fn sha256_of(file: File) -> Result<io::Result<Sha256Bytes>, Err
     let (mut came, mut spare) = (Reading::room(), Reading::room());
     loop {
         let read = blocking(move || {
-            let outcome = reading.next(&mut spare);
+            let outcome = reading.refill(&mut spare);
             (reading, spare, outcome)
         });
         let hash = blocking(move || {
@@ -325,6 +325,33 @@ mod tests {
                 got += piece.len();
             }
             assert_eq!(got, given);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_file_that_cannot_be_read_ends_its_hash_and_its_stream_with_the_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = || File::open(folder.path()).unwrap();
+        assert!(sha256_of(open()).await.unwrap().is_err(), "a folder has no bytes");
+        let blame = |error: &io::Error| Error::new(Class::Local, Doing::Get, error.to_string());
+        let mut stream = read_once(open(), blame);
+        assert!(stream.next().await.unwrap().is_err() && stream.next().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn a_file_of_any_length_is_hashed_and_read_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("f");
+        for length in [0, 1, PIECE, 2 * PIECE + 5] {
+            let bytes: Vec<u8> = (0..length).map(|i| (i % 251) as u8).collect();
+            std::fs::write(&path, &bytes).unwrap();
+            let open = || File::open(&path).unwrap();
+            let hash = sha256_of(open()).await.unwrap().unwrap();
+            assert_eq!(hash, Content::of(&bytes).sha256, "{length}");
+            assert!(
+                collect(read_once(open(), |_| unreachable!()), length).await.unwrap() == bytes,
+                "{length}"
+            );
         }
     }
 

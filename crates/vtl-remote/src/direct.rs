@@ -1,52 +1,56 @@
 //! Files that are written and read past the system's copies in memory, where their file system can do that. An object is written once and read once to be
 //! verified: copies of it would take the room of what others need, and cost each byte another way through memory.
+//!
+//! On file systems of other machines, and of programs, copies are what makes many small requests one large one: there they are left alone.
 
 use std::fs::File;
 use std::io;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use bytes::Bytes;
-use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::Errno;
-use vtl_durable::PageBuffer;
+use vtl_durable::{DIRECT_ALIGN, PageBuffer, set_direct};
 
 /// What one call writes or reads.
 const AT_ONCE: usize = 1 << 20;
+
+/// File systems whose medium is another machine's, or a program's: NFS, SMB (three drivers), FUSE, Ceph, 9P. Numbers: Linux, `include/uapi/linux/magic.h`,
+/// and the drivers' own sources.
+const FAR: [u64; 7] = [0x6969, 0x517b, 0xfe53_4d42, 0xff53_4d42, 0x6573_5546, 0x00c3_6400, 0x0102_1997];
 
 /// An open file, and whether it goes past the copies.
 #[derive(Debug)]
 struct Direct {
     file: File,
-    on: bool,
+    past_copies: bool,
 }
 
 impl Direct {
     /// As far as the file system can.
     fn new(file: File) -> Self {
-        let mut direct = Self { file, on: false };
-        direct.set(true);
-        direct
+        // One that cannot be asked is not near for sure.
+        let kind = rustix::fs::fstatfs(&file).map(|about| about.f_type as u64 & 0xffff_ffff);
+        let is_near = kind.is_ok_and(|kind| !FAR.contains(&kind));
+        let past_copies = is_near && set_direct(&file, true);
+        Self { file, past_copies }
     }
 
-    fn set(&mut self, on: bool) {
-        let set = fcntl_getfl(&self.file).and_then(|flags| {
-            let wanted = if on { flags | OFlags::DIRECT } else { flags - OFlags::DIRECT };
-            fcntl_setfl(&self.file, wanted)
-        });
-        if set.is_ok() {
-            self.on = on;
+    /// From now on through the copies.
+    fn go_through(&mut self) {
+        if self.past_copies {
+            self.past_copies = !set_direct(&self.file, false);
         }
     }
 
-    /// One call. A file system that wants more alignment than it gets is asked once more, through its copies.
+    /// One call. A file system that wants more alignment than it gets, or has no such way after all, is asked once more, through its copies.
     fn call<T>(&mut self, mut call: impl FnMut(&File) -> Result<T, Errno>) -> io::Result<T> {
         loop {
             match call(&self.file) {
                 Err(Errno::INTR) => {}
-                Err(Errno::INVAL) if self.on => {
-                    self.set(false);
-                    if self.on {
-                        return Err(Errno::INVAL.into());
+                Err(refused @ (Errno::INVAL | Errno::OPNOTSUPP)) if self.past_copies => {
+                    self.go_through();
+                    if self.past_copies {
+                        return Err(refused.into());
                     }
                 }
                 outcome => return Ok(outcome?),
@@ -87,38 +91,50 @@ impl Writing {
                 return Ok(());
             }
             self.put()?;
-            self.written += self.held.len() as u64;
-            self.held.clear();
         }
     }
 
-    /// The bytes that are held still, and then all of it to the medium.
+    /// The bytes that are held still, and then all of it to the medium. The page that was begun goes through the copies: a file is never longer than it will be.
     pub(crate) fn finish(&mut self) -> io::Result<()> {
-        let size = self.size();
-        if self.direct.on {
-            self.held.finish_page();
-        }
         self.put()?;
-        self.direct.file.set_len(size)?;
         self.direct.file.sync_all()?;
         // So that a verification reads the medium where copies were made. A wish; nothing hangs on it.
         let _ = rustix::fs::fadvise(&self.direct.file, 0, None, rustix::fs::Advice::DontNeed);
-        self.written = size;
-        self.held.clear();
         Ok(())
     }
 
+    /// Writes what is held.
     fn put(&mut self) -> io::Result<()> {
-        let mut done = 0;
-        while let Some(left) = self.held.bytes().get(done..).filter(|left| !left.is_empty()) {
-            let at = self.written + done as u64;
-            match self.direct.call(|file| rustix::io::pwrite(file, left, at))? {
-                0 => return Err(io::ErrorKind::WriteZero.into()),
-                count => done += count,
-            }
+        let Self { direct, held, written } = self;
+        let (pages, rest) = held.bytes().split_at(held.len() / DIRECT_ALIGN * DIRECT_ALIGN);
+        let at = |file: &File, bytes: &[u8], offset: u64| rustix::io::pwrite(file, bytes, offset);
+        put_all(pages, *written, |left, offset| direct.call(|file| at(file, left, offset)))?;
+        if !rest.is_empty() {
+            direct.go_through();
         }
+        let behind = *written + pages.len() as u64;
+        put_all(rest, behind, |left, offset| direct.call(|file| at(file, left, offset)))?;
+        *written += held.len() as u64;
+        held.clear();
         Ok(())
     }
+}
+
+/// All of the bytes from an offset on, in as many calls as it takes.
+fn put_all(
+    mut left: &[u8],
+    mut offset: u64,
+    mut call: impl FnMut(&[u8], u64) -> io::Result<usize>,
+) -> io::Result<()> {
+    while !left.is_empty() {
+        let count = call(left, offset)?;
+        if count == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        offset += count as u64;
+        left = left.get(count..).unwrap_or_default();
+    }
+    Ok(())
 }
 
 /// A file that is read from its beginning to its end.
@@ -140,7 +156,7 @@ impl Reading {
     /// The next bytes; none at the end.
     pub(crate) fn piece(&mut self) -> io::Result<Bytes> {
         let mut room = self.spare.try_recv().unwrap_or_else(|_| Self::room());
-        self.next(&mut room)?;
+        self.refill(&mut room)?;
         Ok(Bytes::from_owner(Lent { room: Some(room), back: self.back.clone() }))
     }
 
@@ -150,11 +166,10 @@ impl Reading {
     }
 
     /// The next bytes in place of what the room holds; none at the end.
-    pub(crate) fn next(&mut self, room: &mut PageBuffer) -> io::Result<()> {
-        let at = self.at;
-        let direct = &mut self.direct;
+    pub(crate) fn refill(&mut self, room: &mut PageBuffer) -> io::Result<()> {
+        let Self { direct, at, .. } = self;
         let came =
-            room.refill(AT_ONCE, |place| direct.call(|file| rustix::io::pread(file, &mut *place, at)))?;
+            room.refill(AT_ONCE, |place| direct.call(|file| rustix::io::pread(file, &mut *place, *at)))?;
         self.at += came.len() as u64;
         Ok(())
     }
@@ -183,7 +198,8 @@ impl Drop for Lent {
 
 #[cfg(test)]
 mod tests {
-    use vtl_durable::DIRECT_ALIGN;
+    use std::os::fd::OwnedFd;
+    use std::path::PathBuf;
 
     use super::*;
 
@@ -193,6 +209,13 @@ mod tests {
 
     fn bytes(len: usize) -> Vec<u8> {
         (0..len).map(|at| (at % 251) as u8).collect()
+    }
+
+    /// A path on the disk that the sources are on: what others are on may be memory.
+    fn place() -> (tempfile::TempDir, PathBuf) {
+        let folder = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+        let path = folder.path().join("f");
+        (folder, path)
     }
 
     fn read_back(file: File) -> Vec<u8> {
@@ -207,24 +230,8 @@ mod tests {
     }
 
     #[test]
-    fn memory_of_pieces_that_are_done_with_is_taken_again() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("f");
-        std::fs::write(&path, bytes(3 * AT_ONCE)).unwrap();
-        let mut reading = Reading::new(File::open(&path).unwrap());
-        let first = reading.piece().unwrap();
-        let second = reading.piece().unwrap();
-        assert_ne!(first.as_ptr(), second.as_ptr());
-        let place = first.as_ptr();
-        drop(first);
-        assert_eq!(reading.piece().unwrap().as_ptr(), place);
-        assert!(second[..] == bytes(3 * AT_ONCE)[AT_ONCE..2 * AT_ONCE]);
-    }
-
-    #[test]
     fn a_file_of_any_length_is_what_was_written_in_any_pieces() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("f");
+        let (_folder, path) = place();
         for length in LENGTHS {
             for pieces in [7777, 512 << 10, 3 << 20] {
                 let wanted = bytes(length);
@@ -242,29 +249,103 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_must_not_go_past_the_copies_goes_through_them() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("f");
-        let wanted = bytes(AT_ONCE + 5);
-        let mut writing = Writing::new(File::create(&path).unwrap());
-        writing.direct.set(false);
-        // Begun in the middle of a page: a direct write that follows is refused.
-        writing.direct.call(|file| rustix::io::pwrite(file, &wanted[..5], 0)).unwrap();
-        writing.written = 5;
-        writing.direct.set(true);
-        writing.write(&wanted[5..]).unwrap();
+    fn whole_pages_go_past_the_copies_where_the_file_system_can_do_that() {
+        let (_folder, path) = place();
+        let file = File::create(&path).unwrap();
+        let may = set_direct(&file, true);
+        let mut writing = Writing::new(file);
+        assert_eq!(writing.direct.past_copies, may);
+        writing.write(&bytes(3 * AT_ONCE)).unwrap();
         writing.finish().unwrap();
-        assert!(std::fs::read(&path).unwrap() == wanted);
+        assert_eq!(writing.direct.past_copies, may);
+        let mut reading = Reading::new(File::open(&path).unwrap());
+        while !reading.piece().unwrap().is_empty() {}
+        assert_eq!(reading.direct.past_copies, may);
     }
 
     #[test]
-    fn what_the_disk_refuses_is_told_and_not_asked_for_ever() {
-        let full = File::options().write(true).open("/dev/full").unwrap();
-        let mut writing = Writing::new(full);
-        writing.write(&bytes(10)).unwrap();
-        assert_eq!(writing.finish().unwrap_err().kind(), io::ErrorKind::StorageFull);
+    fn what_is_not_aligned_goes_through_the_copies() {
+        for (first, rest) in [(5, AT_ONCE), (5, 4), (0, AT_ONCE + 5)] {
+            let (_folder, path) = place();
+            let wanted = bytes(first + rest);
+            let mut writing = Writing::new(File::create(&path).unwrap());
+            writing.direct.go_through();
+            writing.direct.call(|file| rustix::io::pwrite(file, &wanted[..first], 0)).unwrap();
+            writing.written = first as u64;
+            writing.direct.past_copies = set_direct(&writing.direct.file, true);
+            writing.write(&wanted[first..]).unwrap();
+            writing.finish().unwrap();
+            assert!(!writing.direct.past_copies, "{first} and {rest}");
+            assert!(std::fs::read(&path).unwrap() == wanted, "{first} and {rest}");
+        }
+    }
+
+    #[test]
+    fn a_call_that_is_interrupted_is_made_again_and_one_that_is_refused_once_more_through_the_copies() {
+        let (_folder, path) = place();
+        let mut direct = Direct::new(File::create(&path).unwrap());
+        let mut outcomes = vec![Ok(3), Err(Errno::INTR)];
+        assert_eq!(direct.call(|_| outcomes.pop().unwrap()).unwrap(), 3);
+        for refusal in [Errno::INVAL, Errno::OPNOTSUPP] {
+            let mut direct = Direct::new(File::create(&path).unwrap());
+            let (may, mut calls) = (direct.past_copies, 0);
+            let refused = direct.call::<()>(|_| {
+                calls += 1;
+                Err(refusal)
+            });
+            assert_eq!(refused.unwrap_err().raw_os_error(), Some(refusal.raw_os_error()));
+            assert_eq!((calls, direct.past_copies), (1 + i32::from(may), false));
+        }
+    }
+
+    #[test]
+    fn what_a_call_leaves_is_written_by_the_next_one_and_nothing_is_asked_for_ever() {
+        let mut calls = Vec::new();
+        let short = |left: &[u8], at| {
+            calls.push((left.len(), at));
+            Ok(left.len().min(4096))
+        };
+        put_all(&[7; 9000], 100, short).unwrap();
+        assert_eq!(calls, [(9000, 100), (4904, 4196), (808, 8292)]);
+        let stuck = put_all(b"x", 0, |_, _| Ok(0)).unwrap_err();
+        assert_eq!(stuck.kind(), io::ErrorKind::WriteZero);
+    }
+
+    #[test]
+    fn what_the_disk_refuses_is_told() {
+        let full = || Writing::new(File::options().write(true).open("/dev/full").unwrap());
+        let in_the_middle = full().write(&bytes(AT_ONCE)).unwrap_err();
+        let mut at_the_end = full();
+        at_the_end.write(&bytes(10)).unwrap();
+        let at_the_end = at_the_end.finish().unwrap_err();
+        assert_eq!([in_the_middle, at_the_end].map(|error| error.kind()), [io::ErrorKind::StorageFull; 2]);
+        // A pipe takes no sync.
+        let (_reader, pipe) = std::io::pipe().unwrap();
+        assert!(Writing::new(File::from(OwnedFd::from(pipe))).finish().is_err());
         let folder = tempfile::tempdir().unwrap();
         let mut reading = Reading::new(File::open(folder.path()).unwrap());
-        assert!(reading.next(&mut Reading::room()).is_err(), "a folder has no bytes");
+        assert!(reading.refill(&mut Reading::room()).is_err(), "a folder has no bytes");
+    }
+
+    #[test]
+    fn what_fills_the_room_is_no_longer_only_noted() {
+        let (_folder, path) = place();
+        let mut writing = Writing::new(File::create(&path).unwrap());
+        writing.write(&bytes(AT_ONCE - 32)).unwrap();
+        assert!(writing.has_room(31) && !writing.has_room(32));
+    }
+
+    #[test]
+    fn memory_of_pieces_that_are_done_with_is_taken_again() {
+        let (_folder, path) = place();
+        std::fs::write(&path, bytes(3 * AT_ONCE)).unwrap();
+        let mut reading = Reading::new(File::open(&path).unwrap());
+        let first = reading.piece().unwrap();
+        let second = reading.piece().unwrap();
+        assert_ne!(first.as_ptr(), second.as_ptr());
+        let place = first.as_ptr();
+        drop(first);
+        assert_eq!(reading.piece().unwrap().as_ptr(), place);
+        assert!(second[..] == bytes(3 * AT_ONCE)[AT_ONCE..2 * AT_ONCE]);
     }
 }

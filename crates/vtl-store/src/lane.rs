@@ -165,11 +165,11 @@ impl Lane {
     }
 
     /// Whether what is written from now on may be read back soon.
-    pub(crate) fn read_back(&self, soon: Soon) {
+    pub(crate) fn set_soon(&self, soon: Soon) {
         let mut state = self.wait_idle();
         state.soon = soon;
         if let Some(writer) = state.writer.as_mut() {
-            writer.read_back(soon);
+            writer.set_soon(soon);
         }
     }
 

@@ -162,9 +162,10 @@ impl Stream {
         self.guard = Some(on);
     }
 
-    /// Nobody will read soon what is appended from now on: where it may go past the system's page cache ([`crate::DirectIo::Auto`]), it does.
+    /// Nobody will read soon what is appended from now on: packs that are begun for it go past the system's page cache where they may
+    /// ([`crate::DirectIo::Auto`]), whatever memory there is.
     pub fn not_read_soon(&mut self) {
-        self.lane.read_back(Soon::No);
+        self.lane.set_soon(Soon::No);
     }
 
     /// Whether the guard is on, as committed.

@@ -174,7 +174,7 @@ impl Writer {
     }
 
     /// Whether what is written from now on may be read back soon.
-    pub(crate) fn read_back(&mut self, soon: Soon) {
+    pub(crate) fn set_soon(&mut self, soon: Soon) {
         self.soon = soon;
     }
 

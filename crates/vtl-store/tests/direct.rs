@@ -10,7 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use common::record::Recorder;
 use common::{Op, ROOT, Random, Run, cases, disk_for, encrypted, owner, script};
-use vtl_durable::{RealDisk, SimDisk};
+use vtl_durable::{Fault, RealDisk, SimDisk};
 use vtl_store::{DirectIo, Options, PackWrites, Store, Stream};
 
 const PAGE: u64 = 4096;
@@ -182,7 +182,7 @@ fn what_nobody_reads_soon_goes_past_the_page_cache_while_memory_lies_idle_unless
         let store = Store::open(Arc::new(disk), Path::new(ROOT), options).unwrap();
         store.create(owner(1), b"").unwrap();
         let mut stream = store.open_stream(owner(1)).unwrap();
-        let mut append = |stream: &mut Stream, seed| {
+        let append = |stream: &mut Stream, seed| {
             stream.append(&[Bytes::from(noise(seed, 50_000))], false).unwrap();
             stream.commit(b"").unwrap();
             store.pack_writes()
@@ -193,6 +193,25 @@ fn what_nobody_reads_soon_goes_past_the_page_cache_while_memory_lies_idle_unless
         let kept = stream.read(0, 100_000).unwrap().concat();
         assert!(kept == [noise(1, 50_000), noise(2, 50_000)].concat());
     }
+}
+
+#[test]
+fn a_stream_that_falls_back_to_its_last_commit_is_not_read_soon_still() {
+    let disk = SimDisk::new(7);
+    disk.idle_memory(true);
+    let options = Options { direct_io: DirectIo::Auto, pack_bytes: 8 << 10, ..Options::small() };
+    let store = Store::open(Arc::new(disk.clone()), Path::new(ROOT), options).unwrap();
+    store.create(owner(1), b"").unwrap();
+    let mut stream = store.open_stream(owner(1)).unwrap();
+    stream.not_read_soon();
+    // The first file that is made cannot be.
+    disk.fail_call(disk.calls(), Fault::Enospc);
+    let failed = stream.append(&[Bytes::from(noise(1, 50_000))], false).and_then(|()| stream.commit(b""));
+    assert!(failed.is_err() && stream.is_empty());
+    assert_eq!(store.pack_writes(), PackWrites::Buffered, "nothing was written");
+    stream.append(&[Bytes::from(noise(1, 50_000))], false).unwrap();
+    stream.commit(b"").unwrap();
+    assert_eq!(store.pack_writes(), PackWrites::Direct);
 }
 
 #[test]

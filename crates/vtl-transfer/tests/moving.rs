@@ -206,7 +206,8 @@ fn send_all(desk: &Desk, remote: &dyn Remote, job: &Job, free_bytes: u64, count:
         for number in 1..=count {
             let (stored, bytes) = object(number);
             let begun = outbox.begin(&stored.name);
-            let sent = begun.and_then(|()| outbox.write(&bytes)).and_then(|()| outbox.end(&stored));
+            let sent =
+                begun.and_then(|()| outbox.write(&bytes.clone().into())).and_then(|()| outbox.end(&stored));
             if sent.is_err() {
                 // What it was is told by the transfer.
                 return Err(Trouble::Stopped);
@@ -267,7 +268,7 @@ fn a_transfer_that_waits_for_room_goes_on_when_some_is_made_before_an_object_and
         outbox.begin(&stored.name).unwrap();
         assert_eq!(job.notes.lock().unwrap().len(), 1, "it waited for room for the object");
         disk.set_free(0);
-        outbox.write(&bytes).unwrap();
+        outbox.write(&bytes.clone().into()).unwrap();
         assert_eq!(job.notes.lock().unwrap().len(), 2, "others had taken it");
         outbox.end(&stored).unwrap();
         Ok(())
@@ -315,7 +316,7 @@ fn who_waits_for_room_hears_of_the_upload_that_fails_and_makes_none() {
         let ((first, bytes), (second, _)) = (object(1), object(2));
         outbox
             .begin(&first.name)
-            .and_then(|()| outbox.write(&bytes))
+            .and_then(|()| outbox.write(&bytes.clone().into()))
             .and_then(|()| outbox.end(&first))
             .unwrap();
         disk.set_free(0);
@@ -382,7 +383,7 @@ fn staged_files_are_for_the_owner_alone_and_a_start_empties_the_folder_of_jobs_a
     let mode = |path: &str| std::fs::metadata(parent.join(path)).unwrap().permissions().mode() & 0o777;
     send(desk.line(&*remote, &staging), 0, Vec::new(), MOST, &job, |mut outbox| {
         outbox.begin("VTL001L8.img.000001").unwrap();
-        outbox.write(b"secret").unwrap();
+        outbox.write(&bytes::Bytes::from_static(b"secret")).unwrap();
         assert_eq!((mode("job-1"), mode("job-1/VTL001L8.img.000001")), (0o700, 0o600));
         Ok(())
     })
@@ -583,9 +584,12 @@ fn cut_off(
     send(desk.line(&*disk, &staging), 0, Vec::new(), MOST, job, |outbox| {
         let ((whole, bytes), (half, _)) = (object(1), object(2));
         let mut sink = &mut *outbox;
-        sink.begin(&whole.name).and_then(|()| sink.write(&bytes)).and_then(|()| sink.end(&whole)).unwrap();
+        sink.begin(&whole.name)
+            .and_then(|()| sink.write(&bytes.clone().into()))
+            .and_then(|()| sink.end(&whole))
+            .unwrap();
         sink.begin(&half.name).unwrap();
-        sink.write(&vec![7; 9 << 20]).unwrap();
+        sink.write(&vec![7; 9 << 20].into()).unwrap();
         work(outbox)
     })
 }
@@ -615,16 +619,16 @@ fn an_object_that_is_being_made_is_not_made_to_its_end_when_one_before_it_has_fa
         let ((first, bytes), (second, _)) = (object(1), object(2));
         outbox
             .begin(&first.name)
-            .and_then(|()| outbox.write(&bytes))
+            .and_then(|()| outbox.write(&bytes.clone().into()))
             .and_then(|()| outbox.end(&first))
             .unwrap();
         outbox.begin(&second.name).unwrap();
-        outbox.write(b"its beginning").unwrap();
+        outbox.write(&bytes::Bytes::from_static(b"its beginning")).unwrap();
         fails.send(()).unwrap();
         // Too little to fill a piece: nothing of it is sent in this time.
         let is_told = (0..1000).any(|_| {
             std::thread::sleep(Duration::from_millis(10));
-            outbox.write(b"more").is_err()
+            outbox.write(&bytes::Bytes::from_static(b"more")).is_err()
         });
         assert!(is_told, "it would have been made to its end");
         Err::<(), _>(Trouble::Stopped)
@@ -647,7 +651,7 @@ fn a_stop_in_the_middle_of_an_object_that_is_being_made_leaves_what_is_whole() {
     let told = cut_off(&desk, &job, |mut outbox| {
         job.stop.store(true, Ordering::SeqCst);
         // More than may wait to be sent: the line's end is met.
-        let sent = (0..16).try_for_each(|_| outbox.write(&vec![7; 1 << 20]));
+        let sent = (0..16).try_for_each(|_| outbox.write(&vec![7; 1 << 20].into()));
         assert!(sent.is_err(), "a stop was not heard of");
         Err(Trouble::Stopped)
     });

@@ -5,6 +5,7 @@
 mod cell;
 mod data;
 mod export;
+mod hashes;
 mod limits;
 mod meter;
 mod scale;
@@ -36,6 +37,7 @@ struct Cli {
 enum What {
     Store(store::Args),
     Export(export::Args),
+    Hashes(hashes::Args),
     Scale(scale::Args),
     #[command(hide = true)]
     StoreAlone(store::Alone),
@@ -86,6 +88,7 @@ fn main() -> io::Result<()> {
         Some(What::ScaleStart(args)) => return scale::start_only(args),
         Some(What::Store(args)) => store::run(args)?,
         Some(What::Export(args)) => export::run(args)?,
+        Some(What::Hashes(args)) => hashes::run(args)?,
         Some(What::Scale(args)) => scale::run(args)?,
         None => drives(&cli.drives)?,
     }
