@@ -419,7 +419,7 @@ pub const KEYS: &[Key] = &[
         Start,
         "\"auto\"",
         "write \"auto\", \"on\" or \"off\"",
-        "past the page cache where the file system can do that: new data pushes nothing else out of memory; auto: through it as long as an eighth of the memory lies idle, so that what was just written is read back from there; off: always through it",
+        "past the page cache where the file system can do that: new data pushes nothing else out of memory; auto: through it as long as an eighth of the memory lies idle, so that what was just written is read back from there, but for imports and ingests; off: always through it",
     ),
     key(
         "store.compression_level",

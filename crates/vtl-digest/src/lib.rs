@@ -1,8 +1,8 @@
 //! MD5 and SHA-256 of the same bytes, side by side: what remotes tell of an object, and what readers go by.
 //!
-//! Each step of MD5 waits for the one before it, and leaves most of a core idle. Block by block in turn, a core has SHA-256 done in the gaps: on two cores
-//! with SHA instructions (AMD EPYC, 7003 series) both came to 593 MB/s, and to 415 one after the other. The MD5 here has 700 MB/s alone where the crate `md-5` has 560,
-//! because a step's constant is added before the step has to wait and not behind; `docs/performance.md` has the figures.
+//! Each step of MD5 waits for the one before it, and leaves most of a core idle. Block by block in turn, a core has SHA-256 done in the gaps: one with
+//! SHA instructions (AMD EPYC, 7003 series) had both with 591 MB/s, and with 415 one after the other (`vtl-bench hashes`). The MD5 is one of our own because that of the crate `md-5`,
+//! in the same place, comes to 489: here a step's constant is added before the step has to wait, and not behind. `docs/performance.md` has the figures.
 
 mod md5;
 
@@ -60,7 +60,7 @@ impl Both {
 
     /// The next bytes.
     pub fn update(&mut self, mut bytes: &[u8]) {
-        if self.held.len > 0 {
+        if !self.held.bytes().is_empty() {
             bytes = self.held.fill(bytes);
             if self.held.len < BLOCK {
                 return;

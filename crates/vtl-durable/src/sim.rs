@@ -882,7 +882,9 @@ impl DiskFile for SimFile {
                 check_aligned(offset, parts)?;
             }
             let was_crashed = sim.crashed;
-            let mut bytes: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).collect();
+            // Whole parts at once: not optimized, byte by byte takes half of the time of some tests.
+            let mut bytes = Vec::with_capacity(parts.iter().map(|part| part.len()).sum());
+            parts.iter().for_each(|part| bytes.extend_from_slice(part));
             let offset = position(offset)?;
             let growth = (offset + bytes.len()).saturating_sub(sim.open_file(id)?.visible.len());
             let verdict = match sim.begin_at(Sort::NeedsSpace, &self.path) {

@@ -39,6 +39,8 @@ const FOLDER_MODE: Mode = Mode::from_raw_mode(0o777);
 const FOLDER_TRIES: u32 = 100;
 /// A piece that is copied faster than a thread is asked to do it: the head of a frame is one.
 const SMALL: usize = 4 << 10;
+/// A shorter object may be wanted again soon: a manifest is, by every listing.
+const READ_ONCE: u64 = 4 << 20;
 /// More unfinished files are not told of at once.
 const MOST_HALF_SENT: usize = 10_000;
 
@@ -209,8 +211,8 @@ impl Remote for FolderRemote {
         let blame = call.clone();
         let blame = move |error: &io::Error| blame.io(error);
         let stream = match span.range() {
-            None => body::read_once(file, blame),
-            Some(_) => body::read(move || Ok(file), start, Some(length), blame),
+            None if length >= READ_ONCE => body::read_once(file, blame),
+            _ => body::read(move || Ok(file), start, Some(length), blame),
         };
         Ok(body::exact(stream, length, call))
     }
@@ -652,6 +654,22 @@ mod tests {
         remote.streams().unwrap().stream(flow).await.unwrap();
         assert!(std::fs::read(root.path().join("a")).unwrap() == whole);
         assert_eq!(watch.0.load(std::sync::atomic::Ordering::SeqCst), whole.len() as u64);
+    }
+
+    #[tokio::test]
+    async fn an_object_of_any_length_is_fetched_whole_and_in_part() {
+        let root = tempfile::tempdir().unwrap();
+        let remote = FolderRemote::open("r", root.path()).unwrap();
+        for length in [0, 1, READ_ONCE - 1, READ_ONCE, READ_ONCE + 1] {
+            let bytes: Vec<u8> = (0..length).map(|at| (at % 251) as u8).collect();
+            std::fs::write(root.path().join("a"), &bytes).unwrap();
+            let fetched = async |span| {
+                let stream = remote.get(&name("a"), span).await.unwrap();
+                body::collect(stream, bytes.len()).await.unwrap()
+            };
+            assert!(fetched(Span::whole()).await == bytes, "{length}");
+            assert!(fetched(Span::of(0, length)).await == bytes, "{length}");
+        }
     }
 
     /// Counts what was sent.

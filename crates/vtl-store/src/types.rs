@@ -48,8 +48,8 @@ pub(crate) enum Soon {
 /// When packs go past the system's page cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DirectIo {
-    /// A pack that is begun while memory lies idle goes through the page cache, where it can be read back from; others past it, so that they
-    /// push nothing out of memory.
+    /// A pack that is begun while memory lies idle goes through the page cache, where it can be read back from, unless its stream says that nobody will; others
+    /// past it, so that they push nothing out of memory.
     Auto,
     /// Always.
     On,

@@ -204,7 +204,7 @@ fn a_stream_that_falls_back_to_its_last_commit_is_not_read_soon_still() {
     store.create(owner(1), b"").unwrap();
     let mut stream = store.open_stream(owner(1)).unwrap();
     stream.not_read_soon();
-    // The first file that is made cannot be.
+    // The folder of the first pack cannot be made.
     disk.fail_call(disk.calls(), Fault::Enospc);
     let failed = stream.append(&[Bytes::from(noise(1, 50_000))], false).and_then(|()| stream.commit(b""));
     assert!(failed.is_err() && stream.is_empty());

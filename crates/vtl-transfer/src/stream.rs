@@ -1,6 +1,6 @@
 //! An object that goes to the remote while it is made: nothing of it lies in the staging folder.
 //!
-//! The writer's thread fills pieces, the upload's thread sends them; so many may wait between the two. Each end of this line that goes away ends the
+//! The writer's thread gives pieces, the upload's thread sends them; so many may wait between the two. Each end of this line that goes away ends the
 //! other one: without its length and hashes, which come last, a remote keeps nothing of an object.
 
 use bytes::Bytes;

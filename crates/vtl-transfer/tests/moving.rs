@@ -625,7 +625,6 @@ fn an_object_that_is_being_made_is_not_made_to_its_end_when_one_before_it_has_fa
         outbox.begin(&second.name).unwrap();
         outbox.write(&bytes::Bytes::from_static(b"its beginning")).unwrap();
         fails.send(()).unwrap();
-        // Too little to fill a piece: nothing of it is sent in this time.
         let is_told = (0..1000).any(|_| {
             std::thread::sleep(Duration::from_millis(10));
             outbox.write(&bytes::Bytes::from_static(b"more")).is_err()

@@ -59,9 +59,28 @@ const PRODUCT: &[&str] =
     &["test", "-p", "integration", "--test", "package", "--test", "lab", "--test", "pages", "--no-fail-fast"];
 /// The package under systemd, static programs, which are compiled anew, and what lintian says.
 const PACKAGES_AT_LENGTH: &[&str] = &["test", "-p", "integration", "--test", "package", "--", "--ignored"];
-const SCHEDULES_LINTS: &[&str] =
-    &["clippy", "-p", "vtl-store", "--features", "shuttle", "--test", "schedules", "--", "-D", "warnings"];
-const SCHEDULES: &[&str] = &["test", "-p", "vtl-store", "--features", "shuttle", "--test", "schedules"];
+/// Of the whole workspace, so that what it stands on has the features that it has in the other steps, and is not compiled once more.
+const SCHEDULES_LINTS: &[&str] = &[
+    "clippy",
+    "--workspace",
+    "--features",
+    "vtl-store/shuttle",
+    "--test",
+    "schedules",
+    "--",
+    "-D",
+    "warnings",
+];
+const SCHEDULES: &[&str] = &[
+    "test",
+    "--workspace",
+    "--exclude",
+    "integration",
+    "--features",
+    "vtl-store/shuttle",
+    "--test",
+    "schedules",
+];
 /// The case that stands for all on a kind of store that is not the default.
 const ONE_CASE: &[&str] = &["--", "step2-tar-kill-restore"];
 
