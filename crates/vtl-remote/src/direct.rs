@@ -14,20 +14,19 @@ use vtl_durable::{DIRECT_ALIGN, PageBuffer, set_direct};
 /// What one call writes or reads.
 const AT_ONCE: usize = 1 << 20;
 
-/// Common file systems whose medium is another machine's, or a program's: NFS, SMB (three drivers), FUSE, Ceph, 9P, AFS, Lustre, BeeGFS, GPFS. Numbers: Linux,
-/// `include/uapi/linux/magic.h`, and the drivers' own sources.
+/// Common file systems whose medium is another machine's, or a program's. Numbers: Linux, `include/uapi/linux/magic.h`, and the drivers' own sources.
 const FAR: [u32; 11] = [
-    0x6969,
-    0x517b,
-    0xfe53_4d42,
-    0xff53_4d42,
-    0x6573_5546,
-    0x00c3_6400,
-    0x0102_1997,
-    0x6b41_4653,
-    0x0bd0_0bd0,
-    0x1983_0326,
-    0x4750_4653,
+    0x6969,      // NFS
+    0x517b,      // SMB
+    0xfe53_4d42, // SMB 2 and 3
+    0xff53_4d42, // CIFS
+    0x6573_5546, // FUSE
+    0x00c3_6400, // Ceph
+    0x0102_1997, // 9P
+    0x6b41_4653, // AFS
+    0x0bd0_0bd0, // Lustre
+    0x1983_0326, // BeeGFS
+    0x4750_4653, // GPFS
 ];
 
 /// Whether a file system of this number has its medium in this machine, as far as that is known.
